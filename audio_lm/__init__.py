@@ -1,0 +1,1 @@
+"""Train audio-language models from recipes."""

@@ -1,0 +1,363 @@
+"""How a recipe is read: pieces of ``conf/`` below it, overrides above it, every value with its origin.
+
+    schema defaults < conf pieces named in ``use`` < the recipe < ``use.scale`` < the command line
+
+All problems come out at once, each with the file and line it stands in. After
+loading nobody sees an OmegaConf object, only frozen dataclasses.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from audio_lm.errors import RecipeError, unknown
+from audio_lm.metrics.registry import find_metric
+from audio_lm.recipe import Recipe
+from audio_lm.tasks.registry import find_task
+
+PACKAGE = Path(__file__).parent
+COMMAND_LINE = "command line"
+PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
+NAMED_MIXTURES = ("mixture", "validation")
+RUN_TIME_KEYS = ("resume", "only", "data_dir", "tracking", "hardware")
+OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
+CHAT = "chat"
+
+Tree = dict[str, Any]
+Where = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A recipe, complete."""
+
+    recipe: Recipe
+    text: str
+    """As YAML."""
+
+    where: Where
+    """Dotted key -> ``file:line`` or ``command line``; what is not in it is a default."""
+
+    signature: str
+    """8 hexadecimal digits of everything that decides the result."""
+
+
+@dataclass
+class Layer:
+    """A tree of settings and where each of its keys stands."""
+
+    tree: Tree
+    where: Where = field(default_factory=dict)
+
+
+def home(kind: str) -> Path:
+    """The folder ``recipes`` or ``conf``: inside an installed wheel, else beside the package."""
+    installed = PACKAGE / f"_{kind}"
+    return installed if installed.is_dir() else PACKAGE.parent / kind
+
+
+def recipe_names() -> list[str]:
+    """Recipes that can be called by name."""
+    return sorted(path.stem for path in home("recipes").glob("*.yaml"))
+
+
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Composed:
+    """Read a recipe with everything it names.
+
+    Args:
+        overrides: ``key=value``; ``+key=value`` adds to an open table, ``~key`` takes away.
+
+    Raises:
+        RecipeError: with all problems found, each with its place.
+    """
+    path = _find(path_or_name)
+    recipe = _read(path)
+    line = _command_line(overrides)
+    problems: list[str] = []
+    layers = [Layer({"name": path.stem}), *_used(recipe, line, problems), recipe]
+    merged = Layer({})
+    for layer in layers:
+        _merge(merged, layer)
+    _name_mixtures(merged, problems)
+    _scale(merged, line, problems)
+    _override(merged, line, overrides, problems)
+    _name_mixtures(merged, problems)
+    built = _built(merged, problems)
+    if built is not None:
+        problems += _cross_checked(built, merged.where)
+    if problems or built is None:
+        raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
+    container = OmegaConf.to_container(OmegaConf.structured(built))
+    assert isinstance(container, dict), "a recipe is a table"
+    text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
+    return Composed(built, text, merged.where, _signature(container))
+
+
+def _find(path_or_name: str | Path) -> Path:
+    path = Path(path_or_name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    by_name = home("recipes") / f"{path.stem}.yaml"
+    if path.parent in (Path(), Path("recipes")) and by_name.is_file():
+        return by_name
+    raise RecipeError(unknown("recipe", str(path_or_name), recipe_names(), see=f"{home('recipes').name}/"))
+
+
+def _read(path: Path) -> Layer:
+    """A YAML file with the line of every key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: holds {type(tree).__name__} and not a table of settings; mend the file")
+    shown = path.relative_to(path.parents[1]) if len(path.parents) > 1 else path
+    return Layer(_plain(tree), dict(_lines(node, str(shown))))
+
+
+def _plain(value: Any) -> Any:
+    """The same with text keys, as OmegaConf wants them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return value
+
+
+def _lines(node: Any, file: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            yield name, f"{file}:{key.start_mark.line + 1}"
+            yield from _lines(value, file, f"{name}.")
+
+
+def _command_line(overrides: Sequence[str]) -> Tree:
+    """What the command line says about ``use``, needed before the pieces are read."""
+    tree: Tree = {}
+    for override in overrides:
+        key, found, value = override.lstrip("+").partition("=")
+        if not found and not override.startswith("~"):
+            raise RecipeError(f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`")
+        if key.startswith("use."):
+            tree[key.removeprefix("use.")] = value
+    return tree
+
+
+def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
+    use = recipe.tree.get("use") or {}
+    names = use | line if isinstance(use, dict) else line
+    layers = []
+    for kind, name in names.items():
+        if kind in PIECE_OF_USE:
+            piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
+            key = PIECE_OF_USE[kind]
+            layers.append(Layer({key: piece.tree}, {f"{key}.{inner}": at for inner, at in piece.where.items()}))
+        elif kind != "scale":
+            at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
+            problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")
+    return layers
+
+
+def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
+    path = home("conf") / kind / f"{name}.yaml"
+    if not path.is_file():
+        known = [file.stem for file in path.parent.glob("*.yaml")]
+        problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
+        return Layer({})
+    layer = _read(path)
+    return Layer(layer.tree, {key: f"conf/{at}" for key, at in layer.where.items()})
+
+
+def _merge(below: Layer, above: Layer) -> None:
+    below.tree = _merged(below.tree, above.tree)
+    below.where |= above.where
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Tables are merged, anything else is replaced; so is a table marked ``_replace_: true``."""
+    if not isinstance(above, dict):
+        return above
+    above = dict(above)
+    if above.pop("_replace_", False) or not isinstance(below, dict):
+        return {key: _merged({}, value) for key, value in above.items()}
+    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
+
+
+def _name_mixtures(merged: Layer, problems: list[str]) -> None:
+    """Put the table where a stage names a mixture."""
+    stages = merged.tree.get("stages")
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
+            if isinstance(stage.get(key), str):
+                place = f"stages.{name}.{key}"
+                piece = _piece("mixture", stage[key], merged.where.get(place, COMMAND_LINE), problems)
+                stage[key] = piece.tree
+                merged.where |= {f"{place}.{inner}": at for inner, at in piece.where.items()}
+
+
+def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
+    """Lay the piece of ``use.scale`` over everything; its stage ``"*"`` is every stage."""
+    name = line.get("scale") or (merged.tree.get("use") or {}).get("scale")
+    if not name:
+        return
+    piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
+    every = (piece.tree.get("stages") or {}).pop("*", {})
+    merged.tree.setdefault("use", {})["scale"] = name
+    for stage in merged.tree.get("stages") or {}:
+        _merge(merged, Layer({"stages": {stage: every}}))
+        starred = "stages.*."
+        merged.where |= {
+            key.replace(starred, f"stages.{stage}."): at for key, at in piece.where.items() if key.startswith(starred)
+        }
+    _merge(merged, piece)
+
+
+def _override(merged: Layer, line: Tree, overrides: Sequence[str], problems: list[str]) -> None:
+    for override in overrides:
+        if override.startswith("~"):
+            _take_away(merged.tree, override[1:], problems)
+            continue
+        key, _, text = override.lstrip("+").partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            problems.append(f"{COMMAND_LINE}: `{key}` - {text!r} is not YAML; quote it")
+            continue
+        if key == "stages" and isinstance(value, list):
+            merged.tree["only"] = value
+            continue
+        parent, _, leaf = key.rpartition(".")
+        table = _table(merged.tree, parent)
+        if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
+            problems.append(_new_entry(key, parent, leaf, table))
+            continue
+        _merge(merged, Layer(_nested(key, _plain(value)), {key: COMMAND_LINE}))
+
+
+def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
+    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in (table or {})
+
+
+def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
+    near = get_close_matches(leaf, table or {}, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    there = ", ".join(table or {}) or "nothing"
+    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
+
+
+def _table(tree: Any, key: str) -> Any:
+    for name in key.split(".") if key else ():
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def _nested(key: str, value: Any) -> Tree:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def _take_away(tree: Tree, key: str, problems: list[str]) -> None:
+    parent, _, leaf = key.rpartition(".")
+    table = _table(tree, parent)
+    if not isinstance(table, dict) or leaf not in table:
+        problems.append(f"{COMMAND_LINE}: `~{key}` - there is no such key to take away")
+        return
+    del table[leaf]
+
+
+def _built(merged: Layer, problems: list[str]) -> Recipe | None:
+    """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
+    tree = merged.tree
+    for _ in range(100):
+        try:
+            config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
+            missing = sorted(OmegaConf.missing_keys(config))
+            problems += [f"{_place(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing]
+            if missing:
+                return None
+            built = OmegaConf.to_object(config)
+            assert isinstance(built, Recipe), "the schema is a Recipe"
+            return built
+        except RecipeError as error:
+            problems.append(str(error))
+            return None
+        except OmegaConfBaseException as error:
+            key = str(error.full_key or "")
+            problems.append(f"{_place(merged.where, key)}: `{key}` - {_first_line(error)}")
+            if not key or not _drop(tree, key):
+                return None
+    return None
+
+
+def _drop(tree: Tree, key: str) -> bool:
+    parent, _, leaf = key.rpartition(".")
+    table = _table(tree, parent)
+    if not isinstance(table, dict) or leaf not in table:
+        return False
+    del table[leaf]
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _place(where: Mapping[str, str], key: str) -> str:
+    """Where a key stands, or the nearest table above it."""
+    while key:
+        if key in where:
+            return where[key]
+        key = key.rpartition(".")[0]
+    return "recipe"
+
+
+def _cross_checked(recipe: Recipe, where: Where) -> list[str]:
+    """What a schema cannot say: names of tasks, metrics and stages, and numbers that must be positive."""
+    problems = []
+
+    def look(key: str, find: Any, name: str) -> None:
+        try:
+            find(name)
+        except RecipeError as error:
+            problems.append(f"{_place(where, key)}: {error}")
+
+    for name, stage in recipe.stages.items():
+        for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
+            for task in mixture.sources:
+                if task != CHAT:
+                    look(f"stages.{name}.{kind}.sources.{task}", find_task, task)
+        for key in ("steps", "pack_tokens", "accumulate", "checkpoint_every"):
+            if getattr(stage, key) < 1:
+                place = _place(where, f"stages.{name}.{key}")
+                problems.append(f"{place}: `stages.{name}.{key}` is {getattr(stage, key)}; it must be 1 or more")
+    if not recipe.stages:
+        problems.append("recipe: no stage is left; name one under `stages`")
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        key = f"evaluation.benchmarks.{name}"
+        if benchmark.task != CHAT:
+            look(f"{key}.task", find_task, benchmark.task)
+        for metric in benchmark.metrics:
+            look(f"{key}.metrics", find_metric, metric)
+        if benchmark.stage not in recipe.stages:
+            place = _place(where, f"{key}.stage")
+            problems.append(f"{place}: {unknown('stage', benchmark.stage, recipe.stages, see='the recipe')}")
+    return problems
+
+
+def _worded(path: Path, problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} problems in recipe {path.name}:\n" + "\n".join(f"  {problem}" for problem in problems)
+
+
+def _signature(container: Mapping[Any, Any]) -> str:
+    deciding = {key: value for key, value in container.items() if key not in RUN_TIME_KEYS}
+    return hashlib.sha256(yaml.safe_dump(deciding, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,109 @@
+"""Prepares a corpus: all of it or nothing, and only when it is not there yet.
+
+A corpus is written into a temporary folder beside its place and renamed at the
+end. What it was made from is remembered as a digest; with another digest it is made anew.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from audio_lm.corpora.registry import find_corpus
+from audio_lm.corpora.settings import Report
+from audio_lm.errors import UserError
+
+PREPARED = "prepared.json"
+
+
+def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Report) -> Path:
+    """Make a corpus unless it is there, and say where it is.
+
+    Args:
+        settings: of the corpus, as in a recipe's ``corpora``; keys are those of its settings class.
+        report: takes one line at a time about what is being done.
+
+    Returns:
+        The folder with one manifest per subset and split.
+
+    Raises:
+        RecipeError: there is no such corpus or setting.
+        DataError: what the corpus is made from cannot be had.
+        UserError: the folder cannot be written.
+    """
+    corpus = find_corpus(name)
+    read = corpus.read_settings(settings)
+    folder = data_dir.absolute() / name
+    made_from = {
+        "corpus": name,
+        "version": corpus.version,
+        "folder": str(folder),  # manifests hold absolute paths
+        "settings": asdict(read),
+        "conditions": dict(corpus.conditions()),
+    }
+    if is_prepared(folder, made_from):
+        report(f"corpus {name}: {folder} is up to date")
+        return folder
+    report(f"corpus {name}: making {folder}")
+    partial = _temporary(folder)
+    try:
+        corpus.write(partial, folder, read, report)
+        remembered = {"digest": digest_of(made_from), **made_from}
+        (partial / PREPARED).write_text(
+            json.dumps(remembered, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
+        partial.chmod(0o755)
+        _replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
+    report(f"corpus {name}: done")
+    return folder
+
+
+def is_prepared(folder: Path, made_from: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the corpus that these settings would make."""
+    path = folder / PREPARED
+    if not path.is_file():
+        return False
+    remembered: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return bool(remembered["digest"] == digest_of(made_from))
+
+
+def digest_of(made_from: Mapping[str, Any]) -> str:
+    """Equal for equal settings, whatever their order.
+
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1}) != digest_of({"a": 1, "b": 3})
+    True
+    """
+    text = json.dumps(made_from, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _temporary(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UserError(
+            f"corpus {folder.name!r} cannot be written to {folder.parent} ({error.strerror}); "
+            f"set data_dir to a folder you may write to"
+        ) from error
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    """Put the finished folder into its place; an older one is removed when the new one stands."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
+        folder.rename(old / folder.name)
+        partial.rename(folder)
+    finally:
+        if not folder.exists():
+            (old / folder.name).rename(folder)
+        shutil.rmtree(old, ignore_errors=True)

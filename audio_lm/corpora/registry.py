@@ -1,0 +1,73 @@
+"""The corpora that can be prepared by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audio_lm.corpora import fsdd
+from audio_lm.corpora.settings import Report
+from audio_lm.corpora.synthetic import synthetic
+from audio_lm.errors import RecipeError, unknown
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where clips come from, and how they get into a folder."""
+
+    name: str
+
+    facts: Mapping[str, str]
+    """What somebody wants to know first: what it is, its licence, where it comes from."""
+
+    version: int
+    """Raised whenever the same settings give other clips."""
+
+    read_settings: Callable[[Mapping[str, Any]], Any]
+    """From a recipe's table to a frozen dataclass; a RecipeError where it cannot be."""
+
+    write: Callable[[Path, Path, Any, Report], None]
+    """Writes into the first folder manifests whose paths lie in the second."""
+
+    conditions: Callable[[], Mapping[str, Any]] = dict
+    """What decides the clips beside the settings."""
+
+
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        Corpus(
+            name="synthetic",
+            facts={
+                "what": "speech in eight languages, sounds, music and conversations made from a seed",
+                "licence": "yours; espeak-ng (GPL-3.0-or-later), which speaks, is not part of it",
+            },
+            version=synthetic.VERSION,
+            read_settings=synthetic.read_settings,
+            write=synthetic.write,
+            conditions=synthetic.conditions,
+        ),
+        Corpus(
+            name="fsdd",
+            facts={
+                "what": "Free Spoken Digit Dataset: 3 000 English digits by six speakers, and strings of them",
+                "licence": "CC BY-SA 4.0",
+                "from": "https://github.com/Jakobovski/free-spoken-digit-dataset",
+            },
+            version=fsdd.VERSION,
+            read_settings=fsdd.read_settings,
+            write=fsdd.write,
+        ),
+    )
+}
+
+
+def find_corpus(name: str) -> Corpus:
+    """A corpus by its name.
+
+    Raises:
+        RecipeError: there is none of this name.
+    """
+    if name not in CORPORA:
+        raise RecipeError(unknown("corpus", name, CORPORA, see="audio_lm/corpora/"))
+    return CORPORA[name]

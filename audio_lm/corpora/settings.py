@@ -1,0 +1,46 @@
+"""From the table a recipe gives for a corpus to that corpus's settings, every key and value checked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, get_type_hints
+
+from audio_lm.errors import RecipeError, unknown
+
+Report = Callable[[str], None]
+Settings = TypeVar("Settings")
+
+
+def settings_of(kind: type[Settings], corpus: str, given: Mapping[str, Any]) -> Settings:
+    """The settings of a corpus, defaults filled in.
+
+    Raises:
+        RecipeError: a key that the corpus does not have, a value of another type, a negative number.
+    """
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    for key in given:
+        if key not in known:
+            see = f"the fields of {kind.__name__}"
+            raise RecipeError(unknown(f"setting of corpus {corpus!r}:", key, known, see=see))
+    hints = get_type_hints(kind)
+    for key, value in given.items():
+        _check(f"corpora.{corpus}.{key}", value, hints[key])
+    return kind(**given)
+
+
+def _check(where: str, value: Any, hint: Any) -> None:
+    if hint == Mapping[str, int]:
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{where} is {value!r} -- expected a table of numbers, such as {{digits: 100}}")
+        for key, number in value.items():
+            _check(f"{where}.{key}", number, int)
+        return
+    if hint is float and type(value) is int:
+        hint = int
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise RecipeError(
+            f"{where} is {value!r} -- expected {getattr(hint, '__name__', hint)}; correct it in the recipe"
+        )
+    if isinstance(value, int | float) and value < 0:
+        raise RecipeError(
+            f"{where} is {value} -- a number of clips, a seed or a range is not negative; use 0 or more"
+        )

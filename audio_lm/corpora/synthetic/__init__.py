@@ -1,0 +1,1 @@
+"""A corpus made from a seed, with exact labels."""

@@ -1,0 +1,212 @@
+"""Conversations about clips that were written before, for chat.
+
+Most are one question about one clip; some go on for two or three turns, bring a
+second clip, or compare two. A split's conversations use clips of that split only.
+What is asked stands in ``questions.py``; conversations without a clip are made in
+``text_dialogues.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lhotse import MonoCut
+
+from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
+from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
+from audio_lm.corpora.synthetic.text_dialogues import text_conversation
+from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.errors import DataError
+from audio_lm.units import Seconds
+
+DIALOGUE_SUBSETS = ("dialogues", "dialogues_text")
+MAX_CLIP_SECONDS: Seconds = 5.0  # of a clip that is asked about
+SHARE_OF_FORM = {"one": 0.58, "more_turns": 0.22, "second_clip": 0.1, "comparison": 0.1}
+MAX_TURNS = 3
+MANY_CLIPS = frozenset({"texts", "turns", "same_speaker", "conversation", "places"})  # not one plain clip
+WEAKEST_LAST = ("exact", "declared", "proxy")
+
+Turn = dict[str, Any]
+QUESTION_OF_NAME = {question.name: question for question in QUESTIONS}
+
+
+@dataclass(frozen=True)
+class KnownClip:
+    """A clip with what its labels answer."""
+
+    cut: MonoCut
+    answers: Mapping[str, str]
+    """Name of a question -> answer."""
+    honesty: Mapping[str, str]
+    """Name of a question -> how true its answer is."""
+
+    @property
+    def wave(self) -> Wave:
+        """All of it, as it was stored."""
+        return np.asarray(self.cut.load_audio()[0], dtype=np.float32)
+
+
+Pools = Mapping[str, Mapping[str, Sequence[KnownClip]]]
+"""Name of a question -> answer -> clips."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question and its answer, and the clips the question brings along."""
+
+    question: str
+    answer: str
+    honesty: str
+    new_clips: tuple[KnownClip, ...] = ()
+
+
+def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
+    """Write ``dialogues`` in three splits and ``dialogues_text-train``, from all that was written so far.
+
+    Args:
+        clips: number of training rows under ``dialogues`` and ``dialogues_text`` (absent or 0:
+            not written), and of validation and test rows under ``validation`` and ``test``.
+
+    Raises:
+        DataError: there is no clip that could be asked about.
+    """
+    for split in SPLITS if clips.get("dialogues", 0) else ():
+        pools = known_clips(writer, split)
+        num_rows = clips["dialogues" if split == "train" else split]
+        if num_rows and not pools:
+            raise DataError(
+                f"no clip for 'dialogues-{split}' -- dialogues are about clips of other subsets; "
+                f"let one of them have clips, or set dialogues to 0"
+            )
+        for number in range(num_rows):
+            exchanges = _exchanges(pools, Chance(split, seed, "dialogues", number))
+            waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
+            labels = _labels(exchanges)
+            writer.add(f"dialogues-{split}", waves[0], labels, more_waves=waves[1:])
+    for number in range(clips.get("dialogues_text", 0)):
+        conversation = text_conversation(Chance("train", seed, "dialogues_text", number))
+        labels = {"conversation": conversation, "honesty": {"conversation": "exact"}}
+        writer.add("dialogues_text-train", None, labels)
+
+
+def known_clips(writer: CutWriter, split: str) -> dict[str, dict[str, list[KnownClip]]]:
+    """The clips of a split that can be asked about, by question and answer.
+
+    Subsets without training clips are left out: they measure something of their own.
+    """
+    pools: dict[str, dict[str, list[KnownClip]]] = {}
+    subsets = [name.removesuffix("-train") for name in writer.subset_splits if name.endswith("-train")]
+    for subset in subsets:
+        for cut in writer.cuts(f"{subset}-{split}"):
+            if (clip := _known_clip(cut)) is None:
+                continue
+            for name, answer in clip.answers.items():
+                pools.setdefault(name, {}).setdefault(answer, []).append(clip)
+    return pools
+
+
+def _known_clip(cut: MonoCut) -> KnownClip | None:
+    """What can be asked about a clip; none where it is not one short plain clip."""
+    supervision = cut.supervisions[0]
+    labels = {**(supervision.custom or {}), "language": supervision.language, "text": supervision.text}
+    if not cut.has_recording or cut.duration > MAX_CLIP_SECONDS or MANY_CLIPS & labels.keys():
+        return None
+    answers = {q.name: answer for q in QUESTIONS if (answer := q.answer(labels)) is not None}
+    told = labels.get("honesty", {})
+    honesty = {name: told.get(QUESTION_OF_NAME[name].label, "exact") for name in answers}
+    return KnownClip(cut, answers, honesty)
+
+
+def _exchanges(pools: Pools, chance: Chance) -> list[Exchange]:
+    """What is asked and answered in one conversation."""
+    form = chance.one_by_share(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
+    if form == "comparison" and (exchange := _comparison(pools, chance)):
+        return [exchange]
+    question = _one_question(pools, chance)
+    clip = _one_clip(pools, question, chance)
+    first = _about(clip, question, chance, new_clips=(clip,))
+    if form == "second_clip":
+        return [first, _about_second_clip(pools, clip, chance)]
+    if form == "more_turns":
+        others = [q for q in QUESTIONS if q.name in clip.answers and q is not question]
+        others = chance.some_of(others, chance.integer(1, MAX_TURNS - 1))
+        return [first, *(_about(clip, other, chance) for other in others)]
+    return [first]
+
+
+def _about_second_clip(pools: Pools, first: KnownClip, chance: Chance) -> Exchange:
+    """Another clip, and a question about it or, one time in four, about the first."""
+    question = _one_question(pools, chance)
+    second = _one_clip(pools, question, chance)
+    number, asked = ("1", first) if chance.happens(0.25) else ("2", second)
+    if asked is first:
+        question = QUESTION_OF_NAME[chance.one_of(tuple(first.answers))]
+    exchange = _about(asked, question, chance, new_clips=(second,))
+    words = WHICH_AUDIO.one(chance, number=number, question=exchange.question)
+    return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
+
+
+def _comparison(pools: Pools, chance: Chance) -> Exchange | None:
+    """Two clips and a question about both; none where no two clips answer one."""
+    possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
+    if not possible:
+        return None
+    comparison = chance.one_of(possible)
+    wanted = chance.one_of(comparison.answers)
+    pair = _pair(pools[comparison.question], comparison, wanted, chance)
+    if pair is None:
+        return None
+    weakest = max((clip.honesty[comparison.question] for clip in pair), key=WEAKEST_LAST.index)
+    return Exchange(comparison.wordings.one(chance), wanted, weakest, pair)
+
+
+def _pair(
+    clips_of_answer: Mapping[str, Sequence[KnownClip]], comparison: Comparison, wanted: str, chance: Chance
+) -> tuple[KnownClip, KnownClip] | None:
+    """Two different clips whose comparison gives the wanted answer."""
+    answers = sorted(clips_of_answer)
+    pairs = [(one, two) for one in answers for two in answers if comparison.answer(one, two) == wanted]
+    pairs = [(one, two) for one, two in pairs if one != two or len(clips_of_answer[one]) > 1]
+    if not pairs:
+        return None
+    one, two = chance.one_of(pairs)
+    if one == two:
+        first, second = chance.some_of(clips_of_answer[one], 2)
+        return first, second
+    return chance.one_of(clips_of_answer[one]), chance.one_of(clips_of_answer[two])
+
+
+def _one_question(pools: Pools, chance: Chance) -> Question:
+    """As often as its share says, among those that some clip answers."""
+    possible = [question for question in QUESTIONS if question.name in pools]
+    return chance.one_by_share(possible, [question.share for question in possible])
+
+
+def _one_clip(pools: Pools, question: Question, chance: Chance) -> KnownClip:
+    """A clip that answers the question; all answers are equally frequent."""
+    clips_of_answer = pools[question.name]
+    return chance.one_of(clips_of_answer[chance.one_of(sorted(clips_of_answer))])
+
+
+def _about(
+    clip: KnownClip, question: Question, chance: Chance, new_clips: tuple[KnownClip, ...] = ()
+) -> Exchange:
+    words = question.wordings.one(chance)
+    return Exchange(words, clip.answers[question.name], clip.honesty[question.name], new_clips)
+
+
+def _labels(exchanges: Sequence[Exchange]) -> dict[str, Any]:
+    """The conversation; it is as true as the least true of its answers."""
+    turns: list[Turn] = []
+    num_clips = 0
+    for exchange in exchanges:
+        content: list[dict[str, Any]] = []
+        for _ in exchange.new_clips:
+            num_clips += 1
+            content.append({"audio": num_clips})
+        turns.append({"role": "user", "content": [*content, {"text": exchange.question}]})
+        turns.append({"role": "assistant", "content": [{"text": exchange.answer}]})
+    weakest = max((exchange.honesty for exchange in exchanges), key=WEAKEST_LAST.index)
+    return {"conversation": turns, "honesty": {"conversation": weakest}}

@@ -1,0 +1,210 @@
+"""Notes and melodies with exact labels.
+
+Tasks taught: note analysis (mna), instruments (mic), titles (mr), captions (mc),
+questions (mqa) and, as proxies, mood (smer: major or minor) and genre (mgr: the
+rhythm below the tune). Tunes are old enough to belong to everybody. How an
+instrument sounds stands in ``notes.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.corpora.synthetic.notes import (
+    HIGHEST_PITCH,
+    INSTRUMENTS,
+    LOWEST_PITCH,
+    VELOCITIES,
+    note,
+)
+from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
+from audio_lm.corpora.synthetic.wordings import Wordings, with_article
+from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.units import Seconds, samples_in
+
+MUSIC_SUBSETS = ("notes", "melodies")
+
+Tune = tuple[tuple[int, float], ...]
+"""Degrees of the scale (0 is the tonic) and how many beats each lasts; 8 beats in all."""
+
+TUNES: dict[str, Tune] = {
+    "Frere Jacques": ((0, 1), (1, 1), (2, 1), (0, 1), (0, 1), (1, 1), (2, 1), (0, 1)),
+    "Ode to Joy": ((2, 1), (2, 1), (3, 1), (4, 1), (4, 1), (3, 1), (2, 1), (1, 1)),
+    "Twinkle Twinkle": ((0, 1), (0, 1), (4, 1), (4, 1), (5, 1), (5, 1), (4, 2)),
+    "Mary Had a Little Lamb": ((2, 1), (1, 1), (0, 1), (1, 1), (2, 1), (2, 1), (2, 2)),
+    "Row Your Boat": (
+        *((0, 1), (0, 1), (0, 2 / 3), (1, 1 / 3), (2, 1)),
+        *((2, 2 / 3), (1, 1 / 3), (2, 2 / 3), (3, 1 / 3), (4, 2)),
+    ),
+    "London Bridge": ((4, 1.5), (5, 0.5), (4, 1), (3, 1), (2, 1), (3, 1), (4, 2)),
+}  # fmt: skip
+NUM_BEATS = 8
+SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
+MOOD_OF_MODE = {"major": "happy", "minor": "sad"}
+SECONDS_PER_BEAT = {"fast": (0.19, 0.23), "slow": (0.29, 0.34)}
+
+THUMPS_AND_TICKS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "march": ((0, 2, 4, 6), (1, 3, 5, 7)),
+    "waltz": ((0, 3, 6), (1, 2, 4, 5, 7)),
+    "swing": ((), (0, 1, 5 / 3, 2, 3, 11 / 3, 4, 5, 17 / 3, 6, 7, 23 / 3)),
+}
+"""Beats on which a low drum and a bright one sound, by genre."""
+
+TITLE = Wordings(
+    heard=("Which tune is this?", "What is the name of the tune?", "Name this tune."),
+    held_out=("What is this tune?", "What is the name of this?"),
+)
+TEMPO = Wordings(
+    heard=("Is the tune slow or fast?", "Is it a slow or a fast tune?", "Say whether this is fast or slow."),
+    held_out=("Is this a slow or a fast tune?", "Say whether it is slow or fast."),
+)
+MODE = Wordings(
+    heard=(
+        "Is the tune in major or minor?",
+        "Is this major or minor?",
+        "Say whether the mode is minor or major.",
+    ),
+    held_out=("Is this tune major or minor?", "Say whether this is major or minor."),
+)
+INSTRUMENT = Wordings(
+    heard=("Which instrument plays the tune?", "What instrument is it?", "Name the instrument in the music."),
+    held_out=("Which instrument is it?", "Name the instrument in the tune."),
+)
+IS_INSTRUMENT = Wordings(
+    heard=("Is this {instrument}?", "Do you hear {instrument}?", "Is the tune played on {instrument}?"),
+    held_out=("Do you hear the tune on {instrument}?", "Is this played on {instrument}?"),
+)
+
+
+@dataclass(frozen=True)
+class Melody:
+    """What is known of a melody before it sounds."""
+
+    title: str
+    mode: str
+    tempo: str
+    genre: str
+    instrument: str
+    tonic: int
+
+    @property
+    def notes(self) -> list[tuple[int, float, float]]:
+        """MIDI pitch, first beat and number of beats of each note."""
+        scale, beat, notes = SCALES[self.mode], 0.0, []
+        for degree, num_beats in TUNES[self.title]:
+            notes.append((self.tonic + scale[degree % 7] + 12 * (degree // 7), beat, num_beats))
+            beat += num_beats
+        return notes
+
+    @property
+    def caption(self) -> str:
+        """The melody in words."""
+        return f"{self.title} played on {with_article(self.instrument)}, {self.tempo} and in {self.mode}"
+
+
+def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
+    """Write the subsets of ``MUSIC_SUBSETS`` in three splits.
+
+    Args:
+        clips: number of training clips of each subset (absent or 0: not written), and of
+            validation and test clips of every subset under ``validation`` and ``test``.
+    """
+    write_one = {"notes": _write_note, "melodies": _write_melody}
+    for subset in MUSIC_SUBSETS:
+        for split in SPLITS if clips.get(subset, 0) else ():
+            for number in range(clips[subset if split == "train" else split]):
+                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+
+
+def question_about(melody: Melody, chance: Chance) -> tuple[str, str]:
+    """A question that the melody answers, and its answer."""
+    kind = chance.one_of(("title", "tempo", "mode", "instrument", "is instrument"))
+    if kind == "is instrument":
+        is_it = chance.happens(0.5)
+        others = [name for name in INSTRUMENTS if name != melody.instrument]
+        asked = melody.instrument if is_it else chance.one_of(others)
+        return IS_INSTRUMENT.one(chance, instrument=with_article(asked)), "yes" if is_it else "no"
+    wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
+    return wordings.one(chance), str(getattr(melody, kind))
+
+
+def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: Chance) -> Wave:
+    """The tune over its rhythm; every note rings a little into the next."""
+    wave = _drums(melody.genre, seconds_per_beat, chance)
+    maker, note_of_kind = chance.integer(0, 2**31), dict[tuple[int, int], Wave]()
+    for pitch, beat, num_beats in melody.notes:
+        start = samples_in(beat * seconds_per_beat)
+        num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
+        if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
+            same = Chance(chance.split, maker)
+            note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
+        wave[start : start + num_note] += note_of_kind[pitch, num_note]
+    return wave * np.float32(gain_of(chance.between(-8, -3)))
+
+
+def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    """Pitches and instruments take turns, so that each pair is equally frequent."""
+    num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
+    pitch = LOWEST_PITCH + number % num_pitches
+    instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
+    velocity, qualities = chance.one_of(VELOCITIES), _qualities(chance)
+    num_samples = in_whole_frames(chance.between(0.6, 1.2))
+    wave = note(pitch, velocity, instrument, qualities, num_samples, chance)
+    wave = wave * np.float32(gain_of(chance.between(-1.0, -0.2)))
+    background = noise(num_samples, chance.rng, slope=chance.between(-4, 2))
+    labels = {
+        "language": "unknown",
+        "instrument": instrument,
+        "pitch": pitch,
+        "velocity": velocity,
+        "qualities": qualities,
+    }
+    wave = wave + background * np.float32(gain_of(chance.between(-84, -72)))
+    writer.add(subset_split, wave, labels | {"honesty": dict.fromkeys(labels, "exact")})
+
+
+def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    melody = Melody(
+        title=tuple(TUNES)[number % len(TUNES)],
+        mode=chance.one_of(tuple(SCALES)),
+        tempo=chance.one_of(tuple(SECONDS_PER_BEAT)),
+        genre=chance.one_of(tuple(THUMPS_AND_TICKS)),
+        instrument=chance.one_of(tuple(INSTRUMENTS)),
+        tonic=chance.integer(52, 62),
+    )
+    seconds_per_beat = chance.between(*SECONDS_PER_BEAT[melody.tempo])
+    question, answer = question_about(melody, chance)
+    labels: dict[str, Any] = {
+        "language": "unknown",
+        "title": melody.title,
+        "instrument": melody.instrument,
+        "caption": melody.caption,
+        "question": question,
+        "answer": answer,
+    }
+    honesty = dict.fromkeys(labels, "exact") | {"mood": "proxy", "genre": "proxy"}
+    labels |= {"mood": MOOD_OF_MODE[melody.mode], "genre": melody.genre, "honesty": honesty}
+    writer.add(subset_split, melody_wave(melody, seconds_per_beat, chance), labels)
+
+
+def _qualities(chance: Chance) -> list[str]:
+    """Qualities that do not contradict each other; at least one."""
+    qualities = [chance.one_of(("bright", "dark"))]
+    qualities += chance.one_of((["fast_decay"], ["long_release"], []))
+    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.happens(0.25)]
+
+
+def _drums(genre: str, seconds_per_beat: Seconds, chance: Chance) -> Wave:
+    """The rhythm alone, as long as the tune."""
+    wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
+    num_thump, num_tick = samples_in(0.09), samples_in(0.03)
+    thump = sine(cycles(chance.log_between(60, 80), num_thump)) * decay(num_thump, decibels=30)
+    hiss = noise(num_tick, chance.rng, low_hz=chance.log_between(4_000, 5_500)) * decay(num_tick, decibels=40)
+    for beats, drum in zip(THUMPS_AND_TICKS[genre], (0.5 * thump, 0.15 * hiss), strict=True):
+        for beat in beats:
+            start = samples_in(beat * seconds_per_beat)
+            wave[start : start + len(drum)] += drum[: len(wave) - start]
+    return wave

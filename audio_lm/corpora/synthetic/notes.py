@@ -1,0 +1,155 @@
+"""One note on one of five synthetic instruments.
+
+What a note is made of follows from its labels: pitch (MIDI), velocity, instrument
+and sonic qualities; chance adds what two makers of the same instrument would do
+differently. The words for qualities are those of NSynth where it has them.
+
+Source: NSynth, arXiv:1704.01279, section 3 (labels).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.waves import (
+    Floats,
+    at_peak,
+    cycles,
+    faded,
+    gain_of,
+    harmonic,
+    noise,
+    reverberated,
+    seconds_at,
+)
+from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.units import SAMPLES_PER_SECOND, Seconds, samples_in
+
+LOWEST_PITCH, HIGHEST_PITCH = 48, 72
+VELOCITIES = (32, 64, 96, 120)
+NUM_PARTIALS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timbre:
+    """What an instrument's notes have in common."""
+
+    slope: float
+    """Decibels per octave by which partials fall."""
+
+    even: float = 0.0
+    """Decibels added to even partials."""
+
+    drawbars: tuple[int, ...] = ()
+    """Partials that stand out by 12 dB."""
+
+    attack: Seconds
+    """Time to full loudness."""
+
+    decay: float = 0.0
+    """Decibels per second lost while the note is held."""
+
+    dulling: float = 0.0
+    """Decibels per octave and second by which high partials die (or, below 0, grow)."""
+
+    vibrato_cents: float = 0.0
+    """How far the pitch swings."""
+
+    breath: float | None = None
+    """Decibels of breath noise beside the tone."""
+
+
+INSTRUMENTS: dict[str, Timbre] = {
+    "plucked string": Timbre(slope=-5, attack=0.003, decay=22, dulling=7),
+    "organ": Timbre(slope=-8, drawbars=(1, 2, 4, 6, 8, 16), attack=0.02),
+    "flute-like": Timbre(slope=-13, attack=0.07, vibrato_cents=18, breath=-38),
+    "brass-like": Timbre(slope=-3, attack=0.06, dulling=-5, vibrato_cents=6),
+    "electric bass-like": Timbre(slope=-10, even=-10, attack=0.006, decay=10, dulling=12),
+}
+
+QUALITIES = ("bright", "dark", "fast_decay", "long_release", "percussive", "reverb", "tremolo")
+
+
+def note(
+    pitch: int,
+    velocity: int,
+    instrument: str,
+    qualities: Collection[str],
+    num_samples: int,
+    chance: Chance,
+) -> Wave:
+    """A note as loud as its velocity says: the loudest point is (velocity / 127) squared.
+
+    Args:
+        qualities: of ``QUALITIES``.
+    """
+    timbre = INSTRUMENTS[instrument]
+    hertz = frequency_of(pitch) * 2 ** (chance.between(-6, 6) / 1_200)
+    wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, chance)
+    if timbre.breath is not None:
+        breath = noise(num_samples, chance.rng, low_hz=hertz, high_hz=3_000)
+        wave += breath * np.float32(gain_of(timbre.breath + chance.between(-3, 3)))
+    if "tremolo" in qualities:
+        swing = np.sin(2 * np.pi * (chance.between(5, 7) * seconds_at(num_samples) + chance.between(0, 1)))
+        wave = wave * (0.65 + 0.35 * swing).astype(np.float32)
+    wave = wave * _loudness(timbre, qualities, num_samples)
+    if "percussive" in qualities:
+        num_knock = min(num_samples, samples_in(0.03))
+        knock = noise(num_knock, chance.rng, slope=-3, low_hz=200)
+        wave[:num_knock] += 0.5 * faded(knock, attack=0.001, release=0.025)
+    if "reverb" in qualities:
+        wave = reverberated(wave, chance.rng, seconds=chance.between(0.5, 0.8), wet=0.5)
+    return at_peak(faded(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
+
+
+def frequency_of(pitch: float) -> float:
+    """Fundamental in hertz; A above middle C is 69.
+
+    >>> frequency_of(69), round(frequency_of(60), 1)
+    (440.0, 261.6)
+    """
+    return float(440.0 * 2 ** ((pitch - 69) / 12))
+
+
+def _held_tone(
+    timbre: Timbre, hertz: float, velocity: int, qualities: Collection[str], num_samples: int, chance: Chance
+) -> Wave:
+    """The tone at even loudness, gliding from its first colour to its last, loudest point about 1."""
+    slope = timbre.slope + chance.between(-1, 1) + 2 * np.log2(velocity / 96)
+    slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
+    last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
+    off, phases = 3 * (chance.many(NUM_PARTIALS) - 0.5), chance.many(NUM_PARTIALS)
+    seconds = seconds_at(num_samples)
+    swing = timbre.vibrato_cents * np.sin(
+        2 * np.pi * (chance.between(4.5, 6) * seconds + chance.between(0, 1))
+    )
+    place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
+    last = _partials(timbre, last_slope, off) if timbre.dulling else None
+    first = _partials(timbre, slope, off)
+    return at_peak(harmonic(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last))
+
+
+def _partials(timbre: Timbre, slope: float, off: Floats) -> Floats:
+    """Amplitudes whose squares sum to one.
+
+    Args:
+        off: (NUM_PARTIALS,) decibels by which this maker's instrument differs.
+    """
+    numbers = np.arange(1, NUM_PARTIALS + 1)
+    decibels = slope * np.log2(numbers) + timbre.even * (numbers % 2 == 0) + off
+    if timbre.drawbars:
+        decibels = decibels + 12 * np.isin(numbers, timbre.drawbars)
+    amplitudes = 10 ** (decibels / 20)
+    return np.asarray(amplitudes / np.sqrt(np.sum(amplitudes**2)))
+
+
+def _loudness(timbre: Timbre, qualities: Collection[str], num_samples: int) -> Wave:
+    """Attack, decay while held, and release after the key is let go."""
+    seconds = seconds_at(num_samples)
+    end = num_samples / SAMPLES_PER_SECOND
+    held, lost = (0.55 * end, 60.0) if "long_release" in qualities else (0.9 * end, 400.0)
+    rate = timbre.decay + 45.0 * ("fast_decay" in qualities)
+    decibels = -rate * seconds - lost * np.maximum(0.0, seconds - held)
+    return (np.minimum(1.0, seconds / timbre.attack) * 10 ** (decibels / 20)).astype(np.float32)

@@ -1,0 +1,185 @@
+"""Sound clips with exact labels: single events, sequences of events, scenes, questions.
+
+Tasks taught: classification (sec), detection (sed), captioning (aac), question
+answering (aqa) and, as a proxy, scenes (asc). What an event sounds like stands in
+``events.py``. Captions and answers follow from the labels by rule.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
+from audio_lm.corpora.synthetic.wordings import Wordings, with_article
+from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.units import SAMPLES_PER_FRAME, Seconds, samples_in
+
+SOUND_SUBSETS = ("events", "detection", "scenes", "sound_questions")
+LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word
+NUMBERS = ("zero", "one", "two", "three", "four")
+
+PRESENT = Wordings(
+    heard=("Is there {sound}?", "Can you hear {sound}?", "Do you hear {sound} in the audio?"),
+    held_out=("Can you hear {sound} in the audio?", "Is there {sound} in the audio?"),
+)
+HOW_MANY = Wordings(
+    heard=("How many sounds are there?", "How many sounds do you hear?", "Count the sounds in the audio."),
+    held_out=("How many sounds are there in the audio?", "Count the sounds you hear."),
+)
+FIRST = Wordings(
+    heard=("Which sound comes first?", "What do you hear first?", "Name the first sound in the audio."),
+    held_out=("Which sound do you hear first?", "Name the sound you hear first."),
+)
+LAST = Wordings(
+    heard=("Which sound comes last?", "What do you hear last?", "Name the last sound in the audio."),
+    held_out=("Which sound do you hear last?", "Name the sound you hear last."),
+)
+
+
+class Placed(NamedTuple):
+    """A sound event and when it is heard."""
+
+    name: str
+    start: Seconds
+    end: Seconds
+
+
+def write_sounds(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
+    """Write the subsets of ``SOUND_SUBSETS`` in three splits.
+
+    Args:
+        clips: number of training clips of each subset (absent or 0: not written), and of
+            validation and test clips of every subset under ``validation`` and ``test``.
+    """
+    write_one = {
+        "events": _write_event,
+        "detection": _write_detection,
+        "scenes": _write_scene,
+        "sound_questions": _write_question,
+    }
+    for subset in SOUND_SUBSETS:
+        for split in SPLITS if clips.get(subset, 0) else ():
+            for number in range(clips[subset if split == "train" else split]):
+                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+
+
+def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
+    """What is heard one after the other, in words.
+
+    >>> caption_of([Placed("beep", 0.5, 1.0), Placed("beep", 1.1, 1.5), Placed("crackle", 1.6, 2.0)], 2.0)
+    'silence, then two beeps, then a crackle'
+    """
+    parts = [_counted(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
+    if placed[0].start >= LONG_SILENCE:
+        parts.insert(0, "silence")
+    if num_seconds - placed[-1].end >= LONG_SILENCE:
+        parts.append("silence")
+    return ", then ".join(parts)
+
+
+def question_about(placed: Sequence[Placed], chance: Chance) -> tuple[str, str]:
+    """A question that the events answer, and its answer."""
+    names = [one.name for one in placed]
+    kind = chance.one_of(("present", "present", "how many", "first", "last"))
+    if kind == "how many":
+        return HOW_MANY.one(chance), NUMBERS[len(names)]
+    if kind == "first":
+        return FIRST.one(chance), names[0]
+    if kind == "last":
+        return LAST.one(chance), names[-1]
+    is_there = chance.happens(0.5)
+    asked = chance.one_of(names if is_there else [name for name in EVENTS if name not in names])
+    return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
+
+
+def _write_event(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    """Classes take turns, so that they are equally frequent."""
+    name = tuple(EVENTS)[number % len(EVENTS)]
+    num_event = in_whole_frames(chance.between(0.6, 1.5))
+    num_samples = num_event + in_whole_frames(chance.between(0.2, 0.5))
+    gap = chance.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
+    placed = [_placed(name, gap, gap + num_event)]
+    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+
+
+def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    del number
+    placed, num_samples = _sequence(chance.integer(2, 3), chance)
+    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+
+
+def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    name = tuple(SCENES)[number % len(SCENES)]
+    wave = scene(name, in_whole_frames(chance.between(1.5, 2.5)), chance) * np.float32(
+        gain_of(chance.between(-14, -3))
+    )
+    labels = {"language": "unknown", "scene": name, "honesty": {"language": "exact", "scene": "proxy"}}
+    writer.add(subset_split, wave, labels)
+
+
+def _write_question(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+    del number
+    placed, num_samples = _sequence(chance.integer(1, 3), chance)
+    question, answer = question_about(placed, chance)
+    labels = _labels(placed, num_samples)
+    labels |= {"question": question, "answer": answer}
+    labels["honesty"] |= {"question": "exact", "answer": "exact"}
+    writer.add(subset_split, _composed(placed, num_samples, chance), labels)
+
+
+def _sequence(num_events: int, chance: Chance) -> tuple[list[Placed], int]:
+    """Events one after the other with at least 100 ms between them; samples of the clip.
+
+    One time in four an event is heard twice in a row: counting is worth asking.
+    """
+    names = chance.some_of(tuple(EVENTS), num_events)
+    if num_events > 1 and chance.happens(0.25):
+        names[1] = names[0]
+    placed, now = [], in_whole_frames(chance.between(0.0, 0.4))
+    for name in names:
+        num_event = in_whole_frames(chance.between(0.35, 0.7))
+        placed.append(_placed(name, now, now + num_event))
+        now += num_event + in_whole_frames(chance.between(0.1, 0.3))
+    return placed, now + in_whole_frames(chance.between(0.0, 0.3))
+
+
+def _composed(placed: Sequence[Placed], num_samples: int, chance: Chance) -> Wave:
+    """The events at their times, each at its own level, over a faint background of some colour."""
+    background = noise(num_samples, chance.rng, slope=chance.between(-6, 3))
+    wave = background * np.float32(gain_of(chance.between(-72, -58)))
+    for name, start, end in placed:
+        first, last = samples_in(start), samples_in(end)
+        gain = np.float32(gain_of(chance.between(-12, -2)))
+        wave[first:last] += gain * event(name, last - first, chance)
+    return wave
+
+
+def _labels(placed: Sequence[Placed], num_samples: int) -> dict[str, Any]:
+    labels: dict[str, Any] = {
+        "language": "unknown",
+        "events": list(dict.fromkeys(one.name for one in placed)),
+        "event_times": [list(one) for one in placed],
+        "caption": caption_of(placed, num_samples / samples_in(1.0)),
+    }
+    return labels | {"honesty": dict.fromkeys(labels, "exact")}
+
+
+def _placed(name: str, start: int, end: int) -> Placed:
+    """From samples, which are whole frames, to seconds."""
+    return Placed(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
+
+
+def _counted(name: str, num: int) -> str:
+    """The same sound one or several times; "up" and "down" keep their place.
+
+    >>> _counted("chirp up", 2)
+    'two chirps up'
+    """
+    if num == 1:
+        return with_article(name)
+    head, *direction = name.rsplit(" ", 1) if name.endswith((" up", " down")) else (name,)
+    return " ".join([NUMBERS[num], f"{head}s", *direction])

@@ -1,0 +1,80 @@
+"""Writes the speech of the synthetic corpus: eleven subsets, three splits each.
+
+What a clip is made of stands in ``speech_clips``; this module counts, keeps the
+order, and says in one line what cannot be made where the synthesiser is missing.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from audio_lm.corpora.settings import Report
+from audio_lm.corpora.synthetic.settings import SyntheticSettings
+from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
+from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.runtime import random_for
+
+CLIPS: Mapping[str, int] = {
+    "digits": 6000,
+    "phrases": 3000,
+    "commands": 1500,
+    "intents": 1500,
+    "mandarin": 1000,
+    "dialects": 1000,
+    "ages": 300,
+    "emotions": 500,
+    "overlaps": 600,
+    "pairs": 600,
+    "meetings": 500,
+}
+"""Subset -> clips of its training split, unless the recipe says otherwise."""
+
+SPLITS = ("train", "validation", "test")
+TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap"
+MOST_REFUSED = 1000
+
+
+def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
+    """Write every subset that is asked for; without the synthesiser none, and say so."""
+    if not has_speech():
+        report(
+            f"speech is skipped, because the package 'espeakng-loader' is not installed "
+            f"(pip install 'audio-lm[speech]'); there will be no clips for {TASKS}"
+        )
+        return
+    with Speaker() as speaker:
+        for subset in CLIPS:
+            counts = [settings.num_clips(subset, split) for split in SPLITS]
+            for split, count in zip(SPLITS, counts, strict=True):
+                _write_split(writer, speaker, PLANNERS[subset], subset, split, count, settings.seed)
+            if any(counts):
+                report(f"speech: {subset}, {' + '.join(map(str, counts))} clips")
+        num_new = settings.num_clips("phrases", "test")
+        _write_split(writer, speaker, phrases_new, "phrases_new", "test", num_new, settings.seed)
+
+
+def _write_split(
+    writer: CutWriter, speaker: Speaker, planner: Planner, subset: str, split: str, count: int, seed: int
+) -> None:
+    """Speak plan after plan until so many clips were made."""
+    plans: deque[Plan] = deque()
+
+    def sentences() -> Iterator[Sentence]:
+        for index in itertools.count():
+            plans.append(planner(split, random_for(seed, "speech", subset, split, index)))
+            yield from plans[-1].sentences
+
+    spoken = speaker.say(sentences())
+    num_written = num_refused = 0
+    while num_written < count:
+        first = next(spoken)
+        plan = plans.popleft()
+        clip = plan.clip_of([first, *itertools.islice(spoken, len(plan.sentences) - 1)])
+        if clip is None:
+            num_refused += 1
+            assert num_refused < MOST_REFUSED, f"{subset}: hardly a clip has exact word times"
+            continue
+        writer.add(f"{subset}-{split}", clip.wave, clip.labels, units=clip.units, more_waves=clip.more_waves)
+        num_written += 1
+    spoken.close()

@@ -1,0 +1,289 @@
+"""The subsets of speech: for each, what is said by whom and what is then known about the clip.
+
+A planner draws sentences; when they have been spoken, the plan makes a clip of them,
+or nothing if its labels would not be exact. Voices of a split are heard in that
+split only (``ages`` excepted).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audio_lm.corpora.synthetic.speech_mix import mixed, shifted, silence
+from audio_lm.corpora.synthetic.speech_phrases import KNOWN_PHRASES, NEW_PHRASES
+from audio_lm.corpora.synthetic.speech_sentences import (
+    COMMANDS,
+    DIGITS,
+    MANDARIN_DIGITS,
+    NEW_OTHER_WORDS,
+    OTHER_WORDS,
+    draw_digits,
+    draw_request,
+)
+from audio_lm.corpora.synthetic.speech_spoken import Sentence, Spoken, Unit, seconds_of
+from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES_OF_KNOWN_AGE, Voice, draw_voice
+from audio_lm.corpora.synthetic.writing import Wave
+
+DECLARED = ("gender", "dialect", "age")
+AMERICAN = "en-us"
+ACCENTS_OF_DIGITS = (AMERICAN, AMERICAN, AMERICAN, "en-gb-x-rp", "en-gb-scotland")
+NONE_SHARE = 1 / 6
+ENGLISH_SHARE = 0.6
+
+EMOTIONS = {
+    "calm": {"rate": (120, 145), "pitch": (34, 44), "range": (8, 25)},
+    "neutral": {"rate": (165, 185), "pitch": (46, 54), "range": (45, 55)},
+    "excited": {"rate": (210, 240), "pitch": (60, 74), "range": (85, 99)},
+}
+"""Ways of speaking that stand for an emotion; nobody feels it, so the label is a proxy."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip ready to be written."""
+
+    wave: Wave
+    labels: dict[str, Any]
+    units: list[Unit] | None = None
+    more_waves: tuple[Wave, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be said for a clip, and how the clip is made of it."""
+
+    sentences: tuple[Sentence, ...]
+    clip_of: Callable[[Sequence[Spoken]], Clip | None]
+
+
+Planner = Callable[[str, np.random.Generator], Plan]
+
+
+def digits(split: str, rng: np.random.Generator) -> Plan:
+    """One to four English digits; every word's time is known."""
+    voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
+    text = _digits(rng, least=1, most=4)
+    labels = {"language": "en", "text": text, "dialect": ACCENTS[accent]}
+    return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng, needs_units=True)
+
+
+def phrases(split: str, rng: np.random.Generator) -> Plan:
+    """A phrase in one of eight languages, and its translation into another."""
+    return _phrase(KNOWN_PHRASES, split, rng)
+
+
+def phrases_new(split: str, rng: np.random.Generator) -> Plan:
+    """The same with phrases that no training clip says."""
+    return _phrase(NEW_PHRASES, split, rng)
+
+
+def commands(split: str, rng: np.random.Generator) -> Plan:
+    """One of ten command words, or another word, whose keyword is ``none``."""
+    voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
+    others = OTHER_WORDS if split == "train" else OTHER_WORDS + NEW_OTHER_WORDS
+    is_command = rng.random() >= NONE_SHARE
+    word = str(rng.choice(COMMANDS if is_command else others))
+    labels = {"language": "en", "text": word, "keyword": word if is_command else "none"}
+    return _alone(sentence(word, accent, voice, rng), voice, labels, split, rng)
+
+
+def intents(split: str, rng: np.random.Generator) -> Plan:
+    """A request to a machine: scenario, action, slots, and the same values as entities."""
+    voice, request = draw_voice(split, rng), draw_request(rng)
+    labels = {
+        "language": "en",
+        "text": request.text,
+        "scenario": request.scenario,
+        "action": request.action,
+        "slots": request.slots,
+        "entities": [[value, kind] for kind, value in request.slots],
+    }
+    return _alone(sentence(request.text, AMERICAN, voice, rng), voice, labels, split, rng)
+
+
+def mandarin(split: str, rng: np.random.Generator) -> Plan:
+    """Two to six Chinese digits; kept only if every character's time is known."""
+    voice = draw_voice(split, rng)
+    text = "".join(draw_digits(rng, MANDARIN_DIGITS, least=2, most=6))
+    labels = {"language": "zh", "text": text}
+    return _alone(sentence(text, LANGUAGES["zh"], voice, rng), voice, labels, split, rng, needs_units=True)
+
+
+def dialects(split: str, rng: np.random.Generator) -> Plan:
+    """A request in one of five accents of English."""
+    voice, accent = draw_voice(split, rng), str(rng.choice(list(ACCENTS)))
+    text = draw_request(rng).text
+    labels = {"language": "en", "text": text, "dialect": ACCENTS[accent]}
+    return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng)
+
+
+def ages(split: str, rng: np.random.Generator) -> Plan:
+    """Digits by voices whose file declares an age; the same voices in every split."""
+    voice = VOICES_OF_KNOWN_AGE[int(rng.integers(len(VOICES_OF_KNOWN_AGE)))]
+    text = _digits(rng, least=2, most=4)
+    labels = {"language": "en", "text": text, "age": voice.age}
+    return _alone(sentence(text, AMERICAN, voice, rng), voice, labels, split, rng)
+
+
+def emotions(split: str, rng: np.random.Generator) -> Plan:
+    """A request spoken calmly, plainly or excitedly."""
+    voice, emotion = draw_voice(split, rng), str(rng.choice(list(EMOTIONS)))
+    text = draw_request(rng).text
+    manner = {key: int(rng.integers(low, high + 1)) for key, (low, high) in EMOTIONS[emotion].items()}
+    labels = {"language": "en", "text": text, "emotion": emotion}
+    return _alone(sentence(text, AMERICAN, voice, rng, **manner), voice, labels, split, rng)
+
+
+def overlaps(split: str, rng: np.random.Generator) -> Plan:
+    """Two voices that say digits at once; the one that begins first is written first."""
+    first = draw_voice(split, rng)
+    second = draw_voice(split, rng, gender="female" if first.gender == "male" else "male")
+    texts = [_digits(rng, least=2, most=3) for _ in range(2)]
+    speakers = zip(texts, (first, second), strict=True)
+    sentences = tuple(sentence(text, AMERICAN, voice, rng) for text, voice in speakers)
+
+    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+        start = silence(rng)
+        lag = rng.uniform(0.15, 0.6) * seconds_of(spoken[0].wave)
+        placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
+        wave = mixed(placed, rng, is_noisy=split == "train")
+        return Clip(wave, _with_honesty({"language": "en", "texts": texts}))
+
+    return Plan(sentences, clip_of)
+
+
+def pairs(split: str, rng: np.random.Generator) -> Plan:
+    """Two clips by one voice or by two, which are of the same gender half of the time."""
+    first, is_same = draw_voice(split, rng), rng.random() < 0.5
+    is_same_gender = rng.random() < 0.5
+    other = draw_voice(split, rng, gender=first.gender if is_same_gender else None, other_than=first.name)
+    sentences = tuple(
+        sentence(
+            _digits(rng, least=2, most=4),
+            AMERICAN,
+            voice,
+            rng,
+            pitch=int(rng.integers(47, 54)),
+        )
+        for voice in (first, first if is_same else other)
+    )
+
+    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+        waves = [mixed([(silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
+        labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
+        return Clip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
+
+    return Plan(sentences, clip_of)
+
+
+def meetings(split: str, rng: np.random.Generator) -> Plan:
+    """Two or three voices that take turns with digits, and when each speaks."""
+    voices = [draw_voice(split, rng, gender="female"), draw_voice(split, rng, gender="male")]
+    if rng.random() < 0.5:
+        voices.append(draw_voice(split, rng, gender="male", other_than=voices[1].name))
+    rng.shuffle(voices)
+    num_turns = int(rng.integers(len(voices), 5))
+    order = [turn % len(voices) for turn in range(num_turns)]
+    pitches = [int(pitch) for pitch in rng.integers(44, 57, size=len(voices))]
+    sentences = tuple(
+        sentence(
+            _digits(rng, least=1, most=3),
+            AMERICAN,
+            voices[who],
+            rng,
+            pitch=pitches[who],
+        )
+        for who in order
+    )
+
+    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+        placed, turns, start = [], [], silence(rng)
+        for who, one in zip(order, spoken, strict=True):
+            placed.append((start, one.wave))
+            begin, end = start + one.words[0][1], start + one.words[-1][2]
+            turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
+            start += seconds_of(one.wave) + silence(rng)
+        wave = mixed(placed, rng, is_noisy=split == "train")
+        return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
+
+    return Plan(sentences, clip_of)
+
+
+PLANNERS: Mapping[str, Planner] = {
+    "digits": digits,
+    "phrases": phrases,
+    "commands": commands,
+    "intents": intents,
+    "mandarin": mandarin,
+    "dialects": dialects,
+    "ages": ages,
+    "emotions": emotions,
+    "overlaps": overlaps,
+    "pairs": pairs,
+    "meetings": meetings,
+}
+
+
+def sentence(text: str, accent: str, voice: Voice, rng: np.random.Generator, **manner: int) -> Sentence:
+    """Something to be said by somebody, in a manner of the moment unless one is given."""
+    drawn = {
+        "pitch": int(rng.integers(38, 63)),
+        "range": int(rng.integers(30, 76)),
+        "rate": int(rng.integers(140, 206)),
+        "seed": int(rng.integers(1, 2**31)),
+    }
+    return Sentence(text, f"{accent}+{voice.name}", **{**drawn, **manner})
+
+
+def _digits(rng: np.random.Generator, *, least: int, most: int) -> str:
+    return " ".join(draw_digits(rng, DIGITS, least=least, most=most))
+
+
+def _phrase(table: Sequence[Mapping[str, str]], split: str, rng: np.random.Generator) -> Plan:
+    voice, phrase = draw_voice(split, rng), table[int(rng.integers(len(table)))]
+    language = str(rng.choice(list(LANGUAGES)))
+    others = [other for other in LANGUAGES if other != language]
+    target = "en" if "en" in others and rng.random() < ENGLISH_SHARE else str(rng.choice(others))
+    labels = {
+        "language": language,
+        "text": phrase[language],
+        "translation": phrase[target],
+        "target_language": target,
+    }
+    spoken = sentence(phrase[language], LANGUAGES[language], voice, rng)
+    return _alone(spoken, voice, labels, split, rng)
+
+
+def _alone(
+    said: Sentence,
+    voice: Voice,
+    labels: Mapping[str, Any],
+    split: str,
+    rng: np.random.Generator,
+    *,
+    needs_units: bool = False,
+) -> Plan:
+    """One sentence by one voice; times of its words where the synthesiser knows them."""
+
+    def clip_of(spoken: Sequence[Spoken]) -> Clip | None:
+        start = silence(rng)
+        units = shifted(spoken[0].units(), start)
+        if needs_units and units is None:
+            return None
+        wave = mixed([(start, spoken[0].wave)], rng, is_noisy=split == "train")
+        age = {"age": voice.age} if voice.age else {}
+        known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
+        return Clip(wave, _with_honesty(known, has_units=units is not None), units)
+
+    return Plan((said,), clip_of)
+
+
+def _with_honesty(labels: Mapping[str, Any], *, has_units: bool = False) -> dict[str, Any]:
+    """The labels, and how far each can be believed."""
+    honesty = {label: "exact" for label in labels if label != "speaker"}
+    honesty |= {label: "declared" for label in DECLARED if label in labels}
+    honesty |= {"emotion": "proxy"} if "emotion" in labels else {}
+    honesty |= {"units": "exact"} if has_units else {}
+    return {**labels, "honesty": honesty}

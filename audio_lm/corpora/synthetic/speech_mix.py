@@ -1,0 +1,57 @@
+"""From spoken sentences to the sound of a clip: silence around them, loudness, a little noise.
+
+Every start is a whole number of samples, so times of words stay exact.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.signal import lfilter
+
+from audio_lm.corpora.synthetic.speech_spoken import Unit
+from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.units import SAMPLES_PER_SECOND, Seconds, samples_in
+
+SHORTEST_SILENCE, LONGEST_SILENCE = 0.05, 0.3
+QUIETEST_DB = -12.0
+NOISY_SHARE = 0.5
+LEAST_SNR_DB, MOST_SNR_DB = 15.0, 40.0
+
+
+def silence(rng: np.random.Generator) -> Seconds:
+    """How long nobody speaks before or after a clip's speech; whole samples."""
+    return samples_in(rng.uniform(SHORTEST_SILENCE, LONGEST_SILENCE)) / SAMPLES_PER_SECOND
+
+
+def mixed(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, *, is_noisy: bool) -> Wave:
+    """All of it on one track, with silence behind, at a random level.
+
+    Each wave is brought to the same peak first, so nobody in a clip is drowned.
+
+    Args:
+        placed: where each wave starts; they may overlap.
+        is_noisy: light noise in half of the clips.
+    """
+    starts = [samples_in(start) for start, _ in placed]
+    end = max(start + len(wave) for start, (_, wave) in zip(starts, placed, strict=True))
+    track = np.zeros(end + samples_in(silence(rng)), dtype=np.float32)
+    for start, (_, wave) in zip(starts, placed, strict=True):
+        track[start : start + len(wave)] += wave / max(float(abs(wave).max()), 1e-3)
+    if is_noisy and rng.random() < NOISY_SHARE:
+        track += _noise(track, rng)
+    level = 0.9 * 10.0 ** (rng.uniform(QUIETEST_DB, 0.0) / 20.0)
+    return np.asarray(track * (level / float(abs(track).max())), dtype=np.float32)
+
+
+def shifted(units: Sequence[Unit] | None, start: Seconds) -> list[Unit] | None:
+    """The same words, heard later."""
+    return None if units is None else [(word, start + begin, start + end) for word, begin, end in units]
+
+
+def _noise(track: Wave, rng: np.random.Generator) -> Wave:
+    """Noise between white and brown, weaker than the speech by a drawn ratio."""
+    noise = rng.standard_normal(len(track), dtype=np.float32)
+    noise = lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], noise)
+    snr = rng.uniform(LEAST_SNR_DB, MOST_SNR_DB)
+    spoken = np.sqrt(np.mean(track[track != 0] ** 2))
+    return np.asarray(noise / noise.std() * spoken * 10.0 ** (-snr / 20.0), dtype=np.float32)

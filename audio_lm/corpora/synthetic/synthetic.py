@@ -1,0 +1,87 @@
+"""The synthetic corpus: speech, sounds, music, conversations and text rows from one seed.
+
+Only the order is decided here: dialogues are about clips that exist already, and
+text rows mirror training clips.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from audio_lm.corpora.settings import Report, settings_of
+from audio_lm.corpora.synthetic import speech
+from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
+from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
+from audio_lm.corpora.synthetic.settings import SyntheticSettings
+from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
+from audio_lm.corpora.synthetic.speech_spoken import has_speech
+from audio_lm.corpora.synthetic.words import write_words
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.errors import RecipeError, unknown
+
+VERSION = 1  # raised whenever the same settings give other clips
+
+CLIPS: Mapping[str, int] = {
+    **speech.CLIPS,
+    "events": 1000,
+    "detection": 600,
+    "scenes": 400,
+    "sound_questions": 600,
+    "notes": 3000,
+    "melodies": 800,
+    "dialogues": 6000,
+    "dialogues_text": 1000,
+}
+"""Subset -> clips of its training split, where a recipe names none."""
+
+WORD_SUBSETS = (
+    *("digits", "phrases", "commands", "intents", "mandarin", "dialects", "ages"),
+    *("events", "scenes", "notes", "melodies"),
+)
+"""Subsets whose labels can be told by text in audio places."""
+
+
+def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
+    """The settings with all subsets filled in.
+
+    Raises:
+        RecipeError: an unknown key, an unknown subset, or a value that cannot be.
+    """
+    settings = settings_of(SyntheticSettings, "synthetic", given)
+    for subset in settings.clips:
+        if subset not in CLIPS:
+            raise RecipeError(
+                unknown("subset of corpus 'synthetic':", subset, CLIPS, see="audio_lm/corpora/synthetic/")
+            )
+    return replace(settings, clips=dict(settings.clips or CLIPS))
+
+
+def conditions() -> dict[str, Any]:
+    """What decides the clips beside the settings: with the synthesiser there is speech."""
+    return {"speech": has_speech()}
+
+
+def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report: Report) -> None:
+    """Write all subsets and their manifests."""
+    writer = CutWriter(folder, final_folder)
+    clips = {**settings.clips, "validation": settings.validation_clips, "test": settings.test_clips}
+    speech.write(writer, settings, report)
+    write_sounds(writer, clips=clips, seed=settings.seed)
+    _report_counts("sound", SOUND_SUBSETS, writer, report)
+    write_music(writer, clips=clips, seed=settings.seed)
+    _report_counts("music", MUSIC_SUBSETS, writer, report)
+    write_dialogues(writer, clips=clips, seed=settings.seed)
+    _report_counts("dialogues", DIALOGUE_SUBSETS, writer, report)
+    write_words(writer, subsets=WORD_SUBSETS, copies=settings.word_copies, seed=settings.seed)
+    _report_counts("text in audio places", [f"words_{subset}" for subset in WORD_SUBSETS], writer, report)
+    writer.close()
+
+
+def _report_counts(
+    kind: str, subsets: tuple[str, ...] | list[str], writer: CutWriter, report: Report
+) -> None:
+    for subset in subsets:
+        written = [len(writer.cuts(f"{subset}-{split}")) for split in speech.SPLITS]
+        if any(written):
+            report(f"{kind}: {subset}, {' + '.join(str(count) for count in written if count)} clips")

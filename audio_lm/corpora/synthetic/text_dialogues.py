@@ -1,0 +1,135 @@
+"""Conversations without a clip: the text half of chat.
+
+Small exercises whose answers follow by rule, and clips described in words instead
+of heard, about which the same questions are asked as about clips.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.events import EVENTS
+from audio_lm.corpora.synthetic.notes import HIGHEST_PITCH, INSTRUMENTS, LOWEST_PITCH
+from audio_lm.corpora.synthetic.questions import DIGITS, QUESTIONS
+from audio_lm.tasks.task import NAME_OF_LANGUAGE
+
+NUMBERS = (
+    *DIGITS,
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+)
+OPPOSITES = (
+    ("big", "small"),
+    ("high", "low"),
+    ("fast", "slow"),
+    ("loud", "quiet"),
+    ("up", "down"),
+    ("left", "right"),
+    ("hot", "cold"),
+    ("open", "closed"),
+    ("first", "last"),
+    ("day", "night"),
+    ("yes", "no"),
+    ("old", "young"),
+    ("happy", "sad"),
+    ("bright", "dark"),
+    ("early", "late"),
+    ("good", "bad"),
+)
+WORDS = (*DIGITS, *(word for pair in OPPOSITES for word in pair))
+
+Exercise = Callable[[Chance], tuple[str, str]]
+
+
+def text_conversation(chance: Chance) -> list[dict[str, Any]]:
+    """One or two turns of text; roles and contents as in the label ``conversation``."""
+    exercises: list[Exercise] = [chance.one_of((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
+    turns: list[dict[str, Any]] = []
+    for exercise in exercises:
+        question, answer = exercise(chance)
+        turns.append({"role": "user", "content": [{"text": question}]})
+        turns.append({"role": "assistant", "content": [{"text": answer}]})
+    return turns
+
+
+def _sum(chance: Chance) -> tuple[str, str]:
+    one, two = chance.integer(0, 9), chance.integer(0, 9)
+    asked = chance.one_of(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
+    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
+
+
+def _difference(chance: Chance) -> tuple[str, str]:
+    one = chance.integer(0, 9)
+    two = chance.integer(0, one)
+    asked = chance.one_of(("What is {} minus {}?", "How much is {} minus {}?"))
+    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
+
+
+def _larger(chance: Chance) -> tuple[str, str]:
+    one, two = chance.some_of(range(len(DIGITS)), 2)
+    asked, answer = chance.one_of((("larger", max(one, two)), ("smaller", min(one, two))))
+    return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
+
+
+def _opposite(chance: Chance) -> tuple[str, str]:
+    pair = chance.one_of(OPPOSITES)
+    asked, answer = pair if chance.happens(0.5) else pair[::-1]
+    words = chance.one_of(
+        ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
+    )
+    return words.format(asked), answer
+
+
+def _repeat(chance: Chance) -> tuple[str, str]:
+    words = " ".join(_some_words(chance))
+    return chance.one_of(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
+
+
+def _end_of_list(chance: Chance) -> tuple[str, str]:
+    words = _some_words(chance)
+    asked, answer = chance.one_of((("first", words[0]), ("last", words[-1])))
+    return f"What is the {asked} word? {' '.join(words)}", answer
+
+
+def _num_words(chance: Chance) -> tuple[str, str]:
+    words = _some_words(chance)
+    return f"How many words are there? {' '.join(words)}", NUMBERS[len(words)]
+
+
+def _next_number(chance: Chance) -> tuple[str, str]:
+    number = chance.integer(1, 9)
+    asked, answer = chance.one_of((("after", number + 1), ("before", number - 1)))
+    return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
+
+
+def _described(chance: Chance) -> tuple[str, str]:
+    """A clip in words, and a question that may be asked about clips."""
+    values = {
+        "digits": " ".join(chance.one_of(DIGITS) for _ in range(chance.integer(1, 5))),
+        "gender": chance.one_of(("male", "female")),
+        "language": chance.one_of(tuple(NAME_OF_LANGUAGE.values())),
+        "instrument": chance.one_of(tuple(INSTRUMENTS)),
+        "pitch": str(chance.integer(LOWEST_PITCH, HIGHEST_PITCH)),
+        "event": chance.one_of(tuple(EVENTS)),
+    }
+    known = chance.some_of(tuple(values), chance.integer(1, 3))
+    asked = chance.one_of(known)
+    description = ", ".join(f"{name} {values[name]}" for name in known)
+    question = next(question for question in QUESTIONS if question.name == asked)
+    return f"Audio: {description}. {question.wordings.one(chance)}", values[asked]
+
+
+def _some_words(chance: Chance) -> list[str]:
+    return [chance.one_of(WORDS) for _ in range(chance.integer(2, 6))]
+
+
+EXERCISES: tuple[Exercise, ...] = (
+    _sum,
+    _difference,
+    _larger,
+    _opposite,
+    _repeat,
+    _end_of_list,
+    _num_words,
+    _next_number,
+    _described,
+)

@@ -1,0 +1,129 @@
+"""Text in audio places: rows of text that stand for clips.
+
+A language model made from nothing has no idea what a transcript is, and while
+it is frozen it can teach an encoder only what it knows. So it first reads rows
+in which every word's own embedding is repeated over the places its sound would
+fill, with gaps, and what else is known of the clip (language, speaker, pitch,
+event) stands scattered between. The place of each word is known exactly, which
+teaches time stamps too: one place is one audio token, 40 ms.
+
+The rows mirror clips that were written before, subset by subset: the same
+labels, the same timing, no sound.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from lhotse.cut import Cut
+
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.runtime import random_for
+from audio_lm.units import TOKENS_PER_SECOND, Seconds
+
+GAP = ""
+SCATTERED = ("gender", "age", "dialect", "instrument", "genre", "title", "mood", "scene", "scenario", "action")
+MAX_SCATTER = 0.4  # share of the places that tell something other than words
+
+Place = tuple[str, int]
+Units = Sequence[tuple[str, Seconds, Seconds]]
+
+
+def write_words(writer: CutWriter, *, subsets: Sequence[str], copies: int, seed: int) -> None:
+    """Write ``words_<subset>-train`` for each subset that has training clips.
+
+    Args:
+        copies: rows per clip, each with gaps and scatter of its own.
+    """
+    for subset in subsets:
+        for cut in writer.cuts(f"{subset}-train"):
+            for copy in range(copies):
+                rng = random_for(seed, "words", cut.id, copy)
+                labels, units = row_of(cut, rng)
+                writer.add(f"words_{subset}-train", None, labels, units=units)
+
+
+def row_of(cut: Cut, rng: np.random.Generator) -> tuple[dict[str, Any], list[tuple[str, Seconds, Seconds]] | None]:
+    """The labels of a clip with places instead of sound, and the times of its words."""
+    supervision = cut.supervisions[0]
+    labels = dict(supervision.custom or {})
+    labels |= {"language": supervision.language} if supervision.language else {}
+    labels |= {"text": supervision.text} if supervision.text else {}
+    words = (supervision.alignment or {}).get("word")
+    units = None if words is None else stretched([(w.symbol, w.start, w.end) for w in words], rng)
+    num_places = max(4, round(cut.duration * TOKENS_PER_SECOND))
+    if units:
+        num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
+    if units is None and "text" in labels:  # nobody knows where its words are: one stretch between facts
+        edges = [scattered([GAP] * int(rng.integers(3, 9)), facts_of(labels), rng) for _ in range(2)]
+        places = [*_runs(edges[0]), (f" {labels['text']}", num_places), *_runs(edges[1])]
+    else:
+        places = _runs(scattered(_timeline(labels, units, num_places), facts_of(labels), rng))
+    return labels | {"places": places}, units
+
+
+def stretched(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
+    """The same words at another pace, with another start and other gaps, on the 10 ms grid."""
+    pace, at = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.5)
+    moved, before = [], units[0][1] if units else 0.0
+    for symbol, start, end in units:
+        at += (start - before) * pace + (rng.uniform(0.06, 0.5) if rng.random() < 0.3 else 0.0)
+        long = max(0.08, (end - start) * pace)
+        moved.append((symbol, round(at, 2), round(at + long, 2)))
+        at, before = at + long, end
+    return moved
+
+
+def facts_of(labels: Mapping[str, Any]) -> list[str]:
+    """What is known of a clip beside its words, each as one text or one markup token."""
+    facts = [str(labels[key]) for key in SCATTERED if key in labels]
+    facts += [str(event) for event in labels.get("events", ())]
+    facts += [str(quality) for quality in labels.get("qualities", ())]
+    language = labels.get("language", "unknown")
+    facts += [f"<|{language}|>"] if language != "unknown" else []
+    for key in ("pitch", "velocity"):
+        facts += [f"<|midi_{key}_{labels[key]}|>"] if key in labels else []
+    return [fact if fact.startswith("<|") else f" {fact}" for fact in facts]
+
+
+def scattered(places: Sequence[str], facts: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Some places overwritten by facts; where a word begins, it stays.
+
+    >>> scattered(["", " one", ""], [" female"], np.random.default_rng(0))
+    [' female', ' one', ' female']
+    """
+    free = [i for i, text in enumerate(places) if text == GAP or (i and places[i - 1] == text)]
+    changed = list(places)
+    if facts and free:
+        share = rng.uniform(0.1, MAX_SCATTER) if any(places) else rng.uniform(0.5, 1.0)
+        count = max(2 * len(facts), int(share * len(places)))
+        for number, place in enumerate(rng.permutation(free)[:count]):
+            changed[place] = facts[number % len(facts)]
+    return changed
+
+
+def _timeline(labels: Mapping[str, Any], units: Units | None, num_places: int) -> list[str]:
+    """What is said at each place."""
+    places = [GAP] * num_places
+    for symbol, start, end in units or ():
+        first = round(start * TOKENS_PER_SECOND)
+        # A word said twice in a row would look like one long word.
+        first += first > 0 and places[first - 1] == f" {symbol}"
+        for place in range(first, max(first + 1, round(end * TOKENS_PER_SECOND))):
+            places[min(place, num_places - 1)] = f" {symbol}"
+    return places
+
+
+def _runs(places: Sequence[str]) -> list[Place]:
+    """Neighbouring equal places counted together.
+
+    >>> _runs(["", " one", " one", ""])
+    [('', 1), (' one', 2), ('', 1)]
+    """
+    runs: list[Place] = []
+    for text in places:
+        if runs and runs[-1][0] == text:
+            runs[-1] = (text, runs[-1][1] + 1)
+        else:
+            runs.append((text, 1))
+    return runs

@@ -1,0 +1,199 @@
+"""What a cut must be, and what it says about its clips.
+
+A cut is checked here, where it can still be named; whoever comes later may
+rely on it. The labels a cut may carry are listed in ``README.md``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+from lhotse import CutSet, Recording, load_manifest_lazy
+from lhotse.audio.utils import AudioLoadingError, DurationMismatchError, set_audio_duration_mismatch_tolerance
+from lhotse.cut import Cut
+
+from audio_lm.errors import DataError
+from audio_lm.units import MAX_SAMPLES, MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_SECOND, frames_in, samples_in
+
+LongClips = Literal["error", "drop"]
+ROUNDING = 2  # samples by which resampling may miss the length a duration promises
+
+# lhotse mirrors up to half a second of speech into a file that is shorter than declared.
+set_audio_duration_mismatch_tolerance(0.025)
+
+
+def manifest_path(data_dir: Path, source: str) -> Path:
+    """Where the cut-set ``corpus/subset-split`` lies."""
+    return data_dir / f"{source}.jsonl"
+
+
+def read_cuts(data_dir: Path, source: str) -> list[Cut]:
+    """The cuts of a source.
+
+    Raises:
+        DataError: there is no such cut-set, or nothing in it.
+    """
+    path = manifest_path(data_dir, source)
+    if not path.is_file():
+        raise DataError(f"cut-set {source!r}: {path} is not there; make it with `audio-lm prepare {source.split('/')[0]}`")
+    if path.stat().st_size == 0:
+        raise DataError(f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out")
+    cuts = load_manifest_lazy(path)
+    return [_at_16_khz(cut) for cut in cuts]
+
+
+def _at_16_khz(cut: Cut) -> Cut:
+    if not cut.has_recording or cut.sampling_rate == SAMPLES_PER_SECOND:
+        return cut
+    return cut.resample(SAMPLES_PER_SECOND)
+
+
+def labels_of(cut: Cut) -> dict[str, Any]:
+    """What is known about a clip, as tasks ask for it."""
+    labels: dict[str, Any] = {"language": "unknown"}
+    for supervision in cut.supervisions[:1]:
+        labels |= supervision.custom or {}
+        labels |= {
+            key: value
+            for key in ("language", "text", "gender")
+            if (value := getattr(supervision, key)) is not None
+        }
+        words = (supervision.alignment or {}).get("word")
+        if words is not None:
+            labels["units"] = [(word.symbol, word.start, word.end) for word in words]
+    return labels
+
+
+def recordings_of(cut: Cut) -> list[str]:
+    """Names of the recordings behind clip 2, 3 ... of a cut."""
+    custom = cut.custom or {}
+    return sorted(name for name in custom if name.startswith("audio_") and isinstance(custom[name], Recording))
+
+
+def num_samples_of(cut: Cut) -> list[int]:
+    """Length of each clip at 16 kHz; text-only cuts have none."""
+    if not cut.has_recording:
+        return []
+    return [samples_in(cut.duration)] + [samples_in(cut.custom[name].duration) for name in recordings_of(cut)]
+
+
+def check_length(cut: Cut) -> None:
+    """Refuse clips the encoder cannot hear.
+
+    Raises:
+        DataError: a clip has fewer than 3 frames or more than 30 s.
+    """
+    for num_samples in num_samples_of(cut):
+        if frames_in(num_samples) < MIN_FRAMES:
+            raise DataError(
+                f"cut {cut.id!r}: a clip of {num_samples / SAMPLES_PER_SECOND:.3f} s has {frames_in(num_samples)} frames, "
+                f"but one audio token needs {MIN_FRAMES}; remove the cut"
+            )
+        if num_samples > MAX_SAMPLES:
+            raise DataError(
+                f"cut {cut.id!r}: {num_samples / SAMPLES_PER_SECOND:.1f} s is longer than the encoder's {MAX_SECONDS:.0f} s; "
+                f"cut it, or leave such clips out with long_clips=drop"
+            )
+
+
+def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> list[Cut]:
+    """The cuts of a source that keep the contract.
+
+    Raises:
+        DataError: a cut breaks it; the message names the cut.
+    """
+    kept = []
+    for cut in cuts:
+        if long_clips == "drop" and max(num_samples_of(cut), default=0) > MAX_SAMPLES:
+            continue
+        check_length(cut)
+        kept.append(cut)
+    if not kept:
+        raise DataError(f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_clips={long_clips}")
+    return kept
+
+
+def check_files(cuts: Iterable[Cut]) -> None:
+    """Open every audio file once, before anything is trained.
+
+    Reads each header and decodes the first and the last tenth of a second, which
+    is where damaged and unfinished files give themselves away.
+
+    Raises:
+        DataError: a file is missing or cannot be decoded; names it and a cut that needs it.
+    """
+    seen: set[str] = set()
+    for cut in cuts:
+        recordings = [cut.recording] if cut.has_recording else []
+        recordings += [cut.custom[name] for name in recordings_of(cut)]
+        for recording in recordings:
+            for source in recording.sources:
+                if source.type == "file" and source.source not in seen:
+                    seen.add(source.source)
+                    _check_file(Path(source.source), cut.id)
+
+
+def _check_file(path: Path, cut_id: str) -> None:
+    if not path.is_file():
+        raise DataError(f"cut {cut_id!r}: its audio file {path} is missing; prepare the corpus again")
+    try:
+        with soundfile.SoundFile(path) as audio:
+            span = min(audio.frames, audio.samplerate // 10)
+            audio.read(span)
+            audio.seek(audio.frames - span)
+            read = len(audio.read(span))
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"cut {cut_id!r}: {path} cannot be decoded ({error}); replace the file") from error
+    if read < span:
+        raise DataError(f"cut {cut_id!r}: {path} ends before its header says; replace the file")
+
+
+def load_waves(cut: Cut) -> list[np.ndarray]:
+    """The clips of a cut: mono, 16 kHz, float32, in order.
+
+    Raises:
+        DataError: a file is missing, damaged, or not the length the manifest says.
+    """
+    if not cut.has_recording:
+        return []
+    try:
+        waves = [cut.load_audio()] + [cut.load_custom(name) for name in recordings_of(cut)]
+    except (AudioLoadingError, DurationMismatchError, OSError, soundfile.LibsndfileError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"cut {cut.id!r}: its audio cannot be read ({reason}); replace the file") from error
+    return [_mono(wave, num_samples, cut.id) for wave, num_samples in zip(waves, num_samples_of(cut), strict=True)]
+
+
+def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
+    mono: np.ndarray = wave.mean(axis=0) if wave.ndim == 2 else wave
+    if not np.isfinite(mono).all():
+        raise DataError(f"cut {cut_id!r}: its audio holds values that are not finite; replace the file")
+    if abs(len(mono) - num_samples) > ROUNDING:
+        raise DataError(f"cut {cut_id!r}: {len(mono)} samples were read and {num_samples} promised; prepare it again")
+    mono = np.pad(mono, (0, max(0, num_samples - len(mono))))[:num_samples]
+    return mono.astype(np.float32, copy=False)
+
+
+def places_of(labels: Mapping[str, Any]) -> list[tuple[str, int]] | None:
+    """Words standing where audio tokens would be, in a text-only cut that acts as a clip."""
+    places = labels.get("places")
+    return None if places is None else [(str(text), int(count)) for text, count in places]
+
+
+def texts_of(cuts: CutSet | Sequence[Cut]) -> Iterable[str]:
+    """Every text a vocabulary should know: strings found anywhere in the labels."""
+    for cut in cuts:
+        yield from _strings(labels_of(cut))
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)

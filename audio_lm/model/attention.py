@@ -1,0 +1,205 @@
+"""Attention over documents that stand end to end; none sees another.
+
+One function registered under one name in ``transformers``, so that unmodified layers of any
+architecture use it. A GPU runs torch's variable-length flash kernel, a CPU one flash call
+per document. There is no mask: a forgotten ``cu_seq_lens`` is an error and never a leak.
+
+Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface
+
+PACKED = "packed"
+"""What to set as ``attn_implementation``."""
+
+UNSUPPORTED = ("softcap", "s_aux", "position_bias")
+"""Arguments some architectures pass that change the result and have no place in the kernels."""
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
+    sliding_window: int | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend within documents; the interface is that of ``transformers``.
+
+    Args:
+        query: (1, H, T, C); key and value are (1, G, T, C) with G dividing H.
+        cu_seq_lens_q: (B+1,) int32 borders of the documents, the last of which is T.
+        max_length_q: at least the longest document.
+
+    Returns:
+        (1, T, H, C), and no weights.
+
+    Raises:
+        ValueError: borders are missing, or the layer asks for what the kernels cannot do.
+    """
+    if cu_seq_lens_q is None or max_length_q is None:
+        raise ValueError(
+            "packed attention got no cu_seq_lens_q or max_length_q -- without them documents would see each other -- "
+            "pass both to the model's forward"
+        )
+    asked = [name for name in UNSUPPORTED if others.get(name) is not None]
+    asked += ["attention_mask"] * (attention_mask is not None) + ["dropout"] * (dropout > 0)
+    asked += ["sliding_window"] * (sliding_window is not None and sliding_window < max_length_q)
+    if asked or query.shape[0] != 1:
+        raise ValueError(
+            f"{type(module).__name__} asks packed attention for {asked or f'{query.shape[0]} rows'} -- it knows one row of "
+            f"whole documents -- switch that off in the language model's settings"
+        )
+    causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
+    # Rotary positions leave queries and keys in fp32 under autocast; values show what was meant.
+    query_THC, key_TGC, value_TGC = (
+        states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value)
+    )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attend = _on_gpu if query.is_cuda else _on_cpu
+    return attend(query_THC, key_TGC, value_TGC, cu_seq_lens_q, max_length_q, causal, scale)[None], None
+
+
+def _on_gpu(
+    query_THC: Tensor,
+    key_TGC: Tensor,
+    value_TGC: Tensor,
+    borders: Tensor,
+    max_length: int,
+    causal: bool,
+    scale: float,
+) -> Tensor:
+    if value_TGC.dtype not in (torch.bfloat16, torch.float16):
+        raise ValueError(
+            f"packed attention on a GPU computes in bf16, not in {value_TGC.dtype}; set hardware.precision=bf16"
+        )
+    attended: Tensor = varlen_attn(
+        query_THC,
+        key_TGC,
+        value_TGC,
+        borders,
+        borders,
+        max_length,
+        max_length,
+        scale=scale,
+        window_size=(-1, 0 if causal else -1),
+        enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
+    )
+    return attended
+
+
+def _on_cpu(
+    query_THC: Tensor,
+    key_TGC: Tensor,
+    value_TGC: Tensor,
+    borders: Tensor,
+    max_length: int,
+    causal: bool,
+    scale: float,
+) -> Tensor:
+    share = query_THC.shape[1] // key_TGC.shape[1]
+    if share > 1:
+        key_TGC, value_TGC = (states.repeat_interleave(share, dim=1) for states in (key_TGC, value_TGC))
+    return _documents(query_THC, key_TGC, value_TGC, borders, causal, scale)[0]
+
+
+@torch.library.custom_op("audio_lm::documents", mutates_args=())
+def _documents(
+    query: Tensor, key: Tensor, value: Tensor, borders: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One flash call per document: (T, H, C) attended and (T, H) log-sum-exp, which backward needs."""
+    cuts = borders.tolist()
+    if cuts[-1] != query.shape[0]:
+        raise ValueError(
+            f"documents end at {cuts[-1]} of {query.shape[0]} positions; padding is a document of its own"
+        )
+    out = query.new_empty(query.shape)
+    lse = query.new_empty(
+        query.shape[:2], dtype=torch.float64 if query.dtype == torch.float64 else torch.float32
+    )
+    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+        if end > start:
+            states = (_document(tensor, start, end) for tensor in (query, key, value))
+            one_out, one_lse = _flash(*states, 0.0, causal, attn_mask=None, scale=scale)
+            out[start:end] = one_out[0].transpose(0, 1)
+            lse[start:end] = one_lse[0].transpose(0, 1)
+    return out, lse
+
+
+@_documents.register_fake
+def _(
+    query: Tensor, key: Tensor, value: Tensor, borders: Tensor, causal: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    return query.new_empty(query.shape), query.new_empty(query.shape[:2], dtype=torch.float32)
+
+
+@torch.library.custom_op("audio_lm::documents_backward", mutates_args=())
+def _documents_backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    borders: Tensor,
+    causal: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    cuts = borders.tolist()
+    grads = tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))
+    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+        if end > start:
+            states = (_document(tensor, start, end) for tensor in (grad, query, key, value, out))
+            one = _flash_backward(
+                *states, lse[start:end].transpose(0, 1)[None], 0.0, causal, attn_mask=None, scale=scale
+            )
+            for whole, part in zip(grads, one, strict=True):
+                whole[start:end] = part[0].transpose(0, 1)
+    return grads[0], grads[1], grads[2]
+
+
+@_documents_backward.register_fake
+def _(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    borders: Tensor,
+    causal: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
+
+
+def _document(tensor_THC: Tensor, start: int, end: int) -> Tensor:
+    return tensor_THC[start:end].transpose(0, 1)[None]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    query, key, value, borders, ctx.causal, ctx.scale = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(query, key, value, *output, borders)
+
+
+def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return (*_documents_backward(grad, *ctx.saved_tensors, ctx.causal, ctx.scale), None, None, None)
+
+
+_documents.register_autograd(_backward, setup_context=_remember)
+AttentionInterface.register(PACKED, packed_attention)

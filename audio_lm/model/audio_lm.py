@@ -1,0 +1,77 @@
+"""An audio-language model: it hears clips, reads text and predicts the next token.
+
+Four parts, each of which learns at its own rate; a parameter's name begins with its part.
+No loss, no stage and no tokenizer here.
+
+Shapes: T positions of text and audio, K audio tokens, P learned positions, D width, V tokens.
+Source: Qwen-Audio, arXiv:2311.07919; Qwen2-Audio, arXiv:2407.10759, section 2.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from audio_lm.model.encoder import AudioEncoder
+from audio_lm.model.language_model import hidden_states
+from audio_lm.model.new_tokens import NewTokens
+from audio_lm.model.projector import Projector
+from audio_lm.model.splice import splice
+from audio_lm.pack import Pack
+from audio_lm.units import MIN_FRAMES, SAMPLES_PER_FRAME
+
+SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
+
+
+class AudioLM(nn.Module):
+    """Encoder, projector, language model, and the tokens it was not born with."""
+
+    def __init__(
+        self,
+        encoder: AudioEncoder,
+        projector: Projector,
+        language_model: PreTrainedModel,
+        new_tokens: NewTokens,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector
+        self.language_model = language_model
+        self.new_tokens = new_tokens
+
+    @property
+    def num_base(self) -> int:
+        """Rows of the language model's own tables; ids from here on are new tokens."""
+        return int(self.language_model.get_input_embeddings().num_embeddings)
+
+    def forward(self, pack: Pack) -> Tensor:
+        """(P, V) logits of the tokens that follow the learned positions, in 32 bits."""
+        return self.logits(self.hidden(pack)[pack.learned_index])
+
+    def hidden(self, pack: Pack) -> Tensor:
+        """(T, D) states of the language model."""
+        return hidden_states(self.language_model, self.embed(pack), pack)
+
+    def embed(self, pack: Pack) -> Tensor:
+        """(T, D) what the language model reads: words, and audio in its places."""
+        text_TD = self.words(pack.token_ids)
+        if pack.num_samples:
+            audio_KD = self.projector(self.encoder(pack.waves, pack.num_samples, pack.augment))
+            return splice(text_TD, audio_KD, pack.audio_index)
+        # A silence that counts for nothing: the encoder has gradients (zeros), and a sharded encoder is
+        # gathered in step with ranks that do have clips.
+        silence_KD = self.projector(self.encoder(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,)))
+        return text_TD + 0.0 * silence_KD.sum().to(text_TD.dtype)
+
+    def words(self, ids: Tensor) -> Tensor:
+        """Embeddings of tokens, old and new, with one more dimension than the ids."""
+        num_base = self.num_base
+        old: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))
+        if not self.new_tokens.input.shape[0]:
+            return old
+        is_new = (ids >= num_base)[..., None]
+        return torch.where(is_new, self.new_tokens(ids - num_base).to(old.dtype), old)
+
+    def logits(self, hidden_PD: Tensor) -> Tensor:
+        """(P, V) in 32 bits: old tokens first, then the new ones."""
+        old_PV = self.language_model.get_output_embeddings()(hidden_PD)
+        return torch.cat([old_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)

@@ -1,0 +1,145 @@
+"""The audio encoder: Whisper's layers over clips that stand end to end, then a pool over time.
+
+Equal to ``Qwen2AudioEncoder`` on every token of a clip, at the price of the clip and not of
+30 s: each clip sees what the silence after it would have given. Names of the weights are those
+of ``transformers``, so its state dicts load as they are.
+
+Shapes: N clips, W slot rows, M mel bins, C conv frames, K audio tokens, D width.
+Source: Qwen2-Audio, arXiv:2407.10759, section 2; Whisper, arXiv:2212.04356, section 2.2.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Qwen2AudioEncoderConfig
+from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoderLayer
+
+from audio_lm.model.attention import PACKED
+from audio_lm.model.slots import Slots, before, slots_of, within
+from audio_lm.model.spectrogram import LogMel
+from audio_lm.units import MAX_FRAMES, conv_frames_in
+
+MAX_POSITIONS = conv_frames_in(MAX_FRAMES)
+LENGTH_STEP = 128  # lengths are rounded up to this, so that a compiled layer sees few of them
+
+
+class Positions(nn.Module):
+    """Sinusoids, one row for each conv frame; they never learn.
+
+    Source: Whisper's ``sinusoids``, after arXiv:1706.03762, section 3.5.
+    """
+
+    weight: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        step = math.log(10_000) / (width // 2 - 1)
+        angles = torch.arange(MAX_POSITIONS)[:, None] * torch.exp(-step * torch.arange(width // 2))
+        self.register_buffer("weight", torch.cat([angles.sin(), angles.cos()], dim=1))
+
+
+class AudioEncoder(nn.Module):
+    """Waveforms to audio tokens, 40 ms each."""
+
+    def __init__(
+        self,
+        *,
+        num_mels: int,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        mlp_width: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.dropout = dropout
+        self.log_mel = LogMel(num_mels)
+        self.conv1 = nn.Conv1d(num_mels, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.embed_positions = Positions(width)
+        layer = Qwen2AudioEncoderConfig(
+            num_mel_bins=num_mels,
+            d_model=width,
+            encoder_layers=num_layers,
+            encoder_attention_heads=num_heads,
+            encoder_ffn_dim=mlp_width,
+            dropout=dropout,
+            attn_implementation=PACKED,
+        )
+        self.layers = nn.ModuleList(Qwen2AudioEncoderLayer(layer) for _ in range(num_layers))
+        self.layer_norm = nn.LayerNorm(width)
+        self._start_weights()
+
+    def forward(
+        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+    ) -> Tensor:
+        """Hear clips.
+
+        Args:
+            waves_S: 16 kHz, clips end to end.
+
+        Returns:
+            (K, D) audio tokens, clips end to end.
+
+        Raises:
+            ValueError: a clip has under 3 mel frames or over 30 s.
+        """
+        slots = slots_of(num_samples)
+        return self.encode(self.log_mel(waves_S, slots, augment_N6), slots)
+
+    def encode(self, mel_WM: Tensor, slots: Slots) -> Tensor:
+        """Audio tokens (K, D) of spectrograms that are already in slots."""
+        device = mel_WM.device
+        counts = slots.conv_frames
+        position_C = torch.from_numpy(within(counts)).to(device)
+        borders = torch.from_numpy(np.append(0, np.cumsum(counts)).astype(np.int32)).to(device)
+        max_length = -(-int(counts.max()) // LENGTH_STEP) * LENGTH_STEP
+
+        hidden_CD = self._convolved(mel_WM.to(self.conv1.weight.dtype), slots)
+        hidden_CD = hidden_CD + self.embed_positions.weight[position_C]
+        hidden_1CD = F.dropout(hidden_CD, self.dropout, self.training)[None]
+        for layer in self.layers:
+            hidden_1CD = layer(hidden_1CD, None, cu_seq_lens_q=borders, max_length_q=max_length)
+        pooled_KD: Tensor = self.layer_norm(_pooled(hidden_1CD[0], counts))
+        return pooled_KD
+
+    def _convolved(self, mel_WM: Tensor, slots: Slots) -> Tensor:
+        """Both convolutions as matrix products over rows: (C, D).
+
+        On a CPU 2.5 times as fast as ``conv1d`` with a batch of one, and the rows need no transposing.
+        """
+        device, width = mel_WM.device, self.width
+        around = F.pad(mel_WM, (0, 0, 1, 1))
+        windows = torch.cat([around[:-2], around[1:-1], around[2:]], dim=1)
+        hidden_WD = F.gelu(
+            F.linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
+        )
+        # The second convolution starts at zeros, not at what the first makes of the empty row.
+        hidden_WD = hidden_WD.index_fill(0, torch.from_numpy(slots.starts).to(device), 0.0)
+        # Output j of a slot reads its rows 2j, 2j + 1, 2j + 2; a slot's last output straddles two clips.
+        after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
+        windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
+        kept = np.repeat(before(slots.conv_frames + 1), slots.conv_frames) + within(slots.conv_frames)
+        windows = windows[torch.from_numpy(kept).to(device)]
+        return F.gelu(
+            F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
+        )
+
+    def _start_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def _pooled(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
+    """Means of pairs; the odd last frame of a clip was a key but is no part of a token."""
+    if (counts % 2).any():
+        is_paired = within(counts) < np.repeat(counts - counts % 2, counts)
+        hidden_CD = hidden_CD[torch.from_numpy(np.flatnonzero(is_paired)).to(hidden_CD.device)]
+    return hidden_CD.view(-1, 2, hidden_CD.shape[1]).mean(1)

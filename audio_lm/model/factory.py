@@ -1,0 +1,71 @@
+"""A model from what a recipe says about it."""
+
+import torch
+from transformers import PreTrainedModel
+
+from audio_lm.errors import CheckpointError
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.checkpoint import fill, pretrained_encoder
+from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
+from audio_lm.model.encoder import AudioEncoder
+from audio_lm.model.language_model import load_language_model, new_language_model, word_scale
+from audio_lm.model.new_tokens import NewTokens, smooth_rows
+from audio_lm.model.projector import Projector
+
+
+def build_model(
+    config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+) -> AudioLM:
+    """Build every part; random numbers are torch's current ones.
+
+    Audio and new tokens start at the scale of the language model's words, so that it is not
+    shouted at by either.
+
+    Args:
+        num_base: rows of a language model that is built from nothing; of a loaded one it is only checked.
+        num_new: tokens beyond those.
+        line: new tokens that stand on a line and start alike, such as the time stamps; counted from 0.
+
+    Raises:
+        RecipeError: the settings make no language model.
+        CheckpointError: weights to load are missing or do not fit.
+    """
+    language_model = _language_model(config.language_model, num_base)
+    width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
+    rows = torch.randn(num_new, width) * scale
+    rows[line.start : line.stop] = smooth_rows(len(line), width, scale=scale)
+    return AudioLM(
+        _encoder(config.encoder),
+        Projector(config.encoder.width, width, scale=scale),
+        language_model,
+        NewTokens(num_new, width, initial_VD=rows),
+    )
+
+
+def _language_model(config: LanguageModelConfig, num_base: int | None) -> PreTrainedModel:
+    if config.load is None:
+        if num_base is None:
+            raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
+        return new_language_model(config.architecture, config.settings, num_base=num_base)
+    language_model = load_language_model(config.load)
+    rows = language_model.get_input_embeddings().num_embeddings
+    if num_base not in (None, rows):
+        raise CheckpointError(
+            f"language model {config.load!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
+            f"trained with"
+        )
+    return language_model
+
+
+def _encoder(config: EncoderConfig) -> AudioEncoder:
+    encoder = AudioEncoder(
+        num_mels=config.num_mels,
+        width=config.width,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        mlp_width=config.mlp_width,
+        dropout=config.dropout,
+    )
+    if config.load is not None:
+        fill(encoder, pretrained_encoder(config.load), source=config.load)
+    return encoder

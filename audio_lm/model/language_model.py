@@ -1,0 +1,142 @@
+"""The language model: any causal one of ``transformers`` that our packed attention can serve.
+
+It stays an unmodified model of that library. What could mix packed conversations without a word
+-- an architecture of its own attention, a recurrent layer -- is refused when it is built.
+
+Shapes: T positions of all conversations, D width.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from audio_lm.errors import CheckpointError, RecipeError, unknown
+from audio_lm.model.attention import PACKED
+from audio_lm.pack import Pack
+
+PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
+RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
+"""Settings with which an architecture changes its logits after the output layer; we call that layer alone."""
+
+
+def load_language_model(folder_or_name: str) -> PreTrainedModel:
+    """Published weights, in 32 bits.
+
+    Raises:
+        CheckpointError: there is no such model, or it needs code of its own.
+        RecipeError: it cannot be packed.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder_or_name, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name of a "
+            f"causal language model that transformers knows"
+        ) from error
+    return _checked(model)
+
+
+def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_base: int) -> PreTrainedModel:
+    """An architecture with the library's own random start.
+
+    Args:
+        architecture: a ``model_type``, such as ``qwen2``.
+        settings: fields of its configuration.
+        num_base: rows of its tables.
+
+    Raises:
+        RecipeError: the architecture or one of its settings does not exist, or it cannot be packed.
+    """
+    if architecture not in CONFIG_MAPPING:
+        raise RecipeError(
+            unknown("architecture", architecture, list(CONFIG_MAPPING), see="the models of transformers")
+        )
+    _check_settings(architecture, settings, num_base)
+    try:
+        config = AutoConfig.for_model(architecture, **{**settings, "vocab_size": num_base})
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(
+            f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its configuration in "
+            f"transformers"
+        ) from error
+    return _checked(model)
+
+
+def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pack) -> Tensor:
+    """(T, D) states before the output layer.
+
+    Packed conversations stay apart because of the borders. The mask must be absent and the cache off:
+    with either, other attention functions would mix them in silence.
+    """
+    output = language_model.base_model(
+        inputs_embeds=embedded_TD[None],
+        attention_mask=None,
+        position_ids=pack.position_ids[None],
+        use_cache=False,
+        cu_seq_lens_q=pack.cu_seq_lens,
+        cu_seq_lens_k=pack.cu_seq_lens,
+        max_length_q=pack.max_length,
+        max_length_k=pack.max_length,
+    )
+    states_TD: Tensor = output.last_hidden_state[0]
+    return states_TD
+
+
+@contextmanager
+def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
+    """For as long as a batch of padded rows and a cache is used."""
+    language_model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        language_model.set_attn_implementation(PACKED)
+
+
+def word_scale(language_model: PreTrainedModel) -> float:
+    """Standard deviation of its word embeddings, as they leave the table."""
+    table = language_model.get_input_embeddings()
+    with torch.no_grad():
+        return float(table(torch.arange(min(table.num_embeddings, 4096))).float().std())
+
+
+def _checked(model: PreTrainedModel) -> PreTrainedModel:
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ()) - PACKABLE_LAYERS
+    rescaled = [name for name in RESCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
+    if kinds or not model._can_set_attn_implementation() or config.is_encoder_decoder:
+        raise RecipeError(
+            f"language model {config.model_type!r} has {sorted(kinds) or 'attention of its own'}, in which packed "
+            f"conversations would see each other; choose an architecture of plain attention, such as qwen2 or llama"
+        )
+    if rescaled:
+        raise RecipeError(
+            f"language model {config.model_type!r} changes its logits by {rescaled}, which new tokens would not follow; "
+            f"set them to null or choose another architecture"
+        )
+    return model
+
+
+def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: int) -> None:
+    blank = CONFIG_MAPPING[architecture]()
+    known = [*blank.to_dict(), *blank.attribute_map, "layer_types"]
+    strange = [name for name in settings if name not in known]
+    if strange:
+        raise RecipeError(
+            unknown(f"setting of {architecture}", strange[0], known, see="language_model.settings")
+        )
+    if settings.get("vocab_size", num_base) != num_base:
+        raise RecipeError(
+            f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} tokens; leave "
+            f"it out"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,1 @@
+"""How a task becomes words and token ids."""

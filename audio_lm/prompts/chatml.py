@@ -1,0 +1,90 @@
+"""Conversations in ChatML, the language of both chat systems.
+
+Audios are numbered through the whole conversation, each on its own line before
+the text of its turn. No system prompt tells voice chat from audio analysis.
+
+Source: Qwen2-Audio, arXiv:2407.10759, section 2; its chat template in ``transformers``.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from audio_lm.errors import DataError
+from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
+from audio_lm.prompts.natural import CLIP_END, CLIP_START, ask
+from audio_lm.tasks.task import Labels, Task
+
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+SYSTEM_TURN = Turn("system", ("You are a helpful assistant.",))
+USER, ASSISTANT = "user", "assistant"
+
+
+def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
+    """The label ``conversation`` as turns.
+
+    Raises:
+        DataError: it is empty, the sides do not alternate, or clips are out of order.
+    """
+    turns = [
+        Turn(
+            row["role"], tuple(part["audio"] if "audio" in part else part["text"] for part in row["content"])
+        )
+        for row in conversation
+    ]
+    roles = [turn.role for turn in turns]
+    spoken = roles[1:] if roles[:1] == [SYSTEM_TURN.role] else roles
+    if not spoken or spoken != [(USER, ASSISTANT)[index % 2] for index in range(len(spoken))]:
+        raise DataError(
+            f"label 'conversation' has the roles {roles} -- expected at most one system turn and then "
+            f"user and assistant by turns, the user first; correct the conversation"
+        )
+    clips = [part for turn in turns for part in turn.content if isinstance(part, int)]
+    if clips != list(range(1, len(clips) + 1)):
+        raise DataError(
+            f"label 'conversation' has the clips {clips} -- expected each once, numbered from 1 in the order "
+            f"they are heard; renumber them"
+        )
+    return turns
+
+
+def task_turns(task: Task, labels: Labels, question: Sequence[str], *, with_answer: bool) -> list[Turn]:
+    """A task as a conversation of one question and one answer."""
+    user = Turn(USER, (*range(1, task.num_clips + 1), *question))
+    return [user, Turn(ASSISTANT, (task.plain_answer(labels),))] if with_answer else [user]
+
+
+def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
+    """A conversation; what the assistant says is learned, and that it stops.
+
+    Without answer the last assistant turn is left open for the model to fill.
+    """
+    if turns[0].role != SYSTEM_TURN.role:
+        turns = [SYSTEM_TURN, *turns]
+    if not with_answer and turns[-1].role == ASSISTANT:
+        turns = turns[:-1]
+    numbers = count(1)
+    pieces: list[Piece] = []
+    for index, turn in enumerate(turns):
+        is_learned = turn.role == ASSISTANT
+        pieces += [Text("\n")] if index else []
+        pieces += [markup(TURN_START), Text(f"{turn.role}\n")]
+        for part in turn.content:
+            if isinstance(part, int):
+                line = f"Audio {next(numbers)}: "
+                pieces += [Text(line), markup(CLIP_START), Clip(part), markup(CLIP_END), Text("\n")]
+        pieces += [as_text(part, is_learned=is_learned) for part in turn.content if isinstance(part, str)]
+        pieces.append(markup(TURN_END, is_learned=is_learned))
+    if not with_answer:
+        pieces += [Text("\n"), markup(TURN_START), Text(f"{ASSISTANT}\n")]
+    return pieces
+
+
+def render_chatml(
+    task: Task, labels: Labels, *, rng: np.random.Generator, is_evaluation: bool, with_answer: bool
+) -> list[Piece]:
+    """A task in ChatML, asked with the paraphrases of ``natural``."""
+    question = ask(task, labels, rng=rng, is_evaluation=is_evaluation)
+    return render_turns(task_turns(task, labels, question, with_answer=with_answer), with_answer=with_answer)

@@ -1,0 +1,50 @@
+"""Questions in plain words, the language of Qwen2-Audio's pre-training.
+
+The last of a task's English prompts, where there are two or more, is held out:
+evaluation asks with it and training never does. The prompts marked
+``qwen2-audio:`` are that system's own and always train. Clips in Chinese may
+also be asked in Chinese, in training only.
+
+Source: Qwen2-Audio, arXiv:2407.10759, section 2.
+"""
+
+import numpy as np
+
+from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
+from audio_lm.prompts.templates import fill
+from audio_lm.tasks.task import Labels, Task
+
+SYSTEM_MARK = "qwen2-audio:"
+CLIP_START, CLIP_END = "<|audio_bos|>", "<|audio_eos|>"
+
+
+def training_prompts(task: Task) -> tuple[str, ...]:
+    """The paraphrases that training may draw."""
+    prompts = task.prompts if len(task.prompts) == 1 else task.prompts[:-1]
+    return tuple(prompt.removeprefix(SYSTEM_MARK) for prompt in prompts)
+
+
+def evaluation_prompts(task: Task) -> tuple[str, ...]:
+    """The paraphrase held out for evaluation, or the only one there is."""
+    return (task.prompts[-1].removeprefix(SYSTEM_MARK),)
+
+
+def ask(task: Task, labels: Labels, *, rng: np.random.Generator, is_evaluation: bool) -> list[str]:
+    """One of the task's questions, filled in; its tokens are ``Markup``."""
+    prompts = evaluation_prompts(task) if is_evaluation else training_prompts(task)
+    chinese = task.prompts_zh if labels.get("language") == "zh" and not is_evaluation else ()
+    choice = int(rng.integers(len(prompts) + len(chinese)))
+    return fill((*prompts, *chinese)[choice], labels, is_chinese=choice >= len(prompts))
+
+
+def render_natural(
+    task: Task, labels: Labels, *, rng: np.random.Generator, is_evaluation: bool, with_answer: bool
+) -> list[Piece]:
+    """A clip, a question, the answer and the end token; the last two are learned."""
+    pieces: list[Piece] = []
+    for number in range(1, task.num_clips + 1):
+        pieces += [markup(CLIP_START), Clip(number), markup(CLIP_END)]
+    pieces += [as_text(part) for part in ask(task, labels, rng=rng, is_evaluation=is_evaluation)]
+    if with_answer:
+        pieces += [as_text(task.plain_answer(labels), is_learned=True), markup(END_TOKEN, is_learned=True)]
+    return pieces

@@ -1,0 +1,73 @@
+"""Questions as hierarchical tags, the language of Qwen-Audio.
+
+Order: start, audio language, task, text language, time stamps or none, output
+instruction; a question in words takes the place of the last four.
+
+Source: Qwen-Audio, arXiv:2311.07919, section 3.
+"""
+
+import re
+from collections.abc import Collection
+
+from audio_lm.errors import RecipeError
+from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
+from audio_lm.prompts.templates import TAG, fill
+from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE, Labels, Markup, Task
+
+_CODES = "|".join(NAME_OF_LANGUAGE)
+_GRAMMAR = re.compile(
+    r"<\|startof(transcript|analysis)\|>"
+    rf"(<\|(\{{language\}}|{UNKNOWN_LANGUAGE}|{_CODES})\|>"
+    r"(<\|question\|>\{question\}<\|answer\|>"
+    r"|<\|(transcribe|translate|caption|keyword)\|>"
+    rf"<\|(\{{language\}}|\{{target_language\}}|zh_tr|{_CODES})\|>"
+    r"<\|(no)?timestamps\|>"
+    r"(<\|\w+\|>)?))?"
+)
+
+
+def render_tags(task: Task, labels: Labels, *, with_answer: bool) -> list[Piece]:
+    """A clip, its tags, the answer and the end token.
+
+    All that follows the start tag is learned, which is how the model comes to
+    know languages. The words of a question are not: they are given, and nobody
+    wants a model that guesses them; the tags around them are learned.
+    """
+    pieces: list[Piece] = []
+    for number in range(1, task.num_clips + 1):
+        pieces += [markup("<audio>"), Clip(number), markup("</audio>")]
+    start, *rest = fill(task.tags, labels)
+    pieces.append(as_text(start))
+    pieces += [as_text(part, is_learned=isinstance(part, Markup)) for part in rest]
+    if with_answer:
+        pieces += [as_text(part, is_learned=True) for part in task.parts(labels)]
+        pieces.append(markup(END_TOKEN, is_learned=True))
+    return pieces
+
+
+def check_tags(task: Task, known: Collection[str] = CLOSED_LIST) -> None:
+    """Whether a task's tags are tokens, and stand in the order of the paper.
+
+    A tag the vocabulary does not know would be cut into ordinary sub-words and
+    train without complaint; a tag in another place would teach two languages.
+
+    Args:
+        task: whose template is checked; language holes stand for all languages.
+        known: tokens of the vocabulary.
+
+    Raises:
+        RecipeError: a tag is no token, or the order is broken.
+    """
+    tags = [tag for tag in TAG.findall(task.tags) if "{" not in tag]
+    absent = sorted({tag for tag in (*tags, *task.extension_tokens) if tag not in known})
+    if absent:
+        raise RecipeError(
+            f"task {task.name!r} is asked with {absent}, which the vocabulary would cut into pieces -- every "
+            f"tag must be one token; correct the task's tags, or list new ones in its extension_tokens"
+        )
+    if not _GRAMMAR.fullmatch(task.tags):
+        raise RecipeError(
+            f"task {task.name!r} is asked with {task.tags!r} -- expected the order start, language, task, "
+            f"text language, time stamps, output instruction; correct the task's tags"
+        )

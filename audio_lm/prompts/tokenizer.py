@@ -1,0 +1,76 @@
+"""Where a tokenizer comes from: a folder, a hub name, or texts.
+
+The trained one is a byte-level BPE as Qwen's: every text has tokens, a word
+keeps the blank before it, and a digit is a token.
+
+Source: the pre-tokenizer pattern is Qwen2's (``transformers``, ``Qwen2Tokenizer``).
+"""
+
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from audio_lm.errors import RecipeError
+from audio_lm.prompts.conversation import END_TOKEN
+from audio_lm.prompts.vocabulary import TEXT_TOKENS
+
+NUM_BYTES = 256
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def load_tokenizer(folder_or_name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, or of a model on the hub.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder_or_name)
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"no tokenizer at {folder_or_name!r} -- expected a folder with tokenizer.json, or a model's name "
+            f"on the hub; correct model.tokenizer.load"
+        ) from error
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
+    """A tokenizer made from texts; the same texts make the same one.
+
+    Args:
+        texts: what it should be good at; it can write anything.
+        vocab_size: at most so many tokens, bytes included and the tokens of chat not counted.
+
+    Raises:
+        RecipeError: there is no room for the 256 bytes.
+    """
+    if vocab_size < NUM_BYTES:
+        raise RecipeError(
+            f"vocab_size {vocab_size} is too small -- expected at least {NUM_BYTES}, one token for every "
+            f"byte; raise model.tokenizer.vocab_size"
+        )
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.add_special_tokens(list(TEXT_TOKENS))
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe,
+        eos_token=END_TOKEN,
+        pad_token=END_TOKEN,
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,165 @@
+"""Text <-> token ids, with the closed list of tokens that text tokenizers lack.
+
+The ids of a language model's own table stay as they are; what it lacks follows
+after the table and is learned by a part of its own.
+
+Source: the released tokenizers of Qwen-Audio (order of the audio tokens) and
+Qwen2-Audio (the six tokens of text and chat).
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby, pairwise
+
+from transformers import PreTrainedTokenizerBase
+
+from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
+from audio_lm.srwt import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
+from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.targets import NUM_MIDI
+from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+
+
+def _tags(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"<|{name}|>" for name in names)
+
+
+STAMPS = tuple(stamp(hundredths / STAMPS_PER_SECOND) for hundredths in range(MAX_STAMP + 1))
+
+AUDIO_TOKENS = (
+    *_tags(("startoftranscript", "startofanalysis", "translate", "transcribe", "caption", "keyword")),
+    *_tags((UNKNOWN_LANGUAGE, *NAME_OF_LANGUAGE, "zh_tr", "notimestamps")),
+    SILENCE,
+    "<|timestamps|>",
+    *STAMPS,
+    *_tags(("caption_audiocaps", "caption_clotho", "audioset_ontology", "caption_plain", "itn", "wo_itn")),
+    *_tags(("startofentityvalue", "endofentityvalue", "startofentitytype", "endofentitytype")),
+    *_tags(("named_entity_recognition", "audio_grounding", "startofword", "endofword", "delim")),
+    *_tags(("emotion_recognition", "music_description", "note_analysis", "pitch")),
+    *_tags(f"midi_pitch_{number}" for number in range(NUM_MIDI)),
+    "<|velocity|>",
+    *_tags(f"midi_velocity_{number}" for number in range(NUM_MIDI)),
+    *_tags(("sonic", "instrument", "speaker_meta", "song_meta", "question", "answer", "choice", "scene")),
+    *_tags(("event", "vocal_classification", "speech_understanding", "scenario", "action", "entities")),
+    "<|speech_edit|>",
+    "<audio>",
+    "</audio>",
+)
+"""The released audio tokens, in the order of their ids."""
+
+TEXT_TOKENS = (END_TOKEN, "<|im_start|>", "<|im_end|>", CLIP_TOKEN, "<|audio_bos|>", "<|audio_eos|>")
+"""Tokens of text and chat, which the Qwen tokenizers have."""
+
+EXTENSION_TOKENS = tuple(dict.fromkeys(token for task in TASKS.values() for token in task.extension_tokens))
+"""Tokens of tasks the paper names and the released vocabulary does not; last, so that they may grow."""
+
+CLOSED_LIST = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
+"""Every token that markup may use; a map for its order and for quick look-up."""
+
+_MARKUP = re.compile(r"(<\|[^|<>]*\|>|</?audio>)")
+
+
+class Vocabulary:
+    """Token ids of words and of markup.
+
+    Words are never searched for markup, whatever they hold; markup is never cut
+    into words.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, num_base: int) -> None:
+        """Give ids to the tokens that ``tokenizer`` lacks.
+
+        Args:
+            tokenizer: of the language model.
+            num_base: rows of the language model's own table; often more than the tokenizer has tokens.
+
+        Raises:
+            CheckpointError: the tokenizer has ids beyond the table.
+        """
+        if len(tokenizer) > num_base:
+            raise CheckpointError(
+                f"the tokenizer has {len(tokenizer)} tokens, but the language model's table only {num_base} "
+                f"rows; load both from the same folder"
+            )
+        own = tokenizer.get_vocab()
+        self.tokenizer = tokenizer
+        self.num_base = num_base
+        self.new_tokens = tuple(token for token in CLOSED_LIST if token not in own)
+        new = {token: num_base + index for index, token in enumerate(self.new_tokens)}
+        self.id_of = {token: new[token] if token in new else own[token] for token in CLOSED_LIST}
+        self.audio_id = self.id_of[CLIP_TOKEN]
+        self.end_id = self.id_of[END_TOKEN]
+        self.turn_end_id = self.id_of["<|im_end|>"]
+        own_pad = tokenizer.pad_token_id
+        self.pad_id = own_pad if isinstance(own_pad, int) else self.end_id
+        self._token_of_id = {index: token for token, index in self.id_of.items()}
+        # What the tokenizer itself would find inside of words and make a token of.
+        self._traps = _any_of(tokenizer.added_tokens_encoder)
+
+    def __len__(self) -> int:
+        return self.num_base + len(self.new_tokens)
+
+    def ids(self, text: str, *, is_markup: bool) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: any.
+            is_markup: whether ``<|...|>`` in it are tokens; false for whatever a label or a user brings.
+
+        Raises:
+            RecipeError: markup that is no token.
+        """
+        if not is_markup:
+            return self._word_ids(text)
+        ids: list[int] = []
+        for part in filter(None, _MARKUP.split(text)):
+            if _MARKUP.fullmatch(part):
+                self.check(part)
+                ids.append(self.id_of[part])
+            else:
+                ids += self._word_ids(part)
+        return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What the ids say, markup kept."""
+        parts: list[str] = []
+        for is_markup, run in groupby(ids, key=self._token_of_id.__contains__):
+            if is_markup:
+                parts += [self._token_of_id[index] for index in run]
+            else:
+                parts.append(self._words(list(run)))
+        return "".join(parts)
+
+    def check(self, *tags: str) -> None:
+        """Whether each tag is one token.
+
+        Raises:
+            RecipeError: one is not; it would be cut into sub-words and train without complaint.
+        """
+        absent = [tag for tag in dict.fromkeys(tags) if tag not in self.id_of]
+        if absent:
+            raise RecipeError(
+                f"{absent} would be cut into pieces -- expected tokens of this vocabulary; correct them, "
+                f"list new ones in the extension_tokens of their task, or ask with prompt: natural"
+            )
+
+    def _word_ids(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for part in self._disarmed(text):
+            ids += self.tokenizer(part, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _disarmed(self, text: str) -> list[str]:
+        """The text, cut after the first letter of whatever the tokenizer would take for a token."""
+        if self._traps is None:
+            return [text]
+        cuts = [0, *(match.start() + 1 for match in self._traps.finditer(text)), len(text)]
+        return [text[start:end] for start, end in pairwise(cuts)]
+
+    def _words(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _any_of(tokens: Collection[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(re.escape, tokens))) if tokens else None

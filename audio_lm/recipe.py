@@ -1,0 +1,108 @@
+"""The schema of a run, and how it is read from ``recipes/`` and ``conf/``.
+
+A recipe names a model, machines, corpora and a list of stages; each stage is a
+column of a paper's table.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
+from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.model.config import ModelConfig
+from audio_lm.tracking.config import TrackingConfig
+from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One training run of a pipeline."""
+
+    prompt: Literal["tags", "natural", "chatml"]
+    """How a task is put into words."""
+
+    mixture: MixtureConfig
+    """What is heard; in YAML the name of a piece of ``conf/mixture/`` or the table itself."""
+
+    parts: dict[str, PartConfig]
+    """Who learns: encoder, projector, new_tokens, language_model."""
+
+    steps: int
+    """Optimizer steps."""
+
+    global_batch: int | None = None
+    """Conversations per optimizer step over all ranks and accumulation steps; null fills the token budget."""
+
+    pack_tokens: int = 4096
+    """Token budget of one pack, audio and text."""
+
+    accumulate: int = 1
+    """Packs per optimizer step on each rank."""
+
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Over steps."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW."""
+
+    spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
+    """Holes in the log-mel; null for none."""
+
+    long_clips: Literal["error", "drop"] = "error"
+    """What happens to a clip over 30 s."""
+
+    validation: MixtureConfig = field(default_factory=MixtureConfig)
+    """Sources validated on, task by task; weights are ignored there."""
+
+    checkpoint_every: int = 500
+    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+
+    validate_every: int = 0
+    """Steps between validations; 0 validates at the end of the stage only."""
+
+    max_validation_clips: int = 64
+    """Per task."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run that someone would put in a table."""
+
+    name: str
+    """Of the file."""
+
+    stages: dict[str, StageConfig]
+    """In order; weights are carried over, the optimizer starts fresh."""
+
+    model: ModelConfig
+    """From ``conf/model/`` by ``use.model``."""
+
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    """From ``conf/hardware/`` by ``use.hardware``."""
+
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """From ``conf/benchmarks/`` by ``use.benchmarks``."""
+
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """MLflow."""
+
+    corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Corpora to prepare when they are not there yet, with their settings."""
+
+    data_dir: str = "data"
+    """Where prepared corpora lie."""
+
+    seed: int = 0
+    """Of everything."""
+
+    resume: bool = False
+    """Go on from the last checkpoint of the same recipe."""
+
+    only: list[str] = field(default_factory=list)
+    """Run only these stages, from what the stage before them left; `stages=[chat]` on the command line sets it."""
+
+    use: dict[str, str] = field(default_factory=dict)
+    """Pieces of ``conf/``: model, hardware, benchmarks, scale."""
+
+    expect: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Published scores: benchmark -> metric -> value."""

@@ -1,0 +1,151 @@
+"""What a run leaves behind, and where.
+
+    recipe.yaml                  the composed recipe
+    tokenizer/                   when it was trained for this run
+    stages/<stage>/checkpoints/  last.ckpt, to go on from
+    stages/<stage>/model/        the weights at the end, one safetensors file per part
+    stages/<stage>/status.json   step, data position, finished or not
+    predictions/<name>.jsonl     one line per clip
+    scores.json                  of the last evaluation
+    mlflow.txt                   tracking URI and run ids
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audio_lm.compose import Composed
+from audio_lm.errors import CheckpointError, RecipeError, UserError
+from audio_lm.recipe import Recipe
+from audio_lm.training.callbacks import LAST
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The composed recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer trained for this run."""
+        return self.path / "tokenizer"
+
+    @property
+    def predictions(self) -> Path:
+        """Answers, one file a benchmark."""
+        return self.path / "predictions"
+
+    @property
+    def scores(self) -> Path:
+        """Of the last evaluation."""
+        return self.path / "scores.json"
+
+    def stage(self, name: str) -> Path:
+        """Folder of a stage."""
+        return self.path / "stages" / name
+
+    def model(self, name: str) -> Path:
+        """Weights at the end of a stage."""
+        return self.stage(name) / "model"
+
+    def checkpoint(self, name: str) -> Path | None:
+        """The checkpoint a stage can go on from."""
+        path = self.stage(name) / "checkpoints" / LAST
+        return path if path.is_file() else None
+
+    def status(self, name: str) -> dict[str, Any]:
+        """How far a stage is; empty before its first checkpoint."""
+        path = self.stage(name) / "status.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    def is_finished(self, name: str) -> bool:
+        """Whether a stage ran to its end and left its weights."""
+        return bool(self.status(name).get("finished")) and self.model(name).is_dir()
+
+
+def folder_for(composed: Composed, out: Path | None = None) -> RunFolder:
+    """Where a recipe's run lies: its name and signature, unless the caller chose."""
+    return RunFolder(out if out is not None else Path("runs") / f"{composed.recipe.name}-{composed.signature}")
+
+
+def check_writable(folder: RunFolder) -> None:
+    """Refuse a folder that cannot be written, without leaving anything there.
+
+    Raises:
+        UserError: names the folder that would have to be writable.
+    """
+    nearest = folder.path.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    probe = nearest / f".audio-lm-{os.getpid()}"
+    try:
+        probe.touch()
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder.path}: {nearest} cannot be written ({error.strerror}); choose another with --out"
+        ) from error
+    probe.unlink()
+
+
+def open_folder(folder: RunFolder, composed: Composed) -> None:
+    """Make the folder of a fresh run, or take up that of a resumed one.
+
+    A run of the same recipe that is there already is moved aside, never written over.
+
+    Raises:
+        RecipeError: the folder holds a run of another recipe.
+    """
+    if folder.path.exists() and any(folder.path.iterdir()) and not _takes_up(folder, composed):
+        number = 1
+        while (aside := folder.path.with_name(f"{folder.path.name}.{number}")).exists():
+            number += 1
+        folder.path.rename(aside)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if not folder.recipe.exists():
+        folder.recipe.write_text(composed.text, encoding="utf-8")
+
+
+def _takes_up(folder: RunFolder, composed: Composed) -> bool:
+    if not (composed.recipe.resume or composed.recipe.only):
+        return False
+    if folder.recipe.is_file() and signature_in(folder) != composed.signature:
+        raise RecipeError(
+            f"{folder.path} holds a run of another recipe, signature {signature_in(folder)} and not {composed.signature}; "
+            f"compare its recipe.yaml with yours, or choose another folder with --out"
+        )
+    return True
+
+
+def signature_in(folder: RunFolder) -> str:
+    """The signature of the recipe a folder was made from."""
+    from audio_lm.compose import load_recipe
+
+    return load_recipe(folder.recipe).signature
+
+
+def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
+    """The stages this start is for, in order.
+
+    Raises:
+        RecipeError: a stage that is not there was asked for.
+        CheckpointError: the stage before the first one left no weights.
+    """
+    names = list(recipe.stages)
+    if strangers := [name for name in recipe.only if name not in names]:
+        raise RecipeError(f"stages {strangers} are not in recipe {recipe.name!r}; it has {names}")
+    chosen = [name for name in names if not recipe.only or name in recipe.only]
+    before = names[: names.index(chosen[0])]
+    if before and recipe.only and not folder.model(before[-1]).is_dir():
+        raise CheckpointError(
+            f"stage {chosen[0]!r} starts from what stage {before[-1]!r} left, but {folder.model(before[-1])} is not there; "
+            f"run that stage first"
+        )
+    return chosen

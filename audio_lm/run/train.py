@@ -1,0 +1,150 @@
+"""One command trains all stages of a recipe, judges the model and prints the table.
+
+Everything that can be wrong with a recipe or its data is found before the run
+folder exists. A run that was stopped goes on from its last checkpoint.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from audio_lm.build import (
+    StageCuts,
+    build_audio_lm,
+    build_data,
+    build_module,
+    build_trainer,
+    build_vocabulary,
+    check_benchmarks,
+    check_tags,
+    cuts_of,
+    manifests_of,
+    prepare_corpora,
+    rates_of,
+)
+from audio_lm.compose import Composed
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.checkpoint import load_weights, save_model
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+from audio_lm.run.judge import Judge
+from audio_lm.runtime import is_main
+from audio_lm.tracking.run import RecipeRun, open_recipe_run
+from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, StopOnSignal, Throughput, write_json
+from audio_lm.training.parts import Rate
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe whose data, vocabulary, model and parts fit together."""
+
+    recipe: Recipe
+    folder: RunFolder
+    stages: list[str]
+    cuts: Mapping[str, StageCuts]
+    vocabulary: Vocabulary
+    model: AudioLM
+    rates: Mapping[str, Mapping[str, Rate | None]]
+
+
+def train(composed: Composed, *, out: Path | None = None, console: Console | None = None) -> RunFolder:
+    """Carry a recipe out.
+
+    Args:
+        out: the run's folder, instead of ``runs/<name>-<signature>``.
+
+    Raises:
+        UserError: something about the recipe, its data or its checkpoints is wrong.
+        KeyboardInterrupt: it was stopped; a checkpoint was written.
+    """
+    console = console or Console()
+    folder = folder_for(composed, out)
+    check_writable(folder)
+    prepared = _prepare(composed, folder, console)
+    if is_main():
+        open_folder(folder, composed)
+        if composed.recipe.model.tokenizer.load is None:
+            prepared.vocabulary.tokenizer.save_pretrained(folder.tokenizer)
+    recipe = composed.recipe
+    with open_recipe_run(
+        recipe.tracking,
+        name=recipe.name,
+        folder=folder.path.absolute(),
+        recipe_yaml=composed.text,
+        params=asdict(recipe),
+        resume=recipe.resume,
+    ) as run:
+        console.print(f"run folder {folder.path}; curves: {run.where}")
+        run.log_inputs(manifests_of(recipe))
+        judge = Judge(recipe, folder, prepared.vocabulary, run, console)
+        judge.untrained(prepared.model, prepared.stages)
+        for name in prepared.stages:
+            _train_stage(prepared, name, run, console)
+            judge.stage(prepared.model, name)
+        judge.finish()
+    return folder
+
+
+def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepared:
+    recipe = composed.recipe
+    stages = stages_to_run(recipe, folder)
+    prepare_corpora(recipe, console.print)
+    began = time.monotonic()
+    cuts = {name: cuts_of(recipe, stage) for name, stage in recipe.stages.items()}
+    check_benchmarks(recipe)
+    is_same_run = recipe.resume or bool(recipe.only)
+    vocabulary = build_vocabulary(recipe, cuts, folder.tokenizer if is_same_run else None)
+    check_tags(recipe, vocabulary)
+    model = build_audio_lm(recipe, vocabulary)
+    rates = rates_of(recipe, model)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    num_cuts = sum(len(of_task) for stage in cuts.values() for of_task in stage.training.values())
+    console.print(
+        f"{num_cuts} training cuts checked, vocabulary of {len(vocabulary)}, model of {num_parameters / 1e6:.2f} M "
+        f"parameters, in {time.monotonic() - began:.0f} s"
+    )
+    return Prepared(recipe, folder, stages, cuts, vocabulary, model, rates)
+
+
+def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console) -> None:
+    """Train one stage to its end, or take its weights when it has ended before."""
+    recipe, folder, model = prepared.recipe, prepared.folder, prepared.model
+    stage = recipe.stages[name]
+    if recipe.resume and folder.is_finished(name):
+        console.print(f"{name}: finished before, {stage.steps} steps")
+        load_weights(model, folder.model(name))
+        return
+    names = list(recipe.stages)
+    before = names[: names.index(name)]
+    if before and (recipe.only or recipe.resume):
+        load_weights(model, folder.model(before[-1]))
+    checkpoint = folder.checkpoint(name) if recipe.resume else None
+    first_step = int(folder.status(name).get("step", 0)) if checkpoint is not None else 0
+    if checkpoint is not None:
+        console.print(f"{name}: going on from step {first_step}, the same packs follow")
+    logger = run.stage(name, params=asdict(stage), resume=checkpoint is not None)
+    keep = StageCheckpoint(
+        folder.stage(name),
+        steps=stage.steps,
+        every=stage.checkpoint_every,
+        status={"stage": name, "mlflow_run_id": logger.run_id, "packs_per_step": stage.accumulate},
+    )
+    stop = StopOnSignal(keep)
+    throughput = Throughput(budget=stage.pack_tokens * stage.accumulate)
+    progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
+    callbacks = [throughput, progress, keep, stop]
+    trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
+    cuts = prepared.cuts[name]
+    data = build_data(recipe, name, cuts, prepared.vocabulary, first_step=first_step)
+    module = build_module(stage, model, prepared.rates[name], cuts)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if stop.received is not None and trainer.global_step < stage.steps:
+        raise KeyboardInterrupt(f"stopped at step {trainer.global_step} of stage {name!r}; resume=true goes on from there")
+    keep.save(trainer)
+    if is_main():
+        save_model(model, folder.model(name))
+        write_json(folder.stage(name) / "status.json", keep.status | {"step": stage.steps, "steps": stage.steps, "finished": True})

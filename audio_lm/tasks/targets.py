@@ -1,0 +1,192 @@
+"""Answers that are more than one label: stamps, entities, slots, notes.
+
+Each comes twice, as parts with tokens (``Markup``) and in plain words. Both say
+the same; the forms with tokens follow the released vocabulary of Qwen-Audio.
+"""
+
+from collections.abc import Sequence
+
+from audio_lm.errors import DataError
+from audio_lm.srwt import SILENCE, stamp, timed_units
+from audio_lm.tasks.task import Labels, Markup, Target, name_of_language
+from audio_lm.units import MAX_SECONDS, Seconds
+
+NUM_MIDI = 128
+NONE = "none"
+
+
+def label(key: str, *, title: str = "") -> Target:
+    """The label itself, after its title where several tasks share their tags."""
+    return lambda labels: (f"{title}: {labels[key]}" if title else str(labels[key]),)
+
+
+def listed(key: str, *, between: str) -> Target:
+    """A label that is a list of strings."""
+    return lambda labels: (between.join(labels[key]),)
+
+
+def language_tag(labels: Labels) -> Sequence[str]:
+    """The language as its own token, which is what follows the start tag."""
+    name_of_language(labels["language"])
+    return (Markup(f"<|{labels['language']}|>"),)
+
+
+def language_words(labels: Labels) -> str:
+    """The language by its English name."""
+    return name_of_language(labels["language"])
+
+
+def timed_words(labels: Labels) -> Sequence[str]:
+    """Words and silences between shared stamps, beginning with the stamp of 0 s.
+
+    The released evaluation prompt already ends with that first stamp and its
+    script therefore drops the first unit of every hypothesis. Here the stamp is
+    part of the answer, in training and in evaluation, so that what is scored is
+    the whole target.
+    """
+    parts: list[str] = [Markup(stamp(0.0))]
+    for unit in timed_units(labels["units"], num_seconds=MAX_SECONDS):
+        parts.append(Markup(SILENCE) if unit.symbol == SILENCE else unit.symbol)
+        parts.append(Markup(stamp(unit.end)))
+    return parts
+
+
+def timed_words_plain(labels: Labels) -> str:
+    """Words with their spans; silences are what is left."""
+    units = timed_units(labels["units"], num_seconds=MAX_SECONDS)
+    return ", ".join(_span(unit.start, unit.end, unit.symbol) for unit in units if unit.symbol != SILENCE)
+
+
+def speaker_turns(labels: Labels) -> Sequence[str]:
+    """Who speaks when; speakers are numbered as they come in."""
+    parts: list[str] = []
+    for speaker, start, end in _numbered(labels["turns"]):
+        parts += [Markup(stamp(start)), f"speaker {speaker}", Markup(stamp(end))]
+    return parts
+
+
+def speaker_turns_plain(labels: Labels) -> str:
+    """Who speaks when, in words."""
+    return ", ".join(
+        _span(start, end, f"speaker {speaker}") for speaker, start, end in _numbered(labels["turns"])
+    )
+
+
+def _numbered(turns: Sequence[tuple[str, Seconds, Seconds]]) -> list[tuple[int, Seconds, Seconds]]:
+    number_of: dict[str, int] = {}
+    return [
+        (number_of.setdefault(speaker, len(number_of) + 1), start, end)
+        for speaker, start, end in sorted(turns, key=lambda turn: turn[1])
+    ]
+
+
+def marked_entities(labels: Labels) -> Sequence[str]:
+    """The transcript with every entity marked and typed where it stands."""
+    parts: list[str] = []
+    for before, value, kind in _entities_in_place(labels):
+        parts.append(before)
+        if value:
+            parts += [Markup("<|startofentityvalue|>"), value, Markup("<|endofentityvalue|>")]
+            parts += [Markup("<|startofentitytype|>"), kind, Markup("<|endofentitytype|>")]
+    return parts
+
+
+def marked_entities_plain(labels: Labels) -> str:
+    """The transcript with every entity in brackets: ``we met [Ada: person]``."""
+    return "".join(
+        before + (f"[{value}: {kind}]" if value else "") for before, value, kind in _entities_in_place(labels)
+    )
+
+
+def _entities_in_place(labels: Labels) -> list[tuple[str, str, str]]:
+    """Each entity with the words before it; the last row holds the words after them all."""
+    text, rows, position = labels["text"], [], 0
+    for value, kind in labels["entities"]:
+        start = text.find(value, position)
+        if start < 0:
+            raise DataError(
+                f"label 'entities': {value!r} does not occur in {text[position:]!r} -- expected the "
+                f"entities in the order and spelling of the text; correct one of the two labels"
+            )
+        rows.append((text[position:start], value, kind))
+        position = start + len(value)
+    return [*rows, (text[position:], "", "")]
+
+
+def intent(labels: Labels) -> Sequence[str]:
+    """What is wanted: a scenario and an action in it."""
+    return (Markup("<|scenario|>"), labels["scenario"], Markup("<|action|>"), labels["action"])
+
+
+def intent_plain(labels: Labels) -> str:
+    """What is wanted, in words."""
+    return f"scenario: {labels['scenario']}, action: {labels['action']}"
+
+
+def slots(labels: Labels) -> Sequence[str]:
+    """The slots of a command."""
+    return (Markup("<|entities|>"), slots_plain(labels))
+
+
+def slots_plain(labels: Labels) -> str:
+    """The slots of a command, in words."""
+    return ", ".join(f"{kind}: {value}" for kind, value in labels["slots"]) or NONE
+
+
+def event_spans(labels: Labels) -> Sequence[str]:
+    """Every event once, with the stamps of all its occurrences."""
+    parts: list[str] = []
+    for event, spans in _spans_of_event(labels).items():
+        parts += [Markup("<|startofword|>"), event, Markup("<|endofword|>")]
+        for number, (start, end) in enumerate(spans):
+            delimiter = [Markup("<|delim|>")] if number else []
+            parts += [*delimiter, Markup(stamp(start)), Markup(stamp(end))]
+    return parts
+
+
+def event_spans_plain(labels: Labels) -> str:
+    """Every occurrence of an event with its span, in order of time."""
+    times = sorted(labels["event_times"], key=lambda event_time: event_time[1])
+    return ", ".join(_span(start, end, event) for event, start, end in times)
+
+
+def _spans_of_event(labels: Labels) -> dict[str, list[tuple[Seconds, Seconds]]]:
+    spans_of: dict[str, list[tuple[Seconds, Seconds]]] = {}
+    for event, start, end in sorted(labels["event_times"], key=lambda event_time: event_time[1]):
+        spans_of.setdefault(event, []).append((start, end))
+    return spans_of
+
+
+def note(labels: Labels) -> Sequence[str]:
+    """A note as NSynth describes it: pitch, velocity, instrument, qualities."""
+    return (
+        Markup("<|pitch|>"),
+        Markup(f"<|midi_pitch_{_midi(labels, 'pitch')}|>"),
+        Markup("<|velocity|>"),
+        Markup(f"<|midi_velocity_{_midi(labels, 'velocity')}|>"),
+        Markup("<|instrument|>"),
+        labels["instrument"],
+        Markup("<|sonic|>"),
+        ", ".join(labels["qualities"]),
+    )
+
+
+def note_plain(labels: Labels) -> str:
+    """A note in words."""
+    return (
+        f"pitch {_midi(labels, 'pitch')}, velocity {_midi(labels, 'velocity')}, "
+        f"instrument {labels['instrument']}, qualities {', '.join(labels['qualities']) or NONE}"
+    )
+
+
+def _midi(labels: Labels, key: str) -> int:
+    number = int(labels[key])
+    if not 0 <= number < NUM_MIDI:
+        raise DataError(
+            f"label {key!r} is {number} -- expected a MIDI number from 0 to {NUM_MIDI - 1}; correct it"
+        )
+    return number
+
+
+def _span(start: Seconds, end: Seconds, what: str) -> str:
+    return f"{start:.2f}-{end:.2f} {what}"

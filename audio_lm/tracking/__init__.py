@@ -1,0 +1,1 @@
+"""Where a run is written down; the only home of MLflow."""

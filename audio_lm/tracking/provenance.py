@@ -1,0 +1,163 @@
+"""Where a run comes from: code, packages, machine, command line, and the manifests it read.
+
+Secrets stay out: only environment variables of known families are kept, and of
+those none whose name smells of a password.
+"""
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import distributions
+from pathlib import Path
+
+MAIN_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "lhotse", "mlflow", "omegaconf", "numpy")
+KEPT_PREFIXES = (
+    "AUDIO_LM_", "CUDA_", "GLOO_", "HF_HUB_OFFLINE", "LOCAL_RANK", "MASTER_", "MKL_", "MLFLOW_", "NCCL_",
+    "NODE_RANK", "NVIDIA_VISIBLE_DEVICES", "OMP_", "PYTORCH_", "RANK", "SLURM_", "TORCH", "WORLD_SIZE",
+)  # fmt: skip
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE", re.IGNORECASE)
+MAX_DIFF_LENGTH = 1_000_000
+GIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A cut-set that a run reads."""
+
+    name: str
+    """Of the source: ``corpus/subset-split``."""
+
+    path: Path
+    """Of the file."""
+
+    digest: str
+    """From ``digest_of``; at most 36 characters."""
+
+    hours: float
+    """Of audio."""
+
+    num_cuts: int
+    """Lines of the file."""
+
+    context: str
+    """What it is read for: ``train``, ``validation`` or ``test``."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a run comes from, as MLflow tags and as files."""
+
+    tags: dict[str, str] = field(default_factory=dict)
+    """Under MLflow's own names where it has some: its page shows file, branch and commit."""
+
+    file_of_path: dict[str, str] = field(default_factory=dict)
+    """Path below the run -> text."""
+
+
+def provenance(folder: Path | None = None) -> Provenance:
+    """Look at the code in a folder (where we stand), at this process and at this machine."""
+    folder = Path.cwd() if folder is None else folder
+    tags = {
+        "mlflow.source.name": Path(sys.argv[0]).name or "python",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
+        "command": without_password(shlex.join(sys.argv)),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    version_of_package = _versions()
+    tags |= {
+        f"version.{name}": version_of_package[name] for name in MAIN_PACKAGES if name in version_of_package
+    }
+    files = {
+        "provenance/packages.txt": "".join(
+            f"{name}=={v}\n" for name, v in sorted(version_of_package.items())
+        ),
+        "provenance/environment.json": json.dumps(harmless(os.environ), indent=2, sort_keys=True) + "\n",
+    }
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit:
+        tags |= _git_tags(folder, commit)
+        if diff := _diff(folder):
+            files["provenance/uncommitted.diff"] = diff
+    return Provenance(tags, files)
+
+
+def digest_of(path: Path) -> str:
+    """32 hexadecimal digits of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def harmless(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that explain a run and give nothing away.
+
+    >>> harmless({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
+    {'OMP_NUM_THREADS': '1'}
+    """
+    return {
+        name: without_password(value)
+        for name, value in environment.items()
+        if name.startswith(KEPT_PREFIXES) and not SECRET.search(name)
+    }
+
+
+def without_password(text: str) -> str:
+    """The text without the user part of addresses in it.
+
+    >>> without_password("https://me:secret@host/repo")
+    'https://host/repo'
+    """
+    return re.sub(r"(\w+://)[^/@\s'\"]+@", r"\1", text)
+
+
+def _versions() -> dict[str, str]:
+    return {found.metadata["Name"]: found.version for found in distributions() if found.metadata["Name"]}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in containers
+        return "unknown"
+
+
+def _git_tags(folder: Path, commit: str) -> dict[str, str]:
+    tags = {
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "mlflow.source.git.dirty": str(bool(_git(folder, "status", "--porcelain"))).lower(),
+        "mlflow.source.git.repoURL": without_password(_git(folder, "config", "--get", "remote.origin.url")),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def _diff(folder: Path) -> str:
+    """What is not committed: names of new files first, then the changes themselves."""
+    status = _git(folder, "status", "--porcelain")
+    if not status:
+        return ""
+    listed = "".join(f"# {line}\n" for line in status.splitlines())
+    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff")
+    cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if len(diff) > MAX_DIFF_LENGTH else "\n"
+    return listed + diff[:MAX_DIFF_LENGTH] + cut
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says, or nothing where there is no git, no repository or no answer."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=False,
+        )  # fmt: skip
+    except (FileNotFoundError, PermissionError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.rstrip() if done.returncode == 0 else ""

@@ -1,0 +1,1 @@
+"""Stages, freezing, losses."""

@@ -1,0 +1,185 @@
+"""What happens around the steps: a line of progress, a checkpoint to go on from, a polite stop.
+
+A checkpoint is written beside and renamed, so ``last.ckpt`` is always whole.
+"""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audio_lm.pack import Pack
+from audio_lm.runtime import is_main
+from audio_lm.units import SAMPLES_PER_SECOND
+
+LAST = "last.ckpt"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a small file in one move."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+class StageCheckpoint(Callback):
+    """Keeps ``last.ckpt`` and ``status.json`` of a stage up to date.
+
+    Args:
+        every: steps between checkpoints, the most a kill can lose.
+        status: what else ``status.json`` says.
+    """
+
+    def __init__(self, folder: Path, *, steps: int, every: int, status: dict[str, Any]) -> None:
+        self.folder = folder
+        self.steps = steps
+        self.every = every
+        self.status = status
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint that can be resumed from."""
+        return self.folder / "checkpoints" / LAST
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write a checkpoint of the step that has just ended."""
+        beside = self.path.with_name(LAST + ".new")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(beside)
+        if is_main():
+            os.replace(beside, self.path)
+            step = trainer.global_step
+            write_json(self.folder / "status.json", self.status | {"step": step, "steps": self.steps, "finished": False})
+
+
+class StopOnSignal(Callback):
+    """The first Ctrl-C or SIGTERM ends the stage after the step, with a checkpoint; the second one ends it at once."""
+
+    def __init__(self, checkpoint: StageCheckpoint) -> None:
+        self.checkpoint = checkpoint
+        self.received: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.before[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, self.before[number])
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if self.received is not None:
+            self.checkpoint.save(trainer)
+            trainer.should_stop = True
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+class Throughput(Callback):
+    """Counts what went through the model since it was last asked, and logs it per second.
+
+    Padding is the share of the token budget that no conversation filled; a pack
+    itself has none.
+
+    Args:
+        budget: tokens a rank could have read in one step.
+    """
+
+    def __init__(self, *, budget: int, log_every: int = 10) -> None:
+        self.budget = budget
+        self.log_every = log_every
+        self.totals: Counter[str] = Counter()
+        self.rates: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.since = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[Pack, ...], batch_idx: int
+    ) -> None:
+        self.totals["audio_seconds"] += sum(sum(pack.num_samples) for pack in batch) / SAMPLES_PER_SECOND
+        self.totals["tokens"] += sum(pack.token_ids.numel() for pack in batch)
+        self.totals["learned_tokens"] += sum(pack.num_learned for pack in batch)
+        self.totals["conversations"] += sum(len(pack) for pack in batch)
+        self.totals["steps"] += 1
+        if trainer.global_step % self.log_every == 0:
+            elapsed = max(1e-9, time.monotonic() - self.since)
+            filled = self.totals["tokens"] / (self.budget * self.totals["steps"])
+            self.rates = {f"throughput/{name}_per_second": total / elapsed for name, total in self.totals.items()}
+            if trainer.logger is not None:
+                rates = self.rates | {"throughput/unfilled_share": max(0.0, 1 - filled)}
+                trainer.logger.log_metrics(rates, step=trainer.global_step)
+            self.totals.clear()
+            self.since = time.monotonic()
+
+
+class ProgressLine(Callback):
+    """A bar where somebody looks at a terminal, a line now and then where a file is written.
+
+    Args:
+        every_seconds: between two lines when the output is no terminal.
+    """
+
+    def __init__(
+        self, title: str, *, steps: int, throughput: Throughput, console: Console, every_seconds: float = 15.0
+    ) -> None:
+        self.title = title
+        self.steps = steps
+        self.throughput = throughput
+        self.console = console
+        self.every_seconds = every_seconds
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.began = self.spoke = time.monotonic()
+        self.first_step = trainer.global_step
+        if self.console.is_terminal and is_main():
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console)
+            self.bar.start()
+            self.row = self.bar.add_task(self.title, total=self.steps, completed=self.first_step, note="")
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(self.row, completed=trainer.global_step, note=self._note(trainer))
+        elif is_main() and (
+            time.monotonic() - self.spoke > self.every_seconds or trainer.global_step == self.steps
+        ):
+            self.spoke = time.monotonic()
+            left = (self.spoke - self.began) / (trainer.global_step - self.first_step)
+            left *= self.steps - trainer.global_step
+            note = f"{self._note(trainer)}  {left:.0f} s left"
+            self.console.print(f"{self.title}  step {trainer.global_step}/{self.steps}  {note}", soft_wrap=True)
+
+    def _note(self, trainer: Trainer) -> str:
+        loss_of_task = {
+            name.partition("/")[2]: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train_loss/")
+        }
+        parts = [f"loss {loss_of_task.pop('all'):.3f}"] if loss_of_task else []
+        parts += [" ".join(f"{task} {value:.2f}" for task, value in sorted(loss_of_task.items()))]
+        rates = self.throughput.rates
+        if rates:
+            parts.append(f"{rates['throughput/audio_seconds_per_second']:.0f} audio-s/s")
+            parts.append(f"{rates['throughput/tokens_per_second']:.0f} tokens/s")
+        return "  ".join(parts)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.stop()

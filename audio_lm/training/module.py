@@ -1,0 +1,127 @@
+"""Next-token training: the stages of pre-training and of supervised fine-tuning.
+
+Owns when things happen; what happens is in the model, ``losses``, ``parts``
+and ``schedules``. One batch is everything a rank hears in one optimizer step.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from audio_lm.pack import Pack
+from audio_lm.runtime import world_size
+from audio_lm.training.losses import next_token_losses, sums_by_task
+from audio_lm.training.parts import Rate
+
+LossOfTask = dict[str, tuple[float, float]]  # summed loss, learned tokens
+
+
+class NextTokenModule(LightningModule):
+    """Teaches an audio-language model to continue conversations."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        rate_of: Mapping[str, Rate | None],
+        factor: Callable[[int], float],
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        clip: float,
+        validation_tasks: Sequence[str] = (),
+        log_every: int = 10,
+    ) -> None:
+        """Freeze what has no rate.
+
+        Args:
+            rate_of: the rate of every parameter of ``model``, from ``learning_rates``.
+            factor: what the peak rates are multiplied by at a step.
+        """
+        super().__init__()
+        self.automatic_optimization = False  # the loss is divided by the tokens of all packs, known only together
+        self.model = model
+        self.rate_of = rate_of
+        self.factor = factor
+        self.adamw = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
+        self.clip = clip
+        self.validation_tasks = list(validation_tasks)
+        self.log_every = log_every
+        self.train_loss: LossOfTask = {}
+        self.val_loss: LossOfTask = {}
+        for name, parameter in model.named_parameters():
+            rate = rate_of[name]
+            parameter.requires_grad_(rate is not None and rate.from_step == 0)
+
+    def training_step(self, packs: tuple[Pack, ...], batch_idx: int) -> None:
+        step = self.global_step
+        optimizer = self.optimizers()
+        self._thaw(step)
+        num_learned = self._sum_over_ranks(sum(pack.num_learned for pack in packs))
+        for pack in packs:
+            losses_P = next_token_losses(self.model(pack), pack.labels)
+            # Ranks average their gradients, so each is scaled up by their number.
+            self.manual_backward(losses_P.sum() * (world_size() / num_learned))
+            _add(self.train_loss, pack, losses_P.detach())
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * self.factor(step)
+        if self.clip:
+            self.clip_gradients(optimizer, self.clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % self.log_every == 0:
+            self._log_losses("train_loss", self.train_loss)
+            self.train_loss.clear()
+            self.log("lr", max(group["lr"] for group in optimizer.param_groups), batch_size=1)
+
+    def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
+        for pack in packs:
+            _add(self.val_loss, pack, next_token_losses(self.model(pack), pack.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_losses("val_loss", self.val_loss)
+        self.val_loss.clear()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in self.model.named_parameters():
+            rate = self.rate_of[name]
+            if rate is not None:
+                groups[rate.lr, parameter.ndim >= 2].append(parameter)
+        return torch.optim.AdamW(
+            [
+                {"params": params, "lr": lr, "peak_lr": lr} | ({} if is_matrix else {"weight_decay": 0.0})
+                for (lr, is_matrix), params in groups.items()
+            ],
+            lr=0.0,
+            **self.adamw,
+        )
+
+    def _thaw(self, step: int) -> None:
+        for name, parameter in self.model.named_parameters():
+            rate = self.rate_of[name]
+            if rate is not None and step >= rate.from_step > 0:
+                parameter.requires_grad_(True)
+
+    def _sum_over_ranks(self, count: int) -> float:
+        if world_size() == 1:
+            return float(max(1, count))
+        total = self.trainer.strategy.reduce(torch.tensor(float(count), device=self.device), reduce_op="sum")
+        return float(total.clamp(min=1))
+
+    def _log_losses(self, what: str, loss_of_task: LossOfTask) -> None:
+        if not loss_of_task:
+            return
+        values = {f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count}
+        total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
+        self.log_dict(values | {f"{what}/all": total / max(1.0, count)}, batch_size=1)
+
+
+def _add(loss_of_task: LossOfTask, pack: Pack, losses_P: Tensor) -> None:
+    sums_C, counts_C = sums_by_task(losses_P, pack.task_index, len(pack.tasks))
+    for task, total, count in zip(pack.tasks, sums_C.tolist(), counts_C.tolist(), strict=True):
+        before = loss_of_task.get(task, (0.0, 0.0))
+        loss_of_task[task] = (before[0] + total, before[1] + count)

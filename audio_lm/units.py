@@ -1,0 +1,54 @@
+"""How long a clip is: seconds, samples, mel frames, audio tokens.
+
+One second is 16 000 samples, 100 mel frames, 25 audio tokens. Every other
+module asks this one; none of them divides by 160 itself.
+
+Source: Whisper, arXiv:2212.04356, section 2.2 (frames); Qwen2-Audio,
+arXiv:2407.10759, section 2 (the pooling that makes a token 40 ms).
+"""
+
+Seconds = float
+
+SAMPLES_PER_SECOND = 16_000
+SAMPLES_PER_FRAME = 160  # 10 ms
+FRAMES_PER_SECOND = SAMPLES_PER_SECOND // SAMPLES_PER_FRAME
+TOKENS_PER_SECOND = 25
+MAX_SECONDS: Seconds = 30.0  # what the encoder sees at once
+MAX_SAMPLES = int(MAX_SECONDS * SAMPLES_PER_SECOND)
+MAX_FRAMES = MAX_SAMPLES // SAMPLES_PER_FRAME
+MIN_FRAMES = 3  # fewer make no audio token
+
+
+def samples_in(seconds: Seconds) -> int:
+    """Samples of a stretch of audio, rounded to the nearest."""
+    return round(seconds * SAMPLES_PER_SECOND)
+
+
+def frames_in(num_samples: int) -> int:
+    """Mel frames of a waveform; an unfinished last hop counts as one.
+
+    >>> frames_in(16_000), frames_in(161)
+    (100, 2)
+    """
+    return -(-num_samples // SAMPLES_PER_FRAME)
+
+
+def conv_frames_in(num_frames: int) -> int:
+    """Encoder positions of so many mel frames: the second convolution has stride 2.
+
+    >>> conv_frames_in(3000), conv_frames_in(3), conv_frames_in(4)
+    (1500, 2, 2)
+    """
+    return (num_frames - 1) // 2 + 1
+
+
+def tokens_in(num_frames: int) -> int:
+    """Audio tokens of so many mel frames.
+
+    Two strides of two: the convolution rounds up and the pool rounds down,
+    so the two cannot be replaced by one division by four.
+
+    >>> tokens_in(MAX_FRAMES), tokens_in(100), tokens_in(2)
+    (750, 25, 0)
+    """
+    return (conv_frames_in(num_frames) - 2) // 2 + 1

@@ -1,0 +1,74 @@
+"""Tiny real things for all tests: cuts with sound, a vocabulary, a model."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lhotse.cut import Cut
+
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
+from audio_lm.model.factory import build_model
+from audio_lm.prompts.tokenizer import train_tokenizer
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.runtime import random_for
+
+TINY = ModelConfig(
+    encoder=EncoderConfig(num_mels=80, width=32, num_layers=2, num_heads=2, mlp_width=64),
+    language_model=LanguageModelConfig(
+        architecture="qwen2",
+        settings={
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 64,
+            "max_position_embeddings": 2048,
+        },
+    ),
+)
+CutMaker = Callable[..., list[Cut]]
+
+
+@pytest.fixture(autouse=True)
+def _same_chance() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Vocabulary:
+    """A byte-level vocabulary of a few words, with all markup."""
+    tokenizer = train_tokenizer([" one two three", "zero one two three female male", "What do you hear?"] * 4, vocab_size=300)
+    return Vocabulary(tokenizer, num_base=len(tokenizer))
+
+
+@pytest.fixture
+def make_cuts(tmp_path: Path) -> CutMaker:
+    """Clips of noise with a transcript, written to a folder and read back as cuts."""
+
+    def make(count: int, *, seconds: float = 0.4, subset: str = "noise", split: str = "train") -> list[Cut]:
+        writer = CutWriter(tmp_path / "data" / "made", tmp_path / "data" / "made")
+        for number in range(count):
+            rng = random_for("test", subset, number)
+            length = int(16_000 * seconds * (1 + number % 3))
+            units = [("one", 0.0, 0.2), ("two", 0.2, 0.4)]
+            labels = {"language": "en", "text": "one two", "gender": ("male", "female")[number % 2]}
+            writer.add(f"{subset}-{split}", rng.normal(0, 0.1, length).astype(np.float32), labels, units=units)
+        writer.close()
+        return writer.cuts(f"{subset}-{split}")
+
+    return make
+
+
+@pytest.fixture
+def make_model(vocabulary: Vocabulary) -> Callable[[], AudioLM]:
+    """A model of two layers each, the same at every call."""
+
+    def make() -> AudioLM:
+        torch.manual_seed(0)
+        return build_model(TINY, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
+
+    return make

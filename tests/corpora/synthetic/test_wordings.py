@@ -1,0 +1,57 @@
+import re
+
+import pytest
+
+from audio_lm.corpora.synthetic import comparisons, music, questions, sounds
+from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.wordings import Wordings, with_article
+
+DIALOGUE_WORDINGS = {
+    **{question.name: question.wordings for question in questions.QUESTIONS},
+    **{f"both {comparison.question}": comparison.wordings for comparison in comparisons.COMPARISONS},
+}
+ALL_WORDINGS = DIALOGUE_WORDINGS | {
+    f"{module.__name__}.{name}": value
+    for module in (sounds, music, comparisons)
+    for name, value in vars(module).items()
+    if isinstance(value, Wordings)
+}
+
+
+def words(text):
+    return set(re.findall(r"[a-z{}]+", text.lower()))
+
+
+@pytest.mark.parametrize("wordings", ALL_WORDINGS.values(), ids=ALL_WORDINGS)
+def test_a_held_out_wording_is_new_but_made_of_heard_words(wordings):
+    assert not set(wordings.held_out) & set(wordings.heard)
+    heard_words = set().union(*map(words, wordings.heard))
+    for text in wordings.held_out:
+        assert words(text) <= heard_words, f"{text!r} has words of its own: {words(text) - heard_words}"
+
+
+def test_no_question_is_worded_like_another():
+    texts = [text for wordings in DIALOGUE_WORDINGS.values() for text in (*wordings.heard, *wordings.held_out)]
+    assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("wordings", DIALOGUE_WORDINGS.values(), ids=DIALOGUE_WORDINGS)
+def test_dialogues_ask_in_many_ways(wordings):
+    assert len(wordings.heard) >= 8
+    assert len(wordings.held_out) >= 2
+
+
+def test_training_never_asks_in_held_out_words_and_evaluation_does_half_of_the_time():
+    wordings = Wordings(heard=("a {x}", "b {x}"), held_out=("c {x}",))
+    asked = {
+        split: [wordings.one(Chance(split, number), x="y") for number in range(200)]
+        for split in ("train", "validation", "test")
+    }
+    assert set(asked["train"]) == {"a y", "b y"}
+    for split in ("validation", "test"):
+        assert 70 < asked[split].count("c y") < 130
+
+
+def test_vowels_take_their_article():
+    assert with_article("electric bass-like") == "an electric bass-like"
+    assert with_article("bell tone") == "a bell tone"

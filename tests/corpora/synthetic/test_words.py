@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretched, write_words
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.runtime import random_for
+
+UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
+
+
+@pytest.fixture
+def writer(tmp_path):
+    writer = CutWriter(tmp_path, tmp_path)
+    for number in range(5):
+        wave = random_for("test", number).normal(0, 0.1, 24_000).astype(np.float32)
+        labels = {"language": "en", "text": "one one two", "gender": "female"}
+        writer.add("digits-train", wave, labels, units=UNITS)
+    return writer
+
+
+def test_every_word_has_places_where_its_time_says(writer):
+    for cut in writer.cuts("digits-train"):
+        labels, units = row_of(cut, random_for("test", cut.id))
+        places = [text for text, count in labels["places"] for _ in range(count)]
+        for symbol, start, end in units:
+            inside = places[round(start * 25) : round(end * 25)]
+            assert f" {symbol}" in inside, (symbol, start, end, places)
+
+
+def test_a_word_said_twice_leaves_a_gap(writer):
+    for cut in writer.cuts("digits-train"):
+        labels, _ = row_of(cut, random_for("test", cut.id))
+        words = [text for text, _ in labels["places"] if text not in ("", " female", "<|en|>")]
+        assert words.count(" one") >= 2
+        assert words.count(" two") >= 1
+
+
+def test_facts_are_scattered_and_words_begin_where_they_began():
+    places = ["", " one", " one", " one", ""]
+    for seed in range(20):
+        changed = scattered(places, [" female"], np.random.default_rng(seed))
+        assert changed[1] == " one"
+        assert " female" in changed
+
+
+def test_facts_are_single_words_or_markup():
+    labels = {"language": "de", "gender": "male", "pitch": 60, "events": ["beep"], "text": "eins"}
+    assert facts_of(labels) == [" male", " beep", "<|de|>", "<|midi_pitch_60|>"]
+    assert facts_of({"language": "unknown"}) == []
+
+
+def test_stretching_keeps_the_words_in_order_on_the_grid():
+    for seed in range(20):
+        units = stretched(UNITS, np.random.default_rng(seed))
+        assert [symbol for symbol, _, _ in units] == ["one", "one", "two"]
+        times = [time for _, start, end in units for time in (start, end)]
+        assert times == sorted(times)
+        assert all(round(time * 100) == pytest.approx(time * 100) for time in times)
+
+
+def test_rows_have_the_labels_of_their_clips_and_no_sound(writer):
+    write_words(writer, subsets=["digits", "absent"], copies=2, seed=0)
+    rows = writer.cuts("words_digits-train")
+    assert len(rows) == 10
+    assert not any(row.has_recording for row in rows)
+    assert {row.supervisions[0].text for row in rows} == {"one one two"}
+    assert rows[0].supervisions[0].custom["places"] != rows[1].supervisions[0].custom["places"]

@@ -1,0 +1,27 @@
+import pytest
+
+from audio_lm.corpora.fsdd import FsddSettings
+from audio_lm.corpora.settings import settings_of
+from audio_lm.corpora.synthetic.settings import SyntheticSettings
+from audio_lm.errors import RecipeError
+
+
+def test_what_is_not_given_keeps_its_default():
+    assert settings_of(FsddSettings, "fsdd", {"seed": 7}) == FsddSettings(seed=7)
+    assert settings_of(FsddSettings, "fsdd", {"max_speed_change": 0}) == FsddSettings(max_speed_change=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (FsddSettings, {"held_ot": "theo"}, "Did you mean 'held_out'"),
+        (FsddSettings, {"strings": "many"}, r"corpora.x.strings is 'many' -- expected int"),
+        (FsddSettings, {"strings": True}, "corpora.x.strings is True"),
+        (FsddSettings, {"test_clips": -1}, "corpora.x.test_clips is -1"),
+        (SyntheticSettings, {"clips": 3}, "expected a table of numbers"),
+        (SyntheticSettings, {"clips": {"digits": 1.5}}, r"corpora.x.clips.digits is 1.5"),
+    ],
+)
+def test_a_wrong_setting_is_named(kind, given, message):
+    with pytest.raises(RecipeError, match=message):
+        settings_of(kind, "x", given)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from audio_lm.data.collate import Collator, pack_examples
+from audio_lm.data.config import SpecAugmentConfig
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.mixture import with_example
+from audio_lm.errors import DataError
+
+
+@pytest.fixture
+def asking(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", seed=0)
+    tasks = ["asr", "sgc", "srwt-en", "lid"]
+    return [with_example(cut, maker, task, i) for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))]
+
+
+def test_labels_are_the_next_learned_tokens_of_the_same_conversation(asking):
+    pack = Collator()(asking)
+    at = 0
+    for start, end in zip(pack.cu_seq_lens[:-1].tolist(), pack.cu_seq_lens[1:].tolist(), strict=True):
+        example = asking[at].custom["example"]
+        expected = [(start + i, example.token_ids[i + 1]) for i in range(len(example) - 1) if example.is_learned[i + 1]]
+        inside = (pack.learned_index >= start) & (pack.learned_index < end)
+        assert list(zip(pack.learned_index[inside].tolist(), pack.labels[inside].tolist(), strict=True)) == expected
+        assert {pack.tasks[i] for i in pack.task_index[inside].tolist()} == {example.task}
+        at += 1
+    assert at == len(asking) == len(pack)
+
+
+def test_positions_restart_and_lengths_add_up(asking):
+    pack = Collator()(asking)
+    assert pack.cu_seq_lens[-1] == len(pack.token_ids) == len(pack.position_ids)
+    assert pack.position_ids[pack.cu_seq_lens[:-1].long()].tolist() == [0] * len(asking)
+    assert sum(pack.num_samples) == len(pack.waves)
+    assert pack.max_length % 128 == 0
+
+
+def test_augmentation_depends_on_the_position_only(asking):
+    collate = Collator(policy=SpecAugmentConfig(), seed=1)
+    whole = collate(asking).augment
+    assert torch.equal(whole, torch.cat([collate([one]).augment for one in asking]))
+    assert Collator()(asking).augment is None
+
+
+def test_a_clip_of_another_length_is_named(asking):
+    example = asking[0].custom["example"]
+    with pytest.raises(DataError, match=f"'{example.cut_id}'"):
+        pack_examples([example], [np.zeros(100, dtype=np.float32)])

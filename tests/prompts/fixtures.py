@@ -1,0 +1,28 @@
+"""A small real vocabulary, and every task in every language, for the tests of prompts."""
+
+from functools import cache
+
+from audio_lm.prompts.tokenizer import train_tokenizer
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.runtime import random_for
+from audio_lm.tasks.registry import TASKS
+
+TEXTS = [
+    "she sells sea shells by the sea shore",
+    "What does the person say?",
+    "one two three four five six seven",
+] * 4
+SPARE_ROWS = 3  # a language model's table is often longer than its tokenizer
+
+
+@cache
+def small_vocabulary():
+    tokenizer = train_tokenizer(TEXTS, vocab_size=400)
+    return Vocabulary(tokenizer, num_base=len(tokenizer) + SPARE_ROWS)
+
+
+def rng(number=0):
+    return random_for("test", number)
+
+
+ALL_TASKS = list(TASKS.values())

@@ -1,0 +1,88 @@
+import jinja2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import Qwen2AudioProcessor
+
+from audio_lm.errors import DataError
+from audio_lm.prompts.chatml import render_chatml, render_turns, turns_of
+from audio_lm.prompts.conversation import Clip, Turn, written
+from tests.prompts.fixtures import ALL_TASKS, rng
+from tests.tasks.labels import labels_for
+
+EVERY_TASK = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
+TEMPLATE = jinja2.Template(Qwen2AudioProcessor.default_chat_template.fget(None), keep_trailing_newline=True)
+
+
+def said(*texts):
+    return [{"text": text} for text in texts]
+
+
+@st.composite
+def conversations(draw):
+    """Turns of user and assistant, with clips numbered in the order they are heard."""
+    num_clips, rows = 0, []
+    for _ in range(draw(st.integers(1, 4))):
+        new = draw(st.integers(0, 2))
+        clips = [{"audio": num_clips + index + 1} for index in range(new)]
+        num_clips += new
+        rows.append({"role": "user", "content": clips + said(*draw(st.lists(st.text(), max_size=1)))})
+        rows.append({"role": "assistant", "content": said(draw(st.text()))})
+    system = {"role": "system", "content": said(draw(st.text()))}
+    return [system, *rows] if draw(st.booleans()) else rows
+
+
+@given(conversations(), st.booleans())
+def test_the_bytes_are_those_of_the_published_template(conversation, with_answer):
+    messages = conversation if with_answer else conversation[:-1]
+    theirs = TEMPLATE.render(messages=messages, add_generation_prompt=not with_answer)
+    ours = written(render_turns(turns_of(conversation), with_answer=with_answer))
+    assert ours == (theirs.removesuffix("\n") if with_answer else theirs)
+
+
+@given(conversations())
+def test_only_what_the_assistant_says_is_learned(conversation):
+    pieces = render_turns(turns_of(conversation), with_answer=True)
+    answers = [row["content"][0]["text"] for row in conversation if row["role"] == "assistant"]
+    assert written(pieces, only_learned=True) == "".join(f"{answer}<|im_end|>" for answer in answers)
+
+
+@given(conversations())
+def test_clips_come_in_the_order_they_are_heard(conversation):
+    numbers = [
+        piece.number
+        for piece in render_turns(turns_of(conversation), with_answer=True)
+        if isinstance(piece, Clip)
+    ]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_an_open_conversation_may_end_with_the_user():
+    turns = [Turn("user", (1, "What is this?"))]
+    assert written(render_turns(turns, with_answer=False)) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\nAudio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nWhat is this?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+@EVERY_TASK
+def test_a_task_is_one_question_and_one_answer(task):
+    labels = labels_for(task)
+    pieces = render_chatml(task, labels, rng=rng(), is_evaluation=True, with_answer=True)
+    assert written(pieces, only_learned=True) == f"{task.plain_answer(labels)}<|im_end|>"
+    assert sum(isinstance(piece, Clip) for piece in pieces) == task.num_clips
+
+
+@pytest.mark.parametrize(
+    "roles", [[], ["system"], ["assistant"], ["user", "user"], ["user", "assistant", "system"]]
+)
+def test_sides_that_do_not_alternate_are_refused(roles):
+    with pytest.raises(DataError, match="user and assistant by turns"):
+        turns_of([{"role": role, "content": said("x")} for role in roles])
+
+
+@pytest.mark.parametrize("numbers", [[2], [1, 1], [2, 1]])
+def test_clips_out_of_order_are_refused(numbers):
+    with pytest.raises(DataError, match="renumber"):
+        turns_of([{"role": "user", "content": [{"audio": number} for number in numbers]}])

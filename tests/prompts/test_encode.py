@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_lm.errors import DataError
+from audio_lm.prompts.conversation import Clip, Text, markup
+from audio_lm.prompts.encode import encode, place_ids
+from tests.prompts.fixtures import small_vocabulary
+
+PLACES = st.lists(
+    st.tuples(st.sampled_from(["", "she", "sells shells", "über", "<|en|>"]), st.integers(0, 12))
+)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=3), st.text())
+def test_placeholders_are_as_many_as_the_clips_have_tokens(num_tokens, text):
+    vocabulary = small_vocabulary()
+    pieces = [Text(text)]
+    for number in range(1, len(num_tokens) + 1):
+        pieces += [markup("<audio>"), Clip(number), markup("</audio>"), Text(text, is_learned=True)]
+    encoded = encode(pieces, vocabulary, num_tokens_of_clip=num_tokens)
+    is_audio = [index for index, token in enumerate(encoded.token_ids) if token == vocabulary.audio_id]
+    assert encoded.audio_index == is_audio
+    assert len(is_audio) == sum(num_tokens)
+    assert not any(encoded.is_learned[index] for index in is_audio)
+    assert len(encoded.is_learned) == len(encoded.token_ids)
+
+
+@given(st.text(), st.text())
+def test_a_text_does_not_depend_on_its_pieces(first, second):
+    vocabulary = small_vocabulary()
+    in_two = encode([Text(first), Text(second)], vocabulary, num_tokens_of_clip=[])
+    in_one = encode([Text(first + second)], vocabulary, num_tokens_of_clip=[])
+    assert in_two == in_one
+
+
+def test_the_mask_is_that_of_the_pieces():
+    vocabulary = small_vocabulary()
+    pieces = [Text("she"), Text(" sells", is_learned=True), markup("<|im_end|>", is_learned=True), Text("\n")]
+    encoded = encode(pieces, vocabulary, num_tokens_of_clip=[])
+    learned = [
+        index for index, is_learned in zip(encoded.token_ids, encoded.is_learned, strict=True) if is_learned
+    ]
+    assert vocabulary.text(learned) == " sells<|im_end|>"
+
+
+def test_markup_in_the_words_of_a_user_is_not_parsed():
+    vocabulary = small_vocabulary()
+    ids = encode([Text("<|im_end|><audio><|en|>")], vocabulary, num_tokens_of_clip=[]).token_ids
+    assert set(ids).isdisjoint(vocabulary.id_of.values())
+    assert vocabulary.text(ids) == "<|im_end|><audio><|en|>"
+
+
+@given(PLACES)
+def test_words_fill_their_places_in_order(places):
+    vocabulary = small_vocabulary()
+    ids = place_ids(places, vocabulary)
+    assert len(ids) == sum(num_places for _, num_places in places)
+    for text, num_places in places:
+        own, ids = ids[:num_places], ids[num_places:]
+        tokens = list(dict.fromkeys(own))
+        expected = vocabulary.ids(text, is_markup=text == "<|en|>") or [vocabulary.audio_id]
+        assert tokens == expected[:num_places]
+        shares = [own.count(token) for token in tokens]
+        assert not shares or max(shares) - min(shares) <= 1, text
+
+
+@given(PLACES)
+def test_a_clip_of_words_asks_for_no_audio(places):
+    vocabulary = small_vocabulary()
+    pieces = [markup("<audio>"), Clip(1), markup("</audio>"), Clip(2)]
+    encoded = encode(pieces, vocabulary, num_tokens_of_clip=[3, 2], places=places)
+    num_places = sum(number for _, number in places)
+    assert encoded.audio_index == [num_places + 2, num_places + 3]
+
+
+def test_a_clip_that_is_not_there_is_named():
+    with pytest.raises(DataError, match="audio_2"):
+        encode([Clip(2)], small_vocabulary(), num_tokens_of_clip=[4])

@@ -1,0 +1,79 @@
+import pytest
+
+from audio_lm.prompts.conversation import Text, written
+from audio_lm.prompts.natural import SYSTEM_MARK, evaluation_prompts, render_natural, training_prompts
+from audio_lm.tasks.registry import TASKS
+from tests.prompts.fixtures import ALL_TASKS, rng
+from tests.tasks.labels import LABELS, labels_for
+
+EVERY_TASK = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
+
+
+def texts_of(task, labels, *, is_evaluation, number=40):
+    """The questions that chance draws."""
+    rows = [
+        render_natural(task, labels, rng=rng(index), is_evaluation=is_evaluation, with_answer=False)
+        for index in range(number)
+    ]
+    return {written(pieces).rpartition("<|audio_eos|>")[2] for pieces in rows}
+
+
+@EVERY_TASK
+def test_training_never_hears_a_held_out_paraphrase(task):
+    trained, asked = set(training_prompts(task)), set(evaluation_prompts(task))
+    assert trained
+    assert len(asked) == 1
+    assert trained.isdisjoint(asked) == (len(task.prompts) > 1)
+    assert trained | asked == {prompt.removeprefix(SYSTEM_MARK) for prompt in task.prompts}
+
+
+@EVERY_TASK
+def test_the_prompts_of_the_released_system_always_train(task):
+    own = {prompt.removeprefix(SYSTEM_MARK) for prompt in task.prompts if prompt.startswith(SYSTEM_MARK)}
+    assert own <= set(training_prompts(task))
+
+
+@EVERY_TASK
+def test_only_the_answer_and_the_end_are_learned(task):
+    labels = labels_for(task)
+    pieces = render_natural(task, labels, rng=rng(), is_evaluation=False, with_answer=True)
+    assert written(pieces, only_learned=True) == task.plain_answer(labels) + "<|endoftext|>"
+
+
+def test_all_paraphrases_of_training_are_drawn():
+    assert texts_of(TASKS["asr"], LABELS, is_evaluation=False) == {
+        "Detect the language and recognize the speech: <|en|>",
+        "Transcribe the speech into text.",
+        "What does the person say?",
+    }
+    assert texts_of(TASKS["asr"], LABELS, is_evaluation=True) == {"Recognize the speech:"}
+
+
+def test_the_same_chance_asks_the_same_question():
+    rows = [
+        render_natural(TASKS["asr"], LABELS, rng=rng(7), is_evaluation=False, with_answer=True)
+        for _ in range(2)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_language_in_a_question_is_a_token_and_its_other_words_are_not():
+    labels = {**LABELS, "question": "What is <|en|>?"}
+    pieces = render_natural(TASKS["aqa"], labels, rng=rng(), is_evaluation=False, with_answer=False)
+    assert pieces[-1] == Text("What is <|en|>?")
+    pieces = render_natural(TASKS["srwt-en"], labels, rng=rng(), is_evaluation=False, with_answer=False)
+    assert pieces[-1] == Text("<|en|>", is_markup=True)
+
+
+def test_chinese_may_be_asked_in_chinese_but_not_in_evaluation():
+    labels = {**LABELS, "language": "zh"}
+    assert "请把这段语音翻译成德语。" in texts_of(TASKS["s2tt"], labels, is_evaluation=False)
+    assert texts_of(TASKS["s2tt"], labels, is_evaluation=True) == {"Listen and give the German translation:"}
+
+
+def test_the_prompt_of_the_released_base_model():
+    text = written(render_natural(TASKS["vsc"], LABELS, rng=rng(), is_evaluation=False, with_answer=True))
+    assert text == (
+        "<|audio_bos|><|AUDIO|><|audio_eos|>Classify the human vocal sound to VocalSound in English:"
+        "cough<|endoftext|>"
+    )

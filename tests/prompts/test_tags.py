@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import pytest
+
+from audio_lm.errors import RecipeError
+from audio_lm.prompts.conversation import Text, written
+from audio_lm.prompts.tags import check_tags, render_tags
+from audio_lm.tasks.registry import TASKS
+from tests.prompts.fixtures import ALL_TASKS
+from tests.tasks.labels import LABELS, labels_for
+
+EVERY_TASK = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
+
+
+def test_a_clip_its_tags_the_answer_and_the_end():
+    pieces = render_tags(TASKS["asr"], LABELS, with_answer=True)
+    assert written(pieces) == (
+        "<audio><|AUDIO|></audio><|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|>"
+        "Ada met Bob in Paris<|endoftext|>"
+    )
+
+
+@EVERY_TASK
+def test_all_after_the_start_tag_is_learned_but_the_question(task):
+    pieces = render_tags(task, labels_for(task), with_answer=True)
+    is_start = [isinstance(piece, Text) and piece.text.startswith("<|startof") for piece in pieces].index(
+        True
+    )
+    assert not any(isinstance(piece, Text) and piece.is_learned for piece in pieces[: is_start + 1])
+    unlearned = [piece.text for piece in pieces[is_start + 1 :] if not piece.is_learned]
+    assert unlearned == ([LABELS["question"]] if "{question}" in task.tags else [])
+
+
+@EVERY_TASK
+def test_without_the_answer_it_ends_where_the_model_goes_on(task):
+    labels = labels_for(task)
+    asked = {
+        key: value for key, value in labels.items() if key in ("language", "target_language", "question")
+    }
+    question = written(render_tags(task, asked, with_answer=False))
+    assert question + task.answer(labels) + "<|endoftext|>" == written(
+        render_tags(task, labels, with_answer=True)
+    )
+
+
+def test_two_clips_have_a_span_each():
+    text = written(render_tags(TASKS["sv"], LABELS, with_answer=True))
+    assert text.startswith("<audio><|AUDIO|></audio><audio><|AUDIO|></audio><|startofanalysis|>")
+
+
+@EVERY_TASK
+def test_every_task_keeps_the_grammar(task):
+    check_tags(task)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ("<|startoftranscription|><|en|>", "startoftranscription"),
+        ("<|startoftranscript|><|transcribe|><|en|><|en|><|notimestamps|>", "expected the order"),
+        (
+            "<|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|><|itn|>",
+            "expected the order",
+        ),
+        ("<|en|>", "expected the order"),
+    ],
+)
+def test_a_wrong_tag_or_order_is_refused(tags, message):
+    with pytest.raises(RecipeError, match=message):
+        check_tags(replace(TASKS["asr"], tags=tags))

@@ -1,0 +1,76 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.prompts.vocabulary import AUDIO_TOKENS, CLOSED_LIST, EXTENSION_TOKENS, TEXT_TOKENS, Vocabulary
+from tests.prompts.fixtures import SPARE_ROWS, small_vocabulary
+
+TRICKY = st.lists(st.sampled_from([*AUDIO_TOKENS[:20], *TEXT_TOKENS, "<|", "|>", " ", "a", "<", "ü"])).map(
+    "".join
+)
+
+
+def test_tokens_have_the_order_of_the_released_tokenizer():
+    # Ids of the released files, less 151852: <|0.00|> is 151871, <|30.00|> 154871, <audio> 155163.
+    offsets = {
+        "<|startoftranscript|>": 0,
+        "<|0.00|>": 19,
+        "<|30.00|>": 3019,
+        "<audio>": 3311,
+        "</audio>": 3312,
+    }
+    assert {token: AUDIO_TOKENS.index(token) for token in offsets} == offsets
+    assert len(set(CLOSED_LIST)) == len(AUDIO_TOKENS) + len(TEXT_TOKENS) + len(EXTENSION_TOKENS)
+
+
+def test_new_tokens_stand_after_the_table_in_their_order():
+    vocabulary = small_vocabulary()
+    assert vocabulary.new_tokens == AUDIO_TOKENS + EXTENSION_TOKENS
+    ids = [vocabulary.id_of[token] for token in vocabulary.new_tokens]
+    assert ids == list(range(vocabulary.num_base, len(vocabulary)))
+    assert vocabulary.num_base == len(vocabulary.tokenizer) + SPARE_ROWS
+    assert vocabulary.audio_id < len(vocabulary.tokenizer)
+
+
+def test_every_token_is_one_id_and_back():
+    vocabulary = small_vocabulary()
+    for token in CLOSED_LIST:
+        assert vocabulary.ids(token, is_markup=True) == [vocabulary.id_of[token]], token
+        assert vocabulary.text([vocabulary.id_of[token]]) == token
+
+
+@given(st.text() | TRICKY)
+def test_words_are_never_markup_and_come_back(text):
+    vocabulary = small_vocabulary()
+    ids = vocabulary.ids(text, is_markup=False)
+    assert set(ids).isdisjoint(vocabulary.id_of.values())
+    assert vocabulary.text(ids) == text
+
+
+@given(st.lists(st.sampled_from([*CLOSED_LIST]) | st.text("ab c\nü", min_size=1)))
+def test_markup_and_words_between_come_back(parts):
+    vocabulary = small_vocabulary()
+    ids = vocabulary.ids("".join(parts), is_markup=True)
+    assert vocabulary.text(ids) == "".join(parts)
+    assert sum(index in vocabulary.id_of.values() for index in ids) == sum(
+        part in CLOSED_LIST for part in parts
+    )
+
+
+@given(st.lists(st.integers(0, len(small_vocabulary()) - 1)))
+def test_whatever_a_model_says_can_be_written(ids):
+    assert isinstance(small_vocabulary().text(ids), str)
+
+
+def test_a_tag_outside_of_the_vocabulary_is_refused():
+    with pytest.raises(RecipeError, match=r"\['<\|startoftranscripts\|>'\] would be cut into pieces"):
+        small_vocabulary().check("<|startoftranscript|>", "<|startoftranscripts|>")
+    with pytest.raises(RecipeError, match=r"30\.01"):
+        small_vocabulary().ids("<|30.01|>", is_markup=True)
+
+
+def test_a_tokenizer_longer_than_the_table_is_refused():
+    tokenizer = small_vocabulary().tokenizer
+    with pytest.raises(CheckpointError, match="load both from the same folder"):
+        Vocabulary(tokenizer, num_base=len(tokenizer) - 1)

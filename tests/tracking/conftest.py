@@ -1,0 +1,67 @@
+import logging
+import os
+import shutil
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import numpy as np
+import pytest
+
+from audio_lm.tracking.listening import HeardClip
+from audio_lm.tracking.store import Store
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """Tables take mlflow two seconds, so they are made once and copied."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    _ = Store(f"sqlite:///{path}", "none").client
+    return path
+
+
+@pytest.fixture
+def uri(empty_database, tmp_path, monkeypatch):
+    """An empty store in the folder where the test stands."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("RANK", raising=False)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def store(uri):
+    return Store(uri, "digits")
+
+
+@pytest.fixture
+def client(store):
+    return store.client
+
+
+@pytest.fixture
+def warned(caplog):
+    """The tracking warnings so far."""
+    caplog.set_level(logging.WARNING)
+    return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("audio_lm")]
+
+
+@pytest.fixture
+def clip():
+    """Makes clips of 0.2 s."""
+
+    def make(**changed):
+        seconds = np.arange(3200) / 16_000
+        facts = {
+            "cut_id": "cut-1",
+            "task": "asr",
+            "wave": 0.5 * np.sin(2 * np.pi * 440 * seconds),
+            "log_mel": np.random.default_rng(0).normal(size=(20, 80)).astype(np.float32),
+            "question": "<|startoftranscript|><|en|><|transcribe|>",
+            "reference": "seven three one",
+            "answer": "seven tree one",
+            "stage": "pretrain",
+        }
+        return HeardClip(**{**facts, **changed})
+
+    return make

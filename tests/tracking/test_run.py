@@ -1,0 +1,232 @@
+import json
+import math
+import time
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from matplotlib.figure import Figure
+
+from audio_lm.errors import UserError
+from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.provenance import Manifest
+from audio_lm.tracking.run import PARENT_TAG, open_recipe_run
+
+
+@pytest.fixture
+def start(uri, tmp_path):
+    """Opens the run of a recipe."""
+
+    def open_it(resume=False, lr=1e-4, **config):
+        return open_recipe_run(
+            TrackingConfig(**config),
+            name="digits",
+            folder=tmp_path / "runs" / "digits-1a2b3c4d",
+            recipe_yaml="name: digits\n",
+            params={"optimizer": {"lr": lr}},
+            resume=resume,
+        )
+
+    return open_it
+
+
+def history(client, run_id, name):
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+
+
+def runs(client):
+    return client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+
+
+def test_stages_are_children_of_the_recipe_and_all_end_with_it(start, client):
+    with start() as run:
+        for name in ("pretrain", "chat"):
+            run.stage(name, params={"steps": 3}).log_metrics({"loss/asr": 1.0}, 1)
+        run.log_metrics({"test/fsdd/digits/wer": 0.1})
+    kinds = {found.data.tags["kind"]: found for found in runs(client)}
+    stages = [found for found in runs(client) if found.data.tags.get(PARENT_TAG) == run.run_id]
+    assert {found.info.run_name for found in stages} == {"pretrain", "chat"}
+    assert kinds["recipe"].info.run_id == run.run_id
+    assert kinds["recipe"].info.run_name == "digits-1a2b3c4d"
+    assert {found.info.status for found in runs(client)} == {"FINISHED"}
+    assert history(client, run.run_id, "test/fsdd/digits/wer") == [(0, 0.1)]
+    assert stages[0].data.params == {"steps": "3"}
+
+
+def test_one_run_across_restarts_without_holes_and_without_repeats(start, client, tmp_path):
+    def killed_at_5():
+        with start() as run:
+            logger = run.stage("pretrain")
+            for step in range(1, 6):
+                logger.log_metrics({"loss": float(step)}, step)
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        killed_at_5()
+    assert {found.info.status for found in runs(client)} == {"FAILED"}
+    with start(resume=True, lr=2e-4) as run:
+        logger = run.stage("pretrain")
+        run.wait()
+        assert client.get_run(logger.run_id).info.status == "RUNNING"
+        for step in range(4, 9):
+            logger.log_metrics({"loss": float(step)}, step)
+    assert len(runs(client)) == 2
+    assert history(client, logger.run_id, "loss") == [(step, float(step)) for step in range(1, 9)]
+    recipe = client.get_run(run.run_id)
+    assert recipe.data.params["optimizer.lr"] == "0.0001"
+    assert recipe.data.tags["resume.changed"] == "optimizer.lr"
+    (told,) = (tmp_path / "runs" / "digits-1a2b3c4d" / "resume").iterdir()
+    assert json.loads(told.read_text())["data"] == [["optimizer.lr", "0.0001", "0.0002"]]
+    ids = (tmp_path / "runs" / "digits-1a2b3c4d" / "mlflow.txt").read_text()
+    assert f"recipe: {run.run_id}" in ids
+    assert f"stages/pretrain: {logger.run_id}" in ids
+
+
+def test_without_resume_a_new_run_begins(start, client):
+    with start() as first:
+        first.stage("pretrain").log_metrics({"loss": 1.0}, 5)
+    with start() as second:
+        second.stage("pretrain").log_metrics({"loss": 2.0}, 5)
+    assert first.run_id != second.run_id
+    assert history(client, second.stage("pretrain").run_id, "loss") == [(5, 2.0)]
+
+
+def test_values_a_lost_store_never_had_are_sent_after_a_restart(start, client, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        with start() as run:
+            run.stage("pretrain").log_metrics({"loss": 1.0}, 1)
+    with start(resume=True) as run:
+        run.stage("pretrain").log_metrics({"loss": 2.0}, 2)
+    assert history(client, run.stage("pretrain").run_id, "loss") == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_dead_server_neither_raises_nor_stalls(start, warned, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    begin = time.monotonic()
+    with start() as run:
+        logger = run.stage("pretrain")
+        for step in range(100):
+            logger.log_metrics({"loss": 1.0}, step)
+        run.log_text("<p>hello", "report/samples.html")
+        run.log_inputs([])
+        logger.finalize("success")
+    assert time.monotonic() - begin < 10
+    folder = tmp_path / "runs" / "digits-1a2b3c4d"
+    assert len((folder / "stages/pretrain/metrics.jsonl").read_text().splitlines()) == 100
+    assert (folder / "report/samples.html").read_text() == "<p>hello"
+    assert len([line for line in warned() if "does not answer" in line]) == 1
+    assert len(warned()) == 2, warned()
+
+
+def test_odd_values_and_odd_names_arrive(start, client):
+    with start() as run:
+        logger = run.stage("pretrain")
+        logger.log_metrics({"task:asr/loss": 1.0, "norm": math.inf, "loss": math.nan, "perte \u00e9": 1.0}, 1)
+    metrics = client.get_run(logger.run_id).data.metrics
+    assert metrics == {"task_asr/loss": 1.0, "nonfinite/norm": 1.0, "nonfinite/loss": 1.0, "perte _": 1.0}
+
+
+def test_files_tables_figures_and_inputs_are_kept_in_both_places(start, client, tmp_path):
+    with start() as run:
+        run.log_figure(Figure(), "pictures/mixture.png")
+        run.log_table([{"id": "a", "answer": "\u4e03"}, {"id": "b", "wer": 0.5}], "eval/asr.json")
+        run.log_table([{"id": "a", "answer": "\u4e03"}], "eval/asr.json")
+        run.log_inputs([Manifest(name="a/b", path=tmp_path, digest="0", hours=1, num_cuts=1, context="test")])
+        run.log_artifact(tmp_path / "never-made.txt")
+    paths = {found.path for found in client.list_artifacts(run.run_id)}
+    assert {"recipe.yaml", "pictures", "eval", "provenance"} <= paths
+    folder = tmp_path / "runs" / "digits-1a2b3c4d"
+    assert (folder / "pictures/mixture.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "recipe.yaml").read_text() == "name: digits\n"
+    table = client.load_table(client.get_run(run.run_id).info.experiment_id, "eval/asr.json", [run.run_id])
+    assert table["answer"].tolist() == ["\u4e03"]
+    assert len(client.get_run(run.run_id).inputs.dataset_inputs) == 1
+
+
+class Line(LightningModule):
+    def __init__(self, stop=None):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+        self.stop = stop
+        self.save_hyperparameters({"width": 2})
+
+    def training_step(self, batch, batch_idx):
+        if self.stop is not None and self.global_step == 2:
+            raise self.stop
+        loss = self.layer(batch).square().mean()
+        self.log("loss/asr", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.ones(8, 2), batch_size=1)
+
+
+def fit(logger, folder, stop=None):
+    trainer = Trainer(
+        max_steps=4, logger=logger, accelerator="cpu", log_every_n_steps=1, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(Line(stop))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_trains_into_the_stage_and_into_its_folder(start, client, tmp_path):
+    with start() as run:
+        logger = run.stage("pretrain")
+        fit(logger, tmp_path)
+    found = client.get_run(logger.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"width": "2"}
+    assert set(found.data.metrics) == {"loss/asr"}
+    assert len(history(client, logger.run_id, "loss/asr")) == 4
+    assert list((tmp_path / "runs/digits-1a2b3c4d/stages/pretrain/checkpoints").iterdir())
+    assert not (tmp_path / "lightning_logs").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("stop", "left", "status"),
+    [(KeyboardInterrupt(), SystemExit, "KILLED"), (RuntimeError("shape"), RuntimeError, "FAILED")],
+)
+def test_ctrl_c_is_killed_and_an_error_is_failed(start, client, tmp_path, stop, left, status):
+    run = start()
+
+    def train():
+        with run:
+            fit(run.stage("pretrain"), tmp_path, stop)
+
+    with pytest.raises(left):
+        train()
+    assert {found.info.status for found in runs(client)} == {status}
+
+
+def test_other_ranks_write_nothing(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with start() as run:
+        logger = run.stage("pretrain", params={"steps": 1})
+        logger.log_metrics({"loss": 1.0}, 1)
+        run.log_text("x", "x.txt")
+        run.log_figure(Figure(), "x.png")
+        logger.finalize("success")
+    assert not (tmp_path / "runs").exists()
+    assert logger.save_dir == str(tmp_path / "runs" / "digits-1a2b3c4d" / "stages" / "pretrain")
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_to_mend(uri, tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    with pytest.raises(UserError, match="choose another"):
+        open_recipe_run(
+            TrackingConfig(), name="digits", folder=tmp_path / "runs" / "x", recipe_yaml="", params={}
+        )
+
+
+def test_a_person_is_told_where_to_look(start, uri, monkeypatch):
+    with start() as run:
+        assert run.where == f"mlflow ui --backend-store-uri {uri}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with start() as run:
+        assert run.where == "http://127.0.0.1:9/#/experiments?workflowType=machine_learning"

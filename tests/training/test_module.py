@@ -1,0 +1,121 @@
+from functools import partial
+
+import pytest
+import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.mixture import with_example
+from audio_lm.training.config import PartConfig
+from audio_lm.training.losses import next_token_losses
+from audio_lm.training.module import NextTokenModule
+from audio_lm.training.parts import learning_rates
+from audio_lm.training.schedules import rate_factor
+
+ALL = {"encoder": 1e-3, "projector": 1e-3, "new_tokens": 1e-3, "language_model": 1e-3}
+
+
+@pytest.fixture
+def packs(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", seed=0)
+    tasks = ["asr", "sgc", "srwt-en", "lid"]
+    asking = [with_example(cut, maker, task, i) for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))]
+    return [Collator()([cut]) for cut in asking], Collator()(asking)
+
+
+def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0):
+    parts = {name: PartConfig(lr=lr, from_step=from_step if name == "encoder" else 0) for name, lr in lr_of_part.items()}
+    return NextTokenModule(
+        model,
+        rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
+        factor=partial(rate_factor, kind="constant", steps=steps, warmup_steps=0, floor=0.0),
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        weight_decay=0.0,
+        clip=clip,
+        log_every=1,
+    )
+
+
+def fit(module, steps_of_packs, tmp_path):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=len(steps_of_packs),
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, DataLoader(steps_of_packs, batch_size=None, shuffle=False, collate_fn=None))
+    return trainer
+
+
+def test_accumulated_packs_learn_like_one_large_pack(packs, make_model, tmp_path):
+    apart, together = packs
+    one, many = make_model(), make_model()
+    fit(module_of(one, ALL), [(together,)] * 2, tmp_path)
+    fit(module_of(many, ALL), [tuple(apart)] * 2, tmp_path)
+    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_packed_equals_separate_in_loss_and_gradients(packs, make_model):
+    apart, together = packs
+    one, many = make_model(), make_model()
+    whole = next_token_losses(one(together), together.labels)
+    pieces = torch.cat([next_token_losses(many(pack), pack.labels) for pack in apart])
+    torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=1e-5)
+    whole.mean().backward()
+    pieces.mean().backward()
+    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("frozen", sorted(ALL))
+def test_a_frozen_part_has_no_gradient_and_does_not_move(packs, make_model, tmp_path, frozen):
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(module_of(model, ALL | {frozen: None}), [(packs[1],)] * 2, tmp_path)
+    for name, parameter in model.named_parameters():
+        if name.startswith(f"{frozen}."):
+            assert parameter.grad is None, name
+            assert torch.equal(parameter, before[name]), name
+    moved = {name.partition(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == set(ALL) - {frozen}
+
+
+def test_a_part_thaws_at_its_step(packs, make_model, tmp_path):
+    model = make_model()
+    before = model.encoder.conv1.weight.clone()
+    fit(module_of(model, ALL, from_step=2), [(packs[1],)] * 2, tmp_path)
+    assert torch.equal(model.encoder.conv1.weight, before)
+    fit(module_of(model, ALL, from_step=1), [(packs[1],)] * 2, tmp_path)
+    assert not torch.equal(model.encoder.conv1.weight, before)
+
+
+def test_losses_are_logged_per_task_and_weighed_by_tokens(packs, make_model, tmp_path):
+    _, together = packs
+    model = make_model()
+    with torch.no_grad():
+        losses = next_token_losses(model(together), together.labels)
+    trainer = fit(module_of(model, ALL), [(together,)], tmp_path)
+    logged = trainer.callback_metrics
+    assert {f"train_loss/{task}" for task in ("asr", "sgc", "srwt-en", "lid", "all")} <= set(logged)
+    torch.testing.assert_close(float(logged["train_loss/all"]), float(losses.mean()), atol=1e-5, rtol=1e-5)
+    of_lid = losses[together.task_index == together.tasks.index("lid")]
+    torch.testing.assert_close(float(logged["train_loss/lid"]), float(of_lid.mean()), atol=1e-5, rtol=1e-5)
+
+
+def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
+    model = make_model()
+    pack = packs[1]
+    with torch.no_grad():
+        before = next_token_losses(model(pack), pack.labels).mean()
+    fit(module_of(model, dict.fromkeys(ALL, 1e-2), clip=1.0), [(pack,)] * 30, tmp_path)
+    with torch.no_grad():
+        after = next_token_losses(model(pack), pack.labels).mean()
+    assert after < 0.7 * before
