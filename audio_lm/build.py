@@ -4,6 +4,7 @@ The only place where configurations become objects; everything below takes
 plain arguments.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lhotse.cut import Cut
 from lightning import Callback, Trainer, seed_everything
@@ -19,15 +21,17 @@ from lightning.pytorch.loggers import Logger
 from audio_lm.corpora.corpus import prepare
 from audio_lm.data.collate import Collator
 from audio_lm.data.config import MixtureConfig
-from audio_lm.data.cuts import check_files, read_cuts, texts_of, usable_cuts
+from audio_lm.data.cuts import check_files, load_waves, manifest_path, read_cuts, texts_of, usable_cuts
 from audio_lm.data.datamodule import MixtureDataModule, Steps, packs_of
 from audio_lm.data.examples import CHAT, Example, ExampleMaker
 from audio_lm.data.mixture import Mixture, with_example
 from audio_lm.errors import DataError, RecipeError
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.evaluation.predict import Asked
+from audio_lm.evaluation.predict import Asked, Prediction
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.factory import build_model
+from audio_lm.model.language_model import num_rows
+from audio_lm.model.slots import slots_of
 from audio_lm.pack import Pack
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
@@ -35,12 +39,16 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.runtime import world_size
 from audio_lm.tasks.registry import find_task
+from audio_lm.tracking.listening import HeardClip
+from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate, learning_rates
 from audio_lm.training.schedules import rate_factor
+from audio_lm.units import frames_in
 
 Report = Callable[[str], None]
+TAG = re.compile(r"<\|[^|<>{}]*\|>")
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
 
 
@@ -64,11 +72,16 @@ def cuts_of(recipe: Recipe, stage: StageConfig) -> StageCuts:
     Raises:
         DataError: a cut-set, a cut or an audio file is not what it has to be.
     """
-    validation = {task: cuts[: stage.max_validation_clips] for task, cuts in _cuts_by_task(recipe, stage, stage.validation)}
+    validation = {
+        task: cuts[: stage.max_validation_clips]
+        for task, cuts in _cuts_by_task(recipe, stage, stage.validation)
+    }
     return StageCuts(training=dict(_cuts_by_task(recipe, stage, stage.mixture)), validation=validation)
 
 
-def _cuts_by_task(recipe: Recipe, stage: StageConfig, mixture: MixtureConfig) -> Iterator[tuple[str, list[Cut]]]:
+def _cuts_by_task(
+    recipe: Recipe, stage: StageConfig, mixture: MixtureConfig
+) -> Iterator[tuple[str, list[Cut]]]:
     for task, sources in mixture.sources.items():
         if mixture.weights[task] > 0:
             cuts = [cut for source in sources for cut in _usable(recipe, source, stage.long_clips)]
@@ -80,7 +93,9 @@ def _usable(recipe: Recipe, source: str, long_clips: Any) -> list[Cut]:
     return usable_cuts(read_cuts(Path(recipe.data_dir), source), source=source, long_clips=long_clips)
 
 
-def build_vocabulary(recipe: Recipe, cuts_of_stage: Mapping[str, StageCuts], folder: Path | None = None) -> Vocabulary:
+def build_vocabulary(
+    recipe: Recipe, cuts_of_stage: Mapping[str, StageCuts], folder: Path | None = None
+) -> Vocabulary:
     """The vocabulary of a run: loaded, or trained on the texts of its training cuts.
 
     Args:
@@ -92,10 +107,14 @@ def build_vocabulary(recipe: Recipe, cuts_of_stage: Mapping[str, StageCuts], fol
     elif settings.load is not None:
         tokenizer = load_tokenizer(settings.load)
     else:
-        cuts = (cut for stage in cuts_of_stage.values() for of_task in stage.training.values() for cut in of_task)
+        cuts = (
+            cut for stage in cuts_of_stage.values() for of_task in stage.training.values() for cut in of_task
+        )
         texts = sorted({text for text in texts_of(list(cuts)) if not text.startswith("<|")})
         prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
-        tokenizer = train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=settings.vocab_size)
+        tokenizer = train_tokenizer(
+            [*texts, *(f" {text}" for text in texts), *prompts], vocab_size=settings.vocab_size
+        )
     return Vocabulary(tokenizer, num_base=_num_base(recipe, len(tokenizer)))
 
 
@@ -107,8 +126,6 @@ def _num_base(recipe: Recipe, num_tokens: int) -> int:
     loaded = recipe.model.language_model.load
     if loaded is None:
         return num_tokens
-    from audio_lm.model.language_model import num_rows
-
     return num_rows(loaded)
 
 
@@ -123,7 +140,7 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
             if task == CHAT:
                 raise RecipeError(f"stage {name!r}: {CHAT!r} is asked in chatml only; set prompt: chatml")
             try:
-                vocabulary.check_task(find_task(task))
+                vocabulary.check(*TAG.findall(find_task(task).tags))
             except RecipeError as error:
                 raise RecipeError(f"stage {name!r}: {error}") from error
 
@@ -177,7 +194,9 @@ def build_data(
     )
 
 
-def build_module(stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None], cuts: StageCuts) -> NextTokenModule:
+def build_module(
+    stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None], cuts: StageCuts
+) -> NextTokenModule:
     """Who learns what and how fast."""
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
@@ -226,13 +245,17 @@ def _precision(hardware: HardwareConfig) -> Any:
     return "bf16-mixed" if hardware.precision == "bf16" else "32-true"
 
 
+def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
+    """The clips of a benchmark, checked."""
+    return _usable(recipe, benchmark.source, "error")[: benchmark.max_clips]
+
+
 def benchmark_packs(
     recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
 ) -> Iterator[tuple[Pack, list[Asked]]]:
     """The questions of a benchmark, answers left out."""
     maker = ExampleMaker(vocabulary, benchmark.prompt, recipe.seed, is_evaluation=True, with_answer=False)
-    cuts = _usable(recipe, benchmark.source, "error")[: benchmark.max_clips]
-    asking = [with_example(cut, maker, benchmark.task, 0) for cut in cuts]
+    asking = [with_example(cut, maker, benchmark.task, 0) for cut in benchmark_cuts(recipe, benchmark)]
     collate = Collator(num_mels=recipe.model.encoder.num_mels)
     for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
         asked = [
@@ -278,7 +301,14 @@ def _rendered(stage: str, cut: Cut, example: Example, maker: ExampleMaker) -> Re
     for piece in maker.pieces(cut, example.task, example.position):
         if isinstance(piece, Clip):
             has_sound = piece.number <= len(example.num_samples)
-            shown.append((f"[clip {piece.number}: {cut.duration:.2f} s]" if has_sound else "[words in audio places]", False))
+            shown.append(
+                (
+                    f"[clip {piece.number}: {cut.duration:.2f} s]"
+                    if has_sound
+                    else "[words in audio places]",
+                    False,
+                )
+            )
         else:
             shown.append((piece.text, piece.is_learned))
     return RenderedExample(
@@ -291,7 +321,7 @@ def _rendered(stage: str, cut: Cut, example: Example, maker: ExampleMaker) -> Re
     )
 
 
-def check_sources(recipe: Recipe) -> None:
+def check_benchmarks(recipe: Recipe) -> None:
     """Refuse benchmarks whose cut-set is not there, before anything is trained.
 
     Raises:
@@ -299,6 +329,68 @@ def check_sources(recipe: Recipe) -> None:
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         try:
-            _usable(recipe, benchmark.source, "error")
+            check_files(benchmark_cuts(recipe, benchmark))
         except DataError as error:
             raise DataError(f"benchmark {name!r}: {error}") from error
+
+
+def manifests_of(recipe: Recipe) -> list[Manifest]:
+    """Every cut-set a run reads, with its digest."""
+    contexts: dict[str, str] = {}
+    for stage in recipe.stages.values():
+        contexts |= {source: "train" for sources in stage.mixture.sources.values() for source in sources}
+        contexts |= {
+            source: "validation" for sources in stage.validation.sources.values() for source in sources
+        }
+    contexts |= {benchmark.source: "test" for benchmark in recipe.evaluation.benchmarks.values()}
+    manifests = []
+    for source, context in contexts.items():
+        path = manifest_path(Path(recipe.data_dir), source)
+        cuts = read_cuts(Path(recipe.data_dir), source)
+        hours = sum(cut.duration for cut in cuts if cut.has_recording) / 3600
+        manifests.append(
+            Manifest(
+                name=source,
+                path=path,
+                digest=digest_of(path),
+                hours=hours,
+                num_cuts=len(cuts),
+                context=context,
+            )
+        )
+    return manifests
+
+
+def heard_clips(
+    recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
+) -> list[HeardClip]:
+    """The first clips of a benchmark with what was answered, to be listened to."""
+    benchmark = recipe.evaluation.benchmarks[name]
+    maker = ExampleMaker(vocabulary, benchmark.prompt, recipe.seed, is_evaluation=True, with_answer=False)
+    cuts = benchmark_cuts(recipe, benchmark)[: recipe.tracking.num_listening_clips]
+    clips = []
+    for cut, prediction in zip(cuts, predictions, strict=False):
+        wave = (load_waves(cut) or [np.zeros(0, dtype=np.float32)])[0]
+        pieces = maker.pieces(cut, benchmark.task, 0)
+        clips.append(
+            HeardClip(
+                cut_id=cut.id,
+                task=benchmark.task,
+                wave=wave,
+                log_mel=_log_mel(model, wave),
+                question="".join(piece.text for piece in pieces if not isinstance(piece, Clip)),
+                reference=prediction.reference,
+                answer=prediction.answer,
+                stage=benchmark.stage,
+            )
+        )
+    return clips
+
+
+def _log_mel(model: AudioLM, wave: np.ndarray) -> np.ndarray:
+    """(F, M) as the encoder sees a clip; empty for a text-only row."""
+    if not len(wave):
+        return np.zeros((0, 0), dtype=np.float32)
+    device = next(model.parameters()).device
+    rows = model.encoder.log_mel(torch.from_numpy(wave).to(device), slots_of((len(wave),)))
+    return rows[1 : 1 + frames_in(len(wave))].cpu().numpy()

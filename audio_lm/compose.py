@@ -144,7 +144,9 @@ def _command_line(overrides: Sequence[str]) -> Tree:
     for override in overrides:
         key, found, value = override.lstrip("+").partition("=")
         if not found and not override.startswith("~"):
-            raise RecipeError(f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`")
+            raise RecipeError(
+                f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`"
+            )
         if key.startswith("use."):
             tree[key.removeprefix("use.")] = value
     return tree
@@ -158,7 +160,9 @@ def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
         if kind in PIECE_OF_USE:
             piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
-            layers.append(Layer({key: piece.tree}, {f"{key}.{inner}": at for inner, at in piece.where.items()}))
+            layers.append(
+                Layer({key: piece.tree}, {f"{key}.{inner}": at for inner, at in piece.where.items()})
+            )
         elif kind != "scale":
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
             problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")
@@ -214,7 +218,9 @@ def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
         _merge(merged, Layer({"stages": {stage: every}}))
         starred = "stages.*."
         merged.where |= {
-            key.replace(starred, f"stages.{stage}."): at for key, at in piece.where.items() if key.startswith(starred)
+            key.replace(starred, f"stages.{stage}."): at
+            for key, at in piece.where.items()
+            if key.startswith(starred)
         }
     _merge(merged, piece)
 
@@ -280,7 +286,9 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
             missing = sorted(OmegaConf.missing_keys(config))
-            problems += [f"{_place(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing]
+            problems += [
+                f"{_place(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing
+            ]
             if missing:
                 return None
             built = OmegaConf.to_object(config)
@@ -337,7 +345,9 @@ def _cross_checked(recipe: Recipe, where: Where) -> list[str]:
         for key in ("steps", "pack_tokens", "accumulate", "checkpoint_every"):
             if getattr(stage, key) < 1:
                 place = _place(where, f"stages.{name}.{key}")
-                problems.append(f"{place}: `stages.{name}.{key}` is {getattr(stage, key)}; it must be 1 or more")
+                problems.append(
+                    f"{place}: `stages.{name}.{key}` is {getattr(stage, key)}; it must be 1 or more"
+                )
     if not recipe.stages:
         problems.append("recipe: no stage is left; name one under `stages`")
     for name, benchmark in recipe.evaluation.benchmarks.items():
@@ -355,9 +365,49 @@ def _cross_checked(recipe: Recipe, where: Where) -> list[str]:
 def _worded(path: Path, problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
-    return f"{len(problems)} problems in recipe {path.name}:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return f"{len(problems)} problems in recipe {path.name}:\n" + "\n".join(
+        f"  {problem}" for problem in problems
+    )
 
 
 def _signature(container: Mapping[Any, Any]) -> str:
     deciding = {key: value for key, value in container.items() if key not in RUN_TIME_KEYS}
     return hashlib.sha256(yaml.safe_dump(deciding, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def settings_of(texts: Sequence[str]) -> Tree:
+    """A table from ``key=value`` words.
+
+    >>> settings_of(["seed=1", "clips.digits=100"])
+    {'seed': 1, 'clips': {'digits': 100}}
+
+    Raises:
+        RecipeError: a word is not key=value.
+    """
+    tree: Tree = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found:
+            raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
+        tree = _merged(tree, _nested(key, yaml.safe_load(value)))
+    return tree
+
+
+def override_keys(path_or_name: str | None) -> list[str]:
+    """Every key of a recipe that the command line can set; those of the schema when there is no recipe."""
+    tree: Any = {}
+    if path_or_name:
+        try:
+            tree = yaml.safe_load(load_recipe(path_or_name).text)
+        except RecipeError:
+            tree = {}
+    tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
+    return sorted(_leaves(tree, ""))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

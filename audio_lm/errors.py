@@ -37,4 +37,6 @@ def unknown(kind: str, name: str, known: Collection[str], *, see: str) -> str:
 
 def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
     """Word the error for an optional dependency that is not installed."""
-    return UserError(f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`")
+    return UserError(
+        f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`"
+    )

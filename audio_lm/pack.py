@@ -48,4 +48,6 @@ class Pack:
         """Move the tensors. Lightning moves a frozen dataclass only through this method."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()})
+        return replace(
+            self, **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
+        )

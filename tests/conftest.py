@@ -41,7 +41,9 @@ def _same_chance() -> None:
 @pytest.fixture(scope="session")
 def vocabulary() -> Vocabulary:
     """A byte-level vocabulary of a few words, with all markup."""
-    tokenizer = train_tokenizer([" one two three", "zero one two three female male", "What do you hear?"] * 4, vocab_size=300)
+    tokenizer = train_tokenizer(
+        [" one two three", "zero one two three female male", "What do you hear?"] * 4, vocab_size=300
+    )
     return Vocabulary(tokenizer, num_base=len(tokenizer))
 
 
@@ -56,7 +58,9 @@ def make_cuts(tmp_path: Path) -> CutMaker:
             length = int(16_000 * seconds * (1 + number % 3))
             units = [("one", 0.0, 0.2), ("two", 0.2, 0.4)]
             labels = {"language": "en", "text": "one two", "gender": ("male", "female")[number % 2]}
-            writer.add(f"{subset}-{split}", rng.normal(0, 0.1, length).astype(np.float32), labels, units=units)
+            writer.add(
+                f"{subset}-{split}", rng.normal(0, 0.1, length).astype(np.float32), labels, units=units
+            )
         writer.close()
         return writer.cuts(f"{subset}-{split}")
 

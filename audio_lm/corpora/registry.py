@@ -50,7 +50,7 @@ CORPORA: dict[str, Corpus] = {
         Corpus(
             name="fsdd",
             facts={
-                "what": "Free Spoken Digit Dataset: 3 000 English digits by six speakers, and strings of them",
+                "what": "Free Spoken Digit Dataset: 3 000 English digits by six speakers, and their strings",
                 "licence": "CC BY-SA 4.0",
                 "from": "https://github.com/Jakobovski/free-spoken-digit-dataset",
             },

@@ -8,7 +8,9 @@ import numpy as np
 from audio_lm.data.config import SpecAugmentConfig
 
 
-def spec_augment_row(policy: SpecAugmentConfig, *, num_frames: int, num_mels: int, rng: np.random.Generator) -> list[int]:
+def spec_augment_row(
+    policy: SpecAugmentConfig, *, num_frames: int, num_mels: int, rng: np.random.Generator
+) -> list[int]:
     """[warp_from, warp_to, band_start, band_width, time_start, time_width] of one clip.
 
     Equal warp points bend nothing and a width of zero hides nothing. Clips too

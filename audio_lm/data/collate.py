@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
+from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.cuts import load_waves
-from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.examples import Example
 from audio_lm.errors import DataError
 from audio_lm.pack import Pack
@@ -34,7 +34,9 @@ def pack_examples(
     promised = [count for example in examples for count in example.num_samples]
     if [len(wave) for wave in waves] != promised:
         names = ", ".join(repr(example.cut_id) for example in examples[:3])
-        raise DataError(f"the clips of cuts {names} ... are not as long as their manifest says; prepare the corpus again")
+        raise DataError(
+            f"the clips of cuts {names} ... are not as long as their manifest says; prepare the corpus again"
+        )
     starts = [0, *accumulate(len(example) for example in examples)]
     tasks = tuple(dict.fromkeys(example.task for example in examples))
     learned, labels, task_index, audio_index = [], [], [], []
@@ -85,7 +87,9 @@ class Collator:
     def __call__(self, cuts: Sequence[Cut]) -> Pack:
         examples = [cut.custom["example"] for cut in cuts]
         waves = [wave for cut in cuts for wave in self.load(cut)]
-        rows = [self._row(example, number) for example in examples for number in range(len(example.num_samples))]
+        rows = [
+            self._row(example, number) for example in examples for number in range(len(example.num_samples))
+        ]
         augment = torch.tensor(rows, dtype=torch.int64) if self.policy and rows else None
         return pack_examples(examples, waves, augment=augment)
 

@@ -28,7 +28,9 @@ class MixtureConfig:
                 f"give every task both a line in `sources` and one in `weights`"
             )
         if self.weights and not sum(self.weights.values()) > 0:
-            raise RecipeError("mixture: all weights are zero, so nothing would be heard; give one task a weight")
+            raise RecipeError(
+                "mixture: all weights are zero, so nothing would be heard; give one task a weight"
+            )
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,13 @@ def read_cuts(data_dir: Path, source: str) -> list[Cut]:
     """
     path = manifest_path(data_dir, source)
     if not path.is_file():
-        raise DataError(f"cut-set {source!r}: {path} is not there; make it with `audio-lm prepare {source.split('/')[0]}`")
+        raise DataError(
+            f"cut-set {source!r}: {path} is not there; make it with `audio-lm prepare {source.split('/')[0]}`"
+        )
     if path.stat().st_size == 0:
-        raise DataError(f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out")
+        raise DataError(
+            f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out"
+        )
     cuts = load_manifest_lazy(path)
     return [_at_16_khz(cut) for cut in cuts]
 
@@ -69,7 +73,9 @@ def labels_of(cut: Cut) -> dict[str, Any]:
 def recordings_of(cut: Cut) -> list[str]:
     """Names of the recordings behind clip 2, 3 ... of a cut."""
     custom = cut.custom or {}
-    return sorted(name for name in custom if name.startswith("audio_") and isinstance(custom[name], Recording))
+    return sorted(
+        name for name in custom if name.startswith("audio_") and isinstance(custom[name], Recording)
+    )
 
 
 def num_samples_of(cut: Cut) -> list[int]:
@@ -111,7 +117,9 @@ def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> l
         check_length(cut)
         kept.append(cut)
     if not kept:
-        raise DataError(f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_clips={long_clips}")
+        raise DataError(
+            f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_clips={long_clips}"
+        )
     return kept
 
 
@@ -159,11 +167,13 @@ def load_waves(cut: Cut) -> list[np.ndarray]:
     if not cut.has_recording:
         return []
     try:
-        waves = [cut.load_audio()] + [cut.load_custom(name) for name in recordings_of(cut)]
+        waves = [cut.load_audio()] + [cut.custom[name].load_audio() for name in recordings_of(cut)]
     except (AudioLoadingError, DurationMismatchError, OSError, soundfile.LibsndfileError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"cut {cut.id!r}: its audio cannot be read ({reason}); replace the file") from error
-    return [_mono(wave, num_samples, cut.id) for wave, num_samples in zip(waves, num_samples_of(cut), strict=True)]
+    return [
+        _mono(wave, num_samples, cut.id) for wave, num_samples in zip(waves, num_samples_of(cut), strict=True)
+    ]
 
 
 def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
@@ -171,7 +181,9 @@ def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise DataError(f"cut {cut_id!r}: its audio holds values that are not finite; replace the file")
     if abs(len(mono) - num_samples) > ROUNDING:
-        raise DataError(f"cut {cut_id!r}: {len(mono)} samples were read and {num_samples} promised; prepare it again")
+        raise DataError(
+            f"cut {cut_id!r}: {len(mono)} samples were read and {num_samples} promised; prepare it again"
+        )
     mono = np.pad(mono, (0, max(0, num_samples - len(mono))))[:num_samples]
     return mono.astype(np.float32, copy=False)
 

@@ -35,7 +35,13 @@ class Steps(Sampler[list[CutSet]]):
     """
 
     def __init__(
-        self, mixture: Mixture, *, max_tokens: int, max_conversations: int | None, accumulate: int, first_step: int = 0
+        self,
+        mixture: Mixture,
+        *,
+        max_tokens: int,
+        max_conversations: int | None,
+        accumulate: int,
+        first_step: int = 0,
     ) -> None:
         self.mixture = mixture
         self.max_tokens = max_tokens

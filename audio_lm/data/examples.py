@@ -73,7 +73,9 @@ class ExampleMaker:
                 with_answer=self.with_answer,
             )
         except KeyError as error:
-            raise DataError(f"cut {cut.id!r}: task {task!r} needs the label {error}, which it does not have") from error
+            raise DataError(
+                f"cut {cut.id!r}: task {task!r} needs the label {error}, which it does not have"
+            ) from error
         except DataError as error:
             raise DataError(f"cut {cut.id!r}: {error}") from error
 

@@ -140,3 +140,18 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def num_rows(folder_or_name: str) -> int:
+    """Rows of a published model's tables, without loading its weights.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name"
+        ) from error
+    return int(config.get_text_config().vocab_size)

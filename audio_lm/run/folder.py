@@ -1,13 +1,13 @@
 """What a run leaves behind, and where.
 
-    recipe.yaml                  the composed recipe
-    tokenizer/                   when it was trained for this run
-    stages/<stage>/checkpoints/  last.ckpt, to go on from
-    stages/<stage>/model/        the weights at the end, one safetensors file per part
-    stages/<stage>/status.json   step, data position, finished or not
-    predictions/<name>.jsonl     one line per clip
-    scores.json                  of the last evaluation
-    mlflow.txt                   tracking URI and run ids
+recipe.yaml                  the composed recipe
+tokenizer/                   when it was trained for this run
+stages/<stage>/checkpoints/  last.ckpt, to go on from
+stages/<stage>/model/        the weights at the end, one safetensors file per part
+stages/<stage>/status.json   step, data position, finished or not
+predictions/<name>.jsonl     one line per clip
+scores.json                  of the last evaluation
+mlflow.txt                   tracking URI and run ids
 """
 
 import json
@@ -73,7 +73,9 @@ class RunFolder:
 
 def folder_for(composed: Composed, out: Path | None = None) -> RunFolder:
     """Where a recipe's run lies: its name and signature, unless the caller chose."""
-    return RunFolder(out if out is not None else Path("runs") / f"{composed.recipe.name}-{composed.signature}")
+    return RunFolder(
+        out if out is not None else Path("runs") / f"{composed.recipe.name}-{composed.signature}"
+    )
 
 
 def check_writable(folder: RunFolder) -> None:

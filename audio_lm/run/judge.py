@@ -4,23 +4,231 @@ An untrained model answers the same questions, so that the table shows what was
 learned and not what a lucky guess scores.
 """
 
-import json
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
-from audio_lm.build import benchmark_cuts, benchmark_packs, build_audio_lm, build_vocabulary, heard_clips
+from audio_lm.build import (
+    benchmark_packs,
+    build_audio_lm,
+    build_vocabulary,
+    cuts_of,
+    heard_clips,
+    prepare_corpora,
+)
 from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError
-from audio_lm.evaluation.predict import Prediction, predict, read_predictions, write_predictions
-from audio_lm.evaluation.report import print_table
-from audio_lm.evaluation.score import read_scores, score_benchmark, write_scores
+from audio_lm.errors import CheckpointError, UserError
+from audio_lm.evaluation.predict import (
+    Prediction,
+    predict,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
+from audio_lm.evaluation.report import Row, print_table, rows_as_records
+from audio_lm.evaluation.score import UNTRAINED, read_scores, score_benchmark, score_path, write_scores
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder
+from audio_lm.runtime import is_main
+from audio_lm.tracking.listening import HeardClip, listening_report
+from audio_lm.tracking.pictures import mixture_figure, spectrogram_figure
 from audio_lm.tracking.run import RecipeRun
+
+MAX_PICTURES = 8
+
+
+class Judge:
+    """Puts a recipe's benchmarks to models and keeps what came of it.
+
+    Args:
+        run: where scores, answers and pictures are also written down; none for a later look.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        vocabulary: Vocabulary,
+        run: RecipeRun | None,
+        console: Console,
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.vocabulary = vocabulary
+        self.run = run
+        self.console = console
+        self.scores = read_scores(folder.scores)
+
+    def untrained(self, model: AudioLM, stages: list[str]) -> None:
+        """Score the model as it is before any training."""
+        if not self.recipe.evaluation.untrained or not is_main():
+            return
+        missing = [
+            name
+            for name, benchmark in self.recipe.evaluation.benchmarks.items()
+            if benchmark.stage in stages and not self._has_scores(name, UNTRAINED + "/")
+        ]
+        if missing:
+            self.console.print(f"asking the untrained model: {', '.join(missing)}")
+        for name in missing:
+            self._judge(model, name, UNTRAINED + "/")
+
+    def stage(self, model: AudioLM, stage: str) -> None:
+        """Score what a stage has left; answers and a listening report are kept."""
+        names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
+        if not is_main():
+            return
+        if self.run is not None:
+            figure = mixture_figure(self.recipe.stages[stage].mixture.weights)
+            self.run.stage(stage).log_figure(figure, "mixture.png")
+        if names:
+            self.console.print(f"{stage}: asking {', '.join(names)}")
+        clips: list[HeardClip] = []
+        for name in names:
+            predictions = self._judge(model, name, "")
+            clips += heard_clips(self.recipe, name, predictions, model, self.vocabulary)
+        if self.run is not None and clips:
+            self._show(stage, clips)
+
+    def finish(self) -> None:
+        """Print the table; the recipe's run gets the scores."""
+        if not is_main():
+            return
+        rows = table_rows(self.recipe, self.scores)
+        if rows:
+            print_table(rows, self.console)
+        if self.run is not None and rows:
+            self.run.log_metrics(self.scores, step=0)
+            self.run.log_table(rows_as_records(rows), "scores.json")
+        self.console.print(f"scores: {self.folder.scores}   answers: {self.folder.predictions}/")
+        if self.run is not None:
+            self.console.print(f"look:   {self.run.where}", soft_wrap=True)
+
+    def _has_scores(self, name: str, prefix: str) -> bool:
+        benchmark = self.recipe.evaluation.benchmarks[name]
+        path = prefix + score_path(benchmark.source, benchmark.task)
+        return all(f"{path}/{metric}" in self.scores for metric in benchmark.metrics)
+
+    def _judge(self, model: AudioLM, name: str, prefix: str) -> list[Prediction]:
+        benchmark = self.recipe.evaluation.benchmarks[name]
+        vocabulary = self.vocabulary
+        predictions = list(
+            predict(
+                model,
+                benchmark_packs(self.recipe, benchmark, vocabulary),
+                vocabulary,
+                end_ids={vocabulary.end_id, vocabulary.turn_end_id},
+                max_new_tokens=benchmark.max_new_tokens,
+            )
+        )
+        folder = self.folder.predictions / prefix.rstrip("/")
+        write_predictions(predictions_path(folder, name), predictions)
+        values = score_benchmark(predictions, benchmark.metrics)
+        path = prefix + score_path(benchmark.source, benchmark.task)
+        self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
+        write_scores(self.folder.scores, self.scores)
+        if self.run is not None and not prefix:
+            logger = self.run.stage(benchmark.stage)
+            logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
+            logger.log_metrics({f"{path}/{metric}": value for metric, value in values.items()}, step=0)
+        return predictions
+
+    def _show(self, stage: str, clips: list[HeardClip]) -> None:
+        assert self.run is not None, "somebody has to look"
+        logger = self.run.stage(stage)
+        page = listening_report(clips, title=f"{self.recipe.name} / {stage}", subtitle=str(self.folder.path))
+        path = self.folder.stage(stage) / "report" / "samples.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+        logger.log_text(page, "report/samples.html")
+        one_of_each = list({clip.task: clip for clip in clips}.values())
+        logger.log_figure(spectrogram_figure(one_of_each[:MAX_PICTURES]), "report/spectrograms.png")
+
+
+def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
+    """What the table of a run says."""
+    rows = []
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        path = score_path(benchmark.source, benchmark.task)
+        for metric in benchmark.metrics:
+            if f"{path}/{metric}" in scores:
+                rows.append(
+                    Row(
+                        stage=benchmark.stage,
+                        benchmark=name,
+                        task=benchmark.task,
+                        metric=metric,
+                        ours=scores[f"{path}/{metric}"],
+                        untrained=scores.get(f"{UNTRAINED}/{path}/{metric}"),
+                        expected=recipe.expect.get(name, {}).get(metric),
+                    )
+                )
+    return rows
+
+
+def open_run(path: Path) -> tuple[Recipe, RunFolder]:
+    """The recipe of a finished or stopped run.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    folder = RunFolder(path)
+    if not folder.recipe.is_file():
+        raise UserError(
+            f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
+        )
+    return load_recipe(folder.recipe).recipe, folder
+
+
+def evaluate(path: Path, console: Console | None = None) -> None:
+    """Put the benchmarks to the models a run has left."""
+    console = console or Console()
+    recipe, folder = open_run(path)
+    prepare_corpora(recipe, console.print)
+    is_trained_here = recipe.model.tokenizer.load is None
+    if is_trained_here and not folder.tokenizer.is_dir():
+        raise CheckpointError(
+            f"{folder.tokenizer} is not there, so the run's token ids are unknown; train it again"
+        )
+    cuts = (
+        {}
+        if folder.tokenizer.is_dir()
+        else {name: cuts_of(recipe, stage) for name, stage in recipe.stages.items()}
+    )
+    vocabulary = build_vocabulary(recipe, cuts, folder.tokenizer)
+    model = build_audio_lm(recipe, vocabulary)
+    judge = Judge(recipe, folder, vocabulary, None, console)
+    for stage in recipe.stages:
+        if folder.model(stage).is_dir():
+            load_weights(model, folder.model(stage))
+            judge.stage(model, stage)
+    judge.finish()
+
+
+def rescore(path: Path, console: Console | None = None) -> None:
+    """Score the answers a run has kept, the untrained model's too."""
+    recipe, folder = open_run(path)
+    scores: dict[str, float] = {}
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        for prefix in ("", UNTRAINED + "/"):
+            kept = predictions_path(folder.predictions / prefix.rstrip("/"), name)
+            if kept.is_file():
+                values = score_benchmark(read_predictions(kept), benchmark.metrics)
+                path_of_scores = prefix + score_path(benchmark.source, benchmark.task)
+                scores |= {f"{path_of_scores}/{metric}": value for metric, value in values.items()}
+    write_scores(folder.scores, scores)
+    report(path, console)
+
+
+def report(path: Path, console: Console | None = None) -> None:
+    """Print the table of a run."""
+    recipe, folder = open_run(path)
+    rows = table_rows(recipe, read_scores(folder.scores))
+    if not rows:
+        raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` makes them")
+    print_table(rows, console or Console())

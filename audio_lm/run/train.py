@@ -143,8 +143,13 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
     module = build_module(stage, model, prepared.rates[name], cuts)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if stop.received is not None and trainer.global_step < stage.steps:
-        raise KeyboardInterrupt(f"stopped at step {trainer.global_step} of stage {name!r}; resume=true goes on from there")
+        raise KeyboardInterrupt(
+            f"stopped at step {trainer.global_step} of stage {name!r}; resume=true goes on from there"
+        )
     keep.save(trainer)
     if is_main():
         save_model(model, folder.model(name))
-        write_json(folder.stage(name) / "status.json", keep.status | {"step": stage.steps, "steps": stage.steps, "finished": True})
+        write_json(
+            folder.stage(name) / "status.json",
+            keep.status | {"step": stage.steps, "steps": stage.steps, "finished": True},
+        )

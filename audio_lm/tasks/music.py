@@ -1,6 +1,6 @@
 """The 8 tasks about music: rows 24-31 of the paper's table; see ``speech``."""
 
-# ruff: noqa: RUF001 (language data)
+
 
 from audio_lm.tasks.targets import (
     label,

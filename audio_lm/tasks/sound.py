@@ -1,6 +1,6 @@
 """The 5 tasks about sounds: rows 19-23 of the paper's table; see ``speech``."""
 
-# ruff: noqa: RUF001 (language data)
+
 
 from audio_lm.tasks.targets import (
     event_spans,

@@ -11,6 +11,7 @@ UNIT = re.compile(rf"{MARKUP}|[{WITHOUT_BLANKS}]|[^\s<{WITHOUT_BLANKS}]+|<")
 STAMP = re.compile(r"<\|(\d+\.\d\d)\|>")
 NEAR_SECONDS = 0.1
 COST_OF_NEAR = 0.25
+COST_OF_WRONG = 1.1  # over 1, so that of equally good alignments the one with more right words is shown
 MAX_CELLS = 1_000_000  # of the alignment; a second
 
 
@@ -84,11 +85,11 @@ def _cost(word: str, other: str) -> float:
     if stamp and other_stamp:
         # Hundredths, because 0.3 - 0.2 > 0.1 in floats.
         off = round(100 * float(stamp[1])) - round(100 * float(other_stamp[1]))
-        return COST_OF_NEAR if abs(off) <= round(100 * NEAR_SECONDS) else 1.0
+        return COST_OF_NEAR if abs(off) <= round(100 * NEAR_SECONDS) else COST_OF_WRONG
     if stamp or other_stamp:
         return 2.5  # rather missing and extra than one for the other
     bare, other_bare = _bare(word), _bare(other)
-    return COST_OF_NEAR if bare and bare == other_bare else 1.0
+    return COST_OF_NEAR if bare and bare == other_bare else COST_OF_WRONG
 
 
 def _bare(word: str) -> str:

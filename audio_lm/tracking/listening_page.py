@@ -103,19 +103,19 @@ off.onchange = find.oninput = show;
 for (const card of cards) {
   const audio = card.querySelector("audio"), mel = card.querySelector(".mel");
   if (!audio) continue;
+  const line = mel && mel.querySelector("i");
+  const place = () => {
+    if (!line) return;
+    line.style.opacity = audio.currentTime > 0 ? .9 : 0;
+    line.style.left = 100 * audio.currentTime / (audio.duration || 1) + "%";
+  };
+  const follow = () => { place(); if (!audio.paused) requestAnimationFrame(follow); };
   audio.onplay = () => {
     for (const other of document.querySelectorAll("audio")) if (other !== audio) other.pause();
     follow();
   };
-  if (!mel) continue;
-  const line = mel.querySelector("i");
-  const place = () => {
-    line.style.opacity = audio.currentTime > 0 ? .9 : 0;
-    line.style.left = 100 * audio.currentTime / (audio.duration || 1) + "%";
-  };
-  function follow() { place(); if (!audio.paused) requestAnimationFrame(follow); }
   audio.ontimeupdate = audio.onseeked = place;
-  mel.onclick = event => {
+  if (mel) mel.onclick = event => {
     const box = mel.getBoundingClientRect();
     audio.currentTime = (event.clientX - box.left) / box.width * (audio.duration || 0);
     audio.play();

@@ -126,6 +126,8 @@ class Outbox:
                 return True
             self._say_away(error)
             return False
+        if self._is_away:
+            log.warning("tracking: %s answers again; what was kept is being sent", self._receiver)
         self._is_away = False
         return True
 
@@ -161,4 +163,4 @@ def first_line(error: Exception) -> str:
     'OSError: no route'
     """
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    return f"{type(error).__name__}: {lines[0][:120]}"

@@ -40,7 +40,9 @@ def spectrogram_figure(clips: Sequence[HeardClip], *, num_columns: int = 2) -> F
         )  # fmt: skip
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
-        axes.set_title(f"{clip.task}   {clip.cut_id}", fontsize=8, loc="left", parse_math=False)
+        axes.set_title(
+            f"{clip.task}   {clip.cut_id}   {seconds:.1f} s", fontsize=8, loc="left", parse_math=False
+        )
         beneath = f"reference  {_shortened(clip.reference)}\nanswer  {_shortened(clip.answer)}"
         is_right = clip.answer.strip() == clip.reference.strip()
         axes.set_xlabel(

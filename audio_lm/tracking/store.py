@@ -72,12 +72,15 @@ def database_path(uri: str) -> Path | None:
 
 
 def be_brief_about_failures() -> None:
-    """Let mlflow report at once and without its own retries; the outbox waits and tries again.
+    """Let mlflow fail at once and print nothing; the outbox waits and tries again.
 
     Its defaults block a call for 246 s when the server is away.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault(
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
+    )  # it would break into progress bars
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
 
 

@@ -61,7 +61,10 @@ class StageCheckpoint(Callback):
         if is_main():
             os.replace(beside, self.path)
             step = trainer.global_step
-            write_json(self.folder / "status.json", self.status | {"step": step, "steps": self.steps, "finished": False})
+            write_json(
+                self.folder / "status.json",
+                self.status | {"step": step, "steps": self.steps, "finished": False},
+            )
 
 
 class StopOnSignal(Callback):
@@ -120,7 +123,9 @@ class Throughput(Callback):
         if trainer.global_step % self.log_every == 0:
             elapsed = max(1e-9, time.monotonic() - self.since)
             filled = self.totals["tokens"] / (self.budget * self.totals["steps"])
-            self.rates = {f"throughput/{name}_per_second": total / elapsed for name, total in self.totals.items()}
+            self.rates = {
+                f"throughput/{name}_per_second": total / elapsed for name, total in self.totals.items()
+            }
             if trainer.logger is not None:
                 rates = self.rates | {"throughput/unfilled_share": max(0.0, 1 - filled)}
                 trainer.logger.log_metrics(rates, step=trainer.global_step)
@@ -149,7 +154,12 @@ class ProgressLine(Callback):
         self.began = self.spoke = time.monotonic()
         self.first_step = trainer.global_step
         if self.console.is_terminal and is_main():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console)
             self.bar.start()
             self.row = self.bar.add_task(self.title, total=self.steps, completed=self.first_step, note="")
@@ -164,7 +174,9 @@ class ProgressLine(Callback):
             left = (self.spoke - self.began) / (trainer.global_step - self.first_step)
             left *= self.steps - trainer.global_step
             note = f"{self._note(trainer)}  {left:.0f} s left"
-            self.console.print(f"{self.title}  step {trainer.global_step}/{self.steps}  {note}", soft_wrap=True)
+            self.console.print(
+                f"{self.title}  step {trainer.global_step}/{self.steps}  {note}", soft_wrap=True
+            )
 
     def _note(self, trainer: Trainer) -> str:
         loss_of_task = {

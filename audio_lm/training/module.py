@@ -42,7 +42,9 @@ class NextTokenModule(LightningModule):
             factor: what the peak rates are multiplied by at a step.
         """
         super().__init__()
-        self.automatic_optimization = False  # the loss is divided by the tokens of all packs, known only together
+        self.automatic_optimization = (
+            False  # the loss is divided by the tokens of all packs, known only together
+        )
         self.model = model
         self.rate_of = rate_of
         self.factor = factor
@@ -115,7 +117,9 @@ class NextTokenModule(LightningModule):
     def _log_losses(self, what: str, loss_of_task: LossOfTask) -> None:
         if not loss_of_task:
             return
-        values = {f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count}
+        values = {
+            f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count
+        }
         total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
         self.log_dict(values | {f"{what}/all": total / max(1.0, count)}, batch_size=1)
 

@@ -50,7 +50,9 @@ def learning_rates(names: Iterable[str], parts: Mapping[str, PartConfig]) -> dic
     for key, part in parts.items():
         below_top = _layers_below_top([name for name in part_of if part_of[name] == key])
         for name, distance in below_top.items():
-            rates[name] = None if part.lr is None else Rate(part.lr * part.layer_decay**distance, part.from_step)
+            rates[name] = (
+                None if part.lr is None else Rate(part.lr * part.layer_decay**distance, part.from_step)
+            )
     return rates
 
 

@@ -103,7 +103,7 @@ def test_a_missing_source_says_what_to_do(tmp_path, monkeypatch):
 
 def test_a_broken_recording_is_named(tmp_path):
     (tmp_path / "0_theo_0.flac").write_bytes(b"no audio")
-    with pytest.raises(DataError, match="0_theo_0.flac"):
+    with pytest.raises(DataError, match=r"0_theo_0\.flac"):
         recordings(str(tmp_path), "", tmp_path, print)
 
 

@@ -13,7 +13,10 @@ from audio_lm.errors import DataError
 def asking(make_cuts, vocabulary):
     maker = ExampleMaker(vocabulary, "tags", seed=0)
     tasks = ["asr", "sgc", "srwt-en", "lid"]
-    return [with_example(cut, maker, task, i) for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))]
+    return [
+        with_example(cut, maker, task, i)
+        for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))
+    ]
 
 
 def test_labels_are_the_next_learned_tokens_of_the_same_conversation(asking):
@@ -21,9 +24,16 @@ def test_labels_are_the_next_learned_tokens_of_the_same_conversation(asking):
     at = 0
     for start, end in zip(pack.cu_seq_lens[:-1].tolist(), pack.cu_seq_lens[1:].tolist(), strict=True):
         example = asking[at].custom["example"]
-        expected = [(start + i, example.token_ids[i + 1]) for i in range(len(example) - 1) if example.is_learned[i + 1]]
+        expected = [
+            (start + i, example.token_ids[i + 1])
+            for i in range(len(example) - 1)
+            if example.is_learned[i + 1]
+        ]
         inside = (pack.learned_index >= start) & (pack.learned_index < end)
-        assert list(zip(pack.learned_index[inside].tolist(), pack.labels[inside].tolist(), strict=True)) == expected
+        assert (
+            list(zip(pack.learned_index[inside].tolist(), pack.labels[inside].tolist(), strict=True))
+            == expected
+        )
         assert {pack.tasks[i] for i in pack.task_index[inside].tolist()} == {example.task}
         at += 1
     assert at == len(asking) == len(pack)

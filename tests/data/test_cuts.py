@@ -19,12 +19,16 @@ from audio_lm.data.cuts import (
 from audio_lm.errors import DataError
 
 
-def cut_of(path: Path, *, seconds: float, rate: int = 16_000, channels: int = 1, write: bool = True) -> MonoCut:
+def cut_of(
+    path: Path, *, seconds: float, rate: int = 16_000, channels: int = 1, write: bool = True
+) -> MonoCut:
     if write:
         noise = np.random.default_rng(0).normal(0, 0.1, (int(seconds * rate), channels))
         soundfile.write(path, noise.squeeze(), rate)
     recording = Recording.from_file(path, recording_id="r")
-    supervision = SupervisionSegment("s", "r", 0.0, seconds, text="one", language="en", custom={"gender": "male"})
+    supervision = SupervisionSegment(
+        "s", "r", 0.0, seconds, text="one", language="en", custom={"gender": "male"}
+    )
     return MonoCut("the-cut", 0.0, recording.duration, 0, recording=recording, supervisions=[supervision])
 
 

@@ -36,7 +36,9 @@ def test_beginning_later_hears_what_would_have_been_heard(make_cuts, vocabulary)
 
 
 def test_workers_change_nothing(make_cuts, vocabulary):
-    assert ids(datamodule(make_cuts, vocabulary, num_workers=1), 3) == ids(datamodule(make_cuts, vocabulary), 3)
+    assert ids(datamodule(make_cuts, vocabulary, num_workers=1), 3) == ids(
+        datamodule(make_cuts, vocabulary), 3
+    )
 
 
 def test_validation_hears_every_cut_of_every_task_once(make_cuts, vocabulary):

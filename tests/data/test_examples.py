@@ -25,7 +25,9 @@ def test_a_question_without_answer_is_how_the_example_begins(make_cuts, vocabula
     (cut,) = make_cuts(1)
     for prompt in ("tags", "natural", "chatml"):
         whole = ExampleMaker(vocabulary, prompt, seed=0, is_evaluation=True).example(cut, "asr")
-        asked = ExampleMaker(vocabulary, prompt, seed=0, is_evaluation=True, with_answer=False).example(cut, "asr")
+        asked = ExampleMaker(vocabulary, prompt, seed=0, is_evaluation=True, with_answer=False).example(
+            cut, "asr"
+        )
         assert whole.token_ids[: len(asked)] == asked.token_ids, prompt
         assert len(asked) < len(whole), prompt
 

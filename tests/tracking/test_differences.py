@@ -17,6 +17,7 @@ def kinds(reference, answer):
         ("one two three", "one three", ["same", "missing", "same"], ["same", "same"]),
         ("one three", "one two three", ["same", "same"], ["same", "extra", "same"]),
         ("one two", "one ten", ["same", "wrong"], ["same", "wrong"]),
+        ("a b", "b c", ["missing", "same"], ["same", "extra"]),
         ("One, two", "one two", ["near", "same"], ["near", "same"]),
         ("\u4e03\u4e09", "\u4e03\u4e00", ["same", "wrong"], ["same", "wrong"]),
         ("<|0.50|>she", "<|0.60|>she", ["near", "same"], ["near", "same"]),

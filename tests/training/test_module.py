@@ -21,12 +21,18 @@ ALL = {"encoder": 1e-3, "projector": 1e-3, "new_tokens": 1e-3, "language_model":
 def packs(make_cuts, vocabulary):
     maker = ExampleMaker(vocabulary, "tags", seed=0)
     tasks = ["asr", "sgc", "srwt-en", "lid"]
-    asking = [with_example(cut, maker, task, i) for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))]
+    asking = [
+        with_example(cut, maker, task, i)
+        for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))
+    ]
     return [Collator()([cut]) for cut in asking], Collator()(asking)
 
 
 def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0):
-    parts = {name: PartConfig(lr=lr, from_step=from_step if name == "encoder" else 0) for name, lr in lr_of_part.items()}
+    parts = {
+        name: PartConfig(lr=lr, from_step=from_step if name == "encoder" else 0)
+        for name, lr in lr_of_part.items()
+    }
     return NextTokenModule(
         model,
         rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
@@ -84,7 +90,11 @@ def test_a_frozen_part_has_no_gradient_and_does_not_move(packs, make_model, tmp_
         if name.startswith(f"{frozen}."):
             assert parameter.grad is None, name
             assert torch.equal(parameter, before[name]), name
-    moved = {name.partition(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    moved = {
+        name.partition(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
     assert moved == set(ALL) - {frozen}
 
 

@@ -25,7 +25,9 @@ def test_lower_layers_learn_slower_and_the_last_norm_as_the_top():
 
 
 def test_both_sides_are_closed():
-    with pytest.raises(RecipeError, match=r"parts \['adapter'\] match no parameter and \['projector'\] are not mentioned"):
+    with pytest.raises(
+        RecipeError, match=r"parts \['adapter'\] match no parameter and \['projector'\] are not mentioned"
+    ):
         learning_rates(NAMES, {"encoder": PartConfig(), "adapter": PartConfig()})
 
 

@@ -50,7 +50,7 @@ class Voice:
     """The library, opened; there can be one in a process."""
 
     def __init__(self, library_path: str, data_path: str) -> None:
-        self._variants = Path(data_path) / "voices" / "!v"
+        self._variants = {path.name for path in (Path(data_path) / "voices" / "!v").iterdir()}
         self._library = ctypes.CDLL(library_path)
         self.samples_per_second: int = self._library.espeak_Initialize(
             SYNCHRONOUS_RETRIEVAL, 0, data_path.encode(), WITH_PHONEME_EVENTS
@@ -68,8 +68,9 @@ class Voice:
         """
         name: str = request["voice"]
         variant = name.partition("+")[2]
-        is_variant = not variant or (self._variants / variant).is_file()
-        if not is_variant or self._library.espeak_SetVoiceByName(name.encode()) != 0:
+        if (variant and variant not in self._variants) or self._library.espeak_SetVoiceByName(
+            name.encode()
+        ) != 0:
             raise ValueError(f"espeak-ng has no voice {name!r}")
         for parameter, key in ((RATE, "rate"), (PITCH, "pitch"), (RANGE, "range")):
             self._library.espeak_SetParameter(parameter, request[key], 0)

@@ -43,7 +43,7 @@ class Timbre:
     """Decibels added to even partials."""
 
     drawbars: tuple[int, ...] = ()
-    """Partials that stand out by 12 dB."""
+    """Partials that stand out by 18 dB."""
 
     attack: Seconds
     """Time to full loudness."""
@@ -62,11 +62,11 @@ class Timbre:
 
 
 INSTRUMENTS: dict[str, Timbre] = {
-    "plucked string": Timbre(slope=-5, attack=0.003, decay=22, dulling=7),
+    "plucked string": Timbre(slope=-5, attack=0.003, decay=20, dulling=7),
     "organ": Timbre(slope=-8, drawbars=(1, 2, 4, 6, 8, 16), attack=0.02),
-    "flute-like": Timbre(slope=-13, attack=0.07, vibrato_cents=18, breath=-38),
-    "brass-like": Timbre(slope=-3, attack=0.06, dulling=-5, vibrato_cents=6),
-    "electric bass-like": Timbre(slope=-10, even=-10, attack=0.006, decay=10, dulling=12),
+    "synth flute": Timbre(slope=-14, attack=0.09, vibrato_cents=20, breath=-38),
+    "synth brass": Timbre(slope=-3, attack=0.06, dulling=-5, vibrato_cents=6),
+    "synth bass": Timbre(slope=-9, even=-14, attack=0.006, decay=8, dulling=8),
 }
 
 QUALITIES = ("bright", "dark", "fast_decay", "long_release", "percussive", "reverb", "tremolo")
@@ -140,7 +140,7 @@ def _partials(timbre: Timbre, slope: float, off: Floats) -> Floats:
     numbers = np.arange(1, NUM_PARTIALS + 1)
     decibels = slope * np.log2(numbers) + timbre.even * (numbers % 2 == 0) + off
     if timbre.drawbars:
-        decibels = decibels + 12 * np.isin(numbers, timbre.drawbars)
+        decibels = decibels + 18 * np.isin(numbers, timbre.drawbars)
     amplitudes = 10 ** (decibels / 20)
     return np.asarray(amplitudes / np.sqrt(np.sum(amplitudes**2)))
 

@@ -113,6 +113,7 @@ class Speaker:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._requests, self._answers = self._child.stdin, self._child.stdout
+        self._is_open = True
         rate = self._header()["samples_per_second"]
         if rate != SAMPLES_PER_SECOND_SPOKEN:
             raise RuntimeError(f"espeak-ng speaks at {rate} Hz, not {SAMPLES_PER_SECOND_SPOKEN}")
@@ -123,6 +124,7 @@ class Speaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_open = False
         self._child.kill()
         self._child.communicate()
 
@@ -143,7 +145,7 @@ class Speaker:
             while waiting:
                 yield self._answer(waiting.popleft())
         except GeneratorExit:
-            for sentence in waiting:  # or the next listener would hear them
+            for sentence in waiting if self._is_open else ():  # or the next listener would hear them
                 self._answer(sentence)
             raise
 

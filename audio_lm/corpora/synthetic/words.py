@@ -22,7 +22,18 @@ from audio_lm.runtime import random_for
 from audio_lm.units import TOKENS_PER_SECOND, Seconds
 
 GAP = ""
-SCATTERED = ("gender", "age", "dialect", "instrument", "genre", "title", "mood", "scene", "scenario", "action")
+SCATTERED = (
+    "gender",
+    "age",
+    "dialect",
+    "instrument",
+    "genre",
+    "title",
+    "mood",
+    "scene",
+    "scenario",
+    "action",
+)
 MAX_SCATTER = 0.4  # share of the places that tell something other than words
 
 Place = tuple[str, int]
@@ -43,7 +54,9 @@ def write_words(writer: CutWriter, *, subsets: Sequence[str], copies: int, seed:
                 writer.add(f"words_{subset}-train", None, labels, units=units)
 
 
-def row_of(cut: Cut, rng: np.random.Generator) -> tuple[dict[str, Any], list[tuple[str, Seconds, Seconds]] | None]:
+def row_of(
+    cut: Cut, rng: np.random.Generator
+) -> tuple[dict[str, Any], list[tuple[str, Seconds, Seconds]] | None]:
     """The labels of a clip with places instead of sound, and the times of its words."""
     supervision = cut.supervisions[0]
     labels = dict(supervision.custom or {})

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def stripe_shares(split):
 
 def test_no_split_draws_the_numbers_of_another():
     shares = [stripe_shares(split) for split in SPLITS]
-    for before, after in zip(shares, shares[1:], strict=False):
+    for before, after in pairwise(shares):
         assert before.max() < after.min()
 
 

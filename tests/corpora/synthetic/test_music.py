@@ -13,7 +13,13 @@ from audio_lm.corpora.synthetic.music import (
     question_about,
     write_music,
 )
-from audio_lm.corpora.synthetic.notes import HIGHEST_PITCH, INSTRUMENTS, LOWEST_PITCH, VELOCITIES, frequency_of
+from audio_lm.corpora.synthetic.notes import (
+    HIGHEST_PITCH,
+    INSTRUMENTS,
+    LOWEST_PITCH,
+    VELOCITIES,
+    frequency_of,
+)
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.units import SAMPLES_PER_SECOND, samples_in
 
@@ -55,7 +61,9 @@ def test_the_same_seed_gives_the_same_clips(tmp_path, writer):
 
 def test_notes_of_all_pitches_on_all_instruments_are_equally_frequent(writer):
     pairs = {(labels_of(cut)["instrument"], labels_of(cut)["pitch"]) for cut in writer.cuts("notes-train")}
-    assert pairs == {(name, pitch) for name in INSTRUMENTS for pitch in range(LOWEST_PITCH, HIGHEST_PITCH + 1)}
+    assert pairs == {
+        (name, pitch) for name in INSTRUMENTS for pitch in range(LOWEST_PITCH, HIGHEST_PITCH + 1)
+    }
     assert {labels_of(cut)["velocity"] for cut in writer.cuts("notes-train")} == set(VELOCITIES)
 
 
@@ -72,7 +80,9 @@ def test_written_notes_sound_at_their_pitch_and_loudness(writer):
     for cut in writer.cuts("notes-test"):
         labels, wave = labels_of(cut), cut.load_audio()[0]
         own = frequency_of(labels["pitch"])
-        tones = {steps: sum(strength(wave, k * own * 2 ** (steps / 12)) for k in (1, 2, 3)) for steps in (-2, 0, 2)}
+        tones = {
+            steps: sum(strength(wave, k * own * 2 ** (steps / 12)) for k in (1, 2, 3)) for steps in (-2, 0, 2)
+        }
         assert max(tones, key=tones.get) == 0, cut.id
         assert np.max(np.abs(wave)) == pytest.approx((labels["velocity"] / 127) ** 2, rel=0.15), cut.id
 

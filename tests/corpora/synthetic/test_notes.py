@@ -18,7 +18,7 @@ NUM_SAMPLES = 16_000
 
 
 def fundamental(wave):
-    """The pitch at which the autocorrelation is highest, in hertz; lags are a quarter of a sampling period."""
+    """The pitch at which the autocorrelation is highest, in hertz."""
     length, finer = 4 * len(wave), 4
     correlation = np.fft.irfft(np.abs(np.fft.rfft(wave, length)) ** 2, finer * length)
     lags = np.arange(finer * SAMPLES_PER_SECOND // 600, finer * SAMPLES_PER_SECOND // 110)
@@ -59,7 +59,9 @@ def test_a_higher_velocity_is_louder_by_its_square(instrument):
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 def test_a_bright_note_has_its_energy_higher_than_a_dark_one(instrument):
-    assert centroid(play(instrument, qualities=("bright",))) > 1.1 * centroid(play(instrument, qualities=("dark",)))
+    assert centroid(play(instrument, qualities=("bright",))) > 1.1 * centroid(
+        play(instrument, qualities=("dark",))
+    )
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
@@ -78,7 +80,7 @@ def test_a_tremolo_swings_in_loudness():
 
 
 def test_a_percussive_note_begins_with_a_knock():
-    plain, knocked = play("flute-like"), play("flute-like", qualities=("percussive",))
+    plain, knocked = play("synth flute"), play("synth flute", qualities=("percussive",))
     assert levels(knocked, 50)[0] > 3 * levels(plain, 50)[0]
 
 

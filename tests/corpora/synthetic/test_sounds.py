@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -78,13 +80,17 @@ def test_sounds_of_one_clip_follow_each_other_with_gaps(writer):
     for cut in writer.cuts("detection-train"):
         times = labels_of(cut)["event_times"]
         assert len(times) in (2, 3)
-        for (_, _, end), (_, start, _) in zip(times, times[1:], strict=False):
+        for (_, _, end), (_, start, _) in pairwise(times):
             assert start - end >= 0.099, cut.id
         assert times[-1][2] <= cut.duration + 1e-6
 
 
 def test_captions_tell_order_counts_and_silences():
-    beep, chirp, chirp_again = Placed("beep", 0.3, 0.8), Placed("chirp up", 1, 1.4), Placed("chirp up", 1.6, 1.9)
+    beep, chirp, chirp_again = (
+        Placed("beep", 0.3, 0.8),
+        Placed("chirp up", 1, 1.4),
+        Placed("chirp up", 1.6, 1.9),
+    )
     assert caption_of([beep], 0.9) == "silence, then a beep"
     assert caption_of([beep, chirp, chirp_again], 1.95) == "silence, then a beep, then two chirps up"
     assert caption_of([beep._replace(start=0.1), chirp], 3.0) == "a beep, then a chirp up, then silence"
@@ -95,7 +101,9 @@ def test_captions_name_the_events_in_order(writer):
         labels = labels_of(cut)
         heard = [part for part in labels["caption"].split(", then ") if part != "silence"]
         heads = [name.split(" ")[0] for name in labels["events"]]
-        assert [part.split(" ")[1].rstrip("s") for part in heard] == [head.rstrip("s") for head in heads], cut.id
+        assert [part.split(" ")[1].rstrip("s") for part in heard] == [head.rstrip("s") for head in heads], (
+            cut.id
+        )
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -47,7 +47,9 @@ def test_no_partial_passes_the_highest_frequency():
 
 
 def test_the_colour_of_a_tone_glides_from_the_first_to_the_last():
-    tone = harmonic(cycles(400, 16_000), np.array([1.0, 0.0]), highest_hz=400, last_amplitudes=np.array([0.0, 1.0]))
+    tone = harmonic(
+        cycles(400, 16_000), np.array([1.0, 0.0]), highest_hz=400, last_amplitudes=np.array([0.0, 1.0])
+    )
     assert level_db(tone[:2_000], 300, 500) > level_db(tone[:2_000], 700, 900) + 10
     assert level_db(tone[-2_000:], 700, 900) > level_db(tone[-2_000:], 300, 500) + 10
 

@@ -31,7 +31,9 @@ def test_a_held_out_wording_is_new_but_made_of_heard_words(wordings):
 
 
 def test_no_question_is_worded_like_another():
-    texts = [text for wordings in DIALOGUE_WORDINGS.values() for text in (*wordings.heard, *wordings.held_out)]
+    texts = [
+        text for wordings in DIALOGUE_WORDINGS.values() for text in (*wordings.heard, *wordings.held_out)
+    ]
     assert len(set(texts)) == len(texts)
 
 
@@ -53,5 +55,5 @@ def test_training_never_asks_in_held_out_words_and_evaluation_does_half_of_the_t
 
 
 def test_vowels_take_their_article():
-    assert with_article("electric bass-like") == "an electric bass-like"
+    assert with_article("organ") == "an organ"
     assert with_article("bell tone") == "a bell tone"

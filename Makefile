@@ -1,0 +1,42 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test check clean
+help:
+	@echo "make demo    environment, then the default recipe: an audio-language model from nothing, offline"
+	@echo "make test    environment, then the tests (CPU, no network)"
+	@echo "make check   environment, then ruff, mypy and codespell"
+	@echo "make clean   forget the environment"
+
+.venv/bin/python:
+	@echo "making a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+
+.stamps/demo: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing audio-lm and what it stands on (about 2 GB, some minutes)"
+	@$(PIP) install -c constraints.txt -e ".[speech]" 2>&1 | (grep -v "^WARNING: Location" || true)
+	@$(BIN)/audio-lm --help > /dev/null
+	@mkdir -p .stamps && touch $@
+
+.stamps/test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing audio-lm with its tests' tools (about 2 GB, some minutes)"
+	@$(PIP) install -c constraints.txt -e ".[speech,test,dev]" 2>&1 | (grep -v "^WARNING: Location" || true)
+	@$(BIN)/audio-lm --help > /dev/null
+	@mkdir -p .stamps && touch $@
+
+demo: .stamps/demo
+	$(BIN)/python train.py recipes/demo.yaml
+
+test: .stamps/test
+	$(BIN)/python -m pytest -q
+
+check: .stamps/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell audio_lm tests recipes conf README.md CONTRIBUTING.md train.py
+
+clean:
+	rm -rf .venv .stamps

@@ -1,0 +1,188 @@
+"""The command line. Every command imports its work when it runs, so that ``--help`` is instant.
+
+Exit codes: 0 done, 2 the user's mistake (one sentence, no traceback), 130
+stopped by Ctrl-C (a checkpoint was written), 1 ours.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RECIPE_HELP = "A file, or the name of a recipe in recipes/."
+OVERRIDES_HELP = (
+    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
+)
+
+app = typer.Typer(
+    name="audio-lm",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train audio-language models from recipes.\n\nStart with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
+)
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from audio_lm.compose import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def _override_keys(context: typer.Context, incomplete: str) -> list[str]:
+    from audio_lm.compose import override_keys
+
+    return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
+
+
+RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_recipe_names)]
+Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=_override_keys)]
+RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; default runs/<recipe>-<signature>.")
+    ] = None,
+) -> None:
+    """Carry a recipe out: train its stages, judge the model, print the table.
+
+    Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
+    `audio-lm train demo resume=true` · `audio-lm train demo stages=[chat]` · `audio-lm train demo use.scale=tiny`
+    """
+    from audio_lm.compose import load_recipe
+
+    composed = load_recipe(recipe, overrides or [])
+    _quiet()
+    from audio_lm.run.train import train as carry_out
+
+    carry_out(composed, out=out)
+
+
+@app.command()
+def describe(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    examples: Annotated[int, typer.Option(help="Rendered examples of each task.")] = 2,
+    where: Annotated[bool, typer.Option(help="Show the file and line of every value instead.")] = False,
+) -> None:
+    """Show a recipe as a table of stages, with a few rendered examples of each task.
+
+    Examples: `audio-lm describe recipes/demo.yaml` · `audio-lm describe demo --examples 0` · `audio-lm describe demo --where`
+    """
+    from audio_lm.compose import load_recipe
+
+    composed = load_recipe(recipe, overrides or [])
+    _quiet()
+    from audio_lm import describe as describing
+
+    describing.print_origins(composed) if where else describing.print_recipe(composed, num_per_task=examples)
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="Its name, such as synthetic or fsdd.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as seed=1 or clips.digits=100.")
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where prepared corpora lie.")] = Path("data"),
+) -> None:
+    """Make or read a corpus and write its cut-sets.
+
+    Examples: `audio-lm prepare synthetic` · `audio-lm prepare synthetic seed=1 clips.digits=100` · `audio-lm prepare fsdd`
+    """
+    from audio_lm.compose import settings_of
+
+    table = settings_of(settings or [])
+    _quiet()
+    from audio_lm.corpora.corpus import prepare as write
+
+    typer.echo(write(corpus, data_dir, table, typer.echo))
+
+
+@app.command()
+def evaluate(run: RunPath) -> None:
+    """Put a run's benchmarks to its models again; writes predictions/ and scores.json.
+
+    Example: `audio-lm evaluate runs/demo-1a2b3c4d`
+    """
+    _quiet()
+    from audio_lm.run.judge import evaluate as judge
+
+    judge(run)
+
+
+@app.command()
+def score(run: RunPath) -> None:
+    """Score the predictions a run has kept, without a model.
+
+    Example: `audio-lm score runs/demo-1a2b3c4d`
+    """
+    _quiet()
+    from audio_lm.run.judge import rescore
+
+    rescore(run)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Print the table of a run: ours, the untrained model's, the published.
+
+    Example: `audio-lm report runs/demo-1a2b3c4d`
+    """
+    _quiet()
+    from audio_lm.run.judge import report as show
+
+    show(run)
+
+
+def _quiet() -> None:
+    """Keep libraries from talking over the run's own lines."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "alembic", "mlflow.store"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for words in (
+        ".*does not have many workers",
+        "You're resuming from a checkpoint",
+        ".*duration mismatch tolerance",
+    ):
+        warnings.filterwarnings("ignore", message=words)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", module="lightning.*")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    from audio_lm.errors import UserError
+
+    try:
+        app(args=arguments, standalone_mode=False)
+    except UserError as error:
+        typer.echo(f"audio-lm: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt as stopped:
+        typer.echo(f"audio-lm: {stopped or 'stopped'}", err=True)
+        sys.exit(130)
+    except typer.Exit as left:
+        sys.exit(left.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        _leave_if_usage(error)
+        raise
+
+
+def _leave_if_usage(error: Exception) -> None:
+    """Exit with 2 on a misspelt command or option, which typer's parser reports itself."""
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+        sys.exit(getattr(error, "exit_code", 2))

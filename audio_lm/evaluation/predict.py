@@ -1,0 +1,98 @@
+"""A model answers the questions of a benchmark; answers are kept as they came.
+
+Source of the file format: one JSON object a line, so that predictions can be
+read, compared and scored again without a model.
+"""
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from audio_lm.errors import DataError
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.generate import greedy
+from audio_lm.pack import Pack
+from audio_lm.prompts.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of a benchmark, beside the pack it stands in."""
+
+    cut_id: str
+    task: str
+    reference: str
+    language: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was answered to one question."""
+
+    id: str
+    """Of the cut."""
+
+    task: str
+    reference: str
+    answer: str
+    """Raw, markup included."""
+
+    language: str = "unknown"
+
+
+def predict(
+    model: AudioLM,
+    packs: Iterable[tuple[Pack, Sequence[Asked]]],
+    vocabulary: Vocabulary,
+    *,
+    end_ids: Collection[int],
+    max_new_tokens: int,
+) -> Iterator[Prediction]:
+    """Answer every question, in order."""
+    for pack, asked in packs:
+        answers = greedy(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
+        for question, ids in zip(asked, answers, strict=True):
+            yield Prediction(
+                id=question.cut_id,
+                task=question.task,
+                reference=question.reference,
+                answer=vocabulary.text(ids),
+                language=question.language,
+            )
+
+
+def predictions_path(folder: Path, benchmark: str) -> Path:
+    """Where the answers to a benchmark lie; what a file name cannot hold becomes a dash."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', benchmark)}.jsonl"
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Replace the file in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as lines:
+        for prediction in predictions:
+            lines.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
+    os.replace(beside, path)
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Answers that were kept.
+
+    Raises:
+        DataError: there is no such file, or a line in it is no prediction.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not there; answer the benchmark first with `audio-lm evaluate`")
+    predictions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            predictions.append(Prediction(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise DataError(
+                f"{path}:{number}: no prediction ({error}); answer the benchmark again"
+            ) from error
+    return predictions

@@ -1,0 +1,54 @@
+"""Answers become numbers: ``<split>/<corpus>/<subset>/<task>/<metric>``, an untrained model's under ``untrained/``."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from audio_lm.errors import DataError
+from audio_lm.evaluation.predict import Prediction
+from audio_lm.metrics.registry import find_metric
+
+UNTRAINED = "untrained"
+
+
+def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
+    """Value of each metric.
+
+    Raises:
+        DataError: there is nothing to score.
+    """
+    if not predictions:
+        raise DataError("a benchmark without answers has no score; is its cut-set empty?")
+    answers = [prediction.answer for prediction in predictions]
+    references = [prediction.reference for prediction in predictions]
+    languages = [prediction.language for prediction in predictions]
+    return {name: find_metric(name).score(answers, references, languages) for name in metrics}
+
+
+def score_path(source: str, task: str) -> str:
+    """Where the scores of a source under a task stand.
+
+    >>> score_path("synthetic/digits-test", "asr")
+    'test/synthetic/digits/asr'
+    """
+    corpus, _, subset_split = source.partition("/")
+    subset, _, split = subset_split.rpartition("-")
+    return f"{split}/{corpus}/{subset}/{task}"
+
+
+def write_scores(path: Path, scores: Mapping[str, float]) -> None:
+    """Replace the file in one move; a value that is not finite is written as null."""
+    finite = {key: value if math.isfinite(value) else None for key, value in sorted(scores.items())}
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Scores that were kept; none before the first evaluation."""
+    if not path.is_file():
+        return {}
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return {key: float("inf") if value is None else float(value) for key, value in kept.items()}

@@ -1,0 +1,151 @@
+"""Answers that are labels: right or wrong, per class, and lists of them.
+
+``acc`` is equality after strip, as the released scripts have it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from audio_lm.metrics.text import without_markup
+
+YES_NO = ("yes", "no")
+DECADES = (
+    "teens",
+    "twenties",
+    "thirties",
+    "forties",
+    "fifties",
+    "sixties",
+    "seventies",
+    "eighties",
+    "nineties",
+)
+
+
+def accuracy(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """Share of answers equal to their reference after strip."""
+    return _mean([answer.strip() == reference.strip() for answer, reference in _pairs(answers, references)])
+
+
+def accuracy_loose(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """The same without capitals, markup and closing punctuation."""
+    return _mean([_loose(answer) == _loose(reference) for answer, reference in _pairs(answers, references)])
+
+
+def accuracy_binary(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """Accuracy over the questions whose truth is yes or no."""
+    return _mean([a.strip() == r.strip() for a, r in _pairs(answers, references) if _loose(r) in YES_NO])
+
+
+def macro_f1(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """Mean over the classes that occur of each one's F1."""
+    pairs = [(_loose(answer), _loose(reference)) for answer, reference in _pairs(answers, references)]
+    scores = []
+    for label in sorted({reference for _, reference in pairs}):
+        hits = sum(answer == label == reference for answer, reference in pairs)
+        named = sum((answer == label) + (reference == label) for answer, reference in pairs)
+        scores.append(2 * hits / named)
+    return _mean(scores)
+
+
+def balanced_error(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """Mean of misses and false alarms of yes/no answers: what an equal error rate is at one operating point."""
+    rates = []
+    for truth in YES_NO:
+        of_truth = [_loose(a) != truth for a, r in _pairs(answers, references) if _loose(r) == truth]
+        rates.append(_mean(of_truth))
+    return _mean(rates)
+
+
+def decade_error(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """Mean distance of ages in years, by decade; an answer without a decade counts as the farthest."""
+    errors = []
+    for answer, reference in _pairs(answers, references):
+        said, meant = _decade(answer), _decade(reference)
+        if meant is not None:
+            errors.append(10.0 * (len(DECADES) - 1 if said is None else abs(said - meant)))
+    return _mean(errors)
+
+
+def mean_average_precision(
+    answers: Sequence[str], references: Sequence[str], languages: Sequence[str]
+) -> float:
+    """Macro average precision over 0/1 decisions on the labels that occur (lists with commas)."""
+    return average_precision_of_sets(
+        [_items(answer) for answer in answers], [_items(reference) for reference in references]
+    )
+
+
+def average_precision_of_sets(answers: Sequence[set[str]], references: Sequence[set[str]]) -> float:
+    """Of each label: precision times recall of the yes-answers, plus what is left at the base rate; then the mean.
+
+    Source: the step integral of scikit-learn's ``average_precision_score`` for scores of 0 and 1.
+    """
+    scores = []
+    for label in sorted(set().union(*references)) if references else ():
+        pairs = [
+            (label in answer, label in reference)
+            for answer, reference in zip(answers, references, strict=True)
+        ]
+        positives = sum(truth for _, truth in pairs)
+        said = sum(answer for answer, _ in pairs)
+        hits = sum(answer and truth for answer, truth in pairs)
+        recall = hits / positives
+        precision = hits / said if said else 0.0
+        scores.append(recall * precision + (1 - recall) * positives / len(pairs))
+    return _mean(scores)
+
+
+def item_f1(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """F1 over ``type: value`` items of all answers together."""
+    return _f1([Counter(_slots(text)) for text in answers], [Counter(_slots(text)) for text in references])
+
+
+def entity_f1(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+    """F1 over named entities, value and type."""
+    return _f1(
+        [Counter(_entities(text)) for text in answers], [Counter(_entities(text)) for text in references]
+    )
+
+
+ENTITY = re.compile(
+    r"<\|startofentityvalue\|>(.*?)<\|endofentityvalue\|>\s*<\|startofentitytype\|>(.*?)<\|endofentitytype\|>"
+    r"|\[([^\]:]*):([^\]]*)\]"
+)
+
+
+def _entities(text: str) -> list[tuple[str, str]]:
+    return [(_loose(m[1] or m[3] or ""), _loose(m[2] or m[4] or "")) for m in ENTITY.finditer(text)]
+
+
+def _slots(text: str) -> list[str]:
+    return [
+        _loose(item) for item in without_markup(text).split(",") if item.strip() and _loose(item) != "none"
+    ]
+
+
+def _items(text: str) -> set[str]:
+    return {_loose(item) for item in without_markup(text).split(",") if item.strip()}
+
+
+def _f1(answers: Sequence[Counter], references: Sequence[Counter]) -> float:
+    hits = sum((answer & reference).total() for answer, reference in zip(answers, references, strict=True))
+    named = sum(answer.total() for answer in answers) + sum(reference.total() for reference in references)
+    return 2 * hits / named if named else 1.0
+
+
+def _decade(text: str) -> int | None:
+    return next((i for i, decade in enumerate(DECADES) if decade in text.lower()), None)
+
+
+def _loose(text: str) -> str:
+    return without_markup(text).lower().strip(" .!?,;:")
+
+
+def _pairs(answers: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(answers, references, strict=True))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

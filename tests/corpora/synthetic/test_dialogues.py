@@ -1,0 +1,187 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from audio_lm.corpora.synthetic.chance import SPLITS
+from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
+from audio_lm.corpora.synthetic.dialogues import known_clips, write_dialogues
+from audio_lm.corpora.synthetic.questions import QUESTIONS
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.errors import DataError
+
+CLIPS = {"dialogues": 300, "dialogues_text": 20, "validation": 60, "test": 80}
+SPEECH = (
+    ("digits", [{"text": text, "language": "en"} for text in ("one two", "three five nine", "zero")]),
+    ("phrases", [{"text": "guten Morgen", "language": "de"}, {"text": "bonjour", "language": "fr"}]),
+    ("commands", [{"text": word, "language": "en", "keyword": word} for word in ("stop", "go")]),
+)
+OTHER = (
+    (
+        "notes",
+        [{"instrument": name, "pitch": pitch} for name in ("organ", "synth flute") for pitch in (50, 60, 70)],
+    ),
+    ("events", [{"events": [name], "event_times": [[name, 0.0, 0.1]]} for name in ("beep", "crackle")]),
+)
+
+
+def add_clips(writer, split):
+    """Noise in place of sound: a dialogue knows a clip by its labels only."""
+    rng = np.random.default_rng(SPLITS.index(split))
+    for subset, rows in (*SPEECH, *OTHER):
+        for copy, gender in enumerate(("male", "female")):
+            for row in rows:
+                is_speech = "text" in row
+                labels = {"language": "unknown", **row} | ({"gender": gender} if is_speech else {})
+                honesty = {"gender": "declared"} if is_speech else {}
+                wave = rng.uniform(-0.5, 0.5, 1_600 + 16 * copy).astype(np.float32)
+                writer.add(f"{subset}-{split}", wave, labels | {"honesty": honesty})
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dialogues")
+    writer = CutWriter(folder, folder)
+    for split in SPLITS:
+        add_clips(writer, split)
+    writer.add(
+        "overlaps-train", np.zeros(1_600, dtype=np.float32), {"language": "en", "texts": ["one", "two"]}
+    )
+    writer.add(
+        "phrases_new-test", np.zeros(1_600, dtype=np.float32), {"language": "de", "text": "gute Nacht"}
+    )
+    write_dialogues(writer, clips=CLIPS, seed=1)
+    return writer
+
+
+def conversation_of(cut):
+    return cut.supervisions[0].custom["conversation"]
+
+
+def waves_of(cut):
+    """The clips of a cut by their number in the conversation."""
+    more = [cut.custom[key] for key in sorted(cut.custom or {}) if key.startswith("audio_")]
+    return {1: cut.load_audio()[0], **{i: extra.load_audio()[0] for i, extra in enumerate(more, start=2)}}
+
+
+def clips_by_wave(writer, split):
+    """Every clip that was there before, with what it answers."""
+    answers = {}
+    for clips_of_answer in known_clips(writer, split).values():
+        for clips in clips_of_answer.values():
+            answers.update({clip.wave.tobytes(): clip for clip in clips})
+    return answers
+
+
+def all_texts(wordings):
+    return (*wordings.heard, *wordings.held_out)
+
+
+def exchanges_of(cut):
+    """Question text, answer and the numbers of all clips brought so far."""
+    turns, numbers = conversation_of(cut), []
+    for user, assistant in zip(turns[::2], turns[1::2], strict=True):
+        numbers += [part["audio"] for part in user["content"] if "audio" in part]
+        yield user["content"][-1]["text"], assistant["content"][0]["text"], tuple(numbers)
+
+
+def told(question, clips, numbers):
+    """What the labels answer to these words, found from the tables of wordings."""
+    for text in all_texts(WHICH_AUDIO):
+        for number in numbers:
+            before, after = text.format(number=number, question="|").split("|")
+            if question.startswith(before) and question.endswith(after):
+                return told(question.removeprefix(before), clips, (number,))
+    for comparison in COMPARISONS:
+        if question in all_texts(comparison.wordings):
+            return comparison.answer(*(clips[number].answers[comparison.question] for number in numbers))
+    (name,) = (one.name for one in QUESTIONS if question in all_texts(one.wordings))
+    return clips[numbers[-1]].answers[name]
+
+
+def test_every_split_has_as_many_rows_as_asked_for(writer):
+    counts = {split: len(writer.cuts(f"dialogues-{split}")) for split in SPLITS}
+    assert counts == {"train": 300, "validation": 60, "test": 80}
+    assert len(writer.cuts("dialogues_text-train")) == 20
+    assert not writer.cuts("dialogues_text-test")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_turns_alternate_and_clips_are_numbered_as_they_come(writer, split):
+    for cut in writer.cuts(f"dialogues-{split}"):
+        conversation = conversation_of(cut)
+        assert [turn["role"] for turn in conversation] == ["user", "assistant"] * (len(conversation) // 2), (
+            cut.id
+        )
+        assert 2 <= len(conversation) <= 6
+        numbers = [part["audio"] for turn in conversation for part in turn["content"] if "audio" in part]
+        assert numbers == list(range(1, len(numbers) + 1)), cut.id
+        assert numbers == sorted(waves_of(cut)), cut.id
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_clips_are_of_the_split_and_every_answer_follows_from_their_labels(writer, split):
+    known = clips_by_wave(writer, split)
+    for cut in writer.cuts(f"dialogues-{split}"):
+        clips = {number: known[wave.tobytes()] for number, wave in waves_of(cut).items()}
+        for question, answer, numbers in exchanges_of(cut):
+            assert told(question, clips, numbers) == answer, f"{cut.id}: {question}"
+
+
+def test_most_dialogues_are_about_one_clip_and_comparisons_are_a_tenth(writer):
+    num_clips = Counter(len(waves_of(cut)) for cut in writer.cuts("dialogues-train"))
+    assert num_clips[1] > 0.7 * 300
+    texts = {text for comparison in COMPARISONS for text in all_texts(comparison.wordings)}
+    num_comparisons = sum(
+        question in texts for cut in writer.cuts("dialogues-train") for question, _, _ in exchanges_of(cut)
+    )
+    assert 0.05 * 300 < num_comparisons < 0.15 * 300
+
+
+def test_held_out_wordings_are_never_trained_on_and_are_tested(writer):
+    held_out = {text for one in (*QUESTIONS, *COMPARISONS) for text in one.wordings.held_out}
+    asked = {
+        split: {q for cut in writer.cuts(f"dialogues-{split}") for q, _, _ in exchanges_of(cut)}
+        for split in SPLITS
+    }
+    text_rows = {
+        turn["content"][0]["text"] for c in writer.cuts("dialogues_text-train") for turn in conversation_of(c)
+    }
+    assert not [q for q in asked["train"] | text_rows if any(q.endswith(text) for text in held_out)]
+    assert len(asked["test"] & held_out) > 5
+
+
+def test_mixed_clips_and_subsets_without_training_are_not_asked_about(writer):
+    for split in SPLITS:
+        ids = {
+            clip.cut.id
+            for pool in known_clips(writer, split).values()
+            for clips in pool.values()
+            for clip in clips
+        }
+        assert not [cut_id for cut_id in ids if cut_id.startswith(("overlaps", "phrases_new", "dialogues"))]
+
+
+def test_a_conversation_is_as_true_as_its_least_true_answer(writer):
+    for cut in writer.cuts("dialogues-train"):
+        answers = {answer for _, answer, _ in exchanges_of(cut)}
+        texts = " ".join(question for question, _, _ in exchanges_of(cut))
+        is_declared = bool(answers & {"male", "female"}) or "gender" in texts
+        honesty = cut.supervisions[0].custom["honesty"]["conversation"]
+        assert honesty == ("declared" if is_declared else "exact"), cut.id
+
+
+def test_the_same_seed_gives_the_same_dialogues(tmp_path, writer):
+    again = CutWriter(tmp_path, tmp_path)
+    for split in SPLITS:
+        add_clips(again, split)
+    write_dialogues(again, clips={"dialogues": 40, "dialogues_text": 10, "validation": 0, "test": 0}, seed=1)
+    for subset in ("dialogues-train", "dialogues_text-train"):
+        for same, cut in zip(again.cuts(subset), writer.cuts(subset), strict=False):
+            assert conversation_of(same) == conversation_of(cut)
+
+
+def test_dialogues_without_any_clips_are_a_mistake_with_a_name(tmp_path):
+    writer = CutWriter(tmp_path, tmp_path)
+    with pytest.raises(DataError, match="no clip for 'dialogues-train'"):
+        write_dialogues(writer, clips={"dialogues": 1, "validation": 0, "test": 0}, seed=0)
