@@ -21,7 +21,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Train audio-language models from recipes.\n\nStart with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
+    help="Train audio-language models from recipes.\n\n"
+    "Start with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
 )
 
 

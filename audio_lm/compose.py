@@ -7,9 +7,10 @@ loading nobody sees an OmegaConf object, only frozen dataclasses.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from audio_lm.errors import RecipeError, unknown
+from audio_lm.layers import (
+    Layer,
+    Tree,
+    Where,
+    drop,
+    merge,
+    merged_trees,
+    nested,
+    plain,
+    read_layer,
+    table_at,
+    take_away,
+)
 from audio_lm.metrics.registry import find_metric
 from audio_lm.recipe import Recipe
 from audio_lm.tasks.registry import find_task
@@ -29,9 +43,6 @@ NAMED_MIXTURES = ("mixture", "validation")
 RUN_TIME_KEYS = ("resume", "only", "data_dir", "tracking", "hardware")
 OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
 CHAT = "chat"
-
-Tree = dict[str, Any]
-Where = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,6 @@ class Composed:
 
     signature: str
     """8 hexadecimal digits of everything that decides the result."""
-
-
-@dataclass
-class Layer:
-    """A tree of settings and where each of its keys stands."""
-
-    tree: Tree
-    where: Where = field(default_factory=dict)
 
 
 def home(kind: str) -> Path:
@@ -78,13 +81,13 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Comp
         RecipeError: with all problems found, each with its place.
     """
     path = _find(path_or_name)
-    recipe = _read(path)
+    recipe = read_layer(path)
     line = _command_line(overrides)
     problems: list[str] = []
     layers = [Layer({"name": path.stem}), *_used(recipe, line, problems), recipe]
     merged = Layer({})
     for layer in layers:
-        _merge(merged, layer)
+        merge(merged, layer)
     _name_mixtures(merged, problems)
     _scale(merged, line, problems)
     _override(merged, line, overrides, problems)
@@ -108,34 +111,6 @@ def _find(path_or_name: str | Path) -> Path:
     if path.parent in (Path(), Path("recipes")) and by_name.is_file():
         return by_name
     raise RecipeError(unknown("recipe", str(path_or_name), recipe_names(), see=f"{home('recipes').name}/"))
-
-
-def _read(path: Path) -> Layer:
-    """A YAML file with the line of every key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: holds {type(tree).__name__} and not a table of settings; mend the file")
-    shown = path.relative_to(path.parents[1]) if len(path.parents) > 1 else path
-    return Layer(_plain(tree), dict(_lines(node, str(shown))))
-
-
-def _plain(value: Any) -> Any:
-    """The same with text keys, as OmegaConf wants them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return value
-
-
-def _lines(node: Any, file: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            yield name, f"{file}:{key.start_mark.line + 1}"
-            yield from _lines(value, file, f"{name}.")
 
 
 def _command_line(overrides: Sequence[str]) -> Tree:
@@ -175,23 +150,8 @@ def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
         known = [file.stem for file in path.parent.glob("*.yaml")]
         problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
         return Layer({})
-    layer = _read(path)
+    layer = read_layer(path)
     return Layer(layer.tree, {key: f"conf/{at}" for key, at in layer.where.items()})
-
-
-def _merge(below: Layer, above: Layer) -> None:
-    below.tree = _merged(below.tree, above.tree)
-    below.where |= above.where
-
-
-def _merged(below: Any, above: Any) -> Any:
-    """Tables are merged, anything else is replaced; so is a table marked ``_replace_: true``."""
-    if not isinstance(above, dict):
-        return above
-    above = dict(above)
-    if above.pop("_replace_", False) or not isinstance(below, dict):
-        return {key: _merged({}, value) for key, value in above.items()}
-    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
 
 
 def _name_mixtures(merged: Layer, problems: list[str]) -> None:
@@ -215,20 +175,20 @@ def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
     every = (piece.tree.get("stages") or {}).pop("*", {})
     merged.tree.setdefault("use", {})["scale"] = name
     for stage in merged.tree.get("stages") or {}:
-        _merge(merged, Layer({"stages": {stage: every}}))
+        merge(merged, Layer({"stages": {stage: every}}))
         starred = "stages.*."
         merged.where |= {
             key.replace(starred, f"stages.{stage}."): at
             for key, at in piece.where.items()
             if key.startswith(starred)
         }
-    _merge(merged, piece)
+    merge(merged, piece)
 
 
 def _override(merged: Layer, line: Tree, overrides: Sequence[str], problems: list[str]) -> None:
     for override in overrides:
         if override.startswith("~"):
-            _take_away(merged.tree, override[1:], problems)
+            take_away(merged.tree, override[1:], problems)
             continue
         key, _, text = override.lstrip("+").partition("=")
         try:
@@ -240,11 +200,11 @@ def _override(merged: Layer, line: Tree, overrides: Sequence[str], problems: lis
             merged.tree["only"] = value
             continue
         parent, _, leaf = key.rpartition(".")
-        table = _table(merged.tree, parent)
+        table = table_at(merged.tree, parent)
         if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
             problems.append(_new_entry(key, parent, leaf, table))
             continue
-        _merge(merged, Layer(_nested(key, _plain(value)), {key: COMMAND_LINE}))
+        merge(merged, Layer(nested(key, plain(value)), {key: COMMAND_LINE}))
 
 
 def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
@@ -256,27 +216,6 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
     hint = f"did you mean {near[0]!r}? " if near else ""
     there = ", ".join(table or {}) or "nothing"
     return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
-
-
-def _table(tree: Any, key: str) -> Any:
-    for name in key.split(".") if key else ():
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
-
-
-def _nested(key: str, value: Any) -> Tree:
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return dict(value)
-
-
-def _take_away(tree: Tree, key: str, problems: list[str]) -> None:
-    parent, _, leaf = key.rpartition(".")
-    table = _table(tree, parent)
-    if not isinstance(table, dict) or leaf not in table:
-        problems.append(f"{COMMAND_LINE}: `~{key}` - there is no such key to take away")
-        return
-    del table[leaf]
 
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
@@ -300,18 +239,9 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
         except OmegaConfBaseException as error:
             key = str(error.full_key or "")
             problems.append(f"{_place(merged.where, key)}: `{key}` - {_first_line(error)}")
-            if not key or not _drop(tree, key):
+            if not key or not drop(tree, key):
                 return None
     return None
-
-
-def _drop(tree: Tree, key: str) -> bool:
-    parent, _, leaf = key.rpartition(".")
-    table = _table(tree, parent)
-    if not isinstance(table, dict) or leaf not in table:
-        return False
-    del table[leaf]
-    return True
 
 
 def _first_line(error: Exception) -> str:
@@ -329,37 +259,43 @@ def _place(where: Mapping[str, str], key: str) -> str:
 
 def _cross_checked(recipe: Recipe, where: Where) -> list[str]:
     """What a schema cannot say: names of tasks, metrics and stages, and numbers that must be positive."""
-    problems = []
-
-    def look(key: str, find: Any, name: str) -> None:
+    problems = [] if recipe.stages else ["recipe: no stage is left; name one under `stages`"]
+    for key, check in _checks(recipe):
         try:
-            find(name)
+            check()
         except RecipeError as error:
             problems.append(f"{_place(where, key)}: {error}")
+    return problems
 
+
+def _checks(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each setting that has to be looked at, and how."""
     for name, stage in recipe.stages.items():
         for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
-            for task in mixture.sources:
-                if task != CHAT:
-                    look(f"stages.{name}.{kind}.sources.{task}", find_task, task)
+            for task in set(mixture.sources) - {CHAT}:
+                yield f"stages.{name}.{kind}.sources.{task}", partial(find_task, task)
         for key in ("steps", "pack_tokens", "accumulate", "checkpoint_every"):
-            if getattr(stage, key) < 1:
-                place = _place(where, f"stages.{name}.{key}")
-                problems.append(
-                    f"{place}: `stages.{name}.{key}` is {getattr(stage, key)}; it must be 1 or more"
-                )
-    if not recipe.stages:
-        problems.append("recipe: no stage is left; name one under `stages`")
+            yield (
+                f"stages.{name}.{key}",
+                partial(_check_positive, f"stages.{name}.{key}", getattr(stage, key)),
+            )
     for name, benchmark in recipe.evaluation.benchmarks.items():
         key = f"evaluation.benchmarks.{name}"
         if benchmark.task != CHAT:
-            look(f"{key}.task", find_task, benchmark.task)
+            yield f"{key}.task", partial(find_task, benchmark.task)
         for metric in benchmark.metrics:
-            look(f"{key}.metrics", find_metric, metric)
-        if benchmark.stage not in recipe.stages:
-            place = _place(where, f"{key}.stage")
-            problems.append(f"{place}: {unknown('stage', benchmark.stage, recipe.stages, see='the recipe')}")
-    return problems
+            yield f"{key}.metrics", partial(find_metric, metric)
+        yield f"{key}.stage", partial(_check_stage, benchmark.stage, recipe)
+
+
+def _check_positive(key: str, value: int) -> None:
+    if value < 1:
+        raise RecipeError(f"`{key}` is {value}; it must be 1 or more")
+
+
+def _check_stage(name: str, recipe: Recipe) -> None:
+    if name not in recipe.stages:
+        raise RecipeError(unknown("stage", name, recipe.stages, see="the recipe"))
 
 
 def _worded(path: Path, problems: Sequence[str]) -> str:
@@ -389,7 +325,7 @@ def settings_of(texts: Sequence[str]) -> Tree:
         key, found, value = text.partition("=")
         if not found:
             raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
-        tree = _merged(tree, _nested(key, yaml.safe_load(value)))
+        tree = merged_trees(tree, nested(key, yaml.safe_load(value)))
     return tree
 
 

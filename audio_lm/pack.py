@@ -9,6 +9,7 @@ all clips, K audio tokens, P learned positions.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +48,9 @@ class Pack:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Pack":
         """Move the tensors. Lightning moves a frozen dataclass only through this method."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(
-            self, **{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in tensors.items()}
-        )
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)

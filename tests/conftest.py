@@ -30,6 +30,53 @@ TINY = ModelConfig(
         },
     ),
 )
+SMALL_RECIPE = """
+use: {{model: tiny, hardware: cpu}}
+data_dir: {data}
+tracking: {{uri: "sqlite:///{store}", num_listening_clips: 2}}
+corpora:
+  synthetic:
+    clips: {{events: 12, notes: 12, dialogues: 12}}
+    validation_clips: 3
+    test_clips: 4
+    word_copies: 1
+stages:
+  pretrain:
+    prompt: tags
+    mixture:
+      sources: {{sec: [synthetic/events-train], mna: [synthetic/notes-train]}}
+      weights: {{sec: 1, mna: 1}}
+    validation:
+      sources: {{sec: [synthetic/events-validation]}}
+      weights: {{sec: 1}}
+    validate_every: 3
+    parts:
+      encoder: {{lr: 1e-3}}
+      projector: {{lr: 1e-3}}
+      new_tokens: {{lr: 1e-3}}
+      language_model: {{lr: null}}
+    steps: 6
+    pack_tokens: 300
+  chat:
+    prompt: chatml
+    mixture:
+      sources: {{chat: [synthetic/dialogues-train]}}
+      weights: {{chat: 1}}
+    parts:
+      encoder: {{lr: null}}
+      projector: {{lr: null}}
+      new_tokens: {{lr: 1e-3}}
+      language_model: {{lr: 1e-3}}
+    steps: 3
+    pack_tokens: 300
+evaluation:
+  untrained: true
+  benchmarks:
+    events: {{source: synthetic/events-test, task: sec, metrics: [acc], prompt: tags, stage: pretrain, max_new_tokens: 4}}
+    dialogues: {{source: synthetic/dialogues-test, task: chat, metrics: [acc], prompt: chatml, stage: chat, max_new_tokens: 4}}
+expect:
+  events: {{acc: 0.9}}
+"""
 CutMaker = Callable[..., list[Cut]]
 
 
@@ -76,3 +123,12 @@ def make_model(vocabulary: Vocabulary) -> Callable[[], AudioLM]:
         return build_model(TINY, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe of two short stages on sounds, with a corpus and a tracking store that tests share."""
+    folder = tmp_path_factory.mktemp("small")
+    path = folder / "small.yaml"
+    path.write_text(SMALL_RECIPE.format(data=folder / "data", store=folder / "mlflow.db"))
+    return path

@@ -7,6 +7,7 @@ per document. There is no mask: a forgotten ``cu_seq_lens`` is an error and neve
 Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ def _on_gpu(
         raise ValueError(
             f"packed attention on a GPU computes in bf16, not in {value_TGC.dtype}; set hardware.precision=bf16"
         )
-    attended: Tensor = varlen_attn(
+    attended = varlen_attn(
         query_THC,
         key_TGC,
         value_TGC,
@@ -99,6 +100,7 @@ def _on_gpu(
         window_size=(-1, 0 if causal else -1),
         enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
     )
+    assert isinstance(attended, Tensor), "log-sum-exp was not asked for"
     return attended
 
 
@@ -131,7 +133,7 @@ def _documents(
     lse = query.new_empty(
         query.shape[:2], dtype=torch.float64 if query.dtype == torch.float64 else torch.float32
     )
-    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, end in itertools.pairwise(cuts):
         if end > start:
             states = (_document(tensor, start, end) for tensor in (query, key, value))
             one_out, one_lse = _flash(*states, 0.0, causal, attn_mask=None, scale=scale)
@@ -161,7 +163,7 @@ def _documents_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     cuts = borders.tolist()
     grads = tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))
-    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, end in itertools.pairwise(cuts):
         if end > start:
             states = (_document(tensor, start, end) for tensor in (grad, query, key, value, out))
             one = _flash_backward(

@@ -6,6 +6,7 @@ What the language model has read stays in its cache; rows that are done leave th
 Shapes: B conversations, L longest prompt, T positions of the pack, D width.
 """
 
+import itertools
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -76,7 +77,7 @@ def _continue(
 
 def _padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tensor]:
     """Rows (B, L, D) that end together, and which of their places hold something (B, L)."""
-    lengths = [end - start for start, end in zip(borders[:-1], borders[1:], strict=True)]
+    lengths = [end - start for start, end in itertools.pairwise(borders)]
     longest = max(lengths, default=0)
     rows_BLD = embedded_TD.new_zeros(len(lengths), longest, embedded_TD.shape[1])
     is_read_BL = torch.zeros(len(lengths), longest, dtype=torch.long, device=embedded_TD.device)

@@ -10,14 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audio_lm.build import (
-    benchmark_packs,
-    build_audio_lm,
-    build_vocabulary,
-    cuts_of,
-    heard_clips,
-    prepare_corpora,
-)
+from audio_lm.asking import benchmark_packs, heard_clips
+from audio_lm.build import build_audio_lm, build_vocabulary, cuts_of, prepare_corpora
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, UserError
 from audio_lm.evaluation.predict import (
@@ -33,6 +27,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
+from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
 from audio_lm.runtime import is_main
 from audio_lm.tracking.listening import HeardClip, listening_report
@@ -104,7 +99,7 @@ class Judge:
             print_table(rows, self.console)
         if self.run is not None and rows:
             self.run.log_metrics(self.scores, step=0)
-            self.run.log_table(rows_as_records(rows), "scores.json")
+            self.run.log_table(rows_as_records(rows), "eval/table.json")
         self.console.print(f"scores: {self.folder.scores}   answers: {self.folder.predictions}/")
         if self.run is not None:
             self.console.print(f"look:   {self.run.where}", soft_wrap=True)
@@ -187,7 +182,7 @@ def open_run(path: Path) -> tuple[Recipe, RunFolder]:
 
 def evaluate(path: Path, console: Console | None = None) -> None:
     """Put the benchmarks to the models a run has left."""
-    console = console or Console()
+    console = console or run_console()
     recipe, folder = open_run(path)
     prepare_corpora(recipe, console.print)
     is_trained_here = recipe.model.tokenizer.load is None
@@ -231,4 +226,4 @@ def report(path: Path, console: Console | None = None) -> None:
     rows = table_rows(recipe, read_scores(folder.scores))
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` makes them")
-    print_table(rows, console or Console())
+    print_table(rows, console or run_console())

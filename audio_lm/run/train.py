@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audio_lm.asking import check_benchmarks
 from audio_lm.build import (
     StageCuts,
     build_audio_lm,
@@ -18,7 +19,7 @@ from audio_lm.build import (
     build_module,
     build_trainer,
     build_vocabulary,
-    check_benchmarks,
+    check_batches,
     check_tags,
     cuts_of,
     manifests_of,
@@ -30,6 +31,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights, save_model
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
+from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
 from audio_lm.run.judge import Judge
 from audio_lm.runtime import is_main
@@ -61,7 +63,7 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
         UserError: something about the recipe, its data or its checkpoints is wrong.
         KeyboardInterrupt: it was stopped; a checkpoint was written.
     """
-    console = console or Console()
+    console = console or run_console()
     folder = folder_for(composed, out)
     check_writable(folder)
     prepared = _prepare(composed, folder, console)
@@ -92,6 +94,7 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
 def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepared:
     recipe = composed.recipe
     stages = stages_to_run(recipe, folder)
+    check_batches(recipe)
     prepare_corpora(recipe, console.print)
     began = time.monotonic()
     cuts = {name: cuts_of(recipe, stage) for name, stage in recipe.stages.items()}

@@ -1,7 +1,5 @@
 """The 8 tasks about music: rows 24-31 of the paper's table; see ``speech``."""
 
-
-
 from audio_lm.tasks.targets import (
     label,
     note,

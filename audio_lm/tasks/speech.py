@@ -7,8 +7,6 @@ Source: Qwen-Audio, arXiv:2311.07919, table 1; prompts marked ``qwen2-audio:``
 are from the released Qwen2-Audio, arXiv:2407.10759.
 """
 
-
-
 from audio_lm.tasks.targets import (
     intent,
     intent_plain,

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,7 +106,7 @@ class Throughput(Callback):
     def __init__(self, *, budget: int, log_every: int = 10) -> None:
         self.budget = budget
         self.log_every = log_every
-        self.totals: Counter[str] = Counter()
+        self.totals: dict[str, float] = defaultdict(float)
         self.rates: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:

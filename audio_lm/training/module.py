@@ -6,6 +6,7 @@ and ``schedules``. One batch is everything a rank hears in one optimizer step.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -48,7 +49,7 @@ class NextTokenModule(LightningModule):
         self.model = model
         self.rate_of = rate_of
         self.factor = factor
-        self.adamw = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
+        self.adamw: dict[str, Any] = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
         self.clip = clip
         self.validation_tasks = list(validation_tasks)
         self.log_every = log_every

@@ -1,0 +1,153 @@
+"""What a model is asked: the clips of benchmarks as prompts, and examples for people to read and hear."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+
+from audio_lm.build import build_vocabulary, cuts_of, usable_source
+from audio_lm.data.collate import Collator
+from audio_lm.data.cuts import check_files, load_waves
+from audio_lm.data.datamodule import packs_of
+from audio_lm.data.examples import Example, ExampleMaker
+from audio_lm.data.mixture import with_example
+from audio_lm.errors import DataError
+from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.evaluation.predict import Asked, Prediction
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.slots import slots_of
+from audio_lm.pack import Pack
+from audio_lm.prompts.conversation import Clip
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.tracking.listening import HeardClip
+from audio_lm.units import frames_in
+
+PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
+
+
+def check_benchmarks(recipe: Recipe) -> None:
+    """Refuse benchmarks whose cut-set is not there, before anything is trained.
+
+    Raises:
+        DataError: names the benchmark.
+    """
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        try:
+            check_files(benchmark_cuts(recipe, benchmark))
+        except DataError as error:
+            raise DataError(f"benchmark {name!r}: {error}") from error
+
+
+def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
+    """The clips of a benchmark, checked."""
+    return usable_source(recipe, benchmark.source, "error")[: benchmark.max_clips]
+
+
+def benchmark_packs(
+    recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
+) -> Iterator[tuple[Pack, list[Asked]]]:
+    """The questions of a benchmark, answers left out."""
+    maker = ExampleMaker(vocabulary, benchmark.prompt, recipe.seed, is_evaluation=True, with_answer=False)
+    asking = [with_example(cut, maker, benchmark.task, 0) for cut in benchmark_cuts(recipe, benchmark)]
+    collate = Collator(num_mels=recipe.model.encoder.num_mels)
+    for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
+        asked = [
+            Asked(
+                cut_id=cut.id,
+                task=benchmark.task,
+                reference=maker.reference(cut, benchmark.task),
+                language=cut.supervisions[0].language or "unknown",
+            )
+            for cut in pack
+        ]
+        yield collate(list(pack)), asked
+
+
+def heard_clips(
+    recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
+) -> list[HeardClip]:
+    """The first clips of a benchmark with what was answered, to be listened to."""
+    benchmark = recipe.evaluation.benchmarks[name]
+    maker = ExampleMaker(vocabulary, benchmark.prompt, recipe.seed, is_evaluation=True, with_answer=False)
+    cuts = benchmark_cuts(recipe, benchmark)[: recipe.tracking.num_listening_clips]
+    clips = []
+    for cut, prediction in zip(cuts, predictions, strict=False):
+        wave = (load_waves(cut) or [np.zeros(0, dtype=np.float32)])[0]
+        pieces = maker.pieces(cut, benchmark.task, 0)
+        clips.append(
+            HeardClip(
+                cut_id=cut.id,
+                task=benchmark.task,
+                wave=wave,
+                log_mel=_log_mel(model, wave),
+                question="".join(piece.text for piece in pieces if not isinstance(piece, Clip)),
+                reference=prediction.reference,
+                answer=prediction.answer,
+                stage=benchmark.stage,
+            )
+        )
+    return clips
+
+
+def _log_mel(model: AudioLM, wave: np.ndarray) -> np.ndarray:
+    """(F, M) as the encoder sees a clip; empty for a text-only row."""
+    if not len(wave):
+        return np.zeros((0, 0), dtype=np.float32)
+    device = next(model.parameters()).device
+    rows = model.encoder.log_mel(torch.from_numpy(wave).to(device), slots_of((len(wave),)))
+    return rows[1 : 1 + frames_in(len(wave))].cpu().numpy()
+
+
+@dataclass(frozen=True)
+class RenderedExample:
+    """What the model reads of one cut, for people."""
+
+    stage: str
+    task: str
+    cut_id: str
+    pieces: list[tuple[str, bool]]
+    """Text and whether it is learned; a clip is written ``[clip 1: 1.24 s]``."""
+
+    num_tokens: int
+    num_audio_tokens: int
+
+
+def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[RenderedExample]:
+    """A few examples of each task of each stage, as they will be trained on."""
+    cuts = {name: cuts_of(recipe, stage) for name, stage in recipe.stages.items()}
+    vocabulary = build_vocabulary(recipe, cuts)
+    for name, stage in recipe.stages.items():
+        maker = ExampleMaker(vocabulary, stage.prompt, recipe.seed)
+        for task, of_task in cuts[name].training.items():
+            for position, cut in enumerate(islice(of_task, num_per_task)):
+                example = maker.example(cut, task, position)
+                yield _rendered(name, cut, example, maker)
+
+
+def _rendered(stage: str, cut: Cut, example: Example, maker: ExampleMaker) -> RenderedExample:
+    shown = []
+    for piece in maker.pieces(cut, example.task, example.position):
+        if isinstance(piece, Clip):
+            has_sound = piece.number <= len(example.num_samples)
+            shown.append(
+                (
+                    f"[clip {piece.number}: {cut.duration:.2f} s]"
+                    if has_sound
+                    else "[words in audio places]",
+                    False,
+                )
+            )
+        else:
+            shown.append((piece.text, piece.is_learned))
+    return RenderedExample(
+        stage=stage,
+        task=example.task,
+        cut_id=cut.id,
+        pieces=shown,
+        num_tokens=len(example),
+        num_audio_tokens=len(example.audio_index),
+    )

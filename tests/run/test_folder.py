@@ -1,0 +1,52 @@
+import pytest
+
+from audio_lm.compose import load_recipe
+from audio_lm.errors import RecipeError
+from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+
+
+def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
+    composed = load_recipe(small_recipe)
+    assert folder_for(composed).path.name == f"small-{composed.signature}"
+    assert folder_for(composed, small_recipe.parent / "x").path.name == "x"
+
+
+def test_an_earlier_run_is_moved_aside_and_never_written_over(small_recipe, tmp_path):
+    composed, folder = load_recipe(small_recipe), RunFolder(tmp_path / "run")
+    open_folder(folder, composed)
+    (folder.path / "kept").write_text("1")
+    open_folder(folder, composed)
+    assert (tmp_path / "run.1" / "kept").read_text() == "1"
+    assert folder.recipe.is_file()
+
+
+def test_resuming_takes_the_same_folder_and_no_other_recipes(small_recipe, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    open_folder(folder, load_recipe(small_recipe))
+    (folder.path / "kept").write_text("1")
+    open_folder(folder, load_recipe(small_recipe, ["resume=true"]))
+    assert (folder.path / "kept").is_file()
+    with pytest.raises(RecipeError, match="another recipe"):
+        open_folder(folder, load_recipe(small_recipe, ["resume=true", "seed=9"]))
+
+
+def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
+    check_writable(RunFolder(tmp_path / "a" / "b"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_stages_are_chosen_in_the_order_of_the_recipe(small_recipe, tmp_path):
+    folder = RunFolder(tmp_path)
+    assert stages_to_run(load_recipe(small_recipe).recipe, folder) == ["pretrain", "chat"]
+    folder.model("pretrain").mkdir(parents=True)
+    assert stages_to_run(load_recipe(small_recipe, ["stages=[chat]"]).recipe, folder) == ["chat"]
+
+
+def test_a_stage_is_finished_only_with_its_weights(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.stage("chat").mkdir(parents=True)
+    (folder.stage("chat") / "status.json").write_text('{"finished": true}')
+    assert not folder.is_finished("chat")
+    folder.model("chat").mkdir()
+    assert folder.is_finished("chat")
+    assert folder.status("other") == {}

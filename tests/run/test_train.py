@@ -1,0 +1,149 @@
+import json
+import os
+import signal
+import sqlite3
+
+import pytest
+import torch
+from lightning import Callback
+from safetensors.torch import load_file
+
+from audio_lm.compose import load_recipe
+from audio_lm.errors import CheckpointError, DataError, RecipeError, UserError
+from audio_lm.run import train as training
+from audio_lm.run.train import train
+
+
+def weights(folder, stage):
+    return {path.stem: load_file(path) for path in folder.model(stage).glob("*.safetensors")}
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for part in one:
+        for name, value in one[part].items():
+            assert torch.equal(value, other[part][name]), f"{part} {name}"
+
+
+def test_a_run_leaves_what_others_rely_on(whole_run):
+    for name in (
+        "recipe.yaml",
+        "scores.json",
+        "mlflow.txt",
+        "predictions/events.jsonl",
+        "predictions/untrained/events.jsonl",
+    ):
+        assert (whole_run.path / name).is_file(), name
+    for stage, steps in (("pretrain", 6), ("chat", 3)):
+        assert whole_run.status(stage)["step"] == steps
+        assert whole_run.is_finished(stage)
+        assert (whole_run.stage(stage) / "report" / "samples.html").is_file()
+    scores = json.loads(whole_run.scores.read_text())
+    assert {"test/synthetic/events/sec/acc", "untrained/test/synthetic/events/sec/acc"} <= scores.keys()
+
+
+def test_weights_are_carried_over_and_frozen_parts_stay(whole_run):
+    before, after = weights(whole_run, "pretrain"), weights(whole_run, "chat")
+    for part in ("encoder", "projector"):
+        assert_equal_weights({part: before[part]}, {part: after[part]})
+    moved = [
+        name
+        for name, value in before["language_model"].items()
+        if not torch.equal(value, after["language_model"][name])
+    ]
+    assert moved
+
+
+def test_mlflow_has_a_parent_and_a_child_per_stage_with_curves(whole_run, small_recipe):
+    store = sqlite3.connect(small_recipe.parent / "mlflow.db")
+    ids = dict(
+        line.split(": ", 1)
+        for line in (whole_run.path / "mlflow.txt").read_text().splitlines()
+        if ": " in line
+    )
+    parent = ids["recipe"]
+    for stage in ("pretrain", "chat"):
+        child = ids[f"stages/{stage}"]
+        tags = dict(store.execute("select key, value from tags where run_uuid = ?", (child,)))
+        assert tags["mlflow.parentRunId"] == parent
+        assert store.execute("select status from runs where run_uuid = ?", (child,)).fetchone() == (
+            "FINISHED",
+        )
+    keys = {
+        key
+        for (key,) in store.execute(
+            "select distinct key from metrics where run_uuid = ?", (ids["stages/pretrain"],)
+        )
+    }
+    assert {"val_loss/sec", "test/synthetic/events/sec/acc"} <= keys
+
+
+def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
+    whole_run, small_recipe, tmp_path, console, monkeypatch
+):
+    class Interrupt(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    build = training.build_trainer
+    monkeypatch.setattr(
+        training,
+        "build_trainer",
+        lambda *a, callbacks, **k: build(*a, callbacks=[Interrupt(), *callbacks], **k),
+    )
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt, match="resume=true"):
+        train(load_recipe(small_recipe), out=out, console=console)
+    assert json.loads((out / "stages/pretrain/status.json").read_text())["step"] == 4
+    monkeypatch.setattr(training, "build_trainer", build)
+    resumed = train(load_recipe(small_recipe, ["resume=true"]), out=out, console=console)
+    assert "going on from step 4" in console.export_text()
+    for stage in ("pretrain", "chat"):
+        assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
+
+
+def test_one_stage_starts_from_what_the_stage_before_it_left(whole_run, small_recipe, tmp_path, console):
+    out = tmp_path / "only"
+    train(load_recipe(small_recipe, ["stages=[pretrain]"]), out=out, console=console)
+    assert not (out / "stages" / "chat").exists()
+    folder = train(load_recipe(small_recipe, ["stages=[chat]"]), out=out, console=console)
+    assert_equal_weights(weights(folder, "chat"), weights(whole_run, "chat"))
+
+
+def test_a_stage_without_the_one_before_it_is_refused(small_recipe, tmp_path, console):
+    with pytest.raises(CheckpointError, match="run that stage first"):
+        train(load_recipe(small_recipe, ["stages=[chat]"]), out=tmp_path / "none", console=console)
+    with pytest.raises(RecipeError, match="sft"):
+        train(load_recipe(small_recipe, ["stages=[sft]"]), out=tmp_path / "none", console=console)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "words"),
+    [
+        (
+            ["+stages.pretrain.parts.adapter={lr: 1e-3}"],
+            RecipeError,
+            r"'pretrain'.*\['adapter'\] match no parameter",
+        ),
+        (["~stages.pretrain.parts.projector"], RecipeError, r"\['projector'\] are not mentioned"),
+        (["stages.pretrain.mixture.sources.sec=[synthetic/evnets-train]"], DataError, "evnets-train"),
+        (["evaluation.benchmarks.events.source=synthetic/nothing-test"], DataError, "benchmark 'events'"),
+        (["stages.pretrain.global_batch=7", "stages.pretrain.accumulate=2"], RecipeError, "multiple of 2"),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_is_written(
+    small_recipe, tmp_path, console, overrides, kind, words
+):
+    out = tmp_path / "wrong"
+    with pytest.raises(kind, match=words):
+        train(load_recipe(small_recipe, overrides), out=out, console=console)
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(small_recipe, console):
+    with pytest.raises(UserError, match="cannot be written"):
+        train(
+            load_recipe(small_recipe), out=__import__("pathlib").Path("/proc/nothing/here"), console=console
+        )

@@ -1,0 +1,87 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audio_lm import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments):
+    """Exit code of a command, in this process."""
+    try:
+        cli.main(list(arguments))
+    except SystemExit as left:
+        return left.code or 0
+    return 0
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = (
+        "import sys, audio_lm.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'lightning', 'transformers', 'mlflow', 'lhotse', 'omegaconf') if m in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    assert said.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("command", ["train", "describe", "prepare", "evaluate", "score", "report"])
+def test_every_command_teaches_by_example(command, capsys):
+    assert run(command, "--help") == 0
+    assert "Example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "dmeo"], "Did you mean 'demo'"),
+        (["describe", "demo", "sed=1"], "seed"),
+        (["train", "demo", "seed"], "not key=value"),
+        (["prepare", "synthetik"], "Did you mean 'synthetic'"),
+        (["report", "nowhere"], "holds no run"),
+        (["trian", "demo"], "trian"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+
+
+def test_describe_shows_the_demo(capsys):
+    assert run("describe", "demo", "--examples", "0") == 0
+    assert "language" in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_with_130_and_a_sentence(monkeypatch, capsys):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt("stopped at step 3; resume=true goes on")
+
+    monkeypatch.setattr(cli, "app", stopped)
+    assert run("train", "demo") == 130
+    assert "resume=true" in capsys.readouterr().err
+
+
+def test_recipes_and_keys_are_completed():
+    assert "demo" in cli._recipe_names("de")
+
+
+def test_train_py_is_the_train_command():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "train.py", "recipes/nothing.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert "unknown recipe" in done.stderr

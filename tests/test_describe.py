@@ -1,0 +1,38 @@
+import io
+
+from rich.console import Console
+
+from audio_lm.compose import load_recipe
+from audio_lm.describe import print_origins, print_recipe
+
+
+def said_by(show, *args, **kwargs):
+    console = Console(record=True, width=200, file=io.StringIO())
+    show(*args, **kwargs, console=console)
+    return console.export_text()
+
+
+def test_stages_stand_beside_each_other_with_their_rates(small_recipe):
+    said = said_by(print_recipe, load_recipe(small_recipe), num_per_task=0)
+    for words in ("pretrain", "chat", "frozen", "0.001", "sec 50.0 %", "chatml"):
+        assert words in said, words
+
+
+def test_examples_of_each_task_are_rendered(small_recipe):
+    said = said_by(print_recipe, load_recipe(small_recipe), num_per_task=1)
+    for words in (
+        "pretrain / sec",
+        "pretrain / mna",
+        "chat / chat",
+        "<|event|>",
+        "<|im_start|>assistant",
+        "[clip 1:",
+    ):
+        assert words in said, words
+
+
+def test_every_value_is_shown_with_its_origin(small_recipe):
+    said = said_by(print_origins, load_recipe(small_recipe, ["seed=7"]))
+    assert "seed = 7  command line" in said
+    assert "conf/model/tiny.yaml:" in said
+    assert "default" in said

@@ -1,0 +1,38 @@
+import pytest
+from rich.console import Console
+
+from audio_lm.compose import load_recipe, recipe_names
+from audio_lm.run.train import train
+
+FEW = {
+    "synthetic": [
+        "corpora.synthetic.clips={digits: 12, phrases: 12, commands: 8, events: 8, notes: 8, dialogues: 12, dialogues_text: 4}",
+        "+corpora.synthetic.validation_clips=2",
+        "+corpora.synthetic.test_clips=3",
+        "+corpora.synthetic.word_copies=1",
+    ],
+    "fsdd": ["+corpora.fsdd.strings=24", "+corpora.fsdd.validation_clips=2", "+corpora.fsdd.test_clips=3"],
+}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads(name):
+    composed = load_recipe(name)
+    assert composed.recipe.name == name
+    assert composed.recipe.stages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_takes_two_steps_a_stage(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(name).recipe
+    if "synthetic" in recipe.corpora:
+        pytest.importorskip("espeakng_loader")
+    if "fsdd" in recipe.corpora and "AUDIO_LM_DATA" not in __import__("os").environ:
+        pytest.skip("AUDIO_LM_DATA is not set: no real speech here")
+    few = [override for corpus in recipe.corpora for override in FEW[corpus]]
+    folder = train(load_recipe(name, ["use.scale=tiny", *few]), console=Console(quiet=True))
+    for stage in recipe.stages:
+        assert folder.is_finished(stage)
+        assert folder.status(stage)["step"] == 2
