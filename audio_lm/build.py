@@ -28,6 +28,7 @@ from audio_lm.errors import RecipeError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.factory import build_model
 from audio_lm.model.language_model import num_rows
+from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
@@ -40,7 +41,7 @@ from audio_lm.training.parts import Rate, learning_rates
 from audio_lm.training.schedules import rate_factor
 
 Report = Callable[[str], None]
-TAG = re.compile(r"<\|[^|<>{}]*\|>")
+STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 # Its lines about accelerators and products are not ours to print.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -134,7 +135,7 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
             if task == CHAT:
                 raise RecipeError(f"stage {name!r}: {CHAT!r} is asked in chatml only; set prompt: chatml")
             try:
-                vocabulary.check(*TAG.findall(find_task(task).tags))
+                tags.check_tags(find_task(task), vocabulary.id_of)
             except RecipeError as error:
                 raise RecipeError(f"stage {name!r}: {error}") from error
 
@@ -142,7 +143,13 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
 def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary) -> AudioLM:
     """The model with its first weights; equal seeds give equal weights."""
     seed_everything(recipe.seed, verbose=False)
-    return build_model(recipe.model, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
+    stamps = [number for number, token in enumerate(vocabulary.new_tokens) if STAMP.fullmatch(token)]
+    return build_model(
+        recipe.model,
+        num_base=vocabulary.num_base,
+        num_new=len(vocabulary.new_tokens),
+        line=range(stamps[0], stamps[-1] + 1) if stamps else range(0),
+    )
 
 
 def rates_of(recipe: Recipe, model: AudioLM) -> dict[str, dict[str, Rate | None]]:

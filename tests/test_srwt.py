@@ -92,3 +92,8 @@ def test_no_units_leave_the_first_stamp():
 def test_a_moment_beyond_the_encoder_has_no_stamp():
     with pytest.raises(DataError, match=r"30\.01 s has no time stamp"):
         stamp(30.01)
+
+
+def test_where_words_overlap_the_earlier_one_keeps_the_time():
+    text = serialise_units([("a", 0.0, 1.0), ("b", 0.8, 1.5)], num_seconds=2.0)
+    assert text == "<|0.00|>a<|1.00|>b<|1.50|>"

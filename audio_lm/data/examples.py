@@ -82,12 +82,16 @@ class ExampleMaker:
     def example(self, cut: Cut, task: str, position: int = 0) -> Example:
         """The conversation of a cut under a task."""
         num_samples = num_samples_of(cut)
-        encoded = encode(
-            self.pieces(cut, task, position),
-            self.vocabulary,
-            num_tokens_of_clip=[tokens_in(frames_in(count)) for count in num_samples],
-            places=places_of(labels_of(cut)),
-        )
+        pieces = self.pieces(cut, task, position)
+        try:
+            encoded = encode(
+                pieces,
+                self.vocabulary,
+                num_tokens_of_clip=[tokens_in(frames_in(count)) for count in num_samples],
+                places=places_of(labels_of(cut)),
+            )
+        except DataError as error:
+            raise DataError(f"cut {cut.id!r}: {error}") from error
         return Example(
             cut_id=cut.id,
             task=task,

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from audio_lm.data.collate import Collator, pack_examples
+from audio_lm.data.examples import Example, ExampleMaker
+from audio_lm.data.mixture import with_example
+
+
+@pytest.fixture
+def pack(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", seed=0)
+    return Collator()([with_example(cut, maker, "srwt-en", 0) for cut in make_cuts(3)])
+
+
+def test_logits_stand_at_the_learned_positions_over_all_tokens(pack, make_model, vocabulary):
+    logits = make_model()(pack)
+    assert logits.shape == (pack.num_learned, len(vocabulary))
+    assert logits.dtype == torch.float32
+
+
+def test_a_gradient_reaches_every_parameter(pack, make_model):
+    model = make_model()
+    model(pack).logsumexp(-1).sum().backward()
+    silent = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert [name for name in silent if "k_proj.bias" not in name] == []
+
+
+def test_audio_stands_where_its_places_are(pack, make_model):
+    model = make_model()
+    embedded = model.embed(pack)
+    words = model.words(pack.token_ids)
+    is_audio = torch.zeros(len(words), dtype=torch.bool)
+    is_audio[pack.audio_index] = True
+    assert torch.equal(embedded[~is_audio], words[~is_audio])
+    assert not torch.isclose(embedded[is_audio], words[is_audio]).all(dim=1).any()
+
+
+def test_what_is_heard_changes_what_is_said(pack, make_model):
+    from dataclasses import replace
+
+    model = make_model()
+    other = replace(pack, waves=torch.randn_like(pack.waves))
+    assert not torch.allclose(model(pack), model(other))
+
+
+def test_a_pack_without_clips_gives_the_encoder_zero_gradients(make_model, vocabulary):
+    ids = vocabulary.ids("one two", is_markup=False) * 3
+    silent = pack_examples([Example("t", "chat", 0, ids, [True] * len(ids), [], ())], [])
+    model = make_model()
+    model(silent).sum().backward()
+    for name, parameter in model.encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
+def test_new_tokens_learn_while_the_language_model_is_frozen(pack, make_model):
+    model = make_model()
+    model.language_model.requires_grad_(False)
+    model(pack).logsumexp(-1).sum().backward()
+    assert model.new_tokens.input.grad.any()
+    assert model.new_tokens.output.grad.any()
+    assert all(parameter.grad is None for parameter in model.language_model.parameters())
