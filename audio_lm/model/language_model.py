@@ -35,10 +35,7 @@ def load_language_model(folder_or_name: str) -> PreTrainedModel:
             folder_or_name, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name of a "
-            f"causal language model that transformers knows"
-        ) from error
+        raise _unloadable(folder_or_name, error) from error
     return _checked(model)
 
 
@@ -63,10 +60,23 @@ def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_ba
         model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
     except (ValueError, TypeError) as error:
         raise RecipeError(
-            f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its configuration in "
-            f"transformers"
+            f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its "
+            f"configuration in transformers"
         ) from error
     return _checked(model)
+
+
+def num_rows(folder_or_name: str) -> int:
+    """Rows of a published model's tables, without loading its weights.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unloadable(folder_or_name, error) from error
+    return int(config.get_text_config().vocab_size)
 
 
 def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pack) -> Tensor:
@@ -112,13 +122,14 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
     rescaled = [name for name in RESCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
     if kinds or not model._can_set_attn_implementation() or config.is_encoder_decoder:
         raise RecipeError(
-            f"language model {config.model_type!r} has {sorted(kinds) or 'attention of its own'}, in which packed "
-            f"conversations would see each other; choose an architecture of plain attention, such as qwen2 or llama"
+            f"language model {config.model_type!r} has {sorted(kinds) or 'attention of its own'}, in which "
+            f"packed conversations would see each other; choose an architecture of plain attention, such as "
+            f"qwen2 or llama"
         )
     if rescaled:
         raise RecipeError(
-            f"language model {config.model_type!r} changes its logits by {rescaled}, which new tokens would not follow; "
-            f"set them to null or choose another architecture"
+            f"language model {config.model_type!r} changes its logits by {rescaled}, which new tokens would "
+            f"not follow; set them to null or choose another architecture"
         )
     return model
 
@@ -133,25 +144,17 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
         )
     if settings.get("vocab_size", num_base) != num_base:
         raise RecipeError(
-            f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} tokens; leave "
-            f"it out"
+            f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} "
+            f"tokens; leave it out"
         )
+
+
+def _unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name "
+        f"of a causal language model that transformers knows"
+    )
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def num_rows(folder_or_name: str) -> int:
-    """Rows of a published model's tables, without loading its weights.
-
-    Raises:
-        CheckpointError: there is no such model.
-    """
-    try:
-        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name"
-        ) from error
-    return int(config.get_text_config().vocab_size)

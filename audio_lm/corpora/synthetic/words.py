@@ -64,14 +64,10 @@ def row_of(
     labels |= {"text": supervision.text} if supervision.text else {}
     words = (supervision.alignment or {}).get("word")
     units = None if words is None else stretched([(w.symbol, w.start, w.end) for w in words], rng)
-    num_places = max(4, round(cut.duration * TOKENS_PER_SECOND))
+    num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
-    if units is None and "text" in labels:  # nobody knows where its words are: one stretch between facts
-        edges = [scattered([GAP] * int(rng.integers(3, 9)), facts_of(labels), rng) for _ in range(2)]
-        places = [*_runs(edges[0]), (f" {labels['text']}", num_places), *_runs(edges[1])]
-    else:
-        places = _runs(scattered(_timeline(labels, units, num_places), facts_of(labels), rng))
+    places = _runs(scattered(_timeline(labels, units, num_places), facts_of(labels), rng))
     return labels | {"places": places}, units
 
 
@@ -124,6 +120,8 @@ def _timeline(labels: Mapping[str, Any], units: Units | None, num_places: int) -
         first += first > 0 and places[first - 1] == f" {symbol}"
         for place in range(first, max(first + 1, round(end * TOKENS_PER_SECOND))):
             places[min(place, num_places - 1)] = f" {symbol}"
+    if units is None and "keyword" in labels:  # one word, somewhere in the middle
+        places[2:-2] = [f" {labels['text']}"] * (num_places - 4)
     return places
 
 

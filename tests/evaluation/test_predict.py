@@ -1,0 +1,42 @@
+import pytest
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.mixture import with_example
+from audio_lm.errors import DataError
+from audio_lm.evaluation.predict import (
+    Asked,
+    Prediction,
+    predict,
+    predictions_path,
+    read_predictions,
+    write_predictions,
+)
+
+
+def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", seed=0, with_answer=False)
+    asking = [with_example(cut, maker, "asr", 0) for cut in make_cuts(3)]
+    asked = [Asked(cut.id, "asr", "one two", "en") for cut in asking]
+    packs = [(Collator()(asking[:2]), asked[:2]), (Collator()(asking[2:]), asked[2:])]
+    said = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
+    assert [one.id for one in said] == [cut.id for cut in asking]
+    assert all(one.reference == "one two" and one.language == "en" for one in said)
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    predictions = [Prediction("a", "asr", "你好", "<|zh|>你", "zh"), Prediction("b", "asr", "x", 'y "z"\n')]
+    path = predictions_path(tmp_path / "p", "digits/asr test")
+    write_predictions(path, predictions)
+    assert path.name == "digits-asr-test.jsonl"
+    assert read_predictions(path) == predictions
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_missing_file_or_a_spoilt_line_is_named(tmp_path):
+    with pytest.raises(DataError, match="is not there"):
+        read_predictions(tmp_path / "none.jsonl")
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "task": "asr", "reference": "x", "answer": "y"}\n{"id": 1}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2"):
+        read_predictions(path)

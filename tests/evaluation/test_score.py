@@ -1,0 +1,34 @@
+import json
+import math
+
+import pytest
+
+from audio_lm.errors import DataError
+from audio_lm.evaluation.predict import Prediction
+from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
+
+
+def test_scores_are_those_of_the_metrics():
+    predictions = [
+        Prediction("a", "asr", "one two", "one", "en"),
+        Prediction("b", "asr", "three", "three", "en"),
+    ]
+    assert score_benchmark(predictions, ["wer", "acc"]) == {"wer": pytest.approx(1 / 3), "acc": 0.5}
+
+
+def test_nothing_answered_has_no_score():
+    with pytest.raises(DataError, match="without answers"):
+        score_benchmark([], ["wer"])
+
+
+def test_the_path_begins_with_the_split():
+    assert score_path("librispeech/dev-other-test", "asr") == "test/librispeech/dev-other/asr"
+
+
+def test_infinity_survives_a_file_that_stays_json(tmp_path):
+    path = tmp_path / "scores.json"
+    write_scores(path, {"b": math.inf, "a": 0.5})
+    assert json.loads(path.read_text()) == {"a": 0.5, "b": None}
+    assert read_scores(path) == {"a": 0.5, "b": math.inf}
+    assert read_scores(tmp_path / "none.json") == {}
+    assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]

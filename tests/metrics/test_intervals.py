@@ -1,0 +1,82 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_lm.metrics.intervals import (
+    average_shift,
+    diarization_error,
+    equal_units,
+    event_f1,
+    matched_share,
+    parse_events,
+    segment_f1,
+)
+from audio_lm.srwt import Unit
+
+REFERENCE = "<|0.00|><|sil|><|0.50|>she<|0.70|>sells<|1.00|>"
+
+
+def of(metric, answer, reference):
+    return metric([answer], [reference], ["en"])
+
+
+def test_shifts_are_summed_over_both_ends_and_averaged_over_units():
+    # sil ends 10 ms late, she begins 10 ms late and ends 30 ms late, sells begins 30 ms late: 80 ms over 3 units.
+    assert of(average_shift, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == pytest.approx(
+        80 / 3
+    )
+    assert of(matched_share, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == 1.0
+
+
+def test_only_equal_units_are_compared():
+    assert of(average_shift, "<|0.00|><|sil|><|0.50|>sea<|0.90|>sells<|1.00|>", REFERENCE) == pytest.approx(
+        200 / 2
+    )
+
+
+def test_nothing_matched_is_infinite_and_not_perfect():
+    assert math.isinf(of(average_shift, "no stamps at all", REFERENCE))
+    assert of(matched_share, "", REFERENCE) == 0.0
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
+def test_pairs_are_equal_and_in_order(one, other):
+    ours, theirs = ([Unit(symbol, 0.0, 0.0) for symbol in row] for row in (one, other))
+    pairs = equal_units(ours, theirs)
+    assert all(one[i] == other[j] for i, j in pairs)
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(pairs))
+
+
+EVENTS = (
+    "<|startofword|>beep<|endofword|><|0.50|><|1.00|><|delim|><|2.00|><|2.50|>"
+    "<|startofword|>hum<|endofword|><|0.00|><|3.00|>"
+)
+
+
+def test_events_are_read_in_both_forms():
+    spans = [("beep", 0.5, 1.0), ("beep", 2.0, 2.5), ("hum", 0.0, 3.0)]
+    assert parse_events(EVENTS) == spans
+    assert sorted(parse_events("0.50-1.00 beep, 2.00-2.50 beep, 0.00-3.00 hum")) == sorted(spans)
+
+
+def test_an_event_must_begin_and_end_within_the_collar():
+    assert of(event_f1, EVENTS, EVENTS) == 1.0
+    late = EVENTS.replace("<|0.50|>", "<|0.71|>")
+    assert of(event_f1, late, EVENTS) == pytest.approx(4 / 6)
+    assert of(event_f1, EVENTS.replace("<|0.50|>", "<|0.69|>"), EVENTS) == 1.0
+
+
+def test_segments_are_whole_seconds():
+    # hum in 0..2, beep in 0 and 2: five; without hum two are found of five.
+    assert of(segment_f1, "0.50-1.00 beep, 2.00-2.50 beep", EVENTS) == pytest.approx(4 / 7)
+
+
+def test_names_of_speakers_are_free():
+    reference = "<|0.00|>speaker 1<|1.00|><|1.00|>speaker 2<|2.00|>"
+    swapped = "<|0.00|>speaker 2<|1.00|><|1.00|>speaker 1<|2.00|>"
+    assert of(diarization_error, swapped, reference) == 0.0
+    assert of(diarization_error, "<|0.00|>speaker 1<|2.00|>", reference) == pytest.approx(0.5)
+    assert of(diarization_error, "", reference) == pytest.approx(1.0)

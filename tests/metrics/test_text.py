@@ -1,0 +1,31 @@
+import pytest
+
+from audio_lm.metrics.text import characters, clean, official, without_markup
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("<|en|><|transcribe|>Well , yes !", "en", "well, yes!"),
+        ("<|zh|>你 好 。", "zh", "你 好 。"),
+    ],
+)
+def test_the_official_reading_keeps_punctuation(text, language, expected):
+    assert official(text, language) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ('He said: "It\'s OK."', "en", "he said it's ok"),
+        ("你好，世界！", "zh", "你 好 世 界"),
+        ("", "en", ""),
+    ],
+)
+def test_the_clean_reading_keeps_words_only(text, language, expected):
+    assert clean(text, language) == expected
+
+
+def test_markup_is_no_text():
+    assert without_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
+    assert characters("ab c") == "a b c"
