@@ -72,7 +72,10 @@ class AudioEncoder(nn.Module):
         )
         self.layers = nn.ModuleList(Qwen2AudioEncoderLayer(layer) for _ in range(num_layers))
         self.layer_norm = nn.LayerNorm(width)
-        self._start_weights()
+        # Elsewhere torch's own start by fan-in is right. With it here, or with a fixed 0.02, the sound would be
+        # 4 to 20 times weaker than the positions it is added to, and is hardly heard for hundreds of steps.
+        for convolution in (self.conv1, self.conv2):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(
         self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
@@ -128,13 +131,6 @@ class AudioEncoder(nn.Module):
         return F.gelu(
             F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
         )
-
-    def _start_weights(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
-                nn.init.normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
 
 def _pooled(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
