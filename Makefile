@@ -36,7 +36,7 @@ check: .stamps/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell audio_lm tests recipes conf README.md CONTRIBUTING.md train.py
+	$(BIN)/codespell audio_lm recipes conf README.md CONTRIBUTING.md train.py
 
 clean:
 	rm -rf .venv .stamps
