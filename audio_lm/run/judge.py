@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from audio_lm.asking import benchmark_packs, heard_clips
-from audio_lm.build import build_audio_lm, build_vocabulary, cuts_of, prepare_corpora
+from audio_lm.build import build_audio_lm, build_vocabulary, prepare_corpora
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, UserError
 from audio_lm.evaluation.predict import (
@@ -190,12 +190,7 @@ def evaluate(path: Path, console: Console | None = None) -> None:
         raise CheckpointError(
             f"{folder.tokenizer} is not there, so the run's token ids are unknown; train it again"
         )
-    cuts = (
-        {}
-        if folder.tokenizer.is_dir()
-        else {name: cuts_of(recipe, stage) for name, stage in recipe.stages.items()}
-    )
-    vocabulary = build_vocabulary(recipe, cuts, folder.tokenizer)
+    vocabulary = build_vocabulary(recipe, {}, folder.tokenizer)
     model = build_audio_lm(recipe, vocabulary)
     judge = Judge(recipe, folder, vocabulary, None, console)
     for stage in recipe.stages:
