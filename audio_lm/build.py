@@ -218,9 +218,7 @@ def build_module(
         warmup_steps=schedule.warmup_steps,
         floor=schedule.min_lr / peak if peak else 0.0,
     )
-    return NextTokenModule(
-        model, rate_of=rates, factor=factor, **asdict(stage.optimizer), validation_tasks=list(cuts.validation)
-    )
+    return NextTokenModule(model, rate_of=rates, factor=factor, **asdict(stage.optimizer))
 
 
 def build_trainer(
@@ -248,7 +246,6 @@ def build_trainer(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        barebones=False,
     )
 
 

@@ -5,7 +5,7 @@ and ``schedules``. One batch is everything a rank hears in one optimizer step.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -33,7 +33,6 @@ class NextTokenModule(LightningModule):
         eps: float,
         weight_decay: float,
         clip: float,
-        validation_tasks: Sequence[str] = (),
         log_every: int = 10,
     ) -> None:
         """Freeze what has no rate.
@@ -51,7 +50,6 @@ class NextTokenModule(LightningModule):
         self.factor = factor
         self.adamw: dict[str, Any] = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
         self.clip = clip
-        self.validation_tasks = list(validation_tasks)
         self.log_every = log_every
         self.train_loss: LossOfTask = {}
         self.val_loss: LossOfTask = {}
