@@ -236,9 +236,11 @@ def _memory(
         num_ids=num_base + len(CLOSED_LIST),
         num_ranks=hardware.devices * hardware.nodes,
         is_half=hardware.precision == "bf16",
+        is_muon=stage.optimizer.kind == "muon",
+        accumulates=stage.packs_per_step > hardware.devices * hardware.nodes,
     )
-    parts = {"weights": size.weights, "activations": size.activations, "logits": size.logits}
-    return {what: round(count / 2**30, 3) for what, count in (parts | {"total": size.total}).items()}
+    names = ("weights", "gradients", "activations", "logits", "total")
+    return {name: round(getattr(size, name) / 2**30, 3) for name in names}
 
 
 def _row(

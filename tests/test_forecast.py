@@ -36,7 +36,7 @@ def test_a_recipe_at_full_size_is_planned_without_any_audio(name):
             (mean, *_) = (leaf.mean_tokens for leaf in stage.leaves if leaf.task == example.task)
             assert example.num_tokens == round(mean)
         parts = {what: gib for what, gib in stage.memory_gib.items() if what != "total"}
-        assert sum(parts.values()) == pytest.approx(stage.memory_gib["total"], abs=0.01)
+        assert max(parts.values()) < stage.memory_gib["total"] <= sum(parts.values()) + 0.01
         assert 10 < stage.memory_gib["total"] < 141
 
 

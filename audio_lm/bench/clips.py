@@ -7,6 +7,7 @@ Source of the mix: seconds drawn lognormal with median 4.4 and sigma 0.55, betwe
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ def seconds_of(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np.f
     """Lengths of so many clips."""
     drawn = random_for("bench", *purpose).lognormal(np.log(MEDIAN), SIGMA, count)
     return np.asarray(drawn.clip(SHORTEST, LONGEST))
+
+
+def even_seconds(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """So many clips that have the mix's lengths as evenly as they can, in random order: few stand for all."""
+    normal = NormalDist(float(np.log(MEDIAN)), SIGMA)
+    seconds = np.exp([normal.inv_cdf((number + 0.5) / count) for number in range(count)])
+    shuffled = random_for("bench", *purpose).permutation(seconds.clip(SHORTEST, LONGEST))
+    return np.asarray(shuffled)
 
 
 def write_audio(folder: Path, seconds: np.ndarray[Any, np.dtype[np.float64]]) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """An audio-language model: it hears clips, reads text and predicts the next token.
 
 Four parts, each of which learns at its own rate; a parameter's name begins with its part.
-No loss, no stage and no tokenizer here.
+No stage and no tokenizer here.
 
 Shapes: T positions of text and audio, J audio tokens, S samples, N clips, P learned positions, D width, V tokens.
 Source: Qwen-Audio, arXiv:2311.07919; Qwen2-Audio, arXiv:2407.10759, section 2.
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from audio_lm.model.language_model import hidden_states
 from audio_lm.model.new_tokens import NewTokens
+from audio_lm.model.next_token import NextTokenLoss, next_token_loss
 from audio_lm.model.protocols import Encoder, Projector
 from audio_lm.model.splice import splice
 from audio_lm.pack import Pack
@@ -46,6 +47,22 @@ class AudioLM(nn.Module):
         """(P, V) logits of the tokens that follow the learned positions, in 32 bits."""
         return self.logits(self.hidden(pack)[pack.learned_index])
 
+    def loss(self, pack: Pack, *, weight: float = 1.0) -> NextTokenLoss:
+        """Cross-entropy of the tokens that follow the learned positions; logits stand in memory a chunk at a time.
+
+        Args:
+            weight: of every position in the total.
+        """
+        head = self.language_model.get_output_embeddings()
+        return next_token_loss(
+            self.logits,
+            [*head.parameters(), self.new_tokens.output],
+            self.hidden(pack)[pack.learned_index],
+            pack.labels,
+            num_rows=self.num_base + len(self.new_tokens.output),
+            weight=weight,
+        )
+
     def hidden(self, pack: Pack) -> Tensor:
         """(T, D) states of the language model."""
         return hidden_states(self.language_model, self.embed(pack), pack)
@@ -78,5 +95,7 @@ class AudioLM(nn.Module):
 
     def logits(self, hidden_PD: Tensor) -> Tensor:
         """(P, V) in 32 bits: old tokens first, then the new ones."""
-        old_PV = self.language_model.get_output_embeddings()(hidden_PD)
+        old_PV: Tensor = self.language_model.get_output_embeddings()(hidden_PD)
+        if not self.new_tokens.output.shape[0]:
+            return old_PV.float()
         return torch.cat([old_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)

@@ -2,9 +2,10 @@
 
 Nothing is built but a language model without storage, so a laptop can ask about eight billion.
 
-Source of the activations: bytes saved for the backward pass, measured per token and layer on
-Qwen-7B and Whisper-large layers in 16 bits and written as multiples of their widths:
-frozen 7 D + 3 I, trained 14.8 D + 3 I, encoder 8 D + 2 I per conv frame.
+Activations are what autograd saves of each layer, in values per token or frame: D width, A width of all heads, I inner.
+A frozen layer passes gradients on and keeps the inputs of its two norms, queries, keys, values, what was attended, and three
+of the feed-forward's products; a trained one keeps the input of every weight as well. In 16 bits the norms compute in 32.
+Source: counted on the layers of transformers 5 (``audio-lm bench step`` compares them with measured peaks).
 """
 
 from collections.abc import Collection
@@ -17,12 +18,13 @@ from audio_lm.model.config import ModelConfig
 from audio_lm.model.encoders import ENCODERS
 from audio_lm.model.language_model import new_language_model
 from audio_lm.model.lora import num_update_weights
+from audio_lm.model.next_token import CHUNK_VALUES
 from audio_lm.model.part_names import SUFFIX
 from audio_lm.model.projector import new_projector
 from audio_lm.units import FRAMES_PER_SECOND, Seconds
 
 CONV_FRAMES_PER_SECOND = FRAMES_PER_SECOND // 2
-OPTIMIZER_BYTES = 12  # fp32 gradient and both moments
+MASTER_BYTES, GRADIENT_BYTES, MOMENT_BYTES = 4, 4, 4  # of a trained weight, always in 32 bits
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,25 @@ class StepSize:
     """Memory of one rank in bytes."""
 
     weights: float
-    """Of all parts, gradients and optimizer of the trained ones included."""
+    """Of all parts, moments of the trained ones included."""
+
+    gradients: float
+    """Of the trained parts."""
 
     activations: float
     """Kept for the backward pass of one pack."""
 
     logits: float
-    """Of the learned positions of one pack."""
+    """Of as many learned positions as stand in memory together, and the output layer's gradient, formed with them."""
+
+    accumulates: bool
+    """Whether gradients are there while a pack goes forward, because another was before it."""
 
     @property
     def total(self) -> float:
-        """All of it."""
-        return self.weights + self.activations + self.logits
+        """The peak. Gradients come as activations go, so one pack alone never holds all of both."""
+        passing = self.activations + self.logits
+        return self.weights + (self.gradients + passing if self.accumulates else max(self.gradients, passing))
 
 
 def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[str, int]:
@@ -88,8 +97,10 @@ def step_size(
     audio_seconds: Seconds,
     learned_tokens: int,
     num_ids: int,
-    num_ranks: int,
-    is_half: bool,
+    num_ranks: int = 1,
+    is_half: bool = False,
+    is_muon: bool = False,
+    accumulates: bool = False,
 ) -> StepSize:
     """What a rank needs at the peak of a step.
 
@@ -97,28 +108,58 @@ def step_size(
         trained: parts that learn; they are shared out over the ranks, frozen ones are on each.
         num_ids: columns of the logits.
         is_half: 16 bits for frozen weights and activations.
+        is_muon: hidden matrices have one moment and not two.
+        accumulates: a rank hears several packs in a step.
     """
     narrow = 2 if is_half else 4
-    copies = 4 + OPTIMIZER_BYTES + (narrow if is_half else 0)
-    weights = sum(
-        count * copies / num_ranks if part in trained else count * narrow for part, count in counts.items()
-    )
     settings = config.language_model.settings
-    width, inner = int(settings["hidden_size"]), int(settings["intermediate_size"])
-    of_width = 14.8 if _learns("language_model", trained) else 7.0
-    per_token = (of_width * width + 3 * inner) * int(settings["num_hidden_layers"])
-    encoder = ENCODERS[config.encoder.kind].shape(config.encoder)
-    per_frame = 0  # of a frozen encoder nothing is kept
-    if _learns("encoder", trained):
-        per_frame = (8 * encoder.width + 2 * encoder.mlp_width) * encoder.num_layers
-    frames = audio_seconds * CONV_FRAMES_PER_SECOND
+    tables = {"language_model": 2 * num_ids * int(settings["hidden_size"])}
+    weights = gradients = 0.0
+    for part, count in counts.items():
+        if part not in trained:
+            weights += narrow * count
+            continue
+        of_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
+        moments = 2 * of_tables + (1 if is_muon else 2) * (count - of_tables)
+        copies = MASTER_BYTES + (narrow if is_half else 0)
+        weights += (copies * count + MOMENT_BYTES * moments) / num_ranks
+        gradients += GRADIENT_BYTES * count / num_ranks
+    passed = _language_model_values(config, trained, is_half=is_half) * tokens
+    passed += _encoder_values(config, trained) * audio_seconds * CONV_FRAMES_PER_SECOND
     return StepSize(
         weights=weights,
-        activations=narrow * (tokens * per_token + frames * per_frame),
-        logits=2.0 * 4 * learned_tokens * num_ids,
+        gradients=gradients,
+        activations=narrow * passed,
+        logits=4.0 * min(learned_tokens * num_ids, CHUNK_VALUES)
+        + ("language_model" in trained) * tables["language_model"] / 2 * GRADIENT_BYTES,
+        accumulates=accumulates,
     )
 
 
-def _learns(part: str, trained: Collection[str]) -> bool:
-    """Itself or its updates; what an update needs of a layer's input is counted as if the layer learned."""
-    return part in trained or f"{part}{SUFFIX}" in trained
+def _language_model_values(config: ModelConfig, trained: Collection[str], *, is_half: bool) -> float:
+    """Kept per token; nothing, where no gradient comes by."""
+    if not set(trained):
+        return 0.0
+    settings = config.language_model.settings
+    width, inner = int(settings["hidden_size"]), int(settings["intermediate_size"])
+    heads = int(settings["num_attention_heads"])
+    attended = heads * int(settings.get("head_dim") or width // heads)
+    learns, has_updates = "language_model" in trained, f"language_model{SUFFIX}" in trained
+    of_layer = 2 * width + 4 * attended + 3 * inner
+    if learns:
+        of_layer += 4 * width + inner
+    elif has_updates:
+        of_layer += 2 * width + inner + 7 * config.lora["language_model"].rank
+    if is_half:
+        of_layer += (2 if learns else 1) * width
+    # The last layer's feed-forward, on its way back, before anything of the layers is given free.
+    return float(of_layer * int(settings["num_hidden_layers"]) + 2 * inner)
+
+
+def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
+    """Kept per conv frame; nothing of a frozen encoder."""
+    if not any(name in trained for name in ("encoder", f"encoder{SUFFIX}")):
+        return 0.0
+    shape = ENCODERS[config.encoder.kind].shape(config.encoder)
+    of_layers = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
+    return float(of_layers + 7.5 * shape.width + 6 * config.encoder.num_mels)

@@ -1,20 +1,10 @@
-"""Losses as functions of logits; no model, no Lightning.
+"""What losses add up to; no model, no Lightning.
 
-Shapes: P learned positions, V vocabulary, C tasks.
+Shapes: P learned positions, C tasks.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-
-def next_token_losses(logits_PV: Tensor, labels_P: Tensor) -> Tensor:
-    """Cross-entropy of each learned token (P,), in 32 bits.
-
-    Not averaged: who averages over packs and ranks must divide once, by the
-    learned tokens of the whole global batch; a mean of means is not the loss.
-    """
-    return F.cross_entropy(logits_PV.float(), labels_P, reduction="none")
 
 
 def sums_by_task(losses_P: Tensor, task_index_P: Tensor, num_tasks: int) -> tuple[Tensor, Tensor]:

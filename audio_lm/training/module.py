@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
+from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pack import Pack
 from audio_lm.training.config import OptimizerConfig
-from audio_lm.training.losses import next_token_losses, sums_by_task
+from audio_lm.training.losses import sums_by_task
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import Rate
 from audio_lm.training.ranks import gathered, sum_gradients, summed
@@ -25,7 +26,7 @@ class NextTokenModule(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: AudioLM,
         *,
         rate_of: Mapping[str, Rate | None],
         factor: Callable[[int], float],
@@ -59,9 +60,9 @@ class NextTokenModule(LightningModule):
         self._thaw(step)
         num_learned = max(1.0, *summed(sum(pack.num_learned for pack in packs)))
         for pack in packs:
-            losses_P = next_token_losses(self.model(pack), pack.labels)
-            self.manual_backward(losses_P.sum() / num_learned)
-            _add(self.train_loss, pack, losses_P.detach())
+            loss = self.model.loss(pack, weight=1 / num_learned)
+            self.manual_backward(loss.total)
+            _add(self.train_loss, pack, loss.losses)
         sum_gradients(self.model.parameters())
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self.factor(step)
@@ -76,7 +77,7 @@ class NextTokenModule(LightningModule):
 
     def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
-            _add(self.val_loss, pack, next_token_losses(self.model(pack), pack.labels))
+            _add(self.val_loss, pack, self.model.loss(pack).losses)
 
     def on_validation_epoch_end(self) -> None:
         self._log_losses("val_loss", self.val_loss)

@@ -15,7 +15,6 @@ from audio_lm.model.language_model import new_language_model
 from audio_lm.model.lora import add_lora, merge_lora, save_adapter
 from audio_lm.model.size import num_parameters
 from audio_lm.training.config import OptimizerConfig, PartConfig
-from audio_lm.training.losses import next_token_losses
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
 
@@ -69,7 +68,7 @@ def learnt(model, pack, *, steps=3):
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"]
     for _ in range(steps):
-        next_token_losses(model(pack), pack.labels).mean().backward()
+        model.loss(pack, weight=1 / pack.num_learned).total.backward()
         optimizer.step()
         optimizer.zero_grad()
     return model
@@ -99,7 +98,7 @@ def test_updates_learn_at_a_rate_of_their_own_and_nothing_else_moves(make, pack,
 
 def test_every_update_hears_of_the_loss(make, pack):
     model = learnt(make(LORA), pack, steps=1)
-    next_token_losses(model(pack), pack.labels).mean().backward()
+    model.loss(pack, weight=1 / pack.num_learned).total.backward()
     silent = [name for name, one in model.named_parameters() if "lora" in name and not one.grad.any()]
     assert silent == []
 

@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.training.config import OptimizerConfig, PartConfig
-from audio_lm.training.losses import next_token_losses
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
 from audio_lm.training.schedules import rate_factor
@@ -68,11 +67,12 @@ def test_accumulated_packs_learn_like_one_large_pack(packs, make_model, tmp_path
 def test_packed_equals_separate_in_loss_and_gradients(packs, make_model):
     apart, together = packs
     one, many = make_model(), make_model()
-    whole = next_token_losses(one(together), together.labels)
-    pieces = torch.cat([next_token_losses(many(pack), pack.labels) for pack in apart])
-    torch.testing.assert_close(whole, pieces, atol=1e-5, rtol=1e-5)
-    whole.mean().backward()
-    pieces.mean().backward()
+    whole = one.loss(together, weight=1 / together.num_learned)
+    pieces = [many.loss(pack, weight=1 / together.num_learned) for pack in apart]
+    losses = torch.cat([piece.losses for piece in pieces])
+    torch.testing.assert_close(whole.losses, losses, atol=1e-5, rtol=1e-5)
+    for loss in (whole, *pieces):
+        loss.total.backward()
     for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-5, rtol=1e-5, msg=name)
 
@@ -107,7 +107,7 @@ def test_losses_are_logged_per_task_and_weighed_by_tokens(packs, make_model, tmp
     _, together = packs
     model = make_model()
     with torch.no_grad():
-        losses = next_token_losses(model(together), together.labels)
+        losses = model.loss(together).losses
     trainer = fit(module_of(model, ALL), [(together,)], tmp_path)
     logged = trainer.callback_metrics
     assert {f"train_loss/{task}" for task in ("asr", "sgc", "srwt-en", "lid", "all")} <= set(logged)
@@ -120,8 +120,8 @@ def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
     model = make_model()
     pack = packs[1]
     with torch.no_grad():
-        before = next_token_losses(model(pack), pack.labels).mean()
+        before = model.loss(pack).losses.mean()
     fit(module_of(model, dict.fromkeys(ALL, 1e-2), clip=1.0), [(pack,)] * 30, tmp_path)
     with torch.no_grad():
-        after = next_token_losses(model(pack), pack.labels).mean()
+        after = model.loss(pack).losses.mean()
     assert after < 0.7 * before

@@ -1,0 +1,63 @@
+import torch
+from torch import nn
+
+from audio_lm.bench.memory import peak_bytes, saved_bytes
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+def blocks(count):
+    return torch.zeros(count * MIB // 4)
+
+
+def test_the_peak_is_the_most_that_lives_at_one_time():
+    def run():
+        first = blocks(3)
+        second = first + 1  # 6 MiB now
+        del first
+        third = second * 2  # 6 again
+        del second
+        return third.sum()
+
+    assert 6 * MIB <= peak_bytes(run, CPU) < 6.1 * MIB
+
+
+def test_what_lived_before_and_what_is_only_seen_otherwise_does_not_count():
+    before = blocks(5)
+    assert peak_bytes(lambda: before.view(2, -1)[0].t(), CPU) < 1_000
+
+
+def test_a_linear_layer_keeps_its_input_and_not_its_weight():
+    layer = nn.Linear(256, 64, bias=False)
+    inputs = torch.randn(512, 256)
+    kept = saved_bytes(lambda: layer(inputs).sum(), [layer.weight])
+    assert kept == inputs.nbytes
+
+
+def test_a_storage_saved_twice_counts_once_and_what_is_gone_after_the_forward_pass_not_at_all():
+    weight = nn.Parameter(torch.ones(1000))
+
+    def forward():
+        values = weight * 1.0
+        with torch.enable_grad():
+            (values.detach().requires_grad_().exp() ** 2).sum().backward()  # saved and freed inside
+        return (values * values).sum()
+
+    assert saved_bytes(forward, [weight]) == 4_000
+
+
+def test_a_gradient_formed_early_is_no_activation():
+    class Early(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, weight):
+            ctx.save_for_backward(torch.ones_like(weight))
+            return weight.sum()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return ctx.saved_tensors[0].mul_(grad)
+
+    weight = nn.Parameter(torch.ones(1000))
+    assert saved_bytes(lambda: Early.apply(weight), [weight]) == 0
+    assert torch.equal(weight.grad, torch.ones(1000))

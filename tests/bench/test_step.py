@@ -1,0 +1,74 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from audio_lm.bench import step
+from audio_lm.bench.batches import batches_of
+from audio_lm.bench.step import STAGES, Bench, Side, bench_step
+from audio_lm.errors import RecipeError
+from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
+
+CPU = torch.device("cpu")
+MODEL = ModelConfig(
+    encoder=EncoderConfig(num_mels=80, width=64, num_layers=2, num_heads=2, mlp_width=160),
+    language_model=LanguageModelConfig(
+        settings={
+            "hidden_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 176,
+            "max_position_embeddings": 2048,
+        }
+    ),
+)
+TINY = Bench(model=MODEL, num_ids=500, clips=3, peer_batch=2, batches=1, rounds=1)
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_both_compute_the_same_and_ours_keeps_less(stage):
+    figures = bench_step(replace(TINY, stage=stage))
+    assert figures.loss_difference < 1e-5
+    assert figures.gradient_difference < 1e-4
+    assert figures.saved_ratio > 1
+    assert figures.ratio > 0
+    assert 0 < figures.useful_mfu < 1.5
+
+
+def test_two_different_computations_are_not_compared(monkeypatch):
+    def other(peer, batch):
+        peer.model.model.multi_modal_projector.linear.bias.data.add_(1.0)
+        return step_losses(peer, batch)
+
+    step_losses = step._their_losses
+    monkeypatch.setattr(step, "_their_losses", other)
+    with pytest.raises(RuntimeError, match="not compared in time"):
+        bench_step(TINY)
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+@pytest.mark.parametrize(("num_ids", "clips"), [(300, 4), (4_000, 2)])
+def test_the_memory_a_plan_counts_is_the_measured_peak(stage, num_ids, clips):
+    bench = replace(TINY, stage=stage, num_ids=num_ids, clips=clips)
+    model = step._ours(bench, CPU)
+    batch = batches_of(1, clips, 2, num_ids, CPU)[0]
+    measured = Side(model, partial(step._our_losses, model), CPU).peak_bytes(batch)
+    assert step.planned_peak(bench, model, batch.pack) == pytest.approx(measured, rel=0.1)
+
+
+def test_a_stage_there_is_not_is_named_with_those_there_are():
+    with pytest.raises(RecipeError, match="encoder"):
+        Bench(stage="enocder")
+
+
+def test_frozen_parts_are_the_same_memory_on_both_sides():
+    bench = replace(TINY, stage="encoder")
+    ours = step._ours(bench, CPU)
+    theirs = step.peer_of(ours, bench.model, audio_id=499).model
+    assert isinstance(theirs, nn.Module)
+    head = ours.language_model.get_output_embeddings().weight
+    assert theirs.lm_head.weight.data_ptr() == head.data_ptr()
+    assert theirs.model.audio_tower.conv1.weight.data_ptr() != ours.encoder.conv1.weight.data_ptr()
