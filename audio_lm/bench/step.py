@@ -205,8 +205,9 @@ def bench_step(bench: Bench) -> StepFigures:
     ours = Side(model, partial(_our_losses, model), device)
     theirs = Side(peer.model, partial(_their_losses, peer), device)
     if bench.compiled:
-        for layer in [*model.encoder.layers, *model.language_model.base_model.layers]:
-            layer.compile(dynamic=True)
+        for part in (model.encoder, model.language_model.base_model):
+            for layer in part.get_submodule("layers").children():
+                layer.compile(dynamic=True)
     loss_difference, gradient_difference = _differences(ours, theirs, batches[0])
     saved = [statistics.mean(map(side.saved_bytes, batches)) for side in (ours, theirs)]
     peaks = [max(map(side.peak_bytes, batches)) for side in (ours, theirs)]
