@@ -1,7 +1,7 @@
 """The command line. Every command imports its work when it runs, so that ``--help`` is instant.
 
 Exit codes: 0 done, 2 the user's mistake (one sentence, no traceback), 130
-stopped by Ctrl-C (a checkpoint was written), 1 ours.
+stopped by Ctrl-C and 75 by another signal (a checkpoint was written), 1 ours.
 """
 
 import json
@@ -60,13 +60,24 @@ def train(
     `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
     """
     from audio_lm.compose import load_recipe
+    from audio_lm.runtime import rank
+    from audio_lm.survival.attempts import check_not_ended
+    from audio_lm.survival.exits import EndedError
+    from audio_lm.survival.launch import current_launch, stop_agent
 
     composed = load_recipe(recipe, overrides or [])
     _quiet()
-    from audio_lm.run.train import train as carry_out
-
+    launch = current_launch()
     try:
+        check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
+        from audio_lm.run.train import train as carry_out
+
         carry_out(composed, out=out)
+    except EndedError as ended:
+        typer.echo(f"audio-lm: {ended}", err=True)
+        if ended.reason.is_final:
+            stop_agent(launch, is_cause=ended.reason.rank == rank() and ended.reason.reason == "fault")
+        raise typer.Exit(ended.reason.code) from ended
     except KeyboardInterrupt as stopped:
         typer.echo(f"audio-lm: {stopped or 'stopped'}", err=True)
         raise typer.Exit(STOPPED) from stopped
@@ -307,6 +318,11 @@ def _quiet() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     from audio_lm.errors import UserError
+    from audio_lm.survival.launch import current_launch
+    from audio_lm.survival.processes import die_with_parent
+
+    if current_launch().is_elastic:
+        die_with_parent()
 
     try:
         left = app(args=arguments, standalone_mode=False)

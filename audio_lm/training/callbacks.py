@@ -1,16 +1,14 @@
-"""What happens around the steps: a line of progress, a checkpoint to go on from, a polite stop.
+"""What happens around the steps: a line of progress, a checkpoint to go on from.
 
 A checkpoint is written beside and renamed, so ``last.ckpt`` is always whole.
 """
 
 import json
 import os
-import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -19,11 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
-from audio_lm.training.ranks import gathered, summed
-from audio_lm.units import SAMPLES_PER_SECOND, Seconds
+from audio_lm.units import SAMPLES_PER_SECOND
 
 LAST = "last.ckpt"
-SAME_SIGNAL: Seconds = 1.0
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -80,41 +76,6 @@ class StageCheckpoint(Callback):
             position = {"step": step, "cursor": [*self.cursor_behind[step]], "steps": self.steps}
             whole = self.status | self.counts() | position | {"finished": False}
             write_json(self.folder / "status.json", whole)
-
-
-class StopOnSignal(Callback):
-    """The first Ctrl-C or SIGTERM ends the stage after the step, with a checkpoint; the second one ends it at once.
-
-    One rank that was told is enough. A launcher passes on what the ranks have had from the
-    terminal themselves, so what comes at once after the first is still the first.
-    """
-
-    def __init__(self, checkpoint: StageCheckpoint) -> None:
-        self.checkpoint = checkpoint
-        self.received: int | None = None
-        self.before: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.before[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received, self.since = number, time.monotonic()
-        elif time.monotonic() - self.since > SAME_SIGNAL:
-            signal.signal(number, self.before[number])
-            os.kill(os.getpid(), number)
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        received = self.received
-        if any(summed(received is not None)):
-            self.received = next(one for one in gathered(received) if one is not None)
-            self.checkpoint.save(trainer)
-            trainer.should_stop = True
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 class Throughput(Callback):
