@@ -12,12 +12,10 @@ from typing import Annotated
 
 import typer
 
-STOPPED = 130  # exit code after Ctrl-C, as of a shell
-RECIPE_HELP = "A file, or the name of a recipe in recipes/."
-OVERRIDES_HELP = (
-    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
-)
+from audio_lm import jobs
+from audio_lm.arguments import Overrides, RecipeName, RunPath
 
+STOPPED = 130  # exit code after Ctrl-C, as of a shell
 app = typer.Typer(
     name="audio-lm",
     no_args_is_help=True,
@@ -26,23 +24,7 @@ app = typer.Typer(
     help="Train audio-language models from recipes.\n\n"
     "Start with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
 )
-
-
-def _recipe_names(incomplete: str) -> list[str]:
-    from audio_lm.compose import recipe_names
-
-    return [name for name in recipe_names() if name.startswith(incomplete)]
-
-
-def _override_keys(context: typer.Context, incomplete: str) -> list[str]:
-    from audio_lm.compose import override_keys
-
-    return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
-
-
-RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_recipe_names)]
-Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=_override_keys)]
-RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
+app.add_typer(jobs.app)
 
 
 @app.command()

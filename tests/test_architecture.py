@@ -23,6 +23,8 @@ FLOORS = (
     ("asking", "forecast", "bench"),
     ("run", "describe"),
     ("export",),
+    ("arguments",),
+    ("jobs",),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -25,10 +25,10 @@ from audio_lm.survival.attempts import (
     put_error,
 )
 from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import FILE, EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
+from audio_lm.survival.exits import EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
 from audio_lm.survival.heartbeat import FOLDER, Heart
 from audio_lm.survival.launch import check_launch, current_launch
-from audio_lm.survival.lease import Lease, launch_before
+from audio_lm.survival.lease import Lease, generation_in, launch_before
 from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of, signal_and_rank
 from audio_lm.units import Seconds
 
@@ -40,7 +40,8 @@ Item = TypeVar("Item")
 def begun_again(composed: Composed, folder: Path) -> Composed:
     """The recipe to go on with when a launcher begins its processes again, whatever it was at first."""
     launch = current_launch()
-    if composed.recipe.resume or not launch.restart or launch_before(folder) != launch.id:
+    is_first = not launch.id or launch_before(folder) != launch.id or read_exit_reason(folder) is not None
+    if composed.recipe.resume or is_first:
         return composed
     return replace(composed, recipe=replace(composed.recipe, resume=True))
 
@@ -58,6 +59,7 @@ class Survival:
         self.launch = current_launch()
         self.heart = Heart(folder, config, rank=rank(), launch=self.launch)
         self.lease = Lease(folder, self.launch)
+        self.attempt = 0
         self._has_begun = False
         self._noted: BaseException | None = None
         self._before = {number: signal.getsignal(number) for number in TOLD_BY}
@@ -85,16 +87,24 @@ class Survival:
 
         Args:
             progress: what is done; it grows with everything that need not be done again, the last one is a step.
+
+        Raises:
+            EndedError: too many starts came no further.
         """
         if is_main():
             self.lease.take()
-            (self.folder / FILE).unlink(missing_ok=True)
             (self.folder / FOLDER / REQUEST).unlink(missing_ok=True)
-            begin_attempt(self.folder, self.launch, [*progress], max_restarts=self.config.max_restarts)
+            number, most = generation_in(self.folder), self.config.max_restarts
+            try:
+                begin_attempt(self.folder, self.launch, [*progress], attempt=number, max_restarts=most)
+            except EndedError as ended:
+                write_exit_reason(self.folder, ended.reason)
+                raise
 
     def open(self) -> None:
         """Every rank: the run folder is there."""
-        self.heart.open()
+        self.attempt = generation_in(self.folder)
+        self.heart.open(self.attempt)
         self._has_begun = True
 
     def may_write(self) -> bool:
@@ -134,7 +144,7 @@ class Survival:
             "told",
             f"stopped {place}, for rank {of_rank} had {name}; resume=true goes on from there",
             self.launch.id,
-            self.launch.restart,
+            self.attempt,
             signal=name,
             rank=of_rank,
             stage=stage,
@@ -165,7 +175,7 @@ class Survival:
             return
         self._noted = error
         self.heart.phase("failed", self.config.frozen_seconds)
-        if is_lost_peer(error) and first_error(self.folder, self.launch, but=rank(), wait=FOR_A_CAUSE):
+        if is_lost_peer(error) and first_error(self.folder, self.attempt, but=rank(), wait=FOR_A_CAUSE):
             return
         heart = self.heart
         ours = error_of(
@@ -175,6 +185,7 @@ class Survival:
             step=heart.step,
             clip_ids=heart.clip_ids,
             launch=self.launch,
+            attempt=self.attempt,
         )
         put_error(self.folder, ours, is_repeatable=not is_lost_peer(error))
 
@@ -202,20 +213,20 @@ class Survival:
             EndedError: with the words of the first rank that failed.
         """
         reason = read_exit_reason(self.folder)
-        if reason is not None and reason.ends(self.launch.id, self.launch.restart + 1):
+        if reason is not None and reason.attempt == self.attempt and reason.is_final:
             traceback.print_exception(error)
             raise EndedError(reason) from error
-        cause = first_error(self.folder, self.launch, but=rank()) if is_lost_peer(error) else None
+        cause = first_error(self.folder, self.attempt, but=rank()) if is_lost_peer(error) else None
         if cause is not None:
             sys.stderr.write(cause.trace)
             sentence = f"{cause.sentence}; that was the first to fail, rank {rank()} has only lost it"
-            raise EndedError(ExitReason("lost", sentence, self.launch.id, self.launch.restart)) from error
+            raise EndedError(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
 
     def _write(self, reason: Reason, sentence: str) -> None:
         if is_main():
             write_exit_reason(
                 self.folder,
-                ExitReason(reason, sentence, self.launch.id, self.launch.restart, step=self.heart.step),
+                ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step),
             )
 
     def _let_go(self) -> None:

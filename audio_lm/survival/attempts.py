@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.survival.exits import FILE as EXIT_REASON
 from audio_lm.survival.exits import (
     EndedError,
     ExitReason,
@@ -47,14 +48,14 @@ class RankError:
     step: int | None
     clip_ids: tuple[str, ...]
     launch: str
-    restart: int
+    attempt: int
     time: float
     trace: str = ""
 
     def is_same_fault(self, other: "RankError") -> bool:
         """Whether another try of the same launch died of the same at the same step."""
         return (
-            self.launch == other.launch and self.restart != other.restart and self._where() == other._where()
+            self.launch == other.launch and self.attempt != other.attempt and self._where() == other._where()
         )
 
     def _where(self) -> tuple[Any, ...]:
@@ -67,29 +68,42 @@ class RankError:
         return f"rank {self.rank}{place}: {self.kind}: {self.text}"
 
 
-def begin_attempt(folder: Path, launch: Launch, progress: Sequence[int], *, max_restarts: int) -> None:
+def begin_attempt(
+    folder: Path, launch: Launch, progress: Sequence[int], *, attempt: int, max_restarts: int
+) -> None:
     """Note how far the run is as it starts.
+
+    A start that found the words of an orderly end is the first of its kind again.
 
     Args:
         progress: grows with everything that a later start need not do again.
+        attempt: the generation of the start.
 
     Raises:
         EndedError: as many starts of this launch came no further.
     """
     known = [one for one in read_json(folder / FILE).get("attempts", ()) if isinstance(one, dict)]
-    now = {"launch": launch.id, "restart": launch.restart, "progress": [*progress], "time": time.time()}
+    is_first = read_exit_reason(folder) is not None
+    now = {
+        "attempt": attempt,
+        "launch": launch.id,
+        "is_first": is_first,
+        "progress": [*progress],
+        "time": time.time(),
+    }
     replace_json(folder / FILE, {"attempts": [*known, now][-MOST_KEPT:]})
-    if not launch.id:
-        return
-    same = [one for one in known if one.get("launch") == launch.id and one.get("progress") == now["progress"]]
-    if len(same) > max_restarts:
+    (folder / EXIT_REASON).unlink(missing_ok=True)
+    firsts = [number for number, one in enumerate(known) if one["is_first"] or one["launch"] != launch.id]
+    tries = [] if is_first else known[max(firsts, default=0) :]
+    same = [one for one in tries if one["launch"] == launch.id and one["progress"] == now["progress"]]
+    if launch.id and len(same) > max_restarts:
         raise EndedError(
             ExitReason(
                 "loop",
                 f"{folder}: {len(same)} starts came no further than the checkpoint of step {progress[-1]} "
                 f"({_last_words(folder, launch)}); mend what ends them, then start the job anew",
                 launch.id,
-                launch.restart,
+                attempt,
                 step=progress[-1],
             )
         )
@@ -107,7 +121,7 @@ def check_not_ended(folder: Path, launch: Launch) -> None:
         EndedError: with the words of that end.
     """
     reason = read_exit_reason(folder)
-    if reason is not None and reason.ends(launch.id, launch.restart):
+    if reason is not None and reason.ends(launch):
         raise EndedError(reason)
 
 
@@ -119,6 +133,7 @@ def error_of(
     step: int | None,
     clip_ids: Sequence[str],
     launch: Launch,
+    attempt: int,
 ) -> RankError:
     """What this rank dies of."""
     return RankError(
@@ -129,7 +144,7 @@ def error_of(
         step=step,
         clip_ids=tuple(clip_ids[:MOST_CLIPS]),
         launch=launch.id,
-        restart=launch.restart,
+        attempt=attempt,
         time=time.time(),
         trace="".join(traceback.format_exception(error)),
     )
@@ -155,12 +170,12 @@ def errors_in(folder: Path) -> list[RankError]:
     return sorted(errors, key=lambda error: error.time)
 
 
-def first_error(folder: Path, launch: Launch, *, but: int, wait: Seconds = 0.0) -> RankError | None:
+def first_error(folder: Path, attempt: int, *, but: int, wait: Seconds = 0.0) -> RankError | None:
     """What another rank died of in this try, waiting a moment for it to be written."""
     until = time.monotonic() + wait
     while True:
         for error in errors_in(folder):
-            if (error.launch, error.restart) == (launch.id, launch.restart) and error.rank != but:
+            if error.attempt == attempt and error.rank != but:
                 return error
         if time.monotonic() >= until:
             return None
@@ -182,7 +197,7 @@ def repeated_fault(error: RankError, before: Sequence[RankError]) -> ExitReason 
         f"{error.sentence}{clips}. It was the same at the last try, so there is none after it; "
         f"mend it, then start the job anew",
         error.launch,
-        error.restart,
+        error.attempt,
         rank=error.rank,
         stage=error.stage,
         step=error.step,

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from audio_lm.survival.launch import Launch
+
 FINISHED = 0
 FAULT = 1
 TOLD = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
@@ -34,7 +36,7 @@ class ExitReason:
     reason: Reason
     sentence: str
     launch: str = ""
-    restart: int = 0
+    attempt: int = 0
     signal: str | None = None
     rank: int | None = None
     stage: str | None = None
@@ -51,9 +53,12 @@ class ExitReason:
         """Whether the launch is not to begin its processes again."""
         return self.reason in ("told", "loop", "fault")
 
-    def ends(self, launch: str, restart: int) -> bool:
-        """Whether it ended an earlier try of this launch, which then is not to be tried again."""
-        return self.is_final and bool(launch) and self.launch == launch and self.restart < restart
+    def ends(self, launch: Launch) -> bool:
+        """Whether it ended an earlier try of this launch, which then is not to be tried again.
+
+        An agent that began later is another launch, though somebody gave it the same name.
+        """
+        return self.is_final and launch.is_elastic and self.launch == launch.id and launch.began < self.time
 
 
 class EndedError(Exception):

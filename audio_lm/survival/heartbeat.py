@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from audio_lm.survival.config import SurvivalConfig
+from audio_lm.survival.exits import read_json
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -47,12 +48,15 @@ class Heart:
         self.stage: str | None = None
         self.step: int | None = None
         self.steps: int | None = None
+        self.attempt = 0
         self.phase_name = "start"
         self.clip_ids: tuple[str, ...] = ()
         self.ticks = 0
         self.limit: Seconds | None = None
         self.mean: Seconds | None = None
+        self.busy: Seconds | None = None
         self.longest_other: Seconds = 0.0
+        self._before: dict[str, Any] = {}
         self._seconds: deque[Seconds] = deque(maxlen=NUM_KEPT)
         self._is_open = False
         self._is_over = threading.Event()
@@ -65,9 +69,15 @@ class Heart:
         self._send_for_dog()
         self._thread.start()
 
-    def open(self) -> None:
-        """From here on the run folder is there to be written into."""
+    def open(self, attempt: int) -> None:
+        """From here on the run folder is there to be written into.
+
+        Args:
+            attempt: the generation of this start.
+        """
+        self.attempt = attempt
         (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        self._before = read_json(self.folder / FOLDER / f"rank-{self.rank}.json")
         self._trace = (self.folder / FOLDER / f"rank-{self.rank}.trace").open("w", encoding="utf-8")
         faulthandler.register(TRACE_SIGNAL, file=self._trace, all_threads=True)
         self._is_open = True
@@ -83,10 +93,12 @@ class Heart:
             self._dog.wait()
 
     def begin_stage(self, name: str, *, step: int, steps: int) -> None:
-        """Forget how long the steps of another stage took."""
+        """Forget how long the steps of another stage took; an earlier start may have known it of this one."""
         self.stage, self.step, self.steps = name, step, steps
         self._seconds.clear()
-        self.mean = None
+        self.mean = self.busy = None
+        if self._before.get("stage") == name and self._before.get("step_seconds_p99"):
+            self._seconds.extend([self._before["step_seconds_p99"]] * NUM_KNOWN)
 
     def phase(self, name: str, limit: Seconds | None = None) -> None:
         """Say what begins now.
@@ -110,10 +122,15 @@ class Heart:
         """A piece of this phase is done."""
         self.ticks += 1
 
-    def step_took(self, seconds: Seconds) -> None:
-        """Learn from a step how long one may take."""
+    def step_took(self, seconds: Seconds, busy: Seconds) -> None:
+        """Learn from a step how long one may take.
+
+        Args:
+            busy: what of it this rank did not spend waiting for others.
+        """
         self._seconds.append(seconds)
         self.mean = seconds if self.mean is None else self.mean + SMOOTH * (seconds - self.mean)
+        self.busy = busy if self.busy is None else self.busy + SMOOTH * (busy - self.busy)
 
     @property
     def p99(self) -> Seconds | None:
@@ -148,7 +165,7 @@ class Heart:
             "pid": os.getpid(),
             "host": platform.node(),
             "launch": self.launch.id,
-            "restart": self.launch.restart,
+            "attempt": self.attempt,
             "stage": self.stage,
             "step": self.step,
             "steps": self.steps,
@@ -157,6 +174,7 @@ class Heart:
             "limit": self.limit,
             "silence": self.silence,
             "step_seconds": self.mean,
+            "busy_seconds": self.busy,
             "step_seconds_p99": self.p99,
             "is_open": self._is_open,
         }

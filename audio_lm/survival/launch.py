@@ -1,4 +1,4 @@
-"""Who started this process: torchrun, SLURM or a person; and which try of theirs it is.
+"""Who started this process: torchrun, SLURM or a person.
 
 Source: torch.distributed.elastic's environment, torch 2.13.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.errors import UserError
+from audio_lm.survival.processes import began
 
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
@@ -21,14 +22,14 @@ class Launch:
     id: str
     """Of the job; empty when a person started a single process."""
 
-    restart: int
-    """How often its processes were begun again before."""
-
     is_elastic: bool
     """Whether an agent of torchrun is our parent."""
 
     max_restarts: int = 0
-    """How often it would."""
+    """How often it would begin its processes again."""
+
+    began: float = 0.0
+    """When the agent began, in seconds since the epoch; an agent counts its own restarts, but not those of others."""
 
 
 def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
@@ -37,12 +38,12 @@ def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
     restart = int(environment.get("SLURM_RESTART_COUNT", "0"))
     name = f"slurm-{job}-{restart}" if job else ""
     if "TORCHELASTIC_RUN_ID" not in environment:
-        return Launch(name, restart=0, is_elastic=False)
+        return Launch(name, is_elastic=False)
     return Launch(
         f"{name}/{environment['TORCHELASTIC_RUN_ID']}".lstrip("/"),
-        restart=int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")),
         is_elastic=True,
         max_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0")),
+        began=began(os.getppid()),
     )
 
 

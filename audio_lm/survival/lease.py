@@ -31,14 +31,13 @@ class Lease:
 
     def take(self) -> None:
         """Become the one who may; whoever was is told by the file."""
-        generation = int(read_json(self.path).get("generation", 0)) + 1
+        generation = generation_in(self.path.parent) + 1
         replace_json(
             self.path,
             {
                 "generation": generation,
                 "token": self.token,
                 "launch": self.launch.id,
-                "restart": self.launch.restart,
                 "host": platform.node(),
                 "pid": os.getpid(),
                 "time": time.time(),
@@ -57,7 +56,12 @@ class Lease:
         """
         if not self.is_held():
             sentence = f"{self.path}: a newer start of this run writes here; this one ends and leaves the folder as it is"
-            raise EndedError(ExitReason("fenced", sentence, self.launch.id, self.launch.restart))
+            raise EndedError(ExitReason("fenced", sentence, self.launch.id))
+
+
+def generation_in(folder: Path) -> int:
+    """The number of the start that has the folder; every start has a higher one."""
+    return int(read_json(folder / FILE).get("generation", 0))
 
 
 def launch_before(folder: Path) -> str:

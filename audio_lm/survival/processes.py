@@ -7,6 +7,7 @@ writing beside the restarted run; so each one asks the kernel to be killed with 
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # Source: man 2 prctl
@@ -40,6 +41,17 @@ def state_of(pid: int) -> str:
     except OSError:
         return ""
     return text.rpartition(")")[2].split()[0]
+
+
+def began(pid: int) -> float:
+    """When a process began, in seconds since the epoch; 0 when that is not known."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    except OSError:
+        return 0.0
+    age = uptime - int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
 
 
 def is_alive(pid: int) -> bool:

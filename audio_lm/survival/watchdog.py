@@ -94,10 +94,7 @@ class Notes:
                 replace_json(self.folder / FOLDER / f"rank-{beat['rank']}.json", beat | {"time": time.time()})
             except OSError:
                 continue  # a full disk: the pulse goes on
-            self.has_failed = any(
-                (error.launch, error.restart) == (beat["launch"], beat["restart"])
-                for error in errors_in(self.folder)
-            )
+            self.has_failed = any(error.attempt == beat["attempt"] for error in errors_in(self.folder))
 
 
 def watch(folder: Path) -> None:
@@ -160,7 +157,7 @@ def _write_down(folder: Path, watched: Watch, words: str, *, is_stopped: bool) -
         step=beat["step"],
         clip_ids=(),
         launch=beat["launch"],
-        restart=beat["restart"],
+        attempt=beat["attempt"],
         time=time.time(),
         trace=trace.read_text(encoding="utf-8") if trace.is_file() else "",
     )

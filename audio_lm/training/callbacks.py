@@ -29,6 +29,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(beside, path)
 
 
+def validates(trainer: Trainer) -> bool:
+    """Whether the step that has just ended is validated; whoever saves it waits, for nobody goes back to validate."""
+    every = trainer.val_check_batch
+    return bool(trainer.enable_validation and every) and trainer.global_step % int(every or 1) == 0
+
+
 class StageCheckpoint(Callback):
     """Keeps ``last.ckpt`` and ``status.json`` of a stage up to date.
 
@@ -62,6 +68,10 @@ class StageCheckpoint(Callback):
         return self.folder / "checkpoints" / LAST
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every == 0 and not validates(trainer):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.global_step % self.every == 0:
             self.save(trainer)
 

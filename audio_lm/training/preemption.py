@@ -18,6 +18,7 @@ from audio_lm.pack import Pack
 from audio_lm.runtime import rank
 from audio_lm.survival.heartbeat import Heart
 from audio_lm.survival.notice import NOTICE, note_of, signal_and_rank
+from audio_lm.training.callbacks import validates
 from audio_lm.units import Seconds
 
 SAME_SIGNAL: Seconds = 1.0
@@ -74,11 +75,18 @@ class StopWhenTold(Callback):
         if self.note:
             return
         self.note = self.agreed(note_of(self.interrupted or NOTICE.received, rank()))
-        if self.note:
-            self.checkpoint.save(trainer)
-            trainer.should_stop = True
-            # Whoever goes on validates when it is due; Lightning would also do so because it stops.
+        if self.note and not validates(trainer):
+            self._stop(trainer)
+            # Lightning would validate because it stops.
             trainer.fit_loop.epoch_loop._should_check_val_fx = lambda _: False  # type: ignore[method-assign]
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.note:
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        self.checkpoint.save(trainer)
+        trainer.should_stop = True
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if self.before is not None:
@@ -117,13 +125,14 @@ class Pulse(Callback):
         self, trainer: Trainer, module: LightningModule, batch: tuple[Pack, ...], batch_idx: int
     ) -> None:
         self.heart.clip_ids = tuple(cut_id for pack in batch for cut_id in pack.cut_ids)
-        self.began = time.monotonic()
+        self.began, self.worked = time.monotonic(), time.thread_time()
         self.heart.phase("step", self.heart.step_limit)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
-            self.heart.step_took(time.monotonic() - self.began)
+            waited = self.began - self.ended
+            self.heart.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
         self.heart.step = trainer.global_step
         if self.num_seen % BETWEEN_HURRIES == 0:
             self.hurry(self.heart.patience)
@@ -154,3 +163,4 @@ class Pulse(Callback):
         is_first = self.num_seen == 0
         wait = max(config.first_step_seconds, config.loader_seconds) if is_first else config.loader_seconds
         self.heart.phase("data", wait + config.frozen_seconds)
+        self.ended = time.monotonic()

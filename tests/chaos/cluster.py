@@ -121,7 +121,10 @@ class Cluster:
         command = [
             *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nodes}", "--nproc-per-node=1"),
             *("--rdzv-backend=c10d", f"--rdzv-endpoint={self.endpoint}", f"--rdzv-id=launch{self.launches}"),
-            *("--rdzv-conf=is_host=0,keep_alive_interval=1,keep_alive_max_attempt=3", "--monitor-interval=0.2"),
+            *(
+                "--rdzv-conf=is_host=0,keep_alive_interval=1,keep_alive_max_attempt=3",
+                "--monitor-interval=0.2",
+            ),
             *("--local-addr=127.0.0.1", f"--max-restarts={self.restarts}", str(WORKER), str(self.recipe)),
             *("--out", str(self.out), *self.overrides),
         ]
@@ -180,7 +183,10 @@ def json_of(path):
 
 def weights_of(out):
     """Bytes of every weight file that the stages have left."""
-    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("stages/*/model/*.safetensors"))}
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("stages/*/model/*.safetensors"))
+    }
 
 
 def losses_of(out):
@@ -215,3 +221,14 @@ def tracked_of(folder):
     return sorted((name, status) for _, name, status in runs), sorted(
         (name_of[uuid], key, step) for uuid, key, step in rows
     )
+
+
+def assert_same(one, other):
+    """Two runs left the same: weights and curves bit for bit, clips in order, runs in the store."""
+    assert weights_of(one.out) == weights_of(other.out), "other weights"
+    ours, theirs = losses_of(one.out), losses_of(other.out)
+    assert ours.keys() == theirs.keys(), f"points that only one has: {ours.keys() ^ theirs.keys()}"
+    others = {key: (value, theirs[key]) for key, value in ours.items() if value != theirs[key]}
+    assert not others, f"other values: {others}"
+    assert heard_of(one.folder) == heard_of(other.folder), "other clips"
+    assert tracked_of(one.folder) == tracked_of(other.folder), "other runs or points in the store"

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def main():
-    late = [one for one in plan() if one["moment"] == "start" and one["rank"] == RANK]
+    late = [one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK]
     for event in late:
         if is_ours(event):
             time.sleep(event["seconds"])
@@ -34,7 +35,9 @@ def plan():
 
 
 def is_ours(event):
-    """Once, whichever process comes first; some come at every try."""
+    """Once, whichever process comes first; some come at every try, some only after another one."""
+    if (after := event.get("after")) is not None and not (FOLDER / f"befell-{after}").exists():
+        return False
     if event.get("always"):
         return True
     try:
@@ -58,48 +61,52 @@ def import_hook():
     attempts.check_not_ended = check_and_patch
 
 
-def patch():
+def fate_of(stage):
+    """A callback: what befalls this rank, and what it heard."""
     from lightning import Callback
 
-    from audio_lm.run import train as training
+    record = (FOLDER / f"heard-{RANK}.jsonl").open("a")
+    pause = float(os.environ.get("CHAOS_PAUSE", "0"))
+
+    meet = partial(meet_in, stage)
 
     class Fate(Callback):
-        """What befalls this rank, and what it heard."""
-
-        def __init__(self, stage):
-            self.name = stage
-            self.record = (FOLDER / f"heard-{RANK}.jsonl").open("a")
-
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             step = trainer.global_step
             clips = [cut_id for pack in batch for cut_id in pack.cut_ids]
-            line = {"stage": self.name, "step": step, "rank": RANK, "time": time.time(), "clips": clips}
-            self.record.write(json.dumps(line) + "\n")
-            self.record.flush()
-            if pause := float(os.environ.get("CHAOS_PAUSE", "0")):
-                time.sleep(pause)
-            self.meet("step", step)
+            line = {"stage": stage, "step": step, "rank": RANK, "time": time.time(), "clips": clips}
+            record.write(json.dumps(line) + "\n")
+            record.flush()
+            time.sleep(pause)
+            meet("step", step)
 
         def on_save_checkpoint(self, trainer, module, checkpoint):
-            self.meet("save", trainer.global_step - 1)
+            meet("save", trainer.global_step - 1)
 
         def on_validation_batch_start(self, trainer, *_, **__):
-            self.meet("validation", trainer.global_step - 1)
+            meet("validation", trainer.global_step - 1)
 
         def on_train_end(self, trainer, module):
             if trainer.global_step == trainer.max_steps:
-                self.meet("stage change", trainer.global_step - 1)
+                meet("stage change", trainer.global_step - 1)
 
-        def meet(self, moment, step):
-            for event in plan():
-                here = (event["moment"], event["rank"], event["stage"], event["step"])
-                if here == (moment, RANK, self.name, step) and is_ours(event):
-                    befall(event)
+    return Fate()
+
+
+def meet_in(stage, moment, step):
+    for event in plan():
+        here = (event["moment"], event.get("rank"), event.get("stage"), event.get("step"))
+        if here == (moment, RANK, stage, step) and is_ours(event):
+            befall(event)
+
+
+def patch():
+    from audio_lm.run import train as training
 
     build = training.build_trainer
 
     def build_with_fate(recipe, stage, folder, *, callbacks, **more):
-        return build(recipe, stage, folder, callbacks=[*callbacks, Fate(folder.name)], **more)
+        return build(recipe, stage, folder, callbacks=[*callbacks, fate_of(folder.name)], **more)
 
     training.build_trainer = build_with_fate
     judging(training)
