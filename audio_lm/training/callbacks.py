@@ -32,7 +32,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def validates(trainer: Trainer) -> bool:
     """Whether the step that has just ended is validated; whoever saves it waits, for nobody goes back to validate."""
     every = trainer.val_check_batch
-    return bool(trainer.enable_validation and every) and trainer.global_step % int(every or 1) == 0
+    return trainer.enable_validation and isinstance(every, int) and trainer.global_step % every == 0
 
 
 class StageCheckpoint(Callback):
