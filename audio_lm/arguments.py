@@ -11,18 +11,20 @@ OVERRIDES_HELP = (
 )
 
 
-def _recipe_names(incomplete: str) -> list[str]:
+def known_recipes(incomplete: str) -> list[str]:
+    """Names of recipes, for a shell that completes."""
     from audio_lm.compose import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
-def _override_keys(context: typer.Context, incomplete: str) -> list[str]:
+def known_keys(context: typer.Context, incomplete: str) -> list[str]:
+    """Settings of the recipe that stands before, for a shell that completes."""
     from audio_lm.compose import override_keys
 
     return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
 
 
-RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_recipe_names)]
-Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=_override_keys)]
+RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
+Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]

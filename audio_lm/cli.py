@@ -24,7 +24,8 @@ app = typer.Typer(
     help="Train audio-language models from recipes.\n\n"
     "Start with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
 )
-app.add_typer(jobs.app)
+for command in (jobs.status, jobs.submit):
+    app.command()(command)
 
 
 @app.command()

@@ -8,10 +8,7 @@ import typer
 
 from audio_lm.arguments import Overrides, RecipeName, RunPath
 
-app = typer.Typer()
 
-
-@app.command()
 def status(
     run: RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
@@ -33,7 +30,6 @@ def status(
         print_status(status_of(run), Console())
 
 
-@app.command()
 def submit(
     recipe: RecipeName,
     overrides: Overrides = None,

@@ -8,6 +8,8 @@ stages/<stage>/status.json   step, data position, finished or not
 predictions/<name>.jsonl     one line per clip
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
+exit_reason.json             why it ended; lease.json, attempts.json who trains and how often
+heartbeats/, errors/         what a rank is at, and what one died of
 """
 
 import json

@@ -80,7 +80,7 @@ class Survival:
                 self.note_error(error)
             self._say_goodbye(error)
         finally:
-            self._let_go()
+            self._let_go(is_well=error is None)
 
     def begin(self, progress: Iterable[int]) -> None:
         """Take the run folder over; the first rank does, before anybody writes there.
@@ -194,46 +194,45 @@ class Survival:
             (self.folder / FOLDER / REQUEST).touch()
 
     def _say_goodbye(self, error: BaseException | None) -> None:
-        if not self._has_begun:
-            return
         if error is None:
             self._write("finished", "all stages are trained and judged")
         elif isinstance(error, KeyboardInterrupt):
             self._write("interrupted", str(error) or "stopped by Ctrl-C")
         elif isinstance(error, EndedError):
-            if error.reason.reason != "fenced" and is_main():
+            if self._has_begun and error.reason.reason != "fenced" and is_main():
                 write_exit_reason(self.folder, error.reason)
         elif isinstance(error, Exception):
             self._leave_with_cause(error)
 
     def _leave_with_cause(self, error: Exception) -> None:
-        """A rank that has only lost another one says what that one died of.
+        """Say what the run really ended of, where this rank knows it.
 
         Raises:
-            EndedError: with the words of the first rank that failed.
+            EndedError: with the words of the launch's end, or of the first rank that failed.
         """
         reason = read_exit_reason(self.folder)
-        if reason is not None and reason.attempt == self.attempt and reason.is_final:
+        if reason is not None and reason.ends(self.launch):
             traceback.print_exception(error)
             raise EndedError(reason) from error
-        cause = first_error(self.folder, self.attempt, but=rank()) if is_lost_peer(error) else None
+        is_lost = self._has_begun and is_lost_peer(error)
+        cause = first_error(self.folder, self.attempt, but=rank()) if is_lost else None
         if cause is not None:
             sys.stderr.write(cause.trace)
             sentence = f"{cause.sentence}; that was the first to fail, rank {rank()} has only lost it"
             raise EndedError(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
 
     def _write(self, reason: Reason, sentence: str) -> None:
-        if is_main():
+        if is_main() and self._has_begun:
             write_exit_reason(
                 self.folder,
                 ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step),
             )
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, is_well: bool) -> None:
         for number, handler in self._before.items():
             if not self.launch.is_elastic:
                 signal.signal(number, handler)
-        if self.launch.is_elastic:  # the process ends now, and is watched while it does
+        if self.launch.is_elastic and not is_well:  # the process ends now, and is watched while it does
             self.heart.phase("exit", self.config.frozen_seconds)
         else:
             self.heart.stop()

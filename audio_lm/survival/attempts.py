@@ -150,17 +150,21 @@ def error_of(
     )
 
 
-def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> None:
+def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> bool:
     """Write down what a rank dies of; the second time of the same also ends the launch.
 
     Args:
         is_repeatable: whether the same at the same step says that it will come again.
+
+    Returns:
+        Whether it has ended the launch.
     """
     end = repeated_fault(error, errors_in(folder)) if is_repeatable else None
     if end is not None:  # first, for others look for it when they see the error
         write_exit_reason(folder, end)
     (folder / ERRORS).mkdir(parents=True, exist_ok=True)
     replace_json(folder / ERRORS / f"rank-{error.rank}.json", asdict(error))
+    return end is not None
 
 
 def errors_in(folder: Path) -> list[RankError]:

@@ -51,7 +51,7 @@ class ExitReason:
     @property
     def is_final(self) -> bool:
         """Whether the launch is not to begin its processes again."""
-        return self.reason in ("told", "loop", "fault")
+        return self.reason in ("finished", "told", "loop", "fault")
 
     def ends(self, launch: Launch) -> bool:
         """Whether it ended an earlier try of this launch, which then is not to be tried again.

@@ -85,6 +85,8 @@ class Heart:
     def stop(self) -> None:
         """End being watched."""
         self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join()  # it writes to what is closed here
         if self._trace is not None:
             faulthandler.unregister(TRACE_SIGNAL)
             self._trace.close()

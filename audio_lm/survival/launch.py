@@ -62,10 +62,14 @@ def check_launch(launch: Launch, environment: Mapping[str, str] = os.environ) ->
 
 def stop_agent(launch: Launch, *, is_cause: bool = False) -> None:
     """Tell torchrun, our parent, not to begin again; one rank of a node does, and the one that is the cause."""
-    parent = os.getppid()
-    speaks = is_cause or os.environ.get("LOCAL_RANK", "0") == "0"
-    if launch.is_elastic and speaks and _is_torchrun(parent):
-        os.kill(parent, signal.SIGTERM)
+    if launch.is_elastic and (is_cause or os.environ.get("LOCAL_RANK", "0") == "0"):
+        stop_torchrun(os.getppid())
+
+
+def stop_torchrun(pid: int) -> None:
+    """Tell a process to stop if it is torchrun."""
+    if _is_torchrun(pid):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _is_torchrun(pid: int) -> bool:

@@ -54,6 +54,19 @@ def began(pid: int) -> float:
     return time.time() - age
 
 
+def parent_of(pid: int) -> int:
+    """Who started a process, or took it over; 0 when it is gone.
+
+    >>> parent_of(os.getpid()) == os.getppid()
+    True
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[1])
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process is there and not a zombie."""
     return state_of(pid) not in ("", "Z")

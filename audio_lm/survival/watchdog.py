@@ -25,7 +25,8 @@ from audio_lm.survival.attempts import (
 )
 from audio_lm.survival.exits import read_json, replace_json
 from audio_lm.survival.heartbeat import FOLDER, TRACE_SIGNAL
-from audio_lm.survival.processes import die_with_parent, state_of
+from audio_lm.survival.launch import stop_torchrun
+from audio_lm.survival.processes import die_with_parent, parent_of, state_of
 from audio_lm.units import Seconds
 
 TURN: Seconds = 0.25
@@ -161,7 +162,8 @@ def _write_down(folder: Path, watched: Watch, words: str, *, is_stopped: bool) -
         time=time.time(),
         trace=trace.read_text(encoding="utf-8") if trace.is_file() else "",
     )
-    put_error(folder, error, is_repeatable=not is_stopped)
+    if put_error(folder, error, is_repeatable=not is_stopped):
+        stop_torchrun(parent_of(beat["pid"]))
 
 
 def _others(folder: Path, rank: int) -> str:
