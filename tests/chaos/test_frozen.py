@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.cluster import Cluster, assert_same, json_of
 
-FROZEN = 6.0  # instead of 60 s
+FROZEN = 12.0  # instead of 60 s
 STEPS = 16
 
 

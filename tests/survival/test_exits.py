@@ -36,9 +36,11 @@ def test_an_end_holds_for_the_agent_that_lived_through_it_and_not_for_a_later_on
     assert not ended.ends(Launch("job", is_elastic=True, began=150.0)), "somebody started it anew"
     assert not ended.ends(Launch("other", is_elastic=True, began=50.0))
     assert not ended.ends(Launch("", is_elastic=False))
-    assert not ExitReason("finished", "done", "job", time=100.0).ends(
-        Launch("job", is_elastic=True, began=50.0)
-    )
+    stopped = ExitReason("interrupted", "stop", "job", time=100.0)
+    assert not stopped.ends(Launch("job", is_elastic=True, began=50.0))
+    done = ExitReason("finished", "done", "job", time=100.0)
+    assert done.ends(Launch("job", is_elastic=True, began=50.0)), "one rank was killed while all were leaving"
+    assert done.code == 0
 
 
 def test_an_ended_run_says_its_sentence_and_code():
