@@ -58,7 +58,7 @@ def train(
         carry_out(composed, out=out)
     except EndedError as ended:
         typer.echo(f"audio-lm: {ended}", err=True)
-        if ended.reason.is_final and ended.reason.code:
+        if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:
             stop_agent(launch, is_cause=ended.reason.rank == rank() and ended.reason.reason == "fault")
         raise typer.Exit(ended.reason.code) from ended
     except KeyboardInterrupt as stopped:

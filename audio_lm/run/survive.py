@@ -15,7 +15,7 @@ from typing import NoReturn, Self, TypeVar
 
 from audio_lm.compose import Composed
 from audio_lm.run.ranks import Ranks
-from audio_lm.runtime import is_main, rank
+from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.attempts import (
     begin_attempt,
     check_not_ended,
@@ -40,10 +40,21 @@ Item = TypeVar("Item")
 def begun_again(composed: Composed, folder: Path) -> Composed:
     """The recipe to go on with when a launcher begins its processes again, whatever it was at first."""
     launch = current_launch()
-    is_first = not launch.id or launch_before(folder) != launch.id or read_exit_reason(folder) is not None
+    reason = read_exit_reason(folder)
+    is_over = reason is not None and bool(reason.launch)
+    is_first = not launch.id or launch_before(folder) != launch.id or is_over
     if composed.recipe.resume or is_first:
         return composed
     return replace(composed, recipe=replace(composed.recipe, resume=True))
+
+
+def on_these_nodes(composed: Composed) -> Composed:
+    """The recipe for the nodes that torchrun has found, where any number will do."""
+    recipe, launch = composed.recipe, current_launch()
+    nodes, rest = divmod(world_size(), recipe.hardware.devices)
+    if not (recipe.survival.any_num_nodes and launch.is_elastic) or rest:
+        return composed
+    return replace(composed, recipe=replace(recipe, hardware=replace(recipe.hardware, nodes=nodes)))
 
 
 class Survival:
@@ -139,11 +150,13 @@ class Survival:
     def told(self, number: int, of_rank: int, stage: str | None, step: int | None) -> ExitReason:
         """The end of a run that was told to stop."""
         name = signal.Signals(number).name
+        # torchrun tells its ranks so too when a node comes back, and then means them to go on.
+        may_go_on = self.config.any_num_nodes and number == signal.SIGTERM
         place = "before its first step" if step is None else f"after step {step} of stage {stage!r}"
         return ExitReason(
             "told",
             f"stopped {place}, for rank {of_rank} had {name}; resume=true goes on from there",
-            self.launch.id,
+            "" if may_go_on else self.launch.id,
             self.attempt,
             signal=name,
             rank=of_rank,

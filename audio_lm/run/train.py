@@ -46,7 +46,7 @@ from audio_lm.run.folder import (
 from audio_lm.run.judge import Judge
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
-from audio_lm.run.survive import Survival, ToldError, begun_again
+from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
 from audio_lm.runtime import is_main, world_size
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
@@ -85,6 +85,7 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
         EndedError: it was told to stop, with a checkpoint, or is not to be begun again.
     """
     console = console or run_console()
+    composed = on_these_nodes(composed)
     check_ranks(composed.recipe)
     folder = folder_for(composed, out)
     composed = begun_again(composed, folder.path)

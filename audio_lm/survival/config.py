@@ -21,5 +21,8 @@ class SurvivalConfig:
     loader_seconds: Seconds = 300.0
     """A data worker may take for one step before it counts as stuck."""
 
+    any_num_nodes: bool = False
+    """Go on with as many nodes as torchrun finds (``--nnodes 1:4``); each number must divide the packs."""
+
     max_restarts: int = 3
     """Restarts of one launch without a newer checkpoint before it is given up."""

@@ -22,7 +22,8 @@ use: {{model: tiny, hardware: cpu}}
 data_dir: {data}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
-survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, max_restarts: {max_restarts}}}
+survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, max_restarts: {max_restarts},
+  any_num_nodes: {elastic}}}
 corpora:
   synthetic: {{clips: {{events: 24, notes: 24, dialogues: 24}}, validation_clips: 3, test_clips: 2}}
 stages:
@@ -72,18 +73,21 @@ class Cluster:
     Args:
         folder: of this run's recipe, output and records.
         data: where the corpora of all runs lie.
+        nodes: as torchrun has them, ``1:2`` for any number up to two.
     """
 
     def __init__(
-        self, folder, data, *, nodes=2, steps=10, frozen=60, max_restarts=3, restarts=50, pause=0.0, plan=()
+        self, folder, data, *, nodes="2", steps=10, frozen=60, max_restarts=3, restarts=50, pause=0.0, plan=()
     ):
-        self.folder, self.nodes, self.restarts = folder, nodes, restarts
+        self.folder, self.nnodes, self.restarts = folder, nodes, restarts
+        self.nodes = int(nodes.rpartition(":")[2])
         folder.mkdir(parents=True, exist_ok=True)
         self.out = folder / "run"
         self.recipe = folder / "chaos.yaml"
         self.recipe.write_text(
             RECIPE.format(
-                data=data, folder=folder, ranks=nodes, steps=steps, frozen=frozen, max_restarts=max_restarts
+                **{"data": data, "folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
+                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower()},
             )
         )
         (folder / "plan.json").write_text(json.dumps([{"id": i, **one} for i, one in enumerate(plan)]))
@@ -119,10 +123,10 @@ class Cluster:
 
     def start_node(self, node):
         command = [
-            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nodes}", "--nproc-per-node=1"),
+            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nnodes}", "--nproc-per-node=1"),
             *("--rdzv-backend=c10d", f"--rdzv-endpoint={self.endpoint}", f"--rdzv-id=launch{self.launches}"),
             *(
-                "--rdzv-conf=is_host=0,keep_alive_interval=1,keep_alive_max_attempt=3",
+                "--rdzv-conf=is_host=0,keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=3",
                 "--monitor-interval=0.2",
             ),
             *("--local-addr=127.0.0.1", f"--max-restarts={self.restarts}", str(WORKER), str(self.recipe)),
