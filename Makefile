@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check chaos clean
 help:
 	@echo "make demo    environment, then the default recipe: an audio-language model from nothing, offline"
 	@echo "make test    environment, then the tests (CPU, no network)"
+	@echo "make chaos   100 random kills, and every other way to end a run: two nodes on this machine, about an hour"
 	@echo "make check   environment, then ruff, mypy and codespell"
 	@echo "make clean   forget the environment"
 
@@ -31,6 +32,9 @@ demo: .stamps/demo
 
 test: .stamps/test
 	$(BIN)/python -m pytest -q
+
+chaos: .stamps/test
+	$(BIN)/python -m pytest -q -m chaos tests/chaos --kills=$(or $(KILLS),100) --seed=$(or $(SEED),0) -rA
 
 check: .stamps/test
 	$(BIN)/ruff check .

@@ -41,6 +41,7 @@ from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate, learning_rates
+from audio_lm.training.preemption import quieten
 from audio_lm.training.ranks import RankStrategy
 from audio_lm.training.schedules import rate_factor
 
@@ -189,6 +190,7 @@ def build_data(
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,
         num_workers=recipe.hardware.num_workers,
+        seconds_for_a_step=recipe.survival.loader_seconds,
     )
 
 
@@ -213,7 +215,7 @@ def build_trainer(
     hardware = recipe.hardware
     if hardware.num_threads is not None:
         torch.set_num_threads(hardware.num_threads)
-    return Trainer(
+    trainer = Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
@@ -234,6 +236,8 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    quieten(trainer)
+    return trainer
 
 
 def _precision(hardware: HardwareConfig) -> Any:

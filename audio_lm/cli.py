@@ -1,7 +1,7 @@
 """The command line. Every command imports its work when it runs, so that ``--help`` is instant.
 
 Exit codes: 0 done, 2 the user's mistake (one sentence, no traceback), 130
-stopped by Ctrl-C (a checkpoint was written), 1 ours.
+stopped by Ctrl-C and 75 by another signal (a checkpoint was written), 1 ours.
 """
 
 import json
@@ -12,12 +12,10 @@ from typing import Annotated
 
 import typer
 
-STOPPED = 130  # exit code after Ctrl-C, as of a shell
-RECIPE_HELP = "A file, or the name of a recipe in recipes/."
-OVERRIDES_HELP = (
-    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
-)
+from audio_lm import jobs
+from audio_lm.arguments import Overrides, RecipeName, RunPath
 
+STOPPED = 130  # exit code after Ctrl-C, as of a shell
 app = typer.Typer(
     name="audio-lm",
     no_args_is_help=True,
@@ -26,23 +24,8 @@ app = typer.Typer(
     help="Train audio-language models from recipes.\n\n"
     "Start with `audio-lm train demo` (offline, two cores), then `audio-lm describe demo`.",
 )
-
-
-def _recipe_names(incomplete: str) -> list[str]:
-    from audio_lm.compose import recipe_names
-
-    return [name for name in recipe_names() if name.startswith(incomplete)]
-
-
-def _override_keys(context: typer.Context, incomplete: str) -> list[str]:
-    from audio_lm.compose import override_keys
-
-    return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
-
-
-RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_recipe_names)]
-Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=_override_keys)]
-RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
+for command in (jobs.status, jobs.submit):
+    app.command()(command)
 
 
 @app.command()
@@ -60,13 +43,24 @@ def train(
     `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
     """
     from audio_lm.compose import load_recipe
+    from audio_lm.runtime import rank
+    from audio_lm.survival.attempts import check_not_ended
+    from audio_lm.survival.exits import EndedError
+    from audio_lm.survival.launch import current_launch, stop_agent
 
     composed = load_recipe(recipe, overrides or [])
     _quiet()
-    from audio_lm.run.train import train as carry_out
-
+    launch = current_launch()
     try:
+        check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
+        from audio_lm.run.train import train as carry_out
+
         carry_out(composed, out=out)
+    except EndedError as ended:
+        typer.echo(f"audio-lm: {ended}", err=True)
+        if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:
+            stop_agent(launch, is_cause=ended.reason.rank == rank() and ended.reason.reason == "fault")
+        raise typer.Exit(ended.reason.code) from ended
     except KeyboardInterrupt as stopped:
         typer.echo(f"audio-lm: {stopped or 'stopped'}", err=True)
         raise typer.Exit(STOPPED) from stopped
@@ -367,6 +361,11 @@ def _quiet() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     from audio_lm.errors import UserError
+    from audio_lm.survival.launch import current_launch
+    from audio_lm.survival.processes import die_with_parent
+
+    if current_launch().is_elastic:
+        die_with_parent()
 
     try:
         left = app(args=arguments, standalone_mode=False)

@@ -42,7 +42,7 @@ PACKAGE = Path(__file__).parent
 COMMAND_LINE = "command line"
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
-RUN_TIME_KEYS = ("resume", "only", "data_dir", "tracking", "hardware")
+RUN_TIME_KEYS = ("resume", "only", "data_dir", "tracking", "hardware", "survival")
 OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
 CHAT = "chat"
 SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
@@ -61,6 +61,10 @@ class Composed:
 
     signature: str
     """8 hexadecimal digits of everything that decides the result."""
+
+    def run_path(self, out: Path | None = None) -> Path:
+        """Where its run lies: its name and signature, unless the caller chose."""
+        return out if out is not None else Path("runs") / f"{self.recipe.name}-{self.signature}"
 
 
 def home(kind: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.model.config import ModelConfig
+from audio_lm.survival.config import SurvivalConfig
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
 
@@ -102,6 +103,9 @@ class Recipe:
 
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow."""
+
+    survival: SurvivalConfig = field(default_factory=SurvivalConfig)
+    """How long a rank may be silent, how often a run may begin again."""
 
     corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Corpora to prepare when they are not there yet, with their settings."""

@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime"),
     ("srwt",),
-    ("tasks", "metrics", "tracking"),
+    ("tasks", "metrics", "tracking", "survival"),
     ("prompts", "pack"),
     ("data", "model"),
     ("training", "evaluation", "corpora"),
@@ -23,6 +23,8 @@ FLOORS = (
     ("asking", "forecast", "bench"),
     ("run", "describe"),
     ("export",),
+    ("arguments",),
+    ("jobs",),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

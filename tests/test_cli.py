@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm import cli
+from audio_lm import arguments, cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +64,7 @@ def test_describe_shows_the_demo(capsys):
 
 
 def test_recipes_and_keys_are_completed():
-    assert "demo" in cli._recipe_names("de")
+    assert "demo" in arguments.known_recipes("de")
 
 
 def test_train_py_is_the_train_command():

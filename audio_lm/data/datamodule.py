@@ -13,9 +13,11 @@ from audio_lm.data.plan import Cursor, Packing, Plan
 from audio_lm.data.rows import Rows
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank, world_size
+from audio_lm.survival.processes import live_as_data_worker
+from audio_lm.units import Seconds
 
 MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
-SECONDS_FOR_A_STEP = 600  # that a worker may take before it counts as stuck
+SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
 
 
 class HeardLeaf(NamedTuple):
@@ -85,6 +87,7 @@ class MixtureDataModule(LightningDataModule):
         validation_maker: ExampleMaker,
         max_tokens: int,
         num_workers: int = 0,
+        seconds_for_a_step: Seconds = SECONDS_FOR_A_STEP,
     ) -> None:
         super().__init__()
         self.sampler = sampler
@@ -93,6 +96,7 @@ class MixtureDataModule(LightningDataModule):
         self.validation_maker = validation_maker
         self.max_tokens = max_tokens
         self.num_workers = num_workers
+        self.seconds_for_a_step = seconds_for_a_step
 
     def train_dataloader(self) -> DataLoader[tuple[Pack, ...]]:
         """One optimizer step's packs at a time, without end."""
@@ -102,7 +106,8 @@ class MixtureDataModule(LightningDataModule):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            timeout=SECONDS_FOR_A_STEP if self.num_workers else 0,
+            timeout=self.seconds_for_a_step if self.num_workers else 0,
+            worker_init_fn=live_as_data_worker if self.num_workers else None,
         )
 
     def val_dataloader(self) -> list[DataLoader[tuple[Pack, ...]]]:

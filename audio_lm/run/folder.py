@@ -8,6 +8,8 @@ stages/<stage>/status.json   step, data position, finished or not
 predictions/<name>.jsonl     one line per clip
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
+exit_reason.json             why it ended; lease.json, attempts.json who trains and how often
+heartbeats/, errors/         what a rank is at, and what one died of
 """
 
 import json
@@ -19,7 +21,8 @@ from typing import Any
 from audio_lm.compose import SEGMENT, Composed, changed_settings, load_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
 from audio_lm.recipe import Recipe
-from audio_lm.training.callbacks import LAST
+from audio_lm.runtime import is_main
+from audio_lm.training.callbacks import LAST, write_json
 
 MOST_NAMED = 8
 
@@ -68,6 +71,21 @@ class RunFolder:
         path = self.stage(name) / "status.json"
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
+    def mark_judged(self, name: str) -> None:
+        """Remember that a stage's benchmarks were asked; a later start does not ask them again."""
+        if is_main():
+            write_json(self.stage(name) / "status.json", self.status(name) | {"judged": True})
+
+    def progress(self, recipe: Recipe) -> list[int]:
+        """What a later start need not do again: stages finished and judged, answers kept, the step of the checkpoint."""
+        statuses = [self.status(name) for name in recipe.stages]
+        return [
+            sum(bool(status.get("finished")) for status in statuses),
+            sum(bool(status.get("judged")) for status in statuses),
+            sum(1 for _ in self.predictions.rglob("*.jsonl")),
+            next((status["step"] for status in statuses if status and not status["finished"]), 0),
+        ]
+
     def is_finished(self, name: str) -> bool:
         """Whether a stage ran to its end and left its weights."""
         return bool(self.status(name).get("finished")) and self.model(name).is_dir()
@@ -75,9 +93,7 @@ class RunFolder:
 
 def folder_for(composed: Composed, out: Path | None = None) -> RunFolder:
     """Where a recipe's run lies: its name and signature, unless the caller chose."""
-    return RunFolder(
-        out if out is not None else Path("runs") / f"{composed.recipe.name}-{composed.signature}"
-    )
+    return RunFolder(composed.run_path(out))
 
 
 def check_writable(folder: RunFolder) -> None:

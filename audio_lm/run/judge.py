@@ -4,9 +4,10 @@ An untrained model answers the same questions, so that the table shows what was
 learned and not what a lucky guess scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -41,6 +42,7 @@ class Judge:
     """Puts a recipe's benchmarks to models and keeps what came of it.
 
     Args:
+        until_told: hands packs on until the run is told to stop.
         run: where scores, answers and pictures are also written down; none for a later look.
     """
 
@@ -51,7 +53,10 @@ class Judge:
         vocabulary: Vocabulary,
         run: RecipeRun | None,
         console: Console,
+        *,
+        until_told: Callable[[Iterable[Any]], Iterator[Any]] = iter,
     ) -> None:
+        self.until_told = until_told
         self.recipe = recipe
         self.folder = folder
         self.vocabulary = vocabulary
@@ -115,7 +120,7 @@ class Judge:
         predictions = list(
             predict(
                 model,
-                benchmark_packs(self.recipe, benchmark, vocabulary),
+                self.until_told(benchmark_packs(self.recipe, benchmark, vocabulary)),
                 vocabulary,
                 end_ids={vocabulary.end_id, vocabulary.turn_end_id},
                 max_new_tokens=benchmark.max_new_tokens,

@@ -1,21 +1,28 @@
 """The processes of a run: opened together, waiting for each other without hurry.
 
 What only the first one does (corpora, benchmarks) may take hours; what all do at
-once may not. So there are two groups: one whose collectives give up when a rank is
-lost, and a patient one to wait with.
+once may not. So there are groups: one whose collectives give up when a rank is
+lost, a patient one to wait with, and one for the single number a step on which all
+agree, which no other traffic holds up.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from audio_lm.runtime import is_main, world_size
+from audio_lm.units import Seconds
 
 PATIENCE = timedelta(days=7)
+HURRY: Seconds = 1800.0
+LOOK: Seconds = 0.05  # between two looks of who waits; signals are heard in between
 BACKEND = {
     "cpu": "gloo",
     "gpu": "cpu:gloo,cuda:nccl",
@@ -27,15 +34,18 @@ class Ranks:
 
     Args:
         accelerator: what computes.
+        hurry: after which a collective gives up, until ``hurry`` knows better.
     """
 
-    def __init__(self, accelerator: str) -> None:
+    def __init__(self, accelerator: str, hurry: Seconds = HURRY) -> None:
         self.accelerator = accelerator
+        self.limit = timedelta(seconds=hurry)
 
     def __enter__(self) -> Self:
         if world_size() > 1:
-            distributed.init_process_group(BACKEND[self.accelerator])
+            distributed.init_process_group(BACKEND[self.accelerator], timeout=self.limit)
             self._patient = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            self._agreeing = distributed.new_group(backend="gloo", timeout=self.limit)
         return self
 
     def __exit__(
@@ -45,10 +55,35 @@ class Ranks:
         if world_size() > 1 and error is None:
             distributed.destroy_process_group()
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def agreed(self, number: int) -> int:
+        """The largest of what the ranks have, at the end of a step."""
+        if world_size() == 1:
+            return number
+        numbers = torch.tensor([number])
+        distributed.all_reduce(numbers, distributed.ReduceOp.MAX, group=self._agreeing)
+        return int(numbers)
+
+    def wait(self, number: int = 0, while_waiting: Callable[[], object] = lambda: None) -> int:
+        """Until all are here, however long; the largest of what they bring.
+
+        Args:
+            while_waiting: called again and again.
+        """
+        if world_size() == 1:
+            return number
+        numbers = torch.tensor([number])
+        work = distributed.all_reduce(numbers, distributed.ReduceOp.MAX, group=self._patient, async_op=True)
+        while not work.is_completed():
+            time.sleep(LOOK)
+            while_waiting()
+        work.wait()
+        return int(numbers)
+
+    def hurry(self, seconds: Seconds) -> None:
+        """Give up on each other after so long."""
         if world_size() > 1:
-            distributed.barrier(self._patient)
+            _set_pg_timeout(timedelta(seconds=seconds))
+            _set_pg_timeout(timedelta(seconds=seconds), self._agreeing)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

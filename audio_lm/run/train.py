@@ -6,7 +6,8 @@ folder exists. A run that was stopped goes on from its last checkpoint.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,12 @@ from audio_lm.run.folder import (
 from audio_lm.run.judge import Judge
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
+from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
 from audio_lm.runtime import is_main, world_size
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
-from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, StopOnSignal, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
 from audio_lm.training.parts import Rate
+from audio_lm.training.preemption import Pulse, StopWhenTold
 from audio_lm.training.quarantine import Quarantine
 from audio_lm.training.shares import RealisedShares
 
@@ -78,15 +81,33 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
 
     Raises:
         UserError: something about the recipe, its data or its checkpoints is wrong.
-        KeyboardInterrupt: it was stopped; a checkpoint was written.
+        KeyboardInterrupt: it was stopped by Ctrl-C; a checkpoint was written.
+        EndedError: it was told to stop, with a checkpoint, or is not to be begun again.
     """
     console = console or run_console()
+    composed = on_these_nodes(composed)
     check_ranks(composed.recipe)
-    with Ranks(composed.recipe.hardware.accelerator) as ranks:
-        return _carry_out(composed, folder_for(composed, out), ranks, console)
+    folder = folder_for(composed, out)
+    composed = begun_again(composed, folder.path)
+    recipe = composed.recipe
+    with (
+        Survival(folder.path, recipe.survival) as survival,
+        Ranks(recipe.hardware.accelerator, recipe.survival.first_step_seconds) as ranks,
+    ):
+        return _carry_out(composed, folder, Start(survival, ranks, console))
 
 
-def _carry_out(composed: Composed, folder: RunFolder, ranks: Ranks, console: Console) -> RunFolder:
+@dataclass(frozen=True)
+class Start:
+    """What every stage of one start shares."""
+
+    survival: Survival
+    ranks: Ranks
+    console: Console
+
+
+def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder:
+    survival, ranks, console = start.survival, start.ranks, start.console
     check_writable(folder)
     check_taken_up(folder, composed)
     with ranks.main_first():
@@ -94,8 +115,12 @@ def _carry_out(composed: Composed, folder: RunFolder, ranks: Ranks, console: Con
     ranks.wait()  # nobody reads any more what the first rank changes now
     if is_main():
         open_folder(folder, composed)
+        survival.begin(folder.progress(composed.recipe))
         if composed.recipe.model.tokenizer_source is None:
             prepared.vocabulary.tokenizer.save_pretrained(folder.tokenizer)
+    ranks.wait()
+    survival.open()
+    survival.wait(ranks)
     recipe = composed.recipe
     with open_recipe_run(
         recipe.tracking,
@@ -107,15 +132,25 @@ def _carry_out(composed: Composed, folder: RunFolder, ranks: Ranks, console: Con
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        judge = Judge(recipe, folder, prepared.vocabulary, run, console)
-        judge.untrained(prepared.model, prepared.stages)
-        ranks.wait()
+        judge = Judge(recipe, folder, prepared.vocabulary, run, console, until_told=survival.until_told)
+        with _judging(survival, ranks):
+            judge.untrained(prepared.model, prepared.stages)
         for name in prepared.stages:
-            _train_stage(prepared, name, run, console)
-            judge.stage(prepared.model, name)
-            ranks.wait()
+            _train_stage(prepared, name, run, start)
+            with _judging(survival, ranks):
+                if not folder.status(name).get("judged"):
+                    judge.stage(prepared.model, name)
+                    folder.mark_judged(name)
         judge.finish()
     return folder
+
+
+@contextmanager
+def _judging(survival: Survival, ranks: Ranks) -> Iterator[None]:
+    """What the first rank does while the others wait; left when any of them is told to stop."""
+    with suppress(ToldError), survival.heart.within("evaluation"):
+        yield
+    survival.wait(ranks)
 
 
 def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepared:
@@ -147,8 +182,9 @@ def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepare
     return Prepared(recipe, folder, stages, sources, plans, going_on, vocabulary, model, rates)
 
 
-def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console) -> None:
+def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) -> None:
     """Train one stage to its end, or take its weights when it has ended before."""
+    survival, console = start.survival, start.console
     recipe, folder, model = prepared.recipe, prepared.folder, prepared.model
     stage = recipe.stages[name]
     if recipe.resume and folder.is_finished(name):
@@ -179,18 +215,23 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
         cursor_behind=data.sampler.cursor_behind,
         counts=shares.counts,
     )
-    stop = StopOnSignal(keep)
+    stop = StopWhenTold(keep, start.ranks.agreed)
+    pulse = Pulse(
+        survival.heart,
+        name,
+        steps=stage.steps,
+        note_error=survival.note_error,
+        hurry=start.ranks.hurry,
+    )
     throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // world_size())
     progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
     quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share)
-    callbacks = [shares, throughput, progress, keep, stop, quarantine]
+    callbacks = [pulse, shares, throughput, progress, keep, stop, quarantine]
     trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
     module = build_module(stage, model, prepared.rates[name])
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if stop.received is not None and trainer.global_step < stage.steps:
-        raise KeyboardInterrupt(
-            f"stopped at step {trainer.global_step} of stage {name!r}; resume=true goes on from there"
-        )
+    if stop.note and trainer.global_step < stage.steps:
+        survival.leave(*stop.told)
     keep.save(trainer)
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")

@@ -1,16 +1,14 @@
-"""What happens around the steps: a line of progress, a checkpoint to go on from, a polite stop.
+"""What happens around the steps: a line of progress, a checkpoint to go on from.
 
 A checkpoint is written beside and renamed, so ``last.ckpt`` is always whole.
 """
 
 import json
 import os
-import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -19,11 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
-from audio_lm.training.ranks import gathered, summed
-from audio_lm.units import SAMPLES_PER_SECOND, Seconds
+from audio_lm.units import SAMPLES_PER_SECOND
 
 LAST = "last.ckpt"
-SAME_SIGNAL: Seconds = 1.0
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -31,6 +27,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     beside = path.with_name(path.name + ".new")
     beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(beside, path)
+
+
+def validates(trainer: Trainer) -> bool:
+    """Whether the step that has just ended is validated; whoever saves it waits, for nobody goes back to validate."""
+    every = trainer.val_check_batch
+    return trainer.enable_validation and isinstance(every, int) and trainer.global_step % every == 0
 
 
 class StageCheckpoint(Callback):
@@ -66,6 +68,10 @@ class StageCheckpoint(Callback):
         return self.folder / "checkpoints" / LAST
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every == 0 and not validates(trainer):
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.global_step % self.every == 0:
             self.save(trainer)
 
@@ -80,41 +86,6 @@ class StageCheckpoint(Callback):
             position = {"step": step, "cursor": [*self.cursor_behind[step]], "steps": self.steps}
             whole = self.status | self.counts() | position | {"finished": False}
             write_json(self.folder / "status.json", whole)
-
-
-class StopOnSignal(Callback):
-    """The first Ctrl-C or SIGTERM ends the stage after the step, with a checkpoint; the second one ends it at once.
-
-    One rank that was told is enough. A launcher passes on what the ranks have had from the
-    terminal themselves, so what comes at once after the first is still the first.
-    """
-
-    def __init__(self, checkpoint: StageCheckpoint) -> None:
-        self.checkpoint = checkpoint
-        self.received: int | None = None
-        self.before: dict[int, Any] = {}
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.before[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received, self.since = number, time.monotonic()
-        elif time.monotonic() - self.since > SAME_SIGNAL:
-            signal.signal(number, self.before[number])
-            os.kill(os.getpid(), number)
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        received = self.received
-        if any(summed(received is not None)):
-            self.received = next(one for one in gathered(received) if one is not None)
-            self.checkpoint.save(trainer)
-            trainer.should_stop = True
-
-    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 class Throughput(Callback):

@@ -5,6 +5,7 @@ and ``schedules``. One batch is everything a rank hears in one optimizer step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pack import Pack
+from audio_lm.runtime import is_main
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.losses import sums_by_task
 from audio_lm.training.optimizers import build_optimizer
@@ -71,17 +73,25 @@ class NextTokenModule(LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            self._log_losses("train_loss", _together(gathered(self.train_loss)))
+            rate = max(group["lr"] for group in optimizer.param_groups)
+            self._log_losses("train_loss", _together(gathered(self.train_loss)), {"lr": rate}, step)
             self.train_loss.clear()
-            self.log("lr", max(group["lr"] for group in optimizer.param_groups), batch_size=1)
 
     def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
             _add(self.val_loss, pack, self.model.loss(pack).losses)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_losses("val_loss", self.val_loss)
+        self._log_losses("val_loss", self.val_loss, {}, self.global_step - 1)
         self.val_loss.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_loss"] = _together(gathered(self.train_loss))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Sums are added up over the ranks before they are logged, so one rank may hold them all.
+        kept = checkpoint.get("train_loss", {}) if is_main() else {}
+        self.train_loss = {task: (total, count) for task, (total, count) in kept.items()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.model, self.rate_of, self.optimizer)
@@ -92,14 +102,21 @@ class NextTokenModule(LightningModule):
             if rate is not None and step >= rate.from_step > 0:
                 parameter.requires_grad_(True)
 
-    def _log_losses(self, what: str, loss_of_task: LossOfTask) -> None:
+    def _log_losses(self, what: str, loss_of_task: LossOfTask, more: Mapping[str, float], step: int) -> None:
+        """Write them down at once, so that a checkpoint of this step finds them written.
+
+        Lightning would write after the checkpoint, and once more at every step until there are newer ones.
+        """
         if not loss_of_task:
             return
         values = {
             f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count
         }
         total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
-        self.log_dict(values | {f"{what}/all": total / max(1.0, count)}, batch_size=1)
+        values |= {f"{what}/all": total / max(1.0, count), **more}
+        self.log_dict(values, batch_size=1, logger=False)
+        if self.logger is not None:
+            self.logger.log_metrics(values, step=step)
 
 
 def _add(loss_of_task: LossOfTask, pack: Pack, losses_P: Tensor) -> None:

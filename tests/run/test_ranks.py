@@ -2,12 +2,15 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from audio_lm.run.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -87,3 +90,60 @@ def test_two_ranks_learn_what_one_learns_and_the_first_writes_alone(folder):
     assert said.count("step 10/10") == 1
     for run in (alone, together):
         assert json.loads((run / "stages" / "pretrain" / "status.json").read_text())["finished"]
+
+
+TOGETHER = """
+import os, sys, time
+from audio_lm.run.ranks import Ranks
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": "2"}
+os.environ["RANK"] = "1" if os.fork() == 0 else "0"
+rank = int(os.environ["RANK"])
+with Ranks("cpu", 60) as ranks:
+    said = [ranks.agreed(7 * rank)]
+    turns = []
+    time.sleep(rank)
+    said.append(ranks.wait(3 * (1 - rank), lambda: turns.append(1)))
+    began = time.perf_counter()
+    for _ in range(300):
+        ranks.agreed(0)
+    took = (time.perf_counter() - began) / 300
+    ranks.hurry(2)
+    ranks.wait()
+    print(rank, said, len(turns) > 5, f"{1e3 * took:.2f} ms", flush=True)
+    if rank == 1:
+        time.sleep(6)
+        os._exit(0)
+    began = time.monotonic()
+    try:
+        ranks.agreed(0)
+    except RuntimeError:
+        print("gave up after", round(time.monotonic() - began), "s", flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", TOGETHER, str(port)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    first, second, last = sorted(done.stdout.splitlines())
+    assert first.startswith("0 [7, 3] True"), done.stdout + done.stderr
+    assert second.startswith("1 [7, 3]"), done.stdout
+    record_property("agreeing", first.partition("True ")[2])
+    assert last in ("gave up after 2 s", "gave up after 3 s")
+
+
+def test_one_process_waits_for_nobody():
+    with Ranks("cpu") as ranks:
+        assert (ranks.agreed(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
+        ranks.hurry(1)

@@ -15,6 +15,7 @@ from audio_lm.data import plan as planned
 from audio_lm.errors import DataError, RecipeError
 from audio_lm.run import train as training
 from audio_lm.run.train import train
+from audio_lm.survival.exits import EndedError
 
 STEPS, STOP = 26, 3
 RECIPE = """
@@ -66,7 +67,7 @@ def carry_out(small, small_recipe, tmp_path, monkeypatch):
         )
         try:
             train(load_recipe(path, overrides), out=tmp_path / out, console=console)
-        except KeyboardInterrupt:
+        except EndedError:
             assert stop is not None
         return watch.steps, console.export_text()
 

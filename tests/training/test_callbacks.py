@@ -1,7 +1,5 @@
 import io
 import json
-import os
-import signal
 
 import pytest
 import torch
@@ -11,8 +9,7 @@ from torch.utils.data import DataLoader
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.training import callbacks
-from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, StopOnSignal, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
 
 
 class Walk(LightningModule):
@@ -33,15 +30,6 @@ class Walk(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-class SignalAt(Callback):
-    def __init__(self, step, number=signal.SIGINT):
-        self.step, self.number = step, number
-
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture
@@ -74,43 +62,6 @@ def checkpoint_in(tmp_path, every=100, steps=6):
         status={"stage": "walk"},
         cursor_behind={step: (step, 0, step) for step in range(100)},
     )
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
-    before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
-    keep = checkpoint_in(tmp_path)
-    stop = StopOnSignal(keep)
-    trainer = fit(pack, tmp_path, [SignalAt(3, number), keep, stop])
-    assert trainer.global_step == 4
-    assert stop.received == number
-    assert json.loads((tmp_path / "status.json").read_text())["step"] == 4
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_what_follows_a_signal_at_once_is_the_same_signal_passed_on(monkeypatch):
-    ended = []
-    stop = StopOnSignal(None)
-    stop.before[signal.SIGUSR1] = lambda *_: ended.append("at once")
-    handler = signal.getsignal(signal.SIGUSR1)
-    try:
-        stop._note(signal.SIGUSR1, None)
-        stop._note(signal.SIGUSR1, None)
-        assert (stop.received, ended) == (signal.SIGUSR1, [])
-        monkeypatch.setattr(callbacks, "SAME_SIGNAL", 0.0)
-        stop._note(signal.SIGUSR1, None)
-        assert ended == ["at once"]
-    finally:
-        signal.signal(signal.SIGUSR1, handler)
-
-
-def test_going_on_from_the_checkpoint_ends_where_an_undisturbed_run_ends(pack, tmp_path):
-    keep = checkpoint_in(tmp_path)
-    fit(pack, tmp_path, [SignalAt(2), keep, StopOnSignal(keep)])
-    resumed = fit(pack, tmp_path, [], ckpt_path=keep.path)
-    whole = fit(pack, tmp_path, [])
-    assert resumed.global_step == whole.global_step == 6
-    assert torch.equal(resumed.lightning_module.weight, whole.lightning_module.weight)
 
 
 def test_checkpoints_are_written_every_so_many_steps_and_renamed(pack, tmp_path):

@@ -1,0 +1,30 @@
+"""Arguments that several commands take, with what a shell offers for them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RECIPE_HELP = "A file, or the name of a recipe in recipes/."
+OVERRIDES_HELP = (
+    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
+)
+
+
+def known_recipes(incomplete: str) -> list[str]:
+    """Names of recipes, for a shell that completes."""
+    from audio_lm.compose import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def known_keys(context: typer.Context, incomplete: str) -> list[str]:
+    """Settings of the recipe that stands before, for a shell that completes."""
+    from audio_lm.compose import override_keys
+
+    return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
+
+
+RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
+Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
+RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]

@@ -1,0 +1,255 @@
+"""What a run does around its stages so that it can be killed, frozen, told to stop and begun again.
+
+Ties together what ``survival`` has: who may write, how far earlier starts came, the
+pulse, what is said at the end. Nothing here trains.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self, TypeVar
+
+from audio_lm.compose import Composed
+from audio_lm.run.ranks import Ranks
+from audio_lm.runtime import is_main, rank, world_size
+from audio_lm.survival.attempts import (
+    begin_attempt,
+    check_not_ended,
+    error_of,
+    first_error,
+    is_lost_peer,
+    put_error,
+)
+from audio_lm.survival.config import SurvivalConfig
+from audio_lm.survival.exits import EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
+from audio_lm.survival.heartbeat import FOLDER, Heart
+from audio_lm.survival.launch import check_launch, current_launch
+from audio_lm.survival.lease import Lease, generation_in, launch_before
+from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of, signal_and_rank
+from audio_lm.units import Seconds
+
+REQUEST = "stop"  # beside the pulses: a rank that only waits was told
+FOR_A_CAUSE: Seconds = 2.0
+Item = TypeVar("Item")
+
+
+def begun_again(composed: Composed, folder: Path) -> Composed:
+    """The recipe to go on with when a launcher begins its processes again, whatever it was at first."""
+    launch = current_launch()
+    reason = read_exit_reason(folder)
+    is_over = reason is not None and bool(reason.launch)
+    is_first = not launch.id or launch_before(folder) != launch.id or is_over
+    if composed.recipe.resume or is_first:
+        return composed
+    return replace(composed, recipe=replace(composed.recipe, resume=True))
+
+
+def on_these_nodes(composed: Composed) -> Composed:
+    """The recipe for the nodes that torchrun has found, where any number will do."""
+    recipe, launch = composed.recipe, current_launch()
+    nodes, rest = divmod(world_size(), recipe.hardware.devices)
+    if not (recipe.survival.any_num_nodes and launch.is_elastic) or rest:
+        return composed
+    return replace(composed, recipe=replace(recipe, hardware=replace(recipe.hardware, nodes=nodes)))
+
+
+class Survival:
+    """One start of a run, from its first process to its end.
+
+    Args:
+        folder: of the run, which ``begin`` finds there.
+    """
+
+    def __init__(self, folder: Path, config: SurvivalConfig) -> None:
+        self.folder = folder
+        self.config = config
+        self.launch = current_launch()
+        self.heart = Heart(folder, config, rank=rank(), launch=self.launch)
+        self.lease = Lease(folder, self.launch)
+        self.attempt = 0
+        self._has_begun = False
+        self._noted: BaseException | None = None
+        self._before = {number: signal.getsignal(number) for number in TOLD_BY}
+
+    def __enter__(self) -> Self:
+        check_launch(self.launch)
+        check_not_ended(self.folder, self.launch)
+        NOTICE.received = 0
+        NOTICE.listen()
+        self.heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self.note_error(error)
+            self._say_goodbye(error)
+        finally:
+            self._let_go(is_well=error is None)
+
+    def begin(self, progress: Iterable[int]) -> None:
+        """Take the run folder over; the first rank does, before anybody writes there.
+
+        Args:
+            progress: what is done; it grows with everything that need not be done again, the last one is a step.
+
+        Raises:
+            EndedError: too many starts came no further.
+        """
+        if is_main():
+            self.lease.take()
+            (self.folder / FOLDER / REQUEST).unlink(missing_ok=True)
+            number, most = generation_in(self.folder), self.config.max_restarts
+            try:
+                begin_attempt(self.folder, self.launch, [*progress], attempt=number, max_restarts=most)
+            except EndedError as ended:
+                write_exit_reason(self.folder, ended.reason)
+                raise
+
+    def open(self) -> None:
+        """Every rank: the run folder is there."""
+        self.attempt = generation_in(self.folder)
+        self.heart.open(self.attempt)
+        self._has_begun = True
+
+    def may_write(self) -> bool:
+        """Whether this start still is the one that writes checkpoints."""
+        return self.lease.is_held()
+
+    def wait(self, ranks: Ranks) -> None:
+        """Until all are here; then, if any of them was told to stop, none goes on.
+
+        Raises:
+            EndedError: one was told.
+        """
+        told = ranks.wait(note_of(NOTICE.received, rank()), self._pass_on)
+        if told:
+            number, of_rank = signal_and_rank(told)
+            raise EndedError(self.told(number, of_rank, self.heart.stage, self.heart.step))
+
+    def leave(self, number: int, of_rank: int) -> NoReturn:
+        """End a stage before its last step; a checkpoint is there.
+
+        Raises:
+            KeyboardInterrupt: somebody pressed Ctrl-C.
+            EndedError: a signal came.
+        """
+        heart = self.heart
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt(
+                f"stopped at step {heart.step} of stage {heart.stage!r}; resume=true goes on from there"
+            )
+        raise EndedError(self.told(number, of_rank, heart.stage, heart.step))
+
+    def told(self, number: int, of_rank: int, stage: str | None, step: int | None) -> ExitReason:
+        """The end of a run that was told to stop."""
+        name = signal.Signals(number).name
+        # torchrun tells its ranks so too when a node comes back, and then means them to go on.
+        may_go_on = self.config.any_num_nodes and number == signal.SIGTERM
+        place = "before its first step" if step is None else f"after step {step} of stage {stage!r}"
+        return ExitReason(
+            "told",
+            f"stopped {place}, for rank {of_rank} had {name}; resume=true goes on from there",
+            "" if may_go_on else self.launch.id,
+            self.attempt,
+            signal=name,
+            rank=of_rank,
+            stage=stage,
+            step=step,
+        )
+
+    def is_told(self) -> bool:
+        """Whether somebody who waits for this rank, or it, was told to stop."""
+        return bool(NOTICE.received) or (self.folder / FOLDER / REQUEST).exists()
+
+    def until_told(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Items of some long work, each a sign of life; they end with an error when it is to be left.
+
+        Raises:
+            ToldError: a rank was told to stop.
+        """
+        for item in items:
+            self.heart.tick()
+            if self.is_told():
+                raise ToldError
+            yield item
+
+    def note_error(self, error: BaseException) -> None:
+        """Write down what this rank dies of, at once and once."""
+        if not self._has_begun or error is self._noted or not isinstance(error, Exception):
+            return
+        if isinstance(error, EndedError):
+            return
+        self._noted = error
+        self.heart.phase("failed", self.config.frozen_seconds)
+        if is_lost_peer(error) and first_error(self.folder, self.attempt, but=rank(), wait=FOR_A_CAUSE):
+            return
+        heart = self.heart
+        ours = error_of(
+            error,
+            rank=rank(),
+            stage=heart.stage,
+            step=heart.step,
+            clip_ids=heart.clip_ids,
+            launch=self.launch,
+            attempt=self.attempt,
+        )
+        put_error(self.folder, ours, is_repeatable=not is_lost_peer(error))
+
+    def _pass_on(self) -> None:
+        if NOTICE.received and self._has_begun:
+            (self.folder / FOLDER / REQUEST).touch()
+
+    def _say_goodbye(self, error: BaseException | None) -> None:
+        if error is None:
+            self._write("finished", "all stages are trained and judged")
+        elif isinstance(error, KeyboardInterrupt):
+            self._write("interrupted", str(error) or "stopped by Ctrl-C")
+        elif isinstance(error, EndedError):
+            if self._has_begun and error.reason.reason != "fenced" and is_main():
+                write_exit_reason(self.folder, error.reason)
+        elif isinstance(error, Exception):
+            self._leave_with_cause(error)
+
+    def _leave_with_cause(self, error: Exception) -> None:
+        """Say what the run really ended of, where this rank knows it.
+
+        Raises:
+            EndedError: with the words of the launch's end, or of the first rank that failed.
+        """
+        reason = read_exit_reason(self.folder)
+        if reason is not None and reason.ends(self.launch):
+            traceback.print_exception(error)
+            raise EndedError(reason) from error
+        is_lost = self._has_begun and is_lost_peer(error)
+        cause = first_error(self.folder, self.attempt, but=rank()) if is_lost else None
+        if cause is not None:
+            sys.stderr.write(cause.trace)
+            sentence = f"{cause.sentence}; that was the first to fail, rank {rank()} has only lost it"
+            raise EndedError(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
+
+    def _write(self, reason: Reason, sentence: str) -> None:
+        if is_main() and self._has_begun:
+            write_exit_reason(
+                self.folder,
+                ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step),
+            )
+
+    def _let_go(self, *, is_well: bool) -> None:
+        for number, handler in self._before.items():
+            if not self.launch.is_elastic:
+                signal.signal(number, handler)
+        if self.launch.is_elastic and not is_well:  # the process ends now, and is watched while it does
+            self.heart.phase("exit", self.config.frozen_seconds)
+        else:
+            self.heart.stop()
+
+
+class ToldError(Exception):
+    """A long piece of work was left because a rank was told to stop."""

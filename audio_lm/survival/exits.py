@@ -1,0 +1,100 @@
+"""How a run ends, for whoever started it: an exit code, and ``exit_reason.json`` in the run folder.
+
+torchrun makes 1 of every code but 0, so a launcher reads the file.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from audio_lm.survival.launch import Launch
+
+FINISHED = 0
+FAULT = 1
+TOLD = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
+INTERRUPTED = 130  # Ctrl-C, as of a shell
+FILE = "exit_reason.json"
+Reason = Literal["finished", "told", "interrupted", "loop", "fault", "lost", "fenced"]
+CODE_OF_REASON: dict[Reason, int] = {
+    "finished": FINISHED,
+    "told": TOLD,
+    "interrupted": INTERRUPTED,
+    "loop": FAULT,
+    "fault": FAULT,
+    "lost": FAULT,
+    "fenced": FAULT,
+}
+
+
+@dataclass(frozen=True)
+class ExitReason:
+    """Why a run ended; the launch that is named must not begin again."""
+
+    reason: Reason
+    sentence: str
+    launch: str = ""
+    attempt: int = 0
+    signal: str | None = None
+    rank: int | None = None
+    stage: str | None = None
+    step: int | None = None
+    time: float = 0.0
+
+    @property
+    def code(self) -> int:
+        """Of the process."""
+        return CODE_OF_REASON[self.reason]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the launch is not to begin its processes again."""
+        return self.reason in ("finished", "told", "loop", "fault")
+
+    def ends(self, launch: Launch) -> bool:
+        """Whether it ended an earlier try of this launch, which then is not to be tried again.
+
+        An agent that began later is another launch, though somebody gave it the same name.
+        """
+        return self.is_final and launch.is_elastic and self.launch == launch.id and launch.began < self.time
+
+
+class EndedError(Exception):
+    """A run that ends before its time, and knows why; no fault of its code."""
+
+    def __init__(self, reason: ExitReason) -> None:
+        super().__init__(reason.sentence)
+        self.reason = reason
+
+
+def write_exit_reason(folder: Path, reason: ExitReason) -> None:
+    """Say in a run folder why it ended."""
+    written = replace(reason, time=time.time())
+    replace_json(folder / FILE, {**asdict(written), "exit_code": written.code})
+
+
+def read_exit_reason(folder: Path) -> ExitReason | None:
+    """What an earlier start left; none when it did not come to an end of its own."""
+    content = read_json(folder / FILE)
+    if not content:
+        return None
+    content.pop("exit_code", None)
+    return ExitReason(**content)
+
+
+def replace_json(path: Path, content: Any) -> None:
+    """Replace a small file in one move; two processes may do so at once."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small file's table; empty when it is not there or not whole."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,43 @@
+"""Being told to stop: a signal leaves a note, and nothing else happens until a step has ended.
+
+A handler that saves or talks to other ranks may come in the middle of a
+collective, and then all hang; so it only writes a number down.
+"""
+
+import signal
+from types import FrameType
+
+TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+RANKS = 1 << 20  # a note is a signal and the rank that had it, in one number
+
+
+class Notice:
+    """What this process has been told, first come."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def listen(self) -> None:
+        """Take the signals, over whatever handler there was."""
+        for number in TOLD_BY:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
+
+
+NOTICE = Notice()  # a signal is sent to a process, so there is one
+
+
+def note_of(received: int, rank: int) -> int:
+    """One number for a signal and who had it; 0 when nobody was told.
+
+    >>> signal_and_rank(note_of(15, 3)), note_of(0, 3)
+    ((15, 3), 0)
+    """
+    return received * RANKS + rank if received else 0
+
+
+def signal_and_rank(note: int) -> tuple[int, int]:
+    """The inverse of ``note_of``."""
+    return divmod(note, RANKS)

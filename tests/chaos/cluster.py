@@ -1,0 +1,238 @@
+"""Two nodes of one rank each on this machine, under torchrun as a cluster starts it, to be disturbed at will."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from torch.distributed import TCPStore
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("worker.py")
+RESUME = "resume=true"
+RECIPE = """
+use: {{model: tiny, hardware: cpu}}
+data_dir: {data}
+tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
+hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
+survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, max_restarts: {max_restarts},
+  any_num_nodes: {elastic}}}
+corpora:
+  synthetic: {{clips: {{events: 24, notes: 24, dialogues: 24}}, validation_clips: 3, test_clips: 2}}
+stages:
+  pretrain:
+    prompt: tags
+    mixture:
+      sources: {{sec: [synthetic/events-train], mna: [synthetic/notes-train]}}
+      weights: {{sec: 1, mna: 1}}
+    validation: {{sources: {{sec: [synthetic/events-validation]}}, weights: {{sec: 1}}}}
+    validate_every: 5
+    checkpoint_every: 3
+    parts:
+      encoder: {{lr: 1e-3}}
+      projector: {{lr: 1e-3}}
+      new_tokens: {{lr: 1e-3}}
+      language_model: {{lr: null}}
+    steps: {steps}
+    pack_tokens: 300
+    packs_per_step: 2
+  chat:
+    prompt: chatml
+    mixture: {{sources: {{chat: [synthetic/dialogues-train]}}, weights: {{chat: 1}}}}
+    checkpoint_every: 3
+    parts:
+      encoder: {{lr: null}}
+      projector: {{lr: null}}
+      new_tokens: {{lr: 1e-3}}
+      language_model: {{lr: 1e-3}}
+    steps: {steps}
+    pack_tokens: 300
+    packs_per_step: 2
+evaluation:
+  benchmarks:
+    events: {{source: synthetic/events-test, task: sec, metrics: [acc], prompt: tags, stage: pretrain, max_new_tokens: 2}}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    """One run on so many nodes, each an agent of torchrun with one rank.
+
+    Args:
+        folder: of this run's recipe, output and records.
+        data: where the corpora of all runs lie.
+        nodes: as torchrun has them, ``1:2`` for any number up to two.
+    """
+
+    def __init__(
+        self, folder, data, *, nodes="2", steps=10, frozen=60, max_restarts=3, restarts=50, pause=0.0, plan=()
+    ):
+        self.folder, self.nnodes, self.restarts = folder, nodes, restarts
+        self.nodes = int(nodes.rpartition(":")[2])
+        folder.mkdir(parents=True, exist_ok=True)
+        self.out = folder / "run"
+        self.recipe = folder / "chaos.yaml"
+        self.recipe.write_text(
+            RECIPE.format(
+                **{"data": data, "folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
+                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower()},
+            )
+        )
+        (folder / "plan.json").write_text(json.dumps([{"id": i, **one} for i, one in enumerate(plan)]))
+        self.environment = os.environ | {
+            "CHAOS_FOLDER": str(folder),
+            "CHAOS_PAUSE": str(pause),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        }
+        self.store = None
+        self.agents = {}
+        self.launches = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for agent in self.agents.values():
+            if agent.poll() is None:
+                agent.kill()
+                agent.wait()
+
+    def start(self, *overrides):
+        """Launch every node."""
+        self.launches += 1
+        port = free_port()
+        # The meeting place outlives every node, as a cluster's own would.
+        self.store = TCPStore("127.0.0.1", port, is_master=True, timeout=timedelta(seconds=60))
+        self.endpoint, self.overrides = f"127.0.0.1:{port}", overrides
+        for node in range(self.nodes):
+            self.start_node(node)
+
+    def start_node(self, node):
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nnodes}", "--nproc-per-node=1"),
+            *("--rdzv-backend=c10d", f"--rdzv-endpoint={self.endpoint}", f"--rdzv-id=launch{self.launches}"),
+            *(
+                "--rdzv-conf=is_host=0,keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=3",
+                "--monitor-interval=0.2",
+            ),
+            *("--local-addr=127.0.0.1", f"--max-restarts={self.restarts}", str(WORKER), str(self.recipe)),
+            *("--out", str(self.out), *self.overrides),
+        ]
+        with (self.folder / f"node-{node}.log").open("ab") as log:
+            self.agents[node] = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def codes(self):
+        return [agent.poll() for agent in self.agents.values()]
+
+    def wait(self, seconds, *, mend=False):
+        """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
+        until = time.monotonic() + seconds
+        while any(code is None for code in self.codes()):
+            assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
+            for node, agent in self.agents.items():
+                if mend and agent.poll() == -signal.SIGKILL:
+                    self.start_node(node)
+            time.sleep(0.1)
+        return self.codes()
+
+    def pid(self, rank, *, seconds=90):
+        """The process of a rank that is training."""
+        return self.beat(rank, seconds=seconds)["pid"]
+
+    def beat(self, rank, *, seconds=90, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")):
+        """The pulse of a rank, once it is as it is meant to be and its process is there."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            beat = json_of(self.out / "heartbeats" / f"rank-{rank}.json")
+            if beat and is_meant(beat) and Path(f"/proc/{beat['pid']}").exists():
+                return beat
+            assert any(code is None for code in self.codes()), self.log()
+            time.sleep(0.05)
+        raise AssertionError(f"rank {rank} is not there:\n{self.log()}")
+
+    def log(self):
+        return "\n".join(path.read_text()[-6000:] for path in sorted(self.folder.glob("node-*.log")))
+
+    def exit_reason(self):
+        return json_of(self.out / "exit_reason.json")
+
+    def struck(self):
+        """What has befallen it so far."""
+        path = self.folder / "struck.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def json_of(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def weights_of(out):
+    """Bytes of every weight file that the stages have left."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("stages/*/model/*.safetensors"))
+    }
+
+
+def losses_of(out):
+    """Every value of a loss in the journal, as written; (stage, name, step) -> values in the order of writing."""
+    values = {}
+    for path in sorted(out.glob("stages/*/metrics.jsonl")):
+        for line in path.read_text().splitlines():
+            record = json.loads(line)
+            for name, value in record["values"].items():
+                if re.match(r"(train|val)_loss/|lr$", name):
+                    values.setdefault((path.parent.name, name, record["step"]), []).append(float(value).hex())
+    return values
+
+
+def heard_of(folder):
+    """Clips of every (stage, step, rank) as last heard: what counts in the weights that are left."""
+    heard = {}
+    for path in sorted(folder.glob("heard-*.jsonl")):
+        for line in path.read_text().splitlines():
+            if line.endswith("}"):
+                record = json.loads(line)
+                heard[record["stage"], record["step"], record["rank"]] = record["clips"]
+    return heard
+
+
+def tracked_of(folder):
+    """Runs and loss points in the tracking store: (name, status) of runs, and (run, name, step) of every point."""
+    store = sqlite3.connect(folder / "mlflow.db")
+    runs = store.execute("select run_uuid, name, status from runs").fetchall()
+    name_of = {uuid: name for uuid, name, _ in runs}
+    rows = store.execute("select run_uuid, key, step from metrics where key like '%\\_loss/%' escape '\\'")
+    return sorted((name, status) for _, name, status in runs), sorted(
+        (name_of[uuid], key, step) for uuid, key, step in rows
+    )
+
+
+def assert_same(one, other):
+    """Two runs left the same: weights and curves bit for bit, clips in order, runs in the store."""
+    assert weights_of(one.out) == weights_of(other.out), "other weights"
+    ours, theirs = losses_of(one.out), losses_of(other.out)
+    assert ours.keys() == theirs.keys(), f"points that only one has: {ours.keys() ^ theirs.keys()}"
+    others = {key: (value, theirs[key]) for key, value in ours.items() if value != theirs[key]}
+    assert not others, f"other values: {others}"
+    assert heard_of(one.folder) == heard_of(other.folder), "other clips"
+    assert tracked_of(one.folder) == tracked_of(other.folder), "other runs or points in the store"

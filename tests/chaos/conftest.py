@@ -1,0 +1,31 @@
+import pytest
+
+from tests.chaos.cluster import Cluster
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=6, help="SIGKILLs in the random test")
+    parser.addoption("--seed", type=int, default=0, help="of what is killed when")
+
+
+@pytest.fixture(scope="session")
+def chaos_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("chaos")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(chaos_folder):
+    """A run of two nodes that nothing befell, by its number of steps."""
+    known = {}
+
+    def run(steps):
+        if steps not in known:
+            with Cluster(
+                chaos_folder / f"undisturbed-{steps}", chaos_folder / "data", steps=steps
+            ) as cluster:
+                cluster.start()
+                assert cluster.wait(300) == [0, 0], cluster.log()
+            known[steps] = cluster
+        return known[steps]
+
+    return run

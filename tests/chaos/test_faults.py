@@ -1,0 +1,56 @@
+"""A rank that raises takes the others down at once with its words in front; the same twice is not tried again."""
+
+import time
+
+import pytest
+
+from tests.chaos.cluster import Cluster, json_of
+
+
+@pytest.mark.chaos
+def test_the_same_error_at_the_same_step_ends_the_job_and_names_the_clips(chaos_folder, record_property):
+    plan = [{"kind": "raise", "moment": "step", "stage": "pretrain", "step": 4, "rank": 1, "always": True}]
+    with Cluster(chaos_folder / "fault", chaos_folder / "data", plan=plan) as cluster:
+        cluster.start()
+        codes = cluster.wait(180)
+        ended = time.time()
+    reason, struck, said = cluster.exit_reason(), cluster.struck(), cluster.log()
+    assert all(codes)
+    assert len(struck) == 2, "it was tried once more, and no more"
+    assert (reason["reason"], reason["exit_code"], reason["rank"], reason["step"]) == ("fault", 1, 1, 4), (
+        reason
+    )
+    clips = json_of(cluster.out / "errors" / "rank-1.json")["clip_ids"]
+    assert clips
+    assert all(clip in reason["sentence"] for clip in clips)
+    others = (cluster.folder / "node-0.log").read_text()
+    assert "rank 1 in step 4 of stage 'pretrain': RuntimeError: chaos in a step" in others
+    assert "was the same at the last try" in said
+    record_property("ended after", f"{ended - struck[-1]['time']:.1f} s")
+    assert ended - struck[-1]["time"] < 60
+    again = min(
+        float(one["time"])
+        for one in lines_of(cluster.folder / "heard-1.jsonl")
+        if one["time"] > struck[0]["time"]
+    )
+    record_property("tried again after", f"{again - struck[0]['time']:.1f} s")
+
+
+@pytest.mark.chaos
+def test_a_rank_that_hangs_forever_at_one_step_ends_the_job(chaos_folder, record_property):
+    plan = [{"kind": "hang", "moment": "step", "stage": "pretrain", "step": 8, "rank": 0, "always": True}]
+    with Cluster(chaos_folder / "hang", chaos_folder / "data", frozen=4, plan=plan) as cluster:
+        cluster.start()
+        codes = cluster.wait(180)
+    reason, struck = cluster.exit_reason(), cluster.struck()
+    assert all(codes)
+    assert (reason["reason"], reason["step"]) == ("fault", 8), reason
+    assert len(struck) == 2
+    error = json_of(cluster.out / "errors" / "rank-0.json")
+    assert "strike" in error["trace"], "the traceback shows where it hangs"
+
+
+def lines_of(path):
+    import json
+
+    return [json.loads(line) for line in path.read_text().splitlines()]

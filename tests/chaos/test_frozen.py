@@ -1,0 +1,92 @@
+"""Ranks and data workers that are stopped, not killed: found and begun again without anybody's help."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.chaos.cluster import Cluster, assert_same, json_of
+
+FROZEN = 12.0  # instead of 60 s
+STEPS = 16
+
+
+@pytest.mark.chaos
+def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
+    undisturbed, chaos_folder, record_property
+):
+    plan = [
+        {"kind": "rank", "signal": "SIGSTOP", "moment": "step", "stage": "pretrain", "step": 7, "rank": 1},
+        # Afterwards one of them comes late, to the others' addresses of the time before.
+        {"kind": "sleep", "moment": "start", "rank": 0, "seconds": 8, "after": 0},
+        {"kind": "data worker", "signal": "SIGSTOP", "moment": "step", "stage": "chat", "step": 5, "rank": 0},
+    ]
+    with Cluster(
+        chaos_folder / "frozen", chaos_folder / "data", steps=STEPS, frozen=FROZEN, plan=plan
+    ) as cluster:
+        cluster.start()
+        found = found_at(cluster)
+        assert cluster.wait(240) == [0, 0], cluster.log()
+    struck = cluster.struck()
+    record_property("found after", f"{found - struck[0]['time']:.1f} s")
+    record_property("trained again after", f"{next_step(cluster, struck[0]) - struck[0]['time']:.1f} s")
+    record_property(
+        "data worker: trained again after", f"{next_step(cluster, struck[-1]) - struck[-1]['time']:.1f} s"
+    )
+    assert found - struck[0]["time"] < FROZEN + 3 * 2 + 5
+    assert "stopped by a signal (state T)" in cluster.log()
+    assert len(struck) == 2
+    assert_same(cluster, undisturbed(STEPS))
+
+
+def found_at(cluster):
+    """When the watchdog had its say."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        error = json_of(cluster.out / "errors" / "rank-1.json")
+        if error.get("kind") == "Frozen":
+            return error["time"]
+        time.sleep(0.1)
+    raise AssertionError(cluster.log())
+
+
+def next_step(cluster, event):
+    """When a step was begun in a process that was started after the event."""
+    import json
+
+    lines = [json.loads(line) for line in (cluster.folder / "heard-0.jsonl").read_text().splitlines()]
+    later = [one for one in lines if one["time"] > event["time"] + 1]
+    return min(
+        one["time"] for one in later if (one["stage"], one["step"]) != (event["stage"], event["step"] + 1)
+    )
+
+
+@pytest.mark.chaos
+def test_nobody_outlives_an_agent_that_is_killed(chaos_folder, record_property):
+    with Cluster(chaos_folder / "orphans", chaos_folder / "data", steps=STEPS, pause=0.5) as cluster:
+        cluster.start()
+        beats = [cluster.beat(rank, is_meant=lambda beat: bool(beat["step"])) for rank in (0, 1)]
+        ours = {pid for beat in beats for pid in (beat["pid"], *children_of(beat["pid"]))}
+        assert len(ours) == 6, "a rank, its data worker and its watchdog on each node"
+        began = time.monotonic()
+        for agent in cluster.agents.values():
+            os.kill(agent.pid, signal.SIGKILL)
+        while left := [pid for pid in ours if is_there(pid)]:
+            assert time.monotonic() - began < 2, f"{len(left)} processes live on"
+            time.sleep(0.02)
+        record_property("gone after", f"{time.monotonic() - began:.2f} s")
+
+
+def children_of(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def is_there(pid):
+    from audio_lm.survival.processes import is_alive
+
+    return is_alive(pid)

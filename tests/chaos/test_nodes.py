@@ -1,0 +1,47 @@
+"""A node is lost and comes back: the run goes on with what is there, and hears the same."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.chaos.cluster import Cluster, heard_of, losses_of
+
+STEPS = 16
+
+
+@pytest.mark.chaos
+def test_a_run_goes_on_with_the_nodes_that_are_left_and_with_one_that_comes_back(
+    undisturbed, chaos_folder, record_property
+):
+    whole = undisturbed(STEPS)
+    with Cluster(
+        chaos_folder / "nodes", chaos_folder / "data", nodes="1:2", steps=STEPS, pause=0.3
+    ) as cluster:
+        cluster.start()
+        cluster.beat(1, is_meant=lambda beat: (beat["step"] or 0) >= 4)
+        os.kill(cluster.agents[1].pid, signal.SIGKILL)
+        lost = time.time()
+        alone = cluster.beat(0, is_meant=lambda beat: beat["attempt"] == 2 and (beat["step"] or 0) >= 5)
+        record_property("alone after", f"{alone['time'] - lost:.1f} s")
+        cluster.start_node(1)
+        back = time.time()
+        both = cluster.beat(1, is_meant=lambda beat: beat["attempt"] >= 3 and bool(beat["step"]))
+        record_property("together after", f"{both['time'] - back:.1f} s")
+        cluster.environment["CHAOS_PAUSE"] = "0"
+        assert cluster.wait(240) == [0, 0], cluster.log()
+    assert clips_of(cluster) == clips_of(whole), "other clips"
+    ours, theirs = losses_of(cluster.out), losses_of(whole.out)
+    assert ours.keys() == theirs.keys()
+    for key, (value,) in ours.items():
+        assert float.fromhex(value) == pytest.approx(float.fromhex(theirs[key][0]), rel=1e-6), key
+    assert ours != theirs, "sums of one rank and of two are not the same bits; if they are, nobody was lost"
+
+
+def clips_of(cluster):
+    """Clips of every step, whoever heard them last."""
+    heard = {}
+    for (stage, step, _), clips in heard_of(cluster.folder).items():
+        heard.setdefault((stage, step), set()).update(clips)
+    return heard

@@ -1,0 +1,78 @@
+"""Told to stop: whoever is told, all ranks save the same step and the run goes on from it, bit for bit."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.chaos.cluster import RESUME, Cluster, assert_same, heard_of, json_of
+
+STEPS = 16
+PAUSE = 0.3  # of a step
+SAVE = 5.0  # and leaving; on two cores
+TELLINGS = (
+    ("SIGTERM to one rank", lambda cluster: tell(cluster, signal.SIGTERM, [1])),
+    ("SIGTERM to all ranks", lambda cluster: tell(cluster, signal.SIGTERM, [0, 1])),
+    ("SIGTERM to the agents", lambda cluster: [agent.terminate() for agent in cluster.agents.values()]),
+    ("SIGUSR1", lambda cluster: tell(cluster, signal.SIGUSR1, [0, 1])),
+    ("SIGUSR1, 0.2 s apart", lambda cluster: tell(cluster, signal.SIGUSR1, [0, 1], skew=0.2)),
+    ("SIGUSR1, 1 s apart", lambda cluster: tell(cluster, signal.SIGUSR1, [1, 0], skew=1)),
+    ("SIGUSR1, 3 s apart", lambda cluster: tell(cluster, signal.SIGUSR1, [0, 1], skew=3)),
+)
+
+
+def tell(cluster, number, ranks, skew=0.0):
+    pids = [cluster.pid(rank) for rank in ranks]
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            assert skew > 1, "it left before it could be told"
+        time.sleep(skew)
+
+
+def is_training(beat):
+    return beat["phase"] in ("step", "data") and beat["step"]
+
+
+@pytest.mark.chaos
+def test_a_run_told_to_stop_in_every_way_ends_as_if_nobody_had_spoken(
+    undisturbed, chaos_folder, record_property
+):
+    with Cluster(chaos_folder / "told", chaos_folder / "data", steps=STEPS, pause=PAUSE) as cluster:
+        last = 0
+        for name, telling in TELLINGS:
+            cluster.start(RESUME)
+            beats = [cluster.beat(rank, is_meant=is_training) for rank in (0, 1)]
+            began = time.time()
+            telling(cluster)
+            codes = cluster.wait(60)
+            reason = cluster.exit_reason()
+            assert all(codes), f"{name}: an agent says {codes}, as if the run were done"
+            assert (reason["reason"], reason["exit_code"]) == ("told", 75), (
+                f"{name}: {reason}\n{cluster.log()}"
+            )
+            waited = reason["time"] - began
+            record_property(name, f"{waited:.2f} s to the checkpoint, {time.time() - began:.1f} s to the end")
+            assert waited < 2 * (PAUSE + 0.5) + SAVE, f"{name}: {waited:.1f} s"
+            assert saved_at(cluster, reason) == reason["step"], name
+            assert reason["step"] >= max(last if reason["stage"] == "pretrain" else 0, 1), name
+            assert len({beat["pid"] for beat in beats}) == 2
+        cluster.environment["CHAOS_PAUSE"] = "0"
+        cluster.start(RESUME)
+        assert cluster.wait(240) == [0, 0], cluster.log()
+    assert_same(cluster, undisturbed(STEPS))
+
+
+def saved_at(cluster, reason):
+    """The step of the checkpoint; both ranks have heard all before it and nothing behind."""
+    status = json_of(cluster.out / "stages" / reason["stage"] / "status.json")
+    for rank in (0, 1):
+        steps = [
+            step
+            for stage, step, of_rank in heard_of(cluster.folder)
+            if (stage, of_rank) == (reason["stage"], rank)
+        ]
+        assert max(steps) + 1 == status["step"], f"rank {rank} was at {max(steps)}"
+    return status["step"]

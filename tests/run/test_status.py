@@ -1,0 +1,109 @@
+import io
+import json
+import os
+
+import pytest
+import yaml
+from rich.console import Console
+
+from audio_lm.errors import UserError
+from audio_lm.run.status import as_table, print_status, status_of, watch_status
+from audio_lm.survival.exits import ExitReason, replace_json, write_exit_reason
+
+NOW = 1_000_000.0
+
+
+@pytest.fixture
+def run(tmp_path):
+    stages = {"pretrain": {"steps": 100}, "chat": {"steps": 50}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    (tmp_path / "heartbeats").mkdir()
+    return tmp_path
+
+
+def beat(run, rank, **values):
+    usual = {
+        **{
+            "rank": rank,
+            "pid": 100 + rank,
+            "host": f"node-{rank}",
+            "attempt": 2,
+            "stage": "chat",
+            "step": 20,
+        },
+        **{"phase": "step", "step_seconds": 2.0, "busy_seconds": 1.0, "time": NOW - 1},
+    }
+    replace_json(run / "heartbeats" / f"rank-{rank}.json", usual | values)
+
+
+def keep(run, stage, step, age):
+    folder = run / "stages" / stage / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "last.ckpt").write_bytes(b"")
+    os.utime(folder / "last.ckpt", (NOW - age, NOW - age))
+    replace_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
+
+
+def test_a_running_run_says_where_it_is_how_fast_and_what_is_safe(run):
+    beat(run, 0)
+    beat(run, 1, step=19, phase="save")
+    keep(run, "chat", 15, 300)
+    replace_json(run / "attempts.json", {"attempts": [{}, {}, {}]})
+    status = status_of(run, NOW)
+    assert (status.state, status.stage, status.stage_number, status.num_stages) == ("running", "chat", 2, 2)
+    assert (status.step, status.steps, status.steps_per_second, status.seconds_left) == (19, 50, 0.5, 62.0)
+    assert (status.checkpoint.step, status.checkpoint.age) == (15, pytest.approx(300))
+    assert (status.restarts, status.slowest_rank) == (2, 1)
+    assert [one.age for one in status.ranks] == [1.0, 1.0]
+
+
+def test_the_slowest_is_the_silent_one_then_the_last_one_then_the_busiest(run):
+    beat(run, 0, busy_seconds=1.9)
+    beat(run, 1)
+    assert status_of(run, NOW).slowest_rank == 0
+    beat(run, 1, step=19)
+    assert status_of(run, NOW).slowest_rank == 1
+    beat(run, 0, time=NOW - 40)
+    assert status_of(run, NOW).slowest_rank == 0
+
+
+def test_a_rank_of_an_earlier_try_is_no_rank_of_this_one_whatever_its_clock_says(run):
+    beat(run, 0)
+    beat(run, 1, attempt=1, time=NOW + 3600, step=44)
+    assert [one.rank for one in status_of(run, NOW).ranks] == [0]
+    beat(run, 0, time=NOW + 3600)  # its clock was put back since
+    assert status_of(run, NOW).ranks[0].age == 0
+
+
+def test_a_manifest_makes_a_checkpoint_and_the_number_counts_and_not_the_time(run):
+    folder = run / "stages" / "chat" / "checkpoints"
+    for step, name in ((30, "MANIFEST.json"), (20, "MANIFEST.json"), (40, "half")):
+        (folder / f"step-{step:08d}").mkdir(parents=True)
+        (folder / f"step-{step:08d}" / name).write_text("{}")
+    replace_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
+    status = status_of(run, NOW)
+    assert (status.checkpoint.step, status.step, status.state) == (30, 30, "not begun")
+
+
+def test_a_run_that_has_ended_says_why(run):
+    beat(run, 0)
+    write_exit_reason(run, ExitReason("told", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1))
+    status = status_of(run, NOW)
+    assert (status.state, status.exit_reason.signal) == ("ended", "SIGTERM")
+    assert json.loads(json.dumps(as_table(status)))["exit_reason"]["sentence"] == "stopped after step 20"
+    console = Console(file=io.StringIO(), width=120)
+    print_status(status, console)
+    watch_status(run, console)
+    said = console.file.getvalue()
+    for words in ("told: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
+        assert words in said, words
+
+
+def test_a_run_that_says_nothing_any_more_is_silent(run):
+    beat(run, 0, time=NOW - 60)
+    assert status_of(run, NOW).state == "silent"
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        status_of(tmp_path)

@@ -1,0 +1,180 @@
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from audio_lm.compose import load_recipe
+from audio_lm.run.ranks import Ranks
+from audio_lm.run.survive import Survival, ToldError, begun_again
+from audio_lm.survival.attempts import error_of, put_error
+from audio_lm.survival.config import SurvivalConfig
+from audio_lm.survival.exits import EndedError, ExitReason, read_exit_reason, write_exit_reason
+from audio_lm.survival.heartbeat import Heart
+from audio_lm.survival.launch import FRESH_STORE, Launch
+from audio_lm.survival.lease import Lease
+from audio_lm.survival.notice import NOTICE, TOLD_BY
+
+GLOO = "[pair.cc:553] gloo: Connection closed by peer"
+
+
+@pytest.fixture(autouse=True)
+def _unwatched(monkeypatch):
+    monkeypatch.setattr(Heart, "start", lambda self: None)
+    before = {number: signal.getsignal(number) for number in TOLD_BY}
+    yield
+    NOTICE.received = 0
+    assert {number: signal.getsignal(number) for number in TOLD_BY} == before, "handlers are given back"
+
+
+def begun(folder, **config):
+    survival = Survival(folder, SurvivalConfig(**config))
+    survival.__enter__()
+    survival.begin([0, 0, 0, 7])
+    survival.open()
+    return survival
+
+
+def leave(survival, error=None):
+    survival.__exit__(type(error) if error else None, error, None)
+
+
+def test_a_finished_run_says_so_and_a_lease_was_taken(tmp_path):
+    with Survival(tmp_path, SurvivalConfig()) as survival:
+        survival.begin([0, 0, 0, 0])
+        survival.open()
+        assert survival.may_write()
+        Lease(tmp_path, Launch("newer", is_elastic=True)).take()
+        assert not survival.may_write()
+    assert read_exit_reason(tmp_path).reason == "finished"
+
+
+def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(tmp_path):
+    survival, ranks = begun(tmp_path), Ranks("cpu")
+    survival.wait(ranks)
+    assert [*survival.until_told([1, 2])] == [1, 2]
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(ToldError):
+        [*survival.until_told([1, 2])]
+    with pytest.raises(EndedError) as ended:
+        survival.wait(ranks)
+    leave(survival, ended.value)
+    assert ended.value.reason.code == 75
+    reason = read_exit_reason(tmp_path)
+    assert (reason.reason, reason.signal, reason.rank) == ("told", "SIGTERM", 0)
+
+
+def test_one_that_only_waits_passes_it_on_to_the_one_that_works(tmp_path):
+    waiting, working = begun(tmp_path), begun(tmp_path)
+    assert not working.is_told()
+    NOTICE.received = signal.SIGTERM
+    waiting._pass_on()
+    NOTICE.received = 0
+    assert working.is_told()
+    leave(working)
+    leave(waiting)
+
+
+def test_ctrl_c_keeps_its_meaning(tmp_path):
+    survival = begun(tmp_path)
+    survival.heart.begin_stage("chat", step=3, steps=9)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=true") as stopped:
+        survival.leave(signal.SIGINT, 0)
+    leave(survival, stopped.value)
+    assert (read_exit_reason(tmp_path).reason, read_exit_reason(tmp_path).code) == ("interrupted", 130)
+
+
+def test_an_error_is_written_with_step_and_clips(tmp_path):
+    survival = begun(tmp_path)
+    survival.heart.begin_stage("chat", step=3, steps=9)
+    survival.heart.clip_ids = ("a", "b")
+    leave(survival, ValueError("boom"))
+    error = json.loads((tmp_path / "errors" / "rank-0.json").read_text())
+    assert (error["kind"], error["text"], error["stage"], error["step"]) == ("ValueError", "boom", "chat", 3)
+    assert error["clip_ids"] == ["a", "b"]
+    assert read_exit_reason(tmp_path) is None, "it may be tried again"
+
+
+def test_a_rank_that_has_only_lost_another_says_what_that_one_died_of(tmp_path, capsys):
+    survival = begun(tmp_path)
+    launch = survival.launch
+    put_error(
+        tmp_path,
+        error_of(
+            ValueError("boom"),
+            rank=1,
+            stage="chat",
+            step=3,
+            clip_ids=(),
+            launch=launch,
+            attempt=survival.attempt,
+        ),
+    )
+    with pytest.raises(
+        EndedError, match=r"rank 1 in step 3 of stage 'chat': ValueError: boom; .* rank 0 has only lost it"
+    ):
+        leave(survival, RuntimeError(GLOO))
+    assert "ValueError: boom" in capsys.readouterr().err
+    assert not (tmp_path / "errors" / "rank-0.json").exists()
+
+
+def test_a_rank_that_lost_one_that_was_killed_says_its_own_words_after_a_moment(tmp_path):
+    survival = begun(tmp_path)
+    began = time.monotonic()
+    leave(survival, RuntimeError(GLOO))
+    assert time.monotonic() - began < 5
+    assert "gloo" in json.loads((tmp_path / "errors" / "rank-0.json").read_text())["text"]
+
+
+def test_the_second_time_of_the_same_ends_the_launch_and_every_later_start_of_it(
+    tmp_path, monkeypatch, capsys
+):
+    for name, value in (("RUN_ID", "job"), ("MAX_RESTARTS", "9")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    monkeypatch.setenv(FRESH_STORE, "1")
+    before = {number: signal.getsignal(number) for number in TOLD_BY}
+    first = begun(tmp_path)
+    leave(first, ValueError("boom"))
+    second = begun(tmp_path)
+    with pytest.raises(EndedError, match="the same at the last try"):
+        leave(second, ValueError("boom"))
+    assert "ValueError: boom" in capsys.readouterr().err, "its traceback is shown"
+    with pytest.raises(EndedError, match="the same at the last try"):
+        begun(tmp_path)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_too_many_starts_end_the_launch_and_say_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for _ in range(3):
+        survival = begun(tmp_path, max_restarts=2)
+        survival._has_begun = False  # as if it had been killed
+        leave(survival)
+    survival = Survival(tmp_path, SurvivalConfig(max_restarts=2))
+    with pytest.raises(EndedError, match="3 starts came no further"), survival:
+        survival.begin([0, 0, 0, 7])
+    assert read_exit_reason(tmp_path).reason == "loop"
+
+
+def test_a_launcher_that_begins_again_goes_on_and_a_person_begins_anew(small_recipe, tmp_path, monkeypatch):
+    composed = load_recipe(small_recipe)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    job = Launch("job", is_elastic=True)
+    assert begun_again(composed, tmp_path) is composed, "nobody was here"
+    Lease(tmp_path, job).take()
+    assert begun_again(composed, tmp_path).recipe.resume
+    write_exit_reason(tmp_path, ExitReason("finished", "done", "job"))
+    assert begun_again(composed, tmp_path) is composed, "that one had come to its end"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "other")
+    (tmp_path / "exit_reason.json").unlink()
+    assert begun_again(composed, tmp_path) is composed
+
+
+def test_a_setting_of_survival_is_no_other_recipe(small_recipe):
+    one, other = load_recipe(small_recipe), load_recipe(small_recipe, ["survival.frozen_seconds=5"])
+    assert other.recipe.survival == replace(one.recipe.survival, frozen_seconds=5)
+    assert one.signature == other.signature
+    assert one.run_path() == other.run_path()

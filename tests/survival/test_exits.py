@@ -1,0 +1,48 @@
+import json
+import time
+
+from audio_lm.survival.exits import (
+    FILE,
+    TOLD,
+    EndedError,
+    ExitReason,
+    read_exit_reason,
+    read_json,
+    write_exit_reason,
+)
+from audio_lm.survival.launch import Launch
+
+
+def test_a_reason_is_written_with_its_code_and_read_again(tmp_path):
+    write_exit_reason(tmp_path, ExitReason("told", "stopped", "job", 2, signal="SIGTERM", rank=1, step=7))
+    assert json.loads((tmp_path / FILE).read_text())["exit_code"] == TOLD == 75
+    found = read_exit_reason(tmp_path)
+    assert (found.reason, found.signal, found.rank, found.step, found.attempt) == ("told", "SIGTERM", 1, 7, 2)
+    assert abs(found.time - time.time()) < 5
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_no_reason_or_half_of_one_is_none(tmp_path):
+    assert read_exit_reason(tmp_path) is None
+    (tmp_path / FILE).write_text('{"reason": "to')
+    assert read_exit_reason(tmp_path) is None
+    (tmp_path / "list.json").write_text("[1]")
+    assert read_json(tmp_path / "list.json") == {}
+
+
+def test_an_end_holds_for_the_agent_that_lived_through_it_and_not_for_a_later_one():
+    ended = ExitReason("told", "stopped", "job", time=100.0)
+    assert ended.ends(Launch("job", is_elastic=True, began=50.0))
+    assert not ended.ends(Launch("job", is_elastic=True, began=150.0)), "somebody started it anew"
+    assert not ended.ends(Launch("other", is_elastic=True, began=50.0))
+    assert not ended.ends(Launch("", is_elastic=False))
+    stopped = ExitReason("interrupted", "stop", "job", time=100.0)
+    assert not stopped.ends(Launch("job", is_elastic=True, began=50.0))
+    done = ExitReason("finished", "done", "job", time=100.0)
+    assert done.ends(Launch("job", is_elastic=True, began=50.0)), "one rank was killed while all were leaving"
+    assert done.code == 0
+
+
+def test_an_ended_run_says_its_sentence_and_code():
+    error = EndedError(ExitReason("loop", "too often"))
+    assert (str(error), error.reason.code) == ("too often", 1)

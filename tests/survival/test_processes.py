@@ -1,0 +1,78 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from audio_lm.survival.processes import began, is_alive, state_of
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+import time; time.sleep(60)
+"""
+CHILD = "{first}\nprint(flush=True)\nimport time; time.sleep(60)"
+FIRST = "from audio_lm.survival.processes import die_with_parent; die_with_parent()"
+
+
+def child_of_a_killed_parent(first):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(child=CHILD.format(first=first))], stdout=subprocess.PIPE
+    )
+    pid = int(parent.stdout.readline())
+    assert is_alive(pid)
+    parent.kill()
+    parent.wait()
+    return pid
+
+
+def is_gone(pid, seconds):
+    until = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not is_alive(pid)
+
+
+def test_a_child_that_asked_for_it_dies_with_its_parent_and_another_lives_on():
+    assert is_gone(child_of_a_killed_parent(FIRST), 2)
+    orphan = child_of_a_killed_parent("")
+    assert not is_gone(orphan, 0.3)
+    os.kill(orphan, signal.SIGKILL)
+
+
+def test_a_stopped_process_shows_it_and_one_that_is_gone_shows_nothing():
+    sleeper = subprocess.Popen(["sleep", "60"])
+    sleeper.send_signal(signal.SIGSTOP)
+    until = time.monotonic() + 2
+    while state_of(sleeper.pid) != "T" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert state_of(sleeper.pid) == "T"
+    sleeper.kill()
+    sleeper.wait()
+    assert state_of(sleeper.pid) == ""
+    assert not is_alive(sleeper.pid)
+
+
+def test_a_process_began_before_now_and_after_its_parent():
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        assert began(os.getpid()) <= began(sleeper.pid) <= time.time() + 0.1
+        assert time.time() - began(sleeper.pid) < 5
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
+    first = "from audio_lm.survival.processes import live_as_data_worker; live_as_data_worker(0)"
+    child = subprocess.Popen([sys.executable, "-c", CHILD.format(first=first)], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        child.send_signal(number)
+    time.sleep(0.1)
+    assert child.poll() is None
+    child.kill()
+    child.wait()
+    assert is_gone(child_of_a_killed_parent(first), 2)
