@@ -47,9 +47,13 @@ def train(
     from audio_lm.survival.attempts import check_not_ended
     from audio_lm.survival.exits import EndedError
     from audio_lm.survival.launch import current_launch, stop_agent
+    from audio_lm.survival.torchrun import become_torchrun, is_to_be_begun
 
     composed = load_recipe(recipe, overrides or [])
     _quiet()
+    hardware = composed.recipe.hardware
+    if is_to_be_begun(hardware.devices, hardware.nodes):
+        become_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *([f"--out={out}"] if out else [])])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
@@ -387,3 +391,7 @@ def _leave_if_usage(error: Exception) -> None:
     if show is not None:
         show()
         sys.exit(getattr(error, "exit_code", 2))
+
+
+if __name__ == "__main__":
+    main()
