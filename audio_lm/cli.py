@@ -268,6 +268,29 @@ def report(run: RunPath) -> None:
     show(run)
 
 
+track = typer.Typer(no_args_is_help=True, help="What MLflow has of a run, and what it does not have yet.")
+app.add_typer(track, name="track")
+
+
+@track.command("sync")
+def track_sync(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    all_runs: Annotated[
+        bool, typer.Option("--all", help="They are folders that hold runs; every run in them.")
+    ] = False,
+) -> None:
+    """Send what MLflow does not have of a run: its server was away, or the machine was lost. Any number of times.
+
+    Examples: `audio-lm track sync runs/demo-1a2b3c4d` · `audio-lm track sync --all runs` ·
+    `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 audio-lm track sync runs/demo-1a2b3c4d`
+    """
+    _quiet()
+    from audio_lm.tracking.sync import runs_below, sync
+
+    folders = [run for folder in runs for run in runs_below(folder)] if all_runs else runs
+    sync(folders, typer.echo)
+
+
 @app.command()
 def export(
     run: RunPath,
@@ -307,11 +330,12 @@ def _quiet() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     from audio_lm.errors import UserError
+    from audio_lm.masking import masked
 
     try:
         left = app(args=arguments, standalone_mode=False)
     except UserError as error:
-        typer.echo(f"audio-lm: {error}", err=True)
+        typer.echo(f"audio-lm: {masked(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(STOPPED)

@@ -33,6 +33,7 @@ from audio_lm.layers import (
     table_at,
     take_away,
 )
+from audio_lm.masking import masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
 from audio_lm.recipe import Recipe
 from audio_lm.stand_ins import with_stand_ins
@@ -54,7 +55,7 @@ class Composed:
 
     recipe: Recipe
     text: str
-    """As YAML."""
+    """As YAML, secrets left out: it is written down."""
 
     where: Where
     """Dotted key -> ``file:line`` or ``command line``; what is not in it is a default."""
@@ -109,6 +110,7 @@ def load_recipe(
     built = with_stand_ins(built)
     container = OmegaConf.to_container(OmegaConf.structured(built))
     assert isinstance(container, dict), "a recipe is a table"
+    container = masked_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(built, text, merged.where, _signature(container))
 
