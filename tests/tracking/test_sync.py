@@ -52,7 +52,7 @@ def test_a_run_that_is_being_sent_is_left_alone(runs):
 
 
 def test_a_folder_without_a_run_is_the_users_to_correct(runs, tmp_path):
-    with pytest.raises(UserError, match="holds no tracking.jsonl"):
+    with pytest.raises(UserError, match="holds no tracking"):
         sync([tmp_path], pytest.fail)
     with pytest.raises(UserError, match="name a folder of runs"):
         runs_below(tmp_path / "nowhere")
