@@ -4,6 +4,7 @@ Whoever writes something for others to read (a recipe's copy, parameters, the
 command line, the environment, a line on the console) lets it pass through here.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ NAMES = (
     r"|(?:api|access|auth|hub|hf|github|refresh|session|bearer)_?token"
     r"|password|passwd|passphrase|secret|credentials?|jwt))"
 )
+SECRET_VARIABLE = re.compile(
+    r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE", re.IGNORECASE
+)
 SECRET_SETTING = re.compile(NAMES, re.IGNORECASE)
 ASSIGNMENT = re.compile(rf"(?<![\w])({NAMES}=)[^\s&;,'\"`]+", re.IGNORECASE)
 # Shapes that hubs and clouds give to their keys, so that scanners can find them.
@@ -24,6 +28,17 @@ TOKEN = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
+
+
+def harmless_variable(name: str, default: str | None = None) -> str | None:
+    """What ``${oc.env:NAME}`` in a recipe stands for; one from elsewhere must not have secrets written down.
+
+    Raises:
+        ValueError: the name is that of a secret.
+    """
+    if SECRET_VARIABLE.search(name):
+        raise ValueError(f"environment variable {name} sounds like a secret and is not put into recipes")
+    return os.environ.get(name, default)
 
 
 def without_password(text: str) -> str:

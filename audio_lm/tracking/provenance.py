@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -18,14 +17,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
 
-from audio_lm.masking import MASK, SECRET_SETTING, masked
+from audio_lm.masking import MASK, SECRET_SETTING, SECRET_VARIABLE, masked
 
 MAIN_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "lhotse", "mlflow", "omegaconf", "numpy")
 KEPT_PREFIXES = (
     "AUDIO_LM_", "CUDA_", "GLOO_", "HF_HUB_OFFLINE", "LOCAL_RANK", "MASTER_", "MKL_", "MLFLOW_", "NCCL_",
     "NODE_RANK", "NVIDIA_VISIBLE_DEVICES", "OMP_", "PYTORCH_", "RANK", "SLURM_", "TORCH", "WORLD_SIZE",
 )  # fmt: skip
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE", re.IGNORECASE)
 MAX_DIFF_LENGTH = 1_000_000
 GIT_SECONDS = 10.0
 
@@ -111,7 +109,7 @@ def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: masked(value)
         for name, value in environment.items()
-        if name.startswith(KEPT_PREFIXES) and not SECRET.search(name)
+        if name.startswith(KEPT_PREFIXES) and not SECRET_VARIABLE.search(name)
     }
 
 

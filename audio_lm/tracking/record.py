@@ -67,7 +67,9 @@ class Record:
         if journal is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             short = {tag: shortened(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
-            self._journal_id = journal.open_run(key, resume=resume, name=name, tags=short, **(facts or {}))
+            self._journal_id = journal.open_run(
+                key, resume=resume, **masked_tree({"name": name, "tags": short, **(facts or {})})
+            )
             self._values = Values(self.folder / VALUES, journal_id=self._journal_id, resume=resume)
 
     @property
