@@ -28,6 +28,7 @@ from audio_lm.tracking.sending import SendingProcess
 from audio_lm.units import Seconds
 
 PATIENCE: Seconds = 120.0  # with a store that answers but is slow
+SHORT_PATIENCE: Seconds = 10.0  # of a run that was stopped or failed: whoever stopped it may not wait long
 
 
 class RunLogger(Record, Logger):
@@ -151,9 +152,9 @@ class RecipeRun(Record):
                 logger.close(status)
         self.close(status)
         sending, self._sending = self._sending, None
-        if not sending.finish(PATIENCE):
+        if not sending.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
             log.warning(
-                "tracking: not everything reached %s; it is kept, `audio-lm track sync %s` sends it",
+                "tracking: not everything has reached %s; it is kept, `audio-lm track sync %s` sends it",
                 without_password(self._uri), self.root,
             )  # fmt: skip
         num_dropped = sum(record.num_dropped for record in (self, *self._logger_of_stage.values()))

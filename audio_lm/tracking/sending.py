@@ -22,6 +22,7 @@ FINISH = "finish"
 ALL_SENT, SOME_LEFT = 0, 3  # its exit codes
 FIRST_PAUSE: Seconds = 1.0  # before it is started again
 LONGEST_PAUSE: Seconds = 60.0
+MOST_LIVES = 6  # that end soon, before it is left at that
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class SendingProcess:
         return not self._thread.is_alive() and self._exit_code == ALL_SENT
 
     def _watch(self) -> None:
-        pause = FIRST_PAUSE
-        while not self._is_given_up:
+        pause, num_short_lives = FIRST_PAUSE, 0
+        while not self._is_given_up and num_short_lives < MOST_LIVES:
             began = time.monotonic()
             try:
                 self._exit_code = self._one_life()
@@ -73,11 +74,13 @@ class SendingProcess:
                 why = f"exit code {self._exit_code}"
             except OSError as error:
                 why = str(error.strerror)
+            num_short_lives += 1
             if time.monotonic() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
+                pause, num_short_lives = FIRST_PAUSE, 0
             log.warning(
-                "tracking: the process that sends the run has ended (%s); started again in %.0f s, nothing is lost",
-                why, pause,
+                "tracking: the process that sends the run has ended (%s), see %s; %s, nothing is lost",
+                why, self._folder / LOG,
+                f"started again in {pause:.0f} s" if num_short_lives < MOST_LIVES else "it stays so",
             )  # fmt: skip
             self._is_finishing.wait(pause)
             if self._is_finishing.is_set():

@@ -3,7 +3,9 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,24 @@ def test_time_that_is_up_leaves_the_rest_for_later(folder, uri, client):
         Delivery(folder, uri, pytest.fail, is_late=lambda: next(clock)).bring()
     Delivery(Path(folder), uri, pytest.fail).bring()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
+
+
+@pytest.mark.parametrize("answer", [403, 429, 500, 503])
+def test_a_server_that_turns_everybody_away_costs_nothing(folder, answer):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(answer)
+
+        def do_POST(self):
+            self.send_error(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        delivery = Delivery(folder, f"http://127.0.0.1:{server.server_port}", pytest.fail)
+        with pytest.raises(MlflowException):
+            delivery.bring()
+        server.shutdown()
+    assert (delivery.num_points, delivery.delivered.num_bytes) == (0, 0)

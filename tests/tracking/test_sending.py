@@ -6,6 +6,7 @@ import pytest
 
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.run import open_recipe_run
+from audio_lm.tracking.sending import MOST_LIVES
 from tests.tracking.forks import ended, forked
 
 pytestmark = pytest.mark.slow  # the process that sends is a real one: a start of Python and of mlflow
@@ -127,3 +128,14 @@ def test_neither_a_store_that_is_nowhere_nor_one_that_never_answers_costs_the_tr
         assert len((tmp_path / name / "stages/pretrain/metrics.jsonl").read_text().splitlines()) == 301
         assert "does not answer" in warned()[-2], name
         assert "track sync" in warned()[-1], name
+
+
+def test_a_sender_that_cannot_live_is_left_at_that(tmp_path, uri, monkeypatch, warned):
+    monkeypatch.setattr("audio_lm.tracking.sending.MODULE", "audio_lm.tracking.not_there")
+    monkeypatch.setattr("audio_lm.tracking.sending.FIRST_PAUSE", 0.01)
+    run = opened(tmp_path / "r")
+    run._sending._thread.join(30)
+    run.finish()
+    assert len(warned()) == MOST_LIVES + 1
+    assert "it stays so" in warned()[-2]
+    assert "not_there" in (tmp_path / "r" / "tracking.log").read_text()

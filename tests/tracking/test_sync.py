@@ -6,6 +6,7 @@ from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.run import open_recipe_run
 from audio_lm.tracking.shipper import alone
 from audio_lm.tracking.sync import runs_below, sync
+from tests.run.command import run
 
 pytestmark = pytest.mark.usefixtures("sending_here")
 
@@ -56,3 +57,12 @@ def test_a_folder_without_a_run_is_the_users_to_correct(runs, tmp_path):
         sync([tmp_path], pytest.fail)
     with pytest.raises(UserError, match="name a folder of runs"):
         runs_below(tmp_path / "nowhere")
+
+
+def test_the_command_takes_runs_or_folders_of_runs(runs, uri, capsys):
+    assert run("track", "sync", runs / "a") == 0
+    assert "sent 1 points" in capsys.readouterr().out
+    assert run("track", "sync", "--all", runs) == 0
+    assert capsys.readouterr().out.count("has everything") == 2
+    assert run("track", "sync", runs) == 2
+    assert "holds no tracking.jsonl" in capsys.readouterr().err
