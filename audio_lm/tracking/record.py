@@ -24,7 +24,7 @@ from audio_lm.tracking.pictures import figure_png
 from audio_lm.tracking.provenance import Manifest
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-SAVED = 75  # exit code of a run that saved and asks to be started again
+ASKED = (75, 130)  # exit codes of a run that saved and asks to be started again, and of Ctrl-C
 
 log = logging.getLogger(__name__)
 
@@ -188,11 +188,12 @@ def status_of_lightning(word: str) -> Status:
 
 
 def _was_asked(error: BaseException | None) -> bool:
-    """Whether somebody asked the process to stop: Ctrl-C, SIGTERM, or saved and to be started again."""
+    """Whether somebody asked the process to stop: Ctrl-C, SIGTERM, or an exit or a ``reason`` of such a code."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException":
             return True
-        if isinstance(error, SystemExit) and error.code == SAVED:
+        reason = error if isinstance(error, SystemExit) else getattr(error, "reason", None)
+        if getattr(reason, "code", None) in ASKED:
             return True
         error = error.__context__
     return False

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,21 +73,23 @@ class AlreadySentError(Exception):
 
 
 @contextmanager
-def alone(folder: Path, *, seconds: Seconds) -> Iterator[None]:
+def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Be the one process that sends a run.
 
+    Args:
+        is_patient: whether to go on waiting for another one.
+
     Raises:
-        AlreadySentError: another one still does after so many seconds.
+        AlreadySentError: another one does.
         OSError: the folder's disk keeps no locks.
     """
-    until = time.monotonic() + seconds
     with (folder / LOCK).open("a") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if time.monotonic() > until:
+                if not is_patient():
                     raise AlreadySentError from error
             time.sleep(0.1)
         yield
@@ -139,7 +141,7 @@ def main(folder: Path, parent_id: int) -> int:
     # From here on a folder that is moved aside is still ours.
     os.chdir(folder)
     try:
-        with alone(Path(), seconds=2 * LAST_SECONDS):
+        with alone(Path(), is_patient=lambda: not parent.is_late()):
             return ship(Delivery(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
     except AlreadySentError:
         _say("another process sends this run and does not end; `audio-lm track sync` sends what it leaves")

@@ -52,7 +52,7 @@ def _sent(folder: Path, say: Say) -> str:
     uri = _uri(folder)
     delivery = Delivery(folder, uri, lambda line: say(f"{folder}: {line}"))
     try:
-        with alone(folder, seconds=0):
+        with alone(folder):
             delivery.bring()
             delivery.bring_left()
             delivery.end_dead_runs()

@@ -82,9 +82,11 @@ def test_a_store_that_is_away_at_the_end_is_asked_once_more_and_not_waited_for(f
 
 
 def test_one_process_at_a_time_sends_a_run(tmp_path):
-    with alone(tmp_path, seconds=0), pytest.raises(AlreadySentError), alone(tmp_path, seconds=0.2):
+    looks = iter([True, True, False])
+    with alone(tmp_path), pytest.raises(AlreadySentError), alone(tmp_path, is_patient=lambda: next(looks)):
         pytest.fail("two of them")
-    with alone(tmp_path, seconds=0):
+    assert list(looks) == []
+    with alone(tmp_path):
         pass
 
 

@@ -47,7 +47,7 @@ def test_a_store_that_is_away_is_said_after_every_run_was_tried(runs, monkeypatc
 
 def test_a_run_that_is_being_sent_is_left_alone(runs):
     said = []
-    with alone(runs / "a", seconds=0):
+    with alone(runs / "a"):
         sync([runs / "a"], said.append)
     assert said == [f"{runs / 'a'}: a process of its own is sending it now"]
 
