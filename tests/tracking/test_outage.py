@@ -87,7 +87,7 @@ def the_first_attempt(folder, server):
     steps_of(logger, range(1, 101), "server not there")
     server.start()
     steps_of(logger, range(101, 201), "server there")
-    assert run.wait(90)
+    assert run.wait(240)
     server.kill()
     steps_of(logger, range(201, 301), "server killed")
     logger.log_table([{"id": "a"}], "eval/asr.json")
@@ -113,7 +113,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(server, tmp
         server.start()
         steps_of(logger, range(351, 451), "server back")
         began = time.monotonic()
-        assert run.wait(90)
+        assert run.wait(240)
         print(f"everything there {time.monotonic() - began:.1f} s after the last step")
         family = [
             psutil.Process(server.process.pid),
