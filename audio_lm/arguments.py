@@ -1,5 +1,6 @@
-"""Arguments that several commands take, with what a shell offers for them."""
+"""What several commands share: their arguments, what a shell offers for them, and quiet libraries."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,3 +29,21 @@ def known_keys(context: typer.Context, incomplete: str) -> list[str]:
 RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
 Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
+
+
+def quiet() -> None:
+    """Keep libraries from talking over the run's own lines."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "alembic", "mlflow.store"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for words in (
+        ".*does not have many workers",
+        "You're resuming from a checkpoint",
+        ".*duration mismatch tolerance",
+    ):
+        warnings.filterwarnings("ignore", message=words)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", module="lightning.*")

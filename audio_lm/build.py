@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 
 from audio_lm.corpora.corpus import prepare
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import LongClips, cut_set_path, read_cuts, texts_of, usable_cuts
+from audio_lm.data.cuts import LongClips, check_sources, cut_set_path, read_cuts, texts_of, usable_cuts
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.examples import CHAT
 from audio_lm.data.guard import guarded_waves
@@ -60,7 +60,9 @@ def prepare_corpora(recipe: Recipe, report: Report) -> None:
 
 def usable_source(recipe: Recipe, source: str, long_clips: LongClips) -> list[Cut]:
     """The cuts of a source that keep the contract."""
-    return usable_cuts(read_cuts(Path(recipe.data_dir), source), source=source, long_clips=long_clips)
+    cuts = read_cuts(Path(recipe.data_dir), source)
+    check_sources(cuts, [Path(root) for root in recipe.audio_roots])
+    return usable_cuts(cuts, source=source, long_clips=long_clips)
 
 
 def build_vocabulary(
@@ -73,9 +75,9 @@ def build_vocabulary(
     """
     settings = recipe.model.tokenizer
     if folder is not None and folder.is_dir():
-        tokenizer = load_tokenizer(str(folder))
+        tokenizer = load_tokenizer(str(folder), trust_remote_code=recipe.model.trust_remote_code)
     elif settings.load is not None:
-        tokenizer = load_tokenizer(settings.load)
+        tokenizer = load_tokenizer(settings.load, trust_remote_code=recipe.model.trust_remote_code)
     elif recipe.model.load is not None:
         tokenizer = load_tokenizer(str(published_folder(recipe.model.load, what="model")))
     else:
@@ -99,7 +101,7 @@ def _num_base(recipe: Recipe, num_tokens: int) -> int:
     loaded = recipe.model.language_model.load
     if loaded is None:
         return num_tokens
-    return num_rows(loaded)
+    return num_rows(loaded, trust_remote_code=recipe.model.trust_remote_code)
 
 
 def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:

@@ -5,15 +5,14 @@ stopped by Ctrl-C and 75 by another signal (a checkpoint was written), 1 ours.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from audio_lm import jobs
-from audio_lm.arguments import Overrides, RecipeName, RunPath
+from audio_lm import jobs, measuring
+from audio_lm.arguments import Overrides, RecipeName, RunPath, quiet
 
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
 app = typer.Typer(
@@ -50,10 +49,12 @@ def train(
     from audio_lm.survival.torchrun import become_torchrun, is_to_be_begun
 
     composed = load_recipe(recipe, overrides or [])
-    _quiet()
+    quiet()
     hardware = composed.recipe.hardware
     if is_to_be_begun(hardware.devices, hardware.nodes):
-        become_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *([f"--out={out}"] if out else [])])
+        become_torchrun(
+            hardware.devices, ["train", recipe, *(overrides or []), *([f"--out={out}"] if out else [])]
+        )
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
@@ -84,7 +85,7 @@ def describe(
     from audio_lm.compose import load_recipe
 
     composed = load_recipe(recipe, overrides or [])
-    _quiet()
+    quiet()
     from audio_lm import describe as describing
 
     describing.print_origins(composed) if where else describing.print_recipe(composed, num_per_task=examples)
@@ -110,7 +111,7 @@ def prepare(
     from audio_lm.compose import settings_of
 
     table = settings_of(settings or [])
-    _quiet()
+    quiet()
     from audio_lm.corpora.corpus import prepare as write
 
     typer.echo(write(corpus, data_dir, table, typer.echo))
@@ -129,7 +130,7 @@ def plan(
     from audio_lm.compose import load_recipe
 
     composed = load_recipe(recipe, overrides or [])
-    _quiet()
+    quiet()
     from dataclasses import asdict
 
     from audio_lm.forecast import forecast, print_forecast
@@ -147,7 +148,7 @@ def plan(
 
 
 def _list_corpora() -> None:
-    _quiet()
+    quiet()
     from audio_lm.corpora.registry import CORPORA
 
     for name, one in sorted(CORPORA.items()):
@@ -184,7 +185,7 @@ def import_(
     Examples: `audio-lm import table wavs/metadata.csv --language en --into mine/all-train` ·
     `audio-lm import kaldi data/train --language en` · `audio-lm import ms-swift train.jsonl` · `audio-lm import --list`
     """
-    _quiet()
+    quiet()
     from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
     from audio_lm.corpora.imports.registry import FORMATS
@@ -203,91 +204,7 @@ def import_(
     )
 
 
-bench = typer.Typer(
-    no_args_is_help=True, help="Measure speed and memory; ratios and figures of this machine."
-)
-app.add_typer(bench, name="bench")
-
-
-@bench.command("loader")
-def bench_loader(
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-) -> None:
-    """Measure how clips are ordered, read and packed; takes about two minutes.
-
-    Example: `audio-lm bench loader --json`
-    """
-    _quiet()
-    from dataclasses import asdict
-
-    from audio_lm.bench.loader import bench_loader as measure
-
-    figures = asdict(measure())
-    if as_json:
-        typer.echo(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            typer.echo(f"{name:22} {value:,.4g}")
-
-
-@bench.command("step")
-def bench_step(
-    model: Annotated[
-        str | None,
-        typer.Option(help="A piece of conf/model/, random weights; default a small one."),
-    ] = None,
-    stage: Annotated[str | None, typer.Option(help="encoder, llm, lora or all; who learns.")] = None,
-    vocabulary: Annotated[int, typer.Option(help="Rows of the language model's tables.")] = 32_000,
-    clips: Annotated[int, typer.Option(help="Of a step, in one pack of ours.")] = 4,
-    peer_batch: Annotated[int, typer.Option(help="Clips that Hugging Face's model takes at once.")] = 4,
-    batches: Annotated[int, typer.Option(help="Different steps.")] = 4,
-    rounds: Annotated[int, typer.Option(help="Times each is taken; medians are reported.")] = 3,
-    device: Annotated[str, typer.Option(help="cpu (one thread, process time) or cuda.")] = "cpu",
-    compiled: Annotated[bool, typer.Option("--compile", help="Our layers through torch.compile.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-) -> None:
-    """Measure a training step beside Hugging Face's Qwen2-Audio on the same clips: time, memory, equality.
-
-    Without --model and --stage: the two stages and two vocabularies the project is held to, and log-mel; ten minutes.
-
-    Examples: `audio-lm bench step` · `audio-lm bench step --stage lora --json` ·
-    `audio-lm bench step --model qwen2_audio_7b --stage llm --vocabulary 151936 --clips 86 --peer-batch 8 --device cuda`
-    """
-    _quiet()
-    from dataclasses import asdict
-
-    from audio_lm.bench.step import SMALL, Bench
-    from audio_lm.bench.step import bench_step as measure
-    from audio_lm.bench.table import bench_steps, lines_of
-    from audio_lm.compose import load_recipe
-
-    base = Bench(
-        model=SMALL if model is None else load_recipe("demo", [f"use.model={model}"]).recipe.model,
-        stage=stage or "encoder",
-        num_ids=vocabulary,
-        clips=clips,
-        peer_batch=peer_batch,
-        batches=batches,
-        rounds=rounds,
-        device=device,
-        compiled=compiled,
-    )
-
-    def report(line: str) -> None:
-        typer.echo(line, err=as_json)
-
-    if model is None and stage is None:
-        table = bench_steps(base, report=report)
-        for name, ratio in table.ratios.items():
-            report(f"{name:28} {ratio:.2f} x")
-        figures = asdict(table)
-    else:
-        measured = measure(base)
-        for line in lines_of(measured):
-            report(line)
-        figures = asdict(measured)
-    if as_json:
-        typer.echo(json.dumps(figures))
+app.add_typer(measuring.bench, name="bench")
 
 
 @app.command()
@@ -296,7 +213,7 @@ def evaluate(run: RunPath) -> None:
 
     Example: `audio-lm evaluate runs/demo-1a2b3c4d`
     """
-    _quiet()
+    quiet()
     from audio_lm.run.judge import evaluate as judge
 
     judge(run)
@@ -308,7 +225,7 @@ def score(run: RunPath) -> None:
 
     Example: `audio-lm score runs/demo-1a2b3c4d`
     """
-    _quiet()
+    quiet()
     from audio_lm.run.judge import rescore
 
     rescore(run)
@@ -320,10 +237,33 @@ def report(run: RunPath) -> None:
 
     Example: `audio-lm report runs/demo-1a2b3c4d`
     """
-    _quiet()
+    quiet()
     from audio_lm.run.judge import report as show
 
     show(run)
+
+
+track = typer.Typer(no_args_is_help=True, help="What MLflow has of a run, and what it does not have yet.")
+app.add_typer(track, name="track")
+
+
+@track.command("sync")
+def track_sync(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    all_runs: Annotated[
+        bool, typer.Option("--all", help="They are folders that hold runs; every run in them.")
+    ] = False,
+) -> None:
+    """Send what MLflow does not have of a run: its server was away, or the machine was lost. Any number of times.
+
+    Examples: `audio-lm track sync runs/demo-1a2b3c4d` · `audio-lm track sync --all runs` ·
+    `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 audio-lm track sync runs/demo-1a2b3c4d`
+    """
+    quiet()
+    from audio_lm.tracking.sync import runs_below, sync
+
+    folders = [run for folder in runs for run in runs_below(folder)] if all_runs else runs
+    sync(folders, typer.echo)
 
 
 @app.command()
@@ -338,33 +278,16 @@ def export(
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
     `transformers serve exported --device cpu`
     """
-    _quiet()
+    quiet()
     from audio_lm.export.hugging_face import export_run
 
     export_run(run, folder, stage=stage, dtype=dtype, report=typer.echo)
 
 
-def _quiet() -> None:
-    """Keep libraries from talking over the run's own lines."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "alembic", "mlflow.store"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for words in (
-        ".*does not have many workers",
-        "You're resuming from a checkpoint",
-        ".*duration mismatch tolerance",
-    ):
-        warnings.filterwarnings("ignore", message=words)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", module="lightning.*")
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     from audio_lm.errors import UserError
+    from audio_lm.masking import masked
     from audio_lm.survival.launch import current_launch
     from audio_lm.survival.processes import die_with_parent
 
@@ -374,7 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         left = app(args=arguments, standalone_mode=False)
     except UserError as error:
-        typer.echo(f"audio-lm: {error}", err=True)
+        typer.echo(f"audio-lm: {masked(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(STOPPED)

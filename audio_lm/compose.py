@@ -33,6 +33,7 @@ from audio_lm.layers import (
     table_at,
     take_away,
 )
+from audio_lm.masking import harmless_variable, masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
 from audio_lm.recipe import Recipe
 from audio_lm.stand_ins import with_stand_ins
@@ -48,13 +49,16 @@ CHAT = "chat"
 SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
 
 
+OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
+
+
 @dataclass(frozen=True)
 class Composed:
     """A recipe, complete."""
 
     recipe: Recipe
     text: str
-    """As YAML."""
+    """As YAML, secrets left out: it is written down."""
 
     where: Where
     """Dotted key -> ``file:line`` or ``command line``; what is not in it is a default."""
@@ -113,6 +117,7 @@ def load_recipe(
     built = with_stand_ins(built)
     container = OmegaConf.to_container(OmegaConf.structured(built))
     assert isinstance(container, dict), "a recipe is a table"
+    container = masked_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(built, text, merged.where, _signature(container))
 
@@ -357,14 +362,17 @@ def settings_of(texts: Sequence[str]) -> Tree:
     {'seed': 1, 'clips': {'digits': 100}}
 
     Raises:
-        RecipeError: a word is not key=value.
+        RecipeError: a word is not key=value, or its value is not YAML.
     """
     tree: Tree = {}
     for text in texts:
         key, found, value = text.partition("=")
         if not found:
             raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
-        tree = merged_trees(tree, nested(key, yaml.safe_load(value)))
+        try:
+            tree = merged_trees(tree, nested(key, yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"setting {text!r}: {value!r} is not YAML; quote it") from error
     return tree
 
 

@@ -40,3 +40,11 @@ def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
     return UserError(
         f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`"
     )
+
+
+def needs_code(what: str, source: str) -> str:
+    """Word the refusal of something published that brings code of its own."""
+    return (
+        f"{what} {source!r} brings code of its own, which would run here -- what transformers knows needs none -- "
+        f"choose another, or read that code and set model.trust_remote_code=true"
+    )

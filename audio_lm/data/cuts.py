@@ -18,6 +18,7 @@ from lhotse.serialization import deserialize_item
 from lhotse.utils import fastcopy
 
 from audio_lm.data import shar
+from audio_lm.data.manifest import UnfitError, check_source
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SAMPLES, MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_SECOND, frames_in, samples_in
 
@@ -161,6 +162,24 @@ def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> l
     return kept
 
 
+def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
+    """Refuse audio that is no file, and files outside the allowed folders.
+
+    Raises:
+        DataError: names the cut.
+    """
+    for cut in cuts:
+        recordings = [cut.recording] if cut.has_recording else []
+        for recording in [*recordings, *(cut.custom[name] for name in recordings_of(cut))]:
+            for source in recording.sources:
+                # What is in memory may be megabytes of bytes.
+                where = "" if source.type == "memory" else str(source.source)
+                try:
+                    check_source(source.type, where, roots)
+                except UnfitError as error:
+                    raise DataError(f"cut {cut.id!r}: {error}") from error
+
+
 def check_files(cuts: Iterable[Cut]) -> None:
     """Open every audio file once, before anything is trained.
 
@@ -213,6 +232,7 @@ def load_waves(cut: Cut) -> list[np.ndarray]:
     """
     if not cut.has_recording:
         return []
+    check_sources([cut])
     try:
         here = shar.with_audio(cut)
         waves = [here.load_audio()] + [here.custom[name].load_audio() for name in recordings_of(cut)]

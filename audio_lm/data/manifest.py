@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audio_lm.data.shar import Stretch
+from audio_lm.masking import masked
 from audio_lm.units import (
     MAX_SAMPLES,
     MAX_SECONDS,
@@ -135,16 +136,29 @@ def _recording_seconds(recording: Mapping[str, Any]) -> float:
     return count / rate
 
 
-def _file(source: Mapping[str, Any], roots: Sequence[Path]) -> str:
-    kind, where = source.get("type"), str(source.get("source", ""))
+def check_source(kind: str | None, where: str, roots: Sequence[Path] = ()) -> None:
+    """Refuse audio that is no file: lhotse runs a command, or asks the network, to read some types.
+
+    Raises:
+        UnfitError: it is of such a type, or outside the allowed folders.
+    """
     stretch = Stretch.of(where) if kind == "shar" else None
     if kind == "shar" and stretch is None:
         raise UnfitError("its audio is in no recording.*.tar beside it")
     if kind not in LOADABLE or where.startswith("pipe:") or where.strip().endswith("|"):
         raise UnfitError(f"audio of type {kind!r} is not read, for it could run a command; write files")
-    if kind == "memory":
-        return ""
+    if "://" in where:
+        raise UnfitError(f"audio at the address {masked(where)} is not read; download it and write files")
     path = Path(where) if stretch is None else stretch.tar
-    if roots and not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
+    if (
+        kind != "memory"
+        and roots
+        and not any(path.resolve().is_relative_to(root.resolve()) for root in roots)
+    ):
         raise UnfitError(f"{where} lies outside {', '.join(map(str, roots))}")
-    return where
+
+
+def _file(source: Mapping[str, Any], roots: Sequence[Path]) -> str:
+    kind, where = source.get("type"), str(source.get("source", ""))
+    check_source(kind, where, roots)
+    return "" if kind == "memory" else where

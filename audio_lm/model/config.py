@@ -150,6 +150,9 @@ class ModelConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     """Reads and writes."""
 
+    trust_remote_code: bool = False
+    """Run the Python code that comes with a language model or tokenizer to load; read it first."""
+
     lora: dict[str, LoraConfig] = field(default_factory=dict)
     """Part -> its updates, which learn as a part of their own: ``language_model_lora`` for ``language_model``."""
 
@@ -164,6 +167,11 @@ class ModelConfig:
             raise RecipeError(
                 f"model.load brings every part, so {[f'model.{name}.load' for name in twice]} would do nothing; "
                 f"set those to null, or model.load"
+            )
+        if self.trust_remote_code and not (self.language_model.load or self.tokenizer.load):
+            raise RecipeError(
+                "model.trust_remote_code is true, but neither language_model.load nor tokenizer.load names anything "
+                "published, so it would do nothing; set it to false"
             )
         if strange := sorted(set(self.lora) - set(LORA_PARTS)):
             raise RecipeError(unknown("part under lora", strange[0], LORA_PARTS, see="model.lora"))

@@ -49,7 +49,9 @@ def build_model(
 
 def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: range) -> AudioLM:
     """Part by part, each loaded or from nothing."""
-    language_model = _language_model(config.language_model, num_base)
+    language_model = _language_model(
+        config.language_model, num_base, trust_remote_code=config.trust_remote_code
+    )
     width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
     # In this order: equal seeds go on giving equal weights.
     rows = _new_rows(num_new, width, scale, line)
@@ -85,12 +87,14 @@ def _new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:
     return rows_VD
 
 
-def _language_model(config: LanguageModelConfig, num_base: int | None) -> PreTrainedModel:
+def _language_model(
+    config: LanguageModelConfig, num_base: int | None, *, trust_remote_code: bool
+) -> PreTrainedModel:
     if config.load is None:
         if num_base is None:
             raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
         return new_language_model(config.architecture, config.settings, num_base=num_base)
-    language_model = load_language_model(config.load)
+    language_model = load_language_model(config.load, trust_remote_code=trust_remote_code)
     _check_rows(language_model.get_input_embeddings().num_embeddings, num_base, source=config.load)
     return language_model
 

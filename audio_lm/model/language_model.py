@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
-from audio_lm.errors import CheckpointError, RecipeError, unknown
+from audio_lm.errors import CheckpointError, RecipeError, needs_code, unknown
 from audio_lm.model.attention import PACKED
 from audio_lm.model.weight_files import some_of
 from audio_lm.pack import Pack
@@ -33,8 +33,11 @@ RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "
 """Settings with which an architecture changes its logits after the output layer; we call that layer alone."""
 
 
-def load_language_model(folder_or_name: str) -> PreTrainedModel:
+def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """Published weights, in 32 bits.
+
+    Args:
+        trust_remote_code: run code that comes with the weights.
 
     Raises:
         CheckpointError: there is no such model, it needs code of its own, or its weights do not fit it.
@@ -45,7 +48,7 @@ def load_language_model(folder_or_name: str) -> PreTrainedModel:
             folder_or_name,
             attn_implementation=PACKED,
             dtype=torch.float32,
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, all at once
@@ -104,14 +107,14 @@ def empty_language_model(config: PreTrainedConfig) -> PreTrainedModel:
     return _checked(model)
 
 
-def num_rows(folder_or_name: str) -> int:
+def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
     """Rows of a published model's tables, without loading its weights.
 
     Raises:
         CheckpointError: there is no such model.
     """
     try:
-        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, StrictDataclassError) as error:
         raise _unloadable(folder_or_name, error) from error
     return int(config.get_text_config().vocab_size)
@@ -188,6 +191,8 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
 
 
 def _unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
+    if "trust_remote_code" in str(error):
+        return CheckpointError(needs_code("language model", folder_or_name))
     return CheckpointError(
         f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name "
         f"of a causal language model that transformers knows"

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from audio_lm.errors import RecipeError
+from audio_lm.errors import RecipeError, needs_code
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
@@ -20,19 +20,26 @@ from audio_lm.prompts.vocabulary import TEXT_TOKENS
 NUM_BYTES = 256
 
 
-def load_tokenizer(folder_or_name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder, or of a model on the hub.
 
+    Args:
+        trust_remote_code: run code that comes with it.
+
     Raises:
-        RecipeError: there is none.
+        RecipeError: there is none, or it brings code of its own.
         CheckpointError: that of a Qwen-Audio is damaged.
     """
     folder = Path(folder_or_name)
     if (folder / FILE_NAME).is_file() and not (folder / "tokenizer.json").is_file():
         return qwen_audio_tokenizer(folder / FILE_NAME)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder_or_name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder_or_name, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise RecipeError(needs_code("tokenizer", folder_or_name)) from error
         raise RecipeError(
             f"no tokenizer at {folder_or_name!r} -- expected a folder with tokenizer.json, or a model's name "
             f"on the hub; correct model.tokenizer.load"

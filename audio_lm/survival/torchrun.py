@@ -27,7 +27,12 @@ def become_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    command = [sys.executable, "-m", "audio_lm.survival.torchrun", *torchrun_arguments(num_devices, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "audio_lm.survival.torchrun",
+        *torchrun_arguments(num_devices, arguments),
+    ]
     os.execve(sys.executable, command, {**os.environ, **ranks_environment(num_devices)})
 
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -18,12 +17,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
 
+from audio_lm.masking import MASK, SECRET_SETTING, SECRET_VARIABLE, masked
+
 MAIN_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "lhotse", "mlflow", "omegaconf", "numpy")
 KEPT_PREFIXES = (
     "AUDIO_LM_", "CUDA_", "GLOO_", "HF_HUB_OFFLINE", "LOCAL_RANK", "MASTER_", "MKL_", "MLFLOW_", "NCCL_",
     "NODE_RANK", "NVIDIA_VISIBLE_DEVICES", "OMP_", "PYTORCH_", "RANK", "SLURM_", "TORCH", "WORLD_SIZE",
 )  # fmt: skip
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE", re.IGNORECASE)
 MAX_DIFF_LENGTH = 1_000_000
 GIT_SECONDS = 10.0
 
@@ -69,7 +69,7 @@ def provenance(folder: Path | None = None) -> Provenance:
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "command": without_password(shlex.join(sys.argv)),
+        "command": shlex.join(masked_argument(argument) for argument in sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -107,19 +107,21 @@ def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     {'OMP_NUM_THREADS': '1'}
     """
     return {
-        name: without_password(value)
+        name: masked(value)
         for name, value in environment.items()
-        if name.startswith(KEPT_PREFIXES) and not SECRET.search(name)
+        if name.startswith(KEPT_PREFIXES) and not SECRET_VARIABLE.search(name)
     }
 
 
-def without_password(text: str) -> str:
-    """The text without the user part of addresses in it.
+def masked_argument(argument: str) -> str:
+    """A word of a command line, as others may read it.
 
-    >>> without_password("https://me:secret@host/repo")
-    'https://host/repo'
+    >>> masked_argument("+corpora.mine.api_key=abc"), masked_argument("seed=1")
+    ('+corpora.mine.api_key=***', 'seed=1')
     """
-    return re.sub(r"(\w+://)[^/@\s'\"]+@", r"\1", text)
+    key, found, _ = argument.partition("=")
+    is_secret = found and SECRET_SETTING.fullmatch(key.rpartition(".")[2].lstrip("+-"))
+    return f"{key}={MASK}" if is_secret else masked(argument)
 
 
 def _versions() -> dict[str, str]:
@@ -138,7 +140,7 @@ def _git_tags(folder: Path, commit: str) -> dict[str, str]:
         "mlflow.source.git.commit": commit,
         "mlflow.source.git.branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
         "mlflow.source.git.dirty": str(bool(_git(folder, "status", "--porcelain"))).lower(),
-        "mlflow.source.git.repoURL": without_password(_git(folder, "config", "--get", "remote.origin.url")),
+        "mlflow.source.git.repoURL": masked(_git(folder, "config", "--get", "remote.origin.url")),
     }
     return {name: value for name, value in tags.items() if value}
 
@@ -151,7 +153,7 @@ def _diff(folder: Path) -> str:
     listed = "".join(f"# {line}\n" for line in status.splitlines())
     diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff")
     cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if len(diff) > MAX_DIFF_LENGTH else "\n"
-    return listed + diff[:MAX_DIFF_LENGTH] + cut
+    return masked(listed + diff[:MAX_DIFF_LENGTH]) + cut
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,27 +1,30 @@
 """One MLflow run and the folder beside it, for whoever has something to write down.
 
-Files are written to the folder first and copied to MLflow from there, values go
-through the journal: without a store a run is complete all the same. Nothing
-here waits for the store, and no fault of the store reaches the caller.
+Files are written to the folder, values and everything else to its journals: without a store a run is complete
+all the same. Nothing here knows the store, waits for it, or can fail because of it.
 """
 
 import json
 import logging
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
 
-from audio_lm.tracking.journal import Journal
-from audio_lm.tracking.outbox import Outbox, first_line
+from audio_lm.masking import masked_tree
+from audio_lm.tracking.delivered import run_id_of
+from audio_lm.tracking.journal import RECIPE, VALUES, Journal, Values
+from audio_lm.tracking.names import MAX_TAG_LENGTH, flattened, shortened
 from audio_lm.tracking.pictures import figure_png
 from audio_lm.tracking.provenance import Manifest
-from audio_lm.tracking.store import TRACKING_ERRORS, Store, is_refusal
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+ASKED = (75, 130)  # exit codes of a run that saved and asks to be started again, and of Ctrl-C
 
 log = logging.getLogger(__name__)
 
@@ -32,45 +35,52 @@ class Record:
     def __init__(
         self,
         *,
-        folder: Path,
-        outbox: Outbox | None,
-        store: Store,
+        root: Path,
+        key: str,
+        journal: Journal | None,
         resume: bool,
-        open_run: Callable[[], str],
+        name: str,
+        tags: Mapping[str, str],
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         """Have the run opened.
 
         Args:
-            folder: what is logged is written here too.
-            outbox: none on ranks that write nothing.
-            store: where the run is kept.
-            resume: go on with the values an earlier attempt left in the folder.
-            open_run: called from the outbox's thread; its result is the run's id.
+            root: the folder of the recipe's run.
+            key: ``recipe``, or the folder of a stage below the root; what is logged is written there too.
+            journal: of the recipe's run; none on ranks that write nothing.
+            resume: go on with what an earlier attempt left in the folder.
+            name: of the run.
+            tags: of the run.
+            facts: what else its entry in the journal says.
+
+        Raises:
+            OSError: the folder cannot be written.
         """
-        self.folder = folder
-        self.run_id: str | None = None
+        self.root = root
+        self.key = key
+        self.folder = root if key == RECIPE else root / key
         self.status: Status | None = None
-        self._outbox = outbox
-        self._store = store
-        self._journal: Journal | None = None
-        self._has_posted_values = False
-        self._open = open_run
+        self._journal = journal
+        self._values: Values | None = None
         self._complaints: set[str] = set()
-        if outbox is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._journal = Journal(folder / "metrics.jsonl", resume=resume)
-            outbox.post("the run", self._open_run, is_essential=True)
-            self._post_values()
+        if journal is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            short = {tag: shortened(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
+            self._journal_id = journal.open_run(
+                key, resume=resume, **masked_tree({"name": name, "tags": short, **(facts or {})})
+            )
+            self._values = Values(self.folder / VALUES, journal_id=self._journal_id, resume=resume)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run in MLflow; none until the store has been reached."""
+        return None if self._journal is None else run_id_of(self.root, self.key, self._journal_id)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each curve; without a step they are summaries, drawn as bars."""
-        if self._journal is None:
-            return
-        try:
-            self._journal.write(metrics, step or 0)
-        except OSError as error:
-            self._complain("metrics.jsonl", error)
-        self._post_values()
+        if self._values is not None:
+            self._values.write(metrics, step or 0)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings, nested ones under dotted names.
@@ -78,88 +88,80 @@ class Record:
         MLflow never changes a parameter. Where a resumed run differs from what it
         began with, ``resume/<time>_changed_params.json`` and a tag tell.
         """
-
-        def send(run_id: str) -> None:
-            changed = self._store.log_params(run_id, params)
-            if changed:
-                time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-                rows = [{"parameter": name, "was": old, "is": new} for name, (old, new) in changed.items()]
-                self.log_table(rows, f"resume/{time}_changed_params.json")
-
-        self._post("parameters", send)
+        if self._journal is None:
+            return
+        flat = flattened(masked_tree(params))
+        changed = self._journal.changed(self.key, flat)
+        self._journal.append("params", self.key, params=flat)
+        if changed:
+            names = shortened(", ".join(sorted(changed)), MAX_TAG_LENGTH)
+            self._journal.append("tags", self.key, tags={"resume.changed": names})
+            time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            rows = [{"parameter": name, "was": old, "is": new} for name, (old, new) in changed.items()]
+            self.log_table(rows, f"resume/{time}_changed_params.json")
 
     def log_text(self, text: str, path: str) -> None:
         """Keep a text as a file of the run."""
-        self._log_bytes(text.encode(), path)
+        self._log_bytes(text.encode(errors="backslashreplace"), path)
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Keep a drawing as a PNG."""
-        if self._outbox is not None:
+        if self._journal is not None:
             self._log_bytes(figure_png(figure), path)
 
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Keep rows as a table (``.json``) that MLflow's page can show; an older one is replaced."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
-        self._log_bytes(json.dumps(table, ensure_ascii=False).encode(), path)
-        self._post(path, lambda run_id: self._store.mark_table(run_id, path))
+        text = json.dumps(table, ensure_ascii=False, default=str)
+        if self._log_bytes(text.encode(errors="backslashreplace"), path):
+            self._append("table", path=path)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file or folder that exists already; ``folder`` is where it goes within the run."""
-        self._post(str(path), lambda run_id: self._store.log_artifact(run_id, path, folder))
+        """Have a file or folder copied that exists already; ``folder`` is where it goes within the run."""
+        place = path.absolute()
+        is_ours = place.is_relative_to(self.root)
+        self._append("artifact", path=str(place.relative_to(self.root) if is_ours else place), folder=folder)
 
     def log_inputs(self, manifests: Sequence[Manifest]) -> None:
         """Note which cut-sets the run reads."""
-        self._post("inputs", lambda run_id: self._store.log_manifests(run_id, manifests))
+        inputs = [{**asdict(manifest), "path": str(manifest.path)} for manifest in manifests]
+        self._append("inputs", inputs=inputs)
 
     def close(self, status: Status) -> None:
         """Set how the run ended; what comes afterwards is still written."""
         self.status = status
-        self._post("the status", lambda run_id: self._store.close_run(run_id, status))
+        self._append("end", status=status)
 
-    def _log_bytes(self, content: bytes, path: str) -> None:
-        if self._outbox is None:
-            return
+    @property
+    def num_dropped(self) -> int:
+        """Points for which the disk had no room."""
+        return 0 if self._values is None else self._values.num_dropped
+
+    def _append(self, kind: str, **content: object) -> None:
+        if self._journal is not None:
+            self._journal.append(kind, self.key, **content)
+
+    def _log_bytes(self, content: bytes, path: str) -> bool:
+        """Write a file below the folder in one move, and have it copied."""
+        if self._journal is None:
+            return False
         target = self.folder / path
+        beside = target.with_name(target.name + ".new")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+            beside.write_bytes(content)
+            os.replace(beside, target)
         except OSError as error:
             self._complain(path, error)
-            return
+            return False
         folder = str(Path(path).parent)
         self.log_artifact(target, None if folder == "." else folder)
-
-    def _post(self, subject: str, send: Callable[[str], object]) -> None:
-        """Have something sent once the run is open; nothing is sent to a run the store refused to open."""
-        if self._outbox is not None:
-            self._outbox.post(subject, lambda: None if self.run_id is None else send(self.run_id))
-
-    def _post_values(self) -> None:
-        # One letter takes along all values that are there when it is sent.
-        if self._outbox is not None and not self._has_posted_values:
-            self._has_posted_values = True
-            self._outbox.post("values", self._send_values, is_essential=True)
-
-    def _open_run(self) -> None:
-        self.run_id = self._open()
-
-    def _send_values(self) -> None:
-        self._has_posted_values = False
-        if self._journal is None or self.run_id is None:
-            return
-        for points, offset in self._journal.unsent(self.run_id):
-            try:
-                self._store.log_points(self.run_id, points)
-            except TRACKING_ERRORS as error:
-                if is_refusal(error):
-                    self._journal.mark_sent(self.run_id, offset)
-                raise
-            self._journal.mark_sent(self.run_id, offset)
+        return True
 
     def _complain(self, what: str, error: OSError) -> None:
         if what not in self._complaints:
-            log.warning("tracking: cannot write %s in %s (%s)", what, self.folder, first_line(error))
+            log.warning("tracking: cannot write %s in %s (%s)", what, self.folder, error.strerror)
         self._complaints.add(what)
 
 
@@ -186,11 +188,12 @@ def status_of_lightning(word: str) -> Status:
 
 
 def _was_asked(error: BaseException | None) -> bool:
-    """Whether somebody asked the process to stop: Ctrl-C, SIGTERM, or saved and to be started again (75)."""
+    """Whether somebody asked the process to stop: Ctrl-C, SIGTERM, or an exit or a ``reason`` of such a code."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException":
             return True
-        if isinstance(error, SystemExit) and error.code == 75:
+        reason = error if isinstance(error, SystemExit) else getattr(error, "reason", None)
+        if getattr(reason, "code", None) in ASKED:
             return True
         error = error.__context__
     return False

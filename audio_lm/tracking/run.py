@@ -6,6 +6,7 @@ store is refused by MLflow 3, it cuts parameters, drops characters of names,
 stalls for minutes when the server is away, and dies of a changed parameter.
 """
 
+import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,24 +16,19 @@ from typing import Any, Self
 from lightning.pytorch.loggers.logger import Logger
 
 from audio_lm.errors import UserError
+from audio_lm.masking import without_password
 from audio_lm.runtime import is_main
+from audio_lm.tracking.address import database_path, tracking_uri
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.outbox import Outbox
-from audio_lm.tracking.provenance import provenance, without_password
+from audio_lm.tracking.delivered import RUN_IDS, SENT, num_bytes_left, read_delivered
+from audio_lm.tracking.journal import RECIPE, Journal
+from audio_lm.tracking.provenance import provenance
 from audio_lm.tracking.record import Record, Status, log, status_after, status_of_lightning
-from audio_lm.tracking.store import (
-    TRACKING_ERRORS,
-    Store,
-    database_path,
-    is_refusal,
-    read_run_ids,
-    tracking_uri,
-    write_run_ids,
-)
+from audio_lm.tracking.sending import SendingProcess
 from audio_lm.units import Seconds
 
-PARENT_TAG = "mlflow.parentRunId"
 PATIENCE: Seconds = 120.0  # with a store that answers but is slow
+SHORT_PATIENCE: Seconds = 10.0  # of a run that was stopped or failed: whoever stopped it may not wait long
 
 
 class RunLogger(Record, Logger):
@@ -75,28 +71,30 @@ class RecipeRun(Record):
 
     def __init__(
         self,
-        store: Store,
+        uri: str,
         *,
+        experiment: str,
         name: str,
         folder: Path,
-        outbox: Outbox | None,
+        journal: Journal | None,
         resume: bool,
         tags: Mapping[str, str],
     ) -> None:
         """See ``open_recipe_run``."""
+        self._uri = uri
         self._name = name
         self._tags = dict(tags)
         self._resume = resume
-        self._ids_path = folder / "mlflow.txt"
         self._logger_of_stage: dict[str, RunLogger] = {}
-        self._is_over = False
-        self._run_ids = read_run_ids(self._ids_path, store.uri) if resume else {}
+        self._sending: SendingProcess | None = None
         super().__init__(
-            folder=folder,
-            outbox=outbox,
-            store=store,
+            root=folder,
+            key=RECIPE,
+            journal=journal,
             resume=resume,
-            open_run=lambda: self._open_as("recipe", folder.name, {**self._tags, "kind": "recipe"}, resume),
+            name=folder.name,
+            tags={**self._tags, "kind": "recipe"},
+            facts={"store": without_password(uri), "experiment": experiment},
         )
 
     def __enter__(self) -> Self:
@@ -118,63 +116,66 @@ class RecipeRun(Record):
             resume: go on with the stage's earlier run; as the recipe, unless given.
         """
         if name not in self._logger_of_stage:
-            is_resumed = self._resume if resume is None else resume
-            key = f"stages/{name}"
             logger = RunLogger(
-                folder=self.folder / "stages" / name,
-                outbox=self._outbox,
-                store=self._store,
-                resume=is_resumed,
-                open_run=lambda: self._open_as(key, name, self._stage_tags(name), is_resumed),
+                root=self.root,
+                key=f"stages/{name}",
+                journal=self._journal,
+                resume=self._resume if resume is None else resume,
+                name=name,
+                tags={**self._tags, "kind": "stage", "recipe": self._name, "stage": name},
             )
             if params:
                 logger.log_params(params)
             self._logger_of_stage[name] = logger
         return self._logger_of_stage[name]
 
+    def send(self) -> None:
+        """Begin to send what is in the journal, from a process of its own."""
+        if self._journal is not None:
+            self._sending = SendingProcess(self.root, self._uri)
+
     def wait(self, seconds: Seconds = PATIENCE) -> bool:
-        """Wait until all is with the store, or the store fails; True when all is."""
-        return self._outbox is None or self._outbox.drain(seconds)
+        """Wait until the store has everything or time is up; True when it has."""
+        until = time.monotonic() + seconds
+        while self._journal is not None and self._num_bytes_left() > 0:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """Close the runs that are still open and send what is left; later calls do nothing."""
-        if self._is_over or self._outbox is None:
+        """Close the runs that are still open and have sent what is left; later calls do nothing."""
+        if self._sending is None:
             return
-        self._is_over = True
         for logger in self._logger_of_stage.values():
             if logger.status is None:
                 logger.close(status)
         self.close(status)
-        num_left = self._outbox.close(PATIENCE)
-        if num_left:
+        sending, self._sending = self._sending, None
+        if not sending.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
             log.warning(
-                "tracking: %d things did not reach %s; they are in %s", num_left, self.where, self.folder
-            )
+                "tracking: not everything has reached %s; it is kept, `audio-lm track sync %s` sends it",
+                without_password(self._uri), self.root,
+            )  # fmt: skip
+        num_dropped = sum(record.num_dropped for record in (self, *self._logger_of_stage.values()))
+        if num_dropped:
+            log.warning("tracking: %d points were dropped, for the disk had no room", num_dropped)
 
     @property
     def where(self) -> str:
         """Where a person finds the run: a link, or the command that shows it."""
-        uri = without_password(self._store.uri)
+        uri = without_password(self._uri)
         if database_path(uri) is not None:
             return f"mlflow ui --backend-store-uri {uri}"
         link = f"{uri}/#/experiments"
-        if self.run_id is not None:
-            link += f"/{self._store.experiment_id}/runs/{self.run_id}"
+        delivered = read_delivered(self.root, uri)
+        if delivered.journal and delivered.experiment_id and (run := delivered.runs.get(RECIPE)):
+            link += f"/{delivered.experiment_id}/runs/{run.run_id}"
         # Without this the page of MLflow 3 opens in its mode for language-model applications.
         return f"{link}?workflowType=machine_learning"
 
-    def _stage_tags(self, name: str) -> dict[str, str]:
-        # The parent's letter was posted first, so its id is known when this is called.
-        parent = {} if self.run_id is None else {PARENT_TAG: self.run_id}
-        return {**self._tags, **parent, "kind": "stage", "recipe": self._name, "stage": name}
-
-    def _open_as(self, key: str, run_name: str, tags: Mapping[str, str], resume: bool) -> str:
-        """Open a run and note its id; called from the outbox's thread."""
-        known_id = self._run_ids.get(key) if resume else None
-        run_id = self._store.open_run(known_id, name=run_name, tags=tags)
-        self._run_ids[key] = run_id
-        write_run_ids(self._ids_path, self._store.uri, self._run_ids)
-        return run_id
+    def _num_bytes_left(self) -> int:
+        return num_bytes_left(self.root, read_delivered(self.root, self._uri))
 
 
 def open_recipe_run(
@@ -185,7 +186,6 @@ def open_recipe_run(
     recipe_yaml: str,
     params: Mapping[str, object],
     resume: bool = False,
-    patience: Seconds = 30.0,
 ) -> RecipeRun:
     """Open the parent run of a recipe and write down what is known before training.
 
@@ -195,21 +195,32 @@ def open_recipe_run(
         folder: of the run; its last part is the run's name.
         recipe_yaml: the composed recipe, kept as ``recipe.yaml``.
         params: the same as a nested table.
-        resume: go on with the runs named in the folder's ``mlflow.txt``.
-        patience: how long to wait for the store before training begins without it.
+        resume: go on with the runs of the folder's journal.
 
     Raises:
         UserError: the folder cannot be written, or MLflow takes no such URI.
     """
-    store = Store(tracking_uri(config.uri), config.experiment or name)
+    uri, experiment = tracking_uri(config.uri), config.experiment or name
     if not is_main():
-        return RecipeRun(store, name=name, folder=folder, outbox=None, resume=resume, tags={})
+        return RecipeRun(
+            uri, experiment=experiment, name=name, folder=folder, journal=None, resume=resume, tags={}
+        )
     origin = provenance()
-    outbox = Outbox(receiver=without_password(store.uri), errors=TRACKING_ERRORS, is_refusal=is_refusal)
     try:
-        run = RecipeRun(store, name=name, folder=folder, outbox=outbox, resume=resume, tags=origin.tags)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            (folder / SENT).unlink(missing_ok=True)
+            (folder / RUN_IDS).unlink(missing_ok=True)
+        run = RecipeRun(
+            uri,
+            experiment=experiment,
+            name=name,
+            folder=folder,
+            journal=Journal(folder, resume=resume),
+            resume=resume,
+            tags=origin.tags,
+        )
     except OSError as error:
-        outbox.close(0)
         raise UserError(
             f"run folder {folder}: {error.strerror}; expected a folder that can be written; choose another"
         ) from error
@@ -217,5 +228,5 @@ def open_recipe_run(
     run.log_text(recipe_yaml, "recipe.yaml")
     for path, text in origin.file_of_path.items():
         run.log_text(text, path)
-    run.wait(patience)
+    run.send()
     return run

@@ -1,7 +1,7 @@
-"""MLflow itself: which store, which experiment, which run, and what is sent to it.
+"""MLflow itself: which experiment, which run, and what is sent to it.
 
-Everything here talks to the store at once and may raise ``TRACKING_ERRORS``;
-``record`` calls it from the outbox's thread. Nothing else imports mlflow.
+Everything here talks to the store at once and may raise ``TRACKING_ERRORS``; ``delivery`` calls it, in the process
+that sends. Nothing else imports mlflow.
 """
 
 import json
@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from audio_lm.errors import UserError
-from audio_lm.tracking.journal import MAX_NAME_LENGTH, Point, safe_name
-from audio_lm.tracking.provenance import Manifest, without_password
+from audio_lm.masking import masked
+from audio_lm.tracking.address import database_path
+from audio_lm.tracking.journal import Point
+from audio_lm.tracking.provenance import Manifest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -24,13 +26,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, MlflowException
 
-DEFAULT_URI = "sqlite:///mlflow.db"
-SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 PARAMS_PER_BATCH = 100  # limits of mlflow 3: mlflow/utils/validation.py
 METRICS_PER_BATCH = 1000
-MAX_PARAM_LENGTH = 6000
-MAX_TAG_LENGTH = 8000
+TAGS_PER_BATCH = 100
 MAX_DIGEST_LENGTH = 36
+JOURNAL_TAG = "audio_lm.journal"
 TABLES_TAG = "mlflow.loggedArtifacts"
 
 # The errors of `requests` are OSErrors.
@@ -41,34 +41,42 @@ def is_refusal(error: Exception) -> bool:
     """Whether the store understood and said no, so that asking again is pointless."""
     if isinstance(error, MlflowException):
         status = ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
-        return 400 <= status < 500 and status not in (408, 429)
-    return isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+        # Who may not now may later: a password that was corrected, a token that was renewed.
+        return 400 <= status < 500 and status not in (401, 403, 408, 429)
+    return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
 
 
-def tracking_uri(configured: str | None) -> str:
-    """Where runs are kept, absolute: the environment first, then the recipe, then a file where we stand.
+def first_line(error: Exception) -> str:
+    """The kind and the beginning of an error's message, for one line of a log.
 
-    Raises:
-        UserError: MLflow would not take the URI.
+    >>> first_line(OSError("no route to http://me:secret@host"))
+    'OSError: no route to http://host'
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or DEFAULT_URI
-    scheme = uri.partition(":")[0].partition("+")[0]
-    if scheme not in SCHEMES:
-        raise UserError(
-            f"tracking URI {uri!r}: MLflow 3 keeps no runs there; expected a database or a server; "
-            "write sqlite:///PATH/mlflow.db or http://HOST:PORT in tracking.uri or MLFLOW_TRACKING_URI"
-        )
-    path = database_path(uri)
-    return uri if path is None else f"sqlite:///{path}"
+    line = (str(error).splitlines() or [""])[0].partition(" failed with exception HTTP")[0]
+    return f"{type(error).__name__}: {masked(line)[:200]}"
 
 
-def database_path(uri: str) -> Path | None:
-    """The file of an SQLite store.
+def create_database(path: Path) -> None:
+    """Make an SQLite store that is not there yet: whole and beside its place, then moved.
 
-    >>> database_path("sqlite:////a/mlflow.db"), database_path("http://host")
-    (PosixPath('/a/mlflow.db'), None)
+    MLflow makes its tables in the place itself, where another program finds them half made.
+    Of several programs that begin at once one is first, and the others take what it has made.
     """
-    return Path.cwd() / uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
+        new = Path(beside) / path.name
+        client = MlflowClient(f"sqlite:///{new}")
+        client.search_experiments(max_results=1)
+        client._tracking_client.store.engine.dispose()
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            logging.getLogger(__name__).debug("another program was faster")
+        except OSError:  # a disk without links
+            if not path.exists():
+                new.rename(path)
 
 
 def be_brief_about_failures() -> None:
@@ -97,8 +105,8 @@ class Store:
         be_brief_about_failures()
         path = database_path(self.uri)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            create_database(path)
+            if not os.access(path, os.W_OK):
                 # mlflow would try for a minute and a half.
                 raise PermissionError(f"cannot write {path}")
         return MlflowClient(self.uri)
@@ -124,18 +132,32 @@ class Store:
                 raise
             return str(found.experiment_id)
 
-    def open_run(self, known_id: str | None, *, name: str, tags: Mapping[str, str]) -> str:
-        """The id of a running run: the known one where it still exists, else a new one."""
-        tags = {key: value[:MAX_TAG_LENGTH] for key, value in tags.items()}
-        if known_id is not None and self._is_there(known_id):
-            self.client.update_run(known_id, status="RUNNING")
-            self.client.log_batch(known_id, tags=[RunTag(key, value) for key, value in tags.items()])
-            return known_id
-        return str(self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id)
+    def open_run(
+        self, known_id: str | None, *, journal: str, name: str, tags: Mapping[str, str], time_ms: int
+    ) -> str:
+        """The id of a running run: the known one, else the one that was made for this journal, else a new one."""
+        tags = {**tags, JOURNAL_TAG: journal}
+        run_id = known_id or self._found(journal)
+        if run_id is None:
+            run = self.client.create_run(self.experiment_id, start_time=time_ms, tags=tags, run_name=name)
+            return str(run.info.run_id)
+        self.reopen_run(run_id)
+        self.set_tags(run_id, tags)
+        return run_id
 
-    def close_run(self, run_id: str, status: str) -> None:
+    def reopen_run(self, run_id: str) -> None:
+        """Have it running again."""
+        self.client.update_run(run_id, status="RUNNING")
+
+    def close_run(self, run_id: str, status: str, time_ms: int) -> None:
         """Set the final status and the time."""
-        self.client.set_terminated(run_id, status)
+        self.client.set_terminated(run_id, status, time_ms)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Add tags or change them."""
+        all_tags = [RunTag(key, value) for key, value in tags.items()]
+        for start in range(0, len(all_tags), TAGS_PER_BATCH):
+            self.client.log_batch(run_id, tags=all_tags[start : start + TAGS_PER_BATCH])
 
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
         """Add to curves; points that are there already stay as they are."""
@@ -143,26 +165,12 @@ class Store:
             batch = points[start : start + METRICS_PER_BATCH]
             self.client.log_batch(run_id, metrics=[Metric(*point) for point in batch])
 
-    def log_params(self, run_id: str, params: Mapping[str, object]) -> dict[str, list[str]]:
-        """Record parameters that are new.
-
-        A parameter of MLflow never changes. One that differs from what the run
-        began with is told as the tag ``resume.changed``.
-
-        Returns:
-            name -> what it was and what it is.
-        """
-        asked = {name: value[:MAX_PARAM_LENGTH] for name, value in flattened(params).items()}
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Record parameters that are new; one of MLflow never changes."""
         there = self.client.get_run(run_id).data.params
-        new = [Param(name, value) for name, value in asked.items() if name not in there]
+        new = [Param(name, value) for name, value in params.items() if name not in there]
         for start in range(0, len(new), PARAMS_PER_BATCH):
             self.client.log_batch(run_id, params=new[start : start + PARAMS_PER_BATCH])
-        changed = {
-            name: [there[name], value] for name, value in asked.items() if there.get(name, value) != value
-        }
-        if changed:
-            self.client.set_tag(run_id, "resume.changed", ", ".join(sorted(changed))[:MAX_TAG_LENGTH])
-        return changed
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
         """Copy a file or a folder to the run's artifacts."""
@@ -179,7 +187,8 @@ class Store:
         """Note what a run read, without reading it."""
         self.client.log_inputs(run_id, datasets=[_dataset_input(manifest) for manifest in manifests])
 
-    def _is_there(self, run_id: str) -> bool:
+    def is_there(self, run_id: str) -> bool:
+        """Whether the store has a run, and nobody has deleted it."""
         try:
             run = self.client.get_run(run_id)
         except MlflowException as error:
@@ -188,46 +197,18 @@ class Store:
             raise
         return bool(run.info.lifecycle_stage == "active")
 
+    def _found(self, journal: str) -> str | None:
+        """The run a process made that was killed before it could note the id."""
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal}'", max_results=1
+        )
+        return str(found[0].info.run_id) if found else None
+
     def _artifacts(self, experiment: str) -> str | None:
         path = database_path(self.uri)
         if path is None:
             return None
         return str(path.parent / "mlartifacts" / re.sub(r"[^A-Za-z0-9_./-]", "_", experiment))
-
-
-def flattened(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """A nested table as dotted names and text.
-
-    >>> flattened({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
-    {'optimizer.lr': '0.0001', 'stages': "['chat']"}
-    """
-    flat: dict[str, str] = {}
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{name}.")
-        else:
-            flat[safe_name(name)[:MAX_NAME_LENGTH]] = str(value)
-    return flat
-
-
-def read_run_ids(path: Path, uri: str) -> dict[str, str]:
-    """The runs an earlier start opened in this store, from ``mlflow.txt``."""
-    if not path.exists():
-        return {}
-    pairs = (line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line)
-    value_of_key = {key: value.strip() for key, value in pairs}
-    if value_of_key.pop("tracking_uri", None) != without_password(uri):
-        return {}
-    return value_of_key
-
-
-def write_run_ids(path: Path, uri: str, run_ids: Mapping[str, str]) -> None:
-    """Write ``mlflow.txt``: the store, then one run a line."""
-    lines = [f"tracking_uri: {without_password(uri)}", *(f"{key}: {value}" for key, value in run_ids.items())]
-    beside = path.with_suffix(".new")
-    beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    beside.replace(path)
 
 
 def _dataset_input(manifest: Manifest) -> DatasetInput:

@@ -1,14 +1,40 @@
 import logging
 import os
 import shutil
+import socket
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import numpy as np
 import pytest
 
+from audio_lm.tracking import run as tracking_run
+from audio_lm.tracking.delivery import Delivery
 from audio_lm.tracking.listening import HeardClip
-from audio_lm.tracking.store import Store
+from audio_lm.tracking.store import TRACKING_ERRORS, Store
+
+
+class SendingHere:
+    """Sends from this process, when it is asked to: launches of a process cost seconds each."""
+
+    def __init__(self, folder, uri):
+        self.delivery = Delivery(folder, uri, tracking_run.log.warning)
+
+    def bring(self):
+        self.delivery.bring()
+
+    def finish(self, seconds):
+        try:
+            self.bring()
+        except TRACKING_ERRORS:
+            return False
+        return True
+
+
+@pytest.fixture
+def sending_here(monkeypatch):
+    """Runs are sent when they end, by this process."""
+    monkeypatch.setattr(tracking_run, "SendingProcess", SendingHere)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +63,13 @@ def store(uri):
 @pytest.fixture
 def client(store):
     return store.client
+
+
+@pytest.fixture
+def silent_server():
+    """An address where connections are taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -1,98 +1,166 @@
 import json
 import math
+import multiprocessing
+import resource
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from mlflow.utils.validation import _validate_metric_name
 
-from audio_lm.tracking.journal import Journal, finite, safe_name
+from audio_lm.tracking.journal import DROPPED, Journal, Values, is_written, points_of, read_lines
 
 
-def all_points(journal, run_id="run"):
-    return [point for points, _ in journal.unsent(run_id) for point in points]
+def values(folder, resume=True):
+    return Values(folder / "metrics.jsonl", journal_id="j", resume=resume)
 
 
-@given(st.text(max_size=400))
-def test_any_name_becomes_one_that_mlflow_takes(name):
-    safe = safe_name(name)
-    _validate_metric_name(safe)
-    assert safe_name(safe) == safe
+def points(folder):
+    return [point for line in read_lines(folder / "metrics.jsonl") for point in points_of(line.record)]
 
 
-@pytest.mark.parametrize("name", ["loss/asr", "val/fsdd/test/wer", "lr encoder", "a-b_c.d"])
-def test_our_own_names_stay_as_they_are(name):
-    assert safe_name(name) == name
-
-
-def test_what_is_no_finite_number_is_told_and_not_stored():
-    told = finite({"loss": math.nan, "norm": math.inf, "lr": 1e-4})
-    assert told == {"nonfinite/loss": 1.0, "nonfinite/norm": 1.0, "lr": 1e-4}
-
-
-def test_the_file_is_strict_json(tmp_path):
-    journal = Journal(tmp_path / "metrics.jsonl", resume=False)
-    journal.write({"loss": math.nan, "task:asr": 2}, 3)
-    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    record = json.loads(line, parse_constant=lambda name: pytest.fail(name))
-    assert record["step"] == 3
-    assert record["values"] == {"nonfinite/loss": 1.0, "task_asr": 2.0}
+def test_the_file_is_strict_json_with_a_head(tmp_path):
+    values(tmp_path).write({"loss": math.nan, "task": 2}, 3)
+    head, line = (
+        json.loads(line, parse_constant=lambda name: pytest.fail(name))
+        for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    )
+    assert (head["values"], head["journal"]) == ({}, "j")
+    assert line["step"] == 3
+    assert line["values"] == {"nonfinite/loss": 1.0, "task": 2.0}
 
 
 def test_a_restart_leaves_no_holes_and_writes_no_step_twice(tmp_path):
-    first = Journal(tmp_path / "metrics.jsonl", resume=True)
+    first = values(tmp_path)
     for step in range(1, 8):
         first.write({"loss": float(step)}, step)
-    second = Journal(tmp_path / "metrics.jsonl", resume=True)
+    second = values(tmp_path)
     for step in range(4, 11):
         second.write({"loss": float(step)}, step)
-    assert [point.step for point in all_points(second)] == list(range(1, 11))
+    assert [point.step for point in points(tmp_path)] == list(range(1, 11))
 
 
-def test_a_summary_may_be_measured_again(tmp_path):
-    Journal(tmp_path / "metrics.jsonl", resume=True).write({"wer": 0.5}, 0)
-    second = Journal(tmp_path / "metrics.jsonl", resume=True)
-    second.write({"wer": 0.25}, 0)
-    assert [point.value for point in all_points(second)] == [0.5, 0.25]
+def test_a_summary_is_told_again_when_it_is_another_one(tmp_path):
+    values(tmp_path).write({"wer": 0.5}, 0)
+    second = values(tmp_path)
+    for wer in (0.5, 0.25, 0.25):
+        second.write({"wer": wer}, 0)
+    assert [point.value for point in points(tmp_path)] == [0.5, 0.25]
 
 
 def test_a_new_start_forgets_the_values_of_the_old_one(tmp_path):
-    Journal(tmp_path / "metrics.jsonl", resume=True).write({"loss": 1.0}, 5)
-    second = Journal(tmp_path / "metrics.jsonl", resume=False)
-    second.write({"loss": 2.0}, 5)
-    assert [point.value for point in all_points(second)] == [2.0]
+    values(tmp_path).write({"loss": 1.0}, 5)
+    values(tmp_path, resume=False).write({"loss": 2.0}, 5)
+    assert [point.value for point in points(tmp_path)] == [2.0]
 
 
 def test_a_line_torn_by_a_kill_is_cut(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    Journal(path, resume=True).write({"loss": 1.0}, 1)
-    with path.open("a") as file:
+    values(tmp_path).write({"loss": 1.0}, 1)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"time": 17, "st')
-    journal = Journal(path, resume=True)
-    journal.write({"loss": 2.0}, 2)
-    assert [point.value for point in all_points(journal)] == [1.0, 2.0]
-
-
-def test_only_what_a_run_does_not_have_is_sent(tmp_path):
-    journal = Journal(tmp_path / "metrics.jsonl", resume=True)
-    for step in range(3000):
-        journal.write({"loss": 1.0, "norm": 2.0}, step)
-    batches = list(journal.unsent("run"))
-    assert len(batches) > 1
-    assert sum(len(points) for points, _ in batches) == 6000
-    journal.mark_sent("run", batches[-1][1])
-    journal.write({"loss": 0.5}, 3000)
-    assert [point.value for point in all_points(journal)] == [0.5]
-    assert len(all_points(journal, "another run")) == 6001
+    values(tmp_path).write({"loss": 2.0}, 2)
+    assert [point.value for point in points(tmp_path)] == [1.0, 2.0]
 
 
 def test_a_line_that_is_being_written_waits_for_its_end(tmp_path):
+    values(tmp_path).write({"loss": 1.0}, 1)
     path = tmp_path / "metrics.jsonl"
-    journal = Journal(path, resume=True)
-    journal.write({"loss": 1.0}, 1)
-    line = path.read_bytes()
+    whole = path.read_bytes()
     with path.open("ab") as file:
-        file.write(line[:10])
-    ((points, offset),) = journal.unsent("run")
-    assert len(points) == 1
-    assert offset == len(line)
+        file.write(whole[:10])
+    lines = list(read_lines(path))
+    assert lines[-1].end == len(whole)
+    assert len(points(tmp_path)) == 1
+
+
+def test_a_damaged_line_costs_itself(tmp_path, warned):
+    values(tmp_path).write({"loss": 1.0}, 1)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(bytes(40) + b"\n")
+    values(tmp_path).write({"loss": 2.0}, 2)
+    assert [point.value for point in points(tmp_path)] == [1.0, 2.0]
+    assert "damaged" in warned()[0]
+
+
+def test_what_is_no_number_does_not_raise_and_is_told_once(tmp_path, warned):
+    ours = values(tmp_path)
+    for step in (1, 2):
+        ours.write({"note": "warm", "loss": 1.0}, step)
+    assert len(points(tmp_path)) == 2
+    assert len(warned()) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Makes the disk full from a number of bytes on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(num_bytes):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes or before[0], before[1]))
+
+    yield limit
+    limit(None)
+
+
+def test_a_full_disk_costs_points_that_are_counted_and_never_a_step(tmp_path, small_disk, warned):
+    ours = values(tmp_path)
+    small_disk(1000)
+    for step in range(1, 101):
+        ours.write({"loss": float(step)}, step)
+    num_kept = len(points(tmp_path))
+    assert 0 < num_kept < 100
+    assert num_kept + ours.num_dropped == 100
+    small_disk(None)
+    ours.write({"loss": 101.0}, 101)
+    (*_, loss, dropped) = points(tmp_path)
+    assert (loss.name, loss.step) == ("loss", 101)
+    assert (dropped.name, dropped.value) == (DROPPED, 100.0 - num_kept)
+    assert [point.step for point in points(tmp_path)][:num_kept] == list(range(1, num_kept + 1))
+    assert len([line for line in warned() if "cannot be written" in line]) == 1
+
+
+def test_a_line_that_did_not_fit_would_spoil_the_next_one_if_it_were_left(tmp_path, small_disk):
+    ours = values(tmp_path)
+    small_disk((tmp_path / "metrics.jsonl").stat().st_size + 10)
+    ours._lines._mend = lambda: None
+    ours.write({"loss": 1.0}, 1)
+    small_disk(None)
+    ours.write({"loss": 2.0}, 2)
+    assert points(tmp_path) == [], "the control: without mending both are lost"
+
+
+def test_a_run_is_known_by_one_id_until_it_begins_anew(tmp_path):
+    first = Journal(tmp_path, resume=False).open_run("recipe", resume=False)
+    second = Journal(tmp_path, resume=True)
+    assert second.open_run("recipe", resume=True) == first
+    assert second.open_run("stages/a", resume=True) != first
+    assert second.open_run("recipe", resume=False) != first
+    assert Journal(tmp_path, resume=False).open_run("recipe", resume=True) != first
+
+
+def test_a_setting_is_compared_with_what_the_run_began_with(tmp_path):
+    first = Journal(tmp_path, resume=False)
+    first.open_run("recipe", resume=False)
+    first.append("params", "recipe", params={"lr": "1"})
+    second = Journal(tmp_path, resume=True)
+    second.open_run("recipe", resume=True)
+    second.append("params", "recipe", params={"lr": "2"})
+    third = Journal(tmp_path, resume=True)
+    assert third.changed("recipe", {"lr": "3", "steps": "4"}) == {"lr": ["1", "3"]}
+    third.open_run("recipe", resume=False)
+    assert third.changed("recipe", {"lr": "3"}) == {}
+
+
+def test_who_writes_a_journal_is_seen_by_others_until_it_ends(tmp_path):
+    def hold(ready, done):
+        Journal(tmp_path, resume=False)
+        ready.set()
+        done.wait(20)
+
+    processes = multiprocessing.get_context("fork")
+    ready, done = processes.Event(), processes.Event()
+    assert not is_written(tmp_path)
+    writer = processes.Process(target=hold, args=(ready, done))
+    writer.start()
+    ready.wait(20)
+    assert is_written(tmp_path)
+    done.set()
+    writer.join(20)
+    assert not is_written(tmp_path)

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from audio_lm.tracking.provenance import digest_of, harmless, provenance, without_password
+from audio_lm.tracking.provenance import digest_of, harmless, provenance
 
 
 def git(folder, *arguments):
@@ -64,9 +64,19 @@ def test_no_secret_is_kept():
     assert kept == {"SLURM_JOB_ID": "7", "MLFLOW_TRACKING_URI": "http://host"}
 
 
-def test_addresses_lose_their_password_only():
-    assert without_password("a postgresql://u:p@h/db b") == "a postgresql://h/db b"
-    assert without_password("mail me@host") == "mail me@host"
+def test_the_command_line_is_kept_without_its_secrets(repository, monkeypatch):
+    monkeypatch.setattr(
+        "sys.argv", ["train.py", "demo", "corpora.mine.api_key=abc", "tracking.uri=http://u:p@host"]
+    )
+    assert (
+        provenance(repository).tags["command"]
+        == "train.py demo 'corpora.mine.api_key=***' tracking.uri=http://host"
+    )
+
+
+def test_a_secret_that_was_not_committed_is_not_kept(repository):
+    (repository / "code.py").write_text("token = 'hf_" + 30 * "a" + "'\n")
+    assert "hf_" not in provenance(repository).file_of_path["provenance/uncommitted.diff"]
 
 
 def test_equal_files_have_equal_digests(tmp_path):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from audio_lm.tracking.record import status_after, status_of_lightning
@@ -13,6 +15,12 @@ def exit_after(error, code):
         return left
 
 
+def ended_with(code):
+    error = Exception("told to stop")
+    error.reason = SimpleNamespace(code=code)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -21,6 +29,8 @@ def exit_after(error, code):
         (KeyboardInterrupt(), "KILLED"),
         (exit_after(KeyboardInterrupt(), 1), "KILLED"),
         (SystemExit(75), "KILLED"),
+        (ended_with(75), "KILLED"),
+        (ended_with(1), "FAILED"),
         (SystemExit(1), "FAILED"),
         (ValueError("shape"), "FAILED"),
     ],

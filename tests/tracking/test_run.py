@@ -9,8 +9,12 @@ from matplotlib.figure import Figure
 
 from audio_lm.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.delivery import PARENT_TAG
+from audio_lm.tracking.names import safe_name
 from audio_lm.tracking.provenance import Manifest
-from audio_lm.tracking.run import PARENT_TAG, open_recipe_run
+from audio_lm.tracking.run import open_recipe_run
+
+pytestmark = pytest.mark.usefixtures("sending_here")
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
     assert {found.info.status for found in runs(client)} == {"FAILED"}
     with start(resume=True, lr=2e-4) as run:
         logger = run.stage("pretrain")
-        run.wait()
+        run._sending.bring()
         assert client.get_run(logger.run_id).info.status == "RUNNING"
         for step in range(4, 9):
             logger.log_metrics({"loss": float(step)}, step)
@@ -85,9 +89,12 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
 def test_without_resume_a_new_run_begins(start, client):
     with start() as first:
         first.stage("pretrain").log_metrics({"loss": 1.0}, 5)
+    first_id = first.run_id
     with start() as second:
         second.stage("pretrain").log_metrics({"loss": 2.0}, 5)
-    assert first.run_id != second.run_id
+    assert None not in (first_id, second.run_id)
+    assert first_id != second.run_id
+    assert first.run_id is None, "its journal is no more"
     assert history(client, second.stage("pretrain").run_id, "loss") == [(5, 2.0)]
 
 
@@ -101,22 +108,25 @@ def test_values_a_lost_store_never_had_are_sent_after_a_restart(start, client, m
     assert history(client, run.stage("pretrain").run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
-def test_a_dead_server_neither_raises_nor_stalls(start, warned, tmp_path, monkeypatch):
+def test_a_server_that_is_away_neither_raises_nor_stalls(start, warned, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    begin = time.monotonic()
     with start() as run:
         logger = run.stage("pretrain")
-        for step in range(100):
+        longest = 0.0
+        for step in range(500):
+            begin = time.monotonic()
             logger.log_metrics({"loss": 1.0}, step)
+            longest = max(longest, time.monotonic() - begin)
         run.log_text("<p>hello", "report/samples.html")
         run.log_inputs([])
         logger.finalize("success")
-    assert time.monotonic() - begin < 10
+    assert longest < 0.1
     folder = tmp_path / "runs" / "digits-1a2b3c4d"
-    assert len((folder / "stages/pretrain/metrics.jsonl").read_text().splitlines()) == 100
+    lines = (folder / "stages/pretrain/metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 500, "a head and the values"
     assert (folder / "report/samples.html").read_text() == "<p>hello"
-    assert len([line for line in warned() if "does not answer" in line]) == 1
-    assert len(warned()) == 2, warned()
+    (told,) = warned()
+    assert "audio-lm track sync" in told
 
 
 def test_odd_values_and_odd_names_arrive(start, client):
@@ -124,7 +134,9 @@ def test_odd_values_and_odd_names_arrive(start, client):
         logger = run.stage("pretrain")
         logger.log_metrics({"task:asr/loss": 1.0, "norm": math.inf, "loss": math.nan, "perte \u00e9": 1.0}, 1)
     metrics = client.get_run(logger.run_id).data.metrics
-    assert metrics == {"task_asr/loss": 1.0, "nonfinite/norm": 1.0, "nonfinite/loss": 1.0, "perte _": 1.0}
+    assert metrics == {
+        safe_name("task:asr/loss"): 1.0, safe_name("perte \u00e9"): 1.0, "nonfinite/norm": 1.0, "nonfinite/loss": 1.0
+    }  # fmt: skip
 
 
 def test_files_tables_figures_and_inputs_are_kept_in_both_places(start, client, tmp_path):

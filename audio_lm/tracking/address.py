@@ -1,0 +1,37 @@
+"""Where runs are kept: the address of an MLflow store, looked at without asking MLflow."""
+
+import os
+from pathlib import Path
+
+from audio_lm.errors import UserError
+from audio_lm.masking import masked
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+VARIABLE = "MLFLOW_TRACKING_URI"
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+
+
+def tracking_uri(configured: str | None) -> str:
+    """Where runs are kept, absolute: the environment first, then the recipe, then a file where we stand.
+
+    Raises:
+        UserError: MLflow would not take the URI.
+    """
+    uri = os.environ.get(VARIABLE) or configured or DEFAULT_URI
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise UserError(
+            f"tracking URI {masked(uri)!r}: MLflow 3 keeps no runs there; expected a database or a server; "
+            f"write sqlite:///PATH/mlflow.db or http://HOST:PORT in tracking.uri or {VARIABLE}"
+        )
+    path = database_path(uri)
+    return uri if path is None else f"sqlite:///{path}"
+
+
+def database_path(uri: str) -> Path | None:
+    """The file of an SQLite store.
+
+    >>> database_path("sqlite:////a/mlflow.db"), database_path("http://host")
+    (PosixPath('/a/mlflow.db'), None)
+    """
+    return Path.cwd() / uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None

@@ -1,0 +1,85 @@
+"""Names and values as every MLflow store takes them, by rules that do not depend on what came before.
+
+MLflow and its stock logger drop characters (so that names collide or vanish),
+refuse long values, and store infinity as 1.8e308, which ruins every axis.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+
+MAX_NAME_LENGTH = 250
+MAX_PARAM_LENGTH = 6000  # limits of mlflow 3: mlflow/utils/validation.py
+MAX_TAG_LENGTH = 8000
+
+
+def safe_name(name: str) -> str:
+    """A metric's or parameter's name as every MLflow store takes it.
+
+    Characters it does not take become ``_`` and parts of the path that say nothing are left out; a
+    name that was changed ends with a digest of what it was, so that two names never become one.
+
+    >>> safe_name("val/fsdd/test/wer"), safe_name("loss(db)"), safe_name("loss[db]")
+    ('val/fsdd/test/wer', 'loss_db__191dcc', 'loss_db__ee2b97')
+    """
+    clean = re.sub(r"[^A-Za-z0-9_/. -]", "_", name)
+    parts = (part.strip() for part in clean.split("/"))
+    joined = "/".join(part for part in parts if part.strip("."))
+    safe = re.sub(r"^\.+", "_", joined)[:MAX_NAME_LENGTH].rstrip("/ ") or "unnamed"
+    if safe == name:
+        return safe
+    return f"{safe[: MAX_NAME_LENGTH - 7].rstrip('/ ')}_{_digest(name)[:6]}"
+
+
+def numbers(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
+    """The values as finite numbers under safe names, and the names of those that are no numbers at all.
+
+    What is not finite is told as ``nonfinite/<name>`` = 1.
+
+    >>> numbers({"loss": 2, "norm": float("inf"), "task": "asr"})
+    ({'loss': 2.0, 'nonfinite/norm': 1.0}, ['task'])
+    """
+    told: dict[str, float] = {}
+    strange = []
+    for name, value in values.items():
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except OverflowError:
+            number = math.inf
+        except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
+            strange.append(str(name))
+            continue
+        if math.isfinite(number):
+            told[safe_name(str(name))] = number
+        else:
+            told[safe_name(f"nonfinite/{name}")] = 1.0
+    return told, strange
+
+
+def flattened(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """A nested table as dotted names and texts that MLflow takes.
+
+    >>> flattened({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
+    {'optimizer.lr': '0.0001', 'stages': "['chat']"}
+    """
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{name}.")
+        else:
+            flat[safe_name(name)] = shortened(str(value), MAX_PARAM_LENGTH)
+    return flat
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text of a bounded length; one that was cut ends with a digest of the whole, so that a change still shows."""
+    if len(text) <= longest:
+        return text
+    end = f" ... [{len(text)} characters, {_digest(text)[:8]}]"
+    return text[: longest - len(end)] + end
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
