@@ -385,12 +385,7 @@ def override_keys(path_or_name: str | None) -> list[str]:
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
-    return sorted(_leaves(tree, ""))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for key, _ in _flat(tree, prefix):
-        yield key
+    return sorted(key for key, _ in _flat(tree, ""))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -115,8 +115,8 @@ def _on_cpu(
 ) -> Tensor:
     if value_TGC.dtype in (torch.bfloat16, torch.float16):
         # Its backward in 16 bits takes four times as long as in 32.
-        wide = (states.float() for states in (query_THC, key_TGC, value_TGC))
-        return _on_cpu(*wide, borders, max_length, causal, scale).to(value_TGC.dtype)
+        query, key, value = query_THC.float(), key_TGC.float(), value_TGC.float()
+        return _on_cpu(query, key, value, borders, max_length, causal, scale).to(value_TGC.dtype)
     share = query_THC.shape[1] // key_TGC.shape[1]
     if share > 1:
         key_TGC, value_TGC = (states.repeat_interleave(share, dim=1) for states in (key_TGC, value_TGC))
