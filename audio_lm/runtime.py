@@ -7,6 +7,7 @@ another number of ranks draws the same numbers.
 
 import hashlib
 import os
+import sys
 
 import numpy as np
 
@@ -24,6 +25,11 @@ def world_size() -> int:
 def is_main() -> bool:
     """Whether this process writes down what the run does."""
     return rank() == 0
+
+
+def num_cores() -> int:
+    """Of the CPU, as many as this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def key_of(*purpose: str | int) -> int:

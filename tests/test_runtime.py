@@ -4,7 +4,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.runtime import is_main, key_of, random_for, rank, world_size
+from audio_lm.runtime import is_main, key_of, num_cores, random_for, rank, world_size
 
 purposes = st.lists(st.one_of(st.integers(), st.text()), min_size=1, max_size=4).map(tuple)
 
@@ -31,3 +31,11 @@ def test_alone_we_are_the_main_process(monkeypatch):
     assert (rank(), world_size(), is_main()) == (0, 1, True)
     monkeypatch.setenv("RANK", "1")
     assert not is_main()
+
+
+def test_a_process_that_is_kept_to_one_core_counts_one():
+    one_core = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    code = f"{one_core}; from audio_lm.runtime import num_cores; print(num_cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert num_cores() >= 1

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from audio_lm.asking import check_benchmarks
@@ -47,7 +48,7 @@ from audio_lm.run.judge import Judge
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
 from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
-from audio_lm.runtime import is_main, world_size
+from audio_lm.runtime import is_main, num_cores, world_size
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
 from audio_lm.training.parts import Rate
@@ -147,9 +148,12 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
 
 @contextmanager
 def _judging(survival: Survival, ranks: Ranks) -> Iterator[None]:
-    """What the first rank does while the others wait; left when any of them is told to stop."""
+    """What the first rank does, with all cores, while the others wait; left when any of them is told to stop."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(before, num_cores()) if world_size() > 1 and is_main() else before)
     with suppress(ToldError), survival.heart.within("evaluation"):
         yield
+    torch.set_num_threads(before)
     survival.wait(ranks)
 
 

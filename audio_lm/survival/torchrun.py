@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from audio_lm.runtime import num_cores
 from audio_lm.survival.exits import FAULT, INTERRUPTED, TOLD
 from audio_lm.survival.launch import FRESH_STORE
 
@@ -50,11 +51,6 @@ def ranks_environment(num_devices: int) -> dict[str, str]:
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     }
     return {name: value for name, value in wanted.items() if name not in os.environ}
-
-
-def num_cores() -> int:
-    """Of the CPU, as many as this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(arguments: Sequence[str]) -> int:

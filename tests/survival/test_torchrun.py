@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.survival.torchrun import is_to_be_begun, num_cores, ranks_environment, torchrun_arguments
+from audio_lm.runtime import num_cores
+from audio_lm.survival.torchrun import is_to_be_begun, ranks_environment, torchrun_arguments
 
 ROOT = Path(__file__).parents[2]
 
