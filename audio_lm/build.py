@@ -192,7 +192,9 @@ def build_data(
     )
 
 
-def build_module(stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None]) -> NextTokenModule:
+def build_module(
+    stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None], *, seed: int = 0
+) -> NextTokenModule:
     """Who learns what and how fast."""
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
@@ -203,7 +205,7 @@ def build_module(stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | 
         warmup_steps=schedule.warmup_steps,
         floor=schedule.min_lr / peak if peak else 0.0,
     )
-    return NextTokenModule(model, rate_of=rates, factor=factor, optimizer=stage.optimizer)
+    return NextTokenModule(model, rate_of=rates, factor=factor, optimizer=stage.optimizer, seed=seed)
 
 
 def build_trainer(

@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime"),
     ("srwt",),
-    ("tasks", "metrics", "tracking"),
+    ("tasks", "metrics", "tracking", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),
     ("training", "evaluation", "corpora"),

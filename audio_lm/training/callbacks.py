@@ -1,17 +1,13 @@
-"""What happens around the steps: a line of progress, a checkpoint to go on from, a polite stop.
-
-A checkpoint is written beside and renamed, so ``last.ckpt`` is always whole.
-"""
+"""What happens around the steps: a line of progress, throughput, a polite stop. Checkpoints: ``stage_checkpoint``."""
 
 import json
 import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -22,7 +18,6 @@ from audio_lm.runtime import is_main
 from audio_lm.training.ranks import gathered, summed
 from audio_lm.units import SAMPLES_PER_SECOND, Seconds
 
-LAST = "last.ckpt"
 SAME_SIGNAL: Seconds = 1.0
 
 
@@ -33,53 +28,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(beside, path)
 
 
-class StageCheckpoint(Callback):
-    """Keeps ``last.ckpt`` and ``status.json`` of a stage up to date.
-
-    Args:
-        every: steps between checkpoints, the most a kill can lose.
-        status: what else ``status.json`` says.
-        cursor_behind: where in the order each step ends, as plain integers.
-        counts: what has been counted so far, to go on counting from.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        steps: int,
-        every: int,
-        status: dict[str, Any],
-        cursor_behind: Mapping[int, Sequence[int]],
-        counts: Callable[[], dict[str, Any]] = dict,
-    ) -> None:
-        self.folder = folder
-        self.steps = steps
-        self.every = every
-        self.status = status
-        self.cursor_behind = cursor_behind
-        self.counts = counts
-
-    @property
-    def path(self) -> Path:
-        """The checkpoint that can be resumed from."""
-        return self.folder / "checkpoints" / LAST
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every == 0:
-            self.save(trainer)
+class Saves(Protocol):
+    """Who can save."""
 
     def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint of the step that has just ended."""
-        beside = self.path.with_name(LAST + ".new")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(beside)
-        if is_main():
-            os.replace(beside, self.path)
-            step = trainer.global_step
-            position = {"step": step, "cursor": [*self.cursor_behind[step]], "steps": self.steps}
-            whole = self.status | self.counts() | position | {"finished": False}
-            write_json(self.folder / "status.json", whole)
+        """Write a checkpoint of the step that has just ended, and wait for it."""
+        ...
 
 
 class StopOnSignal(Callback):
@@ -89,7 +43,7 @@ class StopOnSignal(Callback):
     terminal themselves, so what comes at once after the first is still the first.
     """
 
-    def __init__(self, checkpoint: StageCheckpoint) -> None:
+    def __init__(self, checkpoint: Saves) -> None:
         self.checkpoint = checkpoint
         self.received: int | None = None
         self.before: dict[int, Any] = {}

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.training import callbacks
-from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, StopOnSignal, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, StopOnSignal, Throughput, write_json
 
 
 class Walk(LightningModule):
@@ -50,7 +50,17 @@ def pack(make_cuts, vocabulary):
     return Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
 
 
-def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None):
+class Saved:
+    """Remembers the steps it was to save."""
+
+    def __init__(self):
+        self.steps = []
+
+    def save(self, trainer):
+        self.steps.append(trainer.global_step)
+
+
+def fit(pack, tmp_path, called, *, steps=6):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -62,29 +72,19 @@ def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None):
         default_root_dir=tmp_path,
         callbacks=called,
     )
-    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None), ckpt_path=ckpt_path, weights_only=True)
+    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None))
     return trainer
-
-
-def checkpoint_in(tmp_path, every=100, steps=6):
-    return StageCheckpoint(
-        tmp_path,
-        steps=steps,
-        every=every,
-        status={"stage": "walk"},
-        cursor_behind={step: (step, 0, step) for step in range(100)},
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
     before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
-    keep = checkpoint_in(tmp_path)
+    keep = Saved()
     stop = StopOnSignal(keep)
-    trainer = fit(pack, tmp_path, [SignalAt(3, number), keep, stop])
+    trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
     assert trainer.global_step == 4
     assert stop.received == number
-    assert json.loads((tmp_path / "status.json").read_text())["step"] == 4
+    assert keep.steps == [4]
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -102,22 +102,6 @@ def test_what_follows_a_signal_at_once_is_the_same_signal_passed_on(monkeypatch)
         assert ended == ["at once"]
     finally:
         signal.signal(signal.SIGUSR1, handler)
-
-
-def test_going_on_from_the_checkpoint_ends_where_an_undisturbed_run_ends(pack, tmp_path):
-    keep = checkpoint_in(tmp_path)
-    fit(pack, tmp_path, [SignalAt(2), keep, StopOnSignal(keep)])
-    resumed = fit(pack, tmp_path, [], ckpt_path=keep.path)
-    whole = fit(pack, tmp_path, [])
-    assert resumed.global_step == whole.global_step == 6
-    assert torch.equal(resumed.lightning_module.weight, whole.lightning_module.weight)
-
-
-def test_checkpoints_are_written_every_so_many_steps_and_renamed(pack, tmp_path):
-    keep = checkpoint_in(tmp_path, every=4)
-    fit(pack, tmp_path, [keep])
-    assert [path.name for path in keep.path.parent.iterdir()] == ["last.ckpt"]
-    assert torch.load(keep.path, weights_only=True)["global_step"] == 4
 
 
 def test_a_log_file_gets_lines_with_the_losses_of_tasks(pack, tmp_path):
