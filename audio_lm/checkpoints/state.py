@@ -93,6 +93,22 @@ def frozen_digests(model: nn.Module, trained: Collection[str]) -> dict[str, str]
     return {part: digest.hexdigest()[:16] for part, digest in digests.items()}
 
 
+def check_frozen(checkpoint: Checkpoint, digests: Mapping[str, str]) -> None:
+    """Refuse a checkpoint that was written beside other frozen weights.
+
+    Raises:
+        CheckpointError: names the parts.
+    """
+    before = checkpoint.manifest.facts.get("frozen", {})
+    if changed := sorted(
+        part for part in before.keys() | digests.keys() if before.get(part) != digests.get(part)
+    ):
+        raise CheckpointError(
+            f"{checkpoint.path} is refused because frozen weights of {changed} are not those it was written beside -- a stage "
+            f"goes on with what it began with -- put them back, or begin it anew without resume"
+        )
+
+
 def progress_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """The plain values of a checkpoint."""
     return dict(json.loads((checkpoint.path / PROGRESS).read_text(encoding="utf-8")))

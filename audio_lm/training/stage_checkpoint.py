@@ -16,7 +16,6 @@ from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.saver import Saver
 from audio_lm.checkpoints.shelf import Checkpoint, prune
 from audio_lm.checkpoints.writing import Store, anyone
-from audio_lm.errors import CheckpointError
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.training.callbacks import write_json
 from audio_lm.training.ranks import gathered
@@ -97,14 +96,7 @@ class StageCheckpoint(Callback):
     def _restore(self, begin: Checkpoint, trainer: Trainer, module: LightningModule, group: Group) -> None:
         """Everything as it was behind the step of a checkpoint."""
         state.load(begin, self.model, self.trained, trainer.optimizers[0], group)
-        before, now = begin.manifest.facts.get("frozen", {}), self.facts["frozen"]
-        if changed := sorted(
-            part for part in before.keys() | now.keys() if before.get(part) != now.get(part)
-        ):
-            raise CheckpointError(
-                f"{begin.path} is refused because frozen weights of {changed} are not those it was written beside -- a stage "
-                f"goes on with what it began with -- put them back, or begin it anew without resume"
-            )
+        state.check_frozen(begin, self.facts["frozen"])
         set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
         sums = self.restored["loss_sums"]
