@@ -139,8 +139,8 @@ def _bytes_of_each(num_ranks: int) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context(START)
-    answers: Any = context.SimpleQueue()
+    context: Any = multiprocessing.get_context(START)
+    answers = context.SimpleQueue()
     arguments = (num_ranks, port, WIDTH, NUM_LAYERS, answers.put)
     ranks = [context.Process(target=_hold, args=(number, *arguments)) for number in range(num_ranks)]
     for one in ranks:

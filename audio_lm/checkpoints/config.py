@@ -19,5 +19,8 @@ class CheckpointConfig:
     pin_every: int = 0
     """Checkpoints of steps that are multiples of it stay for good; 0 pins none. So does one with a file `PINNED`."""
 
+    every_minutes: float = 5.0
+    """One is also written when none was for so long, looked at every 10 steps; 0 counts steps only."""
+
     asynchronous: bool = True
     """Training waits for a copy in memory only, and the disk is written while it goes on."""

@@ -250,7 +250,8 @@ def _told(prepared: Prepared, name: str, begin: TakenUp, logger: RunLogger) -> d
 
 def _keeping(config: CheckpointConfig) -> dict[str, Any]:
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best, "pin_every": config.pin_every}
-    return {"is_asynchronous": config.asynchronous, "keep": keep}
+    seconds = 60 * config.every_minutes
+    return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
 
 
 def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> RealisedShares:

@@ -5,6 +5,7 @@ Lightning's loops is kept. One is written behind the validation of its step, so 
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ OWN = (
     "loss_sums",
     "is_validated",
 )  # of a checkpoint's plain values, what status.json does not repeat
+LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
 
 
@@ -36,6 +38,7 @@ class StageCheckpoint(Callback):
 
     Args:
         every: steps between checkpoints, the most a kill can lose.
+        every_seconds: one is also written when none was for so long by the clock of the first rank; 0 for steps only.
         facts: plain values for the manifests.
         progress: plain values for every checkpoint and, less those of ``OWN``, for ``status.json``.
         cursor_behind: where in the order each step ends, as plain integers.
@@ -51,6 +54,7 @@ class StageCheckpoint(Callback):
         *,
         steps: int,
         every: int,
+        every_seconds: Seconds = 0.0,
         facts: Mapping[str, Any],
         progress: Mapping[str, Any],
         cursor_behind: Mapping[int, Sequence[int]],
@@ -64,6 +68,7 @@ class StageCheckpoint(Callback):
         self.folder = folder
         self.steps = steps
         self.every = every
+        self.every_seconds = every_seconds
         self.facts = dict(facts)
         self.progress = dict(progress)
         self.cursor_behind = cursor_behind
@@ -88,6 +93,7 @@ class StageCheckpoint(Callback):
             report=self.report,
             when_saved=self._saved,
         )
+        self.since = time.monotonic()
         self.facts["frozen"] = state.frozen_digests(self.model, self.trained)
         self.facts["trainable"] = state.trainable_digest(self.model, self.trained)
         if self.begin is not None:
@@ -110,11 +116,17 @@ class StageCheckpoint(Callback):
             _validate(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every == 0:
+        if trainer.global_step % self.every == 0 or self._is_late(trainer.global_step):
             if _validates(trainer):
                 self.is_due = True
             else:
                 self._save(trainer, is_last=False)
+
+    def _is_late(self, step: int) -> bool:
+        """Whether the last one is long ago; ranks ask the first one, and not at every step."""
+        if not self.every_seconds or step % LOOK_EVERY:
+            return False
+        return gathered(time.monotonic() - self.since > self.every_seconds)[0]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         loss = float(trainer.callback_metrics.get(VAL_LOSS, math.nan))
@@ -142,6 +154,7 @@ class StageCheckpoint(Callback):
     def _save(self, trainer: Trainer, *, is_last: bool) -> None:
         step = trainer.global_step
         self.is_due = False
+        self.since = time.monotonic()
         is_judged = self.val_loss is not None and self.val_loss[0] == step
         loss = self.val_loss[1] if self.val_loss and is_judged and math.isfinite(self.val_loss[1]) else None
         progress = {

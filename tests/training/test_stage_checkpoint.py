@@ -8,7 +8,9 @@ import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from torch.utils.data import DataLoader
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from audio_lm.checkpoints.shelf import newest_valid, search, valid
 from audio_lm.checkpoints.state import progress_of
@@ -78,8 +80,25 @@ def packs(make_cuts, vocabulary):
 def fit(packs, make_model, tmp_path):
     """Trains from a checkpoint, or from the beginning."""
 
-    def of(folder=None, *, begin=None, stop=None, every=2, dropout=0.0, parts=PARTS, validate=3, **how):
+    def of(
+        folder=None,
+        *,
+        begin=None,
+        stop=None,
+        every=2,
+        dropout=0.0,
+        parts=PARTS,
+        validate=3,
+        precision="32-true",
+        recomputed=False,
+        pieces=1,
+        **how,
+    ):
         model = make_model()
+        if recomputed:
+            apply_activation_checkpointing(
+                model.language_model, check_fn=lambda module: isinstance(module, Qwen2DecoderLayer)
+            )
         model.projector.register_forward_hook(
             lambda module, args, heard: torch.nn.functional.dropout(heard, dropout, module.training)
         )
@@ -104,6 +123,7 @@ def fit(packs, make_model, tmp_path):
         curves = Curves()
         trainer = Trainer(
             accelerator="cpu",
+            precision=precision,
             max_steps=STEPS,
             max_epochs=-1,
             val_check_interval=validate,
@@ -119,7 +139,8 @@ def fit(packs, make_model, tmp_path):
         )
         first = begin.step if begin else 0
         torch.manual_seed(first)  # chance that was carried along would be another now
-        loaders = DataLoader(packs[first:], batch_size=None), DataLoader(packs[:1], batch_size=None)
+        steps = [(packs[step] * pieces) for step in range(first, STEPS)]
+        loaders = DataLoader(steps, batch_size=None), DataLoader(packs[:1], batch_size=None)
         if stop:
             with pytest.raises(RuntimeError, match="stopped"):
                 trainer.fit(module, *loaders)
@@ -243,6 +264,26 @@ def test_the_best_validation_is_kept(fit, tmp_path):
     assert len(losses) in (2, 3)
     assert {5, 6} <= losses.keys()
     assert None not in losses.values()
+
+
+def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr("audio_lm.training.stage_checkpoint.LOOK_EVERY", 2)
+    fit(tmp_path / "late", every=100, every_seconds=1e-9, stop=StopBehind(5), keep={"keep_last": 9})
+    assert [one.step for one in valid(tmp_path / "late" / "checkpoints")] == [4, 2]
+    fit(tmp_path / "soon", every=100, every_seconds=1e9, stop=StopBehind(5))
+    assert [*valid(tmp_path / "soon" / "checkpoints")] == []
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (True, False)])
+def test_in_any_precision_recomputed_or_not_it_is_bit_equal(fit, tmp_path, precision, before, after):
+    how = {"dropout": 0.5, "precision": precision, "pieces": 2}
+    whole, points, _ = fit(tmp_path / "whole", recomputed=before, **how)
+    _, first, _ = fit(tmp_path / "stopped", stop=StopBehind(2), recomputed=before, **how)
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    model, second, _ = fit(tmp_path / "stopped", begin=found, recomputed=after, **how)
+    assert_same(model, whole)
+    assert first | second == points
 
 
 def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, monkeypatch):
