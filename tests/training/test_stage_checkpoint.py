@@ -266,6 +266,30 @@ def test_the_best_validation_is_kept(fit, tmp_path):
     assert None not in losses.values()
 
 
+def test_everything_that_counts_steps_counts_on_from_the_same_one(fit, tmp_path):
+    class Look(Callback):
+        def on_train_start(self, trainer, module):
+            state = trainer.optimizers[0].state
+            self.moved = int(state[module.model.new_tokens.input]["step"])
+            self.thawed_later = int(state[module.model.encoder.conv1.weight]["step"])
+            loop = trainer.fit_loop.epoch_loop
+            self.counted = (trainer.global_step, loop.total_batch_idx + 1, loop._batches_that_stepped)
+
+        def on_train_batch_start(self, trainer, module, *_):
+            if trainer.global_step == 5:
+                raise RuntimeError("stopped")
+
+    fit(tmp_path / "stage", stop=StopBehind(4))
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    look = Look()
+    _, points, _ = fit(tmp_path / "stage", begin=found, stop=look)
+    assert look.counted == (4, 4, 4)
+    assert (look.moved, look.thawed_later) == (4, 1)
+    assert (found.step, progress_of(found)["cursor"]) == (4, [4, 0, 4])
+    _, points, _ = fit(tmp_path / "stage", begin=found)
+    assert points["val_loss/all", 5]
+
+
 def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
     monkeypatch.setattr("audio_lm.training.stage_checkpoint.LOOK_EVERY", 2)
     fit(tmp_path / "late", every=100, every_seconds=1e-9, stop=StopBehind(5), keep={"keep_last": 9})
