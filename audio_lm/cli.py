@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -214,11 +214,29 @@ def bench_loader(
     Example: `audio-lm bench loader --json`
     """
     _quiet()
-    from dataclasses import asdict
-
     from audio_lm.bench.loader import bench_loader as measure
 
-    figures = asdict(measure())
+    _show(measure(), as_json=as_json)
+
+
+@bench.command("checkpoint")
+def bench_checkpoint(
+    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
+    """Measure what a checkpoint costs on the disk of this folder, and what each of several ranks holds; a minute.
+
+    Example: `audio-lm bench checkpoint --json`
+    """
+    _quiet()
+    from audio_lm.bench.checkpoint import bench_checkpoint as measure
+
+    _show(measure(), as_json=as_json)
+
+
+def _show(measured: Any, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    figures = asdict(measured)
     if as_json:
         typer.echo(json.dumps(figures))
     else:
@@ -267,17 +285,20 @@ def export(
     run: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
     stage: Annotated[str | None, typer.Option(help="Whose weights; default the last that left some.")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a checkpoint of the stage, instead of its end.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
 
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
-    `transformers serve exported --device cpu`
+    `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` · `transformers serve exported --device cpu`
     """
     _quiet()
     from audio_lm.export.hugging_face import export_run
 
-    export_run(run, folder, stage=stage, dtype=dtype, report=typer.echo)
+    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo)
 
 
 def _quiet() -> None:
@@ -292,6 +313,7 @@ def _quiet() -> None:
         ".*does not have many workers",
         "You're resuming from a checkpoint",
         ".*duration mismatch tolerance",
+        "torch.distributed is disabled",
     ):
         warnings.filterwarnings("ignore", message=words)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
