@@ -29,7 +29,7 @@ from audio_lm.build import (
 )
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.shelf import Checkpoint
-from audio_lm.compose import Composed
+from audio_lm.compose import AUTO, Composed
 from audio_lm.data.plan import Cursor
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights, save_model
@@ -221,7 +221,9 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) ->
     begin = _begin(prepared, name, console)
     planned = begin.planned
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
-    logger = run.stage(name, params=asdict(stage), resume=begin.checkpoint is not None)
+    # Killed before its first checkpoint, a stage begins again with the same values, and in the same run.
+    is_known = begin.checkpoint is not None or recipe.resume in (True, AUTO)
+    logger = run.stage(name, params=asdict(stage), resume=is_known)
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
     quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share, before=begin.status)
