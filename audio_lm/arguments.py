@@ -43,6 +43,7 @@ def quiet() -> None:
         ".*does not have many workers",
         "You're resuming from a checkpoint",
         ".*duration mismatch tolerance",
+        "torch.distributed is disabled",
     ):
         warnings.filterwarnings("ignore", message=words)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -41,7 +41,6 @@ from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate, learning_rates
-from audio_lm.training.preemption import quieten
 from audio_lm.training.ranks import RankStrategy
 from audio_lm.training.schedules import rate_factor
 
@@ -196,7 +195,9 @@ def build_data(
     )
 
 
-def build_module(stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None]) -> NextTokenModule:
+def build_module(
+    stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None], *, seed: int = 0
+) -> NextTokenModule:
     """Who learns what and how fast."""
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
@@ -207,7 +208,7 @@ def build_module(stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | 
         warmup_steps=schedule.warmup_steps,
         floor=schedule.min_lr / peak if peak else 0.0,
     )
-    return NextTokenModule(model, rate_of=rates, factor=factor, optimizer=stage.optimizer)
+    return NextTokenModule(model, rate_of=rates, factor=factor, optimizer=stage.optimizer, seed=seed)
 
 
 def build_trainer(
@@ -217,7 +218,7 @@ def build_trainer(
     hardware = recipe.hardware
     if hardware.num_threads is not None:
         torch.set_num_threads(hardware.num_threads)
-    trainer = Trainer(
+    return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
@@ -238,8 +239,6 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    quieten(trainer)
-    return trainer
 
 
 def _precision(hardware: HardwareConfig) -> Any:

@@ -271,17 +271,20 @@ def export(
     run: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
     stage: Annotated[str | None, typer.Option(help="Whose weights; default the last that left some.")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a checkpoint of the stage, instead of its end.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
 ) -> None:
     """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
 
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
-    `transformers serve exported --device cpu`
+    `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` · `transformers serve exported --device cpu`
     """
     quiet()
     from audio_lm.export.hugging_face import export_run
 
-    export_run(run, folder, stage=stage, dtype=dtype, report=typer.echo)
+    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ loading nobody sees an OmegaConf object, only frozen dataclasses.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from audio_lm.checkpoints.config import FEWEST
 from audio_lm.errors import RecipeError, unknown
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.layers import (
@@ -43,9 +45,10 @@ PACKAGE = Path(__file__).parent
 COMMAND_LINE = "command line"
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
-RUN_TIME_KEYS = ("resume", "only", "data_dir", "tracking", "hardware", "survival")
+RUN_TIME = re.compile(r"(resume|only|data_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)")
 OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
 CHAT = "chat"
+AUTO = "auto"  # of resume, as true
 SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
 
 
@@ -68,7 +71,7 @@ class Composed:
 
     def run_path(self, out: Path | None = None) -> Path:
         """Where its run lies: its name and signature, unless the caller chose."""
-        return out if out is not None else Path("runs") / f"{self.recipe.name}-{self.signature}"
+        return out or Path("runs") / f"{self.recipe.name}-{self.signature}"
 
 
 def home(kind: str) -> Path:
@@ -294,11 +297,13 @@ def _checks(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
         for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
             for task in set(mixture.sources) - {CHAT}:
                 yield f"stages.{name}.{kind}.sources.{task}", partial(find_task, task)
+        key = f"stages.{name}.checkpoints.keep_last"
+        yield key, partial(_check_least, key, stage.checkpoints.keep_last, FEWEST)
         yield f"stages.{name}.spec_augment", partial(_check_spec_augment, name, recipe)
         for key in ("steps", "pack_tokens", "packs_per_step", "checkpoint_every"):
             yield (
                 f"stages.{name}.{key}",
-                partial(_check_positive, f"stages.{name}.{key}", getattr(stage, key)),
+                partial(_check_least, f"stages.{name}.{key}", getattr(stage, key)),
             )
     for name, benchmark in recipe.evaluation.benchmarks.items():
         key = f"evaluation.benchmarks.{name}"
@@ -306,9 +311,9 @@ def _checks(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"{key}.stage", partial(_check_stage, benchmark.stage, recipe)
 
 
-def _check_positive(key: str, value: int) -> None:
-    if value < 1:
-        raise RecipeError(f"`{key}` is {value}; it must be 1 or more")
+def _check_least(key: str, value: int, least: int = 1) -> None:
+    if value < least:
+        raise RecipeError(f"`{key}` is {value}; it must be {least} or more")
 
 
 def _check_spec_augment(name: str, recipe: Recipe) -> None:
@@ -320,8 +325,8 @@ def _check_spec_augment(name: str, recipe: Recipe) -> None:
 
 
 def _check_resume(resume: bool | str) -> None:
-    if resume not in (True, False, SEGMENT):
-        raise RecipeError(f"`resume` is {resume!r}; it is true, false or {SEGMENT}")
+    if resume not in (True, False, AUTO, SEGMENT):
+        raise RecipeError(f"`resume` is {resume!r}; it is {AUTO}, {SEGMENT} or false")
 
 
 def _check_stage(name: str, recipe: Recipe) -> None:
@@ -337,22 +342,24 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
     )
 
 
+def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
+    """Dotted key -> value of everything that decides the result."""
+    return {key: value for key, value in _flat(container, "") if not RUN_TIME.match(key)}
+
+
 def _signature(container: Mapping[Any, Any]) -> str:
-    deciding = {key: value for key, value in container.items() if key not in RUN_TIME_KEYS}
+    deciding = {key: value for key, value in container.items() if not RUN_TIME.match(str(key))}
+    deciding["stages"] = {
+        name: {key: value for key, value in stage.items() if key != "checkpoints"}
+        for name, stage in container["stages"].items()
+    }
     return hashlib.sha256(yaml.safe_dump(deciding, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def changed_settings(one: Composed, other: Composed) -> list[str]:
     """Dotted keys of what decides the result and is not the same."""
-    flat = [
-        {
-            key: value
-            for key, value in _flat(yaml.safe_load(of.text), "")
-            if key.split(".")[0] not in RUN_TIME_KEYS
-        }
-        for of in (one, other)
-    ]
-    return sorted(key for key in flat[0].keys() | flat[1].keys() if flat[0].get(key) != flat[1].get(key))
+    before, now = (deciding_settings(yaml.safe_load(of.text)) for of in (one, other))
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
 
 
 def settings_of(texts: Sequence[str]) -> Tree:

@@ -1,10 +1,10 @@
-"""The commands that measure: ``audio-lm bench loader`` and ``audio-lm bench step``.
+"""The commands that measure: ``audio-lm bench loader``, ``bench step`` and ``bench checkpoint``.
 
 As in ``cli``, every command imports its work when it runs.
 """
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,16 +24,23 @@ def bench_loader(
     Example: `audio-lm bench loader --json`
     """
     quiet()
-    from dataclasses import asdict
-
     from audio_lm.bench.loader import bench_loader as measure
 
-    figures = asdict(measure())
-    if as_json:
-        typer.echo(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            typer.echo(f"{name:22} {value:,.4g}")
+    _show(measure(), as_json=as_json)
+
+
+@bench.command("checkpoint")
+def bench_checkpoint(
+    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
+    """Measure what a checkpoint costs on the disk of this folder, and what each of several ranks holds; a minute.
+
+    Example: `audio-lm bench checkpoint --json`
+    """
+    quiet()
+    from audio_lm.bench.checkpoint import bench_checkpoint as measure
+
+    _show(measure(), as_json=as_json)
 
 
 @bench.command("step")
@@ -94,3 +101,14 @@ def bench_step(
         figures = asdict(measured)
     if as_json:
         typer.echo(json.dumps(figures))
+
+
+def _show(measured: Any, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    figures = asdict(measured)
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            typer.echo(f"{name:22} {value:,.4g}")

@@ -7,6 +7,7 @@ column of a paper's table.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.model.config import ModelConfig
@@ -64,6 +65,9 @@ class StageConfig:
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
 
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Which of them stay, and how they are written."""
+
     validate_every: int = 0
     """Steps between validations; 0 validates at the end of the stage only."""
 
@@ -120,7 +124,7 @@ class Recipe:
     """Of everything."""
 
     resume: bool | str = False
-    """Go on from the last checkpoint of the same recipe; ``segment`` appends what has changed in its mixtures."""
+    """``auto``, or true: go on from the newest checkpoint that holds; ``segment``: and append what has changed in mixtures."""
 
     only: list[str] = field(default_factory=list)
     """Run only these stages, from what the stage before them left; `stages=[chat]` on the command line sets it."""

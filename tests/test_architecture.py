@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime", "masking"),
     ("srwt",),
-    ("tasks", "metrics", "tracking", "survival"),
+    ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),
     ("training", "evaluation", "corpora"),

@@ -142,8 +142,18 @@ def test_a_list_of_stages_chooses_among_them(house):
 
 def test_the_signature_follows_what_decides_the_result(house):
     signature = load_recipe("good").signature
-    assert load_recipe("good", ["resume=true"]).signature == signature
+    for override in ("resume=true", "resume=auto", "stages.pretrain.checkpoints.keep_last=5"):
+        assert load_recipe("good", [override]).signature == signature
     assert load_recipe("good", ["seed=1"]).signature != signature
+
+
+def test_fewer_checkpoints_than_survive_a_fault_are_refused(house):
+    with pytest.raises(
+        RecipeError, match=r"`stages.pretrain.checkpoints.keep_last` is 1; it must be 2 or more"
+    ):
+        load_recipe("good", ["stages.pretrain.checkpoints.keep_last=1"])
+    with pytest.raises(RecipeError, match="`resume` is 'last'; it is auto, segment or false"):
+        load_recipe("good", ["resume=last"])
 
 
 def test_what_was_composed_can_be_read_again(house):

@@ -21,8 +21,10 @@ from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.convert import to_qwen2_audio
 from audio_lm.model.weight_files import write_weights
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
+from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder, check_writable
 from audio_lm.run.judge import kept_vocabulary, open_run
+from audio_lm.run.mid_stage import load_mid_stage
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_SHARD_BYTES = 5_000_000_000  # what transformers writes
@@ -33,6 +35,7 @@ def export_run(
     folder: Path,
     *,
     stage: str | None = None,
+    step: int | None = None,
     dtype: str = "float32",
     report: Callable[[str], None] = print,
 ) -> None:
@@ -40,6 +43,7 @@ def export_run(
 
     Args:
         stage: the last that left weights, unless named.
+        step: of a checkpoint of the stage, instead of what it left at its end.
 
     Raises:
         UserError: there is no such run or stage, or something is in the way.
@@ -47,19 +51,36 @@ def export_run(
     if dtype not in DTYPES:
         raise UserError(unknown("dtype", dtype, DTYPES, see="audio-lm export --help"))
     recipe, run_folder = open_run(run)
-    stages = [name for name in recipe.stages if run_folder.model(name).is_dir()]
-    if not stages:
-        raise CheckpointError(f"no stage of {run} has left weights; finish one with `audio-lm train`")
-    if stage is not None and stage not in stages:
-        raise CheckpointError(unknown("stage with weights", stage, stages, see=str(run)))
+    chosen = _chosen_stage(recipe, run_folder, stage, step)
     _check_free(folder)
     check_writable(RunFolder(folder))
-    chosen = stage or stages[-1]
     vocabulary = kept_vocabulary(recipe, run_folder)
     model = build_audio_lm(recipe, vocabulary)
-    load_weights(model, run_folder.model(chosen))
+    if step is None:
+        load_weights(model, run_folder.model(chosen))
+    else:
+        load_mid_stage(model, recipe, run_folder, chosen, step)
     export_model(model, vocabulary, folder, dtype=DTYPES[dtype])
-    report(f"{folder}: stage {chosen!r} of {run} as a Qwen2-Audio, {len(vocabulary)} tokens, {dtype}")
+    when = "" if step is None else f", step {step}"
+    report(f"{folder}: stage {chosen!r}{when} of {run} as a Qwen2-Audio, {len(vocabulary)} tokens, {dtype}")
+
+
+def _chosen_stage(recipe: Recipe, folder: RunFolder, stage: str | None, step: int | None) -> str:
+    if step is not None:
+        if stage is None or stage not in recipe.stages:
+            named = (
+                "name it with --stage"
+                if stage is None
+                else unknown("stage", stage, recipe.stages, see="the recipe")
+            )
+            raise UserError(f"step {step} is of one stage; {named}")
+        return stage
+    stages = [name for name in recipe.stages if folder.model(name).is_dir()]
+    if not stages:
+        raise CheckpointError(f"no stage of {folder.path} has left weights; finish one with `audio-lm train`")
+    if stage is not None and stage not in stages:
+        raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
+    return stage or stages[-1]
 
 
 def export_model(

@@ -2,7 +2,7 @@
 
 recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
 tokenizer/                   when it was trained for this run
-stages/<stage>/checkpoints/  last.ckpt, to go on from
+stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
 stages/<stage>/status.json   step, data position, finished or not
 predictions/<name>.jsonl     one line per clip
@@ -22,7 +22,7 @@ from audio_lm.compose import SEGMENT, Composed, changed_settings, load_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import is_main
-from audio_lm.training.callbacks import LAST, write_json
+from audio_lm.training.callbacks import write_json
 
 MOST_NAMED = 8
 
@@ -61,10 +61,9 @@ class RunFolder:
         """Weights at the end of a stage."""
         return self.stage(name) / "model"
 
-    def checkpoint(self, name: str) -> Path | None:
-        """The checkpoint a stage can go on from."""
-        path = self.stage(name) / "checkpoints" / LAST
-        return path if path.is_file() else None
+    def checkpoints(self, name: str) -> Path:
+        """What a stage can go on from."""
+        return self.stage(name) / "checkpoints"
 
     def status(self, name: str) -> dict[str, Any]:
         """How far a stage is; empty before its first checkpoint."""
@@ -83,7 +82,7 @@ class RunFolder:
             sum(bool(status.get("finished")) for status in statuses),
             sum(bool(status.get("judged")) for status in statuses),
             sum(1 for _ in self.predictions.rglob("*.jsonl")),
-            next((status["step"] for status in statuses if status and not status["finished"]), 0),
+            next((status.get("step", 0) for status in statuses if status and not status.get("finished")), 0),
         ]
 
     def is_finished(self, name: str) -> bool:
@@ -126,17 +125,18 @@ def open_folder(folder: RunFolder, composed: Composed) -> None:
     """
     if folder.path.exists() and any(folder.path.iterdir()):
         if not check_taken_up(folder, composed):
-            _move_aside(folder.path, folder.path.name)
+            move_aside(folder.path)
         elif folder.recipe.is_file() and _signature_in(folder) != composed.signature:
-            _move_aside(folder.recipe, folder.recipe.name)
+            move_aside(folder.recipe)
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.recipe.exists():
         folder.recipe.write_text(composed.text, encoding="utf-8")
 
 
-def _move_aside(path: Path, name: str) -> None:
+def move_aside(path: Path) -> None:
+    """Give a file or folder the next free number, so that its place can be taken."""
     number = 1
-    while (aside := path.with_name(f"{name}.{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
     path.rename(aside)
 

@@ -2,21 +2,31 @@
 
 What changes an order is refused by name unless it was declared, and even then
 only a mixture may change: weights, caps, schedules, sources that come or go.
-Rows that were heard stay as they were; more data is a source of its own.
+Rows that were heard stay as they were; more data is a source of its own. What is
+said always has one of three words: exact, same batches, or refused.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from audio_lm.compose import SEGMENT
+import torch
+import yaml
+from rich.console import Console
+
+from audio_lm.checkpoints.group import Group
+from audio_lm.checkpoints.shelf import Checkpoint, search, sweep
+from audio_lm.checkpoints.state import progress_of
+from audio_lm.compose import SEGMENT, Composed, deciding_settings
 from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.history import History, next_begin
-from audio_lm.data.plan import Cursor, Segment, segments_of
+from audio_lm.data.plan import Cursor, Segment, differences, segments_of
 from audio_lm.data.rows import Rows
-from audio_lm.errors import DataError
+from audio_lm.errors import CheckpointError, DataError, UserError
 from audio_lm.planning import (
     StagePlan,
     check_order,
@@ -29,16 +39,25 @@ from audio_lm.planning import (
 )
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
+from audio_lm.run.folder import RunFolder
+from audio_lm.runtime import is_main, world_size
 from audio_lm.training.callbacks import write_json
 
 SOURCE = "source "
 FREE = ("shares", "window")  # of a fingerprint, what a segment may change
 MOST_NAMED = 6
+MAY_BE_DECLARED = re.compile(r"corpora\.|stages\.[^.]+\.mixture\.")  # of a recipe; plans say whether it was
 
 
 @dataclass(frozen=True)
 class TakenUp:
-    """How a stage goes on."""
+    """How a stage goes on, or begins."""
+
+    checkpoint: Checkpoint | None
+    """None where it begins."""
+
+    status: Mapping[str, Any]
+    """What was counted up to there."""
 
     planned: StagePlan
     cursor: Cursor
@@ -49,20 +68,68 @@ class TakenUp:
     """For who looks on."""
 
 
+def begun(recipe: Recipe, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
+    """The checkpoints that stages go on from; all ranks look at them together, and say which they passed over.
+
+    Raises:
+        CheckpointError: a stage has checkpoints and none of them holds, or none that this program reads.
+    """
+    if not recipe.resume:
+        return {}
+    found, group = {}, Group()
+    for name in recipe.stages:
+        if folder.is_finished(name):
+            continue
+        one = search(folder.checkpoints(name), group)
+        for path, why in one.passed_over:
+            console.print(f"{name}: {path.name} is passed over, {why}", soft_wrap=True)
+        if one.found is not None:
+            found[name] = one.found
+        elif one.passed_over:
+            raise CheckpointError(
+                f"refused because no checkpoint in {folder.checkpoints(name)} holds -- put one back, or begin the stage "
+                f"anew with resume=false"
+            )
+        group.gathered(None)  # nobody looks any more at what the first rank changes now
+        if is_main():
+            sweep(folder.checkpoints(name), one.passed_over)
+    return found
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is wrong with going on is said as a refusal."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"refused because {error}") from error
+
+
 def taken_up(
-    recipe: Recipe, name: str, fresh: StagePlan, status: Mapping[str, Any], vocabulary: Vocabulary
+    composed: Composed,
+    name: str,
+    fresh: StagePlan,
+    checkpoint: Checkpoint,
+    left: Mapping[str, Any],
+    vocabulary: Vocabulary,
 ) -> TakenUp:
     """The plan that a stage goes on with.
 
     Args:
         name: of the stage.
         fresh: what the recipe would begin with now.
-        status: what the stage left behind.
+        left: the stage's ``status.json``.
 
     Raises:
+        CheckpointError: the checkpoint is of another stage or another recipe; names what is another.
         DataError: other clips would follow than were begun with or declared; names what changed.
     """
-    stage, cursor = recipe.stages[name], Cursor(*status["cursor"])
+    recipe = composed.recipe
+    progress = progress_of(checkpoint)
+    _check_same_training(composed, name, checkpoint, progress)
+    status = progress | _declared_since(checkpoint, left)
+    how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe))
+    stage, cursor = recipe.stages[name], Cursor(*progress["cursor"])
     known, now, declared = dict(status["order"]), fresh.fingerprint, list(status["declared"])
     is_changed = known != now
     if recipe.resume == SEGMENT:
@@ -76,9 +143,9 @@ def taken_up(
         {SOURCE + name_of(leaf): digest_of(leaf) for leaf in before.heard},
         stage=name,
     )
-    said = f"{name}: going on from step {cursor.step}, the same packs follow"
     if not is_changed:
-        return TakenUp(before, cursor, declared, said)
+        said = f"{name}: going on from step {cursor.step}, {how}"
+        return TakenUp(checkpoint, status, before, cursor, declared, said)
     begin = next_begin(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -89,9 +156,72 @@ def taken_up(
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
     longer = history.appended(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
-    said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}"
+    said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
-    return TakenUp(_along(recipe, stage, fresh, longer, vocabulary), cursor, declared, said)
+    along = _along(recipe, stage, fresh, longer, vocabulary)
+    return TakenUp(checkpoint, status, along, cursor, declared, said)
+
+
+def settings_of_run(composed: Composed) -> dict[str, Any]:
+    """What decides the result and no segment can change, flat."""
+    settings = deciding_settings(yaml.safe_load(composed.text))
+    return {key: value for key, value in settings.items() if not MAY_BE_DECLARED.match(key)}
+
+
+def _check_same_training(
+    composed: Composed, name: str, checkpoint: Checkpoint, progress: Mapping[str, Any]
+) -> None:
+    facts = checkpoint.manifest.facts
+    if facts["stage"] != name:
+        raise CheckpointError(
+            f"{checkpoint.path} is of stage {facts['stage']!r} and not {name!r} -- a stage goes on with its own, and begins "
+            f"with the weights of the one before it -- take the checkpoint away"
+        )
+    if changed := differences(progress["settings"], settings_of_run(composed)):
+        named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
+        raise CheckpointError(
+            f"{checkpoint.path} is of another recipe: {named} changed -- put it back, or choose another folder with --out"
+        )
+
+
+def _declared_since(checkpoint: Checkpoint, left: Mapping[str, Any]) -> dict[str, Any]:
+    """The order as it was declared after a checkpoint and before the next one."""
+    if any(one["step"] >= checkpoint.step for one in left.get("declared", ())):
+        return {key: left[key] for key in ("order", "plan", "declared")}
+    return {}
+
+
+def environment_of(recipe: Recipe) -> dict[str, str]:
+    """What the last bit of a sum depends on, beside the recipe."""
+    hardware = asdict(recipe.hardware)
+    threads = hardware.pop("num_threads") or torch.get_num_threads()
+    settings = {
+        key: str(value) for key, value in hardware.items() if key not in ("devices", "nodes", "num_workers")
+    }
+    is_gpu = recipe.hardware.accelerator == "gpu" and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if is_gpu else torch.backends.cpu.get_cpu_capability()
+    repeats = not is_gpu or torch.are_deterministic_algorithms_enabled()
+    return {
+        **settings,
+        "ranks": str(world_size()),
+        "threads": str(threads),
+        "torch": torch.__version__,
+        "device": device,
+        "deterministic": str(repeats),
+    }
+
+
+def _how_equal(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What can be promised: exact, or the same batches and why no more."""
+    changed = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in differences(before, now)]
+    if not changed and now["deterministic"] == "True":
+        return "exact: the same packs follow, and bit for bit the same losses"
+    why = ", ".join(changed) or "algorithms are not deterministic"
+    is_close = differences(before, now) in ([], ["ranks"])
+    losses = (
+        "losses equal to about 1e-6, not bit for bit" if is_close else "losses are not the same bit for bit"
+    )
+    return f"same batches: the same packs follow; {losses}, for {why}"
 
 
 def keep_declared(

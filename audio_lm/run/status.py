@@ -1,5 +1,6 @@
 """How a run is, told from its folder alone: while it trains, from another machine, or after its death."""
 
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from audio_lm.errors import UserError
+from audio_lm.checkpoints.manifest import fault_of, read_manifest
+from audio_lm.errors import CheckpointError, UserError
 from audio_lm.survival.attempts import RankError, errors_in, num_restarts
 from audio_lm.survival.exits import ExitReason, read_exit_reason, read_json
 from audio_lm.survival.heartbeat import FOLDER
@@ -19,7 +21,7 @@ from audio_lm.units import Seconds
 
 REFRESH: Seconds = 2.0
 OLD: Seconds = 10.0  # a pulse that old is worth a colour
-STEP_FOLDER = "step-*"
+NAME = re.compile(r"step-\d+")  # as in ``checkpoints.shelf``, which needs seconds to import
 
 
 @dataclass(frozen=True)
@@ -168,18 +170,16 @@ def _state(ranks: list[RankStatus], reason: ExitReason | None) -> str:
 
 
 def _checkpoint_in(stage: Path, now: float) -> CheckpointStatus | None:
-    """The newest checkpoint of a stage that says it is whole."""
-    folder = stage / "checkpoints"
-    whole = sorted(one.parent for one in folder.glob(f"{STEP_FOLDER}/MANIFEST.json"))
-    if whole:
-        step = int(whole[-1].name.partition("-")[2])
-        return CheckpointStatus(str(whole[-1]), step, now - (whole[-1] / "MANIFEST.json").stat().st_mtime)
-    last = folder / "last.ckpt"
-    if not last.is_file():
-        return None
-    return CheckpointStatus(
-        str(last), int(read_json(stage / "status.json").get("step", 0)), now - last.stat().st_mtime
-    )
+    """The newest checkpoint of a stage whose files have the sizes that its manifest says."""
+    folders = [one for one in (stage / "checkpoints").glob("step-*") if NAME.fullmatch(one.name)]
+    for folder in sorted(folders, reverse=True):
+        try:
+            manifest = read_manifest(folder)
+        except CheckpointError:
+            continue
+        if fault_of(folder, manifest) is None:
+            return CheckpointStatus(str(folder), manifest.step, max(0.0, now - folder.stat().st_mtime))
+    return None
 
 
 def as_table(status: RunStatus) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
     """
     hardware = composed.recipe.hardware
     settings = [one for one in overrides if not one.startswith(("resume=", "hardware.nodes="))]
-    command = ["audio-lm", "train", recipe, *settings, f"hardware.nodes={job.nodes}", "resume=true"]
+    command = ["audio-lm", "train", recipe, *settings, f"hardware.nodes={job.nodes}", "resume=auto"]
     return SCRIPT.format(
         directives="\n".join(f"#SBATCH {one}" for one in _directives(composed, job)),
         here=shlex.quote(str(Path.cwd())),

@@ -8,12 +8,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
-from audio_lm.compose import Composed
+from audio_lm.compose import AUTO, Composed
 from audio_lm.run.ranks import Ranks
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.attempts import (
@@ -45,7 +46,7 @@ def begun_again(composed: Composed, folder: Path) -> Composed:
     is_first = not launch.id or launch_before(folder) != launch.id or is_over
     if composed.recipe.resume or is_first:
         return composed
-    return replace(composed, recipe=replace(composed.recipe, resume=True))
+    return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
 
 
 def on_these_nodes(composed: Composed) -> Composed:
@@ -118,9 +119,14 @@ class Survival:
         self.heart.open(self.attempt)
         self._has_begun = True
 
-    def may_write(self) -> bool:
-        """Whether this start still is the one that writes checkpoints."""
-        return self.lease.is_held()
+    @property
+    def is_newest(self) -> bool:
+        """Whether no later start has taken the run folder over."""
+        return self._has_begun and generation_in(self.folder) == self.attempt
+
+    def saving(self) -> AbstractContextManager[None]:
+        """What every save stands in."""
+        return self.heart.within("save", self.config.first_step_seconds)
 
     def wait(self, ranks: Ranks) -> None:
         """Until all are here; then, if any of them was told to stop, none goes on.
@@ -143,7 +149,7 @@ class Survival:
         heart = self.heart
         if number == signal.SIGINT:
             raise KeyboardInterrupt(
-                f"stopped at step {heart.step} of stage {heart.stage!r}; resume=true goes on from there"
+                f"stopped at step {heart.step} of stage {heart.stage!r}; resume=auto goes on from there"
             )
         raise EndedError(self.told(number, of_rank, heart.stage, heart.step))
 
@@ -155,7 +161,7 @@ class Survival:
         place = "before its first step" if step is None else f"after step {step} of stage {stage!r}"
         return ExitReason(
             "told",
-            f"stopped {place}, for rank {of_rank} had {name}; resume=true goes on from there",
+            f"stopped {place}, for rank {of_rank} had {name}; resume=auto goes on from there",
             "" if may_go_on else self.launch.id,
             self.attempt,
             signal=name,
@@ -182,7 +188,7 @@ class Survival:
 
     def note_error(self, error: BaseException) -> None:
         """Write down what this rank dies of, at once and once."""
-        if not self._has_begun or error is self._noted or not isinstance(error, Exception):
+        if not self.is_newest or error is self._noted or not isinstance(error, Exception):
             return
         if isinstance(error, EndedError):
             return
@@ -212,7 +218,7 @@ class Survival:
         elif isinstance(error, KeyboardInterrupt):
             self._write("interrupted", str(error) or "stopped by Ctrl-C")
         elif isinstance(error, EndedError):
-            if self._has_begun and error.reason.reason != "fenced" and is_main():
+            if self.is_newest and is_main():
                 write_exit_reason(self.folder, error.reason)
         elif isinstance(error, Exception):
             self._leave_with_cause(error)
@@ -235,7 +241,7 @@ class Survival:
             raise EndedError(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
 
     def _write(self, reason: Reason, sentence: str) -> None:
-        if is_main() and self._has_begun:
+        if is_main() and self.is_newest:
             write_exit_reason(
                 self.folder,
                 ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step),

@@ -28,7 +28,9 @@ from audio_lm.build import (
     prepare_corpora,
     rates_of,
 )
-from audio_lm.compose import Composed
+from audio_lm.checkpoints.config import CheckpointConfig
+from audio_lm.checkpoints.shelf import Checkpoint
+from audio_lm.compose import AUTO, Composed
 from audio_lm.data.plan import Cursor
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights, save_model
@@ -41,27 +43,38 @@ from audio_lm.run.folder import (
     check_taken_up,
     check_writable,
     folder_for,
+    move_aside,
     open_folder,
     stages_to_run,
 )
 from audio_lm.run.judge import Judge
 from audio_lm.run.ranks import Ranks
-from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
+from audio_lm.run.resume import (
+    TakenUp,
+    begun,
+    environment_of,
+    keep_declared,
+    order_of,
+    refusing,
+    settings_of_run,
+    taken_up,
+)
 from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
-from audio_lm.runtime import is_main, num_cores, world_size
+from audio_lm.runtime import is_main, key_of, num_cores, world_size
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
-from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, Throughput, write_json
 from audio_lm.training.parts import Rate
 from audio_lm.training.preemption import Pulse, StopWhenTold
 from audio_lm.training.quarantine import Quarantine
 from audio_lm.training.shares import RealisedShares
+from audio_lm.training.stage_checkpoint import StageCheckpoint
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A recipe whose data, vocabulary, model and parts fit together."""
 
-    recipe: Recipe
+    composed: Composed
     folder: RunFolder
     stages: list[str]
     sources: Mapping[str, StageSources]
@@ -72,6 +85,11 @@ class Prepared:
     vocabulary: Vocabulary
     model: AudioLM
     rates: Mapping[str, Mapping[str, Rate | None]]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is carried out."""
+        return self.composed.recipe
 
 
 def train(composed: Composed, *, out: Path | None = None, console: Console | None = None) -> RunFolder:
@@ -110,9 +128,11 @@ class Start:
 def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder:
     survival, ranks, console = start.survival, start.ranks, start.console
     check_writable(folder)
-    check_taken_up(folder, composed)
+    with refusing():
+        check_taken_up(folder, composed)
+    checkpoints = begun(composed.recipe, folder, console)
     with ranks.main_first():
-        prepared = _prepare(composed, folder, console)
+        prepared = _prepare(composed, folder, checkpoints, console)
     ranks.wait()  # nobody reads any more what the first rank changes now
     if is_main():
         open_folder(folder, composed)
@@ -130,6 +150,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         recipe_yaml=composed.text,
         params=asdict(recipe),
         resume=bool(recipe.resume),
+        is_ours=survival.lease.is_held,
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
@@ -157,7 +178,9 @@ def _judging(survival: Survival, ranks: Ranks) -> Iterator[None]:
     survival.wait(ranks)
 
 
-def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepared:
+def _prepare(
+    composed: Composed, folder: RunFolder, checkpoints: Mapping[str, Checkpoint], console: Console
+) -> Prepared:
     recipe = composed.recipe
     stages = stages_to_run(recipe, folder)
     prepare_corpora(recipe, console.print)
@@ -170,11 +193,12 @@ def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepare
     plans = {
         name: plan_stage(recipe, stage, sources[name], vocabulary) for name, stage in recipe.stages.items()
     }
-    going_on = {
-        name: taken_up(recipe, name, plans[name], folder.status(name), vocabulary)
-        for name in stages
-        if recipe.resume and folder.checkpoint(name) is not None and not folder.is_finished(name)
-    }
+    with refusing():
+        going_on = {
+            name: taken_up(composed, name, plans[name], checkpoint, folder.status(name), vocabulary)
+            for name, checkpoint in checkpoints.items()
+            if name in stages
+        }
     model = build_audio_lm(recipe, vocabulary)
     rates = rates_of(recipe, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -183,7 +207,7 @@ def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepare
         f"{num_rows} training examples planned, vocabulary of {len(vocabulary)}, model of {num_parameters / 1e6:.2f} M "
         f"parameters, in {time.monotonic() - began:.0f} s"
     )
-    return Prepared(recipe, folder, stages, sources, plans, going_on, vocabulary, model, rates)
+    return Prepared(composed, folder, stages, sources, plans, going_on, vocabulary, model, rates)
 
 
 def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) -> None:
@@ -199,25 +223,28 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) ->
     before = names[: names.index(name)]
     if before and (recipe.only or recipe.resume):
         load_weights(model, folder.model(before[-1]))
-    checkpoint = folder.checkpoint(name) if recipe.resume else None
-    planned, cursor, status, declared = prepared.plans[name], Cursor(), {}, []
-    if checkpoint is not None:
-        status, going_on = folder.status(name), prepared.going_on[name]
-        planned, cursor, declared = going_on.planned, going_on.cursor, going_on.declared
-        console.print(going_on.said, soft_wrap=True)
-        if is_main():
-            keep_declared(folder.stage(name), status, planned, declared)
-    data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=cursor)
-    logger = run.stage(name, params=asdict(stage), resume=checkpoint is not None)
-    logger.log_text(json.dumps(order_of(planned, declared), indent=1), "mixture/order.json")
-    shares = _shares(planned, folder.stage(name), status)
+    begin = _begin(prepared, name, console)
+    planned = begin.planned
+    data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
+    # Killed before its first checkpoint, a stage begins again with the same values, and in the same run.
+    is_known = begin.checkpoint is not None or recipe.resume in (True, AUTO)
+    logger = run.stage(name, params=asdict(stage), resume=is_known)
+    logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
+    shares = _shares(planned, folder.stage(name), begin.status)
+    quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share, before=begin.status)
     keep = StageCheckpoint(
         folder.stage(name),
         steps=stage.steps,
         every=stage.checkpoint_every,
-        status={"stage": name, "mlflow_run_id": logger.run_id, **order_of(planned, declared)},
         cursor_behind=data.sampler.cursor_behind,
-        counts=shares.counts,
+        counts=lambda: {**shares.counts(), **quarantine.counts()},
+        begin=begin.checkpoint,
+        may_rename=survival.lease.check,
+        during=survival.saving,
+        report=console.print,
+        known_late=lambda: {"mlflow_run_id": logger.run_id},
+        **_told(prepared, name, begin),
+        **_keeping(stage.checkpoints),
     )
     stop = StopWhenTold(keep, start.ranks.agreed)
     pulse = Pulse(
@@ -229,22 +256,53 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) ->
     )
     throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // world_size())
     progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
-    quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share)
-    callbacks = [pulse, shares, throughput, progress, keep, stop, quarantine]
+    callbacks = [pulse, quarantine, shares, throughput, progress, keep, stop]
     trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
-    module = build_module(stage, model, prepared.rates[name])
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    module = build_module(stage, model, prepared.rates[name], seed=recipe.seed)
+    trainer.fit(module, datamodule=data)
     if stop.note and trainer.global_step < stage.steps:
         survival.leave(*stop.told)
-    keep.save(trainer)
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")
+    save_model(model, folder.model(name))
     if is_main():
-        save_model(model, folder.model(name))
         write_json(
             folder.stage(name) / "status.json",
-            keep.status | {"step": stage.steps, "steps": stage.steps, "finished": True},
+            folder.status(name) | {"step": stage.steps, "steps": stage.steps, "finished": True},
         )
+
+
+def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
+    """Where a stage begins, written down before anything of it is heard."""
+    folder = prepared.folder
+    if name in prepared.going_on:
+        begin = prepared.going_on[name]
+        console.print(begin.said, soft_wrap=True)
+        if is_main():
+            keep_declared(folder.stage(name), folder.status(name), begin.planned, begin.declared)
+        return begin
+    if is_main() and folder.checkpoints(name).exists():
+        move_aside(folder.checkpoints(name))
+    return TakenUp(None, {}, prepared.plans[name], Cursor(), [], "")
+
+
+def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:
+    """What a stage's checkpoints say of it: in manifests for everybody, and in full for who goes on."""
+    known = {"stage": name}
+    digests = {
+        "recipe": prepared.composed.signature,
+        "plan": f"{key_of(json.dumps(begin.planned.fingerprint, sort_keys=True)):016x}",
+        "environment": environment_of(prepared.recipe),
+    }
+    order = order_of(begin.planned, begin.declared)
+    settings = {"settings": settings_of_run(prepared.composed)}
+    return {"facts": known | digests, "progress": known | order | settings}
+
+
+def _keeping(config: CheckpointConfig) -> dict[str, Any]:
+    keep = {"keep_last": config.keep_last, "keep_best": config.keep_best, "pin_every": config.pin_every}
+    seconds = 60 * config.every_minutes
+    return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
 
 
 def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> RealisedShares:

@@ -17,7 +17,7 @@ FAULT = 1
 TOLD = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
 INTERRUPTED = 130  # Ctrl-C, as of a shell
 FILE = "exit_reason.json"
-Reason = Literal["finished", "told", "interrupted", "loop", "fault", "lost", "fenced"]
+Reason = Literal["finished", "told", "interrupted", "loop", "fault", "lost"]
 CODE_OF_REASON: dict[Reason, int] = {
     "finished": FINISHED,
     "told": TOLD,
@@ -25,7 +25,6 @@ CODE_OF_REASON: dict[Reason, int] = {
     "loop": FAULT,
     "fault": FAULT,
     "lost": FAULT,
-    "fenced": FAULT,
 }
 
 

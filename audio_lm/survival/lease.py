@@ -11,7 +11,8 @@ import time
 import uuid
 from pathlib import Path
 
-from audio_lm.survival.exits import EndedError, ExitReason, read_json, replace_json
+from audio_lm.errors import UserError
+from audio_lm.survival.exits import read_json, replace_json
 from audio_lm.survival.launch import Launch
 
 FILE = "lease.json"
@@ -52,11 +53,13 @@ class Lease:
         """Go on only while it is held.
 
         Raises:
-            EndedError: a newer start of the run has it.
+            UserError: a newer start of the run has it.
         """
         if not self.is_held():
-            sentence = f"{self.path}: a newer start of this run writes here; this one ends and leaves the folder as it is"
-            raise EndedError(ExitReason("fenced", sentence, self.launch.id))
+            raise UserError(
+                f"{self.path}: a newer start of this run writes here; expected to be the only one; "
+                f"this one ends and leaves the folder as it is"
+            )
 
 
 def generation_in(folder: Path) -> int:

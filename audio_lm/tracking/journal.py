@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,11 @@ BYTES_PER_BATCH = 50_000  # a few hundred points
 DROPPED = "tracking/dropped_points"
 
 log = logging.getLogger(__name__)
+
+
+def always() -> bool:
+    """Nobody else writes there."""
+    return True
 
 
 class Point(NamedTuple):
@@ -144,12 +149,16 @@ class Values:
 class Journal:
     """What a recipe's run wants to have told, apart from values: runs, settings, files, ends; in order."""
 
-    def __init__(self, folder: Path, *, resume: bool) -> None:
+    def __init__(self, folder: Path, *, resume: bool, is_ours: Callable[[], bool] = always) -> None:
         """Open ``tracking.jsonl``, and hold it for as long as this process lives.
+
+        Args:
+            is_ours: whether the folder still belongs to this process; nothing is added when it does not.
 
         Raises:
             OSError: it cannot be opened.
         """
+        self.is_ours = is_ours
         path = folder / ENTRIES
         if not resume:
             path.unlink(missing_ok=True)
@@ -170,6 +179,8 @@ class Journal:
 
     def append(self, kind: str, key: str, **content: object) -> None:
         """Add an entry about the run of a key."""
+        if not self.is_ours():
+            return
         record = {"kind": kind, "run": key, "time": now_ms(), **content}
         self._note(record)
         self._lines.append(record)

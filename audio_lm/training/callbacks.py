@@ -1,13 +1,9 @@
-"""What happens around the steps: a line of progress, a checkpoint to go on from.
-
-A checkpoint is written beside and renamed, so ``last.ckpt`` is always whole.
-"""
+"""What happens around the steps: progress, throughput. Saving: ``stage_checkpoint``; being stopped: ``preemption``."""
 
 import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,73 +15,12 @@ from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
 from audio_lm.units import SAMPLES_PER_SECOND
 
-LAST = "last.ckpt"
-
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace a small file in one move."""
     beside = path.with_name(path.name + ".new")
     beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(beside, path)
-
-
-def validates(trainer: Trainer) -> bool:
-    """Whether the step that has just ended is validated; whoever saves it waits, for nobody goes back to validate."""
-    every = trainer.val_check_batch
-    return trainer.enable_validation and isinstance(every, int) and trainer.global_step % every == 0
-
-
-class StageCheckpoint(Callback):
-    """Keeps ``last.ckpt`` and ``status.json`` of a stage up to date.
-
-    Args:
-        every: steps between checkpoints, the most a kill can lose.
-        status: what else ``status.json`` says.
-        cursor_behind: where in the order each step ends, as plain integers.
-        counts: what has been counted so far, to go on counting from.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        steps: int,
-        every: int,
-        status: dict[str, Any],
-        cursor_behind: Mapping[int, Sequence[int]],
-        counts: Callable[[], dict[str, Any]] = dict,
-    ) -> None:
-        self.folder = folder
-        self.steps = steps
-        self.every = every
-        self.status = status
-        self.cursor_behind = cursor_behind
-        self.counts = counts
-
-    @property
-    def path(self) -> Path:
-        """The checkpoint that can be resumed from."""
-        return self.folder / "checkpoints" / LAST
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every == 0 and not validates(trainer):
-            self.save(trainer)
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.global_step % self.every == 0:
-            self.save(trainer)
-
-    def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint of the step that has just ended."""
-        beside = self.path.with_name(LAST + ".new")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(beside)
-        if is_main():
-            os.replace(beside, self.path)
-            step = trainer.global_step
-            position = {"step": step, "cursor": [*self.cursor_behind[step]], "steps": self.steps}
-            whole = self.status | self.counts() | position | {"finished": False}
-            write_json(self.folder / "status.json", whole)
 
 
 class Throughput(Callback):

@@ -5,7 +5,6 @@ and ``schedules``. One batch is everything a rank hears in one optimizer step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pack import Pack
-from audio_lm.runtime import is_main
+from audio_lm.runtime import key_of, rank
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.losses import sums_by_task
 from audio_lm.training.optimizers import build_optimizer
@@ -34,12 +33,14 @@ class NextTokenModule(LightningModule):
         factor: Callable[[int], float],
         optimizer: OptimizerConfig,
         log_every: int = 10,
+        seed: int = 0,
     ) -> None:
         """Freeze what has no rate.
 
         Args:
             rate_of: the rate of every parameter of ``model``, from ``learning_rates``.
             factor: what the peak rates are multiplied by at a step.
+            seed: of dropout, which falls the same on a pack whoever hears it and however often it is heard again.
         """
         super().__init__()
         self.automatic_optimization = (
@@ -50,6 +51,7 @@ class NextTokenModule(LightningModule):
         self.factor = factor
         self.optimizer = optimizer
         self.log_every = log_every
+        self.seed = seed
         self.train_loss: LossOfTask = {}
         self.val_loss: LossOfTask = {}
         for name, parameter in model.named_parameters():
@@ -61,7 +63,8 @@ class NextTokenModule(LightningModule):
         optimizer = self.optimizers()
         self._thaw(step)
         num_learned = max(1.0, *summed(sum(pack.num_learned for pack in packs)))
-        for pack in packs:
+        for index, pack in enumerate(packs, start=rank() * len(packs)):
+            torch.manual_seed(key_of(self.seed, "dropout", step, index))
             loss = self.model.loss(pack, weight=1 / num_learned)
             self.manual_backward(loss.total)
             _add(self.train_loss, pack, loss.losses)
@@ -73,25 +76,21 @@ class NextTokenModule(LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            rate = max(group["lr"] for group in optimizer.param_groups)
-            self._log_losses("train_loss", _together(gathered(self.train_loss)), {"lr": rate}, step)
+            values = _means("train_loss", _together(gathered(self.train_loss)))
             self.train_loss.clear()
+            values["lr"] = max(group["lr"] for group in optimizer.param_groups)
+            # Lightning would log them again at every step until the next are there, and so not after a restart.
+            self.log_dict(values, batch_size=1, logger=False)
+            if self.logger is not None:
+                self.logger.log_metrics(values, step=step)
 
     def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
             _add(self.val_loss, pack, self.model.loss(pack).losses)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_losses("val_loss", self.val_loss, {}, self.global_step - 1)
+        self.log_dict(_means("val_loss", self.val_loss), batch_size=1)
         self.val_loss.clear()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_loss"] = _together(gathered(self.train_loss))
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Sums are added up over the ranks before they are logged, so one rank may hold them all.
-        kept = checkpoint.get("train_loss", {}) if is_main() else {}
-        self.train_loss = {task: (total, count) for task, (total, count) in kept.items()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.model, self.rate_of, self.optimizer)
@@ -102,21 +101,16 @@ class NextTokenModule(LightningModule):
             if rate is not None and step >= rate.from_step > 0:
                 parameter.requires_grad_(True)
 
-    def _log_losses(self, what: str, loss_of_task: LossOfTask, more: Mapping[str, float], step: int) -> None:
-        """Write them down at once, so that a checkpoint of this step finds them written.
 
-        Lightning would write after the checkpoint, and once more at every step until there are newer ones.
-        """
-        if not loss_of_task:
-            return
-        values = {
-            f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count
-        }
-        total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
-        values |= {f"{what}/all": total / max(1.0, count), **more}
-        self.log_dict(values, batch_size=1, logger=False)
-        if self.logger is not None:
-            self.logger.log_metrics(values, step=step)
+def _means(what: str, loss_of_task: LossOfTask) -> dict[str, float]:
+    """Loss per learned token, task by task and of all; nothing where nothing was heard."""
+    if not loss_of_task:
+        return {}
+    values = {
+        f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count
+    }
+    total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
+    return values | {f"{what}/all": total / max(1.0, count)}
 
 
 def _add(loss_of_task: LossOfTask, pack: Pack, losses_P: Tensor) -> None:

@@ -18,7 +18,7 @@ from audio_lm.pack import Pack
 from audio_lm.runtime import rank
 from audio_lm.survival.heartbeat import Heart
 from audio_lm.survival.notice import NOTICE, note_of, signal_and_rank
-from audio_lm.training.callbacks import validates
+from audio_lm.training.stage_checkpoint import validates
 from audio_lm.units import Seconds
 
 SAME_SIGNAL: Seconds = 1.0
@@ -60,6 +60,9 @@ class StopWhenTold(Callback):
     def told(self) -> tuple[int, int]:
         """The signal and the rank that had it; zeros when nobody was told."""
         return signal_and_rank(self.note)
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        quieten(trainer)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.before = signal.signal(signal.SIGINT, self._interrupt)
@@ -146,11 +149,6 @@ class Pulse(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._wait_for_data()
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        self.heart.phase("save", self.heart.config.first_step_seconds)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.heart.phase("end of stage", self.heart.config.first_step_seconds)

@@ -6,7 +6,7 @@ go on thinning its data.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,23 @@ class Quarantine(Callback):
 
     Args:
         max_bad_share: of the conversations heard so far.
+        before: what ``counts`` gave at the checkpoint that is gone on from.
     """
 
-    def __init__(self, folder: Path, *, max_bad_share: float, log_every: int = 10) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bad_share: float,
+        log_every: int = 10,
+        before: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = folder / FILE
         self.max_bad_share = max_bad_share
         self.log_every = log_every
-        self.num_heard = self.num_bad = 0
-        self.bad_by_source: Counter[str] = Counter()
+        self.bad_by_source: Counter[str] = Counter((before or {}).get("bad", {}))
+        self.num_bad = self.bad_by_source.total()
+        self.num_heard = (before or {}).get("conversations", 0)
         self.last: list[str] = []
 
     def on_train_batch_end(
@@ -54,6 +63,10 @@ class Quarantine(Callback):
                 for source, count in self.bad_by_source.items()
             }
             trainer.logger.log_metrics(counts, step=trainer.global_step)
+
+    def counts(self) -> dict[str, Any]:
+        """Everything counted, as a checkpoint keeps it."""
+        return {"conversations": self.num_heard, "bad": dict(self.bad_by_source)}
 
     def _write(self, step: int, faults: Sequence[tuple[str, str, str, str, str]]) -> None:
         """Keep the faults of all ranks in mind; the first rank writes them down."""

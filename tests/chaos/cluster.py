@@ -16,7 +16,7 @@ from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
-RESUME = "resume=true"
+RESUME = "resume=auto"
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 data_dir: {data}

@@ -10,6 +10,7 @@ import pytest
 from lightning import Callback
 from rich.console import Console
 
+from audio_lm.checkpoints.shelf import newest_valid
 from audio_lm.compose import load_recipe
 from audio_lm.data import plan as planned
 from audio_lm.errors import DataError, RecipeError
@@ -106,12 +107,21 @@ def test_a_declared_mixture_follows_the_old_order_and_goes_on_exactly(carry_out,
     assert heard["notes-test"] / sum(heard.values()) == pytest.approx(0.25, abs=0.02)
 
     second, _ = carry_out(NEW, "resume=segment", stop=begin + 3)
+    shutil.copytree(tmp_path / "run", tmp_path / "fallen")
     third, said = carry_out(NEW, "resume=true")
     assert "the same packs follow" in said
     assert second | third == undisturbed
     assert status(tmp_path)["plan"] == status(tmp_path, "undisturbed")["plan"]
     assert len(status(tmp_path)["plan"]["segments"]) == 2
     assert (tmp_path / "run" / "recipe.yaml.1").is_file()
+
+    newest = newest_valid(tmp_path / "fallen" / "stages" / "pretrain" / "checkpoints")
+    assert newest.step == begin + 3
+    (newest.path / "progress.json").write_text("{}")
+    fallen, said = carry_out(NEW, "resume=auto", out="fallen")
+    assert f"{newest.path.name} is passed over, progress.json has 2 bytes" in said
+    assert f"going on from step {STOP}, exact" in said  # before the segment, which is still declared
+    assert fallen == undisturbed
 
 
 def test_a_mixture_that_is_not_declared_is_refused_and_named(carry_out):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from audio_lm.checkpoints.manifest import Manifest, seal_of, write_manifest
 from audio_lm.errors import UserError
 from audio_lm.run.status import as_table, print_status, status_of, watch_status
 from audio_lm.survival.exits import ExitReason, replace_json, write_exit_reason
@@ -36,12 +37,14 @@ def beat(run, rank, **values):
     replace_json(run / "heartbeats" / f"rank-{rank}.json", usual | values)
 
 
-def keep(run, stage, step, age):
-    folder = run / "stages" / stage / "checkpoints"
+def keep(run, stage, step, age, name=None):
+    folder = run / "stages" / stage / "checkpoints" / (name or f"step-{step:08d}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "last.ckpt").write_bytes(b"")
-    os.utime(folder / "last.ckpt", (NOW - age, NOW - age))
+    (folder / "part").write_bytes(b"weights")
+    write_manifest(folder, Manifest(step, 2, {}, {"part": seal_of(folder / "part")}))
+    os.utime(folder, (NOW - age, NOW - age))
     replace_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
+    return folder
 
 
 def test_a_running_run_says_where_it_is_how_fast_and_what_is_safe(run):
@@ -75,14 +78,16 @@ def test_a_rank_of_an_earlier_try_is_no_rank_of_this_one_whatever_its_clock_says
     assert status_of(run, NOW).ranks[0].age == 0
 
 
-def test_a_manifest_makes_a_checkpoint_and_the_number_counts_and_not_the_time(run):
-    folder = run / "stages" / "chat" / "checkpoints"
-    for step, name in ((30, "MANIFEST.json"), (20, "MANIFEST.json"), (40, "half")):
-        (folder / f"step-{step:08d}").mkdir(parents=True)
-        (folder / f"step-{step:08d}" / name).write_text("{}")
+def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run):
+    keep(run, "chat", 20, 5)
+    keep(run, "chat", 30, 500)
+    (keep(run, "chat", 40, 1) / "part").write_bytes(b"half")
+    (keep(run, "chat", 50, 1) / "MANIFEST.json").write_text("{")
+    keep(run, "chat", 60, 1, name="step-00000060.tmp-1a2b3c4d")
     replace_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
     status = status_of(run, NOW)
-    assert (status.checkpoint.step, status.step, status.state) == (30, 30, "not begun")
+    assert (status.checkpoint.step, status.checkpoint.age, status.step) == (30, pytest.approx(500), 30)
+    assert status.state == "not begun"
 
 
 def test_a_run_that_has_ended_says_why(run):

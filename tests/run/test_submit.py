@@ -54,7 +54,7 @@ def test_it_asks_for_what_the_recipe_and_the_person_say(script):
     ):
         assert f"#SBATCH {line}\n" in text
     assert "gpus" not in text
-    assert "hardware.num_workers=3 seed=1 hardware.nodes=2 resume=true" in text
+    assert "hardware.num_workers=3 seed=1 hardware.nodes=2 resume=auto" in text
     assert "resume=segment" not in text
     assert "srun --kill-on-bad-exit=1 torchrun" in text
     assert "--gpus-per-node=8" in script("hardware.accelerator=gpu", "hardware.devices=8").read_text()

@@ -45,10 +45,18 @@ def test_a_finished_run_says_so_and_a_lease_was_taken(tmp_path):
     with Survival(tmp_path, SurvivalConfig()) as survival:
         survival.begin([0, 0, 0, 0])
         survival.open()
-        assert survival.may_write()
-        Lease(tmp_path, Launch("newer", is_elastic=True)).take()
-        assert not survival.may_write()
+        assert survival.is_newest
+        survival.lease.check()
     assert read_exit_reason(tmp_path).reason == "finished"
+
+
+def test_an_older_start_leaves_everything_as_the_newer_one_has_it(tmp_path):
+    survival = begun(tmp_path)
+    Lease(tmp_path, Launch("newer", is_elastic=True)).take()
+    assert not survival.is_newest
+    leave(survival, ValueError("boom"))
+    assert read_exit_reason(tmp_path) is None
+    assert not (tmp_path / "errors").exists()
 
 
 def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(tmp_path):
@@ -80,7 +88,7 @@ def test_one_that_only_waits_passes_it_on_to_the_one_that_works(tmp_path):
 def test_ctrl_c_keeps_its_meaning(tmp_path):
     survival = begun(tmp_path)
     survival.heart.begin_stage("chat", step=3, steps=9)
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=true") as stopped:
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=auto") as stopped:
         survival.leave(signal.SIGINT, 0)
     leave(survival, stopped.value)
     assert (read_exit_reason(tmp_path).reason, read_exit_reason(tmp_path).code) == ("interrupted", 130)

@@ -57,6 +57,15 @@ def test_stages_are_children_of_the_recipe_and_all_end_with_it(start, client):
     assert stages[0].data.params == {"steps": "3"}
 
 
+@pytest.mark.parametrize("is_ours, written", [(True, {"FINISHED"}), (False, set())])
+def test_a_run_that_another_start_has_taken_over_is_left_to_it(start, tmp_path, is_ours, written):
+    with start() as run:
+        run.stage("pretrain")
+        run._journal.is_ours = lambda: is_ours
+    entries = [json.loads(line) for line in (run.root / "tracking.jsonl").read_text().splitlines()]
+    assert {entry["status"] for entry in entries if entry["kind"] == "end"} == written
+
+
 def test_one_run_across_restarts_without_holes_and_without_repeats(start, client, tmp_path):
     def killed_at_5():
         with start() as run:

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, Throughput, write_json
 
 
 class Walk(LightningModule):
@@ -38,7 +38,7 @@ def pack(make_cuts, vocabulary):
     return Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
 
 
-def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None):
+def fit(pack, tmp_path, called, *, steps=6):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -50,25 +50,8 @@ def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None):
         default_root_dir=tmp_path,
         callbacks=called,
     )
-    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None), ckpt_path=ckpt_path, weights_only=True)
+    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None))
     return trainer
-
-
-def checkpoint_in(tmp_path, every=100, steps=6):
-    return StageCheckpoint(
-        tmp_path,
-        steps=steps,
-        every=every,
-        status={"stage": "walk"},
-        cursor_behind={step: (step, 0, step) for step in range(100)},
-    )
-
-
-def test_checkpoints_are_written_every_so_many_steps_and_renamed(pack, tmp_path):
-    keep = checkpoint_in(tmp_path, every=4)
-    fit(pack, tmp_path, [keep])
-    assert [path.name for path in keep.path.parent.iterdir()] == ["last.ckpt"]
-    assert torch.load(keep.path, weights_only=True)["global_step"] == 4
 
 
 def test_a_log_file_gets_lines_with_the_losses_of_tasks(pack, tmp_path):

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import time
@@ -15,7 +14,6 @@ from audio_lm.survival.heartbeat import Heart
 from audio_lm.survival.launch import Launch
 from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of
 from audio_lm.training import preemption
-from audio_lm.training.callbacks import StageCheckpoint
 from audio_lm.training.preemption import Pulse, StopWhenTold, quieten
 
 
@@ -71,7 +69,7 @@ def _listening():
         signal.signal(number, handler)
 
 
-def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None, validate_every=None, module=None):
+def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -90,20 +88,18 @@ def fit(pack, tmp_path, called, *, steps=6, ckpt_path=None, validate_every=None,
     quieten(trainer)
     loader = DataLoader([(pack,)] * 100, batch_size=None)
     module = module or Walk()
-    trainer.fit(
-        module, loader, DataLoader([(pack,)], batch_size=None), ckpt_path=ckpt_path, weights_only=True
-    )
+    trainer.fit(module, loader, DataLoader([(pack,)], batch_size=None))
     return trainer
 
 
-def checkpoint_in(tmp_path, every=100, steps=6):
-    return StageCheckpoint(
-        tmp_path,
-        steps=steps,
-        every=every,
-        status={"stage": "walk"},
-        cursor_behind={step: (step, 0, step) for step in range(100)},
-    )
+class Saved:
+    """Remembers the steps it was to save."""
+
+    def __init__(self):
+        self.steps = []
+
+    def save(self, trainer):
+        self.steps.append(trainer.global_step)
 
 
 def alone(number):
@@ -113,12 +109,12 @@ def alone(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, *TOLD_BY])
 def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
     before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
-    keep = checkpoint_in(tmp_path)
+    keep = Saved()
     stop = StopWhenTold(keep, alone)
-    trainer = fit(pack, tmp_path, [SignalAt(3, number), keep, stop])
+    trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
     assert trainer.global_step == 4
     assert stop.told == (number, 0)
-    assert json.loads((tmp_path / "status.json").read_text())["step"] == 4
+    assert keep.steps == [4]
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -129,10 +125,11 @@ def test_what_another_rank_was_told_ends_the_stage_here_at_the_same_step(pack, t
         asked.append(number)
         return note_of(signal.SIGTERM, 3) if len(asked) == 2 else number
 
-    keep = checkpoint_in(tmp_path)
+    keep = Saved()
     stop = StopWhenTold(keep, agreed)
-    trainer = fit(pack, tmp_path, [keep, stop])
+    trainer = fit(pack, tmp_path, [stop])
     assert (trainer.global_step, stop.told) == (2, (signal.SIGTERM, 3))
+    assert keep.steps == [2]
     assert asked == [0, 0], "every rank asks once a step, whether it was told or not"
 
 
@@ -154,21 +151,16 @@ def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monk
 
 @pytest.mark.parametrize("moment", ["on_train_batch_start", "on_validation_start"])
 @pytest.mark.parametrize("step", [2, 3, 4])
-def test_told_at_any_moment_each_step_is_validated_once_and_the_end_is_the_same(pack, tmp_path, step, moment):
-    whole = fit(pack, tmp_path / "whole", [], validate_every=2, steps=8)
-    keep = checkpoint_in(tmp_path, every=3, steps=8)
-    called = [SignalAt(step, signal.SIGTERM, moment), keep, StopWhenTold(keep, alone)]
-    first = fit(pack, tmp_path, called, validate_every=2, steps=8)
-    NOTICE.received = 0
-    went_on = (
-        fit(pack, tmp_path, [], ckpt_path=keep.path, validate_every=2, steps=8)
-        if first.global_step < 8
-        else first
-    )
-    validated = first.lightning_module.validated
-    validated += went_on.lightning_module.validated if went_on is not first else []
-    assert validated == whole.lightning_module.validated == [2, 4, 6, 8]
-    assert torch.equal(went_on.lightning_module.weight, whole.lightning_module.weight)
+def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_path, step, moment):
+    keep = Saved()
+    called = [SignalAt(step, signal.SIGTERM, moment), StopWhenTold(keep, alone)]
+    trainer = fit(pack, tmp_path, called, validate_every=2, steps=8)
+    never = moment == "on_validation_start" and step % 2
+    assert keep.steps == ([] if never else [step + 1])
+    assert trainer.global_step == (8 if never else step + 1)
+    assert trainer.lightning_module.validated == [
+        number for number in (2, 4, 6, 8) if number <= trainer.global_step
+    ]
 
 
 def test_lightning_neither_hears_signals_nor_speaks_of_them(pack, tmp_path):
@@ -187,13 +179,12 @@ def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_pa
     phases, errors, hurries = [], [], []
     say = heart.phase
     heart.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
-    keep = checkpoint_in(tmp_path, every=4)
     pulse = Pulse(heart, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
     with pytest.raises(ValueError, match="lost its way"):
-        fit(pack, tmp_path, [pulse, keep], validate_every=2, module=Walk(fails_at=4))
+        fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
     assert phases == [
         *("data", "step", "data", "step", "data", "validation", "data"),
-        *("step", "data", "step", "data", "validation", "data", "save", "step"),
+        *("step", "data", "step", "data", "validation", "data", "step"),
     ]
     assert (heart.stage, heart.step, heart.steps) == ("walk", 4, 6)
     assert heart.clip_ids == pack.cut_ids

@@ -1,11 +1,8 @@
 """Two ranks that really talk to each other, in two processes."""
 
 import json
-import multiprocessing
 import os
-import queue
 import signal
-import socket
 
 import pytest
 import torch
@@ -13,68 +10,28 @@ from lhotse.utils import fastcopy
 from lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
+from audio_lm.checkpoints.shelf import newest_valid
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.guard import guarded_waves
 from audio_lm.errors import DataError
-from audio_lm.run.ranks import Ranks
-from audio_lm.training.callbacks import StageCheckpoint, StopOnSignal
+from audio_lm.survival.notice import NOTICE
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
+from audio_lm.training.preemption import StopWhenTold
 from audio_lm.training.quarantine import Quarantine
 from audio_lm.training.ranks import RankStrategy, gathered, sum_gradients, summed
+from audio_lm.training.stage_checkpoint import StageCheckpoint
+from tests.forked import on_ranks, together
 
 PARTS = {part: PartConfig(lr=1e-4) for part in ("encoder", "projector", "new_tokens", "language_model")}
 STEPS = 3
-MOST_SECONDS = 60
-
-
-def _in_a_rank(number, port, work, answers):
-    os.environ |= {
-        "RANK": str(number),
-        "LOCAL_RANK": str(number),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    torch.set_num_threads(1)  # threads of the process it was forked from are not there
-    with Ranks("cpu"):
-        answers.put((number, work(number)))
-
-
-def _answer_of(running, answers):
-    """The next answer; a rank that has died gives none, and nobody waits for it."""
-    for _ in range(MOST_SECONDS):
-        try:
-            return answers.get(timeout=1)
-        except queue.Empty:
-            assert not any(one.exitcode for one in running), "a rank died; its error stands above"
-    raise AssertionError(f"no answer in {MOST_SECONDS} s")
 
 
 def on_two_ranks(work):
     """What ``work(rank)`` gives on each of two processes; both have to come to their end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    running = [context.Process(target=_in_a_rank, args=(number, port, work, answers)) for number in (0, 1)]
-    for one in running:
-        one.start()
-    try:
-        found = dict(_answer_of(running, answers) for _ in running)
-        for one in running:
-            one.join(MOST_SECONDS)
-        assert [one.exitcode for one in running] == [0, 0]
-    finally:
-        for one in running:
-            one.kill()
-    return found[0], found[1]
+    return tuple(on_ranks(2, together(work)))
 
 
 class Watch(Callback):
@@ -218,16 +175,23 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
 
     def work(number):
         keep = StageCheckpoint(
-            tmp_path, steps=STEPS, every=100, status={}, cursor_behind={2: (2, 0, 2), 3: (3, 0, 3)}
+            tmp_path,
+            steps=STEPS,
+            every=100,
+            facts={},
+            progress={},
+            cursor_behind={2: (2, 0, 2), 3: (3, 0, 3)},
         )
-        stop = StopOnSignal(keep)
+        NOTICE.received = 0
+        NOTICE.listen()
+        stop = StopWhenTold(keep, lambda told: max(gathered(told)))
         callbacks = [keep, stop, *([SignalAtTheFirst()] if number else [])]
         _, steps, _, _ = fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=callbacks)
-        return steps, stop.received
+        return steps, stop.told
 
-    assert on_two_ranks(work) == ((2, signal.SIGTERM),) * 2
+    assert on_two_ranks(work) == ((2, (signal.SIGTERM, 1)),) * 2
     assert json.loads((tmp_path / "status.json").read_text())["step"] == 2
-    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+    assert newest_valid(tmp_path / "checkpoints").manifest.world_size == 2
 
 
 def test_values_are_summed_and_things_are_gathered_over_ranks():

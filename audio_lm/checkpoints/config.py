@@ -1,0 +1,26 @@
+"""Which checkpoints of a stage stay, and whether training waits for them, as it stands in a recipe's stages."""
+
+from dataclasses import dataclass
+
+FEWEST = 2
+"""Valid checkpoints that always stay, so that one more fault is survived."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """None of it changes a result, so it may be another when a run goes on."""
+
+    keep_last: int = 2
+    """Newest checkpoints that stay; two at least."""
+
+    keep_best: int = 1
+    """Of those written after a validation, so many with the lowest loss stay as well."""
+
+    pin_every: int = 0
+    """Checkpoints of steps that are multiples of it stay for good; 0 pins none. So does one with a file `PINNED`."""
+
+    every_minutes: float = 5.0
+    """One is also written when none was for so long, looked at every 10 steps; 0 counts steps only."""
+
+    asynchronous: bool = True
+    """Training waits for a copy in memory only, and the disk is written while it goes on."""

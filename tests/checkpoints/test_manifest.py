@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from audio_lm.checkpoints.manifest import (
+    FILE,
+    FORMAT,
+    FileSeal,
+    Manifest,
+    OtherFormatError,
+    crc32_of,
+    fault_of,
+    read_manifest,
+    seal_of,
+    write_manifest,
+    write_synced,
+)
+from audio_lm.errors import CheckpointError
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    (tmp_path / "shard").write_bytes(b"values" * 100)
+    manifest = Manifest(
+        7, 2, {"stage": "chat", "val_loss": 0.1 + 0.2}, {"shard": seal_of(tmp_path / "shard")}
+    )
+    write_manifest(tmp_path, manifest)
+    return tmp_path
+
+
+def test_a_manifest_reads_back_as_it_was_written(sealed):
+    manifest = read_manifest(sealed)
+    assert (manifest.step, manifest.world_size, manifest.format) == (7, 2, FORMAT)
+    assert manifest.facts == {"stage": "chat", "val_loss": 0.1 + 0.2}
+    assert manifest.num_bytes == 600
+    assert fault_of(sealed, manifest, manifest.files) is None
+
+
+def test_any_other_byte_in_it_is_found(sealed):
+    whole = (sealed / FILE).read_text()
+    for changed in (
+        whole.replace('"step": 7', '"step": 8'),
+        whole[:-20],
+        whole.replace("chat", "talk"),
+        "{}",
+    ):
+        (sealed / FILE).write_text(changed)
+        with pytest.raises(CheckpointError, match=FILE):
+            read_manifest(sealed)
+    (sealed / FILE).unlink()
+    with pytest.raises(CheckpointError, match="it has no MANIFEST"):
+        read_manifest(sealed)
+
+
+def test_sizes_are_always_looked_at_and_checksums_when_asked_for(sealed):
+    manifest = read_manifest(sealed)
+    values = bytearray((sealed / "shard").read_bytes())
+    values[50] ^= 1
+    (sealed / "shard").write_bytes(values)
+    assert fault_of(sealed, manifest) is None
+    assert fault_of(sealed, manifest, manifest.files) == "shard has another checksum than was written"
+    (sealed / "shard").write_bytes(values[:-1])
+    assert fault_of(sealed, manifest) == "shard has 599 bytes and not 600"
+    (sealed / "shard").unlink()
+    assert fault_of(sealed, manifest) == "shard is missing"
+
+
+def test_another_format_is_refused_with_its_number(tmp_path):
+    write_manifest(tmp_path, Manifest(1, 1, {}, {}, format=FORMAT + 1))
+    with pytest.raises(
+        OtherFormatError, match=f"format {FORMAT + 1}, and this program reads format {FORMAT}"
+    ):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../stolen", "/etc/passwd", "a/b", ".."])
+def test_files_lie_in_the_folder_itself(tmp_path, name):
+    write_manifest(tmp_path, Manifest(1, 1, {}, {name: FileSeal(1, 1)}))
+    with pytest.raises(CheckpointError, match="no file of this folder"):
+        read_manifest(tmp_path)
+
+
+def test_a_file_is_never_written_over_and_checksums_do_not_depend_on_blocks(tmp_path, monkeypatch):
+    write_synced(tmp_path / "a", json.dumps(list(range(1000))))
+    with pytest.raises(FileExistsError):
+        write_synced(tmp_path / "a", "")
+    whole = crc32_of(tmp_path / "a")
+    monkeypatch.setattr("audio_lm.checkpoints.manifest.BYTES_AT_ONCE", 7)
+    assert crc32_of(tmp_path / "a") == whole

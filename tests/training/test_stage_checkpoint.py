@@ -1,0 +1,347 @@
+"""A stage that is stopped and goes on ends where an undisturbed one ends, curve and weights, bit for bit."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+from torch.utils.data import DataLoader
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+from audio_lm.checkpoints.shelf import newest_valid, search, valid
+from audio_lm.checkpoints.state import progress_of
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.errors import CheckpointError
+from audio_lm.training.config import OptimizerConfig, PartConfig
+from audio_lm.training.module import NextTokenModule
+from audio_lm.training.parts import learning_rates
+from audio_lm.training.stage_checkpoint import StageCheckpoint
+
+STEPS = 6
+PARTS = {
+    "encoder": PartConfig(lr=1e-3, from_step=3),
+    "projector": PartConfig(lr=1e-3),
+    "new_tokens": PartConfig(lr=1e-3),
+    "language_model": PartConfig(lr=None),
+}
+
+
+class Curves(Logger):
+    """Every point, and the step it was logged at."""
+
+    name = version = ""
+
+    def __init__(self):
+        super().__init__()
+        self.points = {}
+
+    @property
+    @rank_zero_experiment
+    def experiment(self):
+        return self
+
+    def log_metrics(self, metrics, step=None):
+        for name, value in metrics.items():
+            if name != "epoch":
+                assert (name, step) not in self.points, "a point twice"
+                self.points[name, step] = float(value).hex()
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        pass
+
+
+class StopBehind(Callback):
+    def __init__(self, step, *, after_validation=True):
+        self.step, self.after_validation = step, after_validation
+
+    def on_train_batch_start(self, trainer, *_):
+        if self.after_validation and trainer.global_step == self.step:
+            raise RuntimeError("stopped")
+
+    def on_train_batch_end(self, trainer, *_):
+        if not self.after_validation and trainer.global_step == self.step:
+            raise RuntimeError("stopped")
+
+
+@pytest.fixture
+def packs(make_cuts, vocabulary):
+    """One pack a step; the mixtures differ."""
+    maker = ExampleMaker(vocabulary, "tags")
+    cuts = [with_example(cut, maker.example(cut, "asr", i)) for i, cut in enumerate(make_cuts(STEPS))]
+    return [(Collator()([cut]),) for cut in cuts]
+
+
+@pytest.fixture
+def fit(packs, make_model, tmp_path):
+    """Trains from a checkpoint, or from the beginning."""
+
+    def of(
+        folder=None,
+        *,
+        begin=None,
+        stop=None,
+        every=2,
+        dropout=0.0,
+        parts=PARTS,
+        validate=3,
+        precision="32-true",
+        recomputed=False,
+        pieces=1,
+        **how,
+    ):
+        model = make_model()
+        if recomputed:
+            apply_activation_checkpointing(
+                model.language_model, check_fn=lambda module: isinstance(module, Qwen2DecoderLayer)
+            )
+        model.projector.register_forward_hook(
+            lambda module, args, heard: torch.nn.functional.dropout(heard, dropout, module.training)
+        )
+        module = NextTokenModule(
+            model,
+            rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
+            factor=lambda step: 1.0 / (1 + step),
+            optimizer=OptimizerConfig(),
+            log_every=4,  # so that sums are open when a checkpoint is written
+        )
+        folder = folder or tmp_path / "stage"
+        keep = StageCheckpoint(
+            folder,
+            steps=STEPS,
+            every=every,
+            facts={"stage": "pretrain"},
+            progress={"stage": "pretrain", "settings": {"a": 1}},
+            cursor_behind={step: (step, 0, step) for step in range(STEPS + 1)},
+            begin=begin,
+            **how,
+        )
+        curves = Curves()
+        trainer = Trainer(
+            accelerator="cpu",
+            precision=precision,
+            max_steps=STEPS,
+            max_epochs=-1,
+            val_check_interval=validate,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            logger=curves,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            callbacks=[keep, *([stop] if stop else [])],
+        )
+        first = begin.step if begin else 0
+        torch.manual_seed(first)  # chance that was carried along would be another now
+        steps = [(packs[step] * pieces) for step in range(first, STEPS)]
+        loaders = DataLoader(steps, batch_size=None), DataLoader(packs[:1], batch_size=None)
+        if stop:
+            with pytest.raises(RuntimeError, match="stopped"):
+                trainer.fit(module, *loaders)
+        else:
+            trainer.fit(module, *loaders)
+        return model, curves.points, trainer
+
+    return of
+
+
+def stopped_and_gone_on(fit, tmp_path, stop, **how):
+    """Model, points of both attempts, and the step that was gone on from."""
+    _, before, _ = fit(tmp_path / "stopped", stop=stop, **how)
+    found = search(tmp_path / "stopped" / "checkpoints").found
+    model, after, trainer = fit(tmp_path / "stopped", begin=found, **how)
+    assert trainer.global_step == STEPS
+    return model, before | after, found.step
+
+
+def assert_same(one, other):
+    for (name, value), twin in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(value, twin), name
+
+
+@pytest.mark.parametrize(("stop", "every"), [(1, 1), (2, 2), (3, 3), (4, 1), (5, 5)])
+def test_stopped_at_any_step_it_ends_with_the_same_weights_and_the_same_curves(fit, tmp_path, stop, every):
+    whole, points, _ = fit()
+    assert {name for name, _ in points} >= {"train_loss/all", "val_loss/all", "lr"}
+    model, again, step = stopped_and_gone_on(fit, tmp_path, StopBehind(stop), every=every)
+    assert step == stop
+    assert_same(model, whole)
+    assert again == points
+
+
+def test_a_validation_that_was_left_out_is_made_up_for(fit, tmp_path):
+    """A signal asks for a checkpoint before the validation of its step."""
+
+    class SaveAndStop(StopBehind):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == self.step:
+                next(one for one in trainer.callbacks if isinstance(one, StageCheckpoint)).save(trainer)
+                raise RuntimeError("stopped")
+
+    _, points, _ = fit()
+    _, before, _ = fit(tmp_path / "stopped", stop=SaveAndStop(3), every=100)
+    assert ("val_loss/all", 2) not in before
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    assert not progress_of(found)["is_validated"]
+    _, after, _ = fit(tmp_path / "stopped", begin=found, every=100)
+    assert before | after == points
+
+
+def test_a_kill_between_step_and_validation_repeats_the_step(fit, tmp_path):
+    _, points, _ = fit()
+    _, again, step = stopped_and_gone_on(fit, tmp_path, StopBehind(3, after_validation=False), every=1)
+    assert step == 2
+    assert again == points
+
+
+def test_dropout_falls_the_same_after_a_restart_and_otherwise_would_not(fit, tmp_path, monkeypatch):
+    whole, points, _ = fit(dropout=0.5)
+    _, without, _ = fit(tmp_path / "without")
+    assert points != without
+    model, again, _ = stopped_and_gone_on(fit, tmp_path, StopBehind(2), dropout=0.5)
+    assert_same(model, whole)
+    assert again == points
+    carried_along = itertools.count()
+    monkeypatch.setattr("audio_lm.training.module.key_of", lambda *_: next(carried_along))
+    _, carried, _ = fit(tmp_path / "carried", dropout=0.5)
+    _, again, _ = stopped_and_gone_on(fit, tmp_path / "other", StopBehind(2), dropout=0.5)
+    assert again != carried
+
+
+@pytest.mark.parametrize("forgotten", ["optimizer", "loss_sums", "step"])
+def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
+    """The control: each part of a checkpoint is needed for the curves to be equal."""
+    _, points, _ = fit()
+    _, before, _ = fit(tmp_path / "stopped", stop=StopBehind(2))
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    path = "audio_lm.training.stage_checkpoint."
+    if forgotten == "optimizer":
+        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+    if forgotten == "loss_sums":
+        monkeypatch.setattr(path + "_added", lambda sums: {})
+    if forgotten == "step":
+        monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
+    with pytest.MonkeyPatch.context() as patch:
+        if forgotten == "step":  # one more than there are batches is asked for
+            patch.setattr("tests.training.test_stage_checkpoint.STEPS", 4)
+        _, after, _ = fit(tmp_path / "stopped", begin=found, every=100)
+    assert before | after != points
+
+
+def test_a_stage_that_has_ended_is_not_trained_again(fit, tmp_path):
+    whole, points, _ = fit(tmp_path / "whole")
+    found = newest_valid(tmp_path / "whole" / "checkpoints")
+    assert found.step == STEPS
+    model, again, trainer = fit(tmp_path / "whole", begin=found)
+    assert trainer.global_step == STEPS
+    assert again == {}
+    assert_same(model, whole)
+    assert points
+
+
+def test_status_and_manifest_say_where_it_is_and_only_what_learns_is_in_it(fit, tmp_path):
+    fit(tmp_path / "stage", stop=StopBehind(4), counts=lambda: {"heard": [1]}, keep={"keep_last": 2})
+    status = json.loads((tmp_path / "stage" / "status.json").read_text())
+    assert status["step"] == 4
+    assert (status["cursor"], status["heard"], status["checkpoint"]) == ([4, 0, 4], [1], "step-00000004")
+    assert not status["finished"]
+    assert "settings" not in status
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    assert set(found.manifest.facts["frozen"]) == {"language_model"}
+    assert progress_of(found)["settings"] == {"a": 1}
+    assert b"language_model" not in (found.path / ".metadata").read_bytes()
+
+
+def test_what_is_known_late_is_asked_for_when_a_checkpoint_is_written(fit, tmp_path):
+    runs = iter([None, "r1", "r1"])
+    fit(tmp_path / "stage", every=3, known_late=lambda: {"mlflow_run_id": next(runs)})
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    assert found.manifest.facts["mlflow_run_id"] == "r1"
+    assert json.loads((tmp_path / "stage" / "status.json").read_text())["mlflow_run_id"] == "r1"
+
+
+def test_the_best_validation_is_kept(fit, tmp_path):
+    fit(tmp_path / "stage", every=1, validate=1, keep={"keep_last": 2, "keep_best": 1})
+    losses = {one.step: one.manifest.facts["val_loss"] for one in valid(tmp_path / "stage" / "checkpoints")}
+    assert len(losses) in (2, 3)
+    assert {5, 6} <= losses.keys()
+    assert None not in losses.values()
+
+
+def test_everything_that_counts_steps_counts_on_from_the_same_one(fit, tmp_path):
+    class Look(Callback):
+        def on_train_start(self, trainer, module):
+            state = trainer.optimizers[0].state
+            self.moved = int(state[module.model.new_tokens.input]["step"])
+            self.thawed_later = int(state[module.model.encoder.conv1.weight]["step"])
+            loop = trainer.fit_loop.epoch_loop
+            self.counted = (trainer.global_step, loop.total_batch_idx + 1, loop._batches_that_stepped)
+
+        def on_train_batch_start(self, trainer, module, *_):
+            if trainer.global_step == 5:
+                raise RuntimeError("stopped")
+
+    fit(tmp_path / "stage", stop=StopBehind(4))
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    look = Look()
+    _, points, _ = fit(tmp_path / "stage", begin=found, stop=look)
+    assert look.counted == (4, 4, 4)
+    assert (look.moved, look.thawed_later) == (4, 1)
+    assert (found.step, progress_of(found)["cursor"]) == (4, [4, 0, 4])
+    _, points, _ = fit(tmp_path / "stage", begin=found)
+    assert points["val_loss/all", 5]
+
+
+def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
+    monkeypatch.setattr("audio_lm.training.stage_checkpoint.LOOK_EVERY", 2)
+    fit(tmp_path / "late", every=100, every_seconds=1e-9, stop=StopBehind(5), keep={"keep_last": 9})
+    assert [one.step for one in valid(tmp_path / "late" / "checkpoints")] == [4, 2]
+    fit(tmp_path / "soon", every=100, every_seconds=1e9, stop=StopBehind(5))
+    assert [*valid(tmp_path / "soon" / "checkpoints")] == []
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (True, False)])
+def test_in_any_precision_recomputed_or_not_it_is_bit_equal(fit, tmp_path, precision, before, after):
+    how = {"dropout": 0.5, "precision": precision, "pieces": 2}
+    whole, points, _ = fit(tmp_path / "whole", recomputed=before, **how)
+    _, first, _ = fit(tmp_path / "stopped", stop=StopBehind(2), recomputed=before, **how)
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    model, second, _ = fit(tmp_path / "stopped", begin=found, recomputed=after, **how)
+    assert_same(model, whole)
+    assert first | second == points
+
+
+def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, monkeypatch):
+    fit(tmp_path / "stage", stop=StopBehind(2))
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    digests = "audio_lm.training.stage_checkpoint.state.frozen_digests"
+    monkeypatch.setattr(digests, lambda *_: {"language_model": "another"})
+    with pytest.raises(CheckpointError, match=r"frozen weights of \['language_model'\] are not those"):
+        fit(tmp_path / "stage", begin=found)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        PARTS | {"encoder": PartConfig(lr=None)},
+        PARTS | {"language_model": PartConfig(lr=1e-3)},
+        {part: PartConfig(lr=None) for part in PARTS} | {"language_model": PartConfig(lr=1e-3)},
+    ],
+)
+def test_a_stage_with_other_parts_is_refused(fit, tmp_path, parts):
+    fit(tmp_path / "stage", stop=StopBehind(2))
+    found = newest_valid(tmp_path / "stage" / "checkpoints")
+    with pytest.raises(CheckpointError, match="refused because other parameters learn"):
+        fit(tmp_path / "stage", begin=found, parts=parts)
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_an_error(fit):
+    with pytest.raises(CheckpointError, match="NOT saved"):
+        fit(Path("/proc/nope"), every=100)
