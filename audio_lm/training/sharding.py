@@ -93,9 +93,14 @@ def shard(
         module.set_force_sum_reduction_for_comms(True)
 
 
+def layers_in(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every layer of every part, by name."""
+    return [(name, module) for name, module in model.named_modules() if LAYER.search(name)]
+
+
 def units(model: nn.Module) -> list[nn.Module]:
     """What is gathered and let go at once: each layer, each table of a vocabulary; all else belongs to the model itself."""
-    found = [module for name, module in model.named_modules() if LAYER.search(name)]
+    found = [layer for _, layer in layers_in(model)]
     for module in model.modules():
         if isinstance(module, PreTrainedModel) and (head := module.get_output_embeddings()) is not None:
             table = module.get_input_embeddings()
