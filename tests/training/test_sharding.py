@@ -139,9 +139,7 @@ def fitted(kind, layout):
     strategy, num_alike = RankStrategy() if num_ranks > 1 else "auto", 1
     if layout.num_groups and num_ranks > 1:
         num_alike = layout.tensor_parallel
-        mesh = new_mesh(
-            "cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike
-        )
+        mesh = new_mesh("cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike)
         strategy = ShardStrategy(mesh)
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     share = len(PACKS) * num_alike // num_ranks
