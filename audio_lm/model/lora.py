@@ -86,7 +86,7 @@ def fresh_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str,
     Args:
         wanted: of ``updates_of``, for names and shapes.
     """
-    fresh = {}
+    fresh = dict[str, Tensor]()
     for name, tensor in wanted.items():
         if ".lora_A." in name:
             other = name.replace(".lora_A.", ".lora_B.")

@@ -138,7 +138,7 @@ def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
         write(len(text).to_bytes(8, "little") + text)
         for name in names:
             values = whole_of(weights[name]).cpu().contiguous()
-            write(memoryview(values.reshape(-1).view(torch.uint8).numpy()))
+            write(values.reshape(-1).view(torch.uint8).numpy().data)
 
 
 @contextmanager

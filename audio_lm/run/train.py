@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from audio_lm.build import (
 from audio_lm.compose import Composed
 from audio_lm.data.plan import Cursor
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights, save_model
+from audio_lm.model.checkpoint import save_model
 from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
@@ -43,9 +44,11 @@ from audio_lm.run.folder import (
     stages_to_run,
 )
 from audio_lm.run.judge import Judge
+from audio_lm.run.models import StageModels
 from audio_lm.run.ranks import Ranks
+from audio_lm.run.replay import keep_packs
 from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
-from audio_lm.runtime import is_main, world_size
+from audio_lm.runtime import is_main
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, StageCheckpoint, StopOnSignal, Throughput, write_json
 from audio_lm.training.parts import Rate
@@ -67,6 +70,8 @@ class Prepared:
 
     vocabulary: Vocabulary
     model: AudioLM
+    """Or its outline."""
+
     rates: Mapping[str, Mapping[str, Rate | None]]
 
 
@@ -107,12 +112,14 @@ def _carry_out(composed: Composed, folder: RunFolder, ranks: Ranks, console: Con
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        judge = Judge(recipe, folder, prepared.vocabulary, run, console)
-        judge.untrained(prepared.model, prepared.stages)
+        models = StageModels(recipe, prepared.vocabulary, prepared.model, prepared.rates)
+        judge = Judge(recipe, folder, prepared.vocabulary, run, console, asked=models.asked)
+        judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
         ranks.wait()
         for name in prepared.stages:
-            _train_stage(prepared, name, run, console)
-            judge.stage(prepared.model, name)
+            _train_stage(prepared, models, name, run, console)
+            ranks.wait()  # what was left is read by all before the next stage
+            judge.stage(models.model, name)
             ranks.wait()
         judge.finish()
     return folder
@@ -136,7 +143,7 @@ def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepare
         for name in stages
         if recipe.resume and folder.checkpoint(name) is not None and not folder.is_finished(name)
     }
-    model = build_audio_lm(recipe, vocabulary)
+    model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     num_rows = sum(leaf.num_rows for planned in plans.values() for leaf in planned.leaves)
@@ -147,18 +154,20 @@ def _prepare(composed: Composed, folder: RunFolder, console: Console) -> Prepare
     return Prepared(recipe, folder, stages, sources, plans, going_on, vocabulary, model, rates)
 
 
-def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console) -> None:
+def _train_stage(
+    prepared: Prepared, models: StageModels, name: str, run: RecipeRun, console: Console
+) -> None:
     """Train one stage to its end, or take its weights when it has ended before."""
-    recipe, folder, model = prepared.recipe, prepared.folder, prepared.model
+    recipe, folder = prepared.recipe, prepared.folder
     stage = recipe.stages[name]
     if recipe.resume and folder.is_finished(name):
         console.print(f"{name}: finished before, {stage.steps} steps")
-        load_weights(model, folder.model(name))
+        models.begin(name, folder.model(name))
         return
     names = list(recipe.stages)
     before = names[: names.index(name)]
-    if before and (recipe.only or recipe.resume):
-        load_weights(model, folder.model(before[-1]))
+    goes_on = before and (recipe.only or recipe.resume or models.is_shared)
+    model = models.begin(name, folder.model(before[-1]) if goes_on else None)
     checkpoint = folder.checkpoint(name) if recipe.resume else None
     planned, cursor, status, declared = prepared.plans[name], Cursor(), {}, []
     if checkpoint is not None:
@@ -180,12 +189,20 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
         counts=shares.counts,
     )
     stop = StopOnSignal(keep)
-    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // world_size())
+    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // recipe.hardware.num_learners)
     progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
     quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share)
     callbacks = [shares, throughput, progress, keep, stop, quarantine]
-    trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
-    module = build_module(stage, model, prepared.rates[name])
+    trainer = build_trainer(
+        recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks, mesh=models.mesh
+    )
+    module = build_module(
+        stage,
+        model,
+        prepared.rates[name],
+        num_alike=recipe.hardware.tensor_parallel,
+        keep=partial(keep_packs, model, folder.stage(name), name),
+    )
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if stop.received is not None and trainer.global_step < stage.steps:
         raise KeyboardInterrupt(
@@ -194,8 +211,8 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
     keep.save(trainer)
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")
+    save_model(model, folder.model(name))
     if is_main():
-        save_model(model, folder.model(name))
         write_json(
             folder.stage(name) / "status.json",
             keep.status | {"step": stage.steps, "steps": stage.steps, "finished": True},

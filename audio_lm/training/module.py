@@ -28,7 +28,7 @@ from audio_lm.training.ranks import (
     sum_gradients,
     summed,
 )
-from audio_lm.training.sharding import begin_backward, check_sharded, thaw
+from audio_lm.training.sharding import begin_backward, check_sharded, let_go, thaw
 
 LossOfTask = dict[str, tuple[float, float]]  # summed loss, learned tokens
 Keep = Callable[[int, Sequence[Pack]], Path]
@@ -157,6 +157,7 @@ class NextTokenModule(LightningModule):
             _add(self.val_loss, pack, next_token_losses(self.model(pack), pack.labels))
 
     def on_validation_epoch_end(self) -> None:
+        let_go(self.model)
         self._log_losses("val_loss", self.val_loss)
         self.val_loss.clear()
 

@@ -8,7 +8,7 @@ Source: FSDP2, ``torch.distributed.fsdp.fully_shard``; HSDP and FSDP, arXiv:2304
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,12 @@ from torch.distributed.fsdp import (
     fully_shard,
 )
 from torch.distributed.tensor import DTensor
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    ParallelStyle,
+    RowwiseParallel,
+    parallelize_module,
+)
 from transformers import PreTrainedModel
 
 from audio_lm.errors import RecipeError
@@ -31,7 +36,7 @@ from audio_lm.model.slices import outside
 
 REPLICATE, SHARD, TENSOR = "replicate", "shard", "tensor"
 LAYER = re.compile(r"\.layers\.\d+$")
-PLAN = {
+PLAN: dict[str, Callable[[], ParallelStyle]] = {
     "self_attn.q_proj": ColwiseParallel,
     "self_attn.k_proj": ColwiseParallel,
     "self_attn.v_proj": ColwiseParallel,
@@ -141,6 +146,12 @@ def thaw(model: nn.Module, names: Collection[str]) -> None:
         module.reshard()
 
 
+def let_go(model: nn.Module) -> None:
+    """Back to this rank's shares; without a backward pass the model itself stays gathered behind a forward pass."""
+    for module in _shared(model):
+        module.reshard()
+
+
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
     """Everything gathered on every rank for as long as answers are made, word by word; all ranks have to come."""
@@ -152,7 +163,7 @@ def whole(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module in shared:
-            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.set_reshard_after_forward(id(module) != id(model), recurse=False)
             module.reshard()
 
 
@@ -196,7 +207,7 @@ def _cut_layers(model: nn.Module, mesh: DeviceMesh) -> None:
         RecipeError: its layers are of another kind, or cannot be cut into so many equal pieces.
     """
     language_model = model.get_submodule("language_model")
-    config = language_model.config
+    config: Any = language_model.config
     heads = {name: getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads")}
     heads = {name: count for name, count in heads.items() if count is not None and int(count) % mesh.size()}
     layers = [one for name, one in language_model.named_modules() if LAYER.search(f".{name}")]
