@@ -91,6 +91,8 @@ def shard(
     for unit in units(model):
         if not ignored.issuperset(unit.parameters()):
             fully_shard(unit, **settings)
+    if is_half:  # waveforms reach the model in 32 bits, and a spectrogram needs them all
+        settings["mp_policy"] = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
     root = fully_shard(model, **settings)
     root.set_reduce_scatter_unused_params(True)  # else ranks that use them would wait for those that do not
     for module in _shared(model):

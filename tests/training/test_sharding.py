@@ -1,15 +1,11 @@
 """One launch for each number of ranks; every scenario of it is compared with one process that hears all packs."""
 
-import os
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from lightning import Callback, Trainer
-from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.utils.data import DataLoader
 
 from audio_lm.errors import RecipeError
@@ -19,11 +15,13 @@ from audio_lm.model.slices import fill_slice, whole_of
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank, world_size
 from audio_lm.training.config import OptimizerConfig, PartConfig
+from audio_lm.training.layer_calls import recompute_layers
+from audio_lm.training.losses import next_token_losses
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import learning_rates
 from audio_lm.training.ranks import RankStrategy, ShardStrategy
-from audio_lm.training.sharding import begin_backward, check_sharded, new_mesh, shard, units, whole
+from audio_lm.training.sharding import begin_backward, check_sharded, new_mesh, shard, units
 from tests.conftest import TINY
 from tests.training.processes import on_ranks
 
@@ -50,6 +48,8 @@ class Layout:
     from_step: int = 0
     steps: int = STEPS
     spoil: tuple[int, ...] = ()
+    recomputed: tuple[str, ...] = ()
+    precision: str = "32-true"
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Seen:
     after: dict = field(default_factory=dict)
     num_local: int = 0
     num_states: int = 0
+    num_reductions: int = 0
 
 
 def pack_of(number):
@@ -135,6 +136,7 @@ def fitted(kind, layout):
     """A run of this rank, or of the only process."""
     torch.set_num_threads(1)
     model, num_ranks = tiny(kind), world_size()
+    recompute_layers(model, layout.recomputed)
     rates = rates_in(model, kind, layout.from_step)
     strategy, num_alike = RankStrategy() if num_ranks > 1 else "auto", 1
     if layout.num_groups and num_ranks > 1:
@@ -157,6 +159,7 @@ def fitted(kind, layout):
     )
     trainer = Trainer(
         accelerator="cpu",
+        precision=layout.precision,
         devices=num_ranks,
         strategy=strategy,
         use_distributed_sampler=False,
@@ -216,11 +219,14 @@ CASES = {
     }
     for num_ranks, layouts in LAYOUTS.items()
 }
+SPOILED = "a step that is spoiled on one rank"
 CASES[2] |= {
     ("all", "a part that thaws"): replace(SHARED, from_step=5, steps=10),
-    ("all", "a step that is spoiled on one rank"): replace(SHARED, spoil=(3,), steps=10),
+    ("all", SPOILED): replace(SHARED, spoil=(3,), steps=10),
     ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
+    ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
 }
+CASES[4] |= {("all", "the same again"): SHARED}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -228,7 +234,7 @@ def launched(request):
     """Of each scenario what every rank has seen."""
     cases = CASES[request.param]
     each = on_ranks(request.param, lambda number: {case: fitted(case[0], cases[case]) for case in cases})
-    return {case: [seen[case] for seen in each] for case in cases}
+    return request.param, {case: [seen[case] for seen in each] for case in cases}
 
 
 @pytest.fixture(scope="module")
@@ -237,34 +243,81 @@ def alone():
     known = {}
 
     def run(kind, layout):
-        key = (kind, str(replace(layout, num_groups=None, tensor_parallel=1, settings={})))
-        if key not in known:
-            known[key] = fitted(kind, layout)
-        return known[key]
+        like = replace(layout, num_groups=None, tensor_parallel=1, settings={}, recomputed=())
+        if (kind, str(like)) not in known:
+            known[kind, str(like)] = fitted(kind, like)
+        return known[kind, str(like)]
 
     return run
 
 
 @pytest.mark.slow
 def test_ranks_learn_what_one_process_learns_and_frozen_parts_stay_as_they_were(launched, alone):
-    num_ranks = len(next(iter(launched.values())))
-    for case, each in launched.items():
+    num_ranks, found = launched
+    for case, each in found.items():
         kind, layout = case[0], CASES[num_ranks][case]
         reference = alone(kind, layout)
         frozen = {part for part, lr in KINDS[kind].items() if lr is None}
         for seen in each:
-            found = differences(reference, seen)
-            print(num_ranks, *case, *(f"{one:.1e}" for one in found))
-            assert max(found) < SAME, (case, found)
+            distance = differences(reference, seen)
+            print(num_ranks, *case, *(f"{one:.1e}" for one in distance))
+            assert max(distance) < SAME, (case, distance)
             for name, value in seen.before.items():
                 is_frozen = name.partition(".")[0] in frozen and "lora_" not in name
-                same = np.array_equal(value, seen.after[name])
-                assert same if is_frozen else not same or name in unused(reference), (case, name)
+                is_still = np.array_equal(value, seen.after[name])
+                assert is_still or not is_frozen, (case, name)
+        moved = {
+            name.partition(".")[0]
+            for name, value in each[0].before.items()
+            if (value != each[0].after[name]).any()
+        }
+        assert moved == {part.removesuffix("_lora") for part, lr in KINDS[kind].items() if lr}, case
 
 
-def unused(seen):
-    """Trained weights that one process does not move either."""
-    return {name for name, value in seen.before.items() if np.array_equal(value, seen.after[name])}
+@pytest.mark.slow
+def test_all_ranks_see_the_same_and_the_same_again(launched):
+    num_ranks, found = launched
+    for case, each in found.items():
+        assert all(seen.losses == each[0].losses for seen in each), case
+        assert all(apart(each[0].after, seen.after) == 0 for seen in each), case
+    if num_ranks == 4:
+        first, second = found["all", "fsdp"][0], found["all", "the same again"][0]
+        assert first.losses == second.losses
+        assert apart(first.after, second.after) == 0
+
+
+@pytest.mark.slow
+def test_what_learns_and_its_optimizer_are_shared_out_evenly(launched, alone):
+    num_ranks, found = launched
+    whole_run = alone("all", SHARED)
+    for seen in found["all", "fsdp"]:
+        assert seen.num_local == pytest.approx(whole_run.num_local / num_ranks, rel=0.05)
+        assert seen.num_states == pytest.approx(whole_run.num_states / num_ranks, rel=0.05)
+    for seen in found["all", "gradients added up"]:
+        assert seen.num_local == whole_run.num_local
+    frozen = found["encoder", "fsdp"][0].num_local
+    assert frozen > 0.5 * whole_run.num_local  # the language model is whole
+    if num_ranks == 2:
+        assert found["encoder", "frozen parts shared out"][0].num_local < 0.6 * whole_run.num_local
+
+
+@pytest.mark.slow
+def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(launched, alone):
+    num_ranks, found = launched
+    if num_ranks != 2:
+        return
+    plain, spoiled = found["all", "fsdp"][0], found["all", SPOILED][0]
+    assert spoiled.losses[:3] == plain.losses[:3]
+    assert spoiled.losses[4:] == plain.losses[3:9]  # as if the step had not been
+
+
+@pytest.mark.slow
+def test_computing_layers_again_changes_nothing(launched):
+    num_ranks, found = launched
+    if num_ranks != 2:
+        return
+    again, plain = found["all", "layers computed again"][0], found["all", "fsdp"][0]
+    assert again.losses == plain.losses[:10]
 
 
 def _stepped(is_shared, settings):
@@ -295,3 +348,152 @@ def test_muon_takes_the_step_of_the_whole_matrix():
     assert apart(one, other) == 0
     assert apart(alone, one) < 1e-7
     assert apart(alone, _stepped(False, replace(settings, weight_decay=0.2))) > 1e-4  # this could fail
+
+
+def _learned_alone(number):
+    """A unit that was forgotten, and what the ranks make of it without the check."""
+    model = tiny("all")
+    mesh = new_mesh("cpu", num_groups=1, num_ranks=2)
+    trained = [name for name, _ in model.named_parameters()]
+    forgotten = [name for name in trained if not name.startswith("projector")]
+    shard(model, mesh, trained=forgotten)
+    losses = next_token_losses(model(PACKS[number]), PACKS[number].labels)
+    losses.sum().backward()
+    seen = model.projector.linear.weight.grad.numpy().copy()
+    message = ""
+    module = NextTokenModule(
+        model,
+        rate_of=rates_in(model, "all"),
+        factor=lambda step: 1.0,
+        optimizer=OptimizerConfig(),
+    )
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=ShardStrategy(mesh),
+        use_distributed_sampler=False,
+        max_steps=1,
+        enable_model_summary=False,
+        **settings,
+    )
+    try:
+        trainer.fit(module, DataLoader([(PACKS[number],)], batch_size=None))
+    except ValueError as error:
+        message = str(error)
+    check_sharded(model, forgotten)
+    return seen, message, trainer.global_step
+
+
+@pytest.mark.slow
+def test_a_trained_parameter_that_is_not_shared_out_is_refused_by_name_before_the_first_step():
+    (one, message, steps), (other, _, _) = on_ranks(2, _learned_alone)
+    assert "2 trained parameters are not shared out" in message
+    assert "projector.linear.weight" in message
+    assert steps == 0
+    assert not np.allclose(one, other)  # what it saves from: each rank with a gradient of its own
+
+
+def _reductions(number):
+    """Sums of gradients over the ranks in a step of two packs, with and without a wait for the last one."""
+    counts, count, scatter = [], [0], torch.distributed.reduce_scatter_single
+
+    def counted(*args, **kwargs):
+        count[0] += 1
+        return scatter(*args, **kwargs)
+
+    torch.distributed.reduce_scatter_single = counted  # of this forked process
+    for waits in (True, False):
+        model = tiny("all")
+        shard(
+            model,
+            new_mesh("cpu", num_groups=1, num_ranks=2),
+            trained=[name for name, _ in model.named_parameters()],
+        )
+        before = count[0]
+        for pack in PACKS[:2]:
+            begin_backward(model, is_last=pack is PACKS[1] or not waits)
+            next_token_losses(model(pack), pack.labels).sum().backward()
+        counts.append(count[0] - before)
+        names = [name for name, one in model.named_parameters() if one.grad is None]
+        assert not names, names
+    return counts, len(units(tiny("all"))) + 1
+
+
+@pytest.mark.slow
+def test_gradients_travel_once_a_step_and_unit_however_many_packs_it_has():
+    ((once, each_time), num_units), _ = on_ranks(2, _reductions)
+    assert once == num_units
+    assert each_time == 2 * num_units
+
+
+def _unequal(number):
+    with pytest.raises(ValueError, match="expected as many each"):
+        fitted_on(PACKS[: 1 + number])
+    return True
+
+
+def fitted_on(packs):
+    model = tiny("all")
+    module = NextTokenModule(
+        model, rate_of=rates_in(model, "all"), factor=lambda step: 1.0, optimizer=OptimizerConfig()
+    )
+    module._num_learned(packs)
+
+
+@pytest.mark.slow
+def test_ranks_with_unequal_numbers_of_packs_say_so_and_do_not_wait():
+    assert on_ranks(2, _unequal) == [True, True]
+
+
+def _half(number):
+    layout = replace(SHARED, precision="bf16-mixed", settings={"is_half": True}, steps=5)
+    return fitted("all", layout)
+
+
+@pytest.mark.slow
+def test_in_half_precision_weights_and_sums_stay_in_32_bits_and_losses_are_alike():
+    one, _ = on_ranks(2, _half)
+    alone = fitted("all", Layout(precision="bf16-mixed", steps=5))
+    assert one.losses == pytest.approx(alone.losses, rel=1e-2)
+    assert one.losses != alone.losses
+    assert {value.dtype for value in (*one.after.values(), *one.gradients[0].values())} == {np.dtype("f4")}
+
+
+def test_units_are_layers_and_tables_and_no_parameter_stands_in_two():
+    model = tiny("all")
+    found = [name for name, module in model.named_modules() if module in units(model)]
+    assert len(found) == 2 + 2 + 2
+    assert "language_model.model.embed_tokens" in found
+    tied = replace(
+        TINY,
+        language_model=replace(
+            TINY.language_model, settings=TINY.language_model.settings | {"tie_word_embeddings": True}
+        ),
+    )
+    model = build_model(tied, num_base=50, num_new=10)
+    assert len(units(model)) == 4  # a tied table belongs to the model itself
+
+
+def _uncuttable(number):
+    with pytest.raises(RecipeError, match="num_attention_heads"):
+        shard(
+            build_model(ONE_HEAD, num_base=50, num_new=3),
+            new_mesh("cpu", num_groups=1, num_ranks=2, tensor_parallel=2),
+            trained=(),
+        )
+    return True
+
+
+ONE_HEAD = replace(
+    TINY,
+    language_model=replace(
+        TINY.language_model,
+        settings=TINY.language_model.settings | {"num_attention_heads": 1, "num_key_value_heads": 1},
+    ),
+)
+
+
+@pytest.mark.slow
+def test_a_language_model_that_cannot_be_cut_is_refused():
+    assert on_ranks(2, _uncuttable) == [True, True]
