@@ -48,7 +48,7 @@ from audio_lm.training.module import Keep, NextTokenModule
 from audio_lm.training.parts import Rate, learning_rates
 from audio_lm.training.ranks import RankStrategy, ShardStrategy
 from audio_lm.training.schedules import rate_factor
-from audio_lm.training.sharding import materialise, new_mesh, shard
+from audio_lm.training.sharding import check_cuttable, materialise, new_mesh, shard
 
 Report = Callable[[str], None]
 FIRST = Cursor()
@@ -129,6 +129,8 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool =
     num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
     if is_outline:
         model = outline(recipe.model, num_base=num_base, num_new=num_new)
+        if recipe.hardware.tensor_parallel > 1:
+            check_cuttable(model, recipe.hardware.tensor_parallel)
     else:
         model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
     if recipe.hardware.compile:

@@ -7,15 +7,18 @@ those the stage before left, or from where the recipe's first weights come from.
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from audio_lm.build import build_audio_lm, build_mesh, share_out
+from audio_lm.build import build_audio_lm, build_mesh, build_module, share_out
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
+from audio_lm.run.replay import keep_packs
+from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate
 from audio_lm.training.sharding import whole
 
@@ -64,6 +67,20 @@ class StageModels:
         elif weights is not None:
             load_weights(self.model, weights)
         return self.model
+
+    def module(self, stage: str, folder: Path) -> NextTokenModule:
+        """Who learns what in a stage, and where packs of steps that went wrong are kept.
+
+        Args:
+            folder: of the stage.
+        """
+        return build_module(
+            self.recipe.stages[stage],
+            self.model,
+            self.rates[stage],
+            num_alike=self.recipe.hardware.tensor_parallel,
+            keep=partial(keep_packs, self.model, folder, stage),
+        )
 
     @contextmanager
     def asked(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ replay/step-N-weights/             the model as it was, one file a part
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from audio_lm.pack import Pack
 from audio_lm.run.console import run_console
 from audio_lm.run.judge import kept_vocabulary, open_run
 from audio_lm.runtime import rank
+from audio_lm.training.config import HardwareConfig
 from audio_lm.training.losses import next_token_losses
 
 KEPT = "audio_lm.packs"
@@ -95,7 +96,9 @@ def replay(path: Path, console: Console | None = None) -> Replayed:
     console = console or run_console()
     stage, step, packs = read_packs(path)
     recipe, folder = open_run(path.absolute().parents[3])
-    model = build_audio_lm(recipe, kept_vocabulary(recipe, folder))
+    # Layers are called as they are, so that all that stands in them is watched.
+    plain = replace(recipe, hardware=HardwareConfig())
+    model = build_audio_lm(plain, kept_vocabulary(recipe, folder))
     load_weights(model, _weights_beside(path, step))
     for (_, parameter), rate in zip(
         model.named_parameters(), rates_of(recipe, model)[stage].values(), strict=True

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from audio_lm.asking import check_benchmarks
 from audio_lm.build import (
     build_audio_lm,
     build_data,
-    build_module,
     build_trainer,
     build_vocabulary,
     check_ranks,
@@ -46,7 +44,6 @@ from audio_lm.run.folder import (
 from audio_lm.run.judge import Judge
 from audio_lm.run.models import StageModels
 from audio_lm.run.ranks import Ranks
-from audio_lm.run.replay import keep_packs
 from audio_lm.run.resume import TakenUp, keep_declared, order_of, taken_up
 from audio_lm.runtime import is_main
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
@@ -196,13 +193,7 @@ def _train_stage(
     trainer = build_trainer(
         recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks, mesh=models.mesh
     )
-    module = build_module(
-        stage,
-        model,
-        prepared.rates[name],
-        num_alike=recipe.hardware.tensor_parallel,
-        keep=partial(keep_packs, model, folder.stage(name), name),
-    )
+    module = models.module(name, folder.stage(name))
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if stop.received is not None and trainer.global_step < stage.steps:
         raise KeyboardInterrupt(

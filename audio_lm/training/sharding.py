@@ -130,6 +130,24 @@ def check_sharded(model: nn.Module, trained: Collection[str]) -> None:
         )
 
 
+def check_cuttable(model: nn.Module, num_pieces: int) -> None:
+    """Refuse tensor parallel for a language model that the plan does not fit.
+
+    Raises:
+        RecipeError: its layers are of another kind, or cannot be cut into so many equal pieces.
+    """
+    config: Any = model.get_submodule("language_model").config
+    heads = {name: getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads")}
+    heads = {name: count for name, count in heads.items() if count is not None and count % num_pieces}
+    strange = {name for layer in _layers_to_cut(model) for name in _unplanned(layer)}
+    if heads or strange:
+        raise RecipeError(
+            f"hardware.tensor_parallel={num_pieces} does not fit language model {config.model_type!r}: "
+            f"{f'{heads} are no multiples of it' if heads else f'it knows nothing of {sorted(strange)}'}; "
+            f"set it to 1, or choose a model such as qwen2 or llama, without lora"
+        )
+
+
 def begin_backward(model: nn.Module, *, is_last: bool) -> None:
     """Before the backward pass of a pack: gradients travel behind the last one of a step only."""
     if isinstance(model, FSDPModule):
@@ -194,31 +212,24 @@ def _on(parameter: nn.Parameter, device: torch.device) -> nn.Parameter:
     return nn.Parameter(values, requires_grad=parameter.requires_grad)
 
 
-def _is_linear(layer: nn.Module, name: str) -> bool:
-    return type(dict(layer.named_modules()).get(name)) is nn.Linear
-
-
 def _shared(model: nn.Module) -> Iterator[FSDPModule]:
     return (module for module in model.modules() if isinstance(module, FSDPModule))
 
 
 def _cut_layers(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Tensor parallel in every layer of the language model.
-
-    Raises:
-        RecipeError: its layers are of another kind, or cannot be cut into so many equal pieces.
-    """
-    language_model = model.get_submodule("language_model")
-    config: Any = language_model.config
-    heads = {name: getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads")}
-    heads = {name: count for name, count in heads.items() if count is not None and int(count) % mesh.size()}
-    layers = [one for name, one in language_model.named_modules() if LAYER.search(f".{name}")]
-    missing = {name for layer in layers for name in PLAN if not _is_linear(layer, name)}
-    if heads or missing or not layers:
-        raise RecipeError(
-            f"hardware.tensor_parallel={mesh.size()} does not fit language model {config.model_type!r}: "
-            f"{f'{heads} are no multiples of it' if heads else f'{sorted(missing)} are no plain linear layers'}; "
-            f"set it to 1, or choose a model such as qwen2 or llama, without lora"
-        )
-    for layer in layers:
+    """Tensor parallel in every layer of the language model."""
+    check_cuttable(model, mesh.size())
+    for layer in _layers_to_cut(model):
         parallelize_module(layer, mesh, {name: style() for name, style in PLAN.items()})
+
+
+def _layers_to_cut(model: nn.Module) -> list[nn.Module]:
+    return [layer for name, layer in layers_in(model) if name.startswith("language_model.")]
+
+
+def _unplanned(layer: nn.Module) -> set[str]:
+    """What the plan has not foreseen: a layer of another kind, or weights that would only see a piece of the heads."""
+    modules = dict(layer.named_modules())
+    strange = {name for name in PLAN if type(modules.get(name)) is not nn.Linear}
+    inside = [name.rpartition(".")[0] for name, _ in layer.named_parameters()]
+    return strange | {name for name in inside if "." in name and name not in PLAN}

@@ -21,7 +21,7 @@ from audio_lm.training.module import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import learning_rates
 from audio_lm.training.ranks import RankStrategy, ShardStrategy
-from audio_lm.training.sharding import begin_backward, check_sharded, new_mesh, shard, units
+from audio_lm.training.sharding import begin_backward, check_cuttable, check_sharded, new_mesh, shard, units
 from tests.conftest import TINY
 from tests.training.processes import on_ranks
 
@@ -475,25 +475,17 @@ def test_units_are_layers_and_tables_and_no_parameter_stands_in_two():
     assert len(units(model)) == 4  # a tied table belongs to the model itself
 
 
-def _uncuttable(number):
-    with pytest.raises(RecipeError, match="num_attention_heads"):
-        shard(
-            build_model(ONE_HEAD, num_base=50, num_new=3),
-            new_mesh("cpu", num_groups=1, num_ranks=2, tensor_parallel=2),
-            trained=(),
-        )
-    return True
+def with_language_model(**settings):
+    language_model = replace(TINY.language_model, **settings)
+    return build_model(replace(TINY, language_model=language_model), num_base=50, num_new=3)
 
 
-ONE_HEAD = replace(
-    TINY,
-    language_model=replace(
-        TINY.language_model,
-        settings=TINY.language_model.settings | {"num_attention_heads": 1, "num_key_value_heads": 1},
-    ),
-)
-
-
-@pytest.mark.slow
 def test_a_language_model_that_cannot_be_cut_is_refused():
-    assert on_ranks(2, _uncuttable) == [True, True]
+    check_cuttable(tiny("all"), 2)
+    settings = TINY.language_model.settings
+    with pytest.raises(RecipeError, match=r"num_attention_heads.*no multiples"):
+        check_cuttable(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
+    with pytest.raises(RecipeError, match=r"knows nothing of .*self_attn.q_norm"):
+        check_cuttable(with_language_model(architecture="qwen3"), 2)
+    with pytest.raises(RecipeError, match=r"knows nothing of .*lora_A"):
+        check_cuttable(tiny("lora"), 2)
