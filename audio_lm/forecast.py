@@ -234,8 +234,9 @@ def _memory(
             0, round(stage.pack_tokens - audio_seconds * hearing_of(recipe.model).tokens_per_second)
         ),
         num_ids=num_base + len(CLOSED_LIST),
-        num_ranks=hardware.devices * hardware.nodes,
+        num_ranks=hardware.num_shares,
         is_half=hardware.precision == "bf16",
+        shares_frozen=hardware.frozen == "sharded",
     )
     parts = {"weights": size.weights, "activations": size.activations, "logits": size.logits}
     return {what: round(count / 2**30, 3) for what, count in (parts | {"total": size.total}).items()}

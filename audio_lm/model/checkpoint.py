@@ -8,22 +8,22 @@ Optimizers and training states are not here.
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from audio_lm.errors import CheckpointError
 from audio_lm.model.part_names import SUFFIX, is_update, plain_name
-from audio_lm.model.weight_files import read_file, some_of
+from audio_lm.model.slices import fill_slice
+from audio_lm.model.weight_files import read_file, some_of, write_in_turn
 
 
 def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None = None) -> None:
-    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all.
+
+    Of a model that is shared out all ranks have to call this. Weights are gathered one at a time, and the
+    first rank writes them.
+    """
     for name, weights in _parts(model, parts).items():
-        unfinished = folder / f"{name}.safetensors.part"
-        save_file({key: tensor.detach().contiguous() for key, tensor in weights.items()}, unfinished)
-        unfinished.replace(folder / f"{name}.safetensors")
+        write_in_turn(weights, folder / f"{name}.safetensors")
 
 
 def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None = None) -> None:
@@ -75,9 +75,8 @@ def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None
 
 
 def _copy(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(weights[name])
+    for name, tensor in wanted.items():
+        fill_slice(tensor, weights[name])
 
 
 def weights_of(part: nn.Module) -> dict[str, Tensor]:

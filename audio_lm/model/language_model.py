@@ -101,7 +101,20 @@ def empty_language_model(config: PreTrainedConfig) -> PreTrainedModel:
     """
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+    model.tie_weights()  # belongs to the start that was left out
     return _checked(model)
+
+
+def published_settings(folder_or_name: str) -> PreTrainedConfig:
+    """The configuration of a published model, without its weights.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise _unloadable(folder_or_name, error) from error
 
 
 def num_rows(folder_or_name: str) -> int:
@@ -110,11 +123,20 @@ def num_rows(folder_or_name: str) -> int:
     Raises:
         CheckpointError: there is no such model.
     """
-    try:
-        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise _unloadable(folder_or_name, error) from error
-    return int(config.get_text_config().vocab_size)
+    return int(published_settings(folder_or_name).get_text_config().vocab_size)
+
+
+def check_rows(rows: int, num_base: int | None, *, source: str) -> None:
+    """Refuse a language model whose tables are not the tokenizer's.
+
+    Raises:
+        CheckpointError: names both numbers.
+    """
+    if num_base not in (None, rows):
+        raise CheckpointError(
+            f"language model {source!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
+            f"trained with"
+        )
 
 
 def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pack) -> Tensor:
@@ -147,11 +169,20 @@ def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
         language_model.set_attn_implementation(PACKED)
 
 
-def word_scale(language_model: PreTrainedModel) -> float:
-    """Standard deviation of its word embeddings, as they leave the table."""
+def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
+    """Standard deviation of its word embeddings, as they leave the table.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
     table = language_model.get_input_embeddings()
+    rows_VD = table.weight
+    if weights is not None:
+        names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+        rows_VD = weights[names[0]]
+    first = torch.arange(min(table.num_embeddings, 4096))
     with torch.no_grad():
-        return float(table(torch.arange(min(table.num_embeddings, 4096))).float().std())
+        return float(torch.func.functional_call(table, {"weight": rows_VD}, (first,)).float().std())
 
 
 def _checked(model: PreTrainedModel) -> PreTrainedModel:

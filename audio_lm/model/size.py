@@ -90,18 +90,21 @@ def step_size(
     num_ids: int,
     num_ranks: int,
     is_half: bool,
+    shares_frozen: bool = False,
 ) -> StepSize:
     """What a rank needs at the peak of a step.
 
     Args:
-        trained: parts that learn; they are shared out over the ranks, frozen ones are on each.
+        trained: parts that learn; they are shared out over the ranks.
+        shares_frozen: frozen ones are too; else they are on each.
         num_ids: columns of the logits.
         is_half: 16 bits for frozen weights and activations.
     """
     narrow = 2 if is_half else 4
     copies = 4 + OPTIMIZER_BYTES + (narrow if is_half else 0)
+    of_frozen = 4 / num_ranks if shares_frozen else narrow
     weights = sum(
-        count * copies / num_ranks if part in trained else count * narrow for part, count in counts.items()
+        count * (copies / num_ranks if part in trained else of_frozen) for part, count in counts.items()
     )
     settings = config.language_model.settings
     width, inner = int(settings["hidden_size"]), int(settings["intermediate_size"])

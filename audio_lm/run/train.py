@@ -17,7 +17,6 @@ from audio_lm.asking import check_benchmarks
 from audio_lm.build import (
     build_audio_lm,
     build_data,
-    build_module,
     build_trainer,
     build_vocabulary,
     check_ranks,
@@ -31,7 +30,7 @@ from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import Composed
 from audio_lm.data.plan import Cursor
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights, save_model
+from audio_lm.model.checkpoint import save_model
 from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
@@ -46,6 +45,7 @@ from audio_lm.run.folder import (
     stages_to_run,
 )
 from audio_lm.run.judge import Judge
+from audio_lm.run.models import StageModels
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import (
     TakenUp,
@@ -57,7 +57,7 @@ from audio_lm.run.resume import (
     settings_of_run,
     taken_up,
 )
-from audio_lm.runtime import is_main, key_of, world_size
+from audio_lm.runtime import is_main, key_of
 from audio_lm.tracking.run import RecipeRun, RunLogger, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, StopOnSignal, Throughput, write_json
 from audio_lm.training.parts import Rate
@@ -80,6 +80,8 @@ class Prepared:
 
     vocabulary: Vocabulary
     model: AudioLM
+    """Or its outline."""
+
     rates: Mapping[str, Mapping[str, Rate | None]]
 
     @property
@@ -127,12 +129,14 @@ def _carry_out(composed: Composed, folder: RunFolder, ranks: Ranks, console: Con
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        judge = Judge(recipe, folder, prepared.vocabulary, run, console)
-        judge.untrained(prepared.model, prepared.stages)
+        models = StageModels(recipe, prepared.vocabulary, prepared.model, prepared.rates)
+        judge = Judge(recipe, folder, prepared.vocabulary, run, console, asked=models.asked)
+        judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
         ranks.wait()
         for name in prepared.stages:
-            _train_stage(prepared, name, run, console)
-            judge.stage(prepared.model, name)
+            _train_stage(prepared, models, name, run, console)
+            ranks.wait()  # what was left is read by all before the next stage
+            judge.stage(models.model, name)
             ranks.wait()
         judge.finish()
     return folder
@@ -159,7 +163,7 @@ def _prepare(
             for name, checkpoint in checkpoints.items()
             if name in stages
         }
-    model = build_audio_lm(recipe, vocabulary)
+    model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     num_rows = sum(leaf.num_rows for planned in plans.values() for leaf in planned.leaves)
@@ -170,18 +174,20 @@ def _prepare(
     return Prepared(composed, folder, stages, sources, plans, going_on, vocabulary, model, rates)
 
 
-def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console) -> None:
+def _train_stage(
+    prepared: Prepared, models: StageModels, name: str, run: RecipeRun, console: Console
+) -> None:
     """Train one stage to its end, or take its weights when it has ended before."""
-    recipe, folder, model = prepared.recipe, prepared.folder, prepared.model
+    recipe, folder = prepared.recipe, prepared.folder
     stage = recipe.stages[name]
     if recipe.resume and folder.is_finished(name):
         console.print(f"{name}: finished before, {stage.steps} steps")
-        load_weights(model, folder.model(name))
+        models.begin(name, folder.model(name))
         return
     names = list(recipe.stages)
     before = names[: names.index(name)]
-    if before and (recipe.only or recipe.resume):
-        load_weights(model, folder.model(before[-1]))
+    goes_on = before and (recipe.only or recipe.resume or models.is_shared)
+    model = models.begin(name, folder.model(before[-1]) if goes_on else None)
     begin = _begin(prepared, name, console)
     planned = begin.planned
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
@@ -201,11 +207,13 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
         **_keeping(stage.checkpoints),
     )
     stop = StopOnSignal(keep)
-    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // world_size())
+    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // recipe.hardware.num_learners)
     progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
     callbacks = [quarantine, shares, throughput, progress, keep, stop]
-    trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
-    module = build_module(stage, model, prepared.rates[name], seed=recipe.seed)
+    trainer = build_trainer(
+        recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks, mesh=models.mesh
+    )
+    module = models.module(name, folder.stage(name))
     trainer.fit(module, datamodule=data)
     if stop.received is not None and trainer.global_step < stage.steps:
         raise KeyboardInterrupt(
@@ -213,8 +221,8 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, console: Console
         )
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")
+    save_model(model, folder.model(name))
     if is_main():
-        save_model(model, folder.model(name))
         write_json(
             folder.stage(name) / "status.json",
             folder.status(name) | {"step": stage.steps, "steps": stage.steps, "finished": True},
