@@ -15,6 +15,8 @@ import torch
 from lhotse.cut import Cut
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import Strategy
+from torch.distributed.device_mesh import DeviceMesh
 
 from audio_lm.corpora.corpus import prepare
 from audio_lm.data.collate import Collator
@@ -26,8 +28,10 @@ from audio_lm.data.plan import Cursor
 from audio_lm.data.shar import files_of
 from audio_lm.errors import RecipeError
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.factory import build_model
 from audio_lm.model.language_model import num_rows
+from audio_lm.model.outline import fill_with_first, outline
 from audio_lm.model.released import open_released
 from audio_lm.model.weight_files import published_folder
 from audio_lm.planning import StagePlan, StageSources, maker_of, unreadable
@@ -35,14 +39,16 @@ from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
-from audio_lm.runtime import world_size
+from audio_lm.runtime import local_rank, world_size
 from audio_lm.tasks.registry import find_task
 from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
-from audio_lm.training.module import NextTokenModule
+from audio_lm.training.layer_calls import compile_layers, recompute_layers
+from audio_lm.training.module import Keep, NextTokenModule
 from audio_lm.training.parts import Rate, learning_rates
-from audio_lm.training.ranks import RankStrategy
+from audio_lm.training.ranks import RankStrategy, ShardStrategy
 from audio_lm.training.schedules import rate_factor
+from audio_lm.training.sharding import check_cuttable, materialise, new_mesh, shard
 
 Report = Callable[[str], None]
 FIRST = Cursor()
@@ -119,15 +125,76 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
                 raise RecipeError(f"stage {name!r}: {error}") from error
 
 
-def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary) -> AudioLM:
-    """The model with its first weights; equal seeds give equal weights."""
+def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool = False) -> AudioLM:
+    """The model with its first weights, or without any; equal seeds give equal weights."""
     seed_everything(recipe.seed, verbose=False)
+    num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
+    if is_outline:
+        model = outline(recipe.model, num_base=num_base, num_new=num_new)
+        if recipe.hardware.tensor_parallel > 1:
+            check_cuttable(model, recipe.hardware.tensor_parallel)
+    else:
+        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
+    if recipe.hardware.compile:
+        compile_layers(model)
+    recompute_layers(model, recipe.hardware.activation_checkpointing)
+    return model
+
+
+def _stamps(vocabulary: Vocabulary) -> range:
     stamps = [number for number, token in enumerate(vocabulary.new_tokens) if STAMP.fullmatch(token)]
-    return build_model(
+    return range(stamps[0], stamps[-1] + 1) if stamps else range(0)
+
+
+def build_mesh(hardware: HardwareConfig) -> DeviceMesh | None:
+    """The ranks as a grid, where they share the model out; all of them have to be there."""
+    if hardware.sharding == "none":
+        return None
+    if hardware.accelerator == "gpu":
+        torch.cuda.set_device(local_rank())
+    return new_mesh(
+        "cuda" if hardware.accelerator == "gpu" else "cpu",
+        num_groups=hardware.nodes if hardware.sharding == "hsdp" else 1,
+        num_ranks=world_size(),
+        tensor_parallel=hardware.tensor_parallel,
+    )
+
+
+def share_out(
+    model: AudioLM,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    rates: Mapping[str, Rate | None],
+    mesh: DeviceMesh,
+    weights: Path | None,
+) -> None:
+    """Give each rank its shares of an outline, with the weights of a folder or the recipe's first ones.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
+    hardware = recipe.hardware
+    shard(
+        model,
+        mesh,
+        trained=[name for name, rate in rates.items() if rate is not None],
+        shares_frozen=hardware.frozen == "sharded",
+        is_half=hardware.precision == "bf16",
+        offloads=hardware.cpu_offload,
+    )
+    on_gpu = mesh.device_type == "cuda"
+    device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
+    materialise(model, device, offloads=hardware.cpu_offload)
+    if weights is not None:
+        load_weights(model, weights)
+        return
+    seed_everything(recipe.seed, verbose=False)
+    fill_with_first(
+        model,
         recipe.model,
         num_base=vocabulary.num_base,
         num_new=len(vocabulary.new_tokens),
-        line=range(stamps[0], stamps[-1] + 1) if stamps else range(0),
+        line=_stamps(vocabulary),
     )
 
 
@@ -158,11 +225,12 @@ def check_ranks(recipe: Recipe) -> None:
             f"hardware has {hardware.devices} devices on {hardware.nodes} nodes, but {world_size()} processes were started; "
             f"start one for each (torchrun --nproc-per-node {hardware.devices} train.py ...), or set hardware.devices"
         )
+    num_learners = hardware.num_learners
     for name, stage in recipe.stages.items():
-        if stage.packs_per_step % world_size():
+        if stage.packs_per_step % num_learners:
             raise RecipeError(
-                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be shared by {world_size()} ranks; "
-                f"choose a multiple of {world_size()}, or start fewer ranks"
+                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be shared by {num_learners} ranks; "
+                f"choose a multiple of {num_learners}, or start fewer ranks"
             )
 
 
@@ -185,7 +253,7 @@ def build_data(
         unreadable=unreadable(planned.heard),
     )
     return MixtureDataModule(
-        PlanSampler(planned.plan, cursor),
+        PlanSampler(planned.plan, cursor, num_alike=recipe.hardware.tensor_parallel),
         PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
@@ -196,9 +264,20 @@ def build_data(
 
 
 def build_module(
-    stage: StageConfig, model: AudioLM, rates: Mapping[str, Rate | None], *, seed: int = 0
+    stage: StageConfig,
+    model: AudioLM,
+    rates: Mapping[str, Rate | None],
+    *,
+    seed: int = 0,
+    num_alike: int = 1,
+    keep: Keep | None = None,
 ) -> NextTokenModule:
-    """Who learns what and how fast."""
+    """Who learns what and how fast.
+
+    Args:
+        num_alike: ranks that hear the same packs.
+        keep: writes down the packs of a step that went wrong.
+    """
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
     factor = partial(
@@ -208,13 +287,31 @@ def build_module(
         warmup_steps=schedule.warmup_steps,
         floor=schedule.min_lr / peak if peak else 0.0,
     )
-    return NextTokenModule(model, rate_of=rates, factor=factor, optimizer=stage.optimizer, seed=seed)
+    return NextTokenModule(
+        model,
+        rate_of=rates,
+        factor=factor,
+        optimizer=stage.optimizer,
+        num_alike=num_alike,
+        keep=keep,
+        seed=seed,
+    )
 
 
 def build_trainer(
-    recipe: Recipe, stage: StageConfig, folder: Path, *, logger: Logger | bool, callbacks: Sequence[Callback]
+    recipe: Recipe,
+    stage: StageConfig,
+    folder: Path,
+    *,
+    logger: Logger | bool,
+    callbacks: Sequence[Callback],
+    mesh: DeviceMesh | None = None,
 ) -> Trainer:
-    """Lightning's trainer for one stage."""
+    """Lightning's trainer for one stage.
+
+    Args:
+        mesh: of the ranks that share the model out.
+    """
     hardware = recipe.hardware
     if hardware.num_threads is not None:
         torch.set_num_threads(hardware.num_threads)
@@ -222,7 +319,7 @@ def build_trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.nodes,
-        strategy=RankStrategy() if world_size() > 1 else "auto",
+        strategy=_strategy(hardware, mesh),
         precision=_precision(hardware),
         max_steps=stage.steps,
         max_epochs=-1,
@@ -239,6 +336,12 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | str:
+    if mesh is not None:
+        return ShardStrategy(mesh, offloads=hardware.cpu_offload)
+    return RankStrategy() if world_size() > 1 else "auto"
 
 
 def _precision(hardware: HardwareConfig) -> Any:

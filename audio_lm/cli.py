@@ -220,6 +220,20 @@ def evaluate(run: RunPath) -> None:
 
 
 @app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="stages/<stage>/replay/step-N-rank-R.safetensors of a run.")],
+) -> None:
+    """Run a step whose gradient was not finite again: its loss, its gradients, and where the first such value comes from.
+
+    Example: `audio-lm replay runs/demo-1a2b3c4d/stages/pretrain/replay/step-120-rank-0.safetensors`
+    """
+    _quiet()
+    from audio_lm.run.replay import replay as again
+
+    again(file)
+
+
+@app.command()
 def score(run: RunPath) -> None:
     """Score the predictions a run has kept, without a model.
 

@@ -234,10 +234,11 @@ def _memory(
             0, round(stage.pack_tokens - audio_seconds * hearing_of(recipe.model).tokens_per_second)
         ),
         num_ids=num_base + len(CLOSED_LIST),
-        num_ranks=hardware.devices * hardware.nodes,
+        num_ranks=hardware.num_shares,
         is_half=hardware.precision == "bf16",
         is_muon=stage.optimizer.kind == "muon",
-        accumulates=stage.packs_per_step > hardware.devices * hardware.nodes,
+        accumulates=stage.packs_per_step > hardware.num_learners,
+        shares_frozen=hardware.frozen == "sharded",
     )
     names = ("weights", "gradients", "activations", "logits", "total")
     return {name: round(getattr(size, name) / 2**30, 3) for name in names}

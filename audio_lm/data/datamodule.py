@@ -54,16 +54,20 @@ class PlanSampler(Sampler[Packing]):
 
     Runs ahead of the trainer, so it remembers the cursor behind each step; the
     one behind the last trained step is all that a checkpoint needs.
+
+    Args:
+        num_alike: neighbouring ranks that compute together and hear the same.
     """
 
-    def __init__(self, plan: Plan, cursor: Cursor) -> None:
+    def __init__(self, plan: Plan, cursor: Cursor, *, num_alike: int = 1) -> None:
         self.plan = plan
+        self.num_alike = num_alike
         self.cursor = cursor
         self.cursor_behind: dict[int, Cursor] = {cursor.step: cursor}
 
     def __iter__(self) -> Iterator[Packing]:
-        share = self.plan.rules.packs // world_size()
-        first = rank() * share
+        share = self.plan.rules.packs * self.num_alike // world_size()
+        first = rank() // self.num_alike * share
         for cursor, packs in self.plan.steps(self.cursor):
             self.cursor_behind[cursor.step] = cursor
             self.cursor_behind.pop(cursor.step - MOST_REMEMBERED, None)

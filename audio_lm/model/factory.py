@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from audio_lm.errors import CheckpointError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import fill_parts, weights_of
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
 from audio_lm.model.encoders import ENCODERS
 from audio_lm.model.language_model import (
+    check_rows,
     empty_language_model,
     load_language_model,
     new_language_model,
@@ -54,7 +54,7 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
     )
     width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
     # In this order: equal seeds go on giving equal weights.
-    rows = _new_rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, line)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     return AudioLM(
         encoder,
@@ -69,7 +69,7 @@ def _released(
 ) -> AudioLM:
     """A published model; only tokens it does not have start at random."""
     check_recipe(config, released)
-    _check_rows(released.num_rows, num_base, source=released.source)
+    check_rows(released.num_rows, num_base, source=released.source)
     language_model = empty_language_model(released.text)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
@@ -77,11 +77,12 @@ def _released(
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
-    rows = _new_rows(num_new, width, word_scale(language_model), line)
+    rows = new_rows(num_new, width, word_scale(language_model), line)
     return AudioLM(encoder, projector, language_model, NewTokens(num_new, width, initial_VD=rows))
 
 
-def _new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:
+def new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:
+    """(V, D) what new tokens start from; see ``build_model``."""
     rows_VD = torch.randn(num_new, width) * scale
     rows_VD[line.start : line.stop] = smooth_rows(len(line), width, scale=scale)
     return rows_VD
@@ -95,13 +96,5 @@ def _language_model(
             raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
         return new_language_model(config.architecture, config.settings, num_base=num_base)
     language_model = load_language_model(config.load, trust_remote_code=trust_remote_code)
-    _check_rows(language_model.get_input_embeddings().num_embeddings, num_base, source=config.load)
+    check_rows(language_model.get_input_embeddings().num_embeddings, num_base, source=config.load)
     return language_model
-
-
-def _check_rows(rows: int, num_base: int | None, *, source: str) -> None:
-    if num_base not in (None, rows):
-        raise CheckpointError(
-            f"language model {source!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
-            f"trained with"
-        )

@@ -31,6 +31,7 @@ def greedy(model: AudioLM, pack: Pack, *, end_ids: Collection[int], max_new_toke
         Token ids of each answer, in the order of the pack.
     """
     answers: list[list[int]] = [[] for _ in range(len(pack))]
+    pack = pack.to(model.new_tokens.input.device)
     with _resting(model):
         rows_BLD, is_read_BL = _padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1])
         with unpacked(model.language_model):

@@ -96,15 +96,36 @@ def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_ba
     return _checked(model)
 
 
-def empty_language_model(config: PreTrainedConfig) -> PreTrainedModel:
+def empty_language_model(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """A language model whose weights are still to be filled in.
+
+    Args:
+        trust_remote_code: run code that the configuration names.
 
     Raises:
         RecipeError: it cannot be packed.
     """
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    model.tie_weights()  # belongs to the start that was left out
     return _checked(model)
+
+
+def published_settings(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of a published model, without its weights.
+
+    Args:
+        trust_remote_code: run code that comes with it.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise _unloadable(folder_or_name, error) from error
 
 
 def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
@@ -113,11 +134,21 @@ def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
     Raises:
         CheckpointError: there is no such model.
     """
-    try:
-        config = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise _unloadable(folder_or_name, error) from error
-    return int(config.get_text_config().vocab_size)
+    settings = published_settings(folder_or_name, trust_remote_code=trust_remote_code)
+    return int(settings.get_text_config().vocab_size)
+
+
+def check_rows(rows: int, num_base: int | None, *, source: str) -> None:
+    """Refuse a language model whose tables are not the tokenizer's.
+
+    Raises:
+        CheckpointError: names both numbers.
+    """
+    if num_base not in (None, rows):
+        raise CheckpointError(
+            f"language model {source!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
+            f"trained with"
+        )
 
 
 def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pack) -> Tensor:
@@ -150,11 +181,20 @@ def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
         language_model.set_attn_implementation(PACKED)
 
 
-def word_scale(language_model: PreTrainedModel) -> float:
-    """Standard deviation of its word embeddings, as they leave the table."""
+def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
+    """Standard deviation of its word embeddings, as they leave the table.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
     table = language_model.get_input_embeddings()
+    rows_VD = table.weight
+    if weights is not None:
+        names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+        rows_VD = weights[names[0]]
+    first = torch.arange(min(table.num_embeddings, 4096))
     with torch.no_grad():
-        return float(table(torch.arange(min(table.num_embeddings, 4096))).float().std())
+        return float(torch.func.functional_call(table, {"weight": rows_VD}, (first,)).float().std())
 
 
 def _checked(model: PreTrainedModel) -> PreTrainedModel:

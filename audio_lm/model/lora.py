@@ -7,6 +7,8 @@ Source: LoRA, arXiv:2106.09685.
 """
 
 import importlib.util
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,6 +78,25 @@ def num_update_weights(part: nn.Module, config: LoraConfig) -> int:
     """
     targets = targets_in(part, config).values()
     return sum(config.rank * (layer.in_features + layer.out_features) for layer in targets)
+
+
+def fresh_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
+    """The updates ``add_lora`` would begin with, for a part whose own have no values.
+
+    Args:
+        wanted: of ``updates_of``, for names and shapes.
+    """
+    fresh = dict[str, Tensor]()
+    for name, tensor in wanted.items():
+        if ".lora_A." in name:
+            other = name.replace(".lora_A.", ".lora_B.")
+            down = nn.Linear(tensor.shape[1], config.rank, bias=False)
+            up = nn.Linear(config.rank, wanted[other].shape[0], bias=False)
+            # peft makes two layers of torch and then draws the first one again.
+            nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+            nn.init.zeros_(up.weight)
+            fresh |= {name: down.weight.detach(), other: up.weight.detach()}
+    return fresh
 
 
 @torch.no_grad()

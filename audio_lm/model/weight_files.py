@@ -7,9 +7,13 @@ Source: the folders of ``transformers``, whose index names the shard of every te
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
@@ -17,6 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from audio_lm.errors import CheckpointError
+from audio_lm.model.slices import whole_of
+from audio_lm.runtime import is_main
 
 ONE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -24,6 +30,16 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 # A hub folder may hold the same weights again in other precisions and formats.
 WANTED = (ONE_FILE, INDEX, "model-*.safetensors", "*.json", "*.txt", "*.jinja", "*.tiktoken")
 NUM_LISTED = 5
+NAME_OF_PRECISION = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def published_folder(folder_or_name: str, *, what: str) -> Path:
@@ -99,6 +115,44 @@ def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return [folder / file_name for file_name in split.filename_to_tensors]
+
+
+def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write one safetensors file, tensor after tensor, so that only one is ever gathered from the ranks.
+
+    All ranks have to call this where a tensor is shared out; the first one writes. The file is that of
+    ``save_file``, and appears whole or not at all.
+
+    Source: the format of safetensors, whose tensors lie in the order of their precision and then of their names.
+    """
+    names = sorted(weights, key=lambda name: (-weights[name].element_size(), name))
+    header, end = dict[str, Any](), 0
+    for name in names:
+        one = weights[name]
+        begin, end = end, end + one.numel() * one.element_size()
+        kind = NAME_OF_PRECISION[one.dtype]
+        header[name] = {"dtype": kind, "shape": list(one.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with _first_rank_writes(path) as write:
+        write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            values = whole_of(weights[name]).cpu().contiguous()
+            write(values.reshape(-1).view(torch.uint8).numpy().data)
+
+
+@contextmanager
+def _first_rank_writes(path: Path) -> Iterator[Callable[[bytes | memoryview], object]]:
+    if not is_main():
+        yield len
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        yield file.write
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def some_of(problems: list[str]) -> str:

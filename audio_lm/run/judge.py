@@ -5,6 +5,7 @@ learned and not what a lucky guess scores.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from audio_lm.runtime import is_main
 from audio_lm.tracking.listening import HeardClip, listening_report
 from audio_lm.tracking.pictures import mixture_figure, spectrogram_figure
 from audio_lm.tracking.run import RecipeRun
+from audio_lm.training.ranks import gathered
 
 MAX_PICTURES = 8
 
@@ -44,6 +46,7 @@ class Judge:
     Args:
         until_told: hands packs on until the run is told to stop.
         run: where scores, answers and pictures are also written down; none for a later look.
+        asked: holds a model that is shared out together while all ranks answer; none where the first one does alone.
     """
 
     def __init__(
@@ -55,35 +58,46 @@ class Judge:
         console: Console,
         *,
         until_told: Callable[[Iterable[Any]], Iterator[Any]] = iter,
+        asked: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.until_told = until_told
         self.recipe = recipe
+        self.asked = asked
+        self.is_shared = run is not None and recipe.hardware.sharding != "none"
+        self.answers = is_main() or self.is_shared
         self.folder = folder
         self.vocabulary = vocabulary
         self.run = run
         self.console = console
         self.scores = read_scores(folder.scores)
 
-    def untrained(self, model: AudioLM, stages: list[str]) -> None:
-        """Score the model as it is before any training."""
-        if not self.recipe.evaluation.untrained or not is_main():
+    def untrained(self, first: Callable[[], AudioLM], stages: list[str]) -> None:
+        """Score the model as it is before any training.
+
+        Args:
+            first: gives it with its first weights.
+        """
+        if not self.recipe.evaluation.untrained or not self.answers:
             return
         missing = [
             name
             for name, benchmark in self.recipe.evaluation.benchmarks.items()
             if benchmark.stage in stages and not self._has_scores(name, UNTRAINED + "/")
         ]
+        if self.is_shared:
+            missing = gathered(missing)[0]  # the first rank keeps the scores
         if missing:
             self.console.print(f"asking the untrained model: {', '.join(missing)}")
+            model = first()
         for name in missing:
             self._judge(model, name, UNTRAINED + "/")
 
     def stage(self, model: AudioLM, stage: str) -> None:
         """Score what a stage has left; answers and a listening report are kept."""
         names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
-        if not is_main():
+        if not self.answers:
             return
-        if self.run is not None:
+        if self.run is not None and is_main():
             figure = mixture_figure(self.recipe.stages[stage].mixture.weights)
             self.run.stage(stage).log_figure(figure, "mixture.png")
         if names:
@@ -91,7 +105,8 @@ class Judge:
         clips: list[HeardClip] = []
         for name in names:
             predictions = self._judge(model, name, "")
-            clips += heard_clips(self.recipe, name, predictions, model, self.vocabulary)
+            if is_main():
+                clips += heard_clips(self.recipe, name, predictions, model, self.vocabulary)
         if self.run is not None and clips:
             self._show(stage, clips)
 
@@ -117,15 +132,18 @@ class Judge:
     def _judge(self, model: AudioLM, name: str, prefix: str) -> list[Prediction]:
         benchmark = self.recipe.evaluation.benchmarks[name]
         vocabulary = self.vocabulary
-        predictions = list(
-            predict(
-                model,
-                self.until_told(benchmark_packs(self.recipe, benchmark, vocabulary)),
-                vocabulary,
-                end_ids={vocabulary.end_id, vocabulary.turn_end_id},
-                max_new_tokens=benchmark.max_new_tokens,
+        with self.asked():
+            predictions = list(
+                predict(
+                    model,
+                    self.until_told(benchmark_packs(self.recipe, benchmark, vocabulary)),
+                    vocabulary,
+                    end_ids={vocabulary.end_id, vocabulary.turn_end_id},
+                    max_new_tokens=benchmark.max_new_tokens,
+                )
             )
-        )
+        if not is_main():
+            return predictions
         folder = self.folder.predictions / prefix.rstrip("/")
         write_predictions(predictions_path(folder, name), predictions)
         values = score_benchmark(predictions, benchmark.metrics)

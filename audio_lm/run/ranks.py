@@ -15,6 +15,7 @@ from typing import Self
 
 import torch
 from torch import distributed
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from audio_lm.runtime import is_main, world_size
@@ -40,12 +41,14 @@ class Ranks:
     def __init__(self, accelerator: str, hurry: Seconds = HURRY) -> None:
         self.accelerator = accelerator
         self.limit = timedelta(seconds=hurry)
+        self._hurried: list[distributed.ProcessGroup] = []
 
     def __enter__(self) -> Self:
         if world_size() > 1:
             distributed.init_process_group(BACKEND[self.accelerator], timeout=self.limit)
             self._patient = distributed.new_group(backend="gloo", timeout=PATIENCE)
             self._agreeing = distributed.new_group(backend="gloo", timeout=self.limit)
+            self._hurried = [self._agreeing]
         return self
 
     def __exit__(
@@ -79,11 +82,19 @@ class Ranks:
         work.wait()
         return int(numbers)
 
+    def include(self, mesh: DeviceMesh | None) -> None:
+        """Let what ``hurry`` says hold in the groups of a mesh too."""
+        if mesh is not None and world_size() > 1:
+            groups = mesh.get_all_groups()
+            self._hurried += groups
+            for group in groups:
+                _set_pg_timeout(self.limit, group)
+
     def hurry(self, seconds: Seconds) -> None:
         """Give up on each other after so long."""
         if world_size() > 1:
-            _set_pg_timeout(timedelta(seconds=seconds))
-            _set_pg_timeout(timedelta(seconds=seconds), self._agreeing)
+            for group in (None, *self._hurried):
+                _set_pg_timeout(timedelta(seconds=seconds), group)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ pulse, what is said at the end. Nothing here trains.
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -174,15 +174,20 @@ class Survival:
         """Whether somebody who waits for this rank, or it, was told to stop."""
         return bool(NOTICE.received) or (self.folder / FOLDER / REQUEST).exists()
 
-    def until_told(self, items: Iterable[Item]) -> Iterator[Item]:
+    def until_told(
+        self, items: Iterable[Item], *, agreed: Callable[[int], int] = int
+    ) -> Iterator[Item]:
         """Items of some long work, each a sign of life; they end with an error when it is to be left.
+
+        Args:
+            agreed: the largest of the ranks' numbers, where all of them work through the same items together.
 
         Raises:
             ToldError: a rank was told to stop.
         """
         for item in items:
             self.heart.tick()
-            if self.is_told():
+            if agreed(self.is_told()):
                 raise ToldError
             yield item
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from audio_lm.asking import check_benchmarks
 from audio_lm.build import (
     build_audio_lm,
     build_data,
-    build_module,
     build_trainer,
     build_vocabulary,
     check_ranks,
@@ -33,7 +33,7 @@ from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import AUTO, Composed
 from audio_lm.data.plan import Cursor
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights, save_model
+from audio_lm.model.checkpoint import save_model
 from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
@@ -48,6 +48,7 @@ from audio_lm.run.folder import (
     stages_to_run,
 )
 from audio_lm.run.judge import Judge
+from audio_lm.run.models import StageModels
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import (
     TakenUp,
@@ -84,6 +85,8 @@ class Prepared:
 
     vocabulary: Vocabulary
     model: AudioLM
+    """Or its outline."""
+
     rates: Mapping[str, Mapping[str, Rate | None]]
 
     @property
@@ -154,14 +157,22 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        judge = Judge(recipe, folder, prepared.vocabulary, run, console, until_told=survival.until_told)
+        models = StageModels(
+            recipe, prepared.vocabulary, prepared.model, prepared.rates, wait=ranks.wait
+        )
+        ranks.include(models.mesh)
+        agreed = ranks.agreed if models.is_shared else int
+        until_told = partial(survival.until_told, agreed=agreed)
+        judge = Judge(
+            recipe, folder, prepared.vocabulary, run, console, until_told=until_told, asked=models.asked
+        )
         with _judging(survival, ranks):
-            judge.untrained(prepared.model, prepared.stages)
+            judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
         for name in prepared.stages:
-            _train_stage(prepared, name, run, start)
+            _train_stage(prepared, models, name, run, start)
             with _judging(survival, ranks):
                 if not folder.status(name).get("judged"):
-                    judge.stage(prepared.model, name)
+                    judge.stage(models.model, name)
                     folder.mark_judged(name)
         judge.finish()
     return folder
@@ -199,7 +210,7 @@ def _prepare(
             for name, checkpoint in checkpoints.items()
             if name in stages
         }
-    model = build_audio_lm(recipe, vocabulary)
+    model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     num_rows = sum(leaf.num_rows for planned in plans.values() for leaf in planned.leaves)
@@ -210,19 +221,19 @@ def _prepare(
     return Prepared(composed, folder, stages, sources, plans, going_on, vocabulary, model, rates)
 
 
-def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) -> None:
+def _train_stage(prepared: Prepared, models: StageModels, name: str, run: RecipeRun, start: Start) -> None:
     """Train one stage to its end, or take its weights when it has ended before."""
     survival, console = start.survival, start.console
-    recipe, folder, model = prepared.recipe, prepared.folder, prepared.model
+    recipe, folder = prepared.recipe, prepared.folder
     stage = recipe.stages[name]
     if recipe.resume and folder.is_finished(name):
         console.print(f"{name}: finished before, {stage.steps} steps")
-        load_weights(model, folder.model(name))
+        models.begin(name, folder.model(name))
         return
     names = list(recipe.stages)
     before = names[: names.index(name)]
-    if before and (recipe.only or recipe.resume):
-        load_weights(model, folder.model(before[-1]))
+    goes_on = before and (recipe.only or recipe.resume or models.is_shared)
+    model = models.begin(name, folder.model(before[-1]) if goes_on else None)
     begin = _begin(prepared, name, console)
     planned = begin.planned
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
@@ -254,11 +265,13 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) ->
         note_error=survival.note_error,
         hurry=start.ranks.hurry,
     )
-    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // world_size())
+    throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // recipe.hardware.num_learners)
     progress = ProgressLine(name, steps=stage.steps, throughput=throughput, console=console)
     callbacks = [pulse, quarantine, shares, throughput, progress, keep, stop]
-    trainer = build_trainer(recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks)
-    module = build_module(stage, model, prepared.rates[name], seed=recipe.seed)
+    trainer = build_trainer(
+        recipe, stage, folder.stage(name), logger=logger, callbacks=callbacks, mesh=models.mesh
+    )
+    module = models.module(name, folder.stage(name))
     trainer.fit(module, datamodule=data)
     if stop.note and trainer.global_step < stage.steps:
         survival.leave(*stop.told)

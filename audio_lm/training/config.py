@@ -1,7 +1,12 @@
 """Who learns, how fast, and on what machine, as it stands in a recipe's stages and ``conf/hardware/``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from audio_lm.errors import RecipeError, unknown
+
+LAYERED = ("encoder", "language_model")
+"""Parts that have layers."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ class OptimizerConfig:
     clip: float = 1.0
     """Largest norm of the whole gradient; 0 does not clip."""
 
+    max_nonfinite: int = 3
+    """A step whose gradient is not finite is left out; after so many in a row the run stops and keeps their packs."""
+
 
 @dataclass(frozen=True)
 class HardwareConfig:
@@ -76,3 +84,69 @@ class HardwareConfig:
 
     num_threads: int | None = None
     """Threads of the CPU; null leaves it to torch."""
+
+    sharding: Literal["none", "fsdp", "hsdp"] = "none"
+    """What learns is whole on every rank, shared out over all ranks, or shared out in a node and copied across nodes."""
+
+    frozen: Literal["replicated", "sharded"] = "replicated"
+    """Whether frozen parts are whole on every rank, which sends nothing, or shared out like the others, which saves memory."""
+
+    tensor_parallel: int = 1
+    """Neighbouring ranks that compute each layer of the language model together, on the same packs."""
+
+    compile: bool = False
+    """Compile each layer, once for all lengths; the first steps are slow."""
+
+    activation_checkpointing: list[str] = field(default_factory=list)
+    """Parts whose layers are computed again in the backward pass instead of being remembered."""
+
+    cpu_offload: bool = False
+    """What is shared out lies in the CPU's memory between its uses, the optimizer too; slow, and for GPUs only."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that do not fit together or would do nothing.
+
+        Raises:
+            RecipeError: names the first of them.
+        """
+        num_ranks, shares = self.devices * self.nodes, self.sharding != "none"
+        if shares and num_ranks == 1:
+            raise RecipeError(
+                f"hardware.sharding is {self.sharding} and there is one rank; set it to none, or devices to 2 or more"
+            )
+        if self.sharding == "hsdp" and self.nodes == 1:
+            raise RecipeError(
+                "hardware.sharding=hsdp copies across nodes and hardware.nodes is 1; set it to fsdp"
+            )
+        if wants := [name for name in ("frozen", "tensor_parallel", "cpu_offload") if self._is_set(name)]:
+            self._check_sharing(wants)
+        if strange := sorted(set(self.activation_checkpointing) - set(LAYERED)):
+            raise RecipeError(
+                unknown("part of layers", strange[0], LAYERED, see="hardware.activation_checkpointing")
+            )
+
+    def _is_set(self, name: str) -> bool:
+        return bool(getattr(self, name) != getattr(type(self), name))
+
+    def _check_sharing(self, wants: list[str]) -> None:
+        if self.sharding == "none":
+            raise RecipeError(
+                f"hardware.{wants[0]} does nothing with sharding: none; set sharding to fsdp or hsdp"
+            )
+        if self.tensor_parallel < 1 or self.devices % self.tensor_parallel:
+            raise RecipeError(
+                f"hardware.tensor_parallel is {self.tensor_parallel} and a node has {self.devices} devices, which it has to "
+                f"divide; choose another"
+            )
+        if self.cpu_offload and self.accelerator == "cpu":
+            raise RecipeError("hardware.cpu_offload is for GPUs and the accelerator is cpu; set it to false")
+
+    @property
+    def num_learners(self) -> int:
+        """Ranks that hear packs of their own."""
+        return self.devices * self.nodes // self.tensor_parallel
+
+    @property
+    def num_shares(self) -> int:
+        """Ranks over which one copy of what learns is shared out."""
+        return {"none": 1, "fsdp": self.devices * self.nodes, "hsdp": self.devices}[self.sharding]

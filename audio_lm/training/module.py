@@ -1,25 +1,39 @@
 """Next-token training: the stages of pre-training and of supervised fine-tuning.
 
 Owns when things happen; what happens is in the model, ``losses``, ``parts``
-and ``schedules``. One batch is everything a rank hears in one optimizer step.
+and ``schedules``. One batch is everything a rank hears in one optimizer step. A step whose gradient
+is not finite on any rank is left out on all of them, and still counts as a step.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from audio_lm.errors import DataError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pack import Pack
-from audio_lm.runtime import key_of, rank
+from audio_lm.runtime import key_of, rank, world_size
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.losses import sums_by_task
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import Rate
-from audio_lm.training.ranks import gathered, sum_gradients, summed
+from audio_lm.training.ranks import (
+    ShardStrategy,
+    gathered,
+    gradient_norm,
+    scale_gradients,
+    sum_gradients,
+    summed,
+)
+from audio_lm.training.sharding import begin_backward, check_sharded, let_go, thaw
 
 LossOfTask = dict[str, tuple[float, float]]  # summed loss, learned tokens
+Keep = Callable[[int, Sequence[Pack]], Path]
+CLIP_EPSILON = 1e-6  # of torch's own clipping
 
 
 class NextTokenModule(LightningModule):
@@ -32,6 +46,8 @@ class NextTokenModule(LightningModule):
         rate_of: Mapping[str, Rate | None],
         factor: Callable[[int], float],
         optimizer: OptimizerConfig,
+        num_alike: int = 1,
+        keep: Keep | None = None,
         log_every: int = 10,
         seed: int = 0,
     ) -> None:
@@ -40,6 +56,8 @@ class NextTokenModule(LightningModule):
         Args:
             rate_of: the rate of every parameter of ``model``, from ``learning_rates``.
             factor: what the peak rates are multiplied by at a step.
+            num_alike: ranks that hear the same packs.
+            keep: writes down the packs of a step whose gradient is not finite, and says where.
             seed: of dropout, which falls the same on a pack whoever hears it and however often it is heard again.
         """
         super().__init__()
@@ -50,56 +68,111 @@ class NextTokenModule(LightningModule):
         self.rate_of = rate_of
         self.factor = factor
         self.optimizer = optimizer
+        self.num_alike = num_alike
+        self.keep = keep
         self.log_every = log_every
         self.seed = seed
+        self.num_nonfinite = self.num_nonfinite_in_a_row = 0
         self.train_loss: LossOfTask = {}
         self.val_loss: LossOfTask = {}
         for name, parameter in model.named_parameters():
             rate = rate_of[name]
             parameter.requires_grad_(rate is not None and rate.from_step == 0)
 
+    def configure_model(self) -> None:
+        """Refuse to begin with something that learns and is not shared out.
+
+        Raises:
+            ValueError: names it.
+        """
+        if isinstance(self.trainer.strategy, ShardStrategy):
+            check_sharded(self.model, [name for name, rate in self.rate_of.items() if rate is not None])
+
     def training_step(self, packs: tuple[Pack, ...], batch_idx: int) -> None:
         step = self.global_step
         optimizer = self.optimizers()
-        self._thaw(step)
-        num_learned = max(1.0, *summed(sum(pack.num_learned for pack in packs)))
-        for index, pack in enumerate(packs, start=rank() * len(packs)):
-            torch.manual_seed(key_of(self.seed, "dropout", step, index))
+        thaw(self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0])
+        num_learned = self._num_learned(packs)
+        heard: LossOfTask = {}
+        first = rank() // self.num_alike * len(packs)
+        for number, pack in enumerate(packs, start=1):
+            torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
+            begin_backward(self.model, is_last=number == len(packs))
             loss = self.model.loss(pack, weight=1 / num_learned)
             self.manual_backward(loss.total)
-            _add(self.train_loss, pack, loss.losses)
+            _add(heard, pack, loss.losses)
         sum_gradients(self.model.parameters())
+        norm = gradient_norm(self.model.parameters())
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self.factor(step)
-        if self.optimizer.clip:
-            self.clip_gradients(optimizer, self.optimizer.clip, gradient_clip_algorithm="norm")
+        if math.isfinite(norm):
+            self._merge(heard)
+            self._clip(norm)
+        else:
+            self._leave_out(step, packs)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
             values = _means("train_loss", _together(gathered(self.train_loss)))
             self.train_loss.clear()
             values["lr"] = max(group["lr"] for group in optimizer.param_groups)
+            values["nonfinite_steps"] = float(self.num_nonfinite)
             # Lightning would log them again at every step until the next are there, and so not after a restart.
             self.log_dict(values, batch_size=1, logger=False)
             if self.logger is not None:
                 self.logger.log_metrics(values, step=step)
+
+    def _num_learned(self, packs: Sequence[Pack]) -> float:
+        """Learned tokens of all ranks.
+
+        Raises:
+            ValueError: ranks have unequal numbers of packs, and would wait for each other.
+        """
+        count = float(len(packs))
+        learned, counts, squares = summed(sum(pack.num_learned for pack in packs), count, count * count)
+        if squares * world_size() != counts * counts:
+            raise ValueError(
+                f"this rank has {len(packs)} packs and others have another number of the {counts:.0f}; expected as many "
+                f"each; deal the packs of a step out equally"
+            )
+        return max(1.0, learned / self.num_alike)
+
+    def _clip(self, norm: float) -> None:
+        self.num_nonfinite_in_a_row = 0
+        if self.optimizer.clip and norm > self.optimizer.clip:
+            scale_gradients(self.model.parameters(), self.optimizer.clip / (norm + CLIP_EPSILON))
+
+    def _leave_out(self, step: int, packs: Sequence[Pack]) -> None:
+        """Let a step go by without a change of weights or of the optimizer.
+
+        Raises:
+            DataError: it is the last of too many in a row.
+        """
+        self.num_nonfinite += 1
+        self.num_nonfinite_in_a_row += 1
+        if self.num_nonfinite_in_a_row >= self.optimizer.max_nonfinite:
+            kept = self.keep(step, packs) if self.keep else None
+            raise DataError(
+                f"step {step}: the gradient was not finite {self.num_nonfinite_in_a_row} steps in a row -- a finite one was "
+                f"expected -- {f'see `audio-lm replay {kept}`' if kept else 'lower the learning rate or look at the clips'}"
+            )
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def _merge(self, heard: LossOfTask) -> None:
+        self.train_loss = _together([self.train_loss, heard])
 
     def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
             _add(self.val_loss, pack, self.model.loss(pack).losses)
 
     def on_validation_epoch_end(self) -> None:
+        let_go(self.model)
         self.log_dict(_means("val_loss", self.val_loss), batch_size=1)
         self.val_loss.clear()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.model, self.rate_of, self.optimizer)
-
-    def _thaw(self, step: int) -> None:
-        for name, parameter in self.model.named_parameters():
-            rate = self.rate_of[name]
-            if rate is not None and step >= rate.from_step > 0:
-                parameter.requires_grad_(True)
 
 
 def _means(what: str, loss_of_task: LossOfTask) -> dict[str, float]:

@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Muon, Optimizer
+from torch.optim._muon import _adjust_lr, _zeropower_via_newtonschulz
 from transformers import PreTrainedModel
 
 from audio_lm.model.part_names import is_update
+from audio_lm.model.slices import own_slice, whole_of
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.parts import Rate
 
@@ -66,6 +69,36 @@ def _parameters_of(module: nn.Module | None) -> list[nn.Parameter]:
     return [] if module is None else list(module.parameters())
 
 
+class WholeMuon(Muon):
+    """Muon of torch, also for matrices that are shared out over ranks.
+
+    The directions of a matrix are those of the whole, so it is gathered, one at a time, and every rank keeps its
+    slice of the step; momentum stays shared out. Torch's own loop would add up bf16 products in another order.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; a closure is called once."""
+        if not any(isinstance(one, DTensor) for group in self.param_groups for one in group["params"]):
+            return super().step(closure)
+        with torch.enable_grad():
+            loss = closure() if closure else None
+        for group in self.param_groups:
+            with_gradient, gradients, momenta = list[Any](), list[Any](), list[Any]()
+            self._init_group(group, with_gradient, gradients, momenta)
+            for parameter, gradient, momentum in zip(with_gradient, gradients, momenta, strict=True):
+                momentum.lerp_(gradient, 1 - group["momentum"])
+                update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
+                whole = _zeropower_via_newtonschulz(
+                    whole_of(update), group["ns_coefficients"], group["ns_steps"], group["eps"]
+                )
+                lr = _adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape)
+                local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+                local.mul_(1 - group["lr"] * group["weight_decay"])
+                local.add_(own_slice(whole, parameter), alpha=-lr)
+        return loss
+
+
 class MuonAndAdamW(Optimizer):
     """Two optimizers of torch that step, save and load as one.
 
@@ -77,7 +110,7 @@ class MuonAndAdamW(Optimizer):
     def __init__(
         self, matrices: Sequence[Group], others: Sequence[Group], *, betas: tuple[float, float], eps: float
     ) -> None:
-        self.muon = Muon(matrices, lr=0.0, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
+        self.muon = WholeMuon(matrices, lr=0.0, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
         self.adamw = AdamW(others, lr=0.0, betas=betas, eps=eps) if others else None
         self.num_muon = len(self.muon.param_groups)
         adamw_groups = self.adamw.param_groups if self.adamw else []

@@ -10,6 +10,7 @@ from audio_lm.model.weight_files import (
     published_folder,
     read_file,
     read_weights,
+    write_in_turn,
     write_weights,
 )
 
@@ -73,3 +74,19 @@ def test_an_empty_folder_and_a_name_that_is_none_are_refused(tmp_path):
         read_weights(tmp_path)
     with pytest.raises(CheckpointError, match="encoder '/no/such/one' is no folder"):
         published_folder("/no/such/one", what="encoder")
+
+
+def test_a_file_written_in_turn_is_that_of_safetensors(tmp_path):
+    weights = {
+        "b.weight": torch.randn(3, 4),
+        "a": torch.randn(5).to(torch.bfloat16),
+        "c": torch.arange(3),
+        "empty": torch.zeros(0, 2),
+        "scalar": torch.tensor(1.5),
+        "turned": torch.randn(4, 3).T,
+    }
+    write_in_turn(weights, tmp_path / "ours.safetensors")
+    save_file({name: one.contiguous() for name, one in weights.items()}, tmp_path / "theirs.safetensors")
+    assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
+    read = read_file(tmp_path / "ours.safetensors")
+    assert all(torch.equal(read[name], one) for name, one in weights.items())

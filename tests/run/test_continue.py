@@ -187,6 +187,23 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
     assert saved_by[STEPS] == 2
 
 
+def test_a_model_that_is_shared_out_goes_on_bit_equal_and_in_any_other_way(whole, recipe_path, tmp_path):
+    """Sharded by two, whole in one, sharded by four, the same weights on two."""
+    shared = "hardware.sharding=fsdp"
+    cuts, losses, _ = carry_out(recipe_path, tmp_path / "whole", 2, shared)
+    assert_killed_and_gone_on(recipe_path, tmp_path / "run", (cuts, losses, tmp_path / "whole"), 2, shared)
+    out, cuts, losses = tmp_path / "chain", {}, {}
+    for ranks, kill, how in [(2, 3, [shared]), (1, 6, []), (4, 8, [shared]), (2, None, [])]:
+        resume = ["resume=auto"] if losses else []
+        done = carry_out(recipe_path, out, ranks, *resume, *how, kill=kill)
+        more_cuts, more_losses = journalled(out, ranks) if done is None else done[:2]
+        assert min(more_losses) == max(losses, default=0) + 1
+        cuts, losses = cuts | more_cuts, losses | more_losses
+    assert cuts == whole[1][0]
+    for step, loss in whole[1][1].items():
+        assert losses[step] == pytest.approx(loss, rel=2e-6), step
+
+
 @pytest.fixture(scope="module")
 def begun(recipe_path, tmp_path_factory):
     """A run that was killed before step 5, with two checkpoints."""

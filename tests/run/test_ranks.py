@@ -41,9 +41,9 @@ evaluation:
 """
 
 
-def trained(folder, name, num_ranks, *overrides):
+def trained(folder, name, num_ranks, *overrides, text=RECIPE):
     recipe = folder / f"{name}.yaml"
-    recipe.write_text(RECIPE.format(folder=folder, name=name))
+    recipe.write_text(text.format(folder=folder, name=name))
     start = [sys.executable]
     if num_ranks > 1:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}"]

@@ -2,11 +2,12 @@ from functools import partial
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.errors import DataError
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
@@ -125,3 +126,64 @@ def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
     with torch.no_grad():
         after = model.loss(pack).losses.mean()
     assert after < 0.7 * before
+
+
+class Spoiled(Callback):
+    """Makes the gradients of some steps infinite."""
+
+    def __init__(self, steps):
+        self.steps, self.states = steps, []
+
+    def on_after_backward(self, trainer, module):
+        if trainer.global_step in self.steps:
+            module.model.projector.linear.bias.grad[0] = float("inf")
+
+    def on_train_batch_end(self, trainer, module, *_):
+        steps = {float(state["step"]) for state in trainer.optimizers[0].state.values()}
+        self.states.append((steps, module.model.projector.linear.weight.detach().clone()))
+
+
+def spoiled(module, pack, steps, num_steps, tmp_path):
+    watch = Spoiled(steps)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=num_steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        callbacks=[watch],
+    )
+    try:
+        trainer.fit(module, DataLoader([(pack,)] * num_steps, batch_size=None, shuffle=False))
+    finally:
+        watch.step = trainer.global_step
+    return trainer, watch
+
+
+def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_counted(packs, make_model, tmp_path):
+    trainer, watch = spoiled(module_of(make_model(), ALL), packs[1], {1}, 3, tmp_path)
+    first, second, third = watch.states
+    assert first[0] == second[0] == {1.0}
+    assert third[0] == {2.0}
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(second[1], third[1])
+    assert trainer.global_step == 3
+    assert trainer.callback_metrics["nonfinite_steps"] == 1.0
+    assert trainer.callback_metrics["train_loss/all"].isfinite()
+
+
+def test_steps_that_are_not_finite_one_after_the_other_stop_the_run_and_their_packs_are_kept(
+    packs, make_model, tmp_path
+):
+    kept = []
+    module = module_of(make_model(), ALL)
+    module.keep = lambda step, packs: kept.append((step, len(packs))) or tmp_path / "file"
+    with pytest.raises(DataError, match=r"step 4: .*3 steps in a row.*audio-lm replay .*file"):
+        spoiled(module, packs[1], {0, 2, 3, 4}, 6, tmp_path)
+    assert kept == [(4, 1)]
+    again = module_of(make_model(), ALL)
+    spoiled(again, packs[1], {0, 2, 3, 5}, 6, tmp_path)  # never three in a row
+    assert again.num_nonfinite == 4

@@ -1,6 +1,7 @@
 """Two ranks that really talk to each other, in two processes."""
 
 import json
+import math
 import os
 import signal
 
@@ -21,7 +22,14 @@ from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
 from audio_lm.training.preemption import StopWhenTold
 from audio_lm.training.quarantine import Quarantine
-from audio_lm.training.ranks import RankStrategy, gathered, sum_gradients, summed
+from audio_lm.training.ranks import (
+    RankStrategy,
+    gathered,
+    gradient_norm,
+    scale_gradients,
+    sum_gradients,
+    summed,
+)
 from audio_lm.training.stage_checkpoint import StageCheckpoint
 from tests.forked import on_ranks, together
 
@@ -212,3 +220,15 @@ def _gradients(number):
 
 def test_what_one_rank_has_used_is_summed_on_all_and_what_none_has_is_left_alone():
     assert on_two_ranks(_gradients) == ([[3.0] * 3, [1.0] * 3, None, None],) * 2
+
+
+def test_the_norm_is_that_of_torch_and_one_value_that_is_not_finite_is_noticed():
+    parameters = [torch.nn.Parameter(torch.randn(size)) for size in ((3, 4), (7,), (0, 2))]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    norm = float(torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters]))
+    assert gradient_norm(parameters) == pytest.approx(norm, rel=1e-6)
+    scale_gradients(parameters, 0.5)
+    assert gradient_norm(parameters) == pytest.approx(norm / 2, rel=1e-6)
+    parameters[1].grad[3] = float("inf")
+    assert not math.isfinite(gradient_norm(parameters))

@@ -1,0 +1,100 @@
+"""The model of each stage: one that stays, or one that is shared out anew for what the stage trains.
+
+A model that is shared out begins every stage from files, so no rank ever holds the whole of it: from
+those the stage before left, or from where the recipe's first weights come from.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from audio_lm.build import build_audio_lm, build_mesh, build_module, share_out
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.checkpoint import load_weights
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.run.replay import keep_packs
+from audio_lm.training.module import NextTokenModule
+from audio_lm.training.parts import Rate
+from audio_lm.training.sharding import whole
+
+
+class StageModels:
+    """Gives each stage its model.
+
+    Args:
+        model: with its first weights, or its outline where it is shared out.
+        rates: of every stage.
+        wait: until all ranks are here, however long.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        vocabulary: Vocabulary,
+        model: AudioLM,
+        rates: Mapping[str, Mapping[str, Rate | None]],
+        *,
+        wait: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.recipe = recipe
+        self.vocabulary = vocabulary
+        self.model = model
+        self.rates = rates
+        self.wait = wait
+        self.mesh = build_mesh(recipe.hardware)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all ranks are needed to ask it anything."""
+        return self.mesh is not None
+
+    def begin(self, stage: str, weights: Path | None) -> AudioLM:
+        """The model as a stage begins.
+
+        Args:
+            weights: what ``save_model`` wrote; none goes on with the weights there are, which are the first
+                ones where the model is shared out.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        if self.mesh is not None:
+            del self.model
+            gc.collect()  # a model and what gathers it know each other
+            self.model = build_audio_lm(self.recipe, self.vocabulary, is_outline=True)
+            share_out(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
+        elif weights is not None:
+            load_weights(self.model, weights)
+        return self.model
+
+    def module(self, stage: str, folder: Path) -> NextTokenModule:
+        """Who learns what in a stage, and where packs of steps that went wrong are kept.
+
+        Args:
+            folder: of the stage.
+        """
+        return build_module(
+            self.recipe.stages[stage],
+            self.model,
+            self.rates[stage],
+            seed=self.recipe.seed,
+            num_alike=self.recipe.hardware.tensor_parallel,
+            keep=partial(keep_packs, self.model, folder, stage),
+        )
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """For as long as the model answers, which all ranks do where it is shared out."""
+        if self.mesh is None:
+            yield
+            return
+        hardware = self.recipe.hardware
+        half = torch.autocast(self.mesh.device_type, torch.bfloat16, enabled=hardware.precision == "bf16")
+        self.wait()  # the first rank also writes down what was answered before
+        with whole(self.model), half:
+            yield

@@ -1,0 +1,29 @@
+import pytest
+
+from audio_lm.errors import RecipeError
+from audio_lm.training.config import HardwareConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sharding": "fsdp"}, "there is one rank"),
+        ({"sharding": "hsdp", "devices": 4}, "hardware.nodes is 1; set it to fsdp"),
+        ({"frozen": "sharded"}, "hardware.frozen does nothing with sharding: none"),
+        ({"tensor_parallel": 2, "devices": 2}, "hardware.tensor_parallel does nothing"),
+        ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 3}, "which it has to divide"),
+        ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 0}, "which it has to divide"),
+        ({"sharding": "fsdp", "devices": 2, "cpu_offload": True}, "is for GPUs"),
+        ({"activation_checkpointing": ["encodr"]}, "Did you mean 'encoder'"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_in_a_sentence(settings, said):
+    with pytest.raises(RecipeError, match=said):
+        HardwareConfig(**settings)
+
+
+def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies():
+    machine = HardwareConfig(sharding="hsdp", devices=8, nodes=4, tensor_parallel=2)
+    assert (machine.num_learners, machine.num_shares) == (16, 8)
+    assert HardwareConfig(sharding="fsdp", devices=8, nodes=4).num_shares == 32
+    assert HardwareConfig(devices=8).num_shares == 1
