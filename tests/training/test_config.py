@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from audio_lm.errors import RecipeError
 from audio_lm.training.config import HardwareConfig
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,10 @@ def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies()
     assert (machine.num_learners, machine.num_shares) == (16, 8)
     assert HardwareConfig(sharding="fsdp", devices=8, nodes=4).num_shares == 32
     assert HardwareConfig(devices=8).num_shares == 1
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "conf" / "hardware").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_machine_in_conf_is_one(path):
+    assert HardwareConfig(**yaml.safe_load(path.read_text())).num_learners >= 1

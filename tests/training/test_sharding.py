@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback, Trainer
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
 from audio_lm.errors import RecipeError
@@ -43,12 +44,13 @@ class Layout:
     num_groups: int | None = None
     tensor_parallel: int = 1
     settings: dict = field(default_factory=dict)
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(clip=1.0))
+    clip: float = 0.0
     from_step: int = 0
     steps: int = STEPS
     spoil: tuple[int, ...] = ()
     recomputed: tuple[str, ...] = ()
     precision: str = "32-true"
+    averages: bool = False
 
 
 @dataclass
@@ -143,6 +145,9 @@ def fitted(kind, layout):
         mesh = new_mesh("cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike)
         strategy = ShardStrategy(mesh)
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
+    if layout.averages:
+        for unit in (module for module in model.modules() if isinstance(module, FSDPModule)):
+            unit.set_gradient_divide_factor(float(num_ranks))
     share = len(PACKS) * num_alike // num_ranks
     first = rank() // num_alike * share
     seen = Seen(before=weights_in(dict(model.named_parameters())))
@@ -150,7 +155,7 @@ def fitted(kind, layout):
         model,
         rate_of=rates,
         factor=lambda step: 1.0,
-        optimizer=layout.optimizer,
+        optimizer=OptimizerConfig(clip=layout.clip),
         num_alike=num_alike,
         log_every=1,
         seen=seen,
@@ -168,9 +173,14 @@ def fitted(kind, layout):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        num_sanity_val_steps=0,
+        val_check_interval=layout.from_step or None,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if layout.from_step else 0,
         callbacks=[Losses(seen)],
     )
-    trainer.fit(module, DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None))
+    heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
+    trainer.fit(module, heard, DataLoader([tuple(PACKS[:1])], batch_size=None))
     seen.after = weights_in(dict(model.named_parameters()))
     local = [one.to_local() if hasattr(one, "to_local") else one for one in model.parameters()]
     seen.num_local = sum(one.numel() for one in local)
@@ -225,7 +235,16 @@ CASES[2] |= {
     ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
     ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
 }
-CASES[4] |= {("all", "the same again"): SHARED}
+CLIPPED = replace(SHARED, clip=0.1, steps=10)
+CASES[2] |= {
+    ("all", "clipped"): CLIPPED,
+    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shares_frozen": True}),
+}
+CASES[4] |= {
+    ("all", "the same again"): SHARED,
+    ("all", "clipped, two groups of two"): replace(CLIPPED, num_groups=2),
+    ("all", "clipped, tensor parallel"): replace(CLIPPED, tensor_parallel=2),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -317,6 +336,15 @@ def test_computing_layers_again_changes_nothing(launched):
         return
     again, plain = found["all", "layers computed again"][0], found["all", "fsdp"][0]
     assert again.losses == plain.losses[:10]
+
+
+@pytest.mark.slow
+def test_gradients_that_are_averaged_or_not_clipped_would_be_noticed(alone):
+    averaged, _ = on_ranks(2, lambda number: fitted("all", replace(SHARED, averages=True, steps=2)))
+    _, gradients, _ = differences(alone("all", replace(SHARED, steps=2)), averaged)
+    assert gradients == pytest.approx(0.5, rel=0.01)
+    clipped, free = (alone("all", replace(CLIPPED, clip=clip)) for clip in (0.1, 0.0))
+    assert differences(clipped, free)[1] > 0.1
 
 
 def _stepped(is_shared, settings):
