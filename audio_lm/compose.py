@@ -51,7 +51,6 @@ CHAT = "chat"
 AUTO = "auto"  # of resume, as true
 SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
 
-
 OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
 
 
@@ -300,11 +299,9 @@ def _checks(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
         key = f"stages.{name}.checkpoints.keep_last"
         yield key, partial(_check_least, key, stage.checkpoints.keep_last, FEWEST)
         yield f"stages.{name}.spec_augment", partial(_check_spec_augment, name, recipe)
-        for key in ("steps", "pack_tokens", "packs_per_step", "checkpoint_every"):
-            yield (
-                f"stages.{name}.{key}",
-                partial(_check_least, f"stages.{name}.{key}", getattr(stage, key)),
-            )
+        for setting in ("steps", "pack_tokens", "packs_per_step", "checkpoint_every"):
+            key = f"stages.{name}.{setting}"
+            yield key, partial(_check_least, key, getattr(stage, setting))
     for name, benchmark in recipe.evaluation.benchmarks.items():
         key = f"evaluation.benchmarks.{name}"
         yield key, partial(check_benchmark, name, recipe.evaluation)

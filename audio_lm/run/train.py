@@ -166,11 +166,11 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         judge = Judge(
             recipe, folder, prepared.vocabulary, run, console, until_told=until_told, asked=models.asked
         )
-        with _judging(survival, ranks):
+        with _judging(models, survival, ranks):
             judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
         for name in prepared.stages:
             _train_stage(prepared, models, name, run, start)
-            with _judging(survival, ranks):
+            with _judging(models, survival, ranks):
                 if not folder.status(name).get("judged"):
                     judge.stage(models.model, name)
                     folder.mark_judged(name)
@@ -179,10 +179,14 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
 
 
 @contextmanager
-def _judging(survival: Survival, ranks: Ranks) -> Iterator[None]:
-    """What the first rank does, with all cores, while the others wait; left when any of them is told to stop."""
+def _judging(models: StageModels, survival: Survival, ranks: Ranks) -> Iterator[None]:
+    """What the first rank does, with all cores, while the others wait, or all do where they share the model.
+
+    Left when any of them is told to stop.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(before, num_cores()) if world_size() > 1 and is_main() else before)
+    is_alone = world_size() > 1 and is_main() and not models.is_shared
+    torch.set_num_threads(max(before, num_cores()) if is_alone else before)
     with suppress(ToldError), survival.heart.within("evaluation"):
         yield
     torch.set_num_threads(before)
@@ -243,19 +247,14 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
     quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share, before=begin.status)
-    keep = StageCheckpoint(
-        folder.stage(name),
-        steps=stage.steps,
-        every=stage.checkpoint_every,
+    keep = _checkpoints(
+        prepared,
+        name,
+        begin,
+        start,
         cursor_behind=data.sampler.cursor_behind,
         counts=lambda: {**shares.counts(), **quarantine.counts()},
-        begin=begin.checkpoint,
-        may_rename=survival.lease.check,
-        during=survival.saving,
-        report=console.print,
         known_late=lambda: {"mlflow_run_id": logger.run_id},
-        **_told(prepared, name, begin),
-        **_keeping(stage.checkpoints),
     )
     stop = StopWhenTold(keep, start.ranks.agreed)
     pulse = Pulse(
@@ -297,6 +296,23 @@ def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
     if is_main() and folder.checkpoints(name).exists():
         move_aside(folder.checkpoints(name))
     return TakenUp(None, {}, prepared.plans[name], Cursor(), [], "")
+
+
+def _checkpoints(prepared: Prepared, name: str, begin: TakenUp, start: Start, **how: Any) -> StageCheckpoint:
+    """What writes the checkpoints of a stage; ``how`` goes on to it."""
+    stage = prepared.recipe.stages[name]
+    return StageCheckpoint(
+        prepared.folder.stage(name),
+        steps=stage.steps,
+        every=stage.checkpoint_every,
+        begin=begin.checkpoint,
+        may_rename=start.survival.lease.check,
+        during=start.survival.saving,
+        report=start.console.print,
+        **_told(prepared, name, begin),
+        **_keeping(stage.checkpoints),
+        **how,
+    )
 
 
 def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:

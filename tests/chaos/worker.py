@@ -128,8 +128,8 @@ def judging(training):
     """The evaluation is a moment too."""
     until_told = training.Survival.until_told
 
-    def meet(self, items):
-        for number, item in enumerate(until_told(self, items)):
+    def meet(self, items, **how):
+        for number, item in enumerate(until_told(self, items, **how)):
             if number == 0:
                 for event in plan():
                     if event["moment"] == "evaluation" and is_ours(event):

@@ -71,8 +71,9 @@ def curves(folder, name):
 
 
 def written(run):
-    """What lies in a run's folder: files, and the shards of checkpoints, which every rank writes."""
+    """What lies in a run's folder, pulses of the ranks left out: files, and shards, which every rank writes."""
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    names = {name for name in names if not name.startswith("heartbeats/")}
     shards = {name for name in names if name.endswith(".distcp")}
     return names - shards, shards
 
@@ -101,6 +102,8 @@ def test_two_ranks_learn_what_one_learns_and_the_first_writes_alone(folder):
 
 TOGETHER = """
 import os, sys, time
+import torch
+from torch.distributed.device_mesh import init_device_mesh
 from audio_lm.run.ranks import Ranks
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": "2"}
 os.environ["RANK"] = "1" if os.fork() == 0 else "0"
@@ -114,7 +117,11 @@ with Ranks("cpu", 60) as ranks:
     for _ in range(300):
         ranks.agreed(0)
     took = (time.perf_counter() - began) / 300
+    mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("replicate", "shard"))
+    ranks.include(mesh)
     ranks.hurry(2)
+    for group in mesh.get_all_groups():
+        said.append(group._get_backend(torch.device("cpu")).options._timeout.seconds)
     ranks.wait()
     print(rank, said, len(turns) > 5, f"{1e3 * took:.2f} ms", flush=True)
     if rank == 1:
@@ -144,8 +151,8 @@ def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
         check=False,
     )
     first, second, last = sorted(done.stdout.splitlines())
-    assert first.startswith("0 [7, 3] True"), done.stdout + done.stderr
-    assert second.startswith("1 [7, 3]"), done.stdout
+    assert first.startswith("0 [7, 3, 2, 2] True"), done.stdout + done.stderr
+    assert second.startswith("1 [7, 3, 2, 2]"), done.stdout
     record_property("agreeing", first.partition("True ")[2])
     assert last in ("gave up after 2 s", "gave up after 3 s")
 
@@ -153,4 +160,5 @@ def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
 def test_one_process_waits_for_nobody():
     with Ranks("cpu") as ranks:
         assert (ranks.agreed(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
+        ranks.include(None)
         ranks.hurry(1)

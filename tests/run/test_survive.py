@@ -66,6 +66,7 @@ def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(ToldError):
         [*survival.until_told([1, 2])]
+    assert [*survival.until_told([1, 2], agreed=lambda number: 0)] == [1, 2], "the ranks decide together"
     with pytest.raises(EndedError) as ended:
         survival.wait(ranks)
     leave(survival, ended.value)
