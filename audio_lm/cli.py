@@ -227,7 +227,7 @@ def replay(
 
     Example: `audio-lm replay runs/demo-1a2b3c4d/stages/pretrain/replay/step-120-rank-0.safetensors`
     """
-    _quiet()
+    quiet()
     from audio_lm.run.replay import replay as again
 
     again(file)

@@ -174,9 +174,7 @@ class Survival:
         """Whether somebody who waits for this rank, or it, was told to stop."""
         return bool(NOTICE.received) or (self.folder / FOLDER / REQUEST).exists()
 
-    def until_told(
-        self, items: Iterable[Item], *, agreed: Callable[[int], int] = int
-    ) -> Iterator[Item]:
+    def until_told(self, items: Iterable[Item], *, agreed: Callable[[int], int] = int) -> Iterator[Item]:
         """Items of some long work, each a sign of life; they end with an error when it is to be left.
 
         Args:

@@ -157,9 +157,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        models = StageModels(
-            recipe, prepared.vocabulary, prepared.model, prepared.rates, wait=ranks.wait
-        )
+        models = StageModels(recipe, prepared.vocabulary, prepared.model, prepared.rates, wait=ranks.wait)
         ranks.include(models.mesh)
         agreed = ranks.agreed if models.is_shared else int
         until_told = partial(survival.until_told, agreed=agreed)

@@ -107,8 +107,11 @@ def layers_in(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def units(model: nn.Module) -> list[nn.Module]:
-    """What is gathered and let go at once: each layer. All else belongs to the model itself and stays for a whole step:
-    the output layer's gradients are formed in the forward pass already, see ``model.next_token``."""
+    """What is gathered and let go at once: each layer.
+
+    All else belongs to the model itself and stays for a whole pack; the output layer has to, for its gradients are
+    formed in the forward pass already, see ``model.next_token``.
+    """
     return [layer for _, layer in layers_in(model)][::-1]
 
 

@@ -57,7 +57,7 @@ def test_stages_are_children_of_the_recipe_and_all_end_with_it(start, client):
     assert stages[0].data.params == {"steps": "3"}
 
 
-@pytest.mark.parametrize("is_ours, written", [(True, {"FINISHED"}), (False, set())])
+@pytest.mark.parametrize(("is_ours", "written"), [(True, {"FINISHED"}), (False, set())])
 def test_a_run_that_another_start_has_taken_over_is_left_to_it(start, tmp_path, is_ours, written):
     with start() as run:
         run.stage("pretrain")
