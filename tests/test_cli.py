@@ -98,5 +98,5 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(monkeypatch, capsys):
         raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=true goes on from there")
 
     monkeypatch.setattr("audio_lm.run.train.train", stopped)
-    assert run("train", "demo") == 130
+    assert run("train", "demo", "hardware.devices=1") == 130
     assert "audio-lm: stopped at step 3 of stage 'chat'; resume=true goes on" in capsys.readouterr().err
