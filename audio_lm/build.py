@@ -243,7 +243,7 @@ def build_trainer(
 
 
 def _precision(hardware: HardwareConfig) -> Any:
-    return "bf16-mixed" if hardware.precision == "bf16" else "32-true"
+    return "bf16-mixed" if hardware.is_half else "32-true"
 
 
 def manifests_of(recipe: Recipe) -> list[Manifest]:

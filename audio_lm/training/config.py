@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from audio_lm.runtime import multiplies_in_bf16
+
 
 @dataclass(frozen=True)
 class PartConfig:
@@ -68,11 +70,17 @@ class HardwareConfig:
     nodes: int = 1
     """How many."""
 
-    precision: Literal["32", "bf16"] = "32"
-    """Of the computation; master weights stay in 32 bits."""
+    precision: Literal["32", "bf16", "auto"] = "32"
+    """Of the computation; master weights stay in 32. ``auto`` is bf16 on a GPU or a CPU that multiplies in it, else 32."""
 
     num_workers: int = 0
     """Data workers per rank; 0 loads in the training process."""
 
     num_threads: int | None = None
     """Threads of the CPU; null leaves it to torch."""
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it computes in bf16."""
+        can_be = self.accelerator == "gpu" or multiplies_in_bf16()
+        return self.precision == "bf16" or (self.precision == "auto" and can_be)
