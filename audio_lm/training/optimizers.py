@@ -43,7 +43,7 @@ def build_optimizer(
         group = {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay}
         by_kind[is_muon].append(group)
     if not by_kind[True]:
-        return AdamW(by_kind[False], lr=0.0, betas=config.betas, eps=config.eps)
+        return AdamW(by_kind[False], lr=0.0, betas=config.betas, eps=config.eps, fused=True)
     return MuonAndAdamW(by_kind[True], by_kind[False], betas=config.betas, eps=config.eps)
 
 
@@ -78,7 +78,7 @@ class MuonAndAdamW(Optimizer):
         self, matrices: Sequence[Group], others: Sequence[Group], *, betas: tuple[float, float], eps: float
     ) -> None:
         self.muon = Muon(matrices, lr=0.0, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw")
-        self.adamw = AdamW(others, lr=0.0, betas=betas, eps=eps) if others else None
+        self.adamw = AdamW(others, lr=0.0, betas=betas, eps=eps, fused=True) if others else None
         self.num_muon = len(self.muon.param_groups)
         adamw_groups = self.adamw.param_groups if self.adamw else []
         super().__init__([*self.muon.param_groups, *adamw_groups], {})
