@@ -179,7 +179,7 @@ def share_out(
         mesh,
         trained=[name for name, rate in rates.items() if rate is not None],
         shares_frozen=hardware.frozen == "sharded",
-        is_half=hardware.precision == "bf16",
+        is_half=hardware.is_half,
         offloads=hardware.cpu_offload,
     )
     on_gpu = mesh.device_type == "cuda"
@@ -345,7 +345,7 @@ def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | s
 
 
 def _precision(hardware: HardwareConfig) -> Any:
-    return "bf16-mixed" if hardware.precision == "bf16" else "32-true"
+    return "bf16-mixed" if hardware.is_half else "32-true"
 
 
 def manifests_of(recipe: Recipe) -> list[Manifest]:

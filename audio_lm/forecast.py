@@ -235,7 +235,7 @@ def _memory(
         ),
         num_ids=num_base + len(CLOSED_LIST),
         num_ranks=hardware.num_shares,
-        is_half=hardware.precision == "bf16",
+        is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",
         accumulates=stage.packs_per_step > hardware.num_learners,
         shares_frozen=hardware.frozen == "sharded",

@@ -7,9 +7,13 @@ another number of ranks draws the same numbers.
 
 import hashlib
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
+
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 def rank() -> int:
@@ -35,6 +39,14 @@ def is_main() -> bool:
 def num_cores() -> int:
     """Of the CPU, as many as this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def multiplies_in_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU has instructions for matrix products in bf16; without them they are slower than in 32 bits."""
+    if not cpuinfo.is_file():
+        return False
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    return flags is not None and not BF16_FLAGS.isdisjoint(flags[1].split())
 
 
 def key_of(*purpose: str | int) -> int:

@@ -1,10 +1,19 @@
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.runtime import is_main, key_of, num_cores, random_for, rank, world_size
+from audio_lm.runtime import (
+    is_main,
+    key_of,
+    multiplies_in_bf16,
+    num_cores,
+    random_for,
+    rank,
+    world_size,
+)
 
 purposes = st.lists(st.one_of(st.integers(), st.text()), min_size=1, max_size=4).map(tuple)
 
@@ -39,3 +48,13 @@ def test_a_process_that_is_kept_to_one_core_counts_one():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
     assert num_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu avx512_bf16 ht", True), ("fpu amx_bf16", True), ("fpu avx512f", False)]
+)
+def test_a_cpu_says_whether_it_multiplies_in_bf16(tmp_path, flags, expected):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\nmodel name : some\nflags\t\t: {flags}\nbugs : none\n")
+    assert multiplies_in_bf16(info) is expected
+    assert not multiplies_in_bf16(tmp_path / "elsewhere")

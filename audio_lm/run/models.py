@@ -94,7 +94,7 @@ class StageModels:
             yield
             return
         hardware = self.recipe.hardware
-        half = torch.autocast(self.mesh.device_type, torch.bfloat16, enabled=hardware.precision == "bf16")
+        half = torch.autocast(self.mesh.device_type, torch.bfloat16, enabled=hardware.is_half)
         self.wait()  # the first rank also writes down what was answered before
         with whole(self.model), half:
             yield

@@ -104,7 +104,7 @@ def replay(path: Path, console: Console | None = None) -> Replayed:
         model.named_parameters(), rates_of(recipe, model)[stage].values(), strict=True
     ):
         parameter.requires_grad_(rate is not None and step >= rate.from_step)
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.hardware.precision == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.hardware.is_half):
         found = run_again(model, packs)
     console.print(f"stage {stage}, step {step}, {len(packs)} packs: loss {found.loss:.6g}")
     for part, norm in found.norms.items():

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from audio_lm.errors import RecipeError, unknown
+from audio_lm.runtime import multiplies_in_bf16
 
 LAYERED = ("encoder", "language_model")
 """Parts that have layers."""
@@ -76,8 +77,8 @@ class HardwareConfig:
     nodes: int = 1
     """How many."""
 
-    precision: Literal["32", "bf16"] = "32"
-    """Of the computation; master weights stay in 32 bits."""
+    precision: Literal["32", "bf16", "auto"] = "32"
+    """Of the computation; master weights stay in 32. ``auto`` is bf16 on a GPU or a CPU that multiplies in it, else 32."""
 
     num_workers: int = 0
     """Data workers per rank; 0 loads in the training process."""
@@ -150,3 +151,9 @@ class HardwareConfig:
     def num_shares(self) -> int:
         """Ranks over which one copy of what learns is shared out."""
         return {"none": 1, "fsdp": self.devices * self.nodes, "hsdp": self.devices}[self.sharding]
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it computes in bf16."""
+        can_be = self.accelerator == "gpu" or multiplies_in_bf16()
+        return self.precision == "bf16" or (self.precision == "auto" and can_be)

@@ -44,7 +44,7 @@ def build_optimizer(
     for (lr, decays, is_muon), parameters in groups.items():
         weight_decay = config.weight_decay if decays else 0.0
         group = {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay}
-        by_kind[is_muon].append(group)
+        by_kind[is_muon].append(group if is_muon else group | {"fused": _are_alike(parameters)})
     if not by_kind[True]:
         return AdamW(by_kind[False], lr=0.0, betas=config.betas, eps=config.eps)
     return MuonAndAdamW(by_kind[True], by_kind[False], betas=config.betas, eps=config.eps)
@@ -63,6 +63,11 @@ def hidden_matrices(model: nn.Module) -> set[str]:
     linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)} - rows
     named = model.named_parameters()
     return {name for name, parameter in named if id(parameter) in linear and not is_update(name)}
+
+
+def _are_alike(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether one kernel takes them all: none is shared out, or all are over the same ranks."""
+    return len({getattr(parameter, "device_mesh", None) for parameter in parameters}) == 1
 
 
 def _parameters_of(module: nn.Module | None) -> list[nn.Parameter]:

@@ -58,3 +58,16 @@ def test_what_would_mix_documents_or_be_ignored_is_refused(asked, words):
     }
     with pytest.raises(ValueError, match=words):
         packed_attention(nn.Module(), query, query, query, **(arguments | asked))
+
+
+def test_sixteen_bits_are_computed_in_thirty_two_and_rounded_once():
+    torch.manual_seed(0)
+    layer = nn.Module()
+    layer.is_causal = True
+    states = [torch.randn(1, 2, 50, 16) for _ in range(3)]
+    narrow = [one.bfloat16() for one in states]
+    borders = {"cu_seq_lens_q": torch.tensor([0, 20, 50], dtype=torch.int32), "max_length_q": 128}
+    exact, _ = packed_attention(layer, *(one.float() for one in narrow), None, **borders)
+    rounded, _ = packed_attention(layer, *narrow, None, **borders)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.equal(rounded, exact.bfloat16())

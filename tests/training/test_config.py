@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from audio_lm.errors import RecipeError
+from audio_lm.training import config
 from audio_lm.training.config import HardwareConfig
 
 ROOT = Path(__file__).parents[2]
@@ -39,3 +40,18 @@ def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies()
 )
 def test_every_machine_in_conf_is_one(path):
     assert HardwareConfig(**yaml.safe_load(path.read_text())).num_learners >= 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "accelerator", "cpu_can", "expected"),
+    [
+        ("32", "gpu", True, False),
+        ("bf16", "cpu", False, True),
+        ("auto", "cpu", False, False),
+        ("auto", "cpu", True, True),
+        ("auto", "gpu", False, True),
+    ],
+)
+def test_auto_is_16_bits_where_they_are_faster(monkeypatch, precision, accelerator, cpu_can, expected):
+    monkeypatch.setattr(config, "multiplies_in_bf16", lambda: cpu_can)
+    assert HardwareConfig(accelerator=accelerator, precision=precision).is_half is expected

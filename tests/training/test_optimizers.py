@@ -98,6 +98,7 @@ def test_the_same_step_as_the_two_optimizers_of_torch(model):
         lr=1e-2,
         betas=(0.9, 0.98),
         eps=1e-6,
+        fused=True,
     )
     for seed in range(3):
         step(model, ours, seed)
