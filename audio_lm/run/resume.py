@@ -203,6 +203,7 @@ def environment_of(recipe: Recipe) -> dict[str, str]:
     settings = {
         key: str(value) for key, value in hardware.items() if key not in ("devices", "nodes", "num_workers")
     }
+    settings["precision"] = "bf16" if recipe.hardware.is_half else "32"
     is_gpu = recipe.hardware.accelerator == "gpu" and torch.cuda.is_available()
     device = torch.cuda.get_device_name() if is_gpu else torch.backends.cpu.get_cpu_capability()
     repeats = not is_gpu or torch.are_deterministic_algorithms_enabled()

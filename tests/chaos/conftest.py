@@ -2,6 +2,8 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 
+collect_ignore = ["worker.py"]  # a process of its own, which reads its environment at once
+
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=6, help="SIGKILLs in the random test")
