@@ -23,4 +23,4 @@ class CheckpointConfig:
     """One is also written when none was for so long, looked at every 10 steps; 0 counts steps only."""
 
     asynchronous: bool = True
-    """Training waits for a copy in memory only, and the disk is written while it goes on."""
+    """Training waits for a copy in the host's memory only, and the disk is written while it goes on."""

@@ -33,7 +33,7 @@ from audio_lm.checkpoints.manifest import (
 )
 from audio_lm.checkpoints.restricted import METADATA, metadata_of
 from audio_lm.checkpoints.shelf import UNFINISHED, Checkpoint, name_of, newest_valid
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.errors import CheckpointError
 
 ROOM = 1.2  # of the last checkpoint's bytes, that have to be free
 # torch's writer of archives reports a full disk as RuntimeError, and a failed save is no Exception at all.
@@ -62,8 +62,8 @@ class Store:
 
     Args:
         folder: of the stage's checkpoints.
-        may_rename: called by the first rank right before a checkpoint takes its place; raises a
-            ``UserError`` when the run belongs to somebody else by now.
+        may_rename: called by the first rank right before a checkpoint takes its place; raises when the run
+            belongs to somebody else by now, which the first rank gets as it is and the others as a sentence.
     """
 
     def __init__(self, folder: Path, group: Group, *, may_rename: Callable[[], None] = anyone) -> None:
@@ -97,7 +97,7 @@ class Store:
                 lambda: self._sealed(beside, step=step, files=files, facts=facts, progress=progress)
             )
             self._first(lambda: self._moved(beside, final))
-        except (NotSaved, CheckpointError):
+        except BaseException:
             if self.group.rank == 0:
                 shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -169,14 +169,16 @@ class Store:
 
     def _together(self, work: Callable[[], Result] | None) -> list[Result]:
         result: Any = None
-        problem, is_refusal = None, False
+        problem, is_refusal, own = None, False, None
         try:
             result = None if work is None else work()
-        except UserError as error:
-            problem, is_refusal = str(error), True
         except FAILURES as error:
             problem = _worded(error, self.group.rank)
+        except BaseException as error:  # the others wait to hear, whatever it is
+            problem, is_refusal, own = str(error), True, error
         answers = self.group.gathered((result, problem, is_refusal))
+        if own is not None:
+            raise own
         for _, one, refuses in answers:
             if one is not None:
                 raise CheckpointError(one) if refuses else NotSaved(one)

@@ -11,35 +11,19 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from audio_lm.errors import CheckpointError
 from audio_lm.model.part_names import SUFFIX, is_update, plain_name
 from audio_lm.model.weight_files import read_file, some_of
-from audio_lm.runtime import is_main
 
 
 def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None = None) -> None:
-    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all.
-
-    All ranks together: what is sharded is gathered, and the first one writes.
-    """
+    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, weights in _parts(model, parts).items():
-        whole = {key: _whole(tensor) for key, tensor in weights.items()}
-        if is_main():
-            unfinished = folder / f"{name}.safetensors.part"
-            save_file(whole, unfinished)
-            unfinished.replace(folder / f"{name}.safetensors")
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """A weight as one rank has it; what is gathered is held in the memory of the first rank only, and not on its device."""
-    tensor = tensor.detach()
-    if not isinstance(tensor, DTensor):
-        return tensor.contiguous()
-    gathered = tensor.full_tensor()
-    return gathered.cpu() if is_main() else gathered.new_empty(0)
+        unfinished = folder / f"{name}.safetensors.part"
+        save_file({key: tensor.detach().contiguous() for key, tensor in weights.items()}, unfinished)
+        unfinished.replace(folder / f"{name}.safetensors")
 
 
 def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None = None) -> None:
@@ -93,16 +77,7 @@ def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None
 def _copy(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in wanted.items():
-            tensor.copy_(_like(tensor, weights[name]))
-
-
-def _like(tensor: Tensor, value: Tensor) -> Tensor:
-    """A value that every rank has, shared out as a tensor is."""
-    if not isinstance(tensor, DTensor):
-        return value
-    return distribute_tensor(
-        value.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None
-    )
+            tensor.copy_(weights[name])
 
 
 def weights_of(part: nn.Module) -> dict[str, Tensor]:

@@ -258,8 +258,8 @@ def _train_stage(prepared: Prepared, name: str, run: RecipeRun, start: Start) ->
         survival.leave(*stop.told)
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")
-    save_model(model, folder.model(name))
     if is_main():
+        save_model(model, folder.model(name))
         write_json(
             folder.stage(name) / "status.json",
             folder.status(name) | {"step": stage.steps, "steps": stage.steps, "finished": True},

@@ -157,6 +157,8 @@ class StageCheckpoint(Callback):
 
     def _save(self, trainer: Trainer, *, is_last: bool) -> None:
         step = trainer.global_step
+        for callback in trainer.callbacks:  # told as Lightning tells them; nothing of theirs is kept
+            callback.on_save_checkpoint(trainer, trainer.lightning_module, {})
         self.is_due = False
         self.since = time.monotonic()
         is_judged = self.val_loss is not None and self.val_loss[0] == step

@@ -237,7 +237,7 @@ def test_an_older_generation_stops_before_it_renames(tmp_path):
     refused = []
 
     def older():
-        with pytest.raises(CheckpointError, match="the run belongs to new now"):
+        with pytest.raises(UserError, match="the run belongs to new now"):
             write(tmp_path, Training().walk(3), store=old)
         refused.append(True)
 
@@ -250,6 +250,26 @@ def test_an_older_generation_stops_before_it_renames(tmp_path):
     thread.join()
     assert refused
     assert sorted(path.name for path in tmp_path.iterdir()) == [name_of(1), name_of(2)]
+
+
+def test_both_ranks_stop_when_the_first_may_not_rename_or_fails_in_any_other_way(tmp_path):
+    class FencedError(Exception):
+        pass
+
+    def refuse():
+        raise FencedError("a newer start writes here")
+
+    def work(number):
+        store = Store(tmp_path, Group(), may_rename=refuse)
+        try:
+            write(tmp_path, Training().walk(1), store=store)
+        except Exception as error:
+            return type(error).__name__, str(error)
+
+    first, second = on_ranks(2, together(work))
+    assert first == ("FencedError", "a newer start writes here")
+    assert second == ("CheckpointError", "a newer start writes here")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slow_disk_takes_its_time(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from audio_lm.checkpoints.state import progress_of
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.errors import CheckpointError
+from audio_lm.model.config import LoraConfig
+from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
 from audio_lm.training.stage_checkpoint import StageCheckpoint
+from tests.conftest import TINY
 
 STEPS = 6
 PARTS = {
@@ -92,9 +96,10 @@ def fit(packs, make_model, tmp_path):
         precision="32-true",
         recomputed=False,
         pieces=1,
+        model=None,
         **how,
     ):
-        model = make_model()
+        model = model or make_model()
         if recomputed:
             apply_activation_checkpointing(
                 model.language_model, check_fn=lambda module: isinstance(module, Qwen2DecoderLayer)
@@ -308,6 +313,26 @@ def test_in_any_precision_recomputed_or_not_it_is_bit_equal(fit, tmp_path, preci
     model, second, _ = fit(tmp_path / "stopped", begin=found, recomputed=after, **how)
     assert_same(model, whole)
     assert first | second == points
+
+
+def test_low_rank_updates_with_dropout_go_on_alone(fit, tmp_path, vocabulary):
+    pytest.importorskip("peft")
+    lora = {"language_model": LoraConfig(rank=2, dropout=0.5)}
+    parts = PARTS | {"encoder": PartConfig(lr=None), "language_model_lora": PartConfig(lr=1e-2)}
+
+    def made():
+        torch.manual_seed(0)
+        size = {"num_base": vocabulary.num_base, "num_new": len(vocabulary.new_tokens)}
+        return build_model(replace(TINY, lora=lora), **size)
+
+    whole, points, _ = fit(tmp_path / "whole", model=made(), parts=parts)
+    fit(tmp_path / "stopped", model=made(), parts=parts, stop=StopBehind(3), every=1)
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    assert b"base_layer" not in (found.path / ".metadata").read_bytes()
+    model, again, _ = fit(tmp_path / "stopped", model=made(), parts=parts, begin=found)
+    assert_same(model, whole)
+    assert again.items() <= points.items()
+    assert again
 
 
 def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, monkeypatch):
