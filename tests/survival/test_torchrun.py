@@ -36,7 +36,7 @@ def test_the_command_of_a_rank_is_the_one_that_was_given():
 @pytest.mark.slow
 def test_a_mistake_found_by_the_ranks_leaves_with_its_own_code(tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "demo", "use.scale=tiny", "hardware.devices=2"]
-    wrong = ["stages.pretrain.packs_per_step=3", f"--out={tmp_path / 'run'}"]
+    wrong = ["stages.language.packs_per_step=3", f"--out={tmp_path / 'run'}"]
     environment = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"}
     environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
