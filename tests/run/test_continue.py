@@ -22,6 +22,7 @@ STEPS = 10
 pytestmark = pytest.mark.slow
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
+hardware: {{num_threads: 1}}
 data_dir: {data}
 tracking: {{uri: "sqlite:///{store}", num_listening_clips: 1}}
 corpora: {corpora}

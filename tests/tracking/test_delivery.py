@@ -3,8 +3,8 @@ import os
 import random
 import shutil
 import signal
+import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -55,15 +55,28 @@ def test_sending_everything_again_adds_nothing(folder, uri, client):
     assert stage_run(client).info.status == "FINISHED"
 
 
+def killed_after(num_calls, work):
+    """Be killed at the start of such a call of a function, however fast the machine is."""
+    left = num_calls
+
+    def count(*_):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
+    work()
+
+
 @pytest.mark.slow
 def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing(folder, uri, monkeypatch):
     monkeypatch.setattr("audio_lm.tracking.delivery.LINES_PER_BATCH", 10)
     chance = random.Random(0)
     ends = []
-    for _ in range(40):
-        child = forked(lambda: Delivery(folder, uri, print).bring())
-        time.sleep(chance.uniform(0.05, 0.5))
-        os.kill(child, signal.SIGKILL)
+    while 0 not in ends:
+        num_calls = int(10 ** chance.uniform(3, 6))
+        child = forked(lambda n=num_calls: killed_after(n, lambda: Delivery(folder, uri, print).bring()))
         ends.append(ended(child))
     assert ends.count(-signal.SIGKILL) > 5
     Delivery(folder, uri, pytest.fail).bring()
