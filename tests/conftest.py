@@ -34,6 +34,18 @@ TINY = ModelConfig(
         },
     ),
 )
+WAVLM = {
+    "hidden_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+}
+"""A speech encoder of transformers, tiny."""
+
 SMALL_RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 data_dir: {data}

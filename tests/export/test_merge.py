@@ -10,7 +10,7 @@ from audio_lm.model.checkpoint import updates_of
 from audio_lm.model.config import EncoderConfig, LoraConfig, ProjectorConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.lora import merge_lora
-from tests.conftest import TINY
+from tests.conftest import TINY, WAVLM
 from tests.model.originals import SETTINGS
 
 
@@ -70,23 +70,12 @@ def test_a_language_model_that_two_versions_read_differently_is_refused():
         merged_weights(build_model(config, num_base=50, num_new=3))
 
 
-SPEECH = {
-    "hidden_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
-
-
 @pytest.mark.parametrize(
     ("other", "words"),
     [
         ({"projector": ProjectorConfig("pooled", 2)}, "projector is a GroupProjector"),
         ({"projector": ProjectorConfig("stacked", 1)}, "projector is a GroupProjector"),
-        ({"encoder": EncoderConfig(kind="transformers", settings=SPEECH)}, "encoder is a SpeechEncoder"),
+        ({"encoder": EncoderConfig(kind="transformers", settings=WAVLM)}, "encoder is a SpeechEncoder"),
     ],
 )
 def test_kinds_that_qwen2_audio_has_no_place_for_are_refused(other, words):

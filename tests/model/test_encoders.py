@@ -10,6 +10,7 @@ from audio_lm.model.encoders import ENCODERS, hearing_of
 from audio_lm.model.factory import build_model
 from audio_lm.model.generate import greedy
 from audio_lm.model.size import num_parameters
+from tests.conftest import WAVLM
 
 TEXT = {
     "hidden_size": 32,
@@ -17,16 +18,6 @@ TEXT = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
     "intermediate_size": 32,
-}
-WAVLM = {
-    "hidden_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "feat_extract_norm": "layer",
 }
 WHISPER = EncoderConfig(num_mels=80, width=32, num_layers=1, num_heads=2, mlp_width=32)
 SPEECH = EncoderConfig(kind="transformers", architecture="wavlm", settings=WAVLM)

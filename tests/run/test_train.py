@@ -12,6 +12,7 @@ from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, RecipeError, UserError
 from audio_lm.run import train as training
 from audio_lm.run.train import train
+from tests.conftest import WAVLM
 
 
 def weights(folder, stage):
@@ -149,19 +150,9 @@ def test_a_folder_that_cannot_be_written_is_refused(small_recipe, console):
         )
 
 
-SPEECH = {
-    "hidden_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "feat_extract_norm": "layer",
-}
 OTHER_PARTS = [
     "model.encoder.kind=transformers",
-    f"+model.encoder.settings={json.dumps(SPEECH)}",
+    f"+model.encoder.settings={json.dumps(WAVLM)}",
     "model.projector={kind: pooled, factor: 4}",
     "+model.lora.language_model={rank: 2}",
     "stages.pretrain.parts.encoder.lr=null",
