@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from audio_lm.survival.processes import is_alive
-from tests.chaos.cluster import Cluster, assert_same, json_of
+from tests.chaos.cluster import Cluster, json_of, lines_of
+from tests.chaos.comparing import assert_same
 
 FROZEN = 12.0  # instead of 60 s
 STEPS = 16
@@ -38,7 +39,7 @@ def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
     )
     assert found - struck[0]["time"] < FROZEN + 3 * 2 + 5
     assert "stopped by a signal (state T)" in cluster.log()
-    assert len(struck) == 2
+    assert [one["kind"] for one in struck] == ["rank", "sleep", "data worker"]
     assert_same(cluster, undisturbed(STEPS))
 
 
@@ -55,9 +56,7 @@ def found_at(cluster):
 
 def next_step(cluster, event):
     """When a step was begun in a process that was started after the event."""
-    import json
-
-    lines = [json.loads(line) for line in (cluster.folder / "heard-0.jsonl").read_text().splitlines()]
+    lines = lines_of(cluster.folder / "heard-0.jsonl")
     later = [one for one in lines if one["time"] > event["time"] + 1]
     return min(
         one["time"] for one in later if (one["stage"], one["step"]) != (event["stage"], event["step"] + 1)
