@@ -5,6 +5,7 @@ writing beside the restarted run; so each one asks the kernel to be killed with 
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import time
@@ -28,6 +29,13 @@ def live_as_data_worker(number: int) -> None:
     die_with_parent()
     for told in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(told, signal.SIG_IGN)
+
+
+def end_data_workers() -> None:
+    """Kill them: Python waits at its exit for those it has asked to end, and ours do not hear that."""
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
 
 
 def state_of(pid: int) -> str:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from audio_lm.survival.processes import began, is_alive, state_of
 
 PARENT = """
@@ -76,3 +78,29 @@ def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
     child.kill()
     child.wait()
     assert is_gone(child_of_a_killed_parent(first), 2)
+
+
+@pytest.mark.parametrize(("last", "is_quick"), [("end_data_workers()", True), ("pass", False)])
+def test_who_leaves_ends_its_data_workers_or_waits_for_them_at_its_exit(last, is_quick):
+    program = f"""
+import multiprocessing, time
+from audio_lm.survival.processes import end_data_workers, live_as_data_worker
+def work(pipe):
+    live_as_data_worker(0)
+    pipe.send(0)
+    time.sleep(60)
+ours, theirs = multiprocessing.get_context("fork").Pipe()
+multiprocessing.get_context("fork").Process(target=work, args=(theirs,), daemon=True).start()
+ours.recv()
+print(flush=True)
+{last}
+"""
+    leaving = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    leaving.stdout.readline()
+    if is_quick:
+        assert leaving.wait(timeout=30) == 0
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            leaving.wait(timeout=1)
+        leaving.kill()
+        leaving.wait()
