@@ -157,13 +157,14 @@ class Cluster:
     def wait(self, seconds, *, mend=False):
         """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
         until = time.monotonic() + seconds
-        while any(code is None for code in self.codes()):
-            assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
+        while True:
             for node, agent in self.agents.items():
                 if mend and agent.poll() == -signal.SIGKILL:
                     self.start_node(node)
+            if None not in self.codes():
+                return self.codes()
+            assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
             time.sleep(0.1)
-        return self.codes()
 
     def pid(self, rank, *, seconds=90):
         """The process of a rank that is training."""

@@ -43,6 +43,20 @@ def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
     assert_same(cluster, undisturbed(STEPS))
 
 
+@pytest.mark.chaos
+def test_a_data_worker_that_leaves_files_open_costs_a_restart(undisturbed, chaos_folder, record_property):
+    plan = [{"kind": "leak", "moment": "data", "rank": 1, "more": 9}]
+    with Cluster(chaos_folder / "leaking", chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
+        cluster.start()
+        assert cluster.wait(240) == [0, 0], cluster.log()
+    (struck,) = cluster.struck()
+    error = json_of(cluster.out / "errors" / "rank-1.json")
+    record_property("said", f"{error.get('kind')}: {error.get('text')}")
+    record_property("failed after", f"{error['time'] - struck['time']:.1f} s")
+    assert len(json_of(cluster.out / "attempts.json")["attempts"]) == 2
+    assert_same(cluster, undisturbed(STEPS))
+
+
 def found_at(cluster):
     """When the watchdog had its say."""
     until = time.monotonic() + 120
