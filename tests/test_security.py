@@ -298,10 +298,12 @@ def listening(process_id):
 
 
 @pytest.mark.slow
-def test_a_run_listens_to_nobody(small_recipe, small, tmp_path):
+@pytest.mark.parametrize(("num_ranks", "addresses"), [(1, set()), (2, {"127.0.0.1"})])
+def test_a_run_listens_to_nobody_but_its_own_ranks(num_ranks, addresses, small_recipe, small, tmp_path):
     command = [
         sys.executable, str(ROOT / "train.py"), str(small_recipe), f"--out={tmp_path / 'run'}", "stages=[pretrain]",
-        "evaluation.untrained=false", "hardware.num_workers=1",
+        "evaluation.untrained=false", "hardware.num_workers=1", f"hardware.devices={num_ranks}",
+        "stages.pretrain.packs_per_step=2", "stages.chat.packs_per_step=2",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with (tmp_path / "said").open("w") as said:
@@ -313,7 +315,7 @@ def test_a_run_listens_to_nobody(small_recipe, small, tmp_path):
             time.sleep(0.05)
     assert run.returncode == 0, (tmp_path / "said").read_text()
     assert num_looks > 20
-    assert found == set()
+    assert found == addresses
 
 
 def test_who_listens_is_found(tmp_path):

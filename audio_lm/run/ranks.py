@@ -18,7 +18,8 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from audio_lm.runtime import is_main, world_size
+from audio_lm.runtime import is_main, rank, world_size
+from audio_lm.survival.torchrun import own_store
 from audio_lm.units import Seconds
 
 PATIENCE = timedelta(days=7)
@@ -45,7 +46,11 @@ class Ranks:
 
     def __enter__(self) -> Self:
         if world_size() > 1:
-            distributed.init_process_group(BACKEND[self.accelerator], timeout=self.limit)
+            store = own_store(self.limit)
+            number, size = (-1, -1) if store is None else (rank(), world_size())  # or as torch finds them
+            distributed.init_process_group(
+                BACKEND[self.accelerator], timeout=self.limit, store=store, rank=number, world_size=size
+            )
             self._patient = distributed.new_group(backend="gloo", timeout=PATIENCE)
             self._agreeing = distributed.new_group(backend="gloo", timeout=self.limit)
             self._hurried = [self._agreeing]

@@ -31,6 +31,7 @@ from audio_lm.survival.heartbeat import FOLDER, Heart
 from audio_lm.survival.launch import check_launch, current_launch
 from audio_lm.survival.lease import Lease, generation_in, launch_before
 from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of, signal_and_rank
+from audio_lm.survival.processes import end_data_workers
 from audio_lm.units import Seconds
 
 REQUEST = "stop"  # beside the pulses: a rank that only waits was told
@@ -251,6 +252,7 @@ class Survival:
             )
 
     def _let_go(self, *, is_well: bool) -> None:
+        end_data_workers()
         for number, handler in self._before.items():
             if not self.launch.is_elastic:
                 signal.signal(number, handler)

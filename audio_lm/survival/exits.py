@@ -5,12 +5,13 @@ torchrun makes 1 of every code but 0, so a launcher reads the file.
 
 import json
 import os
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from audio_lm.survival.launch import Launch
+from audio_lm.survival.moments import Moment, now
+from audio_lm.units import Seconds
 
 FINISHED = 0
 FAULT = 1
@@ -41,6 +42,8 @@ class ExitReason:
     stage: str | None = None
     step: int | None = None
     time: float = 0.0
+    boot: str = ""
+    since_boot: Seconds = 0.0
 
     @property
     def code(self) -> int:
@@ -57,7 +60,10 @@ class ExitReason:
 
         An agent that began later is another launch, though somebody gave it the same name.
         """
-        return self.is_final and launch.is_elastic and self.launch == launch.id and launch.began < self.time
+        ended = Moment(self.time, self.boot, self.since_boot)
+        return (
+            self.is_final and launch.is_elastic and self.launch == launch.id and launch.began.is_before(ended)
+        )
 
 
 class EndedError(Exception):
@@ -70,7 +76,7 @@ class EndedError(Exception):
 
 def write_exit_reason(folder: Path, reason: ExitReason) -> None:
     """Say in a run folder why it ended."""
-    written = replace(reason, time=time.time())
+    written = replace(reason, **asdict(now()))
     replace_json(folder / FILE, {**asdict(written), "exit_code": written.code})
 
 

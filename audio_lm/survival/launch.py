@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.errors import UserError
-from audio_lm.survival.processes import began
+from audio_lm.survival.moments import NEVER, Moment, beginning_of
 
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
@@ -28,8 +28,8 @@ class Launch:
     max_restarts: int = 0
     """How often it would begin its processes again."""
 
-    began: float = 0.0
-    """When the agent began, in seconds since the epoch; an agent counts its own restarts, but not those of others."""
+    began: Moment = NEVER
+    """When the agent began; an agent counts its own restarts, but not those of others."""
 
 
 def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
@@ -43,7 +43,7 @@ def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         f"{name}/{environment['TORCHELASTIC_RUN_ID']}".lstrip("/"),
         is_elastic=True,
         max_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0")),
-        began=began(os.getppid()),
+        began=beginning_of(os.getppid()),
     )
 
 

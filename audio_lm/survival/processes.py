@@ -5,10 +5,13 @@ writing beside the restarted run; so each one asks the kernel to be killed with 
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import time
 from pathlib import Path
+
+from audio_lm.units import Seconds
 
 PR_SET_PDEATHSIG = 1  # Source: man 2 prctl
 
@@ -30,6 +33,13 @@ def live_as_data_worker(number: int) -> None:
         signal.signal(told, signal.SIG_IGN)
 
 
+def end_data_workers() -> None:
+    """Kill them: Python waits at its exit for those it has asked to end, and ours do not hear that."""
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+
+
 def state_of(pid: int) -> str:
     """The letter that the kernel has for what a process does: R, S, D, T (stopped), Z; empty when it is gone.
 
@@ -43,15 +53,26 @@ def state_of(pid: int) -> str:
     return text.rpartition(")")[2].split()[0]
 
 
-def began(pid: int) -> float:
-    """When a process began, in seconds since the epoch; 0 when that is not known."""
+def boot() -> str:
+    """What names the time since this machine was switched on; empty where that is not known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def since_boot() -> Seconds:
+    """The time on a clock that nobody sets, the same for all processes between two boots."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def began(pid: int) -> Seconds:
+    """When a process began, on the clock of ``since_boot``; 0 when that is not known."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     except OSError:
         return 0.0
-    age = uptime - int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - age
+    return int(text.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def parent_of(pid: int) -> int:

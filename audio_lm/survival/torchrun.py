@@ -1,18 +1,27 @@
 """One process for each device of this machine, begun by the command itself; several machines need torchrun or SLURM.
 
-It is torchrun in all but two things: the exit code is that of the rank that ended first, and its table of
-failures stays away from the sentence that a rank has said.
+It is torchrun in all but three things: the exit code is that of the rank that ended first, its table of
+failures stays away from the sentence that a rank has said, and nothing listens for other machines.
 """
 
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from audio_lm.runtime import num_cores
 from audio_lm.survival.exits import FAULT, INTERRUPTED, TOLD
 from audio_lm.survival.launch import FRESH_STORE
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+LOOPBACK = "127.0.0.1"
 
 
 def is_to_be_begun(num_devices: int, num_nodes: int, environment: Mapping[str, str] = os.environ) -> bool:
@@ -39,7 +48,12 @@ def become_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
 
 def torchrun_arguments(num_devices: int, arguments: Sequence[str]) -> list[str]:
     """What torchrun is told."""
-    rendezvous = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--nnodes=1"]
+    rendezvous = [
+        "--rdzv-backend=c10d",
+        "--rdzv-conf=store_type=file",
+        f"--local-addr={LOOPBACK}",
+        "--nnodes=1",
+    ]
     return [*rendezvous, f"--nproc-per-node={num_devices}", "-m", "audio_lm.cli", *arguments]
 
 
@@ -53,6 +67,26 @@ def ranks_environment(num_devices: int) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
+def own_store(patience: timedelta, environment: Mapping[str, str] = os.environ) -> "TCPStore | None":
+    """Where the ranks of one machine meet, unreachable from others; none where torch's own has to do.
+
+    Args:
+        patience: with ranks that come late.
+    """
+    is_one_machine = environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE")
+    is_theirs = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if environment.get("MASTER_ADDR") != LOOPBACK or not is_one_machine or is_theirs:
+        return None
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    port, size = int(environment["MASTER_PORT"]), int(environment["WORLD_SIZE"])
+    if environment["RANK"] != "0":
+        return TCPStore(LOOPBACK, port, size, is_master=False, timeout=patience)
+    # Of its own accord the store would listen on every address.
+    listener = socket.create_server((LOOPBACK, port)).detach()
+    return TCPStore(LOOPBACK, port, size, is_master=True, timeout=patience, master_listen_fd=listener)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Carry torchrun out; gives the exit code."""
     from torch.distributed import run
@@ -61,7 +95,8 @@ def main(arguments: Sequence[str]) -> int:
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        run.main(list(arguments))
+        with TemporaryDirectory(prefix="audio_lm-") as folder:
+            run.main([f"--rdzv-endpoint={folder}/ranks", *arguments])
     except ChildFailedError as failed:
         code = failed.get_first_failure()[1].exitcode
         return code if code > 0 else FAULT

@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ WORKER = Path(__file__).with_name("worker.py")
 RESUME = "resume=auto"
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
+model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
 data_dir: {data}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
@@ -40,6 +39,7 @@ stages:
       projector: {{lr: 1e-3}}
       new_tokens: {{lr: 1e-3}}
       language_model: {{lr: null}}
+      language_model_lora: {{lr: null}}
     steps: {steps}
     pack_tokens: 300
     packs_per_step: 2
@@ -52,6 +52,20 @@ stages:
       projector: {{lr: null}}
       new_tokens: {{lr: 1e-3}}
       language_model: {{lr: 1e-3}}
+      language_model_lora: {{lr: null}}
+    steps: {steps}
+    pack_tokens: 300
+    packs_per_step: 2
+  tune:
+    prompt: chatml
+    mixture: {{sources: {{chat: [synthetic/dialogues-train]}}, weights: {{chat: 1}}}}
+    checkpoint_every: 3
+    parts:
+      encoder: {{lr: null}}
+      projector: {{lr: null}}
+      new_tokens: {{lr: null}}
+      language_model: {{lr: null}}
+      language_model_lora: {{lr: 1e-3}}
     steps: {steps}
     pack_tokens: 300
     packs_per_step: 2
@@ -143,13 +157,14 @@ class Cluster:
     def wait(self, seconds, *, mend=False):
         """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
         until = time.monotonic() + seconds
-        while any(code is None for code in self.codes()):
-            assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
+        while True:
             for node, agent in self.agents.items():
                 if mend and agent.poll() == -signal.SIGKILL:
                     self.start_node(node)
+            if None not in self.codes():
+                return self.codes()
+            assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
             time.sleep(0.1)
-        return self.codes()
 
     def pid(self, rank, *, seconds=90):
         """The process of a rank that is training."""
@@ -174,8 +189,8 @@ class Cluster:
 
     def struck(self):
         """What has befallen it so far."""
-        path = self.folder / "struck.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        told = [line for path in self.folder.glob("struck-*.jsonl") for line in lines_of(path)]
+        return sorted(told, key=lambda line: line["time"])
 
 
 def json_of(path):
@@ -185,54 +200,7 @@ def json_of(path):
         return {}
 
 
-def weights_of(out):
-    """Bytes of every weight file that the stages have left."""
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in sorted(out.rglob("stages/*/model/*.safetensors"))
-    }
-
-
-def losses_of(out):
-    """Every value of a loss in the journal, as written; (stage, name, step) -> values in the order of writing."""
-    values = {}
-    for path in sorted(out.glob("stages/*/metrics.jsonl")):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            for name, value in record["values"].items():
-                if re.match(r"(train|val)_loss/|lr$", name):
-                    values.setdefault((path.parent.name, name, record["step"]), []).append(float(value).hex())
-    return values
-
-
-def heard_of(folder):
-    """Clips of every (stage, step, rank) as last heard: what counts in the weights that are left."""
-    heard = {}
-    for path in sorted(folder.glob("heard-*.jsonl")):
-        for line in path.read_text().splitlines():
-            if line.endswith("}"):
-                record = json.loads(line)
-                heard[record["stage"], record["step"], record["rank"]] = record["clips"]
-    return heard
-
-
-def tracked_of(folder):
-    """Runs and loss points in the tracking store: (name, status) of runs, and (run, name, step) of every point."""
-    store = sqlite3.connect(folder / "mlflow.db")
-    runs = store.execute("select run_uuid, name, status from runs").fetchall()
-    name_of = {uuid: name for uuid, name, _ in runs}
-    rows = store.execute("select run_uuid, key, step from metrics where key like '%\\_loss/%' escape '\\'")
-    return sorted((name, status) for _, name, status in runs), sorted(
-        (name_of[uuid], key, step) for uuid, key, step in rows
-    )
-
-
-def assert_same(one, other):
-    """Two runs left the same: weights and curves bit for bit, clips in order, runs in the store."""
-    assert weights_of(one.out) == weights_of(other.out), "other weights"
-    ours, theirs = losses_of(one.out), losses_of(other.out)
-    assert ours.keys() == theirs.keys(), f"points that only one has: {ours.keys() ^ theirs.keys()}"
-    others = {key: (value, theirs[key]) for key, value in ours.items() if value != theirs[key]}
-    assert not others, f"other values: {others}"
-    assert heard_of(one.folder) == heard_of(other.folder), "other clips"
-    assert tracked_of(one.folder) == tracked_of(other.folder), "other runs or points in the store"
+def lines_of(path):
+    """Records of a file that a process may have been killed over."""
+    text = path.read_text() if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]

@@ -2,6 +2,7 @@ import pytest
 
 from tests.chaos.cluster import Cluster
 
+pytest.register_assert_rewrite("tests.chaos.comparing")
 collect_ignore = ["worker.py"]  # a process of its own, which reads its environment at once
 
 

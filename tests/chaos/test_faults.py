@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.chaos.cluster import Cluster, json_of
+from tests.chaos.cluster import Cluster, json_of, lines_of
 
 
 @pytest.mark.chaos
@@ -48,9 +48,3 @@ def test_a_rank_that_hangs_forever_at_one_step_ends_the_job(chaos_folder, record
     assert len(struck) == 2
     error = json_of(cluster.out / "errors" / "rank-0.json")
     assert "strike" in error["trace"], "the traceback shows where it hangs"
-
-
-def lines_of(path):
-    import json
-
-    return [json.loads(line) for line in path.read_text().splitlines()]

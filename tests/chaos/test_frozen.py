@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from audio_lm.survival.processes import is_alive
-from tests.chaos.cluster import Cluster, assert_same, json_of
+from tests.chaos.cluster import Cluster, json_of, lines_of
+from tests.chaos.comparing import assert_same
 
 FROZEN = 12.0  # instead of 60 s
 STEPS = 16
@@ -38,7 +39,21 @@ def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
     )
     assert found - struck[0]["time"] < FROZEN + 3 * 2 + 5
     assert "stopped by a signal (state T)" in cluster.log()
-    assert len(struck) == 2
+    assert [one["kind"] for one in struck] == ["rank", "sleep", "data worker"]
+    assert_same(cluster, undisturbed(STEPS))
+
+
+@pytest.mark.chaos
+def test_a_data_worker_that_leaves_files_open_costs_a_restart(undisturbed, chaos_folder, record_property):
+    plan = [{"kind": "leak", "moment": "data", "rank": 1, "more": 9}]
+    with Cluster(chaos_folder / "leaking", chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
+        cluster.start()
+        assert cluster.wait(240) == [0, 0], cluster.log()
+    (struck,) = cluster.struck()
+    error = json_of(cluster.out / "errors" / "rank-1.json")
+    record_property("said", f"{error.get('kind')}: {error.get('text')}")
+    record_property("failed after", f"{error['time'] - struck['time']:.1f} s")
+    assert len(json_of(cluster.out / "attempts.json")["attempts"]) == 2
     assert_same(cluster, undisturbed(STEPS))
 
 
@@ -55,9 +70,7 @@ def found_at(cluster):
 
 def next_step(cluster, event):
     """When a step was begun in a process that was started after the event."""
-    import json
-
-    lines = [json.loads(line) for line in (cluster.folder / "heard-0.jsonl").read_text().splitlines()]
+    lines = lines_of(cluster.folder / "heard-0.jsonl")
     later = [one for one in lines if one["time"] > event["time"] + 1]
     return min(
         one["time"] for one in later if (one["stage"], one["step"]) != (event["stage"], event["step"] + 1)

@@ -1,38 +1,58 @@
 """Killed at random moments, a run ends as one that nobody disturbed."""
 
 import random
+from collections import Counter
 
 import pytest
 
-from tests.chaos.cluster import Cluster, assert_same
+from tests.chaos.cluster import Cluster
+from tests.chaos.comparing import assert_same
 
-STAGES = ("pretrain", "chat")
+STAGES = ("pretrain", "chat", "tune")  # the encoder learns, the language model, its LoRA
 KINDS = ("rank", "rank", "agent", "data worker")
 SHORT = 16  # steps of a stage; in it a checkpoint and a validation fall together
 LONG = 90
+EVERY = 3  # steps between checkpoints
 LATEST = 0.15  # seconds into a step
+STARTING = 9.0  # seconds in which a process comes to its first step, about
 
 
 def plan_of(kills, steps, seed):
     """So many things to befall a run, none twice at the same place."""
     chance = random.Random(seed)
+    seams = [("stage change", stage, steps - 1, rank) for stage in STAGES for rank in (0, 1)]
+    seams += [("weights", stage, "last", rank) for stage in STAGES for rank in (0, 1)]
+    seams += [("evaluation", None, None, 0), ("validation", "pretrain", 14, 0)]  # 14 is a checkpoint's too
+    chosen = chance.sample(seams, min(max(2, kills // 10), kills, len(seams)))
+    chosen += chance.sample(ordinary(steps), kills - len(chosen))
+    events = [event_of(chance, *place) for place in chosen]
+    for number, event in enumerate(events):
+        if event["moment"] == "start":
+            event["after"] = chance.choice([one for one in range(kills) if one != number])
+    return events
+
+
+def ordinary(steps):
+    """Places within a stage, the commoner moments more often."""
     places = [(stage, step, rank) for stage in STAGES for step in range(1, steps) for rank in (0, 1)]
-    every = [(moment, *place) for moment in ("step", "step", "save") for place in places]
-    every += [("validation", "pretrain", step, rank) for step in range(4, steps, 5) for rank in (0, 1)]
-    rare = [("stage change", stage, steps - 1, rank) for stage in STAGES for rank in (0, 1)]
-    rare += [("validation", "pretrain", 14, 0)]  # of the step whose checkpoint was just written
-    chosen = chance.sample(rare, min(2, kills)) + chance.sample(every, max(0, kills - 2))
-    return [
-        {
-            "kind": chance.choice(KINDS) if moment == "step" else chance.choice(KINDS[:3]),
-            "moment": moment,
-            "stage": stage,
-            "step": step if moment != "save" else step - step % 3 + 2,
-            "rank": rank,
-            "delay": round(chance.uniform(0, LATEST), 3) if moment == "step" else 0,
-        }
-        for moment, stage, step, rank in chosen
+    saved = [place for place in places if (place[1] + 1) % EVERY == 0]
+    first = [place for place in saved if place[2] == 0]  # who renames
+    every = [(moment, *place) for moment in ("step", "step") for place in places]
+    every += [("save", *place) for place in saved * 2] + [
+        (moment, *place) for moment in ("rename", "renamed") for place in first
     ]
+    every += [("validation", "pretrain", step, rank) for step in range(4, steps, 5) for rank in (0, 1)]
+    return every + [("start", None, None, rank) for rank in (0, 1)] * (steps // 8)
+
+
+def event_of(chance, moment, stage, step, rank):
+    kinds = {"step": KINDS, "start": KINDS[:1]}.get(moment, KINDS[:3])
+    latest = {"step": LATEST, "start": STARTING}.get(moment, 0)
+    delay = round(chance.uniform(0, latest), 3)
+    return {"kind": chance.choice(kinds), "moment": moment, "stage": stage, "step": step} | {
+        "rank": rank,
+        "delay": delay,
+    }
 
 
 @pytest.mark.chaos
@@ -45,7 +65,7 @@ def test_a_run_killed_at_random_ends_as_one_that_was_not(request, undisturbed, c
     ) as cluster:
         cluster.start()
         assert cluster.wait(120 + 60 * kills, mend=True) == [0, 0], cluster.log()
-    struck = cluster.struck()
-    record_property("struck", [f"{one['kind']} in {one['moment']}" for one in struck])
+    struck = [one for one in cluster.struck() if one["pids"]]
+    record_property("struck", dict(Counter(f"{one['kind']} in {one['moment']}" for one in struck)))
     assert len(struck) >= 0.9 * kills, "the plan has hardly been carried out"
     assert_same(cluster, undisturbed(steps))

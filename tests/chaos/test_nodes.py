@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.chaos.cluster import Cluster, heard_of, losses_of
+from tests.chaos.cluster import Cluster
+from tests.chaos.comparing import clips_of, values_of
 
 STEPS = 16
 
@@ -31,8 +32,8 @@ def test_a_run_goes_on_with_the_nodes_that_are_left_and_with_one_that_comes_back
         record_property("together after", f"{both['time'] - back:.1f} s")
         cluster.environment["CHAOS_PAUSE"] = "0"
         assert cluster.wait(240) == [0, 0], cluster.log()
-    assert clips_of(cluster) == clips_of(whole), "other clips"
-    ours, theirs = losses_of(cluster.out), losses_of(whole.out)
+    assert together(cluster) == together(whole), "other clips"
+    ours, theirs = values_of(cluster.out), values_of(whole.out)
     assert ours.keys() == theirs.keys()
     for key, (value,) in ours.items():
         assert float.fromhex(value) == pytest.approx(float.fromhex(theirs[key][0]), rel=1e-6), key
@@ -40,9 +41,9 @@ def test_a_run_goes_on_with_the_nodes_that_are_left_and_with_one_that_comes_back
     assert said.count("ranks was 2 and is 1") == said.count("ranks was 1 and is 2") == 1, "nobody was lost"
 
 
-def clips_of(cluster):
-    """Clips of every step, whoever heard them last."""
+def together(cluster):
+    """Clips of every step, whoever heard them."""
     heard = {}
-    for (stage, step, _), clips in heard_of(cluster.folder).items():
-        heard.setdefault((stage, step), set()).update(clips)
+    for (stage, step, _), ways in clips_of(cluster.folder).items():
+        heard.setdefault((stage, step), set()).update(*ways)
     return heard

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.chaos.cluster import RESUME, Cluster, assert_same, heard_of, json_of
+from tests.chaos.cluster import RESUME, Cluster, json_of
+from tests.chaos.comparing import assert_same, clips_of
 
 STEPS = 16
 PAUSE = 0.3  # of a step
@@ -71,7 +72,7 @@ def saved_at(cluster, reason):
     for rank in (0, 1):
         steps = [
             step
-            for stage, step, of_rank in heard_of(cluster.folder)
+            for stage, step, of_rank in clips_of(cluster.folder)
             if (stage, of_rank) == (reason["stage"], rank)
         ]
         assert max(steps) + 1 == status["step"], f"rank {rank} was at {max(steps)}"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster, assert_same, json_of
+from tests.chaos.cluster import Cluster, json_of
+from tests.chaos.comparing import assert_same
 
 STEPS = 16
 # Starts the nodes, passes signals on to them, and ends all when one ends badly: what --kill-on-bad-exit=1 is for.

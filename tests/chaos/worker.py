@@ -5,11 +5,13 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import sys
 import threading
 import time
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 FOLDER = Path(os.environ["CHAOS_FOLDER"])
@@ -18,10 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def main():
-    late = [one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK]
-    for event in late:
-        if is_ours(event):
-            time.sleep(event["seconds"])
+    if "CHAOS_CLOCK" in os.environ:
+        setting_clocks(hours=int(os.environ["TORCHELASTIC_RESTART_COUNT"]))
+    late = (one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK)
+    for event in islice(filter(is_due, late), 1):
+        befall(event)
     spec = importlib.util.find_spec("audio_lm.cli")
     assert spec.origin.startswith(str(ROOT)), spec.origin
     from audio_lm.cli import main as command
@@ -30,22 +33,29 @@ def main():
     command(["train", *sys.argv[1:]])
 
 
+def setting_clocks(hours):
+    """Every start is an hour before the one that it follows, on a machine of another name; so are its files."""
+    import platform
+
+    now, name = time.time, platform.node()
+    time.time = lambda: now() - 3600 * hours
+    platform.node = lambda: f"{name}-{hours}"
+    if hours and RANK == 0:
+        for path in sorted(Path(sys.argv[sys.argv.index("--out") + 1]).glob("stages/*/checkpoints/*")):
+            step = int(re.search(r"\d+", path.name)[0])
+            os.utime(path, (now() - step, now() - step))  # the newest looks oldest
+
+
 def plan():
     path = FOLDER / "plan.json"
     return json.loads(path.read_text()) if path.is_file() else []
 
 
-def is_ours(event):
-    """Once, whichever process comes first; some come at every try, some only after another one."""
+def is_due(event):
+    """Whether it has not befallen yet; some come at every try, some only after another one."""
     if (after := event.get("after")) is not None and not (FOLDER / f"befell-{after}").exists():
         return False
-    if event.get("always"):
-        return True
-    try:
-        (FOLDER / f"befell-{event['id']}").touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+    return event.get("always") or not (FOLDER / f"befell-{event['id']}").exists()
 
 
 def import_hook():
@@ -66,7 +76,7 @@ def fate_of(stage):
     """A callback: what befalls this rank, and what it heard."""
     from lightning import Callback
 
-    record = (FOLDER / f"heard-{RANK}.jsonl").open("a")
+    record = record_of("heard")
     pause = float(os.environ.get("CHAOS_PAUSE", "0"))
 
     meet = partial(meet_in, stage)
@@ -76,8 +86,7 @@ def fate_of(stage):
             step = trainer.global_step
             clips = [cut_id for pack in batch for cut_id in pack.cut_ids]
             line = {"stage": stage, "step": step, "rank": RANK, "time": time.time(), "clips": clips}
-            record.write(json.dumps(line) + "\n")
-            record.flush()
+            record(line)
             time.sleep(pause)
             meet("step", step)
 
@@ -91,10 +100,16 @@ def fate_of(stage):
     return Fate()
 
 
+def record_of(name):
+    """Writes lines that a kill leaves whole."""
+    file = (FOLDER / f"{name}-{RANK}.jsonl").open("ab", buffering=0)
+    return lambda line: file.write(json.dumps(line).encode() + b"\n")
+
+
 def meet_in(stage, moment, step):
     for event in plan():
         here = (event["moment"], event.get("rank"), event.get("stage"), event.get("step"))
-        if here == (moment, RANK, stage, step) and is_ours(event):
+        if here == (moment, RANK, stage, step) and is_due(event):
             befall(event)
 
 
@@ -109,19 +124,104 @@ def patch():
     training.build_trainer = build_with_fate
     judging(training)
     saving()
+    leaving(training)
+    learning()
+    leaking()
+    if fault := os.environ.get("CHAOS_FAULT"):
+        going_on_wrongly(fault)
 
 
 def saving():
-    """So is what lies between a checkpoint's files and its manifest."""
+    """Moments of a save: between a checkpoint's files and its manifest, before and behind its rename."""
     from audio_lm.checkpoints.writing import Store
 
-    seals = Store._own_seals
+    seals, moved = Store._own_seals, Store._moved
 
-    def meet(self, beside):
-        meet_in(self.folder.parent.name, "save", int(re.search(r"\d+", beside.name)[0]) - 1)
+    def meet(self, moment, beside):
+        meet_in(self.folder.parent.name, moment, int(re.search(r"\d+", beside.name)[0]) - 1)
+
+    def seals_met(self, beside):
+        meet(self, "save", beside)
         return seals(self, beside)
 
-    Store._own_seals = meet
+    def moved_met(self, beside, final):
+        meet(self, "rename", beside)
+        found = moved(self, beside, final)
+        meet(self, "renamed", beside)
+        return found
+
+    Store._own_seals, Store._moved = seals_met, moved_met
+
+
+def leaving(training):
+    """Between the weights that a stage leaves and the word that it is finished."""
+    save = training.save_model
+
+    def meet(model, folder, **how):
+        save(model, folder, **how)
+        meet_in(folder.parent.name, "weights", "last")
+
+    training.save_model = meet
+
+
+def learning():
+    """What every rank makes of every step is written down to the last bit."""
+    from audio_lm.training.module import NextTokenModule
+
+    merge, record = NextTokenModule._merge, record_of("learnt")
+
+    def meet(self, heard):
+        losses = {task: [total.hex(), count] for task, (total, count) in sorted(heard.items())}
+        stage = Path(self.trainer.default_root_dir).name
+        record({"stage": stage, "step": self.global_step, "rank": RANK, "losses": losses})
+        merge(self, heard)
+
+    NextTokenModule._merge = meet
+
+
+def leaking():
+    """A data worker that forgets to close what it opens, and may not open much."""
+    from audio_lm.data.datamodule import PlannedPacks
+
+    read, left_open = PlannedPacks.__getitem__, []
+
+    def leak(self, packs):
+        due = [one for one in plan() if (one["moment"], one["rank"]) == ("data", RANK) and is_due(one)]
+        if due and multiprocessing.parent_process() is not None:
+            strike(due[0])
+            there = len(os.listdir("/proc/self/fd"))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (there + due[0]["more"],) * 2)
+            left_open.append(os.dup(0))
+        elif left_open:
+            left_open.append(os.dup(0))
+        return read(self, packs)
+
+    PlannedPacks.__getitem__ = leak
+
+
+def going_on_wrongly(fault):
+    """A program with a fault that shows only where a stage goes on from a checkpoint."""
+    from audio_lm.data.datamodule import PlanSampler
+    from audio_lm.training.module import NextTokenModule
+
+    if fault == "position":
+        build = PlanSampler.__init__
+
+        def build_one_further(self, plan, cursor, **how):
+            build(self, plan, cursor._replace(place=cursor.place + bool(cursor.step)), **how)
+
+        PlanSampler.__init__ = build_one_further
+        return
+    start = NextTokenModule.on_train_start
+
+    def start_wrongly(self):
+        start(self)
+        if self.global_step and fault == "optimizer":
+            self.optimizers().optimizer.state.clear()
+        elif self.global_step and fault == "dropout":
+            self.seed += 1
+
+    NextTokenModule.on_train_start = start_wrongly
 
 
 def judging(training):
@@ -132,7 +232,7 @@ def judging(training):
         for number, item in enumerate(until_told(self, items, **how)):
             if number == 0:
                 for event in plan():
-                    if event["moment"] == "evaluation" and is_ours(event):
+                    if event["moment"] == "evaluation" and is_due(event):
                         befall(event)
             yield item
 
@@ -149,19 +249,19 @@ def befall(event):
 
 def strike(event):
     kind, number = event["kind"], getattr(signal, event.get("signal", "SIGKILL"))
-    with (FOLDER / "struck.jsonl").open("a") as file:
-        file.write(json.dumps(event | {"time": time.time()}) + "\n")
+    pids = {
+        "rank": lambda: [os.getpid()],
+        "agent": lambda: [os.getppid()],
+        "data worker": lambda: [worker.pid for worker in multiprocessing.active_children()],
+    }.get(kind, list)()
+    (FOLDER / f"befell-{event['id']}").touch()
+    record_of("struck")(event | {"time": time.time(), "pids": pids})
     if kind == "raise":
         raise RuntimeError(f"chaos in a step, at {hex(id(event))}")
-    if kind == "hang":
-        time.sleep(3600)
-    if kind == "rank":
-        os.kill(os.getpid(), number)
-    elif kind == "agent":
-        os.kill(os.getppid(), number)
-    elif kind == "data worker":
-        for worker in multiprocessing.active_children():
-            os.kill(worker.pid, number)
+    if kind in ("hang", "sleep"):
+        time.sleep(event.get("seconds", 3600))
+    for pid in pids:
+        os.kill(pid, number)
 
 
 if __name__ == "__main__":

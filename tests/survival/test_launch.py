@@ -6,6 +6,7 @@ import pytest
 from audio_lm.errors import UserError
 from audio_lm.survival import launch as launching
 from audio_lm.survival.launch import FRESH_STORE, Launch, check_launch, current_launch, stop_agent
+from audio_lm.survival.moments import NEVER, now
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "job", "TORCHELASTIC_MAX_RESTARTS": "3"}
 
@@ -14,7 +15,8 @@ def test_a_person_torchrun_and_slurm_are_told_apart():
     assert current_launch({}) == Launch("", is_elastic=False)
     found = current_launch(TORCHRUN)
     assert (found.id, found.is_elastic, found.max_restarts) == ("job", True, 3)
-    assert found.began > 0
+    assert NEVER.is_before(found.began)
+    assert found.began.is_before(now())
     assert current_launch({"SLURM_JOB_ID": "7"}).id == "slurm-7-0"
     assert current_launch({"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "2", **TORCHRUN}).id == "slurm-7-2/job"
 

@@ -1,0 +1,122 @@
+"""What the comparison of two runs is worth: whatever is changed in one of them, it is found and named."""
+
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.comparing import assert_same, assert_whole, differences
+
+STEPS = 16
+WEIGHTS = "stages/tune/model/language_model_lora.safetensors"
+# Of a program that goes on wrongly: what it leaves otherwise, and what not.
+FAULTS = {
+    "optimizer": ({"weights", "losses", "values", "points"}, {"clips", "runs"}),
+    "dropout": ({"weights", "losses"}, {"clips", "runs"}),
+    "position": ({"clips", "losses", "weights"}, {"runs"}),
+}
+
+
+class Copy:
+    """What a run left, to be changed."""
+
+    def __init__(self, cluster, folder):
+        shutil.copytree(cluster.folder, folder)
+        self.folder, self.out, self.nodes = folder, folder / "run", cluster.nodes
+        self.recipe = folder / cluster.recipe.name
+
+    def say(self, sql):
+        with sqlite3.connect(self.folder / "mlflow.db") as store:
+            store.execute(sql)
+
+    def edit(self, file, edit):
+        """Change the records of a file."""
+        path = self.folder / file
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(line) + "\n" for line in edit(lines)))
+
+
+def flip(copy):
+    path = copy.out / WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def nudge(lines):
+    values = next(line["values"] for line in lines if "train_loss/all" in line["values"])
+    values["train_loss/all"] *= 1 + 2**-52
+    return lines
+
+
+def swap_clips(lines):
+    lines[3]["clips"][:2] = lines[3]["clips"][1::-1]
+    return lines
+
+
+def nudge_loss(lines):
+    task, (total, count) = next(iter(lines[5]["losses"].items()))
+    lines[5]["losses"][task] = [(float.fromhex(total) * (1 + 2**-52)).hex(), count]
+    return lines
+
+
+POINT = "rowid in (select rowid from metrics where key = 'train_loss/all' limit 1)"
+CHANGES = {
+    "a bit of a weight": ("weights", flip),
+    "the last bit of a value": ("values", lambda copy: copy.edit("run/stages/chat/metrics.jsonl", nudge)),
+    "a value written twice": (
+        "values",
+        lambda copy: copy.edit("run/stages/chat/metrics.jsonl", lambda lines: [*lines, *lines[-3:]]),
+    ),
+    "the last bit of a loss": ("losses", lambda copy: copy.edit("learnt-1.jsonl", nudge_loss)),
+    "two clips the other way round": ("clips", lambda copy: copy.edit("heard-0.jsonl", swap_clips)),
+    "a step that was left out": ("clips", lambda copy: copy.edit("heard-1.jsonl", lambda lines: lines[1:])),
+    "a point less in the store": ("points", lambda copy: copy.say(f"delete from metrics where {POINT}")),
+    "another value in the store": (
+        "points",
+        lambda copy: copy.say(f"update metrics set value = value + 1e-9 where {POINT}"),
+    ),
+    "a run more in the store": (
+        "runs",
+        lambda copy: copy.say(
+            "insert into runs (run_uuid, name, status) select 'another', name, status from runs where name = 'chat'"
+        ),
+    ),
+    "a run that has not ended": (
+        "runs",
+        lambda copy: copy.say("update runs set status = 'RUNNING' where name = 'tune'"),
+    ),
+}
+
+
+@pytest.mark.chaos
+def test_whatever_is_changed_in_a_run_is_found_and_named(undisturbed, tmp_path):
+    whole = undisturbed(STEPS)
+    assert_same(Copy(whole, tmp_path / "same"), whole)
+    for number, (change, (name, make)) in enumerate(CHANGES.items()):
+        copy = Copy(whole, tmp_path / str(number))
+        make(copy)
+        assert differences(copy, whole).keys() == {name}, change
+        if name != "weights" and not change.startswith("the last bit of a loss"):
+            with pytest.raises(AssertionError):
+                assert_whole(copy)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_program_that_goes_on_wrongly_does_not_pass(fault, undisturbed, chaos_folder, record_property):
+    must, must_not = FAULTS[fault]
+    plan = [{"kind": "rank", "moment": "step", "stage": "tune", "step": 7, "rank": 1}]
+    with Cluster(chaos_folder / fault, chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
+        cluster.environment["CHAOS_FAULT"] = fault
+        cluster.start()
+        assert cluster.wait(300) == [0, 0], cluster.log()
+    assert len(cluster.struck()) == 1
+    found = differences(cluster, undisturbed(STEPS))
+    record_property("differs in", sorted(found))
+    assert found.keys() >= must
+    assert not found.keys() & must_not
+    with pytest.raises(AssertionError, match="other weights"):
+        assert_same(cluster, undisturbed(STEPS))

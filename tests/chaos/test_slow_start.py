@@ -1,0 +1,51 @@
+"""A rank that comes late after a restart, under torchrun alone: why its store has to be a fresh one each time."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from audio_lm.survival.launch import FRESH_STORE
+
+RANK = """
+import os, signal, sys, time
+from datetime import timedelta
+import torch
+from torch import distributed
+rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+if attempt and rank == 1:
+    time.sleep(4)
+store, rank, size = next(distributed.rendezvous("env://", timeout=timedelta(seconds=60)))
+if store.check(["address of the dead"]):
+    sys.exit(print("met the dead", flush=True))
+distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+distributed.all_reduce(torch.ones(1))
+if not attempt:
+    store.set("address of the dead", "")
+    distributed.barrier()
+    if rank == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+print("met again", flush=True)
+"""
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("fresh", "said"), [({FRESH_STORE: "1"}, "met again"), ({}, "met the dead")])
+def test_who_comes_late_is_met_in_a_fresh_store_and_in_the_old_one_are_the_dead(fresh, said, tmp_path):
+    program = tmp_path / "rank.py"
+    program.write_text(RANK)
+    environment = {name: value for name, value in os.environ.items() if name != FRESH_STORE}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--rdzv-backend=c10d", "--nnodes=1"]
+    torchrun += ["--rdzv-endpoint=localhost:0", "--nproc-per-node=2", "--max-restarts=1"]
+    done = subprocess.run(
+        [*torchrun, str(program)],
+        env=environment | {"OMP_NUM_THREADS": "1"} | fresh,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split("\n")[:-1] == [said, said]
