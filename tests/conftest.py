@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from lhotse.cut import Cut
 
 from audio_lm.build import build_vocabulary, prepare_corpora
@@ -94,6 +95,10 @@ expect:
   events: {{acc: 0.9}}
 """
 CutMaker = Callable[..., list[Cut]]
+
+# How long an example takes is the machine's affair, and another one with every neighbour.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -79,6 +79,15 @@ class NextTokenModule(LightningModule):
             rate = rate_of[name]
             parameter.requires_grad_(rate is not None and rate.from_step == 0)
 
+    @property
+    def nonfinite(self) -> tuple[int, int]:
+        """Steps left out so far, and how many of them one after the other up to now; a stage goes on counting."""
+        return self.num_nonfinite, self.num_nonfinite_in_a_row
+
+    @nonfinite.setter
+    def nonfinite(self, counts: tuple[int, int]) -> None:
+        self.num_nonfinite, self.num_nonfinite_in_a_row = counts
+
     def configure_model(self) -> None:
         """Refuse to begin with something that learns and is not shared out.
 

@@ -28,6 +28,7 @@ VAL_LOSS = "val_loss/all"
 OWN = (
     "settings",
     "loss_sums",
+    "nonfinite",
     "is_validated",
 )  # of a checkpoint's plain values, what status.json does not repeat
 LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
@@ -112,6 +113,7 @@ class StageCheckpoint(Callback):
         state.check_frozen(begin, self.facts["frozen"])
         set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
+        module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
         sums = self.restored["loss_sums"]
         if len(sums) == world_size():
             module.train_loss = _added([sums[rank()]])
@@ -175,6 +177,7 @@ class StageCheckpoint(Callback):
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
             "loss_sums": gathered(trainer.lightning_module.train_loss),
+            "nonfinite": [*trainer.lightning_module.nonfinite],
             "is_validated": is_judged or not validates(trainer),
         }
         tensors = {

@@ -1,133 +1,33 @@
 """A run that is killed and started again: the same packs, the same losses, by any number of ranks, or a refusal."""
 
-import json
 import os
 import shutil
-import signal
 
 import pytest
-import torch
-from lightning import Callback
 from rich.console import Console
 
 from audio_lm.checkpoints.manifest import read_manifest
 from audio_lm.checkpoints.shelf import name_of, newest_valid, valid
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, RecipeError
-from audio_lm.run import train as training
 from audio_lm.run.train import train
-from tests.forked import on_ranks
+from tests.run.carried import (
+    STEPS,
+    assert_equal_weights,
+    carry_out,
+    checkpoints,
+    journalled,
+    weights,
+    write_recipe,
+)
 
-STEPS = 10
 pytestmark = pytest.mark.slow
-RECIPE = """
-use: {{model: tiny, hardware: cpu}}
-hardware: {{num_threads: 1}}
-data_dir: {data}
-tracking: {{uri: "sqlite:///{store}", num_listening_clips: 1}}
-corpora: {corpora}
-stages:
-  pretrain:
-    prompt: tags
-    mixture:
-      sources: {{sec: [synthetic/events-train], mna: [synthetic/notes-train]}}
-      weights: {{sec: 1, mna: 1}}
-    validation: {{sources: {{sec: [synthetic/events-validation]}}, weights: {{sec: 1}}}}
-    validate_every: 4
-    parts:
-      encoder: {{lr: 1e-3, from_step: 2}}
-      projector: {{lr: 1e-3}}
-      new_tokens: {{lr: 1e-3}}
-      language_model: {{lr: 1e-3}}
-    optimizer: {{kind: muon}}
-    steps: 10
-    pack_tokens: 300
-    packs_per_step: 4
-    checkpoint_every: 1
-    checkpoints: {{asynchronous: false}}
-"""
-
-
-class Watch(Callback):
-    """Keeps what every step heard and how large its loss was; kills the process before a step."""
-
-    def __init__(self, kill=None):
-        self.kill, self.cuts, self.losses = kill, {}, {}
-
-    def on_fit_start(self, trainer, module):
-        module.log_every = 1
-
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step == self.kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        self.cuts[trainer.global_step] = [pack.cut_ids for pack in batch]
-        self.losses[trainer.global_step] = float(trainer.callback_metrics["train_loss/all"])
-        if self.kill is not None:
-            self.journal(trainer)
-
-    def journal(self, trainer):
-        """Survives the kill."""
-        path = os.path.join(trainer.default_root_dir, f"watch-{os.environ.get('RANK', 0)}.jsonl")
-        step = trainer.global_step
-        with open(path, "a") as file:
-            file.write(json.dumps([step, self.cuts[step], self.losses[step]]) + "\n")
 
 
 @pytest.fixture(scope="module")
 def recipe_path(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("continue")
-    path = folder / "continued.yaml"
-    corpora = json.dumps(small.corpora)
-    path.write_text(RECIPE.format(data=small.data_dir, store=folder / "mlflow.db", corpora=corpora))
-    return path
-
-
-def carry_out(path, out, ranks, *overrides, kill=None, may_die=None):
-    """What each step heard on all ranks, its losses, what was said and the weights at the end."""
-    build = training.build_trainer
-
-    def work(number):
-        watch = Watch(kill)
-        training.build_trainer = lambda *a, callbacks, **k: build(*a, callbacks=[watch, *callbacks], **k)
-        console = Console(record=True, width=400, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
-        composed = load_recipe(path, [f"hardware.devices={ranks}", *overrides])
-        train(composed, out=out, console=console)
-        return watch.cuts, watch.losses, console.export_text()
-
-    answers = on_ranks(ranks, work, may_die=kill is not None)
-    if kill is not None:
-        assert answers == [None] * ranks
-        return None
-    cuts = {step: [cut for of_rank, _, _ in answers for cut in of_rank[step]] for step in answers[0][0]}
-    return cuts, answers[0][1], answers[0][2]
-
-
-def journalled(out, ranks):
-    """What a killed attempt had heard, and its losses."""
-    folder = out / "stages" / "pretrain"
-    cuts, losses = {}, {}
-    for number in range(ranks):
-        path = folder / f"watch-{number}.jsonl"
-        for line in path.read_text().splitlines():
-            step, of_rank, loss = json.loads(line)
-            cuts.setdefault(step, []).extend(map(tuple, of_rank))
-            losses[step] = loss
-        path.unlink()
-    return cuts, losses
-
-
-def weights(out):
-    from safetensors.torch import load_file
-
-    return {path.stem: load_file(path) for path in sorted((out / "stages/pretrain/model").iterdir())}
-
-
-def assert_equal_weights(one, other, *, rel=0.0):
-    for part, values in one.items():
-        for name, value in values.items():
-            torch.testing.assert_close(value, other[part][name], rtol=rel, atol=rel, msg=f"{part} {name}")
+    return write_recipe(folder / "continued.yaml", small)
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +124,6 @@ def gone_on(path, out, *overrides):
     console = Console(record=True, width=400, file=open(os.devnull, "w"))  # noqa: SIM115
     train(load_recipe(path, ["resume=auto", *overrides]), out=out, console=console)
     return console.export_text()
-
-
-def checkpoints(out):
-    return out / "stages" / "pretrain" / "checkpoints"
 
 
 def test_the_newest_that_does_not_hold_is_passed_over_and_its_step_is_written_again(

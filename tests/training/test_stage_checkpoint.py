@@ -17,7 +17,7 @@ from audio_lm.checkpoints.shelf import newest_valid, search, valid
 from audio_lm.checkpoints.state import progress_of
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.errors import CheckpointError
+from audio_lm.errors import CheckpointError, DataError
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -97,6 +97,7 @@ def fit(packs, make_model, tmp_path):
         recomputed=False,
         pieces=1,
         model=None,
+        others=(),
         **how,
     ):
         model = model or make_model()
@@ -140,7 +141,7 @@ def fit(packs, make_model, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=tmp_path,
-            callbacks=[keep, *([stop] if stop else [])],
+            callbacks=[keep, *([stop] if stop else []), *others],
         )
         first = begin.step if begin else 0
         torch.manual_seed(first)  # chance that was carried along would be another now
@@ -301,6 +302,103 @@ def test_everything_that_counts_steps_counts_on_from_the_same_one(fit, tmp_path)
     assert (found.step, progress_of(found)["cursor"]) == (4, [4, 0, 4])
     _, points, _ = fit(tmp_path / "stage", begin=found)
     assert points["val_loss/all", 5]
+
+
+class Sheet(Callback):
+    """What everything that depends on the step has come to before each step: counts, rates, moments."""
+
+    def __init__(self):
+        self.lines, self.rates = {}, {}
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        self.rates[trainer.global_step] = [group["lr"].hex() for group in optimizer.param_groups]
+
+    def on_train_batch_end(self, trainer, module, *_):
+        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
+        counted = (loop.total_batch_idx + 1, loop._batches_that_stepped)
+        keep = next(one for one in trainer.callbacks if isinstance(one, StageCheckpoint))
+        state = trainer.optimizers[0].state
+        moved = sorted({int(one["step"]) for one in state.values()})
+        self.lines[step] = (counted, keep.cursor_behind[step], moved, self.rates[step - 1])
+
+
+@pytest.mark.parametrize("forgotten", [None, "moments", "step"])
+def test_rate_moments_step_and_place_in_the_order_are_those_of_a_run_that_never_stopped(
+    fit, tmp_path, monkeypatch, forgotten
+):
+    whole, before, after = Sheet(), Sheet(), Sheet()
+    fit(tmp_path / "whole", others=[whole])
+    assert len({rate for *_, (rate, *_) in whole.lines.values()}) == STEPS, "or none could be mistaken"
+    fit(tmp_path / "stopped", stop=StopBehind(3), every=1, others=[before])
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    path = "audio_lm.training.stage_checkpoint."
+    if forgotten == "moments":
+        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+    if forgotten == "step":
+        monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
+    how = {"begin": found, "every": 100, "others": [after]}
+    if forgotten == "step":  # there are batches for so many only
+        how["stop"] = StopBehind(2)
+    fit(tmp_path / "stopped", **how)
+    is_same = before.lines | after.lines == whole.lines
+    assert is_same == (forgotten is None)
+    assert min(after.lines) == (1 if forgotten == "step" else found.step + 1)
+
+
+class Heard(Callback):
+    """How many packs had been heard, and how often each weight had moved, at every save."""
+
+    def __init__(self, save_in_a_step=None):
+        self.num_heard, self.saves, self.save_in_a_step = 0, [], save_in_a_step
+
+    def on_after_backward(self, trainer, module):
+        self.num_heard += 1
+        if self.num_heard == self.save_in_a_step:
+            next(one for one in trainer.callbacks if isinstance(one, StageCheckpoint)).save(trainer)
+
+    def on_save_checkpoint(self, trainer, module, checkpoint):
+        module = trainer.lightning_module
+        moved = trainer.optimizers[0].state.get(module.model.new_tokens.input, {"step": 0})["step"]
+        self.saves.append((trainer.global_step, self.num_heard, int(moved)))
+
+
+@pytest.mark.parametrize("is_control", [False, True])
+def test_under_accumulation_it_is_saved_only_where_a_step_has_ended(fit, tmp_path, is_control):
+    """Three packs a step; also by the clock, at the end, and not between two packs."""
+    heard = Heard(save_in_a_step=8 if is_control else None)
+    how = {"every": 2, "validate": 3, "keep": {"keep_last": 9}, "others": [heard]}
+    fit(tmp_path / "stage", pieces=3, **how)
+    ended = [(step, 3 * step, step) for step in (2, 4, 6)]
+    assert [one for one in heard.saves if one[1] % 3 == 0] == [*ended, ended[-1]]
+    assert [one for one in heard.saves if one[1] % 3] == ([(2, 8, 2)] if is_control else [])
+    assert [one.step for one in valid(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
+
+
+class SpoilGradients(Callback):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_after_backward(self, trainer, module):
+        if trainer.global_step in self.steps:
+            module.model.projector.linear.bias.grad[0] = float("nan")
+
+
+def test_steps_left_out_one_after_the_other_are_counted_on_behind_a_restart(fit, tmp_path, monkeypatch):
+    spoil = {"others": [SpoilGradients({0, 2, 3, 4})], "every": 1}
+    with pytest.raises(DataError, match=r"step 4: .* 3 steps in a row"):
+        fit(tmp_path / "whole", **spoil)
+    fit(tmp_path / "stopped", stop=StopBehind(4), **spoil)
+    found = newest_valid(tmp_path / "stopped" / "checkpoints")
+    assert progress_of(found)["nonfinite"] == [3, 2]
+    with pytest.raises(DataError, match=r"step 4: .* 3 steps in a row"):
+        fit(tmp_path / "stopped", begin=found, **spoil)
+
+    def without(checkpoint):
+        return {key: value for key, value in progress_of(checkpoint).items() if key != "nonfinite"}
+
+    monkeypatch.setattr("audio_lm.training.stage_checkpoint.state.progress_of", without)
+    _, points, _ = fit(tmp_path / "stopped", begin=found, **spoil)
+    assert points, "the control, and a checkpoint from before it was counted: it begins at zero"
 
 
 def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
