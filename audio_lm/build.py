@@ -270,12 +270,14 @@ def build_module(
     *,
     seed: int = 0,
     num_alike: int = 1,
+    is_half: bool = False,
     keep: Keep | None = None,
 ) -> NextTokenModule:
     """Who learns what and how fast.
 
     Args:
         num_alike: ranks that hear the same packs.
+        is_half: the model computes in bf16.
         keep: writes down the packs of a step that went wrong.
     """
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
@@ -293,6 +295,7 @@ def build_module(
         factor=factor,
         optimizer=stage.optimizer,
         num_alike=num_alike,
+        is_half=is_half,
         keep=keep,
         seed=seed,
     )
