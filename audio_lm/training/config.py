@@ -63,6 +63,18 @@ class OptimizerConfig:
     max_nonfinite: int = 3
     """A step whose gradient is not finite is left out; after so many in a row the run stops and keeps their packs."""
 
+    def __post_init__(self) -> None:
+        """Refuse a factor that nobody reads.
+
+        Raises:
+            RecipeError: says what to do.
+        """
+        if self.kind == "adamw" and self.matrix_factor != 1.0:
+            raise RecipeError(
+                f"optimizer.matrix_factor is {self.matrix_factor:g} and optimizer.kind is adamw, which has no rate of its own "
+                f"for matrices; leave it out or set it to 1, or choose kind: muon"
+            )
+
 
 @dataclass(frozen=True)
 class HardwareConfig:

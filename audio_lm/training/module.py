@@ -116,7 +116,7 @@ class NextTokenModule(LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            values = _means("train_loss", _together(gathered(self.train_loss)))
+            values = _means("train_loss", _together(gathered(self.train_loss, num_alike=self.num_alike)))
             self.train_loss.clear()
             values["lr"] = max(group["lr"] for group in optimizer.param_groups)
             values["nonfinite_steps"] = float(self.num_nonfinite)

@@ -56,6 +56,11 @@ def build_optimizer(
     return MuonAndAdamW(by_kind[True], by_kind[False], betas=config.betas, eps=config.eps, is_half=is_half)
 
 
+def is_without_effect(model: nn.Module, rate_of: Mapping[str, Rate | None], config: OptimizerConfig) -> bool:
+    """Whether a stage has chosen Muon and trains nothing that Muon would move."""
+    return config.kind == "muon" and not any(rate_of[name] for name in hidden_matrices(model))
+
+
 def hidden_matrices(model: nn.Module) -> set[str]:
     """Names of the weights of linear layers, except those that share or make a vocabulary's rows, and low-rank updates.
 

@@ -8,7 +8,12 @@ from torch import nn
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
-from audio_lm.training.optimizers import MuonAndAdamW, build_optimizer, hidden_matrices
+from audio_lm.training.optimizers import (
+    MuonAndAdamW,
+    build_optimizer,
+    hidden_matrices,
+    is_without_effect,
+)
 from audio_lm.training.parts import learning_rates
 from tests.conftest import TINY
 
@@ -162,9 +167,13 @@ def test_rates_of_the_groups_reach_both(model):
     assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
 
 
-def test_a_stage_without_matrices_is_left_to_adamw(model):
+def test_a_stage_without_matrices_is_left_to_adamw_and_known_to_be(model):
+    names = [name for name, _ in model.named_parameters()]
     parts = PARTS | {name: PartConfig(lr=None) for name in ("encoder", "projector", "language_model")}
     assert isinstance(optimizer_of(model, parts=parts, kind="muon"), torch.optim.AdamW)
+    for kind, of_stage, expected in [("muon", parts, True), ("muon", PARTS, False), ("adamw", parts, False)]:
+        rates = learning_rates(names, of_stage)
+        assert is_without_effect(model, rates, OptimizerConfig(kind=kind)) is expected
 
 
 def test_a_closure_is_called_once(model):
