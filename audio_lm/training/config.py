@@ -114,7 +114,8 @@ class HardwareConfig:
     """Parts whose layers are computed again in the backward pass instead of being remembered."""
 
     cpu_offload: bool = False
-    """What is shared out lies in the CPU's memory between its uses, the optimizer too; slow, and for GPUs only."""
+    """What is shared out lies in the CPU's memory between its uses, the optimizer too; slow, and refused where the CPU
+    computes, for there it lies anyway."""
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together or would do nothing.
@@ -152,7 +153,10 @@ class HardwareConfig:
                 f"divide; choose another"
             )
         if self.cpu_offload and self.accelerator == "cpu":
-            raise RecipeError("hardware.cpu_offload is for GPUs and the accelerator is cpu; set it to false")
+            raise RecipeError(
+                "hardware.cpu_offload spares the memory of GPUs and hardware.accelerator is cpu, so it would do nothing; "
+                "set it to false"
+            )
 
     @property
     def num_learners(self) -> int:

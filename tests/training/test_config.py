@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
         ({"tensor_parallel": 2, "devices": 2}, "hardware.tensor_parallel does nothing"),
         ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 3}, "which it has to divide"),
         ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 0}, "which it has to divide"),
-        ({"sharding": "fsdp", "devices": 2, "cpu_offload": True}, "is for GPUs"),
+        ({"sharding": "fsdp", "devices": 2, "cpu_offload": True}, "spares the memory of GPUs"),
         ({"activation_checkpointing": ["encodr"]}, "Did you mean 'encoder'"),
     ],
 )

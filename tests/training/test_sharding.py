@@ -150,7 +150,7 @@ def fitted(kind, layout):
     if layout.num_groups and num_ranks > 1:
         num_alike = layout.tensor_parallel
         mesh = new_mesh("cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike)
-        strategy = ShardStrategy(mesh)
+        strategy = ShardStrategy(mesh, offloads=layout.settings.get("offloads", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     commit(layout.fault, model)
     share = len(PACKS) * num_alike // num_ranks
@@ -246,14 +246,17 @@ CASES = {
     }
     for num_ranks, layouts in LAYOUTS.items()
 }
+CLIPPED = replace(SHARED, clip=0.1, steps=10)
 SPOILED = "a step that is spoiled on one rank"
 CASES[2] |= {
     ("all", "a part that thaws"): replace(SHARED, from_step=5, steps=10),
     ("all", SPOILED): replace(SHARED, spoil=(3,), steps=10),
     ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
+    ("all", "what is shared out is away between its uses"): replace(
+        CLIPPED, settings={"offloads": True}, steps=5
+    ),
     ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
 }
-CLIPPED = replace(SHARED, clip=0.1, steps=10)
 CASES[2] |= {
     ("all", "clipped"): CLIPPED,
     ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shares_frozen": True}),
