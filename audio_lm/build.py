@@ -4,6 +4,7 @@ The only place where configurations become objects; everything below takes
 plain arguments.
 """
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tokenizers
 import torch
 from lhotse.cut import Cut
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 from torch.distributed.device_mesh import DeviceMesh
+from transformers import PreTrainedTokenizerBase
 
 from audio_lm.corpora.corpus import prepare
 from audio_lm.data.collate import Collator
@@ -34,12 +37,12 @@ from audio_lm.model.language_model import num_rows
 from audio_lm.model.outline import fill_with_first, outline
 from audio_lm.model.released import open_released
 from audio_lm.model.weight_files import published_folder
-from audio_lm.planning import StagePlan, StageSources, maker_of, unreadable
+from audio_lm.planning import CACHE, StagePlan, StageSources, maker_of, unreadable
 from audio_lm.prompts import tags
-from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
+from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
-from audio_lm.runtime import local_rank, world_size
+from audio_lm.runtime import key_of, local_rank, world_size
 from audio_lm.tasks.registry import find_task
 from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
@@ -52,6 +55,7 @@ from audio_lm.training.sharding import check_cuttable, materialise, new_mesh, sh
 
 Report = Callable[[str], None]
 FIRST = Cursor()
+TEXTS = 1  # number of the rules for which texts a vocabulary is made of, below and in ``texts_of``
 STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 # Its lines about accelerators and products are not ours to print.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -86,14 +90,24 @@ def build_vocabulary(
     elif recipe.model.load is not None:
         tokenizer = load_tokenizer(str(published_folder(recipe.model.load, what="model")))
     else:
-        heard = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
+        tokenizer = _own_tokenizer(recipe, sources)
+    return Vocabulary(tokenizer, num_base=_num_base(recipe, len(tokenizer)))
+
+
+def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
+    """One for the texts that are heard, kept beside their indexes: other ranks and later starts read no text again."""
+    heard = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
+    prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
+    vocab_size = recipe.model.tokenizer.vocab_size
+
+    def train() -> PreTrainedTokenizerBase:
         cuts = (rows.cut(row) for rows in heard.values() for row in range(len(rows)))
         texts = sorted({text for text in texts_of(cuts) if not text.startswith("<|")})
-        prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
-        tokenizer = train_tokenizer(
-            [*texts, *(f" {text}" for text in texts), *prompts], vocab_size=settings.vocab_size
-        )
-    return Vocabulary(tokenizer, num_base=_num_base(recipe, len(tokenizer)))
+        return train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=vocab_size)
+
+    digests = sorted(rows.index.digest for rows in heard.values())
+    known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
+    return kept_tokenizer(Path(recipe.data_dir) / CACHE / "tokenizers" / f"{key_of(known):016x}", train)
 
 
 def _tasks(recipe: Recipe) -> set[str]:
@@ -270,12 +284,14 @@ def build_module(
     *,
     seed: int = 0,
     num_alike: int = 1,
+    is_half: bool = False,
     keep: Keep | None = None,
 ) -> NextTokenModule:
     """Who learns what and how fast.
 
     Args:
         num_alike: ranks that hear the same packs.
+        is_half: the model computes in bf16.
         keep: writes down the packs of a step that went wrong.
     """
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
@@ -293,6 +309,7 @@ def build_module(
         factor=factor,
         optimizer=stage.optimizer,
         num_alike=num_alike,
+        is_half=is_half,
         keep=keep,
         seed=seed,
     )

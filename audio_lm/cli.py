@@ -303,10 +303,11 @@ def export(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
-    from audio_lm.errors import UserError
+    from audio_lm.errors import SaidError, UserError
     from audio_lm.masking import masked
     from audio_lm.survival.launch import current_launch
     from audio_lm.survival.processes import die_with_parent
+    from audio_lm.survival.saying import is_first_to_say
 
     if current_launch().is_elastic:
         die_with_parent()
@@ -314,7 +315,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         left = app(args=arguments, standalone_mode=False)
     except UserError as error:
-        typer.echo(f"audio-lm: {masked(str(error))}", err=True)
+        if not isinstance(error, SaidError) and is_first_to_say(str(error)):
+            typer.echo(f"audio-lm: {masked(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(STOPPED)

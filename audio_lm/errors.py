@@ -24,6 +24,10 @@ class CheckpointError(UserError):
     """Weights do not fit the model."""
 
 
+class SaidError(UserError):
+    """Another rank has found the mistake and says it; this one leaves in silence, with the same exit code."""
+
+
 def unknown(kind: str, name: str, known: Collection[str], *, see: str) -> str:
     """Word the error for a name that does not exist.
 

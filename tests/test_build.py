@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audio_lm import build
 from audio_lm.build import (
     build_audio_lm,
     build_trainer,
@@ -12,6 +13,7 @@ from audio_lm.build import (
     manifests_of,
     rates_of,
 )
+from audio_lm.data.cuts import texts_of
 from audio_lm.errors import RecipeError
 from audio_lm.prompts.vocabulary import Vocabulary
 
@@ -24,6 +26,22 @@ def test_a_vocabulary_is_the_same_every_time_and_when_loaded(small, small_source
     again = build_vocabulary(small, {}, tmp_path / "tokenizer")
     text = "the bell tone"
     assert again.ids(text, is_markup=False) == own_vocabulary.ids(text, is_markup=False)
+
+
+def test_a_vocabulary_is_made_once_for_all_ranks_and_again_for_other_texts(
+    small, small_sources, tmp_path, monkeypatch
+):
+    recipe, read = replace(small, data_dir=str(tmp_path)), []
+    monkeypatch.setattr(build, "texts_of", lambda cuts: read.append(1) or texts_of(cuts))
+    first, again = (build_vocabulary(recipe, small_sources) for _ in range(2))
+    assert first.digest == again.digest
+    assert len(read) == 1
+    larger = replace(recipe.model.tokenizer, vocab_size=recipe.model.tokenizer.vocab_size + 7)
+    build_vocabulary(replace(recipe, model=replace(recipe.model, tokenizer=larger)), small_sources)
+    assert len(read) == 2
+    name, stage = next(iter(small_sources.items()))
+    build_vocabulary(recipe, {name: replace(stage, training=stage.training[:1])})
+    assert len(read) == 3
 
 
 def test_equal_seeds_give_equal_models(small, own_vocabulary):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audio_lm import arguments, cli
+from audio_lm.errors import DataError, SaidError
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +57,16 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, capsys):
+    def find(error):
+        monkeypatch.setattr("audio_lm.compose.load_recipe", lambda *_: (_ for _ in ()).throw(error))
+        code = run("train", "demo")
+        return code, capsys.readouterr().err
+
+    assert find(DataError("no cut")) == (2, "audio-lm: no cut\n")
+    assert find(SaidError("no cut")) == (2, "")
 
 
 def test_describe_shows_the_demo(capsys):

@@ -6,7 +6,8 @@ keeps the blank before it, and a digit is a token.
 Source: the pre-tokenizer pattern is Qwen's, the same in all its models.
 """
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -83,3 +84,21 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
         pad_token=END_TOKEN,
         clean_up_tokenization_spaces=False,
     )
+
+
+def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, which is trained first if it is not there; two processes may come at once.
+
+    Args:
+        folder: named after everything that the tokenizer follows from.
+    """
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".training-") as beside:
+            train().save_pretrained(Path(beside) / "made")
+            try:
+                (Path(beside) / "made").rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster, with the same
+                    raise
+    return load_tokenizer(str(folder))

@@ -84,6 +84,7 @@ class StageModels:
             self.rates[stage],
             seed=self.recipe.seed,
             num_alike=self.recipe.hardware.tensor_parallel,
+            is_half=self.recipe.hardware.is_half,
             keep=partial(keep_packs, self.model, folder, stage),
         )
 

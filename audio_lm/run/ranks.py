@@ -8,7 +8,7 @@ agree, which no other traffic holds up.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
+from audio_lm.errors import SaidError, UserError
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.torchrun import own_store
 from audio_lm.units import Seconds
@@ -103,9 +104,19 @@ class Ranks:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """What is inside is done by the first rank, then by the others, who find it done."""
-        if not is_main():
-            self.wait()
-        yield
+        """What is inside is done by the first rank, then by the others, who find it done.
+
+        Raises:
+            SaidError: the first rank has found a mistake of the user's, and says it.
+        """
+        if not is_main() and self.wait():
+            raise SaidError("the first rank has found a mistake and says it")
+        try:
+            yield
+        except UserError:
+            if is_main():
+                with suppress(RuntimeError):  # who is gone need not be told
+                    self.wait(1)
+            raise
         if is_main():
             self.wait()

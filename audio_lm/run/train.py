@@ -36,7 +36,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
 from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
+from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import (
     RunFolder,
@@ -64,6 +64,7 @@ from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_node
 from audio_lm.runtime import is_main, key_of, num_cores, world_size
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, Throughput, write_json
+from audio_lm.training.optimizers import is_without_effect
 from audio_lm.training.parts import Rate
 from audio_lm.training.preemption import Pulse, StopWhenTold
 from audio_lm.training.quarantine import Quarantine
@@ -214,6 +215,11 @@ def _prepare(
         }
     model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
+    for name in stages:
+        if is_without_effect(model, rates[name], recipe.stages[name].optimizer):
+            console.print(
+                f"{name}: optimizer.kind=muon has no effect, for no hidden matrix learns; AdamW moves everything"
+            )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     num_rows = sum(leaf.num_rows for planned in plans.values() for leaf in planned.leaves)
     console.print(
@@ -244,7 +250,7 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     logger = run.stage(name, params=asdict(stage), resume=is_known)
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
-    quarantine = Quarantine(folder.stage(name), max_bad_share=stage.max_bad_share, before=begin.status)
+    quarantine = _quarantine(recipe, stage, folder.stage(name), begin.status)
     keep = _checkpoints(
         prepared,
         name,
@@ -330,6 +336,11 @@ def _keeping(config: CheckpointConfig) -> dict[str, Any]:
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best, "pin_every": config.pin_every}
     seconds = 60 * config.every_minutes
     return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
+
+
+def _quarantine(recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any]) -> Quarantine:
+    num_alike = recipe.hardware.tensor_parallel
+    return Quarantine(folder, max_bad_share=stage.max_bad_share, num_alike=num_alike, before=before)
 
 
 def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> RealisedShares:

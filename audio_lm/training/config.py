@@ -63,6 +63,18 @@ class OptimizerConfig:
     max_nonfinite: int = 3
     """A step whose gradient is not finite is left out; after so many in a row the run stops and keeps their packs."""
 
+    def __post_init__(self) -> None:
+        """Refuse a factor that nobody reads.
+
+        Raises:
+            RecipeError: says what to do.
+        """
+        if self.kind == "adamw" and self.matrix_factor != 1.0:
+            raise RecipeError(
+                f"optimizer.matrix_factor is {self.matrix_factor:g} and optimizer.kind is adamw, which has no rate of its own "
+                f"for matrices; leave it out or set it to 1, or choose kind: muon"
+            )
+
 
 @dataclass(frozen=True)
 class HardwareConfig:
@@ -102,7 +114,8 @@ class HardwareConfig:
     """Parts whose layers are computed again in the backward pass instead of being remembered."""
 
     cpu_offload: bool = False
-    """What is shared out lies in the CPU's memory between its uses, the optimizer too; slow, and for GPUs only."""
+    """What is shared out lies in the CPU's memory between its uses, the optimizer too; slow, and refused where the CPU
+    computes, for there it lies anyway."""
 
     def __post_init__(self) -> None:
         """Refuse settings that do not fit together or would do nothing.
@@ -140,7 +153,10 @@ class HardwareConfig:
                 f"divide; choose another"
             )
         if self.cpu_offload and self.accelerator == "cpu":
-            raise RecipeError("hardware.cpu_offload is for GPUs and the accelerator is cpu; set it to false")
+            raise RecipeError(
+                "hardware.cpu_offload spares the memory of GPUs and hardware.accelerator is cpu, so it would do nothing; "
+                "set it to false"
+            )
 
     @property
     def num_learners(self) -> int:

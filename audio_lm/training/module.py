@@ -47,6 +47,7 @@ class NextTokenModule(LightningModule):
         factor: Callable[[int], float],
         optimizer: OptimizerConfig,
         num_alike: int = 1,
+        is_half: bool = False,
         keep: Keep | None = None,
         log_every: int = 10,
         seed: int = 0,
@@ -57,6 +58,7 @@ class NextTokenModule(LightningModule):
             rate_of: the rate of every parameter of ``model``, from ``learning_rates``.
             factor: what the peak rates are multiplied by at a step.
             num_alike: ranks that hear the same packs.
+            is_half: the model computes in bf16, and so may the optimizer.
             keep: writes down the packs of a step whose gradient is not finite, and says where.
             seed: of dropout, which falls the same on a pack whoever hears it and however often it is heard again.
         """
@@ -69,6 +71,7 @@ class NextTokenModule(LightningModule):
         self.factor = factor
         self.optimizer = optimizer
         self.num_alike = num_alike
+        self.is_half = is_half
         self.keep = keep
         self.log_every = log_every
         self.seed = seed
@@ -122,7 +125,7 @@ class NextTokenModule(LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            values = _means("train_loss", _together(gathered(self.train_loss)))
+            values = _means("train_loss", _together(gathered(self.train_loss, num_alike=self.num_alike)))
             self.train_loss.clear()
             values["lr"] = max(group["lr"] for group in optimizer.param_groups)
             values["nonfinite_steps"] = float(self.num_nonfinite)
@@ -181,7 +184,7 @@ class NextTokenModule(LightningModule):
         self.val_loss.clear()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.model, self.rate_of, self.optimizer)
+        return build_optimizer(self.model, self.rate_of, self.optimizer, is_half=self.is_half)
 
 
 def _means(what: str, loss_of_task: LossOfTask) -> dict[str, float]:

@@ -29,6 +29,7 @@ class Quarantine(Callback):
 
     Args:
         max_bad_share: of the conversations heard so far.
+        num_alike: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
     """
 
@@ -37,11 +38,13 @@ class Quarantine(Callback):
         folder: Path,
         *,
         max_bad_share: float,
+        num_alike: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / FILE
         self.max_bad_share = max_bad_share
+        self.num_alike = num_alike
         self.log_every = log_every
         self.bad_by_source: Counter[str] = Counter((before or {}).get("bad", {}))
         self.num_bad = self.bad_by_source.total()
@@ -53,9 +56,10 @@ class Quarantine(Callback):
     ) -> None:
         faults = [fault for pack in batch for fault in pack.faults]
         num_bad, num_heard = summed(len(faults), sum(len(pack) for pack in batch))
-        self.num_heard += int(num_heard)
+        self.num_heard += int(num_heard) // self.num_alike
         if num_bad:
-            self._write(trainer.global_step, [fault for of_rank in gathered(faults) for fault in of_rank])
+            of_ranks = gathered(faults, num_alike=self.num_alike)
+            self._write(trainer.global_step, [fault for of_rank in of_ranks for fault in of_rank])
             self._check()
         if self.num_bad and trainer.global_step % self.log_every == 0 and trainer.logger is not None:
             counts = {

@@ -70,13 +70,17 @@ def summed(*values: float) -> list[float]:
     return list(totals.tolist())
 
 
-def gathered(item: Item) -> list[Item]:
-    """What every rank has, in the order of ranks."""
+def gathered(item: Item, *, num_alike: int = 1) -> list[Item]:
+    """What every rank has, in the order of ranks.
+
+    Args:
+        num_alike: neighbouring ranks that hear the same, of which one counts.
+    """
     if world_size() == 1:
         return [item]
     items: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(items, item)
-    return items
+    return items[::num_alike]
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:

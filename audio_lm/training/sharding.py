@@ -85,7 +85,9 @@ def shard(
         "mp_policy": MixedPrecisionPolicy(torch.bfloat16, torch.float32)
         if is_half
         else MixedPrecisionPolicy(),
-        "offload_policy": CPUOffloadPolicy() if offloads else OffloadPolicy(),
+        "offload_policy": CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu")
+        if offloads
+        else OffloadPolicy(),
         "ignored_params": ignored,
     }
     for unit in units(model):

@@ -91,6 +91,7 @@ class StageCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.model: Any = module.model
+        self.num_alike: int = module.num_alike
         learners = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
         self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in learners]
         group = Group()
@@ -114,10 +115,11 @@ class StageCheckpoint(Callback):
         set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
         module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
-        sums = self.restored["loss_sums"]
-        if len(sums) == world_size():
-            module.train_loss = _added([sums[rank()]])
-        elif is_main():
+        sums, num_alike = self.restored["loss_sums"], self.num_alike
+        learner = rank() // num_alike
+        if len(sums) == world_size() // num_alike:
+            module.train_loss = _added([sums[learner]])
+        elif learner == 0:
             module.train_loss = _added(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -176,7 +178,7 @@ class StageCheckpoint(Callback):
             "step": step,
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
-            "loss_sums": gathered(trainer.lightning_module.train_loss),
+            "loss_sums": gathered(trainer.lightning_module.train_loss, num_alike=self.num_alike),
             "nonfinite": [*trainer.lightning_module.nonfinite],
             "is_validated": is_judged or not validates(trainer),
         }

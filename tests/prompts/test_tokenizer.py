@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.errors import RecipeError
-from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
+from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 from tests.prompts.fixtures import TEXTS, small_vocabulary
 
@@ -50,3 +50,28 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 def test_there_must_be_room_for_the_bytes():
     with pytest.raises(RecipeError, match="at least 256"):
         train_tokenizer(TEXTS, vocab_size=255)
+
+
+def test_a_kept_tokenizer_is_trained_once_even_by_two_at_once(tmp_path):
+    folder, trained = tmp_path / "kept" / "one", []
+
+    def train():
+        trained.append(1)
+        return train_tokenizer(["one two three"], vocab_size=260)
+
+    def overtaken():
+        kept_tokenizer(folder, train)  # another process, meanwhile
+        return train()
+
+    ids = kept_tokenizer(folder, overtaken)("one two").input_ids
+    assert len(trained) == 2
+    assert kept_tokenizer(folder, train)("one two").input_ids == ids
+    assert len(trained) == 2
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "one").write_text("a file")
+    with pytest.raises(OSError, match="one"):
+        kept_tokenizer(tmp_path / "one", lambda: train_tokenizer(["one"], vocab_size=256))
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]

@@ -30,6 +30,14 @@ def recipe_path(small, tmp_path_factory):
     return write_recipe(folder / "continued.yaml", small)
 
 
+def assert_alike(losses, reference):
+    """As near as the order of sums allows; the largest relative difference is printed."""
+    assert losses.keys() == reference.keys()
+    apart = max(abs(losses[step] - loss) / abs(loss) for step, loss in reference.items())
+    print(f"losses {apart:.1e} apart")
+    assert apart <= 1e-6
+
+
 @pytest.fixture(scope="module")
 def whole(recipe_path, tmp_path_factory):
     """By one process and by two, undisturbed: what was heard, the losses, the folder."""
@@ -79,8 +87,7 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
         said += [] if done is None else [done[2]]
     assert cuts == whole[1][0]
     for of in whole.values():
-        for step, loss in of[1].items():
-            assert losses[step] == pytest.approx(loss, rel=1e-6), step
+        assert_alike(losses, of[1])
     assert losses != whole[1][1]  # bit for bit it cannot be, or nothing was summed in another order
     assert "going on from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
     assert "for ranks was 4 and is 2" in said[0]
@@ -101,8 +108,7 @@ def test_a_model_that_is_shared_out_goes_on_bit_equal_and_in_any_other_way(whole
         assert min(more_losses) == max(losses, default=0) + 1
         cuts, losses = cuts | more_cuts, losses | more_losses
     assert cuts == whole[1][0]
-    for step, loss in whole[1][1].items():
-        assert losses[step] == pytest.approx(loss, rel=2e-6), step
+    assert_alike(losses, whole[1][1])
 
 
 @pytest.fixture(scope="module")

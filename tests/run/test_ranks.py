@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from audio_lm.errors import DataError, SaidError, UserError
 from audio_lm.run.ranks import Ranks
+from tests.forked import on_ranks
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -104,7 +106,9 @@ TOGETHER = """
 import os, sys, time
 import torch
 from torch.distributed.device_mesh import init_device_mesh
+from audio_lm.errors import DataError, SaidError, UserError
 from audio_lm.run.ranks import Ranks
+from tests.forked import on_ranks
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": "2"}
 os.environ["RANK"] = "1" if os.fork() == 0 else "0"
 rank = int(os.environ["RANK"])
@@ -155,6 +159,17 @@ def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
     assert second.startswith("1 [7, 3, 2, 2]"), done.stdout
     record_property("agreeing", first.partition("True ")[2])
     assert last in ("gave up after 2 s", "gave up after 3 s")
+
+
+def _mistaken(number):
+    with Ranks("cpu") as ranks:
+        with pytest.raises(UserError) as mistake, ranks.main_first():
+            raise DataError("no such cut-set")
+        return type(mistake.value)
+
+
+def test_a_mistake_the_first_rank_has_found_ends_the_others_in_silence():
+    assert on_ranks(2, _mistaken) == [DataError, SaidError]
 
 
 def test_one_process_waits_for_nobody():

@@ -10,7 +10,7 @@ import torch
 
 from audio_lm.run.ranks import Ranks
 
-MOST_SECONDS = 240
+MOST_SECONDS = 600
 
 
 def _in_a_rank(number, num_ranks, port, work, answers):

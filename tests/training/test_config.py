@@ -5,7 +5,7 @@ import yaml
 
 from audio_lm.errors import RecipeError
 from audio_lm.training import config
-from audio_lm.training.config import HardwareConfig
+from audio_lm.training.config import HardwareConfig, OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,13 +19,20 @@ ROOT = Path(__file__).parents[2]
         ({"tensor_parallel": 2, "devices": 2}, "hardware.tensor_parallel does nothing"),
         ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 3}, "which it has to divide"),
         ({"sharding": "fsdp", "devices": 4, "tensor_parallel": 0}, "which it has to divide"),
-        ({"sharding": "fsdp", "devices": 2, "cpu_offload": True}, "is for GPUs"),
+        ({"sharding": "fsdp", "devices": 2, "cpu_offload": True}, "spares the memory of GPUs"),
         ({"activation_checkpointing": ["encodr"]}, "Did you mean 'encoder'"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused_in_a_sentence(settings, said):
     with pytest.raises(RecipeError, match=said):
         HardwareConfig(**settings)
+
+
+def test_a_factor_that_adamw_would_not_read_is_refused():
+    with pytest.raises(RecipeError, match=r"matrix_factor is 3 and optimizer\.kind is adamw"):
+        OptimizerConfig(kind="adamw", matrix_factor=3.0)
+    OptimizerConfig(kind="muon", matrix_factor=3.0)
+    OptimizerConfig(kind="adamw", matrix_factor=1.0)
 
 
 def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies():

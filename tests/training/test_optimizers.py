@@ -8,7 +8,12 @@ from torch import nn
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
-from audio_lm.training.optimizers import MuonAndAdamW, build_optimizer, hidden_matrices
+from audio_lm.training.optimizers import (
+    MuonAndAdamW,
+    build_optimizer,
+    hidden_matrices,
+    is_without_effect,
+)
 from audio_lm.training.parts import learning_rates
 from tests.conftest import TINY
 
@@ -20,9 +25,9 @@ def model(make_model):
     return make_model()
 
 
-def optimizer_of(model, *, parts=PARTS, **settings):
+def optimizer_of(model, *, parts=PARTS, is_half=False, **settings):
     rates = learning_rates([name for name, _ in model.named_parameters()], parts)
-    optimizer = build_optimizer(model, rates, OptimizerConfig(**settings))
+    optimizer = build_optimizer(model, rates, OptimizerConfig(**settings), is_half=is_half)
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"]
     return optimizer
@@ -80,7 +85,7 @@ def test_updates_of_low_rank_are_left_to_adamw_and_the_weights_below_them_are_no
 
 def test_the_same_step_as_the_two_optimizers_of_torch(model):
     twin = copy.deepcopy(model)
-    ours = optimizer_of(model, kind="muon", matrix_factor=2.0, weight_decay=0.1)
+    ours = optimizer_of(model, kind="muon", matrix_factor=2.0, weight_decay=0.1, is_half=True)
     matrices = hidden_matrices(twin)
     named = dict(twin.named_parameters())
     muon = torch.optim.Muon(
@@ -111,6 +116,31 @@ def test_the_same_step_as_the_two_optimizers_of_torch(model):
         assert torch.equal(one, two), name
 
 
+def moved_apart(make_model, noise, **settings):
+    """How far two steps lie apart, relative to their length, of gradients that lie so far apart."""
+    steps = []
+    for level in (0.0, noise):
+        model = make_model()
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        optimizer = optimizer_of(model, kind="muon", weight_decay=0.0, **settings)
+        chance = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=chance)
+            parameter.grad *= 1 + level * torch.randn(parameter.shape, generator=chance)
+        optimizer.step()
+        matrices = hidden_matrices(model)
+        pairs = zip(model.named_parameters(), before, strict=True)
+        steps.append(torch.cat([(one - old).flatten() for (name, one), old in pairs if name in matrices]))
+    return float(((steps[0] - steps[1]).norm() / steps[0].norm()).detach())
+
+
+def test_muon_makes_no_more_of_another_order_of_sums_than_32_bits_can_help(make_model):
+    """In bf16 one world size would be told from another by its losses after two steps."""
+    assert moved_apart(make_model, 1e-6) < 1e-5
+    assert moved_apart(make_model, 1e-6, is_half=True) > 1e-3
+    assert moved_apart(make_model, 1e-2) > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_a_saved_optimizer_goes_on_bit_equal(model, kind):
     optimizer = optimizer_of(model, kind=kind)
@@ -137,9 +167,13 @@ def test_rates_of_the_groups_reach_both(model):
     assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
 
 
-def test_a_stage_without_matrices_is_left_to_adamw(model):
+def test_a_stage_without_matrices_is_left_to_adamw_and_known_to_be(model):
+    names = [name for name, _ in model.named_parameters()]
     parts = PARTS | {name: PartConfig(lr=None) for name in ("encoder", "projector", "language_model")}
     assert isinstance(optimizer_of(model, parts=parts, kind="muon"), torch.optim.AdamW)
+    for kind, of_stage, expected in [("muon", parts, True), ("muon", PARTS, False), ("adamw", parts, False)]:
+        rates = learning_rates(names, of_stage)
+        assert is_without_effect(model, rates, OptimizerConfig(kind=kind)) is expected
 
 
 def test_a_closure_is_called_once(model):

@@ -8,6 +8,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.guard import Fault
 from audio_lm.errors import DataError
 from audio_lm.training.quarantine import Quarantine
+from tests.forked import on_ranks, together
 
 
 class Stood:
@@ -40,6 +41,19 @@ def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
         (4, "c1", "missing"),
     ]
     assert quarantine.num_heard == 12
+
+
+def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path):
+    def work(num_alike):
+        quarantine = Quarantine(tmp_path / str(num_alike), max_bad_share=0.1, num_alike=num_alike)
+        quarantine.on_train_batch_end(Stood(1), None, None, (pack, bad(pack)), 0)
+        return quarantine.counts()
+
+    (each, one), _ = on_ranks(2, together(lambda number: [work(num_alike) for num_alike in (1, 2)]))
+    assert one == {"conversations": 8, "bad": {"made/x": 1}}
+    assert each == {"conversations": 16, "bad": {"made/x": 2}}
+    lines = [(tmp_path / str(n) / "quarantine.jsonl").read_text().splitlines() for n in (1, 2)]
+    assert [len(of) for of in lines] == [2, 1]
 
 
 def test_nothing_is_written_where_nothing_is_wrong(pack, tmp_path):

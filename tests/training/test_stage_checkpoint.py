@@ -23,8 +23,10 @@ from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
+from audio_lm.training.ranks import RankStrategy
 from audio_lm.training.stage_checkpoint import StageCheckpoint
 from tests.conftest import TINY
+from tests.forked import on_ranks, together
 
 STEPS = 6
 PARTS = {
@@ -98,6 +100,8 @@ def fit(packs, make_model, tmp_path):
         pieces=1,
         model=None,
         others=(),
+        num_ranks=1,
+        num_alike=1,
         **how,
     ):
         model = model or make_model()
@@ -113,6 +117,7 @@ def fit(packs, make_model, tmp_path):
             rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
             factor=lambda step: 1.0 / (1 + step),
             optimizer=OptimizerConfig(),
+            num_alike=num_alike,
             log_every=4,  # so that sums are open when a checkpoint is written
         )
         folder = folder or tmp_path / "stage"
@@ -130,6 +135,9 @@ def fit(packs, make_model, tmp_path):
         trainer = Trainer(
             accelerator="cpu",
             precision=precision,
+            devices=num_ranks,
+            strategy=RankStrategy() if num_ranks > 1 else "auto",
+            use_distributed_sampler=False,
             max_steps=STEPS,
             max_epochs=-1,
             val_check_interval=validate,
@@ -238,6 +246,27 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
             patch.setattr("tests.training.test_stage_checkpoint.STEPS", 4)
         _, after, _ = fit(tmp_path / "stopped", begin=found, every=100)
     assert before | after != points
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_open_sums_of_two_ranks_that_hear_the_same_count_once_whoever_goes_on(
+    fit, packs, tmp_path, num_ranks
+):
+    folder, how = tmp_path / "stopped", {"is_asynchronous": False, "every": 1}
+
+    def on_alike(count, **more):
+        how_many = {"num_ranks": count, "num_alike": count}
+        work = lambda number: bool(fit(folder, **how, **how_many, **more))  # noqa: E731
+        assert on_ranks(count, together(work)) == [True] * count
+        (sums,) = progress_of(newest_valid(folder / "checkpoints"))["loss_sums"]
+        return sums["asr"][1]
+
+    assert on_alike(2, stop=StopBehind(2)) == sum(pack.num_learned for (pack,) in packs[:2])
+    found = newest_valid(folder / "checkpoints")
+    assert found.manifest.world_size == 2
+    assert on_alike(num_ranks, stop=StopBehind(3), begin=found) == sum(
+        pack.num_learned for (pack,) in packs[:3]
+    )
 
 
 def test_a_stage_that_has_ended_is_not_trained_again(fit, tmp_path):
