@@ -21,8 +21,8 @@ model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
 data_dir: {data}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
-survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, max_restarts: {max_restarts},
-  any_num_nodes: {elastic}}}
+survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, building_seconds: {building},
+  max_restarts: {max_restarts}, any_num_nodes: {elastic}}}
 corpora:
   synthetic: {{clips: {{events: 24, notes: 24, dialogues: 24}}, validation_clips: 3, test_clips: 2}}
 stages:
@@ -91,7 +91,18 @@ class Cluster:
     """
 
     def __init__(
-        self, folder, data, *, nodes="2", steps=10, frozen=60, max_restarts=3, restarts=50, pause=0.0, plan=()
+        self,
+        folder,
+        data,
+        *,
+        nodes="2",
+        steps=10,
+        frozen=60,
+        building=300,
+        max_restarts=3,
+        restarts=50,
+        pause=0.0,
+        plan=(),
     ):
         self.folder, self.nnodes, self.restarts = folder, nodes, restarts
         self.nodes = int(nodes.rpartition(":")[2])
@@ -101,7 +112,7 @@ class Cluster:
         self.recipe.write_text(
             RECIPE.format(
                 **{"data": data, "folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
-                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower()},
+                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower(), "building": building},
             )
         )
         (folder / "plan.json").write_text(json.dumps([{"id": i, **one} for i, one in enumerate(plan)]))

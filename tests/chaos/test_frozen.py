@@ -12,6 +12,7 @@ from tests.chaos.cluster import Cluster, json_of, lines_of
 from tests.chaos.comparing import assert_same
 
 FROZEN = 12.0  # instead of 60 s
+BUILDING = 20.0  # instead of an hour
 STEPS = 16
 
 
@@ -23,10 +24,17 @@ def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
         {"kind": "rank", "signal": "SIGSTOP", "moment": "step", "stage": "pretrain", "step": 7, "rank": 1},
         # Afterwards one of them comes late, to the others' addresses of the time before.
         {"kind": "sleep", "moment": "start", "rank": 0, "seconds": 8, "after": 0},
+        # Then its model is never ready.
+        {"kind": "hang", "moment": "building", "rank": 1, "after": 0},
         {"kind": "data worker", "signal": "SIGSTOP", "moment": "step", "stage": "chat", "step": 5, "rank": 0},
     ]
     with Cluster(
-        chaos_folder / "frozen", chaos_folder / "data", steps=STEPS, frozen=FROZEN, plan=plan
+        chaos_folder / "frozen",
+        chaos_folder / "data",
+        steps=STEPS,
+        frozen=FROZEN,
+        building=BUILDING,
+        plan=plan,
     ) as cluster:
         cluster.start()
         found = found_at(cluster)
@@ -38,8 +46,10 @@ def test_a_frozen_rank_and_a_frozen_data_worker_are_found_and_the_run_goes_on(
         "data worker: trained again after", f"{next_step(cluster, struck[-1]) - struck[-1]['time']:.1f} s"
     )
     assert found - struck[0]["time"] < FROZEN + 3 * 2 + 5
-    assert "stopped by a signal (state T)" in cluster.log()
-    assert [one["kind"] for one in struck] == ["rank", "sleep", "data worker"]
+    said = "".join(path.read_text() for path in cluster.folder.glob("node-*.log"))
+    assert "stopped by a signal (state T)" in said
+    assert "s in phase 'building'" in said
+    assert [one["kind"] for one in struck] == ["rank", "sleep", "hang", "data worker"]
     assert_same(cluster, undisturbed(STEPS))
 
 
