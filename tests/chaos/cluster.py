@@ -15,6 +15,7 @@ from torch.distributed import TCPStore
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
 RESUME = "resume=auto"
+PATIENCE = 600  # seconds; says nothing of how long anything takes
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
@@ -165,7 +166,7 @@ class Cluster:
     def codes(self):
         return [agent.poll() for agent in self.agents.values()]
 
-    def wait(self, seconds, *, mend=False):
+    def wait(self, seconds=PATIENCE, *, mend=False):
         """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
         until = time.monotonic() + seconds
         while True:
@@ -177,11 +178,13 @@ class Cluster:
             assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
             time.sleep(0.1)
 
-    def pid(self, rank, *, seconds=90):
+    def pid(self, rank, *, seconds=PATIENCE):
         """The process of a rank that is training."""
         return self.beat(rank, seconds=seconds)["pid"]
 
-    def beat(self, rank, *, seconds=90, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")):
+    def beat(
+        self, rank, *, seconds=PATIENCE, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")
+    ):
         """The pulse of a rank, once it is as it is meant to be and its process is there."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
