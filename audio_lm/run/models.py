@@ -6,7 +6,7 @@ those the stage before left, or from where the recipe's first weights come from.
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class StageModels:
         model: with its first weights, or its outline where it is shared out.
         rates: of every stage.
         wait: until all ranks are here, however long.
+        building: what making or loading a model stands in.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class StageModels:
         rates: Mapping[str, Mapping[str, Rate | None]],
         *,
         wait: Callable[[], object] = lambda: None,
+        building: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.recipe = recipe
         self.vocabulary = vocabulary
         self.model = model
         self.rates = rates
         self.wait = wait
+        self.building = building
         self.mesh = build_mesh(recipe.hardware)
 
     @property
@@ -63,6 +66,11 @@ class StageModels:
         Raises:
             CheckpointError: they do not fit.
         """
+        with self.building():
+            self._begin(stage, weights)
+        return self.model
+
+    def _begin(self, stage: str, weights: Path | None) -> None:
         if self.mesh is not None:
             del self.model
             gc.collect()  # a model and what gathers it know each other
@@ -70,7 +78,6 @@ class StageModels:
             share_out(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
         elif weights is not None:
             load_weights(self.model, weights)
-        return self.model
 
     def module(self, stage: str, folder: Path) -> NextTokenModule:
         """Who learns what in a stage, and where packs of steps that went wrong are kept.

@@ -129,6 +129,10 @@ class Survival:
         """What every save stands in."""
         return self.heart.within("save", self.config.first_step_seconds)
 
+    def building(self) -> AbstractContextManager[None]:
+        """What making or loading a model stands in."""
+        return self.heart.within("building", self.config.building_seconds, in_step=False)
+
     def wait(self, ranks: Ranks) -> None:
         """Until all are here; then, if any of them was told to stop, none goes on.
 

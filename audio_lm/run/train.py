@@ -136,7 +136,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         check_taken_up(folder, composed)
     checkpoints = begun(composed.recipe, folder, console)
     with ranks.main_first():
-        prepared = _prepare(composed, folder, checkpoints, console)
+        prepared = _prepare(composed, folder, checkpoints, start)
     ranks.wait()  # nobody reads any more what the first rank changes now
     if is_main():
         open_folder(folder, composed)
@@ -158,7 +158,8 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
-        models = StageModels(recipe, prepared.vocabulary, prepared.model, prepared.rates, wait=ranks.wait)
+        first = prepared.vocabulary, prepared.model, prepared.rates
+        models = StageModels(recipe, *first, wait=ranks.wait, building=survival.building)
         ranks.include(models.mesh)
         agreed = ranks.agreed if models.is_shared else int
         until_told = partial(survival.until_told, agreed=agreed)
@@ -193,9 +194,9 @@ def _judging(models: StageModels, survival: Survival, ranks: Ranks) -> Iterator[
 
 
 def _prepare(
-    composed: Composed, folder: RunFolder, checkpoints: Mapping[str, Checkpoint], console: Console
+    composed: Composed, folder: RunFolder, checkpoints: Mapping[str, Checkpoint], start: Start
 ) -> Prepared:
-    recipe = composed.recipe
+    recipe, console = composed.recipe, start.console
     stages = stages_to_run(recipe, folder)
     prepare_corpora(recipe, console.print)
     began = time.monotonic()
@@ -213,7 +214,8 @@ def _prepare(
             for name, checkpoint in checkpoints.items()
             if name in stages
         }
-    model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
+    with start.survival.building():
+        model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     for name in stages:
         if is_without_effect(model, rates[name], recipe.stages[name].optimizer):

@@ -18,6 +18,9 @@ class SurvivalConfig:
     first_step_seconds: Seconds = 1800.0
     """For a first step, of which nobody knows how long it takes; also the most that ranks wait for each other."""
 
+    building_seconds: Seconds = 3600.0
+    """For making or loading the model."""
+
     loader_seconds: Seconds = 300.0
     """A data worker may take for one step before it counts as stuck."""
 

@@ -112,12 +112,16 @@ class Heart:
         self.ticks += 1
 
     @contextmanager
-    def within(self, name: str, limit: Seconds | None = None) -> Iterator[None]:
-        """Something that interrupts another phase."""
+    def within(self, name: str, limit: Seconds | None = None, *, in_step: bool = True) -> Iterator[None]:
+        """Something that interrupts another phase.
+
+        Args:
+            in_step: others may wait in a step for it to end.
+        """
         before, began = (self.phase_name, self.limit), time.monotonic()
         self.phase(name, limit)
         yield
-        self.longest_other = max(self.longest_other, time.monotonic() - began)
+        self.longest_other = max(self.longest_other, time.monotonic() - began if in_step else 0.0)
         self.phase(*before)
 
     def tick(self) -> None:

@@ -15,14 +15,15 @@ from torch.distributed import TCPStore
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
 RESUME = "resume=auto"
+PATIENCE = 600  # seconds; says nothing of how long anything takes
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
 data_dir: {data}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
-survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, max_restarts: {max_restarts},
-  any_num_nodes: {elastic}}}
+survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, building_seconds: {building},
+  max_restarts: {max_restarts}, any_num_nodes: {elastic}}}
 corpora:
   synthetic: {{clips: {{events: 24, notes: 24, dialogues: 24}}, validation_clips: 3, test_clips: 2}}
 stages:
@@ -91,7 +92,18 @@ class Cluster:
     """
 
     def __init__(
-        self, folder, data, *, nodes="2", steps=10, frozen=60, max_restarts=3, restarts=50, pause=0.0, plan=()
+        self,
+        folder,
+        data,
+        *,
+        nodes="2",
+        steps=10,
+        frozen=60,
+        building=300,
+        max_restarts=3,
+        restarts=50,
+        pause=0.0,
+        plan=(),
     ):
         self.folder, self.nnodes, self.restarts = folder, nodes, restarts
         self.nodes = int(nodes.rpartition(":")[2])
@@ -101,7 +113,7 @@ class Cluster:
         self.recipe.write_text(
             RECIPE.format(
                 **{"data": data, "folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
-                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower()},
+                **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower(), "building": building},
             )
         )
         (folder / "plan.json").write_text(json.dumps([{"id": i, **one} for i, one in enumerate(plan)]))
@@ -154,7 +166,7 @@ class Cluster:
     def codes(self):
         return [agent.poll() for agent in self.agents.values()]
 
-    def wait(self, seconds, *, mend=False):
+    def wait(self, seconds=PATIENCE, *, mend=False):
         """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
         until = time.monotonic() + seconds
         while True:
@@ -166,11 +178,13 @@ class Cluster:
             assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
             time.sleep(0.1)
 
-    def pid(self, rank, *, seconds=90):
+    def pid(self, rank, *, seconds=PATIENCE):
         """The process of a rank that is training."""
         return self.beat(rank, seconds=seconds)["pid"]
 
-    def beat(self, rank, *, seconds=90, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")):
+    def beat(
+        self, rank, *, seconds=PATIENCE, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")
+    ):
         """The pulse of a rank, once it is as it is meant to be and its process is there."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -27,7 +27,7 @@ def undisturbed(chaos_folder):
                 chaos_folder / f"undisturbed-{steps}", chaos_folder / "data", steps=steps
             ) as cluster:
                 cluster.start()
-                assert cluster.wait(300) == [0, 0], cluster.log()
+                assert cluster.wait() == [0, 0], cluster.log()
             known[steps] = cluster
         return known[steps]
 

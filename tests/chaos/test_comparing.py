@@ -112,7 +112,7 @@ def test_a_program_that_goes_on_wrongly_does_not_pass(fault, undisturbed, chaos_
     with Cluster(chaos_folder / fault, chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
         cluster.environment["CHAOS_FAULT"] = fault
         cluster.start()
-        assert cluster.wait(300) == [0, 0], cluster.log()
+        assert cluster.wait() == [0, 0], cluster.log()
     assert len(cluster.struck()) == 1
     found = differences(cluster, undisturbed(STEPS))
     record_property("differs in", sorted(found))

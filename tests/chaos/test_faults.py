@@ -12,7 +12,7 @@ def test_the_same_error_at_the_same_step_ends_the_job_and_names_the_clips(chaos_
     plan = [{"kind": "raise", "moment": "step", "stage": "pretrain", "step": 4, "rank": 1, "always": True}]
     with Cluster(chaos_folder / "fault", chaos_folder / "data", plan=plan) as cluster:
         cluster.start()
-        codes = cluster.wait(180)
+        codes = cluster.wait()
         ended = time.time()
     reason, struck, said = cluster.exit_reason(), cluster.struck(), cluster.log()
     assert all(codes)
@@ -39,9 +39,9 @@ def test_the_same_error_at_the_same_step_ends_the_job_and_names_the_clips(chaos_
 @pytest.mark.chaos
 def test_a_rank_that_hangs_forever_at_one_step_ends_the_job(chaos_folder, record_property):
     plan = [{"kind": "hang", "moment": "step", "stage": "pretrain", "step": 8, "rank": 0, "always": True}]
-    with Cluster(chaos_folder / "hang", chaos_folder / "data", frozen=4, plan=plan) as cluster:
+    with Cluster(chaos_folder / "hang", chaos_folder / "data", frozen=10, plan=plan) as cluster:
         cluster.start()
-        codes = cluster.wait(180)
+        codes = cluster.wait()
     reason, struck = cluster.exit_reason(), cluster.struck()
     assert all(codes)
     assert (reason["reason"], reason["step"]) == ("fault", 8), reason

@@ -48,7 +48,7 @@ def test_a_run_told_to_stop_in_every_way_ends_as_if_nobody_had_spoken(
             beats = [cluster.beat(rank, is_meant=is_training) for rank in (0, 1)]
             began = time.time()
             telling(cluster)
-            codes = cluster.wait(60)
+            codes = cluster.wait()
             reason = cluster.exit_reason()
             assert all(codes), f"{name}: an agent says {codes}, as if the run were done"
             assert (reason["reason"], reason["exit_code"]) == ("told", 75), (
@@ -62,7 +62,7 @@ def test_a_run_told_to_stop_in_every_way_ends_as_if_nobody_had_spoken(
             assert len({beat["pid"] for beat in beats}) == 2
         cluster.environment["CHAOS_PAUSE"] = "0"
         cluster.start(RESUME)
-        assert cluster.wait(240) == [0, 0], cluster.log()
+        assert cluster.wait() == [0, 0], cluster.log()
     assert_same(cluster, undisturbed(STEPS))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import Cluster, json_of
+from tests.chaos.cluster import PATIENCE, Cluster, json_of
 from tests.chaos.comparing import assert_same
 
 STEPS = 16
@@ -52,14 +52,14 @@ def test_a_job_whose_time_is_over_is_queued_again_once_and_ends_as_if_it_had_had
     cluster.beat(1, is_meant=lambda beat: bool(beat["step"]))
     told = time.time()
     job.send_signal(signal.SIGUSR1)  # the batch script alone, as --signal=B:USR1@300 has it
-    assert job.wait(timeout=60) == 0, said(cluster)
+    assert job.wait(timeout=PATIENCE) == 0, said(cluster)
     record_property("checkpoint after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - told:.2f} s")
     record_property("job left after", f"{time.time() - told:.1f} s")
     reason = cluster.exit_reason()
     assert (reason["reason"], reason["signal"]) == ("told", "SIGUSR1"), said(cluster)
     assert (cluster.folder / "requeued").read_text().split() == ["4711"]
     cluster.environment["CHAOS_PAUSE"] = "0"
-    assert started(cluster, script, restart=1).wait(timeout=240) == 0, said(cluster)
+    assert started(cluster, script, restart=1).wait(timeout=PATIENCE) == 0, said(cluster)
     assert cluster.exit_reason()["reason"] == "finished", said(cluster)
     assert (cluster.folder / "requeued").read_text().split() == ["4711"], "once"
     assert_same(cluster, undisturbed(STEPS))

@@ -122,6 +122,7 @@ def patch():
         return build(recipe, stage, folder, callbacks=[*callbacks, fate_of(folder.name)], **more)
 
     training.build_trainer = build_with_fate
+    building(training)
     judging(training)
     saving()
     leaving(training)
@@ -222,6 +223,17 @@ def going_on_wrongly(fault):
             self.seed += 1
 
     NextTokenModule.on_train_start = start_wrongly
+
+
+def building(training):
+    """The model is made."""
+    build = training.build_audio_lm
+
+    def meet(*args, **how):
+        meet_in(None, "building", None)
+        return build(*args, **how)
+
+    training.build_audio_lm = meet
 
 
 def judging(training):

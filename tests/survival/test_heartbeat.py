@@ -44,6 +44,21 @@ def test_what_interrupts_a_phase_gives_it_back_and_counts_as_life(heart):
     assert (heart.phase_name, heart.limit, heart.ticks) == ("step", 90, 4)
 
 
+def test_ranks_wait_longer_in_a_step_for_what_may_hold_one_up_and_not_for_what_comes_before(
+    heart, monkeypatch
+):
+    for _ in range(NUM_KNOWN):
+        heart.step_took(1.0, 1.0)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    patience = heart.patience
+    for in_step, expected in ((False, patience), (True, patience + 100)):
+        with heart.within("building", 3600, in_step=in_step):
+            assert (heart.phase_name, heart.limit) == ("building", 3600)
+            now += 100
+        assert heart.patience == expected
+
+
 def until(condition, seconds=15):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
