@@ -4,11 +4,12 @@ Ties together what ``survival`` has: who may write, how far earlier starts came,
 pulse, what is said at the end. Nothing here trains.
 """
 
+import logging
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ from audio_lm.units import Seconds
 
 REQUEST = "stop"  # beside the pulses: a rank that only waits was told
 FOR_A_CAUSE: Seconds = 2.0
+log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
@@ -214,7 +216,8 @@ class Survival:
             launch=self.launch,
             attempt=self.attempt,
         )
-        put_error(self.folder, ours, is_repeatable=not is_lost_peer(error))
+        with _if_there_is_room(self.folder):
+            put_error(self.folder, ours, is_repeatable=not is_lost_peer(error))
 
     def _pass_on(self) -> None:
         if NOTICE.received and self._has_begun:
@@ -227,7 +230,8 @@ class Survival:
             self._write("interrupted", str(error) or "stopped by Ctrl-C")
         elif isinstance(error, EndedError):
             if self.is_newest and is_main():
-                write_exit_reason(self.folder, error.reason)
+                with _if_there_is_room(self.folder):
+                    write_exit_reason(self.folder, error.reason)
         elif isinstance(error, Exception):
             self._leave_with_cause(error)
 
@@ -250,10 +254,9 @@ class Survival:
 
     def _write(self, reason: Reason, sentence: str) -> None:
         if is_main() and self.is_newest:
-            write_exit_reason(
-                self.folder,
-                ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step),
-            )
+            said = ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step)
+            with _if_there_is_room(self.folder):
+                write_exit_reason(self.folder, said)
 
     def _let_go(self, *, is_well: bool) -> None:
         end_data_workers()
@@ -264,6 +267,17 @@ class Survival:
             self.heart.phase("exit", self.config.frozen_seconds)
         else:
             self.heart.stop()
+
+
+@contextmanager
+def _if_there_is_room(folder: Path) -> Iterator[None]:
+    """Why a run ends is kept where its disk takes it; where not, who looks on still hears it."""
+    try:
+        yield
+    except OSError as error:
+        log.warning(
+            "survival: %s takes nothing (%s); why the run ends is not kept there", folder, error.strerror
+        )
 
 
 class ToldError(Exception):

@@ -4,7 +4,7 @@ Few of them are life; many of them are a disk that is gone, and a run must not
 go on thinning its data.
 """
 
-import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from audio_lm.errors import DataError
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
+from audio_lm.tracking.journal import Lines
 from audio_lm.training.ranks import gathered, summed
 
 FILE = "quarantine.jsonl"
@@ -22,6 +23,7 @@ LEAST_HEARD = 1000
 """Conversations that a share is taken of at least, so that one bad clip among the first does not end a run."""
 
 MOST_NAMED = 8
+log = logging.getLogger(__name__)
 
 
 class Quarantine(Callback):
@@ -43,6 +45,7 @@ class Quarantine(Callback):
         before: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / FILE
+        self.lines: Lines | None = None
         self.max_bad_share = max_bad_share
         self.num_alike = num_alike
         self.log_every = log_every
@@ -79,12 +82,24 @@ class Quarantine(Callback):
             for cut_id, task, source, reason, detail in faults
         ]
         if is_main():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self._list(rows)
         self.bad_by_source.update(str(row["source"]) for row in rows)
         self.last += [f"{row['cut']} of {row['source']}: {row['reason']}" for row in rows]
         self.num_bad += len(rows)
+
+    def _list(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write them down where the disk takes them; counted they are all the same."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.lines = self.lines or Lines(self.path)
+        except OSError as error:
+            log.warning(
+                "%s cannot be written (%s); training goes on, and clips that could not be used are counted only",
+                self.path, error.strerror,
+            )  # fmt: skip
+            return
+        for row in rows:
+            self.lines.append(row)
 
     def _check(self) -> None:
         """Of all ranks, which know the same and so stop at the same step.

@@ -144,10 +144,11 @@ class Attempt(NamedTuple):
 SHORT = ("stages.pretrain.steps=6", "stages.pretrain.schedule.warmup_steps=2")
 
 
-def unwatched():
+def unwatched(*, is_sent=False):
     """Without a watchdog and without who sends values: processes that cost seconds each."""
     Heart.start = lambda self: None
-    tracking_run.SendingProcess = Unsent
+    if not is_sent:
+        tracking_run.SendingProcess = Unsent
 
 
 class Unsent:
@@ -160,17 +161,18 @@ class Unsent:
         return True
 
 
-def command(path, out, ranks, *overrides, fault=None):
+def command(path, out, ranks, *overrides, fault=None, is_sent=False):
     """The command on some ranks for six steps, without watchdogs and without a store.
 
     Args:
         fault: called by every rank with its number before it begins; gives callbacks.
+        is_sent: whether values are sent to the store all the same.
     """
 
     launch = uuid.uuid4().hex
 
     def work(number):
-        unwatched()
+        unwatched(is_sent=is_sent)
         os.environ["TORCHELASTIC_RUN_ID"] = launch
         watch, build = Watch(), training.build_trainer
         others = (fault and fault(number)) or ()

@@ -16,6 +16,7 @@ from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.run import open_recipe_run
 from audio_lm.tracking.sync import sync
 from tests.tracking.forks import ended, forked
+from tests.tracking.stalls import assert_none_stalls, stalls_of
 
 pytestmark = pytest.mark.slow
 STEP = 0.02
@@ -68,16 +69,12 @@ def opened(folder, resume=False):
 
 
 def steps_of(logger, steps, note):
-    """Log a value a step; returns the longest time it took."""
-    longest = 0.0
-    for step in steps:
-        began = time.monotonic()
+    """Log a value a step, and wait for nobody."""
+
+    def log(step):
         logger.log_metrics({f"loss/{number}": float(step) for number in range(20)}, step)
-        longest = max(longest, time.monotonic() - began)
-        time.sleep(STEP)
-    print(f"longest stall, {note}: {1000 * longest:.2f} ms")
-    assert longest < 0.1, note
-    return longest
+
+    assert_none_stalls(stalls_of(log, steps, pause=STEP), note)
 
 
 def the_first_attempt(folder, server):

@@ -7,6 +7,8 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.guard import Fault
 from audio_lm.errors import DataError
+from audio_lm.tracking import journal
+from audio_lm.training import quarantine as quarantine_module
 from audio_lm.training.quarantine import Quarantine
 from tests.forked import on_ranks, together
 
@@ -59,6 +61,22 @@ def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path
 def test_nothing_is_written_where_nothing_is_wrong(pack, tmp_path):
     Quarantine(tmp_path / "stage", max_bad_share=0.0).on_train_batch_end(Stood(1), None, None, (pack,), 0)
     assert not (tmp_path / "stage").exists()
+
+
+def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_path, monkeypatch):
+    quarantine = Quarantine(tmp_path / "stage", max_bad_share=0.9)
+    full = OSError(28, "No space left on device")
+    with monkeypatch.context() as patched:
+        patched.setattr(quarantine_module, "Lines", lambda path: (_ for _ in ()).throw(full))
+        quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
+    quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.os, "write", lambda *_: (_ for _ in ()).throw(full))
+        quarantine.on_train_batch_end(Stood(3), None, None, (bad(pack, 3),), 0)
+    quarantine.on_train_batch_end(Stood(4), None, None, (bad(pack),), 0)
+    rows = (tmp_path / "stage" / "quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [2, 4]
+    assert quarantine.num_bad == 6
 
 
 def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
