@@ -51,6 +51,11 @@ class Pack:
         """Tokens that count in the loss."""
         return self.labels.numel()
 
+    def without_labels(self) -> "Pack":
+        """The same to hear, and nothing of it counts."""
+        nothing = {name: getattr(self, name)[:0] for name in ("learned_index", "labels", "task_index")}
+        return replace(self, **nothing)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Pack":
         """Move the tensors. Lightning moves a frozen dataclass only through this method."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -115,10 +115,11 @@ class MixtureDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[tuple[Pack, ...]]]:
-        """One loader per task, in the order of ``validation``."""
-        plain = Collator(num_mels=self.packs.collator.num_mels)
+        """One loader per task, in the order of ``validation``; ranks share its packs, and each hears as many."""
+        plain, num_alike = Collator(num_mels=self.packs.collator.num_mels), self.sampler.num_alike
+        share = (rank() // num_alike, world_size() // num_alike)
         return [
-            DataLoader(_Listed(list(self._validation_packs(task)), plain), batch_size=None)
+            DataLoader(_Listed(list(self._validation_packs(task)), plain, share), batch_size=None)
             for task in self.validation
         ]
 
@@ -129,17 +130,30 @@ class MixtureDataModule(LightningDataModule):
 
 
 class _Listed(Dataset[tuple[Pack, ...]]):
-    """Packs of cuts that stand in a list."""
+    """One share of packs of cuts that stand in a list.
 
-    def __init__(self, packs: Sequence[Sequence[Cut]], collator: Collator) -> None:
+    All shares have as many, for a model that is shared out is gathered by all ranks at once; behind the last pack
+    it is heard again and counts nothing.
+
+    Args:
+        share: its number, and how many there are.
+    """
+
+    def __init__(
+        self, packs: Sequence[Sequence[Cut]], collator: Collator, share: tuple[int, int] = (0, 1)
+    ) -> None:
         self.packs = packs
         self.collator = collator
+        self.number, self.num_shares = share
 
     def __len__(self) -> int:
-        return len(self.packs)
+        return -(-len(self.packs) // self.num_shares)
 
     def __getitem__(self, index: int) -> tuple[Pack, ...]:
-        return (self.collator(self.packs[index]),)
+        place = index * self.num_shares + self.number
+        if place < len(self.packs):
+            return (self.collator(self.packs[place]),)
+        return (self.collator(self.packs[-1]).without_labels(),)
 
 
 def packs_of(cuts: Sequence[Cut], *, max_tokens: int) -> Iterator[list[Cut]]:

@@ -180,7 +180,8 @@ class NextTokenModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         let_go(self.model)
-        self.log_dict(_means("val_loss", self.val_loss), batch_size=1)
+        of_ranks = gathered(self.val_loss, num_alike=self.num_alike)
+        self.log_dict(_means("val_loss", _together(of_ranks)), batch_size=1)
         self.val_loss.clear()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -1,3 +1,4 @@
+import math
 from itertools import islice
 
 import pytest
@@ -58,6 +59,26 @@ def test_validation_hears_every_cut_of_every_task_once(datamodule):
     loaders = datamodule().val_dataloader()
     asked = [[cut_id for packs in loader for pack in packs for cut_id in pack.cut_ids] for loader in loaders]
     assert [len(of_task) for of_task in asked] == [5, 2]
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_validation_and_all_have_as_much_to_hear(datamodule, monkeypatch, world_size):
+    whole = [[pack for (pack,) in loader] for loader in datamodule().val_dataloader()]
+    monkeypatch.setenv("WORLD_SIZE", str(world_size))
+    shares = []
+    for number in range(world_size):
+        monkeypatch.setenv("RANK", str(number))
+        shares.append([[pack for (pack,) in loader] for loader in datamodule().val_dataloader()])
+    for task, packs in enumerate(whole):
+        of_ranks = [share[task] for share in shares]
+        assert {len(of_rank) for of_rank in of_ranks} == {math.ceil(len(packs) / world_size)}
+        heard = [pack for packs_of_round in zip(*of_ranks, strict=True) for pack in packs_of_round]
+        counted = [pack.cut_ids for pack in heard if pack.num_learned]
+        assert counted == [pack.cut_ids for pack in packs]
+        assert all(
+            pack.num_samples for pack in heard
+        )  # what counts nothing goes through the model all the same
+    assert any(not pack.num_learned for share in shares for of_task in share for pack in of_task)
 
 
 def test_packs_keep_the_order_and_lose_nothing(make_cuts, vocabulary):

@@ -60,6 +60,7 @@ class Seen:
     """What a run left behind."""
 
     losses: list = field(default_factory=list)
+    val_losses: list = field(default_factory=list)
     gradients: dict = field(default_factory=dict)
     before: dict = field(default_factory=dict)
     after: dict = field(default_factory=dict)
@@ -121,6 +122,9 @@ class Losses(Callback):
 
     def on_train_batch_end(self, trainer, *_):
         self.seen.losses.append(float(trainer.callback_metrics.get("train_loss/all", 0.0)))
+
+    def on_validation_end(self, trainer, *_):
+        self.seen.val_losses.append(float(trainer.callback_metrics["val_loss/all"]))
 
 
 def weights_in(named):
@@ -185,7 +189,11 @@ def fitted(kind, layout):
         callbacks=[Losses(seen)],
     )
     heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
-    trainer.fit(module, heard, DataLoader([tuple(PACKS[:1])], batch_size=None))
+    num_learners = num_ranks // num_alike
+    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_learners)][
+        rank() // num_alike :: num_learners
+    ]
+    trainer.fit(module, heard, DataLoader([(pack,) for pack in held_out], batch_size=None))
     seen.after = weights_in(dict(model.named_parameters()))
     local = [one.to_local() if hasattr(one, "to_local") else one for one in model.parameters()]
     seen.num_local = sum(one.numel() for one in local)
@@ -262,6 +270,7 @@ CASES[2] |= {
     ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shares_frozen": True}),
 }
 CASES[4] |= {
+    ("all", "a part that thaws, tensor parallel"): replace(SHARED, from_step=5, steps=10, tensor_parallel=2),
     ("all", "the same again"): SHARED,
     ("all", "clipped, two groups of two"): replace(CLIPPED, num_groups=2),
     ("all", "clipped, tensor parallel"): replace(CLIPPED, tensor_parallel=2),
@@ -318,6 +327,8 @@ def test_ranks_learn_what_one_process_learns_and_frozen_parts_stay_as_they_were(
             distance = differences(reference, seen)
             print(num_ranks, *case, *(f"{one:.1e}" for one in distance))
             assert max(distance) < SAME, (case, distance)
+            assert seen.val_losses == pytest.approx(reference.val_losses, rel=1e-6)
+            assert len(seen.val_losses) == (layout.steps // layout.from_step if layout.from_step else 0)
             for name, value in seen.before.items():
                 is_frozen = name.partition(".")[0] in frozen and "lora_" not in name
                 is_still = np.array_equal(value, seen.after[name])
