@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def main():
     if "CHAOS_CLOCK" in os.environ:
-        setting_clocks(hours=int(os.environ["TORCHELASTIC_RESTART_COUNT"]))
+        setting_clocks(hours=len([*FOLDER.glob("befell-*")]))
     late = (one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK)
     for event in islice(filter(is_due, late), 1):
         befall(event)
