@@ -1,9 +1,8 @@
 import json
 import multiprocessing
-import os
 import re
 import signal
-import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import soundfile
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.errors import DataError
 from tests.data.test_manifest import UNFIT
+from tests.forked import killed_after
 
 RELAXED = IndexRules(max_bad_share=0.5)
 
@@ -189,14 +189,17 @@ def is_whole(folder):
 
 def test_a_killed_compile_leaves_whole_indexes_only(manifest):
     context = multiprocessing.get_context("fork")
-    for attempt in range(20):
-        compiling = [context.Process(target=_compile_for_ever, args=(manifest,)) for _ in range(2)]
+    for attempt in range(10):
+        moments = (900 + 1700 * attempt, 1500 + 2100 * attempt)  # in calls; an index takes some thousand
+        compiling = [
+            context.Process(target=killed_after, args=(moment, partial(_compile_for_ever, manifest)))
+            for moment in moments
+        ]
         for one in compiling:
             one.start()
-        time.sleep(0.02 + 0.007 * attempt)
         for one in compiling:
-            os.kill(one.pid, signal.SIGKILL)
-            one.join()
+            one.join(60)
+            assert one.exitcode == -signal.SIGKILL
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     whole = [folder for folder in folders if not folder.name.startswith(".")]
     assert whole

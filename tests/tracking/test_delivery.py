@@ -3,7 +3,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ from audio_lm.tracking.delivered import Delivered
 from audio_lm.tracking.delivery import MAX_ATTEMPTS, Delivery
 from audio_lm.tracking.run import open_recipe_run
 from audio_lm.tracking.store import MlflowException, Store
+from tests.forked import killed_after
 from tests.tracking.forks import ended, forked
 
 NUM_STEPS = 400
@@ -53,20 +53,6 @@ def test_sending_everything_again_adds_nothing(folder, uri, client):
         (folder / "tracking.sent").unlink()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
     assert stage_run(client).info.status == "FINISHED"
-
-
-def killed_after(num_calls, work):
-    """Be killed at the start of such a call of a function, however fast the machine is."""
-    left = num_calls
-
-    def count(*_):
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.setprofile(count)
-    work()
 
 
 @pytest.mark.slow
