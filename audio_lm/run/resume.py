@@ -223,7 +223,7 @@ def _how_equal(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     if not changed and now["deterministic"] == "True":
         return "exact: the same packs follow, and bit for bit the same losses"
     why = ", ".join(changed) or "algorithms are not deterministic"
-    is_close = set(differences(before, now)) <= SUMMED_OTHERWISE
+    is_close = set(differences(before, now)) <= SUMMED_OTHERWISE and now["precision"] == "32"
     losses = (
         "losses equal to about 1e-6, not bit for bit" if is_close else "losses are not the same bit for bit"
     )
