@@ -164,7 +164,6 @@ class Journal:
             path.unlink(missing_ok=True)
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
-        self._unfinished: set[str] = set()
         for line in read_lines(path):
             self._note(line.record)
         self._lines = Lines(path)
@@ -194,21 +193,12 @@ class Journal:
         }
 
     @property
-    def unfinished(self) -> list[str]:
-        """Keys of runs that were opened, by whichever start, and have not finished since."""
-        return sorted(self._unfinished)
-
-    @property
     def num_dropped(self) -> int:
         """Entries for which the disk had no room."""
         return self._lines.num_dropped
 
     def _note(self, record: Mapping[str, Any]) -> None:
         key = record["run"]
-        if record["kind"] == "open":
-            self._unfinished.add(key)
-        elif record["kind"] == "end" and record["status"] == "FINISHED":
-            self._unfinished.discard(key)
         if record["kind"] == "open" and record["journal"] != self._journal_ids.get(key):
             self._journal_ids[key] = record["journal"]
             self._params.pop(key, None)

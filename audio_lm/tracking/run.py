@@ -153,8 +153,6 @@ class RecipeRun(Record):
         for logger in self._logger_of_stage.values():
             if logger.status is None:
                 logger.close(status)
-        if status == "FINISHED":
-            self._finish_stages()
         self.close(status)
         sending, self._sending = self._sending, None
         if not sending.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
@@ -165,14 +163,6 @@ class RecipeRun(Record):
         num_dropped = sum(record.num_dropped for record in (self, *self._logger_of_stage.values()))
         if num_dropped:
             log.warning("tracking: %d points were dropped, for the disk had no room", num_dropped)
-
-    def _finish_stages(self) -> None:
-        """Close what starts that were killed have opened, and this one had nothing to add to."""
-        if self._journal is None:
-            return
-        for key in self._journal.unfinished:
-            if key != self.key:
-                self._journal.append("end", key, status="FINISHED")
 
     @property
     def where(self) -> str:

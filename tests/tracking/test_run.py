@@ -95,25 +95,6 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
     assert f"stages/pretrain: {logger.run_id}" in ids
 
 
-def test_a_stage_that_a_killed_start_opened_once_more_ends_with_the_recipe(start, client):
-    """It is opened again for scores; when these are kept already, the next start has nothing to add."""
-    with start() as run:
-        run.stage("pretrain").finalize("success")
-        run._sending = None  # killed
-    killed = start(resume=True)
-    killed.stage("pretrain").log_table([{"id": "a"}], "eval/asr.json")
-    killed._sending.delivery.bring()
-    killed._sending.delivery.end_dead_runs()
-    assert {found.info.run_name: found.info.status for found in runs(client)}["pretrain"] != "FINISHED"
-    with start(resume=True):
-        pass
-    assert {found.info.status for found in runs(client)} == {"FINISHED"}
-    failed = start(resume=True)
-    failed.stage("chat")
-    failed.finish("FAILED")
-    assert {found.info.run_name: found.info.status for found in runs(client)}["chat"] == "FAILED"
-
-
 def test_without_resume_a_new_run_begins(start, client):
     with start() as first:
         first.stage("pretrain").log_metrics({"loss": 1.0}, 5)
