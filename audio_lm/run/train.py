@@ -173,6 +173,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
             with _judging(models, survival, ranks):
                 if not folder.status(name).get("judged"):
                     judge.stage(models.model, name)
+                    run.end_stage(name)
                     folder.mark_judged(name)
         judge.finish()
     return folder

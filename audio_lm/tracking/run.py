@@ -129,6 +129,12 @@ class RecipeRun(Record):
             self._logger_of_stage[name] = logger
         return self._logger_of_stage[name]
 
+    def end_stage(self, name: str) -> None:
+        """Close the run of a stage that is done, where one was opened again for what came behind its training."""
+        logger = self._logger_of_stage.get(name)
+        if logger is not None and logger.status is None:
+            logger.close("FINISHED")
+
     def send(self) -> None:
         """Begin to send what is in the journal, from a process of its own."""
         if self._journal is not None:

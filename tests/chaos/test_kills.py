@@ -22,8 +22,9 @@ def plan_of(kills, steps, seed):
     chance = random.Random(seed)
     seams = [("stage change", stage, steps - 1, rank) for stage in STAGES for rank in (0, 1)]
     seams += [("weights", stage, "last", rank) for stage in STAGES for rank in (0, 1)]
-    seams += [("evaluation", None, None, 0), ("validation", "pretrain", 14, 0)]  # 14 is a checkpoint's too
-    chosen = chance.sample(seams, min(max(2, kills // 10), kills, len(seams)))
+    seams += [("validation", "pretrain", 14, 0)]  # 14 is a checkpoint's too
+    chosen = [("evaluation", None, None, 0), ("step", "chat", 1, 0)]  # whose run was opened again by then
+    chosen += chance.sample(seams, min(max(1, kills // 10), kills, len(seams)))
     chosen += chance.sample(ordinary(steps), kills - len(chosen))
     events = [event_of(chance, *place) for place in chosen]
     for number, event in enumerate(events):

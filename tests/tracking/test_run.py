@@ -57,6 +57,28 @@ def test_stages_are_children_of_the_recipe_and_all_end_with_it(start, client):
     assert stages[0].data.params == {"steps": "3"}
 
 
+@pytest.mark.parametrize(("ends", "status"), [(True, "FINISHED"), (False, "FAILED")])
+def test_a_stage_that_was_opened_again_to_be_judged_is_done_whatever_comes_after_it(
+    start, client, ends, status
+):
+    with start() as run:
+        run.stage("pretrain").finalize("success")
+
+    def killed_in_the_next_one():
+        with start(resume=True) as run:
+            run.stage("pretrain").log_metrics({"test/fsdd/digits/wer": 0.1})
+            if ends:
+                run.end_stage("pretrain")
+                run.end_stage("chat")
+            run.stage("chat")
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        killed_in_the_next_one()
+    status_of = {found.info.run_name: found.info.status for found in runs(client)}
+    assert (status_of["pretrain"], status_of["chat"]) == (status, "FAILED")
+
+
 @pytest.mark.parametrize(("is_ours", "written"), [(True, {"FINISHED"}), (False, set())])
 def test_a_run_that_another_start_has_taken_over_is_left_to_it(start, tmp_path, is_ours, written):
     with start() as run:
