@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 the user's mistake (one sentence, no traceback), 130
 stopped by Ctrl-C and 75 by another signal (a checkpoint was written), 1 ours.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from audio_lm import jobs, measuring
 from audio_lm.arguments import Overrides, RecipeName, RunPath, quiet
 
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
 app = typer.Typer(
     name="audio-lm",
@@ -322,6 +324,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(STOPPED)
     except Exception as error:
         _leave_if_usage(error)
+        _leave_if_full(error)
         raise
     if left:  # the code of typer.Exit
         sys.exit(left)
@@ -337,3 +340,14 @@ def _leave_if_usage(error: Exception) -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def _leave_if_full(error: Exception) -> None:
+    """Exit with 2 where a disk has no room, which is nobody's fault in here."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        typer.echo(
+            f"audio-lm: {error.filename or 'a file'} cannot be written ({error.strerror}) -- make room, and give the command "
+            f"again; a training goes on from its last checkpoint with resume=auto",
+            err=True,
+        )
+        sys.exit(2)

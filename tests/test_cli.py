@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -67,6 +68,22 @@ def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, 
 
     assert find(DataError("no cut")) == (2, "audio-lm: no cut\n")
     assert find(SaidError("no cut")) == (2, "")
+
+
+@pytest.mark.parametrize(("number", "is_said"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypatch, capsys, number, is_said):
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number), "runs/x/shares.json")
+
+    monkeypatch.setattr("audio_lm.run.train.train", full)
+    if not is_said:
+        with pytest.raises(OSError, match="shares"):
+            run("train", "demo", "hardware.devices=1")
+        return
+    assert run("train", "demo", "hardware.devices=1") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("audio-lm: runs/x/shares.json cannot be written (No space left on device) -- make")
+    assert "resume=auto" in said
 
 
 def test_describe_shows_the_demo(capsys):
