@@ -12,7 +12,7 @@ import torch
 
 from audio_lm.run.ranks import Ranks
 
-MOST_SECONDS = 300  # a bound on what hangs; a busy machine takes its time
+MOST_SECONDS = 600  # a bound on what hangs; a busy machine takes its time
 
 
 def _in_a_rank(number, count, port, work, answer):

@@ -4,7 +4,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from audio_lm.model.slices import fill_slice, num_copies, outside, own_slice, whole_of
 from audio_lm.training.sharding import new_mesh, shard
-from tests.training.processes import on_ranks
+from tests.forked import on_ranks, together
 from tests.training.test_sharding import tiny
 
 
@@ -49,5 +49,5 @@ def _cut_twice(number):
 
 @pytest.mark.slow
 def test_a_slice_is_what_torch_would_have_sent():
-    assert on_ranks(4, _slices) == [[2, 2, 1] * 4] * 4
-    assert on_ranks(4, _cut_twice) == [{(2, 1), (1, 2)}] * 4
+    assert on_ranks(4, together(_slices)) == [[2, 2, 1] * 4] * 4
+    assert on_ranks(4, together(_cut_twice)) == [{(2, 1), (1, 2)}] * 4

@@ -24,7 +24,7 @@ from audio_lm.training.parts import learning_rates
 from audio_lm.training.ranks import RankStrategy, ShardStrategy, sum_gradients
 from audio_lm.training.sharding import begin_backward, check_cuttable, check_sharded, new_mesh, shard, units
 from tests.conftest import TINY
-from tests.training.processes import on_ranks
+from tests.forked import on_ranks, together
 
 STEPS, LOOKED_AT = 20, (0, 9, 19)
 SAME = 1e-5  # relative
@@ -294,7 +294,9 @@ for num_ranks, faults in FAULTS.items():
 def launched(request):
     """Of each scenario what every rank has seen."""
     cases = CASES[request.param]
-    each = on_ranks(request.param, lambda number: {case: fitted(case[0], cases[case]) for case in cases})
+    each = on_ranks(
+        request.param, together(lambda number: {case: fitted(case[0], cases[case]) for case in cases})
+    )
     return request.param, {case: [seen[case] for seen in each] for case in cases}
 
 
@@ -426,7 +428,7 @@ def _stepped(is_shared, settings):
 @pytest.mark.slow
 def test_muon_takes_the_step_of_the_whole_matrix():
     settings = OptimizerConfig(kind="muon", weight_decay=0.1)
-    one, other = on_ranks(2, lambda number: _stepped(True, settings))
+    one, other = on_ranks(2, together(lambda number: _stepped(True, settings)))
     alone = _stepped(False, settings)
     assert apart(one, other) == 0
     assert apart(alone, one) < 1e-7
@@ -469,7 +471,7 @@ def _learned_alone(number):
 
 @pytest.mark.slow
 def test_a_trained_parameter_that_is_not_shared_out_is_refused_by_name_before_the_first_step():
-    (one, message, steps), (other, _, _) = on_ranks(2, _learned_alone)
+    (one, message, steps), (other, _, _) = on_ranks(2, together(_learned_alone))
     assert "2 trained parameters are not shared out" in message
     assert "projector.linear.weight" in message
     assert steps == 0
@@ -504,7 +506,7 @@ def _reductions(number):
 
 @pytest.mark.slow
 def test_gradients_travel_once_a_step_and_unit_however_many_packs_it_has():
-    ((once, each_time), num_units), _ = on_ranks(2, _reductions)
+    ((once, each_time), num_units), _ = on_ranks(2, together(_reductions))
     assert once == num_units
     assert each_time == 2 * num_units
 
@@ -525,7 +527,7 @@ def fitted_on(packs):
 
 @pytest.mark.slow
 def test_ranks_with_unequal_numbers_of_packs_say_so_and_do_not_wait():
-    assert on_ranks(2, _unequal) == [True, True]
+    assert on_ranks(2, together(_unequal)) == [True, True]
 
 
 def _half(number):
@@ -535,7 +537,7 @@ def _half(number):
 
 @pytest.mark.slow
 def test_in_half_precision_weights_and_sums_stay_in_32_bits_and_losses_are_alike():
-    one, _ = on_ranks(2, _half)
+    one, _ = on_ranks(2, together(_half))
     alone = fitted("all", Layout(precision="bf16-mixed", steps=5))
     assert one.losses == pytest.approx(alone.losses, rel=1e-2)
     assert one.losses != alone.losses
