@@ -53,7 +53,7 @@ def test_a_job_whose_time_is_over_is_queued_again_once_and_ends_as_if_it_had_had
     told = time.time()
     job.send_signal(signal.SIGUSR1)  # the batch script alone, as --signal=B:USR1@300 has it
     assert job.wait(timeout=PATIENCE) == 0, said(cluster)
-    record_property("checkpoint after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - told:.2f} s")
+    record_property("last word after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - told:.2f} s")
     record_property("job left after", f"{time.time() - told:.1f} s")
     reason = cluster.exit_reason()
     assert (reason["reason"], reason["signal"]) == ("told", "SIGUSR1"), said(cluster)
