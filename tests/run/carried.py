@@ -139,6 +139,7 @@ class Attempt(NamedTuple):
     code: int  # of its exit, of the first rank
     said: str  # by the first rank
     codes: list[int]
+    mistakes: list[str]  # sentences by any rank
 
 
 SHORT = ("stages.pretrain.steps=6", "stages.pretrain.schedule.warmup_steps=2")
@@ -192,7 +193,9 @@ def command(path, out, ranks, *overrides, fault=None, is_sent=False):
     answers = on_ranks(ranks, work)
     cuts = {step: [cut for of_rank, *_ in answers for cut in of_rank.get(step, ())] for step in answers[0][0]}
     codes = [answer[2] for answer in answers]
-    return Attempt(cuts, answers[0][1], answers[0][2], answers[0][3], codes)
+    lines = [line for *_, said in answers for line in said.splitlines()]
+    mistakes = [line for line in lines if line.startswith("audio-lm: ")]
+    return Attempt(cuts, answers[0][1], answers[0][2], answers[0][3], codes, mistakes)
 
 
 def checkpoints(out):

@@ -78,7 +78,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
     assert ended.codes == [2, 2], ended.said
     kept = next(one.step for one in valid(checkpoints(tmp_path)))
     assert kept in (1, 2)
-    last = ended.said.splitlines()[-1]
+    (last,) = ended.mistakes
     assert last.startswith(
         f"audio-lm: checkpoint NOT saved ({6 - kept + 1 if is_control else 3} in a row), previous ones untouched"
     )
