@@ -338,10 +338,6 @@ def _leave_if_usage(error: Exception) -> None:
         sys.exit(getattr(error, "exit_code", 2))
 
 
-if __name__ == "__main__":
-    main()
-
-
 def _leave_if_full(error: Exception) -> None:
     """Exit with 2 where a disk has no room, which is nobody's fault in here."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -351,3 +347,7 @@ def _leave_if_full(error: Exception) -> None:
             err=True,
         )
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

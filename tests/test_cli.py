@@ -86,6 +86,10 @@ def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypat
     assert "resume=auto" in said
 
 
+def test_as_a_module_it_knows_all_it_needs_before_it_begins():
+    assert Path(cli.__file__).read_text().endswith('\n\n\nif __name__ == "__main__":\n    main()\n')
+
+
 def test_describe_shows_the_demo(capsys):
     assert run("describe", "demo", "--examples", "0") == 0
     assert "language" in capsys.readouterr().out
