@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audio_lm.runtime import key_of
+from audio_lm.survival.processes import began
 
 
 def is_first_to_say(sentence: str, environment: Mapping[str, str] = os.environ) -> bool:
@@ -33,13 +34,5 @@ def _start(parent: int, environment: Mapping[str, str]) -> str:
         return ""
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID")
     known = {name: environment[name] for name in names if name in environment}
-    try:
-        born = (
-            Path(f"/proc/{parent}/stat")
-            .read_text(encoding="utf-8", errors="replace")
-            .rpartition(")")[2]
-            .split()[19]
-        )
-    except OSError:
-        return ""
-    return f"{parent} {born} {sorted(known.items())}" if known else ""
+    born = began(parent)
+    return f"{parent} {born} {sorted(known.items())}" if known and born else ""
