@@ -1,5 +1,6 @@
 """Tiny real things for all tests: cuts with sound, a vocabulary, a model."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import random_for
+
+os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide that a child keeps what it should have said
 
 TINY = ModelConfig(
     encoder=EncoderConfig(num_mels=80, width=32, num_layers=2, num_heads=2, mlp_width=64),

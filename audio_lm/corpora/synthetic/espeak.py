@@ -136,6 +136,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent closes the pipe; it owns Ctrl-C
     voice = Voice(*sys.argv[1:3])
     sys.stdout.buffer.write(json.dumps({"samples_per_second": voice.samples_per_second}).encode() + b"\n")
+    sys.stdout.buffer.flush()  # the parent asks nothing before it has read this
     serve(voice, sys.stdin.buffer, sys.stdout.buffer)
 
 

@@ -1,3 +1,8 @@
+import json
+import select
+import subprocess
+import sys
+
 from audio_lm.corpora.synthetic.espeak import LIST_END, PHONEME, WORD, words_of
 
 
@@ -19,3 +24,22 @@ def test_a_word_without_a_pause_lasts_to_the_next_one():
 
 def test_sounds_before_the_first_word_belong_to_none():
     assert words_of([(PHONEME, 1, 10, b"_:"), (LIST_END, 0, 20, b"")], num_samples=100) == []
+
+
+SPEAKING = """
+from audio_lm.corpora.synthetic import espeak
+class Voice:
+    samples_per_second = 22_050
+espeak.Voice = lambda library, data: Voice()
+espeak.main()
+"""
+
+
+def test_it_says_its_rate_before_it_is_asked_anything():
+    with subprocess.Popen(
+        [sys.executable, "-c", SPEAKING, "library", "data"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        is_said, _, _ = select.select([child.stdout], [], [], 60)
+        child.stdin.close()
+        assert is_said, "who reads it first would wait for ever"
+        assert json.loads(child.stdout.readline()) == {"samples_per_second": 22_050}
