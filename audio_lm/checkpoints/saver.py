@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+from torch.distributed.checkpoint._state_dict_stager import StateDictStager
 
 from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.checkpoints.writing import NotSaved, Store
@@ -41,7 +41,8 @@ class Saver:
         self.report = report
         self.when_saved = when_saved
         self.num_failures = 0
-        self._stager = _stager() if is_asynchronous else None
+        # Copies into memory that it keeps. ``DefaultStager`` of torch 2.11 and 2.12 can be used once only.
+        self._stager = StateDictStager(pin_memory=torch.cuda.is_available()) if is_asynchronous else None
         self._writing: threading.Thread | None = None
         self._outcome: BaseException | None = None
 
@@ -60,7 +61,9 @@ class Saver:
             self._write(tensors, what)
             self._settle(is_last=is_last)
             return
-        staged: Any = self._stager.stage(dict(tensors))
+        staged: Any = self._stager.stage(dict(tensors), non_blocking=self._stager.pin_memory)
+        if self._stager.pin_memory:
+            torch.cuda.synchronize()
         what = copy.deepcopy(what)
         # A thread that nobody waits for at exit: its messages go to ranks that may be gone.
         self._writing = threading.Thread(
@@ -108,16 +111,3 @@ class Saver:
                 f"{said}: {why} -- {self.store.folder} has to take one -- make room there, and go on with resume=auto"
             ) from why
         self.report(f"{said}; training goes on: {why}")
-
-
-def _stager() -> DefaultStager:
-    """Copies into memory that it keeps, so that only the first copy has to be given any."""
-    is_gpu = torch.cuda.is_available()
-    return DefaultStager(
-        StagingOptions(
-            use_pinned_memory=is_gpu,
-            use_shared_memory=False,
-            use_async_staging=False,
-            use_non_blocking_copy=is_gpu,
-        )
-    )
