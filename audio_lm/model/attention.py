@@ -58,8 +58,13 @@ def packed_attention(
             "pass both to the model's forward"
         )
     asked = [name for name in UNSUPPORTED if others.get(name) is not None]
-    asked += ["attention_mask"] * (attention_mask is not None) + ["dropout"] * (dropout > 0)
-    asked += ["sliding_window"] * (sliding_window is not None and sliding_window < max_length_q)
+    for name, is_asked in (  # a plain list: this is compiled, by torch 2.11 too
+        ("attention_mask", attention_mask is not None),
+        ("dropout", dropout > 0),
+        ("sliding_window", sliding_window is not None and sliding_window < max_length_q),
+    ):
+        if is_asked:
+            asked.append(name)
     if asked or query.shape[0] != 1:
         raise ValueError(
             f"{type(module).__name__} asks packed attention for {asked or f'{query.shape[0]} rows'} -- it knows one row of "

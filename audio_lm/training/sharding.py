@@ -10,6 +10,7 @@ Source: FSDP2, ``torch.distributed.fsdp.fully_shard``; HSDP and FSDP, arXiv:2304
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,12 +96,35 @@ def shard(
             fully_shard(unit, **settings)
     if is_half:  # waveforms reach the model in 32 bits, and a spectrogram needs them all
         settings["mp_policy"] = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-    root = fully_shard(model, **settings)
+    fully_shard(model, **settings)
     register_fsdp_forward_method(model, "loss")  # what a step calls, besides forward
-    root.set_reduce_scatter_unused_params(True)  # else ranks that use them would wait for those that do not
+    _add_up_unused(model)
     for module in _shared(model):
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
+
+
+def _add_up_unused(model: nn.Module) -> None:
+    """Have a rank bring zeros for what its pack does not use, or ranks whose packs do would wait for it."""
+    if set_unused := getattr(model, "set_reduce_scatter_unused_params", None):  # since torch 2.13
+        set_unused(True)
+        return
+    for module in _shared(model):
+        group: Any = module._get_fsdp_state()._fsdp_param_group
+        if group is not None:
+            group.post_backward = partial(_behind_zeros, group, group.post_backward)
+
+
+def _behind_zeros(group: Any, post_backward: Callable[..., None], *unused: Any) -> None:
+    for one in group.fsdp_params if group.reduce_grads else ():
+        weight = getattr(one, "_unsharded_param", None)
+        if (
+            weight is not None
+            and weight.requires_grad
+            and one.unsharded_accumulated_grad is weight.grad is None
+        ):
+            weight.grad = torch.zeros_like(weight)
+    post_backward(*unused)
 
 
 def layers_in(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -480,13 +480,16 @@ def test_a_trained_parameter_that_is_not_shared_out_is_refused_by_name_before_th
 
 def _reductions(number):
     """Sums of gradients over the ranks in a step of two packs, with and without a wait for the last one."""
-    counts, count, scatter = [], [0], torch.distributed.reduce_scatter_single
+    name = next(  # the later one since torch 2.13
+        one for one in ("reduce_scatter_single", "reduce_scatter_tensor") if hasattr(torch.distributed, one)
+    )
+    counts, count, scatter = [], [0], getattr(torch.distributed, name)
 
     def counted(*args, **kwargs):
         count[0] += 1
         return scatter(*args, **kwargs)
 
-    torch.distributed.reduce_scatter_single = counted  # of this forked process
+    setattr(torch.distributed, name, counted)  # of this forked process
     for waits in (True, False):
         model = tiny("all")
         shard(
