@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.distributed.run import get_args_parser
+
 from audio_lm.compose import Composed
 from audio_lm.errors import UserError
 from audio_lm.survival.exits import FILE as EXIT_REASON
@@ -21,6 +23,7 @@ from audio_lm.survival.launch import FRESH_STORE
 
 NOTICE_SECONDS = 300  # between the signal and the end of the job's time
 SAVING_SECONDS = 240  # that torchrun waits for its ranks to save
+LONGER = "--shutdown-timeout"
 FIRST_PORT, NUM_PORTS = 20_000, 20_000
 
 SCRIPT = """\
@@ -38,7 +41,7 @@ srun --kill-on-bad-exit=1 torchrun \\
   --nnodes={nodes} --nproc-per-node={devices} \\
   --rdzv-backend=c10d --rdzv-endpoint="$head:$(({first_port} + SLURM_JOB_ID % {num_ports}))" \\
   --rdzv-id="$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" --max-restarts={max_restarts} \\
-  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout={saving} \\
+  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1{saving} \\
   --no-python {command} &
 step=$!
 trap 'kill -USR1 "$step"' USR1 # srun passes signals on to the nodes
@@ -93,10 +96,16 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
         first_port=FIRST_PORT,
         num_ports=NUM_PORTS,
         max_restarts=composed.recipe.survival.max_restarts,
-        saving=SAVING_SECONDS,
+        saving=_saving(),
         command=shlex.join([*command, "--out", str(run)]),
         requeue=TOLD,
     )
+
+
+def _saving() -> str:
+    """How torchrun is told to wait for its ranks; before torch 2.12 it cannot be, and kills them after 30 s."""
+    is_known = LONGER in get_args_parser().format_help()
+    return f" {LONGER}={SAVING_SECONDS}" if is_known else ""
 
 
 def _directives(composed: Composed, job: Job) -> list[str]:

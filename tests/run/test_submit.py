@@ -1,10 +1,13 @@
+import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from audio_lm.compose import load_recipe
 from audio_lm.errors import UserError
@@ -58,6 +61,18 @@ def test_it_asks_for_what_the_recipe_and_the_person_say(script):
     assert "resume=segment" not in text
     assert "srun --kill-on-bad-exit=1 torchrun" in text
     assert "--gpus-per-node=8" in script("hardware.accelerator=gpu", "hardware.devices=8").read_text()
+
+
+def test_torchrun_is_told_only_what_it_knows_and_to_wait_where_it_can(script, monkeypatch):
+    told = re.findall(r"--[a-z-]+", script().read_text().partition("torchrun")[2].partition("--no-python")[0])
+    assert len(told) > 6
+    known = get_args_parser().format_help()
+    assert [one for one in told if one not in known] == []
+    one, other = argparse.ArgumentParser(), argparse.ArgumentParser()
+    other.add_argument("--shutdown-timeout")
+    for parser, is_known in ((one, False), (other, True)):  # before and since torch 2.12
+        monkeypatch.setattr("audio_lm.run.submit.get_args_parser", lambda parser=parser: parser)
+        assert ("SIGUSR1 --shutdown-timeout=240 \\\n" in script().read_text()) == is_known
 
 
 def test_without_sbatch_it_says_what_to_do(script, monkeypatch, tmp_path):
