@@ -58,7 +58,7 @@ def packed_attention(
             "pass both to the model's forward"
         )
     asked = [name for name in UNSUPPORTED if others.get(name) is not None]
-    for name, is_asked in (  # a plain list: this is compiled, by torch 2.11 too
+    for name, is_asked in (  # no list times a truth: torch 2.11 cannot compile that
         ("attention_mask", attention_mask is not None),
         ("dropout", dropout > 0),
         ("sliding_window", sliding_window is not None and sliding_window < max_length_q),

@@ -118,11 +118,9 @@ def _add_up_unused(model: nn.Module) -> None:
 def _behind_zeros(group: Any, post_backward: Callable[..., None], *unused: Any) -> None:
     for one in group.fsdp_params if group.reduce_grads else ():
         weight = getattr(one, "_unsharded_param", None)
-        if (
-            weight is not None
-            and weight.requires_grad
-            and one.unsharded_accumulated_grad is weight.grad is None
-        ):
+        if weight is None or not weight.requires_grad:
+            continue
+        if weight.grad is None and one.unsharded_accumulated_grad is None:
             weight.grad = torch.zeros_like(weight)
     post_backward(*unused)
 
