@@ -10,7 +10,7 @@ PACKAGE = ROOT / "audio_lm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime", "masking"),
-    ("srwt",),
+    ("srwt", "languages"),
     ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),

@@ -20,6 +20,7 @@ from lhotse.utils import fastcopy
 from audio_lm.data import shar
 from audio_lm.data.manifest import UnfitError, check_source
 from audio_lm.errors import DataError
+from audio_lm.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.units import MAX_SAMPLES, MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_SECOND, frames_in, samples_in
 
 LongClips = Literal["error", "drop"]
@@ -96,7 +97,7 @@ def at_16_khz(cut: Cut) -> Cut:
 
 def labels_of(cut: Cut) -> dict[str, Any]:
     """What is known about a clip, as tasks ask for it."""
-    labels: dict[str, Any] = {"language": "unknown"}
+    labels: dict[str, Any] = {"language": UNKNOWN_LANGUAGE}
     for supervision in cut.supervisions[:1]:
         labels |= supervision.custom or {}
         labels |= {
@@ -107,7 +108,7 @@ def labels_of(cut: Cut) -> dict[str, Any]:
         words = (supervision.alignment or {}).get("word")
         if words is not None:
             labels["units"] = [(word.symbol, word.start, word.end) for word in words]
-    return labels
+    return with_language_codes(labels)
 
 
 def recordings_of(cut: Cut) -> list[str]:

@@ -10,11 +10,11 @@ import jiwer
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, official
+from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, language_of, official
 
 
 def word_error_rate(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
-    """WER without capitals and punctuation; per character in Chinese, Japanese and Korean."""
+    """WER without capitals and punctuation; per character in languages that write no blanks, and Korean."""
     return _rate(answers, references, languages, clean)
 
 
@@ -88,9 +88,10 @@ def _turns(
     def read(text: str, language: str) -> list[list[str]]:
         return [clean(turn, language).split() for turn in text.split(SPEAKER_CHANGE)]
 
+    codes = list(map(language_of, languages, references))
     return [
         (read(answer, language), read(reference, language))
-        for answer, reference, language in zip(answers, references, languages, strict=True)
+        for answer, reference, language in zip(answers, references, codes, strict=True)
     ]
 
 
@@ -100,8 +101,9 @@ def _rate(
     languages: Sequence[str],
     read: Callable[[str, str], str],
 ) -> float:
-    said = [read(text, language) for text, language in zip(answers, languages, strict=True)]
-    meant = [read(text, language) for text, language in zip(references, languages, strict=True)]
+    codes = list(map(language_of, languages, references))
+    said = [read(text, language) for text, language in zip(answers, codes, strict=True)]
+    meant = [read(text, language) for text, language in zip(references, codes, strict=True)]
     # jiwer refuses an empty reference; whatever was answered to it is insertions.
     unasked = sum(len(answer.split()) for answer, reference in zip(said, meant, strict=True) if not reference)
     pairs = [(answer, reference) for answer, reference in zip(said, meant, strict=True) if reference]

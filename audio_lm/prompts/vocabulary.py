@@ -16,11 +16,11 @@ from itertools import groupby, pairwise
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.srwt import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.targets import NUM_MIDI
-from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 
 
 def _tags(names: Iterable[str]) -> tuple[str, ...]:

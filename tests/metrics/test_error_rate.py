@@ -102,3 +102,9 @@ def test_identity_is_perfect(references):
 @given(st.text("abc", max_size=6), st.text("abc", max_size=6))
 def test_edits_are_symmetric_and_bounded(one, other):
     assert num_edits(one, other) == num_edits(other, one) <= max(len(one), len(other))
+
+
+@pytest.mark.parametrize("metric", [word_error_rate, word_error_rate_official, speakers_error_rate])
+@pytest.mark.parametrize("language", ["zh-CN", "Chinese", "cmn", "unknown"])
+def test_chinese_is_scored_by_characters_whatever_it_is_called(metric, language):
+    assert metric(["一二四"], ["一二三"], [language]) == metric(["一二四"], ["一二三"], ["zh"])
