@@ -8,12 +8,14 @@ from lhotse.cut import Cut
 
 from audio_lm.build import build_vocabulary, usable_source
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import check_files, load_waves
+from audio_lm.data.cuts import check_files, labels_of, load_waves
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
+from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import Asked, Prediction
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.slots import slots_of
 from audio_lm.model.spectrogram import LogMel
@@ -44,8 +46,27 @@ def check_benchmarks(recipe: Recipe) -> None:
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
-    """The clips of a benchmark, checked."""
-    return usable_source(recipe, benchmark.source, "error")[: benchmark.max_clips]
+    """A cut for each question of a benchmark, checked."""
+    return [same[0] for same in benchmark_questions(recipe, benchmark)]
+
+
+def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list[Cut]]:
+    """The cuts of each question of a benchmark, checked; several where its metrics take several references.
+
+    Raises:
+        DataError: a question has several references, and one of the metrics takes one only.
+    """
+    cuts = usable_source(recipe, benchmark.source, "error")
+    single = [name for name in benchmark.metrics if not find_metric(name).has_many_references]
+    if len(single) == len(benchmark.metrics):
+        return [[cut] for cut in cuts][: benchmark.max_clips]
+    questions = group_by_question(cuts, benchmark.task, benchmark.prompt)[: benchmark.max_clips]
+    if single and (several := next((same for same in questions if len(same) > 1), None)):
+        raise DataError(
+            f"cuts {[cut.id for cut in several]} ask the same of one clip, and the metrics {single} compare with one "
+            f"reference; leave these metrics out, or make a benchmark of its own for them"
+        )
+    return questions
 
 
 def benchmark_packs(
@@ -53,15 +74,15 @@ def benchmark_packs(
 ) -> Iterator[tuple[Pack, list[Asked]]]:
     """The questions of a benchmark, answers left out."""
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
-    cuts = benchmark_cuts(recipe, benchmark)
-    asking = [with_example(cut, maker.example(cut, benchmark.task)) for cut in cuts]
+    same_as = {same[0].id: same for same in benchmark_questions(recipe, benchmark)}
+    asking = [with_example(same[0], maker.example(same[0], benchmark.task)) for same in same_as.values()]
     collate = Collator(num_mels=recipe.model.encoder.num_mels)
     for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
         asked = [
             Asked(
                 cut_id=cut.id,
                 task=benchmark.task,
-                reference=maker.reference(cut, benchmark.task),
+                references=tuple(maker.reference(one, benchmark.task) for one in same_as[cut.id]),
                 language=_language(cut, benchmark.task),
             )
             for cut in pack
@@ -71,10 +92,8 @@ def benchmark_packs(
 
 def _language(cut: Cut, task: str) -> str:
     """Of the reference: a translation is in the language translated into."""
-    supervision = cut.supervisions[0]
-    if task in TASKS and "target_language" in TASKS[task].needs:
-        return str(supervision.custom["target_language"])
-    return supervision.language or "unknown"
+    is_translation = task in TASKS and "target_language" in TASKS[task].needs
+    return str(labels_of(cut)["target_language" if is_translation else "language"])
 
 
 def heard_clips(

@@ -5,11 +5,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.metrics.registry import find_metric
+from audio_lm.metrics.registry import Metric, find_metric
 
 UNTRAINED = "untrained"
 
@@ -23,15 +24,27 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
     if not predictions:
         raise DataError("a benchmark without answers has no score; is its cut-set empty?")
     answers = [prediction.answer for prediction in predictions]
-    references = [prediction.reference for prediction in predictions]
     languages = [prediction.language for prediction in predictions]
     scores = {}
     for name in metrics:
         try:
-            scores[name] = find_metric(name).score(answers, references, languages)
+            metric = find_metric(name)
+            scores[name] = metric.score(answers, _references(predictions, metric), languages)
         except DataError as error:
             raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
     return scores
+
+
+def _references(predictions: Sequence[Prediction], metric: Metric) -> list[Any]:
+    if metric.has_many_references:
+        return [prediction.references for prediction in predictions]
+    for prediction in predictions:
+        if len(prediction.references) > 1:
+            raise DataError(
+                f"question {prediction.id!r} has {len(prediction.references)} references, and the metric compares with "
+                f"one; choose metrics of captions, or keep one reference"
+            )
+    return [prediction.references[0] for prediction in predictions]
 
 
 def score_path(source: str, task: str) -> str:

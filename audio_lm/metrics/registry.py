@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from audio_lm.errors import RecipeError, unknown
 from audio_lm.metrics import error_rate, intervals, labels, notes, overlap
 
-Score = Callable[[Sequence[str], Sequence[str], Sequence[str]], float]
+Score = Callable[[Sequence[str], Sequence[Any], Sequence[str]], float]
 
 NEEDS_JAVA = frozenset({"spice", "spider"})
 """SPICE is a Java program with parser models that no registry packages; SPIDEr is its mean with CIDEr-D."""
@@ -30,6 +31,9 @@ class Metric:
 
     unit: str = ""
     """Empty for shares and rates."""
+
+    has_many_references: bool = False
+    """Whether a question may have several references; they are then lists."""
 
 
 METRICS = {
@@ -59,10 +63,10 @@ METRICS = {
         Metric("velocity_acc", "velocity accuracy", True, notes.velocity_accuracy),
         Metric("instrument_acc", "instrument accuracy", True, notes.instrument_accuracy),
         Metric("quality_map", "quality mAP", True, notes.quality_map),
-        Metric("bleu", "BLEU", True, overlap.bleu),
-        Metric("cider_d", "CIDEr-D", True, overlap.cider_d),
-        Metric("rouge_l", "ROUGE-L", True, overlap.rouge_l),
-        Metric("caption_overlap", "caption word F1", True, overlap.caption_overlap),
+        Metric("bleu", "BLEU", True, overlap.bleu, has_many_references=True),
+        Metric("cider_d", "CIDEr-D", True, overlap.cider_d, has_many_references=True),
+        Metric("rouge_l", "ROUGE-L", True, overlap.rouge_l, has_many_references=True),
+        Metric("caption_overlap", "caption word F1", True, overlap.caption_overlap, has_many_references=True),
     )
 }
 
