@@ -14,6 +14,7 @@ import typer
 
 from audio_lm import jobs, measuring
 from audio_lm.arguments import Overrides, RecipeName, RunPath, quiet
+from audio_lm.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
@@ -176,7 +177,7 @@ def import_(
         Path | None, typer.Option(help="Folder that paths of audio are relative to.")
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Of the speech, such as en, where the file does not say.")
+        str | None, typer.Option(help="Of the speech, such as en or Portuguese, where the file does not say.")
     ] = None,
     column: Annotated[list[str] | None, typer.Option(help="name=label, such as transcription=text.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Put it in the place of an older one.")] = False,
@@ -196,7 +197,11 @@ def import_(
         for one in FORMATS.values():
             typer.echo(f"{one.name:16} {one.what}\n{'':16} {one.example}")
         return
-    columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
+    if wrong := [pair for pair in column or () if "=" not in pair]:
+        raise UserError(
+            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
+        )
+    columns = dict(pair.split("=", 1) for pair in column or ())
     corpus, _, subset_split = into.partition("/")
     options = ImportOptions(audio_root=audio_root, language=language, columns=columns)
     typer.echo(
@@ -305,7 +310,7 @@ def export(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
-    from audio_lm.errors import SaidError, UserError
+    from audio_lm.errors import SaidError
     from audio_lm.masking import masked
     from audio_lm.survival.launch import current_launch
     from audio_lm.survival.processes import die_with_parent

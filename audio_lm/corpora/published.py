@@ -4,17 +4,17 @@ Audio stays where the publisher's layout has it; a manifest holds absolute paths
 corpus is one module with one ``PUBLISHED`` in it and one row in ``registry.py``.
 """
 
-import csv
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import soundfile
 from lhotse import MonoCut, Recording
 from lhotse.audio.utils import AudioLoadingError
 
+from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.writing import LABELS, supervision_of
@@ -272,26 +272,13 @@ def table(
     """
     if not path.is_file():
         raise DataError(f"{path} is missing; is the folder the one that holds the corpus?")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-        rows = csv.DictReader(
-            file,
-            fieldnames=columns or None,
-            delimiter=separator,
-            quoting=quoting,
-            escapechar=escape,
-            strict=True,
-        )
-        found = []
+    names, lines = records(path, separator=separator, columns=columns, escape=escape)
+    found = []
+    for line, cells in lines:
         try:
-            for row in rows:
-                if None in row or None in row.values():
-                    raise DataError(f"{path}:{rows.line_num}: {len(row)} columns wanted; repair the line")
-                found.append(dict(row))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path}:{rows.line_num + 1}: {error}; a table in UTF-8 is wanted, download it again"
-            ) from error
+            found.append(named(names, cells))
+        except DataError as error:
+            raise DataError(f"{path}:{line}: {error}") from error
     return found
 
 

@@ -15,7 +15,7 @@ from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.corpora.settings import Report
 from audio_lm.errors import DataError, UserError
-from audio_lm.tasks.task import name_of_language
+from audio_lm.languages import language_code
 
 SUBSET_SPLIT = re.compile(r"(?P<subset>[A-Za-z0-9_][A-Za-z0-9_.-]*)-(?P<split>train|validation|test)")
 CORPUS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -46,7 +46,7 @@ def import_file(
         The manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``.
 
     Raises:
-        DataError: lines cannot be imported; names them. Nothing was written. Or no tag has the given language.
+        DataError: lines cannot be imported; names them. Nothing was written. Or the given language is none.
         UserError: there is no such format, a name cannot be one, or the manifest is there.
     """
     foreign = find_format(format_name)
@@ -65,6 +65,9 @@ def import_file(
     if writer.num_without_language:
         num = writer.num_without_language
         writer.notes.append(f"{num} transcripts tell no language and count as 'unknown'; give the import one")
+    if untagged := writer.num_clips_of_untagged:
+        counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
+        writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
     _write(writer, place, report)
     for note in writer.notes:
         report(f"{corpus}: {note}")
@@ -80,13 +83,12 @@ def _told(options: ImportOptions, subset_split: str) -> ImportOptions:
             f"{subset_split!r} -- expected a subset and one of train, validation, test, such as all-train; rename it"
         )
     subset, split = match["subset"], match["split"]
-    if options.language is not None:
-        name_of_language(options.language)
+    language = None if options.language is None else language_code(options.language)
     if options.subset not in ("", subset) or options.split not in ("", split):
         raise UserError(
             f"the options say {options.subset!r} and {options.split!r}, the manifest {subset_split!r}; make them agree"
         )
-    return replace(options, subset=subset, split=split)
+    return replace(options, subset=subset, split=split, language=language)
 
 
 def _check_place(place: Path, corpus: str, overwrite: bool) -> None:

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row, refuse_columns
+from audio_lm.corpora.imports.common import (
+    ImportOptions,
+    Row,
+    audio_path,
+    each_row,
+    refuse_columns,
+    refuse_tools,
+)
 from audio_lm.corpora.imports.conversations import (
     Conversation,
     audio_list,
@@ -25,7 +32,7 @@ from audio_lm.errors import DataError
 NAME = "ms-swift"
 AUDIO = "<audio>"
 ROLES = ("system", "user", "assistant")
-FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "tools", "objects")
+FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "objects")
 
 Said = list[tuple[str, str]]
 
@@ -38,7 +45,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """
     refuse_columns(options, NAME)
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
         _refuse(row)
         turns, audios = _said(row, "messages", ("audios", "audio"))
         clips = [audio_path(one, path.parent, options) for one in audios]
@@ -55,14 +62,15 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             )
             rejected_clips = others if others != clips else []
         writer.add_conversation(
-            options.subset_split, options.cut_id(line), clips, labels, rejected_clips=rejected_clips
+            options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
 
 
 def _refuse(row: Row) -> None:
     """Name what this project cannot learn from, instead of learning something else."""
+    refuse_tools(row)
     foreign = [key for key in FOREIGN if row.get(key)]
     if foreign:
         raise DataError(f"the row has {foreign}, and only audio and text are learned from; take them out")

@@ -3,6 +3,7 @@
 What is imported counts as ``declared``: the file says so, and nobody here has checked it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lhotse.audio.utils import AudioLoadingError
 from audio_lm.corpora.published import SHORTEST, CutSetWriter
 from audio_lm.corpora.synthetic.writing import supervision_of
 from audio_lm.errors import DataError
+from audio_lm.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
 
 OVERSHOOT: Seconds = 0.5
@@ -30,6 +32,7 @@ class ImportWriter(CutSetWriter):
         super().__init__(folder, corpus)
         self.notes: list[str] = []
         self.num_without_language = 0
+        self.num_clips_of_untagged: Counter[str] = Counter()
 
     @property
     def num_cuts(self) -> int:
@@ -63,6 +66,8 @@ class ImportWriter(CutSetWriter):
         for path in more_audio:
             self._check_heard(path)
         self.num_without_language += "text" in labels and "language" not in labels
+        codes = {labels[key] for key in LANGUAGE_LABELS if key in labels}
+        self.num_clips_of_untagged.update(code for code in codes if not has_tag(code))
         super().add(
             subset_split,
             cut_id,

@@ -14,11 +14,13 @@ ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}
 def run(write_rows, tmp_path):
     """Import rows of a NeMo manifest."""
 
-    def run(rows=(ROW,), corpus="mine", subset_split="all-train", options=None, **more):
+    def run(
+        rows=(ROW,), corpus="mine", subset_split="all-train", options=None, report=lambda line: None, **more
+    ):
         path = write_rows(rows)
         data = tmp_path / "data"
         given = options or ImportOptions()
-        return import_file("nemo", path, data, corpus, subset_split, given, lambda line: None, **more)
+        return import_file("nemo", path, data, corpus, subset_split, given, report, **more)
 
     return run
 
@@ -60,7 +62,7 @@ def test_two_imports_make_one_corpus(run):
         ({"corpus": "../mine"}, "no name of a corpus"),
         ({"corpus": ""}, "no name of a corpus"),
         ({"options": ImportOptions(split="test")}, "make them agree"),
-        ({"options": ImportOptions(language="English")}, "language 'English' has no tag"),
+        ({"options": ImportOptions(language="xx")}, "language 'xx' is not known"),
         ({"rows": [ROW | {"_skipme": True}]}, r"no row is left for split 'train' \(1 rows with _skipme"),
     ],
 )
@@ -68,6 +70,27 @@ def test_what_cannot_be_imported_leaves_nothing_behind(run, changed, reason, tmp
     with pytest.raises((UserError, DataError), match=reason):
         run(**changed)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("written", ["English", "en-US", "eng", "<|en|>"])
+def test_a_language_may_be_given_by_any_of_its_names(run, tmp_path, written):
+    run([ROW | {"lang": None}], options=ImportOptions(language=written))
+    (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
+    assert cut.supervisions[0].language == "en"
+
+
+def test_languages_without_a_tag_are_imported_and_said(run, tmp_path):
+    lines = []
+    rows = [ROW | {"lang": "Portuguese"}, ROW | {"lang": "hi", "audio_filepath": "wavs/c.wav"}]
+    run(rows, report=lines.append)
+    assert [labels_of(cut)["language"] for cut in read_cuts(tmp_path / "data", "mine/all-train")] == [
+        "pt",
+        "hi",
+    ]
+    assert (
+        "mine: languages without a tag, for the prompts natural and chatml only: hi (1 clips), pt (1 clips)"
+        in lines
+    )
 
 
 def test_a_prepared_corpus_is_not_mixed_with_an_import(run, tmp_path):

@@ -104,6 +104,12 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
             "no turn has a place",
         ),
         ({"conversations": [{"from": "bot", "value": "<sound>"}]}, "from 'bot'"),
+        ({"conversations": [{"from": "observation", "value": "<sound>"}]}, "from 'observation'"),
+        ({"tools": [{"name": "off"}]}, "'tools' describes"),
+        (
+            {"conversations": [{"from": "gpt", "value": "x", "tool_calls": [{"id": 1}]}]},
+            "'tool_calls' describes",
+        ),
         (
             {"conversations": [{"type": "audio", "from": "Assistant", "value": "wavs/a.wav"}]},
             "by turns",
