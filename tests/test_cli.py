@@ -86,6 +86,11 @@ def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypat
     assert "resume=auto" in said
 
 
+def test_a_column_without_a_label_is_refused(capsys, tmp_path):
+    assert run("import", "table", str(tmp_path), "--column", "transcription") == 2
+    assert "--column transcription -- expected name=label" in capsys.readouterr().err
+
+
 def test_as_a_module_it_knows_all_it_needs_before_it_begins():
     assert Path(cli.__file__).read_text().endswith('\n\n\nif __name__ == "__main__":\n    main()\n')
 

@@ -32,6 +32,10 @@ def records(
         raise DataError(f"{path} is missing; give a file that is there")
     read = _read(path, separator, escape)
     heading = list(columns) or next(read, (1, []))[1]
+    if _has_quotes(separator) and len(heading) == 1 and re.search("[;\t]", heading[0]):
+        raise DataError(
+            f"{path}:1: the heading is one column, {heading[0]!r}; separate columns by commas, or by tabs in a file .tsv"
+        )
     if doubled := sorted({name for name in heading if name and heading.count(name) > 1}):
         raise DataError(f"{path}:1: columns {doubled} stand there twice; rename or remove one of each")
     return heading, _whole(path, read, len(heading), separator) if _has_quotes(separator) else read

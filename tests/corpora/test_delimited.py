@@ -84,6 +84,7 @@ def test_cells_of_several_lines_are_read_where_they_hold_no_rows(tmp_path, cell)
         (b'name,text\na.wav,x\nb.wav,"word" word\n', r"a\.csv:3: this is no CSV"),
         (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is no CSV"),
         (b"name,text\na.wav,caf\xe9\n", r"a\.csv:\d: this is not UTF-8"),
+        (b"name;text\na.wav;x\n", r"a\.csv:1: the heading is one column, 'name;text'"),
         (b"name,name\na.wav,x\n", r"a\.csv:1: columns \['name'\] stand there twice"),
         (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is no CSV .*field larger"),
     ],

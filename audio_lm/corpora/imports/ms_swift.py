@@ -144,6 +144,6 @@ def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]
         return None if others == audios else (turns, others)
     if isinstance(response, str):
         response = [{"role": "assistant", "content": response}]
-    answers, _ = _said({"rejected_response": response}, "rejected_response", ())
+    answers, _ = _said(Row({"rejected_response": response}), "rejected_response", ())
     last_user = max((index for index, (role, _) in enumerate(turns) if role == "user"), default=-1)
     return [*turns[: last_user + 1], *answers], others
