@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.corpora.corpus import prepare
+from audio_lm.data.cache import writable_cache
 from audio_lm.data.collate import Collator
 from audio_lm.data.cuts import LongClips, check_sources, cut_set_path, read_cuts, texts_of, usable_cuts
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
@@ -37,7 +38,7 @@ from audio_lm.model.language_model import num_rows
 from audio_lm.model.outline import fill_with_first, outline
 from audio_lm.model.released import open_released
 from audio_lm.model.weight_files import published_folder
-from audio_lm.planning import CACHE, StagePlan, StageSources, maker_of, unreadable
+from audio_lm.planning import StagePlan, StageSources, cache_of, maker_of, unreadable
 from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -107,7 +108,8 @@ def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTr
 
     digests = sorted(rows.index.digest for rows in heard.values())
     known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
-    return kept_tokenizer(Path(recipe.data_dir) / CACHE / "tokenizers" / f"{key_of(known):016x}", train)
+    with writable_cache(cache_of(recipe)):
+        return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
 
 
 def _tasks(recipe: Recipe) -> set[str]:
@@ -268,7 +270,7 @@ def build_data(
     )
     return MixtureDataModule(
         PlanSampler(planned.plan, cursor, num_alike=recipe.hardware.tensor_parallel),
-        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator),
+        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,

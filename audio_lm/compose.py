@@ -45,7 +45,9 @@ PACKAGE = Path(__file__).parent
 COMMAND_LINE = "command line"
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
-RUN_TIME = re.compile(r"(resume|only|data_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)")
+RUN_TIME = re.compile(
+    r"(resume|only|data_dir|cache_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)"
+)
 OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
 CHAT = "chat"
 AUTO = "auto"  # of resume, as true

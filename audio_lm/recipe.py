@@ -117,6 +117,9 @@ class Recipe:
     data_dir: str = "data"
     """Where prepared corpora lie."""
 
+    cache_dir: str | None = None
+    """Where indexes and token lengths are kept; null for `.index` in `data_dir`, which then has to be writable."""
+
     audio_roots: list[str] = field(default_factory=list)
     """Folders that audio files may lie in; empty allows any."""
 

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "audio_lm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "units", "runtime", "masking"),
-    ("srwt", "languages"),
+    ("errors", "units", "runtime", "masking", "files"),
+    ("srwt", "languages", "seals"),
     ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),

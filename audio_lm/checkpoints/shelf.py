@@ -12,8 +12,9 @@ from pathlib import Path
 
 from audio_lm.checkpoints.config import FEWEST
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.manifest import FileSeal, Manifest, OtherFormatError, fault_of, read_manifest
+from audio_lm.checkpoints.manifest import Manifest, OtherFormatError, fault_of, read_manifest
 from audio_lm.errors import CheckpointError
+from audio_lm.seals import FileSeal
 
 NAME = re.compile(r"step-(\d{8,})")
 UNFINISHED = ".tmp-"

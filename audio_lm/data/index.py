@@ -1,7 +1,7 @@
 """A cut-set compiled once: where every cut stands in its manifest, and how long its clips are.
 
-Arrays are memory-mapped, so a million lines cost a process nothing. A compile is
-written beside and renamed: whoever reads sees the old index or the new one. Shar
+Arrays are memory-mapped, so a million lines cost a process nothing. An index is a sealed
+folder: one that does not hold is compiled again. Shar
 gets a manifest of its own, in which the audio of every cut is a stretch of a tar.
 Lines that cannot be used are named with file and line and left out; audio
 files that cannot be opened are named too, but their cuts keep their place,
@@ -12,8 +12,6 @@ Shapes: N rows.
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,10 +21,14 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from audio_lm.data import shar
+from audio_lm.data.audio_state import write_states
+from audio_lm.data.cache import writable_cache
 from audio_lm.data.cuts import check_file
 from audio_lm.data.manifest import Line, UnfitError, is_long, read_line, too_long
-from audio_lm.errors import DataError, UserError
+from audio_lm.errors import DataError
+from audio_lm.files import read_table, write_json
 from audio_lm.runtime import key_of
+from audio_lm.seals import kept_folder
 from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 
 FILLED = "cuts.jsonl"
@@ -38,6 +40,7 @@ MOST_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
 MOST_NAMED = 5
+FACTS = "index.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,9 @@ class SourceIndex:
 
     num_dropped: int
 
+    folder: Path
+    """Where it is kept, with what its audio files were when they were looked at."""
+
     def __len__(self) -> int:
         return len(self.offset)
 
@@ -118,20 +124,24 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     """
     digest = _digest_of(cut_set, rules)
     folder = cache / source / (digest if cut_set.is_file() else _with_tars(cut_set, digest))[:16]
-    if not (folder / "index.json").is_file():
-        _compile(cut_set, source, rules, folder)
-    facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    return SourceIndex(
-        source=source,
-        manifest=cut_set if cut_set.is_file() else folder / FILLED,
-        digest=digest,
-        offset=np.load(folder / "offset.npy", mmap_mode="r"),
-        start=np.load(folder / "start.npy", mmap_mode="r"),
-        num_samples=np.load(folder / "num_samples.npy", mmap_mode="r"),
-        left_out=tuple(Unusable(**one) for one in facts["left_out"]),
-        silent=tuple(Unusable(**one) for one in facts["silent"]),
-        num_dropped=facts["num_dropped"],
-    )
+
+    def load(there: Path) -> SourceIndex:
+        facts = read_table(there / FACTS)
+        return SourceIndex(
+            source=source,
+            manifest=cut_set if cut_set.is_file() else folder / FILLED,
+            digest=digest,
+            offset=np.load(there / "offset.npy", mmap_mode="r"),
+            start=np.load(there / "start.npy", mmap_mode="r"),
+            num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
+            left_out=tuple(Unusable(**one) for one in facts["left_out"]),
+            silent=tuple(Unusable(**one) for one in facts["silent"]),
+            num_dropped=facts["num_dropped"],
+            folder=folder,
+        )
+
+    with writable_cache(cache):
+        return kept_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
 
 
 def _digest_of(cut_set: Path, rules: IndexRules) -> str:
@@ -147,21 +157,6 @@ def _with_tars(folder: Path, digest: str) -> str:
     found = [(shard.tar, shard.tar.stat()) for shard in shar.shards_of(folder) if shard.tar]
     tars = [(tar.name, stat.st_size, stat.st_mtime_ns) for tar, stat in found]
     return hashlib.sha256(json.dumps([digest, str(folder.absolute()), tars]).encode()).hexdigest()
-
-
-def _compile(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".compiling-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent} cannot be written ({error.strerror}); set data_dir to a folder you may write to"
-        ) from error
-    try:
-        _write(cut_set, source, rules, partial)
-        _put(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
@@ -192,16 +187,8 @@ def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
     np.save(folder / "offset.npy", np.array(rows.offset, dtype=np.int64))
     np.save(folder / "start.npy", np.array(rows.start, dtype=np.int32))
     np.save(folder / "num_samples.npy", np.array(rows.num_samples, dtype=np.int32))
-    (folder / "index.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-
-
-def _put(partial: Path, folder: Path) -> None:
-    """Into its place; somebody who compiled the same meanwhile has written the same."""
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not (folder / "index.json").is_file():
-            raise
+    write_json(folder / FACTS, facts)
+    write_states(folder, list(files))
 
 
 def _gather(

@@ -13,6 +13,7 @@ from typing import Any
 
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import predictions_name
+from audio_lm.files import replacing
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.generate import greedy
 from audio_lm.pack import Pack
@@ -81,11 +82,10 @@ def predictions_path(folder: Path, benchmark: str) -> Path:
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Replace the file in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as lines:
+    with replacing(path) as lines:
         for prediction in predictions:
-            lines.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
-    os.replace(beside, path)
+            text = json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
+            lines.write(text.encode(errors="backslashreplace"))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -97,12 +97,11 @@ def read_predictions(path: Path) -> list[Prediction]:
     if not path.is_file():
         raise DataError(f"{path} is not there; answer the benchmark first with `audio-lm evaluate`")
     predictions = []
-    # Only "\n" ends a line: answers may hold U+2028 and its like, which `splitlines` would cut at.
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 predictions.append(_prediction(json.loads(line)))
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{path}:{number}: no prediction ({error}); answer the benchmark again"
                 ) from error

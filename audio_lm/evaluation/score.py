@@ -1,8 +1,6 @@
 """Answers become numbers: ``<split>/<corpus>/<subset>/<task>/<metric>``, an untrained model's under ``untrained/``."""
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
+from audio_lm.files import Table, read_json, write_json
 from audio_lm.metrics.registry import Metric, find_metric
 
 UNTRAINED = "untrained"
@@ -64,9 +63,7 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     """Replace the file in one move; a value that is not finite is written as null."""
     finite = {key: value if math.isfinite(value) else None for key, value in sorted(scores.items())}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    write_json(path, finite, indent=2)
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -75,12 +72,13 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         DataError: the file holds something else.
     """
-    if not path.is_file():
-        return {}
+    table = read_json(path)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return {key: math.inf if value is None else float(value) for key, value in kept.items()}
-    except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+        kept = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
+    except (TypeError, ValueError) as error:
+        table = Table(fault=str(error))
+    if table.fault:
         raise DataError(
-            f"{path} holds no scores ({error}); `audio-lm score` makes them again from the kept answers"
-        ) from error
+            f"{path} holds no scores ({table.fault}); `audio-lm score` makes them again from the kept answers"
+        )
+    return kept

@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from audio_lm.files import read_table
 from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import read_json
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -33,14 +33,33 @@ SMOOTH = 0.1  # weight of the newest step in the running mean
 TRACE_SIGNAL = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
 
 
+TOLD = ("rank", "pid", "host", "attempt", "stage", "step", "phase", "step_seconds", "busy_seconds", "time")
+
+
+def beats_in(folder: Path) -> list[dict[str, Any]]:
+    """The last pulse of every rank of a run, as far as it can be read."""
+    beats = [read_table(path) for path in sorted((folder / FOLDER).glob("rank-*.json"))]
+    return [beat for beat in beats if beat.keys() >= set(TOLD)]
+
+
 class Heart:
     """Tells the watchdog of this rank how it is.
 
     Args:
         folder: of the run; nothing is written there before ``open``.
+        at_beat: called once a second, in a thread.
     """
 
-    def __init__(self, folder: Path, config: SurvivalConfig, *, rank: int, launch: Launch) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: SurvivalConfig,
+        *,
+        rank: int,
+        launch: Launch,
+        at_beat: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.at_beat = at_beat
         self.folder = folder
         self.config = config
         self.rank = rank
@@ -77,7 +96,7 @@ class Heart:
         """
         self.attempt = attempt
         (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        self._before = read_json(self.folder / FOLDER / f"rank-{self.rank}.json")
+        self._before = read_table(self.folder / FOLDER / f"rank-{self.rank}.json")
         self._trace = (self.folder / FOLDER / f"rank-{self.rank}.trace").open("w", encoding="utf-8")
         faulthandler.register(TRACE_SIGNAL, file=self._trace, all_threads=True)
         self._is_open = True
@@ -197,6 +216,7 @@ class Heart:
 
     def _beat_on(self) -> None:
         while not self._is_over.is_set():
+            self.at_beat()
             assert self._dog is not None, "started first"
             assert self._dog.stdin is not None, "it was asked for"
             try:

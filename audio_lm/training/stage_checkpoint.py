@@ -18,8 +18,8 @@ from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.saver import Saver
 from audio_lm.checkpoints.shelf import Checkpoint, prune
 from audio_lm.checkpoints.writing import Store, anyone
+from audio_lm.files import write_json
 from audio_lm.runtime import is_main, rank, world_size
-from audio_lm.training.callbacks import write_json
 from audio_lm.training.ranks import gathered
 from audio_lm.units import Seconds
 

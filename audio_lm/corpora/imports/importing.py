@@ -5,7 +5,6 @@ Audio stays where it is.
 """
 
 import re
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.corpora.settings import Report
 from audio_lm.errors import DataError, UserError
+from audio_lm.files import partial_folder, sync_file
 from audio_lm.languages import language_code
 
 SUBSET_SPLIT = re.compile(r"(?P<subset>[A-Za-z0-9_][A-Za-z0-9_.-]*)-(?P<split>train|validation|test)")
@@ -104,11 +104,11 @@ def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
 
 def _write(writer: ImportWriter, place: Path, report: Report) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=place.parent) as partial:
-            writer.folder = Path(partial)
+        with partial_folder(place) as partial:
+            writer.folder = partial
             writer.close(report)
-            (writer.folder / place.name).replace(place)
+            sync_file(partial / place.name)
+            (partial / place.name).replace(place)
     except OSError as error:
         raise UserError(
             f"{place} cannot be written ({error.strerror}); choose a folder you may write to"
