@@ -184,6 +184,11 @@ def text_fault(path: Path) -> str:
     return "" if content.strip() else "it is empty"
 
 
+def is_sealed_text(path: Path) -> bool:
+    """Whether a text ends with the comment that seals it."""
+    return b"\n# " + SEAL.encode() + b": " in path.read_bytes()
+
+
 class Line(NamedTuple):
     """A line of JSON, and where it ends."""
 

@@ -86,6 +86,11 @@ def generation_in(folder: Path) -> int:
     return last_attempt(folder) if table.fault else int(table.values.get("generation", 0))
 
 
+def token_in(folder: Path) -> str:
+    """What names the start that has the folder; empty where it cannot be read."""
+    return str(read_table(folder / FILE).get("token", ""))
+
+
 def launch_before(folder: Path) -> str:
     """The launch that had the folder last; empty when none had."""
     return str(read_table(folder / FILE).get("launch", ""))

@@ -15,7 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from audio_lm.errors import DataError
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
-from audio_lm.tracking.journal import Lines
+from audio_lm.tracking.journal import Lines, Writing, always
 from audio_lm.training.ranks import gathered, summed
 
 FILE = "quarantine.jsonl"
@@ -33,6 +33,7 @@ class Quarantine(Callback):
         max_bad_share: of the conversations heard so far.
         num_alike: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
+        writing: see ``Lines``.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Quarantine(Callback):
         num_alike: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
+        writing: Writing = always,
     ) -> None:
+        self.writing = writing
         self.path = folder / FILE
         self.lines: Lines | None = None
         self.max_bad_share = max_bad_share
@@ -91,7 +94,7 @@ class Quarantine(Callback):
         """Write them down where the disk takes them; counted they are all the same."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.lines = self.lines or Lines(self.path)
+            self.lines = self.lines or Lines(self.path, writing=self.writing)
         except OSError as error:
             log.warning(
                 "%s cannot be written (%s); training goes on, and clips that could not be used are counted only",

@@ -30,6 +30,7 @@ OWN = (
     "loss_sums",
     "nonfinite",
     "is_validated",
+    "audio",
 )  # of a checkpoint's plain values, what status.json does not repeat
 LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
@@ -199,6 +200,7 @@ class StageCheckpoint(Callback):
         """Tell others, and make room; what fails here costs no checkpoint."""
         if not is_main():
             return
+        self.may_rename()  # a start that has the run by now tells for itself
         told = {key: value for key, value in progress.items() if key not in OWN}
         try:
             write_json(

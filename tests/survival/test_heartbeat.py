@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from audio_lm.survival.config import SurvivalConfig
 from audio_lm.files import read_table
+from audio_lm.survival.config import SurvivalConfig
 from audio_lm.survival.heartbeat import NUM_KNOWN, Heart
 from audio_lm.survival.launch import Launch
 
