@@ -183,8 +183,8 @@ class Delivery:
         run_id = self._at_store.open_run(
             run.run_id if run is not None and is_same else None,
             journal=record["journal"],
-            name=record["name"],
-            tags={**record["tags"], **parent},
+            name=record.get("name", key),
+            tags={**record.get("tags", {}), **parent},
             time_ms=record["time"],
         )
         if run is None or not is_same or run.run_id != run_id:

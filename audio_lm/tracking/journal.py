@@ -34,7 +34,7 @@ Writing = Callable[[], AbstractContextManager[bool]]
 """Whether the folder belongs to this process, which it does until the context is left."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "open": ("journal", "name", "tags"),
+    "open": ("journal",),
     "params": ("params",),
     "tags": ("tags",),
     "artifact": ("path", "folder"),
@@ -92,13 +92,12 @@ class Lines:
             self.file_number = os.open(path, flags, 0o644)
 
     def append(self, record: Mapping[str, object]) -> bool:
-        """Add a line; False where it did not fit, which is told once, or where the file is another process's."""
+        """Add a line, unless the file is another process's; False where it did not fit, which is told once."""
         line = json.dumps(sealed(record)).encode("ascii") + b"\n"
         try:
             with self.writing() as is_ours:
-                if not is_ours:
-                    return False
-                self._write(line)
+                if is_ours:
+                    self._write(line)
         except OSError as error:
             if not self.num_dropped:
                 log.warning(
