@@ -284,10 +284,10 @@ def _how_equal(before: Mapping[str, str], now: Mapping[str, str], unlike: str) -
         unlike: what may have changed in the audio files; empty when nothing has.
     """
     changed = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in differences(before, now)]
-    if not changed and now["deterministic"] == "True":
-        return "exact: the same packs follow, and bit for bit the same losses"
     if unlike:
         return f"same order; {', '.join([unlike, *changed])}"
+    if not changed and now["deterministic"] == "True":
+        return "exact: the same packs follow, and bit for bit the same losses"
     why = ", ".join(changed) or "algorithms are not deterministic"
     is_close = set(differences(before, now)) <= SUMMED_OTHERWISE and now["precision"] == "32"
     losses = (

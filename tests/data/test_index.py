@@ -1,7 +1,9 @@
 import json
 import multiprocessing
+import os
 import re
 import signal
+import stat
 from functools import partial
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import soundfile
 
 from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.errors import DataError
+from audio_lm.errors import DataError, UserError
 from tests.data.test_manifest import UNFIT
 from tests.forked import killed_after
 
@@ -235,3 +237,43 @@ def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     assert len(folders) == 20  # nothing half made is left lying
     assert all(is_whole(folder) for folder in folders)
+
+
+def test_every_file_of_an_index_can_be_damaged(manifest, caplog):
+    before = compiled(manifest)
+    lists = before.offset.tolist(), before.num_samples.tolist()
+    for path in sorted(before.folder.iterdir()):
+        raw = path.read_bytes()
+        flipped = raw[:-2] + bytes([raw[-2] ^ 16]) + raw[-1:]
+        for damage in (b"", raw[: len(raw) // 2], flipped):
+            path.write_bytes(damage)
+            caplog.clear()
+            after = compiled(manifest)
+            assert (after.offset.tolist(), after.num_samples.tolist()) == lists
+            (line,) = [record.message for record in caplog.records]
+            assert path.name in line
+            assert str(before.folder) in line
+
+
+def test_an_index_of_an_older_release_is_compiled_again(manifest):
+    folder = compiled(manifest).folder
+    (folder / "MANIFEST.json").unlink()
+    (folder / "audio.npy").unlink()
+    assert len(compiled(manifest)) == 10
+    assert (folder / "audio.npy").is_file()
+
+
+def test_an_index_can_be_read_by_whomever_the_mask_allows(manifest):
+    before = os.umask(0o027)
+    try:
+        folder = compiled(manifest).folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+
+
+def test_a_cache_that_cannot_be_written_is_refused_with_the_setting(manifest):
+    (manifest.parents[1] / "cache").write_text("a file")
+    with pytest.raises(UserError, match="set cache_dir to a folder you may write to"):
+        compiled(manifest)
