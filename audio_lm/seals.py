@@ -15,7 +15,7 @@ from audio_lm.errors import CheckpointError
 from audio_lm.files import SEAL, partial_folder, put_folder, sealed, unsealed, write_text
 
 FILE = "MANIFEST.json"
-BYTES_AT_ONCE = 1 << 24
+BYTES_AT_ONCE = 1 << 20
 FORMAT = 1  # of a sealed folder that is no checkpoint
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ Shapes: F files.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.data.shar import Stretch
-from audio_lm.files import read_table, write_json
+from audio_lm.files import write_text
 
 NAMES, STATES = "audio.json", "audio.npy"
 ABSENT = (-1, -1)
@@ -43,7 +44,7 @@ def write_states(folder: Path, names: Sequence[str]) -> None:
         names: of files, or stretches of tars.
     """
     paths = sorted({_path_of(name) for name in names})
-    write_json(folder / NAMES, {"files": paths}, indent=None)
+    write_text(folder / NAMES, json.dumps(paths))
     np.save(folder / STATES, states_of(paths))
 
 
@@ -53,7 +54,7 @@ def state_of(folder: Path) -> AudioState:
     Args:
         folder: of the index.
     """
-    paths = read_table(folder / NAMES)["files"]
+    paths: list[str] = json.loads((folder / NAMES).read_bytes())
     before, now = np.load(folder / STATES), states_of(paths)
     changed = (before != now).any(axis=1).nonzero()[0]
     digest = hashlib.sha256(now.tobytes()).hexdigest()[:16]

@@ -52,11 +52,19 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
     def __getitem__(self, packs: Packing) -> tuple[Pack, ...] | UserError:
         """The packs of a step, or what is wrong with them: an error that a worker raised would be a traceback."""
         try:
-            return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
+            return self.step(packs)
         except UserError as error:
             if get_worker_info() is None:
                 raise
             return error
+
+    def step(self, packs: Packing) -> tuple[Pack, ...]:
+        """The packs of a step.
+
+        Raises:
+            UserError: one of them cannot be made.
+        """
+        return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
 
     def _cut(self, turn: Turn) -> Cut:
         leaf = self.leaves[turn.leaf]
