@@ -1,5 +1,6 @@
 """Answers become numbers: ``<split>/<corpus>/<subset>/<task>/<metric>``, an untrained model's under ``untrained/``."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.files import Table, read_json, write_json
+from audio_lm.files import Table, read_json, write_text
 from audio_lm.metrics.registry import Metric, find_metric
 
 UNTRAINED = "untrained"
@@ -63,7 +64,7 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     """Replace the file in one move; a value that is not finite is written as null."""
     finite = {key: value if math.isfinite(value) else None for key, value in sorted(scores.items())}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, finite, indent=2)
+    write_text(path, json.dumps(finite, indent=2) + "\n")  # plain, for other programs read it
 
 
 def read_scores(path: Path) -> dict[str, float]:

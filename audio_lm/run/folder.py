@@ -1,14 +1,14 @@
 """What a run leaves behind, and where.
 
 recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
-tokenizer/                   when it was trained for this run
+tokenizer/                   when it was trained for this run; sealed by a MANIFEST.json
 stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
-stages/<stage>/status.json   step, data position, finished or not
+stages/<stage>/status.json   step, data position, finished or not, checksums of model/
 predictions/<name>.jsonl     one line per clip
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
-exit_reason.json             why it ended; lease.json, attempts.json who trains and how often
+exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
 heartbeats/, errors/         what a rank is at, and what one died of
 """
 

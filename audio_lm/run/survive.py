@@ -7,6 +7,7 @@ pulse, what is said at the end. Nothing here trains.
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,7 +29,7 @@ from audio_lm.survival.attempts import (
 )
 from audio_lm.survival.config import SurvivalConfig
 from audio_lm.survival.exits import EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
-from audio_lm.survival.heartbeat import FOLDER, Heart
+from audio_lm.survival.heartbeat import BEAT, FOLDER, Heart
 from audio_lm.survival.launch import check_launch, current_launch
 from audio_lm.survival.lease import Lease, generation_in, launch_before, token_in
 from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of, signal_and_rank
@@ -72,10 +73,11 @@ class Survival:
         self.folder = folder
         self.config = config
         self.launch = current_launch()
-        self.heart = Heart(folder, config, rank=rank(), launch=self.launch, at_beat=self.look_at_lease)
+        self.heart = Heart(folder, config, rank=rank(), launch=self.launch)
         self.lease = Lease(folder, self.launch)
         self.attempt = 0
         self.is_lost = False
+        self._is_over = threading.Event()
         self._token = ""
         self._has_begun = False
         self._noted: BaseException | None = None
@@ -124,6 +126,7 @@ class Survival:
         self._token = self.lease.token if is_main() else token_in(self.folder)
         self.heart.open(self.attempt)
         self._has_begun = True
+        threading.Thread(target=self._look_on, name="audio_lm-lease", daemon=True).start()
 
     @property
     def is_newest(self) -> bool:
@@ -132,9 +135,14 @@ class Survival:
         return self._has_begun and not self.is_lost
 
     def look_at_lease(self) -> None:
-        """See whether a later start has the run folder; every heartbeat does."""
+        """See whether a later start has the run folder."""
         if self._has_begun and token_in(self.folder) not in ("", self._token):
             self.is_lost = True
+
+    def _look_on(self) -> None:
+        """See it with every heartbeat, in a thread of its own: a disk that hangs must not stop the pulse."""
+        while not self._is_over.wait(BEAT):
+            self.look_at_lease()
 
     def check_ours(self, agreed: Callable[[int], int]) -> None:
         """All ranks go on only while no later start has the run folder.
@@ -282,6 +290,7 @@ class Survival:
                 write_exit_reason(self.folder, said)
 
     def _let_go(self, *, is_well: bool) -> None:
+        self._is_over.set()
         end_data_workers()
         for number, handler in self._before.items():
             if not self.launch.is_elastic:

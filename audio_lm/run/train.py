@@ -33,6 +33,7 @@ from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import AUTO, Composed
 from audio_lm.data.audio_state import digests_of
 from audio_lm.data.plan import Cursor
+from audio_lm.errors import CheckpointError
 from audio_lm.files import sealed_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
@@ -257,6 +258,8 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     names = list(recipe.stages)
     before = names[: names.index(name)]
     goes_on = before and (recipe.only or recipe.resume or models.is_shared)
+    if goes_on:
+        _check_weights(folder, before[-1], start.ranks)
     model = models.begin(name, folder.model(before[-1]) if goes_on else None)
     begin = _begin(prepared, name, console)
     planned = begin.planned
@@ -308,6 +311,18 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     logger.log_table(shares.rows(), "mixture/shares.json")
     save_model(model, folder.model(name))
     folder.mark_finished(name, stage.steps)
+
+
+def _check_weights(folder: RunFolder, name: str, ranks: Ranks) -> None:
+    """All ranks go on only from the weights that a stage has left; the first one looks.
+
+    Raises:
+        CheckpointError: they are others; names the file.
+    """
+    fault = folder.model_fault(name) if is_main() else None
+    if ranks.agreed(int(fault is not None)):
+        folder.check_model(name)
+        raise CheckpointError(f"{folder.model(name)}: the first rank reads something else than was written")
 
 
 def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:

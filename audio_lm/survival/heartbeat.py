@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -47,19 +47,9 @@ class Heart:
 
     Args:
         folder: of the run; nothing is written there before ``open``.
-        at_beat: called once a second, in a thread.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        config: SurvivalConfig,
-        *,
-        rank: int,
-        launch: Launch,
-        at_beat: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.at_beat = at_beat
+    def __init__(self, folder: Path, config: SurvivalConfig, *, rank: int, launch: Launch) -> None:
         self.folder = folder
         self.config = config
         self.rank = rank
@@ -216,7 +206,6 @@ class Heart:
 
     def _beat_on(self) -> None:
         while not self._is_over.is_set():
-            self.at_beat()
             assert self._dog is not None, "started first"
             assert self._dog.stdin is not None, "it was asked for"
             try:

@@ -8,13 +8,12 @@ from collections import Counter
 import pytest
 from lightning import Callback
 
-from audio_lm.survival.heartbeat import BEAT, Heart
+from audio_lm.survival.heartbeat import BEAT
 from audio_lm.survival.lease import Lease, generation_in
 from tests.run.carried import command
 
 pytestmark = pytest.mark.slow
 NO_CHECKPOINT = "stages.pretrain.checkpoint_every=100"
-START = Heart.start
 
 
 class Slow(Callback):
@@ -51,7 +50,6 @@ def test_of_two_starts_at_once_the_older_ends_and_no_value_is_written_twice(
     out, older = tmp_path / "run", []
 
     def slow(number):
-        Heart.start = START
         if is_control:
             Lease.is_held = lambda self: True
         return [Slow(out)]
