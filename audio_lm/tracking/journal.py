@@ -147,7 +147,8 @@ class Values:
             OSError: it cannot be opened.
         """
         self._lines = Lines(path, resume=resume, writing=writing)
-        self._last: dict[str, tuple[int, float]] = {}
+        self._first: dict[str, float] = {}
+        self._last: dict[str, int] = {}
         self._behind_damage: set[tuple[str, int]] = set()
         if not self._read(path, journal_id):
             self._lines.append({"time": now_ms(), "step": 0, "values": {}, "journal": journal_id})
@@ -191,14 +192,16 @@ class Values:
         return has_head
 
     def _note(self, name: str, step: int, value: float) -> None:
-        if name not in self._last or step >= self._last[name][0]:
-            self._last[name] = (step, value)
+        if step <= 0:
+            self._first[name] = value
+        else:
+            self._last[name] = max(step, self._last.get(name, 0))
 
     def _is_repeated(self, name: str, value: float, step: int) -> bool:
-        last_step, last_value = self._last.get(name, (-1, 0.0))
-        if (name, step) in self._behind_damage:
-            return True
-        return last_step == step == 0 and value == last_value if step <= 0 else step <= last_step
+        if step > 0:
+            return step <= self._last.get(name, 0) or (name, step) in self._behind_damage
+        # Of a curve step 0 is the first step; of a name that has no other it is a summary, which may become another.
+        return name in self._first and (name in self._last or value == self._first[name])
 
     def _complain(self, strange: list[str]) -> None:
         new = sorted(set(strange) - self._strange)

@@ -230,3 +230,13 @@ def test_nothing_is_changed_in_a_folder_that_is_another_process_s(tmp_path):
         other.write({"loss": 2.0}, 2)
         assert (tmp_path / "metrics.jsonl").read_bytes() == before
         assert other.num_dropped == 0, "nothing that had to be kept is missing"
+
+
+def test_the_first_step_of_a_curve_is_not_written_twice_by_a_start_that_begins_anew(tmp_path):
+    first = values(tmp_path)
+    for step in range(4):
+        first.write({"loss": float(step)}, step)
+    second = values(tmp_path)
+    for step in range(6):
+        second.write({"loss": step + 1e-6}, step)
+    assert [point.step for point in points(tmp_path)] == list(range(6))
