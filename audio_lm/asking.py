@@ -12,9 +12,10 @@ from audio_lm.data.cuts import check_files, labels_of, load_waves
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
 from audio_lm.data.questions import group_by_question
-from audio_lm.errors import DataError
+from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import Asked, Prediction
+from audio_lm.languages import UNKNOWN_LANGUAGE
 from audio_lm.metrics.registry import find_metric
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.slots import slots_of
@@ -33,16 +34,20 @@ PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are 
 
 
 def check_benchmarks(recipe: Recipe) -> None:
-    """Refuse benchmarks whose cut-set is not there, before anything is trained.
+    """Refuse benchmarks that could not be scored, before anything is trained.
 
     Raises:
-        DataError: names the benchmark.
+        UserError: a cut-set, or a package that a metric needs, is not there; names the benchmark.
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         try:
-            check_files(benchmark_cuts(recipe, benchmark))
-        except DataError as error:
-            raise DataError(f"benchmark {name!r}: {error}") from error
+            cuts = benchmark_cuts(recipe, benchmark)
+            check_files(cuts)
+            languages = {_language(cut, benchmark.task) for cut in cuts}
+            for metric in benchmark.metrics:
+                find_metric(metric).check(languages)
+        except UserError as error:
+            raise type(error)(f"benchmark {name!r}: {error}") from error
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
@@ -93,7 +98,7 @@ def benchmark_packs(
 def _language(cut: Cut, task: str) -> str:
     """Of the reference: a translation is in the language translated into."""
     is_translation = task in TASKS and "target_language" in TASKS[task].needs
-    return str(labels_of(cut)["target_language" if is_translation else "language"])
+    return str(labels_of(cut).get("target_language" if is_translation else "language", UNKNOWN_LANGUAGE))
 
 
 def heard_clips(

@@ -35,7 +35,7 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default runs/<recipe>-<signature>.")
+        Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
     ] = None,
 ) -> None:
     """Carry a recipe out: train its stages, judge the model, print the table.
@@ -228,7 +228,7 @@ def evaluate(run: RunPath) -> None:
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="stages/<stage>/replay/step-N-rank-R.safetensors of a run.")],
+    file: Annotated[Path, typer.Argument(help="`stages/<stage>/replay/step-N-rank-R.safetensors` of a run.")],
 ) -> None:
     """Run a step whose gradient was not finite again: its loss, its gradients, and where the first such value comes from.
 

@@ -34,6 +34,7 @@ from audio_lm.layers import (
     read_layer,
     table_at,
     take_away,
+    with_words,
 )
 from audio_lm.masking import harmless_variable, masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
@@ -243,7 +244,7 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
-    tree = merged.tree
+    tree = with_words(merged.tree, Recipe)
     for _ in range(100):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips, rend
 from audio_lm.build import build_audio_lm
 from audio_lm.corpora.published import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.errors import DataError
+from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.evaluation.predict import Prediction
 
@@ -21,6 +22,32 @@ def test_every_question_of_a_benchmark_is_asked_once_without_its_answer(small, o
         asked += questions
     assert len(asked) == 4
     assert all(question.references[0] for question in asked)
+
+
+def test_a_benchmark_whose_metric_lacks_its_package_is_named_before_the_run(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "meeteval.wer.matching.mimo_matching", None)
+    events = small.evaluation.benchmarks["events"]
+    spoilt = replace(small.evaluation, benchmarks={"events": replace(events, metrics=["wer", "orcwer"])})
+    with pytest.raises(UserError, match=r"benchmark 'events': ORC-WER needs the package 'meeteval'"):
+        check_benchmarks(replace(small, evaluation=spoilt))
+
+
+def test_a_benchmark_in_japanese_lacks_its_tokenizer_before_the_run(
+    small, own_vocabulary, tmp_path, monkeypatch
+):
+    writer = CutWriter(tmp_path / "made", tmp_path / "made")
+    labels = {"language": "en", "text": "one", "translation": "いち", "target_language": "ja"}
+    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.close()
+    benchmark = BenchmarkConfig(
+        source="made/said-test", task="s2tt", metrics=["bleu"], prompt="tags", stage="pretrain"
+    )
+    evaluation = replace(small.evaluation, benchmarks={"japanese": benchmark})
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    for name in [name for name in sys.modules if name.startswith("sacrebleu.tokenizers.tokenizer_ja")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"benchmark 'japanese': BLEU in 'ja' needs.*'audio-lm\[eval\]'"):
+        check_benchmarks(replace(small, data_dir=str(tmp_path), evaluation=evaluation))
 
 
 def test_a_translation_is_judged_in_the_language_translated_into(small, own_vocabulary, tmp_path):

@@ -1,12 +1,14 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from audio_lm import arguments, cli
 from audio_lm.errors import DataError, SaidError
@@ -40,6 +42,27 @@ def test_help_is_instant_and_imports_nothing_heavy():
 def test_every_command_teaches_by_example(command, capsys):
     assert run(command, "--help") == 0
     assert "Example" in capsys.readouterr().out
+
+
+def commands(command, path=()):
+    """Every command and group, by the words that call it."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_loses_no_word_of_what_is_written(path, monkeypatch, capsys):
+    """As Markdown would lose ``<word>`` outside of backticks."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run(*path, "--help") == 0
+    shown = set(re.split(r"[\s│]+", capsys.readouterr().out))
+    texts = [COMMANDS[path].help, *(getattr(one, "help", None) for one in COMMANDS[path].params)]
+    lost = {word for text in texts if text for word in text.replace("`", "").split()} - shown
+    assert not lost
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What all published corpora share: facts known before anything is on the disk, and cut-sets over the publisher's files.
 
 Audio stays where the publisher's layout has it; a manifest holds absolute paths into it. A
-corpus is one module with one ``PUBLISHED`` in it and one row in ``registry.py``.
+corpus is one module with one ``CORPUS`` in it and one row in ``registry.py``.
 """
 
 import json

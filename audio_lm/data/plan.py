@@ -270,15 +270,6 @@ class Plan:
                 yield Cursor(step, window + is_last, 0 if is_last else place), packs
             window, place = window + 1, 0
 
-    def cursor_at(self, step: int) -> Cursor:
-        """Where a step stands, found by counting windows; for who has no cursor."""
-        first, window = 0, 0
-        while True:
-            num_steps = len(self.steps_of(window))
-            if first + num_steps > step:
-                return Cursor(step, window, step - first)
-            first, window = first + num_steps, window + 1
-
     def _rota(self, number: int) -> Rota:
         if number not in self._rotas:
             self._rotas = {number: Rota(self.segments[number].shares)}

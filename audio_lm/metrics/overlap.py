@@ -10,7 +10,7 @@ both as pycocoevalcap computes them.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 
 import sacrebleu
@@ -54,6 +54,16 @@ def bleu(answers: Sequence[str], references: References, languages: Sequence[str
 
     streams = [cut(texts) for texts in zip_longest(*meant)]  # sacrebleu: none where a question has fewer
     return sacrebleu.corpus_bleu(cut(answers), streams, tokenize="none", force=True).score
+
+
+def check_tokenizers(languages: Collection[str]) -> None:
+    """Check that BLEU can be computed in these languages.
+
+    Raises:
+        UserError: the tokenizer of one is not installed.
+    """
+    for language in languages:
+        _tokenizer(language)
 
 
 def _tokenizer(language: str) -> Callable[[str], str]:

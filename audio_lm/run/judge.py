@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from audio_lm.asking import benchmark_packs, heard_clips
+from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips
 from audio_lm.build import build_audio_lm, build_vocabulary, prepare_corpora
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, UserError
@@ -237,6 +237,7 @@ def evaluate(path: Path, console: Console | None = None) -> None:
     console = console or run_console()
     recipe, folder = open_run(path)
     prepare_corpora(recipe, console.print)
+    check_benchmarks(recipe)
     vocabulary = kept_vocabulary(recipe, folder)
     model = build_audio_lm(recipe, vocabulary)
     judge = Judge(recipe, folder, vocabulary, None, console)

@@ -24,7 +24,6 @@ from audio_lm.tracking.names import numbers
 ENTRIES = "tracking.jsonl"
 VALUES = "metrics.jsonl"
 RECIPE = "recipe"  # key of the run of a whole recipe; that of a stage is its folder, stages/<name>
-BYTES_PER_BATCH = 50_000  # a few hundred points
 DROPPED = "tracking/dropped_points"
 
 log = logging.getLogger(__name__)
