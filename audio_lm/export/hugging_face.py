@@ -57,6 +57,7 @@ def export_run(
     vocabulary = kept_vocabulary(recipe, run_folder)
     model = build_audio_lm(recipe, vocabulary)
     if step is None:
+        run_folder.check_model(chosen)
         load_weights(model, run_folder.model(chosen))
     else:
         load_mid_stage(model, recipe, run_folder, chosen, step)

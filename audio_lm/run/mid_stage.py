@@ -25,7 +25,6 @@ def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str
         )
     names = list(recipe.stages)
     if before := names[: names.index(stage)]:
-        folder.check_model(before[-1])
         load_weights(model, folder.model(before[-1]))
     trained = [name for name, rate in rates_of(recipe, model)[stage].items() if rate is not None]
     state.check_frozen(there[step], state.frozen_digests(model, trained))
