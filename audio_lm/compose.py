@@ -34,11 +34,10 @@ from audio_lm.layers import (
     read_layer,
     table_at,
     take_away,
-    with_words,
 )
 from audio_lm.masking import harmless_variable, masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
-from audio_lm.recipe import Recipe
+from audio_lm.recipe import Recipe, with_words
 from audio_lm.stand_ins import with_stand_ins
 from audio_lm.tasks.registry import find_task
 
@@ -244,7 +243,7 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
-    tree = with_words(merged.tree, Recipe)
+    tree = with_words(merged.tree)
     for _ in range(100):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))

@@ -4,10 +4,9 @@ Nothing here knows what a recipe is.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -101,30 +100,3 @@ def drop(tree: Tree, key: str) -> bool:
         return False
     del table[leaf]
     return True
-
-
-def with_words(value: Any, kind: Any) -> Any:
-    """The same with words where a schema has words and YAML reads numbers.
-
-    Args:
-        kind: the dataclass of a table, or the type of a field.
-
-    >>> with_words({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
-    {'cpu': '32', 'gpu': 'bf16'}
-    """
-    is_union = get_origin(kind) in (Union, UnionType)
-    for member in get_args(kind) if is_union else (kind,):
-        value = _with_words_of(value, member)
-    return value
-
-
-def _with_words_of(value: Any, kind: Any) -> Any:
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal and isinstance(value, int | float) and str(value) in inner:
-        return str(value)
-    if isinstance(value, dict) and (origin is dict or is_dataclass(kind)):
-        kinds = get_type_hints(kind) if is_dataclass(kind) else dict.fromkeys(value, inner[1])
-        return {key: with_words(one, kinds.get(key)) for key, one in value.items()}
-    if isinstance(value, list) and origin is list:
-        return [with_words(one, inner[0]) for one in value]
-    return value

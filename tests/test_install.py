@@ -2,11 +2,16 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "install.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "install.py"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # In place of Python: writes down what it is called with, and fails where its name says so.
 PYTHON = """#!/bin/bash
@@ -106,3 +111,12 @@ def test_the_main_index_stands_before_the_others():
     variables, _ = load().for_uv({"extra-index-url": "file:///b/simple\nfile:///c/simple"})
     assert variables["UV_INDEX"].split() == [load().pypi(), "file:///b/simple"]
     assert variables["UV_DEFAULT_INDEX"] == "file:///c/simple"
+
+
+@pytest.mark.parametrize("extra", ["", *PROJECT["optional-dependencies"]])
+def test_everything_that_is_named_is_pinned_within_its_bounds(extra):
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    for text in PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]:
+        wanted = Requirement(text)
+        assert versions[canonicalize_name(wanted.name)] in wanted.specifier, text
