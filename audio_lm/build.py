@@ -261,7 +261,7 @@ def build_data(
     stage = recipe.stages[stage_name]
     collator = Collator(
         policy=stage.spec_augment,
-        num_mels=recipe.model.encoder.num_mels,
+        num_mels=recipe.model.encoder.sizes.num_mels,
         seed=recipe.seed,
         load=guarded_waves,
         unreadable=unreadable(planned.heard),

@@ -23,6 +23,7 @@ from audio_lm.data.plan import expected_turns, segments_of
 from audio_lm.errors import DataError
 from audio_lm.model.encoders import hearing_of
 from audio_lm.model.size import num_parameters, step_size
+from audio_lm.model.sizes import planned_rows
 from audio_lm.planning import StagePlan, compile_stage, maker_of, plan_stage, rules_of
 from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.recipe import Recipe, StageConfig
@@ -218,8 +219,7 @@ def _memory(
     recipe: Recipe, stage: StageConfig, leaves: Sequence[Leaf], counts: Sequence[int]
 ) -> dict[str, float]:
     """Of a full pack of the stage's mean conversations."""
-    language_model, hardware = recipe.model.language_model, recipe.hardware
-    num_base = int(language_model.settings.get("vocab_size", recipe.model.tokenizer.vocab_size))
+    hardware, num_base = recipe.hardware, planned_rows(recipe.model)
     tokens = sum(count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True))
     seconds = sum(count * leaf.mean_seconds for count, leaf in zip(counts, leaves, strict=True))
     num_in_pack = stage.pack_tokens / (tokens / sum(counts))

@@ -18,7 +18,8 @@ from audio_lm.model.language_model import (
 from audio_lm.model.lora import add_lora
 from audio_lm.model.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.projector import new_projector
-from audio_lm.model.released import Released, check_recipe, open_released, released_weights
+from audio_lm.model.released import Released, open_released, released_weights
+from audio_lm.model.sizes import resolved
 
 
 def build_model(
@@ -38,6 +39,7 @@ def build_model(
         RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
         CheckpointError: weights to load are missing or do not fit.
     """
+    config = resolved(config)
     if config.load is None:
         model = _assembled(config, num_base, num_new, line)
     else:
@@ -68,7 +70,6 @@ def _released(
     config: ModelConfig, released: Released, num_base: int | None, num_new: int, line: range
 ) -> AudioLM:
     """A published model; only tokens it does not have start at random."""
-    check_recipe(config, released)
     check_rows(released.num_rows, num_base, source=released.source)
     language_model = empty_language_model(released.text)
     width = language_model.get_input_embeddings().embedding_dim

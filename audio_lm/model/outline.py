@@ -28,7 +28,8 @@ from audio_lm.model.lora import add_lora, fresh_updates
 from audio_lm.model.new_tokens import NewTokens
 from audio_lm.model.part_names import SUFFIX
 from audio_lm.model.projector import new_projector
-from audio_lm.model.released import check_recipe, open_released, released_weights
+from audio_lm.model.released import open_released, released_weights
+from audio_lm.model.sizes import resolved
 from audio_lm.model.weight_files import published_folder, read_weights
 
 Weights = Mapping[str, Tensor]
@@ -45,6 +46,7 @@ def outline(config: ModelConfig, *, num_base: int | None, num_new: int) -> Audio
         RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
         CheckpointError: weights to load are missing.
     """
+    config = resolved(config)
     language_model = _blank_language_model(config, num_base)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
@@ -67,6 +69,7 @@ def fill_with_first(
     Raises:
         CheckpointError: weights to load do not fit.
     """
+    config = resolved(config)
     for part, weights in _first_weights(config, num_base, num_new, line):
         fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
     for part, settings in config.lora.items():
@@ -119,7 +122,6 @@ def _blank_language_model(config: ModelConfig, num_base: int | None) -> PreTrain
     with parameters_on_meta():
         if config.load is not None:
             released = open_released(config.load)
-            check_recipe(config, released)
             check_rows(released.num_rows, num_base, source=released.source)
             return empty_language_model(released.text)
         settings = config.language_model

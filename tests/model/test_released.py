@@ -9,7 +9,7 @@ from transformers import AutoProcessor
 
 from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.checkpoint import updates_of, weights_of
-from audio_lm.model.config import LoraConfig, ProjectorConfig
+from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.released import open_released
 from audio_lm.prompts.tokenizer import load_tokenizer
@@ -149,6 +149,29 @@ def test_a_recipe_of_other_kinds_is_refused(published):
         build_model(other, num_base=NUM_ROWS, num_new=0)
 
 
+def test_the_folder_alone_says_what_its_model_is(published):
+    config = config_of(published[0])
+    alone, beside = (
+        build_model(one, num_base=NUM_ROWS, num_new=0) for one in (ModelConfig(load=config.load), config)
+    )
+    assert all(
+        torch.equal(one, two) for one, two in zip(alone.parameters(), beside.parameters(), strict=True)
+    )
+    assert alone.encoder.layers[0].self_attn.num_heads == 2
+    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4 and there 2"):
+        build_model(replace(config, encoder=EncoderConfig(num_heads=4)), num_base=NUM_ROWS, num_new=0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("activation_function", "relu"), ("max_source_positions", 750)])
+def test_what_its_encoder_would_do_otherwise_is_refused(published, tmp_path, name, value):
+    shutil.copytree(published[0], tmp_path, dirs_exist_ok=True)
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["audio_config"][name] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=f"{name} is {value} and not"):
+        build_model(ModelConfig(load=str(tmp_path)), num_base=NUM_ROWS, num_new=0)
+
+
 def test_a_published_model_can_have_updates(published):
     pytest.importorskip("peft")
     config = config_of(
@@ -169,7 +192,7 @@ def test_a_part_is_not_loaded_twice(published):
 
 
 def test_what_is_no_audio_language_model_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is missing; give the folder"):
         open_released(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
     with pytest.raises(CheckpointError, match=r"describes a 'whisper'; model.load takes"):
@@ -181,7 +204,9 @@ def test_what_is_no_audio_language_model_is_refused(tmp_path):
 )
 def test_a_damaged_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json (cannot be read|describes|is no configuration)"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.json (cannot be read|holds a list|is no configuration)"
+    ):
         open_released(str(tmp_path))
 
 
@@ -201,6 +226,7 @@ def test_a_qwen_audio_gives_the_logits_of_its_own_arithmetic(tmp_path):
     ("change", "words"),
     [
         ({"no_bias": False}, "no_bias is False and not True"),
+        ({"scale_attn_weights": False}, "scale_attn_weights is False and not True"),
         ({"kv_channels": 4}, "kv_channels is 4 and not 8"),
         ({"seq_length": None}, "lacks 'seq_length'"),
         ({"hidden_size": "wide"}, "no configuration of a qwen .*'wide'"),

@@ -1,10 +1,10 @@
-"""The label ``conversation`` from turns with placeholders for clips, and the label ``rejected`` beside it.
+r"""The label ``conversation`` from turns with placeholders for clips, and the label ``rejected`` beside it.
 
 ``rejected`` is a text where only the last answer differs from the conversation's, and a
 conversation of its own where more does. Its clips are then numbered for themselves: they are
 the cut's own ones, unless the cut has custom recordings ``rejected_audio_1`` and so on.
 
-A backslash before a placeholder makes it a word: ``\\<audio>`` is the text ``<audio>``. Of several
+A backslash before a placeholder makes it a word: ``\<audio>`` is the text ``<audio>``. Of several
 backslashes before a placeholder each pair is one backslash; elsewhere a backslash is a backslash.
 """
 
