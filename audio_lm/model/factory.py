@@ -12,6 +12,7 @@ from audio_lm.model.language_model import (
     check_rows,
     empty_language_model,
     load_language_model,
+    mean_output_row,
     new_language_model,
     word_scale,
 )
@@ -27,8 +28,8 @@ def build_model(
 ) -> AudioLM:
     """Build every part; random numbers are torch's current ones.
 
-    Audio and new tokens start at the scale of the language model's words, so that it is not
-    shouted at by either.
+    Audio and the input rows of new tokens start at the scale of the language model's words. Their output rows
+    start there too beside a language model from nothing, and where they cannot win beside a loaded one.
 
     Args:
         num_base: rows of a language model that is built from nothing; of a loaded one it is only checked.
@@ -57,12 +58,13 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
     width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
     # In this order: equal seeds go on giving equal weights.
     rows = new_rows(num_new, width, scale, line)
+    output = None if config.language_model.load is None else mean_output_row(language_model)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     return AudioLM(
         encoder,
         new_projector(config.projector, encoder.width, width, scale=scale),
         language_model,
-        NewTokens(num_new, width, initial_VD=rows),
+        NewTokens(num_new, width, initial_VD=rows, output_D=output),
     )
 
 
@@ -79,7 +81,8 @@ def _released(
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
     rows = new_rows(num_new, width, word_scale(language_model), line)
-    return AudioLM(encoder, projector, language_model, NewTokens(num_new, width, initial_VD=rows))
+    new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
+    return AudioLM(encoder, projector, language_model, new_tokens)
 
 
 def new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:

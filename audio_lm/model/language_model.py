@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -214,13 +214,31 @@ def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | 
         weights: of a language model that has none itself.
     """
     table = language_model.get_input_embeddings()
-    rows_VD = table.weight
-    if weights is not None:
-        names = [name for name, one in language_model.named_parameters() if one is rows_VD]
-        rows_VD = weights[names[0]]
+    rows_VD = _rows_of(table, language_model, weights)
     first = torch.arange(min(table.num_embeddings, 4096))
     with torch.no_grad():
         return float(torch.func.functional_call(table, {"weight": rows_VD}, (first,)).float().std())
+
+
+def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """(D,) the mean of its output rows, whose logit is the mean of all logits.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
+    with torch.no_grad():
+        return _rows_of(language_model.get_output_embeddings(), language_model, weights).float().mean(0)
+
+
+def _rows_of(
+    table: nn.Module, language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None
+) -> Tensor:
+    """The rows of a table, from elsewhere where the model has none."""
+    rows_VD: Tensor = table.weight  # type: ignore[assignment]
+    if weights is None:
+        return rows_VD
+    names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+    return weights[names[0]]
 
 
 def _checked(model: PreTrainedModel) -> PreTrainedModel:

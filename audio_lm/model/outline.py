@@ -20,6 +20,7 @@ from audio_lm.model.factory import new_rows
 from audio_lm.model.language_model import (
     check_rows,
     empty_language_model,
+    mean_output_row,
     new_language_model,
     published_settings,
     word_scale,
@@ -92,22 +93,24 @@ def _first_weights(
         encoder = ENCODERS[config.encoder.kind].build(config.encoder)
         new_projector(config.projector, encoder.width, width, scale=1.0)  # draws, as there
         yield from weights_of_part.items()
-        scale = word_scale(blank, weights_of_part["language_model"])
-        yield "new_tokens", _rows(num_new, width, scale, line)
+        words = weights_of_part["language_model"]
+        rows = new_rows(num_new, width, word_scale(blank, words), line)
+        yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
     scale = word_scale(blank, weights)
     yield "language_model", weights
+    output = None if config.language_model.load is None else mean_output_row(blank, weights)
     del weights
-    rows = _rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, line)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     yield "encoder", weights_of(encoder)
     yield "projector", weights_of(new_projector(config.projector, encoder.width, width, scale=scale))
-    yield "new_tokens", rows
+    yield "new_tokens", _new_tokens(rows, output)
 
 
-def _rows(num_new: int, width: int, scale: float, line: range) -> Weights:
-    return weights_of(NewTokens(num_new, width, initial_VD=new_rows(num_new, width, scale, line)))
+def _new_tokens(rows_VD: Tensor, output_D: Tensor | None) -> Weights:
+    return weights_of(NewTokens(*rows_VD.shape, initial_VD=rows_VD, output_D=output_D))
 
 
 def _language_model_weights(config: LanguageModelConfig, num_base: int | None) -> Weights:

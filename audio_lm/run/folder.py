@@ -1,6 +1,7 @@
 """What a run leaves behind, and where.
 
 recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
+tokens.json                  the tokens that the model has beside words
 tokenizer/                   when it was trained for this run
 stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
@@ -14,12 +15,14 @@ heartbeats/, errors/         what a rank is at, and what one died of
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audio_lm.compose import SEGMENT, Composed, changed_settings, load_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
+from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import is_main
 from audio_lm.training.callbacks import write_json
@@ -56,6 +59,11 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         """Folder of a stage."""
         return self.path / "stages" / name
+
+    @property
+    def tokens(self) -> Path:
+        """Tokens that the model has beside words, in the order of their ids."""
+        return self.path / "tokens.json"
 
     def model(self, name: str) -> Path:
         """Weights at the end of a stage."""
@@ -114,11 +122,30 @@ def check_writable(folder: RunFolder) -> None:
     probe.unlink()
 
 
-def open_folder(folder: RunFolder, composed: Composed) -> None:
+def kept_tokens(folder: RunFolder) -> list[str] | None:
+    """The tokens that a run's model has beside words; none where nothing was begun, or nothing is left to read.
+
+    A run without the file comes from a release whose models had all tokens.
+    """
+    if not folder.recipe.is_file():
+        return None
+    if not folder.tokens.is_file():
+        return list(CLOSED_LIST)
+    try:
+        tokens = json.loads(folder.tokens.read_text(encoding="utf-8"))["tokens"]
+        return [str(token) for token in tokens] or None
+    except (ValueError, KeyError, TypeError):
+        return None  # they follow from the recipe
+
+
+def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over;
     so is the recipe of a run that goes on with another mixture.
+
+    Args:
+        tokens: that the model has beside words.
 
     Raises:
         RecipeError: the folder holds a run of another recipe.
@@ -130,6 +157,9 @@ def open_folder(folder: RunFolder, composed: Composed) -> None:
             move_aside(folder.recipe)
     folder.path.mkdir(parents=True, exist_ok=True)
     if not folder.recipe.exists():
+        write_json(
+            folder.tokens, {"tokens": list(tokens)}
+        )  # first: a recipe without it is of an older release
         folder.recipe.write_text(composed.text, encoding="utf-8")
 
 

@@ -7,13 +7,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
+from audio_lm.data.collate import pack_examples
+from audio_lm.data.examples import Example
 from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.checkpoint import updates_of, weights_of
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.factory import build_model
+from audio_lm.model.generate import greedy
 from audio_lm.model.released import open_released
+from audio_lm.prompts.encode import encode
+from audio_lm.prompts.render import render
 from audio_lm.prompts.tokenizer import load_tokenizer
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
+from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.registry import find_task
+from audio_lm.units import frames_in, tokens_in
 from tests.model import qwen_audio
 from tests.model.originals import NUM_ROWS, config_of, noise, our_logits, write_qwen2_audio
 
@@ -68,6 +76,25 @@ def test_the_last_weight_counts(published):
         after = our_logits(model, ids, vocabulary.audio_id, waves)
         assert not torch.allclose(before, after, atol=1e-5), name
         before = after
+
+
+@pytest.mark.parametrize("prompt", ["natural", "chatml", "tags"])
+def test_an_answer_has_no_tags_before_they_were_learned(published, prompt):
+    tokenizer = load_tokenizer(str(published[0]))
+    vocabulary = Vocabulary(tokenizer, num_base=NUM_ROWS, tokens=tokens_for([prompt]))
+    model = build_model(config_of(published[0]), num_base=NUM_ROWS, num_new=len(vocabulary.new_tokens)).eval()
+    assert bool(vocabulary.new_tokens) == (prompt == "tags")
+    examples, waves = [], noise(*range(4_000, 8_000, 500))
+    for number, (wave, task) in enumerate(zip(waves, ["asr", "aac", "mna", "sgc"] * 2, strict=True)):
+        task = find_task(task)
+        pieces = render(task, labels_for(task), prompt=prompt, choice=number, with_answer=False)
+        encoded = encode(pieces, vocabulary, num_tokens_of_clip=[tokens_in(frames_in(len(wave)))])
+        masked = [False] * len(encoded.token_ids)
+        examples.append(
+            Example("x", task.name, 0, encoded.token_ids, masked, encoded.audio_index, (len(wave),))
+        )
+    answers = greedy(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
+    assert max(map(max, answers)) < NUM_ROWS
 
 
 def test_tokens_it_does_not_have_are_new_rows(published):

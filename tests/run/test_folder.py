@@ -2,7 +2,15 @@ import pytest
 
 from audio_lm.compose import load_recipe
 from audio_lm.errors import RecipeError
-from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.run.folder import (
+    RunFolder,
+    check_writable,
+    folder_for,
+    kept_tokens,
+    open_folder,
+    stages_to_run,
+)
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -50,3 +58,15 @@ def test_a_stage_is_finished_only_with_its_weights(tmp_path):
     folder.model("chat").mkdir()
     assert folder.is_finished("chat")
     assert folder.status("other") == {}
+
+
+def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path):
+    folder, tokens = RunFolder(tmp_path / "run"), ["<|im_end|>", "<|en|>"]
+    assert kept_tokens(folder) is None
+    open_folder(folder, load_recipe(small_recipe), tokens)
+    assert kept_tokens(folder) == tokens
+    for spoiled in ("", "{", '{"tokens": 3}', "[]"):
+        folder.tokens.write_text(spoiled)
+        assert kept_tokens(folder) is None, "they follow from the recipe"
+    folder.tokens.unlink()
+    assert kept_tokens(folder) == list(CLOSED_LIST)
