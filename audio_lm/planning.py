@@ -181,8 +181,8 @@ def maker_of(
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:
     """The tokens that the prompts of its stages and benchmarks need."""
-    stages, benchmarks = recipe.stages.values(), recipe.evaluation.benchmarks.values()
-    return tokens_for({one.prompt for one in (*stages, *benchmarks)})
+    benchmarks = recipe.evaluation.benchmarks.values()
+    return tokens_for([stage.prompt for stage in recipe.stages.values()] + [one.prompt for one in benchmarks])
 
 
 def _strange(hearing: Hearing) -> str:

@@ -54,8 +54,10 @@ class NewTokens(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Input rows of new tokens, ids counted from 0; whatever lies below 0 gives row 0, or zeros where there is none."""
-        if not len(self.input):
-            return self.input.sum(0).expand(*ids.shape, -1)  # so that gradients come as everywhere, of no row
+        if not len(
+            self.input
+        ):  # zeros that both tables are part of: every parameter has a gradient in every pack
+            return (self.input.sum() + self.output.sum()).expand(*ids.shape, self.input.shape[1])
         return F.embedding(ids.clamp(min=0), self.input)
 
     def logits(self, hidden_PD: Tensor) -> Tensor:

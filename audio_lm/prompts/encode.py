@@ -86,8 +86,9 @@ def _num_tokens(clip: Clip, num_tokens_of_clip: Sequence[int]) -> int:
 
 
 def _worded(piece: Piece, vocabulary: Vocabulary) -> Piece:
-    is_lacking = isinstance(piece, Text) and piece.text in CLOSED_LIST and piece.text not in vocabulary.id_of
-    return replace(piece, is_markup=False) if is_lacking else piece
+    if isinstance(piece, Text) and piece.text in CLOSED_LIST and piece.text not in vocabulary.id_of:
+        return replace(piece, is_markup=False)
+    return piece
 
 
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
