@@ -81,7 +81,7 @@ def benchmark_packs(
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
     same_as = {same[0].id: same for same in benchmark_questions(recipe, benchmark)}
     asking = [with_example(same[0], maker.example(same[0], benchmark.task)) for same in same_as.values()]
-    collate = Collator(num_mels=recipe.model.encoder.num_mels)
+    collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
         asked = [
             Asked(
@@ -131,7 +131,7 @@ def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
     """(F, M) of a clip, as a log-mel encoder sees it; empty for a text-only row."""
     if not len(wave):
         return np.zeros((0, 0), dtype=np.float32)
-    rows = LogMel(recipe.model.encoder.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
+    rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
     return rows[1 : 1 + frames_in(len(wave))].numpy()
 
 

@@ -37,6 +37,7 @@ from audio_lm.layers import (
 )
 from audio_lm.masking import harmless_variable, masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
+from audio_lm.published import with_sizes
 from audio_lm.recipe import Recipe, with_words
 from audio_lm.stand_ins import with_stand_ins
 from audio_lm.tasks.registry import find_task
@@ -101,8 +102,7 @@ def load_recipe(
     """
     path = _find(path_or_name)
     recipe = read_layer(path)
-    line = _command_line(overrides)
-    problems: list[str] = []
+    line, problems = _command_line(overrides), list[str]()
     pieces = [] if is_complete else _used(recipe, line, problems)
     layers = [Layer({"name": path.stem}), *pieces, recipe]
     merged = Layer({})
@@ -118,7 +118,7 @@ def load_recipe(
         problems += _cross_checked(built, merged.where)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    built = with_stand_ins(built)
+    built = with_stand_ins(built if is_complete else with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(built))
     assert isinstance(container, dict), "a recipe is a table"
     container = masked_tree(container)

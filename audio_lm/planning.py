@@ -24,7 +24,7 @@ from audio_lm.data.plan import (
 from audio_lm.data.rows import Rows, TokenLengths, measure
 from audio_lm.errors import DataError
 from audio_lm.model.encoders import hearing_of
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.units import SAMPLES_PER_SECOND, WHISPER, Hearing
 
@@ -183,6 +183,12 @@ def maker_of(
 ) -> ExampleMaker:
     """Who puts cuts into words for a recipe's model, its clips as wide as that model hears them."""
     return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, hearing_of(recipe.model))
+
+
+def tokens_of(recipe: Recipe) -> tuple[str, ...]:
+    """The tokens that the prompts of its stages and benchmarks need."""
+    benchmarks = recipe.evaluation.benchmarks.values()
+    return tokens_for([stage.prompt for stage in recipe.stages.values()] + [one.prompt for one in benchmarks])
 
 
 def _strange(hearing: Hearing) -> str:

@@ -16,7 +16,7 @@ FLOORS = (
     ("data", "model"),
     ("training", "evaluation", "corpora"),
     ("recipe", "layers"),
-    ("stand_ins",),
+    ("stand_ins", "published"),
     ("compose",),
     ("planning", "rendering"),
     ("build",),

@@ -23,7 +23,7 @@ from audio_lm.data.order import Integers
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, SAMPLES_PER_SECOND
 
-VERSION = 1  # raised whenever the same row has another number of tokens
+VERSION = 2  # raised whenever the same row has another number of tokens
 
 
 class Rows:

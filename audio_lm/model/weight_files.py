@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
+from huggingface_hub import hf_hub_download, snapshot_download, split_torch_state_dict_into_shards
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,6 +24,7 @@ from audio_lm.files import replacing, write_text
 from audio_lm.model.slices import whole_of
 from audio_lm.runtime import is_main
 
+CONFIG = "config.json"
 ONE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -63,6 +64,48 @@ def published_folder(folder_or_name: str, *, what: str) -> Path:
             f"{what} {folder_or_name!r} is no folder and cannot be downloaded; give a folder with safetensors files or "
             f"a name on the hub"
         ) from error
+
+
+def config_folder(folder_or_name: str, *, what: str) -> Path:
+    """The folder of a published model's ``config.json``; of a hub name nothing else is downloaded.
+
+    Args:
+        what: see ``published_folder``.
+
+    Raises:
+        CheckpointError: neither a folder nor a name on the hub.
+    """
+    if Path(folder_or_name).exists():
+        return published_folder(folder_or_name, what=what)
+    try:
+        return Path(hf_hub_download(folder_or_name, CONFIG)).parent
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise CheckpointError(
+            f"{what} {folder_or_name!r} is no folder and its {CONFIG} cannot be downloaded; give a folder, a name on the "
+            f"hub, or all sizes in the recipe"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The content of a folder's ``config.json``; none where there is no such file.
+
+    Raises:
+        CheckpointError: the file is no JSON object.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); copy it from where the weights come from"
+        ) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(config).__name__} and no object; copy it from where the weights come from"
+        )
+    return config
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What a run leaves behind, and where.
 
 recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
+tokens.json                  the tokens that the model has beside words
 tokenizer/                   when it was trained for this run; sealed by a MANIFEST.json
 stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
@@ -13,6 +14,7 @@ heartbeats/, errors/         what a rank is at, and what one died of
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from audio_lm.files import (
     write_json,
     write_text,
 )
+from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import is_main
 from audio_lm.seals import FILE as SEALS
@@ -67,6 +70,11 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         """Folder of a stage."""
         return self.path / "stages" / name
+
+    @property
+    def tokens(self) -> Path:
+        """Tokens that the model has beside words, in the order of their ids."""
+        return self.path / "tokens.json"
 
     def model(self, name: str) -> Path:
         """Weights at the end of a stage."""
@@ -170,11 +178,28 @@ def check_writable(folder: RunFolder) -> None:
     probe.unlink()
 
 
-def open_folder(folder: RunFolder, composed: Composed) -> None:
+def kept_tokens(folder: RunFolder) -> list[str] | None:
+    """The tokens that a run's model has beside words; none where nothing was begun, or nothing is left to read.
+
+    A run without the file comes from a release whose models had all tokens.
+    """
+    if not folder.recipe.is_file():
+        return None
+    if not folder.tokens.is_file():
+        return list(CLOSED_LIST)
+    tokens = read_table(folder.tokens).get("tokens")
+    # Where the file is damaged they follow from the recipe.
+    return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
+
+
+def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over;
     so is the recipe of a run that goes on with another mixture.
+
+    Args:
+        tokens: that the model has beside words.
 
     Raises:
         RecipeError: the folder holds a run of another recipe.
@@ -187,6 +212,9 @@ def open_folder(folder: RunFolder, composed: Composed) -> None:
             move_aside(folder.recipe)
     folder.path.mkdir(parents=True, exist_ok=True)
     if is_damaged or not folder.recipe.exists():
+        write_json(
+            folder.tokens, {"tokens": list(tokens)}
+        )  # first: a recipe without it is of an older release
         write_text(folder.recipe, sealed_text(composed.text))
 
 

@@ -31,7 +31,7 @@ from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.console import run_console
-from audio_lm.run.folder import RunFolder
+from audio_lm.run.folder import RunFolder, kept_tokens
 from audio_lm.runtime import is_main
 from audio_lm.seals import folder_fault
 from audio_lm.tracking.listening import HeardClip, listening_report
@@ -229,7 +229,7 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
         raise CheckpointError(
             f"{folder.tokenizer}: {folder_fault(folder.tokenizer)}; `audio-lm train ... resume=auto` makes it again"
         )
-    return build_vocabulary(recipe, {}, tokenizer)
+    return build_vocabulary(recipe, {}, tokenizer, tokens=kept_tokens(folder))
 
 
 def evaluate(path: Path, console: Console | None = None) -> None:

@@ -47,6 +47,7 @@ from audio_lm.run.folder import (
     check_taken_up,
     check_writable,
     folder_for,
+    kept_tokens,
     move_aside,
     open_folder,
     stages_to_run,
@@ -145,7 +146,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         prepared = _prepare(composed, folder, checkpoints, start)
     ranks.wait()  # nobody reads any more what the first rank changes now
     if is_main():
-        open_folder(folder, composed)
+        open_folder(folder, composed, prepared.vocabulary.tokens)
         survival.begin(folder.progress(composed.recipe))
         if composed.recipe.model.tokenizer_source is None:
             save_tokenizer(prepared.vocabulary.tokenizer, folder.tokenizer)
@@ -218,7 +219,8 @@ def _prepare(
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     check_benchmarks(recipe)
     is_same_run = bool(recipe.resume or recipe.only)
-    vocabulary = build_vocabulary(recipe, sources, folder.kept_tokenizer() if is_same_run else None)
+    kept = (folder.kept_tokenizer(), kept_tokens(folder)) if is_same_run else (None, None)
+    vocabulary = build_vocabulary(recipe, sources, kept[0], tokens=kept[1])
     check_tags(recipe, vocabulary)
     plans = {
         name: plan_stage(recipe, stage, sources[name], vocabulary) for name, stage in recipe.stages.items()

@@ -2,7 +2,15 @@ import pytest
 
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, RecipeError
-from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.run.folder import (
+    RunFolder,
+    check_writable,
+    folder_for,
+    kept_tokens,
+    open_folder,
+    stages_to_run,
+)
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -94,4 +102,16 @@ def test_a_recipe_that_was_cut_is_written_again_where_there_are_checkpoints(smal
     folder.recipe.write_text("".join(text.splitlines(keepends=True)[:keep]))
     open_folder(folder, composed)
     assert folder.recipe.read_text() in (text, composed.text)
-    assert [path.name for path in folder.path.iterdir() if path.is_file()] == ["recipe.yaml"]
+    assert {path.name for path in folder.path.iterdir() if path.is_file()} == {"recipe.yaml", "tokens.json"}
+
+
+def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path):
+    folder, tokens = RunFolder(tmp_path / "run"), ["<|im_end|>", "<|en|>"]
+    assert kept_tokens(folder) is None
+    open_folder(folder, load_recipe(small_recipe), tokens)
+    assert kept_tokens(folder) == tokens
+    for spoiled in ("", "{", '{"tokens": 3}', "[]"):
+        folder.tokens.write_text(spoiled)
+        assert kept_tokens(folder) is None, "they follow from the recipe"
+    folder.tokens.unlink()
+    assert kept_tokens(folder) == list(CLOSED_LIST)

@@ -23,8 +23,10 @@ from audio_lm.corpora.imports.conversations import (
     Conversation,
     audio_list,
     conversation_of,
+    num_places,
     rejected_of,
     text_of,
+    with_place,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
@@ -115,7 +117,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
             text += text_of(part.get("text"), f"a text of turn {number}")
         elif kind in ("audio", "audio_url"):
             audio = part.get(kind)
-            text += AUDIO
+            text = with_place(text)
             audios.append(audio.get("url") if isinstance(audio, Mapping) else audio)
         else:
             raise DataError(
@@ -126,7 +128,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
 
 def _conversation(turns: Said, num_clips: int) -> Conversation:
     """The label; places that are missing stand before the first turn that is not the system's."""
-    num_missing = num_clips - sum(text.count(AUDIO) for _, text in turns)
+    num_missing = num_clips - num_places(turns)
     first = next((index for index, (role, _) in enumerate(turns) if role != "system"), 0)
     if num_missing > 0:
         role, text = turns[first]

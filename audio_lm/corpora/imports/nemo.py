@@ -23,7 +23,13 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     seconds_of,
 )
-from audio_lm.corpora.imports.conversations import Conversation, checked, conversation_of, text_of
+from audio_lm.corpora.imports.conversations import (
+    Conversation,
+    checked,
+    conversation_of,
+    num_places,
+    text_of,
+)
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
@@ -98,11 +104,11 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:
     """Every placeholder is the row's one file."""
     said = [(_side(number, turn), _text(number, turn)) for number, turn in enumerate(turns, start=1)]
-    num_places = sum(text.count(place) for _, text in said for place in PLACEHOLDERS)
+    count = num_places(said, placeholders=PLACEHOLDERS)
     sound = row.get("sound") or row.get("ori_sound")
-    if sound and not num_places:
+    if sound and not count:
         raise DataError(f"the row has a sound and no turn has a place for it; write one of {PLACEHOLDERS}")
-    files = [sound] * num_places if sound else []
+    files = [sound] * count if sound else []
     return conversation_of(said, len(files), placeholders=PLACEHOLDERS), files
 
 
@@ -114,12 +120,13 @@ def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list
     for role, group in groupby(numbered, key=lambda pair: _side(*pair)):
         content: list[dict[str, Any]] = []
         for number, turn in group:
+            if content and "text" in content[-1]:  # a clip ends its line, so that only text needs a space
+                content[-1]["text"] += " "
             if turn.get("type") == "audio":
                 files.append(turn.get("value"))
                 content.append({"audio": len(files)})
             elif turn.get("type") == "text":
-                space = " " if any("text" in part for part in content) else ""
-                content.append({"text": space + _text(number, turn)})
+                content.append({"text": _text(number, turn)})
             else:
                 raise DataError(f"turn {number} has the type {turn.get('type')!r} -- expected text or audio")
         conversation.append({"role": role, "content": _joined(content)})

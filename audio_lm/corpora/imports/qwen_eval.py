@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
-from audio_lm.corpora.imports.conversations import conversation_of, text_of
+from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
 from audio_lm.languages import LANGUAGE_LABELS
 
 ANSWERS = ("gt", "text")
-AUDIO = "<audio>"
 
 
 def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
@@ -71,8 +70,8 @@ def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
         return {label: label_value(label, value, column)}
     answer = text_of(value, repr(column))
     if row.get("prompt") is not None:
-        prompt = text_of(row["prompt"], "'prompt'")
-        return {"conversation": conversation_of([("user", AUDIO + prompt), ("assistant", answer)], 1)}
+        prompt = with_place("") + escaped(text_of(row["prompt"], "'prompt'"))
+        return {"conversation": conversation_of([("user", prompt), ("assistant", escaped(answer))], 1)}
     if row.get("question") is not None:
         return {"question": text_of(row["question"], "'question'"), "answer": answer}
     return {"text": answer}

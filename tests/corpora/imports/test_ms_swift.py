@@ -33,7 +33,7 @@ def test_a_conversation_of_two_clips_says_what_the_file_said(write_rows, importe
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
         "Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nAudio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\n"
         "Which is longer?<|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>\n<|im_start|>user\n"
-        "Audio 3: <|audio_bos|><|AUDIO|><|audio_eos|>\nAnd now?<|im_end|>\n"
+        "And now?Audio 3: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>\n"
         "<|im_start|>assistant\nthree<|im_end|>"
     )
     assert labels_of(cut)["language"] == "en"
@@ -53,6 +53,25 @@ def test_audio_inside_turns_and_audio_without_a_place_are_heard_too(write_rows, 
         text, found = told(cut)
         assert found == (num_samples,)
         assert "Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nWhat?<|im_end|>" in text, text
+
+
+def test_clips_stay_inside_their_turn_and_an_escaped_place_is_a_word(write_rows, imported, told):
+    as_text = [turn("user", r"A: <audio> is \<audio>, B: <audio>?"), turn("assistant", r"\<audio>")]
+    parts = [
+        {"type": "text", "text": r"A: \\"},
+        {"type": "audio", "audio": "wavs/a.wav"},
+        {"type": "text", "text": "B"},
+    ]
+    rows = [
+        {"messages": as_text, "audios": ["wavs/a.wav", "wavs/b.wav"]},
+        {"messages": [turn("user", parts), turn("assistant", "one")]},
+    ]
+    first, second = imported("ms-swift", write_rows(rows))
+    assert told(first)[0].endswith(
+        "user\nA: Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n is <audio>, "
+        "B: Audio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\n?<|im_end|>\n<|im_start|>assistant\n<audio><|im_end|>"
+    )
+    assert "user\nA: \\\\Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nB<|im_end|>" in told(second)[0]
 
 
 def test_a_row_of_text_only_has_no_clip(write_rows, imported, told):

@@ -19,6 +19,14 @@ def test_a_row_with_a_prompt_is_a_conversation(write_rows, imported, told):
     )
 
 
+def test_nothing_in_a_prompt_is_a_place(write_rows, imported, told):
+    row = ROW | {"prompt": r"Is <audio> or \<audio> said?", "gt": "<audio>"}
+    (cut,) = imported("qwen-eval", write_rows([row]), "all-test")
+    assert told(cut)[0].endswith(
+        "<|audio_eos|>\nIs <audio> or \\<audio> said?<|im_end|>\n<|im_start|>assistant\n<audio><|im_end|>"
+    )
+
+
 def test_a_plain_row_is_a_transcript_and_one_with_a_question_an_answer(write_rows, imported, told):
     transcript, answer = imported(
         "qwen-eval", write_rows([ROW, ROW | {"question": "How many?"}]), language="en"
