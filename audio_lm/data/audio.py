@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from io import BytesIO
 from math import floor, inf
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -54,6 +54,14 @@ class Measured:
         return self.num_samples / self.rate
 
 
+class Decoded(NamedTuple):
+    """Samples of a file."""
+
+    wave: Wave  # (C, N)
+    rate: int
+    is_any_rate: bool = False  # Opus has none of its own; it is decoded at 48 kHz
+
+
 def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Measured:
     """Look at a whole file.
 
@@ -75,16 +83,14 @@ def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Measu
             raise missing_extra("av", extra="codecs", purpose=what) from error
 
 
-def read(
-    place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = ""
-) -> tuple[Wave, int]:
+def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = "") -> Decoded:
     """Decode a stretch of a file.
 
     Args:
         seconds: to its end where none are given.
 
     Returns:
-        (C, N) float32 and the rate; fewer samples where the file ends before.
+        float32, full scale is 1; fewer samples where the file ends before.
 
     Raises:
         AudioError: it is missing, or cannot be decoded.
@@ -99,7 +105,7 @@ def read(
             )
         sound.seek(first)
         count = -1 if seconds is None else samples_at(seconds, sound.samplerate)
-        return sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate
+        return Decoded(sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate)
 
 
 def samples_at(seconds: Seconds, rate: int) -> int:
@@ -116,8 +122,10 @@ def _named(place: Place | str) -> Iterator[None]:
     except AudioError as error:
         raise AudioError(f"{where} {error}", error.reason) from error
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{where} is no audio: it cannot be decoded ({error.error_string})") from error
-    except (UserError, ImportError):
+        raise AudioError(f"{where} cannot be decoded ({error.error_string})") from error
+    except ImportError as error:
+        raise AudioError(f"{where} is no WAV, FLAC or AIFF, and the package 'av' is not installed") from error
+    except UserError:
         raise
     except Exception as error:  # decoders raise all kinds on bytes that nobody has thought of
         raise AudioError(f"{where} cannot be read ({type(error).__name__}: {error})") from error
@@ -214,12 +222,12 @@ def _counted(place: Place, with_powers: bool) -> Measured:
     return powers.told(Measured(last.rate, last.start + last.count, last.num_channels, is_counted=True))
 
 
-def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> tuple[Wave, int]:
+def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
     """A stretch, from the pieces that it lies in."""
     waves: list[Wave] = []
-    rate, end = 0, 0.0
+    rate, codec, end = 0, "", 0.0
     for piece in ffmpeg.pieces(place, start=start):
-        rate = piece.rate
+        rate, codec = piece.rate, piece.codec
         first = samples_at(start, rate)
         end = inf if seconds is None else first + samples_at(seconds, rate)
         if piece.start >= end:
@@ -228,7 +236,7 @@ def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> tuple[Wav
             waves.append(piece.wave()[:, max(0, first - piece.start) : _most(end - piece.start)])
     if not waves:
         raise AudioError(f"ends before {start:.2f} s" if rate else ffmpeg.NO_SAMPLES, "short")
-    return np.concatenate(waves, axis=1), rate
+    return Decoded(np.concatenate(waves, axis=1), rate, codec == "opus")
 
 
 def _most(count: float) -> int | None:

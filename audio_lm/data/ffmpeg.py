@@ -32,6 +32,7 @@ BARE = frozenset({"aac", "ac3", "eac3", "mp3"})  # frame after frame, without a 
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 MOST_PADDING = 0.25  # of a file, behind its last frame
 MPEG_CODECS = frozenset({"mp1", "mp2", "mp3"})
+SUMMED = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})  # codecs whose every frame has a checksum
 RUN_UP = 16
 """Frames of MP3 that are decoded before those that are wanted.
 
@@ -50,6 +51,7 @@ class Piece(NamedTuple):
     count: int
     rate: int
     num_channels: int
+    codec: str
     frame: Any  # of PyAV; may hold more samples than count
 
     def wave(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -73,8 +75,8 @@ def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
         ImportError: PyAV is not installed.
     """
     with _opened(place) as container:
-        if not container.streams.audio:
-            raise AudioError("holds no audio")
+        if container.streams.best("audio") is None or container.streams.best("audio").codec_context is None:
+            raise AudioError("cannot be decoded (it holds no audio, or none of a known codec)")
         yield from _Decoder(container, place).pieces(start)
 
 
@@ -90,7 +92,7 @@ def _opened(place: str | BytesIO) -> Iterator[Any]:
     except av.error.FFmpegError as error:
         if _is_of_system(error):
             raise OSError(error.errno, error.strerror) from error
-        raise AudioError(f"is no audio: it cannot be decoded ({error.strerror})") from error
+        raise AudioError(f"cannot be decoded ({error.strerror})") from error
 
 
 class _Decoder:
@@ -103,6 +105,8 @@ class _Decoder:
         self.codec = self.stream.codec.canonical_name
         self.format = container.format.name.split(",")[0]
         self.is_bare = self.format in BARE
+        if self.codec in SUMMED:
+            self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
         self.position = 0
         self.facts: tuple[int, int] | None = None  # rate and channels
         self.num_frames = 0
@@ -115,7 +119,7 @@ class _Decoder:
             for frame in self._frames(packet):
                 count = min(frame.samples, max(0, limit - self.position))
                 if count:
-                    yield Piece(self.position, count, *self._checked(frame), frame)
+                    yield Piece(self.position, count, *self._checked(frame), self.codec, frame)
                 self.position += frame.samples
         self._check_end(min(self.position, limit))
 
@@ -140,6 +144,8 @@ class _Decoder:
             self.position = place  # the first of them may make no sound, so nothing follows from the last one
             if place + RUN_UP * frame.num_samples >= start * self._rate:
                 yield packet
+            else:
+                self.num_frames += 1
             place += frame.num_samples
 
     def _packets(self) -> Iterator[Any]:
@@ -165,7 +171,9 @@ class _Decoder:
         except av.error.FFmpegError as error:
             self._pass_over(packet, error)
             return []
-        if self._is_cut(packet) or any(frame.is_corrupt for frame in frames):
+        # Behind a frame that its parser took for none, FLAC gives frames without a time.
+        is_bad = any(frame.is_corrupt or (self.format == "flac" and frame.pts is None) for frame in frames)
+        if is_bad or self._is_cut(packet):
             raise AudioError(f"breaks off or is damaged at {self._seconds:.2f} s", "short")
         if packet.size:
             if self.junk and self.num_frames:
