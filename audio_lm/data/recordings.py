@@ -79,7 +79,7 @@ def _measured(path: str) -> Measured | str:
     try:
         return audio.measure(path, with_powers=True)
     except AudioError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path} ")
 
 
 @contextmanager
