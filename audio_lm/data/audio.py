@@ -74,13 +74,13 @@ def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Measu
         UserError: the package that decodes it is not installed.
     """
     with _named(name or place), _sound(place) as sound:
-        if sound is not None:
-            return _measured(sound, place, with_powers)
         try:
-            return _counted(place, with_powers)
+            found = _counted(place, with_powers) if sound is None else _measured(sound, with_powers)
         except ImportError as error:
             what = f"reading {name or place}, which is no WAV, FLAC or AIFF,"
             raise missing_extra("av", extra="codecs", purpose=what) from error
+        _check_all_there(place, found)
+        return found
 
 
 def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = "") -> Decoded:
@@ -182,19 +182,9 @@ def _opened(place: Place, file: BinaryIO) -> soundfile.SoundFile | None:
     raise AudioError(ffmpeg.NO_SAMPLES, "short")
 
 
-def _measured(sound: soundfile.SoundFile, place: Place, with_powers: bool) -> Measured:
-    """What a header states, compared with the bytes that are there."""
+def _measured(sound: soundfile.SoundFile, with_powers: bool) -> Measured:
+    """What a header states, after both ends of the file were decoded."""
     rate, frames = sound.samplerate, sound.frames
-    # Its own view of bytes: libsndfile keeps its place in the other one.
-    with _regular(BytesIO(place.getvalue()) if isinstance(place, BytesIO) else place) as file:
-        data = headers.data_of(file)
-    if data is not None and data.stated is not None and data.there < data.stated:
-        stated = frames * data.stated / max(1, data.there)
-        if stated - frames > TOLERANCE * rate:
-            raise AudioError(
-                f"ends before its header says: {frames / rate:.2f} s of {stated / rate:.2f} s are there",
-                "short",
-            )
     edge = min(frames, round(EDGE * rate))
     sound.seek(0)
     sound.read(edge)
@@ -207,6 +197,24 @@ def _measured(sound: soundfile.SoundFile, place: Place, with_powers: bool) -> Me
         for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
             powers.add(block.T)
     return powers.told(Measured(rate, frames, sound.channels, is_counted=False))
+
+
+def _check_all_there(place: Place, found: Measured) -> None:
+    """Compare the bytes of samples with those that a header states.
+
+    Raises:
+        AudioError: the file is shorter than its header says.
+    """
+    # A view of its own, because libsndfile keeps its place in the other one.
+    with _regular(BytesIO(place.getvalue()) if isinstance(place, BytesIO) else place) as file:
+        data = headers.data_of(file)
+    if data is None or data.stated is None or data.there >= data.stated:
+        return
+    stated = found.seconds * data.stated / max(1, data.there)
+    if stated - found.seconds > TOLERANCE:
+        raise AudioError(
+            f"ends before its header says: {found.seconds:.2f} s of {stated:.2f} s are there", "short"
+        )
 
 
 def _counted(place: Place, with_powers: bool) -> Measured:

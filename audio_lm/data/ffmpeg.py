@@ -111,6 +111,7 @@ class _Decoder:
         self.facts: tuple[int, int] | None = None  # rate and channels
         self.num_frames = 0
         self.largest = 0  # bytes of a packet
+        self.end = 0  # byte behind the last frame
         self.junk = 0  # bytes since the last frame that are none
 
     def pieces(self, start: Seconds) -> Iterator[Piece]:
@@ -181,6 +182,7 @@ class _Decoder:
             self.junk = 0
             self.num_frames += 1
             self.largest = max(self.largest, packet.size)
+            self.end = (packet.pos or 0) + packet.size
         return frames
 
     def _pass_over(self, packet: Any, error: Exception) -> None:
@@ -196,6 +198,7 @@ class _Decoder:
         if packet.is_corrupt or (is_frame and not has_more):
             raise AudioError(f"breaks off or is damaged at {self._seconds:.2f} s ({error})") from error
         self.junk += 0 if head.startswith(TAGS) else packet.size
+        self.end += packet.size if has_more else 0
 
     def _is_cut(self, packet: Any) -> bool:
         """Whether a frame is shorter than it says itself; uncompressed ones may have any length."""
@@ -238,12 +241,16 @@ class _Decoder:
         with _as_file(self.place) as file:
             damage = headers.ogg_damage(file) if self.format == "ogg" else None
             counted = headers.xing_frames(file) if self.format == "mp3" else None
+            file.seek(self.end)
+            behind = file.read(2) if self.is_bare else b""
         if damage is not None:
             raise AudioError(damage, "short")
         if counted is not None and self.num_frames < counted - MISCOUNT:
             raise AudioError(
                 f"ends before its header says: {self.num_frames} of {counted} frames are there", "short"
             )
+        if behind and (behind.ljust(2, b"\xff") >= b"\xff\xe0" or b"\x0b\x77".startswith(behind)):
+            raise AudioError(f"breaks off at {self._seconds:.2f} s, within a frame", "short")
 
     def _stated_seconds(self) -> Seconds:
         """The length in a header, 0 where none states it."""

@@ -58,10 +58,11 @@ def import_file(
     _check_place(place, corpus, overwrite)
     if not path.exists():
         raise DataError(f"{path} is missing; give a file that is there")
+    channel = check_choice(options.channel)
     listing = ImportListing(place.parent, corpus)
     foreign.read(path, listing, options)
     measured = measure_files(list(listing.files), report)
-    writer = ImportWriter(place.parent, corpus, channel=check_choice(options.channel), measured=measured)
+    writer = ImportWriter(place.parent, corpus, channel=channel, measured=measured)
     foreign.read(path, writer, options)
     if not writer.num_cuts:
         reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
