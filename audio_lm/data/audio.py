@@ -142,6 +142,7 @@ def _sound(place: Place) -> Iterator[soundfile.SoundFile | None]:
         file.seek(0)
         sound = _opened(place, file) if headers.is_sndfile(head) else None
         if sound is None:
+            file.seek(0)  # libsndfile leaves its place where it gave up
             yield None
             return
         with sound:

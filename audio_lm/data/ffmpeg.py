@@ -33,10 +33,11 @@ TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 MOST_PADDING = 0.25  # of a file, behind its last frame
 MPEG_CODECS = frozenset({"mp1", "mp2", "mp3"})
 SUMMED = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})  # codecs whose every frame has a checksum
-RUN_UP = 16
+RUN_UP = 100
 """Frames of MP3 that are decoded before those that are wanted.
 
-A frame may need 511 bytes of those before it, which are eight frames at the lowest rate, and one more for the overlap.
+A frame may use 511 bytes of those before it; at rates under 32 kHz it is 255, and the smallest
+frame of two channels has three of its own.
 """
 MOST_MPEG_SAMPLES = 1152  # of a frame
 MISCOUNT = 2  # frames by which Xing headers are known to be off: some count themselves
@@ -71,7 +72,6 @@ def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
 
     Raises:
         AudioError: it cannot be decoded, breaks off or is damaged.
-        OSError: the disk fails.
         ImportError: PyAV is not installed.
     """
     with _opened(place) as container:
@@ -90,8 +90,6 @@ def _opened(place: str | BytesIO) -> Iterator[Any]:
         with av.open(where, options={"format_whitelist": DEMUXERS}) as container:
             yield container
     except av.error.FFmpegError as error:
-        if _is_of_system(error):
-            raise OSError(error.errno, error.strerror) from error
         raise AudioError(f"cannot be decoded ({error.strerror})") from error
 
 
@@ -155,8 +153,6 @@ class _Decoder:
         try:
             yield from self.container.demux(self.stream)
         except av.error.FFmpegError as error:
-            if _is_of_system(error):
-                raise
             raise AudioError(f"is damaged at {self._seconds:.2f} s ({error.strerror})") from error
 
     def _frames(self, packet: Any) -> list[Any]:
@@ -278,11 +274,6 @@ def _as_file(place: str | BytesIO) -> Iterator[BinaryIO]:
         return
     with open(place, "rb") as file:
         yield file
-
-
-def _is_of_system(error: Any) -> bool:
-    """Whether an error is of the disk; the numbers of FFmpeg's own are four letters each."""
-    return bool(0 < error.errno < 1000)
 
 
 def _is_synchronised(head: bytes) -> bool:

@@ -86,9 +86,10 @@ def _check(wave: np.ndarray) -> None:
 def _classified(error: Exception) -> tuple[Reason, bool]:
     """What kind of fault it is, and whether it may pass."""
     causes = list(_causes(error))
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    if any(isinstance(cause, TimeoutError | _TooLongError) for cause in causes):
         return "timeout", False
-    if any(isinstance(cause, OSError) and cause.errno in PASSING for cause in causes):
+    # Errors of PyAV have the number of the system's error, too.
+    if any(getattr(cause, "errno", None) in PASSING for cause in causes):
         return "decode", True
     # Lhotse raises errors again with its own text and without their reason, so the first one counts.
     reasons = [cause.reason for cause in causes if isinstance(cause, AudioError)]
