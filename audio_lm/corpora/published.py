@@ -193,8 +193,8 @@ class CutSetWriter:
             report(f"{self.corpus}: {self.num_left_out} clips under 30 ms were left out")
         if gone := self._without_sound:
             report(f"{self.corpus}: {len(gone)} clips have no sound and were left out, such as {gone[0]!r}")
-        if note := self._note_on_channels():
-            report(f"{self.corpus}: {note}")
+        if differing := self._note_on_channels():
+            report(f"{self.corpus}: {differing}")
 
     def _note_on_channels(self) -> str | None:
         if self.channel != AVERAGE:

@@ -228,7 +228,7 @@ def _counted(place: Place, with_powers: bool) -> Measured:
             powers.add(piece.wave())
     if last is None:
         raise AudioError(ffmpeg.NO_SAMPLES, "short")
-    return powers.told(Measured(last.rate, last.start + last.count, last.num_channels, is_counted=True))
+    return powers.told(Measured(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True))
 
 
 def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
@@ -241,7 +241,7 @@ def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
         end = inf if seconds is None else first + samples_at(seconds, rate)
         if piece.start >= end:
             break
-        if piece.start + piece.count > first:
+        if piece.start + piece.num_samples > first:
             waves.append(piece.wave()[:, max(0, first - piece.start) : _most(end - piece.start)])
     if not waves:
         raise AudioError(f"ends before {start:.2f} s" if rate else ffmpeg.NO_SAMPLES, "short")

@@ -49,18 +49,18 @@ class Piece(NamedTuple):
     """Samples of a file, in their place."""
 
     start: int
-    count: int
+    num_samples: int
     rate: int
     num_channels: int
     codec: str
-    frame: Any  # of PyAV; may hold more samples than count
+    frame: Any  # of PyAV; may hold more samples
 
     def wave(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(C, N) float32; full scale is 1."""
         values = self.frame.to_ndarray()
         if not self.frame.format.is_planar:
             values = values.reshape(-1, self.num_channels).T
-        return _as_float(values[:, : self.count])
+        return _as_float(values[:, : self.num_samples])
 
 
 def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
@@ -294,7 +294,7 @@ def _delay(packet: Any) -> int:
 
 def _as_float(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return ((values.astype(np.float32) - 128) / 128).astype(np.float32)
     if values.dtype.kind == "i":
         return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
     return values.astype(np.float32)
