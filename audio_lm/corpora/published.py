@@ -19,7 +19,8 @@ from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.writing import LABELS, supervision_of
 from audio_lm.data.audio import Measured
-from audio_lm.data.recordings import measure_files, recording_of
+from audio_lm.data.measure_files import measure_files
+from audio_lm.data.recordings import recording_of
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
 

@@ -4,16 +4,9 @@ Lhotse keeps what it is good at, channels and transforms; its chain of decoders,
 an MP3's length, is never asked. A recording's length is the one its samples were counted to have.
 """
 
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +20,9 @@ from audio_lm.data import audio, shar
 from audio_lm.data.audio import TOLERANCE, Measured
 from audio_lm.data.faults import AudioError
 from audio_lm.errors import DataError
-from audio_lm.survival.processes import die_with_parent
 from audio_lm.units import Seconds
 
 SLACK: Seconds = 0.1  # read beyond what a manifest says, to see that a file is longer
-FEW_FILES = 500  # are measured in this process: others take a second to start
-AT_ONCE = 16  # files that a process is given
-REPORT_EVERY: Seconds = 10.0
 
 
 def recording_of(path: Path, measured: Measured) -> Recording:
@@ -47,59 +36,6 @@ def recording_of(path: Path, measured: Measured) -> Recording:
         duration=measured.seconds,
         channel_ids=channels,
     )
-
-
-def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, Measured | str]:
-    """Measure many files, on all cores where they are many.
-
-    Args:
-        report: takes a line every ten seconds.
-
-    Returns:
-        Of every path what is known of it, or why it cannot be used.
-
-    Raises:
-        UserError: a package that decodes some of them is not installed.
-    """
-    found = dict[Path, Measured | str]()
-    began = told = time.monotonic()
-    with _processes(len(paths)) as each:
-        for path, measured in zip(
-            paths, each(_measured, [str(path.absolute()) for path in paths]), strict=True
-        ):
-            found[path] = measured
-            if time.monotonic() - told > REPORT_EVERY:
-                told = time.monotonic()
-                left = (told - began) / len(found) * (len(paths) - len(found))
-                report(f"{len(found)} of {len(paths)} audio files measured, about {left / 60:.0f} min left")
-    return found
-
-
-def _measured(path: str) -> Measured | str:
-    try:
-        return audio.measure(path, with_powers=True)
-    except AudioError as error:
-        return str(error).removeprefix(f"{path} ")
-
-
-@contextmanager
-def _processes(num_files: int) -> Iterator[Callable[..., Any]]:
-    """A ``map`` that shares its work out, over processes where there is much."""
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if num_files < FEW_FILES or num_cores == 1:
-        yield map
-        return
-    pool = ProcessPoolExecutor(num_cores, mp_context=get_context("spawn"), initializer=_start)
-    try:
-        yield partial(pool.map, chunksize=AT_ONCE)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start() -> None:
-    """What a measuring process does first: its parent hears Ctrl-C, and takes it along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
 
 
 def before_transforms(rate: int, seconds: Seconds, transforms: Sequence[Any] | None) -> tuple[int, Seconds]:

@@ -1,48 +1,11 @@
+import numpy as np
 import pytest
 import soundfile
+from lhotse import AudioSource, MonoCut, Recording
 
-from audio_lm.data import recordings
-from audio_lm.data.audio import Measured
-from audio_lm.data.recordings import before_transforms, measure_files, recording_of
-from audio_lm.errors import UserError, missing_extra
+from audio_lm.data.faults import AudioError
+from audio_lm.data.recordings import before_transforms, decodable, samples_of
 from tests.data.audio_files import tone
-
-
-@pytest.fixture
-def paths(tmp_path):
-    """Twelve files, of which the fourth is none."""
-    found = []
-    for number in range(12):
-        found.append(tmp_path / f"{number}.{'ogg' if number % 2 else 'wav'}")
-        kind = {"format": "OGG", "subtype": "VORBIS"} if number % 2 else {}
-        soundfile.write(found[-1], tone(16_000, 1 + number % 3, 0.3 + number / 10), 16_000, **kind)
-    found[3].write_bytes(b"404 not found")
-    return found
-
-
-@pytest.mark.parametrize("few", [1, 1_000])
-def test_files_are_measured_in_one_process_as_in_many(paths, monkeypatch, few):
-    monkeypatch.setattr(recordings, "FEW_FILES", few)
-    monkeypatch.setattr(recordings, "REPORT_EVERY", 0.0)
-    said = []
-    found = measure_files(paths, said.append)
-    assert list(found) == paths
-    assert found[paths[3]].startswith("cannot be decoded")
-    good = {path: one for path, one in found.items() if isinstance(one, Measured)}
-    assert len(good) == 11
-    assert found == {path: recordings._measured(str(path)) for path in paths}
-    assert said[-1].startswith("12 of 12 audio files measured")
-    recording = recording_of(paths[2], found[paths[2]])
-    assert (recording.channel_ids, recording.num_samples) == ([0, 1, 2], 8_000)
-
-
-def test_a_package_that_is_missing_is_told_from_a_process_too(paths, monkeypatch):
-    def missing(path):
-        raise missing_extra("av", extra="codecs", purpose=path)
-
-    monkeypatch.setattr(recordings, "_measured", missing)
-    with pytest.raises(UserError, match="'audio-lm\\[codecs\\]'"):
-        measure_files(paths, print)
 
 
 def test_rate_and_length_of_a_file_are_those_before_its_transforms():
@@ -54,3 +17,39 @@ def test_rate_and_length_of_a_file_are_those_before_its_transforms():
     assert before_transforms(16_000, 2.0, None) == (16_000, 2.0)
     assert before_transforms(16_000, 2.0, [resample]) == (44_100, 2.0)
     assert before_transforms(16_000, 2.0, [speed, resample]) == (44_100, pytest.approx(2.2))
+
+
+@pytest.fixture
+def recording(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(8_000, 2, 1.0), 8_000, subtype="FLOAT")
+    return Recording("r", [AudioSource("file", [0, 1], str(tmp_path / "a.wav"))], 8_000, 8_000, 1.0)
+
+
+def test_samples_are_those_that_lhotse_reads_itself(recording):
+    cut = MonoCut("c", 0.25, 0.5, 1, recording=recording)
+    for same in (cut, cut.resample(16_000), cut.perturb_speed(1.1)):
+        np.testing.assert_array_equal(samples_of(same, ())[0], same.load_audio())
+
+
+def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
+    monkeypatch.setattr("lhotse.audio.source.read_audio", None)
+    assert decodable(recording).load_audio().shape == (2, 8_000)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        (
+            {"sampling_rate": 16_000, "num_samples": 16_000},
+            "rate",
+            "has 8000 Hz where its manifest says 16000 Hz",
+        ),
+        ({"duration": 1.1, "num_samples": 8_800}, "short", "ends at 1.00 s of 1.10 s"),
+        ({"duration": 0.9, "num_samples": 7_200}, "short", "is longer than the 0.90 s"),
+    ],
+)
+def test_what_a_manifest_says_wrongly_is_told(recording, changed, reason, words):
+    wrong = decodable(Recording(**{**vars(recording), "channel_ids": None, **changed}))
+    with pytest.raises(AudioError, match=words) as caught:
+        wrong.sources[0].load_audio()
+    assert caught.value.reason == reason

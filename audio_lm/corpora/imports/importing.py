@@ -15,7 +15,7 @@ from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.corpora.settings import Report
-from audio_lm.data.recordings import measure_files
+from audio_lm.data.measure_files import measure_files
 from audio_lm.errors import DataError, UserError
 from audio_lm.files import partial_folder, sync_file
 from audio_lm.languages import language_code

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from lhotse import MonoCut
 
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
