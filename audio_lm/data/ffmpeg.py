@@ -40,9 +40,10 @@ A frame may use 511 bytes of those before it; at rates under 32 kHz it is 255, a
 frame of two channels has three of its own.
 """
 MOST_MPEG_SAMPLES = 1152  # of a frame
+HEADER = 7  # bytes of the longest header of a bare frame, that of ADTS
 MISCOUNT = 2  # frames by which Xing headers are known to be off: some count themselves
 NO_LIMIT = 1 << 62
-NO_SAMPLES = "holds no samples: its header counts none"
+NO_SAMPLES = "holds no samples, or its header counts none"
 
 
 class Piece(NamedTuple):
@@ -181,7 +182,7 @@ class _Decoder:
             self.end = (packet.pos or 0) + packet.size
         return frames
 
-    def _pass_over(self, packet: Any, error: Exception) -> None:
+    def _pass_over(self, packet: Any, error: Any) -> None:
         """Go on behind what is no frame.
 
         Raises:
@@ -192,7 +193,9 @@ class _Decoder:
         # FFmpeg hands the last frame of AC-3 over together with what follows it.
         has_more = self.format in ("ac3", "eac3") and packet.size > self.largest + 2 > 2
         if packet.is_corrupt or (is_frame and not has_more):
-            raise AudioError(f"breaks off or is damaged at {self._seconds:.2f} s ({error})") from error
+            raise AudioError(
+                f"breaks off or is damaged at {self._seconds:.2f} s ({error.strerror})"
+            ) from error
         self.junk += 0 if head.startswith(TAGS) else packet.size
         self.end += packet.size if has_more else 0
 
@@ -238,14 +241,16 @@ class _Decoder:
             damage = headers.ogg_damage(file) if self.format == "ogg" else None
             counted = headers.xing_frames(file) if self.format == "mp3" else None
             file.seek(self.end)
-            behind = file.read(2) if self.is_bare else b""
+            behind = file.read(HEADER) if self.is_bare else b""
         if damage is not None:
             raise AudioError(damage, "short")
         if counted is not None and self.num_frames < counted - MISCOUNT:
             raise AudioError(
                 f"ends before its header says: {self.num_frames} of {counted} frames are there", "short"
             )
-        if behind and (behind.ljust(2, b"\xff") >= b"\xff\xe0" or b"\x0b\x77".startswith(behind)):
+        # FFmpeg passes over what is shorter than the header of a frame.
+        is_begun = behind[:2].ljust(2, b"\xff") >= b"\xff\xe0" or behind.startswith(b"\x0b\x77")
+        if 0 < len(behind) < HEADER and is_begun:
             raise AudioError(f"breaks off at {self._seconds:.2f} s, within a frame", "short")
 
     def _stated_seconds(self) -> Seconds:
@@ -259,7 +264,7 @@ class _Decoder:
 
     @property
     def _rate(self) -> int:
-        rate: int = self.stream.codec_context.sample_rate
+        rate: int = self.facts[0] if self.facts else self.stream.codec_context.sample_rate
         return rate
 
     @property

@@ -44,7 +44,8 @@ def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[
             if time.monotonic() - told > REPORT_EVERY:
                 told = time.monotonic()
                 left = (told - began) / len(found) * (len(paths) - len(found))
-                report(f"{len(found)} of {len(paths)} audio files measured, about {left / 60:.0f} min left")
+                time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+                report(f"{len(found)} of {len(paths)} audio files measured, about {time_left} left")
     return found
 
 
