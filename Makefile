@@ -17,13 +17,13 @@ help:
 
 .stamps/demo: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
 	@echo "installing audio-lm and what it stands on (about 2 GB)"
-	@$(INSTALL) ".[speech]"
+	@$(INSTALL) ".[speech,codecs]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 
 .stamps/test: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
 	@echo "installing audio-lm with its tests' tools (about 2 GB; a C++ compiler is needed)"
-	@$(INSTALL) ".[speech,test,dev]"
+	@$(INSTALL) ".[speech,codecs,test,dev]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 

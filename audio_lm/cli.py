@@ -179,6 +179,9 @@ def import_(
     language: Annotated[
         str | None, typer.Option(help="Of the speech, such as en or Portuguese, where the file does not say.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="Of audio with several: average, left, right, or both as clips of their own.")
+    ] = "average",
     column: Annotated[list[str] | None, typer.Option(help="name=label, such as transcription=text.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Put it in the place of an older one.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="Show the formats.")] = False,
@@ -203,7 +206,7 @@ def import_(
         )
     columns = dict(pair.split("=", 1) for pair in column or ())
     corpus, _, subset_split = into.partition("/")
-    options = ImportOptions(audio_root=audio_root, language=language, columns=columns)
+    options = ImportOptions(audio_root=audio_root, language=language, columns=columns, channel=channel)
     typer.echo(
         import_file(
             format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite

@@ -29,7 +29,7 @@ from audio_lm.errors import DataError
 from audio_lm.files import read_table, write_json
 from audio_lm.runtime import key_of
 from audio_lm.seals import kept_folder
-from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
+from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
 
 FILLED = "cuts.jsonl"
 """In the index of Shar: its lines, every recording with the place of its bytes."""
@@ -65,6 +65,9 @@ class Unusable:
     reason: str
     file: str = ""
     """That holds the line; an index of old does not say."""
+
+
+Files = dict[str, tuple[Unusable, Seconds]]
 
 
 @dataclass
@@ -191,15 +194,13 @@ def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
     write_states(folder, list(files))
 
 
-def _gather(
-    lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules
-) -> tuple[_Rows, dict[str, Unusable]]:
-    """All rows, and each audio file with the first line that needs it.
+def _gather(lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
+    """All rows, and each audio file with the first line that needs it and its length there.
 
     Args:
         lines: each with its offset.
     """
-    rows, seen, files = _Rows(), set[int](), dict[str, Unusable]()
+    rows, seen, files = _Rows(), set[int](), Files()
     roots = [Path(root) for root in rules.roots]
     for (path, number, text), offset in lines:
         rows.num_lines += 1
@@ -212,9 +213,9 @@ def _gather(
             rows.left_out.append(Unusable(number, _id_in(text), str(error), path.name))
             continue
         _add(rows, line, offset, rules, f"{path}:{number}: cut {line.cut_id!r}")
-        for name in line.files:
+        for name, seconds in zip(line.files, line.seconds, strict=True):
             if name:
-                files.setdefault(name, Unusable(number, line.cut_id, name, path.name))
+                files.setdefault(name, (Unusable(number, line.cut_id, name, path.name), seconds))
     return rows, files
 
 
@@ -267,15 +268,15 @@ def _id_in(text: bytes) -> str:
         return "?"
 
 
-def _unreadable(files: dict[str, Unusable]) -> Iterator[Unusable]:
-    """Open the files, or of very many always the same ones."""
+def _unreadable(files: Files) -> Iterator[Unusable]:
+    """Look at the files, or of very many always at the same ones."""
     chosen = sorted(files)
     if len(chosen) > MOST_CHECKED:
         chosen = sorted(chosen, key=key_of)[:MOST_CHECKED]
     for name in chosen:
-        needed_by = files[name]
+        needed_by, seconds = files[name]
         try:
-            check_file(name, needed_by.cut_id)
+            check_file(name, needed_by.cut_id, seconds)
         except DataError as error:
             yield replace(needed_by, reason=str(error))
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audio_lm.data.audio import TOLERANCE
+from audio_lm.data.recordings import before_transforms
 from audio_lm.data.shar import Stretch
 from audio_lm.masking import masked
 from audio_lm.units import (
@@ -23,7 +25,6 @@ from audio_lm.units import (
 )
 
 CUT_TYPES = ("MonoCut", "MultiCut")
-TOLERANCE: Seconds = 0.025  # by which a file may be shorter than its manifest says
 LOADABLE = ("file", "memory", "shar")
 
 
@@ -37,6 +38,7 @@ class Line(NamedTuple):
     cut_id: str
     num_samples: tuple[int, ...]  # of each clip at 16 kHz; none for a row of text
     files: tuple[str, ...]  # the audio files behind it, or stretches of tars
+    seconds: tuple[Seconds, ...]  # of each of these files
 
 
 def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
@@ -56,7 +58,7 @@ def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
     recordings = _recordings(cut)
     if not recordings:
         _positive(cut, "duration")
-        return Line(cut_id, (), ())
+        return Line(cut_id, (), (), ())
     start, duration = _positive(cut, "start", least=0.0), _positive(cut, "duration")
     lengths = [duration]
     for recording in recordings:
@@ -70,8 +72,12 @@ def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
                 f"a clip of {count / SAMPLES_PER_SECOND:.3f} s has {frames_in(count)} frames, "
                 f"but one audio token needs {MIN_FRAMES}"
             )
-    files = tuple(_file(source, roots) for recording in recordings for source in recording["sources"])
-    return Line(cut_id, num_samples, files)
+    files = [
+        (_file(source, roots), _file_seconds(recording))
+        for recording in recordings
+        for source in recording["sources"]
+    ]
+    return Line(cut_id, num_samples, tuple(file for file, _ in files), tuple(seconds for _, seconds in files))
 
 
 def is_long(line: Line) -> bool:
@@ -134,6 +140,15 @@ def _recording_seconds(recording: Mapping[str, Any]) -> float:
     if not recording.get("sources"):
         raise UnfitError("its recording has no source")
     return count / rate
+
+
+def _file_seconds(recording: Mapping[str, Any]) -> Seconds:
+    """The length of the file behind a recording, before speed and tempo were changed."""
+    count, rate = recording["num_samples"], recording["sampling_rate"]
+    try:
+        return before_transforms(rate, count / rate, recording.get("transforms"))[1]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise UnfitError(f"its transforms are {recording.get('transforms')!r}") from error
 
 
 def check_source(kind: str | None, where: str, roots: Sequence[Path] = ()) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import stat
+import sys
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.errors import DataError, UserError
+from tests.data.audio_files import ffmpeg, tone
 from tests.data.test_manifest import UNFIT
 from tests.forked import killed_after
 
@@ -187,6 +189,37 @@ def is_whole(folder):
         )
     except (OSError, ValueError, EOFError):
         return False
+
+
+@pytest.fixture
+def estimated(manifest):
+    """A manifest over an MP3 of two seconds whose length others took from its header."""
+    folder = manifest.parents[1]
+    soundfile.write(folder / "source.wav", tone(16_000, 1, 2.0), 16_000)
+    ffmpeg("-i", str(folder / "source.wav"), *["-q:a", "4", "-write_xing", "0"], str(folder / "a.mp3"))
+    count = soundfile.info(folder / "a.mp3").frames
+    recording = cut(folder, 0)["recording"] | {"num_samples": count, "duration": count / 16_000}
+    recording["sources"] = [{"type": "file", "channels": [0], "source": str(folder / "a.mp3")}]
+    line = cut(folder, 0, duration=count / 16_000, recording=recording)
+    line["supervisions"][0]["duration"] = line["duration"]
+    rewritten(manifest, [json.dumps(line)])
+    return manifest
+
+
+def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
+    with pytest.raises(
+        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest says"
+    ):
+        compiled(estimated)
+    index = compiled(estimated, IndexRules(max_bad_share=1.0))
+    assert len(index.silent) == 1
+
+
+def test_a_decoder_that_is_not_installed_ends_the_compile(estimated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"a\.mp3.*audio-lm\[codecs\]") as caught:
+        compiled(estimated, IndexRules(max_bad_share=1.0))
+    assert not isinstance(caught.value, DataError)
 
 
 def test_a_killed_compile_leaves_whole_indexes_only(manifest):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_lm.corpora.channels import AVERAGE
 from audio_lm.errors import DataError
 
 MOST_LINES = 20  # of bad ones that are told
@@ -89,6 +90,9 @@ class ImportOptions:
 
     subset: str = ""
     """Which the rows become; ``import_file`` sets it."""
+
+    channel: str = AVERAGE
+    """What is taken of audio of several channels: the ``average``, ``left``, ``right``, or ``both`` as two clips."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column -> label, beside those known by name; an empty label leaves the column out."""

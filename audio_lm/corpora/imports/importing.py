@@ -1,5 +1,6 @@
 """Imports a foreign file: one cut-set, all of it or nothing.
 
+The file is read twice: for the audio it names, which is measured on all cores, and for its rows.
 Everything is read before anything is written; the manifest is written beside its place and renamed.
 Audio stays where it is.
 """
@@ -8,11 +9,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
-from audio_lm.corpora.imports.writer import ImportWriter
+from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.corpora.settings import Report
+from audio_lm.data.measure_files import measure_files
 from audio_lm.errors import DataError, UserError
 from audio_lm.files import partial_folder, sync_file
 from audio_lm.languages import language_code
@@ -55,7 +58,11 @@ def import_file(
     _check_place(place, corpus, overwrite)
     if not path.exists():
         raise DataError(f"{path} is missing; give a file that is there")
-    writer = ImportWriter(place.parent, corpus)
+    channel = check_choice(options.channel)
+    listing = ImportListing(place.parent, corpus)
+    foreign.read(path, listing, options)
+    measured = measure_files(list(listing.files), report)
+    writer = ImportWriter(place.parent, corpus, channel=channel, measured=measured)
     foreign.read(path, writer, options)
     if not writer.num_cuts:
         reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
