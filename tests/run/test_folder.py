@@ -3,6 +3,7 @@ import pytest
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+from audio_lm.run.models import first_weights
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -95,3 +96,14 @@ def test_a_recipe_that_was_cut_is_written_again_where_there_are_checkpoints(smal
     open_folder(folder, composed)
     assert folder.recipe.read_text() in (text, composed.text)
     assert [path.name for path in folder.path.iterdir() if path.is_file()] == ["recipe.yaml"]
+
+
+def test_the_next_stage_begins_with_the_weights_left_to_it_and_no_others(ended, small_recipe):
+    recipe = load_recipe(small_recipe, ["resume=auto"]).recipe
+    assert first_weights(recipe, ended, "pretrain", is_shared=False, agreed=int) is None
+    assert first_weights(recipe, ended, "chat", is_shared=False, agreed=int) == ended.model("pretrain")
+    (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):
+        first_weights(recipe, ended, "chat", is_shared=False, agreed=int)
+    fresh = load_recipe(small_recipe).recipe
+    assert first_weights(fresh, ended, "chat", is_shared=False, agreed=int) is None, "the model has them"
