@@ -70,10 +70,14 @@ def states_of(paths: Sequence[str]) -> States:
 
 
 def compared(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) -> str:
-    """What differs from a digest of every source; empty when nothing does."""
-    if before is None or not now.keys() <= before.keys():
+    """What differs from a digest of every source; empty when nothing does.
+
+    Args:
+        before: of the sources that were heard; others have come since. None where it is not known.
+    """
+    if before is None:
         return "audio files not compared"
-    other = [source for source, state in now.items() if before[source] != state.digest]
+    other = [source for source, state in now.items() if before.get(source, state.digest) != state.digest]
     return "; ".join(_worded(source, now[source]) for source in other)
 
 

@@ -13,11 +13,14 @@ from pathlib import Path
 import torch
 
 from audio_lm.build import build_audio_lm, build_mesh, build_module, share_out
+from audio_lm.errors import CheckpointError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
+from audio_lm.run.folder import RunFolder
 from audio_lm.run.replay import keep_packs
+from audio_lm.runtime import is_main
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate
 from audio_lm.training.sharding import whole
@@ -106,3 +109,28 @@ class StageModels:
         self.wait()  # the first rank also writes down what was answered before
         with whole(self.model), half:
             yield
+
+
+def first_weights(
+    recipe: Recipe, folder: RunFolder, stage: str, *, is_shared: bool, agreed: Callable[[int], int]
+) -> Path | None:
+    """Where a stage finds the weights it begins with, unless the model has them; the first rank looks at their seals.
+
+    Args:
+        is_shared: the model is shared out, and begins every stage from files.
+        agreed: the largest of the ranks' numbers.
+
+    Raises:
+        CheckpointError: they are not those that the stage before has left; names the file.
+    """
+    names = list(recipe.stages)
+    before = names[: names.index(stage)]
+    if not before or not (recipe.only or recipe.resume or is_shared):
+        return None
+    fault = folder.model_fault(before[-1]) if is_main() else None
+    if agreed(int(fault is not None)):
+        folder.check_model(before[-1])
+        raise CheckpointError(
+            f"{folder.model(before[-1])}: the first rank reads something else than was written"
+        )
+    return folder.model(before[-1])

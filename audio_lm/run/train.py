@@ -33,7 +33,6 @@ from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import AUTO, Composed
 from audio_lm.data.audio_state import digests_of
 from audio_lm.data.plan import Cursor
-from audio_lm.errors import CheckpointError
 from audio_lm.files import sealed_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
@@ -53,7 +52,7 @@ from audio_lm.run.folder import (
     stages_to_run,
 )
 from audio_lm.run.judge import Judge
-from audio_lm.run.models import StageModels
+from audio_lm.run.models import StageModels, first_weights
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import (
     TakenUp,
@@ -69,6 +68,7 @@ from audio_lm.run.resume import (
 from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
 from audio_lm.runtime import is_main, key_of, num_cores, world_size
 from audio_lm.tracking.journal import Writing
+from audio_lm.tracking.record import Record
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, Throughput
 from audio_lm.training.optimizers import is_without_effect
@@ -257,12 +257,8 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
         console.print(f"{name}: finished before, {stage.steps} steps")
         models.begin(name, folder.model(name))
         return
-    names = list(recipe.stages)
-    before = names[: names.index(name)]
-    goes_on = before and (recipe.only or recipe.resume or models.is_shared)
-    if goes_on:
-        _check_weights(folder, before[-1], start.ranks)
-    model = models.begin(name, folder.model(before[-1]) if goes_on else None)
+    weights = first_weights(recipe, folder, name, is_shared=models.is_shared, agreed=start.ranks.agreed)
+    model = models.begin(name, weights)
     begin = _begin(prepared, name, console)
     planned = begin.planned
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
@@ -272,12 +268,6 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
     quarantine = _quarantine(recipe, stage, folder.stage(name), begin.status, survival.lease.writing)
-
-    def may_rename() -> None:
-        survival.lease.check()
-        for record in (logger, run):  # curves reach the disk with their checkpoint
-            record.sync()
-
     keep = _checkpoints(
         prepared,
         name,
@@ -286,7 +276,7 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
         cursor_behind=data.sampler.cursor_behind,
         counts=lambda: {**shares.counts(), **quarantine.counts()},
         known_late=lambda: {"mlflow_run_id": logger.run_id},
-        may_rename=may_rename,
+        may_rename=partial(_sync_if_ours, survival, logger, run),
     )
     stop = StopWhenTold(
         keep, start.ranks.agreed, is_lost=lambda: survival.is_lost, lost=lambda: survival.lease.lost
@@ -315,16 +305,15 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     folder.mark_finished(name, stage.steps)
 
 
-def _check_weights(folder: RunFolder, name: str, ranks: Ranks) -> None:
-    """All ranks go on only from the weights that a stage has left; the first one looks.
+def _sync_if_ours(survival: Survival, *records: Record) -> None:
+    """Before a checkpoint takes its place: curves are on the disk with it.
 
     Raises:
-        CheckpointError: they are others; names the file.
+        UserError: a newer start has the run folder.
     """
-    fault = folder.model_fault(name) if is_main() else None
-    if ranks.agreed(int(fault is not None)):
-        folder.check_model(name)
-        raise CheckpointError(f"{folder.model(name)}: the first rank reads something else than was written")
+    survival.lease.check()
+    for record in records:
+        record.sync()
 
 
 def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:

@@ -11,6 +11,7 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
+from audio_lm.run.models import first_weights
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -115,3 +116,14 @@ def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path)
         assert kept_tokens(folder) is None, "they follow from the recipe"
     folder.tokens.unlink()
     assert kept_tokens(folder) == list(CLOSED_LIST)
+
+
+def test_the_next_stage_begins_with_the_weights_left_to_it_and_no_others(ended, small_recipe):
+    recipe = load_recipe(small_recipe, ["resume=auto"]).recipe
+    assert first_weights(recipe, ended, "pretrain", is_shared=False, agreed=int) is None
+    assert first_weights(recipe, ended, "chat", is_shared=False, agreed=int) == ended.model("pretrain")
+    (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):
+        first_weights(recipe, ended, "chat", is_shared=False, agreed=int)
+    fresh = load_recipe(small_recipe).recipe
+    assert first_weights(fresh, ended, "chat", is_shared=False, agreed=int) is None, "the model has them"

@@ -23,9 +23,7 @@ def folder(stopped, tmp_path):
 
 
 def audio_of(small):
-    return next(
-        path for path in sorted(Path(small.data_dir).rglob("*dialogues-train*")) if path.suffix != ".jsonl"
-    )
+    return next(iter(sorted((Path(small.data_dir) / "synthetic" / "audio").glob("dialogues-train*"))))
 
 
 @pytest.fixture
