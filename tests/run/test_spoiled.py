@@ -95,7 +95,7 @@ def test_under_a_cap_the_run_ends_and_the_spoiled_are_listed_exactly(recipe, tmp
 
 def test_with_the_default_cap_it_stops_before_it_begins_and_names_them(recipe, tmp_path):
     spoil(tmp_path / "audio")
-    with pytest.raises(DataError, match=r"3 of 600 audio files.*max_bad_share=0.001") as caught:
+    with pytest.raises(DataError, match=r"4 of 600 audio files.*max_bad_share=0.001") as caught:
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
     assert "clip-17" in str(caught.value)
     assert not (tmp_path / "run").exists()
