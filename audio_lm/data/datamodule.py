@@ -8,9 +8,10 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.plan import Cursor, Packing, Plan
 from audio_lm.data.rows import Rows
+from audio_lm.errors import DataError
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank, world_size
 from audio_lm.survival.processes import live_as_data_worker
@@ -44,8 +45,11 @@ class PlannedPacks(Dataset[tuple[Pack, ...]]):
 
     def _cut(self, leaf_number: int, row: int, position: int, choice: int) -> Cut:
         leaf = self.leaves[leaf_number]
-        cut = leaf.rows.cut(row)
-        example = self.maker.example(cut, leaf.task, position, choice=choice, source=leaf.source)
+        try:
+            cut = leaf.rows.cut(row)
+            example = self.maker.example(cut, leaf.task, position, choice=choice, source=leaf.source)
+        except DataError as error:
+            return stand_in(f"{leaf.source}:{row}", leaf.task, leaf.source, str(error))
         return with_example(cut, example)
 
 

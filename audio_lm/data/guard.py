@@ -25,7 +25,7 @@ from audio_lm.data.cuts import load_waves, num_samples_of, recordings_of
 from audio_lm.errors import DataError
 from audio_lm.units import Seconds
 
-Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "range", "timeout"]
+Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "range", "timeout", "line"]
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 NUM_TRIES = 3
 FIRST_PAUSE: Seconds = 0.1

@@ -24,7 +24,8 @@ import numpy as np
 
 from audio_lm.data import shar
 from audio_lm.data.cuts import check_file
-from audio_lm.data.manifest import Line, UnfitError, is_long, read_line, too_long
+from audio_lm.data.json_lines import UnfitError, parse_line
+from audio_lm.data.manifest import Line, is_long, read_line, too_long
 from audio_lm.errors import DataError, UserError
 from audio_lm.runtime import key_of
 from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
@@ -38,6 +39,9 @@ MOST_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
 MOST_NAMED = 5
+LONGEST_ID = 80  # characters of the id of a line that was left out
+MANY_UNFIT = 10_000
+"""Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class SourceIndex:
     """Cuts whose audio could not be opened; they keep their place and are heard with weight 0."""
 
     num_dropped: int
+    roots: tuple[str, ...] = ()
+    """Folders that audio may lie in; none allows any."""
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -117,13 +123,13 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         DataError: too many lines or files are unfit, or none is fit; names file and line.
     """
     digest = _digest_of(cut_set, rules)
-    folder = cache / source / (digest if cut_set.is_file() else _with_tars(cut_set, digest))[:16]
+    folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
     if not (folder / "index.json").is_file():
         _compile(cut_set, source, rules, folder)
     facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     return SourceIndex(
         source=source,
-        manifest=cut_set if cut_set.is_file() else folder / FILLED,
+        manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
         digest=digest,
         offset=np.load(folder / "offset.npy", mmap_mode="r"),
         start=np.load(folder / "start.npy", mmap_mode="r"),
@@ -131,7 +137,13 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         left_out=tuple(Unusable(**one) for one in facts["left_out"]),
         silent=tuple(Unusable(**one) for one in facts["silent"]),
         num_dropped=facts["num_dropped"],
+        roots=rules.roots,
     )
+
+
+def _is_filled(cut_set: Path) -> bool:
+    """Whether a manifest of its own is made: of Shar and of what is packed, where no line can be read in its place."""
+    return cut_set.is_dir() or cut_set.suffix == ".gz"
 
 
 def _digest_of(cut_set: Path, rules: IndexRules) -> str:
@@ -165,9 +177,9 @@ def _compile(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> Non
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    if cut_set.is_dir():
+    if _is_filled(cut_set):
         with (folder / FILLED).open("wb") as filled:
-            rows, files = _gather(_lines_of_shar(cut_set, filled), rules)
+            rows, files = _gather(_lines_filled(cut_set, filled), rules)
     else:
         rows, files = _gather(_lines(cut_set), rules)
     if not rows.num_lines:
@@ -214,7 +226,7 @@ def _gather(
     """
     rows, seen, files = _Rows(), set[int](), dict[str, Unusable]()
     roots = [Path(root) for root in rules.roots]
-    for (path, number, text), offset in lines:
+    for (path, number, text, _), offset in lines:
         rows.num_lines += 1
         try:
             line = read_line(text, roots=roots)
@@ -223,6 +235,8 @@ def _gather(
             seen.add(key)
         except UnfitError as error:
             rows.left_out.append(Unusable(number, _id_in(text), str(error), path.name))
+            if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
+                _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
         _add(rows, line, offset, rules, f"{path}:{number}: cut {line.cut_id!r}")
         for name in line.files:
@@ -260,24 +274,25 @@ def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, where: str) ->
 def _lines(manifest: Path) -> Iterator[tuple[shar.NumberedLine, int]]:
     """Every line and its offset."""
     offset = 0
-    with manifest.open("rb") as file:
-        for number, text in enumerate(file, start=1):
-            yield shar.NumberedLine(manifest, number, text), offset
-            offset += len(text)
+    for line in shar.lines_of(manifest):
+        yield line, offset
+        offset += line.num_bytes
 
 
-def _lines_of_shar(folder: Path, filled: IO[bytes]) -> Iterator[tuple[shar.NumberedLine, int]]:
+def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[shar.NumberedLine, int]]:
     """Every line and its offset in the manifest that is written on the way."""
-    for line in shar.lines_of(folder):
+    for line in shar.lines_of(cut_set):
         yield line, filled.tell()
-        filled.write(line.text)
+        filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
 
 
 def _id_in(text: bytes) -> str:
     try:
-        return str(json.loads(text)["id"])
-    except (ValueError, KeyError, TypeError):
+        cut = parse_line(text)
+    except UnfitError:
         return "?"
+    cut_id = cut.get("id") if isinstance(cut, dict) else None
+    return cut_id[:LONGEST_ID] if isinstance(cut_id, str) else "?"
 
 
 def _unreadable(files: dict[str, Unusable]) -> Iterator[Unusable]:

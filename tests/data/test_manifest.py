@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from audio_lm.data.manifest import UnfitError, is_long, read_line
+from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.manifest import is_long, read_line
 
 
 def recording(seconds=2.0, source="/audio/a.wav", kind="file", **changed):
@@ -51,7 +52,7 @@ UNFIT = [
     (b'{"id": "\xe9"}', "not UTF-8"),
     (line(type="MixedCut"), "type 'MixedCut'"),
     (line(id=None), "no id"),
-    (line(id=7), "no id"),
+    (line(id=7), "id of the cut is 7"),
     (line(duration=0), "duration is 0"),
     (line(duration=-1.0), "duration is -1"),
     (line(duration=None), "duration is None"),
