@@ -11,6 +11,7 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.cuts import check_files, load_waves
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
+from audio_lm.data.labels import labels_of
 from audio_lm.errors import DataError
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import Asked, Prediction
@@ -24,6 +25,7 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.rendering import RenderedExample, rendered
 from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.task import UNKNOWN_LANGUAGE
 from audio_lm.tracking.listening import HeardClip
 from audio_lm.units import frames_in
 
@@ -71,10 +73,10 @@ def benchmark_packs(
 
 def _language(cut: Cut, task: str) -> str:
     """Of the reference: a translation is in the language translated into."""
-    supervision = cut.supervisions[0]
+    labels = labels_of(cut)
     if task in TASKS and "target_language" in TASKS[task].needs:
-        return str(supervision.custom["target_language"])
-    return supervision.language or "unknown"
+        return str(labels["target_language"])
+    return str(labels.get("language", UNKNOWN_LANGUAGE))
 
 
 def heard_clips(

@@ -17,7 +17,7 @@ from lhotse.audio.utils import AudioLoadingError
 
 from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
-from audio_lm.corpora.synthetic.writing import LABELS, supervision_of
+from audio_lm.corpora.synthetic.writing import LABELS, in_recording, supervision_of
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
 
@@ -125,7 +125,7 @@ class CutSetWriter:
                 duration=seconds,
                 channel=recording.channel_ids[0],
                 recording=recording,
-                supervisions=[supervision],
+                supervisions=[in_recording(supervision, recording, start)],
                 custom=custom or None,
             )
         )

@@ -19,11 +19,19 @@ from audio_lm.data import shar
 from audio_lm.data.json_lines import UnfitError
 from audio_lm.data.labels import labels_of
 from audio_lm.data.lhotse_cut import read_cut
-from audio_lm.data.manifest import clip_fields
+from audio_lm.data.manifest import clip_fields, read_line
 from audio_lm.data.sources import check_source
 from audio_lm.data.transforms import check_transforms
 from audio_lm.errors import DataError
-from audio_lm.units import MAX_SAMPLES, MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_SECOND, frames_in, samples_in
+from audio_lm.units import (
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    MIN_FRAMES,
+    SAMPLES_PER_SECOND,
+    Seconds,
+    frames_in,
+    samples_in,
+)
 
 LongClips = Literal["error", "drop"]
 ROUNDING = 2  # samples by which resampling may miss the length a duration promises
@@ -92,6 +100,18 @@ def read_cuts(data_dir: Path, source: str) -> list[Cut]:
             f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out"
         )
     return cuts
+
+
+def size_of(cut_set: Path) -> tuple[int, Seconds]:
+    """Cuts of a cut-set and seconds of their first clips; lines that cannot be used are not counted."""
+    count, num_samples = 0, 0
+    for line in shar.lines_of(cut_set):
+        try:
+            found = read_line(line.text)
+        except UnfitError:
+            continue
+        count, num_samples = count + 1, num_samples + sum(found.num_samples[:1])
+    return count, num_samples / SAMPLES_PER_SECOND
 
 
 def at_16_khz(cut: Cut) -> Cut:

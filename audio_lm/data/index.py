@@ -24,7 +24,7 @@ import numpy as np
 
 from audio_lm.data import shar
 from audio_lm.data.cuts import check_file
-from audio_lm.data.json_lines import UnfitError, parse_line
+from audio_lm.data.json_lines import NumberedLine, UnfitError, parse_line
 from audio_lm.data.manifest import Line, is_long, read_line, too_long
 from audio_lm.errors import DataError, UserError
 from audio_lm.runtime import key_of
@@ -217,7 +217,7 @@ def _put(partial: Path, folder: Path) -> None:
 
 
 def _gather(
-    lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules
+    lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules
 ) -> tuple[_Rows, dict[str, Unusable]]:
     """All rows, and each audio file with the first line that needs it.
 
@@ -238,28 +238,35 @@ def _gather(
             if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
                 _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
-        _add(rows, line, offset, rules, f"{path}:{number}: cut {line.cut_id!r}")
+        _add(rows, line, offset, rules, (path, number))
         for name in line.files:
-            if name:
-                files.setdefault(name, Unusable(number, line.cut_id, name, path.name))
+            if name not in files:
+                files[name] = Unusable(number, line.cut_id, name, path.name)
     return rows, files
 
 
-def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, where: str) -> None:
-    """One row, or as many as the rule for long clips makes of it."""
+def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, place: tuple[Path, int]) -> None:
+    """One row, or as many as the rule for long clips makes of it.
+
+    Args:
+        place: file and line, for messages.
+    """
     first, more = sum(line.num_samples[:1]), sum(line.num_samples[1:])
     is_first_long = first > MAX_SAMPLES and max(line.num_samples[1:], default=0) <= MAX_SAMPLES
     if not is_long(line) or (rules.long_clips == "truncate" and is_first_long):
         pieces = [(0, min(first, MAX_SAMPLES) + more)]
     elif rules.long_clips == "error":
-        raise DataError(f"{where}: {too_long(line)}; cut it, or set long_clips to drop, truncate or chunk")
+        raise DataError(
+            f"{_where(place, line)}: {too_long(line)}; cut it, or set long_clips to drop, truncate or chunk"
+        )
     elif rules.long_clips == "drop":
         rows.num_dropped += 1
         return
     elif len(line.num_samples) > 1:
         whose = "a further clip" if rules.long_clips == "truncate" else "one of several clips"
         raise DataError(
-            f"{where}: {too_long(line)}, and long_clips={rules.long_clips} does nothing with {whose}; set long_clips=drop"
+            f"{_where(place, line)}: {too_long(line)}, and long_clips={rules.long_clips} does nothing "
+            f"with {whose}; set long_clips=drop"
         )
     else:
         starts = range(0, first, MAX_SAMPLES)
@@ -271,7 +278,11 @@ def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, where: str) ->
         rows.num_samples.append(count)
 
 
-def _lines(manifest: Path) -> Iterator[tuple[shar.NumberedLine, int]]:
+def _where(place: tuple[Path, int], line: Line) -> str:
+    return f"{place[0]}:{place[1]}: cut {line.cut_id!r}"
+
+
+def _lines(manifest: Path) -> Iterator[tuple[NumberedLine, int]]:
     """Every line and its offset."""
     offset = 0
     for line in shar.lines_of(manifest):
@@ -279,7 +290,7 @@ def _lines(manifest: Path) -> Iterator[tuple[shar.NumberedLine, int]]:
         offset += line.num_bytes
 
 
-def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[shar.NumberedLine, int]]:
+def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLine, int]]:
     """Every line and its offset in the manifest that is written on the way."""
     for line in shar.lines_of(cut_set):
         yield line, filled.tell()

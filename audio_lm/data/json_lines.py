@@ -31,16 +31,19 @@ class UnfitError(Exception):
     """A line cannot be used; the message says why."""
 
 
-class RawLine(NamedTuple):
-    """A line of a file, and how far it is to the next one."""
+class NumberedLine(NamedTuple):
+    """A line of a file."""
 
+    file: Path
+    number: int
     text: bytes
     """With its end; one over ``LONGEST_LINE`` is cut off there."""
 
     num_bytes: int
+    """Of the line in its file, to the next one."""
 
 
-def lines_in(path: Path) -> Iterator[RawLine]:
+def lines_in(path: Path) -> Iterator[NumberedLine]:
     """The lines of a file, plain or gzip, one after the other.
 
     Raises:
@@ -69,7 +72,7 @@ def lines_in(path: Path) -> Iterator[RawLine]:
                         f"{path}:{number}: it unpacks to over {MOST_UNPACKED} times its {packed_bytes} bytes, as no "
                         f"manifest does; look into it, and unpack it yourself if it is right"
                     )
-                yield RawLine(text, num_bytes)
+                yield NumberedLine(path, number, text, num_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read to its end ({error}); copy it again") from error
 
@@ -101,38 +104,17 @@ def parse_line(text: bytes) -> Any:
 
 def _loaded(text: str) -> Any:
     try:
-        value = json.loads(text)
-        if text.count('":') != _num_keys(value):  # also where a text holds these two signs
-            json.loads(text, object_pairs_hook=_check_keys)
+        return json.loads(text)  # of a key that stands twice the last one counts, whoever reads it
     except ValueError as error:
         raise UnfitError(f"the line is no JSON ({error})") from error
     except RecursionError as error:
         raise UnfitError(TOO_DEEP) from error
-    return value
 
 
 def shown(value: Any) -> str:
     """A value as a message shows it: not longer than ``SHOWN`` characters."""
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
-
-
-def _num_keys(value: Any) -> int:
-    """Keys of objects within each other; those in lists of lists, which hold none in a cut, are not counted."""
-    if isinstance(value, dict):
-        inner = [one for one in value.values() if type(one) is dict or type(one) is list]
-        return len(value) + (sum(map(_num_keys, inner)) if inner else 0)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return sum(map(_num_keys, value))
-    return 0
-
-
-def _check_keys(pairs: list[tuple[str, Any]]) -> None:
-    seen = set[str]()
-    for key, _ in pairs:
-        if key in seen:
-            raise UnfitError(f"the key {shown(key)} stands twice in one object")
-        seen.add(key)
 
 
 def _check_depth(value: Any) -> None:

@@ -47,6 +47,7 @@ RECORDING_START = "recording_start"
 
 LARGEST = 10**15  # of a number in a label
 MOST_PLACES = 10_000  # of a row of text
+_NUMERIC = (float, int)  # and no bool
 STAMP_TOLERANCE: Seconds = 0.1  # by which words may pass the clip
 CURE = "cut it up with lhotse's trim_to_supervisions(keep_overlapping=False)"
 
@@ -103,7 +104,7 @@ def _clip_start(cut: Cut, supervision: SupervisionSegment) -> Seconds:
     if cut.start:
         return float(cut.start)
     known = (supervision.custom or {}).get(RECORDING_START)
-    return float(known - supervision.start) if type(known) in (int, float) else 0.0
+    return float(known - supervision.start) if _is_number(known) else 0.0
 
 
 def _outside(units: Sequence[tuple[str, Seconds, Seconds]], duration: Seconds) -> str:
@@ -164,12 +165,13 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
         UnfitError: names the label.
     """
     for key in OWN_FIELDS:
-        if (value := supervision.get(key)) is not None and type(value) is not str:
+        if type(value := supervision.get(key)) is not str and value is not None:
             raise UnfitError(f"its {key} is {shown(value)} -- expected a text")
-    for key, value in (supervision.get("custom") or {}).items():
-        if value is not None and (check := _CHECKS.get(key)) is not None:
-            check(key, value)
-    if (words := (supervision.get("alignment") or {}).get("word")) is not None:
+    if custom := supervision.get("custom"):
+        for key, value in custom.items():
+            if key in _CHECKS and value is not None:
+                _CHECKS[key](key, value)
+    if (alignment := supervision.get("alignment")) and (words := alignment.get("word")) is not None:
         _check_words(words)
 
 
@@ -199,7 +201,7 @@ def _check_integer(key: str, value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -LARGEST <= value <= LARGEST  # NaN is in no range
+    return type(value) in _NUMERIC and -LARGEST <= value <= LARGEST  # NaN is in no range
 
 
 def _is_a(value: Any, kind: type) -> bool:
@@ -249,8 +251,17 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
 
 
 def _check_words(words: Any) -> None:
-    for word in words if type(words) is list else [words]:
+    if type(words) is not list:
+        words = [words]
+    for word in words:
         item = list(word.values()) if type(word) is dict else word
-        is_item = type(item) is list and 3 <= len(item) <= 4 and type(item[0]) is str
-        if not is_item or not _is_number(item[1]) or not (_is_number(item[2]) and item[2] >= 0):
-            raise UnfitError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")
+        if type(item) is not list or not 3 <= len(item) <= 4 or type(item[0]) is not str:
+            break
+        start, duration = item[1], item[2]
+        if type(start) not in _NUMERIC or type(duration) not in _NUMERIC:
+            break
+        if not (-LARGEST <= start <= LARGEST and 0 <= duration <= LARGEST):  # NaN is in no range
+            break
+    else:
+        return
+    raise UnfitError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")

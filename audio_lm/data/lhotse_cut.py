@@ -70,5 +70,7 @@ def _supervision(table: Mapping[str, Any], cut_id: str) -> SupervisionSegment:
         speaker=table.get("speaker"),
         gender=table.get("gender"),
         custom=table.get("custom"),
-        alignment=None if words is None else {"word": [AlignmentItem.deserialize(word) for word in words]},
+        alignment=None
+        if words is None
+        else {"word": [AlignmentItem(*(word.values() if type(word) is dict else word)) for word in words]},
     )

@@ -109,7 +109,9 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     _check_channels(cut, kind, recordings[0])
     num_samples = tuple(_num_samples(start, seconds) for seconds in (duration, *lengths[1:]))
     files = tuple(file_of(source, roots) for recording in recordings for source in recording["sources"])
-    return Line(cut_id, num_samples[: len(clip_fields(cut.get("custom"))) + 1], files)
+    if len(num_samples) > 1:
+        num_samples = num_samples[: len(clip_fields(cut["custom"])) + 1]
+    return Line(cut_id, num_samples, files)
 
 
 def clip_fields(custom: Mapping[str, Any] | None) -> list[str]:
@@ -162,8 +164,10 @@ def _check_length(start: Seconds, seconds: Seconds) -> None:
 
 
 def _check_keys(table: Mapping[str, Any], known: frozenset[str], what: str) -> None:
-    if strangers := table.keys() - known:
-        raise UnfitError(f"{what} has the key {shown(min(strangers))} -- expected {', '.join(sorted(known))}")
+    if not known.issuperset(table):
+        raise UnfitError(
+            f"{what} has the key {shown(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
+        )
 
 
 def _table(table: Mapping[str, Any], key: str, what: str) -> dict[str, Any] | None:

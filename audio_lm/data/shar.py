@@ -20,7 +20,7 @@ from lhotse import AudioSource, Recording
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
-from audio_lm.data.json_lines import UnfitError, lines_in, parse_line, shown
+from audio_lm.data.json_lines import NumberedLine, UnfitError, lines_in, parse_line, shown
 from audio_lm.errors import DataError
 
 CUTS = re.compile(r"cuts(?P<shard>(?:\.[^.]+)?)\.jsonl(?:\.gz)?")
@@ -63,16 +63,6 @@ class Shard(NamedTuple):
     cuts: Path
     tar: Path | None
     """None where no shard has one: text only, or audio in files of its own."""
-
-
-class NumberedLine(NamedTuple):
-    """A line of a cut-set, its recording in its place."""
-
-    file: Path
-    number: int
-    text: bytes
-    num_bytes: int
-    """Of the line in its file, to the next one."""
 
 
 class Member(NamedTuple):
@@ -133,18 +123,26 @@ def lines_of(cut_set: Path) -> Iterator[NumberedLine]:
     Raises:
         DataError: lines and audio do not go together, or a file is damaged; names file and member.
     """
-    for shard in shards_of(cut_set) if cut_set.is_dir() else [Shard(cut_set, None)]:
-        members = members_of(shard.tar) if shard.tar else None
-        number = 0
-        for number, (text, num_bytes) in enumerate(lines_in(shard.cuts), start=1):
-            if members is not None:
-                text = _filled(text, next(members, None), f"{shard.tar}", f"{shard.cuts.name}:{number}")
-            yield NumberedLine(shard.cuts, number, text, num_bytes)
-        if members is not None and (over := next(members, None)):
-            raise DataError(
-                f"{shard.tar}: member {over.name!r} comes after the audio of all {number} lines of "
-                f"{shard.cuts.name}; export the cut-set again"
-            )
+    if not cut_set.is_dir():
+        yield from lines_in(cut_set)
+        return
+    for shard in shards_of(cut_set):
+        if shard.tar is None:
+            yield from lines_in(shard.cuts)
+        else:
+            yield from _lines_with_audio(shard.cuts, shard.tar)
+
+
+def _lines_with_audio(cuts: Path, tar: Path) -> Iterator[NumberedLine]:
+    members, number = members_of(tar), 0
+    for line in lines_in(cuts):
+        number = line.number
+        yield line._replace(text=_filled(line.text, next(members, None), f"{tar}", f"{cuts.name}:{number}"))
+    if over := next(members, None):
+        raise DataError(
+            f"{tar}: member {over.name!r} comes after the audio of all {number} lines of {cuts.name}; "
+            f"export the cut-set again"
+        )
 
 
 def _filled(text: bytes, member: Member | None, tar: str, where: str) -> bytes:

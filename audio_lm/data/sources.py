@@ -56,6 +56,8 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
 
 
 def _check_path(path: str) -> None:
+    if 0 < len(path) <= LONGEST_NAME and path.isascii() and "\0" not in path:
+        return
     encoded = path.encode()
     is_short = len(encoded) <= LONGEST_PATH and max(map(len, encoded.split(b"/"))) <= LONGEST_NAME
     if not path or b"\0" in encoded or not is_short:
