@@ -27,7 +27,8 @@ from audio_lm.build import usable_source
 from audio_lm.compose import load_recipe, settings_of
 from audio_lm.corpora.download import unpacked
 from audio_lm.data.cuts import load_waves
-from audio_lm.data.manifest import UnfitError, read_line
+from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.manifest import read_line
 from audio_lm.errors import CheckpointError, DataError, RecipeError
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.language_model import load_language_model, num_rows

@@ -19,7 +19,7 @@ from audio_lm.data import shar
 from audio_lm.data.json_lines import UnfitError
 from audio_lm.data.labels import labels_of
 from audio_lm.data.lhotse_cut import read_cut
-from audio_lm.data.manifest import clip_fields, read_line
+from audio_lm.data.manifest import clip_fields, id_in, read_line
 from audio_lm.data.sources import check_source
 from audio_lm.data.transforms import check_transforms
 from audio_lm.errors import DataError
@@ -94,7 +94,9 @@ def read_cuts(data_dir: Path, source: str) -> list[Cut]:
         try:
             cuts.append(at_16_khz(read_cut(line.text)))
         except UnfitError as error:
-            raise DataError(f"{line.file}:{line.number}: {error}; repair the line or remove it") from error
+            raise DataError(
+                f"{line.file}:{line.number}: cut {id_in(line.text)!r}: {error}; repair the line or remove it"
+            ) from error
     if not cuts:
         raise DataError(
             f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out"

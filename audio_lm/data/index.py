@@ -24,8 +24,8 @@ import numpy as np
 
 from audio_lm.data import shar
 from audio_lm.data.cuts import check_file
-from audio_lm.data.json_lines import NumberedLine, UnfitError, parse_line
-from audio_lm.data.manifest import Line, is_long, read_line, too_long
+from audio_lm.data.json_lines import NumberedLine, UnfitError
+from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
 from audio_lm.errors import DataError, UserError
 from audio_lm.runtime import key_of
 from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
@@ -39,7 +39,6 @@ MOST_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
 MOST_NAMED = 5
-LONGEST_ID = 80  # characters of the id of a line that was left out
 MANY_UNFIT = 10_000
 """Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 
@@ -234,7 +233,7 @@ def _gather(
                 raise UnfitError("the id came before")
             seen.add(key)
         except UnfitError as error:
-            rows.left_out.append(Unusable(number, _id_in(text), str(error), path.name))
+            rows.left_out.append(Unusable(number, id_in(text), str(error), path.name))
             if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
                 _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
@@ -295,15 +294,6 @@ def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLi
     for line in shar.lines_of(cut_set):
         yield line, filled.tell()
         filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
-
-
-def _id_in(text: bytes) -> str:
-    try:
-        cut = parse_line(text)
-    except UnfitError:
-        return "?"
-    cut_id = cut.get("id") if isinstance(cut, dict) else None
-    return cut_id[:LONGEST_ID] if isinstance(cut_id, str) else "?"
 
 
 def _unreadable(files: dict[str, Unusable]) -> Iterator[Unusable]:

@@ -113,6 +113,8 @@ def _loaded(text: str) -> Any:
 
 def shown(value: Any) -> str:
     """A value as a message shows it: not longer than ``SHOWN`` characters."""
+    if isinstance(value, int) and value.bit_length() > 200:  # Python shows none of over 4 300 digits
+        return f"an integer of {value.bit_length()} bits"
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from lhotse import Recording
 
-from audio_lm.data.json_lines import UnfitError, parse_line, shown
+from audio_lm.data.json_lines import SHOWN, UnfitError, parse_line, shown
 from audio_lm.data.labels import check_labels
 from audio_lm.data.sources import file_of
 from audio_lm.data.transforms import check_rate, check_transforms
@@ -67,6 +67,16 @@ def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
         UnfitError: it does not.
     """
     return check_cut(parse_line(text), roots)
+
+
+def id_in(text: bytes) -> str:
+    """The id of a line that cannot be used, as far as it has one."""
+    try:
+        cut = parse_line(text)
+    except UnfitError:
+        return "?"
+    cut_id = cut.get("id") if isinstance(cut, dict) else None
+    return cut_id[:SHOWN] if isinstance(cut_id, str) else "?"
 
 
 def is_long(line: Line) -> bool:
