@@ -235,3 +235,17 @@ def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     assert len(folders) == 20  # nothing half made is left lying
     assert all(is_whole(folder) for folder in folders)
+
+
+def test_a_manifest_of_nothing_fit_is_not_read_to_its_end(manifest, monkeypatch):
+    monkeypatch.setattr("audio_lm.data.index.MANY_UNFIT", 10)
+    manifest.write_bytes(b"\n" * 1000)
+    with pytest.raises(DataError, match=r"10 of 10 first lines.*are unfit"):
+        compiled(manifest)
+
+
+def test_an_index_knows_where_audio_may_lie(manifest):
+    index = compiled(manifest, IndexRules(roots=(str(manifest.parents[1]),)))
+    assert index.roots == (str(manifest.parents[1]),)
+    with pytest.raises(DataError, match="10 of 10 lines"):
+        compiled(manifest, IndexRules(roots=(str(manifest.parent),)))
