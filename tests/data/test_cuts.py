@@ -144,7 +144,7 @@ def test_a_packed_manifest_is_read_where_a_recipe_names_it(tmp_path):
     assert read.to_dict() == cut.to_dict()
     assert size_of(cut_set_path(tmp_path, "mine/all-train")) == (1, 0.5)
     written(tmp_path, text)
-    with pytest.raises(DataError, match="lies there twice.*all-train.jsonl and as .*jsonl.gz"):
+    with pytest.raises(DataError, match=r"lies there twice.*all-train\.jsonl and as .*jsonl\.gz"):
         cut_set_path(tmp_path, "mine/all-train")
 
 

@@ -68,11 +68,8 @@ def test_what_unpacks_to_far_more_than_its_size_ends_the_reading(tmp_path):
     with gzip.open(path, "wb") as file:
         for _ in range(40):
             file.write(b"\n" * (1 << 20))
-    lines = 0
     with pytest.raises(DataError, match="over 200 times its"):
-        for _ in lines_in(path):
-            lines += 1
-    assert lines < 20 << 20
+        sum(1 for _ in lines_in(path))
 
 
 def test_a_packed_file_that_breaks_off_is_named(tmp_path):

@@ -174,7 +174,7 @@ def test_turns_are_joined_where_the_task_is_about_turns(recording, vocabulary):
 def test_turns_without_speakers_are_refused_by_name(recording, vocabulary):
     cut = whole(recording, said(0, 2, 3, "one", speaker="a"), said(1, 6, 3, "two"))
     for task in ("osr", "sd"):
-        with pytest.raises(DataError, match="cut 'm-0'.*name the speakers"):
+        with pytest.raises(DataError, match=r"cut 'm-0'.*name the speakers"):
             ExampleMaker(vocabulary, "tags").example(cut, task)
 
 

@@ -64,7 +64,7 @@ def test_the_closed_list_is_applied(kind):
 
 @pytest.mark.parametrize("kind", UNFIT)
 def test_whatever_else_is_refused(kind):
-    with pytest.raises(UnfitError, match="transform|sampling rate"):
+    with pytest.raises(UnfitError, match=r"transform|sampling rate"):
         check_transforms(UNFIT[kind], 16_000)
 
 
