@@ -1,7 +1,7 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/python scripts/install.py
 
 .PHONY: help demo test check chaos clean
 help:
@@ -15,15 +15,15 @@ help:
 	@echo "making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.stamps/demo: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "installing audio-lm and what it stands on (about 2 GB, some minutes)"
-	@$(PIP) install -c constraints.txt -e ".[speech]" 2>&1 | (grep -v "^WARNING: Location" || true)
+.stamps/demo: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
+	@echo "installing audio-lm and what it stands on (about 2 GB)"
+	@$(INSTALL) ".[speech,codecs]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 
-.stamps/test: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "installing audio-lm with its tests' tools (about 2 GB, some minutes)"
-	@$(PIP) install -c constraints.txt -e ".[speech,test,dev]" 2>&1 | (grep -v "^WARNING: Location" || true)
+.stamps/test: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
+	@echo "installing audio-lm with its tests' tools (about 2 GB; a C++ compiler is needed)"
+	@$(INSTALL) ".[speech,codecs,test,dev]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 

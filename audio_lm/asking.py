@@ -8,13 +8,15 @@ from lhotse.cut import Cut
 
 from audio_lm.build import build_vocabulary, usable_source
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import check_files, load_waves
+from audio_lm.data.cuts import check_files, labels_of, load_waves
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
-from audio_lm.data.labels import labels_of
-from audio_lm.errors import DataError
+from audio_lm.data.questions import group_by_question
+from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import Asked, Prediction
+from audio_lm.languages import UNKNOWN_LANGUAGE
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.slots import slots_of
 from audio_lm.model.spectrogram import LogMel
@@ -25,7 +27,6 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.rendering import RenderedExample, rendered
 from audio_lm.tasks.registry import TASKS
-from audio_lm.tasks.task import UNKNOWN_LANGUAGE
 from audio_lm.tracking.listening import HeardClip
 from audio_lm.units import frames_in
 
@@ -33,21 +34,44 @@ PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are 
 
 
 def check_benchmarks(recipe: Recipe) -> None:
-    """Refuse benchmarks whose cut-set is not there, before anything is trained.
+    """Refuse benchmarks that could not be scored, before anything is trained.
 
     Raises:
-        DataError: names the benchmark.
+        UserError: a cut-set, or a package that a metric needs, is not there; names the benchmark.
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         try:
-            check_files(benchmark_cuts(recipe, benchmark))
-        except DataError as error:
-            raise DataError(f"benchmark {name!r}: {error}") from error
+            cuts = benchmark_cuts(recipe, benchmark)
+            check_files(cuts)
+            languages = {_language(cut, benchmark.task) for cut in cuts}
+            for metric in benchmark.metrics:
+                find_metric(metric).check(languages)
+        except UserError as error:
+            raise type(error)(f"benchmark {name!r}: {error}") from error
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
-    """The clips of a benchmark, checked."""
-    return usable_source(recipe, benchmark.source, "error")[: benchmark.max_clips]
+    """A cut for each question of a benchmark, checked."""
+    return [same[0] for same in benchmark_questions(recipe, benchmark)]
+
+
+def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list[Cut]]:
+    """The cuts of each question of a benchmark, checked; several where its metrics take several references.
+
+    Raises:
+        DataError: a question has several references, and one of the metrics takes one only.
+    """
+    cuts = usable_source(recipe, benchmark.source, "error")
+    single = [name for name in benchmark.metrics if not find_metric(name).has_many_references]
+    if len(single) == len(benchmark.metrics):
+        return [[cut] for cut in cuts][: benchmark.max_clips]
+    questions = group_by_question(cuts, benchmark.task, benchmark.prompt)[: benchmark.max_clips]
+    if single and (several := next((same for same in questions if len(same) > 1), None)):
+        raise DataError(
+            f"cuts {[cut.id for cut in several]} ask the same of one clip, and the metrics {single} compare with one "
+            f"reference; leave these metrics out, or make a benchmark of its own for them"
+        )
+    return questions
 
 
 def benchmark_packs(
@@ -55,15 +79,15 @@ def benchmark_packs(
 ) -> Iterator[tuple[Pack, list[Asked]]]:
     """The questions of a benchmark, answers left out."""
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
-    cuts = benchmark_cuts(recipe, benchmark)
-    asking = [with_example(cut, maker.example(cut, benchmark.task)) for cut in cuts]
-    collate = Collator(num_mels=recipe.model.encoder.num_mels)
+    same_as = {same[0].id: same for same in benchmark_questions(recipe, benchmark)}
+    asking = [with_example(same[0], maker.example(same[0], benchmark.task)) for same in same_as.values()]
+    collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
         asked = [
             Asked(
                 cut_id=cut.id,
                 task=benchmark.task,
-                reference=maker.reference(cut, benchmark.task),
+                references=tuple(maker.reference(one, benchmark.task) for one in same_as[cut.id]),
                 language=_language(cut, benchmark.task),
             )
             for cut in pack
@@ -73,10 +97,8 @@ def benchmark_packs(
 
 def _language(cut: Cut, task: str) -> str:
     """Of the reference: a translation is in the language translated into."""
-    labels = labels_of(cut)
-    if task in TASKS and "target_language" in TASKS[task].needs:
-        return str(labels["target_language"])
-    return str(labels.get("language", UNKNOWN_LANGUAGE))
+    is_translation = task in TASKS and "target_language" in TASKS[task].needs
+    return str(labels_of(cut).get("target_language" if is_translation else "language", UNKNOWN_LANGUAGE))
 
 
 def heard_clips(
@@ -109,7 +131,7 @@ def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
     """(F, M) of a clip, as a log-mel encoder sees it; empty for a text-only row."""
     if not len(wave):
         return np.zeros((0, 0), dtype=np.float32)
-    rows = LogMel(recipe.model.encoder.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
+    rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
     return rows[1 : 1 + frames_in(len(wave))].numpy()
 
 

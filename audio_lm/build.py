@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.corpora.corpus import prepare
+from audio_lm.data.cache import writable_cache
 from audio_lm.data.collate import Collator
 from audio_lm.data.cuts import (
     LongClips,
@@ -45,7 +46,7 @@ from audio_lm.model.language_model import num_rows
 from audio_lm.model.outline import fill_with_first, outline
 from audio_lm.model.released import open_released
 from audio_lm.model.weight_files import published_folder
-from audio_lm.planning import CACHE, StagePlan, StageSources, maker_of, unreadable
+from audio_lm.planning import StagePlan, StageSources, cache_of, maker_of, tokens_of, unreadable
 from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -83,12 +84,17 @@ def usable_source(recipe: Recipe, source: str, long_clips: LongClips) -> list[Cu
 
 
 def build_vocabulary(
-    recipe: Recipe, sources: Mapping[str, StageSources], folder: Path | None = None
+    recipe: Recipe,
+    sources: Mapping[str, StageSources],
+    folder: Path | None = None,
+    *,
+    tokens: Sequence[str] | None = None,
 ) -> Vocabulary:
     """The vocabulary of a run: loaded, or trained on the texts of its training cuts.
 
     Args:
         folder: where an earlier start of the same run kept its tokenizer.
+        tokens: that an earlier start of the same run had beside words; none gives those that its prompts need.
     """
     settings = recipe.model.tokenizer
     if folder is not None and folder.is_dir():
@@ -99,7 +105,8 @@ def build_vocabulary(
         tokenizer = load_tokenizer(str(published_folder(recipe.model.load, what="model")))
     else:
         tokenizer = _own_tokenizer(recipe, sources)
-    return Vocabulary(tokenizer, num_base=_num_base(recipe, len(tokenizer)))
+    num_base = _num_base(recipe, len(tokenizer))
+    return Vocabulary(tokenizer, num_base=num_base, tokens=tokens or tokens_of(recipe))
 
 
 def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
@@ -115,7 +122,8 @@ def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTr
 
     digests = sorted(rows.index.digest for rows in heard.values())
     known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
-    return kept_tokenizer(Path(recipe.data_dir) / CACHE / "tokenizers" / f"{key_of(known):016x}", train)
+    with writable_cache(cache_of(recipe)):
+        return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
 
 
 def _tasks(recipe: Recipe) -> set[str]:
@@ -269,14 +277,14 @@ def build_data(
     stage = recipe.stages[stage_name]
     collator = Collator(
         policy=stage.spec_augment,
-        num_mels=recipe.model.encoder.num_mels,
+        num_mels=recipe.model.encoder.sizes.num_mels,
         seed=recipe.seed,
         load=guarded_waves,
         unreadable=unreadable(planned.heard),
     )
     return MixtureDataModule(
         PlanSampler(planned.plan, cursor, num_alike=recipe.hardware.tensor_parallel),
-        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator),
+        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,

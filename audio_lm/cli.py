@@ -14,6 +14,7 @@ import typer
 
 from audio_lm import jobs, measuring
 from audio_lm.arguments import Overrides, RecipeName, RunPath, quiet
+from audio_lm.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
@@ -34,7 +35,7 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default runs/<recipe>-<signature>.")
+        Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
     ] = None,
 ) -> None:
     """Carry a recipe out: train its stages, judge the model, print the table.
@@ -176,8 +177,11 @@ def import_(
         Path | None, typer.Option(help="Folder that paths of audio are relative to.")
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Of the speech, such as en, where the file does not say.")
+        str | None, typer.Option(help="Of the speech, such as en or Portuguese, where the file does not say.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="Of audio with several: average, left, right, or both as clips of their own.")
+    ] = "average",
     column: Annotated[list[str] | None, typer.Option(help="name=label, such as transcription=text.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Put it in the place of an older one.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="Show the formats.")] = False,
@@ -196,9 +200,13 @@ def import_(
         for one in FORMATS.values():
             typer.echo(f"{one.name:16} {one.what}\n{'':16} {one.example}")
         return
-    columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
+    if wrong := [pair for pair in column or () if "=" not in pair]:
+        raise UserError(
+            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
+        )
+    columns = dict(pair.split("=", 1) for pair in column or ())
     corpus, _, subset_split = into.partition("/")
-    options = ImportOptions(audio_root=audio_root, language=language, columns=columns)
+    options = ImportOptions(audio_root=audio_root, language=language, columns=columns, channel=channel)
     typer.echo(
         import_file(
             format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
@@ -223,7 +231,7 @@ def evaluate(run: RunPath) -> None:
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="stages/<stage>/replay/step-N-rank-R.safetensors of a run.")],
+    file: Annotated[Path, typer.Argument(help="`stages/<stage>/replay/step-N-rank-R.safetensors` of a run.")],
 ) -> None:
     """Run a step whose gradient was not finite again: its loss, its gradients, and where the first such value comes from.
 
@@ -305,7 +313,7 @@ def export(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
-    from audio_lm.errors import SaidError, UserError
+    from audio_lm.errors import SaidError
     from audio_lm.masking import masked
     from audio_lm.survival.launch import current_launch
     from audio_lm.survival.processes import die_with_parent

@@ -37,7 +37,8 @@ from audio_lm.layers import (
 )
 from audio_lm.masking import harmless_variable, masked_tree
 from audio_lm.model.config import LOG_MEL_KINDS
-from audio_lm.recipe import Recipe
+from audio_lm.published import with_sizes
+from audio_lm.recipe import Recipe, with_words
 from audio_lm.stand_ins import with_stand_ins
 from audio_lm.tasks.registry import find_task
 
@@ -45,7 +46,9 @@ PACKAGE = Path(__file__).parent
 COMMAND_LINE = "command line"
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
-RUN_TIME = re.compile(r"(resume|only|data_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)")
+RUN_TIME = re.compile(
+    r"(resume|only|data_dir|cache_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)"
+)
 OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
 CHAT = "chat"
 AUTO = "auto"  # of resume, as true
@@ -99,8 +102,7 @@ def load_recipe(
     """
     path = _find(path_or_name)
     recipe = read_layer(path)
-    line = _command_line(overrides)
-    problems: list[str] = []
+    line, problems = _command_line(overrides), list[str]()
     pieces = [] if is_complete else _used(recipe, line, problems)
     layers = [Layer({"name": path.stem}), *pieces, recipe]
     merged = Layer({})
@@ -116,7 +118,7 @@ def load_recipe(
         problems += _cross_checked(built, merged.where)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    built = with_stand_ins(built)
+    built = with_stand_ins(built if is_complete else with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(built))
     assert isinstance(container, dict), "a recipe is a table"
     container = masked_tree(container)
@@ -241,7 +243,7 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
-    tree = merged.tree
+    tree = with_words(merged.tree)
     for _ in range(100):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))

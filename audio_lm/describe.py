@@ -60,7 +60,8 @@ def _model_line(recipe: Recipe) -> str:
     size = (
         f"{settings.get('num_hidden_layers')} x {settings.get('hidden_size')}" if settings else "its own size"
     )
-    shape = f"{encoder.num_layers} x {encoder.width}, {encoder.num_mels} mels"
+    sizes = encoder.sizes
+    shape = f"{sizes.num_layers} x {sizes.width}, {sizes.num_mels} mels"
     if encoder.kind != "whisper":
         shape = "its own size" if encoder.load else f"{encoder.architecture} {encoder.settings}"
     projector = recipe.model.projector

@@ -23,8 +23,8 @@ from audio_lm.data.plan import expected_turns, segments_of
 from audio_lm.errors import DataError
 from audio_lm.model.encoders import hearing_of
 from audio_lm.model.size import num_parameters, step_size
-from audio_lm.planning import StagePlan, compile_stage, maker_of, plan_stage, rules_of
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.model.sizes import planned_rows
+from audio_lm.planning import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.rendering import RenderedExample, imagined, rendered
 from audio_lm.tasks.registry import TASKS
@@ -218,22 +218,21 @@ def _memory(
     recipe: Recipe, stage: StageConfig, leaves: Sequence[Leaf], counts: Sequence[int]
 ) -> dict[str, float]:
     """Of a full pack of the stage's mean conversations."""
-    language_model, hardware = recipe.model.language_model, recipe.hardware
-    num_base = int(language_model.settings.get("vocab_size", recipe.model.tokenizer.vocab_size))
+    hardware, num_base, num_new = recipe.hardware, planned_rows(recipe.model), len(tokens_of(recipe))
     tokens = sum(count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True))
     seconds = sum(count * leaf.mean_seconds for count, leaf in zip(counts, leaves, strict=True))
     num_in_pack = stage.pack_tokens / (tokens / sum(counts))
     audio_seconds = num_in_pack * seconds / sum(counts)
     size = step_size(
         recipe.model,
-        num_parameters(recipe.model, num_base=num_base, num_new=len(CLOSED_LIST)),
+        num_parameters(recipe.model, num_base=num_base, num_new=num_new),
         [part for part, config in stage.parts.items() if config.lr is not None],
         tokens=stage.pack_tokens,
         audio_seconds=audio_seconds,
         learned_tokens=max(
             0, round(stage.pack_tokens - audio_seconds * hearing_of(recipe.model).tokens_per_second)
         ),
-        num_ids=num_base + len(CLOSED_LIST),
+        num_ids=num_base + num_new,
         num_ranks=hardware.num_shares,
         is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",

@@ -42,9 +42,9 @@ def submit(
     sbatch: Annotated[
         list[str] | None, typer.Option(help="Another option, such as --sbatch=--qos=long.")
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Where it is written; default <recipe>.sbatch.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Where it is written; default `<recipe>.sbatch`.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default runs/<recipe>-<signature>.")
+        Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the file, hand it to nobody.")] = False,
 ) -> None:

@@ -24,12 +24,17 @@ from audio_lm.data.plan import (
 from audio_lm.data.rows import Rows, TokenLengths, measure
 from audio_lm.errors import DataError
 from audio_lm.model.encoders import hearing_of
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.units import SAMPLES_PER_SECOND, WHISPER, Hearing
 
 CACHE = ".index"
-"""Folder in ``data_dir`` that holds what was compiled; it may be deleted at any time."""
+"""Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""
+
+
+def cache_of(recipe: Recipe) -> Path:
+    """The folder that holds what was compiled of a recipe's data."""
+    return Path(recipe.data_dir) / CACHE if recipe.cache_dir is None else Path(recipe.cache_dir)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
     """
     rules = IndexRules(stage.long_clips, stage.max_bad_share, tuple(recipe.audio_roots))
     data_dir = Path(recipe.data_dir)
-    return compile_source(cut_set_path(data_dir, source), source, rules, cache=data_dir / CACHE)
+    return compile_source(cut_set_path(data_dir, source), source, rules, cache=cache_of(recipe))
 
 
 def _some_cuts(recipe: Recipe, stage: StageConfig, sources: Sequence[str]) -> Iterator[Cut]:
@@ -123,6 +128,7 @@ def plan_stage(
         rules,
         window=window,
         seed=recipe.seed,
+        templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
         wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(hearing_of(recipe.model))}",
     )
     history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
@@ -179,6 +185,12 @@ def maker_of(
     return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, hearing_of(recipe.model))
 
 
+def tokens_of(recipe: Recipe) -> tuple[str, ...]:
+    """The tokens that the prompts of its stages and benchmarks need."""
+    benchmarks = recipe.evaluation.benchmarks.values()
+    return tokens_for([stage.prompt for stage in recipe.stages.values()] + [one.prompt for one in benchmarks])
+
+
 def _strange(hearing: Hearing) -> str:
     """How a model hears, where it is not as all did when the first plans were saved."""
     return "" if hearing == WHISPER else f" {[tuple(window) for window in hearing.windows]}"
@@ -208,8 +220,8 @@ def fitted(
         DataError: a cut lacks a label its task needs, or there are longer conversations that
             ``long_clips`` does not drop, or only such.
     """
-    maker, cache = maker_of(recipe, vocabulary, stage.prompt), Path(recipe.data_dir) / CACHE
-    lengths = measure(leaf.rows, maker, leaf.task, cache=cache)
+    maker = maker_of(recipe, vocabulary, stage.prompt)
+    lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
     longest = lengths.table.max(axis=1)
     kept = (longest <= stage.pack_tokens).nonzero()[0]
     if len(kept) == len(longest):
@@ -221,7 +233,7 @@ def fitted(
             f"over pack_tokens={stage.pack_tokens}, as {len(longest) - len(kept)} of {len(longest)} do; "
             f"raise it, or leave them out with long_clips=drop if others remain"
         )
-    return leaf._replace(rows=Rows(leaf.rows.index, kept)), TokenLengths(lengths.table[kept])
+    return leaf._replace(rows=Rows(leaf.rows.index, kept)), TokenLengths(lengths.table[kept], lengths.wording)
 
 
 def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str) -> None:

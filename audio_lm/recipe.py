@@ -4,8 +4,9 @@ A recipe names a model, machines, corpora and a list of stages; each stage is a
 column of a paper's table.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
@@ -117,6 +118,9 @@ class Recipe:
     data_dir: str = "data"
     """Where prepared corpora lie."""
 
+    cache_dir: str | None = None
+    """Where indexes and token lengths are kept; null for `.index` in `data_dir`, which then has to be writable."""
+
     audio_roots: list[str] = field(default_factory=list)
     """Folders that audio files may lie in; empty allows any."""
 
@@ -137,3 +141,30 @@ class Recipe:
 
     expect: dict[str, dict[str, float]] = field(default_factory=dict)
     """Published scores: benchmark -> metric -> value."""
+
+
+def with_words(value: Any, kind: Any = Recipe) -> Any:
+    """The same with words where a schema has words and YAML reads numbers.
+
+    Args:
+        kind: the dataclass of a table, or the type of a field.
+
+    >>> with_words({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
+    {'cpu': '32', 'gpu': 'bf16'}
+    """
+    is_union = get_origin(kind) in (Union, UnionType)
+    for member in get_args(kind) if is_union else (kind,):
+        value = _with_words_of(value, member)
+    return value
+
+
+def _with_words_of(value: Any, kind: Any) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal and isinstance(value, int | float) and str(value) in inner:
+        return str(value)
+    if isinstance(value, dict) and (origin is dict or is_dataclass(kind)):
+        kinds = get_type_hints(kind) if is_dataclass(kind) else dict.fromkeys(value, inner[1])
+        return {key: with_words(one, kinds.get(key)) for key, one in value.items()}
+    if isinstance(value, list) and origin is list:
+        return [with_words(one, inner[0]) for one in value]
+    return value

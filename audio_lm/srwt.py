@@ -87,19 +87,6 @@ def timed_units(units: Iterable[tuple[str, Seconds, Seconds]], *, num_seconds: S
     return [Unit(symbol, start / STAMPS_PER_SECOND, end / STAMPS_PER_SECOND) for symbol, start, end in timed]
 
 
-def serialise_units(units: Iterable[tuple[str, Seconds, Seconds]], *, num_seconds: Seconds) -> str:
-    """Units as one string; see ``timed_units`` for what becomes of gaps.
-
-    Raises:
-        DataError: a unit starts after the clip has ended.
-
-    >>> serialise_units([("she", 0.5, 0.67), ("sells", 0.7, 1.01)], num_seconds=2.0)
-    '<|0.00|><|sil|><|0.50|>she<|0.70|>sells<|1.01|>'
-    """
-    timed = timed_units(units, num_seconds=num_seconds)
-    return stamp(0.0) + "".join(unit.symbol + stamp(unit.end) for unit in timed)
-
-
 def parse_units(text: str) -> list[Unit]:
     """What can be read of a string with stamps; never an error.
 

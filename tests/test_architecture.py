@@ -9,14 +9,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "audio_lm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    ("errors", "units", "runtime", "masking"),
-    ("srwt",),
+    ("errors", "units", "runtime", "masking", "files"),
+    ("srwt", "languages", "seals"),
     ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),
     ("training", "evaluation", "corpora"),
     ("recipe", "layers"),
-    ("stand_ins",),
+    ("stand_ins", "published"),
     ("compose",),
     ("planning", "rendering"),
     ("build",),

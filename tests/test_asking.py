@@ -1,11 +1,16 @@
+import sys
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import soundfile
 
 from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips, rendered_examples
 from audio_lm.build import build_audio_lm
+from audio_lm.corpora.published import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.errors import DataError, UserError
+from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.evaluation.predict import Prediction
 
 
@@ -16,7 +21,33 @@ def test_every_question_of_a_benchmark_is_asked_once_without_its_answer(small, o
         assert tuple(question.cut_id for question in questions) == pack.cut_ids
         asked += questions
     assert len(asked) == 4
-    assert all(question.reference for question in asked)
+    assert all(question.references[0] for question in asked)
+
+
+def test_a_benchmark_whose_metric_lacks_its_package_is_named_before_the_run(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "meeteval.wer.matching.mimo_matching", None)
+    events = small.evaluation.benchmarks["events"]
+    spoilt = replace(small.evaluation, benchmarks={"events": replace(events, metrics=["wer", "orcwer"])})
+    with pytest.raises(UserError, match=r"benchmark 'events': ORC-WER needs the package 'meeteval'"):
+        check_benchmarks(replace(small, evaluation=spoilt))
+
+
+def test_a_benchmark_in_japanese_lacks_its_tokenizer_before_the_run(
+    small, own_vocabulary, tmp_path, monkeypatch
+):
+    writer = CutWriter(tmp_path / "made", tmp_path / "made")
+    labels = {"language": "en", "text": "one", "translation": "いち", "target_language": "ja"}
+    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.close()
+    benchmark = BenchmarkConfig(
+        source="made/said-test", task="s2tt", metrics=["bleu"], prompt="tags", stage="pretrain"
+    )
+    evaluation = replace(small.evaluation, benchmarks={"japanese": benchmark})
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    for name in [name for name in sys.modules if name.startswith("sacrebleu.tokenizers.tokenizer_ja")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"benchmark 'japanese': BLEU in 'ja' needs.*'audio-lm\[eval\]'"):
+        check_benchmarks(replace(small, data_dir=str(tmp_path), evaluation=evaluation))
 
 
 def test_a_translation_is_judged_in_the_language_translated_into(small, own_vocabulary, tmp_path):
@@ -34,6 +65,68 @@ def test_a_translation_is_judged_in_the_language_translated_into(small, own_voca
     assert languages == ["de", "en"]
 
 
+@pytest.fixture
+def captioned(small, tmp_path):
+    """A recipe over a cut-set of two clips with three captions each."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    writer = CutSetWriter(folder, "made")
+    for clip in "ab":
+        soundfile.write(folder / f"{clip}.wav", np.ones(8000, dtype=np.float32), 16_000)
+    for number in range(3):
+        for clip in "ab":
+            writer.add(
+                "said-test",
+                f"{clip}-{number}",
+                folder / f"{clip}.wav",
+                {"caption": f"caption {clip}{number}"},
+            )
+    writer.close(lambda line: None)
+
+    def make(**settings):
+        given = {"task": "aac", "metrics": ["cider_d", "rouge_l"], "prompt": "tags", "stage": "pretrain"}
+        benchmark = BenchmarkConfig(source="made/said-test", **{**given, **settings})
+        return replace(
+            small, data_dir=str(tmp_path), evaluation=EvaluationConfig({"captions": benchmark})
+        ), benchmark
+
+    return make
+
+
+def asked_in(recipe, benchmark, vocabulary):
+    return [question for _, asked in benchmark_packs(recipe, benchmark, vocabulary) for question in asked]
+
+
+def test_a_clip_with_several_captions_is_asked_about_once(captioned, own_vocabulary):
+    asked = asked_in(*captioned(), own_vocabulary)
+    assert {one.cut_id: one.references for one in asked} == {
+        "a-0": ("caption a0", "caption a1", "caption a2"),
+        "b-0": ("caption b0", "caption b1", "caption b2"),
+    }
+    assert [one.cut_id for one in asked_in(*captioned(max_clips=1), own_vocabulary)] == ["a-0"]
+
+
+def test_metrics_of_one_reference_ask_for_each_and_cannot_be_mixed_with_the_others(captioned, own_vocabulary):
+    recipe, benchmark = captioned(metrics=["acc"])
+    check_benchmarks(recipe)
+    assert [len(one.references) for one in asked_in(recipe, benchmark, own_vocabulary)] == [1] * 6
+    with pytest.raises(DataError, match=r"benchmark 'captions'.*'a-0', 'a-1', 'a-2'.*\['acc'\]"):
+        check_benchmarks(captioned(metrics=["cider_d", "acc"])[0])
+
+
+def test_the_language_of_a_cut_is_a_code_however_it_is_written(small, own_vocabulary, tmp_path):
+    writer = CutWriter(tmp_path / "made", tmp_path / "made")
+    labels = {"language": "English", "text": "one", "translation": "eins", "target_language": "zh-CN"}
+    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.close()
+    for task, language in (("s2tt", "zh"), ("asr", "en")):
+        benchmark = BenchmarkConfig(
+            source="made/said-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
+        )
+        (asked,) = asked_in(replace(small, data_dir=str(tmp_path)), benchmark, own_vocabulary)
+        assert asked.language == language
+
+
 def test_rendered_examples_show_every_task_and_what_is_learned(small):
     examples = list(rendered_examples(small, num_per_task=1))
     assert {(example.stage, example.task) for example in examples} == {
@@ -49,7 +142,7 @@ def test_rendered_examples_show_every_task_and_what_is_learned(small):
 
 def test_clips_to_listen_to_have_sound_spectrogram_and_both_answers(small, own_vocabulary):
     model = build_audio_lm(small, own_vocabulary)
-    predictions = [Prediction("x", "sec", "beep", "bell") for _ in range(4)]
+    predictions = [Prediction("x", "sec", ("beep",), "bell") for _ in range(4)]
     clips = heard_clips(small, "events", predictions, model, own_vocabulary)
     assert len(clips) == small.tracking.num_listening_clips
     assert all(len(clip.wave) and clip.log_mel.shape[1] == 80 and clip.answer == "bell" for clip in clips)

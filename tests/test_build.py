@@ -93,3 +93,16 @@ def test_manifests_have_digests_hours_and_what_they_are_read_for(small):
 def test_the_trainer_has_the_steps_of_the_stage(small, tmp_path):
     stage = small.stages["pretrain"]
     assert build_trainer(small, stage, tmp_path, logger=False, callbacks=[]).max_steps == stage.steps
+
+
+def test_rows_for_tags_are_made_where_a_stage_or_a_benchmark_asks_in_tags(small, small_sources):
+    def in_words(one):
+        return replace(one, prompt="natural")
+
+    stages = {name: in_words(stage) for name, stage in small.stages.items()}
+    benchmarks = {name: in_words(one) for name, one in small.evaluation.benchmarks.items()}
+    evaluation = replace(small.evaluation, benchmarks=benchmarks)
+    words = replace(small, stages=stages, evaluation=evaluation)
+    assert build_vocabulary(words, small_sources).new_tokens == ()
+    for recipe in (small, replace(words, stages=small.stages), replace(words, evaluation=small.evaluation)):
+        assert "<|event|>" in build_vocabulary(recipe, small_sources).new_tokens

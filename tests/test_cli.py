@@ -1,12 +1,14 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from audio_lm import arguments, cli
 from audio_lm.errors import DataError, SaidError
@@ -40,6 +42,27 @@ def test_help_is_instant_and_imports_nothing_heavy():
 def test_every_command_teaches_by_example(command, capsys):
     assert run(command, "--help") == 0
     assert "Example" in capsys.readouterr().out
+
+
+def commands(command, path=()):
+    """Every command and group, by the words that call it."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_loses_no_word_of_what_is_written(path, monkeypatch, capsys):
+    """As Markdown would lose ``<word>`` outside of backticks."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run(*path, "--help") == 0
+    shown = set(re.split(r"[\s│]+", capsys.readouterr().out))
+    texts = [COMMANDS[path].help, *(getattr(one, "help", None) for one in COMMANDS[path].params)]
+    lost = {word for text in texts if text for word in text.replace("`", "").split()} - shown
+    assert not lost
 
 
 @pytest.mark.parametrize(
@@ -84,6 +107,11 @@ def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypat
     said = capsys.readouterr().err
     assert said.startswith("audio-lm: runs/x/shares.json cannot be written (No space left on device) -- make")
     assert "resume=auto" in said
+
+
+def test_a_column_without_a_label_is_refused(capsys, tmp_path):
+    assert run("import", "table", str(tmp_path), "--column", "transcription") == 2
+    assert "--column transcription -- expected name=label" in capsys.readouterr().err
 
 
 def test_as_a_module_it_knows_all_it_needs_before_it_begins():

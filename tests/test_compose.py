@@ -53,6 +53,14 @@ def test_a_scale_reaches_every_stage(house):
     assert load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"].steps == 2
 
 
+def test_a_number_is_read_as_the_word_it_means(house):
+    write(house, GOOD + "hardware: {precision: 32}\n")
+    assert load_recipe("good").recipe.hardware.precision == "32"
+    assert load_recipe("good", ["hardware.precision=32"]).recipe.hardware.precision == "32"
+    with pytest.raises(RecipeError, match="'16', expected one of"):
+        load_recipe("good", ["hardware.precision=16"])
+
+
 def test_a_mixture_is_named_or_written_out(house):
     assert load_recipe("good").recipe.stages["pretrain"].mixture.sources == {"asr": ["c/a-train"]}
     write(house, GOOD.replace("mixture: words", "mixture: {sources: {lid: [c/b-train]}, weights: {lid: 1}}"))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.errors import DataError
-from audio_lm.srwt import SILENCE, Unit, parse_units, serialise_units, stamp, timed_units
+from audio_lm.srwt import SILENCE, Unit, parse_units, stamp, timed_units
 
 SYMBOLS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
     lambda symbol: symbol.strip() and "<|" not in symbol
@@ -23,18 +23,24 @@ def aligned_units(draw):
     return units
 
 
+def text_of(units, num_seconds=30.0):
+    """Units with the stamps they share, as a target has them."""
+    timed = timed_units(units, num_seconds=num_seconds)
+    return stamp(0.0) + "".join(unit.symbol + stamp(unit.end) for unit in timed)
+
+
 def words_of(units):
     return [unit for unit in units if unit.symbol != SILENCE]
 
 
 @given(aligned_units())
 def test_there_and_back_keeps_symbols_and_times(units):
-    assert words_of(parse_units(serialise_units(units, num_seconds=30.0))) == units
+    assert words_of(parse_units(text_of(units))) == units
 
 
 @given(aligned_units())
 def test_units_share_stamps_and_begin_at_zero(units):
-    text = serialise_units(units, num_seconds=30.0)
+    text = text_of(units)
     parsed = parse_units(text)
     assert text.startswith("<|0.00|>")
     assert text.count("<|") - text.count(SILENCE) == len(parsed) + 1
@@ -65,27 +71,27 @@ def test_the_parser_never_raises(text):
 
 def test_the_example_of_the_paper():
     units = [("she", 0.5, 0.67), ("sells", 0.67, 1.01)]
-    assert serialise_units(units, num_seconds=1.2) == "<|0.00|><|sil|><|0.50|>she<|0.67|>sells<|1.01|>"
+    assert text_of(units, 1.2) == "<|0.00|><|sil|><|0.50|>she<|0.67|>sells<|1.01|>"
 
 
 @pytest.mark.parametrize(("gap", "is_silence"), [(0.04, False), (0.05, True)])
 def test_silence_begins_at_fifty_milliseconds(gap, is_silence):
-    text = serialise_units([("a", 0.0, 1.0), ("b", 1.0 + gap, 2.0)], num_seconds=2.0)
+    text = text_of([("a", 0.0, 1.0), ("b", 1.0 + gap, 2.0)], 2.0)
     assert (SILENCE in text) == is_silence
     assert (f"{stamp(1.0 + gap)}b" in text) is True
 
 
 def test_nothing_ends_after_the_clip():
-    assert serialise_units([("a", 29.5, 31.0)], num_seconds=31.0).endswith("a<|30.00|>")
+    assert text_of([("a", 29.5, 31.0)], 31.0).endswith("a<|30.00|>")
 
 
 def test_a_unit_after_the_end_is_named():
     with pytest.raises(DataError, match="'late' starts at 3"):
-        serialise_units([("late", 3.0, 3.5)], num_seconds=2.0)
+        text_of([("late", 3.0, 3.5)], 2.0)
 
 
 def test_no_units_leave_the_first_stamp():
-    assert serialise_units([], num_seconds=2.0) == "<|0.00|>"
+    assert text_of([], 2.0) == "<|0.00|>"
     assert parse_units("<|0.00|>") == []
 
 
@@ -95,5 +101,5 @@ def test_a_moment_beyond_the_encoder_has_no_stamp():
 
 
 def test_where_words_overlap_the_earlier_one_keeps_the_time():
-    text = serialise_units([("a", 0.0, 1.0), ("b", 0.8, 1.5)], num_seconds=2.0)
+    text = text_of([("a", 0.0, 1.0), ("b", 0.8, 1.5)], 2.0)
     assert text == "<|0.00|>a<|1.00|>b<|1.50|>"

@@ -126,7 +126,7 @@ def _audio(folder: Path) -> float:
     packs = PlannedPacks([HeardLeaf("asr", SOURCE, rows)], maker, Collator(load=guarded_waves))
     began, heard = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
-        for pack in packs[step]:
+        for pack in packs.step(step):
             mel(pack.waves, slots_of(pack.num_samples))
             heard += sum(pack.num_samples)
     return heard / SAMPLES_PER_SECOND / (time.process_time() - began)

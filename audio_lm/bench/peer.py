@@ -80,7 +80,7 @@ def peer_of(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:
     Args:
         audio_id: the token that stands in the audio places.
     """
-    encoder, text = config.encoder, ours.language_model.config.to_dict()
+    encoder, text = config.encoder.sizes, ours.language_model.config.to_dict()
     settings = Qwen2AudioConfig(
         audio_config={
             "num_mel_bins": encoder.num_mels,

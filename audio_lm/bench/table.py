@@ -92,8 +92,8 @@ def lines_of(figures: StepFigures) -> list[str]:
 def bench_log_mel(*, batches: int = 4, rounds: int = 5, clips: int = 16) -> dict[str, float]:
     """Log-mel of sorted clips, ours and that of Hugging Face's processor: milliseconds a clip, and their ratio."""
     extractor, ours = (
-        WhisperFeatureExtractor(feature_size=SMALL.encoder.num_mels),
-        LogMel(SMALL.encoder.num_mels),
+        WhisperFeatureExtractor(feature_size=SMALL.encoder.sizes.num_mels),
+        LogMel(SMALL.encoder.sizes.num_mels),
     )
     lengths = np.sort(even_seconds(batches * clips, "log-mel")).reshape(batches, clips)
     rng = random_for("bench", "log-mel")

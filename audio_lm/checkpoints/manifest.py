@@ -1,31 +1,16 @@
-"""What makes a folder a checkpoint: a manifest with the size and the checksum of every file, its own included.
+"""What makes a folder a checkpoint: the manifest of a sealed folder that also names a step and who wrote it."""
 
-No manifest, another size, another checksum: not a checkpoint. Nothing else is asked,
-and above all not whether the folder has the right name or ``.metadata`` is there.
-"""
-
-import json
-import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from audio_lm import seals
 from audio_lm.errors import CheckpointError
+from audio_lm.seals import FILE, FileSeal
 
 FORMAT = 1  # raised whenever a checkpoint is written in another way
-FILE = "MANIFEST.json"
 PROGRESS = "progress.json"
-SEAL = "crc32"
-BYTES_AT_ONCE = 1 << 24
-
-
-class FileSeal(NamedTuple):
-    """What a file has to be."""
-
-    size: int
-    crc32: int
 
 
 @dataclass(frozen=True)
@@ -48,30 +33,10 @@ class Manifest:
         return sum(seal.size for seal in self.files.values())
 
 
-def crc32_of(path: Path) -> int:
-    """Checksum of a file."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(BYTES_AT_ONCE):
-            crc = zlib.crc32(block, crc)
-    return crc
-
-
-def seal_of(path: Path) -> FileSeal:
-    """Size and checksum of a file, read back from where it lies."""
-    return FileSeal(path.stat().st_size, crc32_of(path))
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put a manifest, sealed and synced, beside the files it speaks of."""
-    content = {
-        "format": manifest.format,
-        "step": manifest.step,
-        "world_size": manifest.world_size,
-        **manifest.facts,
-        "files": {name: seal._asdict() for name, seal in sorted(manifest.files.items())},
-    }
-    write_synced(folder / FILE, json.dumps({**content, SEAL: _crc32(content)}, indent=1) + "\n")
+    known = {"format": manifest.format, "step": manifest.step, "world_size": manifest.world_size}
+    seals.write_seals(folder, manifest.files, **known, **manifest.facts)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -80,20 +45,14 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         CheckpointError: there is none, or it is not what was written; says which.
     """
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"it has no {FILE}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{FILE} cannot be read ({type(error).__name__})") from error
-    if not isinstance(content, dict) or content.pop(SEAL, None) != _crc32(content):
-        raise CheckpointError(f"{FILE} is not what was written")
-    _check_format(folder, content.get("format"))
-    files = {name: FileSeal(**seal) for name, seal in content.pop("files").items()}
-    if strange := [name for name in files if Path(name).name != name or name in ("", ".", "..")]:
-        raise CheckpointError(f"{FILE} names {strange[0]!r}, which is no file of this folder")
-    numbers = {key: content.pop(key) for key in ("format", "step", "world_size")}
-    return Manifest(facts=content, files=files, **numbers)
+    facts = seals.read_facts(folder)
+    _check_format(folder, facts.get("format"))
+    files = seals.files_in(facts)
+    del facts["files"]
+    numbers = {key: facts.pop(key, None) for key in ("format", "step", "world_size")}
+    if not all(type(number) is int for number in numbers.values()):
+        raise CheckpointError(f"{FILE} is not that of a checkpoint")
+    return Manifest(facts=facts, files=files, **numbers)
 
 
 class OtherFormatError(CheckpointError):
@@ -114,34 +73,4 @@ def fault_of(folder: Path, manifest: Manifest, names: Mapping[str, FileSeal] | N
     Args:
         names: files whose checksum is looked at as well as their size; none for sizes only.
     """
-    for name, seal in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != seal.size:
-            return f"{name} has {path.stat().st_size} bytes and not {seal.size}"
-    for name, seal in (names or {}).items():
-        if crc32_of(folder / name) != seal.crc32:
-            return f"{name} has another checksum than was written"
-    return None
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Write a new file, and return when it is on the disk."""
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def _crc32(content: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+    return seals.fault_of(folder, manifest.files, names)

@@ -6,14 +6,15 @@ writer was killed; ``step-00000120.broken-1/`` is one that was passed over.
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.checkpoints.config import FEWEST
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.manifest import FileSeal, Manifest, OtherFormatError, fault_of, read_manifest
+from audio_lm.checkpoints.manifest import Manifest, OtherFormatError, fault_of, read_manifest
 from audio_lm.errors import CheckpointError
+from audio_lm.seals import FileSeal
 
 NAME = re.compile(r"step-(\d{8,})")
 UNFINISHED = ".tmp-"
@@ -61,11 +62,16 @@ def newest_valid(folder: Path) -> Checkpoint | None:
     return search(folder).found
 
 
-def search(folder: Path, group: Group | None = None) -> Search:
+def search(
+    folder: Path,
+    group: Group | None = None,
+    fault_in: Callable[[Path, Manifest], str | None] = lambda path, manifest: None,
+) -> Search:
     """The newest checkpoint that holds, by step and never by time.
 
     Args:
         group: ranks that look at the checksums of every file, each at its share; sizes only without.
+        fault_in: what is wrong with the content of files whose checksums hold.
 
     Raises:
         CheckpointError: there are only such as this program does not read.
@@ -74,7 +80,7 @@ def search(folder: Path, group: Group | None = None) -> Search:
     for path in _candidates(folder):
         manifest, fault = _looked_at(path)
         if manifest is not None and fault is None and group is not None:
-            fault = _bad_checksum(path, manifest, group)
+            fault = _bad_checksum(path, manifest, group) or fault_in(path, manifest)
         if manifest is not None and fault is None:
             return Search(Checkpoint(path, manifest), tuple(passed_over))
         passed_over.append((path, str(fault)))

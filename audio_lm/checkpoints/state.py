@@ -21,14 +21,17 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.manifest import PROGRESS
+from audio_lm.checkpoints.manifest import PROGRESS, Manifest
 from audio_lm.checkpoints.restricted import PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.errors import CheckpointError
+from audio_lm.files import read_table
+from audio_lm.seals import FILE
 
 MODEL, OPTIMIZER = "model/", "optimizer/"
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
 MOST_NAMED = 6
+ARCHIVE = b"PK\x03\x04"  # what torch writes begins so
 
 
 def plain(name: str) -> str:
@@ -110,8 +113,35 @@ def check_frozen(checkpoint: Checkpoint, digests: Mapping[str, str]) -> None:
 
 
 def progress_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The plain values of a checkpoint."""
-    return dict(json.loads((checkpoint.path / PROGRESS).read_text(encoding="utf-8")))
+    """The plain values of a checkpoint; none where they are nonsense."""
+    return read_table(checkpoint.path / PROGRESS)
+
+
+def content_fault(
+    path: Path, manifest: Manifest, *, facts: Collection[str], progress: Collection[str]
+) -> str | None:
+    """What is wrong with the content of files that are those that were written; None when nothing is.
+
+    Args:
+        facts: keys that the manifest has to have.
+        progress: keys that the plain values have to have.
+    """
+    values = progress_of(Checkpoint(path, manifest))
+    if lacking := [key for key in progress if key not in values]:
+        return f"{PROGRESS} does not say {', '.join(lacking)}"
+    if lacking := [key for key in facts if key not in manifest.facts]:
+        return f"{FILE} does not say {', '.join(lacking)}"
+    try:
+        metadata = metadata_of(path, manifest)
+    except CheckpointError as error:
+        return str(error)
+    for place in metadata.storage_data.values():
+        shard = path / str(place.relative_path)
+        with shard.open("rb") as file:
+            file.seek(place.offset)
+            if place.offset + place.length > shard.stat().st_size or file.read(len(ARCHIVE)) != ARCHIVE:
+                return f"{shard.name} holds no tensor at byte {place.offset}"
+    return None
 
 
 def load(

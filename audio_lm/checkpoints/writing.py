@@ -22,18 +22,16 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.manifest import (
     PROGRESS,
-    FileSeal,
     Manifest,
     fault_of,
     read_manifest,
-    seal_of,
-    sync_folder,
     write_manifest,
-    write_synced,
 )
 from audio_lm.checkpoints.restricted import METADATA, metadata_of
 from audio_lm.checkpoints.shelf import UNFINISHED, Checkpoint, name_of, newest_valid
 from audio_lm.errors import CheckpointError
+from audio_lm.files import sync_folder, write_text
+from audio_lm.seals import FileSeal, seal_of
 
 ROOM = 1.2  # of the last checkpoint's bytes, that have to be free
 # torch's writer of archives reports a full disk as RuntimeError, and a failed save is no Exception at all.
@@ -140,7 +138,7 @@ class Store:
     ) -> Manifest:
         """Small files written and read back, then the manifest."""
         text = json.dumps(progress)
-        write_synced(beside / PROGRESS, text)
+        write_text(beside / PROGRESS, text)
         metadata_of(beside)
         if (beside / PROGRESS).read_text(encoding="utf-8") != text:
             raise OSError(errno.EIO, "it reads back as something else", str(beside / PROGRESS))

@@ -1,14 +1,14 @@
 """Prepares a corpus: all of it or nothing, and only when it is not there yet.
 
 A corpus is written into a temporary folder beside its place and renamed at the
-end. What it was made from is remembered as a digest; with another digest it is made anew.
+end; what a killed process has left there is removed by the next one. What it was
+made from is remembered as a digest; with another digest it is made anew.
 """
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from audio_lm.corpora.registry import find_corpus
 from audio_lm.corpora.settings import Report
 from audio_lm.errors import UserError
+from audio_lm.files import partial_folder, put_folder, read_table, write_json
 
 PREPARED = "prepared.json"
 
@@ -49,28 +50,24 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
         report(f"corpus {name}: {folder} is up to date")
         return folder
     report(f"corpus {name}: making {folder}")
-    partial = _temporary(folder)
-    try:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(partial_folder(folder))
+        except OSError as error:
+            raise UserError(
+                f"corpus {name!r} cannot be written to {folder.parent} ({error.strerror}); "
+                f"set data_dir to a folder you may write to"
+            ) from error
         corpus.write(partial, folder, read, report)
-        remembered = {"digest": digest_of(made_from), **made_from}
-        (partial / PREPARED).write_text(
-            json.dumps(remembered, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
-        partial.chmod(0o755)
-        _replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
+        write_json(partial / PREPARED, {"digest": digest_of(made_from), **made_from})
+        put_folder(partial, folder)
     report(f"corpus {name}: done")
     return folder
 
 
 def is_prepared(folder: Path, made_from: Mapping[str, Any]) -> bool:
     """Whether a folder holds the corpus that these settings would make."""
-    path = folder / PREPARED
-    if not path.is_file():
-        return False
-    remembered: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return bool(remembered["digest"] == digest_of(made_from))
+    return bool(read_table(folder / PREPARED).get("digest") == digest_of(made_from))
 
 
 def digest_of(made_from: Mapping[str, Any]) -> str:
@@ -81,29 +78,3 @@ def digest_of(made_from: Mapping[str, Any]) -> str:
     """
     text = json.dumps(made_from, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _temporary(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(
-            f"corpus {folder.name!r} cannot be written to {folder.parent} ({error.strerror}); "
-            f"set data_dir to a folder you may write to"
-        ) from error
-
-
-def _replace(partial: Path, folder: Path) -> None:
-    """Put the finished folder into its place; an older one is removed when the new one stands."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    try:
-        folder.rename(old / folder.name)
-        partial.rename(folder)
-    finally:
-        if not folder.exists():
-            (old / folder.name).rename(folder)
-        shutil.rmtree(old, ignore_errors=True)

@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from audio_lm.corpora.settings import Report
 from audio_lm.errors import DataError
+from audio_lm.files import partial_folder, put_folder, sync_file
 
 SECONDS_TO_ANSWER = 30
 
@@ -59,6 +59,7 @@ def downloaded(archive: Archive, path: Path, report: Report, *, otherwise: str) 
             f"{archive.url} could not be downloaded ({error}) -- start again to go on with the download, or {otherwise}"
         ) from error
     _check_sum(archive, partial)
+    sync_file(partial)
     partial.rename(path)
     return path
 
@@ -72,19 +73,15 @@ def unpacked(path: Path, folder: Path, report: Report) -> Path:
     if folder.is_dir():
         return folder
     report(f"unpacking {path.name}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        if zipfile.is_zipfile(path):
-            shutil.unpack_archive(path, partial, format="zip")
-        else:
-            shutil.unpack_archive(path, partial, format="tar", filter="data")
-        partial.chmod(0o755)
-        partial.rename(folder)
+        with partial_folder(folder) as partial:
+            if zipfile.is_zipfile(path):
+                shutil.unpack_archive(path, partial, format="zip")
+            else:
+                shutil.unpack_archive(path, partial, format="tar", filter="data")
+            put_folder(partial, folder)
     except (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DataError(f"{path} is not a whole archive ({error}) -- delete it and start again") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
     return folder
 
 

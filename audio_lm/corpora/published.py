@@ -1,23 +1,26 @@
 """What all published corpora share: facts known before anything is on the disk, and cut-sets over the publisher's files.
 
 Audio stays where the publisher's layout has it; a manifest holds absolute paths into it. A
-corpus is one module with one ``PUBLISHED`` in it and one row in ``registry.py``.
+corpus is one module with one ``CORPUS`` in it and one row in ``registry.py``.
 """
 
-import csv
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import soundfile
 from lhotse import MonoCut, Recording
-from lhotse.audio.utils import AudioLoadingError
+from lhotse.cut.data import DataCut
 
+from audio_lm.corpora.channels import AVERAGE, Choice, note_on, selections, with_channels
+from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.writing import LABELS, in_recording, supervision_of
+from audio_lm.data.audio import Measured
+from audio_lm.data.measure_files import measure_files
+from audio_lm.data.recordings import recording_of
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
 
@@ -66,12 +69,30 @@ class PublishedSettings:
 class CutSetWriter:
     """Collects cuts over audio files that are somebody else's, and writes one manifest per subset and split."""
 
-    def __init__(self, folder: Path, corpus: str) -> None:
+    remedy = "convert the files where one channel is wanted"
+    """For files whose channels differ strongly."""
+
+    def __init__(
+        self,
+        folder: Path,
+        corpus: str,
+        *,
+        channel: Choice = AVERAGE,
+        measured: Mapping[Path, Measured | str] | None = None,
+    ) -> None:
+        """Begin without a cut.
+
+        Args:
+            channel: what is taken of files of several channels.
+            measured: what ``measure_files`` says; others are measured when they come.
+        """
         self.folder = folder
         self.corpus = corpus
+        self.channel = channel
         self.num_left_out = 0
+        self._measured = dict(measured or {})
         self._without_sound: list[str] = []
-        self._cuts: dict[str, list[MonoCut]] = {}
+        self._cuts: dict[str, list[DataCut]] = {}
         self._ids: set[str] = set()
         self._recordings: dict[Path, Recording] = {}
 
@@ -85,6 +106,7 @@ class CutSetWriter:
         start: Seconds = 0.0,
         duration: Seconds | None = None,
         more_audio: Sequence[Path] = (),
+        rejected_audio: Sequence[Path] = (),
         units: Sequence[tuple[str, float, float]] | None = None,
         honesty: str = "exact",
     ) -> None:
@@ -97,6 +119,8 @@ class CutSetWriter:
             subset_split: the manifest, such as ``clean-test``.
             audio: the file; ``start`` and ``duration`` choose a part of it.
             labels: keys of ``LABELS``.
+            more_audio: further clips, custom fields ``audio_2`` ...
+            rejected_audio: custom fields ``rejected_audio_1`` ...
             units: word, start, end in seconds from the clip's start.
             honesty: of the labels: ``exact`` by people, ``declared`` or ``proxy``.
 
@@ -104,31 +128,35 @@ class CutSetWriter:
             DataError: the file is missing or no audio, an id came twice.
             ValueError: an unknown label.
         """
-        if cut_id in self._ids:
-            raise DataError(f"{self.corpus}: id {cut_id!r} came twice; is a file listed twice?")
         if strangers := labels.keys() - LABELS:
             raise ValueError(f"cut {cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}")
         recording = self._recording(audio)
+        more = {f"audio_{number}": self._recording(path) for number, path in enumerate(more_audio, start=2)}
+        more |= {
+            f"rejected_audio_{number}": self._recording(path) for number, path in enumerate(rejected_audio, 1)
+        }
         seconds = self._seconds(cut_id, recording, start, duration)
         if seconds < SHORTEST:
             self.num_left_out += 1
             return
+        labels = {**labels, "honesty": dict.fromkeys(labels, honesty)}
+        cut = MonoCut(
+            id=cut_id,
+            start=start,
+            duration=seconds,
+            channel=0,
+            recording=recording,
+            supervisions=[in_recording(supervision_of(cut_id, seconds, labels, units), recording, start)],
+            custom=more or None,
+        )
+        for selection in selections(self.channel, [one.num_channels for one in (recording, *more.values())]):
+            self._take_id(cut_id + selection.suffix)
+            self._cuts.setdefault(subset_split, []).append(with_channels(cut, selection))
+
+    def _take_id(self, cut_id: str) -> None:
+        if cut_id in self._ids:
+            raise DataError(f"{self.corpus}: id {cut_id!r} came twice; is a file listed twice?")
         self._ids.add(cut_id)
-        supervision = supervision_of(
-            cut_id, seconds, {**labels, "honesty": dict.fromkeys(labels, honesty)}, units
-        )
-        custom = {f"audio_{number}": self._recording(path) for number, path in enumerate(more_audio, start=2)}
-        self._cuts.setdefault(subset_split, []).append(
-            MonoCut(
-                id=cut_id,
-                start=start,
-                duration=seconds,
-                channel=recording.channel_ids[0],
-                recording=recording,
-                supervisions=[in_recording(supervision, recording, start)],
-                custom=custom or None,
-            )
-        )
 
     def leave_out(self, cut_id: str) -> None:
         """Count a clip that its publisher lists but whose sound is not to be had, such as that of a video which is gone."""
@@ -166,16 +194,53 @@ class CutSetWriter:
             report(f"{self.corpus}: {self.num_left_out} clips under 30 ms were left out")
         if gone := self._without_sound:
             report(f"{self.corpus}: {len(gone)} clips have no sound and were left out, such as {gone[0]!r}")
+        if differing := self._note_on_channels():
+            report(f"{self.corpus}: {differing}")
+
+    def _note_on_channels(self) -> str | None:
+        if self.channel != AVERAGE:
+            return None
+        found = {path: self._measured[path] for path in self._recordings}
+        return note_on({path: one for path, one in found.items() if not isinstance(one, str)}, self.remedy)
 
     def _recording(self, audio: Path) -> Recording:
         if audio not in self._recordings:
-            if not audio.is_file():
+            if not audio.exists():
                 raise DataError(f"{self.corpus}: {audio} is missing; unpack the corpus completely")
-            try:
-                self._recordings[audio] = Recording.from_file(audio.absolute())
-            except (AudioLoadingError, soundfile.LibsndfileError, OSError) as error:
-                raise DataError(f"{self.corpus}: {audio} is no audio ({error}); replace the file") from error
+            if audio not in self._measured:
+                self._measured |= measure_files([audio], lambda line: None)
+            found = self._measured[audio]
+            if isinstance(found, str):
+                raise DataError(
+                    f"{self.corpus}: {audio} is no audio that can be used: it {found}; replace the file"
+                )
+            self._recordings[audio] = recording_of(audio, found)
         return self._recordings[audio]
+
+
+class AudioListing(CutSetWriter):
+    """Collects the files of what would be written, so that all of them are measured together before."""
+
+    def __init__(self, folder: Path, corpus: str) -> None:
+        super().__init__(folder, corpus)
+        self.files: dict[Path, None] = {}
+
+    def add(
+        self,
+        subset_split: str,
+        cut_id: str,
+        audio: Path,
+        labels: Mapping[str, Any],
+        *,
+        start: Seconds = 0.0,
+        duration: Seconds | None = None,
+        more_audio: Sequence[Path] = (),
+        rejected_audio: Sequence[Path] = (),
+        units: Sequence[tuple[str, float, float]] | None = None,
+        honesty: str = "exact",
+    ) -> None:
+        """Take the files of a clip down."""
+        self.files |= dict.fromkeys((audio, *more_audio, *rejected_audio))
 
 
 @dataclass(frozen=True)
@@ -194,7 +259,7 @@ class Published:
     by_hand: str = ""
     """How to get it where it cannot simply be downloaded."""
 
-    version: int = 1
+    version: int = 2  # lengths are counted, and channels averaged
 
     def read_settings(self, given: Mapping[str, Any]) -> PublishedSettings:
         """The settings, defaults filled in."""
@@ -207,7 +272,10 @@ class Published:
             DataError: the corpus is not there, or not in its publisher's layout.
         """
         source = self._source(settings, final_folder.parent / "downloads" / self.name, report)
-        writer = CutSetWriter(folder, self.name)
+        listing = AudioListing(folder, self.name)
+        self.read(source, listing)
+        files = [path for path in listing.files if path.is_file()]  # the others are named with their clip
+        writer = CutSetWriter(folder, self.name, measured=measure_files(files, report))
         self.read(source, writer)
         writer.close(report)
 
@@ -272,26 +340,13 @@ def table(
     """
     if not path.is_file():
         raise DataError(f"{path} is missing; is the folder the one that holds the corpus?")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-        rows = csv.DictReader(
-            file,
-            fieldnames=columns or None,
-            delimiter=separator,
-            quoting=quoting,
-            escapechar=escape,
-            strict=True,
-        )
-        found = []
+    names, lines = records(path, separator=separator, columns=columns, escape=escape)
+    found = []
+    for line, cells in lines:
         try:
-            for row in rows:
-                if None in row or None in row.values():
-                    raise DataError(f"{path}:{rows.line_num}: {len(row)} columns wanted; repair the line")
-                found.append(dict(row))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path}:{rows.line_num + 1}: {error}; a table in UTF-8 is wanted, download it again"
-            ) from error
+            found.append(named(names, cells))
+        except DataError as error:
+            raise DataError(f"{path}:{line}: {error}") from error
     return found
 
 

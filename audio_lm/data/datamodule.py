@@ -1,17 +1,17 @@
 """Packs for the trainer: planned ones to train on, finite ones per task to validate on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lhotse.cut import Cut
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
-from audio_lm.data.plan import Cursor, Packing, Plan
+from audio_lm.data.plan import Cursor, Packing, Plan, Turn
 from audio_lm.data.rows import Rows
-from audio_lm.errors import DataError
+from audio_lm.errors import DataError, UserError
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank, world_size
 from audio_lm.survival.processes import live_as_data_worker
@@ -29,27 +29,58 @@ class HeardLeaf(NamedTuple):
     rows: Rows
 
 
-class PlannedPacks(Dataset[tuple[Pack, ...]]):
-    """Turns of a plan become packs."""
+class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
+    """Turns of a plan become packs.
 
-    def __init__(self, leaves: Sequence[HeardLeaf], maker: ExampleMaker, collator: Collator) -> None:
+    Args:
+        is_measured: lengths of the plan are those of the examples; another one is refused, for packs follow from it.
+    """
+
+    def __init__(
+        self,
+        leaves: Sequence[HeardLeaf],
+        maker: ExampleMaker,
+        collator: Collator,
+        *,
+        is_measured: bool = False,
+    ) -> None:
         self.leaves = list(leaves)
         self.maker = maker
         self.collator = collator
+        self.is_measured = is_measured
 
-    def __getitem__(self, packs: Packing) -> tuple[Pack, ...]:
-        return tuple(
-            self.collator([self._cut(leaf, row, position, choice) for position, leaf, row, choice in turns])
-            for turns in packs
-        )
-
-    def _cut(self, leaf_number: int, row: int, position: int, choice: int) -> Cut:
-        leaf = self.leaves[leaf_number]
+    def __getitem__(self, packs: Packing) -> tuple[Pack, ...] | UserError:
+        """The packs of a step, or what is wrong with them: an error that a worker raised would be a traceback."""
         try:
-            cut = leaf.rows.cut(row)
-            example = self.maker.example(cut, leaf.task, position, choice=choice, source=leaf.source)
+            return self.step(packs)
+        except UserError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def step(self, packs: Packing) -> tuple[Pack, ...]:
+        """The packs of a step.
+
+        Raises:
+            UserError: one of them cannot be made.
+        """
+        return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
+
+    def _cut(self, turn: Turn) -> Cut:
+        leaf = self.leaves[turn.leaf]
+        try:
+            cut = leaf.rows.cut(turn.row)
+            example = self.maker.example(
+                cut, leaf.task, turn.position, choice=turn.choice, source=leaf.source
+            )
         except DataError as error:
-            return stand_in(f"{leaf.source}:{row}", leaf.task, leaf.source, str(error))
+            return stand_in(f"{leaf.source}:{turn.row}", leaf.task, leaf.source, str(error))
+        if self.is_measured and len(example) != turn.num_tokens:
+            raise DataError(
+                f"{leaf.rows.index.manifest}: cut {cut.id!r} makes {len(example)} tokens under task {leaf.task!r}, and "
+                f"{turn.num_tokens} were measured, so packs would not be what was planned; the manifest or "
+                f"{leaf.rows.index.folder.parent} has changed since the run was started: start it again"
+            )
         return with_example(cut, example)
 
 
@@ -106,7 +137,13 @@ class MixtureDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seconds_for_a_step = seconds_for_a_step
 
-    def train_dataloader(self) -> DataLoader[tuple[Pack, ...]]:
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Raise what a worker has found wrong, where it is shown as a sentence."""
+        if isinstance(batch, UserError):
+            raise batch
+        return batch
+
+    def train_dataloader(self) -> DataLoader[tuple[Pack, ...] | UserError]:
         """One optimizer step's packs at a time, without end."""
         return DataLoader(
             self.packs,

@@ -78,6 +78,13 @@ class ExampleMaker:
         """Numbers that a paraphrase of a task is drawn with."""
         return 1 if task == CHAT else num_choices(find_task(task), self.prompt)
 
+    def templates(self, task: str) -> list[object]:
+        """Everything that a task can be asked with, as it is written down."""
+        if task == CHAT:
+            return []
+        of = find_task(task)
+        return [of.tags, of.prompts, of.prompts_zh, of.needs, of.num_clips, of.language]
+
     def holds_for_pieces(self, task: str) -> bool:
         """Whether what is known of a whole clip is known of each piece of it."""
         return task != CHAT and not TIMED_LABELS.intersection(find_task(task).needs)

@@ -12,25 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import soundfile
-from lhotse import Recording
-from lhotse.audio.utils import DurationMismatchError
 from lhotse.cut import Cut
 
-from audio_lm.data import shar
-from audio_lm.data.cuts import load_waves, num_samples_of, recordings_of
-from audio_lm.errors import DataError
+from audio_lm.data.cuts import load_waves, num_samples_of
+from audio_lm.data.faults import AudioError, Reason
 from audio_lm.units import Seconds
 
-Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "range", "timeout", "line"]
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 NUM_TRIES = 3
 FIRST_PAUSE: Seconds = 0.1
 LOUDEST = 1.5  # of full scale; a float file beyond it is not audio
 MOST_SECONDS: Seconds = 60.0  # for reading one conversation's clips
+AGAIN_AFTER: Seconds = 0.5  # between alarms, once that time is over
 
 
 class Fault(NamedTuple):
@@ -62,8 +58,10 @@ def guarded_waves(cut: Cut) -> list[np.ndarray]:
             with _deadline(MOST_SECONDS):
                 waves = load_waves(cut)
             break
-        except DataError as error:
-            reason, is_passing = _classified(error, cut)
+        except FaultyAudioError:
+            raise
+        except Exception as error:  # whatever it is, it is a fault of this clip and not the end of the run
+            reason, is_passing = _classified(error)
             if not is_passing or number == NUM_TRIES - 1:
                 raise FaultyAudioError(reason, str(error)) from error
             time.sleep(FIRST_PAUSE * 4**number)
@@ -85,67 +83,51 @@ def _check(wave: np.ndarray) -> None:
         raise FaultyAudioError("range", f"it is as loud as {loudest:.1f} times full scale")
 
 
-def _classified(error: DataError, cut: Cut) -> tuple[Reason, bool]:
+def _classified(error: Exception) -> tuple[Reason, bool]:
     """What kind of fault it is, and whether it may pass."""
-    cause: BaseException | None = error.__cause__
-    while cause is not None:
-        if isinstance(cause, TimeoutError):
-            return "timeout", False
-        if isinstance(cause, OSError) and cause.errno in PASSING:
-            return "decode", True
-        cause = cause.__cause__ or cause.__context__
-    if error.__cause__ is None and "not finite" in str(error):
-        return "nonfinite", False
-    by_header = _by_header(cut)
-    was_read = error.__cause__ is None or isinstance(error.__cause__, DurationMismatchError)
-    return "short" if was_read and by_header == "decode" else by_header, False
+    causes = list(_causes(error))
+    if any(isinstance(cause, TimeoutError | _TooLongError) for cause in causes):
+        return "timeout", False
+    # Errors of PyAV have the number of the system's error, too.
+    if any(getattr(cause, "errno", None) in PASSING for cause in causes):
+        return "decode", True
+    # Lhotse raises errors again with its own text and without their reason, so the first one counts.
+    reasons = [cause.reason for cause in causes if isinstance(cause, AudioError)]
+    return (reasons[-1] if reasons else "decode"), False
 
 
-def _by_header(cut: Cut) -> Reason:
-    recordings = [cut.recording, *(cut.custom[name] for name in recordings_of(cut))]
-    for recording in recordings:
-        reason = _by_header_of(recording)
-        if reason is not None:
-            return reason
-    return "decode"
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-def _by_header_of(recording: Recording) -> Reason | None:
-    for source in recording.sources:
-        try:
-            found = soundfile.info(shar.opened(str(source.source)))
-        except FileNotFoundError:
-            return "missing"
-        except soundfile.LibsndfileError as error:
-            return "missing" if error.code == 2 else "decode"
-        if found.samplerate not in _rates_of(recording):
-            return "rate"
-        if found.frames / found.samplerate < recording.duration - 0.025:
-            return "short"
-    return None
-
-
-def _rates_of(recording: Recording) -> set[int]:
-    """What the file may have: the rate of the recording, or the one it was resampled from."""
-    transforms = [one if isinstance(one, dict) else one.to_dict() for one in recording.transforms or ()]
-    before = {one["kwargs"]["source_sampling_rate"] for one in transforms if one["name"] == "Resample"}
-    return before or {recording.sampling_rate}
+class _TooLongError(BaseException):
+    """Reading takes too long; no library that goes on after an ``Exception`` catches it."""
 
 
 @contextmanager
 def _deadline(seconds: Seconds) -> Iterator[None]:
-    """End what takes too long; only the main thread of a process can be interrupted, which is where loaders read."""
+    """End what takes too long; only the main thread of a process can be interrupted, which is where loaders read.
+
+    The alarm is repeated, because a library may swallow even this one where it calls back from C.
+
+    Raises:
+        FaultyAudioError: it took too long.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(errno.ETIME, f"reading took over {seconds:.0f} s")
+        raise _TooLongError
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_AFTER)
     try:
         yield
+    except _TooLongError as error:
+        raise FaultyAudioError("timeout", f"reading took over {seconds:.0f} s") from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1,7 +1,7 @@
 """A cut-set compiled once: where every cut stands in its manifest, and how long its clips are.
 
-Arrays are memory-mapped, so a million lines cost a process nothing. A compile is
-written beside and renamed: whoever reads sees the old index or the new one. Shar
+Arrays are memory-mapped, so a million lines cost a process nothing. An index is a sealed
+folder: one that does not hold is compiled again. Shar
 gets a manifest of its own, in which the audio of every cut is a stretch of a tar.
 Lines that cannot be used are named with file and line and left out; audio
 files that cannot be opened are named too, but their cuts keep their place,
@@ -12,8 +12,6 @@ Shapes: N rows.
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,12 +21,16 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from audio_lm.data import shar
+from audio_lm.data.audio_state import write_states
+from audio_lm.data.cache import writable_cache
 from audio_lm.data.cuts import check_file
 from audio_lm.data.json_lines import NumberedLine, UnfitError
 from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
-from audio_lm.errors import DataError, UserError
+from audio_lm.errors import DataError
+from audio_lm.files import read_table, write_json
 from audio_lm.runtime import key_of
-from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
+from audio_lm.seals import kept_folder
+from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
 
 FILLED = "cuts.jsonl"
 """In the index of Shar: its lines, every recording with the place of its bytes."""
@@ -41,6 +43,7 @@ MOST_CHECKED = 20_000
 MOST_NAMED = 5
 MANY_UNFIT = 10_000
 """Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
+FACTS = "index.json"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Unusable:
     reason: str
     file: str = ""
     """That holds the line; an index of old does not say."""
+
+
+Files = dict[str, tuple[Unusable, Seconds]]
 
 
 @dataclass
@@ -98,7 +104,11 @@ class SourceIndex:
     """Cuts whose audio could not be opened; they keep their place and are heard with weight 0."""
 
     num_dropped: int
-    roots: tuple[str, ...] = ()
+
+    folder: Path
+    """Where it is kept, with what its audio files were when they were looked at."""
+
+    roots: tuple[str, ...]
     """Folders that audio may lie in; none allows any."""
 
     def __len__(self) -> int:
@@ -123,21 +133,25 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     """
     digest = _digest_of(cut_set, rules)
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
-    if not (folder / "index.json").is_file():
-        _compile(cut_set, source, rules, folder)
-    facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    return SourceIndex(
-        source=source,
-        manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
-        digest=digest,
-        offset=np.load(folder / "offset.npy", mmap_mode="r"),
-        start=np.load(folder / "start.npy", mmap_mode="r"),
-        num_samples=np.load(folder / "num_samples.npy", mmap_mode="r"),
-        left_out=tuple(Unusable(**one) for one in facts["left_out"]),
-        silent=tuple(Unusable(**one) for one in facts["silent"]),
-        num_dropped=facts["num_dropped"],
-        roots=rules.roots,
-    )
+
+    def load(there: Path) -> SourceIndex:
+        facts = read_table(there / FACTS)
+        return SourceIndex(
+            source=source,
+            manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
+            digest=digest,
+            offset=np.load(there / "offset.npy", mmap_mode="r"),
+            start=np.load(there / "start.npy", mmap_mode="r"),
+            num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
+            left_out=tuple(Unusable(**one) for one in facts["left_out"]),
+            silent=tuple(Unusable(**one) for one in facts["silent"]),
+            num_dropped=facts["num_dropped"],
+            folder=folder,
+            roots=rules.roots,
+        )
+
+    with writable_cache(cache):
+        return kept_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
 
 
 def _is_filled(cut_set: Path) -> bool:
@@ -158,21 +172,6 @@ def _with_tars(folder: Path, digest: str) -> str:
     found = [(shard.tar, shard.tar.stat()) for shard in shar.shards_of(folder) if shard.tar]
     tars = [(tar.name, stat.st_size, stat.st_mtime_ns) for tar, stat in found]
     return hashlib.sha256(json.dumps([digest, str(folder.absolute()), tars]).encode()).hexdigest()
-
-
-def _compile(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".compiling-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent} cannot be written ({error.strerror}); set data_dir to a folder you may write to"
-        ) from error
-    try:
-        _write(cut_set, source, rules, partial)
-        _put(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
@@ -203,27 +202,17 @@ def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
     np.save(folder / "offset.npy", np.array(rows.offset, dtype=np.int64))
     np.save(folder / "start.npy", np.array(rows.start, dtype=np.int32))
     np.save(folder / "num_samples.npy", np.array(rows.num_samples, dtype=np.int32))
-    (folder / "index.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / FACTS, facts)
+    write_states(folder, list(files))
 
 
-def _put(partial: Path, folder: Path) -> None:
-    """Into its place; somebody who compiled the same meanwhile has written the same."""
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not (folder / "index.json").is_file():
-            raise
-
-
-def _gather(
-    lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules
-) -> tuple[_Rows, dict[str, Unusable]]:
-    """All rows, and each audio file with the first line that needs it.
+def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
+    """All rows, and each audio file with the first line that needs it and its length there.
 
     Args:
         lines: each with its offset.
     """
-    rows, seen, files = _Rows(), set[int](), dict[str, Unusable]()
+    rows, seen, files = _Rows(), set[int](), Files()
     roots = [Path(root) for root in rules.roots]
     for (path, number, text, _), offset in lines:
         rows.num_lines += 1
@@ -238,9 +227,9 @@ def _gather(
                 _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
         _add(rows, line, offset, rules, (path, number))
-        for name in line.files:
+        for name, seconds in zip(line.files, line.seconds, strict=True):
             if name not in files:
-                files[name] = Unusable(number, line.cut_id, name, path.name)
+                files[name] = (Unusable(number, line.cut_id, name, path.name), seconds)
     return rows, files
 
 
@@ -296,15 +285,15 @@ def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLi
         filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
 
 
-def _unreadable(files: dict[str, Unusable]) -> Iterator[Unusable]:
-    """Open the files, or of very many always the same ones."""
+def _unreadable(files: Files) -> Iterator[Unusable]:
+    """Look at the files, or of very many always at the same ones."""
     chosen = sorted(files)
     if len(chosen) > MOST_CHECKED:
         chosen = sorted(chosen, key=key_of)[:MOST_CHECKED]
     for name in chosen:
-        needed_by = files[name]
+        needed_by, seconds = files[name]
         try:
-            check_file(name, needed_by.cut_id)
+            check_file(name, needed_by.cut_id, seconds)
         except DataError as error:
             yield replace(needed_by, reason=str(error))
 

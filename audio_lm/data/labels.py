@@ -15,6 +15,7 @@ from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
 from audio_lm.data.json_lines import UnfitError, shown
+from audio_lm.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.units import Seconds
 
 OWN_FIELDS = ("text", "language", "speaker", "gender")  # of a supervision; other labels are in its custom
@@ -56,7 +57,7 @@ class ClipLabels(dict[str, Any]):
     """Labels by name; ``unclear`` has those that are there and cannot be used, with the reason."""
 
     def __init__(self) -> None:
-        super().__init__(language="unknown")
+        super().__init__(language=UNKNOWN_LANGUAGE)
         self.unclear: dict[str, str] = {}
 
 
@@ -81,7 +82,7 @@ def _labels_of(supervision: SupervisionSegment, cut: Cut, unclear: dict[str, str
         if reason := _outside(labels["units"], cut.duration):
             unclear["units"] = reason
             del labels["units"]
-    return labels
+    return with_language_codes(labels)
 
 
 def units_of(cut: Cut, supervision: SupervisionSegment) -> list[tuple[str, Seconds, Seconds]]:

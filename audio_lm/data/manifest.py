@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from lhotse import Recording
 
+from audio_lm.data.audio import TOLERANCE
 from audio_lm.data.json_lines import SHOWN, UnfitError, parse_line, shown
 from audio_lm.data.labels import check_labels
+from audio_lm.data.recordings import before_transforms
 from audio_lm.data.sources import file_of
 from audio_lm.data.transforms import check_rate, check_transforms
 from audio_lm.units import (
@@ -42,7 +44,6 @@ CLIP_FIELD = re.compile(r"audio_([0-9]{1,4})")
 """Custom field of a further clip; one of another name, or that is no recording, is somebody's data."""
 
 RECORDING_FIELD = re.compile(r"(rejected_)?" + CLIP_FIELD.pattern)
-TOLERANCE: Seconds = 0.025  # by which a file may be shorter than its manifest says
 LONGEST_CUT: Seconds = 36 * 3600  # whose samples at 16 kHz an int32 counts
 MOST_SAMPLES = 10**12  # of a recording; 289 days at 40 kHz
 MOST_CHANNELS = 256
@@ -55,6 +56,7 @@ class Line(NamedTuple):
     cut_id: str
     num_samples: tuple[int, ...]  # of each clip at 16 kHz; none for a row of text
     files: tuple[str, ...]  # the audio files behind it, or stretches of tars
+    seconds: tuple[Seconds, ...]  # of each of these files
 
 
 def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
@@ -112,16 +114,20 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
                 "the cut has features and no recording; features are not read, so add its recording"
             )
         _check_length(start, duration)
-        return Line(cut_id, (), ())
+        return Line(cut_id, (), (), ())
     lengths = [_recording_seconds(recording) for recording in recordings]
     if start + duration > lengths[0] + TOLERANCE:
         raise UnfitError(f"the cut ends at {start + duration:.3f} s of a recording of {lengths[0]:.3f} s")
     _check_channels(cut, kind, recordings[0])
     num_samples = tuple(_num_samples(start, seconds) for seconds in (duration, *lengths[1:]))
-    files = tuple(file_of(source, roots) for recording in recordings for source in recording["sources"])
+    files = [
+        (file_of(source, roots), _file_seconds(recording, seconds))
+        for recording, seconds in zip(recordings, lengths, strict=True)
+        for source in recording["sources"]
+    ]
     if len(num_samples) > 1:
         num_samples = num_samples[: len(clip_fields(cut["custom"])) + 1]
-    return Line(cut_id, num_samples, files)
+    return Line(cut_id, num_samples, tuple(file for file, _ in files), tuple(seconds for _, seconds in files))
 
 
 def clip_fields(custom: Mapping[str, Any] | None) -> list[str]:
@@ -245,6 +251,12 @@ def _recording_seconds(recording: Any) -> Seconds:
         check_transforms(recording["transforms"], rate)
     _check_source_list(recording.get("sources"))
     return seconds
+
+
+def _file_seconds(recording: Mapping[str, Any], seconds: Seconds) -> Seconds:
+    """The length of the file behind a recording, before speed and tempo were changed."""
+    transforms = recording.get("transforms")
+    return before_transforms(recording["sampling_rate"], seconds, transforms)[1] if transforms else seconds
 
 
 def _check_source_list(sources: Any) -> None:

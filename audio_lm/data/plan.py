@@ -25,6 +25,7 @@ from audio_lm.data.order import Integers, Rota, mixed, shuffled, whole_shares
 from audio_lm.runtime import key_of
 
 VERSION = 1  # raised whenever the same settings give another order
+TEMPLATES = "templates of "
 WINDOW_STEPS = 64
 """Steps of a window: what does not fill the last one of a window is about half a step of so many."""
 
@@ -39,6 +40,7 @@ class Turn(NamedTuple):
     leaf: int
     row: int
     choice: int  # of the paraphrase
+    num_tokens: int  # as measured
 
 
 Packing = list[list[Turn]]  # the packs of a step
@@ -221,7 +223,8 @@ class Plan:
         """
         first = window * self.window
         leaves_P, rows_P, choices_P = self.turns(first, self.window)
-        packs = packed(self._lengths_of(leaves_P, rows_P, choices_P), self.rules)
+        lengths_P = self._lengths_of(leaves_P, rows_P, choices_P)
+        packs = packed(lengths_P, self.rules)
         order = shuffled(
             np.arange(len(packs)),
             np.full(len(packs), len(packs)),
@@ -235,6 +238,7 @@ class Plan:
                     leaves_P.tolist(),
                     rows_P.tolist(),
                     choices_P.tolist(),
+                    lengths_P.tolist(),
                     strict=True,
                 ),
             )
@@ -266,15 +270,6 @@ class Plan:
                 yield Cursor(step, window + is_last, 0 if is_last else place), packs
             window, place = window + 1, 0
 
-    def cursor_at(self, step: int) -> Cursor:
-        """Where a step stands, found by counting windows; for who has no cursor."""
-        first, window = 0, 0
-        while True:
-            num_steps = len(self.steps_of(window))
-            if first + num_steps > step:
-                return Cursor(step, window, step - first)
-            first, window = first + num_steps, window + 1
-
     def _rota(self, number: int) -> Rota:
         if number not in self._rotas:
             self._rotas = {number: Rota(self.segments[number].shares)}
@@ -295,12 +290,14 @@ def fingerprint(
     window: int,
     seed: int,
     wording: str,
+    templates: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """What an order depends on, each thing under its own name, so that a difference can be named.
 
     Args:
         digests: of every leaf's rows.
         wording: digest of what turns rows into tokens.
+        templates: digest of how rows of every leaf are put into words.
     """
     return {
         "version": str(VERSION),
@@ -313,6 +310,7 @@ def fingerprint(
         **({} if rules.packing == "full" else {"packing": rules.packing}),  # orders of old do not say
         "shares": str(key_of(*(str(segment) for segment in segments))),
         **{f"source {name}": digest for name, digest in digests.items()},
+        **{f"{TEMPLATES}{name}": digest for name, digest in (templates or {}).items()},
     }
 
 

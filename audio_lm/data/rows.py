@@ -7,7 +7,6 @@ manifest in memory, whatever its length.
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
+from audio_lm.data.cache import kept_table
 from audio_lm.data.cuts import at_16_khz
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import SourceIndex
@@ -25,7 +25,7 @@ from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, SAMPLES_PER_SECOND
 
 PIECE = 8192  # bytes that are read at once; most lines are shorter
-VERSION = 1  # raised whenever the same row has another number of tokens
+VERSION = 2  # raised whenever the same row has another number of tokens
 
 
 class Rows:
@@ -106,13 +106,15 @@ class Rows:
 class TokenLengths:
     """How many tokens every row has under every paraphrase of a task."""
 
-    def __init__(self, table: np.ndarray[Any, np.dtype[np.int32]]) -> None:
+    def __init__(self, table: np.ndarray[Any, np.dtype[np.int32]], wording: str = "") -> None:
         """Keep a table.
 
         Args:
             table: (N, choices), memory-mapped or not.
+            wording: digest of how its task is put into words.
         """
         self.table = table
+        self.wording = wording
         self.num_choices = table.shape[1]
 
     def of(self, rows_P: Integers, choices_P: Integers) -> Integers:
@@ -134,23 +136,27 @@ def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> Token
     Raises:
         DataError: a cut lacks a label that its task needs, or is heard in pieces that have no label.
     """
-    name = hashlib.sha256(
-        json.dumps(
-            [VERSION, rows.index.digest, task, maker.prompt, maker.vocabulary.digest, maker.hearing.windows]
-        ).encode()
-    ).hexdigest()
-    path = cache / rows.index.source / f"tokens-{name[:16]}.npy"
-    if not path.is_file():
-        table = np.array(
-            [_lengths_of(rows, row, maker, task) for row in range(len(rows))],
-            dtype=np.int32,
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".measuring-", delete=False) as file:
-            np.save(file, table)
-        Path(file.name).chmod(0o644)
-        Path(file.name).rename(path)
-    return TokenLengths(np.load(path, mmap_mode="r"))
+    wording = wording_of(rows, maker, task)
+    known = [VERSION, rows.index.digest, task, maker.prompt, maker.vocabulary.digest, maker.hearing.windows]
+
+    def make() -> np.ndarray[Any, np.dtype[np.int32]]:
+        lengths = [_lengths_of(rows, row, maker, task) for row in range(len(rows))]
+        return np.array(lengths, dtype=np.int32)
+
+    name = f"{rows.index.source}/tokens"
+    return TokenLengths(kept_table(cache, name, [*known, wording], make, num_rows=len(rows)), wording)
+
+
+def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
+    """Digest of how a task is put into words: its templates, and some rows of the source as they come out."""
+    state = hashlib.sha256(json.dumps(maker.templates(task)).encode())
+    for row in sorted({0, len(rows) // 2, len(rows) - 1}):
+        if rows.start(row) and not maker.holds_for_pieces(task):
+            continue
+        for choice in range(maker.num_choices(task)):
+            example = maker.example(rows.cut(row), task, choice=choice)
+            state.update(json.dumps([example.token_ids, example.is_learned]).encode())
+    return state.hexdigest()[:16]
 
 
 def _lengths_of(rows: Rows, row: int, maker: ExampleMaker, task: str) -> list[int]:

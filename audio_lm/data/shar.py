@@ -16,10 +16,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lhotse import AudioSource, Recording
-from lhotse.cut import Cut
-from lhotse.utils import fastcopy
-
 from audio_lm.data.json_lines import NumberedLine, UnfitError, lines_in, parse_line, shown
 from audio_lm.errors import DataError
 
@@ -221,23 +217,6 @@ def _recording(
 
 
 def opened(where: str) -> str | BytesIO:
-    """What soundfile opens: the path of an audio file, or the bytes of a stretch."""
+    """What a decoder opens: the path of an audio file, or the bytes of a stretch."""
     stretch = Stretch.of(where)
     return where if stretch is None else stretch.read()
-
-
-def with_audio(cut: Cut) -> Cut:
-    """A cut that has its audio in memory, where it lies in a tar."""
-    if not cut.has_recording or all(source.type != "shar" for source in cut.recording.sources):
-        return cut
-    return fastcopy(cut, recording=_in_memory(cut.recording))
-
-
-def _in_memory(recording: Recording) -> Recording:
-    sources = []
-    for source in recording.sources:
-        stretch = Stretch.of(str(source.source))
-        if stretch is None:
-            raise DataError(f"recording {recording.id!r}: its audio is in no tar; export the cut-set again")
-        sources.append(AudioSource("memory", source.channels, stretch.read().getvalue()))
-    return fastcopy(recording, sources=sources)

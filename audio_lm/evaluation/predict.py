@@ -5,13 +5,14 @@ scored again without a model.
 """
 
 import json
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import predictions_name
+from audio_lm.files import replacing
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.generate import greedy
 from audio_lm.pack import Pack
@@ -24,9 +25,11 @@ class Asked:
 
     cut_id: str
     task: str
-    reference: str
+    references: tuple[str, ...]
+    """Right answers: one, or the several that people have given to the same question."""
+
     language: str
-    """Of the reference: where a translation is asked for, the one translated into."""
+    """Of the references: where a translation is asked for, the one translated into."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,16 @@ class Prediction:
     """Of the cut."""
 
     task: str
-    reference: str
+    references: tuple[str, ...]
     answer: str
     """Raw, markup included."""
 
     language: str = "unknown"
+
+    @property
+    def reference(self) -> str:
+        """All references as one text, one a line."""
+        return "\n".join(self.references)
 
 
 def predict(
@@ -59,7 +67,7 @@ def predict(
             yield Prediction(
                 id=question.cut_id,
                 task=question.task,
-                reference=question.reference,
+                references=question.references,
                 answer=vocabulary.text(ids),
                 language=question.language,
             )
@@ -73,15 +81,14 @@ def predictions_path(folder: Path, benchmark: str) -> Path:
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Replace the file in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as lines:
+    with replacing(path) as lines:
         for prediction in predictions:
-            lines.write(json.dumps(asdict(prediction), ensure_ascii=False) + "\n")
-    os.replace(beside, path)
+            text = json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
+            lines.write(text.encode(errors="backslashreplace"))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Answers that were kept.
+    """Answers that were kept, also those of runs whose questions had one ``reference`` each.
 
     Raises:
         DataError: there is no such file, or a line in it is no prediction.
@@ -89,13 +96,24 @@ def read_predictions(path: Path) -> list[Prediction]:
     if not path.is_file():
         raise DataError(f"{path} is not there; answer the benchmark first with `audio-lm evaluate`")
     predictions = []
-    # Only "\n" ends a line: answers may hold U+2028 and its like, which `splitlines` would cut at.
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                predictions.append(Prediction(**json.loads(line)))
-            except (json.JSONDecodeError, TypeError) as error:
+                predictions.append(_prediction(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{path}:{number}: no prediction ({error}); answer the benchmark again"
                 ) from error
     return predictions
+
+
+def _prediction(kept: Mapping[str, Any]) -> Prediction:
+    references = [kept["reference"]] if "reference" in kept else kept["references"]
+    if (
+        not isinstance(references, list)
+        or not references
+        or not all(isinstance(one, str) for one in references)
+    ):
+        raise TypeError(f"references {references!r}, expected a list of texts")
+    others = {key: value for key, value in kept.items() if key not in ("reference", "references")}
+    return Prediction(references=tuple(references), **others)

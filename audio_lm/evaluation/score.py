@@ -2,14 +2,15 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.metrics.registry import find_metric
+from audio_lm.files import Table, read_json, write_text
+from audio_lm.metrics.registry import Metric, find_metric
 
 UNTRAINED = "untrained"
 
@@ -23,15 +24,27 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
     if not predictions:
         raise DataError("a benchmark without answers has no score; is its cut-set empty?")
     answers = [prediction.answer for prediction in predictions]
-    references = [prediction.reference for prediction in predictions]
     languages = [prediction.language for prediction in predictions]
     scores = {}
     for name in metrics:
         try:
-            scores[name] = find_metric(name).score(answers, references, languages)
+            metric = find_metric(name)
+            scores[name] = metric.score(answers, _references(predictions, metric), languages)
         except DataError as error:
             raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
     return scores
+
+
+def _references(predictions: Sequence[Prediction], metric: Metric) -> list[Any]:
+    if metric.has_many_references:
+        return [prediction.references for prediction in predictions]
+    for prediction in predictions:
+        if len(prediction.references) > 1:
+            raise DataError(
+                f"question {prediction.id!r} has {len(prediction.references)} references, and the metric compares with "
+                f"one; choose metrics of captions, or keep one reference"
+            )
+    return [prediction.references[0] for prediction in predictions]
 
 
 def score_path(source: str, task: str) -> str:
@@ -51,9 +64,7 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     """Replace the file in one move; a value that is not finite is written as null."""
     finite = {key: value if math.isfinite(value) else None for key, value in sorted(scores.items())}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, json.dumps(finite, indent=2) + "\n")  # plain, for other programs read it
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -62,12 +73,13 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         DataError: the file holds something else.
     """
-    if not path.is_file():
-        return {}
+    table = read_json(path)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return {key: math.inf if value is None else float(value) for key, value in kept.items()}
-    except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+        kept = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
+    except (TypeError, ValueError) as error:
+        table = Table(fault=str(error))
+    if table.fault:
         raise DataError(
-            f"{path} holds no scores ({error}); `audio-lm score` makes them again from the kept answers"
-        ) from error
+            f"{path} holds no scores ({table.fault}); `audio-lm score` makes them again from the kept answers"
+        )
+    return kept

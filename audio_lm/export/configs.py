@@ -24,7 +24,7 @@ PROCESSOR = "Qwen2AudioProcessor"
 MAX_NEW_TOKENS = 256
 BOOKKEEPING = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
-# The same text as ``prompts.chatml``: clips first, each on its own line, numbered through the conversation.
+# The same text as ``prompts.chatml``: parts in their order, clips numbered through the conversation.
 CHAT_TEMPLATE = """\
 {%- set clips = namespace(count=0) -%}
 {%- for message in messages -%}
@@ -35,12 +35,13 @@ CHAT_TEMPLATE = """\
 {%- if message['content'] is string -%}
 {{- message['content'] -}}
 {%- else -%}
-{%- for part in message['content'] if part['type'] == 'audio' or 'audio' in part or 'audio_url' in part -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] == 'audio' or 'audio' in part or 'audio_url' in part -%}
 {%- set clips.count = clips.count + 1 -%}
 {{- 'Audio ' ~ clips.count ~ ': <CLIP>\\n' -}}
-{%- endfor -%}
-{%- for part in message['content'] if 'text' in part -%}
+{%- elif 'text' in part -%}
 {{- part['text'] -}}
+{%- endif -%}
 {%- endfor -%}
 {%- endif -%}
 {{- '<TURN_END>\\n' -}}

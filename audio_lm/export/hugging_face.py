@@ -5,8 +5,7 @@ Same tokens, same text, same logits: the tokenizer keeps every id, the chat temp
 """
 
 import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from audio_lm.build import build_audio_lm
 from audio_lm.errors import CheckpointError, UserError, unknown
 from audio_lm.export import configs
 from audio_lm.export.merge import merged_weights
+from audio_lm.files import partial_folder, put_folder, write_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.convert import to_qwen2_audio
@@ -57,6 +57,7 @@ def export_run(
     vocabulary = kept_vocabulary(recipe, run_folder)
     model = build_audio_lm(recipe, vocabulary)
     if step is None:
+        run_folder.check_model(chosen)
         load_weights(model, run_folder.model(chosen))
     else:
         load_mid_stage(model, recipe, run_folder, chosen, step)
@@ -100,9 +101,22 @@ def export_model(
     folder = folder.absolute()
     weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merged_weights(model).items()})
     tokenizer = exported_tokenizer(vocabulary)
-    unfinished = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    write_weights(weights, unfinished, max_bytes=max_shard_bytes)
+    with partial_folder(folder) as partial:
+        _write(partial, model, vocabulary, weights, tokenizer, dtype=dtype, max_shard_bytes=max_shard_bytes)
+        put_folder(partial, folder)
+
+
+def _write(
+    folder: Path,
+    model: AudioLM,
+    vocabulary: Vocabulary,
+    weights: Mapping[str, torch.Tensor],
+    tokenizer: dict[str, Any],
+    *,
+    dtype: torch.dtype,
+    max_shard_bytes: int,
+) -> None:
+    write_weights(weights, folder, max_bytes=max_shard_bytes)
     config = configs.model_config(model, vocabulary, dtype)
     settings = {
         "config.json": config,
@@ -113,11 +127,8 @@ def export_model(
     }
     for name, content in settings.items():
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        (unfinished / name).write_text(text, encoding="utf-8")
-    (unfinished / "chat_template.jinja").write_text(configs.chat_template(), encoding="utf-8")
-    if folder.is_dir():
-        folder.rmdir()
-    unfinished.replace(folder)
+        write_text(folder / name, text)
+    write_text(folder / "chat_template.jinja", configs.chat_template())
 
 
 def exported_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:

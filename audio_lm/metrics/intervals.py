@@ -2,10 +2,10 @@
 
 Each is read with stamps or, where there are none, in words (``0.50-0.67 she``).
 AAS is counted as Qwen-Audio's script does, over matched units only. An event is
-found when onset and offset both lie within 200 ms. DER has no collar.
+found when onset and offset both lie within 200 ms.
 
 Source: Qwen-Audio, eval_audio/evaluate_srwt.py at e81cc26 (``as_cal``); NIST's
-md-eval for DER, on 10 ms frames.
+md-eval for DER.
 """
 
 import re
@@ -14,17 +14,16 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from audio_lm.srwt import Unit, parse_units
+from audio_lm.srwt import STAMPS_PER_SECOND, Unit, parse_units
 from audio_lm.units import Seconds
 
 COLLAR: Seconds = 0.2
 SEGMENTS_PER_SECOND = 1
-FRAMES_PER_SECOND = 100
 STAMP = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
 EVENT = re.compile(r"<\|startofword\|>(.*?)<\|endofword\|>(.*?)(?=<\|startofword\|>|$)", re.DOTALL)
 # The end stays for the next turn to begin with: a model may share stamps, as word stamps are shared.
 TURN = re.compile(r"<\|(\d{1,2}\.\d\d)\|>\s*([^<\s][^<]*)(?=<\|(\d{1,2}\.\d\d)\|>)")
-# Four digits: a model may write any number, and frames are counted one by one.
+# Four digits: a model may write any number, and segments are counted one by one.
 PLAIN = re.compile(r"\b(\d{1,4}\.\d\d)-(\d{1,4}\.\d\d) ([^,]*)")
 
 Span = tuple[str, Seconds, Seconds]
@@ -134,29 +133,34 @@ def _segments(spans: Sequence[Span]) -> set[tuple[str, int]]:
 
 
 def diarization_error(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
-    """DER: missed, false and confused speaker time over reference speaker time, speakers mapped at their best."""
-    wrong = spoken = 0.0
+    """DER: missed, false and confused speaker time over reference speaker time, speakers mapped at their best.
+
+    No collar, overlaps count, and a speaker who overlaps with himself speaks once: the same number as
+    pyannote.metrics gives for ``Annotation.support()``.
+    """
+    wrong = spoken = 0
     for answer, reference in zip(answers, references, strict=True):
-        said, meant = _activity(parse_turns(answer)), _activity(parse_turns(reference))
-        length = max([len(row) for row in (*said.values(), *meant.values())], default=0)
-        ours, theirs = (
-            np.array([np.pad(row, (0, length - len(row))) for row in rows.values()]).reshape(
-                len(rows), length
-            )
-            for rows in (said, meant)
-        )
-        together = ours.astype(int) @ theirs.T.astype(int)
+        said, meant = parse_turns(answer), parse_turns(reference)
+        edges = np.unique([_on_grid(time) for _, *times in (*said, *meant) for time in times])
+        lengths = np.diff(edges)
+        ours, theirs = _activity(said, edges), _activity(meant, edges)
+        together = (ours * lengths) @ theirs.T
         rows, columns = linear_sum_assignment(-together)
-        most = np.maximum(ours.sum(0), theirs.sum(0)).sum()
-        wrong += most - together[rows, columns].sum()
-        spoken += theirs.sum()
-    return float(wrong / spoken) if spoken else float(wrong > 0)
+        wrong += int(np.maximum(ours.sum(0), theirs.sum(0)) @ lengths - together[rows, columns].sum())
+        spoken += int((theirs @ lengths).sum())
+    return wrong / spoken if spoken else float(wrong > 0)
 
 
-def _activity(turns: Sequence[Span]) -> dict[str, np.ndarray]:
-    rows: dict[str, np.ndarray] = {}
-    length = max([round(end * FRAMES_PER_SECOND) for _, _, end in turns], default=0)
+def _activity(turns: Sequence[Span], edges: np.ndarray) -> np.ndarray:
+    """(speakers, intervals between edges): 1 where the speaker speaks."""
+    speakers = sorted({speaker for speaker, _, _ in turns})
+    activity = np.zeros((len(speakers), max(0, len(edges) - 1)), dtype=np.int64)
     for speaker, start, end in turns:
-        row = rows.setdefault(speaker, np.zeros(length, dtype=bool))
-        row[round(start * FRAMES_PER_SECOND) : round(end * FRAMES_PER_SECOND)] = True
-    return rows
+        first, last = np.searchsorted(edges, (_on_grid(start), _on_grid(end)))
+        activity[speakers.index(speaker), first:last] = 1
+    return activity
+
+
+def _on_grid(time: Seconds) -> int:
+    """In hundredths of a second, as stamps are written; whole numbers, so that sums are exact."""
+    return round(time * STAMPS_PER_SECOND)

@@ -10,18 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from audio_lm.errors import DataError
+from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.metrics.text import without_markup
 
-NAME_OF_LANGUAGE_TAG = {
-    "en": "english",
-    "zh": "chinese",
-    "de": "german",
-    "es": "spanish",
-    "ko": "korean",
-    "fr": "french",
-    "ja": "japanese",
-    "it": "italian",
-    "unknown": "unknown",
+NAME_OF_LANGUAGE_TAG = {code: name.lower() for code, name in NAME_OF_LANGUAGE.items()} | {
+    UNKNOWN_LANGUAGE: UNKNOWN_LANGUAGE
 }
 LANGUAGE_TAG = re.compile(rf"<\|({'|'.join(NAME_OF_LANGUAGE_TAG)})\|>")
 INTENT = re.compile(r"(?:<\|scenario\|>|\bscenario:)(.*?),?\s*(?:<\|action\|>|\baction:)(.*)", re.DOTALL)

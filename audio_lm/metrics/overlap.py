@@ -1,7 +1,8 @@
 """Free text against references: translations and captions.
 
-BLEU is sacrebleu's. CIDEr-D and ROUGE-L are short enough to be written out; a
-reference may hold several captions, one a line.
+BLEU is sacrebleu's. CIDEr-D and ROUGE-L are short enough to be written out. A
+question may have several references: a list of them, or one text with one a
+line.
 
 Source: CIDEr, arXiv:1411.5726, section 8 (CIDEr-D, times 10); ROUGE, Lin 2004;
 both as pycocoevalcap computes them.
@@ -9,23 +10,29 @@ both as pycocoevalcap computes them.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import zip_longest
 
 import sacrebleu
 from sacrebleu.metrics import BLEU
 
 from audio_lm.errors import missing_extra
 from audio_lm.metrics.ptb import caption_words
-from audio_lm.metrics.text import without_markup
+from audio_lm.metrics.text import language_of, without_markup
 
-TOKENIZER_OF_LANGUAGE = {"zh": "zh", "ja": "ja-mecab"}
+TOKENIZER_OF_LANGUAGE = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab"} | dict.fromkeys(
+    ("th", "lo", "km", "my"), "char"
+)
 MAX_ORDER = 4
 SIGMA = 6.0
 ROUGE_BETA = 1.2
 
+References = Sequence[str | Sequence[str]]
+"""Of each question one text or several."""
 
-def bleu(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
-    """Corpus BLEU, every text cut by the official tokenizer of its language.
+
+def bleu(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
+    """Corpus BLEU, every text cut by the official tokenizer of its language, or by characters where it writes no blanks.
 
     Args:
         languages: of the references, that is the language translated into.
@@ -35,12 +42,28 @@ def bleu(answers: Sequence[str], references: Sequence[str], languages: Sequence[
 
     Source: Qwen-Audio, eval_audio/evaluate_st.py at 0b0e882: zh, ja-mecab, and 13a for all others.
     """
-    cut_of = {language: _tokenizer(language) for language in set(languages)}
-    said, meant = (
-        [cut_of[language](without_markup(text)) for text, language in zip(texts, languages, strict=True)]
-        for texts in (answers, references)
-    )
-    return sacrebleu.corpus_bleu(said, [meant], tokenize="none", force=True).score
+    meant = [[text] if isinstance(text, str) else text for text in references]
+    codes = [language_of(language, texts[0]) for language, texts in zip(languages, meant, strict=True)]
+    cut_of = {code: _tokenizer(code) for code in set(codes)}
+
+    def cut(texts: Sequence[str | None]) -> list[str | None]:
+        return [
+            None if text is None else cut_of[code](without_markup(text))
+            for text, code in zip(texts, codes, strict=True)
+        ]
+
+    streams = [cut(texts) for texts in zip_longest(*meant)]  # sacrebleu: none where a question has fewer
+    return sacrebleu.corpus_bleu(cut(answers), streams, tokenize="none", force=True).score
+
+
+def check_tokenizers(languages: Collection[str]) -> None:
+    """Check that BLEU can be computed in these languages.
+
+    Raises:
+        UserError: the tokenizer of one is not installed.
+    """
+    for language in languages:
+        _tokenizer(language)
 
 
 def _tokenizer(language: str) -> Callable[[str], str]:
@@ -53,12 +76,12 @@ def _tokenizer(language: str) -> Callable[[str], str]:
         ) from error
 
 
-def caption_overlap(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+def caption_overlap(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
     """Mean F1 of words shared with the nearest reference caption."""
     scores = []
     for answer, reference in zip(answers, references, strict=True):
         said = Counter(_words(answer))
-        scores.append(max(_f1(said, Counter(_words(caption))) for caption in reference.split("\n")))
+        scores.append(max(_f1(said, Counter(_words(caption))) for caption in _captions(reference)))
     return sum(scores) / len(scores)
 
 
@@ -67,12 +90,12 @@ def _f1(said: Counter, meant: Counter) -> float:
     return 2 * (said & meant).total() / named if named else 1.0
 
 
-def rouge_l(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+def rouge_l(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
     """Mean F of the longest common subsequence with the best reference, beta 1.2."""
     scores = []
     for answer, reference in zip(answers, references, strict=True):
         said = _words(answer)
-        captions = [_words(caption) for caption in reference.split("\n")]
+        captions = [_words(caption) for caption in _captions(reference)]
         shared = [_common(said, caption) for caption in captions]
         precision = max(count / max(1, len(said)) for count in shared)
         recall = max(count / max(1, len(caption)) for count, caption in zip(shared, captions, strict=True))
@@ -90,9 +113,9 @@ def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
     return row[-1]
 
 
-def cider_d(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+def cider_d(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
     """CIDEr-D times 10, document frequencies over the references of this benchmark."""
-    captions = [[_grams(caption) for caption in reference.split("\n")] for reference in references]
+    captions = [[_grams(caption) for caption in _captions(reference)] for reference in references]
     frequency: Counter = Counter()
     for of_clip in captions:
         frequency.update({gram for grams in of_clip for gram in grams})
@@ -131,6 +154,10 @@ def _grams(text: str) -> Counter:
     return Counter(
         tuple(words[i : i + n]) for n in range(1, MAX_ORDER + 1) for i in range(len(words) - n + 1)
     )
+
+
+def _captions(reference: str | Sequence[str]) -> Sequence[str]:
+    return reference.split("\n") if isinstance(reference, str) else reference
 
 
 def _words(text: str) -> list[str]:

@@ -1,15 +1,21 @@
 """All metrics by name; functions over raw answers, so that kept predictions can be scored again at any time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from audio_lm.errors import RecipeError, unknown
 from audio_lm.metrics import error_rate, intervals, labels, notes, overlap
 
-Score = Callable[[Sequence[str], Sequence[str], Sequence[str]], float]
+Score = Callable[[Sequence[str], Sequence[Any], Sequence[str]], float]
+Check = Callable[[Collection[str]], object]
 
 NEEDS_JAVA = frozenset({"spice", "spider"})
 """SPICE is a Java program with parser models that no registry packages; SPIDEr is its mean with CIDEr-D."""
+
+
+def _needs_no_package(languages: Collection[str]) -> None:
+    """Most metrics."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,12 @@ class Metric:
     unit: str = ""
     """Empty for shares and rates."""
 
+    has_many_references: bool = False
+    """Whether a question may have several references; they are then lists."""
+
+    check: Check = _needs_no_package
+    """Raises UserError where a package is not installed that references in these languages need; for before a run."""
+
 
 METRICS = {
     metric.name: metric
@@ -39,7 +51,13 @@ METRICS = {
         Metric("wer_official", "word error rate, official", False, error_rate.word_error_rate_official),
         Metric("cer", "character error rate", False, error_rate.character_error_rate),
         Metric("cpwer", "error rate of speakers", False, error_rate.speakers_error_rate),
-        Metric("orcwer", "error rate of turns in order", False, error_rate.ordered_error_rate),
+        Metric(
+            "orcwer",
+            "error rate of turns in order",
+            False,
+            error_rate.ordered_error_rate,
+            check=error_rate.check_meeteval,
+        ),
         Metric("acc", "accuracy", True, labels.accuracy),
         Metric("acc_loose", "accuracy, loose", True, labels.accuracy_loose),
         Metric("acc_binary", "accuracy, yes/no", True, labels.accuracy_binary),
@@ -59,10 +77,10 @@ METRICS = {
         Metric("velocity_acc", "velocity accuracy", True, notes.velocity_accuracy),
         Metric("instrument_acc", "instrument accuracy", True, notes.instrument_accuracy),
         Metric("quality_map", "quality mAP", True, notes.quality_map),
-        Metric("bleu", "BLEU", True, overlap.bleu),
-        Metric("cider_d", "CIDEr-D", True, overlap.cider_d),
-        Metric("rouge_l", "ROUGE-L", True, overlap.rouge_l),
-        Metric("caption_overlap", "caption word F1", True, overlap.caption_overlap),
+        Metric("bleu", "BLEU", True, overlap.bleu, has_many_references=True, check=overlap.check_tokenizers),
+        Metric("cider_d", "CIDEr-D", True, overlap.cider_d, has_many_references=True),
+        Metric("rouge_l", "ROUGE-L", True, overlap.rouge_l, has_many_references=True),
+        Metric("caption_overlap", "caption word F1", True, overlap.caption_overlap, has_many_references=True),
     )
 }
 

@@ -8,12 +8,25 @@ Source: Qwen-Audio, eval_audio/evaluate_asr.py at 0b0e882 (``remove_sp`` and ``c
 
 import re
 import unicodedata
+from collections import Counter
+
+from audio_lm.languages import UNKNOWN_LANGUAGE, find_language
 
 MARKUP = re.compile(r"<\|[^|<>]*\|>|</?audio>")
 SPEAKER_CHANGE = "<sc>"
-PER_CHARACTER = frozenset({"zh", "ja", "ko", "yue"})
+PER_CHARACTER = frozenset({"zh", "yue", "wuu", "ja", "ko", "th", "lo", "km", "my"})
+"""Written without blanks between words; ko as papers have it. Source of th, lo, my: Whisper, arXiv:2212.04356, section 4.4."""
+
 PER_CHARACTER_OFFICIAL = frozenset({"zh"})
 APOSTROPHES = str.maketrans("‘’ʼ", "'''")
+
+LANGUAGE_OF_SCRIPT = {"CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko"} | {
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "MYANMAR": "my",
+}
+"""First word of a letter's Unicode name -> the language that is written so."""
 
 # What a transcript says beside its words: spans in plain answers, types of entities in either form.
 PLAIN_SPAN = re.compile(r"\b\d{1,4}\.\d\d-\d{1,4}\.\d\d\s")
@@ -54,6 +67,34 @@ def clean(text: str, language: str) -> str:
     kept = "".join(" " if unicodedata.category(c)[0] in "PS" and c != "'" else c for c in lowered)
     words = " ".join(word for part in kept.split() if (word := part.strip("'")))
     return " ".join(words.replace(" ", "")) if language in PER_CHARACTER else words
+
+
+def language_of(language: str, reference: str) -> str:
+    """The code of the language that a reference is scored in.
+
+    Where it is not known, the script of the reference says it, if its letters outnumber the words in other scripts.
+
+    >>> language_of("zh-CN", "你好"), language_of("unknown", "こんにちは世界"), language_of("unknown", "hello")
+    ('zh', 'ja', 'unknown')
+    """
+    code = find_language(language) or UNKNOWN_LANGUAGE
+    if code != UNKNOWN_LANGUAGE or reference.isascii():
+        return code
+    text = unicodedata.normalize("NFKC", reference)
+    languages = list(map(_language_of_letter, text))
+    counts = Counter(filter(None, languages))
+    if counts["ja"]:
+        counts["ja"] += counts.pop(
+            "zh", 0
+        )  # kana stand only in Japanese, among characters that are Chinese too
+    others = "".join(" " if found else letter for letter, found in zip(text, languages, strict=True)).split()
+    found, num_letters = counts.most_common(1)[0] if counts else (code, 0)
+    return found if num_letters > sum(word[0].isalpha() for word in others) else code
+
+
+def _language_of_letter(letter: str) -> str:
+    script = re.split(r"\W", unicodedata.name(letter, ""))[0]
+    return LANGUAGE_OF_SCRIPT.get(script, "") if letter.isalpha() else ""
 
 
 def characters(text: str) -> str:

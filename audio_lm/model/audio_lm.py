@@ -56,7 +56,7 @@ class AudioLM(nn.Module):
         head = self.language_model.get_output_embeddings()
         return next_token_loss(
             self.logits,
-            [*head.parameters(), self.new_tokens.output],
+            [*head.parameters(), *([self.new_tokens.output] if len(self.new_tokens.output) else [])],
             self.hidden(pack)[pack.learned_index],
             pack.labels,
             num_rows=self.num_base + len(self.new_tokens.output),
@@ -88,14 +88,14 @@ class AudioLM(nn.Module):
         """Embeddings of tokens, old and new, with one more dimension than the ids."""
         num_base = self.num_base
         old: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))
-        if not self.new_tokens.input.shape[0]:
-            return old
-        is_new = (ids >= num_base)[..., None]
-        return torch.where(is_new, self.new_tokens(ids - num_base).to(old.dtype), old)
+        new = self.new_tokens(ids - num_base).to(old.dtype)
+        if not len(self.new_tokens.input):
+            return old + new
+        return torch.where((ids >= num_base)[..., None], new, old)
 
     def logits(self, hidden_PD: Tensor) -> Tensor:
         """(P, V) in 32 bits: old tokens first, then the new ones."""
         old_PV: Tensor = self.language_model.get_output_embeddings()(hidden_PD)
-        if not self.new_tokens.output.shape[0]:
+        if not len(self.new_tokens.output):
             return old_PV.float()
         return torch.cat([old_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)

@@ -1,6 +1,6 @@
 """What a model is made of, as it stands in ``conf/model/``."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from audio_lm.errors import RecipeError, unknown
@@ -13,8 +13,25 @@ LORA_PARTS = ("encoder", "projector", "language_model")
 
 
 @dataclass(frozen=True)
+class EncoderSizes:
+    """Sizes of an encoder of kind ``whisper``; the defaults are those of Whisper-large-v2."""
+
+    num_mels: int = 80
+    width: int = 1280
+    num_layers: int = 32
+    num_heads: int = 20
+    mlp_width: int = 5120
+
+
+SIZES = tuple(one.name for one in fields(EncoderSizes))
+
+
+@dataclass(frozen=True)
 class EncoderConfig:
-    """The audio encoder."""
+    """The audio encoder.
+
+    What ``config.json`` of weights to load says is read from it (``sizes.resolved``); a setting beside it has to agree.
+    """
 
     kind: Literal["whisper", "transformers"] = "whisper"
     """Whisper's layers and a pool over time, 25 tokens a second; or a speech encoder of that library, such as WavLM."""
@@ -28,19 +45,20 @@ class EncoderConfig:
     settings: dict[str, Any] = field(default_factory=dict)
     """Fields of that architecture's configuration (``hidden_size`` and so on); kind ``transformers`` alone."""
 
-    num_mels: int = 80
-    """Mel bins; 80 in Whisper-large-v2, 128 in large-v3. This and the sizes below are those of kind ``whisper``."""
+    num_mels: int | None = None
+    """Mel bins; 80 in Whisper-large-v2, 128 in large-v3. This and the sizes below are those of kind ``whisper``;
+    null is what ``config.json`` says, or ``EncoderSizes`` where nothing is loaded."""
 
-    width: int = 1280
+    width: int | None = None
     """Model width."""
 
-    num_layers: int = 32
+    num_layers: int | None = None
     """Transformer layers."""
 
-    num_heads: int = 20
+    num_heads: int | None = None
     """Attention heads."""
 
-    mlp_width: int = 5120
+    mlp_width: int | None = None
     """Inner width of the feed-forward layers."""
 
     dropout: float = 0.0
@@ -53,6 +71,27 @@ class EncoderConfig:
                 f"encoder.settings has {sorted(self.settings)}, which kind 'whisper' does not read; set width, num_layers "
                 f"and so on, or kind: transformers"
             )
+
+    @property
+    def given_sizes(self) -> dict[str, int]:
+        """The sizes that are not null."""
+        values = {name: getattr(self, name) for name in SIZES}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def completed(self, sizes: EncoderSizes) -> "EncoderConfig":
+        """The same with sizes in the places of nulls."""
+        return replace(self, **(asdict(sizes) | self.given_sizes))
+
+    @property
+    def sizes(self) -> EncoderSizes:
+        """All sizes, of a config that ``sizes.resolved`` has completed.
+
+        Raises:
+            ValueError: one is null.
+        """
+        if missing := [name for name in SIZES if getattr(self, name) is None]:
+            raise ValueError(f"encoder.{missing[0]} is null; complete the config with sizes.resolved first")
+        return EncoderSizes(**self.given_sizes)
 
 
 @dataclass(frozen=True)
@@ -92,7 +131,7 @@ class LanguageModelConfig:
     """``model_type`` of transformers, used when nothing is loaded."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of that architecture's configuration (``hidden_size`` and so on)."""
+    """Fields of that architecture's configuration (``hidden_size`` and so on); of a model to load they have to agree."""
 
 
 @dataclass(frozen=True)

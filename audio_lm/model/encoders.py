@@ -4,18 +4,19 @@ A new kind is a file and a row of ``ENCODERS``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from transformers import AutoModel
 
-from audio_lm.errors import CheckpointError
+from audio_lm.errors import RecipeError
 from audio_lm.model.checkpoint import fill
 from audio_lm.model.config import EncoderConfig, ModelConfig
 from audio_lm.model.convert import encoder_weights
 from audio_lm.model.encoder import AudioEncoder
 from audio_lm.model.projector import projector_windows
 from audio_lm.model.protocols import Encoder
+from audio_lm.model.sizes import resolved_encoder
 from audio_lm.model.speech_encoder import (
     SpeechEncoder,
     new_speech_encoder,
@@ -59,41 +60,32 @@ def hearing_of(config: ModelConfig) -> Hearing:
 
 
 def _whisper(config: EncoderConfig) -> AudioEncoder:
+    config = resolved_encoder(config)
     encoder = _blank_whisper(config)
     if config.load is not None:
         weights = read_weights(published_folder(config.load, what="encoder"))
-        own = encoder_weights(weights, source=config.load)
-        _check_mels(own["conv1.weight"].shape[1], config)
-        fill(encoder, own, source=config.load)
+        fill(encoder, encoder_weights(weights, source=config.load), source=config.load)
     return encoder
 
 
-def _check_mels(num_mels: int, config: EncoderConfig) -> None:
-    if num_mels != config.num_mels:
-        raise CheckpointError(
-            f"encoder {config.load!r} hears {num_mels} mel bins and the recipe's {config.num_mels}; "
-            f"set model.encoder.num_mels: {num_mels}"
-        )
-
-
 def _blank_whisper(config: EncoderConfig) -> AudioEncoder:
-    return AudioEncoder(
-        num_mels=config.num_mels,
-        width=config.width,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        mlp_width=config.mlp_width,
-        dropout=config.dropout,
-    )
+    sizes = resolved_encoder(config, is_planned=True).sizes
+    if sizes.width % 2 or sizes.width % sizes.num_heads:
+        raise RecipeError(
+            f"encoder.width is {sizes.width} and encoder.num_heads {sizes.num_heads} -- expected an even width that the "
+            f"heads divide -- correct one of them"
+        )
+    return AudioEncoder(**asdict(sizes), dropout=config.dropout)
 
 
 def _whisper_shape(config: EncoderConfig) -> EncoderShape:
-    width, inner = config.width, config.mlp_width
-    convolutions = 3 * width * (config.num_mels + width) + 2 * width
+    sizes = resolved_encoder(config, is_planned=True).sizes
+    width, inner = sizes.width, sizes.mlp_width
+    convolutions = 3 * width * (sizes.num_mels + width) + 2 * width
     attention = 4 * width * width + 3 * width  # keys have no bias
     layer = attention + 2 * width * inner + inner + width + 4 * width
-    num_weights = convolutions + config.num_layers * layer + 2 * width
-    return EncoderShape(num_weights, width, inner, config.num_layers)
+    num_weights = convolutions + sizes.num_layers * layer + 2 * width
+    return EncoderShape(num_weights, width, inner, sizes.num_layers)
 
 
 def _blank_speech(config: EncoderConfig) -> SpeechEncoder:
@@ -112,7 +104,7 @@ def _speech_shape(config: EncoderConfig) -> EncoderShape:
 ENCODERS = {
     "whisper": EncoderKind(_whisper, _blank_whisper, lambda config: WHISPER, _whisper_shape),
     "transformers": EncoderKind(
-        new_speech_encoder,
+        lambda config: new_speech_encoder(resolved_encoder(config)),
         _blank_speech,
         lambda config: speech_hearing(speech_settings(config)),
         _speech_shape,

@@ -12,13 +12,15 @@ from audio_lm.model.language_model import (
     check_rows,
     empty_language_model,
     load_language_model,
+    mean_output_row,
     new_language_model,
     word_scale,
 )
 from audio_lm.model.lora import add_lora
 from audio_lm.model.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.projector import new_projector
-from audio_lm.model.released import Released, check_recipe, open_released, released_weights
+from audio_lm.model.released import Released, open_released, released_weights
+from audio_lm.model.sizes import resolved
 
 
 def build_model(
@@ -26,8 +28,8 @@ def build_model(
 ) -> AudioLM:
     """Build every part; random numbers are torch's current ones.
 
-    Audio and new tokens start at the scale of the language model's words, so that it is not
-    shouted at by either.
+    Audio and the input rows of new tokens start at the scale of the language model's words. Their output rows
+    start there too beside a language model from nothing, and where they cannot win beside a loaded one.
 
     Args:
         num_base: rows of a language model that is built from nothing; of a loaded one it is only checked.
@@ -38,6 +40,7 @@ def build_model(
         RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
         CheckpointError: weights to load are missing or do not fit.
     """
+    config = resolved(config)
     if config.load is None:
         model = _assembled(config, num_base, num_new, line)
     else:
@@ -55,12 +58,13 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
     width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
     # In this order: equal seeds go on giving equal weights.
     rows = new_rows(num_new, width, scale, line)
+    output = None if config.language_model.load is None else mean_output_row(language_model)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     return AudioLM(
         encoder,
         new_projector(config.projector, encoder.width, width, scale=scale),
         language_model,
-        NewTokens(num_new, width, initial_VD=rows),
+        NewTokens(num_new, width, initial_VD=rows, output_D=output),
     )
 
 
@@ -68,7 +72,6 @@ def _released(
     config: ModelConfig, released: Released, num_base: int | None, num_new: int, line: range
 ) -> AudioLM:
     """A published model; only tokens it does not have start at random."""
-    check_recipe(config, released)
     check_rows(released.num_rows, num_base, source=released.source)
     language_model = empty_language_model(released.text)
     width = language_model.get_input_embeddings().embedding_dim
@@ -78,7 +81,8 @@ def _released(
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
     rows = new_rows(num_new, width, word_scale(language_model), line)
-    return AudioLM(encoder, projector, language_model, NewTokens(num_new, width, initial_VD=rows))
+    new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
+    return AudioLM(encoder, projector, language_model, new_tokens)
 
 
 def new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     PreTrainedConfig,
+    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.initialization import no_init_weights
@@ -80,20 +81,45 @@ def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_ba
     Raises:
         RecipeError: the architecture or one of its settings does not exist, or it cannot be packed.
     """
+    with _settings_of(architecture):
+        config = new_settings(architecture, settings, num_base=num_base)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+    return _checked(model)
+
+
+def new_settings(
+    architecture: str, settings: Mapping[str, Any], *, num_base: int | None = None
+) -> PretrainedConfig:
+    """The configuration of an architecture.
+
+    Args:
+        architecture: a ``model_type``, such as ``qwen2``.
+        settings: fields of its configuration.
+        num_base: rows of its tables; none where the settings say them.
+
+    Raises:
+        RecipeError: the architecture or one of its settings does not exist.
+    """
     if architecture not in CONFIG_MAPPING:
         raise RecipeError(
             unknown("architecture", architecture, list(CONFIG_MAPPING), see="the models of transformers")
         )
     _check_settings(architecture, settings, num_base)
+    rows = {} if num_base is None else {"vocab_size": num_base}
+    with _settings_of(architecture):
+        return AutoConfig.for_model(architecture, **{**settings, **rows})
+
+
+@contextmanager
+def _settings_of(architecture: str) -> Iterator[None]:
+    """Say what is wrong with settings as one sentence."""
     try:
-        config = AutoConfig.for_model(architecture, **{**settings, "vocab_size": num_base})
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+        yield
     except (ValueError, TypeError, StrictDataclassError) as error:
         raise RecipeError(
             f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its "
             f"configuration in transformers"
         ) from error
-    return _checked(model)
 
 
 def empty_language_model(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -188,13 +214,31 @@ def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | 
         weights: of a language model that has none itself.
     """
     table = language_model.get_input_embeddings()
-    rows_VD = table.weight
-    if weights is not None:
-        names = [name for name, one in language_model.named_parameters() if one is rows_VD]
-        rows_VD = weights[names[0]]
+    rows_VD = _rows_of(table, language_model, weights)
     first = torch.arange(min(table.num_embeddings, 4096))
     with torch.no_grad():
         return float(torch.func.functional_call(table, {"weight": rows_VD}, (first,)).float().std())
+
+
+def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """(D,) the mean of its output rows, whose logit is the mean of all logits.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
+    with torch.no_grad():
+        return _rows_of(language_model.get_output_embeddings(), language_model, weights).float().mean(0)
+
+
+def _rows_of(
+    table: nn.Module, language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None
+) -> Tensor:
+    """The rows of a table, from elsewhere where the model has none."""
+    rows_VD: Tensor = table.weight  # type: ignore[assignment]
+    if weights is None:
+        return rows_VD
+    names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+    return weights[names[0]]
 
 
 def _checked(model: PreTrainedModel) -> PreTrainedModel:
@@ -215,7 +259,7 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: int) -> None:
+def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: int | None) -> None:
     blank = CONFIG_MAPPING[architecture]()
     known = [*blank.to_dict(), *blank.attribute_map, "layer_types"]
     strange = [name for name in settings if name not in known]
@@ -223,7 +267,7 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
         raise RecipeError(
             unknown(f"setting of {architecture}", strange[0], known, see="language_model.settings")
         )
-    if settings.get("vocab_size", num_base) != num_base:
+    if num_base is not None and settings.get("vocab_size", num_base) != num_base:
         raise RecipeError(
             f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} "
             f"tokens; leave it out"

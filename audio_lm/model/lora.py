@@ -1,4 +1,4 @@
-"""Low-rank updates of linear layers, by peft: put into a part, kept alone, merged away.
+"""Low-rank updates of linear layers, by peft: put into a part, counted, added to the weights they update.
 
 A fresh update changes nothing. The weights below it stay where they are and keep their names in files,
 so a part with updates is saved and loaded as one without, and its updates lie in a file of their own.
@@ -9,17 +9,14 @@ Source: LoRA, arXiv:2106.09685.
 import importlib.util
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from audio_lm.errors import CheckpointError, RecipeError, unknown
-from audio_lm.model.checkpoint import updates_of
 from audio_lm.model.config import LoraConfig
 
 READ_NOT_CALLED = ("WavLMAttention", "MultiheadAttention")
@@ -107,37 +104,6 @@ def updated_weights(part: nn.Module) -> dict[str, Tensor]:
         CheckpointError: an update is not finite.
     """
     return {f"{name}.weight": _updated(name, layer) for name, layer in _updated_layers(part)}
-
-
-@torch.no_grad()
-def merge_lora(model: nn.Module) -> None:
-    """Add all updates to the weights they stand beside, in place; none is left.
-
-    Raises:
-        CheckpointError: an update is not finite.
-    """
-    for name, layer in _updated_layers(model):
-        plain = layer.get_base_layer()
-        plain.weight.copy_(_updated(name, layer))
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, plain)
-    for module in model.modules():
-        module.__dict__.pop("peft_config", None)
-
-
-def save_adapter(part: nn.Module, folder: Path) -> None:
-    """Write the updates of a part as peft keeps them, for ``PeftModel.from_pretrained``.
-
-    Raises:
-        ValueError: the part has none.
-    """
-    updates = updates_of(part)
-    if not updates:
-        raise ValueError("this part has no updates; name it under model.lora")
-    folder.mkdir(parents=True, exist_ok=True)
-    part.peft_config["default"].save_pretrained(str(folder))  # type: ignore[index, union-attr, operator]
-    named = {f"base_model.model.{name}": tensor.detach().contiguous() for name, tensor in updates.items()}
-    save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _updated_layers(model: nn.Module) -> list[tuple[str, Any]]:

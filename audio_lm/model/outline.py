@@ -20,6 +20,7 @@ from audio_lm.model.factory import new_rows
 from audio_lm.model.language_model import (
     check_rows,
     empty_language_model,
+    mean_output_row,
     new_language_model,
     published_settings,
     word_scale,
@@ -28,7 +29,8 @@ from audio_lm.model.lora import add_lora, fresh_updates
 from audio_lm.model.new_tokens import NewTokens
 from audio_lm.model.part_names import SUFFIX
 from audio_lm.model.projector import new_projector
-from audio_lm.model.released import check_recipe, open_released, released_weights
+from audio_lm.model.released import open_released, released_weights
+from audio_lm.model.sizes import resolved
 from audio_lm.model.weight_files import published_folder, read_weights
 
 Weights = Mapping[str, Tensor]
@@ -45,6 +47,7 @@ def outline(config: ModelConfig, *, num_base: int | None, num_new: int) -> Audio
         RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
         CheckpointError: weights to load are missing.
     """
+    config = resolved(config)
     language_model = _blank_language_model(config, num_base)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
@@ -67,6 +70,7 @@ def fill_with_first(
     Raises:
         CheckpointError: weights to load do not fit.
     """
+    config = resolved(config)
     for part, weights in _first_weights(config, num_base, num_new, line):
         fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
     for part, settings in config.lora.items():
@@ -89,22 +93,24 @@ def _first_weights(
         encoder = ENCODERS[config.encoder.kind].build(config.encoder)
         new_projector(config.projector, encoder.width, width, scale=1.0)  # draws, as there
         yield from weights_of_part.items()
-        scale = word_scale(blank, weights_of_part["language_model"])
-        yield "new_tokens", _rows(num_new, width, scale, line)
+        words = weights_of_part["language_model"]
+        rows = new_rows(num_new, width, word_scale(blank, words), line)
+        yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
     scale = word_scale(blank, weights)
     yield "language_model", weights
+    output = None if config.language_model.load is None else mean_output_row(blank, weights)
     del weights
-    rows = _rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, line)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     yield "encoder", weights_of(encoder)
     yield "projector", weights_of(new_projector(config.projector, encoder.width, width, scale=scale))
-    yield "new_tokens", rows
+    yield "new_tokens", _new_tokens(rows, output)
 
 
-def _rows(num_new: int, width: int, scale: float, line: range) -> Weights:
-    return weights_of(NewTokens(num_new, width, initial_VD=new_rows(num_new, width, scale, line)))
+def _new_tokens(rows_VD: Tensor, output_D: Tensor | None) -> Weights:
+    return weights_of(NewTokens(*rows_VD.shape, initial_VD=rows_VD, output_D=output_D))
 
 
 def _language_model_weights(config: LanguageModelConfig, num_base: int | None) -> Weights:
@@ -119,7 +125,6 @@ def _blank_language_model(config: ModelConfig, num_base: int | None) -> PreTrain
     with parameters_on_meta():
         if config.load is not None:
             released = open_released(config.load)
-            check_recipe(config, released)
             check_rows(released.num_rows, num_base, source=released.source)
             return empty_language_model(released.text)
         settings = config.language_model

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import PretrainedConfig
 
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.encoders import ENCODERS
-from audio_lm.model.language_model import new_language_model
+from audio_lm.model.language_model import empty_language_model
 from audio_lm.model.lora import num_update_weights
 from audio_lm.model.next_token import CHUNK_VALUES
 from audio_lm.model.part_names import SUFFIX
 from audio_lm.model.projector import new_projector
+from audio_lm.model.sizes import resolved_encoder, text_settings
 from audio_lm.units import FRAMES_PER_SECOND, Seconds
 
 CONV_FRAMES_PER_SECOND = FRAMES_PER_SECOND // 2
@@ -63,9 +65,9 @@ def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[
     Raises:
         RecipeError: the settings make no language model.
     """
-    language_model = config.language_model
+    text = text_settings(config, num_base=num_base)
     with torch.device("meta"):
-        model = new_language_model(language_model.architecture, language_model.settings, num_base=num_base)
+        model = empty_language_model(text, trust_remote_code=config.trust_remote_code)
         width = model.get_input_embeddings().embedding_dim
         encoder = ENCODERS[config.encoder.kind].shape(config.encoder)
         projector = new_projector(config.projector, encoder.width, width, scale=1.0)
@@ -114,8 +116,8 @@ def step_size(
         accumulates: a rank hears several packs in a step.
     """
     narrow = 2 if is_half else 4
-    settings = config.language_model.settings
-    tables = {"language_model": 2 * num_ids * int(settings["hidden_size"])}
+    text = text_settings(config)
+    tables = {"language_model": 2 * num_ids * int(text.hidden_size)}
     weights = gradients = 0.0
     for part, count in counts.items():
         if part not in trained:
@@ -126,7 +128,7 @@ def step_size(
         copies = MASTER_BYTES + (narrow if is_half else 0)
         weights += (copies * count + MOMENT_BYTES * moments) / num_ranks
         gradients += GRADIENT_BYTES * count / num_ranks
-    passed = _language_model_values(config, trained, is_half=is_half) * tokens
+    passed = _language_model_values(config, text, trained, is_half=is_half) * tokens
     passed += _encoder_values(config, trained) * audio_seconds * CONV_FRAMES_PER_SECOND
     return StepSize(
         weights=weights,
@@ -138,14 +140,15 @@ def step_size(
     )
 
 
-def _language_model_values(config: ModelConfig, trained: Collection[str], *, is_half: bool) -> float:
+def _language_model_values(
+    config: ModelConfig, text: PretrainedConfig, trained: Collection[str], *, is_half: bool
+) -> float:
     """Kept per token; nothing, where no gradient comes by."""
     if not set(trained):
         return 0.0
-    settings = config.language_model.settings
-    width, inner = int(settings["hidden_size"]), int(settings["intermediate_size"])
-    heads = int(settings["num_attention_heads"])
-    attended = heads * int(settings.get("head_dim") or width // heads)
+    width, heads = int(text.hidden_size), int(text.num_attention_heads)
+    inner = int(getattr(text, "intermediate_size", None) or 4 * width)
+    attended = heads * int(getattr(text, "head_dim", None) or width // heads)
     learns, has_updates = "language_model" in trained, f"language_model{SUFFIX}" in trained
     of_layer = 2 * width + 4 * attended + 3 * inner
     if learns:
@@ -155,7 +158,7 @@ def _language_model_values(config: ModelConfig, trained: Collection[str], *, is_
     if is_half:
         of_layer += (2 if learns else 1) * width
     # The last layer's feed-forward, on its way back, before anything of the layers is given free.
-    return float(of_layer * int(settings["num_hidden_layers"]) + 2 * inner)
+    return float(of_layer * int(text.num_hidden_layers) + 2 * inner)
 
 
 def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
@@ -164,4 +167,5 @@ def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
         return 0.0
     shape = ENCODERS[config.encoder.kind].shape(config.encoder)
     of_layers = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
-    return float(of_layers + 7.5 * shape.width + 6 * config.encoder.num_mels)
+    num_mels = resolved_encoder(config.encoder, is_planned=True).sizes.num_mels
+    return float(of_layers + 7.5 * shape.width + 6 * num_mels)

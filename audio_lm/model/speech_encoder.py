@@ -179,11 +179,7 @@ def speech_settings(config: EncoderConfig) -> PretrainedConfig:
         _check_known(config.architecture, config.settings)
         settings = AutoConfig.for_model(config.architecture, **config.settings)
     else:
-        try:
-            settings = AutoConfig.from_pretrained(config.load, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise _unloadable(config.load, error) from error
-        _check_known(settings.model_type, {})
+        settings = published_speech_settings(config.load)
     if getattr(settings, "add_adapter", False) or getattr(settings, "conv_pos_batch_norm", False):
         raise RecipeError(
             f"encoder {config.load or config.architecture!r} has an adapter of its own or a batch norm, with which clips "
@@ -192,6 +188,21 @@ def speech_settings(config: EncoderConfig) -> PretrainedConfig:
     wanted = OFF | dict.fromkeys(DROPOUTS, config.dropout)
     for name in (name for name in wanted if hasattr(settings, name)):
         setattr(settings, name, wanted[name])
+    return settings
+
+
+def published_speech_settings(folder_or_name: str) -> PretrainedConfig:
+    """The configuration of a published encoder, as it is.
+
+    Raises:
+        CheckpointError: there is no such model.
+        RecipeError: we cannot count its frames.
+    """
+    try:
+        settings = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unloadable(folder_or_name, error) from error
+    _check_known(settings.model_type, {})
     return settings
 
 

@@ -7,23 +7,24 @@ Source: the folders of ``transformers``, whose index names the shard of every te
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download, split_torch_state_dict_into_shards
+from huggingface_hub import hf_hub_download, snapshot_download, split_torch_state_dict_into_shards
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from audio_lm.errors import CheckpointError
+from audio_lm.files import replacing, write_text
 from audio_lm.model.slices import whole_of
 from audio_lm.runtime import is_main
 
+CONFIG = "config.json"
 ONE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -63,6 +64,48 @@ def published_folder(folder_or_name: str, *, what: str) -> Path:
             f"{what} {folder_or_name!r} is no folder and cannot be downloaded; give a folder with safetensors files or "
             f"a name on the hub"
         ) from error
+
+
+def config_folder(folder_or_name: str, *, what: str) -> Path:
+    """The folder of a published model's ``config.json``; of a hub name nothing else is downloaded.
+
+    Args:
+        what: see ``published_folder``.
+
+    Raises:
+        CheckpointError: neither a folder nor a name on the hub.
+    """
+    if Path(folder_or_name).exists():
+        return published_folder(folder_or_name, what=what)
+    try:
+        return Path(hf_hub_download(folder_or_name, CONFIG)).parent
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise CheckpointError(
+            f"{what} {folder_or_name!r} is no folder and its {CONFIG} cannot be downloaded; give a folder, a name on the "
+            f"hub, or all sizes in the recipe"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The content of a folder's ``config.json``; none where there is no such file.
+
+    Raises:
+        CheckpointError: the file is no JSON object.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); copy it from where the weights come from"
+        ) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(config).__name__} and no object; copy it from where the weights come from"
+        )
+    return config
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -106,14 +149,12 @@ def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int
     folder.mkdir(parents=True, exist_ok=True)
     split = split_torch_state_dict_into_shards(dict(weights), max_shard_size=max_bytes)
     for file_name, names in split.filename_to_tensors.items():
-        unfinished = folder / f"{file_name}.part"
-        tensors = {name: weights[name].detach().contiguous() for name in names}
-        save_file(tensors, unfinished, metadata={"format": "pt"})
-        unfinished.chmod(0o644)  # others are to read it; safetensors writes for its owner alone
-        unfinished.replace(folder / file_name)
+        with replacing(folder / file_name) as file:
+            tensors = {name: weights[name].detach() for name in names}
+            _write_tensors(tensors, file.write, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     return [folder / file_name for file_name in split.filename_to_tensors]
 
 
@@ -125,8 +166,20 @@ def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
 
     Source: the format of safetensors, whose tensors lie in the order of their precision and then of their names.
     """
+    with _first_rank_writes(path) as write:
+        _write_tensors(weights, write)
+
+
+def _write_tensors(
+    weights: Mapping[str, Tensor],
+    write: Callable[[bytes | memoryview], object],
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     names = sorted(weights, key=lambda name: (-weights[name].element_size(), name))
     header, end = dict[str, Any](), 0
+    if metadata:
+        header["__metadata__"] = dict(metadata)
     for name in names:
         one = weights[name]
         begin, end = end, end + one.numel() * one.element_size()
@@ -134,11 +187,10 @@ def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
         header[name] = {"dtype": kind, "shape": list(one.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with _first_rank_writes(path) as write:
-        write(len(text).to_bytes(8, "little") + text)
-        for name in names:
-            values = whole_of(weights[name]).cpu().contiguous()
-            write(values.reshape(-1).view(torch.uint8).numpy().data)
+    write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        values = whole_of(weights[name]).cpu().contiguous()
+        write(values.reshape(-1).view(torch.uint8).numpy().data)
 
 
 @contextmanager
@@ -147,12 +199,8 @@ def _first_rank_writes(path: Path) -> Iterator[Callable[[bytes | memoryview], ob
         yield len
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
+    with replacing(path) as file:
         yield file.write
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def some_of(problems: list[str]) -> str:

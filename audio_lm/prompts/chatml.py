@@ -1,7 +1,8 @@
 """Conversations in ChatML, the language of both chat systems.
 
-Audios are numbered through the whole conversation, each on its own line before
-the text of its turn. No system prompt tells voice chat from audio analysis.
+Texts and clips of a turn stand in the order of its content. Clips are numbered
+through the whole conversation, and each ends its line. No system prompt tells
+voice chat from audio analysis.
 
 Source: Qwen2-Audio, arXiv:2407.10759, section 2; its chat template in ``transformers``.
 """
@@ -70,10 +71,11 @@ def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
         pieces += [Text("\n")] if index else []
         pieces += [markup(TURN_START), Text(f"{turn.role}\n")]
         for part in turn.content:
-            if isinstance(part, int):
+            if isinstance(part, str):
+                pieces.append(as_text(part, is_learned=is_learned))
+            else:
                 line = f"Audio {next(numbers)}: "
                 pieces += [Text(line), markup(CLIP_START), Clip(part), markup(CLIP_END), Text("\n")]
-        pieces += [as_text(part, is_learned=is_learned) for part in turn.content if isinstance(part, str)]
         pieces.append(markup(TURN_END, is_learned=is_learned))
     if not with_answer:
         pieces += [Text("\n"), markup(TURN_START), Text(f"{ASSISTANT}\n")]

@@ -1,12 +1,12 @@
 """Pieces become token ids, a loss mask and places for audio; integers only."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import CLOSED_LIST, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ def encode(
     """Token ids of a conversation, its clips already as wide as their audio tokens.
 
     Neighbouring words are put together before they are cut into tokens, so that
-    a text does not depend on how many pieces it came in.
+    a text does not depend on how many pieces it came in. A token that the vocabulary
+    does not have is words as well: a question such as "recognize the speech: <|en|>"
+    is then cut as the tokenizer of Qwen2-Audio cuts it.
 
     Args:
         pieces: what is said.
@@ -42,7 +44,7 @@ def encode(
     token_ids: list[int] = []
     is_learned: list[bool] = []
     audio_index: list[int] = []
-    for piece in _joined(pieces):
+    for piece in _joined([_worded(piece, vocabulary) for piece in pieces]):
         if isinstance(piece, Text):
             ids = vocabulary.ids(piece.text, is_markup=piece.is_markup)
         elif piece.number == 1 and places is not None:
@@ -81,6 +83,12 @@ def _num_tokens(clip: Clip, num_tokens_of_clip: Sequence[int]) -> int:
             f"(a cut's custom field audio_{clip.number}), or take its source out of this task"
         )
     return num_tokens_of_clip[clip.number - 1]
+
+
+def _worded(piece: Piece, vocabulary: Vocabulary) -> Piece:
+    if isinstance(piece, Text) and piece.text in CLOSED_LIST and piece.text not in vocabulary.id_of:
+        return replace(piece, is_markup=False)
+    return piece
 
 
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -2,7 +2,8 @@
 
 The last of a task's English prompts, where there are two or more, is held out:
 evaluation asks with it and training never does. The prompts marked
-``qwen2-audio:`` are that system's own and always train. Clips in Chinese may
+``qwen2-audio:`` are that system's own and always train, those with a tag of a
+language only where the language has one. Clips in Chinese may
 also be asked in Chinese, in training only.
 
 Source: Qwen2-Audio, arXiv:2407.10759, section 2.
@@ -10,8 +11,9 @@ Source: Qwen2-Audio, arXiv:2407.10759, section 2.
 
 from math import lcm
 
+from audio_lm.languages import UNKNOWN_LANGUAGE, has_tag
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
-from audio_lm.prompts.templates import fill
+from audio_lm.prompts.templates import asks_for_tag, fill
 from audio_lm.tasks.task import Labels, Task
 
 SYSTEM_MARK = "qwen2-audio:"
@@ -30,7 +32,10 @@ def evaluation_prompts(task: Task) -> tuple[str, ...]:
 
 
 def num_choices(task: Task) -> int:
-    """Numbers to draw a training paraphrase with, so that each is equally likely, in Chinese or not."""
+    """Numbers to draw a training paraphrase with, so that each is equally likely, in Chinese or not.
+
+    Of a language without a tag one prompt is left out; the others are then equally likely within one number.
+    """
     return lcm(len(training_prompts(task)), len(training_prompts(task)) + len(task.prompts_zh))
 
 
@@ -41,6 +46,8 @@ def ask(task: Task, labels: Labels, *, choice: int, is_evaluation: bool) -> list
         choice: any number; counts round the paraphrases.
     """
     prompts = evaluation_prompts(task) if is_evaluation else training_prompts(task)
+    if not has_tag(labels.get("language") or UNKNOWN_LANGUAGE):
+        prompts = tuple(prompt for prompt in prompts if not asks_for_tag(prompt))
     chinese = task.prompts_zh if labels.get("language") == "zh" and not is_evaluation else ()
     number = choice % (len(prompts) + len(chinese))
     return fill((*prompts, *chinese)[number], labels, is_chinese=number >= len(prompts))

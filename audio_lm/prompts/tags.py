@@ -10,10 +10,11 @@ import re
 from collections.abc import Collection
 
 from audio_lm.errors import RecipeError
+from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
 from audio_lm.prompts.templates import TAG, fill
 from audio_lm.prompts.vocabulary import CLOSED_LIST
-from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE, Labels, Markup, Task
+from audio_lm.tasks.task import Labels, Markup, Task
 
 _CODES = "|".join(NAME_OF_LANGUAGE)
 _GRAMMAR = re.compile(

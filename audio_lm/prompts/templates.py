@@ -8,20 +8,10 @@ import re
 from string import Formatter
 
 from audio_lm.errors import DataError
-from audio_lm.tasks.task import Labels, Markup, name_of_language
+from audio_lm.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
+from audio_lm.tasks.task import Labels, Markup
 
 TAG = re.compile(r"(<\|[^|<>]*\|>)")
-LANGUAGE_KEYS = ("language", "target_language")
-CHINESE_NAME_OF_LANGUAGE = {
-    "en": "英语",
-    "zh": "中文",
-    "de": "德语",
-    "es": "西班牙语",
-    "ko": "韩语",
-    "fr": "法语",
-    "ja": "日语",
-    "it": "意大利语",
-}
 
 
 def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str]:
@@ -33,7 +23,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
         is_chinese: the template is in Chinese, and so are names in it.
 
     Raises:
-        DataError: a label that the template asks for is missing, or is a language without a tag.
+        DataError: a label that the template asks for is missing or no language, or the tag of a language that has none.
     """
     keys = {key for _, key, _, _ in Formatter().parse(template) if key}
     if "target_language_name" in keys:
@@ -44,15 +34,23 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
             f"label the clip, or take its source out of this task"
         )
     values = {key: labels[key] for key in keys}
-    for key in keys.intersection(LANGUAGE_KEYS):
-        values[f"{key}_name"] = _name(labels[key], is_chinese=is_chinese)
+    for key in keys.intersection(LANGUAGE_LABELS):
+        name = chinese_name_of_language if is_chinese else name_of_language
+        values[f"{key}_name"] = name(labels[key])
     return [
-        Markup(part.format(**values)) if TAG.fullmatch(part) else part.format(**values)
+        _tag(part, values) if TAG.fullmatch(part) else part.format(**values)
         for part in TAG.split(template)
         if part
     ]
 
 
-def _name(code: str, *, is_chinese: bool) -> str:
-    name = name_of_language(code)
-    return CHINESE_NAME_OF_LANGUAGE.get(code, name) if is_chinese else name
+def asks_for_tag(template: str) -> bool:
+    """Whether a template has the tag of a clip's language in it."""
+    return any(f"<|{{{key}}}|>" in template for key in LANGUAGE_LABELS)
+
+
+def _tag(part: str, values: Labels) -> Markup:
+    for key in LANGUAGE_LABELS:
+        if f"{{{key}}}" in part:
+            check_tag(values[key])
+    return Markup(part.format(**values))

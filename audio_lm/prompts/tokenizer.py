@@ -6,7 +6,6 @@ keeps the blank before it, and a digit is a token.
 Source: the pre-tokenizer pattern is Qwen's, the same in all its models.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from audio_lm.errors import RecipeError, needs_code
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
+from audio_lm.seals import kept_folder
 
 NUM_BYTES = 256
 
@@ -38,7 +38,7 @@ def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> P
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder_or_name, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what is wrong with a file comes from Rust as just that
         if "trust_remote_code" in str(error):
             raise RecipeError(needs_code("tokenizer", folder_or_name)) from error
         raise RecipeError(
@@ -87,18 +87,18 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
 
 
 def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder, which is trained first if it is not there; two processes may come at once.
+    """The tokenizer of a sealed folder, which is trained where there is none that holds.
 
     Args:
         folder: named after everything that the tokenizer follows from.
     """
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".training-") as beside:
-            train().save_pretrained(Path(beside) / "made")
-            try:
-                (Path(beside) / "made").rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was faster, with the same
-                    raise
-    return load_tokenizer(str(folder))
+
+    def make(partial: Path) -> None:
+        train().save_pretrained(partial)
+
+    return kept_folder(folder, make, lambda there: load_tokenizer(str(there)))
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Keep a tokenizer in a sealed folder, in the place of one that does not hold."""
+    kept_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)

@@ -1,7 +1,8 @@
-"""Text <-> token ids, with the closed list of tokens that text tokenizers lack.
+"""Text <-> token ids, with the tokens that prompts need and text tokenizers lack.
 
 The ids of a language model's own table stay as they are; what it lacks follows
-after the table and is learned by a part of its own.
+after the table and is learned by a part of its own. Only ``tags`` needs more than
+the tokens of text and chat: a model that is asked in words gets no rows for tags.
 
 Source: the released tokenizers of Qwen-Audio (order of the audio tokens) and
 Qwen2-Audio (the six tokens of text and chat).
@@ -16,11 +17,11 @@ from itertools import groupby, pairwise
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.srwt import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.targets import NUM_MIDI
-from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 
 
 def _tags(names: Iterable[str]) -> tuple[str, ...]:
@@ -59,6 +60,12 @@ EXTENSION_TOKENS = tuple(dict.fromkeys(token for task in TASKS.values() for toke
 CLOSED_LIST = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
 """Every token that markup may use; a map for its order and for quick look-up."""
 
+
+def tokens_for(prompts: Iterable[str]) -> tuple[str, ...]:
+    """The tokens that a model needs to be asked in these languages of prompts, and to answer."""
+    return tuple(CLOSED_LIST) if "tags" in prompts else TEXT_TOKENS
+
+
 _MARKUP = re.compile(r"(<\|[^|<>]*\|>|</?audio>)")
 
 
@@ -69,12 +76,15 @@ class Vocabulary:
     into words.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, num_base: int) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = CLOSED_LIST
+    ) -> None:
         """Give ids to the tokens that ``tokenizer`` lacks.
 
         Args:
             tokenizer: of the language model.
             num_base: rows of the language model's own table; often more than the tokenizer has tokens.
+            tokens: those that are needed, in the order of their ids; see ``tokens_for``.
 
         Raises:
             CheckpointError: the tokenizer has ids beyond the table.
@@ -87,9 +97,11 @@ class Vocabulary:
         own = tokenizer.get_vocab()
         self.tokenizer = tokenizer
         self.num_base = num_base
-        self.new_tokens = tuple(token for token in CLOSED_LIST if token not in own)
+        self.tokens = tuple(dict.fromkeys((*tokens, *TEXT_TOKENS)))
+        self.new_tokens = tuple(token for token in self.tokens if token not in own)
         new = {token: num_base + index for index, token in enumerate(self.new_tokens)}
-        self.id_of = {token: new[token] if token in new else own[token] for token in CLOSED_LIST}
+        known = {token: own[token] for token in CLOSED_LIST if token in own} | new
+        self.id_of = {token: known[token] for token in dict.fromkeys((*CLOSED_LIST, *new)) if token in known}
         self.audio_id = self.id_of[CLIP_TOKEN]
         self.end_id = self.id_of[END_TOKEN]
         self.turn_end_id = self.id_of["<|im_end|>"]

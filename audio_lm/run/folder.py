@@ -1,30 +1,44 @@
 """What a run leaves behind, and where.
 
 recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
-tokenizer/                   when it was trained for this run
+tokens.json                  the tokens that the model has beside words
+tokenizer/                   when it was trained for this run; sealed by a MANIFEST.json
 stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
-stages/<stage>/status.json   step, data position, finished or not
+stages/<stage>/status.json   step, data position, finished or not, checksums of model/
 predictions/<name>.jsonl     one line per clip
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
-exit_reason.json             why it ended; lease.json, attempts.json who trains and how often
+exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
 heartbeats/, errors/         what a rank is at, and what one died of
 """
 
-import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audio_lm.compose import SEGMENT, Composed, changed_settings, load_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
+from audio_lm.files import (
+    is_sealed_text,
+    read_table,
+    report_unreadable,
+    sealed_text,
+    text_fault,
+    write_json,
+    write_text,
+)
+from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import is_main
-from audio_lm.training.callbacks import write_json
+from audio_lm.seals import FILE as SEALS
+from audio_lm.seals import FileSeal, fault_of, folder_fault, seals_of
 
 MOST_NAMED = 8
+STATUS = "status.json"
+MODEL_SEALS = "model"  # in it: size and checksum of every file of ``model/``
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,11 @@ class RunFolder:
         """Folder of a stage."""
         return self.path / "stages" / name
 
+    @property
+    def tokens(self) -> Path:
+        """Tokens that the model has beside words, in the order of their ids."""
+        return self.path / "tokens.json"
+
     def model(self, name: str) -> Path:
         """Weights at the end of a stage."""
         return self.stage(name) / "model"
@@ -67,13 +86,58 @@ class RunFolder:
 
     def status(self, name: str) -> dict[str, Any]:
         """How far a stage is; empty before its first checkpoint."""
-        path = self.stage(name) / "status.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        return read_table(self.stage(name) / STATUS)
+
+    def model_fault(self, name: str) -> str | None:
+        """What is wrong with the weights that a stage has left, every checksum looked at; None when nothing is.
+
+        Of stages that ended before weights were sealed nothing is known.
+        """
+        if not self.model(name).is_dir():
+            return "it is not there"
+        seals = self.status(name).get(MODEL_SEALS, {})
+        files = {file: FileSeal(**seal) for file, seal in seals.items()}
+        return fault_of(self.model(name), files, files)
+
+    def check_model(self, name: str) -> None:
+        """Refuse weights that are not those that a stage has left.
+
+        Raises:
+            CheckpointError: names the file.
+        """
+        if fault := self.model_fault(name):
+            raise CheckpointError(
+                f"{self.model(name)}: {fault}; resume=auto writes it again from the stage's last checkpoint"
+            )
+
+    def mark_finished(self, name: str, steps: int) -> None:
+        """Remember that a stage has ended, and what its weights are."""
+        if is_main():
+            seals = {file: seal._asdict() for file, seal in seals_of(self.model(name)).items()}
+            ended = {"step": steps, "steps": steps, "finished": True, MODEL_SEALS: seals}
+            write_json(self.stage(name) / STATUS, self.status(name) | ended)
+
+    def mark_unfinished(self, name: str) -> None:
+        """Have a later start write the weights of a stage again."""
+        if is_main():
+            write_json(self.stage(name) / STATUS, self.status(name) | {"finished": False})
+
+    def kept_tokenizer(self) -> Path | None:
+        """The tokenizer trained for this run; none where there is none that holds, and it is to be made again.
+
+        One from before tokenizers were sealed is taken as it is.
+        """
+        fault = folder_fault(self.tokenizer)
+        if fault is None or (self.tokenizer.is_dir() and not (self.tokenizer / SEALS).exists()):
+            return self.tokenizer
+        if self.tokenizer.exists():
+            report_unreadable(self.tokenizer, fault)
+        return None
 
     def mark_judged(self, name: str) -> None:
         """Remember that a stage's benchmarks were asked; a later start does not ask them again."""
         if is_main():
-            write_json(self.stage(name) / "status.json", self.status(name) | {"judged": True})
+            write_json(self.stage(name) / STATUS, self.status(name) | {"judged": True})
 
     def progress(self, recipe: Recipe) -> list[int]:
         """What a later start need not do again: stages finished and judged, answers kept, the step of the checkpoint."""
@@ -114,23 +178,61 @@ def check_writable(folder: RunFolder) -> None:
     probe.unlink()
 
 
-def open_folder(folder: RunFolder, composed: Composed) -> None:
+def kept_tokens(folder: RunFolder) -> list[str] | None:
+    """The tokens that a run's model has beside words; none where nothing was begun, or nothing is left to read.
+
+    A run without the file comes from a release whose models had all tokens.
+    """
+    if not folder.recipe.is_file():
+        return None
+    if not folder.tokens.is_file():
+        return list(CLOSED_LIST)
+    tokens = read_table(folder.tokens).get("tokens")
+    # Where the file is damaged they follow from the recipe.
+    return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
+
+
+def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over;
     so is the recipe of a run that goes on with another mixture.
 
+    Args:
+        tokens: that the model has beside words.
+
     Raises:
         RecipeError: the folder holds a run of another recipe.
     """
+    is_damaged = bool(recipe_fault(folder, composed))
     if folder.path.exists() and any(folder.path.iterdir()):
         if not check_taken_up(folder, composed):
             move_aside(folder.path)
-        elif folder.recipe.is_file() and _signature_in(folder) != composed.signature:
+        elif folder.recipe.is_file() and not is_damaged and _signature_in(folder) != composed.signature:
             move_aside(folder.recipe)
     folder.path.mkdir(parents=True, exist_ok=True)
-    if not folder.recipe.exists():
-        folder.recipe.write_text(composed.text, encoding="utf-8")
+    if is_damaged or not folder.recipe.exists():
+        write_json(
+            folder.tokens, {"tokens": list(tokens)}
+        )  # first: a recipe without it is of an older release
+        write_text(folder.recipe, sealed_text(composed.text))
+
+
+def recipe_fault(folder: RunFolder, composed: Composed) -> str:
+    """Why a run's recipe cannot be believed; empty when it can, or is not there.
+
+    One that was cut off has no checksum, as those of older releases; it is believed where it is the recipe's own.
+    """
+    if not folder.recipe.is_file():
+        return ""
+    if (fault := text_fault(folder.recipe)) or is_sealed_text(folder.recipe):
+        return fault
+    try:
+        is_other = bool(changed_settings(load_recipe(folder.recipe, is_complete=True), composed))
+    except RecipeError:
+        is_other = True
+    has_checkpoints = any(folder.path.glob("stages/*/checkpoints/step-*"))
+    return "it has no checksum and is not the recipe that was given" if is_other and has_checkpoints else ""
 
 
 def move_aside(path: Path) -> None:
@@ -150,6 +252,9 @@ def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
     recipe = composed.recipe
     if not (recipe.resume or recipe.only):
         return False
+    if fault := recipe_fault(folder, composed):
+        report_unreadable(folder.recipe, f"{fault}; what the checkpoints say of it is compared instead")
+        return True
     if not folder.recipe.is_file():
         if recipe.resume == SEGMENT:
             raise RecipeError(
@@ -193,4 +298,6 @@ def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
             f"stage {chosen[0]!r} starts from what stage {before[-1]!r} left, but {folder.model(before[-1])} is not there; "
             f"run that stage first"
         )
+    if before and recipe.only:
+        folder.check_model(before[-1])
     return chosen

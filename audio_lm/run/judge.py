@@ -12,10 +12,10 @@ from typing import Any
 
 from rich.console import Console
 
-from audio_lm.asking import benchmark_packs, heard_clips
+from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips
 from audio_lm.build import build_audio_lm, build_vocabulary, prepare_corpora
 from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.errors import CheckpointError, DataError, UserError
 from audio_lm.evaluation.predict import (
     Prediction,
     predict,
@@ -25,13 +25,15 @@ from audio_lm.evaluation.predict import (
 )
 from audio_lm.evaluation.report import Row, print_table, rows_as_records
 from audio_lm.evaluation.score import UNTRAINED, read_scores, score_benchmark, score_path, write_scores
+from audio_lm.files import report_unreadable, text_fault, write_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.console import run_console
-from audio_lm.run.folder import RunFolder
+from audio_lm.run.folder import RunFolder, kept_tokens
 from audio_lm.runtime import is_main
+from audio_lm.seals import folder_fault
 from audio_lm.tracking.listening import HeardClip, listening_report
 from audio_lm.tracking.pictures import mixture_figure, spectrogram_figure
 from audio_lm.tracking.run import RecipeRun
@@ -46,6 +48,7 @@ class Judge:
     Args:
         until_told: hands packs on until the run is told to stop.
         run: where scores, answers and pictures are also written down; none for a later look.
+        may_write: called by the first rank before it writes; raises when the run belongs to somebody else by now.
         asked: holds a model that is shared out together while all ranks answer; none where the first one does alone.
     """
 
@@ -59,7 +62,9 @@ class Judge:
         *,
         until_told: Callable[[Iterable[Any]], Iterator[Any]] = iter,
         asked: Callable[[], AbstractContextManager[None]] = nullcontext,
+        may_write: Callable[[], object] = lambda: None,
     ) -> None:
+        self.may_write = may_write
         self.until_told = until_told
         self.recipe = recipe
         self.asked = asked
@@ -69,7 +74,7 @@ class Judge:
         self.vocabulary = vocabulary
         self.run = run
         self.console = console
-        self.scores = read_scores(folder.scores)
+        self.scores = _kept_scores(recipe, folder)
 
     def untrained(self, first: Callable[[], AudioLM], stages: list[str]) -> None:
         """Score the model as it is before any training.
@@ -144,6 +149,7 @@ class Judge:
             )
         if not is_main():
             return predictions
+        self.may_write()
         folder = self.folder.predictions / prefix.rstrip("/")
         write_predictions(predictions_path(folder, name), predictions)
         values = score_benchmark(predictions, benchmark.metrics)
@@ -162,7 +168,7 @@ class Judge:
         page = listening_report(clips, title=f"{self.recipe.name} / {stage}", subtitle=str(self.folder.path))
         path = self.folder.stage(stage) / "report" / "samples.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        write_text(path, page)
         logger.log_text(page, "report/samples.html")
         one_of_each = list({clip.task: clip for clip in clips}.values())
         logger.log_figure(spectrogram_figure(one_of_each[:MAX_PICTURES]), "report/spectrograms.png")
@@ -200,6 +206,10 @@ def open_run(path: Path) -> tuple[Recipe, RunFolder]:
         raise UserError(
             f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
         )
+    if fault := text_fault(folder.recipe):
+        raise UserError(
+            f"{folder.recipe} is damaged ({fault}); `audio-lm train RECIPE --out {path} resume=auto` writes it again"
+        )
     return load_recipe(folder.recipe, is_complete=True).recipe, folder
 
 
@@ -214,7 +224,12 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
         raise CheckpointError(
             f"{folder.tokenizer} is not there, so the run's token ids are unknown; train it again"
         )
-    return build_vocabulary(recipe, {}, folder.tokenizer)
+    tokenizer = folder.kept_tokenizer()
+    if is_trained_here and tokenizer is None:
+        raise CheckpointError(
+            f"{folder.tokenizer}: {folder_fault(folder.tokenizer)}; `audio-lm train ... resume=auto` makes it again"
+        )
+    return build_vocabulary(recipe, {}, tokenizer, tokens=kept_tokens(folder))
 
 
 def evaluate(path: Path, console: Console | None = None) -> None:
@@ -222,11 +237,13 @@ def evaluate(path: Path, console: Console | None = None) -> None:
     console = console or run_console()
     recipe, folder = open_run(path)
     prepare_corpora(recipe, console.print)
+    check_benchmarks(recipe)
     vocabulary = kept_vocabulary(recipe, folder)
     model = build_audio_lm(recipe, vocabulary)
     judge = Judge(recipe, folder, vocabulary, None, console)
     for stage in recipe.stages:
         if folder.model(stage).is_dir():
+            folder.check_model(stage)
             load_weights(model, folder.model(stage))
             judge.stage(model, stage)
     judge.finish()
@@ -235,16 +252,44 @@ def evaluate(path: Path, console: Console | None = None) -> None:
 def rescore(path: Path, console: Console | None = None) -> None:
     """Score the answers a run has kept, the untrained model's too."""
     recipe, folder = open_run(path)
+    write_scores(folder.scores, _scores_of_answers(recipe, folder))
+    report(path, console)
+
+
+def _kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
+    """Scores that were kept; made again from the answers where they are unreadable."""
+    try:
+        return read_scores(folder.scores)
+    except DataError as error:
+        report_unreadable(folder.scores, f"{error}; what can be scored again is")
+        return _scores_of_answers(recipe, folder, is_tolerant=True)
+
+
+def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool = False) -> dict[str, float]:
+    """Scores of all answers that a run has kept.
+
+    Args:
+        is_tolerant: leave out answers that cannot be scored.
+
+    Raises:
+        DataError: answers cannot be scored; names their file.
+    """
     scores: dict[str, float] = {}
     for name, benchmark in recipe.evaluation.benchmarks.items():
         for prefix in ("", UNTRAINED + "/"):
             kept = predictions_path(folder.predictions / prefix.rstrip("/"), name)
-            if kept.is_file():
+            if not kept.is_file():
+                continue
+            try:
                 values = score_benchmark(read_predictions(kept), benchmark.metrics)
-                path_of_scores = prefix + score_path(benchmark.source, benchmark.task)
-                scores |= {f"{path_of_scores}/{metric}": value for metric, value in values.items()}
-    write_scores(folder.scores, scores)
-    report(path, console)
+            except DataError as error:
+                if not is_tolerant:
+                    raise
+                report_unreadable(kept, str(error))
+                continue
+            path_of_scores = prefix + score_path(benchmark.source, benchmark.task)
+            scores |= {f"{path_of_scores}/{metric}": value for metric, value in values.items()}
+    return scores
 
 
 def report(path: Path, console: Console | None = None) -> None:

@@ -3,7 +3,7 @@
 What changes an order is refused by name unless it was declared, and even then
 only a mixture may change: weights, caps, schedules, sources that come or go.
 Rows that were heard stay as they were; more data is a source of its own. What is
-said always has one of three words: exact, same batches, or refused.
+said always begins with one of four words: exact, same batches, same order, or refused.
 """
 
 import re
@@ -19,14 +19,17 @@ import yaml
 from rich.console import Console
 
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import Checkpoint, search, sweep
-from audio_lm.checkpoints.state import progress_of
+from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, search, sweep
+from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.compose import SEGMENT, Composed, deciding_settings
+from audio_lm.data.audio_state import AudioState, compared, digests_of, state_of
 from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.history import History, next_begin
-from audio_lm.data.plan import Cursor, Segment, differences, segments_of
+from audio_lm.data.plan import TEMPLATES, Cursor, Segment, differences, segments_of
 from audio_lm.data.rows import Rows
 from audio_lm.errors import CheckpointError, DataError, UserError
+from audio_lm.files import write_json
 from audio_lm.planning import (
     StagePlan,
     check_order,
@@ -39,9 +42,8 @@ from audio_lm.planning import (
 )
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
-from audio_lm.run.folder import RunFolder
+from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 from audio_lm.runtime import is_main, world_size
-from audio_lm.training.callbacks import write_json
 
 SOURCE = "source "
 FREE = ("shares", "window")  # of a fingerprint, what a segment may change
@@ -72,33 +74,80 @@ class TakenUp:
     said: str
     """For who looks on."""
 
+    audio: Mapping[str, str]
+    """What the audio files of every source are like, as far as this rank looks."""
 
-def begun(recipe: Recipe, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
+
+def begun(composed: Composed, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
     """The checkpoints that stages go on from; all ranks look at them together, and say which they passed over.
 
     Raises:
         CheckpointError: a stage has checkpoints and none of them holds, or none that this program reads.
     """
+    recipe = composed.recipe
     if not recipe.resume:
         return {}
     found, group = {}, Group()
+    is_recipe_lost = any(group.gathered(bool(recipe_fault(folder, composed))))
     for name in recipe.stages:
-        if folder.is_finished(name):
+        if folder.is_finished(name) and not _is_spoilt(folder, name, group, console):
+            if is_recipe_lost:
+                _check_finished(composed, name, folder)
             continue
-        one = search(folder.checkpoints(name), group)
-        for path, why in one.passed_over:
-            console.print(f"{name}: {path.name} is passed over, {why}", soft_wrap=True)
-        if one.found is not None:
-            found[name] = one.found
-        elif one.passed_over:
-            raise CheckpointError(
-                f"refused because no checkpoint in {folder.checkpoints(name)} holds -- put one back, or begin the stage "
-                f"anew with resume=false"
-            )
+        one = search(folder.checkpoints(name), group, _content_fault)
+        if (last := _newest(one, name, folder, console)) is not None:
+            found[name] = last
         group.gathered(None)  # nobody looks any more at what the first rank changes now
         if is_main():
             sweep(folder.checkpoints(name), one.passed_over)
     return found
+
+
+def _newest(one: Search, name: str, folder: RunFolder, console: Console) -> Checkpoint | None:
+    for path, why in one.passed_over:
+        console.print(f"{name}: {path.name} is passed over, {why}", soft_wrap=True)
+    if one.found is None and one.passed_over:
+        raise CheckpointError(
+            f"refused because no checkpoint in {folder.checkpoints(name)} holds -- put one back, or begin the stage "
+            f"anew with resume=false"
+        )
+    return one.found
+
+
+def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
+    """Refuse to take a stage of another recipe for one that has ended, as its last checkpoint knows."""
+    last = newest_valid(folder.checkpoints(name))
+    if last is not None:
+        with refusing():
+            _check_same_training(composed, name, last, progress_of(last))
+
+
+def _content_fault(path: Path, manifest: Manifest) -> str | None:
+    return content_fault(
+        path,
+        manifest,
+        facts=("stage", "environment"),
+        progress=("settings", "cursor", "order", "plan", "declared", "loss_sums"),
+    )
+
+
+def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> bool:
+    """Whether the weights of a stage that has ended are not those it left; its last checkpoint then writes them again.
+
+    Raises:
+        CheckpointError: they are not, and there is no checkpoint.
+    """
+    (fault, *_) = group.gathered(folder.model_fault(name) if is_main() else None)
+    if fault is None:
+        return False
+    if search(folder.checkpoints(name), group, _content_fault).found is None:
+        with refusing():
+            folder.check_model(name)
+    console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
+    group.gathered(None)  # nobody looks any more
+    folder.mark_unfinished(name)
+    group.gathered(None)
+    return True
 
 
 @contextmanager
@@ -133,9 +182,10 @@ def taken_up(
     progress = progress_of(checkpoint)
     _check_same_training(composed, name, checkpoint, progress)
     status = progress | _declared_since(checkpoint, left)
-    how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe))
     stage, cursor = recipe.stages[name], Cursor(*progress["cursor"])
-    known, now, declared = dict(status["order"]), fresh.fingerprint, list(status["declared"])
+    known, now, declared = dict(status["order"]), dict(fresh.fingerprint), list(status["declared"])
+    if not any(key.startswith(TEMPLATES) for key in known):  # an order of old, which does not say
+        now = {key: value for key, value in now.items() if not key.startswith(TEMPLATES)}
     is_changed = known != now
     if recipe.resume == SEGMENT:
         known, now = _undeclarable(known, now), _undeclarable(now, known)
@@ -148,9 +198,13 @@ def taken_up(
         {SOURCE + name_of(leaf): digest_of(leaf) for leaf in before.heard},
         stage=name,
     )
+    audio = audio_of(before.heard)
+    kept = progress.get("audio")
+    unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
+    how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
         said = f"{name}: going on from step {cursor.step}, {how}"
-        return TakenUp(checkpoint, status, before, cursor, declared, said)
+        return TakenUp(checkpoint, status, before, cursor, declared, said, digests_of(audio))
     begin = next_begin(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -164,7 +218,13 @@ def taken_up(
     said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
-    return TakenUp(checkpoint, status, along, cursor, declared, said)
+    return TakenUp(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.heard)))
+
+
+def audio_of(heard: Sequence[HeardLeaf]) -> dict[str, AudioState]:
+    """What the audio files of every source are like now; the first rank looks."""
+    folders = {leaf.source: leaf.rows.index.folder for leaf in heard if is_main()}
+    return {source: state_of(folder) for source, folder in folders.items()}
 
 
 def settings_of_run(composed: Composed) -> dict[str, Any]:
@@ -217,9 +277,15 @@ def environment_of(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _how_equal(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What can be promised: exact, or the same batches and why no more."""
+def _how_equal(before: Mapping[str, str], now: Mapping[str, str], unlike: str) -> str:
+    """What can be promised: exact, the same batches, or the same order, and why no more.
+
+    Args:
+        unlike: what may have changed in the audio files; empty when nothing has.
+    """
     changed = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in differences(before, now)]
+    if unlike:
+        return f"same order; {', '.join([unlike, *changed])}"
     if not changed and now["deterministic"] == "True":
         return "exact: the same packs follow, and bit for bit the same losses"
     why = ", ".join(changed) or "algorithms are not deterministic"
@@ -234,7 +300,7 @@ def keep_declared(
     folder: Path, status: Mapping[str, Any], planned: StagePlan, declared: Sequence[Any]
 ) -> None:
     """Write a segment down before anything of it is heard."""
-    write_json(folder / "status.json", {**status, **order_of(planned, declared)})
+    write_json(folder / STATUS, {**status, **order_of(planned, declared)})
 
 
 def order_of(planned: StagePlan, declared: Sequence[Any]) -> dict[str, Any]:
@@ -247,7 +313,7 @@ def _undeclarable(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str,
     return {
         key: value
         for key, value in one.items()
-        if key not in FREE and (not key.startswith(SOURCE) or key in other)
+        if key not in FREE and (not key.startswith((SOURCE, TEMPLATES)) or key in other)
     }
 
 

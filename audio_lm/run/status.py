@@ -14,9 +14,10 @@ from rich.text import Text
 
 from audio_lm.checkpoints.manifest import fault_of, read_manifest
 from audio_lm.errors import CheckpointError, UserError
+from audio_lm.files import read_table, text_fault
 from audio_lm.survival.attempts import RankError, errors_in, num_restarts
-from audio_lm.survival.exits import ExitReason, read_exit_reason, read_json
-from audio_lm.survival.heartbeat import FOLDER
+from audio_lm.survival.exits import ExitReason, read_exit_reason
+from audio_lm.survival.heartbeat import beats_in
 from audio_lm.units import Seconds
 
 REFRESH: Seconds = 2.0
@@ -90,9 +91,8 @@ def status_of(path: Path, now: float | None = None) -> RunStatus:
             f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
         )
     now = time.time() if now is None else now
-    stages = list(yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))["stages"].items())
-    beats = [read_json(file) for file in sorted((path / FOLDER).glob("rank-*.json"))]
-    beats = [beat for beat in beats if beat]
+    stages = _stages_in(path / "recipe.yaml")
+    beats = beats_in(path)
     newest = max((beat["attempt"] for beat in beats), default=0)
     beats = sorted((one for one in beats if one["attempt"] == newest), key=lambda beat: int(beat["rank"]))
     name = _stage_at(path, beats, [name for name, _ in stages])
@@ -122,6 +122,19 @@ def status_of(path: Path, now: float | None = None) -> RunStatus:
     )
 
 
+def _stages_in(recipe: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Stages of a run's recipe."""
+    fault = text_fault(recipe)
+    try:
+        stages = {} if fault else yaml.safe_load(recipe.read_bytes())["stages"]
+        found = [(str(name), {"steps": int(stage["steps"])}) for name, stage in stages.items()]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        fault = f"it is no recipe, {type(error).__name__}"
+    if fault:
+        raise UserError(f"{recipe} is damaged ({fault}); resume the run, which writes it again")
+    return found
+
+
 def _stage_at(path: Path, beats: list[dict[str, Any]], names: list[str]) -> str | None:
     """The stage that the ranks are in, or the last one that was begun."""
     for beat in beats:
@@ -137,7 +150,7 @@ def _step(
     steps = [int(beat["step"]) for beat in beats if beat["stage"] == name and beat["step"] is not None]
     if steps:
         return min(steps)
-    kept = read_json(path / "stages" / name / "status.json").get("step", 0) if name else 0
+    kept = read_table(path / "stages" / name / "status.json").get("step", 0) if name else 0
     return max(int(kept), checkpoint.step if checkpoint else 0)
 
 

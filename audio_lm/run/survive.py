@@ -7,6 +7,7 @@ pulse, what is said at the end. Nothing here trains.
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,10 +29,10 @@ from audio_lm.survival.attempts import (
 )
 from audio_lm.survival.config import SurvivalConfig
 from audio_lm.survival.exits import EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
-from audio_lm.survival.heartbeat import FOLDER, Heart
+from audio_lm.survival.heartbeat import BEAT, FOLDER, Heart
 from audio_lm.survival.launch import check_launch, current_launch
-from audio_lm.survival.lease import Lease, generation_in, launch_before
-from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of, signal_and_rank
+from audio_lm.survival.lease import Lease, generation_in, launch_before, token_in
+from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of, signal_and_rank
 from audio_lm.survival.processes import end_data_workers
 from audio_lm.units import Seconds
 
@@ -75,6 +76,9 @@ class Survival:
         self.heart = Heart(folder, config, rank=rank(), launch=self.launch)
         self.lease = Lease(folder, self.launch)
         self.attempt = 0
+        self.is_lost = False
+        self._is_over = threading.Event()
+        self._token = ""
         self._has_begun = False
         self._noted: BaseException | None = None
         self._before = {number: signal.getsignal(number) for number in TOLD_BY}
@@ -119,13 +123,36 @@ class Survival:
     def open(self) -> None:
         """Every rank: the run folder is there."""
         self.attempt = generation_in(self.folder)
+        self._token = self.lease.token if is_main() else token_in(self.folder)
         self.heart.open(self.attempt)
         self._has_begun = True
+        threading.Thread(target=self._look_on, name="audio_lm-lease", daemon=True).start()
 
     @property
     def is_newest(self) -> bool:
         """Whether no later start has taken the run folder over."""
-        return self._has_begun and generation_in(self.folder) == self.attempt
+        self.look_at_lease()
+        return self._has_begun and not self.is_lost
+
+    def look_at_lease(self) -> None:
+        """See whether a later start has the run folder."""
+        if self._has_begun and token_in(self.folder) not in ("", self._token):
+            self.is_lost = True
+
+    def _look_on(self) -> None:
+        """See it with every heartbeat, in a thread of its own: a disk that hangs must not stop the pulse."""
+        while not self._is_over.wait(BEAT):
+            self.look_at_lease()
+
+    def check_ours(self, agreed: Callable[[int], int]) -> None:
+        """All ranks go on only while no later start has the run folder.
+
+        Raises:
+            UserError: one has.
+        """
+        self.look_at_lease()
+        if agreed(int(self.is_lost)):
+            raise self.lease.lost
 
     def saving(self) -> AbstractContextManager[None]:
         """What every save stands in."""
@@ -140,8 +167,12 @@ class Survival:
 
         Raises:
             EndedError: one was told.
+            UserError: a later start has the run folder.
         """
-        told = ranks.wait(note_of(NOTICE.received, rank()), self._pass_on)
+        self.look_at_lease()
+        told = ranks.wait(LOST if self.is_lost else note_of(NOTICE.received, rank()), self._pass_on)
+        if told >= LOST:
+            raise self.lease.lost
         if told:
             number, of_rank = signal_and_rank(told)
             raise EndedError(self.told(number, of_rank, self.heart.stage, self.heart.step))
@@ -192,7 +223,7 @@ class Survival:
         """
         for item in items:
             self.heart.tick()
-            if agreed(self.is_told()):
+            if agreed(self.is_told() or self.is_lost):
                 raise ToldError
             yield item
 
@@ -259,6 +290,7 @@ class Survival:
                 write_exit_reason(self.folder, said)
 
     def _let_go(self, *, is_well: bool) -> None:
+        self._is_over.set()
         end_data_workers()
         for number, handler in self._before.items():
             if not self.launch.is_elastic:

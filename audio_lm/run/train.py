@@ -31,10 +31,14 @@ from audio_lm.build import (
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import AUTO, Composed
+from audio_lm.data.audio_state import digests_of
 from audio_lm.data.plan import Cursor
+from audio_lm.errors import CheckpointError
+from audio_lm.files import sealed_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
 from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
+from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.run.console import run_console
@@ -43,6 +47,7 @@ from audio_lm.run.folder import (
     check_taken_up,
     check_writable,
     folder_for,
+    kept_tokens,
     move_aside,
     open_folder,
     stages_to_run,
@@ -52,6 +57,7 @@ from audio_lm.run.models import StageModels
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.resume import (
     TakenUp,
+    audio_of,
     begun,
     environment_of,
     keep_declared,
@@ -62,8 +68,9 @@ from audio_lm.run.resume import (
 )
 from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
 from audio_lm.runtime import is_main, key_of, num_cores, world_size
+from audio_lm.tracking.journal import Writing
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
-from audio_lm.training.callbacks import ProgressLine, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, Throughput
 from audio_lm.training.optimizers import is_without_effect
 from audio_lm.training.parts import Rate
 from audio_lm.training.preemption import Pulse, StopWhenTold
@@ -134,15 +141,15 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
     check_writable(folder)
     with refusing():
         check_taken_up(folder, composed)
-    checkpoints = begun(composed.recipe, folder, console)
+    checkpoints = begun(composed, folder, console)
     with ranks.main_first():
         prepared = _prepare(composed, folder, checkpoints, start)
     ranks.wait()  # nobody reads any more what the first rank changes now
     if is_main():
-        open_folder(folder, composed)
+        open_folder(folder, composed, prepared.vocabulary.tokens)
         survival.begin(folder.progress(composed.recipe))
         if composed.recipe.model.tokenizer_source is None:
-            prepared.vocabulary.tokenizer.save_pretrained(folder.tokenizer)
+            save_tokenizer(prepared.vocabulary.tokenizer, folder.tokenizer)
     ranks.wait()
     survival.open()
     survival.wait(ranks)
@@ -151,10 +158,10 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         recipe.tracking,
         name=recipe.name,
         folder=folder.path.absolute(),
-        recipe_yaml=composed.text,
+        recipe_yaml=sealed_text(composed.text),
         params=asdict(recipe),
         resume=bool(recipe.resume),
-        is_ours=survival.lease.is_held,
+        writing=survival.lease.writing,
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
@@ -164,7 +171,14 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         agreed = ranks.agreed if models.is_shared else int
         until_told = partial(survival.until_told, agreed=agreed)
         judge = Judge(
-            recipe, folder, prepared.vocabulary, run, console, until_told=until_told, asked=models.asked
+            recipe,
+            folder,
+            prepared.vocabulary,
+            run,
+            console,
+            until_told=until_told,
+            asked=models.asked,
+            may_write=survival.lease.check,
         )
         with _judging(models, survival, ranks):
             judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
@@ -174,6 +188,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
                 if not folder.status(name).get("judged"):
                     judge.stage(models.model, name)
                     run.end_stage(name)
+                    survival.check_ours(int)
                     folder.mark_judged(name)
         judge.finish()
     return folder
@@ -204,7 +219,8 @@ def _prepare(
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     check_benchmarks(recipe)
     is_same_run = bool(recipe.resume or recipe.only)
-    vocabulary = build_vocabulary(recipe, sources, folder.tokenizer if is_same_run else None)
+    kept = (folder.kept_tokenizer(), kept_tokens(folder)) if is_same_run else (None, None)
+    vocabulary = build_vocabulary(recipe, sources, kept[0], tokens=kept[1])
     check_tags(recipe, vocabulary)
     plans = {
         name: plan_stage(recipe, stage, sources[name], vocabulary) for name, stage in recipe.stages.items()
@@ -244,6 +260,8 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     names = list(recipe.stages)
     before = names[: names.index(name)]
     goes_on = before and (recipe.only or recipe.resume or models.is_shared)
+    if goes_on:
+        _check_weights(folder, before[-1], start.ranks)
     model = models.begin(name, folder.model(before[-1]) if goes_on else None)
     begin = _begin(prepared, name, console)
     planned = begin.planned
@@ -253,7 +271,13 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     logger = run.stage(name, params=asdict(stage), resume=is_known)
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
-    quarantine = _quarantine(recipe, stage, folder.stage(name), begin.status)
+    quarantine = _quarantine(recipe, stage, folder.stage(name), begin.status, survival.lease.writing)
+
+    def may_rename() -> None:
+        survival.lease.check()
+        for record in (logger, run):  # curves reach the disk with their checkpoint
+            record.sync()
+
     keep = _checkpoints(
         prepared,
         name,
@@ -262,8 +286,11 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
         cursor_behind=data.sampler.cursor_behind,
         counts=lambda: {**shares.counts(), **quarantine.counts()},
         known_late=lambda: {"mlflow_run_id": logger.run_id},
+        may_rename=may_rename,
     )
-    stop = StopWhenTold(keep, start.ranks.agreed)
+    stop = StopWhenTold(
+        keep, start.ranks.agreed, is_lost=lambda: survival.is_lost, lost=lambda: survival.lease.lost
+    )
     pulse = Pulse(
         survival.heart,
         name,
@@ -281,14 +308,23 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     trainer.fit(module, datamodule=data)
     if stop.note and trainer.global_step < stage.steps:
         survival.leave(*stop.told)
+    survival.check_ours(start.ranks.agreed)
     shares.save()
     logger.log_table(shares.rows(), "mixture/shares.json")
     save_model(model, folder.model(name))
-    if is_main():
-        write_json(
-            folder.stage(name) / "status.json",
-            folder.status(name) | {"step": stage.steps, "steps": stage.steps, "finished": True},
-        )
+    folder.mark_finished(name, stage.steps)
+
+
+def _check_weights(folder: RunFolder, name: str, ranks: Ranks) -> None:
+    """All ranks go on only from the weights that a stage has left; the first one looks.
+
+    Raises:
+        CheckpointError: they are others; names the file.
+    """
+    fault = folder.model_fault(name) if is_main() else None
+    if ranks.agreed(int(fault is not None)):
+        folder.check_model(name)
+        raise CheckpointError(f"{folder.model(name)}: the first rank reads something else than was written")
 
 
 def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
@@ -302,7 +338,8 @@ def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
         return begin
     if is_main() and folder.checkpoints(name).exists():
         move_aside(folder.checkpoints(name))
-    return TakenUp(None, {}, prepared.plans[name], Cursor(), [], "")
+    planned = prepared.plans[name]
+    return TakenUp(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.heard)))
 
 
 def _checkpoints(prepared: Prepared, name: str, begin: TakenUp, start: Start, **how: Any) -> StageCheckpoint:
@@ -313,7 +350,6 @@ def _checkpoints(prepared: Prepared, name: str, begin: TakenUp, start: Start, **
         steps=stage.steps,
         every=stage.checkpoint_every,
         begin=begin.checkpoint,
-        may_rename=start.survival.lease.check,
         during=start.survival.saving,
         report=start.console.print,
         **_told(prepared, name, begin),
@@ -331,7 +367,7 @@ def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:
         "environment": environment_of(prepared.recipe),
     }
     order = order_of(begin.planned, begin.declared)
-    settings = {"settings": settings_of_run(prepared.composed)}
+    settings = {"settings": settings_of_run(prepared.composed), "audio": dict(begin.audio)}
     return {"facts": known | digests, "progress": known | order | settings}
 
 
@@ -341,9 +377,16 @@ def _keeping(config: CheckpointConfig) -> dict[str, Any]:
     return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
 
 
-def _quarantine(recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any]) -> Quarantine:
-    num_alike = recipe.hardware.tensor_parallel
-    return Quarantine(folder, max_bad_share=stage.max_bad_share, num_alike=num_alike, before=before)
+def _quarantine(
+    recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any], writing: Writing
+) -> Quarantine:
+    return Quarantine(
+        folder,
+        max_bad_share=stage.max_bad_share,
+        num_alike=recipe.hardware.tensor_parallel,
+        before=before,
+        writing=writing,
+    )
 
 
 def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> RealisedShares:

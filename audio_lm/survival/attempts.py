@@ -14,15 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.files import read_table, record_of, write_json
 from audio_lm.survival.exits import FILE as EXIT_REASON
-from audio_lm.survival.exits import (
-    EndedError,
-    ExitReason,
-    read_exit_reason,
-    read_json,
-    replace_json,
-    write_exit_reason,
-)
+from audio_lm.survival.exits import EndedError, ExitReason, read_exit_reason, write_exit_reason
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -82,7 +76,7 @@ def begin_attempt(
     Raises:
         EndedError: as many starts of this launch came no further.
     """
-    known = [one for one in read_json(folder / FILE).get("attempts", ()) if isinstance(one, dict)]
+    known = _attempts_in(folder)
     is_first = read_exit_reason(folder) is not None
     now = {
         "attempt": attempt,
@@ -91,11 +85,13 @@ def begin_attempt(
         "progress": [*progress],
         "time": time.time(),
     }
-    replace_json(folder / FILE, {"attempts": [*known, now][-MOST_KEPT:]})
+    write_json(folder / FILE, {"attempts": [*known, now][-MOST_KEPT:]})
     (folder / EXIT_REASON).unlink(missing_ok=True)
-    firsts = [number for number, one in enumerate(known) if one["is_first"] or one["launch"] != launch.id]
+    firsts = [
+        number for number, one in enumerate(known) if one.get("is_first") or one.get("launch") != launch.id
+    ]
     tries = [] if is_first else known[max(firsts, default=0) :]
-    same = [one for one in tries if one["launch"] == launch.id and one["progress"] == now["progress"]]
+    same = [one for one in tries if one.get("launch") == launch.id and one.get("progress") == now["progress"]]
     if launch.id and len(same) > max_restarts:
         raise EndedError(
             ExitReason(
@@ -111,7 +107,17 @@ def begin_attempt(
 
 def num_restarts(folder: Path) -> int:
     """How often the run was begun again, by whomever."""
-    return max(0, len(read_json(folder / FILE).get("attempts", ())) - 1)
+    return max(0, len(_attempts_in(folder)) - 1)
+
+
+def last_attempt(folder: Path) -> int:
+    """The number of the last start that was noted."""
+    return max((int(one.get("attempt", 0)) for one in _attempts_in(folder)), default=0)
+
+
+def _attempts_in(folder: Path) -> list[dict[str, Any]]:
+    attempts = read_table(folder / FILE).get("attempts", ())
+    return [one for one in attempts if isinstance(one, dict)] if isinstance(attempts, list) else []
 
 
 def check_not_ended(folder: Path, launch: Launch) -> None:
@@ -163,15 +169,15 @@ def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> 
     if end is not None:  # first, for others look for it when they see the error
         write_exit_reason(folder, end)
     (folder / ERRORS).mkdir(parents=True, exist_ok=True)
-    replace_json(folder / ERRORS / f"rank-{error.rank}.json", asdict(error))
+    write_json(folder / ERRORS / f"rank-{error.rank}.json", asdict(error))
     return end is not None
 
 
 def errors_in(folder: Path) -> list[RankError]:
     """What ranks died of, the first one first; the last error of each rank is kept."""
-    found = [read_json(path) for path in (folder / ERRORS).glob("rank-*.json")]
-    errors = [RankError(**{**one, "clip_ids": tuple(one["clip_ids"])}) for one in found if one]
-    return sorted(errors, key=lambda error: error.time)
+    found = [read_table(path) for path in (folder / ERRORS).glob("rank-*.json")]
+    read = [record_of(RankError, {**one, "clip_ids": tuple(one.get("clip_ids", ()))}) for one in found]
+    return sorted((error for error in read if error is not None), key=lambda error: error.time)
 
 
 def first_error(folder: Path, attempt: int, *, but: int, wait: Seconds = 0.0) -> RankError | None:

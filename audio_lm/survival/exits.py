@@ -3,12 +3,11 @@
 torchrun makes 1 of every code but 0, so a launcher reads the file.
 """
 
-import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from audio_lm.files import read_table, record_of, write_json
 from audio_lm.survival.launch import Launch
 from audio_lm.survival.moments import Moment, now
 from audio_lm.units import Seconds
@@ -77,29 +76,10 @@ class EndedError(Exception):
 def write_exit_reason(folder: Path, reason: ExitReason) -> None:
     """Say in a run folder why it ended."""
     written = replace(reason, **asdict(now()))
-    replace_json(folder / FILE, {**asdict(written), "exit_code": written.code})
+    write_json(folder / FILE, {**asdict(written), "exit_code": written.code})
 
 
 def read_exit_reason(folder: Path) -> ExitReason | None:
-    """What an earlier start left; none when it did not come to an end of its own."""
-    content = read_json(folder / FILE)
-    if not content:
-        return None
-    content.pop("exit_code", None)
-    return ExitReason(**content)
-
-
-def replace_json(path: Path, content: Any) -> None:
-    """Replace a small file in one move; two processes may do so at once."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A small file's table; empty when it is not there or not whole."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    """What an earlier start left; none when it did not come to an end of its own, or nothing can be read of it."""
+    reason = record_of(ExitReason, read_table(folder / FILE))
+    return reason if reason is not None and reason.reason in CODE_OF_REASON else None

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from audio_lm.files import read_table
 from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import read_json
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -31,6 +31,15 @@ NUM_KEPT = 300  # steps whose seconds are remembered; of fewer, 99 % are not all
 NUM_KNOWN = 5  # steps until their seconds say what a step takes
 SMOOTH = 0.1  # weight of the newest step in the running mean
 TRACE_SIGNAL = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
+
+
+TOLD = ("rank", "pid", "host", "attempt", "stage", "step", "phase", "step_seconds", "busy_seconds", "time")
+
+
+def beats_in(folder: Path) -> list[dict[str, Any]]:
+    """The last pulse of every rank of a run, as far as it can be read."""
+    beats = [read_table(path) for path in sorted((folder / FOLDER).glob("rank-*.json"))]
+    return [beat for beat in beats if beat.keys() >= set(TOLD)]
 
 
 class Heart:
@@ -77,7 +86,7 @@ class Heart:
         """
         self.attempt = attempt
         (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        self._before = read_json(self.folder / FOLDER / f"rank-{self.rank}.json")
+        self._before = read_table(self.folder / FOLDER / f"rank-{self.rank}.json")
         self._trace = (self.folder / FOLDER / f"rank-{self.rank}.trace").open("w", encoding="utf-8")
         faulthandler.register(TRACE_SIGNAL, file=self._trace, all_threads=True)
         self._is_open = True

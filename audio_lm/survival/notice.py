@@ -9,6 +9,7 @@ from types import FrameType
 
 TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 RANKS = 1 << 20  # a note is a signal and the rank that had it, in one number
+LOST = 1 << 40  # a note that is larger than any: a newer start has the run
 
 
 class Notice:

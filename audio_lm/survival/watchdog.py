@@ -17,14 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from audio_lm.files import write_json
 from audio_lm.survival.attempts import (
     FROZEN,
     RankError,
     errors_in,
     put_error,
 )
-from audio_lm.survival.exits import read_json, replace_json
-from audio_lm.survival.heartbeat import FOLDER, TRACE_SIGNAL
+from audio_lm.survival.heartbeat import FOLDER, TRACE_SIGNAL, beats_in
 from audio_lm.survival.launch import stop_torchrun
 from audio_lm.survival.processes import die_with_parent, parent_of, state_of
 from audio_lm.units import Seconds
@@ -92,7 +92,11 @@ class Notes:
             self._fresh.clear()
             beat = self._beat
             try:
-                replace_json(self.folder / FOLDER / f"rank-{beat['rank']}.json", beat | {"time": time.time()})
+                write_json(
+                    self.folder / FOLDER / f"rank-{beat['rank']}.json",
+                    beat | {"time": time.time()},
+                    is_synced=False,  # a second later there is a newer one
+                )
             except OSError:
                 continue  # a full disk: the pulse goes on
             self.has_failed = any(error.attempt == beat["attempt"] for error in errors_in(self.folder))
@@ -160,7 +164,7 @@ def _write_down(folder: Path, watched: Watch, words: str, *, is_stopped: bool) -
         launch=beat["launch"],
         attempt=beat["attempt"],
         time=time.time(),
-        trace=trace.read_text(encoding="utf-8") if trace.is_file() else "",
+        trace=trace.read_text(encoding="utf-8", errors="replace") if trace.is_file() else "",
     )
     if put_error(folder, error, is_repeatable=not is_stopped):
         stop_torchrun(parent_of(beat["pid"]))
@@ -168,8 +172,8 @@ def _write_down(folder: Path, watched: Watch, words: str, *, is_stopped: bool) -
 
 def _others(folder: Path, rank: int) -> str:
     """Where the other ranks are, as far as they say."""
-    beats = [read_json(path) for path in sorted((folder / FOLDER).glob("rank-*.json"))]
-    said = [f"rank {one['rank']} in phase {one['phase']!r}" for one in beats if one and one["rank"] != rank]
+    beats = beats_in(folder)
+    said = [f"rank {one['rank']} in phase {one['phase']!r}" for one in beats if one["rank"] != rank]
     return "; " + ", ".join(said[:MOST_NAMED]) if said else ""
 
 

@@ -7,8 +7,9 @@ the same; the forms with tokens follow the released vocabulary of Qwen-Audio.
 from collections.abc import Sequence
 
 from audio_lm.errors import DataError
+from audio_lm.languages import check_tag, name_of_language
 from audio_lm.srwt import SILENCE, stamp, timed_units
-from audio_lm.tasks.task import Labels, Markup, Target, name_of_language
+from audio_lm.tasks.task import Labels, Markup, Target
 from audio_lm.units import MAX_SECONDS, Seconds
 
 NUM_MIDI = 128
@@ -27,7 +28,7 @@ def listed(key: str, *, between: str) -> Target:
 
 def language_tag(labels: Labels) -> Sequence[str]:
     """The language as its own token, which is what follows the start tag."""
-    name_of_language(labels["language"])
+    check_tag(labels["language"])
     return (Markup(f"<|{labels['language']}|>"),)
 
 

@@ -16,20 +16,6 @@ from audio_lm.errors import DataError
 Labels = Mapping[str, Any]
 """What is known about a clip; the closed set of keys is in ``README.md``."""
 
-UNKNOWN_LANGUAGE = "unknown"
-"""The language of a clip in which nobody speaks."""
-
-NAME_OF_LANGUAGE = {
-    "en": "English",
-    "zh": "Chinese",
-    "de": "German",
-    "es": "Spanish",
-    "ko": "Korean",
-    "fr": "French",
-    "ja": "Japanese",
-    "it": "Italian",
-}
-
 
 class Markup(str):
     """A string that is one token of the vocabulary; any other string is words.
@@ -143,22 +129,3 @@ class Task:
             return self.answer(labels)
         self.check(labels)
         return self.plain(labels)
-
-
-def name_of_language(code: str) -> str:
-    """In English, as it stands in prompts and plain answers.
-
-    Raises:
-        DataError: the code is not one that has a tag.
-
-    >>> name_of_language("de")
-    'German'
-    """
-    if code == UNKNOWN_LANGUAGE:
-        return code
-    if code not in NAME_OF_LANGUAGE:
-        raise DataError(
-            f"language {code!r} has no tag -- expected one of {', '.join(NAME_OF_LANGUAGE)} or "
-            f"{UNKNOWN_LANGUAGE}; relabel the clip or leave it out"
-        )
-    return NAME_OF_LANGUAGE[code]

@@ -4,12 +4,11 @@ Written by whoever sends, read by whoever asks. Losing it costs time and nothing
 else: everything is sent again, and the store keeps one of each.
 """
 
-import json
 import logging
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from audio_lm.files import read_table, write_json, write_text
 from audio_lm.masking import without_password
 from audio_lm.tracking.journal import ENTRIES, RECIPE, VALUES
 
@@ -62,7 +61,7 @@ class Delivered:
     def write(self, folder: Path) -> None:
         """Keep it; a full disk costs sending some things again, later."""
         try:
-            _replace(folder / SENT, json.dumps(asdict(self)) + "\n")
+            write_json(folder / SENT, asdict(self), indent=None, is_synced=False)
         except OSError as error:
             log.warning("tracking: %s cannot be written (%s)", SENT, error.strerror)
 
@@ -70,7 +69,7 @@ class Delivered:
         """Write ``mlflow.txt``: the store, then one run a line."""
         lines = [f"{URI_KEY}: {self.uri}", *(f"{key}: {run.run_id}" for key, run in self.runs.items())]
         try:
-            _replace(folder / RUN_IDS, "\n".join(lines) + "\n")
+            write_text(folder / RUN_IDS, "\n".join(lines) + "\n")
         except OSError as error:
             log.warning("tracking: %s cannot be written (%s)", RUN_IDS, error.strerror)
 
@@ -90,11 +89,11 @@ def run_id_of(folder: Path, key: str, journal: str) -> str | None:
 
 
 def _read(folder: Path) -> Delivered | None:
+    kept = read_table(folder / SENT)
     try:
-        kept = json.loads((folder / SENT).read_text(encoding="utf-8"))
         runs = {key: DeliveredRun(**run) for key, run in kept.pop("runs").items()}
         return Delivered(**kept, runs=runs)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError):
         return None
 
 
@@ -109,9 +108,3 @@ def num_bytes_left(folder: Path, delivered: Delivered) -> int:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -17,6 +17,8 @@ from audio_lm.tracking.journal import (
     VALUES,
     Line,
     Point,
+    head_of,
+    is_line_start,
     is_written,
     now_ms,
     points_of,
@@ -66,20 +68,29 @@ class Delivery:
         Raises:
             TRACKING_ERRORS: the store is away; what it has is noted.
         """
-        first = next(read_lines(self.folder / ENTRIES), None)
+        first = self._first_open()
         if first is None:
             return
-        if first.record["journal"] != self.delivered.journal:
-            self._begin(first.record["journal"])
-        self._store = self._store or Store(self.uri, first.record["experiment"])
+        if first["journal"] != self.delivered.journal:
+            self._begin(first["journal"])
+        self._store = self._store or Store(self.uri, first["experiment"])
         if not self._has_looked:
             self._look()
+        if not is_line_start(self.folder / ENTRIES, self.delivered.num_bytes):
+            self.delivered.num_bytes = 0
         for line in read_lines(self.folder / ENTRIES, self.delivered.num_bytes):
             self._bring_entry(line)
             self.delivered.num_bytes = line.end
             self.delivered.write(self.folder)
         for key in self.delivered.runs:
             self._bring_values(key)
+
+    def _first_open(self) -> dict[str, Any] | None:
+        """The first entry that opens the recipe's run, as far as the journal can be read."""
+        for line in read_lines(self.folder / ENTRIES):
+            if line.record.get("kind") == "open" and line.record["run"] == RECIPE:
+                return line.record if "experiment" in line.record else None
+        return None
 
     def bring_left(self) -> None:
         """Try files again that the store would not take for now.
@@ -164,14 +175,16 @@ class Delivery:
         self.num_entries += 1
 
     def _open(self, key: str, record: dict[str, Any]) -> None:
+        if key != RECIPE and RECIPE not in self.delivered.runs and (first := self._first_open()):
+            self._open(RECIPE, first)  # its own entry, which came before, is damaged
         run = self.delivered.runs.get(key)
         is_same = run is not None and run.journal == record["journal"]
         parent = {} if key == RECIPE else {PARENT_TAG: self.delivered.runs[RECIPE].run_id}
         run_id = self._at_store.open_run(
             run.run_id if run is not None and is_same else None,
             journal=record["journal"],
-            name=record["name"],
-            tags={**record["tags"], **parent},
+            name=record.get("name", key),
+            tags={**record.get("tags", {}), **parent},
             time_ms=record["time"],
         )
         if run is None or not is_same or run.run_id != run_id:
@@ -199,12 +212,13 @@ class Delivery:
     def _bring_values(self, key: str) -> None:
         run = self.delivered.runs[key]
         path = (self.folder if key == RECIPE else self.folder / key) / VALUES
-        first = next(read_lines(path), None)
-        if first is None or first.record.get("journal") != run.journal:
+        if head_of(path) != run.journal:
             return  # those of an attempt that began anew; its entry comes later
+        if not is_line_start(path, run.num_bytes):
+            run.num_bytes = 0
         for lines in _batches(read_lines(path, run.num_bytes)):
             self._look_at_the_clock()
-            points = [point for line in lines for point in points_of(line.record)]
+            points = [point for line in lines if "values" in line.record for point in points_of(line.record)]
             self._send_points(run.run_id, points)
             run.num_bytes = lines[-1].end
             self.delivered.write(self.folder)

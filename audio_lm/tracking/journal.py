@@ -13,23 +13,40 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audio_lm import files
+from audio_lm.files import sealed
 from audio_lm.tracking.names import numbers
 
 ENTRIES = "tracking.jsonl"
 VALUES = "metrics.jsonl"
 RECIPE = "recipe"  # key of the run of a whole recipe; that of a stage is its folder, stages/<name>
-BYTES_PER_BATCH = 50_000  # a few hundred points
 DROPPED = "tracking/dropped_points"
 
 log = logging.getLogger(__name__)
 
 
-def always() -> bool:
+Writing = Callable[[], AbstractContextManager[bool]]
+"""Whether the folder belongs to this process, which it does until the context is left."""
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "open": ("journal",),
+    "params": ("params",),
+    "tags": ("tags",),
+    "artifact": ("path", "folder"),
+    "table": ("path",),
+    "inputs": ("inputs",),
+    "end": ("status",),
+}
+"""What an entry of each kind has, beside its run and its time."""
+
+
+def always() -> AbstractContextManager[bool]:
     """Nobody else writes there."""
-    return True
+    return nullcontext(True)
 
 
 class Point(NamedTuple):
@@ -51,27 +68,35 @@ class Line(NamedTuple):
 class Lines:
     """A file that tables are appended to, one a line; never raises into whoever writes."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, which begins empty or with whole lines.
+    def __init__(self, path: Path, *, resume: bool = True, writing: Writing = always) -> None:
+        """Open the file, which begins empty or with complete lines.
+
+        Args:
+            resume: go on with what lies there; otherwise begin anew.
+            writing: whether the file belongs to this process; nothing is changed when it does not.
 
         Raises:
             OSError: it cannot be opened.
         """
         self.path = path
+        self.writing = writing
         self.num_dropped = 0
         self._end_if_torn: int | None = None
-        _cut_torn_line(path)
-        self.file_number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with writing() as is_ours:
+            if is_ours and not resume:
+                path.unlink(missing_ok=True)
+            if is_ours:
+                _cut_torn_line(path)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self.file_number = os.open(path, flags, 0o644)
 
     def append(self, record: Mapping[str, object]) -> bool:
-        """Add a line; False where it did not fit, which is told once."""
-        line = json.dumps(record, default=str).encode("ascii") + b"\n"
+        """Add a line, unless the file is another process's; False where it did not fit, which is told once."""
+        line = json.dumps(sealed(record)).encode("ascii") + b"\n"
         try:
-            self._mend()
-            self._end_if_torn = os.fstat(self.file_number).st_size
-            if os.write(self.file_number, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._end_if_torn = None
+            with self.writing() as is_ours:
+                if is_ours:
+                    self._write(line)
         except OSError as error:
             if not self.num_dropped:
                 log.warning(
@@ -81,6 +106,20 @@ class Lines:
             self.num_dropped += 1
             return False
         return True
+
+    def sync(self) -> None:
+        """Return when all lines are on the disk, or cannot be brought there."""
+        try:
+            os.fsync(self.file_number)
+        except OSError as error:
+            log.warning("tracking: %s cannot be synced (%s)", self.path, error.strerror)
+
+    def _write(self, line: bytes) -> None:
+        self._mend()
+        self._end_if_torn = os.fstat(self.file_number).st_size
+        if os.write(self.file_number, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end_if_torn = None
 
     def _mend(self) -> None:
         """Take away what a failed write left of its line."""
@@ -95,24 +134,22 @@ class Values:
     already wrote of them is not written twice, so that curves have no zigzag.
     """
 
-    def __init__(self, path: Path, *, journal_id: str, resume: bool) -> None:
+    def __init__(self, path: Path, *, journal_id: str, resume: bool, writing: Writing = always) -> None:
         """Open ``metrics.jsonl``.
 
         Args:
             journal_id: of the run; the first line names it, so that values never reach another run.
             resume: go on with what lies there; otherwise begin anew.
+            writing: see ``Lines``.
 
         Raises:
             OSError: it cannot be opened.
         """
-        if not resume:
-            path.unlink(missing_ok=True)
-        self._lines = Lines(path)
-        self._last: dict[str, tuple[int, float]] = {}
-        for line in read_lines(path):
-            for point in points_of(line.record):
-                self._note(point.name, point.step, point.value)
-        if path.stat().st_size == 0:
+        self._lines = Lines(path, resume=resume, writing=writing)
+        self._first: dict[str, float] = {}
+        self._last: dict[str, int] = {}
+        self._behind_damage: set[tuple[str, int]] = set()
+        if not self._read(path, journal_id):
             self._lines.append({"time": now_ms(), "step": 0, "values": {}, "journal": journal_id})
         self._strange: set[str] = set()
         self.num_dropped = 0
@@ -131,13 +168,39 @@ class Values:
         for name, value in kept.items() if step <= 0 else ():
             self._note(name, step, value)
 
+    def sync(self) -> None:
+        """Return when all points are on the disk."""
+        self._lines.sync()
+
+    def _read(self, path: Path, journal_id: str) -> bool:
+        """Learn what an earlier attempt wrote; whether it names its run.
+
+        Behind a damaged line every point is remembered, so that those it held are written again when they come.
+        """
+        has_head = is_damaged = False
+        for line in files.read_lines(path):
+            if line.record is None or not _is_values(line.record):
+                is_damaged = True
+                continue
+            has_head |= line.record.get("journal") == journal_id
+            for point in points_of(line.record):
+                if is_damaged and point.step > 0:
+                    self._behind_damage.add((point.name, point.step))
+                else:
+                    self._note(point.name, point.step, point.value)
+        return has_head
+
     def _note(self, name: str, step: int, value: float) -> None:
-        if name not in self._last or step >= self._last[name][0]:
-            self._last[name] = (step, value)
+        if step <= 0:
+            self._first[name] = value
+        else:
+            self._last[name] = max(step, self._last.get(name, 0))
 
     def _is_repeated(self, name: str, value: float, step: int) -> bool:
-        last_step, last_value = self._last.get(name, (-1, 0.0))
-        return last_step == step == 0 and value == last_value if step <= 0 else step <= last_step
+        if step > 0:
+            return step <= self._last.get(name, 0) or (name, step) in self._behind_damage
+        # Of a curve step 0 is the first step; of a name that has no other it is a summary, which may become another.
+        return name in self._first and (name in self._last or value == self._first[name])
 
     def _complain(self, strange: list[str]) -> None:
         new = sorted(set(strange) - self._strange)
@@ -149,28 +212,37 @@ class Values:
 class Journal:
     """What a recipe's run wants to have told, apart from values: runs, settings, files, ends; in order."""
 
-    def __init__(self, folder: Path, *, resume: bool, is_ours: Callable[[], bool] = always) -> None:
+    def __init__(self, folder: Path, *, resume: bool, writing: Writing = always) -> None:
         """Open ``tracking.jsonl``, and hold it for as long as this process lives.
 
         Args:
-            is_ours: whether the folder still belongs to this process; nothing is added when it does not.
+            writing: see ``Lines``; also for the values of its runs.
 
         Raises:
             OSError: it cannot be opened.
         """
-        self.is_ours = is_ours
+        self.writing = writing
         path = folder / ENTRIES
-        if not resume:
-            path.unlink(missing_ok=True)
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
+        self._lines = Lines(path, resume=resume, writing=writing)
         for line in read_lines(path):
             self._note(line.record)
-        self._lines = Lines(path)
         _hold(self._lines.file_number)
 
-    def open_run(self, key: str, *, resume: bool, **facts: object) -> str:
-        """Have a run opened, or opened again; returns the id it is found by."""
+    def is_ours(self) -> bool:
+        """Whether the folder still belongs to this process."""
+        with self.writing() as is_ours:
+            return is_ours
+
+    def open_run(self, key: str, *, resume: bool, known: str = "", **facts: object) -> str:
+        """Have a run opened, or opened again; returns the id it is found by.
+
+        Args:
+            known: the id by which its values know it, should its own entry be lost.
+        """
+        if resume and known:
+            self._journal_ids.setdefault(key, known)
         if not resume or key not in self._journal_ids:
             self._params.pop(key, None)
             self._journal_ids[key] = uuid.uuid4().hex
@@ -179,8 +251,6 @@ class Journal:
 
     def append(self, kind: str, key: str, **content: object) -> None:
         """Add an entry about the run of a key."""
-        if not self.is_ours():
-            return
         record = {"kind": kind, "run": key, "time": now_ms(), **content}
         self._note(record)
         self._lines.append(record)
@@ -191,6 +261,10 @@ class Journal:
         return {
             name: [before[name], value] for name, value in params.items() if before.get(name, value) != value
         }
+
+    def sync(self) -> None:
+        """Return when all entries are on the disk."""
+        self._lines.sync()
 
     @property
     def num_dropped(self) -> int:
@@ -207,23 +281,52 @@ class Journal:
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
-    """Whole lines from an offset on; a line that is being written at this moment is left for the next time."""
+    """Entries or values from an offset on, as far as they can be read."""
+    for line in files.read_lines(path, offset):
+        if line.record is not None and (_is_values(line.record) or _is_entry(line.record)):
+            yield Line(line.record, line.end)
+
+
+def head_of(path: Path) -> str:
+    """The id of the run that a file of values names; empty where none is named."""
+    heads = (
+        str(line.record["journal"])
+        for line in read_lines(path)
+        if "values" in line.record and "journal" in line.record
+    )
+    return next(heads, "")
+
+
+def is_line_start(path: Path, offset: int) -> bool:
+    """Whether a line begins at an offset; another one was reached in a file that has been cut since."""
+    if offset == 0:
+        return True
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            file.seek(offset - 1)
+            return file.read(1) == b"\n"
     except FileNotFoundError:
-        return
-    with file:
-        file.seek(offset)
-        for text in file:
-            if not text.endswith(b"\n"):
-                return
-            offset += len(text)
-            try:
-                record = json.loads(text)
-            except ValueError:
-                log.warning("tracking: a damaged line of %s, ending at byte %d, is passed over", path, offset)
-                continue
-            yield Line(record, offset)
+        return False
+
+
+def _is_values(record: Mapping[str, Any]) -> bool:
+    values = record.get("values")
+    return (
+        isinstance(values, dict)
+        and all(isinstance(value, int | float) for value in values.values())
+        and isinstance(record.get("time"), int)
+        and isinstance(record.get("step"), int)
+    )
+
+
+def _is_entry(record: Mapping[str, Any]) -> bool:
+    kind = record.get("kind")
+    return (
+        isinstance(kind, str)
+        and isinstance(record.get("run"), str)
+        and isinstance(record.get("time"), int)
+        and all(key in record for key in NEEDS.get(kind, ()))
+    )
 
 
 def points_of(record: Mapping[str, Any]) -> list[Point]:

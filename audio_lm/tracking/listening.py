@@ -80,8 +80,9 @@ def listening_report(clips: Sequence[HeardClip], *, title: str, subtitle: str = 
 
 
 def is_right(clip: HeardClip) -> bool:
-    """Whether the answer reads as the reference; blanks at the ends do not count."""
-    return clip.answer.strip() == clip.reference.strip()
+    """Whether the answer reads as the reference, or as one line of several; blanks at the ends do not count."""
+    references = [clip.reference, *clip.reference.split("\n")]
+    return clip.answer.strip() in map(str.strip, references)
 
 
 def wav_bytes(samples: FloatArray) -> bytes:

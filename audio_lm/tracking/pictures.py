@@ -12,7 +12,7 @@ from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from audio_lm.tracking.listening import HeardClip
+from audio_lm.tracking.listening import HeardClip, is_right
 from audio_lm.units import FRAMES_PER_SECOND
 
 CJK_FONTS = (
@@ -44,9 +44,12 @@ def spectrogram_figure(clips: Sequence[HeardClip], *, num_columns: int = 2) -> F
             f"{clip.task}   {clip.cut_id}   {seconds:.1f} s", fontsize=8, loc="left", parse_math=False
         )
         beneath = f"reference  {_shortened(clip.reference)}\nanswer  {_shortened(clip.answer)}"
-        is_right = clip.answer.strip() == clip.reference.strip()
         axes.set_xlabel(
-            beneath, fontsize=8, loc="left", parse_math=False, color="#1a7a4a" if is_right else "#b3361e"
+            beneath,
+            fontsize=8,
+            loc="left",
+            parse_math=False,
+            color="#1a7a4a" if is_right(clip) else "#b3361e",
         )
     return figure
 

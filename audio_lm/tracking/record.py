@@ -6,7 +6,6 @@ all the same. Nothing here knows the store, waits for it, or can fail because of
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,9 +15,10 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
+from audio_lm.files import write_bytes
 from audio_lm.masking import masked_tree
 from audio_lm.tracking.delivered import run_id_of
-from audio_lm.tracking.journal import RECIPE, VALUES, Journal, Values
+from audio_lm.tracking.journal import RECIPE, VALUES, Journal, Values, head_of
 from audio_lm.tracking.names import MAX_TAG_LENGTH, flattened, shortened
 from audio_lm.tracking.pictures import figure_png
 from audio_lm.tracking.provenance import Manifest
@@ -67,10 +67,11 @@ class Record:
         if journal is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             short = {tag: shortened(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
+            values, known = self.folder / VALUES, head_of(self.folder / VALUES) if resume else ""
             self._journal_id = journal.open_run(
-                key, resume=resume, **masked_tree({"name": name, "tags": short, **(facts or {})})
+                key, resume=resume, known=known, **masked_tree({"name": name, "tags": short, **(facts or {})})
             )
-            self._values = Values(self.folder / VALUES, journal_id=self._journal_id, resume=resume)
+            self._values = Values(values, journal_id=self._journal_id, resume=resume, writing=journal.writing)
 
     @property
     def run_id(self) -> str | None:
@@ -128,6 +129,12 @@ class Record:
         inputs = [{**asdict(manifest), "path": str(manifest.path)} for manifest in manifests]
         self._append("inputs", inputs=inputs)
 
+    def sync(self) -> None:
+        """Return when everything written so far is on the disk."""
+        if self._journal is not None and self._values is not None:
+            self._values.sync()
+            self._journal.sync()
+
     def close(self, status: Status) -> None:
         """Set how the run ended; what comes afterwards is still written."""
         self.status = status
@@ -147,11 +154,12 @@ class Record:
         if self._journal is None:
             return False
         target = self.folder / path
-        beside = target.with_name(target.name + ".new")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(content)
-            os.replace(beside, target)
+            with self._journal.writing() as is_ours:
+                if not is_ours:
+                    return False
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(target, content)
         except OSError as error:
             self._complain(path, error)
             return False

@@ -8,7 +8,7 @@ stalls for minutes when the server is away, and dies of a changed parameter.
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +21,7 @@ from audio_lm.runtime import is_main
 from audio_lm.tracking.address import database_path, tracking_uri
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.delivered import RUN_IDS, SENT, num_bytes_left, read_delivered
-from audio_lm.tracking.journal import RECIPE, Journal, always
+from audio_lm.tracking.journal import RECIPE, Journal, Writing, always
 from audio_lm.tracking.provenance import provenance
 from audio_lm.tracking.record import Record, Status, log, status_after, status_of_lightning
 from audio_lm.tracking.sending import SendingProcess
@@ -195,7 +195,7 @@ def open_recipe_run(
     recipe_yaml: str,
     params: Mapping[str, object],
     resume: bool = False,
-    is_ours: Callable[[], bool] = always,
+    writing: Writing = always,
 ) -> RecipeRun:
     """Open the parent run of a recipe and write down what is known before training.
 
@@ -206,7 +206,7 @@ def open_recipe_run(
         recipe_yaml: the composed recipe, kept as ``recipe.yaml``.
         params: the same as a nested table.
         resume: go on with the runs of the folder's journal.
-        is_ours: see ``Journal``.
+        writing: see ``Journal``.
 
     Raises:
         UserError: the folder cannot be written, or MLflow takes no such URI.
@@ -227,7 +227,7 @@ def open_recipe_run(
             experiment=experiment,
             name=name,
             folder=folder,
-            journal=Journal(folder, resume=resume, is_ours=is_ours),
+            journal=Journal(folder, resume=resume, writing=writing),
             resume=resume,
             tags=origin.tags,
         )

@@ -1,10 +1,7 @@
 """What happens around the steps: progress, throughput. Saving: ``stage_checkpoint``; being stopped: ``preemption``."""
 
-import json
-import os
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -14,13 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
 from audio_lm.units import SAMPLES_PER_SECOND
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace a small file in one move."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
 
 
 class Throughput(Callback):

@@ -17,7 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank
 from audio_lm.survival.heartbeat import Heart
-from audio_lm.survival.notice import NOTICE, note_of, signal_and_rank
+from audio_lm.survival.notice import LOST, NOTICE, note_of, signal_and_rank
 from audio_lm.training.stage_checkpoint import validates
 from audio_lm.units import Seconds
 
@@ -47,11 +47,22 @@ class StopWhenTold(Callback):
 
     Args:
         agreed: the largest of the ranks' numbers.
+        is_lost: whether a newer start has the run; then all ranks leave after the step, and nothing is saved.
+        lost: what is raised then.
     """
 
-    def __init__(self, checkpoint: Saves, agreed: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        checkpoint: Saves,
+        agreed: Callable[[int], int],
+        *,
+        is_lost: Callable[[], bool] = bool,
+        lost: Callable[[], Exception] = RuntimeError,
+    ) -> None:
         self.checkpoint = checkpoint
         self.agreed = agreed
+        self.is_lost = is_lost
+        self.lost = lost
         self.note = 0
         self.interrupted = 0
         self.before: Any = None
@@ -77,7 +88,10 @@ class StopWhenTold(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if self.note:
             return
-        self.note = self.agreed(note_of(self.interrupted or NOTICE.received, rank()))
+        own = LOST if self.is_lost() else note_of(self.interrupted or NOTICE.received, rank())
+        self.note = self.agreed(own)
+        if self.note >= LOST:
+            raise self.lost()
         if self.note and not validates(trainer):
             self._stop(trainer)
             # Lightning would validate because it stops.

@@ -13,9 +13,10 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.errors import DataError
+from audio_lm.files import read_lines
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
-from audio_lm.tracking.journal import Lines
+from audio_lm.tracking.journal import Lines, Writing, always
 from audio_lm.training.ranks import gathered, summed
 
 FILE = "quarantine.jsonl"
@@ -33,6 +34,7 @@ class Quarantine(Callback):
         max_bad_share: of the conversations heard so far.
         num_alike: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
+        writing: see ``Lines``.
     """
 
     def __init__(
@@ -43,9 +45,12 @@ class Quarantine(Callback):
         num_alike: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
+        writing: Writing = always,
     ) -> None:
+        self.writing = writing
         self.path = folder / FILE
         self.lines: Lines | None = None
+        self.before: Counter[tuple[object, ...]] = Counter()
         self.max_bad_share = max_bad_share
         self.num_alike = num_alike
         self.log_every = log_every
@@ -91,7 +96,9 @@ class Quarantine(Callback):
         """Write them down where the disk takes them; counted they are all the same."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.lines = self.lines or Lines(self.path)
+            if self.lines is None:
+                self.lines = Lines(self.path, writing=self.writing)
+                self.before = Counter(_key(line.record) for line in read_lines(self.path) if line.record)
         except OSError as error:
             log.warning(
                 "%s cannot be written (%s); training goes on, and clips that could not be used are counted only",
@@ -99,7 +106,10 @@ class Quarantine(Callback):
             )  # fmt: skip
             return
         for row in rows:
-            self.lines.append(row)
+            if self.before[_key(row)]:
+                self.before[_key(row)] -= 1  # a killed attempt, whose steps come again, has written it
+            else:
+                self.lines.append(row)
 
     def _check(self) -> None:
         """Of all ranks, which know the same and so stop at the same step.
@@ -113,3 +123,7 @@ class Quarantine(Callback):
                 f"{self.num_bad} of {self.num_heard} clips could not be used, over max_bad_share={self.max_bad_share:g} -- "
                 f"{named} -- see {self.path}; repair them, or raise the share"
             )
+
+
+def _key(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row.get(name) for name in ("step", "cut", "task"))

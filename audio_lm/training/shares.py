@@ -7,9 +7,9 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_lm.files import write_json
 from audio_lm.pack import Pack
 from audio_lm.runtime import is_main
-from audio_lm.training.callbacks import write_json
 
 FILE = "shares.json"
 COUNTED = ("clips", "seconds", "tokens", "learned_tokens")

@@ -18,8 +18,8 @@ from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.saver import Saver
 from audio_lm.checkpoints.shelf import Checkpoint, prune
 from audio_lm.checkpoints.writing import Store, anyone
+from audio_lm.files import write_json
 from audio_lm.runtime import is_main, rank, world_size
-from audio_lm.training.callbacks import write_json
 from audio_lm.training.ranks import gathered
 from audio_lm.units import Seconds
 
@@ -30,6 +30,7 @@ OWN = (
     "loss_sums",
     "nonfinite",
     "is_validated",
+    "audio",
 )  # of a checkpoint's plain values, what status.json does not repeat
 LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
@@ -199,6 +200,7 @@ class StageCheckpoint(Callback):
         """Tell others, and make room; what fails here costs no checkpoint."""
         if not is_main():
             return
+        self.may_rename()  # a start that has the run by now tells for itself
         told = {key: value for key, value in progress.items() if key not in OWN}
         try:
             write_json(

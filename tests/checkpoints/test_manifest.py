@@ -1,21 +1,15 @@
-import json
-
 import pytest
 
 from audio_lm.checkpoints.manifest import (
-    FILE,
     FORMAT,
-    FileSeal,
     Manifest,
     OtherFormatError,
-    crc32_of,
     fault_of,
     read_manifest,
-    seal_of,
     write_manifest,
-    write_synced,
 )
 from audio_lm.errors import CheckpointError
+from audio_lm.seals import FILE, FileSeal, seal_of
 
 
 @pytest.fixture
@@ -78,12 +72,3 @@ def test_files_lie_in_the_folder_itself(tmp_path, name):
     write_manifest(tmp_path, Manifest(1, 1, {}, {name: FileSeal(1, 1)}))
     with pytest.raises(CheckpointError, match="no file of this folder"):
         read_manifest(tmp_path)
-
-
-def test_a_file_is_never_written_over_and_checksums_do_not_depend_on_blocks(tmp_path, monkeypatch):
-    write_synced(tmp_path / "a", json.dumps(list(range(1000))))
-    with pytest.raises(FileExistsError):
-        write_synced(tmp_path / "a", "")
-    whole = crc32_of(tmp_path / "a")
-    monkeypatch.setattr("audio_lm.checkpoints.manifest.BYTES_AT_ONCE", 7)
-    assert crc32_of(tmp_path / "a") == whole

@@ -11,10 +11,11 @@ from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
 from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 
-from audio_lm.checkpoints.manifest import FILE, Manifest, read_manifest, seal_of, write_manifest
+from audio_lm.checkpoints.manifest import FILE, Manifest, read_manifest, write_manifest
 from audio_lm.checkpoints.restricted import METADATA, PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.checkpoints.shelf import Checkpoint, search
 from audio_lm.errors import CheckpointError
+from audio_lm.seals import seal_of
 from tests.checkpoints.tiny import Training, write
 
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from audio_lm.checkpoints.shelf import newest_valid, search
 from audio_lm.checkpoints.writing import Store
 from audio_lm.errors import CheckpointError
 from audio_lm.model.part_names import part_of
+from audio_lm.seals import FILE, seals_of
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import Rate
@@ -176,3 +178,18 @@ def test_a_sharded_training_is_saved_in_shares_and_read_by_any_number_of_ranks(t
 def assert_equal_close(one, other):
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_content_that_is_nonsense_is_named_though_every_checksum_holds(tmp_path):
+    found = write(tmp_path, Training().walk(1), stage="chat")
+    wanted = {"facts": ("stage",), "progress": ("cursor",)}
+    assert state.content_fault(found.path, found.manifest, **wanted) is None
+    assert state.content_fault(found.path, found.manifest, facts=("environment",), progress=()) is not None
+    for path in sorted(found.path.iterdir()):
+        raw = path.read_bytes()
+        for nonsense in (b"", b"\0" * len(raw), b"404 not found"):
+            path.write_bytes(nonsense)
+            manifest = replace(found.manifest, files=seals_of(found.path))
+            if path.name != FILE:
+                assert path.name in state.content_fault(found.path, manifest, **wanted), nonsense
+        path.write_bytes(raw)

@@ -1,6 +1,8 @@
 import pytest
+from lhotse.cut import MonoCut
 
 from audio_lm.corpora.audiocaps import CORPUS
+from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError
 from tests.corpora.tree import cuts_of, labels_of, sound, text
 
@@ -27,6 +29,13 @@ def test_every_caption_is_a_cut(source, tmp_path):
         "captions-validation": ["Rustling occurs, ducks quack", "Ducks on water"],
     }
     assert [cut["id"] for cut in found["captions-validation"]] == ["val-97151", "val-97152"]
+
+
+def test_captions_of_a_clip_are_one_question(source, tmp_path):
+    cuts = [
+        MonoCut.from_dict(cut) for cut in cuts_of(CORPUS, source, tmp_path / "out")["captions-validation"]
+    ]
+    assert [len(same) for same in group_by_question(cuts, "aac", "natural")] == [2]
 
 
 def test_clips_that_are_gone_are_counted(source, tmp_path):

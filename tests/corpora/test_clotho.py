@@ -1,6 +1,8 @@
 import pytest
+from lhotse.cut import MonoCut
 
 from audio_lm.corpora.clotho import CORPUS
+from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError
 from tests.corpora.tree import cuts_of, labels_of, sound, text
 
@@ -22,6 +24,11 @@ def test_every_caption_is_a_cut(source, tmp_path):
     found = cuts_of(CORPUS, source, tmp_path / "out")
     assert {name: len(cuts) for name, cuts in found.items()} == {"captions-test": 5, "captions-train": 5}
     assert labels_of(found["captions-train"][0]) == {"caption": "A muddled noise, of radio"}
+
+
+def test_five_captions_of_a_clip_are_one_question(source, tmp_path):
+    cuts = [MonoCut.from_dict(cut) for cut in cuts_of(CORPUS, source, tmp_path / "out")["captions-test"]]
+    assert [len(same) for same in group_by_question(cuts, "aac", "natural")] == [5]
 
 
 def test_a_clip_that_is_not_there_is_named(source, tmp_path):

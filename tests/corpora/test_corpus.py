@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,3 +78,32 @@ def test_a_wrong_setting_stops_before_anything_is_made(tmp_path, written):
     with pytest.raises(RecipeError, match="'sed'"):
         prepare("fsdd", tmp_path, {"sed": 1}, ignore)
     assert list(tmp_path.iterdir()) == []
+
+
+def _prepare_and_die(data_dir):
+    corpus = registry.CORPORA["fsdd"]
+
+    def write(folder, final_folder, settings, report):
+        (folder / "x-train.jsonl").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    registry.CORPORA["fsdd"] = replace(corpus, write=write)
+    prepare("fsdd", data_dir, {}, ignore)
+
+
+def test_what_a_killed_start_has_left_is_removed_by_the_next(tmp_path, written):
+    process = multiprocessing.get_context("fork").Process(target=_prepare_and_die, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2, "its folder and its lock"
+    prepare("fsdd", tmp_path, {}, ignore)
+    assert [path.name for path in tmp_path.iterdir()] == ["fsdd"]
+
+
+@pytest.mark.parametrize("content", ["", '{"digest"', "[]"])
+def test_a_corpus_that_does_not_know_what_it_was_made_from_is_made_again(tmp_path, written, content):
+    folder = prepare("fsdd", tmp_path, {}, ignore)
+    (folder / "prepared.json").write_text(content)
+    prepare("fsdd", tmp_path, {}, ignore)
+    assert len(written) == 2

@@ -116,10 +116,10 @@ def test_signs_that_stand_for_themselves_lose_what_stands_before_them(tmp_path):
 
 def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("file,caption\nx.wav,caf\xe9\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin\.csv:\d: .*a table in UTF-8 is wanted"):
+    with pytest.raises(DataError, match=r"latin\.csv:\d: this is not UTF-8"):
         table(tmp_path / "latin.csv")
     (tmp_path / "open.csv").write_text('file,caption\nx.wav,"rain\n')
-    with pytest.raises(DataError, match=r"open\.csv:\d: .*a table in UTF-8 is wanted"):
+    with pytest.raises(DataError, match=r"open\.csv:2: this is no CSV .*not closed"):
         table(tmp_path / "open.csv")
 
 
@@ -136,3 +136,16 @@ def test_rows_of_json_have_the_wanted_keys(tmp_path):
         path.write_text(content)
         with pytest.raises(DataError, match=message):
             json_rows(path, ("id", "text"))
+
+
+def test_files_are_measured_together_and_channels_averaged(source, tmp_path):
+    wave = np.random.default_rng(1).normal(0, 0.1, 22_050)
+    soundfile.write(source / "stereo.wav", np.stack([wave, 0 * wave], 1), 22_050)
+    soundfile.write(source / "c.ogg", wave, 22_050, format="OGG", subtype="VORBIS")
+    (source / "c.wav").symlink_to(source / "c.ogg")  # what it is, its bytes say
+    said = []
+    cuts = {cut["id"]: cut for cut in write(CORPUS, tmp_path, said, source=str(source))}
+    assert (cuts["stereo"]["type"], cuts["stereo"]["channel"]) == ("MultiCut", [0, 1])
+    assert (cuts["a"]["type"], cuts["a"]["channel"]) == ("MonoCut", 0)
+    assert cuts["c"]["duration"] == pytest.approx(1.0, abs=0.05)
+    assert sum("1 of 1 files of several channels" in line for line in said) == 1

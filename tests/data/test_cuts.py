@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.augmentation import LoudnessNormalization, ReverbWithImpulseResponse
 from lhotse.utils import fastcopy
 
+from audio_lm.data import audio
 from audio_lm.data.cuts import (
+    at_16_khz,
     check_files,
     check_length,
     check_sources,
@@ -24,6 +26,7 @@ from audio_lm.data.cuts import (
 )
 from audio_lm.data.labels import labels_of
 from audio_lm.errors import DataError
+from tests.data.audio_files import ffmpeg, tone
 
 
 def cut_of(
@@ -126,6 +129,91 @@ def test_a_file_shorter_than_declared_is_not_mirrored(tmp_path):
 
 def test_every_text_of_the_labels_is_found(make_cuts):
     assert {"one two", "en", "male", "one", "two"} <= set(texts_of(make_cuts(1)))
+
+
+@pytest.fixture
+def mp3(tmp_path):
+    """A whole MP3 of variable rate whose header counts nothing."""
+    soundfile.write(tmp_path / "source.wav", tone(16_000, 1, 2.0), 16_000)
+    path = tmp_path / "a.mp3"
+    ffmpeg("-i", str(tmp_path / "source.wav"), *["-q:a", "4", "-write_xing", "0"], str(path))
+    return path
+
+
+def recorded(path, num_samples, rate=16_000, channels=(0,)):
+    recording = Recording(
+        "r",
+        [AudioSource("file", list(channels), str(path))],
+        rate,
+        num_samples,
+        num_samples / rate,
+        list(channels),
+    )
+    return MonoCut("the-cut", 0.0, recording.duration, channels[0], recording=recording)
+
+
+def test_a_length_that_came_from_a_header_is_named_when_it_is_wrong(mp3):
+    counted = audio.measure(str(mp3)).num_samples
+    estimated = soundfile.info(mp3).frames
+    assert estimated < counted / 2
+    check_files([recorded(mp3, counted)])
+    assert len(load_waves(recorded(mp3, counted))[0]) == counted
+    for wrong in (estimated, counted + 4_000):
+        with pytest.raises(DataError, match=r"'the-cut'.*a\.mp3 has 2\.\d\d s and its manifest says"):
+            check_files([recorded(mp3, wrong)])
+        with pytest.raises(DataError, match=r"'the-cut'.*(longer than|ends at)"):
+            load_waves(recorded(mp3, wrong))
+
+
+def test_a_wav_that_breaks_off_is_named(tmp_path):
+    path = tmp_path / "a.wav"
+    cut = cut_of(path, seconds=1.5)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"'the-cut'.*ends before its header says: 0\.75 s of 1\.50 s"):
+        check_files([cut])
+    with pytest.raises(DataError, match="'the-cut'"):
+        load_waves(cut)
+
+
+def test_speed_and_rate_are_changed_behind_the_length_of_the_file(mp3):
+    cut = recorded(mp3, audio.measure(str(mp3)).num_samples)
+    for changed in (cut.perturb_speed(1.1), cut.perturb_speed(0.9), cut.resample(8_000).resample(16_000)):
+        check_files([changed])
+        assert len(load_waves(changed)[0]) == num_samples_of(changed)[0]
+
+
+def test_channels_are_averaged_or_the_one_that_is_named_is_read(tmp_path):
+    left, right = tone(16_000, 2, 0.5).T
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 16_000, subtype="FLOAT")
+    both = MultiCut("m", 0.0, 0.5, [0, 1], recording=Recording.from_file(tmp_path / "a.wav"))
+    np.testing.assert_allclose(load_waves(both)[0], (left + right) / 2, atol=1e-6)
+    for channel, wave in ((0, left), (1, right)):
+        cut = MonoCut("c", 0.0, 0.5, channel, recording=both.recording)
+        np.testing.assert_array_equal(load_waves(cut)[0], wave)
+        alone = recorded(tmp_path / "a.wav", 8_000, channels=[channel])
+        np.testing.assert_array_equal(load_waves(alone)[0], wave)
+        further = fastcopy(both, custom={"audio_2": alone.recording, "audio_3": both.recording})
+        np.testing.assert_array_equal(load_waves(further)[1], wave)
+        np.testing.assert_allclose(load_waves(further)[2], (left + right) / 2, atol=1e-6)
+
+
+def test_opus_has_the_rate_that_its_recording_states(tmp_path):
+    soundfile.write(tmp_path / "a.opus", tone(16_000, 1, 1.0), 16_000, format="OGG", subtype="OPUS")
+    assert audio.measure(str(tmp_path / "a.opus")).rate == 48_000
+    for rate in (16_000, 48_000):
+        (wave,) = load_waves(at_16_khz(recorded(tmp_path / "a.opus", rate, rate)))
+        assert len(wave) == 16_000
+        assert abs(np.sqrt(np.mean(wave**2)) - np.sqrt(np.mean(tone(16_000, 1, 1.0) ** 2))) < 0.02
+
+
+def test_what_is_written_nowhere_is_read_nowhere(tmp_path):
+    """Lhotse would try one decoder after another."""
+    path = tmp_path / "a.wav"
+    cut = cut_of(path, seconds=0.5)
+    path.write_bytes(b"no audio at all")
+    with pytest.raises(DataError, match="cannot be decoded") as caught:
+        load_waves(cut)
+    assert "backend" not in str(caught.value)
 
 
 def written(folder, text, name="all-train.jsonl"):

@@ -7,6 +7,7 @@ import pytest
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.plan import Cursor
+from audio_lm.errors import DataError
 
 
 def heard(data, count):
@@ -88,6 +89,33 @@ def test_packs_keep_the_order_and_lose_nothing(make_cuts, vocabulary):
     packs = list(packs_of(asking, max_tokens=150))
     assert [cut.id for pack in packs for cut in pack] == [cut.id for cut in asking]
     assert len(packs) > 1
+
+
+class Shorter:
+    """Lengths of another manifest, or of another vocabulary."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+        self.num_choices = lengths.num_choices
+
+    def of(self, rows, choices):
+        return self.lengths.of(rows, choices) - 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_examples_that_are_not_as_long_as_was_measured_are_refused_with_a_sentence(datamodule, num_workers):
+    measured = datamodule().sampler.plan.lengths
+    data = datamodule(lengths=[Shorter(of_leaf) for of_leaf in measured], num_workers=num_workers)
+    data.packs.is_measured = True
+    loader = iter(data.train_dataloader())
+    with pytest.raises(
+        DataError, match=r"noise-train.*cut '.*' makes \d+ tokens under task '(asr|sgc)'"
+    ) as caught:
+        data.on_before_batch_transfer(next(loader), 0)
+    assert "Traceback" not in str(caught.value)
+    good = datamodule(num_workers=num_workers)
+    good.packs.is_measured = True
+    assert good.on_before_batch_transfer(next(iter(good.train_dataloader())), 0)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

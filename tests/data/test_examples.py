@@ -38,3 +38,28 @@ def test_the_choice_is_of_the_paraphrase(make_cuts, vocabulary):
     assert len(set(said)) > 1
     assert said[:count] == said[count:]
     assert ExampleMaker(vocabulary, "tags").num_choices("asr") == 1
+
+
+@pytest.mark.parametrize("written", ["English", "en-US", "eng"])
+def test_a_language_may_be_written_by_any_of_its_names(make_cuts, vocabulary, written):
+    first, second = make_cuts(2)
+    second.supervisions[0].language = written
+    for prompt in ("tags", "natural", "chatml"):
+        maker = ExampleMaker(vocabulary, prompt)
+        assert maker.pieces(second, "asr", 0) == maker.pieces(first, "asr", 0), prompt
+
+
+def test_a_language_without_a_tag_is_learned_in_words_and_refused_in_tags_with_the_cure(
+    make_cuts, vocabulary
+):
+    (cut,) = make_cuts(1)
+    cut.supervisions[0].language = "Portuguese"
+    for prompt in ("natural", "chatml"):
+        maker = ExampleMaker(vocabulary, prompt)
+        for choice in range(maker.num_choices("asr")):
+            maker.example(cut, "asr", choice=choice)
+        assert maker.reference(cut, "lid") == "Portuguese"
+    with pytest.raises(
+        DataError, match=rf"cut '{cut.id}': language 'pt' has no tag.*prompt to natural or chatml"
+    ):
+        ExampleMaker(vocabulary, "tags").example(cut, "asr")

@@ -1,4 +1,5 @@
 import errno
+import os
 import time
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 import soundfile
 from lhotse import MonoCut, Recording
 
-from audio_lm.data import guard
+from audio_lm.data import audio, guard
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.guard import FaultyAudioError, guarded_waves, silence_for
@@ -59,6 +60,37 @@ def becomes_a_folder(path):
     return cut
 
 
+def becomes_a_pipe(path):
+    cut = cut_of(path)
+    path.unlink()
+    os.mkfifo(path)
+    return cut
+
+
+def of_channels(channels):
+    def spoil(path):
+        cut = cut_of(path)
+        cut.recording.sources[0].channels = channels
+        cut.recording.channel_ids = channels
+        return replace(cut, channel=channels[-1])
+
+    return spoil
+
+
+def encoded(ending, container, subtype):
+    """Another format, and only half of it."""
+
+    def spoil(path):
+        cut = cut_of(path)
+        other = path.with_suffix(f".{ending}")
+        soundfile.write(other, NOISE, 16_000, format=container, subtype=subtype)
+        other.write_bytes(other.read_bytes()[: other.stat().st_size // 2 + 50])
+        cut.recording.sources[0].source = str(other)
+        return cut
+
+    return spoil
+
+
 def cut_short(spoil, num_bytes):
     def spoil_more(path):
         cut = spoil(path)
@@ -99,6 +131,12 @@ FAULTS = {
     "infinite": (rewritten(np.where(np.arange(16_000) == 99, np.inf, NOISE), subtype="FLOAT"), "nonfinite"),
     "all zero": (rewritten(np.zeros(16_000)), "silent"),
     "50 times too loud": (rewritten(NOISE * 500, subtype="FLOAT"), "range"),
+    "a pipe": (becomes_a_pipe, "decode"),
+    "twice as long": (rewritten(np.tile(NOISE, 2)), "short"),
+    "half the rate, twice the seconds": (rewritten(NOISE, 8_000), "rate"),
+    "fewer channels": (of_channels([0, 1, 2]), "decode"),
+    "an mp3 cut off": (encoded("mp3", "MP3", "MPEG_LAYER_III"), "short"),
+    "an ogg cut off": (encoded("ogg", "OGG", "VORBIS"), "decode"),
 }
 
 
@@ -151,17 +189,59 @@ def test_a_passing_fault_is_tried_again(path, monkeypatch):
     assert len(asked) == 3
 
 
-def test_a_read_that_hangs_is_ended(path, monkeypatch):
-    def hang(cut):
+def hang_once_more():
+    try:
+        time.sleep(20)
+    except Exception:
+        time.sleep(20)
+
+
+def hang_in_a_callback():
+    """A library that swallows even the alarm, as one that calls back from C does."""
+    for _ in range(2):
         try:
             time.sleep(20)
-        except TimeoutError as error:
-            raise DataError("it hung") from error
+        except BaseException:
+            continue
+    time.sleep(20)
 
-    monkeypatch.setattr(guard, "load_waves", hang)
+
+def hang_and_say_it():
+    try:
+        time.sleep(20)
+    except BaseException as error:
+        raise DataError("it hung") from error
+
+
+@pytest.mark.parametrize("hang", [hang_once_more, hang_in_a_callback, hang_and_say_it])
+def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
+    monkeypatch.setattr(guard, "load_waves", lambda cut: hang())
     monkeypatch.setattr(guard, "MOST_SECONDS", 0.1)
+    monkeypatch.setattr(guard, "AGAIN_AFTER", 0.1)
     began = time.monotonic()
     with pytest.raises(FaultyAudioError) as caught:
         guarded_waves(cut_of(path))
     assert caught.value.reason == "timeout"
     assert time.monotonic() - began < 5
+    time.sleep(0.3)  # no alarm is left
+
+
+def test_a_pipe_is_told_at_once(path):
+    cut = becomes_a_pipe(path)
+    began = time.monotonic()
+    with pytest.raises(FaultyAudioError, match="no regular file"):
+        guarded_waves(cut)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "kind", [AssertionError, ValueError, RuntimeError, IndexError, MemoryError, StopIteration]
+)
+def test_whatever_a_decoder_raises_is_a_fault_of_its_clip(path, monkeypatch, kind):
+    def fail(*_, **__):
+        raise kind("strange bytes")
+
+    monkeypatch.setattr(audio, "read", fail)
+    with pytest.raises(FaultyAudioError, match="strange bytes") as caught:
+        guarded_waves(cut_of(path))
+    assert caught.value.reason == "decode"

@@ -69,7 +69,7 @@ def test_a_segment_begins_where_the_next_window_does(begun):
     assert next_begin(plan, Cursor(0, 0, 0), names, begun) == (0, 0, (0, 0))
     assert next_begin(plan, Cursor(2, 0, 2), names, begun) == (first, 100, (50, 0))
     assert next_begin(plan, Cursor(first, 1, 0), names, begun) == (first, 100, (50, 0))
-    assert next_begin(plan, plan.cursor_at(first + 1), names, begun).position == 200
+    assert next_begin(plan, Cursor(first + 1, 1, 1), names, begun).position == 200
 
 
 def test_a_segment_that_has_not_begun_is_taken_back_by_another(begun, longer):

@@ -1,7 +1,10 @@
 import json
 import multiprocessing
+import os
 import re
 import signal
+import stat
+import sys
 from functools import partial
 
 import numpy as np
@@ -9,7 +12,8 @@ import pytest
 import soundfile
 
 from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.errors import DataError
+from audio_lm.errors import DataError, UserError
+from tests.data.audio_files import ffmpeg, tone
 from tests.data.test_manifest import UNFIT
 from tests.forked import killed_after
 
@@ -187,6 +191,37 @@ def is_whole(folder):
         return False
 
 
+@pytest.fixture
+def estimated(manifest):
+    """A manifest over an MP3 of two seconds whose length others took from its header."""
+    folder = manifest.parents[1]
+    soundfile.write(folder / "source.wav", tone(16_000, 1, 2.0), 16_000)
+    ffmpeg("-i", str(folder / "source.wav"), *["-q:a", "4", "-write_xing", "0"], str(folder / "a.mp3"))
+    count = soundfile.info(folder / "a.mp3").frames
+    recording = cut(folder, 0)["recording"] | {"num_samples": count, "duration": count / 16_000}
+    recording["sources"] = [{"type": "file", "channels": [0], "source": str(folder / "a.mp3")}]
+    line = cut(folder, 0, duration=count / 16_000, recording=recording)
+    line["supervisions"][0]["duration"] = line["duration"]
+    rewritten(manifest, [json.dumps(line)])
+    return manifest
+
+
+def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
+    with pytest.raises(
+        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest says"
+    ):
+        compiled(estimated)
+    index = compiled(estimated, IndexRules(max_bad_share=1.0))
+    assert len(index.silent) == 1
+
+
+def test_a_decoder_that_is_not_installed_ends_the_compile(estimated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"a\.mp3.*audio-lm\[codecs\]") as caught:
+        compiled(estimated, IndexRules(max_bad_share=1.0))
+    assert not isinstance(caught.value, DataError)
+
+
 def test_a_killed_compile_leaves_whole_indexes_only(manifest):
     context = multiprocessing.get_context("fork")
     for attempt in range(10):
@@ -235,6 +270,46 @@ def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     assert len(folders) == 20  # nothing half made is left lying
     assert all(is_whole(folder) for folder in folders)
+
+
+def test_every_file_of_an_index_can_be_damaged(manifest, caplog):
+    before = compiled(manifest)
+    lists = before.offset.tolist(), before.num_samples.tolist()
+    for path in sorted(before.folder.iterdir()):
+        raw = path.read_bytes()
+        flipped = raw[:-2] + bytes([raw[-2] ^ 16]) + raw[-1:]
+        for damage in (b"", raw[: len(raw) // 2], flipped):
+            path.write_bytes(damage)
+            caplog.clear()
+            after = compiled(manifest)
+            assert (after.offset.tolist(), after.num_samples.tolist()) == lists
+            (line,) = [record.message for record in caplog.records]
+            assert path.name in line
+            assert str(before.folder) in line
+
+
+def test_an_index_of_an_older_release_is_compiled_again(manifest):
+    folder = compiled(manifest).folder
+    (folder / "MANIFEST.json").unlink()
+    (folder / "audio.npy").unlink()
+    assert len(compiled(manifest)) == 10
+    assert (folder / "audio.npy").is_file()
+
+
+def test_an_index_can_be_read_by_whomever_the_mask_allows(manifest):
+    before = os.umask(0o027)
+    try:
+        folder = compiled(manifest).folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
+
+
+def test_a_cache_that_cannot_be_written_is_refused_with_the_setting(manifest):
+    (manifest.parents[1] / "cache").write_text("a file")
+    with pytest.raises(UserError, match="set cache_dir to a folder you may write to"):
+        compiled(manifest)
 
 
 def test_a_manifest_of_nothing_fit_is_not_read_to_its_end(manifest, monkeypatch):

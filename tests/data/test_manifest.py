@@ -34,12 +34,12 @@ def line(**changed):
 
 def test_a_fit_line_tells_id_lengths_and_files():
     found = read_line(line(custom={"audio_2": recording(1.0, "/audio/b.wav")}))
-    assert found == ("c", (32_000, 16_000), ("/audio/a.wav", "/audio/b.wav"))
+    assert found == ("c", (32_000, 16_000), ("/audio/a.wav", "/audio/b.wav"), (2.0, 1.0))
     assert not is_long(found)
 
 
 def test_a_row_of_text_has_no_clip():
-    assert read_line(line(recording=None)) == ("c", (), ())
+    assert read_line(line(recording=None)) == ("c", (), (), ())
 
 
 def test_half_a_minute_is_not_long_and_a_sample_more_is():

@@ -1,5 +1,6 @@
 import gzip
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from lhotse.utils import fastcopy
 
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.rows import Rows, measure
+from audio_lm.data.rows import Rows, measure, wording_of
 from audio_lm.errors import DataError
+from audio_lm.prompts.conversation import Turn
+from audio_lm.tasks import registry
 from audio_lm.units import MAX_SECONDS
 
 
@@ -56,8 +59,10 @@ def test_measuring_is_done_once(compiled, vocabulary, tmp_path, monkeypatch):
     _, rows = compiled()
     maker = ExampleMaker(vocabulary, "tags")
     measure(rows, maker, "asr", cache=tmp_path / "cache")
-    monkeypatch.setattr(Rows, "cut", lambda *_: pytest.fail("was read again"))
+    cut, read = Rows.cut, set()
+    monkeypatch.setattr(Rows, "cut", lambda self, row: read.add(row) or cut(self, row))
     measure(rows, maker, "asr", cache=tmp_path / "cache")
+    assert read == {0, 2, 4}, "some are looked at, so that other words are noticed"
 
 
 def long_cut(make_cuts, tmp_path):
@@ -92,6 +97,41 @@ def test_a_long_clip_is_cut_off(make_cuts, tmp_path):
     )
     assert len(rows) == 1
     assert rows.cut(0).duration == pytest.approx(MAX_SECONDS)
+
+
+def test_other_templates_have_lengths_of_their_own_even_where_they_are_as_long_together(
+    compiled, vocabulary, tmp_path, monkeypatch
+):
+    _, rows = compiled()
+    maker, cache = ExampleMaker(vocabulary, "natural"), tmp_path / "cache"
+    before = measure(rows, maker, "asr", cache=cache)
+    asr = registry.find_task("asr")
+    first, second, *others = asr.prompts
+    changed = replace(asr, prompts=(second, first, *others))
+    monkeypatch.setattr("audio_lm.data.examples.find_task", lambda name: changed)
+    after = measure(rows, maker, "asr", cache=cache)
+    assert after.wording != before.wording
+    assert len(list(cache.rglob("tokens-*.npy"))) == 2
+
+
+def test_words_that_come_from_code_are_part_of_how_a_task_is_put(compiled, vocabulary, tmp_path, monkeypatch):
+    _, rows = compiled()
+    before = wording_of(rows, ExampleMaker(vocabulary, "chatml"), "asr")
+    monkeypatch.setattr(
+        "audio_lm.prompts.chatml.SYSTEM_TURN", Turn("system", ("You are a helpful assistant!",))
+    )
+    assert wording_of(rows, ExampleMaker(vocabulary, "chatml"), "asr") != before
+
+
+def test_a_table_with_a_flipped_bit_is_measured_again(compiled, vocabulary, tmp_path, caplog):
+    _, rows = compiled()
+    maker, cache = ExampleMaker(vocabulary, "tags"), tmp_path / "cache"
+    before = measure(rows, maker, "asr", cache=cache).table.tolist()
+    (path,) = cache.rglob("tokens-*.npy")
+    for damage in (b"", path.read_bytes()[:50], path.read_bytes()[:-1] + b"\x40"):
+        path.write_bytes(damage)
+        assert measure(rows, maker, "asr", cache=cache).table.tolist() == before
+    assert sum(path.name in record.message for record in caplog.records) == 3
 
 
 def test_rows_of_a_packed_manifest_are_those_of_a_plain_one(compiled, tmp_path):

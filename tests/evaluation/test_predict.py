@@ -18,15 +18,18 @@ from audio_lm.evaluation.predict import (
 def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
     maker = ExampleMaker(vocabulary, "tags", with_answer=False)
     asking = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
-    asked = [Asked(cut.id, "asr", "one two", "en") for cut in asking]
+    asked = [Asked(cut.id, "asr", ("one two",), "en") for cut in asking]
     packs = [(Collator()(asking[:2]), asked[:2]), (Collator()(asking[2:]), asked[2:])]
     said = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
     assert [one.id for one in said] == [cut.id for cut in asking]
-    assert all(one.reference == "one two" and one.language == "en" for one in said)
+    assert all(one.references == ("one two",) and one.language == "en" for one in said)
 
 
 def test_what_was_written_is_read_again(tmp_path):
-    predictions = [Prediction("a", "asr", "你好", "<|zh|>你", "zh"), Prediction("b", "asr", "x", 'y "z"\n')]
+    predictions = [
+        Prediction("a", "asr", ("你好",), "<|zh|>你", "zh"),
+        Prediction("b", "asr", ("x", "z"), 'y "z"\n'),
+    ]
     path = predictions_path(tmp_path / "p", "digits/asr test")
     write_predictions(path, predictions)
     assert path.name == "digits-asr-test.jsonl"
@@ -37,7 +40,10 @@ def test_what_was_written_is_read_again(tmp_path):
 @given(answer=st.text())
 def test_whatever_a_model_says_survives_the_file(tmp_path_factory, answer):
     path = tmp_path_factory.mktemp("said") / "a.jsonl"
-    predictions = [Prediction("a", "asr", "x", answer + "\u2028\x85"), Prediction("b", "asr", answer, "\r\n")]
+    predictions = [
+        Prediction("a", "asr", ("x",), answer + "\u2028\x85"),
+        Prediction("b", "asr", (answer,), "\r\n"),
+    ]
     write_predictions(path, predictions)
     assert read_predictions(path) == predictions
 
@@ -53,4 +59,18 @@ def test_a_missing_file_or_a_spoilt_line_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "task": "asr", "reference": "x", "answer": "y"}\n{"id": 1}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2"):
+        read_predictions(path)
+
+
+def test_answers_that_were_kept_with_one_reference_are_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "task": "asr", "reference": "x\\ny", "answer": "y", "language": "zh-CN"}\n')
+    assert read_predictions(path) == [Prediction("a", "asr", ("x\ny",), "y", "zh-CN")]
+
+
+@pytest.mark.parametrize("references", ["[]", '"x"', "[1]", "null"])
+def test_references_that_are_no_texts_are_named(tmp_path, references):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": "a", "task": "aac", "references": {references}, "answer": "y"}}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:1: no prediction"):
         read_predictions(path)

@@ -10,8 +10,8 @@ from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, 
 
 def test_scores_are_those_of_the_metrics():
     predictions = [
-        Prediction("a", "asr", "one two", "one", "en"),
-        Prediction("b", "asr", "three", "three", "en"),
+        Prediction("a", "asr", ("one two",), "one", "en"),
+        Prediction("b", "asr", ("three",), "three", "en"),
     ]
     assert score_benchmark(predictions, ["wer", "acc"]) == {"wer": pytest.approx(1 / 3), "acc": 0.5}
 
@@ -23,7 +23,7 @@ def test_nothing_answered_has_no_score():
 
 def test_a_metric_nothing_can_decide_is_told_with_its_task():
     with pytest.raises(DataError, match="metric 'acc_binary' of task 'aqa': no reference"):
-        score_benchmark([Prediction("a", "aqa", "two", "two")], ["acc_binary"])
+        score_benchmark([Prediction("a", "aqa", ("two",), "two")], ["acc_binary"])
 
 
 def test_a_spoilt_file_of_scores_is_named(tmp_path):
@@ -44,3 +44,13 @@ def test_infinity_survives_a_file_that_stays_json(tmp_path):
     assert read_scores(path) == {"a": 0.5, "b": math.inf}
     assert read_scores(tmp_path / "none.json") == {}
     assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_one_question_is_compared_with_all_of_its_references():
+    predictions = [Prediction("a", "aac", ("a bell rings", "the sound of a bell"), "a bell rings", "en")]
+    assert score_benchmark(predictions, ["rouge_l", "caption_overlap"]) == {
+        "rouge_l": 1.0,
+        "caption_overlap": 1.0,
+    }
+    with pytest.raises(DataError, match=r"metric 'acc'.*question 'a' has 2 references"):
+        score_benchmark(predictions, ["rouge_l", "acc"])

@@ -18,6 +18,11 @@ TALKS = [
         {"role": "assistant", "content": [{"text": "The first."}]},
         {"role": "user", "content": [{"text": "Why?\n"}]},
     ],
+    [
+        {"role": "user", "content": [{"text": "A: "}, CLIP, {"text": "B: "}, {"text": "x "}, OTHER_CLIP]},
+        {"role": "assistant", "content": [{"text": "B"}]},
+        {"role": "user", "content": [{"text": "And "}, {"audio": 3}, {"text": "?"}]},
+    ],
 ]
 
 

@@ -1,9 +1,13 @@
 import base64
+import itertools
 import json
 from dataclasses import replace
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from audio_lm.data.collate import pack_examples
@@ -17,6 +21,8 @@ from audio_lm.model.factory import build_model
 from audio_lm.model.generate import greedy
 from audio_lm.model.released import open_released
 from audio_lm.model.weight_files import INDEX, read_weights
+from audio_lm.prompts.encode import encode
+from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.units import frames_in, tokens_in
@@ -207,6 +213,41 @@ def test_a_qwen_audio_becomes_a_qwen2_audio(tmp_path):
         got = Qwen2AudioForConditionalGeneration.from_pretrained(folder).eval()(**inputs).logits[0]
     expected = original.logits([0 if token == vocabulary.audio_id else token for token in ids], waves)
     torch.testing.assert_close(got[:, : vocabulary.num_base], expected, atol=1e-5, rtol=1e-5)
+
+
+@st.composite
+def talks(draw):
+    """Turns of texts and clips in any order, the last one the user's, as transformers and as we have them."""
+    numbers, rows = itertools.count(1), []
+    words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda text: "<" not in text)
+    for role in ["user", *["assistant", "user"] * draw(st.integers(0, 2))]:
+        parts = draw(st.lists(st.none() | words, max_size=4)) if role == "user" else [draw(words).strip()]
+        content = [{"audio": next(numbers)} if part is None else {"text": part} for part in parts]
+        rows.append({"role": role, "content": content})
+    return [{"role": "system", "content": [{"text": draw(words)}]}, *rows] if draw(st.booleans()) else rows
+
+
+@given(talk=talks())
+@hypothesis.example(
+    talk=[{"role": "user", "content": [{"text": "A: "}, {"audio": 1}, {"text": "\n\nB:"}, {"audio": 2}]}]
+)
+def test_clips_between_words_are_the_same_tokens(theirs, roomy, talk):
+    """Of the released template, of the exported one, and of what is trained on."""
+    processor = theirs[1]
+    messages = [
+        {
+            **turn,
+            "content": [{"type": "audio" if "audio" in part else "text", **part} for part in turn["content"]],
+        }
+        for turn in talk
+    ]
+    num_clips = sum("audio" in part for turn in talk for part in turn["content"])
+    ours = encode(render_chat(talk, with_answer=False), roomy, num_tokens_of_clip=[1] * num_clips)
+    for template in (None, type(processor).default_chat_template.fget(None)):
+        text = processor.apply_chat_template(
+            messages, chat_template=template, add_generation_prompt=True, tokenize=False
+        )
+        assert processor.tokenizer(text).input_ids == ours.token_ids
 
 
 def test_sixteen_bits_when_asked(exported, roomy, tmp_path):

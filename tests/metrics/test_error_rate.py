@@ -1,11 +1,18 @@
 import itertools
+import logging
+import random
+import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_lm.errors import UserError
+from audio_lm.metrics import error_rate
 from audio_lm.metrics.error_rate import (
     character_error_rate,
+    check_meeteval,
     num_edits,
     ordered_error_rate,
     speakers_error_rate,
@@ -87,6 +94,81 @@ def test_the_cheapest_order_and_sharing_are_found(said, meant):
         assert ordered_error_rate([answer], [reference], en(1)) == pytest.approx(min(shares) / words)
 
 
+@pytest.fixture
+def reference_errors(monkeypatch):
+    """Error rates of meeteval's public functions, by name."""
+    from meeteval import wer
+
+    monkeypatch.setattr(logging.getLogger("preprocess"), "disabled", True)
+
+    def errors(name, said, meant):
+        score = getattr(wer, name)
+        return score(meant, said, reference_sort=False, hypothesis_sort=False).error_rate
+
+    return errors
+
+
+def meeting(rng, num_turns, num_speakers, num_words=10, noise=0.1):
+    """The turns of a meeting, and an answer with one stream for each speaker, some words wrong."""
+    words = [f"w{number}" for number in range(200)]
+    turns = [" ".join(rng.choices(words, k=num_words)) for _ in range(num_turns)]
+    streams = [[] for _ in range(num_speakers)]
+    for turn in turns:
+        said = (rng.choice(words) if rng.random() < noise else word for word in turn.split())
+        rng.choice(streams).append(" ".join(said))
+    return turns, [" ".join(stream) for stream in streams]
+
+
+def test_a_small_meeting_is_scored_as_meeteval_scores_it(reference_errors):
+    rng = random.Random(0)
+    for _ in range(50):
+        meant, said = meeting(
+            rng, rng.randint(1, 6), rng.randint(1, 3), num_words=rng.randint(1, 5), noise=0.4
+        )
+        answer, reference = "<sc>".join(said), "<sc>".join(meant)
+        for metric, name in (
+            (speakers_error_rate, "cp_word_error_rate"),
+            (ordered_error_rate, "orc_word_error_rate"),
+        ):
+            expected = reference_errors(name, said, meant)
+            assert metric([answer], [reference], en(1)) == pytest.approx(expected), (name, said, meant)
+
+
+def test_a_large_meeting_is_never_scored_below_the_truth_nor_above_meetevals_search(
+    reference_errors, monkeypatch
+):
+    monkeypatch.setattr(error_rate, "EXACT_OPERATIONS", 0)
+    rng = random.Random(1)
+    for _ in range(30):
+        meant, said = meeting(rng, rng.randint(2, 6), rng.randint(2, 3), num_words=4, noise=0.5)
+        ours = ordered_error_rate(["<sc>".join(said)], ["<sc>".join(meant)], en(1))
+        assert ours <= reference_errors("greedy_orc_word_error_rate", said, meant)
+        assert ours <= speakers_error_rate(["<sc>".join(said)], ["<sc>".join(meant)], en(1))
+        assert ours >= reference_errors("orc_word_error_rate", said, meant)
+
+
+@pytest.mark.parametrize("num_streams", [1, 4, 60, 200])
+def test_sixty_turns_are_scored_in_a_second(num_streams):
+    meant, said = meeting(random.Random(2), 60, num_streams)
+    _, perfect = meeting(random.Random(2), 60, num_streams, noise=0)
+    began = time.process_time()
+    for metric in (ordered_error_rate, speakers_error_rate):
+        assert metric(["<sc>".join(said)], ["<sc>".join(meant)], en(1)) > 0
+    assert ordered_error_rate(["<sc>".join(perfect)], ["<sc>".join(meant)], en(1)) == 0
+    assert time.process_time() - began < 2
+
+
+def test_a_missing_meeteval_is_named_before_and_while_answers_are_scored(monkeypatch):
+    check_meeteval(["en"])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "meeteval"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "meeteval", None)
+    for use in (lambda: check_meeteval(["en"]), lambda: ordered_error_rate(["a"], ["a"], en(1))):
+        with pytest.raises(UserError, match=r"ORC-WER needs the package 'meeteval'.*'audio-lm\[eval\]'"):
+            use()
+    assert speakers_error_rate(["a"], ["a"], en(1)) == 0
+
+
 @given(texts)
 def test_identity_is_perfect(references):
     for metric in (
@@ -102,3 +184,9 @@ def test_identity_is_perfect(references):
 @given(st.text("abc", max_size=6), st.text("abc", max_size=6))
 def test_edits_are_symmetric_and_bounded(one, other):
     assert num_edits(one, other) == num_edits(other, one) <= max(len(one), len(other))
+
+
+@pytest.mark.parametrize("metric", [word_error_rate, word_error_rate_official, speakers_error_rate])
+@pytest.mark.parametrize("language", ["zh-CN", "Chinese", "cmn", "unknown"])
+def test_chinese_is_scored_by_characters_whatever_it_is_called(metric, language):
+    assert metric(["一二四"], ["一二三"], [language]) == metric(["一二四"], ["一二三"], ["zh"])

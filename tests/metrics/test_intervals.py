@@ -1,9 +1,12 @@
 import itertools
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyannote.core import Annotation, Segment, Timeline
+from pyannote.metrics.diarization import DiarizationErrorRate
 
 from audio_lm.metrics.intervals import (
     average_shift,
@@ -89,6 +92,35 @@ def test_turns_are_read_where_a_stamp_is_shared_or_too_many():
 
 def test_no_answer_makes_the_frames_of_a_century():
     assert of(diarization_error, "0.00-99999999999.00 speaker 1", "0.00-1.00 speaker 1") == 1.0
+
+
+def test_no_answer_makes_a_row_of_frames_for_each_of_many_speakers():
+    answer = ", ".join(f"0.00-9999.00 speaker {number}" for number in range(60))
+    began = time.process_time()
+    assert of(diarization_error, answer, answer) == 0.0
+    assert time.process_time() - began < 0.5
+
+
+moments = st.integers(0, 3000).map(lambda hundredths: hundredths / 100)
+turns = st.lists(st.tuples(st.sampled_from("abcd"), moments, moments), max_size=12)
+
+
+@given(turns, turns)
+def test_diarization_is_scored_as_pyannote_scores_it(said, meant):
+    if not any(start < end for _, start, end in meant):
+        return
+
+    def annotation(turns):
+        whole = Annotation()
+        for number, (speaker, start, end) in enumerate(turns):
+            whole[Segment(start, end), number] = speaker
+        return whole.support()
+
+    def words(turns):
+        return ", ".join(f"{start:.2f}-{end:.2f} {speaker}" for speaker, start, end in turns)
+
+    expected = DiarizationErrorRate()(annotation(meant), annotation(said), uem=Timeline([Segment(0.0, 31.0)]))
+    assert of(diarization_error, words(said), words(meant)) == pytest.approx(expected)
 
 
 def test_names_of_speakers_are_free():

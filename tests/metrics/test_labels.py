@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from audio_lm.errors import DataError
+from audio_lm.languages import NAME_OF_LANGUAGE
 from audio_lm.metrics.labels import (
     NAME_OF_LANGUAGE_TAG,
     accuracy,
@@ -20,7 +21,6 @@ from audio_lm.metrics.labels import (
     mean_average_precision,
 )
 from audio_lm.tasks.registry import TASKS
-from audio_lm.tasks.task import NAME_OF_LANGUAGE
 
 
 def of(metric, answers, references):

@@ -86,3 +86,56 @@ def test_cider_by_hand():
     # one of two words and no longer gram, the second is its reference: (0.5 * 1/4 + 1/2) / 2 * 10, orders 3 and 4 empty.
     answers, references = ["b x", "d e"], ["b c", "d e"]
     assert cider_d(answers, references, LANGUAGES[:2]) == pytest.approx(10 * (0.25 * 0.5 + 0.25 * 2) / 2)
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "zh_cn", "cmn", "Mandarin", "Chinese", "unknown", "yue"])
+def test_every_name_of_a_language_has_the_same_bleu(language):
+    said, meant = ["今天天气很好啊。", "你好世界"], ["今天天气真好啊。", "你好世界"]
+    assert bleu(said, meant, [language] * 2) == pytest.approx(bleu(said, meant, ["zh"] * 2))
+
+
+def test_bleu_of_several_references_is_that_of_sacrebleu():
+    said = ["the cat is on the mat", "a dog barks at night"]
+    meant = [["there is a cat on the mat", "the cat is on a mat"], ["dogs bark at night"]]
+    expected = sacrebleu.corpus_bleu(said, [[meant[0][0], meant[1][0]], [meant[0][1], None]]).score
+    assert bleu(said, meant, ["en"] * 2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", [caption_overlap, rouge_l, cider_d])
+def test_references_may_be_lists_whose_texts_have_line_breaks(metric):
+    answers = ["a bell rings", "rain on a roof"]
+    lists = [["a bell is ringing", "someone rings a bell"], ["rain falls", "it rains on the roof"]]
+    lines = ["\n".join(texts) for texts in lists]
+    assert metric(answers, lists, LANGUAGES[:2]) == pytest.approx(metric(answers, lines, LANGUAGES[:2]))
+    broken = [["a bell\nis ringing", "someone rings a bell"], lists[1]]
+    assert metric(answers, broken, LANGUAGES[:2]) == pytest.approx(metric(answers, lists, LANGUAGES[:2]))
+
+
+def test_captions_of_five_people_are_scored_as_the_captioning_benchmarks_do():
+    # Figures of pycocoevalcap 1.2: Cider().compute_score and Rouge().compute_score on these very texts.
+    answers = ["a dog barks in a yard", "water runs from a tap", "people talk in a room"]
+    references = [
+        [
+            "a dog barks outside",
+            "a dog is barking in the yard",
+            "barking of a dog",
+            "a dog barks",
+            "dog in a yard",
+        ],
+        ["water flows from a tap", "a tap is running", "water runs", "someone opens a tap", "running water"],
+        [
+            "people are talking",
+            "a crowd talks in a hall",
+            "people talk",
+            "voices in a room",
+            "many people speak",
+        ],
+    ]
+    assert cider_d(answers, references, LANGUAGES) == pytest.approx(2.2326073154256485)
+    assert rouge_l(answers, references, LANGUAGES) == pytest.approx(0.8408009650456755)
+    asked_apart = (
+        [answer for answer in answers for _ in range(5)],
+        [one for texts in references for one in texts],
+    )
+    assert cider_d(*asked_apart, ["en"] * 15) == pytest.approx(1.8016, abs=1e-4)
+    assert rouge_l(*asked_apart, ["en"] * 15) == pytest.approx(0.5334, abs=1e-4)

@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import characters, clean, official, without_markup
+from audio_lm.metrics.text import characters, clean, language_of, official, without_markup
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,24 @@ def test_the_clean_reading_keeps_words_only(text, language, expected):
 def test_markup_is_no_text():
     assert without_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
     assert characters("ab c") == "a b c"
+
+
+@pytest.mark.parametrize(
+    ("language", "reference", "code"),
+    [
+        ("zh-CN", "hello", "zh"),
+        ("English", "你好", "en"),
+        ("unknown", "今天天气很好", "zh"),
+        ("unknown", "我用 Python 编程", "zh"),
+        ("unknown", "今日はいい天気ですね", "ja"),
+        ("unknown", "ﾃﾚﾋﾞを見る", "ja"),
+        ("unknown", "오늘 날씨가 좋다", "ko"),
+        ("unknown", "สวัสดีครับ", "th"),
+        ("unknown", "the sign 出口 means a way out", "unknown"),
+        ("unknown", "Привет, как дела?", "unknown"),
+        ("a dialect", "你好", "zh"),
+        ("unknown", "", "unknown"),
+    ],
+)
+def test_a_text_is_scored_in_its_language_or_in_that_of_its_script(language, reference, code):
+    assert language_of(language, reference) == code

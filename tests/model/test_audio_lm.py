@@ -3,6 +3,9 @@ import torch
 
 from audio_lm.data.collate import Collator, pack_examples
 from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.model.factory import build_model
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -63,3 +66,14 @@ def test_new_tokens_learn_while_the_language_model_is_frozen(pack, make_model):
     assert model.new_tokens.input.grad.any()
     assert model.new_tokens.output.grad.any()
     assert all(parameter.grad is None for parameter in model.language_model.parameters())
+
+
+def test_a_model_without_new_tokens_learns_all_the_same(make_cuts, vocabulary):
+    chat = Vocabulary(vocabulary.tokenizer, num_base=vocabulary.num_base, tokens=tokens_for(["natural"]))
+    maker = ExampleMaker(chat, "natural")
+    pack = Collator()([with_example(cut, maker.example(cut, "srwt-en")) for cut in make_cuts(2)])
+    model = build_model(TINY, num_base=chat.num_base, num_new=len(chat.new_tokens))
+    assert not chat.new_tokens
+    model.loss(pack, weight=1 / pack.num_learned).total.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model(pack).shape == (pack.num_learned, chat.num_base)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -160,11 +162,9 @@ def test_every_published_whisper_fits_an_encoder_of_its_shape(name):
     assert misfits(encoder, encoder_weights(theirs.state_dict(), source=name)) == []
 
 
-def tiny_whisper(folder, num_mels):
-    """The recipe's side of a Whisper of two layers, 32 wide."""
-    encoder = EncoderConfig(
-        load=str(folder), num_mels=num_mels, width=32, num_layers=2, num_heads=4, mlp_width=128
-    )
+def tiny_whisper(folder, **sizes):
+    """The recipe's side of a Whisper; its folder says its sizes where it has a config.json."""
+    encoder = EncoderConfig(load=str(folder), **sizes)
     small = LanguageModelConfig(
         settings={
             "hidden_size": 16,
@@ -197,12 +197,13 @@ def test_a_whisper_is_heard_as_in_its_own_library(kind, num_mels, tmp_path):
         encoder(features["input_features"])
         # Whisper itself does not pool: Qwen's encoders do, in front of its last norm.
         expected = encoder.layer_norm(before_norm[0][0].view(750, 2, 32).mean(1))
-        got = tiny_whisper(tmp_path, num_mels)(torch.from_numpy(wave), (MAX_SAMPLES,))
+        got = tiny_whisper(tmp_path)(torch.from_numpy(wave), (MAX_SAMPLES,))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_mels", [80, 128])
-def test_openais_names_give_openais_arithmetic(num_mels, tmp_path):
+@pytest.mark.parametrize("has_config", [False, True])
+def test_openais_names_give_openais_arithmetic(num_mels, has_config, tmp_path):
     generator = torch.Generator().manual_seed(0)
     shapes = {**openai_shapes(num_mels, 32, 2), "decoder.token_embedding.weight": (3, 32)}
     weights = {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
@@ -211,5 +212,15 @@ def test_openais_names_give_openais_arithmetic(num_mels, tmp_path):
     own = {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
     expected = qwen_audio.heard_by_whisper(own, wave, num_mels=num_mels, num_heads=4, num_layers=2)
     with torch.no_grad():
-        got = tiny_whisper(tmp_path, num_mels)(torch.from_numpy(wave), (8_000,))
+        sizes = {"num_mels": num_mels, "width": 32, "num_layers": 2, "num_heads": 4, "mlp_width": 128}
+        if has_config:
+            dims = {
+                "n_mels": num_mels,
+                "n_audio_ctx": 1500,
+                "n_audio_state": 32,
+                "n_audio_head": 4,
+                "n_audio_layer": 2,
+            }
+            (tmp_path / "config.json").write_text(json.dumps(dims))
+        got = tiny_whisper(tmp_path, **({} if has_config else sizes))(torch.from_numpy(wave), (8_000,))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperModel
 
-from audio_lm.errors import CheckpointError
+from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.language_model import new_language_model
@@ -64,11 +64,27 @@ def test_a_published_encoder_is_loaded_or_refused(tmp_path):
     encoder = replace(CONFIG.encoder, load=str(tmp_path))
     model = build_model(replace(CONFIG, encoder=encoder), num_base=50, num_new=3)
     assert torch.equal(model.encoder.layers[1].fc1.weight, whisper.encoder.layers[1].fc1.weight)
-    with pytest.raises(
-        CheckpointError, match=r"hears 80 mel bins and the recipe's 128; set model.encoder.num_mels: 80"
-    ):
+    with pytest.raises(RecipeError, match=r"encoder.num_mels is 128 and there 80; take these settings out"):
         build_model(replace(CONFIG, encoder=replace(encoder, num_mels=128)), num_base=50, num_new=3)
+    (tmp_path / "config.json").unlink()
     with pytest.raises(
         CheckpointError, match=r"does not fit the model: layers.2.self_attn.k_proj.weight is missing"
     ):
         build_model(replace(CONFIG, encoder=replace(encoder, num_layers=3)), num_base=50, num_new=3)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_new_tokens_beside_a_loaded_language_model_cannot_win(tmp_path, tied):
+    """Whatever the state: their logit is the mean of the old ones, so the largest of those is never below it."""
+    saved = new_language_model("qwen2", {**SETTINGS, "tie_word_embeddings": tied}, num_base=50)
+    saved.save_pretrained(tmp_path)
+    config = replace(CONFIG, language_model=LanguageModelConfig(load=str(tmp_path)))
+    model = build_model(config, num_base=50, num_new=300, line=range(100, 300))
+    head = model.language_model.get_output_embeddings().weight
+    states = torch.cat([torch.randn(500, 16), head, -head, model.new_tokens.input, 100 * torch.randn(50, 16)])
+    logits = model.logits(states)
+    assert logits.argmax(-1).max() < 50
+    torch.testing.assert_close(logits[:, 50:], logits[:, :50].mean(1, keepdim=True).expand(-1, 300))
+    own = build_model(CONFIG, num_base=50, num_new=300)
+    assert torch.equal(own.new_tokens.input, own.new_tokens.output)
+    assert own.logits(states).argmax(-1).max() >= 50

@@ -3,11 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from audio_lm.model.config import EncoderConfig, LoraConfig
+from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.outline import fill_with_first, outline, parameters_on_meta
 from audio_lm.training.sharding import materialise
 from tests.conftest import TINY
+from tests.model.originals import NUM_ROWS, write_qwen2_audio
 
 NUMBERS = {"num_base": 50, "num_new": 7}
 CPU = torch.device("cpu")
@@ -78,3 +79,15 @@ def test_modules_have_memory_again_afterwards():
     with parameters_on_meta():
         assert torch.nn.Linear(2, 2).weight.is_meta
     assert not torch.nn.Linear(2, 2).weight.is_meta
+
+
+def test_a_whole_published_model_is_read_from_its_files(tmp_path):
+    write_qwen2_audio(tmp_path)
+    config = ModelConfig(load=str(tmp_path))
+    torch.manual_seed(3)
+    built = build_model(config, num_base=NUM_ROWS, num_new=7, line=range(2, 6)).state_dict()
+    model = outline(config, num_base=NUM_ROWS, num_new=7)
+    materialise(model, CPU)
+    torch.manual_seed(3)
+    fill_with_first(model, config, num_base=NUM_ROWS, num_new=7, line=range(2, 6))
+    assert all(torch.equal(value, built[name]) for name, value in model.state_dict().items())

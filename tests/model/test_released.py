@@ -7,13 +7,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
+from audio_lm.data.collate import pack_examples
+from audio_lm.data.examples import Example
 from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.checkpoint import updates_of, weights_of
-from audio_lm.model.config import LoraConfig, ProjectorConfig
+from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.factory import build_model
+from audio_lm.model.generate import greedy
 from audio_lm.model.released import open_released
+from audio_lm.prompts.encode import encode
+from audio_lm.prompts.render import render
 from audio_lm.prompts.tokenizer import load_tokenizer
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
+from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.registry import find_task
+from audio_lm.units import frames_in, tokens_in
 from tests.model import qwen_audio
 from tests.model.originals import NUM_ROWS, config_of, noise, our_logits, write_qwen2_audio
 
@@ -68,6 +76,25 @@ def test_the_last_weight_counts(published):
         after = our_logits(model, ids, vocabulary.audio_id, waves)
         assert not torch.allclose(before, after, atol=1e-5), name
         before = after
+
+
+@pytest.mark.parametrize("prompt", ["natural", "chatml", "tags"])
+def test_an_answer_has_no_tags_before_they_were_learned(published, prompt):
+    tokenizer = load_tokenizer(str(published[0]))
+    vocabulary = Vocabulary(tokenizer, num_base=NUM_ROWS, tokens=tokens_for([prompt]))
+    model = build_model(config_of(published[0]), num_base=NUM_ROWS, num_new=len(vocabulary.new_tokens)).eval()
+    assert bool(vocabulary.new_tokens) == (prompt == "tags")
+    examples, waves = [], noise(*range(4_000, 8_000, 500))
+    for number, (wave, task) in enumerate(zip(waves, ["asr", "aac", "mna", "sgc"] * 2, strict=True)):
+        task = find_task(task)
+        pieces = render(task, labels_for(task), prompt=prompt, choice=number, with_answer=False)
+        encoded = encode(pieces, vocabulary, num_tokens_of_clip=[tokens_in(frames_in(len(wave)))])
+        masked = [False] * len(encoded.token_ids)
+        examples.append(
+            Example("x", task.name, 0, encoded.token_ids, masked, encoded.audio_index, (len(wave),))
+        )
+    answers = greedy(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
+    assert max(map(max, answers)) < NUM_ROWS
 
 
 def test_tokens_it_does_not_have_are_new_rows(published):
@@ -149,6 +176,29 @@ def test_a_recipe_of_other_kinds_is_refused(published):
         build_model(other, num_base=NUM_ROWS, num_new=0)
 
 
+def test_the_folder_alone_says_what_its_model_is(published):
+    config = config_of(published[0])
+    alone, beside = (
+        build_model(one, num_base=NUM_ROWS, num_new=0) for one in (ModelConfig(load=config.load), config)
+    )
+    assert all(
+        torch.equal(one, two) for one, two in zip(alone.parameters(), beside.parameters(), strict=True)
+    )
+    assert alone.encoder.layers[0].self_attn.num_heads == 2
+    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4 and there 2"):
+        build_model(replace(config, encoder=EncoderConfig(num_heads=4)), num_base=NUM_ROWS, num_new=0)
+
+
+@pytest.mark.parametrize(("name", "value"), [("activation_function", "relu"), ("max_source_positions", 750)])
+def test_what_its_encoder_would_do_otherwise_is_refused(published, tmp_path, name, value):
+    shutil.copytree(published[0], tmp_path, dirs_exist_ok=True)
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["audio_config"][name] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=f"{name} is {value} and not"):
+        build_model(ModelConfig(load=str(tmp_path)), num_base=NUM_ROWS, num_new=0)
+
+
 def test_a_published_model_can_have_updates(published):
     pytest.importorskip("peft")
     config = config_of(
@@ -169,7 +219,7 @@ def test_a_part_is_not_loaded_twice(published):
 
 
 def test_what_is_no_audio_language_model_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is missing; give the folder"):
         open_released(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
     with pytest.raises(CheckpointError, match=r"describes a 'whisper'; model.load takes"):
@@ -181,7 +231,9 @@ def test_what_is_no_audio_language_model_is_refused(tmp_path):
 )
 def test_a_damaged_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json (cannot be read|describes|is no configuration)"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.json (cannot be read|holds a list|is no configuration)"
+    ):
         open_released(str(tmp_path))
 
 
@@ -201,6 +253,7 @@ def test_a_qwen_audio_gives_the_logits_of_its_own_arithmetic(tmp_path):
     ("change", "words"),
     [
         ({"no_bias": False}, "no_bias is False and not True"),
+        ({"scale_attn_weights": False}, "scale_attn_weights is False and not True"),
         ({"kv_channels": 4}, "kv_channels is 4 and not 8"),
         ({"seq_length": None}, "lacks 'seq_length'"),
         ({"hidden_size": "wide"}, "no configuration of a qwen .*'wide'"),

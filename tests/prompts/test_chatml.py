@@ -1,3 +1,5 @@
+from itertools import count
+
 import jinja2
 import pytest
 from hypothesis import given
@@ -20,13 +22,12 @@ def said(*texts):
 
 @st.composite
 def conversations(draw):
-    """Turns of user and assistant, with clips numbered in the order they are heard."""
-    num_clips, rows = 0, []
+    """Turns of user and assistant: texts and clips in any order, clips numbered as they come."""
+    numbers, rows = count(1), []
     for _ in range(draw(st.integers(1, 4))):
-        new = draw(st.integers(0, 2))
-        clips = [{"audio": num_clips + index + 1} for index in range(new)]
-        num_clips += new
-        rows.append({"role": "user", "content": clips + said(*draw(st.lists(st.text(), max_size=1)))})
+        parts = draw(st.lists(st.none() | st.text(), max_size=5))
+        content = [{"audio": next(numbers)} if part is None else {"text": part} for part in parts]
+        rows.append({"role": "user", "content": content})
         rows.append({"role": "assistant", "content": said(draw(st.text()))})
     system = {"role": "system", "content": said(draw(st.text()))}
     return [system, *rows] if draw(st.booleans()) else rows
@@ -63,6 +64,14 @@ def test_an_open_conversation_may_end_with_the_user():
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
         "<|im_start|>user\nAudio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nWhat is this?<|im_end|>\n"
         "<|im_start|>assistant\n"
+    )
+
+
+def test_clips_stay_between_the_words_of_their_turn():
+    turns = [Turn("user", ("A: ", 1, "B: ", 2, "Which?")), Turn("assistant", ("B",))]
+    assert written(render_turns(turns, with_answer=True)).endswith(
+        "<|im_start|>user\nA: Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n"
+        "B: Audio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\nWhich?<|im_end|>\n<|im_start|>assistant\nB<|im_end|>"
     )
 
 

@@ -5,6 +5,10 @@ from hypothesis import strategies as st
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Clip, Text, markup
 from audio_lm.prompts.encode import encode, place_ids
+from audio_lm.prompts.render import render
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
+from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.registry import find_task
 from tests.prompts.fixtures import small_vocabulary
 
 PLACES = st.lists(
@@ -77,3 +81,15 @@ def test_a_clip_of_words_asks_for_no_audio(places):
 def test_a_clip_that_is_not_there_is_named():
     with pytest.raises(DataError, match="audio_2"):
         encode([Clip(2)], small_vocabulary(), num_tokens_of_clip=[4])
+
+
+@pytest.mark.parametrize("task", ["asr", "s2tt", "srwt-zh"])
+def test_a_token_that_the_vocabulary_lacks_is_words_like_those_beside_it(task):
+    """As the tokenizer of the released Qwen2-Audio cuts its own question."""
+    tokenizer = small_vocabulary().tokenizer
+    vocabulary = Vocabulary(tokenizer, num_base=len(tokenizer), tokens=tokens_for(["natural"]))
+    task = find_task(task)
+    pieces = render(task, labels_for(task), prompt="natural", choice=0, with_answer=False)[3:]
+    text = "".join(piece.text for piece in pieces)
+    assert text.endswith("|>")
+    assert encode(pieces, vocabulary, num_tokens_of_clip=[]).token_ids == tokenizer(text).input_ids

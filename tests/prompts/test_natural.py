@@ -95,3 +95,20 @@ def test_every_paraphrase_is_equally_likely_in_any_language(task):
         ]
         counts = {row: rows.count(row) for row in rows}
         assert len(set(counts.values())) == 1
+
+
+@EVERY_TASK
+def test_languages_without_a_tag_are_asked_about_and_no_token_is_made_up(task):
+    labels = {**labels_for(task), "target_language": "ru"} | ({} if task.language else {"language": "pt"})
+    asked = texts_of(task, labels, is_evaluation=False) | texts_of(task, labels, is_evaluation=True)
+    assert asked
+    assert not any("<|pt|>" in text or "<|ru|>" in text for text in asked)
+    task.plain_answer(labels)
+
+
+def test_the_other_paraphrases_of_a_language_without_a_tag_are_all_drawn():
+    labels = {**LABELS, "language": "pt"}
+    assert texts_of(TASKS["asr"], labels, is_evaluation=False) == {
+        "Transcribe the speech into text.",
+        "What does the person say?",
+    }

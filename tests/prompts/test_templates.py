@@ -25,3 +25,13 @@ def test_a_hole_without_a_label_is_named():
 def test_a_language_without_a_tag_is_refused():
     with pytest.raises(DataError, match="'pt' has no tag"):
         fill("<|{language}|>", {"language": "pt"})
+
+
+def test_a_language_without_a_tag_has_a_name_in_words():
+    labels = {"language": "pt", "target_language": "ky"}
+    assert fill("into {target_language_name}", labels) == ["into Kyrgyz"]
+    assert fill("{target_language_name}", labels, is_chinese=True) == ["Kyrgyz"]
+    with pytest.raises(DataError, match="'ky' has no tag"):
+        fill("<|{target_language}|>", labels)
+    with pytest.raises(DataError, match="'xx' is not known"):
+        fill("into {target_language_name}", {"target_language": "xx"})

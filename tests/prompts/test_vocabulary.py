@@ -3,7 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.errors import CheckpointError, RecipeError
-from audio_lm.prompts.vocabulary import AUDIO_TOKENS, CLOSED_LIST, EXTENSION_TOKENS, TEXT_TOKENS, Vocabulary
+from audio_lm.prompts.vocabulary import (
+    AUDIO_TOKENS,
+    CLOSED_LIST,
+    EXTENSION_TOKENS,
+    TEXT_TOKENS,
+    Vocabulary,
+    tokens_for,
+)
 from tests.prompts.fixtures import SPARE_ROWS, small_vocabulary
 
 TRICKY = st.lists(st.sampled_from([*AUDIO_TOKENS[:20], *TEXT_TOKENS, "<|", "|>", " ", "a", "<", "ü"])).map(
@@ -74,3 +81,20 @@ def test_a_tokenizer_longer_than_the_table_is_refused():
     tokenizer = small_vocabulary().tokenizer
     with pytest.raises(CheckpointError, match="load both from the same folder"):
         Vocabulary(tokenizer, num_base=len(tokenizer) - 1)
+
+
+def test_only_tags_need_more_than_the_tokens_of_chat():
+    tokenizer = small_vocabulary().tokenizer
+    for prompts in (["natural"], ["chatml", "natural"]):
+        vocabulary = Vocabulary(tokenizer, num_base=500, tokens=tokens_for(prompts))
+        assert vocabulary.new_tokens == ()
+        assert set(vocabulary.id_of) == set(TEXT_TOKENS)
+    everything = Vocabulary(tokenizer, num_base=500, tokens=tokens_for(["natural", "tags"]))
+    assert everything.digest == Vocabulary(tokenizer, num_base=500).digest != vocabulary.digest
+
+
+def test_tokens_keep_the_order_they_were_given_in():
+    tokens = ["<|zz|>", "<|en|>", "<audio>"]
+    vocabulary = Vocabulary(small_vocabulary().tokenizer, num_base=500, tokens=tokens)
+    assert [vocabulary.id_of[token] for token in tokens] == [500, 501, 502]
+    assert vocabulary.text([502, 500]) == "<audio><|zz|>"

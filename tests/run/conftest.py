@@ -9,6 +9,7 @@ from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.train import train
 from tests.run import carried
+from tests.run import stopped as stopping
 
 
 @pytest.fixture
@@ -40,3 +41,29 @@ def undisturbed(
     attempt = carried.command(carried_recipe, out, 2)
     assert attempt.code == 0, attempt.said
     return attempt, out
+
+
+@pytest.fixture(scope="session")
+def stopped_recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe of ``stopped``."""
+    return stopping.write_recipe(tmp_path_factory.mktemp("stopping") / "stopped.yaml", small)
+
+
+@pytest.fixture(scope="session")
+def unstopped(
+    stopped_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[stopping.Outcome, Path]:
+    """Its six steps by a process that nobody disturbed, and the folder of run and cache."""
+    folder = tmp_path_factory.mktemp("unstopped")
+    outcome = stopping.started(stopped_recipe, folder)
+    assert not outcome.refusal
+    assert len(outcome.losses) == 6
+    return outcome, folder
+
+
+@pytest.fixture(scope="session")
+def stopped(stopped_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed in its second stage, and of its cache."""
+    folder = tmp_path_factory.mktemp("stopped")
+    assert stopping.started(stopped_recipe, folder, kill=stopping.KILLED_AT) is None
+    return folder

@@ -1,8 +1,16 @@
 import pytest
 
 from audio_lm.compose import load_recipe
-from audio_lm.errors import RecipeError
-from audio_lm.run.folder import RunFolder, check_writable, folder_for, open_folder, stages_to_run
+from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.run.folder import (
+    RunFolder,
+    check_writable,
+    folder_for,
+    kept_tokens,
+    open_folder,
+    stages_to_run,
+)
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -50,3 +58,60 @@ def test_a_stage_is_finished_only_with_its_weights(tmp_path):
     folder.model("chat").mkdir()
     assert folder.is_finished("chat")
     assert folder.status("other") == {}
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A stage that has left weights."""
+    folder = RunFolder(tmp_path / "run")
+    folder.model("pretrain").mkdir(parents=True)
+    (folder.model("pretrain") / "encoder.safetensors").write_bytes(b"weights" * 100)
+    folder.mark_finished("pretrain", 6)
+    return folder
+
+
+def test_weights_that_are_not_those_a_stage_left_are_refused_by_name(ended):
+    ended.check_model("pretrain")
+    path = ended.model("pretrain") / "encoder.safetensors"
+    raw = path.read_bytes()
+    for damage in (b"", raw[:300], raw.replace(b"w", b"v", 1)):
+        path.write_bytes(damage)
+        with pytest.raises(
+            CheckpointError, match=r"model: encoder\.safetensors has .* resume=auto writes it again"
+        ):
+            ended.check_model("pretrain")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"encoder\.safetensors is missing"):
+        ended.check_model("pretrain")
+
+
+def test_a_stage_is_not_begun_with_weights_that_are_not_those_left_to_it(ended, small_recipe):
+    recipe = load_recipe(small_recipe, ["stages=[chat]"]).recipe
+    assert stages_to_run(recipe, ended) == ["chat"]
+    (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):
+        stages_to_run(recipe, ended)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 40, -1])
+def test_a_recipe_that_was_cut_is_written_again_where_there_are_checkpoints(small_recipe, tmp_path, keep):
+    composed, folder = load_recipe(small_recipe, ["resume=auto"]), RunFolder(tmp_path / "run")
+    open_folder(folder, composed)
+    text = folder.recipe.read_text()
+    (folder.checkpoints("pretrain") / "step-00000001").mkdir(parents=True)
+    folder.recipe.write_text("".join(text.splitlines(keepends=True)[:keep]))
+    open_folder(folder, composed)
+    assert folder.recipe.read_text() in (text, composed.text)
+    assert {path.name for path in folder.path.iterdir() if path.is_file()} == {"recipe.yaml", "tokens.json"}
+
+
+def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path):
+    folder, tokens = RunFolder(tmp_path / "run"), ["<|im_end|>", "<|en|>"]
+    assert kept_tokens(folder) is None
+    open_folder(folder, load_recipe(small_recipe), tokens)
+    assert kept_tokens(folder) == tokens
+    for spoiled in ("", "{", '{"tokens": 3}', "[]"):
+        folder.tokens.write_text(spoiled)
+        assert kept_tokens(folder) is None, "they follow from the recipe"
+    folder.tokens.unlink()
+    assert kept_tokens(folder) == list(CLOSED_LIST)

@@ -6,10 +6,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from audio_lm.checkpoints.manifest import Manifest, seal_of, write_manifest
+from audio_lm.checkpoints.manifest import Manifest, write_manifest
 from audio_lm.errors import UserError
+from audio_lm.files import write_json
 from audio_lm.run.status import as_table, print_status, status_of, watch_status
-from audio_lm.survival.exits import ExitReason, replace_json, write_exit_reason
+from audio_lm.seals import seal_of
+from audio_lm.survival.exits import ExitReason, write_exit_reason
 
 NOW = 1_000_000.0
 
@@ -34,7 +36,7 @@ def beat(run, rank, **values):
         },
         **{"phase": "step", "step_seconds": 2.0, "busy_seconds": 1.0, "time": NOW - 1},
     }
-    replace_json(run / "heartbeats" / f"rank-{rank}.json", usual | values)
+    write_json(run / "heartbeats" / f"rank-{rank}.json", usual | values)
 
 
 def keep(run, stage, step, age, name=None):
@@ -43,7 +45,7 @@ def keep(run, stage, step, age, name=None):
     (folder / "part").write_bytes(b"weights")
     write_manifest(folder, Manifest(step, 2, {}, {"part": seal_of(folder / "part")}))
     os.utime(folder, (NOW - age, NOW - age))
-    replace_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
+    write_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
     return folder
 
 
@@ -51,7 +53,7 @@ def test_a_running_run_says_where_it_is_how_fast_and_what_is_safe(run):
     beat(run, 0)
     beat(run, 1, step=19, phase="save")
     keep(run, "chat", 15, 300)
-    replace_json(run / "attempts.json", {"attempts": [{}, {}, {}]})
+    write_json(run / "attempts.json", {"attempts": [{}, {}, {}]})
     status = status_of(run, NOW)
     assert (status.state, status.stage, status.stage_number, status.num_stages) == ("running", "chat", 2, 2)
     assert (status.step, status.steps, status.steps_per_second, status.seconds_left) == (19, 50, 0.5, 62.0)
@@ -84,7 +86,7 @@ def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run
     (keep(run, "chat", 40, 1) / "part").write_bytes(b"half")
     (keep(run, "chat", 50, 1) / "MANIFEST.json").write_text("{")
     keep(run, "chat", 60, 1, name="step-00000060.tmp-1a2b3c4d")
-    replace_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
+    write_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
     status = status_of(run, NOW)
     assert (status.checkpoint.step, status.checkpoint.age, status.step) == (30, pytest.approx(500), 30)
     assert status.state == "not begun"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from audio_lm.compose import load_recipe
+from audio_lm.errors import UserError
 from audio_lm.run.ranks import Ranks
 from audio_lm.run.survive import Survival, ToldError, begun_again
 from audio_lm.survival.attempts import error_of, put_error
@@ -187,3 +188,35 @@ def test_a_setting_of_survival_is_no_other_recipe(small_recipe):
     assert other.recipe.survival == replace(one.recipe.survival, frozen_seconds=5)
     assert one.signature == other.signature
     assert one.run_path() == other.run_path()
+
+
+def test_a_later_start_is_noticed_at_the_next_heartbeat_and_nothing_is_said_over_it(tmp_path):
+    older = begun(tmp_path)
+    assert not older.is_lost
+    assert older.is_newest
+    Lease(tmp_path, Launch("later", is_elastic=False)).take()
+    until = time.monotonic() + 5
+    while not older.is_lost and time.monotonic() < until:
+        time.sleep(0.05)
+    assert older.is_lost
+    with pytest.raises(UserError, match="a newer start of this run writes here"):
+        older.check_ours(int)
+    with Ranks("cpu") as ranks, pytest.raises(UserError, match="a newer start"):
+        older.wait(ranks)
+    leave(older, ValueError("of the older one"))
+    assert read_exit_reason(tmp_path) is None
+    assert not list((tmp_path / "errors").glob("*"))
+
+
+def test_a_folder_that_was_moved_away_for_a_fresh_run_is_lost_though_numbers_begin_again(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    older = begun(folder)
+    folder.rename(tmp_path / "run.1")
+    folder.mkdir()
+    older.look_at_lease()
+    assert not older.is_lost, "nobody has it yet"
+    Lease(folder, Launch("", is_elastic=False)).take()
+    older.look_at_lease()
+    assert older.is_lost
+    leave(older)

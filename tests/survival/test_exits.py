@@ -1,13 +1,13 @@
 import json
 import time
 
+from audio_lm.files import read_table
 from audio_lm.survival.exits import (
     FILE,
     TOLD,
     EndedError,
     ExitReason,
     read_exit_reason,
-    read_json,
     write_exit_reason,
 )
 from audio_lm.survival.launch import Launch
@@ -28,7 +28,7 @@ def test_no_reason_or_half_of_one_is_none(tmp_path):
     (tmp_path / FILE).write_text('{"reason": "to')
     assert read_exit_reason(tmp_path) is None
     (tmp_path / "list.json").write_text("[1]")
-    assert read_json(tmp_path / "list.json") == {}
+    assert read_table(tmp_path / "list.json") == {}
 
 
 def test_an_end_holds_for_the_agent_that_lived_through_it_and_not_for_a_later_one():

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from audio_lm.files import read_table
 from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import read_json
 from audio_lm.survival.heartbeat import NUM_KNOWN, Heart
 from audio_lm.survival.launch import Launch
 
@@ -76,8 +76,8 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         heart.begin_stage("chat", step=5, steps=9)
         heart.step_took(0.5, 0.25)
         heart.phase("step", 60)
-        assert until(lambda: read_json(path).get("phase") == "step")
-        beat = read_json(path)
+        assert until(lambda: read_table(path).get("phase") == "step")
+        beat = read_table(path)
         assert {name: beat[name] for name in ("step", "steps", "stage", "attempt", "pid")} == {
             "step": 5,
             "steps": 9,
@@ -89,7 +89,7 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         assert abs(beat["time"] - time.time()) < 5
         os.kill(heart._dog.pid, signal.SIGKILL)  # another one is sent for
         heart.tick()
-        assert until(lambda: read_json(path)["ticks"] == heart.ticks)
+        assert until(lambda: read_table(path)["ticks"] == heart.ticks)
     finally:
         heart.stop()
     later = Heart(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.survival.exits import read_json
+from audio_lm.files import read_table
 from audio_lm.survival.processes import is_alive
 from audio_lm.survival.watchdog import AFTER_ERROR, Watch
 
@@ -112,7 +112,7 @@ def test_a_stopped_rank_is_killed_and_what_is_known_is_written(rank, tmp_path):
     began = time.monotonic()
     assert process.wait(timeout=20) == -signal.SIGKILL
     assert time.monotonic() - began < 10
-    error = read_json(tmp_path / "errors" / "rank-0.json")
+    error = read_table(tmp_path / "errors" / "rank-0.json")
     assert (error["kind"], error["stage"], error["step"]) == ("Frozen", "chat", 7)
     assert "stopped by a signal (state T)" in error["text"]
     assert "rank 0: no sign of life" in process.stderr.read()

@@ -1,9 +1,9 @@
 import pytest
 
 from audio_lm.errors import DataError
+from audio_lm.languages import NAME_OF_LANGUAGE, name_of_language
 from audio_lm.tasks.imagined import labels_for
 from audio_lm.tasks.registry import TASKS
-from audio_lm.tasks.task import NAME_OF_LANGUAGE, name_of_language
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 

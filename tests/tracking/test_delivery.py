@@ -215,3 +215,38 @@ def test_a_server_that_turns_everybody_away_costs_nothing(folder, answer):
             delivery.bring()
         server.shutdown()
     assert (delivery.num_points, delivery.delivered.num_bytes) == (0, 0)
+
+
+DAMAGES = {
+    "empty": lambda raw: b"",
+    "half": lambda raw: raw[: len(raw) // 2],
+    "first line": lambda raw: raw[:20] + bytes([raw[20] ^ 4]) + raw[21:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "name",
+    ["tracking.jsonl", "tracking.sent", "metrics.jsonl", "stages/pretrain/metrics.jsonl", "mlflow.txt"],
+)
+def test_what_comes_after_a_file_was_damaged_arrives_in_the_same_runs_and_nothing_twice(
+    folder, uri, client, name, damage
+):
+    Delivery(folder, uri, pytest.fail).bring()
+    before = stage_run(client).info.run_id
+    (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
+    run = open_recipe_run(
+        TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=True
+    )
+    logger = run.stage("pretrain")
+    for step in range(NUM_STEPS - 5, NUM_STEPS + 6):
+        logger.log_metrics({"loss": float(step), "norm": 1.0}, step)
+    logger.finalize("success")
+    run.close("FINISHED")
+    Delivery(folder, uri, pytest.fail).bring()
+    assert stage_run(client).info.run_id == before
+    assert stage_run(client).info.status == "FINISHED"
+    arrived = steps(client)
+    assert sorted(set(arrived)) == list(range(1, NUM_STEPS + 6))
+    again = set(range(NUM_STEPS - 5, NUM_STEPS + 1)) if "stages" in name and damage != "first line" else set()
+    assert {step for step in arrived if arrived.count(step) > 1} <= again, "but those whose lines were lost"

@@ -2,10 +2,11 @@ import json
 import math
 import multiprocessing
 import resource
+from contextlib import nullcontext
 
 import pytest
 
-from audio_lm.tracking.journal import DROPPED, Journal, Values, is_written, points_of, read_lines
+from audio_lm.tracking.journal import DROPPED, Journal, Values, head_of, is_written, points_of, read_lines
 
 
 def values(folder, resume=True):
@@ -164,3 +165,78 @@ def test_who_writes_a_journal_is_seen_by_others_until_it_ends(tmp_path):
     done.set()
     writer.join(20)
     assert not is_written(tmp_path)
+
+
+def spoil(path, number, damage=lambda line: line.replace(b":", b";")):
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number] = damage(lines[number])
+    path.write_bytes(b"".join(lines))
+
+
+def test_what_a_damaged_line_held_is_written_again_when_it_comes_and_nothing_else_is(tmp_path):
+    first = values(tmp_path)
+    for step in range(1, 8):
+        first.write({"loss": float(step)}, step)
+    spoil(tmp_path / "metrics.jsonl", 5)
+    second = values(tmp_path)
+    for step in range(4, 11):
+        second.write({"loss": float(step)}, step)
+    assert sorted(point.step for point in points(tmp_path)) == list(range(1, 11))
+
+
+def test_a_value_with_a_flipped_bit_is_none(tmp_path):
+    values(tmp_path).write({"loss": 4.5}, 1)
+    spoil(tmp_path / "metrics.jsonl", 1, lambda line: line.replace(b"4.5", b"6.5"))
+    assert points(tmp_path) == []
+
+
+def test_a_head_that_is_damaged_is_written_again(tmp_path):
+    values(tmp_path).write({"loss": 1.0}, 1)
+    spoil(tmp_path / "metrics.jsonl", 0)
+    values(tmp_path)
+    assert head_of(tmp_path / "metrics.jsonl") == "j"
+
+
+def test_a_journal_whose_entries_are_lost_goes_on_by_the_id_that_its_values_know(tmp_path):
+    first = Journal(tmp_path, resume=False).open_run("recipe", resume=False, name="a", tags={})
+    (tmp_path / "tracking.jsonl").write_bytes(b"")
+    again = Journal(tmp_path, resume=True)
+    assert again.open_run("recipe", resume=True, known=first, name="a", tags={}) == first
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[]", b"7", b'{"kind": "params", "run": "a"}', b'{"values": 3}', b"\xff"]
+)
+def test_lines_of_another_shape_are_passed_over(tmp_path, line):
+    journal = Journal(tmp_path, resume=False)
+    journal.open_run("recipe", resume=False, name="a", tags={})
+    for name in ("tracking.jsonl", "metrics.jsonl"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(line + b"\n")
+    again = Journal(tmp_path, resume=True)
+    values(tmp_path).write({"loss": 1.0}, 1)
+    assert [one.record["kind"] for one in read_lines(tmp_path / "tracking.jsonl")] == ["open"]
+    assert [point.step for point in points(tmp_path)] == [1]
+    assert again.open_run("recipe", resume=True, name="a", tags={})
+
+
+def test_nothing_is_changed_in_a_folder_that_is_another_process_s(tmp_path):
+    values(tmp_path).write({"loss": 1.0}, 1)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for resume in (True, False):
+        other = Values(
+            tmp_path / "metrics.jsonl", journal_id="j", resume=resume, writing=lambda: nullcontext(False)
+        )
+        other.write({"loss": 2.0}, 2)
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        assert other.num_dropped == 0, "nothing that had to be kept is missing"
+
+
+def test_the_first_step_of_a_curve_is_not_written_twice_by_a_start_that_begins_anew(tmp_path):
+    first = values(tmp_path)
+    for step in range(4):
+        first.write({"loss": float(step)}, step)
+    second = values(tmp_path)
+    for step in range(6):
+        second.write({"loss": step + 1e-6}, step)
+    assert [point.step for point in points(tmp_path)] == list(range(6))

@@ -1,5 +1,4 @@
 import io
-import json
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.training.callbacks import ProgressLine, Throughput, write_json
+from audio_lm.training.callbacks import ProgressLine, Throughput
 
 
 class Walk(LightningModule):
@@ -79,11 +78,3 @@ def test_throughput_counts_what_went_through(pack, tmp_path):
     assert ratio == pytest.approx(pack.token_ids.numel())
     seconds = rates["throughput/audio_seconds_per_second"] / rates["throughput/steps_per_second"]
     assert seconds == pytest.approx(sum(pack.num_samples) / 16_000)
-
-
-def test_a_small_file_is_replaced_in_one_move(tmp_path):
-    path = tmp_path / "status.json"
-    write_json(path, {"step": 1})
-    write_json(path, {"step": 2})
-    assert json.loads(path.read_text()) == {"step": 2}
-    assert list(tmp_path.iterdir()) == [path]

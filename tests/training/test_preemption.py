@@ -12,7 +12,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.survival.config import SurvivalConfig
 from audio_lm.survival.heartbeat import Heart
 from audio_lm.survival.launch import Launch
-from audio_lm.survival.notice import NOTICE, TOLD_BY, note_of
+from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of
 from audio_lm.training import preemption
 from audio_lm.training.preemption import Pulse, StopWhenTold, quieten
 
@@ -200,3 +200,18 @@ def test_ranks_give_up_on_each_other_sooner_when_steps_are_known(pack, tmp_path,
     fit(pack, tmp_path, [Pulse(heart, "walk", steps=10, note_error=print, hurry=hurries.append)], steps=10)
     assert len(hurries) == 1
     assert 2 * 60 <= hurries[0] < 2 * 60 + 20, time.monotonic()
+
+
+def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves_nothing(pack, tmp_path):
+    keep, seen = Saved(), []
+    stop = StopWhenTold(
+        keep,
+        lambda number: seen.append(number) or number,
+        is_lost=lambda: len(seen) >= 2,
+        lost=lambda: KeyError("a newer start"),
+    )
+    with pytest.raises(KeyError, match="a newer start"):
+        fit(pack, tmp_path, [stop])
+    assert seen == [0, 0, LOST]
+    assert keep.steps == []
+    assert note_of(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"

@@ -67,7 +67,7 @@ def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_
     quarantine = Quarantine(tmp_path / "stage", max_bad_share=0.9)
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patched:
-        patched.setattr(quarantine_module, "Lines", lambda path: (_ for _ in ()).throw(full))
+        patched.setattr(quarantine_module, "Lines", lambda path, **how: (_ for _ in ()).throw(full))
         quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
     quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
     with monkeypatch.context() as patched:
@@ -84,3 +84,12 @@ def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
     quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
     with pytest.raises(DataError, match=r"2 of 8 clips.*c0 of made/x: missing.*quarantine\.jsonl"):
         quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
+
+
+def test_what_a_killed_attempt_has_listed_is_not_listed_again(pack, tmp_path):
+    for steps in ((1, 2), (2, 3)):
+        quarantine = Quarantine(tmp_path, max_bad_share=0.9)
+        for step in steps:
+            quarantine.on_train_batch_end(Stood(step), None, None, (bad(pack),), 0)
+    rows = (tmp_path / "quarantine.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2, 3]

@@ -3,18 +3,76 @@
 import json
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_lm.corpora.channels import AVERAGE
 from audio_lm.errors import DataError
 
 MOST_LINES = 20  # of bad ones that are told
+MOST_KEYS = 20  # of those not read that are named
+TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
 
-Row = dict[str, Any]
+
+class Row(dict[str, Any]):
+    """An object of a foreign file that knows which of its keys were read; objects inside of it are rows too."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key, which counts as read."""
+        self.read.add(key)
+        return super().get(key, default)
+
+    def skip(self, keys: Iterable[str] | None = None) -> None:
+        """Count keys, or all of them, as left out on purpose."""
+        self.read.update(self if keys is None else keys)
+
+    def inner(self) -> Iterator[tuple[str, "Row"]]:
+        """The rows directly inside of this one, with the key that leads there: ``a``, or ``a[]`` in a list."""
+        for key, value in self.items():
+            if isinstance(value, Row):
+                yield key, value
+            elif isinstance(value, list):
+                yield from ((f"{key}[]", one) for one in value if isinstance(one, Row))
+
+    def unread(self) -> set[str]:
+        """Keys with a value that nobody read; of inner rows those of which something was read."""
+        found = {key for key, value in self.items() if key not in self.read and not _is_empty(value)}
+        for key, row in self.inner():
+            if row.read and key.removesuffix("[]") in self.read:
+                found |= {f"{key}.{one}" for one in row.unread()}
+        return found
+
+
+class UnreadKeys:
+    """Counts rows by the keys that an import did not read, so that nothing is dropped in silence."""
+
+    def __init__(self) -> None:
+        self._num_rows: Counter[str] = Counter()
+
+    def add(self, row: Row) -> None:
+        """Count a row that was imported."""
+        self._num_rows.update(row.unread())
+
+    def notes(self) -> list[str]:
+        """One sentence, or none where everything was read."""
+        if not self._num_rows:
+            return []
+        named = [f"{key} ({num} rows)" for key, num in sorted(self._num_rows.items())]
+        more = [f"and {len(named) - MOST_KEYS} more"] if len(named) > MOST_KEYS else []
+        return [f"columns not read: {', '.join(named[:MOST_KEYS] + more)}"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +91,9 @@ class ImportOptions:
     subset: str = ""
     """Which the rows become; ``import_file`` sets it."""
 
+    channel: str = AVERAGE
+    """What is taken of audio of several channels: the ``average``, ``left``, ``right``, or ``both`` as two clips."""
+
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column -> label, beside those known by name; an empty label leaves the column out."""
 
@@ -41,9 +102,9 @@ class ImportOptions:
         """The manifest."""
         return f"{self.subset}-{self.split}"
 
-    def cut_id(self, line: int, own: Any = None) -> str:
-        """The row's own id, or one made of its line."""
-        return f"{self.subset_split}-{line:06d}" if own in (None, "") else str(own)
+    def cut_id(self, number: int, own: Any = None) -> str:
+        """The row's own id, or one made of its number."""
+        return f"{self.subset_split}-{number:06d}" if own in (None, "") else str(own)
 
     def label_language(self) -> dict[str, str]:
         """The label ``language`` where it was given."""
@@ -57,12 +118,17 @@ class BadLines:
         self._sentences: list[str] = []
 
     @contextmanager
-    def noted(self, path: Path, line: int) -> Iterator[None]:
-        """Note what is wrong while a line is taken, and go on."""
+    def noted(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
+        """Note what is wrong while a line is taken, and go on.
+
+        Args:
+            number: of the row, where several rows may stand in one line.
+        """
+        row = "" if number is None else f"row {number}: "
         try:
             yield
         except DataError as error:
-            self._sentences.append(f"{path}:{line}: {error}")
+            self._sentences.append(f"{path}:{line}: {row}{error}")
 
     def stop(self) -> None:
         """End the import if there was any.
@@ -82,25 +148,44 @@ class BadLines:
         )
 
 
-def each_row(path: Path, take: Callable[[int, Row], None], *, key: str = "") -> None:
-    """Give every object of a JSON or JSONL file to ``take``, with its line.
+def each_row(path: Path, take: Callable[[int, Row], None], notes: list[str], *, key: str = "") -> None:
+    """Give every object of a JSON or JSONL file to ``take``, with its number, from 1.
 
     Args:
         take: raises a DataError where the row cannot be used.
+        notes: gets a sentence about keys that ``take`` did not read.
         key: of the list, where the file is one JSON object that holds it.
 
     Raises:
         DataError: bad lines, all of them in one message; or there is no row.
     """
     bad = BadLines()
-    num_rows = 0
-    for line, text in _pieces(path, key):
-        num_rows += 1
-        with bad.noted(path, line):
-            take(line, _object(text))
+    unread = UnreadKeys()
+    number = 0
+    for number, (line, text, is_line) in enumerate(_pieces(path, key), start=1):
+        with bad.noted(path, line, None if is_line else number):
+            row = _object(text)
+            take(number, row)
+            unread.add(row)
     bad.stop()
-    if not num_rows:
+    if not number:
         raise DataError(f"{path} holds no rows; is it the right file?")
+    notes += unread.notes()
+
+
+def refuse_tools(row: Row) -> None:
+    """Refuse a row in which tools are described or called, wherever in it.
+
+    Raises:
+        DataError: names the key.
+    """
+    for key, value in row.items():
+        if key in TOOL_KEYS and not _is_empty(value) and value is not False:
+            raise DataError(
+                f"{key!r} describes or calls tools, and only audio and text are learned from; leave the row out"
+            )
+    for _, inner in row.inner():
+        refuse_tools(inner)
 
 
 def lines_of(path: Path) -> Generator[tuple[int, str], None, None]:
@@ -175,28 +260,46 @@ def refuse_columns(options: ImportOptions, format_name: str) -> None:
         )
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether a key is as good as not there; some write JSON into a text."""
+    return value is None or value in ("", "[]", "{}", "null", [], {})
+
+
 def _object(text: str) -> Row:
     try:
-        row = json.loads(text)
+        row = json.loads(text, object_hook=Row)
     except json.JSONDecodeError as error:
         raise DataError(f"this is no JSON ({error.msg}, column {error.colno}); repair the line") from error
-    if not isinstance(row, dict):
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise DataError(f"this JSON cannot be read ({error}); repair the line") from error
+    if not isinstance(row, Row):
         raise DataError(f"a JSON object was expected and this is {text.strip()[:40]!r}; repair the line")
+    if "\\ud" in text.lower():
+        _check_characters(row)
     return row
 
 
-def _pieces(path: Path, key: str) -> Iterator[tuple[int, str]]:
-    """The text of every row: a line, or an element of a list."""
+def _check_characters(row: Row) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the row holds half of a character ({error.object[error.start]!r}, a lone surrogate); repair the text"
+        ) from error
+
+
+def _pieces(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
+    """The text of every row with its line: a line, or an element of a list; and which of the two it is."""
     lines = lines_of(path)
     first = next(lines, None)
     if first is None:
         return
     if not key and not first[1].lstrip().startswith("["):
-        yield first
-        yield from lines
+        yield (*first, True)
+        yield from ((*line, True) for line in lines)
         return
     lines.close()
-    yield from _elements(path, key)
+    yield from ((*element, False) for element in _elements(path, key))
 
 
 def _elements(path: Path, key: str) -> Iterator[tuple[int, str]]:
@@ -205,6 +308,8 @@ def _elements(path: Path, key: str) -> Iterator[tuple[int, str]]:
         whole = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: this is no JSON ({error.msg}); repair the file") from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{path}: this JSON cannot be read ({error}); repair the file") from error
     if key and not (isinstance(whole, dict) and isinstance(whole.get(key), list)):
         raise DataError(f"{path}: expected an object with the list {key!r}; is it a file of another format?")
     begin = re.search(rf'"{key}"\s*:\s*\[', text) if key else re.search(r"\[", text)

@@ -1,8 +1,11 @@
-"""The label ``conversation`` from turns with placeholders for clips, and the label ``rejected`` beside it.
+r"""The label ``conversation`` from turns with placeholders for clips, and the label ``rejected`` beside it.
 
 ``rejected`` is a text where only the last answer differs from the conversation's, and a
 conversation of its own where more does. Its clips are then numbered for themselves: they are
 the cut's own ones, unless the cut has custom recordings ``rejected_audio_1`` and so on.
+
+A backslash before a placeholder makes it a word: ``\<audio>`` is the text ``<audio>``. Of several
+backslashes before a placeholder each pair is one backslash; elsewhere a backslash is a backslash.
 """
 
 import re
@@ -28,20 +31,54 @@ def conversation_of(
     Raises:
         DataError: placeholders and clips differ in number, the sides do not alternate, or no answer ends it.
     """
-    pattern = re.compile("(" + "|".join(map(re.escape, placeholders)) + ")")
     numbers = count(1)
-    conversation = []
-    for role, text in turns:
-        parts = [part for part in pattern.split(text) if part]
-        content = [{"audio": next(numbers)} if part in placeholders else {"text": part} for part in parts]
-        conversation.append({"role": role, "content": content})
-    num_places = next(numbers) - 1
-    if num_places != num_clips:
+    conversation = [
+        {
+            "role": role,
+            "content": [
+                {"audio": next(numbers)} if part is None else {"text": part}
+                for part in _parts(text, placeholders)
+            ],
+        }
+        for role, text in turns
+    ]
+    found = next(numbers) - 1
+    if found != num_clips:
         raise DataError(
-            f"the turns have {num_places} places for audio ({' or '.join(placeholders)}) and the row has {num_clips} "
-            f"audio files; make them equal"
+            f"the turns have {found} places for audio ({' or '.join(placeholders)}) and the row has {num_clips} "
+            f"audio files; make them equal, or write \\{placeholders[0]} where the word is meant"
         )
     return checked(conversation)
+
+
+def num_places(turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)) -> int:
+    """Count the placeholders of all turns; those behind a backslash are words."""
+    return sum(_parts(text, placeholders).count(None) for _, text in turns)
+
+
+def with_place(text: str, placeholder: str = "<audio>") -> str:
+    """Append a placeholder to a text, whatever the text ends with."""
+    return text + "\\" * (len(text) - len(text.rstrip("\\"))) + placeholder
+
+
+def escaped(text: str, placeholder: str = "<audio>") -> str:
+    """Write a text so that every placeholder in it is a word."""
+    return re.sub(rf"(\\*){re.escape(placeholder)}", lambda match: f"{match[1] * 2}\\{placeholder}", text)
+
+
+def _parts(text: str, placeholders: Sequence[str]) -> list[str | None]:
+    """Words and, as none, places of clips, in their order."""
+    pattern = re.compile(r"(\\*)(" + "|".join(map(re.escape, placeholders)) + ")")
+    parts: list[str | None] = []
+    words, end = "", 0
+    for match in pattern.finditer(text):
+        num_pairs, is_word = divmod(len(match[1]), 2)
+        words += text[end : match.start()] + "\\" * num_pairs + match[2] * is_word
+        end = match.end()
+        if not is_word:
+            parts += [words, None]
+            words = ""
+    return [part for part in (*parts, words + text[end:]) if part != ""]
 
 
 def checked(conversation: Conversation) -> Conversation:
@@ -59,7 +96,7 @@ def checked(conversation: Conversation) -> Conversation:
         if turn.role == ASSISTANT and (len(turn.content) != 1 or not isinstance(turn.content[0], str)):
             raise DataError(
                 f"turn {number} is the assistant's and holds {'audio' if turn.content else 'nothing'} -- expected one "
-                f"text; write it as text or leave the row out"
+                f"text; write it as text (a placeholder behind a backslash is a word) or leave the row out"
             )
     return conversation
 

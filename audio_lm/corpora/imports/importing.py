@@ -1,21 +1,24 @@
 """Imports a foreign file: one cut-set, all of it or nothing.
 
+The file is read twice: for the audio it names, which is measured on all cores, and for its rows.
 Everything is read before anything is written; the manifest is written beside its place and renamed.
 Audio stays where it is.
 """
 
 import re
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
-from audio_lm.corpora.imports.writer import ImportWriter
+from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.corpora.settings import Report
+from audio_lm.data.measure_files import measure_files
 from audio_lm.errors import DataError, UserError
-from audio_lm.tasks.task import name_of_language
+from audio_lm.files import partial_folder, sync_file
+from audio_lm.languages import language_code
 
 SUBSET_SPLIT = re.compile(r"(?P<subset>[A-Za-z0-9_][A-Za-z0-9_.-]*)-(?P<split>train|validation|test)")
 CORPUS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -46,7 +49,7 @@ def import_file(
         The manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``.
 
     Raises:
-        DataError: lines cannot be imported; names them. Nothing was written. Or no tag has the given language.
+        DataError: lines cannot be imported; names them. Nothing was written. Or the given language is none.
         UserError: there is no such format, a name cannot be one, or the manifest is there.
     """
     foreign = find_format(format_name)
@@ -55,7 +58,11 @@ def import_file(
     _check_place(place, corpus, overwrite)
     if not path.exists():
         raise DataError(f"{path} is missing; give a file that is there")
-    writer = ImportWriter(place.parent, corpus)
+    channel = check_choice(options.channel)
+    listing = ImportListing(place.parent, corpus)
+    foreign.read(path, listing, options)
+    measured = measure_files(list(listing.files), report)
+    writer = ImportWriter(place.parent, corpus, channel=channel, measured=measured)
     foreign.read(path, writer, options)
     if not writer.num_cuts:
         reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
@@ -65,6 +72,9 @@ def import_file(
     if writer.num_without_language:
         num = writer.num_without_language
         writer.notes.append(f"{num} transcripts tell no language and count as 'unknown'; give the import one")
+    if untagged := writer.num_clips_of_untagged:
+        counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
+        writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
     _write(writer, place, report)
     for note in writer.notes:
         report(f"{corpus}: {note}")
@@ -80,13 +90,12 @@ def _told(options: ImportOptions, subset_split: str) -> ImportOptions:
             f"{subset_split!r} -- expected a subset and one of train, validation, test, such as all-train; rename it"
         )
     subset, split = match["subset"], match["split"]
-    if options.language is not None:
-        name_of_language(options.language)
+    language = None if options.language is None else language_code(options.language)
     if options.subset not in ("", subset) or options.split not in ("", split):
         raise UserError(
             f"the options say {options.subset!r} and {options.split!r}, the manifest {subset_split!r}; make them agree"
         )
-    return replace(options, subset=subset, split=split)
+    return replace(options, subset=subset, split=split, language=language)
 
 
 def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
@@ -102,11 +111,11 @@ def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
 
 def _write(writer: ImportWriter, place: Path, report: Report) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=place.parent) as partial:
-            writer.folder = Path(partial)
+        with partial_folder(place) as partial:
+            writer.folder = partial
             writer.close(report)
-            (writer.folder / place.name).replace(place)
+            sync_file(partial / place.name)
+            (partial / place.name).replace(place)
     except OSError as error:
         raise UserError(
             f"{place} cannot be written ({error.strerror}); choose a folder you may write to"

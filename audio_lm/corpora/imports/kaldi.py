@@ -64,6 +64,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
         if (folder / name).is_file()
     }
     bad.stop()
+    _note_unread(folder, others, writer)
     segments = others.pop("segments", None)
     utterances = scp if segments is None else segments
     for utterance, line in utterances.line_of.items():
@@ -82,6 +83,14 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
         with bad.noted(texts.path, line):
             utterances.value(utterance)
     bad.stop()
+
+
+def _note_unread(folder: Path, others: Mapping[str, Table], writer: ImportWriter) -> None:
+    """Name the directory's files that were not read; genders are those of speakers, and spk2utt is utt2spk again."""
+    read = {"wav.scp", "text", "spk2utt", *others} - ({"spk2gender"} if "utt2spk" not in others else set())
+    unread = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in read)
+    if unread:
+        writer.notes.append(f"files not read: {', '.join(unread)}")
 
 
 def _table(path: Path, bad: BadLines) -> Table:

@@ -11,6 +11,7 @@ from typing import Any
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.synthetic.writing import LABELS
 from audio_lm.errors import DataError, UserError, unknown
+from audio_lm.languages import LANGUAGE_LABELS, language_code
 
 NUMBERS = frozenset({"pitch", "velocity"})
 LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
@@ -75,12 +76,13 @@ def check_labels(options: ImportOptions) -> None:
 
 
 def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOptions) -> dict[str, Any]:
-    """Labels of a row; empty cells are none.
+    """Labels of a row; empty cells are none, and columns with an empty label are left out.
 
     Raises:
         DataError: a value is not what its label has to be, or there is nothing to learn in the row.
     """
     labels: dict[str, Any] = options.label_language()
+    row.skip(column for column, label in options.columns.items() if not label)
     for column, label in label_of_column.items():
         value = row.get(column)
         if value is not None and value != "":
@@ -103,8 +105,8 @@ def label_value(label: str, value: Any, column: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{column!r} is {value!r} -- expected a text for the label {label!r}; correct it")
     text = str(value)
-    if label in ("language", "target_language"):
-        return text.replace("_", "-").split("-")[0].lower()
+    if label in LANGUAGE_LABELS:
+        return language_code(text)
     if label == "gender":
         if text.lower() not in GENDERS:
             raise DataError(

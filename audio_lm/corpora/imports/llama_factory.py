@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row, refuse_columns
+from audio_lm.corpora.imports.common import (
+    ImportOptions,
+    Row,
+    audio_path,
+    each_row,
+    refuse_columns,
+    refuse_tools,
+)
 from audio_lm.corpora.imports.conversations import audio_list, conversation_of, rejected_of, text_of
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
@@ -70,7 +77,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     refuse_columns(options, NAME)
     description = description_of(path, options.subset)
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
+        refuse_tools(row)
         if any(description.value(row, column) for column in ("images", "videos", "tools")):
             raise DataError("the row has images, videos or tools, and only audio is heard; leave it out")
         if description.value(row, "kto_tag") is False:
@@ -88,9 +96,9 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             )
         else:
             labels["conversation"] = conversation_of(turns, len(clips))
-        writer.add_conversation(options.subset_split, f"{options.subset_split}-{line:06d}", clips, labels)
+        writer.add_conversation(options.subset_split, options.cut_id(number), clips, labels)
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
 
 
 def description_of(path: Path, subset: str) -> Description:

@@ -11,13 +11,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row, refuse_columns
+from audio_lm.corpora.imports.common import (
+    ImportOptions,
+    Row,
+    audio_path,
+    each_row,
+    refuse_columns,
+    refuse_tools,
+)
 from audio_lm.corpora.imports.conversations import (
     Conversation,
     audio_list,
     conversation_of,
+    num_places,
     rejected_of,
     text_of,
+    with_place,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
@@ -25,7 +34,7 @@ from audio_lm.errors import DataError
 NAME = "ms-swift"
 AUDIO = "<audio>"
 ROLES = ("system", "user", "assistant")
-FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "tools", "objects")
+FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "objects")
 
 Said = list[tuple[str, str]]
 
@@ -38,7 +47,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """
     refuse_columns(options, NAME)
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
         _refuse(row)
         turns, audios = _said(row, "messages", ("audios", "audio"))
         clips = [audio_path(one, path.parent, options) for one in audios]
@@ -55,14 +64,15 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             )
             rejected_clips = others if others != clips else []
         writer.add_conversation(
-            options.subset_split, options.cut_id(line), clips, labels, rejected_clips=rejected_clips
+            options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
 
 
 def _refuse(row: Row) -> None:
     """Name what this project cannot learn from, instead of learning something else."""
+    refuse_tools(row)
     foreign = [key for key in FOREIGN if row.get(key)]
     if foreign:
         raise DataError(f"the row has {foreign}, and only audio and text are learned from; take them out")
@@ -107,7 +117,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
             text += text_of(part.get("text"), f"a text of turn {number}")
         elif kind in ("audio", "audio_url"):
             audio = part.get(kind)
-            text += AUDIO
+            text = with_place(text)
             audios.append(audio.get("url") if isinstance(audio, Mapping) else audio)
         else:
             raise DataError(
@@ -118,7 +128,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
 
 def _conversation(turns: Said, num_clips: int) -> Conversation:
     """The label; places that are missing stand before the first turn that is not the system's."""
-    num_missing = num_clips - sum(text.count(AUDIO) for _, text in turns)
+    num_missing = num_clips - num_places(turns)
     first = next((index for index, (role, _) in enumerate(turns) if role != "system"), 0)
     if num_missing > 0:
         role, text = turns[first]
@@ -136,6 +146,6 @@ def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]
         return None if others == audios else (turns, others)
     if isinstance(response, str):
         response = [{"role": "assistant", "content": response}]
-    answers, _ = _said({"rejected_response": response}, "rejected_response", ())
+    answers, _ = _said(Row({"rejected_response": response}), "rejected_response", ())
     last_user = max((index for index, (role, _) in enumerate(turns) if role == "user"), default=-1)
     return [*turns[: last_user + 1], *answers], others

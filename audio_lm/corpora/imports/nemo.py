@@ -13,21 +13,28 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
     audio_path,
     each_row,
     refuse_columns,
+    refuse_tools,
     seconds_of,
 )
-from audio_lm.corpora.imports.conversations import Conversation, checked, conversation_of, text_of
+from audio_lm.corpora.imports.conversations import (
+    Conversation,
+    checked,
+    conversation_of,
+    num_places,
+    text_of,
+)
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
 
 CONVERSATIONS = "nemo-share-gpt"
-COLUMNS = {"text": "text", "lang": "language", "speaker": "speaker"}
 PLACEHOLDERS = ("<sound>", "<speech>")
 SIDES = {
     "human": "user",
@@ -45,26 +52,24 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: bad lines, all of them in one message; or no row has a column that was asked for.
     """
     check_labels(options)
-    given = {label: column for column, label in options.columns.items()}
-    columns = {column: label for column, label in COLUMNS.items() if label not in given}
-    columns = {column: label for column, label in (columns | dict(options.columns)).items() if label}
     seen: set[str] = set()
     num_skipped = 0
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
         nonlocal num_skipped
         seen.update(row)
         if row.get("_skipme"):
             num_skipped += 1
+            row.skip()
             return
         audio = audio_path(row.get("audio_filepath"), path.parent, options)
         start = seconds_of("offset", row["offset"]) if row.get("offset") is not None else 0.0
         duration = seconds_of("duration", row["duration"]) if row.get("duration") is not None else None
-        labels = row_labels(row, columns, options)
-        cut_id = options.cut_id(line)
+        labels = row_labels(row, label_of_column(row, options), options)
+        cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
     if missing := options.columns.keys() - seen:
         raise DataError(f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}")
     if num_skipped:
@@ -79,7 +84,8 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
     """
     refuse_columns(options, CONVERSATIONS)
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
+        refuse_tools(row)
         turns = row.get("conversations")
         if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
             raise DataError(
@@ -88,21 +94,21 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
         is_typed = any("type" in turn for turn in turns)
         conversation, files = (_typed if is_typed else _share_gpt)(row, turns)
         clips = [audio_path(one, path.parent, options) for one in files]
-        cut_id = options.cut_id(line, row.get("id"))
+        cut_id = options.cut_id(number, row.get("id"))
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
 
 
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:
     """Every placeholder is the row's one file."""
     said = [(_side(number, turn), _text(number, turn)) for number, turn in enumerate(turns, start=1)]
-    num_places = sum(text.count(place) for _, text in said for place in PLACEHOLDERS)
+    count = num_places(said, placeholders=PLACEHOLDERS)
     sound = row.get("sound") or row.get("ori_sound")
-    if sound and not num_places:
+    if sound and not count:
         raise DataError(f"the row has a sound and no turn has a place for it; write one of {PLACEHOLDERS}")
-    files = [sound] * num_places if sound else []
+    files = [sound] * count if sound else []
     return conversation_of(said, len(files), placeholders=PLACEHOLDERS), files
 
 
@@ -114,12 +120,13 @@ def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list
     for role, group in groupby(numbered, key=lambda pair: _side(*pair)):
         content: list[dict[str, Any]] = []
         for number, turn in group:
+            if content and "text" in content[-1]:  # a clip ends its line, so that only text needs a space
+                content[-1]["text"] += " "
             if turn.get("type") == "audio":
                 files.append(turn.get("value"))
                 content.append({"audio": len(files)})
             elif turn.get("type") == "text":
-                space = " " if any("text" in part for part in content) else ""
-                content.append({"text": space + _text(number, turn)})
+                content.append({"text": _text(number, turn)})
             else:
                 raise DataError(f"turn {number} has the type {turn.get('type')!r} -- expected text or audio")
         conversation.append({"role": role, "content": _joined(content)})

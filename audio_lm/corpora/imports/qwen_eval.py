@@ -2,7 +2,8 @@
 
 A row with ``prompt`` (Qwen2-Audio) is a conversation of one question, one with ``question`` (Qwen-Audio's
 audio questions) is question and answer, any other is a transcript -- unless the columns say which
-label ``gt`` is. For translations the languages stand in ``source``.
+label ``gt`` is. For translations the languages stand in ``source``. Where ``gt`` is a list of right answers, each is a
+cut of its own, as in the published corpora; an evaluation puts them together again.
 
 Source: QwenLM/Qwen-Audio at b50fb958 and QwenLM/Qwen2-Audio, eval_audio/evaluate_*.py.
 """
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
-from audio_lm.corpora.imports.conversations import conversation_of, text_of
-from audio_lm.corpora.imports.labels import check_labels, label_value
+from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
+from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
+from audio_lm.languages import LANGUAGE_LABELS
 
 ANSWERS = ("gt", "text")
-AUDIO = "<audio>"
 
 
 def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
@@ -30,30 +31,47 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     if strangers := options.columns.keys() - set(ANSWERS):
         raise DataError(f"columns {sorted(strangers)} are not read here; only {ANSWERS} can be given a label")
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
         audio = audio_path(row.get("audio"), path.parent, options)
         column = next((one for one in ANSWERS if row.get(one) is not None), None)
         if column is None:
             raise DataError(f"the row has none of {ANSWERS}; write what the answer should be")
-        cut_id = options.cut_id(line, row.get("id"))
-        labels = {**options.label_language(), **_labels(row, column, options.columns.get(column, ""))}
-        if "conversation" in labels:
-            writer.add_conversation(options.subset_split, cut_id, [audio], labels)
-        else:
-            writer.add(options.subset_split, cut_id, audio, labels)
+        cut_id = options.cut_id(number, row.get("id"))
+        label = options.columns.get(column, "")
+        answers = _answers(row[column], column, label)
+        for place, answer in enumerate(answers, start=1):
+            labels = {**options.label_language(), **_labels(row, column, label, answer)}
+            one_id = f"{cut_id}-{place}" if len(answers) > 1 else cut_id
+            if len(answers) > 1 and "text" in labels:
+                raise DataError(
+                    f"{column!r} has {len(answers)} transcripts -- expected one; keep the right one"
+                )
+            if "conversation" in labels:
+                writer.add_conversation(options.subset_split, one_id, [audio], labels)
+            else:
+                writer.add(options.subset_split, one_id, audio, labels)
 
-    each_row(path, take)
+    each_row(path, take, writer.notes)
 
 
-def _labels(row: Row, column: str, label: str) -> dict[str, Any]:
+def _answers(value: Any, column: str, label: str) -> list[Any]:
+    """The right answers of a row; a list is one answer where its label is a list."""
+    if not isinstance(value, list) or label in LISTS:
+        return [value]
+    if not value:
+        raise DataError(f"{column!r} is an empty list; write what the answer should be")
+    return value
+
+
+def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
     if label == "translation":
-        return {**_languages(row), label: label_value(label, row[column], column)}
+        return {**_languages(row), label: label_value(label, value, column)}
     if label:
-        return {label: label_value(label, row[column], column)}
-    answer = text_of(row[column], repr(column))
+        return {label: label_value(label, value, column)}
+    answer = text_of(value, repr(column))
     if row.get("prompt") is not None:
-        prompt = text_of(row["prompt"], "'prompt'")
-        return {"conversation": conversation_of([("user", AUDIO + prompt), ("assistant", answer)], 1)}
+        prompt = with_place("") + escaped(text_of(row["prompt"], "'prompt'"))
+        return {"conversation": conversation_of([("user", prompt), ("assistant", escaped(answer))], 1)}
     if row.get("question") is not None:
         return {"question": text_of(row["question"], "'question'"), "answer": answer}
     return {"text": answer}
@@ -67,4 +85,5 @@ def _languages(row: Row) -> dict[str, str]:
             f"'source' is {row.get('source')!r} -- a translation's names its languages, such as covost2_en_de_test; "
             f"correct it"
         )
-    return {"language": parts[-3], "target_language": parts[-2]}
+    languages = zip(LANGUAGE_LABELS, parts[-3:-1], strict=True)
+    return {label: label_value(label, part, "source") for label, part in languages}

@@ -53,7 +53,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="nemo",
-            what="NeMo's manifest of transcribed clips, JSONL",
+            what="NeMo's manifest of transcribed clips, JSONL, and Canary's of clips transcribed or translated",
             example='{"audio_filepath": "a.wav", "offset": 0.0, "duration": 1.5, "text": "good morning", "lang": "en"}',
             read=nemo.read,
         ),

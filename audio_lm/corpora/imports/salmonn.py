@@ -54,7 +54,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     seen: set[str] = set()
     num_left_out = 0
 
-    def take(line: int, row: Row) -> None:
+    def take(number: int, row: Row) -> None:
         nonlocal num_left_out
         task = str(row.get("task", "asr"))
         seen.add(task)
@@ -65,6 +65,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             )
         if not label_of_task[task]:
             num_left_out += 1
+            row.skip()
             return
         audio = audio_path(row.get("path"), path.parent, options)
         more = [
@@ -76,9 +77,9 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
                 f"leave the row out"
             )
         labels = {**options.label_language(), **_labels(row, task, label_of_task[task])}
-        writer.add(options.subset_split, options.cut_id(line), audio, labels, more_audio=more)
+        writer.add(options.subset_split, options.cut_id(number), audio, labels, more_audio=more)
 
-    each_row(path, take, key="annotation")
+    each_row(path, take, writer.notes, key="annotation")
     if missing := options.columns.keys() - seen:
         raise DataError(f"{path}: no row has the tasks {sorted(missing)}; it has {sorted(seen)}")
     if num_left_out:

@@ -7,14 +7,13 @@ Source: huggingface/datasets at b7cb10b0, docs/source/audio_dataset.mdx (AudioFo
 relative to it).
 """
 
-import csv
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, audio_path, each_row
+from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, UnreadKeys, audio_path, each_row
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 from audio_lm.errors import DataError
@@ -41,7 +40,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: it has no column of audio or of labels, or bad lines, all of them in one message.
     """
     path = _file(path)
-    rows = list(_rows(path))
+    rows = _rows(path)
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     audio_column, options = _audio_column(path, columns, options)
     free = [column for column in columns if column not in (*AUDIO_COLUMNS, audio_column)]
@@ -49,7 +48,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     ids = "id" if "id" not in options.columns else ""
     has_split = SPLIT in free and SPLIT not in options.columns
     left_out: Counter[str] = Counter()
-    bad = BadLines()
+    bad, unread = BadLines(), UnreadKeys()
     for line, row in rows:
         with bad.noted(path, line):
             if has_split and (split := _split(row)) != options.split:
@@ -58,8 +57,12 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             audio = audio_path(_inner(row.get(audio_column)), path.parent, options)
             labels = row_labels(row, label_of_column, options)
             writer.add(options.subset_split, options.cut_id(line, row.get(ids)), audio, labels)
+            unread.add(row)
     bad.stop()
-    _note(writer, left_out, [column for column in free if column not in (*label_of_column, SPLIT, "id")])
+    if left_out:
+        counts = ", ".join(f"{count} of {split}" for split, count in sorted(left_out.items()))
+        writer.notes.append(f"rows of other splits were left out: {counts}")
+    writer.notes += unread.notes()
 
 
 def _audio_column(path: Path, columns: list[str], options: ImportOptions) -> tuple[str, ImportOptions]:
@@ -74,14 +77,6 @@ def _audio_column(path: Path, columns: list[str], options: ImportOptions) -> tup
     return found[0], replace(options, columns=labels)
 
 
-def _note(writer: ImportWriter, left_out: Counter[str], columns: list[str]) -> None:
-    if left_out:
-        counts = ", ".join(f"{count} of {split}" for split, count in sorted(left_out.items()))
-        writer.notes.append(f"rows of other splits were left out: {counts}")
-    if columns:
-        writer.notes.append(f"columns {columns} are no labels and were not imported")
-
-
 def _file(path: Path) -> Path:
     if not path.is_dir():
         return path
@@ -93,41 +88,30 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
+def _rows(path: Path) -> list[tuple[int, Row]]:
+    """Rows with the number that their ids are made of: of the line in a CSV, else of the row."""
     if path.suffix in (".csv", ".tsv"):
-        yield from _delimited(path, "," if path.suffix == ".csv" else "\t")
-        return
+        return _delimited(path, "," if path.suffix == ".csv" else "\t")
     if path.suffix not in (".jsonl", ".json"):
         raise DataError(
             f"{path} -- expected a file .csv, .tsv, .jsonl or .json, or a folder; rename or convert it"
         )
     rows: list[tuple[int, Row]] = []
-    each_row(path, lambda line, row: rows.append((line, row)))
-    yield from rows
+    each_row(path, lambda number, row: rows.append((number, row)), [])
+    return rows
 
 
-def _delimited(path: Path, separator: str) -> Iterator[tuple[int, Row]]:
-    if not path.is_file():
-        raise DataError(f"{path} is missing; give a file that is there")
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+def _delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
+    columns, lines = records(path, separator=separator)
     bad = BadLines()
     rows: list[tuple[int, Row]] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=separator, quoting=quoting, strict=True)
-        try:
-            for row in reader:
-                with bad.noted(path, reader.line_num):
-                    if None in row or None in row.values():
-                        raise DataError(f"{len(reader.fieldnames or ())} columns wanted; repair the line")
-                    rows.append((reader.line_num, dict(row)))
-        except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: this is no CSV ({error}); repair the line") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is not UTF-8 ({error.reason}); convert it to UTF-8") from error
+    for line, cells in lines:
+        with bad.noted(path, line):
+            rows.append((line, Row(named(columns, cells))))
     bad.stop()
     if not rows:
         raise DataError(f"{path} holds no rows; is it the right file?")
-    yield from rows
+    return rows
 
 
 def _inner(value: Any) -> Any:

@@ -3,16 +3,19 @@
 What is imported counts as ``declared``: the file says so, and nobody here has checked it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lhotse import MonoCut, Recording
-from lhotse.audio.utils import AudioLoadingError
 
-from audio_lm.corpora.published import SHORTEST, CutSetWriter
+from audio_lm.corpora.channels import AVERAGE, Choice
+from audio_lm.corpora.published import SHORTEST, AudioListing, CutSetWriter
 from audio_lm.corpora.synthetic.writing import supervision_of
+from audio_lm.data.audio import Measured
 from audio_lm.errors import DataError
+from audio_lm.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
 
 OVERSHOOT: Seconds = 0.5
@@ -26,10 +29,20 @@ MOST_CLIPS = 9  # of a conversation: ``audio_10`` would be sorted before ``audio
 class ImportWriter(CutSetWriter):
     """Collects the cuts of one import; what should be told of it is in ``notes``."""
 
-    def __init__(self, folder: Path, corpus: str) -> None:
-        super().__init__(folder, corpus)
+    remedy = "choose one with --channel left or right, or each as a clip of its own with --channel both"
+
+    def __init__(
+        self,
+        folder: Path,
+        corpus: str,
+        *,
+        channel: Choice = AVERAGE,
+        measured: Mapping[Path, Measured | str] | None = None,
+    ) -> None:
+        super().__init__(folder, corpus, channel=channel, measured=measured)
         self.notes: list[str] = []
         self.num_without_language = 0
+        self.num_clips_of_untagged: Counter[str] = Counter()
 
     @property
     def num_cuts(self) -> int:
@@ -46,6 +59,7 @@ class ImportWriter(CutSetWriter):
         start: Seconds = 0.0,
         duration: Seconds | None = None,
         more_audio: Sequence[Path] = (),
+        rejected_audio: Sequence[Path] = (),
         units: Sequence[tuple[str, float, float]] | None = None,
         honesty: str = "declared",
     ) -> None:
@@ -60,9 +74,11 @@ class ImportWriter(CutSetWriter):
             raise DataError(
                 f"the clip lasts from {start:.2f} s to {end}, but {audio} only {there:.2f} s; correct the times"
             )
-        for path in more_audio:
+        for path in (*more_audio, *rejected_audio):
             self._check_heard(path)
         self.num_without_language += "text" in labels and "language" not in labels
+        codes = {labels[key] for key in LANGUAGE_LABELS if key in labels}
+        self.num_clips_of_untagged.update(code for code in codes if not has_tag(code))
         super().add(
             subset_split,
             cut_id,
@@ -71,6 +87,7 @@ class ImportWriter(CutSetWriter):
             start=start,
             duration=duration,
             more_audio=more_audio,
+            rejected_audio=rejected_audio,
             units=units,
             honesty=honesty,
         )
@@ -112,25 +129,15 @@ class ImportWriter(CutSetWriter):
             raise DataError(
                 f"{num_clips} clips in one conversation -- expected at most {MOST_CLIPS}; split it"
             )
-        for path in rejected_clips:
-            self._check_heard(path)
-        before = self.num_cuts
         if clips:
-            self.add(subset_split, cut_id, clips[0], labels, more_audio=clips[1:])
+            self.add(
+                subset_split, cut_id, clips[0], labels, more_audio=clips[1:], rejected_audio=rejected_clips
+            )
         else:
             self._add_text(subset_split, cut_id, labels)
-        if rejected_clips and self.num_cuts > before:
-            cut = self._cuts[subset_split][-1]
-            fields = {
-                f"rejected_audio_{number}": self._recording(path)
-                for number, path in enumerate(rejected_clips, 1)
-            }
-            cut.custom = {**(cut.custom or {}), **fields}
 
     def _add_text(self, subset_split: str, cut_id: str, labels: Mapping[str, Any]) -> None:
-        if cut_id in self._ids:
-            raise DataError(f"id {cut_id!r} came twice; give every row its own")
-        self._ids.add(cut_id)
+        self._take_id(cut_id)
         seconds = 1 / TOKENS_PER_SECOND
         labels = {**labels, "honesty": dict.fromkeys(labels, "declared")}
         supervision = supervision_of(cut_id, seconds, labels, None)
@@ -146,10 +153,15 @@ class ImportWriter(CutSetWriter):
 
     def _recording(self, audio: Path) -> Recording:
         """A file as a recording of 16 kHz, because only a cut's first clip is resampled when it is read."""
-        try:
-            return super()._recording(audio).resample(SAMPLES_PER_SECOND)
-        except AudioLoadingError as error:
-            reason = next(
-                (line for line in str(error).splitlines() if "Error" in line), "no decoder reads it"
-            )
-            raise DataError(f"{audio} is no audio ({reason.strip()}); replace the file") from error
+        return super()._recording(audio).resample(SAMPLES_PER_SECOND)
+
+
+class ImportListing(AudioListing, ImportWriter):
+    """Collects the files of an import."""
+
+    def check_duration(self, audio: Path, start: Seconds, duration: Seconds | None, told: Seconds) -> None:
+        """Take the file down."""
+        self._check_heard(audio)
+
+    def _check_heard(self, audio: Path) -> None:
+        self.files[audio] = None

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from lhotse import MonoCut
 
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
@@ -18,6 +17,7 @@ from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Com
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.data.recordings import samples_of
 from audio_lm.errors import DataError
 from audio_lm.units import Seconds
 
@@ -45,7 +45,7 @@ class KnownClip:
     @property
     def wave(self) -> Wave:
         """All of it, as it was stored."""
-        return np.asarray(self.cut.load_audio()[0], dtype=np.float32)
+        return samples_of(self.cut, ())[0][0]
 
 
 Pools = Mapping[str, Mapping[str, Sequence[KnownClip]]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audio_lm.corpora.synthetic.wordings import Wordings
-from audio_lm.tasks.task import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -5,10 +5,12 @@ import pytest
 from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
+    Row,
     audio_path,
     each_row,
     lines_of,
     refuse_columns,
+    refuse_tools,
     seconds_of,
 )
 from audio_lm.errors import DataError
@@ -16,11 +18,11 @@ from audio_lm.errors import DataError
 
 def rows_of(path, key=""):
     found = []
-    each_row(path, lambda line, row: found.append((line, row)), key=key)
+    each_row(path, lambda number, row: found.append((number, row)), [], key=key)
     return found
 
 
-def test_lines_and_lists_give_the_same_rows_with_their_own_lines(tmp_path):
+def test_lines_and_lists_give_the_same_rows_with_the_same_numbers(tmp_path):
     rows = [{"a": "x, [y]"}, {"a": {"b": ["\u2028", "]"]}}, {"a": None}]
     lines, listed, inside = tmp_path / "a.jsonl", tmp_path / "a.json", tmp_path / "b.json"
     lines.write_text(
@@ -28,9 +30,73 @@ def test_lines_and_lists_give_the_same_rows_with_their_own_lines(tmp_path):
     )
     listed.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     inside.write_text(json.dumps({"more": "[", "key": rows}, indent=1), encoding="utf-8")
-    assert rows_of(lines) == [(1, rows[0]), (3, rows[1]), (5, rows[2])]
-    assert rows_of(listed) == [(2, rows[0]), (5, rows[1]), (13, rows[2])]
-    assert [row for _, row in rows_of(inside, "key")] == rows
+    in_one_line = tmp_path / "c.json"
+    in_one_line.write_text(json.dumps(rows), encoding="utf-8")
+    numbered = list(enumerate(rows, start=1))
+    assert rows_of(lines) == rows_of(listed) == rows_of(in_one_line) == numbered
+    assert rows_of(inside, "key") == numbered
+
+
+@pytest.mark.parametrize(
+    ("indent", "places"), [(None, [(1, 2), (1, 3)]), (1, [(5, 2), (8, 3)])], ids=["one line", "many lines"]
+)
+def test_bad_rows_of_a_list_are_named_by_number_and_line(tmp_path, indent, places):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"a": 1}, {"a": 2}, {"a": 3}], indent=indent))
+
+    def take(number, row):
+        if row["a"] > 1:
+            raise DataError(f"a is {row['a']}")
+
+    with pytest.raises(DataError) as caught:
+        each_row(path, take, [])
+    assert str(caught.value).splitlines()[1:] == [
+        f"{path}:{line}: row {number}: a is {number}" for line, number in places
+    ]
+
+
+def test_keys_that_were_not_read_are_counted_also_inside_of_those_that_were(tmp_path):
+    rows = [
+        {
+            "text": "a",
+            "pnc": "yes",
+            "turns": [{"say": 1, "name": "x"}, {"say": 2, "name": "y"}],
+            "none": None,
+        },
+        {"text": "b", "pnc": "no", "turns": [], "clip": {"path": "p", "rate": 8}, "extra": {"deep": 1}},
+        {"text": "left out", "pnc": "no"},
+    ]
+    path, notes = tmp_path / "a.json", []
+    path.write_text(json.dumps(rows))
+
+    def take(number, row):
+        if row.get("text") == "left out":
+            row.skip()
+            return
+        for turn in row["turns"]:
+            turn["say"]
+        if (clip := row.get("clip")) is not None:
+            clip.get("path")
+
+    each_row(path, take, notes)
+    assert notes == [
+        "columns not read: clip.rate (1 rows), extra (1 rows), pnc (2 rows), turns[].name (1 rows)"
+    ]
+    each_row(path, lambda number, row: row.skip(), notes)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("value", [[{"function": {}}], {"name": "off"}, '[{"name": "off"}]'])
+@pytest.mark.parametrize("key", ["tools", "tool_calls", "function_call", "functions"])
+def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, value):
+    def row(value):
+        return Row({"messages": [Row({"content": [Row({key: value})]})]})
+
+    for one in (Row({key: value}), row(value)):
+        with pytest.raises(DataError, match=f"'{key}' describes or calls tools"):
+            refuse_tools(one)
+    for empty in (None, [], {}, "", "[]", False):
+        refuse_tools(row(empty))
 
 
 @pytest.mark.parametrize(
@@ -40,9 +106,16 @@ def test_lines_and_lists_give_the_same_rows_with_their_own_lines(tmp_path):
         (b"[]", "holds no rows"),
         (b'{"a": 1}\n{"a": }\n', r"a\.jsonl:2: this is no JSON"),
         (b'{"a": 1}\n7\n', r"a\.jsonl:2: a JSON object was expected"),
-        (b'[{"a": 1},\n7]', r"a\.jsonl:2: a JSON object was expected"),
+        (b'[{"a": 1},\n7]', r"a\.jsonl:2: row 2: a JSON object was expected"),
         (b'[{"a": 1},\n{]', r"a\.jsonl:2: this is no JSON"),
         (b'{"a": "\xe9"}', "is not UTF-8"),
+        (
+            b'{"a": 1}\n{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            r"a\.jsonl:2: this JSON cannot be read",
+        ),
+        (b'{"a": 1}\n{"a": ' + b"7" * 5_000 + b"}", r"a\.jsonl:2: this JSON cannot be read"),
+        (b"[" * 100_000, r"a\.jsonl: this JSON cannot be read"),
+        (b'{"a": "x"}\n{"a": "\\ud83d"}', r"a\.jsonl:2: the row holds half of a character"),
     ],
 )
 def test_what_is_no_row_is_named(tmp_path, text, reason):

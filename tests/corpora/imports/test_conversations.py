@@ -1,6 +1,16 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from audio_lm.corpora.imports.conversations import audio_list, conversation_of, rejected_of, text_of
+from audio_lm.corpora.imports.conversations import (
+    audio_list,
+    conversation_of,
+    escaped,
+    num_places,
+    rejected_of,
+    text_of,
+    with_place,
+)
 from audio_lm.errors import DataError
 
 ANSWER = ("assistant", "one")
@@ -12,6 +22,31 @@ def test_every_placeholder_is_the_next_clip_where_it_stands():
     assert user["content"] == [{"audio": 1}, {"text": "Listen: "}, {"audio": 2}, {"text": " and say."}]
     assert again["content"] == [{"audio": 3}]
     assert [first["content"], second["content"]] == [[{"text": "one"}], [{"text": "two"}]]
+
+
+TRICKY = st.lists(st.sampled_from(["<audio>", "\\", "<", "audio>", " ", "a"])).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"say \<audio> to <audio>", [{"text": "say <audio> to "}, {"audio": 1}]),
+        (r"\\<audio>", [{"text": "\\"}, {"audio": 1}]),
+        (r"\\\<audio><audio>", [{"text": r"\<audio>"}, {"audio": 1}]),
+        (r"C:\a <audio>\b", [{"text": "C:\\a "}, {"audio": 1}, {"text": r"\b"}]),
+    ],
+)
+def test_a_placeholder_behind_a_backslash_is_a_word(text, content):
+    assert conversation_of([("user", text), ANSWER], 1)[0]["content"] == content
+
+
+@given(TRICKY, TRICKY)
+def test_any_text_can_be_written_before_and_after_a_place(before, after):
+    text = with_place(escaped(before)) + escaped(after)
+    expected = [{"text": before}, {"audio": 1}, {"text": after}]
+    turns = [("user", text), ANSWER]
+    assert conversation_of(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
+    assert num_places(turns) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
+import numpy as np
 import pytest
+import soundfile
 
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.importing import import_file
-from audio_lm.data.cuts import labels_of, read_cuts
+from audio_lm.data import measure_files
+from audio_lm.data.cuts import labels_of, load_waves, read_cuts
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.errors import DataError, UserError
+from tests.data.audio_files import ffmpeg, seconds_by_ffmpeg, tone, wav_of_size
 
 ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}
 
@@ -14,11 +18,13 @@ ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}
 def run(write_rows, tmp_path):
     """Import rows of a NeMo manifest."""
 
-    def run(rows=(ROW,), corpus="mine", subset_split="all-train", options=None, **more):
+    def run(
+        rows=(ROW,), corpus="mine", subset_split="all-train", options=None, report=lambda line: None, **more
+    ):
         path = write_rows(rows)
         data = tmp_path / "data"
         given = options or ImportOptions()
-        return import_file("nemo", path, data, corpus, subset_split, given, lambda line: None, **more)
+        return import_file("nemo", path, data, corpus, subset_split, given, report, **more)
 
     return run
 
@@ -60,7 +66,7 @@ def test_two_imports_make_one_corpus(run):
         ({"corpus": "../mine"}, "no name of a corpus"),
         ({"corpus": ""}, "no name of a corpus"),
         ({"options": ImportOptions(split="test")}, "make them agree"),
-        ({"options": ImportOptions(language="English")}, "language 'English' has no tag"),
+        ({"options": ImportOptions(language="xx")}, "language 'xx' is not known"),
         ({"rows": [ROW | {"_skipme": True}]}, r"no row is left for split 'train' \(1 rows with _skipme"),
     ],
 )
@@ -68,6 +74,27 @@ def test_what_cannot_be_imported_leaves_nothing_behind(run, changed, reason, tmp
     with pytest.raises((UserError, DataError), match=reason):
         run(**changed)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("written", ["English", "en-US", "eng", "<|en|>"])
+def test_a_language_may_be_given_by_any_of_its_names(run, tmp_path, written):
+    run([ROW | {"lang": None}], options=ImportOptions(language=written))
+    (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
+    assert cut.supervisions[0].language == "en"
+
+
+def test_languages_without_a_tag_are_imported_and_said(run, tmp_path):
+    lines = []
+    rows = [ROW | {"lang": "Portuguese"}, ROW | {"lang": "hi", "audio_filepath": "wavs/c.wav"}]
+    run(rows, report=lines.append)
+    assert [labels_of(cut)["language"] for cut in read_cuts(tmp_path / "data", "mine/all-train")] == [
+        "pt",
+        "hi",
+    ]
+    assert (
+        "mine: languages without a tag, for the prompts natural and chatml only: hi (1 clips), pt (1 clips)"
+        in lines
+    )
 
 
 def test_a_prepared_corpus_is_not_mixed_with_an_import(run, tmp_path):
@@ -92,3 +119,73 @@ def test_a_missing_file_and_an_unknown_format_are_told(tmp_path):
             import_file(
                 name, tmp_path / "gone", tmp_path, "mine", "all-train", ImportOptions(), lambda line: None
             )
+
+
+def test_compressed_audio_is_imported_with_the_length_that_ffmpeg_decodes(run, folder, tmp_path):
+    soundfile.write(folder / "source.wav", tone(44_100, 1, 2.0), 44_100)
+    kinds = {
+        "bare.mp3": "-b:a 64k -write_xing 0",
+        "vbr.mp3": "-q:a 4 -write_xing 0",
+        "xing.mp3": "-q:a 4",
+        "a.ogg": "-c:a libvorbis",
+        "a.opus": "-c:a libopus",
+        "a.m4a": "-c:a aac",
+        "a.webm": "-c:a libopus",
+        "a.ac3": "-c:a ac3",
+    }
+    for name, options in kinds.items():
+        ffmpeg("-i", str(folder / "source.wav"), *options.split(), str(folder / name))
+    place = run([ROW | {"audio_filepath": name} for name in kinds])
+    cuts = read_cuts(tmp_path / "data", "mine/all-train")
+    decoded = seconds_by_ffmpeg(tmp_path, [folder / name for name in kinds])
+    for cut, name in zip(cuts, kinds, strict=True):
+        assert abs(cut.duration - decoded[folder / name]) < 0.001, name
+        assert len(load_waves(cut)[0]) == round(cut.duration * 16_000), name
+    index = compile_source(place, "mine/all-train", IndexRules(), cache=tmp_path / "cache")
+    assert (len(index), index.silent) == (len(kinds), ())
+
+
+def test_files_that_break_off_are_refused_by_line_all_at_once(run, folder, tmp_path):
+    wave = tone(16_000, 1, 1.5)
+    (folder / "half.wav").write_bytes(wav_of_size(wave, 16_000, 4 * len(wave)))
+    soundfile.write(folder / "b.flac", wave, 16_000)
+    (folder / "b.flac").write_bytes((folder / "b.flac").read_bytes()[:9_000])
+    (folder / "c.mp3").write_bytes(b"404 not found")
+    rows = [ROW | {"audio_filepath": name} for name in ("half.wav", "wavs/a.wav", "b.flac", "c.mp3")]
+    with pytest.raises(DataError) as caught:
+        run(rows)
+    sentence, *lines = str(caught.value).splitlines()
+    assert sentence.startswith("3 lines cannot be imported")
+    assert "rows.jsonl:1" in lines[0]
+    assert "ends before its header says: 1.50 s of 3.00 s are there" in lines[0]
+    assert "rows.jsonl:3" in lines[1]
+    assert "rows.jsonl:4" in lines[2]
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_streams_are_imported_whole(run, folder, tmp_path, size):
+    (folder / "stream.wav").write_bytes(wav_of_size(tone(16_000, 1, 1.5), 16_000, size))
+    run([ROW | {"audio_filepath": "stream.wav"}])
+    (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
+    assert cut.duration == 1.5
+
+
+def test_what_is_wrong_with_rows_is_told_before_audio_is_measured(run, monkeypatch):
+    monkeypatch.setattr(measure_files, "_measured", None)
+    with pytest.raises(DataError, match="is missing"):
+        run([ROW, ROW | {"audio_filepath": "gone.wav"}])
+
+
+@pytest.mark.parametrize(
+    ("channel", "loudest"),
+    [("average", [0.15]), ("left", [0.0]), ("right", [0.3]), ("both", [0.0, 0.3])],
+)
+def test_channels_are_averaged_or_chosen(run, folder, tmp_path, channel, loudest):
+    silent = 0.3 * tone(16_000, 1, 0.5)[:, 0] / np.abs(tone(16_000, 1, 0.5)).max()
+    soundfile.write(folder / "s.wav", np.stack([0 * silent, silent], 1), 16_000)
+    run([ROW | {"audio_filepath": "s.wav"}], options=ImportOptions(channel=channel))
+    cuts = read_cuts(tmp_path / "data", "mine/all-train")
+    assert [np.abs(load_waves(cut)[0]).max() for cut in cuts] == pytest.approx(loudest, abs=0.001)
+    assert len({cut.id for cut in cuts}) == len(loudest)
+    assert all(labels_of(cut)["text"] == "one" for cut in cuts)

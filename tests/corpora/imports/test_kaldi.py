@@ -86,3 +86,13 @@ def test_a_directory_needs_its_files_and_has_no_columns(write, imported, folder)
         imported("kaldi", folder / "wav.scp")
     with pytest.raises(DataError, match="has none to choose from"):
         imported("kaldi", write(WHOLE), columns={"a": "text"})
+
+
+def test_files_of_the_directory_that_are_not_read_are_named(write, imported):
+    more = {"feats.scp": "s1-a x\n", "spk2utt": "s1 s1-a\n"}
+    imported("kaldi", write(WHOLE | more), language="en")
+    assert "mine: files not read: feats.scp" in imported.lines
+    for name in ("utt2spk", "feats.scp"):
+        (write({}) / name).unlink()
+    imported("kaldi", write({}), "more-train", language="en")
+    assert "mine: files not read: spk2gender" in imported.lines, "genders are those of speakers"

@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.corpora.imports.common import ImportOptions
+from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.labels import COLUMN_LABELS, chosen_columns, label_value, row_labels
 from audio_lm.corpora.synthetic.writing import LABELS
 from audio_lm.errors import DataError, UserError
@@ -40,6 +40,9 @@ def test_columns_that_cannot_be_are_refused(columns, asked, kind, reason):
     ("label", "value", "expected"),
     [
         ("language", "en_US", "en"),
+        ("language", "English", "en"),
+        ("target_language", "pt-BR", "pt"),
+        ("language", "yue", "yue"),
         ("gender", "F", "female"),
         ("speaker", 103, "103"),
         ("pitch", "60", 60),
@@ -70,10 +73,15 @@ def test_other_values_are_refused(label, value):
         label_value(label, value, "column")
 
 
+def test_what_is_no_language_is_refused():
+    with pytest.raises(DataError, match="language 'xx' is not known"):
+        label_value("language", "xx", "lang")
+
+
 def test_a_row_needs_something_to_learn():
     columns = {"text": "text", "lang": "language"}
     given = ImportOptions(language="en")
-    assert row_labels({"text": "one", "lang": None}, columns, given) == {"language": "en", "text": "one"}
-    assert row_labels({"text": "un", "lang": "fr"}, columns, given)["language"] == "fr"
+    assert row_labels(Row({"text": "one", "lang": None}), columns, given) == {"language": "en", "text": "one"}
+    assert row_labels(Row({"text": "un", "lang": "fr"}), columns, given)["language"] == "fr"
     with pytest.raises(DataError, match="says nothing"):
-        row_labels({"text": "", "lang": "fr"}, columns, given)
+        row_labels(Row({"text": "", "lang": "fr"}), columns, given)

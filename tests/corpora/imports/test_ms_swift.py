@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from audio_lm.data.cuts import labels_of, load_waves
@@ -31,7 +33,7 @@ def test_a_conversation_of_two_clips_says_what_the_file_said(write_rows, importe
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
         "Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nAudio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\n"
         "Which is longer?<|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>\n<|im_start|>user\n"
-        "Audio 3: <|audio_bos|><|AUDIO|><|audio_eos|>\nAnd now?<|im_end|>\n"
+        "And now?Audio 3: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>\n"
         "<|im_start|>assistant\nthree<|im_end|>"
     )
     assert labels_of(cut)["language"] == "en"
@@ -51,6 +53,25 @@ def test_audio_inside_turns_and_audio_without_a_place_are_heard_too(write_rows, 
         text, found = told(cut)
         assert found == (num_samples,)
         assert "Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nWhat?<|im_end|>" in text, text
+
+
+def test_clips_stay_inside_their_turn_and_an_escaped_place_is_a_word(write_rows, imported, told):
+    as_text = [turn("user", r"A: <audio> is \<audio>, B: <audio>?"), turn("assistant", r"\<audio>")]
+    parts = [
+        {"type": "text", "text": r"A: \\"},
+        {"type": "audio", "audio": "wavs/a.wav"},
+        {"type": "text", "text": "B"},
+    ]
+    rows = [
+        {"messages": as_text, "audios": ["wavs/a.wav", "wavs/b.wav"]},
+        {"messages": [turn("user", parts), turn("assistant", "one")]},
+    ]
+    first, second = imported("ms-swift", write_rows(rows))
+    assert told(first)[0].endswith(
+        "user\nA: Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n is <audio>, "
+        "B: Audio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\n?<|im_end|>\n<|im_start|>assistant\n<audio><|im_end|>"
+    )
+    assert "user\nA: \\\\Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nB<|im_end|>" in told(second)[0]
 
 
 def test_a_row_of_text_only_has_no_clip(write_rows, imported, told):
@@ -132,6 +153,20 @@ def test_the_index_takes_texts_and_rejected_clips_and_counts_only_what_is_heard(
         ),
         ({"messages": [ASKED[0], turn("assistant", None)]}, "content of turn 2 is None"),
         ({"images": ["a.png"]}, "'images'"),
+        ({"tools": '[{"name": "off"}]'}, "'tools' describes or calls tools"),
+        (
+            {"messages": [ASKED[0], turn("assistant", "I do.", tool_calls=[{"id": 1}])]},
+            "'tool_calls' describes",
+        ),
+        (
+            {"messages": [ASKED[0], turn("assistant", None, function_call={"name": "off"})]},
+            "'function_call' describes",
+        ),
+        (
+            {"rejected_messages": [ASKED[0], turn("assistant", "x", tool_calls=[{"id": 1}])]},
+            "'tool_calls' describes",
+        ),
+        ({"messages": [*ASKED, turn("tool_call", "{}"), turn("assistant", "x")]}, "role 'tool_call'"),
         ({"label": False}, "KTO"),
         ({"rejected_response": "one two"}, "rejected answer is the chosen one"),
     ],
@@ -141,3 +176,22 @@ def test_a_row_that_cannot_be_learned_from_is_named(write_rows, imported, change
     with pytest.raises(DataError, match=rf"rows\.jsonl:2: .*{reason}"):
         imported("ms-swift", write_rows([good, good | changed]))
     assert not (tmp_path / "data").exists()
+
+
+def test_keys_of_rows_and_turns_that_are_not_read_are_named(write_rows, imported):
+    said = [ASKED[0], turn("assistant", "one two", name="Ada", tool_calls=[])]
+    imported(
+        "ms-swift",
+        write_rows([{"messages": said, "audios": ["wavs/a.wav"], "channel": "news", "tools": "[]"}]),
+    )
+    assert "mine: columns not read: channel (1 rows), messages[].name (1 rows)" in imported.lines
+
+
+def test_a_list_in_one_line_is_imported_with_ids_of_its_rows(folder, imported):
+    rows = [{"messages": ASKED, "audios": [f"wavs/{name}.wav"]} for name in "abc"]
+    (folder / "chats.json").write_text(json.dumps(rows))
+    cuts = imported("ms-swift", folder / "chats.json")
+    assert [cut.id for cut in cuts] == ["all-train-000001", "all-train-000002", "all-train-000003"]
+    (folder / "chats.json").write_text(json.dumps([rows[0], {"messages": []}]))
+    with pytest.raises(DataError, match=r"chats\.json:1: row 2: 'messages' is \[\]"):
+        imported("ms-swift", folder / "chats.json", "other-train")

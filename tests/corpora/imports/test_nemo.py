@@ -72,7 +72,15 @@ def test_share_gpt_hears_its_sound_wherever_it_has_a_place(write_rows, imported,
     assert num_samples == (12_800, 12_800)
     assert text.count("<|AUDIO|>") == 2
     assert "<|audio_eos|>\nWhat do you hear?<|im_end|>\n<|im_start|>assistant\none<|im_end|>" in text
-    assert "<|audio_eos|>\nAgain: <|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>" in text
+    assert (
+        "Again: Audio 2: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>\n<|im_start|>assistant\ntwo" in text
+    )
+
+
+def test_a_placeholder_of_share_gpt_behind_a_backslash_is_a_word(write_rows, imported, told):
+    said = [{"from": "human", "value": r"Is \<speech> one? <sound>"}, {"from": "gpt", "value": "one"}]
+    (cut,) = imported("nemo-share-gpt", write_rows([{"sound": "wavs/a.wav", "conversations": said}]))
+    assert "user\nIs <speech> one? Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>" in told(cut)[0]
 
 
 def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, imported, told):
@@ -89,7 +97,7 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
     text, num_samples = told(cut)
     assert num_samples == (6_400,)
     assert text.endswith(
-        "Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nCan you help with this? Please.<|im_end|>\n"
+        "Can you help with this? Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nPlease.<|im_end|>\n"
         "<|im_start|>assistant\nOf course!<|im_end|>"
     )
 
@@ -104,6 +112,12 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
             "no turn has a place",
         ),
         ({"conversations": [{"from": "bot", "value": "<sound>"}]}, "from 'bot'"),
+        ({"conversations": [{"from": "observation", "value": "<sound>"}]}, "from 'observation'"),
+        ({"tools": [{"name": "off"}]}, "'tools' describes"),
+        (
+            {"conversations": [{"from": "gpt", "value": "x", "tool_calls": [{"id": 1}]}]},
+            "'tool_calls' describes",
+        ),
         (
             {"conversations": [{"type": "audio", "from": "Assistant", "value": "wavs/a.wav"}]},
             "by turns",

@@ -1,6 +1,7 @@
 import pytest
 
 from audio_lm.data.cuts import labels_of
+from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError
 
 ROW = {"audio": "wavs/a.wav", "gt": "one two", "source": "librispeech_test_clean"}
@@ -15,6 +16,14 @@ def test_a_row_with_a_prompt_is_a_conversation(write_rows, imported, told):
     assert text.endswith(
         "<|audio_eos|>\nDetect the language and recognize the speech: <|en|><|im_end|>\n"
         "<|im_start|>assistant\none two<|im_end|>"
+    )
+
+
+def test_nothing_in_a_prompt_is_a_place(write_rows, imported, told):
+    row = ROW | {"prompt": r"Is <audio> or \<audio> said?", "gt": "<audio>"}
+    (cut,) = imported("qwen-eval", write_rows([row]), "all-test")
+    assert told(cut)[0].endswith(
+        "<|audio_eos|>\nIs <audio> or \\<audio> said?<|im_end|>\n<|im_start|>assistant\n<audio><|im_end|>"
     )
 
 
@@ -44,10 +53,48 @@ def test_a_translation_finds_its_languages_in_its_source(write_rows, imported):
 def test_bad_rows_are_named(write_rows, imported):
     rows = [ROW, {"audio": "wavs/a.wav", "source": "x"}, ROW | {"gt": ["a", "b"]}]
     with pytest.raises(
-        DataError, match=r"(?s)rows.jsonl:2: .*'gt', 'text'.*rows.jsonl:3: 'gt' is \['a', 'b'\]"
+        DataError, match=r"(?s)rows.jsonl:2: .*'gt', 'text'.*rows.jsonl:3: 'gt' has 2 transcripts"
     ):
         imported("qwen-eval", write_rows(rows))
     with pytest.raises(DataError, match="names its languages"):
         imported("qwen-eval", write_rows([ROW | {"source": "x"}]), columns={"gt": "translation"})
     with pytest.raises(DataError, match=r"\['source'\] are not read"):
         imported("qwen-eval", write_rows([ROW]), columns={"source": "scene"})
+
+
+def test_a_list_of_right_answers_is_a_cut_for_each_and_one_question(write_rows, imported):
+    rows = [
+        ROW | {"gt": ["a bell", "a bell rings"], "source": "clotho_test", "id": 7},
+        ROW | {"gt": ["rain"], "audio": "wavs/b.wav"},
+    ]
+    cuts = imported("qwen-eval", write_rows(rows), "all-test", columns={"gt": "caption"})
+    assert [(cut.id, labels_of(cut)["caption"]) for cut in cuts] == [
+        ("7-1", "a bell"),
+        ("7-2", "a bell rings"),
+        ("all-test-000002", "rain"),
+    ]
+    assert [len(same) for same in group_by_question(cuts, "aac", "tags")] == [2, 1]
+    asked = [row | {"prompt": "What do you hear?"} for row in rows]
+    cuts = imported("qwen-eval", write_rows(asked), "chat-test")
+    assert [len(same) for same in group_by_question(cuts, "chat", "chatml")] == [2, 1]
+    (cut,) = imported(
+        "qwen-eval", write_rows([ROW | {"gt": ["a", "b"]}]), "events-test", columns={"gt": "events"}
+    )
+    assert labels_of(cut)["events"] == ["a", "b"]
+    with pytest.raises(DataError, match="'gt' is an empty list"):
+        imported("qwen-eval", write_rows([ROW | {"gt": []}]), "none-test")
+    with pytest.raises(DataError, match=r"'gt' is \['a'\] -- expected a text"):
+        imported("qwen-eval", write_rows([ROW | {"gt": [["a"]]}]), "none-test", columns={"gt": "caption"})
+
+
+def test_languages_of_a_translation_are_codes(write_rows, imported):
+    rows = [ROW | {"gt": "\u4e00", "source": "covost2_en_zh-CN_test"}]
+    (cut,) = imported("qwen-eval", write_rows(rows), columns={"gt": "translation"})
+    assert cut.supervisions[0].custom["target_language"] == "zh"
+    with pytest.raises(DataError, match="'xx' is not known"):
+        imported(
+            "qwen-eval",
+            write_rows([rows[0] | {"source": "a_en_xx_b"}]),
+            "b-test",
+            columns={"gt": "translation"},
+        )

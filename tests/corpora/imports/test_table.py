@@ -17,7 +17,7 @@ def test_a_folder_with_a_csv_gives_transcripts_and_other_labels(folder, imported
     assert labels_of(first)["emotion"] == "happy"
     assert "emotion" not in labels_of(second)
     assert first.supervisions[0].speaker == "7"
-    assert "mine: columns ['duration'] are no labels and were not imported" in imported.lines
+    assert "mine: columns not read: duration (2 rows)" in imported.lines
 
 
 def test_a_tab_separated_file_of_common_voice_is_understood(folder, imported):
@@ -95,6 +95,12 @@ def test_all_bad_lines_are_told_and_at_most_twenty_are_listed(folder, imported, 
         ("clip,text\nwavs/a.wav,one\n", "no column of audio"),
         ("audio,length\nwavs/a.wav,1\n", "the row says nothing"),
         ("audio,transcript,sentence\nwavs/a.wav,one,two\n", "would be one label"),
+        ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: columns \['text'\] stand there twice"),
+        (
+            'audio,text\nwavs/a.wav,"one\nwavs/b.wav,two"\n',
+            "many.csv:2: the quote that opens here closes 1 lines below",
+        ),
+        ("audio,text,locale\nwavs/a.wav,one,xx\n", "many.csv:2: language 'xx' is not known"),
     ],
 )
 def test_a_bad_table_is_named(folder, imported, text, reason):
@@ -109,3 +115,9 @@ def test_a_folder_needs_exactly_one_table(folder, imported):
         imported("table", folder)
     with pytest.raises(DataError, match=r"expected a file \.csv"):
         imported("table", folder / "wavs" / "a.wav")
+
+
+def test_a_column_that_is_left_out_on_purpose_is_no_column_that_was_not_read(write_rows, imported):
+    rows = [{"audio": "wavs/a.wav", "text": "one", "topic": "x", "path": "old/a.wav"}]
+    imported("table", write_rows(rows), columns={"topic": ""})
+    assert "mine: columns not read: path (1 rows)" in imported.lines

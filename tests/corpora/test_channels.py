@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import soundfile
+
+from audio_lm.corpora.channels import check_choice, correlation, decibels_apart, differs, note_on, selections
+from audio_lm.data.audio import measure
+from audio_lm.errors import UserError
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, (8_000, 8))
+
+
+def measured(tmp_path, *channels):
+    soundfile.write(tmp_path / "a.wav", np.stack(channels, 1), 16_000, subtype="FLOAT")
+    return measure(str(tmp_path / "a.wav"), with_powers=True)
+
+
+def test_channels_that_an_average_would_lose_differ(tmp_path):
+    one, other = NOISE[:, 0], NOISE[:, 1]
+    assert differs(measured(tmp_path, one, 0 * one))  # silent
+    assert differs(measured(tmp_path, one, 0.2 * one))  # 14 dB
+    assert differs(measured(tmp_path, one, -one))  # cancels
+    assert differs(measured(tmp_path, one, other))  # a speaker each
+    assert not differs(measured(tmp_path, one, one))
+    assert not differs(measured(tmp_path, one, 0.5 * one))
+    assert not differs(measured(tmp_path, one + 0.5 * other, one - 0.5 * other))  # a room
+    assert not differs(measured(tmp_path, 0 * one, 0 * one))
+    assert not differs(measured(tmp_path, one))
+
+
+def test_figures_are_those_of_the_samples(tmp_path):
+    found = measured(tmp_path, NOISE[:, 0], 0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1])
+    covariance = np.mean(NOISE[:, 0] * (0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1]))
+    assert correlation(found) == pytest.approx(covariance / np.mean(found.powers), rel=1e-3)
+    assert decibels_apart(found) == pytest.approx(10 * np.log10(found.powers[0] / found.powers[1]))
+    many = measured(tmp_path, *(NOISE.T + NOISE[:, :1].T))
+    assert correlation(many) > 0.5
+
+
+def test_every_choice_makes_cuts_of_all_files_alike():
+    assert [one.suffix for one in selections("both", [1, 1])] == [""]
+    assert [one.suffix for one in selections("both", [1, 2])] == ["-left", "-right"]
+    assert [one.suffix for one in selections("both", [8])] == [f"-channel-{number}" for number in range(1, 9)]
+    (right,) = selections("right", [2, 1])
+    assert [right.channel_of(count) for count in (1, 2, 8)] == [0, 1, 1]
+    (average,) = selections("average", [2])
+    assert [average.channel_of(count) for count in (1, 2)] == [0, None]
+    with pytest.raises(UserError, match="channel 'middle' -- expected one of average, left, right, both"):
+        check_choice("middle")
+
+
+def test_a_note_counts_the_files_and_names_one(tmp_path):
+    right = measured(tmp_path, 0 * NOISE[:, 0], NOISE[:, 0])
+    same = measured(tmp_path, NOISE[:, 0], NOISE[:, 0])
+    files = {tmp_path / "right.wav": right, tmp_path / "same.wav": same}
+    note = note_on(files, "choose one")
+    assert "1 of 2 files of several channels" in note
+    assert "right.wav (99 dB apart" in note
+    assert note.endswith("choose one")
+    assert note_on({tmp_path / "same.wav": same}, "") is None

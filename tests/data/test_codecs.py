@@ -1,0 +1,78 @@
+"""Files of all codecs and headers: a whole one is read as ffmpeg reads it, a broken one is refused or read as far."""
+
+import pytest
+
+from audio_lm.data import audio
+from audio_lm.data.faults import AudioError
+from tests.data.audio_files import ENCODED, ape, id3v1, id3v2, seconds_by_ffmpeg, tone, wav_of_size, write_all
+
+TAGS = {
+    "id3v1": lambda content: content + id3v1(),
+    "id3v2": lambda content: id3v2() + content,
+    "ape": lambda content: content + ape() + id3v1(),
+    "zeros": lambda content: content + bytes(800),
+}
+TAGGED = ("mp3-xing", "mp3-bare", "mp3-vbr-bare", "mp2", "aac-adts")
+STREAMS = {"zero": 0, "max": 0xFFFFFFFF, "int": 0x7FFFFFFF, "sox": 0x7FFFF000, "alsa": 0x80000000}
+CUTS = {"half": lambda count: count // 2 + 101, "most": lambda count: count * 9 // 10 + 53}
+UNSEEN = ("stream", "size", "mka", "webm", "aac-parts", "wma")
+"""Where an end that is missing may leave no trace: no length was written, or it is rounded."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("codecs")
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    files = write_all(folder)
+    for kind in TAGGED:
+        path = files[f"{kind}-44k"]
+        for name, change in TAGS.items():
+            files[f"{kind}-{name}"] = folder / f"{kind}-{name}{path.suffix}"
+            files[f"{kind}-{name}"].write_bytes(change(path.read_bytes()))
+    for name, size in STREAMS.items():
+        files[f"size-{name}"] = folder / f"size-{name}.wav"
+        files[f"size-{name}"].write_bytes(wav_of_size(tone(16_000), 16_000, size))
+    return files
+
+
+@pytest.fixture(scope="module")
+def by_ffmpeg(folder, whole):
+    return seconds_by_ffmpeg(folder, list(whole.values()))
+
+
+def test_there_are_over_two_hundred_files_of_more_than_twelve_codecs(whole):
+    codecs = {options.split("-c:a ")[1].split()[0] for _, options in ENCODED.values()}
+    assert len(codecs) >= 12, codecs
+    assert len(whole) + len(CUTS) * len(whole) > 400
+
+
+def test_no_whole_file_is_refused_and_all_have_the_length_that_ffmpeg_decodes(whole, by_ffmpeg):
+    wrong = {}
+    for name, path in whole.items():
+        measured = audio.measure(str(path))
+        decoded = audio.read(str(path))
+        if abs(measured.seconds - by_ffmpeg[path]) > 0.001 or decoded.wave.shape[1] != measured.num_samples:
+            wrong[name] = (measured, decoded.wave.shape, by_ffmpeg[path])
+    assert not wrong
+
+
+def test_a_broken_file_is_refused_by_name_or_read_as_far_as_ffmpeg_reads_it(folder, whole):
+    accepted, refused = {}, {}
+    for name, path in whole.items():
+        for cut, length in CUTS.items():
+            content = path.read_bytes()
+            broken = folder / f"{cut}-{name}{path.suffix}"
+            broken.write_bytes(content[: length(len(content))])
+            try:
+                accepted[broken] = audio.measure(str(broken)).seconds
+            except AudioError as error:
+                refused[broken] = str(error)
+    assert all(str(path) in message for path, message in refused.items())
+    heard = [path.name for path in accepted if not any(kind in path.name for kind in UNSEEN)]
+    assert not heard
+    decoded = seconds_by_ffmpeg(folder, list(accepted))
+    wrong = {path: seconds for path, seconds in accepted.items() if abs(seconds - decoded[path]) > 0.001}
+    assert not wrong

@@ -1,0 +1,73 @@
+"""Two starts of one run at once: the older one ends at its next heartbeat, and no value is written twice."""
+
+import json
+import threading
+import time
+from collections import Counter
+
+import pytest
+from lightning import Callback
+
+from audio_lm.survival.heartbeat import BEAT
+from audio_lm.survival.lease import Lease, generation_in
+from tests.run.carried import command
+
+pytestmark = pytest.mark.slow
+NO_CHECKPOINT = "stages.pretrain.checkpoint_every=100"
+
+
+class Slow(Callback):
+    """Waits behind its second step until the newer start has the folder, and then takes over a beat for each step."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 2:
+            until(lambda: generation_in(self.out) == 2)
+        if trainer.global_step >= 2:
+            time.sleep(1.5 * BEAT)
+
+
+def until(is_so):
+    for _ in range(600):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that in a minute")
+
+
+def values_of(out):
+    lines = (out / "stages" / "pretrain" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return Counter((name, row["step"]) for row in rows for name in row["values"] if name == "train_loss/all")
+
+
+@pytest.mark.parametrize("is_control", [False, True])
+def test_of_two_starts_at_once_the_older_ends_and_no_value_is_written_twice(
+    carried_recipe, tmp_path, is_control
+):
+    out, older = tmp_path / "run", []
+
+    def slow(number):
+        if is_control:
+            Lease.is_held = lambda self: True
+        return [Slow(out)]
+
+    thread = threading.Thread(
+        target=lambda: older.append(command(carried_recipe, out, 1, NO_CHECKPOINT, fault=slow))
+    )
+    thread.start()
+    until(lambda: generation_in(out) == 1)
+    newer = command(carried_recipe, out, 1, "resume=auto", NO_CHECKPOINT)
+    thread.join()
+    (ended,) = older
+    assert newer.code == 0, newer.said
+    assert ended.code == 2, ended.said
+    assert "a newer start of this run writes here" in ended.said
+    assert "Traceback" not in ended.said
+    assert max(ended.losses) <= 4, "at a heartbeat, and not at its end"
+    counts = values_of(out)
+    assert {step for _, step in counts} == {0, 1, 2, 3, 4, 5}
+    assert (max(counts.values()) > 1) == is_control
+    assert ended.losses == {step: newer.losses[step] for step in ended.losses}
