@@ -24,7 +24,15 @@ from transformers import PreTrainedTokenizerBase
 from audio_lm.corpora.corpus import prepare
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import LongClips, check_sources, cut_set_path, read_cuts, texts_of, usable_cuts
+from audio_lm.data.cuts import (
+    LongClips,
+    check_sources,
+    cut_set_path,
+    read_cuts,
+    size_of,
+    texts_of,
+    usable_cuts,
+)
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.examples import CHAT
 from audio_lm.data.guard import guarded_waves
@@ -385,15 +393,14 @@ def manifests_of(recipe: Recipe) -> list[Manifest]:
     manifests = []
     for source, context in contexts.items():
         path = cut_set_path(Path(recipe.data_dir), source)
-        cuts = read_cuts(Path(recipe.data_dir), source)
-        hours = sum(cut.duration for cut in cuts if cut.has_recording) / 3600
+        num_cuts, seconds = size_of(path)
         manifests.append(
             Manifest(
                 name=source,
                 path=path,
                 digest=digest_of(*files_of(path)),
-                hours=hours,
-                num_cuts=len(cuts),
+                hours=seconds / 3600,
+                num_cuts=num_cuts,
                 context=context,
             )
         )

@@ -5,6 +5,7 @@ S3: what no module of ours may contain.
 """
 
 import ast
+import gzip
 import io
 import json
 import os
@@ -18,16 +19,23 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 import torch
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+from lhotse.serialization import deserialize_item
 
 from audio_lm.build import usable_source
 from audio_lm.compose import load_recipe, settings_of
 from audio_lm.corpora.download import unpacked
 from audio_lm.data.cuts import load_waves
-from audio_lm.data.manifest import UnfitError, read_line
+from audio_lm.data.index import IndexRules, compile_source
+from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.lhotse_cut import read_cut
+from audio_lm.data.manifest import read_line
+from audio_lm.data.rows import Rows
 from audio_lm.errors import CheckpointError, DataError, RecipeError
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.language_model import load_language_model, num_rows
@@ -92,6 +100,109 @@ def test_lhotse_itself_would_run_such_a_cut(tmp_path):
     marker = tmp_path / "ran"
     with pytest.raises(Exception, match=r".*"):
         cut_of("command", f"touch {marker}").load_audio()
+    assert marker.exists(), "the control"
+
+
+def reverberant(marker):
+    """A recording that is harmless but for an impulse response, whose audio is a command."""
+    sound = Path(marker).with_name("sound.wav")
+    soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    rir = cut_of("command", f"touch {marker}; cat {sound}").recording
+    return Recording.from_file(sound).reverb_rir(rir)
+
+
+def in_the_recording(marker):
+    cut = cut_of("file", "-")
+    cut.recording = reverberant(marker)
+    return cut.to_dict()
+
+
+def in_a_further_clip(marker):
+    cut = in_the_recording(marker)
+    harmless = {key: value for key, value in cut["recording"].items() if key != "transforms"}
+    return cut | {"recording": harmless, "custom": {"audio_2": cut["recording"]}}
+
+
+def in_a_clip_that_was_rejected(marker):
+    cut = in_a_further_clip(marker)
+    return cut | {"custom": {"rejected_audio_1": cut["custom"]["audio_2"]}}
+
+
+def within_another_transform(marker):
+    cut = in_the_recording(marker)
+    transform = {"name": "Speed", "kwargs": {"factor": 1.0, "rir": cut["recording"]["transforms"][0]}}
+    return cut | {"recording": cut["recording"] | {"transforms": [transform]}}
+
+
+def in_a_track(marker):
+    track = {"cut": in_the_recording(marker), "offset": 0.0}
+    return {"id": "c", "type": "MixedCut", "tracks": [track]}
+
+
+TRANSFORMED = [
+    in_the_recording,
+    in_a_further_clip,
+    in_a_clip_that_was_rejected,
+    within_another_transform,
+    in_a_track,
+]
+
+
+@pytest.mark.parametrize("attack", TRANSFORMED)
+def test_a_transform_cannot_bring_a_command_into_any_reader(attack, small, marker, tmp_path):
+    line = json.dumps(attack(marker)).encode() + b"\n"
+    why = "a transform|a cut of type 'MixedCut'"
+    for read in (read_line, read_cut):
+        with pytest.raises(UnfitError, match=why):
+            read(line)
+    folder = Path(small.data_dir) / "evil"
+    folder.mkdir(exist_ok=True)
+    for name, content in (("rir-test.jsonl", line), ("packed-test.jsonl.gz", gzip.compress(line))):
+        (folder / name).write_bytes(content)
+        source = f"evil/{name.partition('.')[0]}"
+        with pytest.raises(DataError, match=rf"{name}:1: cut 'c': ({why})"):
+            usable_source(small, source, "error")
+        with pytest.raises(DataError, match=rf"{name}:1: cut 'c': ({why})"):
+            compile_source(folder / name, source, IndexRules(), cache=tmp_path / "cache")
+
+
+def test_a_transform_that_comes_after_compiling_does_not_run(marker, tmp_path):
+    attack = json.dumps(in_the_recording(marker))
+    table = json.loads(attack)
+    del table["recording"]["transforms"]
+    manifest = tmp_path / "all-train.jsonl"
+    manifest.write_text(json.dumps(table).ljust(len(attack)) + "\n")
+    rows = Rows(compile_source(manifest, "mine/all-train", IndexRules(), cache=tmp_path / "cache"))
+    assert len(load_waves(rows.cut(0))[0]) == 16_000
+    manifest.write_text(attack + "\n")
+    for again in (rows, pickle.loads(pickle.dumps(rows))):
+        with pytest.raises(DataError, match=r"cannot be read any more.*'ReverbWithImpulseResponse'"):
+            again.cut(0)
+    with pytest.raises(DataError, match=r"cut 'c'.*'ReverbWithImpulseResponse'"):
+        load_waves(MonoCut("c", 0.0, 1.0, 0, recording=reverberant(marker)))
+
+
+def test_a_transform_in_a_tar_does_not_run(small, marker, tmp_path):
+    attack = in_the_recording(marker)
+    folder = Path(small.data_dir) / "evil" / "shar-test"
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "recording.000000.tar", "w") as tar:
+        content = marker.with_name("sound.wav").read_bytes()
+        tar.addfile(a_member("c.wav", len(content)), io.BytesIO(content))
+        placeholder = attack["recording"] | {"sources": [{"type": "shar", "channels": [0], "source": ""}]}
+        content = json.dumps(placeholder).encode()
+        tar.addfile(a_member("c.json", len(content)), io.BytesIO(content))
+    line = json.dumps({key: value for key, value in attack.items() if key != "recording"}).encode()
+    (folder / "cuts.000000.jsonl.gz").write_bytes(gzip.compress(line + b"\n"))
+    with pytest.raises(DataError, match="cut 'c': a transform"):
+        usable_source(small, "evil/shar-test", "error")
+    with pytest.raises(DataError, match="cut 'c': a transform"):
+        compile_source(folder, "evil/shar-test", IndexRules(), cache=tmp_path / "cache")
+
+
+def test_lhotse_itself_would_run_such_a_transform(tmp_path):
+    marker = tmp_path / "ran"
+    deserialize_item(in_the_recording(marker)).load_audio()
     assert marker.exists(), "the control"
 
 

@@ -17,7 +17,7 @@ from audio_lm.corpora.channels import AVERAGE, Choice, note_on, selections, with
 from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
-from audio_lm.corpora.synthetic.writing import LABELS, supervision_of
+from audio_lm.corpora.synthetic.writing import LABELS, in_recording, supervision_of
 from audio_lm.data.audio import Measured
 from audio_lm.data.measure_files import measure_files
 from audio_lm.data.recordings import recording_of
@@ -146,7 +146,7 @@ class CutSetWriter:
             duration=seconds,
             channel=0,
             recording=recording,
-            supervisions=[supervision_of(cut_id, seconds, labels, units)],
+            supervisions=[in_recording(supervision_of(cut_id, seconds, labels, units), recording, start)],
             custom=more or None,
         )
         for selection in selections(self.channel, [one.num_channels for one in (recording, *more.values())]):

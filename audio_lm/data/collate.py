@@ -15,7 +15,7 @@ from lhotse.cut import Cut
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.cuts import load_waves
-from audio_lm.data.examples import Example
+from audio_lm.data.examples import FAULT, Example
 from audio_lm.data.guard import Fault, FaultyAudioError, silence_for
 from audio_lm.errors import DataError
 from audio_lm.pack import Pack
@@ -131,6 +131,8 @@ class Collator:
         return pack_examples(examples, waves, augment=augment, faults=faults)
 
     def _waves(self, cut: Cut) -> list[np.ndarray]:
+        if fault := cut.custom.get(FAULT):
+            raise FaultyAudioError("line", fault)
         if cut.id in self.unreadable:
             raise FaultyAudioError("decode", self.unreadable[cut.id])
         return self.load(cut)

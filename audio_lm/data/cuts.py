@@ -4,24 +4,26 @@ A cut is checked here, where it can still be named; whoever comes later may
 rely on it. The labels a cut may carry are listed in ``README.md``.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lhotse import CutSet, Recording, load_manifest_lazy
+from lhotse import CutSet, Recording
 from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
 from lhotse.cut import Cut
-from lhotse.serialization import deserialize_item
 from lhotse.utils import fastcopy
 
 from audio_lm.data import audio, shar
 from audio_lm.data.faults import AudioError
-from audio_lm.data.manifest import UnfitError, check_source
+from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.labels import labels_of
+from audio_lm.data.lhotse_cut import read_cut
+from audio_lm.data.manifest import clip_fields, id_in, read_line
 from audio_lm.data.recordings import before_transforms, samples_of
+from audio_lm.data.sources import check_source
+from audio_lm.data.transforms import check_transforms
 from audio_lm.errors import DataError
-from audio_lm.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.units import (
     MAX_SAMPLES,
     MAX_SECONDS,
@@ -40,53 +42,79 @@ set_audio_duration_mismatch_tolerance(audio.TOLERANCE)
 
 
 def manifest_path(data_dir: Path, source: str) -> Path:
-    """Where the manifest of the cut-set ``corpus/subset-split`` lies, unless it is in Shar."""
+    """Where the manifest of the cut-set ``corpus/subset-split`` lies, unless it is packed or in Shar."""
     return data_dir / f"{source}.jsonl"
 
 
 def has_cut_set(data_dir: Path, source: str) -> bool:
     """Whether a cut-set is on this machine."""
-    return manifest_path(data_dir, source).is_file() or shar.is_shar(data_dir / source)
+    return bool(_places_of(data_dir, source))
+
+
+def _places_of(data_dir: Path, source: str) -> list[Path]:
+    """Where a cut-set lies; more than one place is a mistake."""
+    manifest, folder = manifest_path(data_dir, source), data_dir / source
+    files = [path for path in (manifest, manifest.with_name(f"{manifest.name}.gz")) if path.is_file()]
+    return [*files, folder] if shar.is_shar(folder) else files
 
 
 def cut_set_path(data_dir: Path, source: str) -> Path:
-    """Where a cut-set lies: its manifest, or its folder of Shar.
+    """Where a cut-set lies: its manifest, plain or gzip, or its folder of Shar.
 
     Raises:
         DataError: it is not there, or it is there twice.
     """
-    path, folder = manifest_path(data_dir, source), data_dir / source
-    if not has_cut_set(data_dir, source):
+    places = _places_of(data_dir, source)
+    if not places:
+        raise DataError(f"cut-set {source!r}: {_missing(data_dir, source)}")
+    if len(places) > 1:
         raise DataError(
-            f"cut-set {source!r}: {path} is not there; make it with `audio-lm prepare {source.split('/')[0]}`"
+            f"cut-set {source!r} lies there twice, as {' and as '.join(map(str, places))}; remove one of them"
         )
-    if not shar.is_shar(folder):
-        return path
-    if path.is_file():
-        raise DataError(
-            f"cut-set {source!r} lies there twice, as {path} and as Shar in {folder}; remove one of them"
-        )
-    return folder
+    return places[0]
+
+
+def _missing(data_dir: Path, source: str) -> str:
+    manifest = manifest_path(data_dir, source)
+    others = (".json", ".yaml", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst", ".jsonl.lz4", ".jsonl.zip")
+    for path in (manifest.with_name(manifest.name.removesuffix(".jsonl") + ending) for ending in others):
+        if path.exists():
+            return f"{path} is there, but only .jsonl and .jsonl.gz are read; unpack it, or write it again as .jsonl"
+    return f"{manifest} is not there; make it with `audio-lm prepare {source.split('/')[0]}`"
 
 
 def read_cuts(data_dir: Path, source: str) -> list[Cut]:
     """The cuts of a source.
 
     Raises:
-        DataError: there is no such cut-set, or nothing in it.
+        DataError: there is no such cut-set, nothing in it, or a line that cannot be used; names file and line.
     """
     path = cut_set_path(data_dir, source)
-    lines: Iterable[Cut]
-    if path.is_dir():
-        lines = (deserialize_item(json.loads(line.text)) for line in shar.lines_of(path))
-    else:
-        lines = load_manifest_lazy(path) if path.stat().st_size else ()
-    cuts = [at_16_khz(cut) for cut in lines]
+    cuts = []
+    for line in shar.lines_of(path):
+        try:
+            cuts.append(at_16_khz(read_cut(line.text)))
+        except UnfitError as error:
+            raise DataError(
+                f"{line.file}:{line.number}: cut {id_in(line.text)!r}: {error}; repair the line or remove it"
+            ) from error
     if not cuts:
         raise DataError(
             f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out"
         )
     return cuts
+
+
+def size_of(cut_set: Path) -> tuple[int, Seconds]:
+    """Cuts of a cut-set and seconds of their first clips; lines that cannot be used are not counted."""
+    count, num_samples = 0, 0
+    for line in shar.lines_of(cut_set):
+        try:
+            found = read_line(line.text)
+        except UnfitError:
+            continue
+        count, num_samples = count + 1, num_samples + sum(found.num_samples[:1])
+    return count, num_samples / SAMPLES_PER_SECOND
 
 
 def at_16_khz(cut: Cut) -> Cut:
@@ -104,27 +132,9 @@ def at_16_khz(cut: Cut) -> Cut:
     return fastcopy(cut, custom={**cut.custom, **changed}) if changed else cut
 
 
-def labels_of(cut: Cut) -> dict[str, Any]:
-    """What is known about a clip, as tasks ask for it."""
-    labels: dict[str, Any] = {"language": UNKNOWN_LANGUAGE}
-    for supervision in cut.supervisions[:1]:
-        labels |= supervision.custom or {}
-        labels |= {
-            key: value
-            for key in ("language", "text", "gender")
-            if (value := getattr(supervision, key)) is not None
-        }
-        words = (supervision.alignment or {}).get("word")
-        if words is not None:
-            labels["units"] = [(word.symbol, word.start, word.end) for word in words]
-    return with_language_codes(labels)
-
-
 def recordings_of(cut: Cut) -> list[str]:
     """Names of the recordings behind clip 2, 3 ... of a cut."""
-    custom = cut.custom or {}
-    names = [name for name in custom if name.startswith("audio_") and isinstance(custom[name], Recording)]
-    return sorted(names, key=lambda name: int(name.removeprefix("audio_")))
+    return clip_fields(cut.custom)
 
 
 def num_samples_of(cut: Cut) -> list[int]:
@@ -173,7 +183,7 @@ def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> l
 
 
 def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
-    """Refuse audio that is no file, and files outside the allowed folders.
+    """Refuse audio that is no file, files outside the allowed folders, and transforms that are not in the closed list.
 
     Raises:
         DataError: names the cut.
@@ -181,13 +191,18 @@ def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
     for cut in cuts:
         recordings = [cut.recording] if cut.has_recording else []
         for recording in [*recordings, *(cut.custom[name] for name in recordings_of(cut))]:
-            for source in recording.sources:
-                # What is in memory may be megabytes of bytes.
-                where = "" if source.type == "memory" else str(source.source)
-                try:
-                    check_source(source.type, where, roots)
-                except UnfitError as error:
-                    raise DataError(f"cut {cut.id!r}: {error}") from error
+            try:
+                _check_recording(recording, roots)
+            except UnfitError as error:
+                raise DataError(f"cut {cut.id!r}: {error}") from error
+
+
+def _check_recording(recording: Recording, roots: Sequence[Path]) -> None:
+    for source in recording.sources:
+        # What is in memory may be megabytes of bytes.
+        check_source(source.type, "" if source.type == "memory" else str(source.source), roots)
+    transforms = [one if isinstance(one, dict) else one.to_dict() for one in recording.transforms or ()]
+    check_transforms(transforms, recording.sampling_rate)
 
 
 def check_files(cuts: Iterable[Cut]) -> None:
@@ -270,12 +285,6 @@ def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
         )
     mono = np.pad(mono, (0, max(0, num_samples - len(mono))))[:num_samples]
     return mono.astype(np.float32, copy=False)
-
-
-def places_of(labels: Mapping[str, Any]) -> list[tuple[str, int]] | None:
-    """Words standing where audio tokens would be, in a text-only cut that acts as a clip."""
-    places = labels.get("places")
-    return None if places is None else [(str(text), int(count)) for text, count in places]
 
 
 def texts_of(cuts: CutSet | Sequence[Cut]) -> Iterable[str]:

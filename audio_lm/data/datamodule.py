@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.plan import Cursor, Packing, Plan, Turn
 from audio_lm.data.rows import Rows
 from audio_lm.errors import DataError, UserError
@@ -68,8 +68,13 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
 
     def _cut(self, turn: Turn) -> Cut:
         leaf = self.leaves[turn.leaf]
-        cut = leaf.rows.cut(turn.row)
-        example = self.maker.example(cut, leaf.task, turn.position, choice=turn.choice, source=leaf.source)
+        try:
+            cut = leaf.rows.cut(turn.row)
+            example = self.maker.example(
+                cut, leaf.task, turn.position, choice=turn.choice, source=leaf.source
+            )
+        except DataError as error:
+            return stand_in(f"{leaf.source}:{turn.row}", leaf.task, leaf.source, str(error))
         if self.is_measured and len(example) != turn.num_tokens:
             raise DataError(
                 f"{leaf.rows.index.manifest}: cut {cut.id!r} makes {len(example)} tokens under task {leaf.task!r}, and "

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from lhotse.cut import Cut
+from lhotse.cut import Cut, MonoCut
 
-from audio_lm.data.cuts import labels_of, num_samples_of, places_of
+from audio_lm.data.cuts import num_samples_of
+from audio_lm.data.labels import ClipLabels, labels_of, places_of
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
@@ -21,6 +22,7 @@ from audio_lm.units import TOKENS_PER_SECOND, WHISPER, Hearing
 
 Prompt = Literal["tags", "natural", "chatml"]
 CHAT = "chat"
+FAULT = "fault"  # custom field of a cut that stands in for one
 TIMED_LABELS = frozenset(
     {
         "text",
@@ -96,7 +98,7 @@ class ExampleMaker:
         Raises:
             DataError: the cut lacks a label its task needs; names the cut.
         """
-        labels = labels_of(cut)
+        labels = self._labels(cut, task)
         try:
             if task == CHAT:
                 return render_chat(labels["conversation"], with_answer=self.with_answer)
@@ -141,6 +143,15 @@ class ExampleMaker:
             source=source,
         )
 
+    def _labels(self, cut: Cut, task: str) -> ClipLabels:
+        labels = labels_of(cut)
+        for key in ("conversation",) if task == CHAT else find_task(task).needs:
+            if key in labels.unclear:
+                raise DataError(
+                    f"cut {cut.id!r}: task {task!r} needs the label {key!r}: {labels.unclear[key]}"
+                )
+        return labels
+
     def _places(self, cut: Cut) -> list[tuple[str, int]] | None:
         """Words in audio places, as many of them as the model has for that time; manifests count 40 ms."""
         places = places_of(labels_of(cut))
@@ -152,7 +163,7 @@ class ExampleMaker:
 
     def reference(self, cut: Cut, task: str) -> str:
         """What the answer should be."""
-        labels = labels_of(cut)
+        labels = self._labels(cut, task)
         if task == CHAT:
             return str(labels["conversation"][-1]["content"][0]["text"])
         return reference(find_task(task), labels, self.prompt)
@@ -161,3 +172,9 @@ class ExampleMaker:
 def with_example(cut: Cut, example: Example) -> Cut:
     """A copy of the cut that carries its example."""
     return cut.with_custom("example", example)
+
+
+def stand_in(cut_id: str, task: str, source: str, fault: str) -> Cut:
+    """A conversation of no clip that counts nothing, in the place of one whose line cannot be read any more."""
+    example = Example(cut_id, task, 0, [0, 0], [False, False], [], (), source)
+    return MonoCut(cut_id, 0.0, 1.0, 0, custom={"example": example, FAULT: fault})

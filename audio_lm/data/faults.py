@@ -4,7 +4,7 @@ from typing import Literal
 
 from audio_lm.errors import DataError
 
-Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "range", "timeout"]
+Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "range", "timeout", "line"]
 
 
 class AudioError(DataError):

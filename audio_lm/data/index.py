@@ -24,7 +24,8 @@ from audio_lm.data import shar
 from audio_lm.data.audio_state import write_states
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.cuts import check_file
-from audio_lm.data.manifest import Line, UnfitError, is_long, read_line, too_long
+from audio_lm.data.json_lines import NumberedLine, UnfitError
+from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
 from audio_lm.errors import DataError
 from audio_lm.files import read_table, write_json
 from audio_lm.runtime import key_of
@@ -40,6 +41,8 @@ MOST_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
 MOST_NAMED = 5
+MANY_UNFIT = 10_000
+"""Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 FACTS = "index.json"
 
 
@@ -105,6 +108,9 @@ class SourceIndex:
     folder: Path
     """Where it is kept, with what its audio files were when they were looked at."""
 
+    roots: tuple[str, ...]
+    """Folders that audio may lie in; none allows any."""
+
     def __len__(self) -> int:
         return len(self.offset)
 
@@ -126,13 +132,13 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         DataError: too many lines or files are unfit, or none is fit; names file and line.
     """
     digest = _digest_of(cut_set, rules)
-    folder = cache / source / (digest if cut_set.is_file() else _with_tars(cut_set, digest))[:16]
+    folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
         facts = read_table(there / FACTS)
         return SourceIndex(
             source=source,
-            manifest=cut_set if cut_set.is_file() else folder / FILLED,
+            manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
             digest=digest,
             offset=np.load(there / "offset.npy", mmap_mode="r"),
             start=np.load(there / "start.npy", mmap_mode="r"),
@@ -141,10 +147,16 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
             silent=tuple(Unusable(**one) for one in facts["silent"]),
             num_dropped=facts["num_dropped"],
             folder=folder,
+            roots=rules.roots,
         )
 
     with writable_cache(cache):
         return kept_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
+
+
+def _is_filled(cut_set: Path) -> bool:
+    """Whether a manifest of its own is made: of Shar and of what is packed, where no line can be read in its place."""
+    return cut_set.is_dir() or cut_set.suffix == ".gz"
 
 
 def _digest_of(cut_set: Path, rules: IndexRules) -> str:
@@ -163,9 +175,9 @@ def _with_tars(folder: Path, digest: str) -> str:
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    if cut_set.is_dir():
+    if _is_filled(cut_set):
         with (folder / FILLED).open("wb") as filled:
-            rows, files = _gather(_lines_of_shar(cut_set, filled), rules)
+            rows, files = _gather(_lines_filled(cut_set, filled), rules)
     else:
         rows, files = _gather(_lines(cut_set), rules)
     if not rows.num_lines:
@@ -194,7 +206,7 @@ def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
     write_states(folder, list(files))
 
 
-def _gather(lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
+def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
     """All rows, and each audio file with the first line that needs it and its length there.
 
     Args:
@@ -202,7 +214,7 @@ def _gather(lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules) -
     """
     rows, seen, files = _Rows(), set[int](), Files()
     roots = [Path(root) for root in rules.roots]
-    for (path, number, text), offset in lines:
+    for (path, number, text, _), offset in lines:
         rows.num_lines += 1
         try:
             line = read_line(text, roots=roots)
@@ -210,30 +222,39 @@ def _gather(lines: Iterator[tuple[shar.NumberedLine, int]], rules: IndexRules) -
                 raise UnfitError("the id came before")
             seen.add(key)
         except UnfitError as error:
-            rows.left_out.append(Unusable(number, _id_in(text), str(error), path.name))
+            rows.left_out.append(Unusable(number, id_in(text), str(error), path.name))
+            if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
+                _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
-        _add(rows, line, offset, rules, f"{path}:{number}: cut {line.cut_id!r}")
+        _add(rows, line, offset, rules, (path, number))
         for name, seconds in zip(line.files, line.seconds, strict=True):
-            if name:
-                files.setdefault(name, (Unusable(number, line.cut_id, name, path.name), seconds))
+            if name not in files:
+                files[name] = (Unusable(number, line.cut_id, name, path.name), seconds)
     return rows, files
 
 
-def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, where: str) -> None:
-    """One row, or as many as the rule for long clips makes of it."""
+def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, place: tuple[Path, int]) -> None:
+    """One row, or as many as the rule for long clips makes of it.
+
+    Args:
+        place: file and line, for messages.
+    """
     first, more = sum(line.num_samples[:1]), sum(line.num_samples[1:])
     is_first_long = first > MAX_SAMPLES and max(line.num_samples[1:], default=0) <= MAX_SAMPLES
     if not is_long(line) or (rules.long_clips == "truncate" and is_first_long):
         pieces = [(0, min(first, MAX_SAMPLES) + more)]
     elif rules.long_clips == "error":
-        raise DataError(f"{where}: {too_long(line)}; cut it, or set long_clips to drop, truncate or chunk")
+        raise DataError(
+            f"{_where(place, line)}: {too_long(line)}; cut it, or set long_clips to drop, truncate or chunk"
+        )
     elif rules.long_clips == "drop":
         rows.num_dropped += 1
         return
     elif len(line.num_samples) > 1:
         whose = "a further clip" if rules.long_clips == "truncate" else "one of several clips"
         raise DataError(
-            f"{where}: {too_long(line)}, and long_clips={rules.long_clips} does nothing with {whose}; set long_clips=drop"
+            f"{_where(place, line)}: {too_long(line)}, and long_clips={rules.long_clips} does nothing "
+            f"with {whose}; set long_clips=drop"
         )
     else:
         starts = range(0, first, MAX_SAMPLES)
@@ -245,27 +266,23 @@ def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, where: str) ->
         rows.num_samples.append(count)
 
 
-def _lines(manifest: Path) -> Iterator[tuple[shar.NumberedLine, int]]:
+def _where(place: tuple[Path, int], line: Line) -> str:
+    return f"{place[0]}:{place[1]}: cut {line.cut_id!r}"
+
+
+def _lines(manifest: Path) -> Iterator[tuple[NumberedLine, int]]:
     """Every line and its offset."""
     offset = 0
-    with manifest.open("rb") as file:
-        for number, text in enumerate(file, start=1):
-            yield shar.NumberedLine(manifest, number, text), offset
-            offset += len(text)
+    for line in shar.lines_of(manifest):
+        yield line, offset
+        offset += line.num_bytes
 
 
-def _lines_of_shar(folder: Path, filled: IO[bytes]) -> Iterator[tuple[shar.NumberedLine, int]]:
+def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLine, int]]:
     """Every line and its offset in the manifest that is written on the way."""
-    for line in shar.lines_of(folder):
+    for line in shar.lines_of(cut_set):
         yield line, filled.tell()
-        filled.write(line.text)
-
-
-def _id_in(text: bytes) -> str:
-    try:
-        return str(json.loads(text)["id"])
-    except (ValueError, KeyError, TypeError):
-        return "?"
+        filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
 
 
 def _unreadable(files: Files) -> Iterator[Unusable]:

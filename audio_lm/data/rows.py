@@ -6,23 +6,25 @@ manifest in memory, whatever its length.
 
 import hashlib
 import json
-import mmap
+import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from lhotse.cut import Cut
-from lhotse.serialization import deserialize_item
 from lhotse.utils import fastcopy
 
 from audio_lm.data.cache import kept_table
 from audio_lm.data.cuts import at_16_khz
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import SourceIndex
+from audio_lm.data.json_lines import LONGEST_LINE, UnfitError
+from audio_lm.data.lhotse_cut import read_cut
 from audio_lm.data.order import Integers
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, SAMPLES_PER_SECOND
 
+PIECE = 8192  # bytes that are read at once; most lines are shorter
 VERSION = 2  # raised whenever the same row has another number of tokens
 
 
@@ -36,13 +38,14 @@ class Rows:
     def __init__(self, index: SourceIndex, kept: Integers | None = None) -> None:
         self.index = index
         self.kept = kept
-        self._manifest: mmap.mmap | None = None
+        self._manifest: IO[bytes] | None = None
+        self._roots = [Path(root) for root in index.roots]
 
     def __len__(self) -> int:
         return len(self.index) if self.kept is None else len(self.kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"index": self.index, "kept": self.kept, "_manifest": None}  # a worker opens the file itself
+        return self.__dict__ | {"_manifest": None}  # a worker opens the file itself
 
     @property
     def num_samples(self) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -57,14 +60,33 @@ class Rows:
         return row if self.kept is None else int(self.kept[row])
 
     def cut(self, row: int) -> Cut:
-        """The cut of a row, at 16 kHz and no longer than its rule allows."""
-        if self._manifest is None:
-            with self.index.manifest.open("rb") as file:
-                self._manifest = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        """The cut of a row, at 16 kHz and no longer than its rule allows.
+
+        Raises:
+            DataError: the line is not what it was when the index was compiled.
+        """
         offset = int(self.index.offset[self._place(row)])
-        end = self._manifest.find(b"\n", offset)
-        cut = deserialize_item(json.loads(self._manifest[offset : end if end >= 0 else len(self._manifest)]))
+        try:
+            cut = read_cut(self._line(offset), roots=self._roots)
+        except (UnfitError, OSError) as error:
+            raise DataError(
+                f"{self.index.manifest}: the cut at byte {offset} cannot be read any more ({error}); "
+                f"put the manifest back, or start again to have it compiled anew"
+            ) from error
         return self._piece(at_16_khz(cut), row)
+
+    def _line(self, offset: int) -> bytes:
+        """Read, not mapped: a file that has become shorter would end the process."""
+        if self._manifest is None:
+            self._manifest = self.index.manifest.open("rb", buffering=0)
+        parts = list[bytes]()
+        while len(parts) <= LONGEST_LINE // PIECE:
+            parts.append(os.pread(self._manifest.fileno(), PIECE, offset + len(parts) * PIECE))
+            end = parts[-1].find(b"\n")
+            if end >= 0 or len(parts[-1]) < PIECE:
+                parts[-1] = parts[-1] if end < 0 else parts[-1][:end]
+                break
+        return b"".join(parts)
 
     def _piece(self, cut: Cut, row: int) -> Cut:
         """What is heard of a cut over 30 s."""
@@ -75,8 +97,10 @@ class Rows:
         if start == 0:
             return piece
         # What is known of the whole is known of the piece; tasks for which it is not are refused by ``measure``.
-        known = fastcopy(cut.supervisions[0], start=0.0, duration=piece.duration, alignment=None)
-        return fastcopy(piece, id=f"{cut.id}@{start:.0f}", supervisions=[known])
+        known = [
+            fastcopy(one, start=0.0, duration=piece.duration, alignment=None) for one in cut.supervisions
+        ]
+        return fastcopy(piece, id=f"{cut.id}@{start:.0f}", supervisions=known)
 
 
 class TokenLengths:

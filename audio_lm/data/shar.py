@@ -7,21 +7,21 @@ its bytes, read where it stands.
 Source: lhotse 1.33, ``shar/readers/tar.py``: every cut has two members, audio and manifest, in the order of the cuts.
 """
 
-import gzip
 import json
+import os
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from audio_lm.data.json_lines import NumberedLine, UnfitError, lines_in, parse_line, shown
 from audio_lm.errors import DataError
 
 CUTS = re.compile(r"cuts(?P<shard>(?:\.[^.]+)?)\.jsonl(?:\.gz)?")
 AUDIO = re.compile(r"(?P<field>recording|audio_\d+)(?P<shard>(?:\.[^.]+)?)\.tar(?:\..+)?")
-STRETCH = re.compile(r"(?P<tar>.+\.tar)@(?P<start>\d+)\+(?P<num_bytes>\d+)", re.DOTALL)
+STRETCH = re.compile(r"(?P<tar>.+\.tar)@(?P<start>[0-9]{1,15})\+(?P<num_bytes>[0-9]{1,15})", re.DOTALL)
 LONGEST_MANIFEST = 1 << 20  # bytes of the manifest of one recording; what is longer is none
 
 
@@ -48,8 +48,9 @@ class Stretch(NamedTuple):
     def read(self) -> BytesIO:
         """The bytes; fewer where the tar has become shorter, which whoever decodes them will notice."""
         with self.tar.open("rb") as file:
-            file.seek(self.start)
-            return BytesIO(file.read(self.num_bytes))
+            there = file.seek(0, os.SEEK_END)
+            start = file.seek(min(self.start, there))
+            return BytesIO(file.read(min(self.num_bytes, there - start)))
 
 
 class Shard(NamedTuple):
@@ -58,14 +59,6 @@ class Shard(NamedTuple):
     cuts: Path
     tar: Path | None
     """None where no shard has one: text only, or audio in files of its own."""
-
-
-class NumberedLine(NamedTuple):
-    """A line of a cut-set, its recording in its place."""
-
-    file: Path
-    number: int
-    text: bytes
 
 
 class Member(NamedTuple):
@@ -120,50 +113,48 @@ def _check_tar(tar: Path, field: str) -> None:
         )
 
 
-def lines_of(folder: Path) -> Iterator[NumberedLine]:
-    """Every line of a cut-set, with the place of its audio.
+def lines_of(cut_set: Path) -> Iterator[NumberedLine]:
+    """Every line of a cut-set; in Shar with the place of its audio.
 
     Raises:
         DataError: lines and audio do not go together, or a file is damaged; names file and member.
     """
-    for shard in shards_of(folder):
-        members = members_of(shard.tar) if shard.tar else None
-        number = 0
-        for number, text in enumerate(_unzipped(shard.cuts), start=1):
-            if members is not None:
-                text = _filled(text, next(members, None), f"{shard.tar}", f"{shard.cuts.name}:{number}")
-            yield NumberedLine(shard.cuts, number, text)
-        if members is not None and (over := next(members, None)):
-            raise DataError(
-                f"{shard.tar}: member {over.name!r} comes after the audio of all {number} lines of "
-                f"{shard.cuts.name}; export the cut-set again"
-            )
+    if not cut_set.is_dir():
+        yield from lines_in(cut_set)
+        return
+    for shard in shards_of(cut_set):
+        if shard.tar is None:
+            yield from lines_in(shard.cuts)
+        else:
+            yield from _lines_with_audio(shard.cuts, shard.tar)
 
 
-def _unzipped(path: Path) -> Iterator[bytes]:
-    """Lines, every one with its end."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for text in file:
-                yield text if text.endswith(b"\n") else text + b"\n"
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read to its end ({error}); copy it again") from error
+def _lines_with_audio(cuts: Path, tar: Path) -> Iterator[NumberedLine]:
+    members, number = members_of(tar), 0
+    for line in lines_in(cuts):
+        number = line.number
+        yield line._replace(text=_filled(line.text, next(members, None), f"{tar}", f"{cuts.name}:{number}"))
+    if over := next(members, None):
+        raise DataError(
+            f"{tar}: member {over.name!r} comes after the audio of all {number} lines of {cuts.name}; "
+            f"export the cut-set again"
+        )
 
 
 def _filled(text: bytes, member: Member | None, tar: str, where: str) -> bytes:
     """A line with its recording; as it was where it is no cut, which whoever reads it will say."""
     try:
-        cut = json.loads(text)
-    except ValueError:
+        cut = parse_line(text)
+    except UnfitError:
         cut = None
     cut_id = cut.get("id") if isinstance(cut, dict) and isinstance(cut.get("id"), str) else None
     if member is None:
-        raise DataError(f"{tar} ends before the audio of cut {cut_id!r} ({where}); copy it again")
+        raise DataError(f"{tar} ends before the audio of cut {shown(cut_id)} ({where}); copy it again")
     if cut_id is None:
         return text
     if member.cut_id != cut_id:
         raise DataError(
-            f"{tar}: member {member.name!r} stands where the audio of cut {cut_id!r} ({where}) has to be; "
+            f"{tar}: member {shown(member.name)} stands where the audio of cut {shown(cut_id)} ({where}) has to be; "
             f"export the cut-set again"
         )
     if member.recording is not None:
@@ -216,10 +207,10 @@ def _recording(
     file = tar.extractfile(manifest)
     assert file is not None, "a plain file has content"
     try:
-        recording: dict[str, Any] = json.loads(file.read(LONGEST_MANIFEST))
+        recording: dict[str, Any] = parse_line(file.read(LONGEST_MANIFEST))
         source = {"type": "shar", "channels": recording["sources"][0]["channels"], "source": str(stretch)}
         return recording | {"sources": [source]}
-    except (ValueError, LookupError, TypeError) as error:
+    except (UnfitError, LookupError, TypeError) as error:
         raise DataError(
             f"{path}: member {manifest.name!r} is no manifest of a recording; export the cut-set again"
         ) from error

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.augmentation import LoudnessNormalization, ReverbWithImpulseResponse
 from lhotse.utils import fastcopy
 
 from audio_lm.data import audio
@@ -12,13 +14,17 @@ from audio_lm.data.cuts import (
     at_16_khz,
     check_files,
     check_length,
-    labels_of,
+    check_sources,
+    cut_set_path,
+    has_cut_set,
     load_waves,
     num_samples_of,
     read_cuts,
+    size_of,
     texts_of,
     usable_cuts,
 )
+from audio_lm.data.labels import labels_of
 from audio_lm.errors import DataError
 from tests.data.audio_files import ffmpeg, tone
 
@@ -208,3 +214,60 @@ def test_what_is_written_nowhere_is_read_nowhere(tmp_path):
     with pytest.raises(DataError, match="cannot be decoded") as caught:
         load_waves(cut)
     assert "backend" not in str(caught.value)
+
+
+def written(folder, text, name="all-train.jsonl"):
+    (folder / "mine").mkdir(exist_ok=True)
+    (folder / "mine" / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return folder
+
+
+def test_a_packed_manifest_is_read_where_a_recipe_names_it(tmp_path):
+    cut = cut_of(tmp_path / "a.wav", seconds=0.5)
+    text = json.dumps(cut.to_dict()).encode() + b"\n"
+    written(tmp_path, text, "all-train.jsonl.gz")
+    assert has_cut_set(tmp_path, "mine/all-train")
+    assert cut_set_path(tmp_path, "mine/all-train").name == "all-train.jsonl.gz"
+    (read,) = read_cuts(tmp_path, "mine/all-train")
+    assert read.to_dict() == cut.to_dict()
+    assert size_of(cut_set_path(tmp_path, "mine/all-train")) == (1, 0.5)
+    written(tmp_path, text)
+    with pytest.raises(DataError, match=r"lies there twice.*all-train\.jsonl and as .*jsonl\.gz"):
+        cut_set_path(tmp_path, "mine/all-train")
+
+
+@pytest.mark.parametrize(
+    "name", ["all-train.jsonl.zst", "all-train.jsonl.bz2", "all-train.json", "all-train.yaml"]
+)
+def test_a_manifest_packed_in_another_way_is_found_and_not_read(tmp_path, name):
+    written(tmp_path, b"x", name)
+    assert not has_cut_set(tmp_path, "mine/all-train")
+    with pytest.raises(DataError, match=rf"mine/all-train'.*{name} is there.*unpack it"):
+        cut_set_path(tmp_path, "mine/all-train")
+
+
+def test_a_line_that_cannot_be_used_is_named_with_file_line_and_cut(tmp_path):
+    cut = cut_of(tmp_path / "a.wav", seconds=0.5)
+    fit = json.dumps(cut.to_dict()).encode()
+    for bad, why in (
+        (b"{", r"cut '\?': the line is no JSON"),
+        (fit.replace(b'"en"', b"7"), "cut 'the-cut': its language is 7"),
+        (fit.replace(b'"MonoCut"', b'"MixedCut"'), "cut 'the-cut': a cut of type 'MixedCut'"),
+    ):
+        written(tmp_path, fit + b"\n" + bad + b"\n")
+        with pytest.raises(DataError, match=rf"all-train.jsonl:2: {why}"):
+            read_cuts(tmp_path, "mine/all-train")
+        assert size_of(tmp_path / "mine" / "all-train.jsonl") == (1, 0.5)
+
+
+@pytest.mark.parametrize("kind", [ReverbWithImpulseResponse, LoudnessNormalization])
+def test_a_cut_with_a_transform_that_is_not_ours_is_not_loaded(tmp_path, kind):
+    cut = cut_of(tmp_path / "a.wav", seconds=0.5)
+    other = kind(rir=fastcopy(cut.recording)) if kind is ReverbWithImpulseResponse else kind(target=-20.0)
+    for transform in (other, other.to_dict()):
+        cut.recording.transforms = [transform]
+        for refusing in (load_waves, lambda one: check_sources([one])):
+            with pytest.raises(DataError, match=f"cut 'the-cut'.*'{kind.__name__}'.*Resample, Speed"):
+                refusing(cut)
+    cut.recording.transforms = None
+    assert len(load_waves(cut)[0]) == 8_000

@@ -1,3 +1,4 @@
+import json
 import math
 from itertools import islice
 
@@ -115,3 +116,42 @@ def test_examples_that_are_not_as_long_as_was_measured_are_refused_with_a_senten
     good = datamodule(num_workers=num_workers)
     good.packs.is_measured = True
     assert good.on_before_batch_transfer(next(iter(good.train_dataloader())), 0)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_line_that_cannot_be_read_any_more_costs_its_own_conversations(datamodule, tmp_path, num_workers):
+    data = datamodule(num_workers=num_workers)
+    clean = [pack for packs in islice(datamodule().train_dataloader(), 6) for pack in packs]
+    manifest = tmp_path / "data" / "made" / "noise-train.jsonl"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    bad_id = json.loads(lines[3])["id"]
+    lines[3] = lines[3].replace(b'"recording_id"', b'"recording_xx"')
+    manifest.write_bytes(b"".join(lines))
+    packs = [pack for packs in islice(data.train_dataloader(), 6) for pack in packs]
+    faults = [fault for pack in packs for fault in pack.faults]
+    num_bad = sum(pack.cut_ids.count(bad_id) for pack in clean)
+    assert num_bad == len(faults) > 0
+    for fault in faults:
+        assert (fault.reason, fault.source, fault.cut_id) == (
+            "line",
+            "made/noise-train",
+            "made/noise-train:3",
+        )
+        assert "noise-train.jsonl" in fault.detail
+        assert "'recording_xx'" in fault.detail
+    for pack, was in zip(packs, clean, strict=True):
+        assert [one for one in pack.cut_ids if ":" not in one] == [
+            one for one in was.cut_ids if one != bad_id
+        ]
+        if bad_id not in was.cut_ids:
+            assert pack.labels.tolist() == was.labels.tolist()
+
+
+def test_a_pack_of_nothing_but_such_lines_teaches_nothing(datamodule, tmp_path):
+    data = datamodule()
+    manifest = tmp_path / "data" / "made" / "noise-train.jsonl"
+    manifest.write_bytes(b"")
+    (pack, *_) = next(iter(data.train_dataloader()))
+    assert pack.num_learned == 0
+    assert len(pack.faults) == len(pack.cut_ids)
+    assert pack.waves.numel() == 0

@@ -310,3 +310,17 @@ def test_a_cache_that_cannot_be_written_is_refused_with_the_setting(manifest):
     (manifest.parents[1] / "cache").write_text("a file")
     with pytest.raises(UserError, match="set cache_dir to a folder you may write to"):
         compiled(manifest)
+
+
+def test_a_manifest_of_nothing_fit_is_not_read_to_its_end(manifest, monkeypatch):
+    monkeypatch.setattr("audio_lm.data.index.MANY_UNFIT", 10)
+    manifest.write_bytes(b"\n" * 1000)
+    with pytest.raises(DataError, match=r"10 of 10 first lines.*are unfit"):
+        compiled(manifest)
+
+
+def test_an_index_knows_where_audio_may_lie(manifest):
+    index = compiled(manifest, IndexRules(roots=(str(manifest.parents[1]),)))
+    assert index.roots == (str(manifest.parents[1]),)
+    with pytest.raises(DataError, match="10 of 10 lines"):
+        compiled(manifest, IndexRules(roots=(str(manifest.parent),)))

@@ -1,9 +1,11 @@
+import gzip
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from lhotse import CutSet
+from lhotse.utils import fastcopy
 
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import IndexRules, compile_source
@@ -130,3 +132,70 @@ def test_a_table_with_a_flipped_bit_is_measured_again(compiled, vocabulary, tmp_
         path.write_bytes(damage)
         assert measure(rows, maker, "asr", cache=cache).table.tolist() == before
     assert sum(path.name in record.message for record in caplog.records) == 3
+
+
+def test_rows_of_a_packed_manifest_are_those_of_a_plain_one(compiled, tmp_path):
+    cuts, plain = compiled()
+    manifest = tmp_path / "data" / "made" / "noise-train.jsonl"
+    packed = tmp_path / "packed" / "noise-train.jsonl.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(manifest.read_bytes().rstrip(b"\n")))
+    rows = Rows(compile_source(packed, "packed/noise-train", IndexRules(), cache=tmp_path / "cache"))
+    assert [rows.cut(row).to_dict() for row in range(len(cuts))] == [
+        plain.cut(row).to_dict() for row in range(len(cuts))
+    ]
+
+
+SPOILT = {
+    "emptied": lambda text: b"",
+    "cut off": lambda text: text[:-40],
+    "overwritten": lambda text: b"\0" * len(text),
+    "other lines": lambda text: b"{}\n" * (len(text) // 3),
+    "a command": lambda text: text.replace(b'"file"', b'"command"'),
+    "a transform": lambda text: text.replace(
+        b'"duration"', b'"transforms": [{"name": "Rir", "kwargs": {}}], "duration"'
+    ),
+    "another folder": lambda text: text.replace(b"/audio/", b"/../../../audio/"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_manifest_that_changes_under_a_run_is_a_fault_of_its_rows(compiled, tmp_path, kind):
+    _, rows = compiled(roots=(str(tmp_path),))
+    assert rows.cut(4).id
+    path = rows.index.manifest
+    path.write_bytes(SPOILT[kind](path.read_bytes()))  # in place, as an editor on a shared disk does
+    for again in (rows, pickle.loads(pickle.dumps(rows))):
+        with pytest.raises(
+            DataError, match=r"noise-train\.jsonl: the cut at byte \d+ cannot be read any more"
+        ):
+            again.cut(4)
+
+
+def test_a_manifest_that_is_gone_is_named_by_whoever_opens_it(compiled):
+    _, rows = compiled()
+    rows.index.manifest.unlink()
+    with pytest.raises(DataError, match=r"noise-train\.jsonl"):
+        rows.cut(0)
+
+
+def test_a_line_longer_than_what_is_read_at_once_is_read(compiled, tmp_path, monkeypatch):
+    cuts, rows = compiled()
+    for piece in (1, 7, 100):
+        monkeypatch.setattr("audio_lm.data.rows.PIECE", piece)
+        assert [rows.cut(row).id for row in range(5)] == [cut.id for cut in cuts]
+
+
+def test_what_is_known_of_a_piece_is_known_by_all_supervisions(make_cuts, vocabulary, tmp_path):
+    path = long_cut(make_cuts, tmp_path)
+    (cut,) = CutSet.from_file(path)
+    (one,) = cut.supervisions
+    other = fastcopy(one, id="other", start=20.0, duration=5.0, custom={**one.custom, "gender": "female"})
+    cut.supervisions = [fastcopy(one, duration=5.0), other]
+    CutSet.from_cuts([cut]).to_file(path)
+    rows = Rows(
+        compile_source(path, "made/long-train", IndexRules(long_clips="chunk"), cache=tmp_path / "cache")
+    )
+    with pytest.raises(DataError, match="'gender': 2 of its 2"):
+        measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")
+    measure(rows, ExampleMaker(vocabulary, "tags"), "lid", cache=tmp_path / "cache")

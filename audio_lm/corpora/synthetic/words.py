@@ -18,6 +18,7 @@ import numpy as np
 from lhotse.cut import Cut
 
 from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.labels import RECORDING_START, units_of
 from audio_lm.runtime import random_for
 from audio_lm.units import TOKENS_PER_SECOND, Seconds
 
@@ -62,8 +63,8 @@ def row_of(
     labels = dict(supervision.custom or {})
     labels |= {"language": supervision.language} if supervision.language else {}
     labels |= {"text": supervision.text} if supervision.text else {}
-    words = (supervision.alignment or {}).get("word")
-    units = None if words is None else stretched([(w.symbol, w.start, w.end) for w in words], rng)
+    labels.pop(RECORDING_START, None)
+    units = None if supervision.alignment is None else stretched(units_of(cut, supervision), rng)
     num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))

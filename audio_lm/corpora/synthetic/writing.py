@@ -18,8 +18,17 @@ import soundfile
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from lhotse.supervision import AlignmentItem
+from lhotse.utils import fastcopy
 
-from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_SECOND, TOKENS_PER_SECOND, frames_in
+from audio_lm.data.labels import RECORDING_START
+from audio_lm.units import (
+    MAX_SAMPLES,
+    MIN_FRAMES,
+    SAMPLES_PER_SECOND,
+    TOKENS_PER_SECOND,
+    Seconds,
+    frames_in,
+)
 
 LABELS = frozenset(
     {"language", "text", "speaker", "texts", "translation", "target_language", "dialect", "gender", "age"}
@@ -140,6 +149,7 @@ class CutWriter:
         for cut, wave in waiting:
             cut.recording = recording
             cut.start = start / SAMPLES_PER_SECOND
+            cut.supervisions = [in_recording(one, recording, cut.start) for one in cut.supervisions]
             start += len(wave)
 
     def _write(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
@@ -172,7 +182,7 @@ def supervision_of(
     labels: Mapping[str, Any],
     units: Sequence[tuple[str, float, float]] | None,
 ) -> SupervisionSegment:
-    """All that is known about a clip, as lhotse keeps it."""
+    """All that is known about a clip, as lhotse keeps it; words count from the clip's start, see ``in_recording``."""
     words = [
         AlignmentItem(symbol=symbol, start=round(start, 4), duration=round(end - start, 4))
         for symbol, start, end in units or ()
@@ -189,6 +199,20 @@ def supervision_of(
         alignment={"word": words} if units is not None else None,
         custom={key: value for key, value in labels.items() if key not in _OWN_FIELDS} or None,
     )
+
+
+def in_recording(supervision: SupervisionSegment, recording: Recording, start: Seconds) -> SupervisionSegment:
+    """What is known about a clip, its words' times counted from the start of the recording, as lhotse counts them.
+
+    Args:
+        start: of the clip in its recording.
+    """
+    moved = fastcopy(supervision, recording_id=recording.id)
+    if supervision.alignment and start:
+        words = supervision.alignment["word"]
+        moved.alignment = {"word": [word._replace(start=round(word.start + start, 8)) for word in words]}
+        moved.custom = {**(supervision.custom or {}), RECORDING_START: start}
+    return moved
 
 
 def _integers(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:

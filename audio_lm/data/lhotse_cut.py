@@ -1,0 +1,76 @@
+"""Lines of manifests as Lhotse's cuts, built of what was checked and of nothing else.
+
+Lhotse's own reader builds whatever a line names (features, arrays, images, impulse responses), and opens files or runs
+commands for some of it. Here keys that are not used are never built, and what a custom field holds stays plain data
+unless it is the recording of a further clip.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.augmentation import AudioTransform
+from lhotse.cut import Cut
+from lhotse.supervision import AlignmentItem
+
+from audio_lm.data.json_lines import parse_line
+from audio_lm.data.manifest import check_cut, recording_fields
+
+
+def read_cut(text: bytes, *, roots: Sequence[Path] = ()) -> Cut:
+    """The cut of a line that keeps the contract.
+
+    Raises:
+        UnfitError: it does not.
+    """
+    table = parse_line(text)
+    check_cut(table, roots)
+    return _cut(table)
+
+
+def _cut(table: dict[str, Any]) -> Cut:
+    custom, recording = table.get("custom"), table.get("recording")
+    if custom and recording is not None:
+        custom = {**custom, **{name: _recording(custom[name]) for name in recording_fields(custom)}}
+    kind = MultiCut if table.get("type") == "MultiCut" else MonoCut
+    return kind(
+        id=table["id"],
+        start=table.get("start", 0.0),
+        duration=table["duration"],
+        channel=table.get("channel", 0),
+        supervisions=[_supervision(one, table["id"]) for one in table["supervisions"]],
+        recording=None if recording is None else _recording(recording),
+        custom=custom or None,
+    )
+
+
+def _recording(table: Mapping[str, Any]) -> Recording:
+    transforms = table.get("transforms")
+    return Recording(
+        id=table["id"],
+        sources=[AudioSource(one["type"], one["channels"], one["source"]) for one in table["sources"]],
+        sampling_rate=table["sampling_rate"],
+        num_samples=table["num_samples"],
+        duration=table["duration"],
+        transforms=None if transforms is None else [AudioTransform.from_dict(one) for one in transforms],
+    )
+
+
+def _supervision(table: Mapping[str, Any], cut_id: str) -> SupervisionSegment:
+    words = (table.get("alignment") or {}).get("word")
+    return SupervisionSegment(
+        id=table.get("id", cut_id),
+        recording_id=table.get("recording_id", cut_id),
+        start=table.get("start", 0.0),
+        duration=table["duration"],
+        channel=table.get("channel", 0),
+        text=table.get("text"),
+        language=table.get("language"),
+        speaker=table.get("speaker"),
+        gender=table.get("gender"),
+        custom=table.get("custom"),
+        alignment=None
+        if words is None
+        else {"word": [AlignmentItem(*(word.values() if type(word) is dict else word)) for word in words]},
+    )

@@ -1,0 +1,347 @@
+"""Lines that somebody spoilt, by chance and on purpose: a sentence or success, and nothing runs.
+
+The mutations are seeded, so the same 2 000 lines are tried everywhere.
+"""
+
+import gzip
+import json
+import random
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lhotse.cut import Cut
+
+from audio_lm.data.cuts import at_16_khz
+from audio_lm.data.examples import CHAT, ExampleMaker
+from audio_lm.data.guard import FaultyAudioError, guarded_waves
+from audio_lm.data.index import IndexRules, compile_source
+from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.labels import labels_of
+from audio_lm.data.lhotse_cut import read_cut
+from audio_lm.data.manifest import read_line
+from audio_lm.data.rows import Rows
+from audio_lm.errors import DataError
+from audio_lm.tasks.registry import TASKS
+
+NUM_LINES = 2_000
+MOST_BYTES = 500 << 20
+
+
+def recording(path, **more):
+    return {
+        "id": "r",
+        "sources": [{"type": "file", "channels": [0], "source": str(path)}],
+        "sampling_rate": 16_000,
+        "num_samples": 16_000,
+        "duration": 1.0,
+        "channel_ids": [0],
+    } | more
+
+
+def good_lines(path):
+    """Fit lines of all kinds that manifests have."""
+    words = {"word": [["one", 0.1, 0.2, None], ["two", 0.4, 0.3, 0.9]]}
+    custom = {
+        "gender": "male",
+        "age": 30,
+        "emotion": "sad",
+        "translation": "eins zwei",
+        "target_language": "de",
+        "turns": [["a", 0.0, 0.5], ["b", 0.5, 1.0]],
+        "texts": ["one", "two"],
+        "entities": [["one", "number"]],
+        "slots": [["number", "one"]],
+        "events": ["dog"],
+        "event_times": [["dog", 0.1, 0.2]],
+        "caption": ["a dog"],
+        "question": "who?",
+        "answer": "a dog",
+        "pitch": 60,
+        "velocity": 90,
+        "instrument": "flute",
+        "qualities": ["bright"],
+        "honesty": {"gender": "exact"},
+        "conversation": [
+            {"role": "user", "content": [{"audio": 1}, {"text": "what?"}]},
+            {"role": "assistant", "content": [{"text": "a dog"}]},
+        ],
+    }
+    supervision = {
+        "id": "s",
+        "recording_id": "r",
+        "start": 0.0,
+        "duration": 1.0,
+        "channel": 0,
+        "text": "one two",
+        "language": "en",
+        "speaker": "a",
+        "gender": "male",
+        "alignment": words,
+        "custom": custom,
+    }
+    cut = {
+        "id": "c",
+        "type": "MonoCut",
+        "start": 0.0,
+        "duration": 1.0,
+        "channel": 0,
+        "supervisions": [supervision],
+        "recording": recording(path),
+    }
+    chain = [
+        {"name": "Volume", "kwargs": {"factor": 0.5}},
+        {"name": "Resample", "kwargs": {"source_sampling_rate": 16_000, "target_sampling_rate": 8_000}},
+    ]
+    faster = recording(path, sampling_rate=8_000, num_samples=8_000, transforms=chain)
+    second = supervision | {"id": "t", "speaker": "b", "start": 0.5, "duration": 0.5, "custom": None}
+    text = {key: value for key, value in cut.items() if key != "recording"}
+    places = [supervision | {"custom": {"places": [["", 3], ["one", 22]]}, "alignment": None}]
+    return [
+        cut,
+        cut | {"recording": faster},
+        cut | {"custom": {"audio_2": recording(path), "audio_10": faster, "audio_filepath": "a.wav"}},
+        cut | {"supervisions": [supervision, second]},
+        cut | {"type": "MultiCut", "channel": [0]},
+        text | {"supervisions": places},
+    ]
+
+
+NESTED = json.loads("[" * 60 + "]" * 60)
+
+
+def junk(rng, path):
+    """A value that does not belong where it is put."""
+    rir = {"name": "ReverbWithImpulseResponse", "kwargs": {"rir": recording("touch marker |")}}
+    array = {"storage_type": "numpy_files", "storage_path": "/", "storage_key": "x", "shape": [1]}
+    command = {"type": "command", "channels": [0], "source": "touch marker"}
+    values = [None, True, False, 0, 1, -1, 2, 7, 0.5, -0.5, 1e-9, 10**6, 10**9, 10**30, 10**4000, 1e308]
+    values += [
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        "",
+        "x",
+        "0",
+        "1.0",
+        "x" * 5000,
+        "\ud800",
+        "\0",
+        "a\0b",
+    ]
+    values += [[], {}, [[]], [{}], [None], [0], ["x"], [0, 1], [[1, 2, 3]], {"": None}, {"a": 1}, NESTED]
+    values += [
+        [0] * 1000,
+        {"text": "x"},
+        {"audio": 10**9},
+        [["x", 10**9]],
+        [["x", -5, 5]],
+        "pipe:touch marker",
+    ]
+    values += [
+        "touch marker |",
+        "http://127.0.0.1:9/a.wav",
+        "/dev/zero",
+        "/dev/stdin",
+        "/",
+        ".",
+        "a.tar@0+9",
+        rir,
+        [rir],
+    ]
+    values += [
+        array,
+        {"array": array, "temporal_dim": 0, "frame_shift": 0.1, "start": 0},
+        command,
+        [command],
+        "{text}",
+    ]
+    values += [
+        recording(path),
+        [recording(path)],
+        {"width": 1, "height": 1, **array},
+        "MixedCut",
+        "shar",
+        "memory",
+    ]
+    return rng.choice(values)
+
+
+def places_in(value, path=()):
+    """Every place in a tree, as its keys."""
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from places_in(value[key], (*path, key))
+
+
+def mutated(rng, table, path):
+    """A copy of a line in which one place is not as it was."""
+    table = json.loads(json.dumps(table))
+    place = rng.choice([place for place in places_in(table) if place])
+    holder = table
+    for key in place[:-1]:
+        holder = holder[key]
+    kind = rng.choice(["replace", "replace", "replace", "remove", "add", "double", "rename"])
+    if kind == "remove":
+        del holder[place[-1]]
+    elif kind == "add":
+        names = [
+            "transforms",
+            "features",
+            "video",
+            "custom",
+            "audio_3",
+            "tracks",
+            "x",
+            "rejected_audio_1",
+            "width",
+        ]
+        holder = holder if isinstance(holder, dict) else table
+        holder[rng.choice(names)] = junk(rng, path)
+    elif kind == "double" and isinstance(holder, list):
+        holder.extend(holder * rng.choice([1, 50]))
+    elif kind == "rename" and isinstance(holder, dict):
+        ending = rng.choice(["_", "2", "\ud83d"])
+        holder[f"{place[-1]}{ending}"] = holder.pop(place[-1])
+    else:
+        holder[place[-1]] = junk(rng, path)
+    return table
+
+
+def spoilt(seed, path):
+    """A line made from a fit one: some places of its tree, and sometimes its bytes, are not as they were."""
+    rng = random.Random(seed)
+    table = rng.choice(good_lines(path))
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        table = mutated(rng, table, path)
+    text = json.dumps(table, ensure_ascii=rng.random() < 0.9).encode("utf-8", "surrogatepass")
+    if rng.random() < 0.2:
+        at, count = rng.randrange(len(text)), rng.choice([0, 1, 20])
+        text = text[:at] + rng.randbytes(count) + text[at + rng.choice([0, 1, 1000]) :]
+    return text.replace(b"\n", b" ")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sound") / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    return path
+
+
+def used(cut, maker):
+    """Everything a run does with a cut that is fit; faults have a name."""
+    labels_of(cut)
+    for task in (*TASKS, CHAT):
+        with suppress(DataError):
+            maker.example(cut, task)
+    with suppress(FaultyAudioError):
+        guarded_waves(cut)
+
+
+def test_the_lines_that_are_spoilt_are_fit(sound, vocabulary):
+    for table in good_lines(sound):
+        text = json.dumps(table).encode()
+        assert read_line(text).cut_id == "c"
+        cut = at_16_khz(read_cut(text))
+        used(cut, ExampleMaker(vocabulary, "tags"))
+        assert [len(wave) for wave in guarded_waves(cut)] == list(read_line(text).num_samples)
+
+
+@settings(max_examples=NUM_LINES, derandomize=True, database=None)
+@given(st.integers(0, 2**63))
+def test_a_spoilt_line_is_unfit_or_a_cut_that_can_be_used(sound, vocabulary, tmp_path_factory, seed):
+    text = spoilt(seed, sound)
+    began = time.process_time()
+    try:
+        line = read_line(text)
+    except UnfitError:
+        with pytest.raises(UnfitError, match=r"^.{1,1000}$"):
+            read_cut(text)
+        return
+    cut = at_16_khz(read_cut(text))
+    assert isinstance(cut, Cut)
+    assert cut.id == line.cut_id
+    used(cut, ExampleMaker(vocabulary, "natural"))
+    assert time.process_time() - began < 5
+    assert not (sound.parent / "marker").exists()
+
+
+def test_a_manifest_of_such_lines_is_compiled_and_every_row_is_read(sound, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit = json.dumps(good_lines(sound)[0]).encode()
+    lines = [spoilt(seed, sound) for seed in range(NUM_LINES)]
+    lines = [line.replace(b'"id": "c"', b'"id": "c%d"' % number) for number, line in enumerate(lines)]
+    manifest = tmp_path / "all-train.jsonl"
+    manifest.write_bytes(b"\n".join([fit, *lines]))
+    rules = IndexRules(long_clips="drop", max_bad_share=1.0)
+    index = compile_source(manifest, "mine/all-train", rules, cache=tmp_path / "cache")
+    assert 0.1 * NUM_LINES < len(index.left_out) < 0.95 * NUM_LINES
+    assert len(index) + len(index.left_out) + index.num_dropped == NUM_LINES + 1
+    assert all(1 <= one.line <= NUM_LINES + 1 and one.reason for one in index.left_out)
+    rows = Rows(index)
+    for row in range(len(rows)):
+        assert rows.cut(row).id
+    assert not (tmp_path / "marker").exists()
+    with pytest.raises(DataError, match=r"all-train\.jsonl:\d+: cut "):
+        compile_source(manifest, "mine/all-train", IndexRules(), cache=tmp_path / "cache")
+
+
+def bombs(folder):
+    """Manifests that are out of bounds, each a path."""
+    texts = {
+        "line-of-10-mb": b'{"id": "' + b"x" * (10 << 20) + b'"}\n',
+        "nested": b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n",
+        "wide": b'{"a": [' + b"{}," * 1_300_000 + b"{}]}\n",
+        "digits": b'{"id": ' + b"7" * 5_000 + b"}\n",
+        "empty-lines": b"\n" * (20 << 20),
+        "no-end": b"\0" * (200 << 20),
+    }
+    for name, text in texts.items():
+        path = folder / f"{name}.jsonl"
+        path.write_bytes(text)
+        yield path
+        if name != "no-end":
+            packed = folder / f"{name}.jsonl.gz"
+            packed.write_bytes(gzip.compress(text, compresslevel=1))
+            yield packed
+    with gzip.open(folder / "line-of-4-gb.jsonl.gz", "wb", compresslevel=9) as file:
+        zeros = b"0" * (16 << 20)
+        for _ in range(20):  # as much of it as is ever unpacked, and more
+            file.write(zeros)
+    yield folder / "line-of-4-gb.jsonl.gz"
+
+
+SCRIPT = """
+import resource, sys, time
+from pathlib import Path
+from audio_lm.data.index import IndexRules, compile_source
+from audio_lm.errors import DataError
+for name in sys.argv[2:]:
+    began = time.process_time()
+    try:
+        compile_source(Path(name), "mine/all-train", IndexRules(), cache=Path(sys.argv[1]))
+        print("compiled", name)
+    except DataError as error:
+        print(f"{time.process_time() - began:.2f}", len(str(error)), Path(name).name in str(error), name)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_what_is_out_of_bounds_is_refused_in_bounded_time_and_memory(tmp_path):
+    (tmp_path / "data").mkdir()
+    paths = [str(path) for path in bombs(tmp_path / "data")]
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / "cache"), *paths]
+    *found, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(found) == len(paths)
+    for one in found:
+        seconds, num_chars, is_named, name = one.split()
+        assert float(seconds) < 5, name
+        assert int(num_chars) < 3_000, name
+        assert is_named == "True", name
+    assert int(peak) < MOST_BYTES
