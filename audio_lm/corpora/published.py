@@ -13,8 +13,8 @@ from typing import Any
 from lhotse import MonoCut, Recording
 from lhotse.cut.data import DataCut
 
-from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.channels import AVERAGE, Choice, note_on, selections, with_channels
+from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.writing import LABELS, supervision_of
