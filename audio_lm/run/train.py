@@ -374,8 +374,7 @@ def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:
 
 def _keeping(config: CheckpointConfig) -> dict[str, Any]:
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best, "pin_every": config.pin_every}
-    seconds = 60 * config.every_minutes
-    return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
+    return {"is_asynchronous": config.asynchronous, "every_seconds": 60 * config.every_minutes, "keep": keep}
 
 
 def _quarantine(
