@@ -28,6 +28,13 @@ def known_keys(context: typer.Context, incomplete: str) -> list[str]:
 
 RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
 Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Let Python code that comes with a model run, where the recipe wants it; read it first.",
+    ),
+]
 RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
 
 

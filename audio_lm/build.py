@@ -27,9 +27,7 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.cuts import (
     LongClips,
     check_sources,
-    cut_set_path,
     read_cuts,
-    size_of,
     texts_of,
     usable_cuts,
 )
@@ -37,7 +35,6 @@ from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSample
 from audio_lm.data.examples import CHAT
 from audio_lm.data.guard import guarded_waves
 from audio_lm.data.plan import Cursor
-from audio_lm.data.shar import files_of
 from audio_lm.errors import RecipeError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
@@ -52,8 +49,8 @@ from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tok
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.runtime import key_of, local_rank, world_size
+from audio_lm.stand_ins import has_enough
 from audio_lm.tasks.registry import find_task
-from audio_lm.tracking.provenance import Manifest, digest_of
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.layer_calls import compile_layers, recompute_layers
 from audio_lm.training.module import Keep, NextTokenModule
@@ -73,7 +70,10 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 def prepare_corpora(recipe: Recipe, report: Report) -> None:
     """Make the corpora a recipe names, where they are not there yet."""
     for name, settings in recipe.corpora.items():
-        prepare(name, Path(recipe.data_dir), settings, report)
+        if has_enough(recipe, name):
+            report(f"corpus {name}: {Path(recipe.data_dir) / name} is used as it is")
+        else:
+            prepare(name, Path(recipe.data_dir), settings, report)
 
 
 def usable_source(recipe: Recipe, source: str, long_clips: LongClips) -> list[Cut]:
@@ -379,29 +379,3 @@ def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | s
 
 def _precision(hardware: HardwareConfig) -> Any:
     return "bf16-mixed" if hardware.is_half else "32-true"
-
-
-def manifests_of(recipe: Recipe) -> list[Manifest]:
-    """Every cut-set a run reads, with its digest."""
-    contexts: dict[str, str] = {}
-    for stage in recipe.stages.values():
-        contexts |= {source: "train" for sources in stage.mixture.sources.values() for source in sources}
-        contexts |= {
-            source: "validation" for sources in stage.validation.sources.values() for source in sources
-        }
-    contexts |= {benchmark.source: "test" for benchmark in recipe.evaluation.benchmarks.values()}
-    manifests = []
-    for source, context in contexts.items():
-        path = cut_set_path(Path(recipe.data_dir), source)
-        num_cuts, seconds = size_of(path)
-        manifests.append(
-            Manifest(
-                name=source,
-                path=path,
-                digest=digest_of(*files_of(path)),
-                hours=seconds / 3600,
-                num_cuts=num_cuts,
-                context=context,
-            )
-        )
-    return manifests

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from audio_lm import jobs, measuring
-from audio_lm.arguments import Overrides, RecipeName, RunPath, quiet
+from audio_lm.arguments import Overrides, RecipeName, RunPath, TrustCode, quiet
 from audio_lm.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -37,6 +37,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
     ] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Carry a recipe out: train its stages, judge the model, print the table.
 
@@ -51,13 +52,12 @@ def train(
     from audio_lm.survival.launch import current_launch, stop_agent
     from audio_lm.survival.torchrun import become_torchrun, is_to_be_begun
 
-    composed = load_recipe(recipe, overrides or [])
     quiet()
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     hardware = composed.recipe.hardware
     if is_to_be_begun(hardware.devices, hardware.nodes):
-        become_torchrun(
-            hardware.devices, ["train", recipe, *(overrides or []), *([f"--out={out}"] if out else [])]
-        )
+        options = [*([f"--out={out}"] if out else []), *(["--trust-code"] if trust_code else [])]
+        become_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
@@ -80,6 +80,7 @@ def describe(
     overrides: Overrides = None,
     examples: Annotated[int, typer.Option(help="Rendered examples of each task.")] = 2,
     where: Annotated[bool, typer.Option(help="Show the file and line of every value instead.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Show a recipe as a table of stages, with a few rendered examples of each task.
 
@@ -87,8 +88,8 @@ def describe(
     """
     from audio_lm.compose import load_recipe
 
-    composed = load_recipe(recipe, overrides or [])
     quiet()
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     from audio_lm import describe as describing
 
     describing.print_origins(composed) if where else describing.print_recipe(composed, num_per_task=examples)
@@ -111,7 +112,7 @@ def prepare(
     if show_list or not corpus:
         _list_corpora()
         return
-    from audio_lm.compose import settings_of
+    from audio_lm.overrides import settings_of
 
     table = settings_of(settings or [])
     quiet()
@@ -125,6 +126,7 @@ def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Show what a recipe will hear before it is trained: hours, shares, passes, warnings; on a CPU, without audio.
 
@@ -132,8 +134,8 @@ def plan(
     """
     from audio_lm.compose import load_recipe
 
-    composed = load_recipe(recipe, overrides or [])
     quiet()
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     from dataclasses import asdict
 
     from audio_lm.forecast import forecast, print_forecast
@@ -147,7 +149,10 @@ def plan(
             )
         )
     else:
-        print_forecast(stages, run_console())
+        console = run_console()
+        for note in composed.notes:
+            console.print(note, soft_wrap=True)
+        print_forecast(stages, console)
 
 
 def _list_corpora() -> None:
@@ -218,7 +223,7 @@ app.add_typer(measuring.bench, name="bench")
 
 
 @app.command()
-def evaluate(run: RunPath) -> None:
+def evaluate(run: RunPath, trust_code: TrustCode = False) -> None:
     """Put a run's benchmarks to its models again; writes predictions/ and scores.json.
 
     Example: `audio-lm evaluate runs/demo-1a2b3c4d`
@@ -226,12 +231,13 @@ def evaluate(run: RunPath) -> None:
     quiet()
     from audio_lm.run.judge import evaluate as judge
 
-    judge(run)
+    judge(run, trusts_code=trust_code)
 
 
 @app.command()
 def replay(
     file: Annotated[Path, typer.Argument(help="`stages/<stage>/replay/step-N-rank-R.safetensors` of a run.")],
+    trust_code: TrustCode = False,
 ) -> None:
     """Run a step whose gradient was not finite again: its loss, its gradients, and where the first such value comes from.
 
@@ -240,7 +246,7 @@ def replay(
     quiet()
     from audio_lm.run.replay import replay as again
 
-    again(file)
+    again(file, trusts_code=trust_code)
 
 
 @app.command()
@@ -299,6 +305,7 @@ def export(
         int | None, typer.Option(help="Of a checkpoint of the stage, instead of its end.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    trust_code: TrustCode = False,
 ) -> None:
     """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
 
@@ -308,7 +315,7 @@ def export(
     quiet()
     from audio_lm.export.hugging_face import export_run
 
-    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo)
+    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo, trusts_code=trust_code)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,52 +7,55 @@ loading nobody sees an OmegaConf object, only frozen dataclasses.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from audio_lm.checkpoints.config import FEWEST
+from audio_lm.checks import (
+    misplaced,
+    misshapen_values,
+    numbers_out_of_range,
+    place_of,
+    problems_in,
+    unread_references,
+    untrusted_code,
+)
 from audio_lm.errors import RecipeError, unknown
-from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.layers import (
     Layer,
-    Tree,
-    Where,
     drop,
+    flat,
     merge,
-    merged_trees,
     nested,
-    plain,
     read_layer,
     table_at,
-    take_away,
+    table_of,
 )
 from audio_lm.masking import harmless_variable, masked_tree
-from audio_lm.model.config import LOG_MEL_KINDS
+from audio_lm.names import is_name
+from audio_lm.overrides import lay_overrides, said_about_use
 from audio_lm.published import with_sizes
 from audio_lm.recipe import Recipe, with_words
-from audio_lm.stand_ins import with_stand_ins
-from audio_lm.tasks.registry import find_task
+from audio_lm.safe_yaml import COMMAND_LINE, Tree, Where, read_value
+from audio_lm.stand_ins import Tried, shrunk, with_stand_ins
 
 PACKAGE = Path(__file__).parent
-COMMAND_LINE = "command line"
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
 RUN_TIME = re.compile(
     r"(resume|only|data_dir|cache_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)"
 )
-OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
-CHAT = "chat"
-AUTO = "auto"  # of resume, as true
-SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
+MAX_STAGES = 40
+DEFAULTS_OF_A_STAGE = 60
+MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is read again after each
+STARRED = ("stages", "evaluation.benchmarks")
 
 OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
 
@@ -71,6 +74,14 @@ class Composed:
     signature: str
     """8 hexadecimal digits of everything that decides the result."""
 
+    notes: tuple[str, ...] = ()
+    """What was replaced or left out because its data is not here; for the console."""
+
+    @property
+    def tree(self) -> Tree:
+        """The same as a table."""
+        return dict(read_value(self.text))
+
     def run_path(self, out: Path | None = None) -> Path:
         """Where its run lies: its name and signature, unless the caller chose."""
         return out or Path("runs") / f"{self.recipe.name}-{self.signature}"
@@ -88,7 +99,11 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(
-    path_or_name: str | Path, overrides: Sequence[str] = (), *, is_complete: bool = False
+    path_or_name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    is_complete: bool = False,
+    trusts_code: bool = False,
 ) -> Composed:
     """Read a recipe with everything it names.
 
@@ -96,63 +111,52 @@ def load_recipe(
         overrides: ``key=value``; ``+key=value`` adds to an open table, ``~key`` takes away.
         is_complete: a run's own ``recipe.yaml``, which has everything in it; laying the pieces it was made of
             under it again would bring back what it has replaced.
+        trusts_code: the command line allows Python code that comes with a model, or no model is loaded.
 
     Raises:
         RecipeError: with all problems found, each with its place.
     """
     path = _find(path_or_name)
     recipe = read_layer(path)
-    line, problems = _command_line(overrides), list[str]()
+    line, problems = said_about_use(overrides), list[str]()
     pieces = [] if is_complete else _used(recipe, line, problems)
     layers = [Layer({"name": path.stem}), *pieces, recipe]
     merged = Layer({})
     for layer in layers:
         merge(merged, layer)
+    _check_number_of_stages(merged)
     _name_mixtures(merged, problems)
     if not is_complete:
         _scale(merged, line, problems)
-    _override(merged, line, overrides, problems)
+    lay_overrides(merged, overrides, problems)
     _name_mixtures(merged, problems)
     built = _built(merged, problems)
     if built is not None:
-        problems += _cross_checked(built, merged.where)
+        problems += problems_in(built, merged.where)
+        problems += [] if trusts_code else untrusted_code(built, merged.where)
+        problems += [] if is_complete or problems else misplaced(built, merged.where, path.parent)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    built = with_stand_ins(built if is_complete else with_sizes(built, merged.where))
-    container = OmegaConf.to_container(OmegaConf.structured(built))
+    tried = Tried(built) if is_complete else with_stand_ins(with_sizes(built, merged.where))
+    container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
     assert isinstance(container, dict), "a recipe is a table"
     container = masked_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return Composed(built, text, merged.where, _signature(container))
+    return Composed(tried.recipe, text, merged.where, _signature(container), tried.notes)
 
 
 def _find(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return path
     by_name = home("recipes") / f"{path.stem}.yaml"
-    if path.parent in (Path(), Path("recipes")) and by_name.is_file():
+    if path.parent in (Path(), Path("recipes")) and os.path.isfile(by_name):
         return by_name
     raise RecipeError(unknown("recipe", str(path_or_name), recipe_names(), see=f"{home('recipes').name}/"))
 
 
-def _command_line(overrides: Sequence[str]) -> Tree:
-    """What the command line says about ``use``, needed before the pieces are read."""
-    tree: Tree = {}
-    for override in overrides:
-        key, found, value = override.lstrip("+").partition("=")
-        if not found and not override.startswith("~"):
-            raise RecipeError(
-                f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`"
-            )
-        if key.startswith("use."):
-            tree[key.removeprefix("use.")] = value
-    return tree
-
-
 def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
-    use = recipe.tree.get("use") or {}
-    names = use | line if isinstance(use, dict) else line
+    names = table_of(recipe.tree.get("use")) | line
     layers = []
     for kind, name in names.items():
         if kind in PIECE_OF_USE:
@@ -169,7 +173,7 @@ def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
     path = home("conf") / kind / f"{name}.yaml"
-    if not path.is_file():
+    if not is_name(name) or not path.is_file():
         known = [file.stem for file in path.parent.glob("*.yaml")]
         problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
         return Layer({})
@@ -177,10 +181,17 @@ def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
     return Layer(layer.tree, {key: f"conf/{at}" for key, at in layer.where.items()})
 
 
+def _check_number_of_stages(merged: Layer) -> None:
+    stages = table_of(merged.tree.get("stages"))
+    if len(stages) > MAX_STAGES:
+        raise RecipeError(
+            f"{place_of(merged.where, 'stages')}: {len(stages)} stages, and at most {MAX_STAGES} are read; make several recipes"
+        )
+
+
 def _name_mixtures(merged: Layer, problems: list[str]) -> None:
     """Put the table where a stage names a mixture."""
-    stages = merged.tree.get("stages")
-    for name, stage in stages.items() if isinstance(stages, dict) else ():
+    for name, stage in table_of(merged.tree.get("stages")).items():
         for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
             if isinstance(stage.get(key), str):
                 place = f"stages.{name}.{key}"
@@ -190,147 +201,83 @@ def _name_mixtures(merged: Layer, problems: list[str]) -> None:
 
 
 def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
-    """Lay the piece of ``use.scale`` over everything; its stage ``"*"`` is every stage."""
-    name = line.get("scale") or (merged.tree.get("use") or {}).get("scale")
+    """Lay the piece of ``use.scale`` over everything; its stage or benchmark ``"*"`` is every one."""
+    name = line.get("scale") or table_of(merged.tree.get("use")).get("scale")
     if not name:
         return
     piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
-    every = (piece.tree.get("stages") or {}).pop("*", {})
-    merged.tree.setdefault("use", {})["scale"] = name
-    for stage in merged.tree.get("stages") or {}:
-        merge(merged, Layer({"stages": {stage: every}}))
-        starred = "stages.*."
-        merged.where |= {
-            key.replace(starred, f"stages.{stage}."): at
-            for key, at in piece.where.items()
-            if key.startswith(starred)
-        }
+    for key in STARRED:
+        _lay_star(merged, piece, key)
+    _shrink_corpora(merged, piece)
+    merge(merged, Layer({"use": {"scale": name}}))
     merge(merged, piece)
 
 
-def _override(merged: Layer, line: Tree, overrides: Sequence[str], problems: list[str]) -> None:
-    for override in overrides:
-        if override.startswith("~"):
-            take_away(merged.tree, override[1:], problems)
-            continue
-        key, _, text = override.lstrip("+").partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            problems.append(f"{COMMAND_LINE}: `{key}` - {text!r} is not YAML; quote it")
-            continue
-        if key == "stages" and isinstance(value, list):
-            merged.tree["only"] = value
-            continue
-        parent, _, leaf = key.rpartition(".")
-        table = table_at(merged.tree, parent)
-        if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
-            problems.append(_new_entry(key, parent, leaf, table))
-            continue
-        merge(merged, Layer(nested(key, plain(value)), {key: COMMAND_LINE}))
+def _lay_star(merged: Layer, piece: Layer, key: str) -> None:
+    every = (table_at(piece.tree, key) or {}).pop("*", {})
+    for name in list(table_of(table_at(merged.tree, key))):
+        places = {at: of for at, of in piece.where.items() if at.startswith(f"{key}.*.")}
+        where = {at.replace(f"{key}.*.", f"{key}.{name}."): of for at, of in places.items()}
+        merge(merged, Layer(nested(key, {name: every}), where))
 
 
-def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
-    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in (table or {})
-
-
-def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
-    near = get_close_matches(leaf, table or {}, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    there = ", ".join(table or {}) or "nothing"
-    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
+def _shrink_corpora(merged: Layer, piece: Layer) -> None:
+    """Make small what a recipe prepares itself, too."""
+    own = table_of(merged.tree.get("corpora"))
+    for name, small in table_of(table_at(piece.tree, "stand_ins.corpora")).items():
+        if isinstance(own.get(name), dict):
+            key = f"corpora.{name}"
+            at = piece.where[f"stand_ins.{key}"]
+            merge(merged, Layer(nested(key, shrunk(own[name], small)), {f"{key}.{one}": at for one in small}))
 
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
     tree = with_words(merged.tree)
-    for _ in range(100):
+    if unreadable := [*unread_references(tree, merged.where), *misshapen_values(tree, merged.where)]:
+        problems += unreadable
+        return None
+    num_nodes = 1 + len(list(flat(tree))) + DEFAULTS_OF_A_STAGE * len(table_of(tree.get("stages")))
+    for _ in range(max(1, MOST_NODES_READ // num_nodes)):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
             missing = sorted(OmegaConf.missing_keys(config))
             problems += [
-                f"{_place(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing
+                f"{place_of(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing
             ]
             if missing:
+                return None
+            if outside := numbers_out_of_range(OmegaConf.to_container(config, resolve=True), merged.where):
+                problems += outside
                 return None
             built = OmegaConf.to_object(config)
             assert isinstance(built, Recipe), "the schema is a Recipe"
             return built
         except RecipeError as error:
-            problems.append(str(error))
+            problems.append(f"{place_of(merged.where, _refused_table(config))}: {error}")
             return None
         except OmegaConfBaseException as error:
             key = str(error.full_key or "")
-            problems.append(f"{_place(merged.where, key)}: `{key}` - {_first_line(error)}")
+            problems.append(f"{place_of(merged.where, key)}: `{key}` - {_first_line(error)}")
             if not key or not drop(tree, key):
                 return None
     return None
 
 
+def _refused_table(config: Any, key: str = "") -> str:
+    """Dotted key of the innermost table that its dataclass refuses."""
+    for name in config:
+        inner = config._get_node(name)
+        if isinstance(inner, DictConfig) and not inner._is_none():
+            try:
+                OmegaConf.to_object(inner)
+            except RecipeError:
+                return _refused_table(inner, f"{key}.{name}" if key else str(name))
+    return key
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
-
-
-def _place(where: Mapping[str, str], key: str) -> str:
-    """Where a key stands, or the nearest table above it."""
-    while key:
-        if key in where:
-            return where[key]
-        key = key.rpartition(".")[0]
-    return "recipe"
-
-
-def _cross_checked(recipe: Recipe, where: Where) -> list[str]:
-    """What a schema cannot say: names of tasks, metrics and stages, and numbers that must be positive."""
-    problems = [] if recipe.stages else ["recipe: no stage is left; name one under `stages`"]
-    for key, check in _checks(recipe):
-        try:
-            check()
-        except RecipeError as error:
-            problems.append(f"{_place(where, key)}: {error}")
-    return problems
-
-
-def _checks(recipe: Recipe) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Each setting that has to be looked at, and how."""
-    yield "resume", partial(_check_resume, recipe.resume)
-    for name, stage in recipe.stages.items():
-        for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
-            for task in set(mixture.sources) - {CHAT}:
-                yield f"stages.{name}.{kind}.sources.{task}", partial(find_task, task)
-        key = f"stages.{name}.checkpoints.keep_last"
-        yield key, partial(_check_least, key, stage.checkpoints.keep_last, FEWEST)
-        yield f"stages.{name}.spec_augment", partial(_check_spec_augment, name, recipe)
-        for setting in ("steps", "pack_tokens", "packs_per_step", "checkpoint_every"):
-            key = f"stages.{name}.{setting}"
-            yield key, partial(_check_least, key, getattr(stage, setting))
-    for name, benchmark in recipe.evaluation.benchmarks.items():
-        key = f"evaluation.benchmarks.{name}"
-        yield key, partial(check_benchmark, name, recipe.evaluation)
-        yield f"{key}.stage", partial(_check_stage, benchmark.stage, recipe)
-
-
-def _check_least(key: str, value: int, least: int = 1) -> None:
-    if value < least:
-        raise RecipeError(f"`{key}` is {value}; it must be {least} or more")
-
-
-def _check_spec_augment(name: str, recipe: Recipe) -> None:
-    kind = recipe.model.encoder.kind
-    if recipe.stages[name].spec_augment is not None and kind not in LOG_MEL_KINDS:
-        raise RecipeError(
-            f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} hears waveforms; set spec_augment: null"
-        )
-
-
-def _check_resume(resume: bool | str) -> None:
-    if resume not in (True, False, AUTO, SEGMENT):
-        raise RecipeError(f"`resume` is {resume!r}; it is {AUTO}, {SEGMENT} or false")
-
-
-def _check_stage(name: str, recipe: Recipe) -> None:
-    if name not in recipe.stages:
-        raise RecipeError(unknown("stage", name, recipe.stages, see="the recipe"))
 
 
 def _worded(path: Path, problems: Sequence[str]) -> str:
@@ -343,7 +290,7 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
 
 def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
     """Dotted key -> value of everything that decides the result."""
-    return {key: value for key, value in _flat(container, "") if not RUN_TIME.match(key)}
+    return {key: value for key, value in flat(container, "") if not RUN_TIME.match(key)}
 
 
 def _signature(container: Mapping[Any, Any]) -> str:
@@ -357,29 +304,8 @@ def _signature(container: Mapping[Any, Any]) -> str:
 
 def changed_settings(one: Composed, other: Composed) -> list[str]:
     """Dotted keys of what decides the result and is not the same."""
-    before, now = (deciding_settings(yaml.safe_load(of.text)) for of in (one, other))
+    before, now = (deciding_settings(of.tree) for of in (one, other))
     return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-
-
-def settings_of(texts: Sequence[str]) -> Tree:
-    """A table from ``key=value`` words.
-
-    >>> settings_of(["seed=1", "clips.digits=100"])
-    {'seed': 1, 'clips': {'digits': 100}}
-
-    Raises:
-        RecipeError: a word is not key=value, or its value is not YAML.
-    """
-    tree: Tree = {}
-    for text in texts:
-        key, found, value = text.partition("=")
-        if not found:
-            raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
-        try:
-            tree = merged_trees(tree, nested(key, yaml.safe_load(value)))
-        except yaml.YAMLError as error:
-            raise RecipeError(f"setting {text!r}: {value!r} is not YAML; quote it") from error
-    return tree
 
 
 def override_keys(path_or_name: str | None) -> list[str]:
@@ -387,16 +313,8 @@ def override_keys(path_or_name: str | None) -> list[str]:
     tree: Any = {}
     if path_or_name:
         try:
-            tree = yaml.safe_load(load_recipe(path_or_name).text)
+            tree = load_recipe(path_or_name, trusts_code=True).tree
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
-    return sorted(key for key, _ in _flat(tree, ""))
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return sorted(key for key, _ in flat(tree, ""))

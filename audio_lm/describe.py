@@ -1,6 +1,5 @@
 """A recipe as tables: its stages beside each other, and what the model will read."""
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,8 @@ def print_recipe(composed: Composed, *, num_per_task: int, console: Console | No
     console.print(f"[bold]{recipe.name}[/bold]  signature {composed.signature}  seed {recipe.seed}")
     console.print(_model_line(recipe))
     console.print(_stage_table(recipe))
+    for note in composed.notes:
+        console.print(note, soft_wrap=True)
     if num_per_task:
         prepare_corpora(recipe, console.print)
         console.print("\nWhat the model reads; what it learns is [bold green]green[/bold green].")
@@ -32,9 +33,9 @@ def print_recipe(composed: Composed, *, num_per_task: int, console: Console | No
 def print_origins(composed: Composed, console: Console | None = None) -> None:
     """Show every setting with the file and line it comes from."""
     console = console or Console()
-    tree = yaml.safe_load(composed.text)
+    tree = composed.tree
     for key in _keys(composed):
-        value = tree
+        value: object = tree
         for name in key.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         console.print(f"{key} = {value!r}  [dim]{composed.where.get(key, 'default')}[/dim]", soft_wrap=True)
@@ -50,7 +51,7 @@ def _keys(composed: Composed) -> list[str]:
         else:
             keys.append(prefix)
 
-    walk(yaml.safe_load(composed.text), "")
+    walk(composed.tree, "")
     return keys
 
 

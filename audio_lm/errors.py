@@ -50,5 +50,5 @@ def needs_code(what: str, source: str) -> str:
     """Word the refusal of something published that brings code of its own."""
     return (
         f"{what} {source!r} brings code of its own, which would run here -- what transformers knows needs none -- "
-        f"choose another, or read that code and set model.trust_remote_code=true"
+        f"choose another, or read that code, set model.trust_remote_code=true and add --trust-code"
     )

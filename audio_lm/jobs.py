@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from audio_lm.arguments import Overrides, RecipeName, RunPath
+from audio_lm.arguments import Overrides, RecipeName, RunPath, TrustCode
 
 
 def status(
@@ -47,6 +47,7 @@ def submit(
         Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the file, hand it to nobody.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Write a recipe's SLURM job, which goes on by itself when its time is over, and hand it to sbatch.
 
@@ -55,10 +56,11 @@ def submit(
     from audio_lm.compose import load_recipe
     from audio_lm.run import submit as submitting
 
-    composed = load_recipe(recipe, overrides or [])
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     job = submitting.Job(
         nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ())
     )
     path, run = file or Path(f"{composed.recipe.name}.sbatch"), composed.run_path(out)
-    submitting.write_script(path, submitting.sbatch_script(composed, recipe, overrides or [], job, run))
+    settings = [*(overrides or []), *(["--trust-code"] if trust_code else [])]
+    submitting.write_script(path, submitting.sbatch_script(composed, recipe, settings, job, run))
     typer.echo(str(path) if dry_run else submitting.submit(path))

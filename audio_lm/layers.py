@@ -3,17 +3,13 @@
 Nothing here knows what a recipe is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from audio_lm.errors import RecipeError
-
-Tree = dict[str, Any]
-Where = dict[str, str]
+from audio_lm.safe_yaml import MAX_CHARACTERS, Tree, Where, read_yaml
 
 
 @dataclass
@@ -25,31 +21,48 @@ class Layer:
 
 
 def read_layer(path: Path) -> Layer:
-    """A YAML file with the line of every key."""
+    """A YAML file with the line of every key.
+
+    Raises:
+        RecipeError: it is no table, or beyond the bounds of ``safe_yaml``.
+    """
+    shown = str(path.relative_to(path.parents[1]) if len(path.parents) > 1 else path)
+    read = read_yaml(text_of(path), shown)
+    if not isinstance(read.value, dict):
+        raise RecipeError(
+            f"{path}: holds {type(read.value).__name__} and not a table of settings; mend the file"
+        )
+    return Layer(read.value, read.where)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, or as much of it as is needed to see that it is too long.
+
+    Raises:
+        RecipeError: it cannot be read, or is not in UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        tree, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())}); mend the file") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: holds {type(tree).__name__} and not a table of settings; mend the file")
-    shown = path.relative_to(path.parents[1]) if len(path.parents) > 1 else path
-    return Layer(plain(tree), dict(_lines(node, str(shown))))
+        with path.open("rb") as file:
+            data = file.read(4 * MAX_CHARACTERS + 1)
+        return data.decode("utf-8-sig", "ignore" if len(data) > 4 * MAX_CHARACTERS else "strict")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); give a file that can") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: not YAML (not in UTF-8); save the file as UTF-8") from error
 
 
-def plain(value: Any) -> Any:
-    """The same with text keys, as OmegaConf wants them."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    return value
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every leaf; an empty table is one.
 
-
-def _lines(node: Any, file: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            yield name, f"{file}:{key.start_mark.line + 1}"
-            yield from _lines(value, file, f"{name}.")
+    >>> list(flat({"a": {"b": 1}, "c": {}}))
+    [('a.b', 1), ('c', {})]
+    """
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def merge(below: Layer, above: Layer) -> None:
@@ -73,6 +86,11 @@ def table_at(tree: Any, key: str) -> Any:
     for name in key.split(".") if key else ():
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
+
+
+def table_of(value: Any) -> dict[str, Any]:
+    """A table; an empty one where there is something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def nested(key: str, value: Any) -> Tree:

@@ -10,21 +10,55 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
-PASSWORD_OF_ADDRESS = re.compile(r"(\w+://)[^/\s'\"]*@")
+PASSWORD_OF_ADDRESS = re.compile(
+    r"(?<!\w)(\w{1,40}://)(?:[^/\s'\"]{0,2000}|[^/\s'\"@:]{0,200}:(?!\d+/)[^\s'\"@]{0,200})@"
+)
 NAMES = (
     r"(?:token|(?:\w*_)?(?:(?:api|access|private|secret|account|signing)_?key"
-    r"|(?:api|access|auth|hub|hf|github|refresh|session|bearer)_?token"
-    r"|password|passwd|passphrase|secret|credentials?|jwt))"
+    r"|(?:api|access|auth|hub|hf|github|refresh|session|bearer|sas)_?token|credentials?|jwt)"
+    r"|\w*(?:password|passwd|passphrase|secret|_pwd|sharedaccess_?key(?!name)|sharedaccess_?signature))"
 )
 SECRET_VARIABLE = re.compile(
-    r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE", re.IGNORECASE
+    r"KEY|TOKEN|SECRET|PASS|_PWD|CREDENTIAL|AUTH|COOKIE|USERNAME|JWT|SIGNATURE|WEBHOOK|DSN|CONNECTION_?STR",
+    re.IGNORECASE,
 )
-SECRET_SETTING = re.compile(NAMES, re.IGNORECASE)
-ASSIGNMENT = re.compile(rf"(?<![\w])({NAMES}=)[^\s&;,'\"`]+", re.IGNORECASE)
+SECRET_SETTING = re.compile(
+    rf"{NAMES}|pwd|authorization|cookie|(?:\w*_)?(?:webhook(?:_url)?|dsn|connection_?string)", re.IGNORECASE
+)
+VALUE = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s&;'\"`]+)"
+OPTION = (
+    r"(?:password|passwd|passphrase|secret|credentials?|token"
+    r"|(?:api|access|auth|hub|hf|github|bearer|secret|private)-?(?:token|key))"
+)
+ASSIGNMENTS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?<!\w)({NAMES}=){VALUE}",
+        rf"(?<!\w)({NAMES}[\"']?\s*[:=]\s*)(?:\"[^\"\n]+\"|'[^'\n]+')",  # JSON, YAML and programs, in quotes
+        rf"([;\s](?:pwd|uid)=){VALUE}(?=[;\s\"']|$)",  # of a connection string
+        rf"(?<!\w)((?:REDISCLI_AUTH|SSHPASS|[A-Z]\w*_PASS)=){VALUE}",
+        rf"([?&](?:sig|signature|key|code|x-(?:amz|goog)-(?:signature|credential|security-token))=){VALUE}",
+        rf"((?:^|\s)--?{OPTION}(?:\s+|=)){VALUE}",
+        rf"(\b(?:mysql|mysqldump|mysqladmin|mariadb|sshpass)\b[^\n|;&]{{0,200}}?\s-p)(?!\s){VALUE}",
+        rf"(\bredis-cli\b[^\n|;&]{{0,200}}?\s-a\s+){VALUE}",
+        rf"(\bcurl\b[^\n|;&]{{0,200}}?\s(?:-u|--user)[\s=]?){VALUE}",
+        rf"(\b(?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest)\s+)?){VALUE}",
+        r"(\bbearer\s+)[\w.~+/-]{16,}=*",
+        rf"(\b(?:x-)?(?:api|auth|access)-(?:key|token)[\"']?\s*[:=]\s*){VALUE}",
+        r"(\b(?:set-)?cookie\s*:\s*)[^\s'\"][^'\"\n]*",
+        # Whoever knows the address of a web hook may write there.
+        r"(https?://(?:[^\s'\"/]{0,100}\bhooks?\.[^\s'\"/]{1,100}/|[^\s'\"/]{0,100}webhook[^\s'\"/]{0,100}/|api\.telegram\.org/bot"
+        r"|[^\s'\"]{0,200}?/(?:web)?hooks?/))[^\s'\"]+",
+    )
+)
 # Shapes that hubs and clouds give to their keys, so that scanners can find them.
 TOKEN = re.compile(
-    r"hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}"
-    r"|xox[abprs]-[\w-]{10,}|\bA(?:KI|SI)A[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"
+    r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bgl(?:pat|oas|dt|rt)-[\w-]{20,}"
+    r"|\bxox[abeprs]-[\w-]{10,}|\bxapp-[\w-]{10,}|\bA(?:KI|SI)A[0-9A-Z]{16}\b|(?<![\w-])eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"
+    r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{30,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}"
+    r"|\bdo[opr]_v1_[0-9a-f]{40,}|\bSG\.[\w-]{16,}\.[\w-]{16,}|\b[spr]k_(?:live|test)_\w{10,}|\bwhsec_\w{20,}"
+    r"|\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|\br8_\w{20,}|\bnvapi-[\w-]{20,}|\bgsk_\w{20,}|\bhv[sb]\.[\w-]{20,}|\bdapi[0-9a-f]{32}"
+    r"|\b\d{8,10}:AA[\w-]{33}|\bkey-[0-9a-f]{32}\b|\bsq0(?:atp|csp)-[\w-]{20,}|\bAGE-SECRET-KEY-1\w{20,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
@@ -56,7 +90,10 @@ def masked(text: str) -> str:
     >>> masked("export HF_TOKEN=abc; curl https://me:secret@host?token=x seed=1")
     'export HF_TOKEN=***; curl https://host?token=*** seed=1'
     """
-    return ASSIGNMENT.sub(rf"\g<1>{MASK}", TOKEN.sub(MASK, without_password(text)))
+    text = TOKEN.sub(MASK, without_password(text))
+    for assignment in ASSIGNMENTS:
+        text = assignment.sub(rf"\g<1>{MASK}", text)
+    return text
 
 
 def masked_tree(tree: Any, name: str = "") -> Any:

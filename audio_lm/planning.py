@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
-from audio_lm.data.cuts import cut_set_path
+from audio_lm.data.cuts import cut_set_path, size_of
 from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker, Prompt
@@ -22,10 +22,13 @@ from audio_lm.data.plan import (
     window_length,
 )
 from audio_lm.data.rows import Rows, TokenLengths, measure
+from audio_lm.data.shar import files_of
 from audio_lm.errors import DataError
 from audio_lm.model.encoders import hearing_of
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.recipe import Recipe, StageConfig
+from audio_lm.tracking.provenance import Manifest
+from audio_lm.tracking.provenance import digest_of as digest_of_files
 from audio_lm.units import SAMPLES_PER_SECOND, WHISPER, Hearing
 
 CACHE = ".index"
@@ -252,3 +255,29 @@ def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str)
 def unreadable(heard: Sequence[HeardLeaf]) -> dict[str, str]:
     """Cuts whose audio could not be opened when their manifest was compiled -> why."""
     return {one.cut_id: one.reason for leaf in heard for one in leaf.rows.index.silent}
+
+
+def manifests_of(recipe: Recipe) -> list[Manifest]:
+    """Every cut-set a run reads, with its digest."""
+    contexts: dict[str, str] = {}
+    for stage in recipe.stages.values():
+        contexts |= {source: "train" for sources in stage.mixture.sources.values() for source in sources}
+        contexts |= {
+            source: "validation" for sources in stage.validation.sources.values() for source in sources
+        }
+    contexts |= {benchmark.source: "test" for benchmark in recipe.evaluation.benchmarks.values()}
+    manifests = []
+    for source, context in contexts.items():
+        path = cut_set_path(Path(recipe.data_dir), source)
+        num_cuts, seconds = size_of(path)
+        manifests.append(
+            Manifest(
+                name=source,
+                path=path,
+                digest=digest_of_files(*files_of(path)),
+                hours=seconds / 3600,
+                num_cuts=num_cuts,
+                context=context,
+            )
+        )
+    return manifests

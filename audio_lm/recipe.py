@@ -6,15 +6,21 @@ column of a paper's table.
 
 from dataclasses import dataclass, field, is_dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.model.config import ModelConfig
+from audio_lm.ranges import Count, Range, Share, Size
 from audio_lm.survival.config import SurvivalConfig
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
+
+AUTO = "auto"  # of resume, as true
+SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
+CorpusSetting = Annotated[Any, Range(0, 2**32 - 1)]
+"""A number of clips, a seed or a bound of a corpus; each corpus checks its own."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +36,19 @@ class StageConfig:
     parts: dict[str, PartConfig]
     """Who learns: encoder, projector, new_tokens, language_model."""
 
-    steps: int
+    steps: Size
     """Optimizer steps."""
 
-    global_batch: int | None = None
+    global_batch: Size | None = None
     """Conversations per optimizer step over all ranks; null fills the token budget."""
 
-    pack_tokens: int = 4096
+    pack_tokens: Annotated[int, Range(1, 10**7)] = 4096
     """Token budget of one pack, audio and text; no conversation may be longer."""
 
     packing: Literal["full", "buckets"] = "full"
     """Which conversations meet in a pack: such as fill it, or such as are equally long, for models that pad."""
 
-    packs_per_step: int = 1
+    packs_per_step: Annotated[int, Range(1, 10**6)] = 1
     """Packs per optimizer step over all ranks, whose number has to divide it: the order is the same for all of them."""
 
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -57,22 +63,22 @@ class StageConfig:
     long_clips: Literal["error", "drop", "truncate", "chunk"] = "error"
     """What happens to a clip over 30 s; `drop` also leaves out conversations over `pack_tokens`, all others refuse them."""
 
-    max_bad_share: float = 0.001
+    max_bad_share: Share = 0.001
     """Share of manifest lines, of audio files and of heard clips that may be unfit before the run stops."""
 
     validation: MixtureConfig = field(default_factory=MixtureConfig)
     """Sources validated on, task by task; weights are ignored there."""
 
-    checkpoint_every: int = 500
+    checkpoint_every: Size = 500
     """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
 
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Which of them stay, and how they are written."""
 
-    validate_every: int = 0
+    validate_every: Count = 0
     """Steps between validations; 0 validates at the end of the stage only."""
 
-    max_validation_clips: int = 64
+    max_validation_clips: Count = 64
     """Per task."""
 
 
@@ -80,7 +86,7 @@ class StageConfig:
 class StandInsConfig:
     """What is heard instead of data that is not here, when a recipe is only tried."""
 
-    corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+    corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)
     """Corpora to prepare, with their settings."""
 
     sources: dict[str, str] = field(default_factory=dict)
@@ -112,7 +118,7 @@ class Recipe:
     survival: SurvivalConfig = field(default_factory=SurvivalConfig)
     """How long a rank may be silent, how often a run may begin again."""
 
-    corpora: dict[str, dict[str, Any]] = field(default_factory=dict)
+    corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)
     """Corpora to prepare when they are not there yet, with their settings."""
 
     data_dir: str = "data"
@@ -124,7 +130,7 @@ class Recipe:
     audio_roots: list[str] = field(default_factory=list)
     """Folders that audio files may lie in; empty allows any."""
 
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Of everything."""
 
     resume: bool | str = False
@@ -139,8 +145,18 @@ class Recipe:
     stand_ins: StandInsConfig = field(default_factory=StandInsConfig)
     """Set by ``use.scale``: lets a recipe run without its data."""
 
-    expect: dict[str, dict[str, float]] = field(default_factory=dict)
+    expect: dict[str, dict[str, Annotated[float, Range(-1e9, 1e9)]]] = field(default_factory=dict)
     """Published scores: benchmark -> metric -> value."""
+
+    @property
+    def sources(self) -> list[str]:
+        """Every cut-set that it names, once."""
+        mixtures = [
+            mixture for stage in self.stages.values() for mixture in (stage.mixture, stage.validation)
+        ]
+        named = [source for mixture in mixtures for sources in mixture.sources.values() for source in sources]
+        named += [benchmark.source for benchmark in self.evaluation.benchmarks.values()]
+        return list(dict.fromkeys(named))
 
 
 def with_words(value: Any, kind: Any = Recipe) -> Any:

@@ -10,13 +10,13 @@ PACKAGE = ROOT / "audio_lm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime", "masking", "files"),
-    ("srwt", "languages", "seals"),
+    ("srwt", "languages", "seals", "names", "ranges", "safe_yaml"),
     ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),
     ("training", "evaluation", "corpora"),
     ("recipe", "layers"),
-    ("stand_ins", "published"),
+    ("stand_ins", "published", "checks", "overrides"),
     ("compose",),
     ("planning", "rendering"),
     ("build",),

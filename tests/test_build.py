@@ -10,7 +10,6 @@ from audio_lm.build import (
     build_vocabulary,
     check_ranks,
     check_tags,
-    manifests_of,
     rates_of,
 )
 from audio_lm.data.cuts import texts_of
@@ -80,14 +79,6 @@ def test_every_stage_gives_every_parameter_a_rate_or_freezes_it(small, own_vocab
     rates = rates_of(small, model)
     names = {name for name, _ in model.named_parameters()}
     assert all(set(of_stage) == names for of_stage in rates.values())
-
-
-def test_manifests_have_digests_hours_and_what_they_are_read_for(small):
-    manifests = {manifest.name: manifest for manifest in manifests_of(small)}
-    assert manifests["synthetic/events-train"].context == "train"
-    assert manifests["synthetic/events-test"].context == "test"
-    assert manifests["synthetic/events-train"].num_cuts == 12
-    assert manifests["synthetic/events-train"].hours > 0
 
 
 def test_the_trainer_has_the_steps_of_the_stage(small, tmp_path):

@@ -10,7 +10,15 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.plan import Cursor, differences
 from audio_lm.errors import DataError
 from audio_lm.model.config import ProjectorConfig
-from audio_lm.planning import check_order, compile_stage, maker_of, name_of, plan_stage, unreadable
+from audio_lm.planning import (
+    check_order,
+    compile_stage,
+    maker_of,
+    manifests_of,
+    name_of,
+    plan_stage,
+    unreadable,
+)
 from audio_lm.units import WHISPER
 
 
@@ -159,3 +167,11 @@ def test_conversations_are_put_into_words_for_the_recipes_model(small, own_vocab
     pooled = replace(small, model=replace(small.model, projector=ProjectorConfig("stacked", 5)))
     assert maker_of(pooled, own_vocabulary, "tags").hearing.tokens_per_second == 5
     assert maker_of(small, own_vocabulary, "tags").hearing == WHISPER
+
+
+def test_manifests_have_digests_hours_and_what_they_are_read_for(small):
+    manifests = {manifest.name: manifest for manifest in manifests_of(small)}
+    assert manifests["synthetic/events-train"].context == "train"
+    assert manifests["synthetic/events-test"].context == "test"
+    assert manifests["synthetic/events-train"].num_cuts == 12
+    assert manifests["synthetic/events-train"].hours > 0

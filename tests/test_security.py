@@ -28,7 +28,7 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.serialization import deserialize_item
 
 from audio_lm.build import usable_source
-from audio_lm.compose import load_recipe, settings_of
+from audio_lm.compose import load_recipe
 from audio_lm.corpora.download import unpacked
 from audio_lm.data.cuts import load_waves
 from audio_lm.data.index import IndexRules, compile_source
@@ -40,7 +40,10 @@ from audio_lm.errors import CheckpointError, DataError, RecipeError
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.language_model import load_language_model, num_rows
 from audio_lm.model.weight_files import read_weights
+from audio_lm.overrides import settings_of
 from audio_lm.prompts.tokenizer import load_tokenizer
+from audio_lm.run.ranks import Ranks
+from tests.forked import on_ranks
 
 ROOT = Path(__file__).parents[1]
 CODE = [*sorted((ROOT / "audio_lm").rglob("*.py")), ROOT / "train.py"]
@@ -427,6 +430,25 @@ def test_a_run_listens_to_nobody_but_its_own_ranks(num_ranks, addresses, small_r
     assert run.returncode == 0, (tmp_path / "said").read_text()
     assert num_looks > 20
     assert found == addresses
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", socket.gethostname()])
+@pytest.mark.parametrize("on_this_node", ["2", "1"])
+def test_ranks_that_are_all_here_meet_on_loopback(address, on_this_node):
+    """Under torchrun of one node, whatever address it gives, or of several nodes on one machine."""
+    if on_this_node == "1" and address != "127.0.0.1":
+        pytest.skip("another machine may be meant")
+
+    def look(number):
+        os.environ.pop("GLOO_SOCKET_IFNAME", None)
+        os.environ |= {"MASTER_ADDR": address, "LOCAL_WORLD_SIZE": on_this_node}
+        with Ranks("cpu") as ranks:
+            ranks.wait()
+            found = listening(os.getpid())
+            ranks.wait()
+        return found
+
+    assert on_ranks(2, look) == [{"127.0.0.1"}, {"127.0.0.1"}]
 
 
 def test_who_listens_is_found(tmp_path):

@@ -1,6 +1,9 @@
 """Which checkpoints of a stage stay, and whether training waits for them, as it stands in a recipe's stages."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from audio_lm.ranges import Count, Range
 
 FEWEST = 2
 """Valid checkpoints that always stay, so that one more fault is survived."""
@@ -10,16 +13,16 @@ FEWEST = 2
 class CheckpointConfig:
     """None of it changes a result, so it may be another when a run goes on."""
 
-    keep_last: int = 2
+    keep_last: Annotated[int, Range(FEWEST, 10**6)] = 2
     """Newest checkpoints that stay; two at least."""
 
-    keep_best: int = 1
+    keep_best: Count = 1
     """Of those written after a validation, so many with the lowest loss stay as well."""
 
-    pin_every: int = 0
+    pin_every: Count = 0
     """Checkpoints of steps that are multiples of it stay for good; 0 pins none. So does one with a file `PINNED`."""
 
-    every_minutes: float = 5.0
+    every_minutes: Annotated[float, Range(0, 10**6)] = 5.0
     """One is also written when none was for so long, looked at every 10 steps; 0 counts steps only."""
 
     asynchronous: bool = True

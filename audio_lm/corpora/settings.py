@@ -5,7 +5,9 @@ from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
 from audio_lm.errors import RecipeError, unknown
+from audio_lm.ranges import Range
 
+MOST = Range(0, 2**32 - 1)  # of a seed
 Report = Callable[[str], None]
 Settings = TypeVar("Settings")
 
@@ -40,7 +42,8 @@ def _check(where: str, value: Any, hint: Any) -> None:
         raise RecipeError(
             f"{where} is {value!r} -- expected {getattr(hint, '__name__', hint)}; correct it in the recipe"
         )
-    if isinstance(value, int | float) and value < 0:
+    expected = MOST.expectation(value) if isinstance(value, int | float) else None
+    if expected is not None:
         raise RecipeError(
-            f"{where} is {value} -- a number of clips, a seed or a range is not negative; use 0 or more"
+            f"{where} is {value} -- a number of clips, a seed or a bound; it must be {expected}"
         )

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from audio_lm.errors import RecipeError
+from audio_lm.ranges import Factor, Range, Share, Weight
 
 ALL = "all"  # in max_passes: every source without a line of its own
 
@@ -13,13 +14,13 @@ ALL = "all"  # in max_passes: every source without a line of its own
 class TemperatureConfig:
     """How far a level of the mixture is levelled: shares are weights to the power of 1 / temperature."""
 
-    groups: float = 1.0
+    groups: Factor = 1.0
     """Of groups among each other."""
 
-    tasks: float = 1.0
+    tasks: Factor = 1.0
     """Of the tasks in a group."""
 
-    sources: float = 1.0
+    sources: Factor = 1.0
     """Of the sources of a task."""
 
     def __post_init__(self) -> None:
@@ -35,10 +36,10 @@ class TemperatureConfig:
 class SourceFacts:
     """How much there is of a cut-set that is not on this machine."""
 
-    hours: float
+    hours: Annotated[float, Range(0, 1e9)]
     """Of audio."""
 
-    clips: int
+    clips: Annotated[int, Range(0, 10**12)]
     """Cuts."""
 
 
@@ -49,7 +50,7 @@ class MixtureConfig:
     sources: dict[str, list[str]] = field(default_factory=dict)
     """Task, or ``chat`` -> cut-sets, ``corpus/subset-split``."""
 
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Weight] = field(default_factory=dict)
     """Task -> its share of what is drawn; need not sum to one. Zero leaves it out."""
 
     counts: Literal["clips", "seconds", "tokens"] = "clips"
@@ -58,19 +59,19 @@ class MixtureConfig:
     groups: dict[str, list[str]] = field(default_factory=dict)
     """Group -> its tasks; none for one group of all."""
 
-    group_weights: dict[str, float] = field(default_factory=dict)
+    group_weights: dict[str, Weight] = field(default_factory=dict)
     """Group -> its share; without it the sum of its tasks' weights."""
 
-    source_weights: dict[str, float] = field(default_factory=dict)
+    source_weights: dict[str, Weight] = field(default_factory=dict)
     """Cut-set -> its share of its task; without it how much there is of it."""
 
     temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
     """Of each level."""
 
-    schedule: dict[str, list[list[float]]] = field(default_factory=dict)
+    schedule: dict[str, list[list[Weight]]] = field(default_factory=dict)
     """Task -> points [step, weight], straight lines between them; two points at one step are a jump."""
 
-    max_passes: dict[str, float] = field(default_factory=dict)
+    max_passes: dict[str, Factor] = field(default_factory=dict)
     """Cut-set -> how often it may be heard before its share goes to its siblings; ``all`` for every other one."""
 
     facts: dict[str, SourceFacts] = field(default_factory=dict)
@@ -133,14 +134,14 @@ class MixtureConfig:
 class SpecAugmentConfig:
     """Holes in the log-mel. LibriSpeech Basic: W=80, F=27, mF=1, T=100, p=1, mT=1 (arXiv:1904.08779, table 1)."""
 
-    time_warp: int = 80
+    time_warp: Annotated[int, Range(0, 3000)] = 80
     """Largest shift of the warping point, in frames; 0 switches it off."""
 
-    frequency_width: int = 27
+    frequency_width: Annotated[int, Range(0, 1024)] = 27
     """Widest band of mel bins that is hidden."""
 
-    time_width: int = 100
+    time_width: Annotated[int, Range(0, 3000)] = 100
     """Longest stretch of frames that is hidden."""
 
-    time_share: float = 1.0
+    time_share: Share = 1.0
     """... but never more than this share of the clip."""

@@ -248,8 +248,8 @@ def check_file(path: str, cut_id: str, seconds: Seconds) -> None:
     over = found.seconds - seconds if found.is_counted else 0.0
     if seconds - found.seconds > audio.TOLERANCE or over > audio.TOLERANCE:
         raise DataError(
-            f"cut {cut_id!r}: {path} has {found.seconds:.2f} s and its manifest says {seconds:.2f} s; import it again, which counts "
-            f"its samples"
+            f"cut {cut_id!r}: {path} has {found.seconds:.2f} s and its manifest says {seconds:.2f} s; import it again, "
+            f"which counts its samples"
         )
 
 

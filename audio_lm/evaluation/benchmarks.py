@@ -11,6 +11,7 @@ from typing import NamedTuple
 from audio_lm.errors import RecipeError, unknown
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.metrics.registry import find_metric
+from audio_lm.names import check_source
 from audio_lm.tasks.registry import TASKS
 
 SPLITS = ("train", "validation", "test")
@@ -34,9 +35,10 @@ def parse_source(name: str) -> Source:
     >>> parse_source("librispeech/dev-other-test")
     Source(corpus='librispeech', subset='dev-other', split='test')
     """
+    check_source(name)
     corpus, _, rest = name.partition("/")
     subset, _, split = rest.rpartition("-")
-    if not corpus or not subset or "/" in rest or split not in SPLITS:
+    if not subset or split not in SPLITS:
         raise RecipeError(
             f"source {name!r} is not corpus/subset-split with a split of {', '.join(SPLITS)}; "
             f"write for example synthetic/digits-test"

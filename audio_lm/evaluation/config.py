@@ -1,7 +1,9 @@
 """What a model is judged on, as it stands in ``conf/benchmarks/``."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from audio_lm.ranges import Range, Size
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,10 @@ class BenchmarkConfig:
     stage: str
     """The stage whose model answers."""
 
-    max_clips: int | None = None
+    max_clips: Size | None = None
     """Only the first so many clips."""
 
-    max_new_tokens: int = 64
+    max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
     """Longest answer."""
 
 

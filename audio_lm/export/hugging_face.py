@@ -37,12 +37,14 @@ def export_run(
     stage: str | None = None,
     step: int | None = None,
     dtype: str = "float32",
+    trusts_code: bool = False,
     report: Callable[[str], None] = print,
 ) -> None:
     """Write what a stage of a run has left as a Qwen2-Audio folder.
 
     Args:
         stage: the last that left weights, unless named.
+        trusts_code: as of ``load_recipe``.
         step: of a checkpoint of the stage, instead of what it left at its end.
 
     Raises:
@@ -50,7 +52,7 @@ def export_run(
     """
     if dtype not in DTYPES:
         raise UserError(unknown("dtype", dtype, DTYPES, see="audio-lm export --help"))
-    recipe, run_folder = open_run(run)
+    recipe, run_folder = open_run(run, trusts_code=trusts_code)
     chosen = _chosen_stage(recipe, run_folder, stage, step)
     _check_free(folder)
     check_writable(RunFolder(folder))

@@ -1,15 +1,22 @@
 """What a model is made of, as it stands in ``conf/model/``."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from audio_lm.errors import RecipeError, unknown
+from audio_lm.ranges import Decay, Factor, Range
 
 LOG_MEL_KINDS = ("whisper",)
 """Encoders that hear a log-mel, in which SpecAugment can make holes."""
 
 LORA_PARTS = ("encoder", "projector", "language_model")
 """Parts with linear layers."""
+
+
+Width = Annotated[int, Range(1, 2**20)]
+NumLayers = Annotated[int, Range(1, 1000)]
+Setting = Annotated[Any, Range(-1e12, 1e12)]
+"""A number in a configuration of transformers, which checks what it means."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +49,26 @@ class EncoderConfig:
     architecture: str = "wavlm"
     """``model_type`` of transformers, used when nothing is loaded; kind ``transformers`` alone."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
     """Fields of that architecture's configuration (``hidden_size`` and so on); kind ``transformers`` alone."""
 
-    num_mels: int | None = None
+    num_mels: Annotated[int, Range(1, 1024)] | None = None
     """Mel bins; 80 in Whisper-large-v2, 128 in large-v3. This and the sizes below are those of kind ``whisper``;
     null is what ``config.json`` says, or ``EncoderSizes`` where nothing is loaded."""
 
-    width: int | None = None
+    width: Width | None = None
     """Model width."""
 
-    num_layers: int | None = None
+    num_layers: NumLayers | None = None
     """Transformer layers."""
 
-    num_heads: int | None = None
+    num_heads: Annotated[int, Range(1, 1024)] | None = None
     """Attention heads."""
 
-    mlp_width: int | None = None
+    mlp_width: Width | None = None
     """Inner width of the feed-forward layers."""
 
-    dropout: float = 0.0
+    dropout: Decay = 0.0
     """Dropout on the residual branches."""
 
     def __post_init__(self) -> None:
@@ -101,10 +108,10 @@ class ProjectorConfig:
     kind: Literal["linear", "pooled", "stacked"] = "linear"
     """One layer for each token; or two layers for the mean of several; or two layers for several side by side."""
 
-    factor: int = 1
+    factor: Annotated[int, Range(1, 750)] = 1
     """Tokens of the encoder that become one audio token; kind ``linear`` leaves them as they are."""
 
-    width: int | None = None
+    width: Width | None = None
     """Of the layer between; null takes the language model's. Kind ``linear`` has none."""
 
     def __post_init__(self) -> None:
@@ -130,7 +137,7 @@ class LanguageModelConfig:
     architecture: str = "qwen2"
     """``model_type`` of transformers, used when nothing is loaded."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Setting] = field(default_factory=dict)
     """Fields of that architecture's configuration (``hidden_size`` and so on); of a model to load they have to agree."""
 
 
@@ -138,13 +145,13 @@ class LanguageModelConfig:
 class LoraConfig:
     """Low-rank updates of a part whose own weights may stay as they are."""
 
-    rank: int = 16
+    rank: Width = 16
     """Of each update."""
 
-    alpha: float = 32.0
+    alpha: Factor = 32.0
     """An update is scaled by this over its rank."""
 
-    dropout: float = 0.0
+    dropout: Decay = 0.0
     """Of what goes into an update."""
 
     targets: list[str] = field(default_factory=list)
@@ -166,7 +173,7 @@ class TokenizerConfig:
     load: str | None = None
     """A folder or hub name; none trains a byte-level BPE on the texts of the recipe's sources."""
 
-    vocab_size: int = 1024
+    vocab_size: Annotated[int, Range(256, 1_000_000)] = 1024
     """Tokens of the trained vocabulary, markup not counted."""
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.compose import SEGMENT, Composed, changed_settings, load_recipe
+from audio_lm.compose import Composed, changed_settings, load_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
 from audio_lm.files import (
     is_sealed_text,
@@ -31,7 +31,7 @@ from audio_lm.files import (
     write_text,
 )
 from audio_lm.prompts.vocabulary import CLOSED_LIST
-from audio_lm.recipe import Recipe
+from audio_lm.recipe import SEGMENT, Recipe
 from audio_lm.runtime import is_main
 from audio_lm.seals import FILE as SEALS
 from audio_lm.seals import FileSeal, fault_of, folder_fault, seals_of
@@ -228,7 +228,7 @@ def recipe_fault(folder: RunFolder, composed: Composed) -> str:
     if (fault := text_fault(folder.recipe)) or is_sealed_text(folder.recipe):
         return fault
     try:
-        is_other = bool(changed_settings(load_recipe(folder.recipe, is_complete=True), composed))
+        is_other = bool(changed_settings(_recipe_in(folder), composed))
     except RecipeError:
         is_other = True
     has_checkpoints = any(folder.path.glob("stages/*/checkpoints/step-*"))
@@ -262,7 +262,7 @@ def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
                 f"for another mixture is another signature"
             )
         return True
-    changed = changed_settings(load_recipe(folder.recipe, is_complete=True), composed)
+    changed = changed_settings(_recipe_in(folder), composed)
     if recipe.resume == SEGMENT:
         running = [name for name in recipe.stages if not folder.is_finished(name)]
         free = ("corpora.", *(f"stages.{name}.mixture." for name in running))
@@ -278,7 +278,11 @@ def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
 
 
 def _signature_in(folder: RunFolder) -> str:
-    return load_recipe(folder.recipe, is_complete=True).signature
+    return _recipe_in(folder).signature
+
+
+def _recipe_in(folder: RunFolder) -> Composed:
+    return load_recipe(folder.recipe, is_complete=True, trusts_code=True)  # it is compared alone
 
 
 def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:

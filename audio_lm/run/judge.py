@@ -14,6 +14,7 @@ from rich.console import Console
 
 from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips
 from audio_lm.build import build_audio_lm, build_vocabulary, prepare_corpora
+from audio_lm.checks import check_data_dir
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, UserError
 from audio_lm.evaluation.predict import (
@@ -195,8 +196,11 @@ def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
     return rows
 
 
-def open_run(path: Path) -> tuple[Recipe, RunFolder]:
+def open_run(path: Path, *, trusts_code: bool = False) -> tuple[Recipe, RunFolder]:
     """The recipe of a finished or stopped run.
+
+    Args:
+        trusts_code: as of ``load_recipe``.
 
     Raises:
         UserError: the folder holds no run.
@@ -210,7 +214,7 @@ def open_run(path: Path) -> tuple[Recipe, RunFolder]:
         raise UserError(
             f"{folder.recipe} is damaged ({fault}); `audio-lm train RECIPE --out {path} resume=auto` writes it again"
         )
-    return load_recipe(folder.recipe, is_complete=True).recipe, folder
+    return load_recipe(folder.recipe, is_complete=True, trusts_code=trusts_code).recipe, folder
 
 
 def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
@@ -232,10 +236,15 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
     return build_vocabulary(recipe, {}, tokenizer, tokens=kept_tokens(folder))
 
 
-def evaluate(path: Path, console: Console | None = None) -> None:
-    """Put the benchmarks to the models a run has left."""
+def evaluate(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> None:
+    """Put the benchmarks to the models a run has left.
+
+    Raises:
+        RecipeError: the run's folder, which may come from elsewhere, names another's folder for its data.
+    """
     console = console or run_console()
-    recipe, folder = open_run(path)
+    recipe, folder = open_run(path, trusts_code=trusts_code)
+    check_data_dir(recipe, (Path.cwd(), folder.path.absolute()))
     prepare_corpora(recipe, console.print)
     check_benchmarks(recipe)
     vocabulary = kept_vocabulary(recipe, folder)
@@ -251,7 +260,7 @@ def evaluate(path: Path, console: Console | None = None) -> None:
 
 def rescore(path: Path, console: Console | None = None) -> None:
     """Score the answers a run has kept, the untrained model's too."""
-    recipe, folder = open_run(path)
+    recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
     write_scores(folder.scores, _scores_of_answers(recipe, folder))
     report(path, console)
 
@@ -294,7 +303,7 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
 
 def report(path: Path, console: Console | None = None) -> None:
     """Print the table of a run."""
-    recipe, folder = open_run(path)
+    recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
     rows = table_rows(recipe, read_scores(folder.scores))
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` makes them")

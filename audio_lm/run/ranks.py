@@ -6,6 +6,7 @@ lost, a patient one to wait with, and one for the single number a step on which 
 agree, which no other traffic holds up.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from audio_lm.errors import SaidError, UserError
 from audio_lm.runtime import is_main, rank, world_size
-from audio_lm.survival.torchrun import own_store
+from audio_lm.survival.torchrun import LOOPBACK_INTERFACE, is_one_machine, own_store
 from audio_lm.units import Seconds
 
 PATIENCE = timedelta(days=7)
@@ -48,6 +49,8 @@ class Ranks:
     def __enter__(self) -> Self:
         if world_size() > 1:
             store = own_store(self.limit)
+            if is_one_machine():
+                os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK_INTERFACE)
             number, size = (-1, -1) if store is None else (rank(), world_size())  # or as torch finds them
             distributed.init_process_group(
                 BACKEND[self.accelerator], timeout=self.limit, store=store, rank=number, world_size=size

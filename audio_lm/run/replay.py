@@ -87,7 +87,7 @@ def read_packs(path: Path) -> tuple[str, int, list[Pack]]:
     return said["stage"], said["step"], packs
 
 
-def replay(path: Path, console: Console | None = None) -> Replayed:
+def replay(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> Replayed:
     """Run the packs of a file again, on the CPU, and say where the first value that is not finite comes from.
 
     Raises:
@@ -95,7 +95,7 @@ def replay(path: Path, console: Console | None = None) -> Replayed:
     """
     console = console or run_console()
     stage, step, packs = read_packs(path)
-    recipe, folder = open_run(path.absolute().parents[3])
+    recipe, folder = open_run(path.absolute().parents[3], trusts_code=trusts_code)
     # Layers are called as they are, so that all that stands in them is watched.
     plain = replace(recipe, hardware=HardwareConfig())
     model = build_audio_lm(plain, kept_vocabulary(recipe, folder))

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
 from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.manifest import Manifest
 from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, search, sweep
 from audio_lm.checkpoints.state import content_fault, progress_of
-from audio_lm.compose import SEGMENT, Composed, deciding_settings
+from audio_lm.compose import Composed, deciding_settings
 from audio_lm.data.audio_state import AudioState, compared, digests_of, state_of
 from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.history import History, next_begin
@@ -41,7 +40,7 @@ from audio_lm.planning import (
     rules_of,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe, StageConfig
+from audio_lm.recipe import SEGMENT, Recipe, StageConfig
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 from audio_lm.runtime import is_main, world_size
 
@@ -229,7 +228,7 @@ def audio_of(heard: Sequence[HeardLeaf]) -> dict[str, AudioState]:
 
 def settings_of_run(composed: Composed) -> dict[str, Any]:
     """What decides the result and no segment can change, flat."""
-    settings = deciding_settings(yaml.safe_load(composed.text))
+    settings = deciding_settings(composed.tree)
     return {key: value for key, value in settings.items() if not MAY_BE_DECLARED.match(key)}
 
 

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from audio_lm.checkpoints.manifest import fault_of, read_manifest
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.errors import CheckpointError, RecipeError, UserError
 from audio_lm.files import read_table, text_fault
+from audio_lm.layers import read_layer
 from audio_lm.survival.attempts import RankError, errors_in, num_restarts
 from audio_lm.survival.exits import ExitReason, read_exit_reason
 from audio_lm.survival.heartbeat import beats_in
@@ -126,9 +126,9 @@ def _stages_in(recipe: Path) -> list[tuple[str, dict[str, Any]]]:
     """Stages of a run's recipe."""
     fault = text_fault(recipe)
     try:
-        stages = {} if fault else yaml.safe_load(recipe.read_bytes())["stages"]
+        stages = {} if fault else read_layer(recipe).tree["stages"]
         found = [(str(name), {"steps": int(stage["steps"])}) for name, stage in stages.items()]
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (RecipeError, KeyError, TypeError, ValueError, AttributeError) as error:
         fault = f"it is no recipe, {type(error).__name__}"
     if fault:
         raise UserError(f"{recipe} is damaged ({fault}); resume the run, which writes it again")

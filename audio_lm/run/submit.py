@@ -25,6 +25,9 @@ NOTICE_SECONDS = 300  # between the signal and the end of the job's time
 SAVING_SECONDS = 240  # that torchrun waits for its ranks to save
 LONGER = "--shutdown-timeout"
 FIRST_PORT, NUM_PORTS = 20_000, 20_000
+AMONG_NODES = f'--rdzv-endpoint="$head:$(({FIRST_PORT} + SLURM_JOB_ID % {NUM_PORTS}))"'
+HEAD = 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
+ALONE = '--rdzv-endpoint="$(mktemp -d)/ranks" --rdzv-conf=store_type=file --local-addr=127.0.0.1'  # no port is opened
 
 SCRIPT = """\
 #!/usr/bin/env bash
@@ -35,11 +38,10 @@ cd {here} || exit 1
 run={run}
 export {fresh_store}=1 # restarted ranks would look for dead ones otherwise
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-rm -f "$run/{exit_reason}"
+{head}rm -f "$run/{exit_reason}"
 srun --kill-on-bad-exit=1 torchrun \\
   --nnodes={nodes} --nproc-per-node={devices} \\
-  --rdzv-backend=c10d --rdzv-endpoint="$head:$(({first_port} + SLURM_JOB_ID % {num_ports}))" \\
+  --rdzv-backend=c10d {endpoint} \\
   --rdzv-id="$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" --max-restarts={max_restarts} \\
   --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1{saving} \\
   --no-python {command} &
@@ -80,6 +82,7 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
 
     Args:
         recipe: as it was named on the command line.
+        overrides: of the command line, and further options of ``train``.
         run: the folder of the run.
     """
     hardware = composed.recipe.hardware
@@ -87,14 +90,14 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
     command = ["audio-lm", "train", recipe, *settings, f"hardware.nodes={job.nodes}", "resume=auto"]
     return SCRIPT.format(
         directives="\n".join(f"#SBATCH {one}" for one in _directives(composed, job)),
+        head="" if job.nodes == 1 else HEAD,
         here=shlex.quote(str(Path.cwd())),
         run=shlex.quote(str(run)),
         fresh_store=FRESH_STORE,
         exit_reason=EXIT_REASON,
         nodes=job.nodes,
         devices=hardware.devices,
-        first_port=FIRST_PORT,
-        num_ports=NUM_PORTS,
+        endpoint=ALONE if job.nodes == 1 else AMONG_NODES,
         max_restarts=composed.recipe.survival.max_restarts,
         saving=_saving(),
         command=shlex.join([*command, "--out", str(run)]),

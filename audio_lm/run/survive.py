@@ -5,6 +5,7 @@ pulse, what is said at the end. Nothing here trains.
 """
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
-from audio_lm.compose import AUTO, Composed
+from audio_lm.compose import Composed
+from audio_lm.recipe import AUTO
 from audio_lm.run.ranks import Ranks
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.attempts import (
@@ -34,6 +36,7 @@ from audio_lm.survival.launch import check_launch, current_launch
 from audio_lm.survival.lease import Lease, generation_in, launch_before, token_in
 from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of, signal_and_rank
 from audio_lm.survival.processes import end_data_workers
+from audio_lm.survival.torchrun import is_one_machine, listens_everywhere
 from audio_lm.units import Seconds
 
 REQUEST = "stop"  # beside the pulses: a rank that only waits was told
@@ -100,6 +103,16 @@ class Survival:
             self._say_goodbye(error)
         finally:
             self._let_go(is_well=error is None)
+
+    def notes(self) -> list[str]:
+        """What the person who started torchrun should know."""
+        if is_main() and self.launch.is_elastic and is_one_machine() and listens_everywhere(os.getppid()):
+            return [
+                "torchrun itself listens on all addresses of this machine; with all ranks on it, start without torchrun "
+                "(hardware.devices=N), or give torchrun --rdzv-backend c10d --rdzv-conf store_type=file "
+                "--rdzv-endpoint=NEW_FILE --local-addr=127.0.0.1"
+            ]
+        return []
 
     def begin(self, progress: Iterable[int]) -> None:
         """Take the run folder over; the first rank does, before anybody writes there.

@@ -24,22 +24,21 @@ from audio_lm.build import (
     build_vocabulary,
     check_ranks,
     check_tags,
-    manifests_of,
     prepare_corpora,
     rates_of,
 )
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.shelf import Checkpoint
-from audio_lm.compose import AUTO, Composed
+from audio_lm.compose import Composed
 from audio_lm.data.audio_state import digests_of
 from audio_lm.data.plan import Cursor
 from audio_lm.files import sealed_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
-from audio_lm.planning import StagePlan, StageSources, compile_stage, plan_stage
+from audio_lm.planning import StagePlan, StageSources, compile_stage, manifests_of, plan_stage
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe, StageConfig
+from audio_lm.recipe import AUTO, Recipe, StageConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import (
     RunFolder,
@@ -139,6 +138,8 @@ class Start:
 def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder:
     survival, ranks, console = start.survival, start.ranks, start.console
     check_writable(folder)
+    for note in (*composed.notes, *survival.notes()):
+        console.print(note, soft_wrap=True)
     with refusing():
         check_taken_up(folder, composed)
     checkpoints = begun(composed, folder, console)
@@ -362,8 +363,7 @@ def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:
 
 def _keeping(config: CheckpointConfig) -> dict[str, Any]:
     keep = {"keep_last": config.keep_last, "keep_best": config.keep_best, "pin_every": config.pin_every}
-    seconds = 60 * config.every_minutes
-    return {"is_asynchronous": config.asynchronous, "every_seconds": seconds, "keep": keep}
+    return {"is_asynchronous": config.asynchronous, "every_seconds": 60 * config.every_minutes, "keep": keep}
 
 
 def _quarantine(

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
+LISTENING = "0A"  # state of a socket in /proc/net/tcp
+EVERY_ADDRESS = ("00000000", 32 * "0")
 
 
 def is_to_be_begun(num_devices: int, num_nodes: int, environment: Mapping[str, str] = os.environ) -> bool:
@@ -62,9 +66,16 @@ def ranks_environment(num_devices: int) -> dict[str, str]:
     wanted = {
         FRESH_STORE: "1",
         "OMP_NUM_THREADS": str(max(1, num_cores() // num_devices)),
-        "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+        "GLOO_SOCKET_IFNAME": LOOPBACK_INTERFACE,
     }
     return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def is_one_machine(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether all ranks are here: the launcher counts as many on this machine as in all, or has them meet on it."""
+    address = environment.get("MASTER_ADDR", "")
+    is_loopback = address in ("localhost", "::1") or address.startswith("127.")
+    return is_loopback or environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE")
 
 
 def own_store(patience: timedelta, environment: Mapping[str, str] = os.environ) -> "TCPStore | None":
@@ -73,9 +84,8 @@ def own_store(patience: timedelta, environment: Mapping[str, str] = os.environ) 
     Args:
         patience: with ranks that come late.
     """
-    is_one_machine = environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE")
     is_theirs = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    if environment.get("MASTER_ADDR") != LOOPBACK or not is_one_machine or is_theirs:
+    if not is_one_machine(environment) or is_theirs:
         return None
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -85,6 +95,30 @@ def own_store(patience: timedelta, environment: Mapping[str, str] = os.environ) 
     # Of its own accord the store would listen on every address.
     listener = socket.create_server((LOOPBACK, port)).detach()
     return TCPStore(LOOPBACK, port, size, is_master=True, timeout=patience, master_listen_fd=listener)
+
+
+def listens_everywhere(pid: int) -> bool:
+    """Whether a process of this machine has a port open to other machines; false where that cannot be seen.
+
+    Source: man proc, /proc/pid/net/tcp; addresses of torchrun's store, which takes none to listen on.
+    """
+    try:
+        sockets = {_target(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+        tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    except OSError:
+        return False
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return any(
+        row[3] == LISTENING and row[1].partition(":")[0] in EVERY_ADDRESS and f"socket:[{row[9]}]" in sockets
+        for row in rows
+    )
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # it was closed in between
+        return ""
 
 
 def main(arguments: Sequence[str]) -> int:

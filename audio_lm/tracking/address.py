@@ -5,6 +5,8 @@ from pathlib import Path
 
 from audio_lm.errors import UserError
 from audio_lm.masking import masked
+from audio_lm.names import check_path
+from audio_lm.tracking.config import TrackingConfig
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -26,6 +28,35 @@ def tracking_uri(configured: str | None) -> str:
         )
     path = database_path(uri)
     return uri if path is None else f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an SQLite store that a recipe names, absolute; none for a server.
+
+    Raises:
+        UserError: the URI has a driver or options, with which another file could be meant.
+    """
+    if not uri.startswith("sqlite"):
+        return None
+    path = database_path(uri)
+    if path is None or any(character in uri for character in "?#%\0"):
+        raise UserError(
+            f"tracking URI {masked(uri)!r}: expected sqlite:///PATH without a driver, options or escapes; write it so"
+        )
+    return path
+
+
+def check_experiment(config: TrackingConfig) -> None:
+    """Refuse a name of an experiment that leads out of the store's folder of artifacts.
+
+    Databricks alone has names of folders there, which begin with a slash.
+
+    Raises:
+        UserError: gives the rule.
+    """
+    if config.experiment is not None:
+        is_databricks = (os.environ.get(VARIABLE) or config.uri or "").startswith("databricks")
+        check_path("experiment", config.experiment.removeprefix("/") if is_databricks else config.experiment)
 
 
 def database_path(uri: str) -> Path | None:

@@ -1,6 +1,9 @@
 """Where a run is written down."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from audio_lm.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -13,5 +16,5 @@ class TrackingConfig:
     experiment: str | None = None
     """None is the recipe's name."""
 
-    num_listening_clips: int = 4
+    num_listening_clips: Annotated[int, Range(0, 10_000)] = 4
     """Clips per task in the listening report."""

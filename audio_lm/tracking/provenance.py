@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from audio_lm.masking import MASK, SECRET_SETTING, SECRET_VARIABLE, masked
+from audio_lm.tracking.repository import Repository, read_repository
 
 MAIN_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "lhotse", "mlflow", "omegaconf", "numpy")
 KEPT_PREFIXES = (
@@ -25,7 +25,6 @@ KEPT_PREFIXES = (
     "NODE_RANK", "NVIDIA_VISIBLE_DEVICES", "OMP_", "PYTORCH_", "RANK", "SLURM_", "TORCH", "WORLD_SIZE",
 )  # fmt: skip
 MAX_DIFF_LENGTH = 1_000_000
-GIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ def provenance(folder: Path | None = None) -> Provenance:
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "command": shlex.join(masked_argument(argument) for argument in sys.argv),
+        "command": masked(shlex.join(masked_argument(argument) for argument in sys.argv)),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -83,10 +82,10 @@ def provenance(folder: Path | None = None) -> Provenance:
         ),
         "provenance/environment.json": json.dumps(harmless(os.environ), indent=2, sort_keys=True) + "\n",
     }
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit:
-        tags |= _git_tags(folder, commit)
-        if diff := _diff(folder):
+    repository = read_repository(folder)
+    if repository is not None:
+        tags |= _git_tags(repository)
+        if diff := _uncommitted(repository):
             files["provenance/uncommitted.diff"] = diff
     return Provenance(tags, files)
 
@@ -135,34 +134,21 @@ def _user() -> str:
         return "unknown"
 
 
-def _git_tags(folder: Path, commit: str) -> dict[str, str]:
+def _git_tags(repository: Repository) -> dict[str, str]:
     tags = {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "mlflow.source.git.dirty": str(bool(_git(folder, "status", "--porcelain"))).lower(),
-        "mlflow.source.git.repoURL": masked(_git(folder, "config", "--get", "remote.origin.url")),
+        "mlflow.source.git.commit": repository.commit,
+        "mlflow.source.git.branch": repository.branch,
+        "mlflow.source.git.dirty": str(bool(repository.status)).lower(),
+        "mlflow.source.git.repoURL": masked(repository.url),
     }
     return {name: value for name, value in tags.items() if value}
 
 
-def _diff(folder: Path) -> str:
+def _uncommitted(repository: Repository) -> str:
     """What is not committed: names of new files first, then the changes themselves."""
-    status = _git(folder, "status", "--porcelain")
-    if not status:
+    if not repository.status:
         return ""
-    listed = "".join(f"# {line}\n" for line in status.splitlines())
-    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff")
-    cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if len(diff) > MAX_DIFF_LENGTH else "\n"
-    return masked(listed + diff[:MAX_DIFF_LENGTH]) + cut
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git says, or nothing where there is no git, no repository or no answer."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True, text=True, errors="replace", timeout=GIT_SECONDS, check=False,
-        )  # fmt: skip
-    except (FileNotFoundError, PermissionError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.rstrip() if done.returncode == 0 else ""
+    listed = "".join(f"# {line}\n" for line in repository.status.splitlines())
+    is_cut = len(repository.diff) > MAX_DIFF_LENGTH
+    cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if is_cut else "\n"
+    return masked(listed + repository.diff[:MAX_DIFF_LENGTH]) + cut

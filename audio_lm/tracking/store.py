@@ -208,7 +208,8 @@ class Store:
         path = database_path(self.uri)
         if path is None:
             return None
-        return str(path.parent / "mlartifacts" / re.sub(r"[^A-Za-z0-9_./-]", "_", experiment))
+        names = [re.sub(r"[^A-Za-z0-9_.-]", "_", name) for name in experiment.split("/")]
+        return str(path.parent.joinpath("mlartifacts", *(name for name in names if name.strip("."))))
 
 
 def _dataset_input(manifest: Manifest) -> DatasetInput:

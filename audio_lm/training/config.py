@@ -1,10 +1,13 @@
 """Who learns, how fast, and on what machine, as it stands in a recipe's stages and ``conf/hardware/``."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from audio_lm.errors import RecipeError, unknown
+from audio_lm.ranges import Count, Decay, Factor, Range, Size
 from audio_lm.runtime import multiplies_in_bf16
+
+LearningRate = Annotated[float, Range(0, 1e30)]
 
 LAYERED = ("encoder", "language_model")
 """Parts that have layers."""
@@ -14,13 +17,13 @@ LAYERED = ("encoder", "language_model")
 class PartConfig:
     """A piece of the model that learns at its own rate."""
 
-    lr: float | None = None
+    lr: LearningRate | None = None
     """Learning rate of its topmost layer; null is frozen."""
 
-    layer_decay: float = 1.0
+    layer_decay: Factor = 1.0
     """Each layer further from the top learns slower by this factor."""
 
-    from_step: int = 0
+    from_step: Count = 0
     """It is frozen before this step."""
 
 
@@ -31,10 +34,10 @@ class ScheduleConfig:
     kind: Literal["cosine", "linear", "constant"] = "cosine"
     """Shape after the warm-up."""
 
-    min_lr: float = 0.0
+    min_lr: LearningRate = 0.0
     """Floor of a part whose rate is the stage's highest; the other parts keep the same ratio."""
 
-    warmup_steps: int = 0
+    warmup_steps: Count = 0
     """Steps of linear rise from zero."""
 
 
@@ -45,22 +48,22 @@ class OptimizerConfig:
     kind: Literal["adamw", "muon"] = "adamw"
     """Muon moves hidden matrices, whose every direction it moves equally far, and leaves the rest to AdamW."""
 
-    matrix_factor: float = 1.0
+    matrix_factor: Factor = 1.0
     """What the rate of a matrix that Muon moves is multiplied by."""
 
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Decay of the two moments."""
 
-    eps: float = 1e-6
+    eps: Annotated[float, Range(0, 1)] = 1e-6
     """Added to the root of the second moment."""
 
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Range(0, 1000)] = 0.05
     """Decoupled decay of matrices; biases and norms have none."""
 
-    clip: float = 1.0
+    clip: Annotated[float, Range(0, 1e9)] = 1.0
     """Largest norm of the whole gradient; 0 does not clip."""
 
-    max_nonfinite: int = 3
+    max_nonfinite: Size = 3
     """A step whose gradient is not finite is left out; after so many in a row the run stops and keeps their packs."""
 
     def __post_init__(self) -> None:
@@ -83,19 +86,19 @@ class HardwareConfig:
     accelerator: Literal["cpu", "gpu"] = "cpu"
     """What computes."""
 
-    devices: int = 1
+    devices: Annotated[int, Range(1, 1024)] = 1
     """Per node."""
 
-    nodes: int = 1
+    nodes: Annotated[int, Range(1, 100_000)] = 1
     """How many."""
 
     precision: Literal["32", "bf16", "auto"] = "32"
     """Of the computation; master weights stay in 32. ``auto`` is bf16 on a GPU or a CPU that multiplies in it, else 32."""
 
-    num_workers: int = 0
+    num_workers: Annotated[int, Range(0, 1024)] = 0
     """Data workers per rank; 0 loads in the training process."""
 
-    num_threads: int | None = None
+    num_threads: Annotated[int, Range(1, 4096)] | None = None
     """Threads of the CPU; null leaves it to torch."""
 
     sharding: Literal["none", "fsdp", "hsdp"] = "none"
@@ -104,7 +107,7 @@ class HardwareConfig:
     frozen: Literal["replicated", "sharded"] = "replicated"
     """Whether frozen parts are whole on every rank, which sends nothing, or shared out like the others, which saves memory."""
 
-    tensor_parallel: int = 1
+    tensor_parallel: Annotated[int, Range(1, 1024)] = 1
     """Neighbouring ranks that compute each layer of the language model together, on the same packs."""
 
     compile: bool = False

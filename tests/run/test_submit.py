@@ -63,6 +63,14 @@ def test_it_asks_for_what_the_recipe_and_the_person_say(script):
     assert "--gpus-per-node=8" in script("hardware.accelerator=gpu", "hardware.devices=8").read_text()
 
 
+def test_one_node_opens_no_port(script):
+    text = script(job=Job(1, "1:00")).read_text()
+    assert "store_type=file" in text
+    assert "$head" not in text
+    assert "--local-addr=127.0.0.1" in text
+    assert "$head:" in script().read_text()
+
+
 def test_torchrun_is_told_only_what_it_knows_and_to_wait_where_it_can(script, monkeypatch):
     told = re.findall(r"--[a-z-]+", script().read_text().partition("torchrun")[2].partition("--no-python")[0])
     assert len(told) > 6

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from audio_lm.runtime import num_cores
-from audio_lm.survival.torchrun import is_to_be_begun, ranks_environment, torchrun_arguments
+from audio_lm.survival.torchrun import (
+    is_one_machine,
+    is_to_be_begun,
+    listens_everywhere,
+    ranks_environment,
+    torchrun_arguments,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +38,28 @@ def test_the_command_of_a_rank_is_the_one_that_was_given():
     said = torchrun_arguments(3, ["train", "demo", "seed=1"])
     assert "--nproc-per-node=3" in said
     assert said[said.index("-m") :] == ["-m", "audio_lm.cli", "train", "demo", "seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "here", "in_all", "expected"),
+    [
+        ("127.0.0.1", "2", "2", True), ("127.0.0.1", "1", "2", True), ("localhost", "1", "2", True), ("::1", "1", "2", True),
+        ("node0", "2", "2", True), ("node0", "1", "2", False), ("10.0.0.1", "8", "16", False),
+    ],
+)  # fmt: skip
+def test_ranks_of_one_machine_are_known(address, here, in_all, expected):
+    environment = {"MASTER_ADDR": address, "LOCAL_WORLD_SIZE": here, "WORLD_SIZE": in_all}
+    assert is_one_machine(environment) is expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_port_that_is_open_to_others_is_seen():
+    with socket.create_server(("127.0.0.1", 0)):
+        assert not listens_everywhere(os.getpid())
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        with socket.create_server((address, 0), family=family):
+            assert listens_everywhere(os.getpid()), address
+    assert not listens_everywhere(os.getpid())
 
 
 @pytest.mark.slow

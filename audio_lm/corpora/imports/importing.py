@@ -19,9 +19,9 @@ from audio_lm.data.measure_files import measure_files
 from audio_lm.errors import DataError, UserError
 from audio_lm.files import partial_folder, sync_file
 from audio_lm.languages import language_code
+from audio_lm.names import check_name, is_name
 
-SUBSET_SPLIT = re.compile(r"(?P<subset>[A-Za-z0-9_][A-Za-z0-9_.-]*)-(?P<split>train|validation|test)")
-CORPUS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+SUBSET_SPLIT = re.compile(r"(?P<subset>.+)-(?P<split>train|validation|test)")
 
 
 def import_file(
@@ -85,7 +85,7 @@ def import_file(
 def _told(options: ImportOptions, subset_split: str) -> ImportOptions:
     """The options, with subset and split of the manifest."""
     match = SUBSET_SPLIT.fullmatch(subset_split)
-    if match is None:
+    if match is None or not is_name(subset_split):
         raise UserError(
             f"{subset_split!r} -- expected a subset and one of train, validation, test, such as all-train; rename it"
         )
@@ -99,8 +99,7 @@ def _told(options: ImportOptions, subset_split: str) -> ImportOptions:
 
 
 def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
-    if not CORPUS.fullmatch(corpus):
-        raise UserError(f"{corpus!r} is no name of a corpus -- expected letters, digits, - _ .; rename it")
+    check_name("corpus", corpus)
     if (place.parent / PREPARED).exists():
         raise UserError(
             f"corpus {corpus!r} was made by `audio-lm prepare`; choose another name for the import"

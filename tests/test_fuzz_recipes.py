@@ -1,0 +1,249 @@
+"""Good recipes, mutated by chance: a sentence and exit code 2, or success, and nothing else.
+
+2 000 of them with the marker ``slow``, 150 without.
+"""
+
+import copy
+import importlib
+import math
+import resource
+import time
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.run.command import run
+
+STAGE = {
+    "prompt": "tags",
+    "mixture": {
+        "sources": {"asr": ["mine/all-train", "mine/more-train"], "sec": ["mine/sounds-train"]},
+        "weights": {"asr": 2, "sec": 1},
+        "counts": "seconds",
+        "groups": {"speech": ["asr"], "sound": ["sec"]},
+        "group_weights": {"speech": 2, "sound": 1},
+        "temperature": {"tasks": 2},
+        "schedule": {"sec": [[0, 3], [10, 1]]},
+        "max_passes": {"all": 4},
+        "facts": {
+            source: {"hours": 2, "clips": 900}
+            for source in ("mine/all-train", "mine/more-train", "mine/sounds-train")
+        },
+    },
+    "parts": {
+        "encoder": {"lr": 1e-3, "layer_decay": 0.9},
+        "projector": {"lr": 1e-3},
+        "new_tokens": {"lr": 1e-3},
+        "language_model": {"lr": None},
+    },
+    "schedule": {"kind": "cosine", "min_lr": 1e-5, "warmup_steps": 2},
+    "optimizer": {"kind": "muon", "matrix_factor": 3.0, "betas": [0.9, 0.98]},
+    "spec_augment": {"time_warp": 0, "time_share": 0.5},
+    "checkpoints": {"keep_last": 2, "every_minutes": 5},
+    "steps": 10,
+    "pack_tokens": 1024,
+    "packs_per_step": 2,
+    "long_clips": "drop",
+    "max_bad_share": 0.01,
+}
+GOOD = (
+    {
+        "use": {"model": "tiny", "hardware": "cpu"},
+        "seed": 1,
+        "data_dir": "data",
+        "stages": {"first": STAGE, "chat": STAGE},
+        "evaluation": {
+            "benchmarks": {
+                "b": {
+                    "source": "mine/all-test",
+                    "task": "asr",
+                    "metrics": ["wer"],
+                    "prompt": "tags",
+                    "stage": "first",
+                    "max_clips": 3,
+                }
+            }
+        },
+        "expect": {"b": {"wer": 0.5}},
+        "tracking": {"experiment": "tries", "num_listening_clips": 2},
+        "survival": {"frozen_seconds": 60},
+        "audio_roots": ["/data", "${oc.env:HOME}"],
+    },
+    {
+        "use": {"model": "demo", "hardware": "cpu", "scale": "tiny", "benchmarks": "demo"},
+        "corpora": {"synthetic": {"seed": 0, "clips": {"digits": 10, "notes": 10}}},
+        "model": {
+            "encoder": {"width": 64, "dropout": 0.1},
+            "language_model": {"settings": {"hidden_size": 64}},
+            "lora": {"encoder": {"rank": 4}},
+        },
+        "hardware": {"devices": 2, "num_workers": 1, "precision": "auto"},
+        "stages": {
+            "pretrain": {**STAGE, "mixture": "demo_heard", "validation": "demo_heard_validation"},
+        },
+        "resume": "auto",
+        "stand_ins": {"sources": {"asr": "synthetic/digits-train"}},
+    },
+)
+NAMES = (
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/../b",
+    "/x",
+    "a.b",
+    "*",
+    "_replace_",
+    "<<",
+    "\u00e9",
+    "x" * 400,
+    "stages",
+    "0",
+    "a b",
+    "\n",
+    "${x}",
+    "null",
+)
+VALUES = st.one_of(
+    st.sampled_from([
+        None, True, False, "", "auto", math.nan, math.inf, -math.inf, -1, 0, 1, 10**9, 10**30, -(10**400), 1e308, 0.5, [], {},
+        [[]], [{}], [None], {"": None}, "nan", "-1", "1e400", "${oc.env:HOME}", "${data_dir}", "???", "../../x", "/etc/passwd",
+        "a\0b", "x" * 5_000, "\U0001f600", "tags", "demo_heard", {"a": {"b": {"c": [1]}}}, [1, "a", None],
+    ]),
+    st.integers(-5, 5), st.floats(), st.text(max_size=8),
+    st.dictionaries(st.sampled_from(NAMES), st.integers(-2, 2), max_size=2),
+)  # fmt: skip
+KEYS = st.one_of(st.sampled_from(NAMES), st.text(max_size=6))
+
+
+def tables(tree):
+    """Every table and list of a tree."""
+    if isinstance(tree, dict | list):
+        yield tree
+        for inner in tree.values() if isinstance(tree, dict) else tree:
+            yield from tables(inner)
+
+
+def mutate(data, tree):
+    """Change one place of a tree."""
+    table = data.draw(st.sampled_from([one for one in tables(tree) if one] or [tree]))
+    if not table:
+        return
+    place = data.draw(st.sampled_from(list(table) if isinstance(table, dict) else range(len(table))))
+    how = data.draw(st.sampled_from(["replace", "replace", "remove", "rename", "add", "exchange"]))
+    if how == "replace":
+        table[place] = data.draw(VALUES)
+    elif how == "remove":
+        del table[place]
+    elif how == "exchange":
+        other = data.draw(st.sampled_from(list(tables(tree))))
+        table[place] = copy.deepcopy(other)
+    elif isinstance(table, dict):
+        table[data.draw(KEYS)] = table.pop(place) if how == "rename" else data.draw(VALUES)
+    else:
+        table.append(data.draw(VALUES))
+
+
+def damage(data, text):
+    """Change some characters of a text."""
+    for _ in range(data.draw(st.integers(0, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 12))
+        text = (
+            text[:start]
+            + data.draw(st.text("{}[]:,*&!|>'\"-#%@` \t\n<>=?a1.~\0\u2028\ufeff", max_size=6))
+            + text[end:]
+        )
+    return text
+
+
+def recipe(data):
+    tree = yaml.safe_load(yaml.safe_dump(data.draw(st.sampled_from(GOOD))))
+    for _ in range(data.draw(st.integers(0, 2))):
+        mutate(data, tree)
+    text = yaml.dump(tree, Dumper=Writer, sort_keys=False, allow_unicode=False)
+    return damage(data, text) if data.draw(st.integers(0, 3)) == 0 else text
+
+
+class Writer(yaml.SafeDumper):
+    """Without aliases, as people write."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def said_about(data, folder, capsys, command):
+    path = folder / "r.yaml"
+    path.write_bytes(recipe(data).encode("utf-8", "surrogatepass"))
+    overrides = (
+        data.draw(st.lists(st.sampled_from(OVERRIDES), max_size=2))
+        if data.draw(st.integers(0, 2)) == 0
+        else []
+    )
+    start = time.perf_counter()
+    code = run(*command, path, *overrides)
+    took, said = time.perf_counter() - start, capsys.readouterr()
+    assert took < 10, f"{took:.0f} s"
+    assert code in (0, 2), said
+    assert "Traceback" not in said.err
+    assert (code == 0) != bool(said.err.strip()), said
+    return code
+
+
+OVERRIDES = (
+    "seed=-5", "seed=nan", "seed=" + "9" * 5_000, "stages=[chat]", "stages=[../x]", "~stages.chat", "+stages.x={}", "stages=5",
+    "=5", "stages..x=1", "+a.b.c=[", "use.scale=tiny", "use.model=../x", "tracking={}", "data_dir=", "~", "expect.a.b=.inf",
+    "stages.first=", "+stages.first.parts.x={lr: 1}", "resume=[1]", "model.encoder=null", "use={}", "evaluation=null",
+    "stages.chat.mixture=demo_chat",
+)  # fmt: skip
+QUIET = [
+    HealthCheck.too_slow,
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.data_too_large,
+    HealthCheck.large_base_example,
+]
+
+
+def fuzz(count, command, folder, capsys):
+    """Kinds of answers and how often each was given."""
+    codes = []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    @seed(11)
+    @settings(
+        max_examples=count, deadline=None, suppress_health_check=QUIET, phases=[Phase.generate], database=None
+    )
+    @given(st.data())
+    def one(data):
+        codes.append(said_about(data, folder, capsys, command))
+
+    one()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB"
+    return {code: codes.count(code) for code in set(codes)}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    importlib.import_module("audio_lm.describe")  # which takes its time once
+    return tmp_path
+
+
+def test_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
+    codes = fuzz(150, ("describe", "--examples", "0"), folder, capsys)
+    assert min(codes[0], codes[2]) > 10, "each happens"
+
+
+@pytest.mark.slow
+def test_two_thousand_of_them_do(folder, capsys):
+    codes = fuzz(2_000, ("describe", "--examples", "0"), folder, capsys)
+    assert min(codes[0], codes[2]) > 200, "each happens"
+
+
+@pytest.mark.slow
+def test_planning_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
+    fuzz(150, ("plan",), folder, capsys)
