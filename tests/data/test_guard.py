@@ -213,7 +213,15 @@ def hang_and_say_it():
         raise DataError("it hung") from error
 
 
-@pytest.mark.parametrize("hang", [hang_once_more, hang_in_a_callback, hang_and_say_it])
+def hang_for_ever():
+    while True:
+        try:
+            time.sleep(20)
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize("hang", [hang_for_ever, hang_once_more, hang_in_a_callback, hang_and_say_it])
 def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
     monkeypatch.setattr(guard, "load_waves", lambda cut: hang())
     monkeypatch.setattr(guard, "MOST_SECONDS", 0.1)
