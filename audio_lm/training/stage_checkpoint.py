@@ -20,6 +20,7 @@ from audio_lm.checkpoints.shelf import Checkpoint, prune
 from audio_lm.checkpoints.writing import Store, anyone
 from audio_lm.files import write_json
 from audio_lm.runtime import is_main, rank, world_size
+from audio_lm.training.callback_state import load_callback_states, save_callback_states
 from audio_lm.training.ranks import gathered
 from audio_lm.units import Seconds
 
@@ -31,6 +32,7 @@ OWN = (
     "nonfinite",
     "is_validated",
     "audio",
+    "callbacks",
 )  # of a checkpoint's plain values, what status.json does not repeat
 LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
@@ -116,6 +118,11 @@ class StageCheckpoint(Callback):
         set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
         module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
+        if "callbacks" in self.restored:  # checkpoints of earlier releases have none
+            for key in load_callback_states(trainer, self.restored["callbacks"]):
+                self.report(
+                    f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
+                )
         sums, num_alike = self.restored["loss_sums"], self.num_alike
         learner = rank() // num_alike
         if len(sums) == world_size() // num_alike:
@@ -165,8 +172,6 @@ class StageCheckpoint(Callback):
 
     def _save(self, trainer: Trainer, *, is_last: bool) -> None:
         step = trainer.global_step
-        for callback in trainer.callbacks:  # told as Lightning tells them; nothing of theirs is kept
-            callback.on_save_checkpoint(trainer, trainer.lightning_module, {})
         self.is_due = False
         self.since = time.monotonic()
         is_judged = self.val_loss is not None and self.val_loss[0] == step
@@ -182,6 +187,7 @@ class StageCheckpoint(Callback):
             "loss_sums": gathered(trainer.lightning_module.train_loss, num_alike=self.num_alike),
             "nonfinite": [*trainer.lightning_module.nonfinite],
             "is_validated": is_judged or not validates(trainer),
+            "callbacks": save_callback_states(trainer),
         }
         tensors = {
             **state.weights(self.model, self.trained),

@@ -149,7 +149,7 @@ def fit(packs, make_model, tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=tmp_path,
-            callbacks=[keep, *([stop] if stop else []), *others],
+            callbacks=[*others, keep, *([stop] if stop else [])],
         )
         first = begin.step if begin else 0
         torch.manual_seed(first)  # chance that was carried along would be another now
@@ -172,6 +172,23 @@ def stopped_and_gone_on(fit, tmp_path, stop, **how):
     model, after, trainer = fit(tmp_path / "stopped", begin=found, **how)
     assert trainer.global_step == STEPS
     return model, before | after, found.step
+
+
+class Sums(Callback):
+    """Has a state of its own: a sum over steps, and the steps."""
+
+    def __init__(self):
+        self.sum, self.steps = torch.zeros(()), []
+
+    def on_train_batch_end(self, trainer, *_):
+        self.steps.append(trainer.global_step)
+        self.sum = self.sum + trainer.global_step
+
+    def state_dict(self):
+        return {"sum": self.sum, "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.sum, self.steps = state["sum"], state["steps"]
 
 
 def assert_same(one, other):
@@ -389,6 +406,17 @@ class Heard(Callback):
         module = trainer.lightning_module
         moved = trainer.optimizers[0].state.get(module.model.new_tokens.input, {"step": 0})["step"]
         self.saves.append((trainer.global_step, self.num_heard, int(moved)))
+
+
+@pytest.mark.parametrize("is_control", [False, True])
+def test_callbacks_get_their_state_back(fit, tmp_path, monkeypatch, is_control):
+    if is_control:
+        monkeypatch.setattr("audio_lm.training.stage_checkpoint.load_callback_states", lambda *_: [])
+    _, found = fit(tmp_path, stop=StopBehind(4), others=[Sums()]), newest_valid(tmp_path / "checkpoints")
+    sums = Sums()
+    fit(tmp_path, begin=found, others=[sums])
+    assert (sums.steps == list(range(1, STEPS + 1))) is not is_control
+    assert (float(sums.sum) == sum(range(1, STEPS + 1))) is not is_control
 
 
 @pytest.mark.parametrize("is_control", [False, True])
