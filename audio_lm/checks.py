@@ -24,6 +24,9 @@ from audio_lm.tracking.address import check_experiment, sqlite_path
 
 CHAT = "chat"
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # of the file systems of Linux
+MOST_OF_SETTING = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
+"""End of the name of a setting of transformers -> its largest value."""
+
 VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
 Check = tuple[str, Callable[[], object]]
 
@@ -74,6 +77,11 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
     yield "cache_dir", partial(_check_folder, recipe.cache_dir or "")
     yield from (("audio_roots", partial(_check_folder, root)) for root in recipe.audio_roots)
     yield "tracking.experiment", partial(check_experiment, recipe.tracking)
+    for part in ("encoder", "language_model"):
+        settings = getattr(recipe.model, part).settings
+        yield from (
+            (f"model.{part}.settings.{key}", partial(_check_setting, key, settings[key])) for key in settings
+        )
     for name in recipe.corpora:
         yield f"corpora.{name}", partial(check_name, "corpus", name)
     for name, stage in recipe.stages.items():
@@ -124,6 +132,13 @@ def _check_folder(path: str) -> None:
         raise RecipeError(
             f"{path[:40]!r} cannot be a folder; expected a path that the file system takes; mend it"
         )
+
+
+def _check_setting(name: str, value: object) -> None:
+    """Refuse a model so large that building it would never end."""
+    most = next((most for end, most in MOST_OF_SETTING.items() if name.endswith(end)), None)
+    if most is not None and isinstance(value, int) and value > most:
+        raise RecipeError(f"`{name}` is {value}; it must be {most} or less")
 
 
 def _check_resume(resume: bool | str) -> None:

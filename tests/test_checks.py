@@ -241,7 +241,9 @@ NUMBERS = (
     "seed: -5", "seed: 1.5e308", "seed: 4294967296", "model: {tokenizer: {vocab_size: 1000000000}}", "expect: {a: {b: .nan}}",
     "expect: {a: {b: .inf}}", "hardware: {devices: 0}", "hardware: {devices: -1}", "survival: {frozen_seconds: .nan}",
     "model: {encoder: {dropout: .nan}}", "model: {encoder: {width: 1000000000}}", "tracking: {num_listening_clips: -1}",
-    "model: {language_model: {settings: {hidden_size: .inf}}}", "corpora: {synthetic: {seed: -1}}", "seed: 1e400",
+    "model: {language_model: {settings: {hidden_size: .inf}}}",
+    "model: {language_model: {settings: {num_hidden_layers: 2000}}}",
+    "model: {language_model: {settings: {hidden_size: 1000000000}}}", "corpora: {synthetic: {seed: -1}}", "seed: 1e400",
 )  # fmt: skip
 OF_A_STAGE = (
     "parts: {encoder: {lr: .nan}}", "parts: {encoder: {lr: -1}}", "parts: {encoder: {lr: .inf}}", "parts: {encoder: {lr: nan}}",

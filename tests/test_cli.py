@@ -85,7 +85,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
 
 def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, capsys):
     def find(error):
-        monkeypatch.setattr("audio_lm.compose.load_recipe", lambda *_: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("audio_lm.compose.load_recipe", lambda *_, **__: (_ for _ in ()).throw(error))
         code = run("train", "demo")
         return code, capsys.readouterr().err
 

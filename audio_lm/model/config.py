@@ -16,7 +16,7 @@ LORA_PARTS = ("encoder", "projector", "language_model")
 Width = Annotated[int, Range(1, 2**20)]
 NumLayers = Annotated[int, Range(1, 1000)]
 Setting = Annotated[Any, Range(-1e12, 1e12)]
-"""A number in a configuration of transformers, which checks what it means."""
+"""A number in a configuration of transformers, which checks what it means; ``checks`` bounds sizes and numbers of layers."""
 
 
 @dataclass(frozen=True)

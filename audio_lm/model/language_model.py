@@ -115,7 +115,7 @@ def _settings_of(architecture: str) -> Iterator[None]:
     """Say what is wrong with settings as one sentence."""
     try:
         yield
-    except (ValueError, TypeError, StrictDataclassError) as error:
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise RecipeError(
             f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its "
             f"configuration in transformers"

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
@@ -177,7 +178,13 @@ def speech_settings(config: EncoderConfig) -> PretrainedConfig:
     """
     if config.load is None:
         _check_known(config.architecture, config.settings)
-        settings = AutoConfig.for_model(config.architecture, **config.settings)
+        try:
+            settings = AutoConfig.for_model(config.architecture, **config.settings)
+        except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise RecipeError(
+                f"encoder.settings do not make a {config.architecture} ({first}); see its configuration in transformers"
+            ) from error
     else:
         settings = published_speech_settings(config.load)
     if getattr(settings, "add_adapter", False) or getattr(settings, "conv_pos_batch_norm", False):

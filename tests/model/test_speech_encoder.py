@@ -5,7 +5,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 
 from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.config import EncoderConfig
-from audio_lm.model.speech_encoder import ARCHITECTURES, OFF, filter_bank, new_speech_encoder
+from audio_lm.model.speech_encoder import ARCHITECTURES, OFF, filter_bank, new_speech_encoder, speech_settings
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 WAVES = SMALL | {
@@ -142,3 +142,9 @@ def test_holes_in_a_log_mel_are_refused():
     encoder = new_speech_encoder(config_of(("wavlm", WAVES)))
     with pytest.raises(ValueError, match="SpecAugment"):
         encoder(torch.randn(8_000), (8_000,), torch.zeros(1, 6, dtype=torch.long))
+
+
+@pytest.mark.parametrize("settings", [{"dtype": "eval"}, {"model_type": "x"}])
+def test_settings_that_transformers_does_not_take_are_refused(settings):
+    with pytest.raises(RecipeError, match=r"encoder.settings do not make a wavlm"):
+        speech_settings(EncoderConfig(kind="transformers", architecture="wavlm", settings=settings))
