@@ -8,9 +8,10 @@ from lhotse.cut import Cut
 
 from audio_lm.build import build_vocabulary, usable_source
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import check_files, labels_of, load_waves
+from audio_lm.data.cuts import check_files, load_waves
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
+from audio_lm.data.labels import labels_of
 from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig

@@ -9,8 +9,9 @@ from collections.abc import Hashable, Iterable
 from lhotse import Recording
 from lhotse.cut import Cut
 
-from audio_lm.data.cuts import labels_of, recordings_of
+from audio_lm.data.cuts import recordings_of
 from audio_lm.data.examples import CHAT, Prompt
+from audio_lm.data.labels import labels_of
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import written
 from audio_lm.prompts.render import render, render_chat
