@@ -191,7 +191,7 @@ def test_further_clips_are_ordered_by_number():
 
 def test_clips_that_were_rejected_are_no_clips_of_the_question():
     found = read_line(line(custom={"rejected_audio_1": recording(1.0, "/audio/b.wav")}))
-    assert found == ("c", (32_000,), ("/audio/a.wav", "/audio/b.wav"))
+    assert found == ("c", (32_000,), ("/audio/a.wav", "/audio/b.wav"), (2.0, 1.0))
 
 
 def test_the_id_of_an_unfit_line_is_found_where_there_is_one():
