@@ -22,6 +22,7 @@ from audio_lm.data.cuts import CutFacts, labels_of, num_samples_of
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.progress import progress
 from audio_lm.errors import DataError, UserError
+from audio_lm.languages import LANGUAGE_LABELS
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.encode import num_clip_tokens, parts_of
 from audio_lm.prompts.token_counts import TokenCounter
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from audio_lm.data.rows import Rows
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
-LANGUAGES = {"language", "target_language"}
 ROWS_AT_ONCE = 1000
 MIN_ROWS = 20_000
 """Of a process, and of a source whose progress is shown: fewer take a second."""
@@ -145,7 +145,7 @@ class _RowCounter:
         self.task = task
         self.choices = range(maker.num_choices(task))
         self.counter = TokenCounter(maker.vocabulary.tokenizer)
-        self._questions_in: dict[tuple[Any, Any], _Questions] = {}
+        self._questions_in: dict[tuple[Any, ...], _Questions] = {}
 
     def lengths(self, some: range) -> Table:
         """Tokens of rows under every paraphrase."""
@@ -183,7 +183,7 @@ class _RowCounter:
         return _Partial(_Questions(lengths, [], []), 0, [])
 
     def _questions(self, labels: Labels) -> _Questions:
-        languages = labels.get("language"), labels.get("target_language")
+        languages = tuple(map(labels.get, LANGUAGE_LABELS))
         if languages in self._questions_in:
             return self._questions_in[languages]
         noted = _NotedLabels(labels)
@@ -192,7 +192,7 @@ class _RowCounter:
         num_known, clips = [question.num_markup for question in parts], parts[0].clips
         assert all(question.clips == clips for question in parts), "paraphrases differ in words only"
         words = [question.words for question in parts]
-        if not noted.read <= LANGUAGES:
+        if not noted.read.issubset(LANGUAGE_LABELS):
             return _Questions(num_known, clips, words)
         num_known = [
             known + sum(self.counter.count(texts)) for known, texts in zip(num_known, words, strict=True)

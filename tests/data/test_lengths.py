@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -105,7 +106,13 @@ def outcome(measured, *arguments):
 
 
 def check(rows, maker, task):
-    assert outcome(token_lengths, rows, maker, task) == outcome(of_examples, rows, maker, task)
+    """The same lengths, without examples; or the same sentence."""
+    expected = outcome(of_examples, rows, maker, task)
+    if isinstance(expected, str):
+        assert outcome(token_lengths, rows, maker, task) == expected
+        return
+    with patch.object(lengths._RowCounter, "_of_examples", side_effect=AssertionError("made an example")):
+        assert outcome(token_lengths, rows, maker, task) == expected
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +205,8 @@ def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
     ]
     places = [["", 2], ["über alles", 7], ["<|en|>", 3], ["a", 0]]
     lines = [
-        line(0, {"conversation": chat}, more=[(3.3, 8_000), (0.51, 48_000)]),
+        # Half a sample at 16 kHz, which is an audio token more or less.
+        line(0, {"conversation": chat}, more=[(32_641 / 32_000, 32_000), (0.51, 48_000)]),
         line(1, {"conversation": CONVERSATION, "places": places}, is_text=True),
         line(2, {"conversation": CONVERSATION, "places": []}, is_text=True),
     ]
@@ -208,6 +216,31 @@ def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
     check(
         rows_of(tmp_path, [line(9, {"conversation": chat})]), ExampleMaker(small_vocabulary(), "chatml"), CHAT
     )
+
+
+def test_a_question_is_counted_again_where_it_differs(tmp_path):
+    changes = [{"question": "why? " * number, "dialect": "x y " * number} for number in range(3)]
+    changes += [{"target_language": code} for code in ("zh", "fr")] + [{"language": "zh"}]
+    rows = rows_of(tmp_path, [line(number, {**LABELS, **change}) for number, change in enumerate(changes)])
+    for prompt in PROMPTS:
+        for task in ("aqa", "mqa", "dasr", "s2tt", "asr"):
+            check(rows, ExampleMaker(small_vocabulary(), prompt), task)
+
+
+def test_labels_of_lhotse_alone_are_enough(tmp_path):
+    known = {key: LABELS[key] for key in ("text", "language", "units")}
+    rows = rows_of(tmp_path, [line(0, known), line(1, {"text": "one", "language": "en"}, start=0.5)])
+    check(Rows(rows.index, np.array([0])), ExampleMaker(small_vocabulary(), "tags"), "srwt-en")
+    check(rows, ExampleMaker(small_vocabulary(), "tags"), "srwt-en")
+    check(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
+
+
+def test_places_are_counted_as_they_are_filled(tmp_path):
+    places = [["", 2], ["she sells", 7], ["<|en|>", 3], ["a", 0]]
+    rows = rows_of(tmp_path, [line(0, {**LABELS, "places": places}, is_text=True)])
+    maker = ExampleMaker(small_vocabulary(), "tags")
+    assert maker.example(rows.cut(0), "asr").token_ids.count(maker.vocabulary.audio_id) == 2
+    check(rows, maker, "asr")
 
 
 def test_pieces_of_a_long_clip_are_measured_where_their_labels_hold(tmp_path):
