@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audio_lm.bench.clips import WORDS, line_of, seconds_of, write_audio, write_manifest
+from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import HeardLeaf, PlannedPacks
 from audio_lm.data.dealing import PackingRules
@@ -143,8 +143,12 @@ def _maker() -> ExampleMaker:
 
 
 def _measuring(folder: Path) -> float:
-    audio, seconds = folder / "audio" / "00000.flac", seconds_of(MEASURED_ROWS, "measuring")
-    lines = (line_of(f"row-{n}", audio, int(one * SAMPLES_PER_SECOND)) for n, one in enumerate(seconds))
+    (whole,) = write_audio(folder / "measured", np.array([LONGEST]))
+    path, seconds = folder / "measured" / "00000.flac", seconds_of(MEASURED_ROWS, "measuring")
+    lines = (
+        line_of(f"row-{number}", path, int(length * SAMPLES_PER_SECOND)) | {"recording": whole["recording"]}
+        for number, length in enumerate(seconds)
+    )
     manifest = write_manifest(folder / "measured" / "clips-train.jsonl", lines)
     rows = Rows(compile_source(manifest, SOURCE, IndexRules(), cache=folder / "measured"))
     times = []

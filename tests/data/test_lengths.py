@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import patch
 
@@ -85,8 +86,9 @@ def rows_of(folder, lines, starts=None):
     start = np.array(
         [int(16_000 * seconds) for _, seconds in starts or [(0, 0)] * len(lines)], dtype=np.int32
     )
-    num_samples = np.zeros(len(start), dtype=np.int32)
-    return Rows(SourceIndex("made/all", path, "", offsets[list(kept)], start, num_samples, (), (), 0))
+    known = {"source": "made/all", "manifest": path, "offset": offsets[list(kept)], "start": start}
+    others = {field.name: None for field in fields(SourceIndex)}
+    return Rows(SourceIndex(**others | known))
 
 
 def of_examples(rows, maker, task):
