@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from lhotse.cut import Cut
 
-from audio_lm.data.cuts import CutFacts, labels_of, num_samples_of
+from audio_lm.data.cuts import num_samples_of
 from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.lhotse_cut import CutFacts
 from audio_lm.data.progress import progress
 from audio_lm.errors import DataError, UserError
 from audio_lm.languages import LANGUAGE_LABELS
@@ -155,19 +157,18 @@ class _RowCounter:
         return np.array([_added(row, num_of) for row in partial], dtype=np.int32)
 
     def _partial(self, row: int) -> _Partial:
-        cut = self.rows.facts(row)
         if self.rows.start(row) and not self.maker.holds_for_pieces(self.task):
             raise DataError(
-                f"cut {cut.id!r}: nobody knows what task {self.task!r} would answer for a piece of a clip; "
+                f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a clip; "
                 f"set long_clips to drop or truncate, or cut the clip where its words are known"
             )
         try:
-            return self._of(cut)
-        except (UserError, KeyError, TypeError):
+            return self._of(self.rows.facts(row))
+        except Exception:  # whatever is wrong with the row, its example says it
             return self._of_examples(row)
 
-    def _of(self, cut: CutFacts) -> _Partial:
-        maker, labels = self.maker, labels_of(cut)
+    def _of(self, cut: Cut | CutFacts) -> _Partial:
+        maker, labels = self.maker, self.maker.labels(cut, self.task)
         questions = self._questions(labels)
         answer = parts_of(maker.answer(labels, self.task), maker.vocabulary)
         num_tokens_of_clip = [maker.hearing.tokens_in(count) for count in num_samples_of(cut)]

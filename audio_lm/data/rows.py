@@ -173,4 +173,3 @@ def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
             example = maker.example(rows.cut(row), task, choice=choice)
             state.update(json.dumps([example.token_ids, example.is_learned]).encode())
     return state.hexdigest()[:16]
-

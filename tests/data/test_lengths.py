@@ -87,7 +87,7 @@ def rows_of(folder, lines, starts=None):
         [int(16_000 * seconds) for _, seconds in starts or [(0, 0)] * len(lines)], dtype=np.int32
     )
     known = {"source": "made/all", "manifest": path, "offset": offsets[list(kept)], "start": start}
-    others = {field.name: None for field in fields(SourceIndex)}
+    others = dict.fromkeys((field.name for field in fields(SourceIndex)), ())
     return Rows(SourceIndex(**others | known))
 
 
