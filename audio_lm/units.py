@@ -8,6 +8,7 @@ arXiv:2407.10759, section 2 (the pooling that makes a token 40 ms).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class Hearing:
     windows: tuple[Window, ...]
     """From samples to audio tokens, in the order they are applied."""
 
-    @property
+    @cached_property
     def shortest(self) -> int:
         """Samples that make one token; shorter clips are heard with silence after them."""
         count = 1

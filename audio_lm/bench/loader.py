@@ -1,4 +1,4 @@
-"""How fast clips are ordered, read and packed; how full packs are; what a restart and a long manifest cost.
+"""How fast clips are measured, ordered, read and packed; how full packs are; what a restart and a long manifest cost.
 
 All times are of one process and one thread; audio is measured from FLAC to packed log-mel.
 """
@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from audio_lm.bench.clips import WORDS, line_of, seconds_of, write_audio, write_manifest
+from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import HeardLeaf, PlannedPacks
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.guard import guarded_waves
 from audio_lm.data.index import IndexRules, compile_source
+from audio_lm.data.lengths import token_lengths
 from audio_lm.data.order import whole_shares
 from audio_lm.data.plan import Cursor, Plan, Segment
 from audio_lm.data.rows import Rows, TokenLengths, measure
@@ -39,6 +41,7 @@ BUDGET = PackingRules(packs=8, max_tokens=8192)
 FAR = 10**12
 NUM_CLIPS = 400
 FEW_ROWS, MANY_ROWS = 10_000, 1_000_000
+MEASURED_ROWS, ROUNDS = 100_000, 3
 SOURCE = "bench/clips-train"
 
 
@@ -61,6 +64,9 @@ class LoaderFigures:
     rss_growth: float
     """Of memory, from a manifest of 10^4 lines to one of 10^6."""
 
+    us_per_row_measured: float
+    """To count the tokens of a row under one paraphrase; the median of three times 100 000 rows."""
+
 
 def bench_loader() -> LoaderFigures:
     """Measure everything once."""
@@ -73,6 +79,7 @@ def bench_loader() -> LoaderFigures:
             fill=fill,
             resume_s=_resume(),
             rss_growth=_growth(Path(folder)),
+            us_per_row_measured=_measuring(Path(folder)),
         )
 
 
@@ -117,9 +124,7 @@ def _audio(folder: Path) -> float:
     seconds = seconds_of(NUM_CLIPS, "audio")
     manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
     index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
-    tokenizer = train_tokenizer([" ".join(WORDS)], vocab_size=300)
-    maker = ExampleMaker(Vocabulary(tokenizer, num_base=len(tokenizer)), "tags")
-    rows, mel = Rows(index), LogMel(80)
+    maker, rows, mel = _maker(), Rows(index), LogMel(80)
     lengths = measure(rows, maker, "asr", cache=folder / "cache")
     segment = Segment(0, (1,), (0,))
     plan = Plan(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
@@ -130,6 +135,28 @@ def _audio(folder: Path) -> float:
             mel(pack.waves, slots_of(pack.num_samples))
             heard += sum(pack.num_samples)
     return heard / SAMPLES_PER_SECOND / (time.process_time() - began)
+
+
+def _maker() -> ExampleMaker:
+    tokenizer = train_tokenizer([" ".join(WORDS)], vocab_size=300)
+    return ExampleMaker(Vocabulary(tokenizer, num_base=len(tokenizer)), "tags")
+
+
+def _measuring(folder: Path) -> float:
+    (whole,) = write_audio(folder / "measured", np.array([LONGEST]))
+    path, seconds = folder / "measured" / "00000.flac", seconds_of(MEASURED_ROWS, "measuring")
+    lines = (
+        line_of(f"row-{number}", path, int(length * SAMPLES_PER_SECOND)) | {"recording": whole["recording"]}
+        for number, length in enumerate(seconds)
+    )
+    manifest = write_manifest(folder / "measured" / "clips-train.jsonl", lines)
+    rows = Rows(compile_source(manifest, SOURCE, IndexRules(), cache=folder / "measured"))
+    times = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        token_lengths(rows, _maker(), "asr", num_processes=1)
+        times.append(time.process_time() - began)
+    return 1e6 * median(times) / MEASURED_ROWS
 
 
 def _growth(folder: Path) -> float:

@@ -18,7 +18,7 @@ from audio_lm.data import audio, shar
 from audio_lm.data.faults import AudioError
 from audio_lm.data.json_lines import UnfitError
 from audio_lm.data.labels import labels_of
-from audio_lm.data.lhotse_cut import read_cut
+from audio_lm.data.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.manifest import clip_fields, id_in, read_line
 from audio_lm.data.recordings import before_transforms, samples_of
 from audio_lm.data.sources import check_source
@@ -123,21 +123,25 @@ def at_16_khz(cut: Cut) -> Cut:
         return cut
     if cut.sampling_rate != SAMPLES_PER_SECOND:
         cut = cut.resample(SAMPLES_PER_SECOND)
-    others = {name: cut.custom[name] for name in recordings_of(cut)}
-    changed = {
-        name: recording.resample(SAMPLES_PER_SECOND)
-        for name, recording in others.items()
-        if recording.sampling_rate != SAMPLES_PER_SECOND
-    }
+    changed = resampled(cut)
     return fastcopy(cut, custom={**cut.custom, **changed}) if changed else cut
 
 
-def recordings_of(cut: Cut) -> list[str]:
+def resampled(cut: Cut | CutFacts) -> dict[str, Recording]:
+    """Recordings behind clip 2, 3 ... that come at another rate than 16 kHz, brought to it."""
+    return {
+        name: recording.resample(SAMPLES_PER_SECOND)
+        for name in recordings_of(cut)
+        if (recording := cut.custom[name]).sampling_rate != SAMPLES_PER_SECOND
+    }
+
+
+def recordings_of(cut: Cut | CutFacts) -> list[str]:
     """Names of the recordings behind clip 2, 3 ... of a cut."""
     return clip_fields(cut.custom)
 
 
-def num_samples_of(cut: Cut) -> list[int]:
+def num_samples_of(cut: Cut | CutFacts) -> list[int]:
     """Length of each clip at 16 kHz; text-only cuts have none."""
     if not cut.has_recording:
         return []

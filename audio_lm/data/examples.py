@@ -12,12 +12,14 @@ from lhotse.cut import Cut, MonoCut
 
 from audio_lm.data.cuts import num_samples_of
 from audio_lm.data.labels import ClipLabels, labels_of, places_of
+from audio_lm.data.lhotse_cut import CutFacts
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
-from audio_lm.prompts.render import num_choices, reference, render, render_chat
+from audio_lm.prompts.render import num_choices, reference, render, render_answer, render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import find_task
+from audio_lm.tasks.task import Labels
 from audio_lm.units import TOKENS_PER_SECOND, WHISPER, Hearing
 
 Prompt = Literal["tags", "natural", "chatml"]
@@ -98,24 +100,43 @@ class ExampleMaker:
         Raises:
             DataError: the cut lacks a label its task needs; names the cut.
         """
-        labels = self._labels(cut, task)
+        labels = self.labels(cut, task)
         try:
-            if task == CHAT:
-                return render_chat(labels["conversation"], with_answer=self.with_answer)
-            return render(
-                find_task(task),
-                labels,
-                prompt=self.prompt,
-                choice=choice,
-                is_evaluation=self.is_evaluation,
-                with_answer=self.with_answer,
-            )
+            return self.question(labels, task, choice) + self.answer(labels, task)
         except KeyError as error:
             raise DataError(
                 f"cut {cut.id!r}: task {task!r} needs the label {error}, which it does not have"
             ) from error
         except DataError as error:
             raise DataError(f"cut {cut.id!r}: {error}") from error
+
+    def question(self, labels: Labels, task: str, choice: int) -> list[Piece]:
+        """The pieces before the answer of a task; all pieces of a chat.
+
+        Raises:
+            DataError: a label is missing; does not name the cut.
+            KeyError: there is no conversation.
+        """
+        if task == CHAT:
+            return render_chat(labels["conversation"], with_answer=self.with_answer)
+        return render(
+            find_task(task),
+            labels,
+            prompt=self.prompt,
+            choice=choice,
+            is_evaluation=self.is_evaluation,
+            with_answer=False,
+        )
+
+    def answer(self, labels: Labels, task: str) -> list[Piece]:
+        """The pieces behind the question; none of a chat, or where the answer is left out.
+
+        Raises:
+            DataError: a label is missing; does not name the cut.
+        """
+        if task == CHAT or not self.with_answer:
+            return []
+        return render_answer(find_task(task), labels, prompt=self.prompt)
 
     def example(
         self, cut: Cut, task: str, position: int = 0, *, choice: int = 0, source: str = ""
@@ -128,7 +149,7 @@ class ExampleMaker:
                 pieces,
                 self.vocabulary,
                 num_tokens_of_clip=[self.hearing.tokens_in(count) for count in num_samples],
-                places=self._places(cut),
+                places=self.places(labels_of(cut)),
             )
         except DataError as error:
             raise DataError(f"cut {cut.id!r}: {error}") from error
@@ -143,7 +164,12 @@ class ExampleMaker:
             source=source,
         )
 
-    def _labels(self, cut: Cut, task: str) -> ClipLabels:
+    def labels(self, cut: Cut | CutFacts, task: str) -> ClipLabels:
+        """The labels of a cut.
+
+        Raises:
+            DataError: one that the task needs cannot be used; names the cut.
+        """
         labels = labels_of(cut)
         for key in ("conversation",) if task == CHAT else find_task(task).needs:
             if key in labels.unclear:
@@ -152,9 +178,9 @@ class ExampleMaker:
                 )
         return labels
 
-    def _places(self, cut: Cut) -> list[tuple[str, int]] | None:
+    def places(self, labels: Labels) -> list[tuple[str, int]] | None:
         """Words in audio places, as many of them as the model has for that time; manifests count 40 ms."""
-        places = places_of(labels_of(cut))
+        places = places_of(labels)
         share = self.hearing.tokens_per_second / TOKENS_PER_SECOND
         if places is None or share == 1:
             return places
@@ -163,7 +189,7 @@ class ExampleMaker:
 
     def reference(self, cut: Cut, task: str) -> str:
         """What the answer should be."""
-        labels = self._labels(cut, task)
+        labels = self.labels(cut, task)
         if task == CHAT:
             return str(labels["conversation"][-1]["content"][0]["text"])
         return reference(find_task(task), labels, self.prompt)

@@ -15,7 +15,7 @@ from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
 from audio_lm.data.json_lines import parse_line
-from audio_lm.data.manifest import check_cut, recording_fields
+from audio_lm.data.manifest import check_cut, clip_fields, recording_fields
 
 
 def read_cut(text: bytes, *, roots: Sequence[Path] = ()) -> Cut:
@@ -45,6 +45,40 @@ def _cut(table: dict[str, Any]) -> Cut:
     )
 
 
+class CutFacts:
+    """The fields of a cut that its labels and the lengths of its clips follow from.
+
+    Costs a fifth of a cut, for millions of rows are measured. Its line is not checked again, so nothing is built that
+    could load anything: recordings have neither sources nor transforms.
+    """
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        """Take the fields of a line that was checked once.
+
+        Raises:
+            KeyError: it is another line now.
+        """
+        self.id = table["id"]
+        self.start = table.get("start", 0.0)
+        self.duration = table["duration"]
+        self.supervisions = [_supervision(one, self.id) for one in table["supervisions"]]
+        self.has_recording = table.get("recording") is not None
+        self.custom = custom = table.get("custom") or {}
+        self._table = table
+        if custom and self.has_recording:
+            self.custom = {**custom, **{name: _only_length(custom[name]) for name in clip_fields(custom)}}
+
+    @property
+    def recording(self) -> Recording:
+        """The recording of clip 1, of which labels use the id."""
+        return _only_length(self._table["recording"])
+
+
+def _only_length(table: Mapping[str, Any]) -> Recording:
+    known = {key: table[key] for key in ("id", "sampling_rate", "num_samples", "duration")}
+    return Recording(sources=[], channel_ids=[0], **known)
+
+
 def _recording(table: Mapping[str, Any]) -> Recording:
     transforms = table.get("transforms")
     return Recording(
@@ -59,7 +93,9 @@ def _recording(table: Mapping[str, Any]) -> Recording:
 
 def _supervision(table: Mapping[str, Any], cut_id: str) -> SupervisionSegment:
     words = (table.get("alignment") or {}).get("word")
-    return SupervisionSegment(
+    # Of the time of lhotse's own constructor, nine tenths go into a setter that looks at each field.
+    supervision = SupervisionSegment.__new__(SupervisionSegment)
+    vars(supervision).update(
         id=table.get("id", cut_id),
         recording_id=table.get("recording_id", cut_id),
         start=table.get("start", 0.0),
@@ -74,3 +110,4 @@ def _supervision(table: Mapping[str, Any], cut_id: str) -> SupervisionSegment:
         if words is None
         else {"word": [AlignmentItem(*(word.values() if type(word) is dict else word)) for word in words]},
     )
+    return supervision

@@ -15,11 +15,12 @@ from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
 from audio_lm.data.cache import kept_table
-from audio_lm.data.cuts import at_16_khz
+from audio_lm.data.cuts import at_16_khz, resampled
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import SourceIndex
-from audio_lm.data.json_lines import LONGEST_LINE, UnfitError
-from audio_lm.data.lhotse_cut import read_cut
+from audio_lm.data.json_lines import LONGEST_LINE, UnfitError, parse_line
+from audio_lm.data.lengths import one_process_in, token_lengths
+from audio_lm.data.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.order import Integers
 from audio_lm.errors import DataError
 from audio_lm.units import MAX_SECONDS, SAMPLES_PER_SECOND
@@ -54,7 +55,7 @@ class Rows:
 
     def start(self, row: int) -> int:
         """Samples into the cut at which a row begins."""
-        return int(self.index.start[self._place(row)])
+        return self.index.start.item(self._place(row))
 
     def _place(self, row: int) -> int:
         return row if self.kept is None else int(self.kept[row])
@@ -74,6 +75,20 @@ class Rows:
                 f"put the manifest back, or start again to have it compiled anew"
             ) from error
         return self._piece(at_16_khz(cut), row)
+
+    def facts(self, row: int) -> Cut | CutFacts:
+        """What the labels and the lengths of the clips of a row follow from; of a long clip the cut itself.
+
+        Raises:
+            UnfitError: the line is not what it was; other errors may come of it as well, and ``cut`` says so.
+        """
+        table = parse_line(self._line(self.index.offset.item(self._place(row))))
+        if table["duration"] > MAX_SECONDS and table.get("recording") is not None:
+            return self.cut(row)
+        facts = CutFacts(table)
+        if facts.has_recording and facts.custom:
+            facts.custom |= resampled(facts)
+        return facts
 
     def _line(self, offset: int) -> bytes:
         """Read, not mapped: a file that has become shorter would end the process."""
@@ -140,11 +155,12 @@ def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> Token
     known = [VERSION, rows.index.digest, task, maker.prompt, maker.vocabulary.digest, maker.hearing.windows]
 
     def make() -> np.ndarray[Any, np.dtype[np.int32]]:
-        lengths = [_lengths_of(rows, row, maker, task) for row in range(len(rows))]
-        return np.array(lengths, dtype=np.int32)
+        return token_lengths(rows, maker, task)
 
     name = f"{rows.index.source}/tokens"
-    return TokenLengths(kept_table(cache, name, [*known, wording], make, num_rows=len(rows)), wording)
+    with one_process_in(cache / rows.index.source):
+        table = kept_table(cache, name, [*known, wording], make, num_rows=len(rows))
+    return TokenLengths(table, wording)
 
 
 def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
@@ -157,13 +173,3 @@ def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
             example = maker.example(rows.cut(row), task, choice=choice)
             state.update(json.dumps([example.token_ids, example.is_learned]).encode())
     return state.hexdigest()[:16]
-
-
-def _lengths_of(rows: Rows, row: int, maker: ExampleMaker, task: str) -> list[int]:
-    cut = rows.cut(row)
-    if rows.start(row) and not maker.holds_for_pieces(task):
-        raise DataError(
-            f"cut {cut.id!r}: nobody knows what task {task!r} would answer for a piece of a clip; "
-            f"set long_clips to drop or truncate, or cut the clip where its words are known"
-        )
-    return [len(maker.example(cut, task, choice=choice)) for choice in range(maker.num_choices(task))]

@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
-from audio_lm.prompts.natural import CLIP_END, CLIP_START, ask
+from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, ask
 from audio_lm.tasks.task import Labels, Task
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -49,12 +49,6 @@ def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
     return turns
 
 
-def task_turns(task: Task, labels: Labels, question: Sequence[str], *, with_answer: bool) -> list[Turn]:
-    """A task as a conversation of one question and one answer."""
-    user = Turn(USER, (*range(1, task.num_clips + 1), *question))
-    return [user, Turn(ASSISTANT, (task.plain_answer(labels),))] if with_answer else [user]
-
-
 def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
     """A conversation; what the assistant says is learned, and that it stops.
 
@@ -87,4 +81,6 @@ def render_chatml(
 ) -> list[Piece]:
     """A task in ChatML, asked with the paraphrases of ``natural``."""
     question = ask(task, labels, choice=choice, is_evaluation=is_evaluation)
-    return render_turns(task_turns(task, labels, question, with_answer=with_answer), with_answer=with_answer)
+    turn = Turn(USER, (*range(1, task.num_clips + 1), *question))
+    pieces = render_turns([turn], with_answer=False)
+    return pieces + answer_in_words(task, labels, TURN_END) if with_answer else pieces

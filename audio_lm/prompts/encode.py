@@ -1,8 +1,8 @@
 """Pieces become token ids, a loss mask and places for audio; integers only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from typing import NamedTuple
 
 from audio_lm.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text
@@ -44,7 +44,7 @@ def encode(
     token_ids: list[int] = []
     is_learned: list[bool] = []
     audio_index: list[int] = []
-    for piece in _joined([_worded(piece, vocabulary) for piece in pieces]):
+    for piece in _joined(pieces, vocabulary):
         if isinstance(piece, Text):
             ids = vocabulary.ids(piece.text, is_markup=piece.is_markup)
         elif piece.number == 1 and places is not None:
@@ -55,6 +55,47 @@ def encode(
         token_ids += ids
         is_learned += [isinstance(piece, Text) and piece.is_learned] * len(ids)
     return Encoded(token_ids, is_learned, audio_index)
+
+
+class Parts(NamedTuple):
+    """What the length of pieces follows from."""
+
+    num_markup: int
+    clips: list[Clip]
+    words: list[str]
+    """Stretches that the tokenizer cuts one by one."""
+
+
+def parts_of(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Parts:
+    """What ``encode`` makes tokens of; only markup is counted here.
+
+    Raises:
+        RecipeError: markup that is no token.
+    """
+    num_markup, clips, words = 0, list[Clip](), list[str]()
+    for piece in _joined(pieces, vocabulary):
+        if isinstance(piece, Clip):
+            clips.append(piece)
+        else:
+            for part in vocabulary.split(piece.text, is_markup=piece.is_markup):
+                if isinstance(part, str):
+                    words.append(part)
+                else:
+                    num_markup += 1
+    return Parts(num_markup, clips, words)
+
+
+def num_clip_tokens(
+    clip: Clip, *, num_tokens_of_clip: Sequence[int], places: Sequence[tuple[str, int]] | None = None
+) -> int:
+    """Tokens that ``encode`` puts in the place of a clip, from the same arguments.
+
+    Raises:
+        DataError: the clip is not there.
+    """
+    if clip.number == 1 and places is not None:
+        return sum(num_places for _, num_places in places if num_places > 0)
+    return _num_tokens(clip, num_tokens_of_clip)
 
 
 def place_ids(places: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> list[int]:
@@ -91,16 +132,26 @@ def _worded(piece: Piece, vocabulary: Vocabulary) -> Piece:
     return piece
 
 
-def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
+def _joined(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Iterator[Piece]:
     """Pieces, with neighbouring words of one kind as one."""
-    for kind, run in groupby(pieces, key=_kind):
-        if kind is None:
-            yield from run
+    words = list[Text]()  # neighbours of one kind
+    for piece in (_worded(piece, vocabulary) for piece in pieces):
+        if words and not _is_like(piece, words[0]):
+            yield _together(words)
+            words = []
+        if isinstance(piece, Text) and not piece.is_markup:
+            words.append(piece)
         else:
-            texts = [piece.text for piece in run if isinstance(piece, Text)]
-            yield Text("".join(texts), is_markup=False, is_learned=kind)
+            yield piece
+    if words:
+        yield _together(words)
 
 
-def _kind(piece: Piece) -> bool | None:
-    """Whether words are learned; none for what stands by itself."""
-    return piece.is_learned if isinstance(piece, Text) and not piece.is_markup else None
+def _is_like(piece: Piece, words: Text) -> bool:
+    return isinstance(piece, Text) and not piece.is_markup and piece.is_learned == words.is_learned
+
+
+def _together(words: Sequence[Text]) -> Text:
+    if len(words) == 1:
+        return words[0]
+    return Text("".join(piece.text for piece in words), is_learned=words[0].is_learned)

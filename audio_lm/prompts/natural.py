@@ -61,6 +61,9 @@ def render_natural(
     for number in range(1, task.num_clips + 1):
         pieces += [markup(CLIP_START), Clip(number), markup(CLIP_END)]
     pieces += [as_text(part) for part in ask(task, labels, choice=choice, is_evaluation=is_evaluation)]
-    if with_answer:
-        pieces += [as_text(task.plain_answer(labels), is_learned=True), markup(END_TOKEN, is_learned=True)]
-    return pieces
+    return pieces + answer_in_words(task, labels, END_TOKEN) if with_answer else pieces
+
+
+def answer_in_words(task: Task, labels: Labels, end: str) -> list[Piece]:
+    """The answer and the token that ends it."""
+    return [as_text(task.plain_answer(labels), is_learned=True), markup(end, is_learned=True)]

@@ -5,10 +5,10 @@ from typing import Any
 
 from audio_lm.errors import RecipeError, unknown
 from audio_lm.prompts import natural
-from audio_lm.prompts.chatml import render_chatml, render_turns, turns_of
-from audio_lm.prompts.conversation import Piece
-from audio_lm.prompts.natural import render_natural
-from audio_lm.prompts.tags import render_tags
+from audio_lm.prompts.chatml import TURN_END, render_chatml, render_turns, turns_of
+from audio_lm.prompts.conversation import END_TOKEN, Piece
+from audio_lm.prompts.natural import answer_in_words, render_natural
+from audio_lm.prompts.tags import answer_in_tags, render_tags
 from audio_lm.tasks.task import Labels, Task
 
 PROMPTS = ("tags", "natural", "chatml")
@@ -42,6 +42,17 @@ def render(
         return render_tags(task, labels, with_answer=with_answer)
     in_words = render_natural if prompt == "natural" else render_chatml
     return in_words(task, labels, choice=choice, is_evaluation=is_evaluation, with_answer=with_answer)
+
+
+def render_answer(task: Task, labels: Labels, *, prompt: str) -> list[Piece]:
+    """The end of what ``render`` gives, which is all that an answer adds to a question.
+
+    Raises:
+        DataError: a label is missing or has an impossible value.
+    """
+    if prompt == "tags":
+        return answer_in_tags(task, labels)
+    return answer_in_words(task, labels, END_TOKEN if prompt == "natural" else TURN_END)
 
 
 def render_chat(conversation: Sequence[Mapping[str, Any]], *, with_answer: bool = True) -> list[Piece]:

@@ -41,10 +41,13 @@ def render_tags(task: Task, labels: Labels, *, with_answer: bool) -> list[Piece]
     start, *rest = fill(task.tags, labels)
     pieces.append(as_text(start))
     pieces += [as_text(part, is_learned=isinstance(part, Markup)) for part in rest]
-    if with_answer:
-        pieces += [as_text(part, is_learned=True) for part in task.parts(labels)]
-        pieces.append(markup(END_TOKEN, is_learned=True))
-    return pieces
+    return pieces + answer_in_tags(task, labels) if with_answer else pieces
+
+
+def answer_in_tags(task: Task, labels: Labels) -> list[Piece]:
+    """The answer and the end token."""
+    pieces: list[Piece] = [as_text(part, is_learned=True) for part in task.parts(labels)]
+    return [*pieces, markup(END_TOKEN, is_learned=True)]
 
 
 def check_tags(task: Task, known: Collection[str] = CLOSED_LIST) -> None:

@@ -131,16 +131,33 @@ class Vocabulary:
         Raises:
             RecipeError: markup that is no token.
         """
-        if not is_markup:
-            return self._word_ids(text)
         ids: list[int] = []
+        for part in self.split(text, is_markup=is_markup):
+            ids += [part] if isinstance(part, int) else self._word_ids(part)
+        return ids
+
+    def split(self, text: str, *, is_markup: bool) -> list[int | str]:
+        """A text as the ids of its markup, and the words that the tokenizer cuts one by one.
+
+        Args:
+            text: any.
+            is_markup: as in ``ids``.
+
+        Raises:
+            RecipeError: markup that is no token.
+        """
+        if not is_markup:
+            return [*self._disarmed(text)]
+        if text in self.id_of:
+            return [self.id_of[text]]
+        parts: list[int | str] = []
         for part in filter(None, _MARKUP.split(text)):
             if _MARKUP.fullmatch(part):
                 self.check(part)
-                ids.append(self.id_of[part])
+                parts.append(self.id_of[part])
             else:
-                ids += self._word_ids(part)
-        return ids
+                parts += self._disarmed(part)
+        return parts
 
     def text(self, ids: Sequence[int]) -> str:
         """What the ids say, markup kept."""
@@ -165,15 +182,12 @@ class Vocabulary:
                 f"list new ones in the extension_tokens of their task, or ask with prompt: natural"
             )
 
-    def _word_ids(self, text: str) -> list[int]:
-        ids: list[int] = []
-        for part in self._disarmed(text):
-            ids += self.tokenizer(part, add_special_tokens=False)["input_ids"]
-        return ids
+    def _word_ids(self, words: str) -> list[int]:
+        return list(self.tokenizer(words, add_special_tokens=False)["input_ids"])
 
     def _disarmed(self, text: str) -> list[str]:
         """The text, cut after the first letter of whatever the tokenizer would take for a token."""
-        if self._traps is None:
+        if self._traps is None or self._traps.search(text) is None:
             return [text]
         cuts = [0, *(match.start() + 1 for match in self._traps.finditer(text)), len(text)]
         return [text[start:end] for start, end in pairwise(cuts)]

@@ -1,0 +1,228 @@
+"""Token lengths of all rows of a source, without making their examples.
+
+A length follows from the labels of a row and the durations of its clips, so no
+audio is opened and no cut is built. Texts go to the tokenizer many at a time,
+and a question that mentions nothing but languages is counted once for each.
+Lengths are exactly those of ``ExampleMaker.example``.
+"""
+
+import fcntl
+import os
+import signal
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from lhotse.cut import Cut
+
+from audio_lm.data.cuts import num_samples_of
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.lhotse_cut import CutFacts
+from audio_lm.data.progress import progress
+from audio_lm.errors import DataError, UserError
+from audio_lm.languages import LANGUAGE_LABELS
+from audio_lm.prompts.conversation import Clip
+from audio_lm.prompts.encode import num_clip_tokens, parts_of
+from audio_lm.prompts.token_counts import TokenCounter
+from audio_lm.runtime import num_cores
+from audio_lm.survival.processes import live_as_data_worker
+from audio_lm.tasks.task import Labels
+
+if TYPE_CHECKING:
+    from audio_lm.data.rows import Rows
+
+Table = np.ndarray[Any, np.dtype[np.int32]]
+ROWS_AT_ONCE = 1000
+MIN_ROWS = 20_000
+"""Of a process, and of a source whose progress is shown: fewer take a second."""
+
+MAX_PROCESSES = 16
+
+
+def token_lengths(rows: "Rows", maker: ExampleMaker, task: str, *, num_processes: int | None = None) -> Table:
+    """Tokens of every row under every paraphrase of a task, (N, choices).
+
+    Args:
+        num_processes: that share the rows; by default as many as there are free cores, if each has enough to do.
+
+    Raises:
+        DataError: a cut lacks a label that its task needs, or is heard in pieces that have no label.
+        UserError: a process was killed.
+    """
+    counter = _RowCounter(rows, maker, task)
+    if num_processes is None:
+        num_processes = min(num_cores(), len(rows) // MIN_ROWS, MAX_PROCESSES)
+    table = np.empty((len(rows), len(counter.choices)), dtype=np.int32)
+    starts = range(0, len(rows), ROWS_AT_ONCE)
+    chunks = [range(start, min(start + ROWS_AT_ONCE, len(rows))) for start in starts]
+    title = f"token lengths of {rows.index.source} under {task}"
+    show = progress(title, total=len(rows), what="rows") if len(rows) >= MIN_ROWS else nullcontext(_unseen)
+    with show as advance, closing(_in_processes(counter, chunks, num_processes)) as tables:
+        for some, lengths in zip(chunks, tables, strict=True):
+            table[some.start : some.stop] = lengths
+            advance(len(some))
+    return table
+
+
+@contextmanager
+def one_process_in(folder: Path) -> Iterator[None]:
+    """Let one process of this machine work in a folder at a time.
+
+    Ranks on a machine with a disk of its own all come at once; the first measures, the others find it done. A file
+    system without locks lets them all in, which is slower and not wrong.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _unseen(count: int) -> None:
+    """Progress of what takes a second."""
+
+
+def _in_processes(
+    counter: "_RowCounter", chunks: Sequence[range], num_processes: int
+) -> Generator[Table, None, None]:
+    """The lengths of chunks of rows, in order."""
+    if num_processes < 2:
+        yield from map(counter.lengths, chunks)
+        return
+    # Started as torch starts data workers; under fork, none of them uses a thread pool of its parent.
+    executor = ProcessPoolExecutor(num_processes, initializer=_begin, initargs=(counter,))
+    try:
+        yield from executor.map(_lengths_in_worker, chunks)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"one of {num_processes} processes that measured {counter.rows.index.source!r} was killed, most often "
+            f"because memory ran out; free some, or start this command on fewer cores (taskset -c 0)"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+_counter_of_worker: list["_RowCounter"] = []
+
+
+def _begin(counter: "_RowCounter") -> None:
+    live_as_data_worker(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _counter_of_worker.append(counter)
+
+
+def _lengths_in_worker(some: range) -> Table:
+    return _counter_of_worker[-1].lengths(some)
+
+
+class _Questions(NamedTuple):
+    """The questions of a row under every paraphrase."""
+
+    num_known: list[int]
+    clips: list[Clip]
+    words: list[list[str]]
+    """Not counted yet; empty where the questions were counted before."""
+
+
+class _Partial(NamedTuple):
+    """A row whose words are not counted yet."""
+
+    questions: _Questions
+    num_known: int  # behind the questions, and in the places of clips
+    words: list[str]
+
+
+class _RowCounter:
+    """Counts the tokens of rows."""
+
+    def __init__(self, rows: "Rows", maker: ExampleMaker, task: str) -> None:
+        self.rows = rows
+        self.maker = maker
+        self.task = task
+        self.choices = range(maker.num_choices(task))
+        self.counter = TokenCounter(maker.vocabulary.tokenizer)
+        self._questions_in: dict[tuple[Any, ...], _Questions] = {}
+
+    def lengths(self, some: range) -> Table:
+        """Tokens of rows under every paraphrase."""
+        partial = [self._partial(row) for row in some]
+        texts = [word for row in partial for words in (row.words, *row.questions.words) for word in words]
+        num_of = dict(zip(texts, self.counter.count(texts), strict=True))
+        return np.array([_added(row, num_of) for row in partial], dtype=np.int32)
+
+    def _partial(self, row: int) -> _Partial:
+        if self.rows.start(row) and not self.maker.holds_for_pieces(self.task):
+            raise DataError(
+                f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a clip; "
+                f"set long_clips to drop or truncate, or cut the clip where its words are known"
+            )
+        try:
+            return self._of(self.rows.facts(row))
+        except Exception:  # whatever is wrong with the row, its example says it
+            return self._of_examples(row)
+
+    def _of(self, cut: Cut | CutFacts) -> _Partial:
+        maker, labels = self.maker, self.maker.labels(cut, self.task)
+        questions = self._questions(labels)
+        answer = parts_of(maker.answer(labels, self.task), maker.vocabulary)
+        num_tokens_of_clip = [maker.hearing.tokens_in(count) for count in num_samples_of(cut)]
+        places, num_known = maker.places(labels), answer.num_markup
+        for clip in questions.clips:
+            num_known += num_clip_tokens(clip, num_tokens_of_clip=num_tokens_of_clip, places=places)
+        return _Partial(questions, num_known, answer.words)
+
+    def _of_examples(self, row: int) -> _Partial:
+        """From the examples themselves; what is wrong with a row is said as in training, naming the cut."""
+        cut = self.rows.cut(row)
+        lengths = [len(self.maker.example(cut, self.task, choice=choice)) for choice in self.choices]
+        return _Partial(_Questions(lengths, [], []), 0, [])
+
+    def _questions(self, labels: Labels) -> _Questions:
+        languages = tuple(map(labels.get, LANGUAGE_LABELS))
+        if languages in self._questions_in:
+            return self._questions_in[languages]
+        noted = _NotedLabels(labels)
+        pieces = [self.maker.question(noted, self.task, choice) for choice in self.choices]
+        parts = [parts_of(question, self.maker.vocabulary) for question in pieces]
+        num_known, clips = [question.num_markup for question in parts], parts[0].clips
+        assert all(question.clips == clips for question in parts), "paraphrases differ in words only"
+        words = [question.words for question in parts]
+        if not noted.read.issubset(LANGUAGE_LABELS):
+            return _Questions(num_known, clips, words)
+        num_known = [
+            known + sum(self.counter.count(texts)) for known, texts in zip(num_known, words, strict=True)
+        ]
+        return self._questions_in.setdefault(languages, _Questions(num_known, clips, []))
+
+
+def _added(row: _Partial, num_of: Mapping[str, int]) -> list[int]:
+    rest = row.num_known + sum(map(num_of.__getitem__, row.words))
+    if not row.questions.words:
+        return [known + rest for known in row.questions.num_known]
+    of_words = [sum(map(num_of.__getitem__, words)) for words in row.questions.words]
+    return [known + more + rest for known, more in zip(row.questions.num_known, of_words, strict=True)]
+
+
+class _NotedLabels(Mapping[str, Any]):
+    """Labels that note which of them are read."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.read = set[str]()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return self.labels[key]
+
+    def __iter__(self) -> Iterator[str]:
+        self.read.update(self.labels)
+        return iter(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)

@@ -1,0 +1,63 @@
+"""Progress of work that may take minutes: a bar with the time left on a terminal, a line now and then in a log.
+
+Written to stderr, because the output of ``plan --json`` is for programs.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audio_lm.runtime import is_main
+from audio_lm.units import Seconds
+
+SECONDS_BEFORE_LINE: Seconds = 15.0
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(title: str, *, total: int, what: str, console: Console | None = None) -> Iterator[Advance]:
+    """Show how much is done; yields a function that counts on.
+
+    Args:
+        total: amount of the whole work; short work should not be shown at all.
+        what: unit of the amount, in the plural.
+    """
+    console = console or Console(stderr=True, quiet=not is_main())
+    if not console.is_terminal:
+        yield _Lines(title, total, what, console).advance
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(what),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        row = bar.add_task(title, total=total)
+        yield lambda count: bar.update(row, advance=count)
+
+
+class _Lines:
+    """A line every 15 seconds."""
+
+    def __init__(self, title: str, total: int, what: str, console: Console) -> None:
+        self.title = title
+        self.total = total
+        self.what = what
+        self.console = console
+        self.done = 0
+        self.started = self.printed = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Count on."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.printed > SECONDS_BEFORE_LINE:
+            self.printed = now
+            left = (now - self.started) / self.done * (self.total - self.done)
+            line = f"{self.title}  {self.done}/{self.total} {self.what}  {left:.0f} s left"
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,48 @@
+from io import StringIO
+
+from rich.console import Console
+
+from audio_lm.data import progress as module
+from audio_lm.data.progress import progress
+
+
+def test_a_log_has_a_line_now_and_then_with_the_time_left(monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    text = StringIO()
+    with progress("counting [a/b]", total=8, what="rows", console=Console(file=text, width=40)) as advance:
+        for _ in range(4):
+            advance(2)
+    assert text.getvalue().splitlines() == [
+        "counting [a/b]  4/8 rows  20 s left",
+        "counting [a/b]  8/8 rows  0 s left",
+    ]
+
+
+def test_short_work_leaves_nothing_in_a_log():
+    text = StringIO()
+    with progress("counting", total=2, what="rows", console=Console(file=text)) as advance:
+        advance(2)
+    assert text.getvalue() == ""
+
+
+def test_a_terminal_shows_a_bar_and_is_clean_behind_it():
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=120)
+    with progress("counting", total=2, what="rows", console=console) as advance:
+        advance(1)
+    assert "counting" in text.getvalue()
+    assert "1/2" in text.getvalue()
+    assert text.getvalue().endswith("\x1b[2K")
+
+
+def test_other_ranks_are_silent(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr(module, "SECONDS_BEFORE_LINE", -1.0)
+    with progress("counting", total=2, what="rows") as advance:
+        advance(1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    with progress("counting", total=2, what="rows") as advance:
+        advance(1)
+    assert "1/2 rows" in capsys.readouterr().err
