@@ -14,8 +14,10 @@ from lhotse.augmentation import AudioTransform
 from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
+from audio_lm.data.audio import TOLERANCE
 from audio_lm.data.json_lines import parse_line
 from audio_lm.data.manifest import check_cut, clip_fields, recording_fields
+from audio_lm.units import Seconds
 
 
 def read_cut(text: bytes, *, roots: Sequence[Path] = ()) -> Cut:
@@ -75,8 +77,14 @@ class CutFacts:
 
 
 def _only_length(table: Mapping[str, Any]) -> Recording:
-    known = {key: table[key] for key in ("id", "sampling_rate", "num_samples", "duration")}
-    return Recording(sources=[], channel_ids=[0], **known)
+    known = {key: table[key] for key in ("id", "sampling_rate", "num_samples")}
+    return Recording(sources=[], channel_ids=[0], duration=_seconds(table), **known)
+
+
+def _seconds(table: Mapping[str, Any]) -> Seconds:
+    """The length of a recording: what it states, unless its samples, which are what is planned with, are others."""
+    stated, counted = table["duration"], table["num_samples"] / table["sampling_rate"]
+    return stated if abs(stated - counted) <= TOLERANCE else counted
 
 
 def _recording(table: Mapping[str, Any]) -> Recording:
@@ -86,7 +94,7 @@ def _recording(table: Mapping[str, Any]) -> Recording:
         sources=[AudioSource(one["type"], one["channels"], one["source"]) for one in table["sources"]],
         sampling_rate=table["sampling_rate"],
         num_samples=table["num_samples"],
-        duration=table["duration"],
+        duration=_seconds(table),
         transforms=None if transforms is None else [AudioTransform.from_dict(one) for one in transforms],
     )
 

@@ -3,6 +3,7 @@ import pytest
 from lhotse import CutSet
 
 from audio_lm.corpora.fsdd import at_16_khz, read_settings, split_of, write
+from audio_lm.data.labels import units_of
 from audio_lm.errors import RecipeError
 
 
@@ -27,8 +28,8 @@ def pitch_of(wave):
 def words_of(cut):
     (supervision,) = cut.supervisions
     audio = cut.load_audio()[0]
-    for word in supervision.alignment["word"]:
-        yield word.symbol, audio[round(word.start * 16_000) : round(word.end * 16_000)]
+    for word, start, end in units_of(cut, supervision):
+        yield word, audio[round(start * 16_000) : round(end * 16_000)]
 
 
 def test_takes_are_shared_out_between_the_splits(corpus):
@@ -53,8 +54,8 @@ def test_words_are_heard_when_the_labels_say_so(corpus):
     for cut in cuts(corpus, "strings-test"):
         audio = abs(cut.load_audio()[0])
         is_word = np.zeros(len(audio), dtype=bool)
-        for word in cut.supervisions[0].alignment["word"]:
-            is_word[round(word.start * 16_000) : round(word.end * 16_000)] = True
+        for _, start, end in units_of(cut, cut.supervisions[0]):
+            is_word[round(start * 16_000) : round(end * 16_000)] = True
         assert audio[is_word].mean() > 0.05, cut.id
         assert audio[~is_word].max() < 0.02, cut.id
         assert cut.supervisions[0].text.split() == [word for word, _ in words_of(cut)], cut.id

@@ -51,6 +51,11 @@ def test_a_cut_is_the_one_that_lhotse_reads():
     assert isinstance(read_cut(line()), MonoCut)
 
 
+def test_samples_count_where_a_recording_states_another_duration():
+    assert read_cut(line(recording=recording(2.0, duration=50.0))).recording.duration == 2.0
+    assert read_cut(line(recording=recording(2.0, duration=2.001))).recording.duration == 2.001
+
+
 ARRAY = {"storage_type": "numpy_files", "storage_path": "/etc", "storage_key": "passwd", "shape": [1]}
 STRANGERS = {
     "array": ARRAY,
