@@ -21,6 +21,7 @@ from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import random_for
+from audio_lm.survival.processes import end_data_workers
 
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide that a child keeps what it should have said
 
@@ -176,3 +177,10 @@ def small_sources(small: Recipe) -> dict[str, StageSources]:
 def own_vocabulary(small: Recipe, small_sources: dict[str, StageSources]) -> Vocabulary:
     """The vocabulary that the small recipe trains for itself."""
     return build_vocabulary(small, small_sources)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def data_workers():
+    """End data workers that a test has left: they ignore SIGTERM, so that Python would wait for them at its exit."""
+    yield
+    end_data_workers()
