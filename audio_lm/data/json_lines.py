@@ -22,6 +22,7 @@ DEEPEST = 64  # lists and objects within each other
 MOST_CONTAINERS = 100_000  # lists and objects of a line; an empty one takes 64 bytes
 MOST_UNPACKED = 200  # times the size of a .gz; manifests reach 40
 LEAST_UNPACKED = 16 << 20  # bytes, before the ratio is looked at
+UNPACKED_AT_ONCE = 1 << 20  # bytes
 TOO_DEEP = f"lists and objects lie within each other over {DEEPEST} deep"
 SHOWN = 60  # characters of a value in a message
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -49,10 +50,12 @@ def lines_in(path: Path) -> Iterator[NumberedLine]:
     Raises:
         DataError: it cannot be read, a line is far too long, or it unpacks to far more than its size.
     """
-    packed_bytes = path.stat().st_size if path.suffix == ".gz" else None
-    unpacked, number = 0, 0
+    number = 0
+    is_packed = path.suffix == ".gz"
     try:
-        with gzip.open(path) if packed_bytes is not None else path.open("rb") as file:
+        if is_packed:
+            _check_unpacked(path)
+        with gzip.open(path) if is_packed else path.open("rb") as file:
             while text := file.readline(LONGEST_LINE + 1):
                 number += 1
                 num_bytes = len(text)
@@ -66,15 +69,26 @@ def lines_in(path: Path) -> Iterator[NumberedLine]:
                             f"{path}:{number}: a line of over {LONGEST_SKIPPED >> 20} MiB -- expected one cut a "
                             f"line, of at most {LONGEST_LINE >> 20} MiB; write the manifest again"
                         )
-                unpacked += num_bytes
-                if packed_bytes is not None and unpacked > max(LEAST_UNPACKED, MOST_UNPACKED * packed_bytes):
-                    raise DataError(
-                        f"{path}:{number}: it unpacks to over {MOST_UNPACKED} times its {packed_bytes} bytes, as no "
-                        f"manifest does; look into it, and unpack it yourself if it is right"
-                    )
                 yield NumberedLine(path, number, text, num_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read to its end ({error}); copy it again") from error
+
+
+def _check_unpacked(path: Path) -> None:
+    """Count what a gzip file unpacks to, before any line of it is looked at: lines of one byte cost a second a million.
+
+    Raises:
+        DataError: it is far more than its size.
+    """
+    packed_bytes, unpacked = path.stat().st_size, 0
+    with gzip.open(path) as file:
+        while piece := file.read(UNPACKED_AT_ONCE):
+            unpacked += len(piece)
+            if unpacked > max(LEAST_UNPACKED, MOST_UNPACKED * packed_bytes):
+                raise DataError(
+                    f"{path} unpacks to over {MOST_UNPACKED} times its {packed_bytes} bytes, as no manifest does; look "
+                    f"into it, and unpack it yourself if it is right"
+                )
 
 
 def parse_line(text: bytes) -> Any:

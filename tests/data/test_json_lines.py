@@ -1,4 +1,5 @@
 import gzip
+import os
 import json
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_line_that_does_not_end_ends_the_reading(tmp_path):
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(b'{"id": "c"}\n')
         for _ in range(100):
-            file.write(b"0" * (1 << 20))
+            file.write(os.urandom(1 << 14).replace(b"\n", b"0") * 64)
     with pytest.raises(DataError, match=r"bomb.jsonl.gz:2: a line of over 64 MiB"):
         list(lines_in(path))
 
@@ -69,7 +70,7 @@ def test_what_unpacks_to_far_more_than_its_size_ends_the_reading(tmp_path):
         for _ in range(40):
             file.write(b"\n" * (1 << 20))
     with pytest.raises(DataError, match="over 200 times its"):
-        sum(1 for _ in lines_in(path))
+        next(lines_in(path))
 
 
 def test_a_packed_file_that_breaks_off_is_named(tmp_path):
