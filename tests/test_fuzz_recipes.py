@@ -1,6 +1,6 @@
 """Good recipes, mutated by chance: a sentence and exit code 2, or success, and nothing else.
 
-2 000 of them with the marker ``slow``, 150 without.
+2 000 of them with the marker ``slow``, 30 without.
 """
 
 import copy
@@ -53,7 +53,7 @@ GOOD = (
         "use": {"model": "tiny", "hardware": "cpu"},
         "seed": 1,
         "data_dir": "data",
-        "stages": {"first": STAGE, "chat": STAGE},
+        "stages": {"first": STAGE},
         "evaluation": {
             "benchmarks": {
                 "b": {
@@ -72,7 +72,7 @@ GOOD = (
         "audio_roots": ["/data", "${oc.env:HOME}"],
     },
     {
-        "use": {"model": "demo", "hardware": "cpu", "scale": "tiny", "benchmarks": "demo"},
+        "use": {"model": "demo", "hardware": "cpu", "scale": "tiny"},
         "corpora": {"synthetic": {"seed": 0, "clips": {"digits": 10, "notes": 10}}},
         "model": {
             "encoder": {"width": 64, "dropout": 0.1},
@@ -207,6 +207,12 @@ QUIET = [
 ]
 
 
+@pytest.mark.parametrize("tree", GOOD)
+def test_what_is_mutated_is_good(tree, folder):
+    (folder / "r.yaml").write_text(yaml.dump(tree, Dumper=Writer))
+    assert run("describe", "--examples", "0", folder / "r.yaml") == 0
+
+
 def fuzz(count, command, folder, capsys):
     """Kinds of answers and how often each was given."""
     codes = []
@@ -234,8 +240,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
-    codes = fuzz(150, ("describe", "--examples", "0"), folder, capsys)
-    assert min(codes[0], codes[2]) > 10, "each happens"
+    codes = fuzz(30, ("describe", "--examples", "0"), folder, capsys)
+    assert min(codes[0], codes[2]) > 3, "each happens"
 
 
 @pytest.mark.slow
