@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -178,13 +179,14 @@ class _RowCounter:
         texts = [text for one in questions for words in one.words for text in words]
         texts += [text for one in parts for text in one.words]
         num_of = dict(zip(texts, self.counter.count(texts), strict=True))
-        table = np.empty((len(some), len(self.choices)), dtype=np.int32)
-        for place, (asked, answer) in enumerate(zip(questions, parts, strict=True)):
-            rest = in_clips[place] + answer.num_markup + sum(map(num_of.__getitem__, answer.words))
-            table[place] = [known + rest for known in asked.num_known]
-            if asked.words:
-                table[place] += [sum(map(num_of.__getitem__, words)) for words in asked.words]
-        return table
+        lengths = []
+        for asked, answer, num_known in zip(questions, parts, in_clips, strict=True):
+            rest = num_known + answer.num_markup + sum(map(num_of.__getitem__, answer.words))
+            more = [sum(map(num_of.__getitem__, words)) for words in asked.words] or repeat(0)
+            lengths.append(
+                [known + number + rest for known, number in zip(asked.num_known, more, strict=False)]
+            )
+        return np.array(lengths, dtype=np.int32)
 
     def _num_in_clips(self, cut: Cut | CutFacts, labels: Labels, questions: _Questions) -> int:
         num_tokens_of_clip = [self.maker.hearing.tokens_in(count) for count in num_samples_of(cut)]
