@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from audio_lm.data.rows import Rows
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
-ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 200
+CHUNKS_AT_ONCE = 10  # that a process is given
 MIN_ROWS = 20_000
 """Of a process, and of a source whose progress is shown: fewer take a second."""
 
@@ -97,7 +99,7 @@ def _in_processes(
     # Started as torch starts data workers; under fork, none of them uses a thread pool of its parent.
     executor = ProcessPoolExecutor(num_processes, initializer=_begin, initargs=(counter,))
     try:
-        yield from executor.map(_lengths_in_worker, chunks)
+        yield from executor.map(_lengths_in_worker, chunks, chunksize=CHUNKS_AT_ONCE)
     except BrokenProcessPool as error:
         raise UserError(
             f"one of {num_processes} processes that measured {counter.rows.index.source!r} was killed, most often "
@@ -130,14 +132,6 @@ class _Questions(NamedTuple):
     """Not counted yet; empty where the questions were counted before."""
 
 
-class _Partial(NamedTuple):
-    """A row whose words are not counted yet."""
-
-    questions: _Questions
-    num_known: int  # behind the questions, and in the places of clips
-    words: list[str]
-
-
 class _RowCounter:
     """Counts the tokens of rows."""
 
@@ -151,37 +145,56 @@ class _RowCounter:
 
     def lengths(self, some: range) -> Table:
         """Tokens of rows under every paraphrase."""
-        partial = [self._partial(row) for row in some]
-        texts = [word for row in partial for words in (row.words, *row.questions.words) for word in words]
-        num_of = dict(zip(texts, self.counter.count(texts), strict=True))
-        return np.array([_added(row, num_of) for row in partial], dtype=np.int32)
-
-    def _partial(self, row: int) -> _Partial:
-        if self.rows.start(row) and not self.maker.holds_for_pieces(self.task):
-            raise DataError(
-                f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a clip; "
-                f"set long_clips to drop or truncate, or cut the clip where its words are known"
-            )
         try:
-            return self._of(self.rows.facts(row))
-        except Exception:  # whatever is wrong with the row, its example says it
-            return self._of_examples(row)
+            self._check_pieces(some)
+            return self._counted(some)
+        except Exception:  # whatever is wrong with a row, its example says it, and names the cut
+            return np.array([self._of_examples(row) for row in some], dtype=np.int32)
 
-    def _of(self, cut: Cut | CutFacts) -> _Partial:
-        maker, labels = self.maker, self.maker.labels(cut, self.task)
-        questions = self._questions(labels)
-        answer = parts_of(maker.answer(labels, self.task), maker.vocabulary)
-        num_tokens_of_clip = [maker.hearing.tokens_in(count) for count in num_samples_of(cut)]
-        places, num_known = maker.places(labels), answer.num_markup
-        for clip in questions.clips:
-            num_known += num_clip_tokens(clip, num_tokens_of_clip=num_tokens_of_clip, places=places)
-        return _Partial(questions, num_known, answer.words)
+    def _check_pieces(self, some: Sequence[int]) -> None:
+        """Refuse pieces of clips that have no label."""
+        if self.maker.holds_for_pieces(self.task):
+            return
+        for row in some:
+            if self.rows.start(row):
+                raise DataError(
+                    f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a "
+                    f"clip; set long_clips to drop or truncate, or cut the clip where its words are known"
+                )
 
-    def _of_examples(self, row: int) -> _Partial:
-        """From the examples themselves; what is wrong with a row is said as in training, naming the cut."""
+    def _of_examples(self, row: int) -> list[int]:
+        self._check_pieces([row])
         cut = self.rows.cut(row)
-        lengths = [len(self.maker.example(cut, self.task, choice=choice)) for choice in self.choices]
-        return _Partial(_Questions(lengths, [], []), 0, [])
+        return [len(self.maker.example(cut, self.task, choice=choice)) for choice in self.choices]
+
+    def _counted(self, some: range) -> Table:
+        # Step by step for all rows: row by row, the code of all steps does not fit into a core's first cache.
+        maker, task = self.maker, self.task
+        cuts = [self.rows.facts(row) for row in some]
+        labels = [maker.labels(cut, task) for cut in cuts]
+        questions = [self._questions(one) for one in labels]
+        answers = [maker.answer(one, task) for one in labels]
+        parts = [parts_of(pieces, maker.vocabulary) for pieces in answers]
+        in_clips = list(map(self._num_in_clips, cuts, labels, questions))
+        texts = [text for one in questions for words in one.words for text in words]
+        texts += [text for one in parts for text in one.words]
+        num_of = dict(zip(texts, self.counter.count(texts), strict=True))
+        lengths = []
+        for asked, answer, num_known in zip(questions, parts, in_clips, strict=True):
+            rest = num_known + answer.num_markup + sum(map(num_of.__getitem__, answer.words))
+            more = [sum(map(num_of.__getitem__, words)) for words in asked.words] or repeat(0)
+            lengths.append(
+                [known + number + rest for known, number in zip(asked.num_known, more, strict=False)]
+            )
+        return np.array(lengths, dtype=np.int32)
+
+    def _num_in_clips(self, cut: Cut | CutFacts, labels: Labels, questions: _Questions) -> int:
+        num_tokens_of_clip = [self.maker.hearing.tokens_in(count) for count in num_samples_of(cut)]
+        places = self.maker.places(labels)
+        return sum(
+            num_clip_tokens(clip, num_tokens_of_clip=num_tokens_of_clip, places=places)
+            for clip in questions.clips
+        )
 
     def _questions(self, labels: Labels) -> _Questions:
         languages = tuple(map(labels.get, LANGUAGE_LABELS))
@@ -199,14 +212,6 @@ class _RowCounter:
             known + sum(self.counter.count(texts)) for known, texts in zip(num_known, words, strict=True)
         ]
         return self._questions_in.setdefault(languages, _Questions(num_known, clips, []))
-
-
-def _added(row: _Partial, num_of: Mapping[str, int]) -> list[int]:
-    rest = row.num_known + sum(map(num_of.__getitem__, row.words))
-    if not row.questions.words:
-        return [known + rest for known in row.questions.num_known]
-    of_words = [sum(map(num_of.__getitem__, words)) for words in row.questions.words]
-    return [known + more + rest for known, more in zip(row.questions.num_known, of_words, strict=True)]
 
 
 class _NotedLabels(Mapping[str, Any]):

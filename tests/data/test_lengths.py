@@ -255,6 +255,29 @@ def test_pieces_of_a_long_clip_are_measured_where_their_labels_hold(tmp_path):
         token_lengths(rows, maker, "asr")
 
 
+def test_rows_of_several_supervisions_are_measured_where_they_are_clear(tmp_path):
+    lines = [
+        line(number, {"text": "one two", "language": "en", "units": LABELS["units"]}) for number in range(2)
+    ]
+    for number, one in enumerate(lines):
+        first = one["supervisions"][0]
+        second = {**first, "start": 0.5, "duration": 0.5, "text": "three", "speaker": "b", "alignment": None}
+        one["supervisions"] = [{**first, "speaker": "a" if number == 0 else None}, second]
+    for prompt in PROMPTS:
+        maker = ExampleMaker(small_vocabulary(), prompt)
+        for task in ("osr", "sd", "asr", "lid"):
+            for kept in ([0], [1]):
+                check(Rows(rows_of(tmp_path, lines).index, np.array(kept)), maker, task)
+
+
+def test_a_line_that_is_another_by_now_is_named(tmp_path):
+    rows = rows_of(tmp_path, [line(0, LABELS), line(1, LABELS)])
+    for text in (b"{}", b"[1, 2]", b'{"id": "a", "duration": "x"}', b"", b"\xff"):
+        rows.index.manifest.write_bytes(text)
+        with pytest.raises(DataError, match=r"the cut at byte 0 cannot be read any more"):
+            token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
+
+
 def test_kept_rows_are_the_measured_ones(tmp_path):
     rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "one " * number}) for number in range(9)])
     maker = ExampleMaker(small_vocabulary(), "tags")
