@@ -280,7 +280,7 @@ def test_a_fingerprint_names_what_changed():
 
 def digest_of_order(of_plan, num_packs):
     turns = [
-        tuple(turn)
+        tuple(turn[:4])
         for packs in heard(of_plan, num_packs // of_plan.rules.packs)
         for pack in packs
         for turn in pack
@@ -291,9 +291,9 @@ def digest_of_order(of_plan, num_packs):
 def test_the_order_of_the_first_thousand_packs_is_the_one_it_always_was():
     # A golden order: raise plan.VERSION when this has to change, because old runs can then not be continued.
     turns = [turn for packs in heard(plan(), 3) for pack in packs for turn in pack][:3]
-    assert [tuple(turn) for turn in turns] == [(148, 0, 22, 2), (153, 0, 278, 2), (297, 0, 117, 0)]
+    assert [tuple(turn[:4]) for turn in turns] == [(148, 0, 22, 2), (153, 0, 278, 2), (297, 0, 117, 0)]
     turns = [turn for packs in heard(plan(rules=BUCKETS), 3) for pack in packs for turn in pack][:3]
-    assert [tuple(turn) for turn in turns] == [(18, 2, 28, 0), (95, 3, 102, 2), (296, 2, 12, 1)]
+    assert [tuple(turn[:4]) for turn in turns] == [(18, 2, 28, 0), (95, 3, 102, 2), (296, 2, 12, 1)]
     assert digest_of_order(plan(), 1000) == "70c06f249093bf5b"
     one_more = [2.0, 0.5, 1.0, 1.31]
     assert digest_of_order(plan(weights=one_more), 1000) != digest_of_order(plan(), 1000)
