@@ -301,8 +301,9 @@ def test_processes_find_the_same_lengths_and_are_gone(tmp_path, monkeypatch):
     rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "ein wörd " * number}) for number in range(20)])
     maker = ExampleMaker(small_vocabulary(), "natural")
     alone = token_lengths(rows, maker, "asr", num_processes=1)
+    others = set(multiprocessing.active_children())
     assert np.array_equal(alone, token_lengths(rows, maker, "asr", num_processes=2))
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_few_rows_are_measured_in_this_process(tmp_path, monkeypatch):
