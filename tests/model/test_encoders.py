@@ -4,7 +4,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.labels import labels_of, with_example
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.encoders import ENCODERS, hearing_of
 from audio_lm.model.factory import build_model
@@ -72,7 +73,7 @@ def test_words_stand_for_as_much_time_as_audio_would(vocabulary, make_cuts):
         "places": [["one", 3], ["", 2], ["two", 5]],
     }
     at = {
-        rate: ExampleMaker(vocabulary, "tags", hearing=hearing_of(config))._places(cut)
+        rate: ExampleMaker(vocabulary, "tags", hearing=hearing_of(config)).places(labels_of(cut))
         for rate, config in ((25, MODELS[0]), (50, MODELS[3]), (8, MODELS[1]))
     }
     assert at[25] == [("one", 3), ("", 2), ("two", 5)]
