@@ -4,8 +4,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.labels import labels_of, with_example
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.data.labels import labels_of
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig, ProjectorConfig
 from audio_lm.model.encoders import ENCODERS, hearing_of
 from audio_lm.model.factory import build_model
