@@ -336,7 +336,8 @@ def test_a_killed_process_is_one_sentence(tmp_path, monkeypatch):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs without
 sys.path.insert(0, {root!r})
 from tests.data.test_lengths import *
 counting = lengths._RowCounter.lengths
