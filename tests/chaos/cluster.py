@@ -19,7 +19,6 @@ PATIENCE = 600  # seconds; says nothing of how long anything takes
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
-data_dir: {data}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
 survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, building_seconds: {building},
@@ -110,9 +109,12 @@ class Cluster:
         folder.mkdir(parents=True, exist_ok=True)
         self.out = folder / "run"
         self.recipe = folder / "chaos.yaml"
+        self.places = (
+            f"data_dir={data}",
+        )  # outside the recipe's folder, which the command line alone may name
         self.recipe.write_text(
             RECIPE.format(
-                **{"data": data, "folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
+                **{"folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
                 **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower(), "building": building},
             )
         )
@@ -156,7 +158,7 @@ class Cluster:
                 "--monitor-interval=0.2",
             ),
             *("--local-addr=127.0.0.1", f"--max-restarts={self.restarts}", str(WORKER), str(self.recipe)),
-            *("--out", str(self.out), *self.overrides),
+            *("--out", str(self.out), *self.places, *self.overrides),
         ]
         with (self.folder / f"node-{node}.log").open("ab") as log:
             self.agents[node] = subprocess.Popen(

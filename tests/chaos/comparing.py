@@ -59,7 +59,7 @@ def assert_whole(cluster):
 
 def order_of(cluster):
     """Clips of every (stage, step, rank), as the plan has them; no run is asked."""
-    recipe = load_recipe(str(cluster.recipe)).recipe
+    recipe = load_recipe(str(cluster.recipe), cluster.places).recipe
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     vocabulary = build_vocabulary(recipe, sources)
     order = {}

@@ -84,6 +84,7 @@ def written_job(cluster):
     command = [
         "submit",
         str(cluster.recipe),
+        *cluster.places,
         "--dry-run",
         "--nodes",
         "2",
