@@ -25,6 +25,7 @@ LEAST_UNPACKED = 16 << 20  # bytes, before the ratio is looked at
 UNPACKED_AT_ONCE = 1 << 20  # bytes
 TOO_DEEP = f"lists and objects lie within each other over {DEEPEST} deep"
 SHOWN = 60  # characters of a value in a message
+_DECODER = json.JSONDecoder()
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -118,7 +119,7 @@ def parse_line(text: bytes) -> Any:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text)  # of a key that stands twice the last one counts, whoever reads it
+        return _DECODER.decode(text)  # of a key that stands twice the last one counts, whoever reads it
     except ValueError as error:
         raise UnfitError(f"the line is no JSON ({error})") from error
     except RecursionError as error:

@@ -119,15 +119,11 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     if start + duration > lengths[0] + TOLERANCE:
         raise UnfitError(f"the cut ends at {start + duration:.3f} s of a recording of {lengths[0]:.3f} s")
     _check_channels(cut, kind, recordings[0])
-    num_samples = tuple(_num_samples(start, seconds) for seconds in (duration, *lengths[1:]))
-    files = [
-        (file_of(source, roots), _file_seconds(recording, seconds))
-        for recording, seconds in zip(recordings, lengths, strict=True)
-        for source in recording["sources"]
-    ]
+    files, file_seconds = _files(recordings, lengths, roots)
+    num_samples = [_num_samples(start, seconds) for seconds in (duration, *lengths[1:])]
     if len(num_samples) > 1:
-        num_samples = num_samples[: len(clip_fields(cut["custom"])) + 1]
-    return Line(cut_id, num_samples, tuple(file for file, _ in files), tuple(seconds for _, seconds in files))
+        del num_samples[len(clip_fields(cut["custom"])) + 1 :]  # of an answer that was rejected
+    return Line(cut_id, tuple(num_samples), tuple(files), tuple(file_seconds))
 
 
 def clip_fields(custom: Mapping[str, Any] | None) -> list[str]:
@@ -159,6 +155,18 @@ def _recordings(cut: Mapping[str, Any]) -> list[Any]:
     if recording is None:
         return []
     return [recording, *(custom[name] for name in recording_fields(custom))] if custom else [recording]
+
+
+def _files(
+    recordings: Sequence[Mapping[str, Any]], lengths: Sequence[Seconds], roots: Sequence[Path]
+) -> tuple[list[str], list[Seconds]]:
+    """The files behind recordings, and the length of each."""
+    files, file_seconds = list[str](), list[Seconds]()
+    for recording, seconds in zip(recordings, lengths, strict=True):
+        for source in recording["sources"]:
+            files.append(file_of(source, roots))
+            file_seconds.append(_file_seconds(recording, seconds))
+    return files, file_seconds
 
 
 def _num_samples(start: Seconds, seconds: Seconds) -> int:
