@@ -197,7 +197,7 @@ def _measured(sound: soundfile.SoundFile, with_powers: bool) -> Measured:
         sound.seek(0)
         for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
             powers.add(block.T)
-    return powers.told(Measured(rate, frames, sound.channels, is_counted=False))
+    return powers.annotate(Measured(rate, frames, sound.channels, is_counted=False))
 
 
 def _check_all_there(place: Place, found: Measured) -> None:
@@ -228,7 +228,9 @@ def _counted(place: Place, with_powers: bool) -> Measured:
             powers.add(piece.wave())
     if last is None:
         raise AudioError(ffmpeg.NO_SAMPLES, "short")
-    return powers.told(Measured(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True))
+    return powers.annotate(
+        Measured(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True)
+    )
 
 
 def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
@@ -261,13 +263,13 @@ class _Powers:
         self.average = 0.0
 
     def add(self, wave: Wave) -> None:
-        """Take a block of (C, N) in."""
+        """Add a block of (C, N)."""
         self.count += wave.shape[1]
         self.channels = self.channels + np.square(wave, dtype=np.float64).sum(axis=1)
         self.average += float(np.square(wave.mean(axis=0), dtype=np.float64).sum())
 
-    def told(self, measured: Measured) -> Measured:
-        """The same with what the blocks had, if there were any."""
+    def annotate(self, measured: Measured) -> Measured:
+        """Add the powers of the blocks to a measurement, if there were any."""
         if not self.count:
             return measured
         powers = tuple((self.channels / self.count).tolist())

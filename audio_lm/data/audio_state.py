@@ -73,7 +73,7 @@ def compared(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) ->
     """What differs from a digest of every source; empty when nothing does.
 
     Args:
-        before: of the sources that were heard; others have come since. None where it is not known.
+        before: of the sources that were trained on; others were added since. None where it is not known.
     """
     if before is None:
         return "audio files not compared"

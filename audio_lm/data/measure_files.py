@@ -35,15 +35,15 @@ def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[
         UserError: a package that decodes some of them is not installed.
     """
     found = dict[Path, Measured | str]()
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     with _processes(len(paths)) as each:
         for path, measured in zip(
             paths, each(_measured, [str(path.absolute()) for path in paths]), strict=True
         ):
             found[path] = measured
-            if time.monotonic() - told > REPORT_EVERY:
-                told = time.monotonic()
-                left = (told - began) / len(found) * (len(paths) - len(found))
+            if time.monotonic() - reported > REPORT_EVERY:
+                reported = time.monotonic()
+                left = (reported - began) / len(found) * (len(paths) - len(found))
                 time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
                 report(f"{len(found)} of {len(paths)} audio files measured, about {time_left} left")
     return found
