@@ -25,7 +25,7 @@ class Copy:
     def __init__(self, cluster, folder):
         shutil.copytree(cluster.folder, folder)
         self.folder, self.out, self.nodes = folder, folder / "run", cluster.nodes
-        self.recipe = folder / cluster.recipe.name
+        self.recipe, self.places = folder / cluster.recipe.name, cluster.places
 
     def say(self, sql):
         with sqlite3.connect(self.folder / "mlflow.db") as store:
