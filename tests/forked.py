@@ -15,8 +15,8 @@ from audio_lm.run.ranks import Ranks
 MOST_SECONDS = 600  # a bound on what hangs; a busy machine takes its time
 
 
-def _in_a_rank(number, count, port, work, answer):
-    os.environ |= {
+def _environment(number, count, port):
+    return {
         "RANK": str(number),
         "LOCAL_RANK": str(number),
         "WORLD_SIZE": str(count),
@@ -26,6 +26,10 @@ def _in_a_rank(number, count, port, work, answer):
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "test",
     }
+
+
+def _in_a_rank(number, count, port, work, answer):
+    os.environ |= _environment(number, count, port)
     torch.set_num_threads(1)  # threads of the process it was forked from are not there
     try:
         answer.send(work(number))
@@ -58,6 +62,23 @@ def on_ranks(count, work, *, may_die=False):
             one.kill()
     assert may_die or [one.exitcode for one in running] == [0] * count, "a rank died; its error stands above"
     return answers
+
+
+def in_parallel(count, work):
+    """What ``work(number)`` gives in each of some processes that are no ranks; errors of all of them in one."""
+
+    def alone(number):
+        for name in _environment(0, 0, 0):
+            os.environ.pop(name)
+        try:
+            return work(number), ""
+        except BaseException:  # the output of a forked process may be captured, and lost
+            return None, traceback.format_exc()
+
+    answers = on_ranks(count, alone)
+    errors = [error for _, error in answers if error]
+    assert not errors, "\n".join(errors)
+    return [answer for answer, _ in answers]
 
 
 def _answer(receive, process):

@@ -6,14 +6,17 @@
 import copy
 import importlib
 import math
+import os
 import resource
 import time
+from collections import Counter
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.forked import in_parallel
 from tests.run.command import run
 
 STAGE = {
@@ -213,12 +216,12 @@ def test_what_is_mutated_is_good(tree, folder):
     assert run("describe", "--examples", "0", folder / "r.yaml") == 0
 
 
-def fuzz(count, command, folder, capsys):
+def fuzz(count, command, folder, capsys, chance=11):
     """Kinds of answers and how often each was given."""
     codes = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @seed(11)
+    @seed(chance)
     @settings(
         max_examples=count, deadline=None, suppress_health_check=QUIET, phases=[Phase.generate], database=None
     )
@@ -228,7 +231,19 @@ def fuzz(count, command, folder, capsys):
 
     one()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB"
-    return {code: codes.count(code) for code in set(codes)}
+    return Counter(codes)
+
+
+def fuzz_on_two_cores(count, command, folder, capsys):
+    """Half of the examples in each of two processes."""
+
+    def work(number):
+        own = folder / str(number)
+        own.mkdir()
+        os.chdir(own)
+        return fuzz(count // 2, command, own, capsys, chance=11 + number)
+
+    return sum(in_parallel(2, work), Counter())
 
 
 @pytest.fixture
@@ -246,10 +261,10 @@ def test_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
 
 @pytest.mark.slow
 def test_two_thousand_of_them_do(folder, capsys):
-    codes = fuzz(2_000, ("describe", "--examples", "0"), folder, capsys)
+    codes = fuzz_on_two_cores(2_000, ("describe", "--examples", "0"), folder, capsys)
     assert min(codes[0], codes[2]) > 200, "each happens"
 
 
 @pytest.mark.slow
 def test_planning_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
-    fuzz(150, ("plan",), folder, capsys)
+    fuzz_on_two_cores(150, ("plan",), folder, capsys)
