@@ -1,15 +1,18 @@
 """A recipe as tables: its stages beside each other, and what the model will read."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audio_lm.asking import rendered_examples
-from audio_lm.build import prepare_corpora
 from audio_lm.compose import Composed
 from audio_lm.data.config import MixtureConfig
+from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.planning import compile_stage, maker_of
 from audio_lm.recipe import Recipe, StageConfig
-from audio_lm.rendering import RenderedExample
+from audio_lm.rendering import RenderedExample, rendered
 
 LONGEST = 700  # characters of a rendered example that are shown
 
@@ -28,6 +31,18 @@ def print_recipe(composed: Composed, *, num_per_task: int, console: Console | No
         console.print("\nWhat the model reads; what it learns is [bold green]green[/bold green].")
         for example in rendered_examples(recipe, num_per_task=num_per_task):
             _print_example(example, console)
+
+
+def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[RenderedExample]:
+    """A few examples of each task of each stage, as they will be trained on."""
+    sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
+    vocabulary = build_vocabulary(recipe, sources)
+    for name, stage in recipe.stages.items():
+        maker = maker_of(recipe, vocabulary, stage.prompt)
+        for task in dict.fromkeys(leaf.task for leaf in sources[name].training):
+            rows = next(leaf.rows for leaf in sources[name].training if leaf.task == task)
+            for row in range(min(num_per_task, len(rows))):
+                yield rendered(name, rows.cut(row), task, maker, choice=row)
 
 
 def print_origins(composed: Composed, console: Console | None = None) -> None:

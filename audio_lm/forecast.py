@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from audio_lm.build import build_vocabulary
 from audio_lm.corpora.published import Subset
 from audio_lm.corpora.registry import CORPORA
 from audio_lm.data.config import SourceFacts
@@ -21,9 +20,10 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.mixture import Leaf, most_rows
 from audio_lm.data.plan import expected_turns, segments_of
 from audio_lm.errors import DataError
-from audio_lm.model.encoders import hearing_of
+from audio_lm.model.audio_tokens import hearing_of
 from audio_lm.model.size import num_parameters, step_size
 from audio_lm.model.sizes import planned_rows
+from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.planning import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.rendering import RenderedExample, imagined, rendered

@@ -7,7 +7,6 @@ from pathlib import Path
 from lhotse.cut import Cut
 
 from audio_lm.data.cuts import cut_set_path, size_of
-from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker, Prompt
 from audio_lm.data.history import History
@@ -21,10 +20,10 @@ from audio_lm.data.plan import (
     segments_of,
     window_length,
 )
-from audio_lm.data.rows import Rows, TokenLengths, measure
+from audio_lm.data.rows import HeardLeaf, Rows, TokenLengths, measure
 from audio_lm.data.shar import files_of
 from audio_lm.errors import DataError
-from audio_lm.model.encoders import hearing_of
+from audio_lm.model.audio_tokens import hearing_of
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.tracking.provenance import Manifest

@@ -10,12 +10,13 @@ import torch
 from hypothesis import HealthCheck, settings
 from lhotse.cut import Cut
 
-from audio_lm.build import build_vocabulary, prepare_corpora
 from audio_lm.compose import load_recipe
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.model.factory import build_model
+from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.planning import StageSources, compile_stage
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary

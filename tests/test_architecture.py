@@ -19,8 +19,8 @@ FLOORS = (
     ("stand_ins", "published", "checks", "overrides"),
     ("compose",),
     ("planning", "rendering"),
-    ("build",),
-    ("asking", "forecast", "bench"),
+    ("pipeline",),
+    ("forecast", "bench"),
     ("run", "describe"),
     ("export",),
     ("arguments",),
@@ -30,9 +30,9 @@ FLOORS = (
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "mlflow": {"tracking"},
-    "lhotse": {"data", "corpora", "planning", "rendering", "build", "asking"},
+    "lhotse": {"data", "corpora", "planning", "rendering", "pipeline"},
     "omegaconf": {"compose"},
-    "lightning": {"training", "data", "build", "tracking"},
+    "lightning": {"training", "data", "pipeline", "tracking"},
 }
 MAX_LINES, MAX_FUNCTION_LINES, MIN_TESTED_LINES = 400, 60, 40
 

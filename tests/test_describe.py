@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from audio_lm.compose import load_recipe
-from audio_lm.describe import print_origins, print_recipe
+from audio_lm.describe import print_origins, print_recipe, rendered_examples
 
 
 def said_by(show, *args, **kwargs):
@@ -38,3 +38,16 @@ def test_every_value_is_shown_with_its_origin(small_recipe):
     assert "seed = 7  command line" in said
     assert "conf/model/tiny.yaml:" in said
     assert "default" in said
+
+
+def test_rendered_examples_show_every_task_and_what_is_learned(small):
+    examples = list(rendered_examples(small, num_per_task=1))
+    assert {(example.stage, example.task) for example in examples} == {
+        ("pretrain", "sec"),
+        ("pretrain", "mna"),
+        ("chat", "chat"),
+    }
+    for example in examples:
+        assert any(is_learned for _, is_learned in example.pieces)
+        assert any("clip 1" in text for text, _ in example.pieces)
+        assert 0 < example.num_audio_tokens < example.num_tokens

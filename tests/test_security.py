@@ -27,7 +27,6 @@ import torch
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.serialization import deserialize_item
 
-from audio_lm.build import usable_source
 from audio_lm.compose import load_recipe
 from audio_lm.corpora.download import unpacked
 from audio_lm.data.cuts import load_waves
@@ -41,6 +40,7 @@ from audio_lm.model.config import ModelConfig
 from audio_lm.model.language_model import load_language_model, num_rows
 from audio_lm.model.weight_files import read_weights
 from audio_lm.overrides import settings_of
+from audio_lm.pipeline.corpora import usable_source
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.run.ranks import Ranks
 from tests.forked import on_ranks

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audio_lm.build import prepare_corpora
 from audio_lm.compose import load_recipe
 from audio_lm.errors import RecipeError
+from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.recipe import StandInsConfig
 from audio_lm.stand_ins import has_enough, shrunk, with_stand_ins
 
@@ -154,7 +154,7 @@ def test_a_full_corpus_that_is_here_is_not_made_small(monkeypatch):
     for source in recipe.sources:
         bring(source)
     assert has_enough(recipe, "synthetic")
-    monkeypatch.setattr("audio_lm.build.prepare", lambda *_: pytest.fail("it was made again"))
+    monkeypatch.setattr("audio_lm.pipeline.corpora.prepare", lambda *_: pytest.fail("it was made again"))
     said = []
     prepare_corpora(recipe, said.append)
     assert said == ["corpus synthetic: data/synthetic is used as it is"]

@@ -20,7 +20,7 @@ import torch
 
 from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import HeardLeaf, PlannedPacks
+from audio_lm.data.datamodule import PlannedPacks
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.guard import guarded_waves
@@ -28,7 +28,7 @@ from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.lengths import token_lengths
 from audio_lm.data.order import whole_shares
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import Rows, TokenLengths, measure
+from audio_lm.data.rows import HeardLeaf, Rows, TokenLengths, measure
 from audio_lm.model.slots import slots_of
 from audio_lm.model.spectrogram import LogMel
 from audio_lm.prompts.tokenizer import train_tokenizer

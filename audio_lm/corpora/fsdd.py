@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, Recorded, recordings
 from audio_lm.corpora.settings import Report, settings_of
@@ -142,6 +141,8 @@ def split_of(take: int) -> str:
 
 def at_16_khz(wave: Wave, speed: float = 1.0) -> Wave:
     """Resample a recording of 8 kHz; twice the speed is half as long and an octave higher."""
+    from scipy.signal import resample_poly  # takes a second to import, and the registry imports this module
+
     ratio = Fraction(200, round(100 * speed))
     up, down = ratio.numerator, ratio.denominator
     resampled = resample_poly(wave, up, down, window=_lowpass(max(up, down)))
@@ -204,5 +205,7 @@ def _faded(wave: Wave) -> Wave:
 @cache
 def _lowpass(widest: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Keeps what both rates can carry; ``widest`` is the larger side of their ratio."""
+    from scipy.signal import firwin
+
     taps = firwin(2 * 16 * widest + 1, 0.96 / widest, window=("kaiser", 7.0))
     return np.asarray(taps, dtype=np.float32)

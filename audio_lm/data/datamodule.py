@@ -1,7 +1,7 @@
 """Packs for the trainer: planned ones to train on, finite ones per task to validate on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lhotse.cut import Cut
 from lightning import LightningDataModule
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.plan import Cursor, Packing, Plan, Turn
-from audio_lm.data.rows import Rows
+from audio_lm.data.rows import HeardLeaf
 from audio_lm.errors import DataError, UserError
 from audio_lm.pack import Pack
 from audio_lm.runtime import rank, world_size
@@ -19,14 +19,6 @@ from audio_lm.units import Seconds
 
 MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
-
-
-class HeardLeaf(NamedTuple):
-    """A source under a task, with its rows."""
-
-    task: str
-    source: str
-    rows: Rows
 
 
 class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from lhotse.cut import Cut
@@ -116,6 +116,14 @@ class Rows:
             fastcopy(one, start=0.0, duration=piece.duration, alignment=None) for one in cut.supervisions
         ]
         return fastcopy(piece, id=f"{cut.id}@{start:.0f}", supervisions=known)
+
+
+class HeardLeaf(NamedTuple):
+    """A source under a task, with its rows."""
+
+    task: str
+    source: str
+    rows: Rows
 
 
 class TokenLengths:

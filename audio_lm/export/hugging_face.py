@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from audio_lm.build import build_audio_lm
 from audio_lm.errors import CheckpointError, UserError, unknown
 from audio_lm.export import configs
 from audio_lm.export.merge import merged_weights
@@ -20,6 +19,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.convert import to_qwen2_audio
 from audio_lm.model.weight_files import write_weights
+from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder, check_writable

@@ -22,9 +22,9 @@ from audio_lm.model.language_model import (
     empty_language_model,
     mean_output_row,
     new_language_model,
-    published_settings,
     word_scale,
 )
+from audio_lm.model.language_settings import published_settings
 from audio_lm.model.lora import add_lora, fresh_updates
 from audio_lm.model.new_tokens import NewTokens
 from audio_lm.model.part_names import SUFFIX

@@ -1,6 +1,6 @@
 """How many weights a model has and what a step keeps in memory, from its settings alone.
 
-Nothing is built but a language model without storage, so a laptop can ask about eight billion.
+Nothing with storage is built, so a laptop can ask about eight billion.
 
 Activations are what autograd saves of each layer, in values per token or frame: D width, A width of all heads, I inner.
 A frozen layer passes gradients on and keeps the inputs of its two norms, queries, keys, values, what was attended, and three
@@ -8,7 +8,7 @@ of the feed-forward's products; a trained one keeps the input of every weight as
 Source: counted on the layers of transformers 5 (``audio-lm bench step`` compares them with measured peaks).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +16,10 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from audio_lm.model.config import ModelConfig
-from audio_lm.model.encoders import ENCODERS
-from audio_lm.model.language_model import empty_language_model
-from audio_lm.model.lora import num_update_weights
 from audio_lm.model.next_token import CHUNK_VALUES
 from audio_lm.model.part_names import SUFFIX
 from audio_lm.model.projector import new_projector
+from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
 from audio_lm.model.sizes import resolved_encoder, text_settings
 from audio_lm.units import FRAMES_PER_SECOND, Seconds
 
@@ -66,28 +64,36 @@ def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[
         RecipeError: the settings make no language model.
     """
     text = text_settings(config, num_base=num_base)
+    width = int(text.hidden_size)
+    encoder = ENCODER_SHAPES[config.encoder.kind](config.encoder)
     with torch.device("meta"):
-        model = empty_language_model(text, trust_remote_code=config.trust_remote_code)
-        width = model.get_input_embeddings().embedding_dim
-        encoder = ENCODERS[config.encoder.kind].shape(config.encoder)
         projector = new_projector(config.projector, encoder.width, width, scale=1.0)
-        updates = {
-            f"{part}{SUFFIX}": num_update_weights(_blank(part, config, model, projector), settings)
-            for part, settings in config.lora.items()
-        }
     return {
         "encoder": encoder.num_weights,
         "projector": sum(parameter.numel() for parameter in projector.parameters()),
         "new_tokens": 2 * num_new * width,
-        "language_model": sum(parameter.numel() for parameter in model.parameters()),
-        **updates,
+        "language_model": num_language_model_weights(text, trust_remote_code=config.trust_remote_code),
+        **_num_update_weights(config, text, projector),
     }
 
 
-def _blank(part: str, config: ModelConfig, language_model: nn.Module, projector: nn.Module) -> nn.Module:
-    if part == "encoder":
-        return ENCODERS[config.encoder.kind].blank(config.encoder)
-    return projector if part == "projector" else language_model
+def _num_update_weights(config: ModelConfig, text: PretrainedConfig, projector: nn.Module) -> dict[str, int]:
+    if not config.lora:
+        return {}
+    from audio_lm.model.encoders import ENCODERS  # these import modelling code, which takes seconds
+    from audio_lm.model.language_model import empty_language_model
+    from audio_lm.model.lora import num_update_weights
+
+    blank: dict[str, Callable[[], nn.Module]] = {
+        "encoder": lambda: ENCODERS[config.encoder.kind].blank(config.encoder),
+        "projector": lambda: projector,
+        "language_model": lambda: empty_language_model(text, trust_remote_code=config.trust_remote_code),
+    }
+    with torch.device("meta"):
+        return {
+            f"{part}{SUFFIX}": num_update_weights(blank[part](), settings)
+            for part, settings in config.lora.items()
+        }
 
 
 def step_size(
@@ -165,7 +171,7 @@ def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
     """Kept per conv frame; nothing of a frozen encoder."""
     if not any(name in trained for name in ("encoder", f"encoder{SUFFIX}")):
         return 0.0
-    shape = ENCODERS[config.encoder.kind].shape(config.encoder)
+    shape = ENCODER_SHAPES[config.encoder.kind](config.encoder)
     of_layers = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
     num_mels = resolved_encoder(config.encoder, is_planned=True).sizes.num_mels
     return float(of_layers + 7.5 * shape.width + 6 * num_mels)

@@ -20,9 +20,9 @@ from audio_lm.model.config import (
     ModelConfig,
     ProjectorConfig,
 )
-from audio_lm.model.language_model import new_settings, published_settings
+from audio_lm.model.language_settings import new_settings, published_settings
 from audio_lm.model.released import Released, open_released
-from audio_lm.model.speech_encoder import published_speech_settings
+from audio_lm.model.speech_settings import published_speech_settings
 from audio_lm.model.weight_files import CONFIG, config_folder, read_config, some_of
 from audio_lm.model.whisper_config import encoder_sizes
 

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from audio_lm.errors import CheckpointError
 from audio_lm.files import replacing, write_text
-from audio_lm.model.slices import whole_of
 from audio_lm.runtime import is_main
 
 CONFIG = "config.json"
@@ -176,6 +175,10 @@ def _write_tensors(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
+    from audio_lm.model.slices import (
+        whole_of,  # imports DTensor, which takes half a second that plans need not wait
+    )
+
     names = sorted(weights, key=lambda name: (-weights[name].element_size(), name))
     header, end = dict[str, Any](), 0
     if metadata:

@@ -12,8 +12,6 @@ from typing import Any
 
 from rich.console import Console
 
-from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips
-from audio_lm.build import build_audio_lm, build_vocabulary, prepare_corpora
 from audio_lm.checks import check_data_dir
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, UserError
@@ -29,6 +27,11 @@ from audio_lm.evaluation.score import UNTRAINED, read_scores, score_benchmark, s
 from audio_lm.files import report_unreadable, text_fault, write_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
+from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
+from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.model import build_audio_lm
+from audio_lm.pipeline.report_clips import heard_clips
+from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.console import run_console

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
-from audio_lm.build import build_audio_lm, build_mesh, build_module, share_out
 from audio_lm.errors import CheckpointError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
+from audio_lm.pipeline.model import build_audio_lm, build_mesh, share_out
+from audio_lm.pipeline.trainer import build_module
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder

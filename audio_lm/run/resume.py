@@ -23,10 +23,9 @@ from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, search,
 from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.compose import Composed, deciding_settings
 from audio_lm.data.audio_state import AudioState, compared, digests_of, state_of
-from audio_lm.data.datamodule import HeardLeaf
 from audio_lm.data.history import History, next_begin
 from audio_lm.data.plan import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.rows import Rows
+from audio_lm.data.rows import HeardLeaf, Rows
 from audio_lm.errors import CheckpointError, DataError, UserError
 from audio_lm.files import write_json
 from audio_lm.planning import (

@@ -16,17 +16,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from audio_lm.asking import check_benchmarks
-from audio_lm.build import (
-    build_audio_lm,
-    build_data,
-    build_trainer,
-    build_vocabulary,
-    check_ranks,
-    check_tags,
-    prepare_corpora,
-    rates_of,
-)
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.shelf import Checkpoint
 from audio_lm.compose import Composed
@@ -35,6 +24,12 @@ from audio_lm.data.plan import Cursor
 from audio_lm.files import sealed_text
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import save_model
+from audio_lm.pipeline.benchmark_data import check_benchmarks
+from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.data import build_data
+from audio_lm.pipeline.model import build_audio_lm, rates_of
+from audio_lm.pipeline.trainer import build_trainer, check_ranks
+from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from audio_lm.planning import StagePlan, StageSources, compile_stage, manifests_of, plan_stage
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary

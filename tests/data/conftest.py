@@ -2,13 +2,13 @@ import pytest
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.config import SpecAugmentConfig
-from audio_lm.data.datamodule import HeardLeaf, MixtureDataModule, PlannedPacks, PlanSampler
+from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.guard import guarded_waves
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import Rows, measure
+from audio_lm.data.rows import HeardLeaf, Rows, measure
 
 FIRST = Cursor()
 

@@ -13,13 +13,13 @@ from lhotse import CutSet, MonoCut, Recording
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.cuts import check_files, cut_set_path, has_cut_set, load_waves, read_cuts
-from audio_lm.data.datamodule import HeardLeaf, MixtureDataModule, PlannedPacks, PlanSampler
+from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.guard import FaultyAudioError, guarded_waves
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import Rows, measure
+from audio_lm.data.rows import HeardLeaf, Rows, measure
 from audio_lm.data.shar import Stretch, is_shar
 from audio_lm.errors import DataError
 

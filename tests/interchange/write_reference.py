@@ -13,7 +13,6 @@ import numpy as np
 import soundfile
 import torch
 
-from audio_lm.build import build_audio_lm
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.cuts import labels_of, read_cuts
 from audio_lm.data.examples import Example
@@ -21,6 +20,7 @@ from audio_lm.export.hugging_face import export_model
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.generate import greedy
+from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.vocabulary import Vocabulary

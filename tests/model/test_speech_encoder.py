@@ -3,9 +3,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.errors import CheckpointError
 from audio_lm.model.config import EncoderConfig
-from audio_lm.model.speech_encoder import ARCHITECTURES, OFF, filter_bank, new_speech_encoder, speech_settings
+from audio_lm.model.speech_encoder import filter_bank, new_speech_encoder
+from audio_lm.model.speech_settings import ARCHITECTURES, OFF
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 WAVES = SMALL | {
@@ -123,28 +124,7 @@ def test_nothing_random_is_left_but_our_dropout():
     assert settings.hidden_dropout == settings.attention_dropout == 0.0
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"architecture": "wavelm"}, r"unknown speech encoder 'wavelm'\. Did you mean 'wavlm'"),
-        ({"settings": {"hiden_size": 3}}, r"Did you mean 'hidden_size'"),
-        ({"settings": {"add_adapter": True}}, r"add_adapter"),
-    ],
-)
-def test_what_cannot_be_heard_is_refused(settings, message):
-    with pytest.raises(RecipeError, match=message):
-        new_speech_encoder(EncoderConfig(kind="transformers", **settings))
-    with pytest.raises(RecipeError, match="does not read"):
-        EncoderConfig(settings={"hidden_size": 3})
-
-
 def test_holes_in_a_log_mel_are_refused():
     encoder = new_speech_encoder(config_of(("wavlm", WAVES)))
     with pytest.raises(ValueError, match="SpecAugment"):
         encoder(torch.randn(8_000), (8_000,), torch.zeros(1, 6, dtype=torch.long))
-
-
-@pytest.mark.parametrize("settings", [{"dtype": "eval"}, {"model_type": "x"}])
-def test_settings_that_transformers_does_not_take_are_refused(settings):
-    with pytest.raises(RecipeError, match=r"encoder.settings do not make a wavlm"):
-        speech_settings(EncoderConfig(kind="transformers", architecture="wavlm", settings=settings))

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from audio_lm.build import build_audio_lm, build_vocabulary, check_tags, rates_of
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, UserError
 from audio_lm.export.hugging_face import export_run
@@ -11,6 +10,8 @@ from audio_lm.export.merge import HEAD, merged_weights
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.factory import build_model
 from audio_lm.model.weight_files import read_weights
+from audio_lm.pipeline.model import build_audio_lm, rates_of
+from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from tests.run.command import run
 
 

@@ -6,7 +6,6 @@ Every start is a whole number of samples, so times of words stay exact.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.signal import lfilter
 
 from audio_lm.corpora.synthetic.speech_spoken import Unit
 from audio_lm.corpora.synthetic.writing import Wave
@@ -48,6 +47,8 @@ def mixed(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, *, i
 
 def toned(wave: Wave, rng: np.random.Generator) -> Wave:
     """Darker or brighter, as another microphone or another mouth would make it; nothing moves in time."""
+    from scipy.signal import lfilter  # takes a second to import, and plans import the registry
+
     zero, pole = rng.uniform(*TONES, size=2)
     return np.asarray(lfilter([1.0, -zero], [1.0, -pole], wave), dtype=np.float32)
 
@@ -59,6 +60,8 @@ def shifted(units: Sequence[Unit] | None, start: Seconds) -> list[Unit] | None:
 
 def _noise(track: Wave, rng: np.random.Generator) -> Wave:
     """Noise between white and brown, weaker than the speech by a drawn ratio."""
+    from scipy.signal import lfilter
+
     noise = rng.standard_normal(len(track), dtype=np.float32)
     noise = lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], noise)
     snr = rng.uniform(LEAST_SNR_DB, MOST_SNR_DB)

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 from audio_lm.corpora.synthetic.writing import Wave
 from audio_lm.units import SAMPLES_PER_SECOND
@@ -178,6 +177,8 @@ def at_16_khz(wave: np.ndarray[Any, np.dtype[np.int16]], down: int = DOWN) -> Wa
     Args:
         down: how many samples become ``UP``; over ``DOWN`` is a faster tape.
     """
+    from scipy.signal import resample_poly  # takes a second to import, and plans import the registry
+
     resampled = resample_poly(wave.astype(np.float32) / 32768.0, UP, down, window=_lowpass(down))
     return np.asarray(resampled, dtype=np.float32)
 
@@ -189,6 +190,8 @@ def _coprime(down: int) -> int:
 
 @cache
 def _lowpass(down: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    from scipy.signal import firwin
+
     return np.asarray(firwin(2 * 18 * down + 1, 0.96 / down, window=("kaiser", 7.0)), dtype=np.float32)
 
 

@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_lm.asking import benchmark_packs, check_benchmarks, heard_clips, rendered_examples
-from audio_lm.build import build_audio_lm
 from audio_lm.corpora.published import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
-from audio_lm.evaluation.predict import Prediction
+from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
 
 
 def test_every_question_of_a_benchmark_is_asked_once_without_its_answer(small, own_vocabulary):
@@ -125,24 +123,3 @@ def test_the_language_of_a_cut_is_a_code_however_it_is_written(small, own_vocabu
         )
         (asked,) = asked_in(replace(small, data_dir=str(tmp_path)), benchmark, own_vocabulary)
         assert asked.language == language
-
-
-def test_rendered_examples_show_every_task_and_what_is_learned(small):
-    examples = list(rendered_examples(small, num_per_task=1))
-    assert {(example.stage, example.task) for example in examples} == {
-        ("pretrain", "sec"),
-        ("pretrain", "mna"),
-        ("chat", "chat"),
-    }
-    for example in examples:
-        assert any(is_learned for _, is_learned in example.pieces)
-        assert any("clip 1" in text for text, _ in example.pieces)
-        assert 0 < example.num_audio_tokens < example.num_tokens
-
-
-def test_clips_to_listen_to_have_sound_spectrogram_and_both_answers(small, own_vocabulary):
-    model = build_audio_lm(small, own_vocabulary)
-    predictions = [Prediction("x", "sec", ("beep",), "bell") for _ in range(4)]
-    clips = heard_clips(small, "events", predictions, model, own_vocabulary)
-    assert len(clips) == small.tracking.num_listening_clips
-    assert all(len(clip.wave) and clip.log_mel.shape[1] == 80 and clip.answer == "bell" for clip in clips)

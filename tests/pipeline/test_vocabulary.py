@@ -1,19 +1,11 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
-from audio_lm import build
-from audio_lm.build import (
-    build_audio_lm,
-    build_trainer,
-    build_vocabulary,
-    check_ranks,
-    check_tags,
-    rates_of,
-)
 from audio_lm.data.cuts import texts_of
 from audio_lm.errors import RecipeError
+from audio_lm.pipeline import vocabulary as vocabulary_module
+from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from audio_lm.prompts.vocabulary import Vocabulary
 
 
@@ -31,7 +23,7 @@ def test_a_vocabulary_is_made_once_for_all_ranks_and_again_for_other_texts(
     small, small_sources, tmp_path, monkeypatch
 ):
     recipe, read = replace(small, data_dir=str(tmp_path)), []
-    monkeypatch.setattr(build, "texts_of", lambda cuts: read.append(1) or texts_of(cuts))
+    monkeypatch.setattr(vocabulary_module, "texts_of", lambda cuts: read.append(1) or texts_of(cuts))
     first, again = (build_vocabulary(recipe, small_sources) for _ in range(2))
     assert first.digest == again.digest
     assert len(read) == 1
@@ -43,11 +35,6 @@ def test_a_vocabulary_is_made_once_for_all_ranks_and_again_for_other_texts(
     assert len(read) == 3
 
 
-def test_equal_seeds_give_equal_models(small, own_vocabulary):
-    one, other = (build_audio_lm(small, own_vocabulary).state_dict() for _ in range(2))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_a_tag_outside_the_vocabulary_is_refused_with_stage_and_tag(small, own_vocabulary):
     class Poor(Vocabulary):
         pass
@@ -57,33 +44,6 @@ def test_a_tag_outside_the_vocabulary_is_refused_with_stage_and_tag(small, own_v
     check_tags(small, own_vocabulary)
     with pytest.raises(RecipeError, match=r"stage 'pretrain'.*<\|event\|>"):
         check_tags(small, poor)
-
-
-def test_ranks_that_cannot_share_a_step_are_refused(small, monkeypatch):
-    check_ranks(small)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    two = replace(small, hardware=replace(small.hardware, devices=2))
-    with pytest.raises(RecipeError, match="cannot be shared by 2 ranks"):
-        check_ranks(two)
-
-
-def test_as_many_processes_as_devices_have_to_be_started(small):
-    with pytest.raises(
-        RecipeError, match=r"8 devices on 1 nodes, but 1 processes.*torchrun --nproc-per-node 8"
-    ):
-        check_ranks(replace(small, hardware=replace(small.hardware, devices=8)))
-
-
-def test_every_stage_gives_every_parameter_a_rate_or_freezes_it(small, own_vocabulary):
-    model = build_audio_lm(small, own_vocabulary)
-    rates = rates_of(small, model)
-    names = {name for name, _ in model.named_parameters()}
-    assert all(set(of_stage) == names for of_stage in rates.values())
-
-
-def test_the_trainer_has_the_steps_of_the_stage(small, tmp_path):
-    stage = small.stages["pretrain"]
-    assert build_trainer(small, stage, tmp_path, logger=False, callbacks=[]).max_steps == stage.steps
 
 
 def test_rows_for_tags_are_made_where_a_stage_or_a_benchmark_asks_in_tags(small, small_sources):

@@ -1,0 +1,24 @@
+"""How many audio tokens a model makes of a clip, from its settings alone."""
+
+from collections.abc import Callable
+
+from audio_lm.model.config import EncoderConfig, ModelConfig
+from audio_lm.model.projector import projector_windows
+from audio_lm.model.speech_settings import speech_hearing, speech_settings
+from audio_lm.units import WHISPER, Hearing
+
+TOKENS_OF: dict[str, Callable[[EncoderConfig], Hearing]] = {
+    "whisper": lambda config: WHISPER,
+    "transformers": lambda config: speech_hearing(speech_settings(config)),
+}
+"""Kind of encoder -> its audio tokens; every kind of ``ENCODERS`` has a row."""
+
+
+def hearing_of(config: ModelConfig) -> Hearing:
+    """How many audio tokens the model makes of a clip; nothing is built.
+
+    Raises:
+        CheckpointError: the encoder to load is not there.
+        RecipeError: its settings make none.
+    """
+    return TOKENS_OF[config.encoder.kind](config.encoder).then(*projector_windows(config.projector))

@@ -1,0 +1,76 @@
+"""Sizes of encoders and language models from settings; modelling code takes seconds to import, and is left alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import PretrainedConfig
+
+from audio_lm.model.config import EncoderConfig
+from audio_lm.model.sizes import resolved_encoder
+from audio_lm.model.speech_settings import speech_settings
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """How large an encoder is."""
+
+    num_weights: int
+    width: int
+    mlp_width: int
+    num_layers: int
+
+
+def _whisper_shape(config: EncoderConfig) -> EncoderShape:
+    sizes = resolved_encoder(config, is_planned=True).sizes
+    width, inner = sizes.width, sizes.mlp_width
+    convolutions = 3 * width * (sizes.num_mels + width) + 2 * width
+    attention = 4 * width * width + 3 * width  # keys have no bias
+    layer = attention + 2 * width * inner + inner + width + 4 * width
+    num_weights = convolutions + sizes.num_layers * layer + 2 * width
+    return EncoderShape(num_weights, width, inner, sizes.num_layers)
+
+
+def _speech_shape(config: EncoderConfig) -> EncoderShape:
+    from audio_lm.model.encoders import ENCODERS  # imports modelling code
+
+    settings = speech_settings(config)
+    with torch.device("meta"):
+        num_weights = sum(parameter.numel() for parameter in ENCODERS[config.kind].blank(config).parameters())
+    return EncoderShape(
+        num_weights, settings.hidden_size, settings.intermediate_size, settings.num_hidden_layers
+    )
+
+
+ENCODER_SHAPES: dict[str, Callable[[EncoderConfig], EncoderShape]] = {
+    "whisper": _whisper_shape,
+    "transformers": _speech_shape,
+}
+"""Kind of encoder -> its size; every kind of ``ENCODERS`` has a row."""
+
+
+def num_language_model_weights(settings: PretrainedConfig, *, trust_remote_code: bool = False) -> int:
+    """Weights of a language model: of a Qwen2 by arithmetic, of any other by building it without storage.
+
+    Raises:
+        RecipeError: the settings make no language model, or one that cannot be packed.
+    """
+    if settings.model_type == "qwen2":
+        return _num_qwen2_weights(settings)
+    from audio_lm.model.language_model import empty_language_model  # imports modelling code
+
+    with torch.device("meta"):
+        model = empty_language_model(settings, trust_remote_code=trust_remote_code)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _num_qwen2_weights(settings: PretrainedConfig) -> int:
+    width, inner = int(settings.hidden_size), int(settings.intermediate_size)
+    head_width = int(getattr(settings, "head_dim", None) or width // settings.num_attention_heads)
+    queries, keys = (
+        head_width * int(count) for count in (settings.num_attention_heads, settings.num_key_value_heads)
+    )
+    attention = 2 * width * (queries + keys) + queries + 2 * keys  # biases on all but the output
+    layer = attention + 3 * width * inner + 2 * width
+    tables = (1 if settings.tie_word_embeddings else 2) * int(settings.vocab_size) * width
+    return int(settings.num_hidden_layers) * layer + width + tables

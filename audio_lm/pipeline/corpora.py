@@ -1,0 +1,29 @@
+"""Corpora and cut-sets of a recipe."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lhotse.cut import Cut
+
+from audio_lm.corpora.corpus import prepare
+from audio_lm.data.cuts import LongClips, check_sources, read_cuts, usable_cuts
+from audio_lm.recipe import Recipe
+from audio_lm.stand_ins import has_enough
+
+Report = Callable[[str], None]
+
+
+def prepare_corpora(recipe: Recipe, report: Report) -> None:
+    """Make the corpora a recipe names, where they are not there yet."""
+    for name, settings in recipe.corpora.items():
+        if has_enough(recipe, name):
+            report(f"corpus {name}: {Path(recipe.data_dir) / name} is used as it is")
+        else:
+            prepare(name, Path(recipe.data_dir), settings, report)
+
+
+def usable_source(recipe: Recipe, source: str, long_clips: LongClips) -> list[Cut]:
+    """The cuts of a source that keep the contract."""
+    cuts = read_cuts(Path(recipe.data_dir), source)
+    check_sources(cuts, [Path(root) for root in recipe.audio_roots])
+    return usable_cuts(cuts, source=source, long_clips=long_clips)

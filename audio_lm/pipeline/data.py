@@ -1,0 +1,40 @@
+"""The data module of a stage."""
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
+from audio_lm.data.guard import guarded_waves
+from audio_lm.data.plan import Cursor
+from audio_lm.planning import StagePlan, StageSources, maker_of, unreadable
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+
+FIRST = Cursor()
+
+
+def build_data(
+    recipe: Recipe,
+    stage_name: str,
+    planned: StagePlan,
+    sources: StageSources,
+    vocabulary: Vocabulary,
+    *,
+    cursor: Cursor = FIRST,
+) -> MixtureDataModule:
+    """The packs of a stage, from a cursor on."""
+    stage = recipe.stages[stage_name]
+    collator = Collator(
+        policy=stage.spec_augment,
+        num_mels=recipe.model.encoder.sizes.num_mels,
+        seed=recipe.seed,
+        load=guarded_waves,
+        unreadable=unreadable(planned.heard),
+    )
+    return MixtureDataModule(
+        PlanSampler(planned.plan, cursor, num_alike=recipe.hardware.tensor_parallel),
+        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
+        validation=sources.validation,
+        validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
+        max_tokens=stage.pack_tokens,
+        num_workers=recipe.hardware.num_workers,
+        seconds_for_a_step=recipe.survival.loader_seconds,
+    )

@@ -1,0 +1,112 @@
+"""The model of a recipe, whole or sharded, with its first weights."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from lightning import seed_everything
+from torch.distributed.device_mesh import DeviceMesh
+
+from audio_lm.errors import RecipeError
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.checkpoint import load_weights
+from audio_lm.model.factory import build_model
+from audio_lm.model.outline import fill_with_first, outline
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.runtime import local_rank, world_size
+from audio_lm.training.config import HardwareConfig
+from audio_lm.training.layer_calls import compile_layers, recompute_layers
+from audio_lm.training.parts import Rate, learning_rates
+from audio_lm.training.sharding import check_cuttable, materialise, new_mesh, shard
+
+STAMP = re.compile(r"<\|\d+\.\d\d\|>")
+
+
+def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool = False) -> AudioLM:
+    """The model with its first weights, or without any; equal seeds give equal weights."""
+    seed_everything(recipe.seed, verbose=False)
+    num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
+    if is_outline:
+        model = outline(recipe.model, num_base=num_base, num_new=num_new)
+        if recipe.hardware.tensor_parallel > 1:
+            check_cuttable(model, recipe.hardware.tensor_parallel)
+    else:
+        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
+    if recipe.hardware.compile:
+        compile_layers(model)
+    recompute_layers(model, recipe.hardware.activation_checkpointing)
+    return model
+
+
+def _stamps(vocabulary: Vocabulary) -> range:
+    stamps = [number for number, token in enumerate(vocabulary.new_tokens) if STAMP.fullmatch(token)]
+    return range(stamps[0], stamps[-1] + 1) if stamps else range(0)
+
+
+def build_mesh(hardware: HardwareConfig) -> DeviceMesh | None:
+    """The ranks as a grid, where they share the model out; all of them have to be there."""
+    if hardware.sharding == "none":
+        return None
+    if hardware.accelerator == "gpu":
+        torch.cuda.set_device(local_rank())
+    return new_mesh(
+        "cuda" if hardware.accelerator == "gpu" else "cpu",
+        num_groups=hardware.nodes if hardware.sharding == "hsdp" else 1,
+        num_ranks=world_size(),
+        tensor_parallel=hardware.tensor_parallel,
+    )
+
+
+def share_out(
+    model: AudioLM,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    rates: Mapping[str, Rate | None],
+    mesh: DeviceMesh,
+    weights: Path | None,
+) -> None:
+    """Give each rank its shares of an outline, with the weights of a folder or the recipe's first ones.
+
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
+    hardware = recipe.hardware
+    shard(
+        model,
+        mesh,
+        trained=[name for name, rate in rates.items() if rate is not None],
+        shares_frozen=hardware.frozen == "sharded",
+        is_half=hardware.is_half,
+        offloads=hardware.cpu_offload,
+    )
+    on_gpu = mesh.device_type == "cuda"
+    device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
+    materialise(model, device, offloads=hardware.cpu_offload)
+    if weights is not None:
+        load_weights(model, weights)
+        return
+    seed_everything(recipe.seed, verbose=False)
+    fill_with_first(
+        model,
+        recipe.model,
+        num_base=vocabulary.num_base,
+        num_new=len(vocabulary.new_tokens),
+        line=_stamps(vocabulary),
+    )
+
+
+def rates_of(recipe: Recipe, model: AudioLM) -> dict[str, dict[str, Rate | None]]:
+    """The rate of every parameter in every stage.
+
+    Raises:
+        RecipeError: a stage's parts do not fit the model; names the stage.
+    """
+    rates = {}
+    for name, stage in recipe.stages.items():
+        try:
+            rates[name] = learning_rates([name for name, _ in model.named_parameters()], stage.parts)
+        except RecipeError as error:
+            raise RecipeError(f"stage {name!r}: {error}") from error
+    return rates

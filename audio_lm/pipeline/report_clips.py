@@ -1,0 +1,53 @@
+"""The clips of a benchmark as a listening report shows them: sound, spectrogram, question, both answers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from audio_lm.data.cuts import load_waves
+from audio_lm.evaluation.predict import Prediction
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.slots import slots_of
+from audio_lm.model.spectrogram import LogMel
+from audio_lm.pipeline.benchmark_data import benchmark_cuts
+from audio_lm.planning import maker_of
+from audio_lm.prompts.conversation import Clip
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.tracking.listening import HeardClip
+from audio_lm.units import frames_in
+
+
+def heard_clips(
+    recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
+) -> list[HeardClip]:
+    """The first clips of a benchmark with what was answered, to be listened to."""
+    benchmark = recipe.evaluation.benchmarks[name]
+    maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
+    cuts = benchmark_cuts(recipe, benchmark)[: recipe.tracking.num_listening_clips]
+    clips = []
+    for cut, prediction in zip(cuts, predictions, strict=False):
+        wave = (load_waves(cut) or [np.zeros(0, dtype=np.float32)])[0]
+        pieces = maker.pieces(cut, benchmark.task, 0)
+        clips.append(
+            HeardClip(
+                cut_id=cut.id,
+                task=benchmark.task,
+                wave=wave,
+                log_mel=_log_mel(recipe, wave),
+                question="".join(piece.text for piece in pieces if not isinstance(piece, Clip)),
+                reference=prediction.reference,
+                answer=prediction.answer,
+                stage=benchmark.stage,
+            )
+        )
+    return clips
+
+
+def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
+    """(F, M) of a clip, as a log-mel encoder sees it; empty for a text-only row."""
+    if not len(wave):
+        return np.zeros((0, 0), dtype=np.float32)
+    rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
+    return rows[1 : 1 + frames_in(len(wave))].numpy()

@@ -1,0 +1,97 @@
+"""The vocabulary of a run, and the checks that its tags are tokens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tokenizers
+from transformers import PreTrainedTokenizerBase
+
+from audio_lm.data.cache import writable_cache
+from audio_lm.data.cuts import texts_of
+from audio_lm.data.examples import CHAT
+from audio_lm.errors import RecipeError
+from audio_lm.model.language_settings import num_rows
+from audio_lm.model.released import open_released
+from audio_lm.model.weight_files import published_folder
+from audio_lm.planning import StageSources, cache_of, tokens_of
+from audio_lm.prompts import tags
+from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.recipe import Recipe
+from audio_lm.runtime import key_of
+from audio_lm.tasks.registry import find_task
+
+TEXTS = 1  # number of the rules for which texts a vocabulary is made of, below and in ``texts_of``
+
+
+def build_vocabulary(
+    recipe: Recipe,
+    sources: Mapping[str, StageSources],
+    folder: Path | None = None,
+    *,
+    tokens: Sequence[str] | None = None,
+) -> Vocabulary:
+    """The vocabulary of a run: loaded, or trained on the texts of its training cuts.
+
+    Args:
+        folder: where an earlier start of the same run kept its tokenizer.
+        tokens: that an earlier start of the same run had beside words; none gives those that its prompts need.
+    """
+    settings = recipe.model.tokenizer
+    if folder is not None and folder.is_dir():
+        tokenizer = load_tokenizer(str(folder), trust_remote_code=recipe.model.trust_remote_code)
+    elif settings.load is not None:
+        tokenizer = load_tokenizer(settings.load, trust_remote_code=recipe.model.trust_remote_code)
+    elif recipe.model.load is not None:
+        tokenizer = load_tokenizer(str(published_folder(recipe.model.load, what="model")))
+    else:
+        tokenizer = _own_tokenizer(recipe, sources)
+    num_base = _num_base(recipe, len(tokenizer))
+    return Vocabulary(tokenizer, num_base=num_base, tokens=tokens or tokens_of(recipe))
+
+
+def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
+    """One for the texts that are heard, kept beside their indexes: other ranks and later starts read no text again."""
+    heard = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
+    prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
+    vocab_size = recipe.model.tokenizer.vocab_size
+
+    def train() -> PreTrainedTokenizerBase:
+        cuts = (rows.cut(row) for rows in heard.values() for row in range(len(rows)))
+        texts = sorted({text for text in texts_of(cuts) if not text.startswith("<|")})
+        return train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=vocab_size)
+
+    digests = sorted(rows.index.digest for rows in heard.values())
+    known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
+    with writable_cache(cache_of(recipe)):
+        return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
+
+
+def _tasks(recipe: Recipe) -> set[str]:
+    return {task for stage in recipe.stages.values() for task in stage.mixture.weights} - {CHAT}
+
+
+def _num_base(recipe: Recipe, num_tokens: int) -> int:
+    if recipe.model.load is not None:
+        return open_released(recipe.model.load).num_rows
+    loaded = recipe.model.language_model.load
+    if loaded is None:
+        return num_tokens
+    return num_rows(loaded, trust_remote_code=recipe.model.trust_remote_code)
+
+
+def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
+    """Refuse a stage in tags whose tags are not single tokens.
+
+    Raises:
+        RecipeError: names the stage, the task and the tags.
+    """
+    for name, stage in recipe.stages.items():
+        for task in stage.mixture.weights if stage.prompt == "tags" else ():
+            if task == CHAT:
+                raise RecipeError(f"stage {name!r}: {CHAT!r} is asked in chatml only; set prompt: chatml")
+            try:
+                tags.check_tags(find_task(task), vocabulary.id_of)
+            except RecipeError as error:
+                raise RecipeError(f"stage {name!r}: {error}") from error

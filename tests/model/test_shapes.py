@@ -1,0 +1,49 @@
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_lm.model.audio_tokens import TOKENS_OF
+from audio_lm.model.config import EncoderConfig
+from audio_lm.model.language_model import empty_language_model
+from audio_lm.model.language_settings import new_settings
+from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
+
+
+def test_every_kind_a_recipe_can_name_has_a_size_and_audio_tokens():
+    kinds = set(get_args(get_type_hints(EncoderConfig)["kind"]))
+    assert kinds == set(ENCODER_SHAPES) == set(TOKENS_OF)
+
+
+def test_the_size_of_published_models_is_known_without_them():
+    shape = ENCODER_SHAPES["transformers"](EncoderConfig(kind="transformers", architecture="wavlm"))
+    assert shape.num_weights == pytest.approx(94.4e6, rel=0.01)
+
+
+@given(
+    st.sampled_from(["qwen2", "llama", "qwen3"]),
+    st.integers(1, 3),
+    st.sampled_from([(4, 1), (4, 2), (4, 4)]),
+    st.sampled_from([16, 32, 48]),
+    st.integers(1, 99),
+    st.integers(1, 300),
+    st.booleans(),
+)
+def test_weights_of_a_language_model_are_counted_without_building_it(
+    architecture, layers, heads, width, inner, rows, is_tied
+):
+    settings = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "intermediate_size": inner,
+        "tie_word_embeddings": is_tied,
+    }
+    config = new_settings(architecture, settings, num_base=rows)
+    with torch.device("meta"):
+        model = empty_language_model(config)
+    built = sum(parameter.numel() for parameter in model.parameters())
+    assert num_language_model_weights(config) == built
