@@ -16,11 +16,8 @@ from audio_lm.model.convert import encoder_weights
 from audio_lm.model.encoder import AudioEncoder
 from audio_lm.model.protocols import Encoder
 from audio_lm.model.sizes import resolved_encoder
-from audio_lm.model.speech_encoder import (
-    SpeechEncoder,
-    new_speech_encoder,
-    speech_settings,
-)
+from audio_lm.model.speech_encoder import SpeechEncoder, new_speech_encoder
+from audio_lm.model.speech_settings import speech_settings
 from audio_lm.model.weight_files import published_folder, read_weights
 
 
