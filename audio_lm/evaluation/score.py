@@ -10,7 +10,7 @@ from audio_lm.errors import DataError
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.files import Table, read_json, write_text
-from audio_lm.metrics.registry import Metric, find_metric
+from audio_lm.metrics.registry import MetricRow, find_metric
 
 UNTRAINED = "untrained"
 
@@ -28,15 +28,17 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
     scores = {}
     for name in metrics:
         try:
-            metric = find_metric(name)
-            scores[name] = metric.score(answers, _references(predictions, metric), languages)
+            row = find_metric(name)
+            metric = row.build(sync_on_compute=False)  # all answers are here, and other ranks do not score
+            metric.update(answers, _references(predictions, row), languages)
+            scores[name] = float(metric.compute())
         except DataError as error:
             raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
     return scores
 
 
-def _references(predictions: Sequence[Prediction], metric: Metric) -> list[Any]:
-    if metric.has_many_references:
+def _references(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
+    if row.has_many_references:
         return [prediction.references for prediction in predictions]
     for prediction in predictions:
         if len(prediction.references) > 1:

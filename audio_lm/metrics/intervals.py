@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from audio_lm.metrics.clip_metric import SumMetric
+from audio_lm.metrics.labels import OverlapF1
 from audio_lm.srwt import STAMPS_PER_SECOND, Unit, parse_units
 from audio_lm.units import Seconds
 
@@ -29,30 +31,36 @@ PLAIN = re.compile(r"\b(\d{1,4}\.\d\d)-(\d{1,4}\.\d\d) ([^,]*)")
 Span = tuple[str, Seconds, Seconds]
 
 
-def average_shift(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class AverageShift(SumMetric):
     """AAS in ms: start and end differences together, per unit that was matched; infinite when none was."""
-    total, matched = _shifts(answers, references)
-    return 1000 * total / matched if matched else float("inf")
 
-
-def matched_share(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
-    """Share of the reference units that AAS could compare."""
-    num_units = sum(len(_units(reference)) for reference in references)
-    return _shifts(answers, references)[1] / max(1, num_units)
-
-
-def _shifts(answers: Sequence[str], references: Sequence[str]) -> tuple[Seconds, int]:
-    total, matched = 0.0, 0
-    for answer, reference in zip(answers, references, strict=True):
+    def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         said, meant = _units(answer), _units(reference)
-        for i, j in equal_units(said, meant):
-            total += abs(said[i].start - meant[j].start) + abs(said[i].end - meant[j].end)
-            matched += 1
-    return total, matched
+        matched = equal_units(said, meant)
+        return sum(_shift(said[i], meant[j]) for i, j in matched), len(matched)
+
+    def value(self, hundredths: int, matched: int) -> float:
+        return 1000 * hundredths / (STAMPS_PER_SECOND * matched) if matched else float("inf")
+
+
+class MatchedShare(SumMetric):
+    """Share of the reference units that AAS could compare."""
+
+    def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
+        said, meant = _units(answer), _units(reference)
+        return len(equal_units(said, meant)), len(meant)
+
+    def value(self, matched: int, units: int) -> float:
+        return matched / max(1, units)
 
 
 def _units(text: str) -> list[Unit]:
     return parse_units(text) or [Unit(*span) for span in _plain_spans(text)]
+
+
+def _shift(ours: Unit, theirs: Unit) -> int:
+    times = zip((ours.start, ours.end), (theirs.start, theirs.end), strict=True)
+    return sum(abs(_on_grid(a) - _on_grid(b)) for a, b in times)
 
 
 def equal_units(ours: Sequence[Unit], theirs: Sequence[Unit]) -> list[tuple[int, int]]:
@@ -95,18 +103,17 @@ def _plain_spans(text: str) -> list[Span]:
     return [(match[3].strip(), float(match[1]), float(match[2])) for match in PLAIN.finditer(text)]
 
 
-def event_f1(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class EventF1(SumMetric):
     """F1 of events found with the right name, start and end, both within 200 ms."""
-    hits = named = 0
-    for answer, reference in zip(answers, references, strict=True):
+
+    def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         said, meant = parse_events(answer), parse_events(reference)
-        fits = np.array([[_fits(a, b) for b in meant] for a in said], dtype=float).reshape(
-            len(said), len(meant)
-        )
-        rows, columns = linear_sum_assignment(-fits)
-        hits += int(fits[rows, columns].sum())
-        named += len(said) + len(meant)
-    return 2 * hits / named if named else 1.0
+        fits = np.array([[_fits(a, b) for b in meant] for a in said], dtype=float)
+        fits = fits.reshape(len(said), len(meant))
+        return int(fits[linear_sum_assignment(-fits)].sum()), len(said) + len(meant)
+
+    def value(self, hits: int, named: int) -> float:
+        return 2 * hits / named if named else 1.0
 
 
 def _fits(ours: Span, theirs: Span) -> bool:
@@ -114,41 +121,36 @@ def _fits(ours: Span, theirs: Span) -> bool:
     return ours[0] == theirs[0] and near
 
 
-def segment_f1(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class SegmentF1(OverlapF1):
     """F1 of (event, whole second) pairs in which the event sounds."""
-    hits = named = 0
-    for answer, reference in zip(answers, references, strict=True):
-        said, meant = _segments(parse_events(answer)), _segments(parse_events(reference))
-        hits += len(said & meant)
-        named += len(said) + len(meant)
-    return 2 * hits / named if named else 1.0
+
+    def named(self, text: str) -> set[tuple[str, int]]:
+        return {
+            (name, segment)
+            for name, start, end in parse_events(text)
+            for segment in range(int(start * SEGMENTS_PER_SECOND), int(np.ceil(end * SEGMENTS_PER_SECOND)))
+        }
 
 
-def _segments(spans: Sequence[Span]) -> set[tuple[str, int]]:
-    return {
-        (name, segment)
-        for name, start, end in spans
-        for segment in range(int(start * SEGMENTS_PER_SECOND), int(np.ceil(end * SEGMENTS_PER_SECOND)))
-    }
-
-
-def diarization_error(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class DiarizationErrorRate(SumMetric):
     """DER: missed, false and confused speaker time over reference speaker time, speakers mapped at their best.
 
     No collar, overlaps count, and a speaker who overlaps with himself speaks once: the same number as
     pyannote.metrics gives for ``Annotation.support()``.
     """
-    wrong = spoken = 0
-    for answer, reference in zip(answers, references, strict=True):
+
+    def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         said, meant = parse_turns(answer), parse_turns(reference)
         edges = np.unique([_on_grid(time) for _, *times in (*said, *meant) for time in times])
         lengths = np.diff(edges)
         ours, theirs = _activity(said, edges), _activity(meant, edges)
         together = (ours * lengths) @ theirs.T
-        rows, columns = linear_sum_assignment(-together)
-        wrong += int(np.maximum(ours.sum(0), theirs.sum(0)) @ lengths - together[rows, columns].sum())
-        spoken += int((theirs @ lengths).sum())
-    return wrong / spoken if spoken else float(wrong > 0)
+        right = together[linear_sum_assignment(-together)].sum()
+        wrong = np.maximum(ours.sum(0), theirs.sum(0)) @ lengths - right
+        return int(wrong), int((theirs @ lengths).sum())
+
+    def value(self, wrong: int, spoken: int) -> float:
+        return wrong / spoken if spoken else float(wrong > 0)
 
 
 def _activity(turns: Sequence[Span], edges: np.ndarray) -> np.ndarray:

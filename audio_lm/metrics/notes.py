@@ -5,10 +5,11 @@ Source: Qwen-Audio, eval_audio/evaluate_note_analysis.py at e81cc26.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
 from typing import NamedTuple
 
-from audio_lm.metrics.labels import average_precision_of_sets
+from audio_lm.metrics.clip_metric import SumMetric, ratio
+from audio_lm.metrics.labels import MeanAveragePrecision
 from audio_lm.metrics.text import MARKUP
 
 PITCH = re.compile(r"midi_pitch_(\d{1,9})|\bpitch (\d{1,9})")
@@ -45,35 +46,54 @@ def parse_note(text: str) -> Note:
     )
 
 
-def pitch_accuracy(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class NoteAccuracy(SumMetric):
+    """Share of notes of which something is named exactly."""
+
+    @abstractmethod
+    def named(self, note: Note) -> object:
+        """What is compared; ``None`` where nothing was said."""
+
+    def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
+        said, meant = (self.named(parse_note(text)) for text in (answer, reference))
+        return int(said is not None and said == meant), 1
+
+    def value(self, hits: int, clips: int) -> float:
+        return ratio(hits, clips)
+
+
+class PitchAccuracy(NoteAccuracy):
     """Share of notes whose pitch is named exactly."""
-    return _share(answers, references, lambda note: note.pitch)
+
+    def named(self, note: Note) -> int | None:
+        return note.pitch
 
 
-def chroma_accuracy(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class ChromaAccuracy(NoteAccuracy):
     """Share of notes whose pitch is right but for the octave."""
-    return _share(answers, references, lambda note: None if note.pitch is None else note.pitch % OCTAVE)
+
+    def named(self, note: Note) -> int | None:
+        return None if note.pitch is None else note.pitch % OCTAVE
 
 
-def velocity_accuracy(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class VelocityAccuracy(NoteAccuracy):
     """Share of notes whose velocity is named exactly."""
-    return _share(answers, references, lambda note: note.velocity)
+
+    def named(self, note: Note) -> int | None:
+        return note.velocity
 
 
-def instrument_accuracy(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class InstrumentAccuracy(NoteAccuracy):
     """Share of notes whose instrument is named."""
-    return _share(answers, references, lambda note: note.instrument)
+
+    def named(self, note: Note) -> str | None:
+        return note.instrument
 
 
-def quality_map(answers: Sequence[str], references: Sequence[str], languages: Sequence[str]) -> float:
+class QualityPrecision(MeanAveragePrecision):
     """Macro average precision of the qualities, over 0/1 decisions."""
-    said, meant = ([set(parse_note(text).qualities) for text in texts] for texts in (answers, references))
-    return average_precision_of_sets(said, meant)
 
-
-def _share(answers: Sequence[str], references: Sequence[str], part: Callable[[Note], object]) -> float:
-    pairs = [(part(parse_note(a)), part(parse_note(r))) for a, r in zip(answers, references, strict=True)]
-    return sum(said is not None and said == meant for said, meant in pairs) / max(1, len(pairs))
+    def items(self, text: str) -> frozenset[str]:
+        return parse_note(text).qualities
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str | None:

@@ -11,12 +11,12 @@ both as pycocoevalcap computes them.
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from itertools import zip_longest
+from functools import cache
 
-import sacrebleu
 from sacrebleu.metrics import BLEU
 
 from audio_lm.errors import missing_extra
+from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.ptb import caption_words
 from audio_lm.metrics.text import language_of, without_markup
 
@@ -27,45 +27,43 @@ MAX_ORDER = 4
 SIGMA = 6.0
 ROUGE_BETA = 1.2
 
-References = Sequence[str | Sequence[str]]
-"""Of each question one text or several."""
+OF_TOKENS = BLEU(tokenize="none", force=True)
+
+References = str | Sequence[str]
+"""Of one question: one text or several."""
 
 
-def bleu(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
+class Bleu(SumMetric):
     """Corpus BLEU, every text cut by the official tokenizer of its language, or by characters where it writes no blanks.
-
-    Args:
-        languages: of the references, that is the language translated into.
-
-    Raises:
-        UserError: Japanese, and its tokenizer is not installed.
 
     Source: Qwen-Audio, eval_audio/evaluate_st.py at 0b0e882: zh, ja-mecab, and 13a for all others.
     """
-    meant = [[text] if isinstance(text, str) else text for text in references]
-    codes = [language_of(language, texts[0]) for language, texts in zip(languages, meant, strict=True)]
-    cut_of = {code: _tokenizer(code) for code in set(codes)}
 
-    def cut(texts: Sequence[str | None]) -> list[str | None]:
-        return [
-            None if text is None else cut_of[code](without_markup(text))
-            for text, code in zip(texts, codes, strict=True)
-        ]
+    num_sums = 2 + 2 * MAX_ORDER  # lengths of answers and references; n-grams that are right, and all of them
 
-    streams = [cut(texts) for texts in zip_longest(*meant)]  # sacrebleu: none where a question has fewer
-    return sacrebleu.corpus_bleu(cut(answers), streams, tokenize="none", force=True).score
+    @classmethod
+    def check(cls, languages: Collection[str]) -> None:
+        for language in languages:
+            _tokenizer(language)
+
+    def count(self, answer: str, reference: References, language: str) -> tuple[int, ...]:
+        """Lengths and n-grams of one clip.
+
+        Raises:
+            UserError: Japanese, and its tokenizer is not installed.
+        """
+        texts = [reference] if isinstance(reference, str) else reference
+        cut = _tokenizer(language_of(language, texts[0]))
+        said, *meant = (cut(without_markup(text)) for text in (answer, *texts))
+        of_clip = OF_TOKENS.corpus_score([said], [[one] for one in meant])
+        return of_clip.sys_len, of_clip.ref_len, *of_clip.counts, *of_clip.totals
+
+    def value(self, said: int, meant: int, *grams: int) -> float:
+        right, whole = list(grams[:MAX_ORDER]), list(grams[MAX_ORDER:])
+        return BLEU.compute_bleu(right, whole, said, meant, smooth_method="exp").score
 
 
-def check_tokenizers(languages: Collection[str]) -> None:
-    """Check that BLEU can be computed in these languages.
-
-    Raises:
-        UserError: the tokenizer of one is not installed.
-    """
-    for language in languages:
-        _tokenizer(language)
-
-
+@cache
 def _tokenizer(language: str) -> Callable[[str], str]:
     name = TOKENIZER_OF_LANGUAGE.get(language, "13a")
     try:
@@ -76,13 +74,15 @@ def _tokenizer(language: str) -> Callable[[str], str]:
         ) from error
 
 
-def caption_overlap(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
+class CaptionOverlap(ListMetric):
     """Mean F1 of words shared with the nearest reference caption."""
-    scores = []
-    for answer, reference in zip(answers, references, strict=True):
+
+    def clip(self, answer: str, reference: References, language: str) -> float:
         said = Counter(_words(answer))
-        scores.append(max(_f1(said, Counter(_words(caption))) for caption in _captions(reference)))
-    return sum(scores) / len(scores)
+        return max(_f1(said, Counter(_words(caption))) for caption in _captions(reference))
+
+    def value(self, clips: Sequence[float]) -> float:
+        return _mean(clips)
 
 
 def _f1(said: Counter, meant: Counter) -> float:
@@ -90,18 +90,20 @@ def _f1(said: Counter, meant: Counter) -> float:
     return 2 * (said & meant).total() / named if named else 1.0
 
 
-def rouge_l(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
+class RougeL(ListMetric):
     """Mean F of the longest common subsequence with the best reference, beta 1.2."""
-    scores = []
-    for answer, reference in zip(answers, references, strict=True):
+
+    def clip(self, answer: str, reference: References, language: str) -> float:
         said = _words(answer)
         captions = [_words(caption) for caption in _captions(reference)]
         shared = [_common(said, caption) for caption in captions]
         precision = max(count / max(1, len(said)) for count in shared)
         recall = max(count / max(1, len(caption)) for count, caption in zip(shared, captions, strict=True))
         weighted = recall + ROUGE_BETA**2 * precision
-        scores.append((1 + ROUGE_BETA**2) * precision * recall / weighted if weighted else 0.0)
-    return sum(scores) / len(scores)
+        return (1 + ROUGE_BETA**2) * precision * recall / weighted if weighted else 0.0
+
+    def value(self, clips: Sequence[float]) -> float:
+        return _mean(clips)
 
 
 def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
@@ -113,18 +115,22 @@ def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
     return row[-1]
 
 
-def cider_d(answers: Sequence[str], references: References, languages: Sequence[str]) -> float:
+class CiderD(ListMetric):
     """CIDEr-D times 10, document frequencies over the references of this benchmark."""
-    captions = [[_grams(caption) for caption in _captions(reference)] for reference in references]
-    frequency: Counter = Counter()
-    for of_clip in captions:
-        frequency.update({gram for grams in of_clip for gram in grams})
-    log_size = math.log(max(1, len(references)))
-    scores = []
-    for answer, of_clip in zip(answers, captions, strict=True):
-        said = _grams(answer)
-        scores.append(sum(_similarity(said, meant, frequency, log_size) for meant in of_clip) / len(of_clip))
-    return 10 * sum(scores) / len(scores)
+
+    def clip(self, answer: str, reference: References, language: str) -> list[list[str]]:
+        return [_words(answer), *map(_words, _captions(reference))]
+
+    def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
+        counted = [[*map(_grams, texts)] for texts in clips]
+        frequency = Counter(gram for _, *meant in counted for gram in set().union(*meant))
+        log_size = math.log(max(1, len(clips)))
+        return 10 * _mean(
+            [
+                sum(_similarity(said, one, frequency, log_size) for one in meant) / len(meant)
+                for said, *meant in counted
+            ]
+        )
 
 
 def _similarity(said: Counter, meant: Counter, frequency: Counter, log_size: float) -> float:
@@ -149,8 +155,7 @@ def _similarity(said: Counter, meant: Counter, frequency: Counter, log_size: flo
     return total / MAX_ORDER
 
 
-def _grams(text: str) -> Counter:
-    words = _words(text)
+def _grams(words: Sequence[str]) -> Counter:
     return Counter(
         tuple(words[i : i + n]) for n in range(1, MAX_ORDER + 1) for i in range(len(words) - n + 1)
     )
@@ -162,3 +167,7 @@ def _captions(reference: str | Sequence[str]) -> Sequence[str]:
 
 def _words(text: str) -> list[str]:
     return caption_words(without_markup(text))
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return ratio(math.fsum(scores), len(scores))  # rounded once, so that their order does not matter

@@ -1,25 +1,24 @@
-"""All metrics by name; functions over raw answers, so that kept predictions can be scored again at any time."""
+"""All metrics by name. They take raw answers, so that kept predictions can be scored again at any time.
 
-from collections.abc import Callable, Collection, Sequence
+Recipes are checked against the names alone: torchmetrics and what counts are imported when a metric is built.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from audio_lm.errors import RecipeError, unknown
-from audio_lm.metrics import error_rate, intervals, labels, notes, overlap
 
-Score = Callable[[Sequence[str], Sequence[Any], Sequence[str]], float]
-Check = Callable[[Collection[str]], object]
+if TYPE_CHECKING:
+    from audio_lm.metrics.clip_metric import ClipMetric
 
 NEEDS_JAVA = frozenset({"spice", "spider"})
 """SPICE is a Java program with parser models that no registry packages; SPIDEr is its mean with CIDEr-D."""
 
 
-def _needs_no_package(languages: Collection[str]) -> None:
-    """Most metrics."""
-
-
 @dataclass(frozen=True)
-class Metric:
+class MetricRow:
     """How answers are judged."""
 
     name: str
@@ -31,8 +30,8 @@ class Metric:
     is_higher_better: bool
     """Which way is up."""
 
-    score: Score
-    """(answers, references, languages) -> value; markup is still in the texts."""
+    place: str
+    """Module of this package and class in it."""
 
     unit: str = ""
     """Empty for shares and rates."""
@@ -40,52 +39,78 @@ class Metric:
     has_many_references: bool = False
     """Whether a question may have several references; they are then lists."""
 
-    check: Check = _needs_no_package
-    """Raises UserError where a package is not installed that references in these languages need; for before a run."""
+    def build(self, **options: Any) -> "ClipMetric":
+        """The metric of no clips yet.
+
+        Args:
+            options: of ``torchmetrics.Metric``.
+        """
+        metric: ClipMetric = self._class()(**options)
+        return metric
+
+    def check(self, languages: Collection[str]) -> None:
+        """Check before a run that references in these languages can be scored here.
+
+        Raises:
+            UserError: a package is not installed.
+        """
+        self._class().check(languages)
+
+    def _class(self) -> type["ClipMetric"]:
+        module, _, name = self.place.partition(".")
+        found: type[ClipMetric] = getattr(import_module(f"audio_lm.metrics.{module}"), name)
+        return found
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("wer", "word error rate", False, error_rate.word_error_rate),
-        Metric("wer_official", "word error rate, official", False, error_rate.word_error_rate_official),
-        Metric("cer", "character error rate", False, error_rate.character_error_rate),
-        Metric("cpwer", "error rate of speakers", False, error_rate.speakers_error_rate),
-        Metric(
+        MetricRow("wer", "word error rate", False, "error_rate.WordErrorRate"),
+        MetricRow("wer_official", "word error rate, official", False, "error_rate.OfficialWordErrorRate"),
+        MetricRow("cer", "character error rate", False, "error_rate.CharacterErrorRate"),
+        MetricRow("cpwer", "error rate of speakers", False, "error_rate.SpeakerErrorRate"),
+        MetricRow(
             "orcwer",
             "error rate of turns in order",
             False,
-            error_rate.ordered_error_rate,
-            check=error_rate.check_meeteval,
+            "error_rate.TurnErrorRate",
         ),
-        Metric("acc", "accuracy", True, labels.accuracy),
-        Metric("acc_loose", "accuracy, loose", True, labels.accuracy_loose),
-        Metric("acc_binary", "accuracy, yes/no", True, labels.accuracy_binary),
-        Metric("macro_f1", "macro F1", True, labels.macro_f1),
-        Metric("eer", "balanced error of yes/no", False, labels.balanced_error),
-        Metric("mae", "age error", False, labels.decade_error, "years"),
-        Metric("map", "mean average precision", True, labels.mean_average_precision),
-        Metric("slot_f1", "slot F1", True, labels.item_f1),
-        Metric("entity_f1", "entity F1", True, labels.entity_f1),
-        Metric("aas", "average shift", False, intervals.average_shift, "ms"),
-        Metric("aas_matched", "units compared by AAS", True, intervals.matched_share),
-        Metric("event_f1", "event F1, 200 ms", True, intervals.event_f1),
-        Metric("segment_f1", "segment F1, 1 s", True, intervals.segment_f1),
-        Metric("der", "diarization error", False, intervals.diarization_error),
-        Metric("pitch_acc", "pitch accuracy", True, notes.pitch_accuracy),
-        Metric("chroma_acc", "chroma accuracy", True, notes.chroma_accuracy),
-        Metric("velocity_acc", "velocity accuracy", True, notes.velocity_accuracy),
-        Metric("instrument_acc", "instrument accuracy", True, notes.instrument_accuracy),
-        Metric("quality_map", "quality mAP", True, notes.quality_map),
-        Metric("bleu", "BLEU", True, overlap.bleu, has_many_references=True, check=overlap.check_tokenizers),
-        Metric("cider_d", "CIDEr-D", True, overlap.cider_d, has_many_references=True),
-        Metric("rouge_l", "ROUGE-L", True, overlap.rouge_l, has_many_references=True),
-        Metric("caption_overlap", "caption word F1", True, overlap.caption_overlap, has_many_references=True),
+        MetricRow("acc", "accuracy", True, "labels.Accuracy"),
+        MetricRow("acc_loose", "accuracy, loose", True, "labels.LooseAccuracy"),
+        MetricRow("acc_binary", "accuracy, yes/no", True, "labels.BinaryAccuracy"),
+        MetricRow("macro_f1", "macro F1", True, "labels.MacroF1"),
+        MetricRow("eer", "balanced error of yes/no", False, "labels.BalancedError"),
+        MetricRow("mae", "age error", False, "labels.DecadeError", "years"),
+        MetricRow("map", "mean average precision", True, "labels.MeanAveragePrecision"),
+        MetricRow("slot_f1", "slot F1", True, "labels.SlotF1"),
+        MetricRow("entity_f1", "entity F1", True, "labels.EntityF1"),
+        MetricRow("aas", "average shift", False, "intervals.AverageShift", "ms"),
+        MetricRow("aas_matched", "units compared by AAS", True, "intervals.MatchedShare"),
+        MetricRow("event_f1", "event F1, 200 ms", True, "intervals.EventF1"),
+        MetricRow("segment_f1", "segment F1, 1 s", True, "intervals.SegmentF1"),
+        MetricRow("der", "diarization error", False, "intervals.DiarizationErrorRate"),
+        MetricRow("pitch_acc", "pitch accuracy", True, "notes.PitchAccuracy"),
+        MetricRow("chroma_acc", "chroma accuracy", True, "notes.ChromaAccuracy"),
+        MetricRow("velocity_acc", "velocity accuracy", True, "notes.VelocityAccuracy"),
+        MetricRow("instrument_acc", "instrument accuracy", True, "notes.InstrumentAccuracy"),
+        MetricRow("quality_map", "quality mAP", True, "notes.QualityPrecision"),
+        MetricRow(
+            "bleu",
+            "BLEU",
+            True,
+            "overlap.Bleu",
+            has_many_references=True,
+        ),
+        MetricRow("cider_d", "CIDEr-D", True, "overlap.CiderD", has_many_references=True),
+        MetricRow("rouge_l", "ROUGE-L", True, "overlap.RougeL", has_many_references=True),
+        MetricRow(
+            "caption_overlap", "caption word F1", True, "overlap.CaptionOverlap", has_many_references=True
+        ),
     )
 }
 
 
-def find_metric(name: str) -> Metric:
+def find_metric(name: str) -> MetricRow:
     """The metric called ``name``; a remark in brackets, as tables of tasks have it, is no part of the name.
 
     Raises:
