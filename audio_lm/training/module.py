@@ -11,19 +11,17 @@ from pathlib import Path
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
 
 from audio_lm.errors import DataError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pack import Pack
 from audio_lm.runtime import key_of, rank, world_size
 from audio_lm.training.config import OptimizerConfig
-from audio_lm.training.losses import sums_by_task
+from audio_lm.training.losses import LossSums, TaskLoss, sums_by_task
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import Rate
 from audio_lm.training.ranks import (
     ShardStrategy,
-    gathered,
     gradient_norm,
     scale_gradients,
     sum_gradients,
@@ -31,7 +29,6 @@ from audio_lm.training.ranks import (
 )
 from audio_lm.training.sharding import begin_backward, check_sharded, let_go, thaw
 
-LossOfTask = dict[str, tuple[float, float]]  # summed loss, learned tokens
 Keep = Callable[[int, Sequence[Pack]], Path]
 CLIP_EPSILON = 1e-6  # of torch's own clipping
 
@@ -76,8 +73,7 @@ class NextTokenModule(LightningModule):
         self.log_every = log_every
         self.seed = seed
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
-        self.train_loss: LossOfTask = {}
-        self.val_loss: LossOfTask = {}
+        self.train_loss, self.val_loss = (TaskLoss(num_alike=num_alike) for _ in range(2))
         for name, parameter in model.named_parameters():
             rate = rate_of[name]
             parameter.requires_grad_(rate is not None and rate.from_step == 0)
@@ -105,28 +101,28 @@ class NextTokenModule(LightningModule):
         optimizer = self.optimizers()
         thaw(self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0])
         num_learned = self._num_learned(packs)
-        heard: LossOfTask = {}
+        sums: list[LossSums] = []
         first = rank() // self.num_alike * len(packs)
         for number, pack in enumerate(packs, start=1):
             torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
             begin_backward(self.model, is_last=number == len(packs))
             loss = self.model.loss(pack, weight=1 / num_learned)
             self.manual_backward(loss.total)
-            _add(heard, pack, loss.losses)
+            sums.append(sums_by_task(loss.losses, pack.task_index, pack.tasks))
         sum_gradients(self.model.parameters())
         norm = gradient_norm(self.model.parameters())
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * self.factor(step)
         if math.isfinite(norm):
-            self._merge(heard)
             self._clip(norm)
         else:
             self._leave_out(step, packs)
+            sums.clear()
+        self.train_loss.update(sums)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            values = _means("train_loss", _together(gathered(self.train_loss, num_alike=self.num_alike)))
-            self.train_loss.clear()
+            values = _named("train_loss", self.train_loss)
             values["lr"] = max(group["lr"] for group in optimizer.param_groups)
             values["nonfinite_steps"] = float(self.num_nonfinite)
             # Lightning would log them again at every step until the next are there, and so not after a restart.
@@ -171,46 +167,22 @@ class NextTokenModule(LightningModule):
         for parameter in self.model.parameters():
             parameter.grad = None
 
-    def _merge(self, heard: LossOfTask) -> None:
-        self.train_loss = _together([self.train_loss, heard])
-
     def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
-            _add(self.val_loss, pack, self.model.loss(pack).losses)
+            losses_P = self.model.loss(pack).losses
+            self.val_loss.update([sums_by_task(losses_P, pack.task_index, pack.tasks)])
 
     def on_validation_epoch_end(self) -> None:
         let_go(self.model)
-        of_ranks = gathered(self.val_loss, num_alike=self.num_alike)
-        self.log_dict(_means("val_loss", _together(of_ranks)), batch_size=1)
-        self.val_loss.clear()
+        self.log_dict(_named("val_loss", self.val_loss), batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.model, self.rate_of, self.optimizer, is_half=self.is_half)
 
 
-def _means(what: str, loss_of_task: LossOfTask) -> dict[str, float]:
-    """Loss per learned token, task by task and of all; nothing where nothing was heard."""
-    if not loss_of_task:
-        return {}
-    values = {
-        f"{what}/{task}": total / count for task, (total, count) in sorted(loss_of_task.items()) if count
-    }
-    total, count = (sum(pair[i] for pair in loss_of_task.values()) for i in (0, 1))
-    return values | {f"{what}/all": total / max(1.0, count)}
 
-
-def _add(loss_of_task: LossOfTask, pack: Pack, losses_P: Tensor) -> None:
-    sums_C, counts_C = sums_by_task(losses_P, pack.task_index, len(pack.tasks))
-    for task, total, count in zip(pack.tasks, sums_C.tolist(), counts_C.tolist(), strict=True):
-        before = loss_of_task.get(task, (0.0, 0.0))
-        loss_of_task[task] = (before[0] + total, before[1] + count)
-
-
-def _together(loss_of_task_of_rank: Sequence[LossOfTask]) -> LossOfTask:
-    """Sums and counts of all ranks, which need not have heard the same tasks."""
-    whole: LossOfTask = {}
-    for loss_of_task in loss_of_task_of_rank:
-        for task, (total, count) in loss_of_task.items():
-            before = whole.get(task, (0.0, 0.0))
-            whole[task] = (before[0] + total, before[1] + count)
-    return whole
+def _named(name: str, loss: TaskLoss) -> dict[str, float]:
+    """Values of all ranks since the last call."""
+    values = {f"{name}/{task}": value for task, value in loss.compute().items()}
+    loss.reset()
+    return values

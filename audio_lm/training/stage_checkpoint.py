@@ -126,9 +126,9 @@ class StageCheckpoint(Callback):
         sums, num_alike = self.restored["loss_sums"], self.num_alike
         learner = rank() // num_alike
         if len(sums) == world_size() // num_alike:
-            module.train_loss = _added([sums[learner]])
+            module.train_loss.update([sums[learner]])
         elif learner == 0:
-            module.train_loss = _added(sums)
+            module.train_loss.update(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if self.begin is not None and not self.restored.get("is_validated", True):
@@ -184,7 +184,7 @@ class StageCheckpoint(Callback):
             "step": step,
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
-            "loss_sums": gathered(trainer.lightning_module.train_loss, num_alike=self.num_alike),
+            "loss_sums": gathered(trainer.lightning_module.train_loss.sums, num_alike=self.num_alike),
             "nonfinite": [*trainer.lightning_module.nonfinite],
             "is_validated": is_judged or not validates(trainer),
             "callbacks": save_callback_states(trainer),
@@ -225,16 +225,6 @@ def set_step(trainer: Trainer, step: int) -> None:
     batches = loop.batch_progress.total
     batches.ready = batches.started = batches.processed = batches.completed = step
     loop._batches_that_stepped = step
-
-
-def _added(sums_of_rank: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, tuple[float, float]]:
-    """Loss and learned tokens of each task, of several ranks."""
-    added: dict[str, tuple[float, float]] = {}
-    for sums in sums_of_rank:
-        for task, (total, count) in sums.items():
-            before = added.get(task, (0.0, 0.0))
-            added[task] = (before[0] + total, before[1] + count)
-    return added
 
 
 def validates(trainer: Trainer) -> bool:

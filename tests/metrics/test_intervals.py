@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyannote.core import Annotation, Segment, Timeline
-from pyannote.metrics.diarization import DiarizationErrorRate
+from pyannote.metrics import diarization
 
 from audio_lm.metrics.intervals import (
-    average_shift,
-    diarization_error,
+    AverageShift,
+    DiarizationErrorRate,
+    EventF1,
+    MatchedShare,
+    SegmentF1,
     equal_units,
-    event_f1,
-    matched_share,
     parse_events,
     parse_turns,
-    segment_f1,
 )
 from audio_lm.srwt import Unit
 
@@ -24,32 +24,32 @@ REFERENCE = "<|0.00|><|sil|><|0.50|>she<|0.70|>sells<|1.00|>"
 
 
 def of(metric, answer, reference):
-    return metric([answer], [reference], ["en"])
+    return float(metric()([answer], [reference], ["en"]))
 
 
 def test_shifts_are_summed_over_both_ends_and_averaged_over_units():
     # sil ends 10 ms late, she begins 10 ms late and ends 30 ms late, sells begins 30 ms late: 80 ms over 3 units.
-    assert of(average_shift, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == pytest.approx(
+    assert of(AverageShift, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == pytest.approx(
         80 / 3
     )
-    assert of(matched_share, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == 1.0
+    assert of(MatchedShare, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == 1.0
 
 
 def test_only_equal_units_are_compared():
-    assert of(average_shift, "<|0.00|><|sil|><|0.50|>sea<|0.90|>sells<|1.00|>", REFERENCE) == pytest.approx(
+    assert of(AverageShift, "<|0.00|><|sil|><|0.50|>sea<|0.90|>sells<|1.00|>", REFERENCE) == pytest.approx(
         200 / 2
     )
 
 
 def test_nothing_matched_is_infinite_and_not_perfect():
-    assert math.isinf(of(average_shift, "no stamps at all", REFERENCE))
-    assert of(matched_share, "", REFERENCE) == 0.0
+    assert math.isinf(of(AverageShift, "no stamps at all", REFERENCE))
+    assert of(MatchedShare, "", REFERENCE) == 0.0
 
 
 def test_stamps_in_words_are_compared_too():
     reference = "0.50-0.70 she, 0.70-1.00 sells"
-    assert of(average_shift, "0.51-0.73 she, 0.73-1.00 sells", reference) == pytest.approx((10 + 30 + 30) / 2)
-    assert of(matched_share, "0.51-0.73 she", reference) == 0.5
+    assert of(AverageShift, "0.51-0.73 she, 0.73-1.00 sells", reference) == pytest.approx((10 + 30 + 30) / 2)
+    assert of(MatchedShare, "0.51-0.73 she", reference) == 0.5
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
@@ -73,15 +73,15 @@ def test_events_are_read_in_both_forms():
 
 
 def test_an_event_must_begin_and_end_within_the_collar():
-    assert of(event_f1, EVENTS, EVENTS) == 1.0
+    assert of(EventF1, EVENTS, EVENTS) == 1.0
     late = EVENTS.replace("<|0.50|>", "<|0.71|>")
-    assert of(event_f1, late, EVENTS) == pytest.approx(4 / 6)
-    assert of(event_f1, EVENTS.replace("<|0.50|>", "<|0.69|>"), EVENTS) == 1.0
+    assert of(EventF1, late, EVENTS) == pytest.approx(4 / 6)
+    assert of(EventF1, EVENTS.replace("<|0.50|>", "<|0.69|>"), EVENTS) == 1.0
 
 
 def test_segments_are_whole_seconds():
     # hum in 0..2, beep in 0 and 2: five; without hum two are found of five.
-    assert of(segment_f1, "0.50-1.00 beep, 2.00-2.50 beep", EVENTS) == pytest.approx(4 / 7)
+    assert of(SegmentF1, "0.50-1.00 beep, 2.00-2.50 beep", EVENTS) == pytest.approx(4 / 7)
 
 
 def test_turns_are_read_where_a_stamp_is_shared_or_too_many():
@@ -91,13 +91,13 @@ def test_turns_are_read_where_a_stamp_is_shared_or_too_many():
 
 
 def test_no_answer_makes_the_frames_of_a_century():
-    assert of(diarization_error, "0.00-99999999999.00 speaker 1", "0.00-1.00 speaker 1") == 1.0
+    assert of(DiarizationErrorRate, "0.00-99999999999.00 speaker 1", "0.00-1.00 speaker 1") == 1.0
 
 
 def test_no_answer_makes_a_row_of_frames_for_each_of_many_speakers():
     answer = ", ".join(f"0.00-9999.00 speaker {number}" for number in range(60))
     began = time.process_time()
-    assert of(diarization_error, answer, answer) == 0.0
+    assert of(DiarizationErrorRate, answer, answer) == 0.0
     assert time.process_time() - began < 0.5
 
 
@@ -119,13 +119,15 @@ def test_diarization_is_scored_as_pyannote_scores_it(said, meant):
     def words(turns):
         return ", ".join(f"{start:.2f}-{end:.2f} {speaker}" for speaker, start, end in turns)
 
-    expected = DiarizationErrorRate()(annotation(meant), annotation(said), uem=Timeline([Segment(0.0, 31.0)]))
-    assert of(diarization_error, words(said), words(meant)) == pytest.approx(expected)
+    expected = diarization.DiarizationErrorRate()(
+        annotation(meant), annotation(said), uem=Timeline([Segment(0.0, 31.0)])
+    )
+    assert of(DiarizationErrorRate, words(said), words(meant)) == pytest.approx(expected)
 
 
 def test_names_of_speakers_are_free():
     reference = "<|0.00|>speaker 1<|1.00|><|1.00|>speaker 2<|2.00|>"
     swapped = "<|0.00|>speaker 2<|1.00|><|1.00|>speaker 1<|2.00|>"
-    assert of(diarization_error, swapped, reference) == 0.0
-    assert of(diarization_error, "<|0.00|>speaker 1<|2.00|>", reference) == pytest.approx(0.5)
-    assert of(diarization_error, "", reference) == pytest.approx(1.0)
+    assert of(DiarizationErrorRate, swapped, reference) == 0.0
+    assert of(DiarizationErrorRate, "<|0.00|>speaker 1<|2.00|>", reference) == pytest.approx(0.5)
+    assert of(DiarizationErrorRate, "", reference) == pytest.approx(1.0)

@@ -1,12 +1,12 @@
 import pytest
 
 from audio_lm.metrics.notes import (
-    chroma_accuracy,
-    instrument_accuracy,
+    ChromaAccuracy,
+    InstrumentAccuracy,
+    PitchAccuracy,
+    QualityPrecision,
+    VelocityAccuracy,
     parse_note,
-    pitch_accuracy,
-    quality_map,
-    velocity_accuracy,
 )
 
 TAGS = "<|pitch|><|midi_pitch_60|><|velocity|><|midi_velocity_96|><|instrument|>organ<|sonic|>bright, long_release"
@@ -17,7 +17,7 @@ PLAIN = "pitch 61, velocity 96, instrument flute, qualities none"
 
 
 def of(metric, answers, references):
-    return metric(answers, references, ["unknown"] * len(answers))
+    return float(metric()(answers, references, ["unknown"] * len(answers)))
 
 
 def test_both_forms_say_the_same():
@@ -26,25 +26,29 @@ def test_both_forms_say_the_same():
 
 
 @pytest.mark.parametrize(
-    "metric", [pitch_accuracy, chroma_accuracy, velocity_accuracy, instrument_accuracy, quality_map]
+    "metric", [PitchAccuracy, ChromaAccuracy, VelocityAccuracy, InstrumentAccuracy, QualityPrecision]
 )
 def test_identity_is_perfect_and_silence_is_wrong(metric):
     assert of(metric, [TAGS, WORDS], [WORDS, TAGS]) == 1.0
-    assert of(metric, ["", "noise"], [TAGS, TAGS]) <= (1.0 if metric is quality_map else 0.0)
+    assert of(metric, ["", "noise"], [TAGS, TAGS]) <= (1.0 if metric is QualityPrecision else 0.0)
 
 
 def test_a_note_without_qualities_has_none_and_a_garbled_number_is_wrong():
     assert parse_note(PLAIN).qualities == frozenset()
-    assert of(pitch_accuracy, ["pitch " + "6" * 5000], [WORDS]) == 0.0
+    assert of(PitchAccuracy, ["pitch " + "6" * 5000], [WORDS]) == 0.0
 
 
 def test_an_octave_is_right_in_chroma_only():
     octave = TAGS.replace("pitch_60", "pitch_72")
-    assert of(pitch_accuracy, [octave], [TAGS]) == 0.0
-    assert of(chroma_accuracy, [octave], [TAGS]) == 1.0
+    assert of(PitchAccuracy, [octave], [TAGS]) == 0.0
+    assert of(ChromaAccuracy, [octave], [TAGS]) == 1.0
 
 
 def test_qualities_missed_cost():
     other = TAGS.replace("bright, long_release", "dark")
     references = [TAGS, other, other]
-    assert of(quality_map, [other, other, other], references) < of(quality_map, references, references) == 1.0
+    assert (
+        of(QualityPrecision, [other, other, other], references)
+        < of(QualityPrecision, references, references)
+        == 1.0
+    )
