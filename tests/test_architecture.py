@@ -32,6 +32,7 @@ HOMES = {
     "mlflow": {"tracking"},
     "lhotse": {"data", "corpora", "planning", "rendering", "pipeline"},
     "omegaconf": {"compose"},
+    "torchmetrics": {"metrics", "training"},
     "lightning": {"training", "data", "pipeline", "tracking"},
 }
 MAX_LINES, MAX_FUNCTION_LINES, MIN_TESTED_LINES = 400, 60, 40

@@ -51,8 +51,8 @@ class SumMetric(ClipMetric):
         """The whole numbers of one clip."""
 
     @abstractmethod
-    def value(self, *sums: int) -> float:
-        """The metric, from the numbers of all clips."""
+    def value(self, *sums: Any, **_: Any) -> float:
+        """The metric, from the numbers of all clips; a class takes as many as it has."""
 
     def update(self, answers: Sequence[str], references: Sequence[Any], languages: Sequence[str]) -> None:
         clips = [self.count(*clip) for clip in zip(answers, references, languages, strict=True)]

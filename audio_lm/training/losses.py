@@ -47,7 +47,7 @@ class TaskLoss(Metric):
 
     is_differentiable = False
     full_state_update = False
-    rows: list[Tensor] | Tensor  # (3 * tasks,) float64: number of a task, loss, learned tokens; one task after the other
+    rows: list[Tensor] | Tensor  # (3 * tasks,) float64: of each task its number, loss and learned tokens
 
     def __init__(self, *, num_alike: int = 1) -> None:
         super().__init__(dist_sync_fn=partial(_gathered, num_alike=num_alike))

@@ -122,7 +122,7 @@ class NextTokenModule(LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
-            values = _named("train_loss", self.train_loss)
+            values = _compute_and_reset("train_loss", self.train_loss)
             values["lr"] = max(group["lr"] for group in optimizer.param_groups)
             values["nonfinite_steps"] = float(self.num_nonfinite)
             # Lightning would log them again at every step until the next are there, and so not after a restart.
@@ -174,15 +174,14 @@ class NextTokenModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         let_go(self.model)
-        self.log_dict(_named("val_loss", self.val_loss), batch_size=1)
+        self.log_dict(_compute_and_reset("val_loss", self.val_loss), batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.model, self.rate_of, self.optimizer, is_half=self.is_half)
 
 
-
-def _named(name: str, loss: TaskLoss) -> dict[str, float]:
-    """Values of all ranks since the last call."""
+def _compute_and_reset(name: str, loss: TaskLoss) -> dict[str, float]:
+    """Values of all ranks since the last reset."""
     values = {f"{name}/{task}": value for task, value in loss.compute().items()}
     loss.reset()
     return values

@@ -255,8 +255,8 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
     if forgotten == "optimizer":
         monkeypatch.setattr(path + "state._fill", lambda *_: None)
     if forgotten == "loss_sums":
-        progress_of = state.progress_of
-        monkeypatch.setattr(path + "state.progress_of", lambda found: progress_of(found) | {"loss_sums": [{}]})
+        without = lambda found: progress_of(found) | {"loss_sums": [{}]}  # noqa: E731
+        monkeypatch.setattr(path + "state.progress_of", without)
     if forgotten == "step":
         monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
     with pytest.MonkeyPatch.context() as patch:
