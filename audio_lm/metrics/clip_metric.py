@@ -86,7 +86,7 @@ class ListMetric(ClipMetric):
     def update(self, answers: Sequence[str], references: Sequence[Any], languages: Sequence[str]) -> None:
         clips = (self.clip(*clip) for clip in zip(answers, references, languages, strict=True))
         lines = "".join(json.dumps(clip) + "\n" for clip in clips).encode()
-        self.lines.append(torch.tensor(bytearray(lines), dtype=torch.uint8, device=self.device))
+        self.lines = [*self.lines, torch.tensor(bytearray(lines), dtype=torch.uint8, device=self.device)]
 
     def compute(self) -> Tensor:
         pieces = [self.lines] if isinstance(self.lines, Tensor) else self.lines
