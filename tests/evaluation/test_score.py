@@ -6,6 +6,7 @@ import pytest
 from audio_lm.errors import DataError
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
+from tests.forked import on_ranks, together
 
 
 def test_scores_are_those_of_the_metrics():
@@ -14,6 +15,15 @@ def test_scores_are_those_of_the_metrics():
         Prediction("b", "asr", ("three",), "three", "en"),
     ]
     assert score_benchmark(predictions, ["wer", "acc"]) == {"wer": pytest.approx(1 / 3), "acc": 0.5}
+
+
+def test_one_rank_scores_alone():
+    predictions = [Prediction("a", "asr", ("one two",), "one", "en")]
+
+    def scores(number):
+        return score_benchmark(predictions, ["wer", "macro_f1"]) if number == 0 else None
+
+    assert on_ranks(2, together(scores)) == [{"wer": 0.5, "macro_f1": 0.0}, None]
 
 
 def test_nothing_answered_has_no_score():
