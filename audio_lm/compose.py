@@ -9,8 +9,10 @@ loading nobody sees an OmegaConf object, only frozen dataclasses.
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +45,20 @@ from audio_lm.names import is_name
 from audio_lm.overrides import lay_overrides, said_about_use
 from audio_lm.published import with_sizes
 from audio_lm.recipe import Recipe, with_words
+from audio_lm.result_keys import affects_result
 from audio_lm.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.stand_ins import Tried, shrunk, with_stand_ins
 
 PACKAGE = Path(__file__).parent
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
 NAMED_MIXTURES = ("mixture", "validation")
-RUN_TIME = re.compile(
-    r"(resume|only|data_dir|cache_dir|tracking|hardware|survival|stages\.[^.]+\.checkpoints)(\.|$)"
-)
+RUNS = Path("runs")
+RUN_OF_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
 MAX_STAGES = 40
 DEFAULTS_OF_A_STAGE = 60
 MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is read again after each
 STARRED = ("stages", "evaluation.benchmarks")
+RECIPE = "recipe.yaml"  # in the folder of a run
 
 OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
 
@@ -83,8 +86,32 @@ class Composed:
         return dict(read_value(self.text))
 
     def run_path(self, out: Path | None = None) -> Path:
-        """Where its run lies: its name and signature, unless the caller chose."""
-        return out or Path("runs") / f"{self.recipe.name}-{self.signature}"
+        """Where its run lies: its name and signature, unless the caller chose.
+
+        A run to resume that has another signature, from a release that hashed other settings, is found by its recipe.
+        """
+        path = out or RUNS / f"{self.recipe.name}-{self.signature}"
+        if out is not None or path.exists() or not (self.recipe.resume or self.recipe.only):
+            return path
+        return next((run for run, changed in self.earlier_runs() if not changed), path)
+
+    def earlier_runs(self) -> Iterator[tuple[Path, list[str]]]:
+        """Runs of the same name in ``runs/``, newest first, with the deciding settings that are not the same."""
+        folders = [
+            run
+            for run in RUNS.glob(f"{escape(self.recipe.name)}-*/")
+            if (match := RUN_OF_NAME.fullmatch(run.name)) and match[1] == self.recipe.name
+        ]
+        for run in sorted(folders, key=_changed_at, reverse=True):
+            with suppress(RecipeError):
+                yield run, changed_settings(kept_recipe(run / RECIPE), self)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # it was moved aside at this moment
 
 
 def home(kind: str) -> Path:
@@ -142,7 +169,7 @@ def load_recipe(
     assert isinstance(container, dict), "a recipe is a table"
     container = masked_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return Composed(tried.recipe, text, merged.where, _signature(container), tried.notes)
+    return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
 
 
 def _find(path_or_name: str | Path) -> Path:
@@ -288,18 +315,21 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
     )
 
 
+def kept_recipe(path: Path) -> Composed:
+    """The composed recipe of a run, to be compared and not to be carried out."""
+    return load_recipe(path, is_complete=True, trusts_code=True)
+
+
 def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
     """Dotted key -> value of everything that decides the result."""
-    return {key: value for key, value in flat(container, "") if not RUN_TIME.match(key)}
+    return {key: value for key, value in flat(container, "") if affects_result(key)}
 
 
-def _signature(container: Mapping[Any, Any]) -> str:
-    deciding = {key: value for key, value in container.items() if not RUN_TIME.match(str(key))}
-    deciding["stages"] = {
-        name: {key: value for key, value in stage.items() if key != "checkpoints"}
-        for name, stage in container["stages"].items()
-    }
-    return hashlib.sha256(yaml.safe_dump(deciding, sort_keys=True).encode()).hexdigest()[:8]
+def signature_of(container: Mapping[Any, Any]) -> str:
+    """8 hexadecimal digits of everything that decides the result."""
+    return hashlib.sha256(
+        yaml.safe_dump(deciding_settings(container), sort_keys=True).encode()
+    ).hexdigest()[:8]
 
 
 def changed_settings(one: Composed, other: Composed) -> list[str]:

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "audio_lm"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "units", "runtime", "masking", "files"),
-    ("srwt", "languages", "seals", "names", "ranges", "safe_yaml"),
+    ("srwt", "languages", "seals", "names", "ranges", "safe_yaml", "result_keys"),
     ("tasks", "metrics", "tracking", "survival", "checkpoints"),
     ("prompts", "pack"),
     ("data", "model"),

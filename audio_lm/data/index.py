@@ -13,7 +13,7 @@ Shapes: N rows.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,6 +26,7 @@ from audio_lm.data.cache import writable_cache
 from audio_lm.data.cuts import check_file
 from audio_lm.data.json_lines import NumberedLine, UnfitError
 from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
+from audio_lm.data.sources import OUTSIDE
 from audio_lm.errors import DataError
 from audio_lm.files import read_table, write_json
 from audio_lm.runtime import key_of
@@ -44,6 +45,7 @@ MOST_NAMED = 5
 MANY_UNFIT = 10_000
 """Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 FACTS = "index.json"
+BLOCK = 2**20  # bytes that are read at once
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class SourceIndex:
     """Whose lines are read; of Shar the one that was made when it was compiled."""
 
     digest: str
-    """Of the lines and the rules."""
+    """Of the rows: of the lines, the rule for long clips and the lines that ``roots`` leaves out."""
 
     offset: np.ndarray[Any, np.dtype[np.int64]]  # (N,) bytes into the manifest
     start: np.ndarray[Any, np.dtype[np.int32]]  # (N,) samples into the cut
@@ -131,7 +133,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     Raises:
         DataError: too many lines or files are unfit, or none is fit; names file and line.
     """
-    digest = _digest_of(cut_set, rules)
+    digest, digest_of_rows = _digests_of(cut_set, rules, IndexRules(rules.long_clips))
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
@@ -139,7 +141,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         return SourceIndex(
             source=source,
             manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
-            digest=digest,
+            digest=_less_outside(digest_of_rows, facts["left_out"], rules),
             offset=np.load(there / "offset.npy", mmap_mode="r"),
             start=np.load(there / "start.npy", mmap_mode="r"),
             num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
@@ -159,12 +161,24 @@ def _is_filled(cut_set: Path) -> bool:
     return cut_set.is_dir() or cut_set.suffix == ".gz"
 
 
-def _digest_of(cut_set: Path, rules: IndexRules) -> str:
-    state = hashlib.sha256(json.dumps([VERSION, asdict(rules)], sort_keys=True).encode())
+def _digests_of(cut_set: Path, *several: IndexRules) -> list[str]:
+    """Digests of the lines under several rules; equal rules are read once."""
+    states = {
+        rules: hashlib.sha256(json.dumps([VERSION, asdict(rules)], sort_keys=True).encode())
+        for rules in several
+    }
     for path in shar.files_of(cut_set):
         with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: state)
-    return state.hexdigest()
+            while block := file.read(BLOCK):
+                for state in states.values():
+                    state.update(block)
+    return [states[rules].hexdigest() for rules in several]
+
+
+def _less_outside(digest: str, left_out: Sequence[Mapping[str, Any]], rules: IndexRules) -> str:
+    """The digest of rows of which those outside the allowed folders are missing."""
+    outside = [one["line"] for one in left_out if rules.roots and OUTSIDE in one["reason"]]
+    return hashlib.sha256(f"{digest} {outside}".encode()).hexdigest() if outside else digest
 
 
 def _with_tars(folder: Path, digest: str) -> str:

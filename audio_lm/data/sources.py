@@ -14,6 +14,7 @@ from audio_lm.data.shar import Stretch
 from audio_lm.masking import masked
 
 LOADABLE = ("file", "memory", "shar")
+OUTSIDE = "lies outside"  # in the reason that an index keeps of a line
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes; of Linux
 
 
@@ -52,7 +53,7 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
     path = where if stretch is None else str(stretch.tar)
     _check_path(path)
     if roots and not any(_is_inside(_real(path), _real_root(str(root))) for root in roots):
-        raise UnfitError(f"{shown(where)} lies outside {', '.join(map(str, roots))}")
+        raise UnfitError(f"{shown(where)} {OUTSIDE} {', '.join(map(str, roots))}")
 
 
 def _check_path(path: str) -> None:
