@@ -161,6 +161,28 @@ def untrusted_code(recipe: Recipe, where: Where) -> list[str]:
     ]
 
 
+def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
+    """Benchmarks whose prompt needs tokens that no stage trains.
+
+    A published tokenizer may have them: that is known once it is loaded (``build.check_tags``).
+    """
+    prompts = [stage.prompt for stage in recipe.stages.values()]
+    others = [name for name, one in recipe.evaluation.benchmarks.items() if one.prompt not in prompts]
+    if not others or recipe.model.tokenizer_source is not None:
+        return []
+    from audio_lm.prompts.vocabulary import tokens_for  # imports transformers, which takes a second
+
+    known = set(tokens_for(prompts))
+    prompt_of = {name: recipe.evaluation.benchmarks[name].prompt for name in others}
+    return [
+        f"{place_of(where, f'evaluation.benchmarks.{name}.prompt')}: benchmark {name!r} has prompt: {prompt}, whose "
+        f"tokens no stage trains -- expected a prompt of the stages ({', '.join(dict.fromkeys(prompts))}) -- set "
+        f"evaluation.benchmarks.{name}.prompt to one of them, or train a stage with prompt: {prompt}"
+        for name, prompt in prompt_of.items()
+        if not known.issuperset(tokens_for([prompt]))
+    ]
+
+
 def misplaced(recipe: Recipe, where: Where, folder: Path) -> list[str]:
     """What a recipe would write outside of the working folder and its own; the command line may name any folder.
 

@@ -7,6 +7,7 @@ loading nobody sees an OmegaConf object, only frozen dataclasses.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from audio_lm.checks import (
     place_of,
     problems_in,
     unread_references,
+    untrained_tokens,
     untrusted_code,
 )
 from audio_lm.errors import RecipeError, unknown
@@ -161,7 +163,8 @@ def load_recipe(
     if built is not None:
         problems += problems_in(built, merged.where)
         problems += [] if trusts_code else untrusted_code(built, merged.where)
-        problems += [] if is_complete or problems else misplaced(built, merged.where, path.parent)
+        if not is_complete and not problems:
+            problems += misplaced(built, merged.where, path.parent) + untrained_tokens(built, merged.where)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
     tried = Tried(built) if is_complete else with_stand_ins(with_sizes(built, merged.where))
@@ -327,9 +330,8 @@ def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
 
 def signature_of(container: Mapping[Any, Any]) -> str:
     """8 hexadecimal digits of everything that decides the result."""
-    return hashlib.sha256(
-        yaml.safe_dump(deciding_settings(container), sort_keys=True).encode()
-    ).hexdigest()[:8]
+    settings = json.dumps(deciding_settings(container), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
 def changed_settings(one: Composed, other: Composed) -> list[str]:

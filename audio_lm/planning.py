@@ -188,9 +188,8 @@ def maker_of(
 
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:
-    """The tokens that the prompts of its stages and benchmarks need."""
-    benchmarks = recipe.evaluation.benchmarks.values()
-    return tokens_for([stage.prompt for stage in recipe.stages.values()] + [one.prompt for one in benchmarks])
+    """The tokens that the prompts of its stages need."""
+    return tokens_for(stage.prompt for stage in recipe.stages.values())
 
 
 def _strange(hearing: Hearing) -> str:

@@ -82,10 +82,10 @@ def _num_base(recipe: Recipe, num_tokens: int) -> int:
 
 
 def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
-    """Refuse a stage in tags whose tags are not single tokens.
+    """Refuse a stage or a benchmark in tags whose tags are not single tokens.
 
     Raises:
-        RecipeError: names the stage, the task and the tags.
+        RecipeError: names the stage or benchmark, the task and the tags.
     """
     for name, stage in recipe.stages.items():
         for task in stage.mixture.weights if stage.prompt == "tags" else ():
@@ -95,3 +95,18 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
                 tags.check_tags(find_task(task), vocabulary.id_of)
             except RecipeError as error:
                 raise RecipeError(f"stage {name!r}: {error}") from error
+    check_benchmark_tags(recipe, vocabulary)
+
+
+def check_benchmark_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
+    """Refuse a benchmark in tags whose tags are not single tokens.
+
+    Raises:
+        RecipeError: names the benchmark, the task and the tags.
+    """
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        if benchmark.prompt == "tags" and benchmark.task != CHAT:
+            try:
+                tags.check_tags(find_task(benchmark.task), vocabulary.id_of)
+            except RecipeError as error:
+                raise RecipeError(f"benchmark {name!r}: {error}") from error

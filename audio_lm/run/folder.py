@@ -1,12 +1,12 @@
 """What a run leaves behind, and where.
 
-recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before its mixture changed
+recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before a resume with other settings
 tokens.json                  the tokens that the model has beside words
 tokenizer/                   when it was trained for this run; sealed by a MANIFEST.json
 stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
 stages/<stage>/model/        the weights at the end, one safetensors file per part
 stages/<stage>/status.json   step, data position, finished or not, checksums of model/
-predictions/<name>.jsonl     one line per clip
+predictions/<name>.jsonl     one line per clip; benchmarks.json what each benchmark was
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
 exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
@@ -16,10 +16,11 @@ heartbeats/, errors/         what a rank is at, and what one died of
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from audio_lm.compose import Composed, changed_settings, load_recipe
+from audio_lm.compose import RECIPE, Composed, changed_settings, kept_recipe
 from audio_lm.errors import CheckpointError, RecipeError, UserError
 from audio_lm.files import (
     is_sealed_text,
@@ -27,6 +28,7 @@ from audio_lm.files import (
     report_unreadable,
     sealed_text,
     text_fault,
+    write_bytes,
     write_json,
     write_text,
 )
@@ -37,6 +39,8 @@ from audio_lm.seals import FILE as SEALS
 from audio_lm.seals import FileSeal, fault_of, folder_fault, seals_of
 
 MOST_NAMED = 8
+MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run of its settings
+OF_ONE_START = ("resume", "only")
 STATUS = "status.json"
 MODEL_SEALS = "model"  # in it: size and checksum of every file of ``model/``
 
@@ -50,7 +54,7 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         """The composed recipe."""
-        return self.path / "recipe.yaml"
+        return self.path / RECIPE
 
     @property
     def tokenizer(self) -> Path:
@@ -195,8 +199,8 @@ def kept_tokens(folder: RunFolder) -> list[str] | None:
 def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
-    A run of the same recipe that is there already is moved aside, never written over;
-    so is the recipe of a run that goes on with another mixture.
+    A run of the same recipe that is there already is moved aside, never written over. The recipe of a resumed run
+    is replaced where any setting has changed, and the old one kept beside it.
 
     Args:
         tokens: that the model has beside words.
@@ -204,14 +208,15 @@ def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = t
     Raises:
         RecipeError: the folder holds a run of another recipe.
     """
-    is_damaged = bool(recipe_fault(folder, composed))
+    is_stale = bool(recipe_fault(folder, composed))
     if folder.path.exists() and any(folder.path.iterdir()):
         if not check_taken_up(folder, composed):
             move_aside(folder.path)
-        elif folder.recipe.is_file() and not is_damaged and _signature_in(folder) != composed.signature:
-            move_aside(folder.recipe)
+        elif folder.recipe.is_file() and not is_stale and _lasting(_recipe_in(folder)) != _lasting(composed):
+            write_bytes(next_free(folder.recipe), folder.recipe.read_bytes())
+            is_stale = True
     folder.path.mkdir(parents=True, exist_ok=True)
-    if is_damaged or not folder.recipe.exists():
+    if is_stale or not folder.recipe.exists():
         write_json(
             folder.tokens, {"tokens": list(tokens)}
         )  # first: a recipe without it is of an older release
@@ -235,12 +240,17 @@ def recipe_fault(folder: RunFolder, composed: Composed) -> str:
     return "it has no checksum and is not the recipe that was given" if is_other and has_checkpoints else ""
 
 
-def move_aside(path: Path) -> None:
-    """Give a file or folder the next free number, so that its place can be taken."""
+def next_free(path: Path) -> Path:
+    """The path with the next free number behind it."""
     number = 1
     while (aside := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
-    path.rename(aside)
+    return aside
+
+
+def move_aside(path: Path) -> None:
+    """Give a file or folder the next free number, so that its place can be taken."""
+    path.rename(next_free(path))
 
 
 def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
@@ -262,7 +272,8 @@ def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
                 f"for another mixture is another signature"
             )
         return True
-    changed = changed_settings(_recipe_in(folder), composed)
+    before = _recipe_in(folder)
+    changed = changed_settings(before, composed)
     if recipe.resume == SEGMENT:
         running = [name for name in recipe.stages if not folder.is_finished(name)]
         free = ("corpora.", *(f"stages.{name}.mixture." for name in running))
@@ -270,19 +281,32 @@ def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
     if changed:
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise RecipeError(
-            f"{folder.path} holds a run of another recipe, signature {_signature_in(folder)} and not "
+            f"{folder.path} holds a run of another recipe, signature {before.signature} and not "
             f"{composed.signature}: {named} changed; put it back, choose another folder with --out, or, where only "
             f"mixtures of unfinished stages changed, declare it with resume={SEGMENT}"
         )
     return True
 
 
-def _signature_in(folder: RunFolder) -> str:
-    return _recipe_in(folder).signature
-
-
 def _recipe_in(folder: RunFolder) -> Composed:
-    return load_recipe(folder.recipe, is_complete=True, trusts_code=True)  # it is compared alone
+    """The recipe of a run as its folder has it, to be compared alone."""
+    return kept_recipe(folder.recipe)
+
+
+def _lasting(composed: Composed) -> dict[str, Any]:
+    """Settings of a recipe, less those of one start."""
+    return {key: value for key, value in composed.tree.items() if key not in OF_ONE_START}
+
+
+def note_on_others(composed: Composed, folder: RunFolder, out: Path | None) -> list[str]:
+    """A line on runs of the same name where a resume finds none with its settings."""
+    if out is not None or folder.path.exists() or not composed.recipe.resume:
+        return []
+    others = [
+        f"{run} ({', '.join(changed[:MOST_CHANGED])}{', ...' if len(changed) > MOST_CHANGED else ''} changed)"
+        for run, changed in islice(composed.earlier_runs(), MOST_RUNS)
+    ]
+    return [f"{folder.path} starts at step 0; other runs of this name: {'; '.join(others)}"] if others else []
 
 
 def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:

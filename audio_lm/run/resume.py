@@ -40,6 +40,7 @@ from audio_lm.planning import (
 )
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import SEGMENT, Recipe, StageConfig
+from audio_lm.result_keys import affects_result
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 from audio_lm.runtime import is_main, world_size
 
@@ -240,7 +241,8 @@ def _check_same_training(
             f"{checkpoint.path} is of stage {facts['stage']!r} and not {name!r} -- a stage goes on with its own, and begins "
             f"with the weights of the one before it -- take the checkpoint away"
         )
-    if changed := differences(progress["settings"], settings_of_run(composed)):
+    before = {key: value for key, value in progress["settings"].items() if affects_result(key)}
+    if changed := differences(before, settings_of_run(composed)):
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise CheckpointError(
             f"{checkpoint.path} is of another recipe: {named} changed -- put it back, or choose another folder with --out"

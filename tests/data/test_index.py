@@ -250,7 +250,7 @@ def _compile_together(manifest, barrier, answers):
     for share in range(1, 21):
         barrier.wait(20)
         index = compiled(manifest, IndexRules(max_bad_share=share / 1000))
-        found.append((index.digest, index.offset.tolist(), index.num_samples.tolist()))
+        found.append((index.folder, index.offset.tolist(), index.num_samples.tolist()))
     answers.put(found)
 
 
@@ -266,7 +266,7 @@ def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
     for process in compiling:
         process.join(30)
     assert one == other
-    assert len({digest for digest, _, _ in one}) == 20
+    assert len({folder for folder, _, _ in one}) == 20
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     assert len(folders) == 20  # nothing half made is left lying
     assert all(is_whole(folder) for folder in folders)
@@ -324,3 +324,14 @@ def test_an_index_knows_where_audio_may_lie(manifest):
     assert index.roots == (str(manifest.parents[1]),)
     with pytest.raises(DataError, match=r"it has 10 lines\n.*lies outside"):
         compiled(manifest, IndexRules(roots=(str(manifest.parent),)))
+
+
+def test_limits_change_no_digest_and_rows_that_are_left_out_do(manifest):
+    whole = compiled(manifest)
+    folder = manifest.parents[1]
+    for rules in (RELAXED, IndexRules(roots=(str(folder),)), IndexRules(max_bad_share=1.0, roots=("/",))):
+        assert compiled(manifest, rules).digest == whole.digest
+    assert compiled(manifest, IndexRules(long_clips="drop")).digest != whole.digest
+    narrow = IndexRules(max_bad_share=0.5, roots=(str(folder / "a.wav"),))
+    assert len(compiled(manifest, narrow)) == 5
+    assert compiled(manifest, narrow).digest != whole.digest

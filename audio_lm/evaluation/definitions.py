@@ -1,0 +1,71 @@
+"""Definitions of the benchmarks whose answers a run has kept, in ``benchmarks.json`` beside the answers.
+
+They say what answers belong to: a benchmark that is defined otherwise now is asked again, and one that was not in the
+run's recipe stands in its table. Answers of older releases have no definitions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.files import read_table, record_of, write_json
+
+FILE = "benchmarks.json"
+TABLE, PUBLISHED = "benchmarks", "published"
+TEXTS = ("source", "task", "prompt", "stage")
+NUMBERS = ("max_clips", "max_new_tokens")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A benchmark as it was when it was answered."""
+
+    benchmark: BenchmarkConfig
+
+    published: Mapping[str, float]
+    """Metric -> score of others."""
+
+
+def read_definitions(folder: Path) -> dict[str, Definition]:
+    """Benchmark -> its definition; what cannot be read is left out.
+
+    Args:
+        folder: of the answers.
+    """
+    table = read_table(folder / FILE).get(TABLE)
+    found = {name: _definition(kept) for name, kept in table.items()} if isinstance(table, dict) else {}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def keep_definition(
+    folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
+) -> None:
+    """Write down what the answers to a benchmark belong to."""
+    table = {other: _as_table(one.benchmark, one.published) for other, one in read_definitions(folder).items()}
+    write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
+
+
+def _as_table(benchmark: BenchmarkConfig, published: Mapping[str, float]) -> dict[str, Any]:
+    return {**asdict(benchmark), PUBLISHED: dict(published)}
+
+
+def _definition(kept: Any) -> Definition | None:
+    benchmark = record_of(BenchmarkConfig, kept) if isinstance(kept, dict) else None
+    if benchmark is None or not _is_well_formed(benchmark):
+        return None
+    published = kept.get(PUBLISHED)
+    values = published.items() if isinstance(published, dict) else ()
+    return Definition(
+        benchmark, {metric: float(value) for metric, value in values if isinstance(value, int | float)}
+    )
+
+
+def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
+    return (
+        all(isinstance(getattr(benchmark, name), str) for name in TEXTS)
+        and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
+        and isinstance(benchmark.metrics, list)
+        and all(isinstance(metric, str) for metric in benchmark.metrics)
+    )

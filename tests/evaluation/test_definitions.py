@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.evaluation.definitions import FILE, Definition, keep_definition, read_definitions
+from audio_lm.files import sealed
+
+DIGITS = BenchmarkConfig("synthetic/digits-test", "asr", ["wer"], "tags", "pretrain", max_clips=3)
+NOTES = BenchmarkConfig("synthetic/notes-test", "mna", ["pitch_acc", "wer"], "natural", "chat")
+
+
+def test_definitions_come_back_as_they_were_kept(tmp_path):
+    assert read_definitions(tmp_path) == {}
+    keep_definition(tmp_path, "digits", NOTES, {})
+    keep_definition(tmp_path, "a.b/notes", NOTES, {"wer": 0.5})
+    keep_definition(tmp_path, "digits", DIGITS, {})
+    assert read_definitions(tmp_path) == {
+        "digits": Definition(DIGITS, {}),
+        "a.b/notes": Definition(NOTES, {"wer": 0.5}),
+    }
+
+
+@pytest.mark.parametrize(
+    "kept", [3, [], {}, {"prompt": None}, {"metrics": 3}, {"source": []}, {"max_clips": "x"}, {"metrics": [1]}]
+)
+def test_what_is_no_definition_is_left_out(tmp_path, kept):
+    keep_definition(tmp_path, "digits", DIGITS, {})
+    table = json.loads((tmp_path / FILE).read_text())["benchmarks"]
+    broken = table["digits"] | kept if kept and isinstance(kept, dict) else kept
+    both = {"benchmarks": {**table, "broken": broken, "later": table["digits"] | {"fresh": 1, "published": 3}}}
+    (tmp_path / FILE).write_text(json.dumps(sealed(both)))
+    assert read_definitions(tmp_path) == {"digits": Definition(DIGITS, {}), "later": Definition(DIGITS, {})}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"benchmarks": 3}', '{"benchmarks": {}, "crc32": 1}'])
+def test_a_damaged_file_counts_as_absent(tmp_path, text):
+    (tmp_path / FILE).write_text(text)
+    assert read_definitions(tmp_path) == {}
