@@ -28,6 +28,14 @@ def known_keys(context: typer.Context, incomplete: str) -> list[str]:
 
 RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
 Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
+EvaluationOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="key=value for evaluation, expect, hardware, data_dir, cache_dir, audio_roots, use.benchmarks and corpora that "
+        "no stage was trained on; benchmarks that they name are evaluated.",
+    ),
+]
 TrustCode = Annotated[
     bool,
     typer.Option(

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from audio_lm import jobs, measuring
-from audio_lm.arguments import Overrides, RecipeName, RunPath, TrustCode, quiet
+from audio_lm.arguments import EvaluationOverrides, Overrides, RecipeName, RunPath, TrustCode, quiet
 from audio_lm.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -223,15 +223,26 @@ app.add_typer(measuring.bench, name="bench")
 
 
 @app.command()
-def evaluate(run: RunPath, trust_code: TrustCode = False) -> None:
-    """Put a run's benchmarks to its models again; writes predictions/ and scores.json.
+def evaluate(
+    run: RunPath,
+    overrides: EvaluationOverrides = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Evaluate only these; may be repeated."),
+    ] = None,
+    trust_code: TrustCode = False,
+) -> None:
+    """Evaluate a run's models on its benchmarks again, or on others; writes predictions/ and scores.json, nothing else.
 
-    Example: `audio-lm evaluate runs/demo-1a2b3c4d`
+    Examples: `audio-lm evaluate runs/demo-1a2b3c4d` · `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
+    `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-test, task: mna, metrics:
+    [pitch_acc], prompt: tags, stage: pretrain}'` · `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits
+    data_dir=fsdd_data --benchmarks single`
     """
     quiet()
     from audio_lm.run.judge import evaluate as judge
 
-    judge(run, trusts_code=trust_code)
+    judge(run, overrides=overrides or [], benchmarks=benchmarks or [], trusts_code=trust_code)
 
 
 @app.command()

@@ -133,14 +133,16 @@ def load_recipe(
     *,
     is_complete: bool = False,
     trusts_code: bool = False,
+    below: Layer | None = None,
 ) -> Composed:
     """Read a recipe with everything it names.
 
     Args:
         overrides: ``key=value``; ``+key=value`` adds to an open table, ``~key`` takes away.
         is_complete: a run's own ``recipe.yaml``, which has everything in it; laying the pieces it was made of
-            under it again would bring back what it has replaced.
+            under it again would bring back what it has replaced. Pieces that ``overrides`` name are laid over it.
         trusts_code: the command line allows Python code that comes with a model, or no model is loaded.
+        below: settings that the recipe lies over.
 
     Raises:
         RecipeError: with all problems found, each with its place.
@@ -148,8 +150,9 @@ def load_recipe(
     path = _find(path_or_name)
     recipe = read_layer(path)
     line, problems = said_about_use(overrides), list[str]()
-    pieces = [] if is_complete else _used(recipe, line, problems)
-    layers = [Layer({"name": path.stem}), *pieces, recipe]
+    pieces = _used(Layer({}) if is_complete else recipe, line, problems)
+    base = [Layer({"name": path.stem}), below or Layer({})]
+    layers = [*base, recipe, *pieces] if is_complete else [*base, *pieces, recipe]
     merged = Layer({})
     for layer in layers:
         merge(merged, layer)

@@ -29,6 +29,15 @@ def said_about_use(overrides: Sequence[str]) -> Tree:
     return tree
 
 
+def key_of_override(override: str) -> str:
+    """The dotted key that an override sets or takes away.
+
+    >>> key_of_override("+a.b=1"), key_of_override("~a.b")
+    ('a.b', 'a.b')
+    """
+    return override.lstrip("+").removeprefix("~").partition("=")[0]
+
+
 def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
     """Lay the command line over everything; note what is wrong with it."""
     for override in overrides:

@@ -43,7 +43,9 @@ def keep_definition(
     folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
 ) -> None:
     """Write down what the answers to a benchmark belong to."""
-    table = {other: _as_table(one.benchmark, one.published) for other, one in read_definitions(folder).items()}
+    table = {
+        other: _as_table(one.benchmark, one.published) for other, one in read_definitions(folder).items()
+    }
     write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
 
 

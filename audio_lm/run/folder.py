@@ -139,7 +139,7 @@ class RunFolder:
         return None
 
     def mark_judged(self, name: str) -> None:
-        """Remember that a stage's benchmarks were asked; a later start does not ask them again."""
+        """Remember that a stage's benchmarks were asked; a later start asks those without answers or defined anew."""
         if is_main():
             write_json(self.stage(name) / STATUS, self.status(name) | {"judged": True})
 

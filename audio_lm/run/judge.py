@@ -4,17 +4,17 @@ An untrained model answers the same questions, so that the table shows what was
 learned and not what a lucky guess scores.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from audio_lm.checks import check_data_dir
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, UserError
+from audio_lm.evaluation.definitions import keep_definition, read_definitions
 from audio_lm.evaluation.predict import (
     Prediction,
     predict,
@@ -31,10 +31,11 @@ from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.report_clips import heard_clips
-from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.pipeline.vocabulary import build_vocabulary, check_benchmark_tags
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.run.console import run_console
+from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.folder import RunFolder, kept_tokens
 from audio_lm.runtime import is_main
 from audio_lm.seals import folder_fault
@@ -78,7 +79,17 @@ class Judge:
         self.vocabulary = vocabulary
         self.run = run
         self.console = console
-        self.scores = _kept_scores(recipe, folder)
+        self.scores = _kept_scores(with_asked(recipe, folder), folder)
+
+    def due(self, stage: str) -> list[str]:
+        """Benchmarks of a stage to be put to its model: all, or those without answers or with another definition.
+
+        All ranks call it together where they share the model.
+        """
+        names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
+        if self.folder.status(stage).get("judged"):
+            names = [name for name in names if not self._is_answered(name)]
+        return gathered(names)[0] if self.is_shared else names
 
     def untrained(self, first: Callable[[], AudioLM], stages: list[str]) -> None:
         """Score the model as it is before any training.
@@ -91,7 +102,7 @@ class Judge:
         missing = [
             name
             for name, benchmark in self.recipe.evaluation.benchmarks.items()
-            if benchmark.stage in stages and not self._has_scores(name, UNTRAINED + "/")
+            if benchmark.stage in stages and not self._is_answered(name, UNTRAINED + "/")
         ]
         if self.is_shared:
             missing = gathered(missing)[0]  # the first rank keeps the scores
@@ -101,20 +112,26 @@ class Judge:
         for name in missing:
             self._judge(model, name, UNTRAINED + "/")
 
-    def stage(self, model: AudioLM, stage: str) -> None:
-        """Score what a stage has left; answers and a listening report are kept."""
-        names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
+    def stage(self, model: AudioLM, stage: str, due: Collection[str]) -> None:
+        """Score what a stage has left; answers and a listening report are kept.
+
+        Args:
+            due: benchmarks to ask; the report also shows the kept answers of the stage's others.
+        """
         if not self.answers:
             return
         if self.run is not None and is_main():
             figure = mixture_figure(self.recipe.stages[stage].mixture.weights)
             self.run.stage(stage).log_figure(figure, "mixture.png")
-        if names:
-            self.console.print(f"{stage}: asking {', '.join(names)}")
+        if due:
+            self.console.print(f"{stage}: asking {', '.join(due)}")
         clips: list[HeardClip] = []
-        for name in names:
-            predictions = self._judge(model, name, "")
-            if is_main():
+        for name, benchmark in self.recipe.evaluation.benchmarks.items():
+            if benchmark.stage != stage:
+                continue
+            predictions = self._judge(model, name, "") if name in due else []
+            if self.run is not None and is_main():
+                predictions = predictions if name in due else self._kept(name)
                 clips += heard_clips(self.recipe, name, predictions, model, self.vocabulary)
         if self.run is not None and clips:
             self._show(stage, clips)
@@ -123,7 +140,7 @@ class Judge:
         """Print the table; the recipe's run gets the scores."""
         if not is_main():
             return
-        rows = table_rows(self.recipe, self.scores)
+        rows = table_rows(with_asked(self.recipe, self.folder), self.scores)
         if rows:
             print_table(rows, self.console)
         if self.run is not None and rows:
@@ -133,10 +150,25 @@ class Judge:
         if self.run is not None:
             self.console.print(f"look:   {self.run.where}", soft_wrap=True)
 
-    def _has_scores(self, name: str, prefix: str) -> bool:
+    def _is_answered(self, name: str, prefix: str = "") -> bool:
+        """Whether answers and scores are kept, and are those of this definition as far as is known."""
         benchmark = self.recipe.evaluation.benchmarks[name]
         path = prefix + score_path(benchmark.source, benchmark.task)
-        return all(f"{path}/{metric}" in self.scores for metric in benchmark.metrics)
+        definition = read_definitions(self._answers(prefix)).get(name)
+        return (
+            predictions_path(self._answers(prefix), name).is_file()
+            and all(f"{path}/{metric}" in self.scores for metric in benchmark.metrics)
+            and (definition is None or definition.benchmark == benchmark)
+        )
+
+    def _answers(self, prefix: str) -> Path:
+        return self.folder.predictions / prefix.rstrip("/")
+
+    def _kept(self, name: str) -> list[Prediction]:
+        try:
+            return read_predictions(predictions_path(self.folder.predictions, name))
+        except DataError:
+            return []
 
     def _judge(self, model: AudioLM, name: str, prefix: str) -> list[Prediction]:
         benchmark = self.recipe.evaluation.benchmarks[name]
@@ -154,12 +186,13 @@ class Judge:
         if not is_main():
             return predictions
         self.may_write()
-        folder = self.folder.predictions / prefix.rstrip("/")
-        write_predictions(predictions_path(folder, name), predictions)
+        write_predictions(predictions_path(self._answers(prefix), name), predictions)
         values = score_benchmark(predictions, benchmark.metrics)
         path = prefix + score_path(benchmark.source, benchmark.task)
         self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
         write_scores(self.folder.scores, self.scores)
+        # Last: killed before it, an answered benchmark of another definition is asked again.
+        keep_definition(self._answers(prefix), name, benchmark, self.recipe.expect.get(name, {}))
         if self.run is not None and not prefix:
             logger = self.run.stage(benchmark.stage)
             logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
@@ -197,6 +230,18 @@ def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
                     )
                 )
     return rows
+
+
+def with_asked(recipe: Recipe, folder: RunFolder) -> Recipe:
+    """The recipe of a run with its benchmarks as they were answered, also those that only an evaluation named."""
+    kept = read_definitions(folder.predictions)
+    benchmarks = recipe.evaluation.benchmarks | {name: one.benchmark for name, one in kept.items()}
+    published = {name: dict(one.published) for name, one in kept.items() if one.published}
+    return replace(
+        recipe,
+        evaluation=replace(recipe.evaluation, benchmarks=benchmarks),
+        expect=published | recipe.expect,
+    )
 
 
 def open_run(path: Path, *, trusts_code: bool = False) -> tuple[Recipe, RunFolder]:
@@ -239,32 +284,53 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
     return build_vocabulary(recipe, {}, tokenizer, tokens=kept_tokens(folder))
 
 
-def evaluate(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> None:
-    """Put the benchmarks to the models a run has left.
+def evaluate(
+    path: Path,
+    console: Console | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    benchmarks: Sequence[str] = (),
+    trusts_code: bool = False,
+) -> None:
+    """Put benchmarks to the models that a run has left; nothing but answers, their definitions and scores is written.
+
+    Args:
+        overrides: of the command line; see ``evaluation_recipe``.
+        benchmarks: names; none for those of the overrides, or else all of the run's recipe.
 
     Raises:
-        RecipeError: the run's folder, which may come from elsewhere, names another's folder for its data.
+        RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the run's folder, which may
+            come from elsewhere, names another's folder for its data.
+        CheckpointError: the stage of a benchmark that was named has left no weights.
     """
     console = console or run_console()
-    recipe, folder = open_run(path, trusts_code=trusts_code)
-    check_data_dir(recipe, (Path.cwd(), folder.path.absolute()))
+    folder = open_run(path, trusts_code=True)[1]
+    recipe, chosen = recipe_to_evaluate(folder, overrides, benchmarks, trusts_code=trusts_code)
     prepare_corpora(recipe, console.print)
-    check_benchmarks(recipe)
+    asked = only_benchmarks(recipe, chosen)
+    check_benchmarks(asked)
+    is_named = bool(overrides or benchmarks)
+    stages = [
+        name for name in recipe.stages if name in {b.stage for b in asked.evaluation.benchmarks.values()}
+    ]
+    stages = [name for name in stages if is_named or folder.model(name).is_dir()]
+    for name in stages:
+        folder.check_model(name)
     vocabulary = kept_vocabulary(recipe, folder)
+    check_benchmark_tags(asked, vocabulary)
     model = build_audio_lm(recipe, vocabulary)
     judge = Judge(recipe, folder, vocabulary, None, console)
-    for stage in recipe.stages:
-        if folder.model(stage).is_dir():
-            folder.check_model(stage)
-            load_weights(model, folder.model(stage))
-            judge.stage(model, stage)
+    for stage in stages:
+        due = [name for name, benchmark in asked.evaluation.benchmarks.items() if benchmark.stage == stage]
+        load_weights(model, folder.model(stage))
+        judge.stage(model, stage, due)
     judge.finish()
 
 
 def rescore(path: Path, console: Console | None = None) -> None:
     """Score the answers a run has kept, the untrained model's too."""
     recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
-    write_scores(folder.scores, _scores_of_answers(recipe, folder))
+    write_scores(folder.scores, _scores_of_answers(with_asked(recipe, folder), folder))
     report(path, console)
 
 
@@ -307,7 +373,7 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
 def report(path: Path, console: Console | None = None) -> None:
     """Print the table of a run."""
     recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
-    rows = table_rows(recipe, read_scores(folder.scores))
+    rows = table_rows(with_asked(recipe, folder), read_scores(folder.scores))
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` makes them")
     print_table(rows, console or run_console())

@@ -6,7 +6,7 @@ folder exists. A run that was stopped goes on from its last checkpoint.
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,6 +42,7 @@ from audio_lm.run.folder import (
     folder_for,
     kept_tokens,
     move_aside,
+    note_on_others,
     open_folder,
     stages_to_run,
 )
@@ -113,12 +114,12 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
     check_ranks(composed.recipe)
     folder = folder_for(composed, out)
     composed = begun_again(composed, folder.path)
-    recipe = composed.recipe
+    recipe, notes = composed.recipe, note_on_others(composed, folder, out)
     with (
         Survival(folder.path, recipe.survival) as survival,
         Ranks(recipe.hardware.accelerator, recipe.survival.first_step_seconds) as ranks,
     ):
-        return _carry_out(composed, folder, Start(survival, ranks, console))
+        return _carry_out(composed, folder, Start(survival, ranks, console, notes))
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,14 @@ class Start:
     survival: Survival
     ranks: Ranks
     console: Console
+    notes: Sequence[str] = ()
+    """For the console, before anything else."""
 
 
 def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder:
     survival, ranks, console = start.survival, start.ranks, start.console
     check_writable(folder)
-    for note in (*composed.notes, *survival.notes()):
+    for note in (*composed.notes, *survival.notes(), *start.notes):
         console.print(note, soft_wrap=True)
     with refusing():
         check_taken_up(folder, composed)
@@ -181,8 +184,9 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         for name in prepared.stages:
             _train_stage(prepared, models, name, run, start)
             with _judging(models, survival, ranks):
-                if not folder.status(name).get("judged"):
-                    judge.stage(models.model, name)
+                due = judge.due(name)
+                if due or not folder.status(name).get("judged"):
+                    judge.stage(models.model, name, due)
                     run.end_stage(name)
                     survival.check_ours(int)
                     folder.mark_judged(name)

@@ -22,13 +22,16 @@ def test_definitions_come_back_as_they_were_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kept", [3, [], {}, {"prompt": None}, {"metrics": 3}, {"source": []}, {"max_clips": "x"}, {"metrics": [1]}]
+    "kept",
+    [3, [], {}, {"prompt": None}, {"metrics": 3}, {"source": []}, {"max_clips": "x"}, {"metrics": [1]}],
 )
 def test_what_is_no_definition_is_left_out(tmp_path, kept):
     keep_definition(tmp_path, "digits", DIGITS, {})
     table = json.loads((tmp_path / FILE).read_text())["benchmarks"]
     broken = table["digits"] | kept if kept and isinstance(kept, dict) else kept
-    both = {"benchmarks": {**table, "broken": broken, "later": table["digits"] | {"fresh": 1, "published": 3}}}
+    both = {
+        "benchmarks": {**table, "broken": broken, "later": table["digits"] | {"fresh": 1, "published": 3}}
+    }
     (tmp_path / FILE).write_text(json.dumps(sealed(both)))
     assert read_definitions(tmp_path) == {"digits": Definition(DIGITS, {}), "later": Definition(DIGITS, {})}
 
