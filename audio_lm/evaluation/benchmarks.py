@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from audio_lm.errors import RecipeError, unknown
-from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
 from audio_lm.names import check_source
 from audio_lm.tasks.registry import TASKS
@@ -86,15 +86,20 @@ def _check_metrics(metrics: list[str]) -> None:
         find_metric(metric)
 
 
+def shared_scores(ours: BenchmarkConfig, theirs: BenchmarkConfig) -> list[str]:
+    """Metrics whose scores two benchmarks would both write to one place."""
+    is_same = (ours.source, ours.task) == (theirs.source, theirs.task)
+    return sorted(set(ours.metrics) & set(theirs.metrics)) if is_same else []
+
+
 def _check_apart(name: str, other: str, evaluation: EvaluationConfig) -> None:
     if predictions_name(name) == predictions_name(other):
         raise RecipeError(
             f"benchmarks {other!r} and {name!r} would both write predictions/{predictions_name(name)}; "
             f"rename one"
         )
-    ours, theirs = evaluation.benchmarks[name], evaluation.benchmarks[other]
-    shared = sorted(set(ours.metrics) & set(theirs.metrics))
-    if shared and (ours.source, ours.task) == (theirs.source, theirs.task):
+    ours = evaluation.benchmarks[name]
+    if shared := shared_scores(ours, evaluation.benchmarks[other]):
         raise RecipeError(
             f"benchmarks {other!r} and {name!r} would both write {shared[0]!r} of {ours.task!r} on "
             f"{ours.source!r}, and one score would hide the other; leave one out or take it to a recipe of its own"

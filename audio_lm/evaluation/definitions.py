@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.files import read_table, record_of, write_json
 
@@ -42,9 +43,11 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
 def keep_definition(
     folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
 ) -> None:
-    """Write down what the answers to a benchmark belong to."""
+    """Write down what the answers to a benchmark belong to; one whose scores it has replaced is left out."""
     table = {
-        other: _as_table(one.benchmark, one.published) for other, one in read_definitions(folder).items()
+        other: _as_table(one.benchmark, one.published)
+        for other, one in read_definitions(folder).items()
+        if not shared_scores(one.benchmark, benchmark)
     }
     write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
 

@@ -1,6 +1,6 @@
 """The recipe of a run with benchmarks from a command line, for an evaluation that leaves the run as it is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -60,12 +60,13 @@ def recipe_to_evaluate(
     if place_of(composed.where, "data_dir") != COMMAND_LINE:
         check_data_dir(own, (Path.cwd(), folder.path.absolute()))
     known = composed.recipe.evaluation.benchmarks
+    _check_kept([*own.evaluation.benchmarks, *read_definitions(folder.predictions)], known)
     chosen = [name.strip() for names in benchmarks for name in names.split(",")]
     for name in chosen:
         if name not in known:
             raise RecipeError(unknown("benchmark", name, known, see=f"{folder.recipe} and conf/benchmarks/"))
-    defaults = [*_from_command(composed)] or [name for name in own.evaluation.benchmarks if name in known]
-    return composed.recipe, list(dict.fromkeys(chosen or defaults))
+    chosen = chosen or [*_from_command(composed)] or [*own.evaluation.benchmarks]
+    return composed.recipe, list(dict.fromkeys(chosen))
 
 
 def only_benchmarks(recipe: Recipe, names: Sequence[str]) -> Recipe:
@@ -87,6 +88,15 @@ def _check_override(key: str, own: Recipe, run: Path) -> None:
         f"{COMMAND_LINE}: `{key}` is not read by an evaluation -- expected a key of {', '.join(READ)}, or the corpus of a "
         f"benchmark -- leave it out"
     )
+
+
+def _check_kept(names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse to take a benchmark away: another one could then take the place of its scores."""
+    if gone := [name for name in names if name not in known]:
+        raise RecipeError(
+            f"{COMMAND_LINE}: benchmark {gone[0]!r} of this run is taken away, and its scores are kept -- choose the "
+            f"benchmarks to evaluate with --benchmarks"
+        )
 
 
 def _is_below(key: str, tables: Sequence[str]) -> bool:

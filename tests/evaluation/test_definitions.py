@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -40,3 +41,9 @@ def test_what_is_no_definition_is_left_out(tmp_path, kept):
 def test_a_damaged_file_counts_as_absent(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     assert read_definitions(tmp_path) == {}
+
+
+def test_a_benchmark_whose_scores_are_replaced_is_left_out(tmp_path):
+    for name, benchmark in (("digits", DIGITS), ("notes", NOTES), ("first", replace(DIGITS, max_clips=1))):
+        keep_definition(tmp_path, name, benchmark, {})
+    assert read_definitions(tmp_path).keys() == {"notes", "first"}
