@@ -1,0 +1,124 @@
+"""Settings that decide no result, changed before a resume: bit for bit the same losses and weights."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from audio_lm.compose import load_recipe
+from audio_lm.evaluation.predict import read_predictions
+from audio_lm.layers import flat
+from audio_lm.result_keys import affects_result
+from audio_lm.run import train as training
+from audio_lm.run.folder import RunFolder
+from tests.run.stopped import KILLED_AT, started
+from tests.run.test_damage import weights
+
+HELD_OUT = "{sources: {chat: [synthetic/dialogues-validation]}, weights: {chat: 1}}"
+NOTES = "{source: synthetic/notes-test, task: mna, metrics: [pitch_acc], prompt: tags, stage: pretrain, max_new_tokens: 2}"
+TALKS = "{source: synthetic/dialogues-test, task: chat, metrics: [acc], prompt: chatml, stage: chat, max_new_tokens: 2}"
+CHANGES = {
+    "checkpoints": ["stages.chat.checkpoint_every=3", "stages.chat.checkpoints.keep_last=3"],
+    "validation": [
+        "stages.chat.validate_every=1",
+        f"stages.chat.validation={HELD_OUT}",
+        "stages.chat.max_validation_clips=2",
+    ],
+    "limits": ["stages.chat.max_bad_share=0.5", "stages.chat.optimizer.max_nonfinite=9"],
+    "machine": ["hardware.num_workers=1", "survival.max_restarts=9"],
+    "tracking": ["tracking.experiment=other", "tracking.num_listening_clips=1"],
+    "names": ["name=other", "stand_ins.sources={asr: a/b-train}", "resume=auto"],
+    "facts": ["stages.chat.mixture.facts={synthetic/dialogues-train: {hours: 1, clips: 2}}"],
+    "evaluation": [
+        "evaluation.untrained=false",
+        "evaluation.benchmarks.events.max_clips=2",
+        f"+evaluation.benchmarks.notes={NOTES}",
+        f"+evaluation.benchmarks.talks={TALKS}",
+        "+expect.notes={pitch_acc: 0.5}",
+    ],
+}
+PLACES = "data_dir={folder}/data", "audio_roots=[{folder}, /]", "cache_dir={folder}/elsewhere"
+
+
+def key_of(override):
+    return override.lstrip("+").partition("=")[0]
+
+
+def resumed(recipe, stopped, unstopped, folder, overrides):
+    """A resume with overrides of a run that was killed; it has to end like the one that nobody disturbed."""
+    shutil.copytree(stopped, folder, dirs_exist_ok=True)
+    outcome, whole = started(recipe, folder, "resume=auto", *overrides), unstopped[0]
+    assert not outcome.refusal
+    assert "exact" in outcome.said
+    assert {stage for stage, _ in outcome.losses} == {"chat"}
+    assert outcome.losses == {key: whole.losses[key] for key in outcome.losses}
+    assert outcome.cuts == {key: whole.cuts[key] for key in outcome.cuts}
+    ours, theirs = weights(folder / "run" / "stages"), weights(unstopped[1] / "run" / "stages")
+    models = [name for name in theirs if "/model/" in name]
+    assert models
+    assert {name: ours[name] for name in models} == {name: theirs[name] for name in models}
+    return outcome
+
+
+def moved(stopped_recipe, folder):
+    """Overrides for the same data in other places."""
+    shutil.copytree(load_recipe(stopped_recipe).recipe.data_dir, folder / "data")
+    return [one.format(folder=folder) for one in PLACES]
+
+
+def test_all_of_them_can_change_at_once(stopped_recipe, stopped, unstopped, tmp_path):
+    changes = [one for changes in CHANGES.values() for one in changes]
+    changes += moved(stopped_recipe, tmp_path)
+    assert not any(affects_result(key_of(one)) for one in changes)
+    outcome = resumed(stopped_recipe, stopped, unstopped, tmp_path, changes)
+    folder = RunFolder(tmp_path / "run")
+    assert "pretrain: asking events, notes" in outcome.said
+    assert "chat: asking talks" in outcome.said
+    assert len(read_predictions(folder.predictions / "events.jsonl")) == 2
+    scores = json.loads(folder.scores.read_text())
+    assert {"test/synthetic/notes/mna/pitch_acc", "test/synthetic/dialogues/chat/acc"} <= scores.keys()
+    recipe = yaml.safe_load(folder.recipe.read_text())
+    assert recipe["evaluation"]["benchmarks"].keys() == {"events", "notes", "talks"}
+    before = (folder.path / "recipe.yaml.1").read_text()
+    assert yaml.safe_load(before)["evaluation"]["benchmarks"].keys() == {"events"}
+    (folder.path / "exit_reason.json").unlink()  # the next start is another launch
+    again = started(stopped_recipe, tmp_path, "resume=auto", *changes)
+    assert "asking" not in again.said
+    assert "finished before" in again.said
+    assert not (folder.path / "recipe.yaml.2").exists(), "nothing has changed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [*CHANGES, "places"])
+def test_each_of_them_can_change(stopped_recipe, stopped, unstopped, tmp_path, what):
+    changes = moved(stopped_recipe, tmp_path) if what == "places" else CHANGES[what]
+    resumed(stopped_recipe, stopped, unstopped, tmp_path, changes)
+
+
+def with_every_setting():
+    """Save checkpoints as earlier releases did: with settings that did not decide the result even then."""
+    settings_of_run = training.settings_of_run
+
+    def all_settings(composed):
+        others = {key: value for key, value in flat(composed.tree) if not affects_result(key)}
+        return settings_of_run(composed) | others
+
+    training.settings_of_run = all_settings
+
+
+def test_a_run_of_an_earlier_release_goes_on(stopped_recipe, unstopped, tmp_path):
+    before = tmp_path / "before"
+    assert started(stopped_recipe, before, kill=KILLED_AT, change=with_every_setting) is None
+    (before / "run" / "predictions" / "benchmarks.json").unlink()
+    changes = ["stages.chat.checkpoint_every=3", f"+evaluation.benchmarks.notes={NOTES}"]
+    outcome = resumed(stopped_recipe, before, unstopped, tmp_path / "after", changes)
+    assert "pretrain: asking notes\n" in outcome.said, "the others have answers"
+
+
+def test_a_setting_that_decides_is_still_refused(stopped_recipe, stopped, tmp_path):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    outcome = started(
+        stopped_recipe, tmp_path, "resume=auto", "stages.chat.optimizer.clip=0.5", *CHANGES["checkpoints"]
+    )
+    assert "stages.chat.optimizer.clip changed" in outcome.refusal
