@@ -235,9 +235,10 @@ def evaluate(
     """Evaluate a run's models on its benchmarks again, or on others; writes predictions/ and scores.json, nothing else.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
-    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` · `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
-    [pitch_acc], prompt: tags, stage: pretrain}'` · `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits
-    data_dir=fsdd_data --benchmarks single`
+    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
+    `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits data_dir=fsdd_data --benchmarks single` ·
+    `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
+    [pitch_acc], prompt: tags, stage: pretrain}'`
     """
     quiet()
     from audio_lm.run.judge import evaluate as judge

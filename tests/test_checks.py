@@ -279,3 +279,32 @@ def _overrides(tree):
     return [
         f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}" for key, value in flat(tree)
     ]
+
+
+IN_TAGS = (
+    "+evaluation.benchmarks.events={source: a/b-test, task: sec, metrics: [acc], prompt: tags, stage: sft}"
+)
+
+
+def test_a_benchmark_in_tags_is_refused_where_no_stage_trains_them():
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("own_chats", [IN_TAGS])
+    said = str(caught.value)
+    assert "\n" not in said
+    for words in (
+        "command line: benchmark 'events' has prompt: tags, whose tokens no stage trains",
+        "(chatml)",
+        "set evaluation.benchmarks.events.prompt",
+    ):
+        assert words in said, words
+    for prompt in ("natural", "chatml"):
+        load_recipe("own_chats", [IN_TAGS.replace("tags", prompt)])
+    load_recipe("own_chats", [IN_TAGS, "stages.sft.prompt=tags"])
+    load_recipe("own_chats", [IN_TAGS, "model.tokenizer.load=somewhere"])  # which may have them
+
+
+def test_a_run_that_had_such_a_benchmark_can_still_be_read(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    text = load_recipe("own_chats", [IN_TAGS.replace("tags", "natural")]).text
+    path.write_text(text.replace("prompt: natural", "prompt: tags"))
+    assert load_recipe(path, is_complete=True).recipe.evaluation.benchmarks["events"].prompt == "tags"

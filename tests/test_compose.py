@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -202,3 +204,39 @@ def test_a_complete_recipe_says_all_by_itself(house):
     assert again.signature == composed.signature
     with_pieces_under_it = load_recipe(kept).recipe.model.language_model.settings
     assert with_pieces_under_it == {"hidden_size": 12, "head_dim": 4}, "the pieces do not matter here"
+
+
+@pytest.fixture
+def runs(house, monkeypatch):
+    """Folders of runs with their recipes, made in the order they are named."""
+    monkeypatch.chdir(house)
+
+    def make(*overrides, name):
+        folder = house / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(load_recipe("good", overrides).text)
+        return Path("runs") / name
+
+    return make
+
+
+def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
+    runs("seed=1", name="good-0000aaaa")
+    old = runs("stages.pretrain.checkpoint_every=7", name="good-0000bbbb")
+    runs(name="good-best-0000cccc")
+    runs(name="good-0000dddd.1")
+    (Path("runs") / "good-0000eeee").mkdir()
+    composed = load_recipe("good")
+    own = Path("runs") / f"good-{composed.signature}"
+    assert composed.run_path() == own, "a fresh run"
+    for resumed in ("resume=auto", "stages=[pretrain]"):
+        assert load_recipe("good", [resumed]).run_path() == old
+        assert load_recipe("good", [resumed, "seed=2"]).run_path().name not in (
+            "good-0000aaaa",
+            "good-0000bbbb",
+        )
+        assert load_recipe("good", [resumed]).run_path(own) == own
+    own.mkdir()
+    assert load_recipe("good", ["resume=auto"]).run_path() == own
+    named = {run.name: changed for run, changed in composed.earlier_runs()}
+    assert named == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}

@@ -131,7 +131,8 @@ class StageCheckpoint(Callback):
             module.train_loss.update(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.begin is not None and not self.restored.get("is_validated", True):
+        is_due = self.begin is not None and not self.restored.get("is_validated", True)
+        if is_due and trainer.enable_validation:
             _validate(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:

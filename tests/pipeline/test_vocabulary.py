@@ -46,7 +46,7 @@ def test_a_tag_outside_the_vocabulary_is_refused_with_stage_and_tag(small, own_v
         check_tags(small, poor)
 
 
-def test_rows_for_tags_are_made_where_a_stage_or_a_benchmark_asks_in_tags(small, small_sources):
+def test_rows_for_tags_are_made_where_a_stage_asks_in_tags(small, small_sources):
     def in_words(one):
         return replace(one, prompt="natural")
 
@@ -55,5 +55,10 @@ def test_rows_for_tags_are_made_where_a_stage_or_a_benchmark_asks_in_tags(small,
     evaluation = replace(small.evaluation, benchmarks=benchmarks)
     words = replace(small, stages=stages, evaluation=evaluation)
     assert build_vocabulary(words, small_sources).new_tokens == ()
-    for recipe in (small, replace(words, stages=small.stages), replace(words, evaluation=small.evaluation)):
+    for recipe in (small, replace(words, stages=small.stages)):
         assert "<|event|>" in build_vocabulary(recipe, small_sources).new_tokens
+    asked_in_tags = replace(words, evaluation=small.evaluation)
+    vocabulary = build_vocabulary(asked_in_tags, small_sources)
+    assert vocabulary.new_tokens == (), "an evaluation decides no vocabulary"
+    with pytest.raises(RecipeError, match=r"benchmark 'events'.*<\|event\|>"):
+        check_tags(asked_in_tags, vocabulary)

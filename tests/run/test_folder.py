@@ -8,6 +8,7 @@ from audio_lm.run.folder import (
     check_writable,
     folder_for,
     kept_tokens,
+    note_on_others,
     open_folder,
     stages_to_run,
 )
@@ -37,6 +38,33 @@ def test_resuming_takes_the_same_folder_and_no_other_recipes(small_recipe, tmp_p
     assert (folder.path / "kept").is_file()
     with pytest.raises(RecipeError, match="another recipe"):
         open_folder(folder, load_recipe(small_recipe, ["resume=true", "seed=9"]))
+
+
+def test_the_recipe_of_a_resumed_run_is_replaced_where_settings_changed(small_recipe, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    open_folder(folder, load_recipe(small_recipe), ["<|en|>"])
+    first = folder.recipe.read_text()
+    open_folder(folder, load_recipe(small_recipe, ["resume=true"]), ["<|en|>"])
+    assert folder.recipe.read_text() == first, "only how it was started"
+    more = load_recipe(small_recipe, ["resume=true", "evaluation.benchmarks.events.max_clips=2"])
+    for _ in range(2):
+        open_folder(folder, more, ["<|en|>"])
+    assert load_recipe(folder.recipe, is_complete=True).recipe == more.recipe
+    assert (folder.path / "recipe.yaml.1").read_text() == first
+    assert not (folder.path / "recipe.yaml.2").exists()
+    assert kept_tokens(folder) == ["<|en|>"]
+
+
+def test_a_resume_that_finds_no_run_names_the_others(small_recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = RunFolder(tmp_path / "runs" / "small-0000aaaa")
+    assert note_on_others(load_recipe(small_recipe, ["resume=auto"]), RunFolder(tmp_path / "new"), None) == []
+    open_folder(other, load_recipe(small_recipe, ["seed=3"]))
+    fresh, resumed = load_recipe(small_recipe), load_recipe(small_recipe, ["resume=auto"])
+    assert note_on_others(fresh, folder_for(fresh), None) == []
+    (note,) = note_on_others(resumed, folder_for(resumed), None)
+    assert note.endswith("starts at step 0; other runs of this name: runs/small-0000aaaa (seed changed)")
+    assert note_on_others(resumed, folder_for(resumed), tmp_path) == []
 
 
 def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
