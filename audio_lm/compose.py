@@ -106,7 +106,13 @@ class Composed:
         ]
         for run in sorted(folders, key=_changed_at, reverse=True):
             with suppress(RecipeError):
-                yield run, changed_settings(kept_recipe(run / RECIPE), self)
+                yield run, self._changed_since(run / RECIPE)
+
+    def _changed_since(self, path: Path) -> list[str]:
+        """Deciding settings that differ from a kept recipe; building one takes long, so the plain tables come first."""
+        before, now = deciding_settings(read_layer(path).tree), deciding_settings(self.tree)
+        plain = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+        return plain or changed_settings(kept_recipe(path), self)
 
 
 def _changed_at(path: Path) -> float:

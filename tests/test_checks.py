@@ -282,7 +282,7 @@ def _overrides(tree):
 
 
 IN_TAGS = (
-    "+evaluation.benchmarks.events={source: a/b-test, task: sec, metrics: [acc], prompt: tags, stage: sft}"
+    "+evaluation.benchmarks.events={source: a/b-test, task: sec, metrics: [acc], prompt: tags, stage: chat}"
 )
 
 
@@ -299,7 +299,7 @@ def test_a_benchmark_in_tags_is_refused_where_no_stage_trains_them():
         assert words in said, words
     for prompt in ("natural", "chatml"):
         load_recipe("own_chats", [IN_TAGS.replace("tags", prompt)])
-    load_recipe("own_chats", [IN_TAGS, "stages.sft.prompt=tags"])
+    load_recipe("own_chats", [IN_TAGS, "stages.chat.prompt=tags"])
     load_recipe("own_chats", [IN_TAGS, "model.tokenizer.load=somewhere"])  # which may have them
 
 
