@@ -7,7 +7,7 @@ from audio_lm.compose import load_recipe
 from audio_lm.errors import UserError
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.judge import evaluate, report, rescore, table_rows
+from audio_lm.run.judge import Judge, evaluate, report, rescore, table_rows, with_asked
 
 
 @pytest.fixture
@@ -52,3 +52,37 @@ def test_a_folder_without_a_run_is_refused(tmp_path, console):
     for look in (report, rescore, evaluate):
         with pytest.raises(UserError, match="holds no run"):
             look(tmp_path, console)
+
+
+def judged_again(copy, small_recipe, console, *overrides):
+    """A start of a finished run with other benchmarks; which it asks."""
+    recipe = load_recipe(small_recipe, ["resume=true", *overrides]).recipe
+    judge = Judge(recipe, copy, None, None, console)
+    return [*judge.due("pretrain"), *judge.due("chat")]
+
+
+def test_a_benchmark_is_asked_again_where_answers_are_missing_or_it_is_another(copy, small_recipe, console):
+    events = "evaluation.benchmarks.events"
+    assert judged_again(copy, small_recipe, console) == []
+    assert judged_again(copy, small_recipe, console, "+expect.events.acc=0.3") == []
+    for change in ("max_clips=3", "max_new_tokens=5", "metrics=[acc, wer]", "task=sgc", "prompt=chatml"):
+        assert judged_again(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
+    new = (
+        "+evaluation.benchmarks.new={source: c/d-test, task: asr, metrics: [wer], prompt: tags, stage: chat}"
+    )
+    assert judged_again(copy, small_recipe, console, new) == ["new"]
+    (copy.predictions / "dialogues.jsonl").unlink()
+    assert judged_again(copy, small_recipe, console) == ["dialogues"]
+    (copy.predictions / "benchmarks.json").unlink()
+    assert judged_again(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
+    (copy.stage("pretrain") / "status.json").unlink()
+    assert judged_again(copy, small_recipe, console) == ["events", "dialogues"], "a stage that trained again"
+
+
+def test_the_report_shows_what_was_answered(copy, small_recipe, console):
+    recipe = load_recipe(
+        small_recipe, ["evaluation.benchmarks.events.source=c/d-test", "+expect.events.acc=0.3"]
+    ).recipe
+    shown = with_asked(recipe, copy)
+    assert shown.evaluation.benchmarks["events"].source == "synthetic/events-test"
+    assert shown.expect["events"]["acc"] == 0.3
