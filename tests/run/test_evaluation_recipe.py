@@ -11,6 +11,7 @@ from audio_lm.evaluation.predict import read_predictions
 from audio_lm.run.evaluation_recipe import recipe_to_evaluate
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.judge import evaluate, report, rescore
+from tests.run.command import run
 
 NOTES = "{source: synthetic/notes-test, task: mna, metrics: [pitch_acc], prompt: tags, stage: pretrain, max_new_tokens: 2}"
 ADDED = f"evaluation.benchmarks.notes={NOTES}"
@@ -169,3 +170,17 @@ def test_the_runs_own_recipe_stays_what_it_is(copy):
     before = load_recipe(copy.recipe, is_complete=True)
     recipe_to_evaluate(copy, [ADDED, "use.benchmarks=spoken_digits", "use.hardware=cpu"], ())
     assert load_recipe(copy.recipe, is_complete=True) == before
+
+
+def test_the_command_takes_overrides_and_names(copy, capsys):
+    assert run("evaluate", copy.path, ADDED, "--benchmarks", "notes,events", "--benchmarks=dialogues") == 0
+    said = capsys.readouterr()
+    assert "pretrain: asking notes, events" in said.out + said.err
+    before = files(copy)
+    assert run("evaluate", copy.path, "--benchmarks", "evnts") == 2
+    assert run("evaluate", copy.path, "seed=1") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "Did you mean 'events'" in said[0]
+    assert "`seed` decides the result of this run" in said[1]
+    assert files(copy) == before
