@@ -45,7 +45,6 @@ MOST_NAMED = 5
 MANY_UNFIT = 10_000
 """Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 FACTS = "index.json"
-BLOCK = 2**20  # bytes that are read at once
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,10 @@ class SourceIndex:
     """Whose lines are read; of Shar the one that was made when it was compiled."""
 
     digest: str
-    """Of the rows: of the lines, the rule for long clips and the lines that ``roots`` leaves out."""
+    """Of the rows: the lines less the folder of their audio, the rule for long clips, the lines that ``roots`` leaves out."""
+
+    digest_of_file: str
+    """Of the file and all rules, by which earlier releases named the rows."""
 
     offset: np.ndarray[Any, np.dtype[np.int64]]  # (N,) bytes into the manifest
     start: np.ndarray[Any, np.dtype[np.int32]]  # (N,) samples into the cut
@@ -133,7 +135,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     Raises:
         DataError: too many lines or files are unfit, or none is fit; names file and line.
     """
-    digest, digest_of_rows = _digests_of(cut_set, rules, IndexRules(rules.long_clips))
+    digest, digest_of_rows = _digests_of(cut_set, rules)
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
@@ -142,6 +144,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
             source=source,
             manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
             digest=_less_outside(digest_of_rows, facts["left_out"], rules),
+            digest_of_file=digest,
             offset=np.load(there / "offset.npy", mmap_mode="r"),
             start=np.load(there / "start.npy", mmap_mode="r"),
             num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
@@ -161,18 +164,22 @@ def _is_filled(cut_set: Path) -> bool:
     return cut_set.is_dir() or cut_set.suffix == ".gz"
 
 
-def _digests_of(cut_set: Path, *several: IndexRules) -> list[str]:
-    """Digests of the lines under several rules; equal rules are read once."""
-    states = {
-        rules: hashlib.sha256(json.dumps([VERSION, asdict(rules)], sort_keys=True).encode())
-        for rules in several
-    }
+def _digests_of(cut_set: Path, rules: IndexRules) -> tuple[str, str]:
+    """Digests of the file with all rules, and of its rows wherever the folder with their audio lies."""
+    of_file, of_rows = (
+        hashlib.sha256(json.dumps([VERSION, asdict(some)], sort_keys=True).encode())
+        for some in (rules, IndexRules(rules.long_clips))
+    )
+    here = f"{cut_set.parent.absolute()}/"
+    written = {json.dumps(here, ensure_ascii=is_ascii)[1:-1].encode() for is_ascii in (True, False)}
     for path in shar.files_of(cut_set):
         with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                for state in states.values():
-                    state.update(block)
-    return [states[rules].hexdigest() for rules in several]
+            for line in file:
+                of_file.update(line)
+                for folder in written:
+                    line = line.replace(folder, b"")
+                of_rows.update(line)
+    return of_file.hexdigest(), of_rows.hexdigest()
 
 
 def _less_outside(digest: str, left_out: Sequence[Mapping[str, Any]], rules: IndexRules) -> str:

@@ -9,7 +9,7 @@ said always begins with one of four words: exact, same batches, same order, or r
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ def taken_up(
     _check_same_training(composed, name, checkpoint, progress)
     status = progress | _declared_since(checkpoint, left)
     stage, cursor = recipe.stages[name], Cursor(*progress["cursor"])
-    known, now, declared = dict(status["order"]), dict(fresh.fingerprint), list(status["declared"])
+    known, now, declared = _renamed(status["order"], fresh), dict(fresh.fingerprint), list(status["declared"])
     if not any(key.startswith(TEMPLATES) for key in known):  # an order of old, which does not say
         now = {key: value for key, value in now.items() if not key.startswith(TEMPLATES)}
     is_changed = known != now
@@ -191,6 +191,8 @@ def taken_up(
     check_order(known, now, stage=name)
     history = History.of_json(status["plan"])
     before = _along(recipe, stage, fresh, history, vocabulary)
+    history = replace(history, digests=tuple(map(_same_rows, history.digests, before.heard)))
+    before = replace(before, history=history)
     leaves = dict(zip(history.names, history.digests, strict=True))
     check_order(
         {SOURCE + leaf: digest for leaf, digest in leaves.items()},
@@ -306,6 +308,17 @@ def keep_declared(
 def order_of(planned: StagePlan, declared: Sequence[Any]) -> dict[str, Any]:
     """What ``status.json`` says of a stage's order."""
     return {"order": planned.fingerprint, "plan": planned.history.as_json(), "declared": [*declared]}
+
+
+def _renamed(known: Mapping[str, str], planned: StagePlan) -> dict[str, str]:
+    """A fingerprint whose sources have the digests of this release where their rows are the same."""
+    leaf_of = {SOURCE + name_of(leaf): leaf for leaf in planned.heard}
+    return {key: _same_rows(value, leaf_of[key]) if key in leaf_of else value for key, value in known.items()}
+
+
+def _same_rows(saved: str, leaf: HeardLeaf) -> str:
+    """The digest of a leaf where the saved one is that of an earlier release for the same rows."""
+    return digest_of(leaf) if saved and leaf.rows.index.digest_of_file.startswith(saved) else saved
 
 
 def _undeclarable(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:

@@ -326,6 +326,21 @@ def test_an_index_knows_where_audio_may_lie(manifest):
         compiled(manifest, IndexRules(roots=(str(manifest.parent),)))
 
 
+@pytest.mark.parametrize("name", ["mine", "méin", 'qu"ote'])
+def test_the_same_rows_in_another_folder_have_the_same_digest(manifest, tmp_path, name):
+    def made(folder, seconds=1.0, *, is_ascii=False):
+        path = tmp_path / name / folder / "made" / "noise-train.jsonl"
+        path.parent.mkdir(parents=True)
+        for audio in ("a.wav", "b.wav"):
+            (path.parent / audio).write_bytes((tmp_path / audio).read_bytes())
+        cuts = [cut(path.parent, number, duration=seconds) for number in range(10)]
+        path.write_text("".join(json.dumps(one, ensure_ascii=is_ascii) + "\n" for one in cuts))
+        return compile_source(path, "made/noise-train", IndexRules(), cache=tmp_path / "cache").digest
+
+    assert made("one") == made("another/one") != made("third", 1.5)
+    assert made("escaped", is_ascii=True) == made("escaped/too", is_ascii=True)
+
+
 def test_limits_change_no_digest_and_rows_that_are_left_out_do(manifest):
     whole = compiled(manifest)
     folder = manifest.parents[1]
