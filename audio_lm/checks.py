@@ -164,7 +164,7 @@ def untrusted_code(recipe: Recipe, where: Where) -> list[str]:
 def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
     """Benchmarks whose prompt needs tokens that no stage trains.
 
-    A published tokenizer may have them: that is known once it is loaded (``build.check_tags``).
+    A published tokenizer may have them: that is known once it is loaded (``pipeline.vocabulary.check_tags``).
     """
     prompts = [stage.prompt for stage in recipe.stages.values()]
     others = [name for name, one in recipe.evaluation.benchmarks.items() if one.prompt not in prompts]

@@ -189,16 +189,7 @@ def taken_up(
     if recipe.resume == SEGMENT:
         known, now = _undeclarable(known, now), _undeclarable(now, known)
     check_order(known, now, stage=name)
-    history = History.of_json(status["plan"])
-    before = _along(recipe, stage, fresh, history, vocabulary)
-    history = replace(history, digests=tuple(map(_same_rows, history.digests, before.heard)))
-    before = replace(before, history=history)
-    leaves = dict(zip(history.names, history.digests, strict=True))
-    check_order(
-        {SOURCE + leaf: digest for leaf, digest in leaves.items()},
-        {SOURCE + name_of(leaf): digest_of(leaf) for leaf in before.heard},
-        stage=name,
-    )
+    history, before = _before(recipe, name, fresh, History.of_json(status["plan"]), vocabulary)
     audio = audio_of(before.heard)
     kept = progress.get("audio")
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
@@ -220,6 +211,24 @@ def taken_up(
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
     return TakenUp(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.heard)))
+
+
+def _before(
+    recipe: Recipe, name: str, fresh: StagePlan, kept: History, vocabulary: Vocabulary
+) -> tuple[History, StagePlan]:
+    """A history and its plan, with the digests of this release.
+
+    Raises:
+        DataError: rows of the history have changed; names their source.
+    """
+    plan = _along(recipe, recipe.stages[name], fresh, kept, vocabulary)
+    history = replace(kept, digests=tuple(map(_same_rows, kept.digests, plan.heard)))
+    check_order(
+        {SOURCE + leaf: digest for leaf, digest in zip(history.names, history.digests, strict=True)},
+        {SOURCE + name_of(leaf): digest_of(leaf) for leaf in plan.heard},
+        stage=name,
+    )
+    return history, replace(plan, history=history)
 
 
 def audio_of(heard: Sequence[HeardLeaf]) -> dict[str, AudioState]:
