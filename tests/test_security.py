@@ -37,7 +37,8 @@ from audio_lm.data.manifest import read_line
 from audio_lm.data.rows import Rows
 from audio_lm.errors import CheckpointError, DataError, RecipeError
 from audio_lm.model.config import ModelConfig
-from audio_lm.model.language_model import load_language_model, num_rows
+from audio_lm.model.language_model import load_language_model
+from audio_lm.model.language_settings import num_rows
 from audio_lm.model.weight_files import read_weights
 from audio_lm.overrides import settings_of
 from audio_lm.pipeline.corpora import usable_source

@@ -57,8 +57,9 @@ def swap_clips(lines):
 
 
 def nudge_loss(lines):
-    task, (total, count) = next(iter(lines[5]["losses"].items()))
-    lines[5]["losses"][task] = [(float.fromhex(total) * (1 + 2**-52)).hex(), count]
+    losses = lines[5]["losses"][0]
+    task, (total, count) = next(iter(losses.items()))
+    losses[task] = [(float.fromhex(total) * (1 + 2**-52)).hex(), count]
     return lines
 
 

@@ -167,17 +167,27 @@ def leaving(training):
 
 def learning():
     """What every rank makes of every step is written down to the last bit."""
+    from audio_lm.training.losses import TaskLoss
     from audio_lm.training.module import NextTokenModule
 
-    merge, record = NextTokenModule._merge, record_of("learnt")
+    step, update, record = NextTokenModule.training_step, TaskLoss.update, record_of("learnt")
+    training = []  # the module whose step is being made
 
-    def meet(self, heard):
-        losses = {task: [total.hex(), count] for task, (total, count) in sorted(heard.items())}
-        stage = Path(self.trainer.default_root_dir).name
-        record({"stage": stage, "step": self.global_step, "rank": RANK, "losses": losses})
-        merge(self, heard)
+    def meet(self, packs, batch_idx):
+        training[:] = [self]
+        step(self, packs, batch_idx)
 
-    NextTokenModule._merge = meet
+    def write_down(self, sums):
+        update(self, sums)
+        (module,) = training or [None]
+        if module is not None and module.train_loss is self:
+            losses = [
+                {task: [total.hex(), count] for task, (total, count) in sorted(one.items())} for one in sums
+            ]
+            stage = Path(module.trainer.default_root_dir).name
+            record({"stage": stage, "step": module.global_step, "rank": RANK, "losses": losses})
+
+    NextTokenModule.training_step, TaskLoss.update = meet, write_down
 
 
 def leaking():
