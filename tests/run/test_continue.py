@@ -10,6 +10,7 @@ from audio_lm.checkpoints.manifest import read_manifest
 from audio_lm.checkpoints.shelf import name_of, newest_valid, valid
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, RecipeError
+from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.run.train import train
 from tests.run.carried import (
     STEPS,
@@ -167,12 +168,14 @@ def test_going_on_is_refused_with_the_keys_that_changed(recipe_path, out):
 
 
 def test_going_on_over_other_rows_is_refused_with_the_source(recipe_path, out, tmp_path):
-    data = load_recipe(recipe_path).recipe.data_dir
-    shutil.copytree(data, tmp_path / "data")
+    elsewhere = f"data_dir={tmp_path / 'data'}"
+    prepare_corpora(load_recipe(recipe_path, [elsewhere]).recipe, lambda line: None)
+    same = shutil.copytree(out, tmp_path / "same")
+    assert "same order" in gone_on(recipe_path, same, elsewhere), "equal rows in another folder"
     manifest = tmp_path / "data" / "synthetic" / "events-train.jsonl"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(DataError, match=r"^refused because .*source sec synthetic/events-train"):
-        gone_on(recipe_path, out, f"data_dir={tmp_path / 'data'}")
+        gone_on(recipe_path, out, elsewhere)
 
 
 def test_going_on_from_another_stage_is_refused(recipe_path, out):
