@@ -1,7 +1,7 @@
 """Definitions of the benchmarks whose answers a run has kept, in ``benchmarks.json`` beside the answers.
 
-They say what answers belong to: a benchmark that is defined otherwise now is asked again, and one that was not in the
-run's recipe stands in its table. Answers of older releases have no definitions.
+Answers are matched to a definition: a benchmark whose definition has changed is evaluated again, and one from outside the
+run's recipe appears in its table. Answers of older releases have no definitions.
 """
 
 from collections.abc import Mapping

@@ -54,8 +54,8 @@ def speech_settings(config: EncoderConfig) -> PretrainedConfig:
         settings = published_speech_settings(config.load)
     if getattr(settings, "add_adapter", False) or getattr(settings, "conv_pos_batch_norm", False):
         raise RecipeError(
-            f"encoder {config.load or config.architecture!r} has an adapter of its own or a batch norm, with which clips "
-            f"would not be heard the same in any company; switch add_adapter and conv_pos_batch_norm off"
+            f"encoder {config.load or config.architecture!r} has an adapter of its own or a batch norm, with which "
+            f"the output of a clip depends on the clips beside it; switch add_adapter and conv_pos_batch_norm off"
         )
     wanted = OFF | dict.fromkeys(DROPOUTS, config.dropout)
     for name in (name for name in wanted if hasattr(settings, name)):

@@ -52,17 +52,17 @@ def build_vocabulary(
 
 
 def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
-    """One for the texts that are heard, kept beside their indexes: other ranks and later starts read no text again."""
-    heard = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
+    """A tokenizer of the training texts, cached beside the indexes: other ranks and later starts read no text again."""
+    rows_of = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
     prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
     vocab_size = recipe.model.tokenizer.vocab_size
 
     def train() -> PreTrainedTokenizerBase:
-        cuts = (rows.cut(row) for rows in heard.values() for row in range(len(rows)))
+        cuts = (rows.cut(row) for rows in rows_of.values() for row in range(len(rows)))
         texts = sorted({text for text in texts_of(cuts) if not text.startswith("<|")})
         return train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=vocab_size)
 
-    digests = sorted(rows.index.digest for rows in heard.values())
+    digests = sorted(rows.index.digest for rows in rows_of.values())
     known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
     with writable_cache(cache_of(recipe)):
         return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
