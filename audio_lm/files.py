@@ -5,6 +5,7 @@ process has left is known for what it is and removed. A JSON table carries its o
 they say that a file is absent or unreadable, and log an unreadable one once.
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -255,6 +256,19 @@ def put_folder(partial: Path, folder: Path) -> None:
         raise
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def put_new_folder(partial: Path, folder: Path) -> bool:
+    """Move a folder into its place when it is on the disk; False where another one stands there already."""
+    sync_tree(partial)
+    try:
+        partial.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    sync_folder(folder.parent)
+    return True
 
 
 def sweep_partial(parent: Path) -> None:

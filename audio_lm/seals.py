@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from audio_lm.errors import CheckpointError
-from audio_lm.files import SEAL, partial_folder, put_folder, sealed, unsealed, write_text
+from audio_lm.files import SEAL, partial_folder, put_folder, put_new_folder, sealed, unsealed, write_text
 
 FILE = "MANIFEST.json"
 BYTES_AT_ONCE = 1 << 20
@@ -162,7 +162,8 @@ def _make(folder: Path, make: Callable[[Path], object]) -> None:
         make(partial)
         seal_folder(partial)
         try:
-            if folder_fault(folder) is not None:
+            # renamed only onto nothing: a whole folder that another process put there may be in use by now
+            if not put_new_folder(partial, folder) and folder_fault(folder) is not None:
                 put_folder(partial, folder)
         except OSError:
             if folder_fault(folder) is not None:  # else another process was faster, with the same

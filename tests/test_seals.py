@@ -80,6 +80,19 @@ def test_two_who_find_it_damaged_at_once_both_get_what_is_right(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_what_another_process_put_there_meanwhile_is_not_moved_away_from_under_it(tmp_path):
+    places = []
+
+    def overtaken(partial):
+        kept(tmp_path, [])  # another process, which may be reading its folder from now on
+        places.append((tmp_path / "kept").stat().st_ino)
+        (partial / "number").write_text("7")
+
+    assert kept_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
+    assert places == [(tmp_path / "kept").stat().st_ino]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_what_holds_is_read_where_nothing_can_be_written(tmp_path):
     kept(tmp_path, [])

@@ -28,7 +28,7 @@ from audio_lm.data.json_lines import NumberedLine, UnfitError
 from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
 from audio_lm.data.sources import OUTSIDE
 from audio_lm.errors import DataError
-from audio_lm.files import read_table, write_json
+from audio_lm.files import write_json
 from audio_lm.runtime import key_of
 from audio_lm.seals import kept_folder
 from audio_lm.units import MAX_SAMPLES, MIN_FRAMES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds
@@ -139,7 +139,8 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
-        facts = read_table(there / FACTS)
+        # sealed, so it is absent only while another process replaces it: kept_folder tries again
+        facts = json.loads((there / FACTS).read_bytes())
         return SourceIndex(
             source=source,
             manifest=folder / FILLED if _is_filled(cut_set) else cut_set,

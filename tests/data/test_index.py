@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm import seals
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.errors import DataError, UserError
+from audio_lm.seals import folder_fault
 from tests.data.audio_files import ffmpeg, tone
 from tests.data.test_manifest import UNFIT
 from tests.forked import killed_after
@@ -270,6 +272,24 @@ def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     assert len(folders) == 20  # nothing half made is left lying
     assert all(is_whole(folder) for folder in folders)
+
+
+def test_an_index_that_is_replaced_between_its_check_and_its_reading_is_read_again(manifest, monkeypatch):
+    before = compiled(manifest)
+    aside, checks = before.folder.with_name("aside"), []
+
+    def checked(folder):
+        """No fault; at first the files are gone right afterwards, as while another process replaces them."""
+        fault = folder_fault(folder)
+        checks.append(fault)
+        if len(checks) == 1:
+            folder.rename(aside)
+        return fault
+
+    monkeypatch.setattr(seals, "folder_fault", checked)
+    assert compiled(manifest).offset.tolist() == before.offset.tolist()
+    assert checks[0] is None
+    assert len(checks) > 1
 
 
 def test_every_file_of_an_index_can_be_damaged(manifest, caplog):
