@@ -48,23 +48,23 @@ def train(
     from audio_lm.compose import load_recipe
     from audio_lm.runtime import rank
     from audio_lm.survival.attempts import check_not_ended
-    from audio_lm.survival.exits import EndedError
+    from audio_lm.survival.exits import RunEnded
     from audio_lm.survival.launch import current_launch, stop_agent
-    from audio_lm.survival.torchrun import become_torchrun, is_to_be_begun
+    from audio_lm.survival.torchrun import exec_torchrun, needs_torchrun
 
     quiet()
     composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     hardware = composed.recipe.hardware
-    if is_to_be_begun(hardware.devices, hardware.nodes):
+    if needs_torchrun(hardware.devices, hardware.nodes):
         options = [*([f"--out={out}"] if out else []), *(["--trust-code"] if trust_code else [])]
-        become_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
+        exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
         from audio_lm.run.train import train as carry_out
 
         carry_out(composed, out=out)
-    except EndedError as ended:
+    except RunEnded as ended:
         typer.echo(f"audio-lm: {ended}", err=True)
         if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:
             stop_agent(launch, is_cause=ended.reason.rank == rank() and ended.reason.reason == "fault")
@@ -332,11 +332,11 @@ def export(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
-    from audio_lm.errors import SaidError
-    from audio_lm.masking import masked
+    from audio_lm.errors import AlreadyReportedError
+    from audio_lm.masking import mask_secrets
     from audio_lm.survival.launch import current_launch
     from audio_lm.survival.processes import die_with_parent
-    from audio_lm.survival.saying import is_first_to_say
+    from audio_lm.survival.saying import is_first_to_report
 
     if current_launch().is_elastic:
         die_with_parent()
@@ -344,8 +344,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         left = app(args=arguments, standalone_mode=False)
     except UserError as error:
-        if not isinstance(error, SaidError) and is_first_to_say(str(error)):
-            typer.echo(f"audio-lm: {masked(str(error))}", err=True)
+        if not isinstance(error, AlreadyReportedError) and is_first_to_report(str(error)):
+            typer.echo(f"audio-lm: {mask_secrets(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(STOPPED)

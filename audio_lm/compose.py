@@ -42,14 +42,14 @@ from audio_lm.layers import (
     table_at,
     table_of,
 )
-from audio_lm.masking import harmless_variable, masked_tree
+from audio_lm.masking import harmless_variable, mask_tree
 from audio_lm.names import is_name
 from audio_lm.overrides import lay_overrides, said_about_use
 from audio_lm.published import with_sizes
 from audio_lm.recipe import Recipe, with_words
 from audio_lm.result_keys import affects_result
 from audio_lm.safe_yaml import COMMAND_LINE, Tree, Where, read_value
-from audio_lm.stand_ins import Tried, shrunk, with_stand_ins
+from audio_lm.stand_ins import Tried, shrunk, with_smoke_data
 
 PACKAGE = Path(__file__).parent
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
@@ -176,10 +176,10 @@ def load_recipe(
             problems += misplaced(built, merged.where, path.parent) + untrained_tokens(built, merged.where)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    tried = Tried(built) if is_complete else with_stand_ins(with_sizes(built, merged.where))
+    tried = Tried(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
     assert isinstance(container, dict), "a recipe is a table"
-    container = masked_tree(container)
+    container = mask_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
 

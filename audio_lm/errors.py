@@ -24,7 +24,7 @@ class CheckpointError(UserError):
     """Weights do not fit the model."""
 
 
-class SaidError(UserError):
+class AlreadyReportedError(UserError):
     """Another rank has found the mistake and says it; this one leaves in silence, with the same exit code."""
 
 

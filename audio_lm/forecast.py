@@ -17,10 +17,10 @@ from audio_lm.corpora.registry import CORPORA
 from audio_lm.data.config import SourceFacts
 from audio_lm.data.cuts import has_cut_set
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.mixture import Leaf, most_rows
-from audio_lm.data.plan import expected_turns, segments_of
+from audio_lm.data.mixture import MixtureSource, max_examples
+from audio_lm.data.plan import expected_examples, segments_of
 from audio_lm.errors import DataError
-from audio_lm.model.audio_tokens import hearing_of
+from audio_lm.model.audio_tokens import audio_token_count
 from audio_lm.model.size import num_parameters, step_size
 from audio_lm.model.sizes import planned_rows
 from audio_lm.pipeline.vocabulary import build_vocabulary
@@ -28,7 +28,7 @@ from audio_lm.planning import StagePlan, compile_stage, maker_of, plan_stage, ru
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.rendering import RenderedExample, imagined, rendered
 from audio_lm.tasks.registry import TASKS
-from audio_lm.units import MAX_SECONDS, Hearing
+from audio_lm.units import MAX_SECONDS, AudioTokenCount
 
 MANY_PASSES = 40
 """A source that is heard this often is learned by heart."""
@@ -102,7 +102,7 @@ def forecast(recipe: Recipe) -> Iterator[StageForecast]:
     if not all(has_cut_set(Path(recipe.data_dir), source) for source in sources):
         for name, stage in recipe.stages.items():
             leaves = [_from_facts(recipe, stage, task, source) for task, source in _pairs(stage)]
-            examples = list(_imagined(name, stage, leaves, hearing_of(recipe.model)))
+            examples = list(_imagined(name, stage, leaves, audio_token_count(recipe.model)))
             yield _of_stage(recipe, name, leaves, examples=examples)
         return
     compiled = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
@@ -114,7 +114,7 @@ def forecast(recipe: Recipe) -> Iterator[StageForecast]:
 
 
 def _imagined(
-    name: str, stage: StageConfig, leaves: Sequence[Leaf], hearing: Hearing
+    name: str, stage: StageConfig, leaves: Sequence[MixtureSource], hearing: AudioTokenCount
 ) -> Iterator[RenderedExample]:
     """One example of each task, as the task describes itself."""
     for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
@@ -147,7 +147,7 @@ def _sources(stage: StageConfig) -> list[str]:
     return [source for _, source in _pairs(stage)]
 
 
-def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> Leaf:
+def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> MixtureSource:
     """What a source is like as far as its publisher says."""
     facts = stage.mixture.facts.get(source) or _published(source)
     if facts is None:
@@ -160,8 +160,8 @@ def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> L
     if task in TASKS and SPOKEN_LABELS.intersection(TASKS[task].needs):
         answer = round(mean_seconds * TEXT_TOKENS_PER_SECOND)
     text = PROMPT_TOKENS[stage.prompt] + answer
-    heard = mean_seconds * hearing_of(recipe.model).tokens_per_second
-    return Leaf(task, source, facts.clips, mean_seconds, heard + text)
+    heard = mean_seconds * audio_token_count(recipe.model).tokens_per_second
+    return MixtureSource(task, source, facts.clips, mean_seconds, heard + text)
 
 
 def _published(source: str) -> Subset | SourceFacts | None:
@@ -172,7 +172,7 @@ def _published(source: str) -> Subset | SourceFacts | None:
 def _of_stage(
     recipe: Recipe,
     name: str,
-    leaves: Sequence[Leaf],
+    leaves: Sequence[MixtureSource],
     planned: StagePlan | None = None,
     *,
     examples: list[RenderedExample],
@@ -181,7 +181,7 @@ def _of_stage(
     rules = rules_of(stage)
     if planned is None:
         segments, num_positions = segments_of(stage.mixture, leaves, rules, steps=stage.steps)
-        counts, longest = expected_turns(segments, num_positions), [list[tuple[str, int]]() for _ in leaves]
+        counts, longest = expected_examples(segments, num_positions), [list[tuple[str, int]]() for _ in leaves]
     else:
         counts, longest = planned.expected_clips, _longest(planned)
     tokens = [count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True)]
@@ -215,7 +215,7 @@ def _of_stage(
 
 
 def _memory(
-    recipe: Recipe, stage: StageConfig, leaves: Sequence[Leaf], counts: Sequence[int]
+    recipe: Recipe, stage: StageConfig, leaves: Sequence[MixtureSource], counts: Sequence[int]
 ) -> dict[str, float]:
     """Of a full pack of the stage's mean conversations."""
     hardware, num_base, num_new = recipe.hardware, planned_rows(recipe.model), len(tokens_of(recipe))
@@ -230,7 +230,7 @@ def _memory(
         tokens=stage.pack_tokens,
         audio_seconds=audio_seconds,
         learned_tokens=max(
-            0, round(stage.pack_tokens - audio_seconds * hearing_of(recipe.model).tokens_per_second)
+            0, round(stage.pack_tokens - audio_seconds * audio_token_count(recipe.model).tokens_per_second)
         ),
         num_ids=num_base + num_new,
         num_ranks=hardware.num_shares,
@@ -245,7 +245,7 @@ def _memory(
 
 def _row(
     stage: StageConfig,
-    leaf: Leaf,
+    leaf: MixtureSource,
     count: int,
     tokens: float,
     all_clips: int,
@@ -283,7 +283,7 @@ def _longest(planned: StagePlan) -> list[list[tuple[str, int]]]:
 
 
 def _warnings(
-    stage: StageConfig, leaves: Sequence[Leaf], rows: Sequence[LeafForecast], fill: float
+    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[LeafForecast], fill: float
 ) -> Iterator[str]:
     for leaf, row in zip(leaves, rows, strict=True):
         where = f"{row.source} under {row.task}"
@@ -291,7 +291,7 @@ def _warnings(
             yield f"{where} is heard {row.passes:.0f} times over; lower its weight, cap it with max_passes, or add data"
         if row.expected_clips < FEW_CLIPS:
             yield f"{where} is heard {row.expected_clips} times in all, which teaches nothing; raise its weight or leave it out"
-        cap = most_rows(stage.mixture, leaf)
+        cap = max_examples(stage.mixture, leaf)
         if cap is not None and row.expected_clips >= cap:
             yield f"{where} reaches max_passes, so its weight is not kept to the end; its siblings take its share"
     if fill > 1:

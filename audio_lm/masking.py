@@ -84,7 +84,7 @@ def without_password(text: str) -> str:
     return PASSWORD_OF_ADDRESS.sub(r"\1", text)
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """A text for others to read.
 
     >>> masked("export HF_TOKEN=abc; curl https://me:secret@host?token=x seed=1")
@@ -96,16 +96,16 @@ def masked(text: str) -> str:
     return text
 
 
-def masked_tree(tree: Any, name: str = "") -> Any:
+def mask_tree(tree: Any, name: str = "") -> Any:
     """A table of settings for others to read; keys that are names of secrets lose their text.
 
     >>> masked_tree({"uri": "http://me:secret@host", "hub": {"api_key": "abc"}, "pack_tokens": 5})
     {'uri': 'http://host', 'hub': {'api_key': '***'}, 'pack_tokens': 5}
     """
     if isinstance(tree, Mapping):
-        return {key: masked_tree(value, str(key)) for key, value in tree.items()}
+        return {key: mask_tree(value, str(key)) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(masked_tree(value, name) for value in tree)
+        return type(tree)(mask_tree(value, name) for value in tree)
     if isinstance(tree, str):
-        return MASK if tree and SECRET_SETTING.fullmatch(name) else masked(tree)
+        return MASK if tree and SECRET_SETTING.fullmatch(name) else mask_secrets(tree)
     return tree

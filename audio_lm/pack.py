@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
+class PackedBatch:
     """Conversations ready for the model.
 
     The last conversation may be padding: a document of its own that holds no
@@ -51,12 +51,12 @@ class Pack:
         """Tokens that count in the loss."""
         return self.labels.numel()
 
-    def without_labels(self) -> "Pack":
+    def without_labels(self) -> "PackedBatch":
         """The same to hear, and nothing of it counts."""
         nothing = {name: getattr(self, name)[:0] for name in ("learned_index", "labels", "task_index")}
         return replace(self, **nothing)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Pack":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
         """Move the tensors. Lightning moves a frozen dataclass only through this method."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved: dict[str, Any] = {

@@ -11,24 +11,24 @@ from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker, Prompt
 from audio_lm.data.history import History
 from audio_lm.data.index import IndexRules, SourceIndex, compile_source
-from audio_lm.data.mixture import Leaf, clip_shares, stairs
+from audio_lm.data.mixture import MixtureSource, clip_shares, piecewise_weights
 from audio_lm.data.plan import (
     Plan,
     differences,
-    expected_turns,
+    expected_examples,
     fingerprint,
     segments_of,
     window_length,
 )
-from audio_lm.data.rows import HeardLeaf, Rows, TokenLengths, measure
+from audio_lm.data.rows import LoadedSource, Rows, TokenLengths, measure
 from audio_lm.data.shar import files_of
 from audio_lm.errors import DataError
-from audio_lm.model.audio_tokens import hearing_of
+from audio_lm.model.audio_tokens import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.recipe import Recipe, StageConfig
 from audio_lm.tracking.provenance import Manifest
 from audio_lm.tracking.provenance import digest_of as digest_of_files
-from audio_lm.units import SAMPLES_PER_SECOND, WHISPER, Hearing
+from audio_lm.units import SAMPLES_PER_SECOND, WHISPER, AudioTokenCount
 
 CACHE = ".index"
 """Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""
@@ -43,7 +43,7 @@ def cache_of(recipe: Recipe) -> Path:
 class StageSources:
     """The compiled cut-sets of a stage."""
 
-    training: list[HeardLeaf]
+    training: list[LoadedSource]
     """In the order of the recipe: task after task, source after source."""
 
     validation: Mapping[str, list[Cut]]
@@ -54,9 +54,9 @@ class StagePlan:
     """What a stage hears, in order, and from what it follows."""
 
     plan: Plan
-    heard: list[HeardLeaf]
+    heard: list[LoadedSource]
     lengths: list[TokenLengths]
-    leaves: list[Leaf]
+    leaves: list[MixtureSource]
     fingerprint: dict[str, str]
 
     expected_clips: list[int]
@@ -74,7 +74,7 @@ def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
     """
     mixture, validation = stage.mixture, stage.validation
     training = [
-        HeardLeaf(task, source, Rows(compiled(recipe, stage, source)))
+        LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
         for task, sources in mixture.sources.items()
         if mixture.weights[task] > 0 or task in mixture.schedule
         for source in sources
@@ -116,12 +116,12 @@ def plan_stage(
         DataError: a cut lacks a label its task needs, or no pack can hold a conversation.
         RecipeError: the mixture runs dry.
     """
-    fitting = [fitted(recipe, stage, leaf, vocabulary) for leaf in sources.training]
+    fitting = [filter_by_length(recipe, stage, leaf, vocabulary) for leaf in sources.training]
     heard = [leaf for leaf, _ in fitting]
     leaves = [_leaf(leaf, lengths) for leaf, lengths in fitting]
     rules = rules_of(stage)
     segments, num_positions = segments_of(stage.mixture, leaves, rules, steps=stage.steps)
-    first_shares = clip_shares(stage.mixture, leaves, weights=stairs(stage.mixture, steps=stage.steps)[0][1])
+    first_shares = clip_shares(stage.mixture, leaves, weights=piecewise_weights(stage.mixture, steps=stage.steps)[0][1])
     window = window_length(first_shares, leaves, rules)
     names, digests = [name_of(leaf) for leaf in heard], list(map(digest_of, heard))
     known = fingerprint(
@@ -131,16 +131,16 @@ def plan_stage(
         window=window,
         seed=recipe.seed,
         templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
-        wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(hearing_of(recipe.model))}",
+        wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(audio_token_count(recipe.model))}",
     )
     history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
-    return plan_along(recipe, stage, fitting, known, history)
+    return plan_with_history(recipe, stage, fitting, known, history)
 
 
-def plan_along(
+def plan_with_history(
     recipe: Recipe,
     stage: StageConfig,
-    fitting: Sequence[tuple[HeardLeaf, TokenLengths]],
+    fitting: Sequence[tuple[LoadedSource, TokenLengths]],
     known: dict[str, str],
     history: History,
 ) -> StagePlan:
@@ -161,7 +161,7 @@ def plan_along(
         seed=recipe.seed,
     )
     leaves = [_leaf(leaf, of_leaf) for leaf, of_leaf in fitting]
-    expected = expected_turns(history.segments, history.num_positions)
+    expected = expected_examples(history.segments, history.num_positions)
     return StagePlan(plan, heard, lengths, leaves, known, expected, history)
 
 
@@ -170,7 +170,7 @@ def rules_of(stage: StageConfig) -> PackingRules:
     return PackingRules(stage.packs_per_step, stage.pack_tokens, stage.global_batch, stage.packing)
 
 
-def digest_of(leaf: HeardLeaf) -> str:
+def digest_of(leaf: LoadedSource) -> str:
     """Of its rows."""
     return leaf.rows.index.digest[:16]
 
@@ -184,7 +184,7 @@ def maker_of(
     with_answer: bool = True,
 ) -> ExampleMaker:
     """Who puts cuts into words for a recipe's model, its clips as wide as that model hears them."""
-    return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, hearing_of(recipe.model))
+    return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model))
 
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:
@@ -192,18 +192,18 @@ def tokens_of(recipe: Recipe) -> tuple[str, ...]:
     return tokens_for(stage.prompt for stage in recipe.stages.values())
 
 
-def _strange(hearing: Hearing) -> str:
+def _strange(hearing: AudioTokenCount) -> str:
     """How a model hears, where it is not as all did when the first plans were saved."""
     return "" if hearing == WHISPER else f" {[tuple(window) for window in hearing.windows]}"
 
 
-def name_of(leaf: HeardLeaf) -> str:
+def name_of(leaf: LoadedSource) -> str:
     """A source under a task, as plans and tables call it."""
     return f"{leaf.task} {leaf.source}"
 
 
-def _leaf(leaf: HeardLeaf, lengths: TokenLengths) -> Leaf:
-    return Leaf(
+def _leaf(leaf: LoadedSource, lengths: TokenLengths) -> MixtureSource:
+    return MixtureSource(
         task=leaf.task,
         source=leaf.source,
         num_rows=len(leaf.rows),
@@ -212,9 +212,9 @@ def _leaf(leaf: HeardLeaf, lengths: TokenLengths) -> Leaf:
     )
 
 
-def fitted(
-    recipe: Recipe, stage: StageConfig, leaf: HeardLeaf, vocabulary: Vocabulary
-) -> tuple[HeardLeaf, TokenLengths]:
+def filter_by_length(
+    recipe: Recipe, stage: StageConfig, leaf: LoadedSource, vocabulary: Vocabulary
+) -> tuple[LoadedSource, TokenLengths]:
     """The conversations a pack can hold, under every paraphrase, and how many tokens they have.
 
     Raises:
@@ -250,7 +250,7 @@ def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str)
         )
 
 
-def unreadable(heard: Sequence[HeardLeaf]) -> dict[str, str]:
+def unreadable(heard: Sequence[LoadedSource]) -> dict[str, str]:
     """Cuts whose audio could not be opened when their manifest was compiled -> why."""
     return {one.cut_id: one.reason for leaf in heard for one in leaf.rows.index.silent}
 

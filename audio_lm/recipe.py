@@ -13,7 +13,7 @@ from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.model.config import ModelConfig
 from audio_lm.ranges import Count, Range, Share, Size
-from audio_lm.survival.config import SurvivalConfig
+from audio_lm.survival.config import FaultToleranceConfig
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
 
@@ -115,7 +115,7 @@ class Recipe:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow."""
 
-    survival: SurvivalConfig = field(default_factory=SurvivalConfig)
+    survival: FaultToleranceConfig = field(default_factory=FaultToleranceConfig)
     """How long a rank may be silent, how often a run may begin again."""
 
     corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from audio_lm.prompts.conversation import Clip, Piece
 from audio_lm.prompts.render import render, render_chat
 from audio_lm.tasks.imagined import CONVERSATION, labels_for
 from audio_lm.tasks.registry import find_task
-from audio_lm.units import WHISPER, Hearing, Seconds
+from audio_lm.units import WHISPER, AudioTokenCount, Seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def rendered(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choice: in
 
 
 def imagined(
-    stage: str, task: str, prompt: str, *, seconds: Seconds, num_tokens: int, hearing: Hearing = WHISPER
+    stage: str, task: str, prompt: str, *, seconds: Seconds, num_tokens: int, hearing: AudioTokenCount = WHISPER
 ) -> RenderedExample:
     """A task as it describes itself, where no clip is there.
 

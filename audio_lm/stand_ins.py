@@ -51,7 +51,7 @@ class _Replacing:
         return list(dict.fromkeys([*kept, stand_in]))
 
 
-def with_stand_ins(recipe: Recipe) -> Tried:
+def with_smoke_data(recipe: Recipe) -> Tried:
     """The recipe on data that is here or can be made here.
 
     Raises:

@@ -67,7 +67,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Hearing:
+class AudioTokenCount:
     """How many audio tokens a clip makes, in integers, from its samples through encoder and projector.
 
     >>> WHISPER.tokens_in(16_000), WHISPER.shortest, WHISPER.tokens_per_second
@@ -97,10 +97,10 @@ class Hearing:
             count = (count - length) // hop + 1
         return count
 
-    def then(self, *windows: Window) -> "Hearing":
+    def then(self, *windows: Window) -> "AudioTokenCount":
         """The same with more steps behind it."""
-        return Hearing((*self.windows, *windows))
+        return AudioTokenCount((*self.windows, *windows))
 
 
-WHISPER = Hearing((Window(1, SAMPLES_PER_FRAME), Window(1, 2), Window(2, 2)))
+WHISPER = AudioTokenCount((Window(1, SAMPLES_PER_FRAME), Window(1, 2), Window(2, 2)))
 """Mel frames, the convolution of stride two, the pool over pairs."""

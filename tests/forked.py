@@ -10,7 +10,7 @@ import traceback
 
 import torch
 
-from audio_lm.run.ranks import Ranks
+from audio_lm.run.ranks import ProcessGroups
 
 MOST_SECONDS = 600  # a bound on what hangs; a busy machine takes its time
 
@@ -110,7 +110,7 @@ def together(work):
     """The same work inside a group of all ranks, as ``train`` opens one."""
 
     def grouped(number):
-        with Ranks("cpu"):
+        with ProcessGroups("cpu"):
             return work(number)
 
     return grouped

@@ -191,7 +191,7 @@ def test_the_switch_reaches_the_ranks_and_the_job(work, capsys, monkeypatch):
         told.append(arguments)
         raise SystemExit
 
-    monkeypatch.setattr("audio_lm.survival.torchrun.become_torchrun", become)
+    monkeypatch.setattr("audio_lm.survival.torchrun.exec_torchrun", become)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(SystemExit):
         main(["train", str(path), "--trust-code"])

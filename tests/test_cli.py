@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from audio_lm import arguments, cli
-from audio_lm.errors import DataError, SaidError
+from audio_lm.errors import DataError, AlreadyReportedError
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,7 +90,7 @@ def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, 
         return code, capsys.readouterr().err
 
     assert find(DataError("no cut")) == (2, "audio-lm: no cut\n")
-    assert find(SaidError("no cut")) == (2, "")
+    assert find(AlreadyReportedError("no cut")) == (2, "")
 
 
 @pytest.mark.parametrize(("number", "is_said"), [(errno.ENOSPC, True), (errno.EIO, False)])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.masking import masked, masked_tree, without_password
+from audio_lm.masking import mask_secrets, mask_tree, without_password
 
 TOKENS = ("hf_" + "a" * 34, "sk-" + "b" * 40, "ghp_" + "c" * 36, "AKIA" + "D" * 16, "glpat-" + "e" * 20)
 
@@ -24,16 +24,16 @@ def test_addresses_lose_their_password_only(address, shown):
 
 @pytest.mark.parametrize("token", TOKENS)
 def test_what_looks_like_a_token_is_masked_wherever_it_stands(token):
-    assert masked(f"a {token}, b") == "a ***, b"
-    assert masked_tree({"note": [token]}) == {"note": ["***"]}
+    assert mask_secrets(f"a {token}, b") == "a ***, b"
+    assert mask_tree({"note": [token]}) == {"note": ["***"]}
 
 
 @pytest.mark.parametrize(
     "name", ["token", "api_key", "HF_TOKEN", "db_password", "aws_secret", "credentials", "secret"]
 )
 def test_settings_that_are_secrets_are_masked(name):
-    assert masked_tree({"corpora": {"mine": {name: "abc"}}}) == {"corpora": {"mine": {name: "***"}}}
-    assert masked(f"override '{name}=abc' is wrong") == f"override '{name}=***' is wrong"
+    assert mask_tree({"corpora": {"mine": {name: "abc"}}}) == {"corpora": {"mine": {name: "***"}}}
+    assert mask_secrets(f"override '{name}=abc' is wrong") == f"override '{name}=***' is wrong"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_settings_that_are_secrets_are_masked(name):
     ],
 )  # fmt: skip
 def test_settings_that_only_sound_like_secrets_stay(setting):
-    assert masked_tree(setting) == setting
+    assert mask_tree(setting) == setting
 
 
 # Put together here, so that no scanner takes them for real ones.
@@ -58,7 +58,7 @@ SHAPES = (
 
 @pytest.mark.parametrize("token", SHAPES)
 def test_keys_of_more_services_are_masked(token):
-    assert masked(f"a {token}, b") == "a ***, b"
+    assert mask_secrets(f"a {token}, b") == "a ***, b"
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_keys_of_more_services_are_masked(token):
     ],
 )  # fmt: skip
 def test_a_secret_is_masked_in_every_form_it_is_written_in(text):
-    assert "hunter2" not in masked(text)
-    assert "hunter2" not in masked(f"line before\n  {text}\nline after")
+    assert "hunter2" not in mask_secrets(text)
+    assert "hunter2" not in mask_secrets(f"line before\n  {text}\nline after")
 
 
 @pytest.mark.parametrize("folder", ["conf", "recipes"])
 def test_settings_as_they_are_written_stay(folder):
     for path in sorted((Path(__file__).parents[1] / folder).rglob("*.yaml")):
-        assert masked(path.read_text()) == path.read_text(), path
+        assert mask_secrets(path.read_text()) == path.read_text(), path
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_settings_as_they_are_written_stay(folder):
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_secret_stays(text):
-    assert masked(text) == text
+    assert mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ def test_what_only_looks_like_a_secret_stays(text):
 )
 def test_no_text_takes_long(text):
     start = time.perf_counter()
-    masked(text)
+    mask_secrets(text)
     assert time.perf_counter() - start < 5

@@ -10,7 +10,7 @@ import yaml
 from audio_lm.cli import app
 from audio_lm.compose import load_recipe
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
-from audio_lm.data.mixture import stairs
+from audio_lm.data.mixture import piecewise_weights
 from audio_lm.recipe import StageConfig
 
 ROOT = Path(__file__).parents[1]
@@ -55,4 +55,4 @@ def test_the_mixture_on_half_a_page_is_one():
     shown = yaml.safe_load(block)
     mixture = MixtureConfig(**shown | {"temperature": TemperatureConfig(**shown["temperature"])})
     assert set(shown) <= set(MixtureConfig.__dataclass_fields__)
-    assert stairs(mixture, steps=20_000)[-1][1]["mna"] == 1.0
+    assert piecewise_weights(mixture, steps=20_000)[-1][1]["mna"] == 1.0

@@ -31,7 +31,7 @@ from audio_lm.compose import load_recipe
 from audio_lm.corpora.download import unpacked
 from audio_lm.data.cuts import load_waves
 from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.lhotse_cut import read_cut
 from audio_lm.data.manifest import read_line
 from audio_lm.data.rows import Rows
@@ -43,7 +43,7 @@ from audio_lm.model.weight_files import read_weights
 from audio_lm.overrides import settings_of
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.prompts.tokenizer import load_tokenizer
-from audio_lm.run.ranks import Ranks
+from audio_lm.run.ranks import ProcessGroups
 from tests.forked import on_ranks
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_audio_that_is_no_file_is_refused_by_whoever_reads_cuts(
 ):
     cut = cut_of(kind, source.format(marker=marker))
     line = json.dumps(cut.to_dict()).encode()
-    with pytest.raises(UnfitError, match=why):
+    with pytest.raises(InvalidLineError, match=why):
         read_line(line)
     with pytest.raises(DataError, match=f"cut 'c'.*{why}"):
         load_waves(cut)
@@ -157,7 +157,7 @@ def test_a_transform_cannot_bring_a_command_into_any_reader(attack, small, marke
     line = json.dumps(attack(marker)).encode() + b"\n"
     why = "a transform|a cut of type 'MixedCut'"
     for read in (read_line, read_cut):
-        with pytest.raises(UnfitError, match=why):
+        with pytest.raises(InvalidLineError, match=why):
             read(line)
     folder = Path(small.data_dir) / "evil"
     folder.mkdir(exist_ok=True)
@@ -443,7 +443,7 @@ def test_ranks_that_are_all_here_meet_on_loopback(address, on_this_node):
     def look(number):
         os.environ.pop("GLOO_SOCKET_IFNAME", None)
         os.environ |= {"MASTER_ADDR": address, "LOCAL_WORLD_SIZE": on_this_node}
-        with Ranks("cpu") as ranks:
+        with ProcessGroups("cpu") as ranks:
             ranks.wait()
             found = listening(os.getpid())
             ranks.wait()

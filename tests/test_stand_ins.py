@@ -8,7 +8,7 @@ from audio_lm.compose import load_recipe
 from audio_lm.errors import RecipeError
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.recipe import StandInsConfig
-from audio_lm.stand_ins import has_enough, shrunk, with_stand_ins
+from audio_lm.stand_ins import has_enough, shrunk, with_smoke_data
 
 TINY = ["use.scale=tiny"]
 
@@ -119,7 +119,7 @@ def test_what_has_no_stand_in_is_left_out_with_a_line():
         stages={"s": replace(stage, mixture=mixture)},
         stand_ins=StandInsConfig(sources={"aac": "synthetic/x"}),
     )
-    tried = with_stand_ins(alone)
+    tried = with_smoke_data(alone)
     assert tried.recipe.stages["s"].mixture.weights == {"asr": 1.0}
     assert "a/b of task lid is left out: it is not here, nothing stands in" in tried.notes
 
@@ -138,7 +138,7 @@ def test_a_recipe_with_corpora_of_its_own_keeps_them_and_makes_them_small():
         full, tried = load_recipe(name).recipe, load_recipe(name, TINY)
         assert tried.recipe.corpora.keys() == full.corpora.keys()
         assert tried.notes == ()
-        assert with_stand_ins(tried.recipe).recipe == tried.recipe
+        assert with_smoke_data(tried.recipe).recipe == tried.recipe
     clips = load_recipe("demo", TINY).recipe.corpora["synthetic"]["clips"]
     assert clips.keys() == load_recipe("demo").recipe.corpora["synthetic"]["clips"].keys()
     assert max(clips.values()) <= 12
@@ -170,4 +170,4 @@ def test_a_stage_without_any_stand_in_is_refused():
     recipe = load_recipe("qwen2_audio").recipe
     alone = replace(recipe, stand_ins=StandInsConfig(sources={"lid": "synthetic/phrases-train"}))
     with pytest.raises(RecipeError, match="none of its tasks has data here or a stand-in"):
-        with_stand_ins(alone)
+        with_smoke_data(alone)

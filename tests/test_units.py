@@ -7,7 +7,7 @@ from audio_lm.units import (
     MAX_SAMPLES,
     MIN_FRAMES,
     WHISPER,
-    Hearing,
+    AudioTokenCount,
     Window,
     conv_frames_in,
     frames_in,
@@ -45,7 +45,7 @@ def test_windows_count_what_the_encoder_makes(num_samples):
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5)), min_size=1, max_size=5), st.integers(0, 5_000)
 )
 def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
-    hearing = Hearing(tuple(Window(*pair) for pair in pairs))
+    hearing = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
     counts = [hearing.shortest - 1, hearing.shortest]
     for window in hearing.windows:
         counts = [(count - window.length) // window.hop + 1 for count in counts]

@@ -9,7 +9,7 @@ from audio_lm.bench.clips import even_seconds
 from audio_lm.bench.peer import PeerBatch, peer_batch
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import random_for
 from audio_lm.units import SAMPLES_PER_SECOND, Seconds, frames_in, tokens_in
 
@@ -20,7 +20,7 @@ PROMPT_TOKENS, SHORTEST_ANSWER, LONGEST_ANSWER = 28, 10, 60
 class Batch:
     """The same clips for both."""
 
-    pack: Pack
+    pack: PackedBatch
     rows: list[PeerBatch]
 
 

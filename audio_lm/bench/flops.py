@@ -16,11 +16,11 @@ from torch import nn
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoder import AudioEncoder
 from audio_lm.model.part_names import SUFFIX
-from audio_lm.model.slots import slots_of
-from audio_lm.pack import Pack
+from audio_lm.model.slots import packed_layout
+from audio_lm.pack import PackedBatch
 
 
-def step_flops(model: AudioLM, pack: Pack, trained: Collection[str]) -> float:
+def step_flops(model: AudioLM, pack: PackedBatch, trained: Collection[str]) -> float:
     """Operations of forward and backward over one pack.
 
     Args:
@@ -34,12 +34,12 @@ def step_flops(model: AudioLM, pack: Pack, trained: Collection[str]) -> float:
     return times_encoder * heard + times_said * (said + head_flops(model, pack))
 
 
-def encoder_flops(model: AudioLM, pack: Pack) -> float:
+def encoder_flops(model: AudioLM, pack: PackedBatch) -> float:
     """Of the forward pass through convolutions, layers and projector."""
     encoder = model.encoder
     if not isinstance(encoder, AudioEncoder) or not pack.num_samples:
         return 0.0
-    frames = [int(count) for count in slots_of(pack.num_samples).conv_frames]
+    frames = [int(count) for count in packed_layout(pack.num_samples).conv_frames]
     total = sum(frames)
     convolutions = 2 * total * (2 * encoder.conv1.weight.numel() + encoder.conv2.weight.numel())
     layers = 2 * total * _matrix_weights(encoder.layers)
@@ -48,7 +48,7 @@ def encoder_flops(model: AudioLM, pack: Pack) -> float:
     return float(convolutions + layers + attention + projector)
 
 
-def language_model_flops(model: AudioLM, pack: Pack) -> float:
+def language_model_flops(model: AudioLM, pack: PackedBatch) -> float:
     """Of the forward pass through the layers; each token attends to those before it."""
     config = model.language_model.config
     lengths = [end - start for start, end in itertools.pairwise(pack.cu_seq_lens.tolist())]
@@ -62,7 +62,7 @@ def language_model_flops(model: AudioLM, pack: Pack) -> float:
     return float(2 * sum(lengths) * weights + attention)
 
 
-def head_flops(model: AudioLM, pack: Pack) -> float:
+def head_flops(model: AudioLM, pack: PackedBatch) -> float:
     """Of the logits at the learned positions."""
     rows = _table(model, "output").numel() + model.new_tokens.output.numel()
     return float(2 * pack.num_learned * rows)

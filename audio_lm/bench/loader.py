@@ -23,13 +23,13 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import PlannedPacks
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.guard import guarded_waves
+from audio_lm.data.guard import load_waves_or_fault
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.lengths import token_lengths
-from audio_lm.data.order import whole_shares
+from audio_lm.data.order import integer_shares
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import HeardLeaf, Rows, TokenLengths, measure
-from audio_lm.model.slots import slots_of
+from audio_lm.data.rows import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.model.slots import packed_layout
 from audio_lm.model.spectrogram import LogMel
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -93,7 +93,7 @@ def _plan(*, window_steps: int = 64) -> Plan:
         lengths.append(TokenLengths((seconds * TOKENS_PER_SECOND + text).astype(np.int32)[:, None]))
         sizes.append(len(seconds))
     weights = rng.uniform(0.05, 5.0, NUM_SOURCES).round(2).tolist()
-    segment = Segment(0, tuple(whole_shares(weights)), (0,) * NUM_SOURCES)
+    segment = Segment(0, tuple(integer_shares(weights)), (0,) * NUM_SOURCES)
     mean = float(np.mean([of_source.mean for of_source in lengths]))
     window = round(window_steps * BUDGET.packs * BUDGET.max_tokens / mean)
     names = [f"task {number}" for number in range(NUM_SOURCES)]
@@ -128,11 +128,11 @@ def _audio(folder: Path) -> float:
     lengths = measure(rows, maker, "asr", cache=folder / "cache")
     segment = Segment(0, (1,), (0,))
     plan = Plan(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
-    packs = PlannedPacks([HeardLeaf("asr", SOURCE, rows)], maker, Collator(load=guarded_waves))
+    packs = PlannedPacks([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
     began, heard = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):
-            mel(pack.waves, slots_of(pack.num_samples))
+            mel(pack.waves, packed_layout(pack.num_samples))
             heard += sum(pack.num_samples)
     return heard / SAMPLES_PER_SECOND / (time.process_time() - began)
 

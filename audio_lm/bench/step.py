@@ -25,7 +25,7 @@ from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.part_names import part_of
 from audio_lm.model.size import step_size
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.units import SAMPLES_PER_SECOND
 
 SMALL = ModelConfig(
@@ -289,7 +289,7 @@ def _in_turns(ours: Side, theirs: Side, batches: Sequence[Batch], rounds: int) -
     return statistics.median(mine[1:]), statistics.median(other[1:]), statistics.median(ratios)
 
 
-def planned_peak(bench: Bench, model: AudioLM, pack: Pack) -> int:
+def planned_peak(bench: Bench, model: AudioLM, pack: PackedBatch) -> int:
     """What the plan of a recipe counts for one pack, weights and moments left out."""
     size = step_size(
         replace(bench.model, lora=_updates(bench)),

@@ -14,7 +14,7 @@ from transformers import WhisperFeatureExtractor
 
 from audio_lm.bench.clips import LONGEST, SHORTEST, even_seconds
 from audio_lm.bench.step import SMALL, Bench, StepFigures, bench_step
-from audio_lm.model.slots import slots_of
+from audio_lm.model.slots import packed_layout
 from audio_lm.model.spectrogram import LogMel
 from audio_lm.runtime import random_for
 from audio_lm.units import SAMPLES_PER_SECOND
@@ -104,7 +104,7 @@ def bench_log_mel(*, batches: int = 4, rounds: int = 5, clips: int = 16) -> dict
     for _ in range(rounds + 1):
         began = time.process_time()
         for row in waves:
-            ours(torch.from_numpy(np.concatenate(row)), slots_of([len(wave) for wave in row]))
+            ours(torch.from_numpy(np.concatenate(row)), packed_layout([len(wave) for wave in row]))
         between = time.process_time()
         for row in waves:
             extractor(row, sampling_rate=SAMPLES_PER_SECOND, return_tensors="pt")

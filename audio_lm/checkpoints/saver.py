@@ -13,7 +13,7 @@ import torch
 from torch.distributed.checkpoint._state_dict_stager import StateDictStager
 
 from audio_lm.checkpoints.shelf import Checkpoint
-from audio_lm.checkpoints.writing import NotSaved, Store
+from audio_lm.checkpoints.writing import SaveFailed, Store
 from audio_lm.errors import CheckpointError
 from audio_lm.units import Seconds
 
@@ -98,12 +98,12 @@ class Saver:
             self._writing.join()
             self._writing = None
         outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, NotSaved):
+        if isinstance(outcome, SaveFailed):
             self._fail(outcome, is_last=is_last)
         elif outcome is not None:
             raise outcome
 
-    def _fail(self, why: NotSaved, *, is_last: bool) -> None:
+    def _fail(self, why: SaveFailed, *, is_last: bool) -> None:
         self.num_failures += 1
         said = f"checkpoint NOT saved ({self.num_failures} in a row), previous ones untouched"
         if is_last or self.num_failures >= MOST_FAILURES:

@@ -59,10 +59,10 @@ def newest_valid(folder: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: there are only such as this program does not read.
     """
-    return search(folder).found
+    return find_checkpoint(folder).found
 
 
-def search(
+def find_checkpoint(
     folder: Path,
     group: Group | None = None,
     fault_in: Callable[[Path, Manifest], str | None] = lambda path, manifest: None,
@@ -133,7 +133,7 @@ def _check_none_is_old(folder: Path) -> None:
         )
 
 
-def sweep(folder: Path, passed_over: Sequence[tuple[Path, str]] = ()) -> None:
+def remove_unfinished(folder: Path, passed_over: Sequence[tuple[Path, str]] = ()) -> None:
     """Clear what killed saves have left, and move aside what does not hold, so that its step can be written again.
 
     For one rank, before anybody saves.

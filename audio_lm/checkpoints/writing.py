@@ -39,7 +39,7 @@ FAILURES = (OSError, RuntimeError, CheckpointException)
 Result = TypeVar("Result")
 
 
-class NotSaved(Exception):  # noqa: N818
+class SaveFailed(Exception):  # noqa: N818
     """A checkpoint could not be written, which all ranks know; those before it are as they were."""
 
 
@@ -179,7 +179,7 @@ class Store:
             raise own
         for _, one, refuses in answers:
             if one is not None:
-                raise CheckpointError(one) if refuses else NotSaved(one)
+                raise CheckpointError(one) if refuses else SaveFailed(one)
         return [answer[0] for answer in answers]
 
 

@@ -18,7 +18,7 @@ from audio_lm.data.cuts import load_waves
 from audio_lm.data.examples import FAULT, Example
 from audio_lm.data.guard import Fault, FaultyAudioError, silence_for
 from audio_lm.errors import DataError
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import random_for
 from audio_lm.units import SAMPLES_PER_SECOND, frames_in
 
@@ -31,7 +31,7 @@ def pack_examples(
     *,
     augment: torch.Tensor | None = None,
     faults: Sequence[Fault] = (),
-) -> Pack:
+) -> PackedBatch:
     """One pack from conversations and all their clips in reading order.
 
     Raises:
@@ -53,7 +53,7 @@ def pack_examples(
         task_index += [tasks.index(example.task)] * len(places)
         audio_index += [start + i for i in example.audio_index]
     longest = max(len(example) for example in examples)
-    return Pack(
+    return PackedBatch(
         token_ids=_integers([token for example in examples for token in example.token_ids]),
         position_ids=torch.cat([torch.arange(len(example)) for example in examples]),
         cu_seq_lens=torch.tensor(starts, dtype=torch.int32),
@@ -113,7 +113,7 @@ class Collator:
         self.load = load
         self.unreadable = unreadable or {}
 
-    def __call__(self, cuts: Sequence[Cut]) -> Pack:
+    def __call__(self, cuts: Sequence[Cut]) -> PackedBatch:
         examples, waves, faults = list[Example](), list[np.ndarray](), list[Fault]()
         for cut in cuts:
             example: Example = cut.custom["example"]

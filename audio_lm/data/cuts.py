@@ -16,7 +16,7 @@ from lhotse.utils import fastcopy
 
 from audio_lm.data import audio, shar
 from audio_lm.data.faults import AudioError
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.labels import labels_of
 from audio_lm.data.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.manifest import clip_fields, id_in, read_line
@@ -94,7 +94,7 @@ def read_cuts(data_dir: Path, source: str) -> list[Cut]:
     for line in shar.lines_of(path):
         try:
             cuts.append(at_16_khz(read_cut(line.text)))
-        except UnfitError as error:
+        except InvalidLineError as error:
             raise DataError(
                 f"{line.file}:{line.number}: cut {id_in(line.text)!r}: {error}; repair the line or remove it"
             ) from error
@@ -111,7 +111,7 @@ def size_of(cut_set: Path) -> tuple[int, Seconds]:
     for line in shar.lines_of(cut_set):
         try:
             found = read_line(line.text)
-        except UnfitError:
+        except InvalidLineError:
             continue
         count, num_samples = count + 1, num_samples + sum(found.num_samples[:1])
     return count, num_samples / SAMPLES_PER_SECOND
@@ -197,7 +197,7 @@ def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
         for recording in [*recordings, *(cut.custom[name] for name in recordings_of(cut))]:
             try:
                 _check_recording(recording, roots)
-            except UnfitError as error:
+            except InvalidLineError as error:
                 raise DataError(f"cut {cut.id!r}: {error}") from error
 
 

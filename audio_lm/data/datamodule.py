@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
-from audio_lm.data.plan import Cursor, Packing, Plan, Turn
-from audio_lm.data.rows import HeardLeaf
+from audio_lm.data.plan import Cursor, Packing, Plan, ScheduledExample
+from audio_lm.data.rows import LoadedSource
 from audio_lm.errors import DataError, UserError
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import rank, world_size
 from audio_lm.survival.processes import live_as_data_worker
 from audio_lm.units import Seconds
@@ -21,7 +21,7 @@ MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
 
 
-class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
+class PlannedPacks(Dataset[tuple[PackedBatch, ...] | UserError]):
     """Turns of a plan become packs.
 
     Args:
@@ -30,7 +30,7 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
 
     def __init__(
         self,
-        leaves: Sequence[HeardLeaf],
+        leaves: Sequence[LoadedSource],
         maker: ExampleMaker,
         collator: Collator,
         *,
@@ -41,7 +41,7 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
         self.collator = collator
         self.is_measured = is_measured
 
-    def __getitem__(self, packs: Packing) -> tuple[Pack, ...] | UserError:
+    def __getitem__(self, packs: Packing) -> tuple[PackedBatch, ...] | UserError:
         """The packs of a step, or what is wrong with them: an error that a worker raised would be a traceback."""
         try:
             return self.step(packs)
@@ -50,7 +50,7 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
                 raise
             return error
 
-    def step(self, packs: Packing) -> tuple[Pack, ...]:
+    def step(self, packs: Packing) -> tuple[PackedBatch, ...]:
         """The packs of a step.
 
         Raises:
@@ -58,7 +58,7 @@ class PlannedPacks(Dataset[tuple[Pack, ...] | UserError]):
         """
         return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
 
-    def _cut(self, turn: Turn) -> Cut:
+    def _cut(self, turn: ScheduledExample) -> Cut:
         leaf = self.leaves[turn.leaf]
         try:
             cut = leaf.rows.cut(turn.row)
@@ -135,7 +135,7 @@ class MixtureDataModule(LightningDataModule):
             raise batch
         return batch
 
-    def train_dataloader(self) -> DataLoader[tuple[Pack, ...] | UserError]:
+    def train_dataloader(self) -> DataLoader[tuple[PackedBatch, ...] | UserError]:
         """One optimizer step's packs at a time, without end."""
         return DataLoader(
             self.packs,
@@ -147,7 +147,7 @@ class MixtureDataModule(LightningDataModule):
             worker_init_fn=live_as_data_worker if self.num_workers else None,
         )
 
-    def val_dataloader(self) -> list[DataLoader[tuple[Pack, ...]]]:
+    def val_dataloader(self) -> list[DataLoader[tuple[PackedBatch, ...]]]:
         """One loader per task, in the order of ``validation``; ranks share its packs, and each hears as many."""
         plain, num_alike = Collator(num_mels=self.packs.collator.num_mels), self.sampler.num_alike
         share = (rank() // num_alike, world_size() // num_alike)
@@ -162,7 +162,7 @@ class MixtureDataModule(LightningDataModule):
         return packs_of(cuts, max_tokens=self.max_tokens)
 
 
-class _Listed(Dataset[tuple[Pack, ...]]):
+class _Listed(Dataset[tuple[PackedBatch, ...]]):
     """One share of packs of cuts that stand in a list.
 
     All shares have as many, for a model that is shared out is gathered by all ranks at once; behind the last pack
@@ -182,7 +182,7 @@ class _Listed(Dataset[tuple[Pack, ...]]):
     def __len__(self) -> int:
         return -(-len(self.packs) // self.num_shares)
 
-    def __getitem__(self, index: int) -> tuple[Pack, ...]:
+    def __getitem__(self, index: int) -> tuple[PackedBatch, ...]:
         place = index * self.num_shares + self.number
         if place < len(self.packs):
             return (self.collator(self.packs[place]),)

@@ -20,7 +20,7 @@ from audio_lm.prompts.render import num_choices, reference, render, render_answe
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import find_task
 from audio_lm.tasks.task import Labels
-from audio_lm.units import TOKENS_PER_SECOND, WHISPER, Hearing
+from audio_lm.units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 
 Prompt = Literal["tags", "natural", "chatml"]
 CHAT = "chat"
@@ -74,7 +74,7 @@ class ExampleMaker:
     prompt: Prompt
     is_evaluation: bool = False
     with_answer: bool = True
-    hearing: Hearing = WHISPER
+    hearing: AudioTokenCount = WHISPER
 
     def num_choices(self, task: str) -> int:
         """Numbers that a paraphrase of a task is drawn with."""

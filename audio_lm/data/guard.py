@@ -47,7 +47,7 @@ class FaultyAudioError(Exception):
         self.reason = reason
 
 
-def guarded_waves(cut: Cut) -> list[np.ndarray]:
+def load_waves_or_fault(cut: Cut) -> list[np.ndarray]:
     """The clips of a cut, as ``load_waves`` reads them, looked at before they are used.
 
     Raises:

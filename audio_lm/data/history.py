@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from audio_lm.data.plan import Begin, Cursor, Plan, Segment, expected_turns
+from audio_lm.data.plan import Begin, Cursor, Plan, Segment, expected_examples
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class History:
 
     def heard_before(self, position: int) -> dict[str, int]:
         """How often every leaf is heard before a position."""
-        return dict(zip(self.names, expected_turns(self.segments, position), strict=True))
+        return dict(zip(self.names, expected_examples(self.segments, position), strict=True))
 
     def appended(
         self, names: Sequence[str], digests: Sequence[str], segments: Sequence[Segment], *, num_positions: int

@@ -24,7 +24,7 @@ from audio_lm.data import shar
 from audio_lm.data.audio_state import write_states
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.cuts import check_file
-from audio_lm.data.json_lines import NumberedLine, UnfitError
+from audio_lm.data.json_lines import NumberedLine, InvalidLineError
 from audio_lm.data.manifest import Line, id_in, is_long, read_line, too_long
 from audio_lm.data.sources import OUTSIDE
 from audio_lm.errors import DataError
@@ -61,7 +61,7 @@ class IndexRules:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class InvalidLine:
     """A line that was left out, or whose audio cannot be read."""
 
     line: int
@@ -71,7 +71,7 @@ class Unusable:
     """That holds the line; an index of old does not say."""
 
 
-Files = dict[str, tuple[Unusable, Seconds]]
+Files = dict[str, tuple[InvalidLine, Seconds]]
 
 
 @dataclass
@@ -81,7 +81,7 @@ class _Rows:
     offset: list[int] = field(default_factory=list)
     start: list[int] = field(default_factory=list)  # samples into the cut, where it is heard in chunks
     num_samples: list[int] = field(default_factory=list)  # of all clips together
-    left_out: list[Unusable] = field(default_factory=list)
+    left_out: list[InvalidLine] = field(default_factory=list)
     num_lines: int = 0
     num_dropped: int = 0  # by the rule for long clips
 
@@ -103,8 +103,8 @@ class SourceIndex:
     offset: np.ndarray[Any, np.dtype[np.int64]]  # (N,) bytes into the manifest
     start: np.ndarray[Any, np.dtype[np.int32]]  # (N,) samples into the cut
     num_samples: np.ndarray[Any, np.dtype[np.int32]]  # (N,) of all clips
-    left_out: tuple[Unusable, ...]
-    silent: tuple[Unusable, ...]
+    left_out: tuple[InvalidLine, ...]
+    silent: tuple[InvalidLine, ...]
     """Cuts whose audio could not be opened; they keep their place and are heard with weight 0."""
 
     num_dropped: int
@@ -149,8 +149,8 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
             offset=np.load(there / "offset.npy", mmap_mode="r"),
             start=np.load(there / "start.npy", mmap_mode="r"),
             num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
-            left_out=tuple(Unusable(**one) for one in facts["left_out"]),
-            silent=tuple(Unusable(**one) for one in facts["silent"]),
+            left_out=tuple(InvalidLine(**one) for one in facts["left_out"]),
+            silent=tuple(InvalidLine(**one) for one in facts["silent"]),
             num_dropped=facts["num_dropped"],
             folder=folder,
             roots=rules.roots,
@@ -241,17 +241,17 @@ def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tup
         try:
             line = read_line(text, roots=roots)
             if (key := key_of(line.cut_id)) in seen:
-                raise UnfitError("the id came before")
+                raise InvalidLineError("the id came before")
             seen.add(key)
-        except UnfitError as error:
-            rows.left_out.append(Unusable(number, id_in(text), str(error), path.name))
+        except InvalidLineError as error:
+            rows.left_out.append(InvalidLine(number, id_in(text), str(error), path.name))
             if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
                 _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
         _add(rows, line, offset, rules, (path, number))
         for name, seconds in zip(line.files, line.seconds, strict=True):
             if name not in files:
-                files[name] = (Unusable(number, line.cut_id, name, path.name), seconds)
+                files[name] = (InvalidLine(number, line.cut_id, name, path.name), seconds)
     return rows, files
 
 
@@ -307,7 +307,7 @@ def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLi
         filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
 
 
-def _unreadable(files: Files) -> Iterator[Unusable]:
+def _unreadable(files: Files) -> Iterator[InvalidLine]:
     """Look at the files, or of very many always at the same ones."""
     chosen = sorted(files)
     if len(chosen) > MOST_CHECKED:
@@ -321,7 +321,7 @@ def _unreadable(files: Files) -> Iterator[Unusable]:
 
 
 def _check_share(
-    count: int, total: int, rules: IndexRules, what: str, cut_set: Path, unfit: Sequence[Unusable]
+    count: int, total: int, rules: IndexRules, what: str, cut_set: Path, unfit: Sequence[InvalidLine]
 ) -> None:
     if count > rules.max_bad_share * total:
         raise DataError(
@@ -330,7 +330,7 @@ def _check_share(
         )
 
 
-def _named(cut_set: Path, unfit: Sequence[Unusable]) -> str:
+def _named(cut_set: Path, unfit: Sequence[InvalidLine]) -> str:
     folder = cut_set if cut_set.is_dir() else cut_set.parent
     lines = [
         f"\n  {folder / one.file}:{one.line}: cut {one.cut_id!r}: {one.reason}" for one in unfit[:MOST_NAMED]

@@ -29,7 +29,7 @@ _DECODER = json.JSONDecoder()
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-class UnfitError(Exception):
+class InvalidLineError(Exception):
     """A line cannot be used; the message says why."""
 
 
@@ -99,16 +99,16 @@ def parse_line(text: bytes) -> Any:
         UnfitError: it is no JSON, too long, too deep, or holds text that is no Unicode.
     """
     if len(text) > LONGEST_LINE:
-        raise UnfitError(
+        raise InvalidLineError(
             f"the line is over {LONGEST_LINE >> 20} MiB; cut the recording up, for instance with trim_to_supervisions"
         )
     num_containers = text.count(b"[") + text.count(b"{")
     if num_containers > MOST_CONTAINERS:
-        raise UnfitError(f"the line has {num_containers} brackets -- expected at most {MOST_CONTAINERS}")
+        raise InvalidLineError(f"the line has {num_containers} brackets -- expected at most {MOST_CONTAINERS}")
     try:
         decoded = text.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        raise UnfitError("the line is not UTF-8") from error
+        raise InvalidLineError("the line is not UTF-8") from error
     value = _loaded(decoded)
     if num_containers > DEEPEST:
         _check_depth(value)
@@ -121,9 +121,9 @@ def _loaded(text: str) -> Any:
     try:
         return _DECODER.decode(text)  # of a key that stands twice the last one counts, whoever reads it
     except ValueError as error:
-        raise UnfitError(f"the line is no JSON ({error})") from error
+        raise InvalidLineError(f"the line is no JSON ({error})") from error
     except RecursionError as error:
-        raise UnfitError(TOO_DEEP) from error
+        raise InvalidLineError(TOO_DEEP) from error
 
 
 def shown(value: Any) -> str:
@@ -140,7 +140,7 @@ def _check_depth(value: Any) -> None:
         inside = (one.values() if isinstance(one, dict) else one for one in level)
         level = [inner for values in inside for inner in values if isinstance(inner, dict | list)]
     if level:
-        raise UnfitError(TOO_DEEP)
+        raise InvalidLineError(TOO_DEEP)
 
 
 def _check_unicode(value: Any) -> None:
@@ -148,6 +148,6 @@ def _check_unicode(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise UnfitError(
+        raise InvalidLineError(
             "a text holds half a surrogate pair (\\ud800 to \\udfff), which is no Unicode"
         ) from error

@@ -14,7 +14,7 @@ from lhotse import SupervisionSegment
 from lhotse.cut import Cut
 from lhotse.supervision import AlignmentItem
 
-from audio_lm.data.json_lines import UnfitError, shown
+from audio_lm.data.json_lines import InvalidLineError, shown
 from audio_lm.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.units import Seconds
 
@@ -167,7 +167,7 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
     """
     for key in OWN_FIELDS:
         if type(value := supervision.get(key)) is not str and value is not None:
-            raise UnfitError(f"its {key} is {shown(value)} -- expected a text")
+            raise InvalidLineError(f"its {key} is {shown(value)} -- expected a text")
     if custom := supervision.get("custom"):
         for key, value in custom.items():
             if key in _CHECKS and value is not None:
@@ -178,17 +178,17 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
 
 def _check_text(key: str, value: Any) -> None:
     if type(value) is not str:
-        raise UnfitError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
 
 
 def _check_value(key: str, value: Any) -> None:
     if not (type(value) is str or _is_number(value)):
-        raise UnfitError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
 
 
 def _check_list(key: str, value: Any) -> None:
     if type(value) is not list or any(type(one) is not str for one in value):
-        raise UnfitError(f"label {key!r} is {shown(value)} -- expected a list of texts")
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a list of texts")
 
 
 def _check_references(key: str, value: Any) -> None:
@@ -198,7 +198,7 @@ def _check_references(key: str, value: Any) -> None:
 def _check_integer(key: str, value: Any) -> None:
     is_text = type(value) is str and len(value) < len(str(LARGEST)) and value.isascii() and value.isdigit()
     if not (is_text or (type(value) is int and _is_number(value))):
-        raise UnfitError(f"label {key!r} is {shown(value)} -- expected an integer")
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected an integer")
 
 
 def _is_number(value: Any) -> bool:
@@ -214,11 +214,11 @@ def _check_rows(key: str, value: Any) -> None:
     for row in value if type(value) is list else [value]:
         if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
             wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
-            raise UnfitError(f"label {key!r} has the row {shown(row)} -- expected [{wanted}]")
+            raise InvalidLineError(f"label {key!r} has the row {shown(row)} -- expected [{wanted}]")
     if key == "places":
         counts = [count for _, count in value]
         if min(counts, default=0) < 0 or sum(counts) > MOST_PLACES:
-            raise UnfitError(
+            raise InvalidLineError(
                 f"label 'places' has {shown(sum(counts))} places -- expected at most {MOST_PLACES}"
             )
 
@@ -228,7 +228,7 @@ def _check_conversation(key: str, value: Any) -> None:
     for turn in turns:
         content = turn.get("content") if type(turn) is dict else None
         if type(content) is not list or type(turn.get("role")) is not str or not all(map(_is_part, content)):
-            raise UnfitError(
+            raise InvalidLineError(
                 f"label {key!r} has the turn {shown(turn)} -- expected a role and a content, "
                 f"a list of texts and of numbers of clips"
             )
@@ -265,4 +265,4 @@ def _check_words(words: Any) -> None:
             break
     else:
         return
-    raise UnfitError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")
+    raise InvalidLineError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")

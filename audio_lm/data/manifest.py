@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from lhotse import Recording
 
 from audio_lm.data.audio import TOLERANCE
-from audio_lm.data.json_lines import SHOWN, UnfitError, parse_line, shown
+from audio_lm.data.json_lines import SHOWN, InvalidLineError, parse_line, shown
 from audio_lm.data.labels import check_labels
 from audio_lm.data.recordings import before_transforms
 from audio_lm.data.sources import file_of
@@ -75,7 +75,7 @@ def id_in(text: bytes) -> str:
     """The id of a line that cannot be used, as far as it has one."""
     try:
         cut = parse_line(text)
-    except UnfitError:
+    except InvalidLineError:
         return "?"
     cut_id = cut.get("id") if isinstance(cut, dict) else None
     return cut_id[:SHOWN] if isinstance(cut_id, str) else "?"
@@ -99,10 +99,10 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
         UnfitError: it is no cut, or none that can be used.
     """
     if not isinstance(cut, dict):
-        raise UnfitError("the line is no cut")
+        raise InvalidLineError("the line is no cut")
     kind = cut.get("type", "MonoCut")
     if not isinstance(kind, str) or kind not in CUT_TYPES:
-        raise UnfitError(f"a cut of type {shown(kind)} cannot be read; there are {', '.join(CUT_TYPES)}")
+        raise InvalidLineError(f"a cut of type {shown(kind)} cannot be read; there are {', '.join(CUT_TYPES)}")
     _check_keys(cut, CUT_KEYS, "the cut")
     cut_id = _text(cut, "id", "the cut")
     duration, start = _number(cut, "duration"), _number(cut, "start", least=0.0)
@@ -110,14 +110,14 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     recordings = _recordings(cut)
     if not recordings:
         if cut.get("features") is not None:
-            raise UnfitError(
+            raise InvalidLineError(
                 "the cut has features and no recording; features are not read, so add its recording"
             )
         _check_length(start, duration)
         return Line(cut_id, (), (), ())
     lengths = [_recording_seconds(recording) for recording in recordings]
     if start + duration > lengths[0] + TOLERANCE:
-        raise UnfitError(f"the cut ends at {start + duration:.3f} s of a recording of {lengths[0]:.3f} s")
+        raise InvalidLineError(f"the cut ends at {start + duration:.3f} s of a recording of {lengths[0]:.3f} s")
     _check_channels(cut, kind, recordings[0])
     files, file_seconds = _files(recordings, lengths, roots)
     num_samples = [_num_samples(start, seconds) for seconds in (duration, *lengths[1:])]
@@ -173,7 +173,7 @@ def _num_samples(start: Seconds, seconds: Seconds) -> int:
     _check_length(start, seconds)
     count = samples_in(seconds)
     if frames_in(count) < MIN_FRAMES:
-        raise UnfitError(
+        raise InvalidLineError(
             f"a clip of {count / SAMPLES_PER_SECOND:.3f} s has {frames_in(count)} frames, "
             f"but one audio token needs {MIN_FRAMES}"
         )
@@ -182,14 +182,14 @@ def _num_samples(start: Seconds, seconds: Seconds) -> int:
 
 def _check_length(start: Seconds, seconds: Seconds) -> None:
     if seconds > LONGEST_CUT or start > MOST_SAMPLES:
-        raise UnfitError(
+        raise InvalidLineError(
             f"{seconds:g} s from {start:g} s -- expected at most {LONGEST_CUT / 3600:.0f} hours; cut it up"
         )
 
 
 def _check_keys(table: Mapping[str, Any], known: frozenset[str], what: str) -> None:
     if not known.issuperset(table):
-        raise UnfitError(
+        raise InvalidLineError(
             f"{what} has the key {shown(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
         )
 
@@ -197,14 +197,14 @@ def _check_keys(table: Mapping[str, Any], known: frozenset[str], what: str) -> N
 def _table(table: Mapping[str, Any], key: str, what: str) -> dict[str, Any] | None:
     value = table.get(key)
     if value is not None and type(value) is not dict:
-        raise UnfitError(f"{key} of {what} is {shown(value)} -- expected an object")
+        raise InvalidLineError(f"{key} of {what} is {shown(value)} -- expected an object")
     return value
 
 
 def _text(table: Mapping[str, Any], key: str, what: str, *, default: str | None = None) -> str:
     value = table.get(key, default)
     if type(value) is not str or not value or len(value) > LONGEST_ID:
-        raise UnfitError(
+        raise InvalidLineError(
             f"{what} has no {key}" + ("" if value is None else f" that is a text, but {shown(value)}")
         )
     return value
@@ -215,25 +215,25 @@ def _number(table: Mapping[str, Any], key: str, *, least: float | None = None) -
     value = table.get(key, 0.0 if key == "start" else None)
     is_number = type(value) in (int, float) and -MOST_SAMPLES <= value <= MOST_SAMPLES  # NaN is in no range
     if not is_number or (value <= 0 if least is None else value < least):
-        raise UnfitError(f"{key} is {shown(value)}")
+        raise InvalidLineError(f"{key} is {shown(value)}")
     return float(value)
 
 
 def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
     supervisions = cut.get("supervisions")
     if not supervisions:
-        raise UnfitError("the cut has no supervision, so nothing is known about it")
+        raise InvalidLineError("the cut has no supervision, so nothing is known about it")
     if type(supervisions) is not list:
-        raise UnfitError(f"its supervisions are {shown(supervisions)} -- expected a list")
+        raise InvalidLineError(f"its supervisions are {shown(supervisions)} -- expected a list")
     for supervision in supervisions:
         if type(supervision) is not dict:
-            raise UnfitError(f"a supervision is {shown(supervision)} -- expected an object")
+            raise InvalidLineError(f"a supervision is {shown(supervision)} -- expected an object")
         _check_keys(supervision, SUPERVISION_KEYS, "its supervision")
         for key in ("id", "recording_id"):
             _text(supervision, key, "its supervision", default="-")
         ends = _number(supervision, "start", least=-math.inf) + _number(supervision, "duration")
         if ends > duration + 0.5 and len(supervisions) == 1:
-            raise UnfitError(f"its supervision ends at {ends:.2f} s of {cut['duration']:.2f} s")
+            raise InvalidLineError(f"its supervision ends at {ends:.2f} s of {cut['duration']:.2f} s")
         _table(supervision, "custom", "its supervision")
         _table(supervision, "alignment", "its supervision")
         check_labels(supervision)
@@ -241,12 +241,12 @@ def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
 
 def _recording_seconds(recording: Any) -> Seconds:
     if type(recording) is not dict:
-        raise UnfitError(f"its recording is {shown(recording)} -- expected an object")
+        raise InvalidLineError(f"its recording is {shown(recording)} -- expected an object")
     _check_keys(recording, RECORDING_KEYS, "its recording")
     _text(recording, "id", "its recording")
     rate, count = recording.get("sampling_rate"), recording.get("num_samples")
     if type(count) is not int or not 0 < count <= MOST_SAMPLES or type(rate) is not int or rate <= 0:
-        raise UnfitError(f"its recording has {shown(count)} samples at {shown(rate)} Hz")
+        raise InvalidLineError(f"its recording has {shown(count)} samples at {shown(rate)} Hz")
     check_rate(rate)
     seconds = count / rate
     _number(recording, "duration")
@@ -264,22 +264,22 @@ def _file_seconds(recording: Mapping[str, Any], seconds: Seconds) -> Seconds:
 
 def _check_source_list(sources: Any) -> None:
     if not sources:
-        raise UnfitError("its recording has no source")
+        raise InvalidLineError("its recording has no source")
     if type(sources) is not list or any(type(source) is not dict for source in sources):
-        raise UnfitError(f"the sources of its recording are {shown(sources)} -- expected a list of objects")
+        raise InvalidLineError(f"the sources of its recording are {shown(sources)} -- expected a list of objects")
     for source in sources:
         _check_keys(source, SOURCE_KEYS, "a source of its recording")
         _check_channel_list(source.get("channels"), "of a source of its recording")
     if len(sources) > 1 and len(set(_channels_of(sources))) != len(_channels_of(sources)):
-        raise UnfitError("two sources of its recording have the same channel")
+        raise InvalidLineError("two sources of its recording have the same channel")
 
 
 def _check_channel_list(channels: Any, of_what: str) -> None:
     is_list = type(channels) is list and 0 < len(channels) <= MOST_CHANNELS
     if not is_list or any(type(one) is not int or one < 0 for one in channels):
-        raise UnfitError(f"the channels {of_what} are {shown(channels)} -- expected a list of numbers from 0")
+        raise InvalidLineError(f"the channels {of_what} are {shown(channels)} -- expected a list of numbers from 0")
     if len(set(channels)) != len(channels):
-        raise UnfitError(f"the channels {of_what} are {shown(channels)}, one of them twice")
+        raise InvalidLineError(f"the channels {of_what} are {shown(channels)}, one of them twice")
 
 
 def _channels_of(sources: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -291,16 +291,16 @@ def _check_channels(cut: Mapping[str, Any], kind: str, recording: Mapping[str, A
     channel, there = cut.get("channel"), _channels_of(recording["sources"])
     if kind == "MonoCut":
         if type(channel) is not int or channel not in there:
-            raise UnfitError(f"channel is {shown(channel)} -- expected one of its recording, {shown(there)}")
+            raise InvalidLineError(f"channel is {shown(channel)} -- expected one of its recording, {shown(there)}")
         return
     _check_channel_list(channel, "of the cut")
     chosen = frozenset(cut["channel"])
     if not chosen <= set(there):
-        raise UnfitError(f"channel is {shown(channel)} -- expected some of its recording, {shown(there)}")
+        raise InvalidLineError(f"channel is {shown(channel)} -- expected some of its recording, {shown(there)}")
     spoken = {_channels_of_supervision(one) for one in cut["supervisions"]}
     # 0 is what Lhotse writes where nobody said a channel.
     if len(spoken) > 1 or not spoken <= {chosen, frozenset({0})}:
-        raise UnfitError(
+        raise InvalidLineError(
             f"its supervisions are about channels of their own, {shown([sorted(one) for one in spoken])} of "
             f"{sorted(chosen)}, and an average would lose one side; cut it up with lhotse's "
             f"trim_to_supervisions(keep_overlapping=False), which gives every speaker's channel"

@@ -20,7 +20,7 @@ RAMP_PIECES = 32  # a straight line between two points of a schedule is this man
 
 
 @dataclass(frozen=True)
-class Leaf:
+class MixtureSource:
     """A source heard under a task, and what its rows are like."""
 
     task: str
@@ -36,7 +36,7 @@ class Leaf:
 
 def clip_shares(
     config: MixtureConfig,
-    leaves: Sequence[Leaf],
+    leaves: Sequence[MixtureSource],
     *,
     weights: Mapping[str, float],
     closed: Collection[int] = (),
@@ -71,7 +71,7 @@ def clip_shares(
 
 
 def _tree(
-    config: MixtureConfig, leaves: Sequence[Leaf], weights: Mapping[str, float], open_leaves: Sequence[int]
+    config: MixtureConfig, leaves: Sequence[MixtureSource], weights: Mapping[str, float], open_leaves: Sequence[int]
 ) -> dict[int, float]:
     """Share of each open leaf in what weights count."""
     groups = config.groups or {ONE_GROUP: list(weights)}
@@ -94,7 +94,7 @@ def _tree(
     return found
 
 
-def _source_weight(config: MixtureConfig, leaf: Leaf) -> float:
+def _source_weight(config: MixtureConfig, leaf: MixtureSource) -> float:
     return config.source_weights.get(leaf.source, leaf.num_rows * leaf.unit(config.counts))
 
 
@@ -104,13 +104,13 @@ def _levelled(weights: Mapping[Name, float], temperature: float) -> dict[Name, f
     return {name: weight / total for name, weight in heated.items() if weight > 0} if total else {}
 
 
-def most_rows(config: MixtureConfig, leaf: Leaf) -> int | None:
+def max_examples(config: MixtureConfig, leaf: MixtureSource) -> int | None:
     """How many of a leaf's clips may be heard in all; none without a cap."""
     passes = config.max_passes.get(leaf.source, config.max_passes.get(ALL))
     return None if passes is None else max(1, int(passes * leaf.num_rows))
 
 
-def stairs(config: MixtureConfig, *, steps: int) -> list[tuple[int, dict[str, float]]]:
+def piecewise_weights(config: MixtureConfig, *, steps: int) -> list[tuple[int, dict[str, float]]]:
     """The weights of the tasks as they are from certain steps on, in order; the first from step 0.
 
     >>> config = MixtureConfig(sources={"asr": ["a/b-train"]}, weights={"asr": 1}, schedule={"asr": [[5, 1], [5, 3]]})

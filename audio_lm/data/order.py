@@ -24,7 +24,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def whole_shares(weights: Sequence[float]) -> list[int]:
+def integer_shares(weights: Sequence[float]) -> list[int]:
     """Weights as positions of a period, as exact as the period can be.
 
     Decimal weights with a short common denominator are kept exactly. Others are
@@ -57,7 +57,7 @@ def _rounded(exact: Sequence[Fraction]) -> list[int]:
     return whole
 
 
-class Rota:
+class ProportionalInterleaver:
     """Takes turns so that every source is within one position of its share, at every position, for ever.
 
     One period is written out once: each turn of a source has a first and a last

@@ -20,8 +20,8 @@ import numpy as np
 
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.dealing import PackingRules, packed, padding
-from audio_lm.data.mixture import Leaf, clip_shares, most_rows, stairs
-from audio_lm.data.order import Integers, Rota, mixed, shuffled, whole_shares
+from audio_lm.data.mixture import MixtureSource, clip_shares, max_examples, piecewise_weights
+from audio_lm.data.order import Integers, ProportionalInterleaver, mixed, shuffled, integer_shares
 from audio_lm.runtime import key_of
 
 VERSION = 1  # raised whenever the same settings give another order
@@ -33,7 +33,7 @@ EXPECTED_FILL = {"full": 0.99, "buckets": 0.97}
 """Of the token budget, by way of packing; measured with 8 packs of 8192 tokens."""
 
 
-class Turn(NamedTuple):
+class ScheduledExample(NamedTuple):
     """What is heard at a position."""
 
     position: int
@@ -43,7 +43,7 @@ class Turn(NamedTuple):
     num_tokens: int  # as measured
 
 
-Packing = list[list[Turn]]  # the packs of a step
+Packing = list[list[ScheduledExample]]  # the packs of a step
 
 
 class Cursor(NamedTuple):
@@ -88,7 +88,7 @@ BEGIN = Begin()
 
 
 def segments_of(
-    config: MixtureConfig, leaves: Sequence[Leaf], rules: PackingRules, *, steps: int, begin: Begin = BEGIN
+    config: MixtureConfig, leaves: Sequence[MixtureSource], rules: PackingRules, *, steps: int, begin: Begin = BEGIN
 ) -> tuple[list[Segment], int]:
     """The segments of a stage from its beginning or a later one, and how many positions it is expected to hear.
 
@@ -100,15 +100,15 @@ def segments_of(
     Raises:
         RecipeError: every source reaches its cap before the stage ends.
     """
-    caps = [most_rows(config, leaf) for leaf in leaves]
+    caps = [max_examples(config, leaf) for leaf in leaves]
     found: list[Segment] = []
     position, heard = begin.position, list(begin.heard or [0] * len(leaves))
     closed = {leaf for leaf, cap in enumerate(caps) if cap is not None and heard[leaf] >= cap}
-    for (first, weights), end in _with_ends(stairs(config, steps=steps), steps):
+    for (first, weights), end in _with_ends(piecewise_weights(config, steps=steps), steps):
         step = max(first, begin.step)
         while step < end:
             shares = clip_shares(config, leaves, weights=weights, closed=closed)
-            rota = Rota(whole_shares(shares))
+            rota = ProportionalInterleaver(integer_shares(shares))
             found.append(Segment(position, tuple(rota.shares.tolist()), tuple(heard)))
             per_step = conversations_per_step(shares, leaves, rules)
             ends_at = position + max(1, round((end - step) * per_step))
@@ -126,13 +126,13 @@ def segments_of(
     return found, position
 
 
-def _with_ends(stairs: Sequence[tuple[int, Any]], steps: int) -> Iterator[tuple[tuple[float, Any], int]]:
-    ends = [step for step, _ in stairs[1:]] + [steps]
-    yield from zip(stairs, ends, strict=True)
+def _with_ends(piecewise_weights: Sequence[tuple[int, Any]], steps: int) -> Iterator[tuple[tuple[float, Any], int]]:
+    ends = [step for step, _ in piecewise_weights[1:]] + [steps]
+    yield from zip(piecewise_weights, ends, strict=True)
 
 
 def _first_closed(
-    rota: Rota,
+    rota: ProportionalInterleaver,
     caps: Sequence[int | None],
     heard: Sequence[int],
     position: int,
@@ -149,14 +149,14 @@ def _first_closed(
     return first if first[0] < ends_at else None
 
 
-def expected_turns(segments: Sequence[Segment], num_positions: int) -> list[int]:
+def expected_examples(segments: Sequence[Segment], num_positions: int) -> list[int]:
     """How often every leaf is heard before a position (L)."""
     last = [segment for segment in segments if segment.position <= num_positions][-1]
-    more = Rota(last.shares).heard_before(num_positions - last.position)
+    more = ProportionalInterleaver(last.shares).heard_before(num_positions - last.position)
     return [before + int(count) for before, count in zip(last.heard, more, strict=True)]
 
 
-def conversations_per_step(shares: Sequence[float], leaves: Sequence[Leaf], rules: PackingRules) -> float:
+def conversations_per_step(shares: Sequence[float], leaves: Sequence[MixtureSource], rules: PackingRules) -> float:
     """As many as are given, or as many as the budget is expected to hold."""
     if rules.conversations is not None:
         return float(rules.conversations)
@@ -190,7 +190,7 @@ class Plan:
         self.rules = rules
         self.window = window
         self.seed = seed
-        self._rotas: dict[int, Rota] = {}
+        self._rotas: dict[int, ProportionalInterleaver] = {}
         self._begins = [segment.position for segment in segments]
         self._keys = np.array([key_of(seed, "order", name) for name in names], dtype=np.uint64)
         self._choice_key = np.uint64(key_of(seed, "paraphrase"))
@@ -232,7 +232,7 @@ class Plan:
         )
         turns = list(
             map(
-                Turn._make,
+                ScheduledExample._make,
                 zip(
                     range(first, first + self.window),
                     leaves_P.tolist(),
@@ -270,13 +270,13 @@ class Plan:
                 yield Cursor(step, window + is_last, 0 if is_last else place), packs
             window, place = window + 1, 0
 
-    def _rota(self, number: int) -> Rota:
+    def _rota(self, number: int) -> ProportionalInterleaver:
         if number not in self._rotas:
-            self._rotas = {number: Rota(self.segments[number].shares)}
+            self._rotas = {number: ProportionalInterleaver(self.segments[number].shares)}
         return self._rotas[number]
 
 
-def window_length(shares: Sequence[float], leaves: Sequence[Leaf], rules: PackingRules) -> int:
+def window_length(shares: Sequence[float], leaves: Sequence[MixtureSource], rules: PackingRules) -> int:
     """Positions of a window that has about ``WINDOW_STEPS`` steps, and enough of them for every pack of a step."""
     length = max(1, round(WINDOW_STEPS * conversations_per_step(shares, leaves, rules)))
     return length if rules.conversations is not None else -(-length // rules.packs) * rules.packs

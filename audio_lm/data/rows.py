@@ -18,7 +18,7 @@ from audio_lm.data.cache import kept_table
 from audio_lm.data.cuts import at_16_khz, resampled
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.index import SourceIndex
-from audio_lm.data.json_lines import LONGEST_LINE, UnfitError, parse_line
+from audio_lm.data.json_lines import LONGEST_LINE, InvalidLineError, parse_line
 from audio_lm.data.lengths import one_process_in, token_lengths
 from audio_lm.data.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.order import Integers
@@ -69,7 +69,7 @@ class Rows:
         offset = int(self.index.offset[self._place(row)])
         try:
             cut = read_cut(self._line(offset), roots=self._roots)
-        except (UnfitError, OSError) as error:
+        except (InvalidLineError, OSError) as error:
             raise DataError(
                 f"{self.index.manifest}: the cut at byte {offset} cannot be read any more ({error}); "
                 f"put the manifest back, or start again to have it compiled anew"
@@ -118,7 +118,7 @@ class Rows:
         return fastcopy(piece, id=f"{cut.id}@{start:.0f}", supervisions=known)
 
 
-class HeardLeaf(NamedTuple):
+class LoadedSource(NamedTuple):
     """A source under a task, with its rows."""
 
     task: str

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from audio_lm.data.json_lines import NumberedLine, UnfitError, lines_in, parse_line, shown
+from audio_lm.data.json_lines import NumberedLine, InvalidLineError, lines_in, parse_line, shown
 from audio_lm.errors import DataError
 
 CUTS = re.compile(r"cuts(?P<shard>(?:\.[^.]+)?)\.jsonl(?:\.gz)?")
@@ -145,7 +145,7 @@ def _filled(text: bytes, member: Member | None, tar: str, where: str) -> bytes:
     """A line with its recording; as it was where it is no cut, which whoever reads it will say."""
     try:
         cut = parse_line(text)
-    except UnfitError:
+    except InvalidLineError:
         cut = None
     cut_id = cut.get("id") if isinstance(cut, dict) and isinstance(cut.get("id"), str) else None
     if member is None:
@@ -210,7 +210,7 @@ def _recording(
         recording: dict[str, Any] = parse_line(file.read(LONGEST_MANIFEST))
         source = {"type": "shar", "channels": recording["sources"][0]["channels"], "source": str(stretch)}
         return recording | {"sources": [source]}
-    except (UnfitError, LookupError, TypeError) as error:
+    except (InvalidLineError, LookupError, TypeError) as error:
         raise DataError(
             f"{path}: member {manifest.name!r} is no manifest of a recording; export the cut-set again"
         ) from error

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from audio_lm.data.json_lines import UnfitError, shown
+from audio_lm.data.json_lines import InvalidLineError, shown
 from audio_lm.data.shar import Stretch
-from audio_lm.masking import masked
+from audio_lm.masking import mask_secrets
 
 LOADABLE = ("file", "memory", "shar")
 OUTSIDE = "lies outside"  # in the reason that an index keeps of a line
@@ -26,9 +26,9 @@ def file_of(source: Mapping[str, Any], roots: Sequence[Path] = ()) -> str:
     """
     kind, where = source.get("type"), source.get("source")
     if kind == "memory":
-        raise UnfitError("audio of type 'memory' cannot stand in a manifest; write files")
+        raise InvalidLineError("audio of type 'memory' cannot stand in a manifest; write files")
     if type(where) is not str:
-        raise UnfitError(f"the source of its recording is {shown(where)} -- expected a path")
+        raise InvalidLineError(f"the source of its recording is {shown(where)} -- expected a path")
     check_source(kind, where, roots)
     return where
 
@@ -41,19 +41,19 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
     """
     stretch = Stretch.of(where) if kind == "shar" else None
     if kind == "shar" and stretch is None:
-        raise UnfitError("its audio is in no recording.*.tar beside it")
+        raise InvalidLineError("its audio is in no recording.*.tar beside it")
     if kind not in LOADABLE or where.startswith("pipe:") or where.strip().endswith("|"):
-        raise UnfitError(f"audio of type {shown(kind)} is not read, for it could run a command; write files")
+        raise InvalidLineError(f"audio of type {shown(kind)} is not read, for it could run a command; write files")
     if "://" in where:
-        raise UnfitError(
-            f"audio at the address {shown(masked(where))} is not read; download it and write files"
+        raise InvalidLineError(
+            f"audio at the address {shown(mask_secrets(where))} is not read; download it and write files"
         )
     if kind == "memory":
         return
     path = where if stretch is None else str(stretch.tar)
     _check_path(path)
     if roots and not any(_is_inside(_real(path), _real_root(str(root))) for root in roots):
-        raise UnfitError(f"{shown(where)} {OUTSIDE} {', '.join(map(str, roots))}")
+        raise InvalidLineError(f"{shown(where)} {OUTSIDE} {', '.join(map(str, roots))}")
 
 
 def _check_path(path: str) -> None:
@@ -62,7 +62,7 @@ def _check_path(path: str) -> None:
     encoded = path.encode()
     is_short = len(encoded) <= LONGEST_PATH and max(map(len, encoded.split(b"/"))) <= LONGEST_NAME
     if not path or b"\0" in encoded or not is_short:
-        raise UnfitError(f"no file can have the path {shown(path)}")
+        raise InvalidLineError(f"no file can have the path {shown(path)}")
 
 
 def _is_inside(path: str, root: str) -> bool:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audio_lm.data.json_lines import UnfitError, shown
+from audio_lm.data.json_lines import InvalidLineError, shown
 from audio_lm.units import SAMPLES_PER_SECOND
 
 KEYS_OF = {
@@ -33,9 +33,9 @@ def check_rate(rate: Any) -> int:
     """
     low, high = RATES
     if type(rate) is not int or not low <= rate <= high:
-        raise UnfitError(f"a sampling rate of {shown(rate)} Hz -- expected an integer from {low} to {high}")
+        raise InvalidLineError(f"a sampling rate of {shown(rate)} Hz -- expected an integer from {low} to {high}")
     if rate != SAMPLES_PER_SECOND and max(_steps(rate, SAMPLES_PER_SECOND)) > LONGEST_FILTER:
-        raise UnfitError(
+        raise InvalidLineError(
             f"a sampling rate of {rate} Hz has too little in common with {SAMPLES_PER_SECOND} Hz to be resampled; "
             f"convert the file to a usual rate"
         )
@@ -57,7 +57,7 @@ def check_transforms(transforms: Any, sampling_rate: int) -> None:
         or isinstance(transforms, str)
         or len(transforms) > MOST_TRANSFORMS
     ):
-        raise UnfitError(
+        raise InvalidLineError(
             f"its transforms are {shown(transforms)} -- expected a list of at most {MOST_TRANSFORMS}"
         )
     for one in reversed(transforms):
@@ -68,7 +68,7 @@ def _checked(transform: Any, rate: int) -> int:
     """The rate before a transform, given that behind it."""
     name = transform.get("name") if isinstance(transform, Mapping) else None
     if not isinstance(name, str) or name not in KEYS_OF:
-        raise UnfitError(
+        raise InvalidLineError(
             f"a transform {shown(name if name is not None else transform)} is not applied, for it could run a command "
             f"or open a file -- expected {', '.join(KEYS_OF)}; apply it and write files"
         )
@@ -78,7 +78,7 @@ def _checked(transform: Any, rate: int) -> int:
         or numbers.keys() != KEYS_OF[name]
         or transform.keys() - {"name", "kwargs"}
     ):
-        raise UnfitError(
+        raise InvalidLineError(
             f"a transform {name} with {shown(transform)} -- expected {', '.join(sorted(KEYS_OF[name]))}"
         )
     if name == "Resample":
@@ -86,11 +86,11 @@ def _checked(transform: Any, rate: int) -> int:
             check_rate(numbers[key]) for key in ("source_sampling_rate", "target_sampling_rate")
         )
         if behind != rate:
-            raise UnfitError(
+            raise InvalidLineError(
                 f"a transform Resample to {behind} Hz, but the recording continues with {rate} Hz"
             )
         if max(_steps(before, behind)) > LONGEST_FILTER:
-            raise UnfitError(
+            raise InvalidLineError(
                 f"a transform Resample from {before} to {behind} Hz, rates with too little in common"
             )
         return before
@@ -101,13 +101,13 @@ def _checked(transform: Any, rate: int) -> int:
 def _check_factor(name: str, factor: Any, rate: int) -> None:
     low, high = FACTORS[name]
     if type(factor) not in (int, float) or not low <= factor <= high:  # NaN is in no range
-        raise UnfitError(
+        raise InvalidLineError(
             f"a transform {name} by {shown(factor)} -- expected a number from {low:g} to {high:g}"
         )
     if name == "Speed":
         for one in (rate, SAMPLES_PER_SECOND):
             if math.prod(_steps(round(one * factor), one)) > LARGEST_FILTER:
-                raise UnfitError(
+                raise InvalidLineError(
                     f"a transform Speed by {factor} needs a filter of gigabytes; give the factor two places"
                 )
 

@@ -15,12 +15,12 @@ from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.files import replacing
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.generate import greedy
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.prompts.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvalExample:
     """A question of a benchmark, beside the pack it stands in."""
 
     cut_id: str
@@ -54,7 +54,7 @@ class Prediction:
 
 def predict(
     model: AudioLM,
-    packs: Iterable[tuple[Pack, Sequence[Asked]]],
+    packs: Iterable[tuple[PackedBatch, Sequence[EvalExample]]],
     vocabulary: Vocabulary,
     *,
     end_ids: Collection[int],

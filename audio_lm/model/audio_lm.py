@@ -15,8 +15,8 @@ from audio_lm.model.language_model import hidden_states
 from audio_lm.model.new_tokens import NewTokens
 from audio_lm.model.next_token import NextTokenLoss, next_token_loss
 from audio_lm.model.protocols import Encoder, Projector
-from audio_lm.model.splice import splice
-from audio_lm.pack import Pack
+from audio_lm.model.splice import merge_audio
+from audio_lm.pack import PackedBatch
 from audio_lm.units import MIN_FRAMES, SAMPLES_PER_FRAME
 
 SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
@@ -43,11 +43,11 @@ class AudioLM(nn.Module):
         """Rows of the language model's own tables; ids from here on are new tokens."""
         return int(self.language_model.get_input_embeddings().num_embeddings)
 
-    def forward(self, pack: Pack) -> Tensor:
+    def forward(self, pack: PackedBatch) -> Tensor:
         """(P, V) logits of the tokens that follow the learned positions, in 32 bits."""
         return self.logits(self.hidden(pack)[pack.learned_index])
 
-    def loss(self, pack: Pack, *, weight: float = 1.0) -> NextTokenLoss:
+    def loss(self, pack: PackedBatch, *, weight: float = 1.0) -> NextTokenLoss:
         """Cross-entropy of the tokens that follow the learned positions; logits stand in memory a chunk at a time.
 
         Args:
@@ -63,16 +63,16 @@ class AudioLM(nn.Module):
             weight=weight,
         )
 
-    def hidden(self, pack: Pack) -> Tensor:
+    def hidden(self, pack: PackedBatch) -> Tensor:
         """(T, D) states of the language model."""
         return hidden_states(self.language_model, self.embed(pack), pack)
 
-    def embed(self, pack: Pack) -> Tensor:
+    def embed(self, pack: PackedBatch) -> Tensor:
         """(T, D) what the language model reads: words, and audio in its places."""
         text_TD = self.words(pack.token_ids)
         if pack.num_samples:
             audio_JD = self.hear(pack.waves, pack.num_samples, pack.augment)
-            return splice(text_TD, audio_JD, pack.audio_index)
+            return merge_audio(text_TD, audio_JD, pack.audio_index)
         # A silence that counts for nothing: the encoder has gradients (zeros), and a sharded encoder is
         # gathered in step with ranks that do have clips.
         silence_JD = self.hear(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 from audio_lm.model.config import EncoderConfig, ModelConfig
 from audio_lm.model.projector import projector_windows
-from audio_lm.model.speech_settings import speech_hearing, speech_settings
-from audio_lm.units import WHISPER, Hearing
+from audio_lm.model.speech_settings import speech_token_count, speech_settings
+from audio_lm.units import WHISPER, AudioTokenCount
 
-TOKENS_OF: dict[str, Callable[[EncoderConfig], Hearing]] = {
+TOKENS_OF: dict[str, Callable[[EncoderConfig], AudioTokenCount]] = {
     "whisper": lambda config: WHISPER,
-    "transformers": lambda config: speech_hearing(speech_settings(config)),
+    "transformers": lambda config: speech_token_count(speech_settings(config)),
 }
 """Kind of encoder -> its audio tokens; every kind of ``ENCODERS`` has a row."""
 
 
-def hearing_of(config: ModelConfig) -> Hearing:
+def audio_token_count(config: ModelConfig) -> AudioTokenCount:
     """How many audio tokens the model makes of a clip; nothing is built.
 
     Raises:

@@ -19,7 +19,7 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncod
 
 from audio_lm.model.attention import PACKED
 from audio_lm.model.protocols import Encoder
-from audio_lm.model.slots import Slots, before, slots_of, within
+from audio_lm.model.slots import PackedLayout, before, packed_layout, within
 from audio_lm.model.spectrogram import LogMel
 from audio_lm.units import MAX_FRAMES, WHISPER, conv_frames_in
 
@@ -94,10 +94,10 @@ class AudioEncoder(Encoder):
         Raises:
             ValueError: a clip has under 3 mel frames or over 30 s.
         """
-        slots = slots_of(num_samples)
+        slots = packed_layout(num_samples)
         return self.encode(self.log_mel(waves_S, slots, augment_N6), slots)
 
-    def encode(self, mel_WM: Tensor, slots: Slots) -> Tensor:
+    def encode(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
         """Audio tokens (K, D) of spectrograms that are already in slots."""
         device = mel_WM.device
         counts = slots.conv_frames
@@ -113,7 +113,7 @@ class AudioEncoder(Encoder):
         pooled_KD: Tensor = self.layer_norm(_pooled(hidden_1CD[0], counts))
         return pooled_KD
 
-    def _convolved(self, mel_WM: Tensor, slots: Slots) -> Tensor:
+    def _convolved(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
         """Both convolutions as matrix products over rows: (C, D).
 
         On a CPU 2.5 times as fast as ``conv1d`` with a batch of one, and the rows need no transposing.

@@ -16,11 +16,11 @@ from transformers import DynamicCache
 
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.language_model import unpacked
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 
 
 @torch.no_grad()
-def greedy(model: AudioLM, pack: Pack, *, end_ids: Collection[int], max_new_tokens: int) -> list[list[int]]:
+def greedy(model: AudioLM, pack: PackedBatch, *, end_ids: Collection[int], max_new_tokens: int) -> list[list[int]]:
     """Answer the conversations of a pack.
 
     Args:

@@ -25,7 +25,7 @@ from audio_lm.errors import CheckpointError, RecipeError
 from audio_lm.model.attention import PACKED
 from audio_lm.model.language_settings import new_settings, settings_errors, unloadable
 from audio_lm.model.weight_files import some_of
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 
 PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
@@ -115,7 +115,7 @@ def check_rows(rows: int, num_base: int | None, *, source: str) -> None:
         )
 
 
-def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pack) -> Tensor:
+def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: PackedBatch) -> Tensor:
     """(T, D) states before the output layer.
 
     Packed conversations stay apart because of the borders. The mask must be absent and the cache off:

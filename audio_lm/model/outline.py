@@ -36,7 +36,7 @@ from audio_lm.model.weight_files import published_folder, read_weights
 Weights = Mapping[str, Tensor]
 
 
-def outline(config: ModelConfig, *, num_base: int | None, num_new: int) -> AudioLM:
+def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) -> AudioLM:
     """The model with its parameters on ``meta``; buffers have their values.
 
     Args:
@@ -59,7 +59,7 @@ def outline(config: ModelConfig, *, num_base: int | None, num_new: int) -> Audio
     return model
 
 
-def fill_with_first(
+def init_weights(
     model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
 ) -> None:
     """Fill what this rank holds of a model with the weights of ``build_model``; random numbers are torch's.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from audio_lm.units import Hearing
+from audio_lm.units import AudioTokenCount
 
 
 class Encoder(nn.Module):
@@ -16,7 +16,7 @@ class Encoder(nn.Module):
     width: int
     """E, of its tokens, which leave it with about unit power."""
 
-    hearing: Hearing
+    hearing: AudioTokenCount
     """How many tokens a clip makes."""
 
     def forward(

@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Slots:
+class PackedLayout:
     """The slots of a pack's clips."""
 
     num_samples: Ints
@@ -45,7 +45,7 @@ class Slots:
         return within(self.num_rows) - 1
 
 
-def slots_of(num_samples: Sequence[int]) -> Slots:
+def packed_layout(num_samples: Sequence[int]) -> PackedLayout:
     """Lay clips out.
 
     Raises:
@@ -60,7 +60,7 @@ def slots_of(num_samples: Sequence[int]) -> Slots:
             f"{MAX_SAMPLES} samples -- leave them out when the pack is made"
         )
     conv_frames = [conv_frames_in(frames) for frames in num_frames]
-    return Slots(*(np.array(column, dtype=np.int64) for column in (num_samples, num_frames, conv_frames)))
+    return PackedLayout(*(np.array(column, dtype=np.int64) for column in (num_samples, num_frames, conv_frames)))
 
 
 def before(counts: Ints) -> Ints:

@@ -10,10 +10,10 @@ toolkits (ESPnet, lhotse), not the paper's thin-plate spline.
 import torch
 from torch import Tensor
 
-from audio_lm.model.slots import Slots
+from audio_lm.model.slots import PackedLayout
 
 
-def augmented(mel_WM: Tensor, slots: Slots, augment_N6: Tensor) -> Tensor:
+def augmented(mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor) -> Tensor:
     """Move and hide frames that hold a clip; nothing else changes.
 
     Args:

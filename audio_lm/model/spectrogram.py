@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audio_lm.model.slots import Slots, before, within
+from audio_lm.model.slots import PackedLayout, before, within
 from audio_lm.model.spec_augment import augmented
 from audio_lm.units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 
@@ -39,7 +39,7 @@ class LogMel(nn.Module):
         self.num_mels = num_mels
 
     @torch.no_grad()
-    def forward(self, waves_S: Tensor, slots: Slots, augment_N6: Tensor | None = None) -> Tensor:
+    def forward(self, waves_S: Tensor, slots: PackedLayout, augment_N6: Tensor | None = None) -> Tensor:
         """Spectrograms of a pack's clips.
 
         Args:
@@ -54,7 +54,7 @@ class LogMel(nn.Module):
             log_mel_WM = self._log_mel(waves_S, slots)
         return log_mel_WM if augment_N6 is None else augmented(log_mel_WM, slots, augment_N6)
 
-    def _log_mel(self, waves_S: Tensor, slots: Slots) -> Tensor:
+    def _log_mel(self, waves_S: Tensor, slots: PackedLayout) -> Tensor:
         device = waves_S.device
         window, filters = _constants(self.num_mels, device, waves_S.dtype)
         hops_N = slots.num_rows + 2
@@ -102,7 +102,7 @@ def mel_filters(num_mels: int) -> Tensor:
     return torch.from_numpy(triangles * (2.0 / (corners[2:] - corners[:-2])))
 
 
-def _laid_out(waves_S: Tensor, slots: Slots, hops_N: np.ndarray) -> Tensor:
+def _laid_out(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
     """Each clip with 200 reflected samples before it and zeros after it, ``hops_N`` hops long."""
     starts_N = before(hops_N) * SAMPLES_PER_FRAME
     # Two hops more, so that the last frame is whole.

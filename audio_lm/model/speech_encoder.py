@@ -30,7 +30,7 @@ from audio_lm.model.speech_settings import (
     FRAME,
     HOP,
     WAVES,
-    speech_hearing,
+    speech_token_count,
     speech_settings,
     unloadable,
 )
@@ -56,7 +56,7 @@ class SpeechEncoder(Encoder):
         self.is_normalized = is_normalized
         self.takes = ARCHITECTURES[model.config.model_type]
         self.width = int(model.config.hidden_size)
-        self.hearing = speech_hearing(model.config)
+        self.hearing = speech_token_count(model.config)
         self.is_batched = getattr(model.config, "feat_extract_norm", "layer") == "layer"
 
     def forward(

@@ -8,7 +8,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from audio_lm.errors import CheckpointError, RecipeError, unknown
 from audio_lm.model.config import EncoderConfig
-from audio_lm.units import Hearing, Window
+from audio_lm.units import AudioTokenCount, Window
 
 WAVES, FILTER_BANK = "waves", "filter bank"
 ARCHITECTURES = {
@@ -78,12 +78,12 @@ def published_speech_settings(folder_or_name: str) -> PretrainedConfig:
     return settings
 
 
-def speech_hearing(settings: PretrainedConfig) -> Hearing:
+def speech_token_count(settings: PretrainedConfig) -> AudioTokenCount:
     """Frames of a clip."""
     if ARCHITECTURES[settings.model_type] == FILTER_BANK:
-        return Hearing((Window(FRAME, HOP), Window(2, 2)))
+        return AudioTokenCount((Window(FRAME, HOP), Window(2, 2)))
     pairs = zip(settings.conv_kernel, settings.conv_stride, strict=True)
-    return Hearing(tuple(Window(length, hop) for length, hop in pairs))
+    return AudioTokenCount(tuple(Window(length, hop) for length, hop in pairs))
 
 
 def _check_known(architecture: str, settings: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ Shapes: T positions of text and audio, K audio tokens, D width.
 from torch import Tensor
 
 
-def splice(text_TD: Tensor, audio_KD: Tensor, audio_index: Tensor) -> Tensor:
+def merge_audio(text_TD: Tensor, audio_KD: Tensor, audio_index: Tensor) -> Tensor:
     """Put the audio where the prompt left room for it.
 
     The prompt has already widened each placeholder to its clip's tokens, and the collator knows where they

@@ -12,10 +12,10 @@ from audio_lm.data.labels import labels_of
 from audio_lm.data.questions import group_by_question
 from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.evaluation.predict import Asked
+from audio_lm.evaluation.predict import EvalExample
 from audio_lm.languages import UNKNOWN_LANGUAGE
 from audio_lm.metrics.registry import find_metric
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.planning import maker_of
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -68,7 +68,7 @@ def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list
 
 def benchmark_packs(
     recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
-) -> Iterator[tuple[Pack, list[Asked]]]:
+) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
     """The questions of a benchmark, answers left out."""
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
     same_as = {same[0].id: same for same in benchmark_questions(recipe, benchmark)}
@@ -76,7 +76,7 @@ def benchmark_packs(
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
         asked = [
-            Asked(
+            EvalExample(
                 cut_id=cut.id,
                 task=benchmark.task,
                 references=tuple(maker.reference(one, benchmark.task) for one in same_as[cut.id]),

@@ -2,7 +2,7 @@
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
-from audio_lm.data.guard import guarded_waves
+from audio_lm.data.guard import load_waves_or_fault
 from audio_lm.data.plan import Cursor
 from audio_lm.planning import StagePlan, StageSources, maker_of, unreadable
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -26,7 +26,7 @@ def build_data(
         policy=stage.spec_augment,
         num_mels=recipe.model.encoder.sizes.num_mels,
         seed=recipe.seed,
-        load=guarded_waves,
+        load=load_waves_or_fault,
         unreadable=unreadable(planned.heard),
     )
     return MixtureDataModule(

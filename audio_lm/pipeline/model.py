@@ -12,7 +12,7 @@ from audio_lm.errors import RecipeError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
 from audio_lm.model.factory import build_model
-from audio_lm.model.outline import fill_with_first, outline
+from audio_lm.model.outline import init_weights, build_on_meta
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
 from audio_lm.runtime import local_rank, world_size
@@ -29,7 +29,7 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool =
     seed_everything(recipe.seed, verbose=False)
     num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
     if is_outline:
-        model = outline(recipe.model, num_base=num_base, num_new=num_new)
+        model = build_on_meta(recipe.model, num_base=num_base, num_new=num_new)
         if recipe.hardware.tensor_parallel > 1:
             check_cuttable(model, recipe.hardware.tensor_parallel)
     else:
@@ -59,7 +59,7 @@ def build_mesh(hardware: HardwareConfig) -> DeviceMesh | None:
     )
 
 
-def share_out(
+def apply_fsdp(
     model: AudioLM,
     recipe: Recipe,
     vocabulary: Vocabulary,
@@ -88,7 +88,7 @@ def share_out(
         load_weights(model, weights)
         return
     seed_everything(recipe.seed, verbose=False)
-    fill_with_first(
+    init_weights(
         model,
         recipe.model,
         num_base=vocabulary.num_base,

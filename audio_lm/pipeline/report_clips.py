@@ -8,20 +8,20 @@ import torch
 from audio_lm.data.cuts import load_waves
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.slots import slots_of
+from audio_lm.model.slots import packed_layout
 from audio_lm.model.spectrogram import LogMel
 from audio_lm.pipeline.benchmark_data import benchmark_cuts
 from audio_lm.planning import maker_of
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
-from audio_lm.tracking.listening import HeardClip
+from audio_lm.tracking.listening import ReportClip
 from audio_lm.units import frames_in
 
 
-def heard_clips(
+def report_clips(
     recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
-) -> list[HeardClip]:
+) -> list[ReportClip]:
     """The first clips of a benchmark with what was answered, to be listened to."""
     benchmark = recipe.evaluation.benchmarks[name]
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
@@ -31,7 +31,7 @@ def heard_clips(
         wave = (load_waves(cut) or [np.zeros(0, dtype=np.float32)])[0]
         pieces = maker.pieces(cut, benchmark.task, 0)
         clips.append(
-            HeardClip(
+            ReportClip(
                 cut_id=cut.id,
                 task=benchmark.task,
                 wave=wave,
@@ -49,5 +49,5 @@ def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
     """(F, M) of a clip, as a log-mel encoder sees it; empty for a text-only row."""
     if not len(wave):
         return np.zeros((0, 0), dtype=np.float32)
-    rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), slots_of((len(wave),)))
+    rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), packed_layout((len(wave),)))
     return rows[1 : 1 + frames_in(len(wave))].numpy()

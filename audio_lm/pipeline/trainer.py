@@ -19,7 +19,7 @@ from audio_lm.runtime import world_size
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.module import Keep, NextTokenModule
 from audio_lm.training.parts import Rate
-from audio_lm.training.ranks import RankStrategy, ShardStrategy
+from audio_lm.training.ranks import TokenSumDDPStrategy, FSDP2Strategy
 from audio_lm.training.schedules import rate_factor
 
 # Its lines about accelerators and products are not ours to print.
@@ -127,8 +127,8 @@ def build_trainer(
 
 def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | str:
     if mesh is not None:
-        return ShardStrategy(mesh, offloads=hardware.cpu_offload)
-    return RankStrategy() if world_size() > 1 else "auto"
+        return FSDP2Strategy(mesh, offloads=hardware.cpu_offload)
+    return TokenSumDDPStrategy() if world_size() > 1 else "auto"
 
 
 def _precision(hardware: HardwareConfig) -> Any:

@@ -210,7 +210,7 @@ def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = t
     """
     is_stale = bool(recipe_fault(folder, composed))
     if folder.path.exists() and any(folder.path.iterdir()):
-        if not check_taken_up(folder, composed):
+        if not check_resumable(folder, composed):
             move_aside(folder.path)
         elif folder.recipe.is_file() and not is_stale and _lasting(_recipe_in(folder)) != _lasting(composed):
             write_bytes(next_free(folder.recipe), folder.recipe.read_bytes())
@@ -253,7 +253,7 @@ def move_aside(path: Path) -> None:
     path.rename(next_free(path))
 
 
-def check_taken_up(folder: RunFolder, composed: Composed) -> bool:
+def check_resumable(folder: RunFolder, composed: Composed) -> bool:
     """Whether a run goes on in this folder.
 
     Raises:

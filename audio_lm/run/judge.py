@@ -30,7 +30,7 @@ from audio_lm.model.checkpoint import load_weights
 from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
-from audio_lm.pipeline.report_clips import heard_clips
+from audio_lm.pipeline.report_clips import report_clips
 from audio_lm.pipeline.vocabulary import build_vocabulary, check_benchmark_tags
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
@@ -39,15 +39,15 @@ from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.folder import RunFolder, kept_tokens
 from audio_lm.runtime import is_main
 from audio_lm.seals import folder_fault
-from audio_lm.tracking.listening import HeardClip, listening_report
+from audio_lm.tracking.listening import ReportClip, audio_report
 from audio_lm.tracking.pictures import mixture_figure, spectrogram_figure
 from audio_lm.tracking.run import RecipeRun
-from audio_lm.training.ranks import gathered
+from audio_lm.training.ranks import all_gather_object
 
 MAX_PICTURES = 8
 
 
-class Judge:
+class Evaluator:
     """Puts a recipe's benchmarks to models and keeps what came of it.
 
     Args:
@@ -89,7 +89,7 @@ class Judge:
         names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
         if self.folder.status(stage).get("judged"):
             names = [name for name in names if not self._is_answered(name)]
-        return gathered(names)[0] if self.is_shared else names
+        return all_gather_object(names)[0] if self.is_shared else names
 
     def untrained(self, first: Callable[[], AudioLM], stages: list[str]) -> None:
         """Score the model as it is before any training.
@@ -105,7 +105,7 @@ class Judge:
             if benchmark.stage in stages and not self._is_answered(name, UNTRAINED + "/")
         ]
         if self.is_shared:
-            missing = gathered(missing)[0]  # the first rank keeps the scores
+            missing = all_gather_object(missing)[0]  # the first rank keeps the scores
         if missing:
             self.console.print(f"asking the untrained model: {', '.join(missing)}")
             model = first()
@@ -125,14 +125,14 @@ class Judge:
             self.run.stage(stage).log_figure(figure, "mixture.png")
         if due:
             self.console.print(f"{stage}: asking {', '.join(due)}")
-        clips: list[HeardClip] = []
+        clips: list[ReportClip] = []
         for name, benchmark in self.recipe.evaluation.benchmarks.items():
             if benchmark.stage != stage:
                 continue
             predictions = self._judge(model, name, "") if name in due else []
             if self.run is not None and is_main():
                 predictions = predictions if name in due else self._kept(name)
-                clips += heard_clips(self.recipe, name, predictions, model, self.vocabulary)
+                clips += report_clips(self.recipe, name, predictions, model, self.vocabulary)
         if self.run is not None and clips:
             self._show(stage, clips)
 
@@ -199,10 +199,10 @@ class Judge:
             logger.log_metrics({f"{path}/{metric}": value for metric, value in values.items()}, step=0)
         return predictions
 
-    def _show(self, stage: str, clips: list[HeardClip]) -> None:
+    def _show(self, stage: str, clips: list[ReportClip]) -> None:
         assert self.run is not None, "somebody has to look"
         logger = self.run.stage(stage)
-        page = listening_report(clips, title=f"{self.recipe.name} / {stage}", subtitle=str(self.folder.path))
+        page = audio_report(clips, title=f"{self.recipe.name} / {stage}", subtitle=str(self.folder.path))
         path = self.folder.stage(stage) / "report" / "samples.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page)
@@ -319,7 +319,7 @@ def evaluate(
     vocabulary = kept_vocabulary(recipe, folder)
     check_benchmark_tags(asked, vocabulary)
     model = build_audio_lm(recipe, vocabulary)
-    judge = Judge(recipe, folder, vocabulary, None, console)
+    judge = Evaluator(recipe, folder, vocabulary, None, console)
     for stage in stages:
         due = [name for name, benchmark in asked.evaluation.benchmarks.items() if benchmark.stage == stage]
         load_weights(model, folder.model(stage))

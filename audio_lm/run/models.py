@@ -15,7 +15,7 @@ import torch
 from audio_lm.errors import CheckpointError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights
-from audio_lm.pipeline.model import build_audio_lm, build_mesh, share_out
+from audio_lm.pipeline.model import build_audio_lm, build_mesh, apply_fsdp
 from audio_lm.pipeline.trainer import build_module
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.recipe import Recipe
@@ -24,7 +24,7 @@ from audio_lm.run.replay import keep_packs
 from audio_lm.runtime import is_main
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import Rate
-from audio_lm.training.sharding import whole
+from audio_lm.training.sharding import summon_full_params
 
 
 class StageModels:
@@ -79,7 +79,7 @@ class StageModels:
             del self.model
             gc.collect()  # a model and what gathers it know each other
             self.model = build_audio_lm(self.recipe, self.vocabulary, is_outline=True)
-            share_out(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
+            apply_fsdp(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
         elif weights is not None:
             load_weights(self.model, weights)
 
@@ -108,7 +108,7 @@ class StageModels:
         hardware = self.recipe.hardware
         half = torch.autocast(self.mesh.device_type, torch.bfloat16, enabled=hardware.is_half)
         self.wait()  # the first rank also writes down what was answered before
-        with whole(self.model), half:
+        with summon_full_params(self.model), half:
             yield
 
 

@@ -19,7 +19,7 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from audio_lm.errors import SaidError, UserError
+from audio_lm.errors import AlreadyReportedError, UserError
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.torchrun import LOOPBACK_INTERFACE, is_one_machine, own_store
 from audio_lm.units import Seconds
@@ -33,7 +33,7 @@ BACKEND = {
 }  # small numbers are added up on the CPU, without a sync
 
 
-class Ranks:
+class ProcessGroups:
     """All processes of a run; nothing happens where there is one.
 
     Args:
@@ -113,7 +113,7 @@ class Ranks:
             SaidError: the first rank has found a mistake of the user's, and says it.
         """
         if not is_main() and self.wait():
-            raise SaidError("the first rank has found a mistake and says it")
+            raise AlreadyReportedError("the first rank has found a mistake and says it")
         try:
             yield
         except UserError:

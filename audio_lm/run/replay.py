@@ -21,7 +21,7 @@ from audio_lm.errors import DataError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.checkpoint import load_weights, save_model
 from audio_lm.model.part_names import part_of
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.run.console import run_console
 from audio_lm.run.judge import kept_vocabulary, open_run
@@ -45,7 +45,7 @@ class Replayed:
     """What was the first not to be finite; none if all was."""
 
 
-def keep_packs(model: nn.Module, folder: Path, stage: str, step: int, packs: Sequence[Pack]) -> Path:
+def keep_packs(model: nn.Module, folder: Path, stage: str, step: int, packs: Sequence[PackedBatch]) -> Path:
     """Write down what this rank heard in a step, and with the others the model it met.
 
     Args:
@@ -66,7 +66,7 @@ def keep_packs(model: nn.Module, folder: Path, stage: str, step: int, packs: Seq
     return path
 
 
-def read_packs(path: Path) -> tuple[str, int, list[Pack]]:
+def read_packs(path: Path) -> tuple[str, int, list[PackedBatch]]:
     """Stage, step and packs of a file.
 
     Raises:
@@ -83,7 +83,7 @@ def read_packs(path: Path) -> tuple[str, int, list[Pack]]:
     packs = []
     for number, plain in enumerate(said["packs"]):
         own = {name.partition(".")[2]: one for name, one in tensors.items() if name.startswith(f"{number}.")}
-        packs.append(Pack(**own, **{name: _frozen(value) for name, value in plain.items()}))
+        packs.append(PackedBatch(**own, **{name: _frozen(value) for name, value in plain.items()}))
     return said["stage"], said["step"], packs
 
 
@@ -113,7 +113,7 @@ def replay(path: Path, console: Console | None = None, *, trusts_code: bool = Fa
     return found
 
 
-def run_again(model: AudioLM, packs: Sequence[Pack]) -> Replayed:
+def run_again(model: AudioLM, packs: Sequence[PackedBatch]) -> Replayed:
     """Forward and backward over packs, watched."""
     found = Replayed()
     watches = [

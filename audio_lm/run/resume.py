@@ -19,13 +19,13 @@ from rich.console import Console
 
 from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.manifest import Manifest
-from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, search, sweep
+from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, find_checkpoint, remove_unfinished
 from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.compose import Composed, deciding_settings
 from audio_lm.data.audio_state import AudioState, compared, digests_of, state_of
 from audio_lm.data.history import History, next_begin
 from audio_lm.data.plan import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.rows import HeardLeaf, Rows
+from audio_lm.data.rows import LoadedSource, Rows
 from audio_lm.errors import CheckpointError, DataError, UserError
 from audio_lm.files import write_json
 from audio_lm.planning import (
@@ -33,9 +33,9 @@ from audio_lm.planning import (
     check_order,
     compiled,
     digest_of,
-    fitted,
+    filter_by_length,
     name_of,
-    plan_along,
+    plan_with_history,
     rules_of,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -56,7 +56,7 @@ MAY_BE_DECLARED = re.compile(r"corpora\.|stages\.[^.]+\.mixture\.")  # of a reci
 
 
 @dataclass(frozen=True)
-class TakenUp:
+class ResumePoint:
     """How a stage goes on, or begins."""
 
     checkpoint: Checkpoint | None
@@ -77,7 +77,7 @@ class TakenUp:
     """What the audio files of every source are like, as far as this rank looks."""
 
 
-def begun(composed: Composed, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
+def find_resume_points(composed: Composed, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
     """The checkpoints that stages go on from; all ranks look at them together, and say which they passed over.
 
     Raises:
@@ -93,12 +93,12 @@ def begun(composed: Composed, folder: RunFolder, console: Console) -> dict[str, 
             if is_recipe_lost:
                 _check_finished(composed, name, folder)
             continue
-        one = search(folder.checkpoints(name), group, _content_fault)
+        one = find_checkpoint(folder.checkpoints(name), group, _content_fault)
         if (last := _newest(one, name, folder, console)) is not None:
             found[name] = last
         group.gathered(None)  # nobody looks any more at what the first rank changes now
         if is_main():
-            sweep(folder.checkpoints(name), one.passed_over)
+            remove_unfinished(folder.checkpoints(name), one.passed_over)
     return found
 
 
@@ -139,7 +139,7 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
     (fault, *_) = group.gathered(folder.model_fault(name) if is_main() else None)
     if fault is None:
         return False
-    if search(folder.checkpoints(name), group, _content_fault).found is None:
+    if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
         with refusing():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
@@ -158,14 +158,14 @@ def refusing() -> Iterator[None]:
         raise type(error)(f"refused because {error}") from error
 
 
-def taken_up(
+def resolve_resume(
     composed: Composed,
     name: str,
     fresh: StagePlan,
     checkpoint: Checkpoint,
     left: Mapping[str, Any],
     vocabulary: Vocabulary,
-) -> TakenUp:
+) -> ResumePoint:
     """The plan that a stage goes on with.
 
     Args:
@@ -196,7 +196,7 @@ def taken_up(
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
         said = f"{name}: going on from step {cursor.step}, {how}"
-        return TakenUp(checkpoint, status, before, cursor, declared, said, digests_of(audio))
+        return ResumePoint(checkpoint, status, before, cursor, declared, said, digests_of(audio))
     begin = next_begin(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -210,7 +210,7 @@ def taken_up(
     said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
-    return TakenUp(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.heard)))
+    return ResumePoint(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.heard)))
 
 
 def _before(
@@ -231,7 +231,7 @@ def _before(
     return history, replace(plan, history=history)
 
 
-def audio_of(heard: Sequence[HeardLeaf]) -> dict[str, AudioState]:
+def audio_of(heard: Sequence[LoadedSource]) -> dict[str, AudioState]:
     """What the audio files of every source are like now; the first rank looks."""
     folders = {leaf.source: leaf.rows.index.folder for leaf in heard if is_main()}
     return {source: state_of(folder) for source, folder in folders.items()}
@@ -325,7 +325,7 @@ def _renamed(known: Mapping[str, str], planned: StagePlan) -> dict[str, str]:
     return {key: _same_rows(value, leaf_of[key]) if key in leaf_of else value for key, value in known.items()}
 
 
-def _same_rows(saved: str, leaf: HeardLeaf) -> str:
+def _same_rows(saved: str, leaf: LoadedSource) -> str:
     """The digest of a leaf where the saved one is that of an earlier release for the same rows."""
     return digest_of(leaf) if saved and leaf.rows.index.digest_of_file.startswith(saved) else saved
 
@@ -345,15 +345,15 @@ def _along(
     """The plan of a history, its leaves found in the recipe or, when they are heard no more, on disk."""
     there = {name_of(leaf): (leaf, lengths) for leaf, lengths in zip(fresh.heard, fresh.lengths, strict=True)}
     fitting = [
-        there.get(name) or fitted(recipe, stage, _left_out(recipe, stage, name), vocabulary)
+        there.get(name) or filter_by_length(recipe, stage, _left_out(recipe, stage, name), vocabulary)
         for name in history.names
     ]
-    return plan_along(recipe, stage, fitting, fresh.fingerprint, history)
+    return plan_with_history(recipe, stage, fitting, fresh.fingerprint, history)
 
 
-def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> HeardLeaf:
+def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
     task, _, source = name.partition(" ")
-    return HeardLeaf(task, source, Rows(compiled(recipe, stage, source)))
+    return LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
 
 
 def _difference(history: History, before: Segment, position: int) -> str:

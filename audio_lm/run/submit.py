@@ -18,7 +18,7 @@ from torch.distributed.run import get_args_parser
 from audio_lm.compose import Composed
 from audio_lm.errors import UserError
 from audio_lm.survival.exits import FILE as EXIT_REASON
-from audio_lm.survival.exits import TOLD
+from audio_lm.survival.exits import STOPPED_BY_SIGNAL
 from audio_lm.survival.launch import FRESH_STORE
 
 NOTICE_SECONDS = 300  # between the signal and the end of the job's time
@@ -101,7 +101,7 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
         max_restarts=composed.recipe.survival.max_restarts,
         saving=_saving(),
         command=shlex.join([*command, "--out", str(run)]),
-        requeue=TOLD,
+        requeue=STOPPED_BY_SIGNAL,
     )
 
 

@@ -19,7 +19,7 @@ from typing import NoReturn, Self, TypeVar
 
 from audio_lm.compose import Composed
 from audio_lm.recipe import AUTO
-from audio_lm.run.ranks import Ranks
+from audio_lm.run.ranks import ProcessGroups
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.survival.attempts import (
     begin_attempt,
@@ -29,12 +29,12 @@ from audio_lm.survival.attempts import (
     is_lost_peer,
     put_error,
 )
-from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import EndedError, ExitReason, Reason, read_exit_reason, write_exit_reason
-from audio_lm.survival.heartbeat import BEAT, FOLDER, Heart
+from audio_lm.survival.config import FaultToleranceConfig
+from audio_lm.survival.exits import RunEnded, ExitReason, Reason, read_exit_reason, write_exit_reason
+from audio_lm.survival.heartbeat import BEAT, FOLDER, Heartbeat
 from audio_lm.survival.launch import check_launch, current_launch
 from audio_lm.survival.lease import Lease, generation_in, launch_before, token_in
-from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of, signal_and_rank
+from audio_lm.survival.notice import LOST, SIGNALS, STOP_SIGNALS, encode_signal, decode_signal
 from audio_lm.survival.processes import end_data_workers
 from audio_lm.survival.torchrun import is_one_machine, listens_everywhere
 from audio_lm.units import Seconds
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
-def begun_again(composed: Composed, folder: Path) -> Composed:
+def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
     """The recipe to go on with when a launcher begins its processes again, whatever it was at first."""
     launch = current_launch()
     reason = read_exit_reason(folder)
@@ -56,7 +56,7 @@ def begun_again(composed: Composed, folder: Path) -> Composed:
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
 
 
-def on_these_nodes(composed: Composed) -> Composed:
+def adopt_world_size(composed: Composed) -> Composed:
     """The recipe for the nodes that torchrun has found, where any number will do."""
     recipe, launch = composed.recipe, current_launch()
     nodes, rest = divmod(world_size(), recipe.hardware.devices)
@@ -72,11 +72,11 @@ class Survival:
         folder: of the run, which ``begin`` finds there.
     """
 
-    def __init__(self, folder: Path, config: SurvivalConfig) -> None:
+    def __init__(self, folder: Path, config: FaultToleranceConfig) -> None:
         self.folder = folder
         self.config = config
         self.launch = current_launch()
-        self.heart = Heart(folder, config, rank=rank(), launch=self.launch)
+        self.heart = Heartbeat(folder, config, rank=rank(), launch=self.launch)
         self.lease = Lease(folder, self.launch)
         self.attempt = 0
         self.is_lost = False
@@ -84,13 +84,13 @@ class Survival:
         self._token = ""
         self._has_begun = False
         self._noted: BaseException | None = None
-        self._before = {number: signal.getsignal(number) for number in TOLD_BY}
+        self._before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def __enter__(self) -> Self:
         check_launch(self.launch)
         check_not_ended(self.folder, self.launch)
-        NOTICE.received = 0
-        NOTICE.listen()
+        SIGNALS.received = 0
+        SIGNALS.listen()
         self.heart.start()
         return self
 
@@ -129,7 +129,7 @@ class Survival:
             number, most = generation_in(self.folder), self.config.max_restarts
             try:
                 begin_attempt(self.folder, self.launch, [*progress], attempt=number, max_restarts=most)
-            except EndedError as ended:
+            except RunEnded as ended:
                 write_exit_reason(self.folder, ended.reason)
                 raise
 
@@ -175,7 +175,7 @@ class Survival:
         """What making or loading a model stands in."""
         return self.heart.within("building", self.config.building_seconds, in_step=False)
 
-    def wait(self, ranks: Ranks) -> None:
+    def wait(self, ranks: ProcessGroups) -> None:
         """Until all are here; then, if any of them was told to stop, none goes on.
 
         Raises:
@@ -183,12 +183,12 @@ class Survival:
             UserError: a later start has the run folder.
         """
         self.look_at_lease()
-        told = ranks.wait(LOST if self.is_lost else note_of(NOTICE.received, rank()), self._pass_on)
+        told = ranks.wait(LOST if self.is_lost else encode_signal(SIGNALS.received, rank()), self._pass_on)
         if told >= LOST:
             raise self.lease.lost
         if told:
-            number, of_rank = signal_and_rank(told)
-            raise EndedError(self.told(number, of_rank, self.heart.stage, self.heart.step))
+            number, of_rank = decode_signal(told)
+            raise RunEnded(self.told(number, of_rank, self.heart.stage, self.heart.step))
 
     def leave(self, number: int, of_rank: int) -> NoReturn:
         """End a stage before its last step; a checkpoint is there.
@@ -202,7 +202,7 @@ class Survival:
             raise KeyboardInterrupt(
                 f"stopped at step {heart.step} of stage {heart.stage!r}; resume=auto goes on from there"
             )
-        raise EndedError(self.told(number, of_rank, heart.stage, heart.step))
+        raise RunEnded(self.told(number, of_rank, heart.stage, heart.step))
 
     def told(self, number: int, of_rank: int, stage: str | None, step: int | None) -> ExitReason:
         """The end of a run that was told to stop."""
@@ -223,7 +223,7 @@ class Survival:
 
     def is_told(self) -> bool:
         """Whether somebody who waits for this rank, or it, was told to stop."""
-        return bool(NOTICE.received) or (self.folder / FOLDER / REQUEST).exists()
+        return bool(SIGNALS.received) or (self.folder / FOLDER / REQUEST).exists()
 
     def until_told(self, items: Iterable[Item], *, agreed: Callable[[int], int] = int) -> Iterator[Item]:
         """Items of some long work, each a sign of life; they end with an error when it is to be left.
@@ -237,14 +237,14 @@ class Survival:
         for item in items:
             self.heart.tick()
             if agreed(self.is_told() or self.is_lost):
-                raise ToldError
+                raise PreemptedError
             yield item
 
     def note_error(self, error: BaseException) -> None:
         """Write down what this rank dies of, at once and once."""
         if not self.is_newest or error is self._noted or not isinstance(error, Exception):
             return
-        if isinstance(error, EndedError):
+        if isinstance(error, RunEnded):
             return
         self._noted = error
         self.heart.phase("failed", self.config.frozen_seconds)
@@ -264,7 +264,7 @@ class Survival:
             put_error(self.folder, ours, is_repeatable=not is_lost_peer(error))
 
     def _pass_on(self) -> None:
-        if NOTICE.received and self._has_begun:
+        if SIGNALS.received and self._has_begun:
             (self.folder / FOLDER / REQUEST).touch()
 
     def _say_goodbye(self, error: BaseException | None) -> None:
@@ -272,7 +272,7 @@ class Survival:
             self._write("finished", "all stages are trained and judged")
         elif isinstance(error, KeyboardInterrupt):
             self._write("interrupted", str(error) or "stopped by Ctrl-C")
-        elif isinstance(error, EndedError):
+        elif isinstance(error, RunEnded):
             if self.is_newest and is_main():
                 with _if_there_is_room(self.folder):
                     write_exit_reason(self.folder, error.reason)
@@ -288,13 +288,13 @@ class Survival:
         reason = read_exit_reason(self.folder)
         if reason is not None and reason.ends(self.launch):
             traceback.print_exception(error)
-            raise EndedError(reason) from error
+            raise RunEnded(reason) from error
         is_lost = self._has_begun and is_lost_peer(error)
         cause = first_error(self.folder, self.attempt, but=rank()) if is_lost else None
         if cause is not None:
             sys.stderr.write(cause.trace)
             sentence = f"{cause.sentence}; that was the first to fail, rank {rank()} has only lost it"
-            raise EndedError(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
+            raise RunEnded(ExitReason("lost", sentence, self.launch.id, self.attempt)) from error
 
     def _write(self, reason: Reason, sentence: str) -> None:
         if is_main() and self.is_newest:
@@ -325,5 +325,5 @@ def _if_there_is_room(folder: Path) -> Iterator[None]:
         )
 
 
-class ToldError(Exception):
+class PreemptedError(Exception):
     """A long piece of work was left because a rank was told to stop."""

@@ -37,7 +37,7 @@ from audio_lm.recipe import AUTO, Recipe, StageConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import (
     RunFolder,
-    check_taken_up,
+    check_resumable,
     check_writable,
     folder_for,
     kept_tokens,
@@ -46,21 +46,21 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
-from audio_lm.run.judge import Judge
+from audio_lm.run.judge import Evaluator
 from audio_lm.run.models import StageModels, first_weights
-from audio_lm.run.ranks import Ranks
+from audio_lm.run.ranks import ProcessGroups
 from audio_lm.run.resume import (
-    TakenUp,
+    ResumePoint,
     audio_of,
-    begun,
+    find_resume_points,
     environment_of,
     keep_declared,
     order_of,
     refusing,
     settings_of_run,
-    taken_up,
+    resolve_resume,
 )
-from audio_lm.run.survive import Survival, ToldError, begun_again, on_these_nodes
+from audio_lm.run.survive import Survival, PreemptedError, force_resume_on_restart, adopt_world_size
 from audio_lm.runtime import is_main, key_of, num_cores, world_size
 from audio_lm.tracking.journal import Writing
 from audio_lm.tracking.record import Record
@@ -68,9 +68,9 @@ from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks import ProgressLine, Throughput
 from audio_lm.training.optimizers import is_without_effect
 from audio_lm.training.parts import Rate
-from audio_lm.training.preemption import Pulse, StopWhenTold
-from audio_lm.training.quarantine import Quarantine
-from audio_lm.training.shares import RealisedShares
+from audio_lm.training.preemption import HeartbeatCallback, PreemptionCallback
+from audio_lm.training.quarantine import BadAudioMonitor
+from audio_lm.training.shares import MixtureMonitor
 from audio_lm.training.stage_checkpoint import StageCheckpoint
 
 
@@ -83,7 +83,7 @@ class Prepared:
     stages: list[str]
     sources: Mapping[str, StageSources]
     plans: Mapping[str, StagePlan]
-    going_on: Mapping[str, TakenUp]
+    going_on: Mapping[str, ResumePoint]
     """Stages that were begun before, and how they go on."""
 
     vocabulary: Vocabulary
@@ -110,14 +110,14 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
         EndedError: it was told to stop, with a checkpoint, or is not to be begun again.
     """
     console = console or run_console()
-    composed = on_these_nodes(composed)
+    composed = adopt_world_size(composed)
     check_ranks(composed.recipe)
     folder = folder_for(composed, out)
-    composed = begun_again(composed, folder.path)
+    composed = force_resume_on_restart(composed, folder.path)
     recipe, notes = composed.recipe, note_on_others(composed, folder, out)
     with (
         Survival(folder.path, recipe.survival) as survival,
-        Ranks(recipe.hardware.accelerator, recipe.survival.first_step_seconds) as ranks,
+        ProcessGroups(recipe.hardware.accelerator, recipe.survival.first_step_seconds) as ranks,
     ):
         return _carry_out(composed, folder, Start(survival, ranks, console, notes))
 
@@ -127,7 +127,7 @@ class Start:
     """What every stage of one start shares."""
 
     survival: Survival
-    ranks: Ranks
+    ranks: ProcessGroups
     console: Console
     notes: Sequence[str] = ()
     """For the console, before anything else."""
@@ -139,8 +139,8 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
     for note in (*composed.notes, *survival.notes(), *start.notes):
         console.print(note, soft_wrap=True)
     with refusing():
-        check_taken_up(folder, composed)
-    checkpoints = begun(composed, folder, console)
+        check_resumable(folder, composed)
+    checkpoints = find_resume_points(composed, folder, console)
     with ranks.main_first():
         prepared = _prepare(composed, folder, checkpoints, start)
     ranks.wait()  # nobody reads any more what the first rank changes now
@@ -169,7 +169,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         ranks.include(models.mesh)
         agreed = ranks.agreed if models.is_shared else int
         until_told = partial(survival.until_told, agreed=agreed)
-        judge = Judge(
+        judge = Evaluator(
             recipe,
             folder,
             prepared.vocabulary,
@@ -195,7 +195,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
 
 
 @contextmanager
-def _judging(models: StageModels, survival: Survival, ranks: Ranks) -> Iterator[None]:
+def _judging(models: StageModels, survival: Survival, ranks: ProcessGroups) -> Iterator[None]:
     """What the first rank does, with all cores, while the others wait, or all do where they share the model.
 
     Left when any of them is told to stop.
@@ -203,7 +203,7 @@ def _judging(models: StageModels, survival: Survival, ranks: Ranks) -> Iterator[
     before = torch.get_num_threads()
     is_alone = world_size() > 1 and is_main() and not models.is_shared
     torch.set_num_threads(max(before, num_cores()) if is_alone else before)
-    with suppress(ToldError), survival.heart.within("evaluation"):
+    with suppress(PreemptedError), survival.heart.within("evaluation"):
         yield
     torch.set_num_threads(before)
     survival.wait(ranks)
@@ -227,7 +227,7 @@ def _prepare(
     }
     with refusing():
         going_on = {
-            name: taken_up(composed, name, plans[name], checkpoint, folder.status(name), vocabulary)
+            name: resolve_resume(composed, name, plans[name], checkpoint, folder.status(name), vocabulary)
             for name, checkpoint in checkpoints.items()
             if name in stages
         }
@@ -278,10 +278,10 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
         known_late=lambda: {"mlflow_run_id": logger.run_id},
         may_rename=partial(_sync_if_ours, survival, logger, run),
     )
-    stop = StopWhenTold(
+    stop = PreemptionCallback(
         keep, start.ranks.agreed, is_lost=lambda: survival.is_lost, lost=lambda: survival.lease.lost
     )
-    pulse = Pulse(
+    pulse = HeartbeatCallback(
         survival.heart,
         name,
         steps=stage.steps,
@@ -316,7 +316,7 @@ def _sync_if_ours(survival: Survival, *records: Record) -> None:
         record.sync()
 
 
-def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
+def _begin(prepared: Prepared, name: str, console: Console) -> ResumePoint:
     """Where a stage begins, written down before anything of it is heard."""
     folder = prepared.folder
     if name in prepared.going_on:
@@ -328,10 +328,10 @@ def _begin(prepared: Prepared, name: str, console: Console) -> TakenUp:
     if is_main() and folder.checkpoints(name).exists():
         move_aside(folder.checkpoints(name))
     planned = prepared.plans[name]
-    return TakenUp(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.heard)))
+    return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.heard)))
 
 
-def _checkpoints(prepared: Prepared, name: str, begin: TakenUp, start: Start, **how: Any) -> StageCheckpoint:
+def _checkpoints(prepared: Prepared, name: str, begin: ResumePoint, start: Start, **how: Any) -> StageCheckpoint:
     """What writes the checkpoints of a stage; ``how`` goes on to it."""
     stage = prepared.recipe.stages[name]
     return StageCheckpoint(
@@ -347,7 +347,7 @@ def _checkpoints(prepared: Prepared, name: str, begin: TakenUp, start: Start, **
     )
 
 
-def _told(prepared: Prepared, name: str, begin: TakenUp) -> dict[str, Any]:
+def _told(prepared: Prepared, name: str, begin: ResumePoint) -> dict[str, Any]:
     """What a stage's checkpoints say of it: in manifests for everybody, and in full for who goes on."""
     known = {"stage": name}
     digests = {
@@ -367,8 +367,8 @@ def _keeping(config: CheckpointConfig) -> dict[str, Any]:
 
 def _quarantine(
     recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any], writing: Writing
-) -> Quarantine:
-    return Quarantine(
+) -> BadAudioMonitor:
+    return BadAudioMonitor(
         folder,
         max_bad_share=stage.max_bad_share,
         num_alike=recipe.hardware.tensor_parallel,
@@ -377,10 +377,10 @@ def _quarantine(
     )
 
 
-def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> RealisedShares:
+def _shares(planned: StagePlan, folder: Path, before: Mapping[str, Any]) -> MixtureMonitor:
     leaves = [(leaf.task, leaf.source) for leaf in planned.leaves]
     expected = planned.expected_clips
-    return RealisedShares(
+    return MixtureMonitor(
         folder,
         planned={leaf: count / sum(expected) for leaf, count in zip(leaves, expected, strict=True)},
         num_rows={(leaf.task, leaf.source): leaf.num_rows for leaf in planned.leaves},

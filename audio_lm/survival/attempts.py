@@ -16,7 +16,7 @@ from typing import Any
 
 from audio_lm.files import read_table, record_of, write_json
 from audio_lm.survival.exits import FILE as EXIT_REASON
-from audio_lm.survival.exits import EndedError, ExitReason, read_exit_reason, write_exit_reason
+from audio_lm.survival.exits import RunEnded, ExitReason, read_exit_reason, write_exit_reason
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -93,7 +93,7 @@ def begin_attempt(
     tries = [] if is_first else known[max(firsts, default=0) :]
     same = [one for one in tries if one.get("launch") == launch.id and one.get("progress") == now["progress"]]
     if launch.id and len(same) > max_restarts:
-        raise EndedError(
+        raise RunEnded(
             ExitReason(
                 "loop",
                 f"{folder}: {len(same)} starts came no further than the checkpoint of step {progress[-1]} "
@@ -128,7 +128,7 @@ def check_not_ended(folder: Path, launch: Launch) -> None:
     """
     reason = read_exit_reason(folder)
     if reason is not None and reason.ends(launch):
-        raise EndedError(reason)
+        raise RunEnded(reason)
 
 
 def error_of(

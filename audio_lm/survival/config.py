@@ -10,7 +10,7 @@ Patience = Annotated[Seconds, Range(0, 1e8, is_over=True)]
 
 
 @dataclass(frozen=True)
-class SurvivalConfig:
+class FaultToleranceConfig:
     """When a rank counts as lost, and how often a run may begin again."""
 
     frozen_seconds: Patience = 60.0

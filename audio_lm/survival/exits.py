@@ -14,13 +14,13 @@ from audio_lm.units import Seconds
 
 FINISHED = 0
 FAULT = 1
-TOLD = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
+STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
 INTERRUPTED = 130  # Ctrl-C, as of a shell
 FILE = "exit_reason.json"
 Reason = Literal["finished", "told", "interrupted", "loop", "fault", "lost"]
 CODE_OF_REASON: dict[Reason, int] = {
     "finished": FINISHED,
-    "told": TOLD,
+    "told": STOPPED_BY_SIGNAL,
     "interrupted": INTERRUPTED,
     "loop": FAULT,
     "fault": FAULT,
@@ -65,7 +65,7 @@ class ExitReason:
         )
 
 
-class EndedError(Exception):
+class RunEnded(Exception):
     """A run that ends before its time, and knows why; no fault of its code."""
 
     def __init__(self, reason: ExitReason) -> None:

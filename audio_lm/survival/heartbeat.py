@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from audio_lm.files import read_table
-from audio_lm.survival.config import SurvivalConfig
+from audio_lm.survival.config import FaultToleranceConfig
 from audio_lm.survival.launch import Launch
 from audio_lm.units import Seconds
 
@@ -42,14 +42,14 @@ def beats_in(folder: Path) -> list[dict[str, Any]]:
     return [beat for beat in beats if beat.keys() >= set(TOLD)]
 
 
-class Heart:
+class Heartbeat:
     """Tells the watchdog of this rank how it is.
 
     Args:
         folder: of the run; nothing is written there before ``open``.
     """
 
-    def __init__(self, folder: Path, config: SurvivalConfig, *, rank: int, launch: Launch) -> None:
+    def __init__(self, folder: Path, config: FaultToleranceConfig, *, rank: int, launch: Launch) -> None:
         self.folder = folder
         self.config = config
         self.rank = rank

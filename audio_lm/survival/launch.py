@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.errors import UserError
-from audio_lm.survival.moments import NEVER, Moment, beginning_of
+from audio_lm.survival.moments import NEVER, Moment, start_of
 
 FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
@@ -43,7 +43,7 @@ def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         f"{name}/{environment['TORCHELASTIC_RUN_ID']}".lstrip("/"),
         is_elastic=True,
         max_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0")),
-        began=beginning_of(os.getppid()),
+        began=start_of(os.getppid()),
     )
 
 

@@ -6,7 +6,7 @@ Only what happened on two machines is compared by their clocks.
 import time
 from dataclasses import dataclass
 
-from audio_lm.survival.processes import began, boot, since_boot
+from audio_lm.survival.processes import start_time_of, boot, since_boot
 from audio_lm.units import Seconds
 
 
@@ -37,7 +37,7 @@ def now() -> Moment:
     return Moment(time.time(), boot(), since_boot())
 
 
-def beginning_of(pid: int) -> Moment:
+def start_of(pid: int) -> Moment:
     """When a process of this machine began; ``NEVER`` when that is not known."""
-    at = began(pid)
+    at = start_time_of(pid)
     return Moment(time.time() - since_boot() + at, boot(), at) if at else NEVER

@@ -7,12 +7,12 @@ collective, and then all hang; so it only writes a number down.
 import signal
 from types import FrameType
 
-TOLD_BY = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 RANKS = 1 << 20  # a note is a signal and the rank that had it, in one number
 LOST = 1 << 40  # a note that is larger than any: a newer start has the run
 
 
-class Notice:
+class SignalFlag:
     """What this process has been told, first come."""
 
     def __init__(self) -> None:
@@ -20,17 +20,17 @@ class Notice:
 
     def listen(self) -> None:
         """Take the signals, over whatever handler there was."""
-        for number in TOLD_BY:
+        for number in STOP_SIGNALS:
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number
 
 
-NOTICE = Notice()  # a signal is sent to a process, so there is one
+SIGNALS = SignalFlag()  # a signal is sent to a process, so there is one
 
 
-def note_of(received: int, rank: int) -> int:
+def encode_signal(received: int, rank: int) -> int:
     """One number for a signal and who had it; 0 when nobody was told.
 
     >>> signal_and_rank(note_of(15, 3)), note_of(0, 3)
@@ -39,6 +39,6 @@ def note_of(received: int, rank: int) -> int:
     return received * RANKS + rank if received else 0
 
 
-def signal_and_rank(note: int) -> tuple[int, int]:
-    """The inverse of ``note_of``."""
+def decode_signal(note: int) -> tuple[int, int]:
+    """The inverse of ``encode_signal``."""
     return divmod(note, RANKS)

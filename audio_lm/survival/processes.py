@@ -66,7 +66,7 @@ def since_boot() -> Seconds:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def began(pid: int) -> Seconds:
+def start_time_of(pid: int) -> Seconds:
     """When a process began, on the clock of ``since_boot``; 0 when that is not known."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

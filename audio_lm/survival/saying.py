@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audio_lm.runtime import key_of
-from audio_lm.survival.processes import began
+from audio_lm.survival.processes import start_time_of
 
 
-def is_first_to_say(sentence: str, environment: Mapping[str, str] = os.environ) -> bool:
+def is_first_to_report(sentence: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether no other rank of this machine and this start has said so."""
     start = _start(os.getppid(), environment)
     if not start:
@@ -34,5 +34,5 @@ def _start(parent: int, environment: Mapping[str, str]) -> str:
         return ""
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_STEP_ID")
     known = {name: environment[name] for name in names if name in environment}
-    born = began(parent)
+    born = start_time_of(parent)
     return f"{parent} {born} {sorted(known.items())}" if known and born else ""

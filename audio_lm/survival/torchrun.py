@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from audio_lm.runtime import num_cores
-from audio_lm.survival.exits import FAULT, INTERRUPTED, TOLD
+from audio_lm.survival.exits import FAULT, INTERRUPTED, STOPPED_BY_SIGNAL
 from audio_lm.survival.launch import FRESH_STORE
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ LISTENING = "0A"  # state of a socket in /proc/net/tcp
 EVERY_ADDRESS = ("00000000", 32 * "0")
 
 
-def is_to_be_begun(num_devices: int, num_nodes: int, environment: Mapping[str, str] = os.environ) -> bool:
+def needs_torchrun(num_devices: int, num_nodes: int, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a recipe wants several processes on one machine, and nobody has begun them."""
     return num_devices > 1 and num_nodes == 1 and "WORLD_SIZE" not in environment
 
 
-def become_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
+def exec_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
     """Go on as the agent of so many ranks; does not return.
 
     Args:
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         code = failed.get_first_failure()[1].exitcode
         return code if code > 0 else FAULT
     except SignalException as told:
-        return INTERRUPTED if told.sigval == signal.SIGINT else TOLD
+        return INTERRUPTED if told.sigval == signal.SIGINT else STOPPED_BY_SIGNAL
     return 0
 
 

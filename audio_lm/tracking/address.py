@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from audio_lm.errors import UserError
-from audio_lm.masking import masked
+from audio_lm.masking import mask_secrets
 from audio_lm.names import check_path
 from audio_lm.tracking.config import TrackingConfig
 
@@ -23,7 +23,7 @@ def tracking_uri(configured: str | None) -> str:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES:
         raise UserError(
-            f"tracking URI {masked(uri)!r}: MLflow 3 keeps no runs there; expected a database or a server; "
+            f"tracking URI {mask_secrets(uri)!r}: MLflow 3 keeps no runs there; expected a database or a server; "
             f"write sqlite:///PATH/mlflow.db or http://HOST:PORT in tracking.uri or {VARIABLE}"
         )
     path = database_path(uri)
@@ -41,7 +41,7 @@ def sqlite_path(uri: str) -> Path | None:
     path = database_path(uri)
     if path is None or any(character in uri for character in "?#%\0"):
         raise UserError(
-            f"tracking URI {masked(uri)!r}: expected sqlite:///PATH without a driver, options or escapes; write it so"
+            f"tracking URI {mask_secrets(uri)!r}: expected sqlite:///PATH without a driver, options or escapes; write it so"
         )
     return path
 

@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
-class Delivery:
+class MlflowSync:
     """Brings the journals of a recipe's run to its store.
 
     Args:

@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     is_spaced: bool  # a blank stands before it
 
 
-def differences(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
+def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
     """Both texts in pieces, each marked by what became of it.
 
     "near" is a word that differs in case or punctuation only, or a time stamp

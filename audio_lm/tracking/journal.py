@@ -65,7 +65,7 @@ class Line(NamedTuple):
     end: int  # offset in bytes
 
 
-class Lines:
+class JsonlWriter:
     """A file that tables are appended to, one a line; never raises into whoever writes."""
 
     def __init__(self, path: Path, *, resume: bool = True, writing: Writing = always) -> None:
@@ -127,7 +127,7 @@ class Lines:
             os.ftruncate(self.file_number, self._end_if_torn)
 
 
-class Values:
+class MetricsWriter:
     """The curves of one run.
 
     A restart repeats the steps after its checkpoint; what an earlier attempt
@@ -140,12 +140,12 @@ class Values:
         Args:
             journal_id: of the run; the first line names it, so that values never reach another run.
             resume: go on with what lies there; otherwise begin anew.
-            writing: see ``Lines``.
+            writing: see ``JsonlWriter``.
 
         Raises:
             OSError: it cannot be opened.
         """
-        self._lines = Lines(path, resume=resume, writing=writing)
+        self._lines = JsonlWriter(path, resume=resume, writing=writing)
         self._first: dict[str, float] = {}
         self._last: dict[str, int] = {}
         self._behind_damage: set[tuple[str, int]] = set()
@@ -216,7 +216,7 @@ class Journal:
         """Open ``tracking.jsonl``, and hold it for as long as this process lives.
 
         Args:
-            writing: see ``Lines``; also for the values of its runs.
+            writing: see ``JsonlWriter``; also for the values of its runs.
 
         Raises:
             OSError: it cannot be opened.
@@ -225,7 +225,7 @@ class Journal:
         path = folder / ENTRIES
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
-        self._lines = Lines(path, resume=resume, writing=writing)
+        self._lines = JsonlWriter(path, resume=resume, writing=writing)
         for line in read_lines(path):
             self._note(line.record)
         _hold(self._lines.file_number)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from audio_lm.tracking.differences import UNIT, Piece, differences
+from audio_lm.tracking.differences import UNIT, Piece, word_diff
 from audio_lm.tracking.listening_page import PAGE
 from audio_lm.units import SAMPLES_PER_SECOND
 
@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeardClip:
+class ReportClip:
     """A clip a model was asked about."""
 
     cut_id: str
@@ -58,7 +58,7 @@ class HeardClip:
     """Of this one answer."""
 
 
-def listening_report(clips: Sequence[HeardClip], *, title: str, subtitle: str = "") -> str:
+def audio_report(clips: Sequence[ReportClip], *, title: str, subtitle: str = "") -> str:
     """The page as one HTML text; clips of a task stand together, in the order given."""
     num_of_task = Counter(clip.task for clip in clips)
     ordered = sorted(clips, key=lambda clip: list(num_of_task).index(clip.task))
@@ -79,7 +79,7 @@ def listening_report(clips: Sequence[HeardClip], *, title: str, subtitle: str = 
     return "".join(value_of_place.get(part, part) for part in PAGE.split("@@"))
 
 
-def is_right(clip: HeardClip) -> bool:
+def is_right(clip: ReportClip) -> bool:
     """Whether the answer reads as the reference, or as one line of several; blanks at the ends do not count."""
     references = [clip.reference, *clip.reference.split("\n")]
     return clip.answer.strip() in map(str.strip, references)
@@ -119,8 +119,8 @@ def _narrowed(log_mel_FM: FloatArray) -> FloatArray:
     return np.maximum.reduceat(log_mel_FM, starts, axis=0)
 
 
-def _card(clip: HeardClip) -> str:
-    reference, answer = differences(clip.reference.strip(), clip.answer.strip())
+def _card(clip: ReportClip) -> str:
+    reference, answer = word_diff(clip.reference.strip(), clip.answer.strip())
     verdict = "right" if is_right(clip) else "off"
     scores = "".join(
         f"<span class=score>{escape(name)} <b>{value:.3g}</b></span>"
@@ -135,7 +135,7 @@ def _card(clip: HeardClip) -> str:
 </article>"""
 
 
-def _sound(clip: HeardClip) -> str:
+def _sound(clip: ReportClip) -> str:
     if clip.wave.size == 0:
         return "<p class=silent>no sound</p>"
     picture = ""

@@ -12,7 +12,7 @@ from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from audio_lm.tracking.listening import HeardClip, is_right
+from audio_lm.tracking.listening import ReportClip, is_right
 from audio_lm.units import FRAMES_PER_SECOND
 
 CJK_FONTS = (
@@ -24,7 +24,7 @@ MAX_LETTERS = 90  # of a line beneath a spectrogram
 COLOUR = "#5b54c4"
 
 
-def spectrogram_figure(clips: Sequence[HeardClip], *, num_columns: int = 2) -> Figure:
+def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> Figure:
     """Log-mels of clips that have a sound, each with its reference and answer beneath."""
     clips = [clip for clip in clips if clip.log_mel.size]
     num_rows = max(1, -(-len(clips) // num_columns))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
 
-from audio_lm.masking import MASK, SECRET_SETTING, SECRET_VARIABLE, masked
+from audio_lm.masking import MASK, SECRET_SETTING, SECRET_VARIABLE, mask_secrets
 from audio_lm.tracking.repository import Repository, read_repository
 
 MAIN_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "lhotse", "mlflow", "omegaconf", "numpy")
@@ -68,7 +68,7 @@ def provenance(folder: Path | None = None) -> Provenance:
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "command": masked(shlex.join(masked_argument(argument) for argument in sys.argv)),
+        "command": mask_secrets(shlex.join(masked_argument(argument) for argument in sys.argv)),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -106,7 +106,7 @@ def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     {'OMP_NUM_THREADS': '1'}
     """
     return {
-        name: masked(value)
+        name: mask_secrets(value)
         for name, value in environment.items()
         if name.startswith(KEPT_PREFIXES) and not SECRET_VARIABLE.search(name)
     }
@@ -120,7 +120,7 @@ def masked_argument(argument: str) -> str:
     """
     key, found, _ = argument.partition("=")
     is_secret = found and SECRET_SETTING.fullmatch(key.rpartition(".")[2].lstrip("+-"))
-    return f"{key}={MASK}" if is_secret else masked(argument)
+    return f"{key}={MASK}" if is_secret else mask_secrets(argument)
 
 
 def _versions() -> dict[str, str]:
@@ -139,7 +139,7 @@ def _git_tags(repository: Repository) -> dict[str, str]:
         "mlflow.source.git.commit": repository.commit,
         "mlflow.source.git.branch": repository.branch,
         "mlflow.source.git.dirty": str(bool(repository.status)).lower(),
-        "mlflow.source.git.repoURL": masked(repository.url),
+        "mlflow.source.git.repoURL": mask_secrets(repository.url),
     }
     return {name: value for name, value in tags.items() if value}
 
@@ -151,4 +151,4 @@ def _uncommitted(repository: Repository) -> str:
     listed = "".join(f"# {line}\n" for line in repository.status.splitlines())
     is_cut = len(repository.diff) > MAX_DIFF_LENGTH
     cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if is_cut else "\n"
-    return masked(listed + repository.diff[:MAX_DIFF_LENGTH]) + cut
+    return mask_secrets(listed + repository.diff[:MAX_DIFF_LENGTH]) + cut

@@ -16,9 +16,9 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from audio_lm.files import write_bytes
-from audio_lm.masking import masked_tree
+from audio_lm.masking import mask_tree
 from audio_lm.tracking.delivered import run_id_of
-from audio_lm.tracking.journal import RECIPE, VALUES, Journal, Values, head_of
+from audio_lm.tracking.journal import RECIPE, VALUES, Journal, MetricsWriter, head_of
 from audio_lm.tracking.names import MAX_TAG_LENGTH, flattened, shortened
 from audio_lm.tracking.pictures import figure_png
 from audio_lm.tracking.provenance import Manifest
@@ -62,16 +62,16 @@ class Record:
         self.folder = root if key == RECIPE else root / key
         self.status: Status | None = None
         self._journal = journal
-        self._values: Values | None = None
+        self._values: MetricsWriter | None = None
         self._complaints: set[str] = set()
         if journal is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             short = {tag: shortened(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
             values, known = self.folder / VALUES, head_of(self.folder / VALUES) if resume else ""
             self._journal_id = journal.open_run(
-                key, resume=resume, known=known, **masked_tree({"name": name, "tags": short, **(facts or {})})
+                key, resume=resume, known=known, **mask_tree({"name": name, "tags": short, **(facts or {})})
             )
-            self._values = Values(values, journal_id=self._journal_id, resume=resume, writing=journal.writing)
+            self._values = MetricsWriter(values, journal_id=self._journal_id, resume=resume, writing=journal.writing)
 
     @property
     def run_id(self) -> str | None:
@@ -91,7 +91,7 @@ class Record:
         """
         if self._journal is None:
             return
-        flat = flattened(masked_tree(params))
+        flat = flattened(mask_tree(params))
         changed = self._journal.changed(self.key, flat)
         self._journal.append("params", self.key, params=flat)
         if changed:

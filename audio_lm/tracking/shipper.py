@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audio_lm.tracking.address import VARIABLE
-from audio_lm.tracking.delivery import Delivery
+from audio_lm.tracking.delivery import MlflowSync
 from audio_lm.tracking.sending import ALL_SENT, FINISH, SOME_LEFT
 from audio_lm.tracking.store import TRACKING_ERRORS, first_line
 from audio_lm.units import Seconds
@@ -95,7 +95,7 @@ def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> It
         yield
 
 
-def ship(delivery: Delivery, parent: Parent) -> int:
+def ship(delivery: MlflowSync, parent: Parent) -> int:
     """Send a run until its parent is over; the exit code."""
     pause, is_away = FIRST_PAUSE, False
     while True:
@@ -119,7 +119,7 @@ def ship(delivery: Delivery, parent: Parent) -> int:
         parent.wait(REST)
 
 
-def _once(delivery: Delivery, parent: Parent, *, is_last: bool) -> None:
+def _once(delivery: MlflowSync, parent: Parent, *, is_last: bool) -> None:
     delivery.bring()
     if is_last:
         delivery.bring_left()
@@ -127,7 +127,7 @@ def _once(delivery: Delivery, parent: Parent, *, is_last: bool) -> None:
             delivery.end_dead_runs()
 
 
-def _away(delivery: Delivery, error: Exception) -> str:
+def _away(delivery: MlflowSync, error: Exception) -> str:
     return (
         f"{delivery.delivered.uri} does not answer ({first_line(error)}); "
         f"training goes on, everything is kept in the run's folder"
@@ -142,7 +142,7 @@ def main(folder: Path, parent_id: int) -> int:
     os.chdir(folder)
     try:
         with alone(Path(), is_patient=lambda: not parent.is_late()):
-            return ship(Delivery(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
+            return ship(MlflowSync(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
     except AlreadySentError:
         _say("another process sends this run and does not end; `audio-lm track sync` sends what it leaves")
         return SOME_LEFT

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from audio_lm.masking import masked
+from audio_lm.masking import mask_secrets
 from audio_lm.tracking.address import database_path
 from audio_lm.tracking.journal import Point
 from audio_lm.tracking.provenance import Manifest
@@ -53,7 +53,7 @@ def first_line(error: Exception) -> str:
     'OSError: no route to http://host'
     """
     line = (str(error).splitlines() or [""])[0].partition(" failed with exception HTTP")[0]
-    return f"{type(error).__name__}: {masked(line)[:200]}"
+    return f"{type(error).__name__}: {mask_secrets(line)[:200]}"
 
 
 def create_database(path: Path) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from audio_lm.errors import UserError
-from audio_lm.masking import masked
+from audio_lm.masking import mask_secrets
 from audio_lm.tracking.address import VARIABLE, tracking_uri
-from audio_lm.tracking.delivery import Delivery
+from audio_lm.tracking.delivery import MlflowSync
 from audio_lm.tracking.journal import ENTRIES, read_lines
 from audio_lm.tracking.shipper import AlreadySentError, alone
 from audio_lm.tracking.store import TRACKING_ERRORS, first_line
@@ -50,7 +50,7 @@ def runs_below(folder: Path) -> list[Path]:
 def _sent(folder: Path, say: Say) -> str:
     """Send a run, and say what was done."""
     uri = _uri(folder)
-    delivery = Delivery(folder, uri, lambda line: say(f"{folder}: {line}"))
+    delivery = MlflowSync(folder, uri, lambda line: say(f"{folder}: {line}"))
     try:
         with alone(folder):
             delivery.bring()
@@ -60,12 +60,12 @@ def _sent(folder: Path, say: Say) -> str:
         return "a process of its own is sending it now"
     except TRACKING_ERRORS as error:
         raise UserError(
-            f"{folder}: {masked(uri)} took {delivery.num_points} points and then did not answer ({first_line(error)}); "
+            f"{folder}: {mask_secrets(uri)} took {delivery.num_points} points and then did not answer ({first_line(error)}); "
             f"the rest is kept, start again when it is back"
         ) from error
     if not delivery.num_points and not delivery.num_entries:
-        return f"{masked(uri)} has everything"
-    return f"sent {delivery.num_points} points and {delivery.num_entries} other entries to {masked(uri)}; it has everything"
+        return f"{mask_secrets(uri)} has everything"
+    return f"sent {delivery.num_points} points and {delivery.num_entries} other entries to {mask_secrets(uri)}; it has everything"
 
 
 def _uri(folder: Path) -> str:

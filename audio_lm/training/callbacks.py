@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import is_main
 from audio_lm.units import SAMPLES_PER_SECOND
 
@@ -33,7 +33,7 @@ class Throughput(Callback):
         self.since = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[Pack, ...], batch_idx: int
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
         self.totals["audio_seconds"] += sum(sum(pack.num_samples) for pack in batch) / SAMPLES_PER_SECOND
         self.totals["tokens"] += sum(pack.token_ids.numel() for pack in batch)

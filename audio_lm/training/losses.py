@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from audio_lm.data.examples import CHAT
 from audio_lm.tasks.registry import TASKS
-from audio_lm.training.ranks import gathered
+from audio_lm.training.ranks import all_gather_object
 
 LossSums = Mapping[str, Sequence[float]]
 """Of each task: summed loss, learned tokens."""
@@ -84,7 +84,7 @@ class TaskLoss(Metric):
 
 
 def _gathered(state: Tensor, group: Any, *, num_alike: int) -> list[Tensor]:
-    return gathered(state, num_alike=num_alike)
+    return all_gather_object(state, num_alike=num_alike)
 
 
 def _added(several: Sequence[LossSums]) -> dict[str, tuple[float, float]]:

@@ -14,22 +14,22 @@ from lightning import LightningModule
 
 from audio_lm.errors import DataError
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import key_of, rank, world_size
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.losses import LossSums, TaskLoss, sums_by_task
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import Rate
 from audio_lm.training.ranks import (
-    ShardStrategy,
+    FSDP2Strategy,
     gradient_norm,
     scale_gradients,
     sum_gradients,
-    summed,
+    all_reduce_sum,
 )
-from audio_lm.training.sharding import begin_backward, check_sharded, let_go, thaw
+from audio_lm.training.sharding import set_gradient_sync, check_sharded, reshard, unfreeze
 
-Keep = Callable[[int, Sequence[Pack]], Path]
+Keep = Callable[[int, Sequence[PackedBatch]], Path]
 CLIP_EPSILON = 1e-6  # of torch's own clipping
 
 
@@ -93,19 +93,19 @@ class NextTokenModule(LightningModule):
         Raises:
             ValueError: names it.
         """
-        if isinstance(self.trainer.strategy, ShardStrategy):
+        if isinstance(self.trainer.strategy, FSDP2Strategy):
             check_sharded(self.model, [name for name, rate in self.rate_of.items() if rate is not None])
 
-    def training_step(self, packs: tuple[Pack, ...], batch_idx: int) -> None:
+    def training_step(self, packs: tuple[PackedBatch, ...], batch_idx: int) -> None:
         step = self.global_step
         optimizer = self.optimizers()
-        thaw(self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0])
+        unfreeze(self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0])
         num_learned = self._num_learned(packs)
         sums: list[LossSums] = []
         first = rank() // self.num_alike * len(packs)
         for number, pack in enumerate(packs, start=1):
             torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
-            begin_backward(self.model, is_last=number == len(packs))
+            set_gradient_sync(self.model, is_last=number == len(packs))
             loss = self.model.loss(pack, weight=1 / num_learned)
             self.manual_backward(loss.total)
             sums.append(sums_by_task(loss.losses, pack.task_index, pack.tasks))
@@ -130,14 +130,14 @@ class NextTokenModule(LightningModule):
             if self.logger is not None:
                 self.logger.log_metrics(values, step=step)
 
-    def _num_learned(self, packs: Sequence[Pack]) -> float:
+    def _num_learned(self, packs: Sequence[PackedBatch]) -> float:
         """Learned tokens of all ranks.
 
         Raises:
             ValueError: ranks have unequal numbers of packs, and would wait for each other.
         """
         count = float(len(packs))
-        learned, counts, squares = summed(sum(pack.num_learned for pack in packs), count, count * count)
+        learned, counts, squares = all_reduce_sum(sum(pack.num_learned for pack in packs), count, count * count)
         if squares * world_size() != counts * counts:
             raise ValueError(
                 f"this rank has {len(packs)} packs and others have another number of the {counts:.0f}; expected as many "
@@ -150,7 +150,7 @@ class NextTokenModule(LightningModule):
         if self.optimizer.clip and norm > self.optimizer.clip:
             scale_gradients(self.model.parameters(), self.optimizer.clip / (norm + CLIP_EPSILON))
 
-    def _leave_out(self, step: int, packs: Sequence[Pack]) -> None:
+    def _leave_out(self, step: int, packs: Sequence[PackedBatch]) -> None:
         """Let a step go by without a change of weights or of the optimizer.
 
         Raises:
@@ -167,13 +167,13 @@ class NextTokenModule(LightningModule):
         for parameter in self.model.parameters():
             parameter.grad = None
 
-    def validation_step(self, packs: tuple[Pack, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, packs: tuple[PackedBatch, ...], batch_idx: int, dataloader_idx: int = 0) -> None:
         for pack in packs:
             losses_P = self.model.loss(pack).losses
             self.val_loss.update([sums_by_task(losses_P, pack.task_index, pack.tasks)])
 
     def on_validation_epoch_end(self) -> None:
-        let_go(self.model)
+        reshard(self.model)
         self.log_dict(_compute_and_reset("val_loss", self.val_loss), batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -37,7 +37,7 @@ def build_optimizer(
 
     Args:
         rate_of: the rate of every parameter of ``model``; none is frozen.
-        is_half: Muon looks for directions in bf16, see ``directions``.
+        is_half: Muon looks for directions in bf16, see ``newton_schulz``.
     """
     muons = hidden_matrices(model) if config.kind == "muon" else set[str]()
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = defaultdict(list)
@@ -85,7 +85,7 @@ def _parameters_of(module: nn.Module | None) -> list[nn.Parameter]:
     return [] if module is None else list(module.parameters())
 
 
-def directions(
+def newton_schulz(
     matrix: Tensor, dtype: torch.dtype, *, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
     """The matrix with all singular values near 1, found in a precision of choice.
@@ -105,7 +105,7 @@ def directions(
     return wide.T if is_tall else wide
 
 
-class WholeMuon(Muon):
+class DistributedMuon(Muon):
     """Muon of torch, also for matrices that are shared out over ranks, and in 32 bits too.
 
     The directions of a matrix are those of the whole, so it is gathered, one at a time, and every rank keeps its
@@ -130,7 +130,7 @@ class WholeMuon(Muon):
             for parameter, gradient, momentum in zip(with_gradient, gradients, momenta, strict=True):
                 momentum.lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
-                whole = directions(
+                whole = newton_schulz(
                     whole_of(update),
                     self.dtype,
                     coefficients=group["ns_coefficients"],
@@ -162,7 +162,7 @@ class MuonAndAdamW(Optimizer):
         eps: float,
         is_half: bool = False,
     ) -> None:
-        self.muon = WholeMuon(
+        self.muon = DistributedMuon(
             matrices, is_half=is_half, lr=0.0, momentum=MUON_MOMENTUM, adjust_lr_fn="match_rms_adamw"
         )
         self.adamw = AdamW(others, lr=0.0, betas=betas, eps=eps) if others else None

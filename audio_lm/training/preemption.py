@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from lightning import Callback, LightningModule, Trainer
 
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import rank
-from audio_lm.survival.heartbeat import Heart
-from audio_lm.survival.notice import LOST, NOTICE, note_of, signal_and_rank
+from audio_lm.survival.heartbeat import Heartbeat
+from audio_lm.survival.notice import LOST, SIGNALS, encode_signal, decode_signal
 from audio_lm.training.stage_checkpoint import validates
 from audio_lm.units import Seconds
 
@@ -32,13 +32,13 @@ class Saves(Protocol):
         """Write it, unless it is there."""
 
 
-def quieten(trainer: Trainer) -> None:
+def disable_lightning_signals(trainer: Trainer) -> None:
     """Take Lightning's signal handlers out, and what it sends between the ranks for them in every step."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
-class StopWhenTold(Callback):
+class PreemptionCallback(Callback):
     """Ends the stage after the step in which any rank was told to stop, with a checkpoint of it on all ranks.
 
     Ctrl-C is heard only while a stage is trained; the second one ends the process at once. A
@@ -70,10 +70,10 @@ class StopWhenTold(Callback):
     @property
     def told(self) -> tuple[int, int]:
         """The signal and the rank that had it; zeros when nobody was told."""
-        return signal_and_rank(self.note)
+        return decode_signal(self.note)
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        quieten(trainer)
+        disable_lightning_signals(trainer)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.before = signal.signal(signal.SIGINT, self._interrupt)
@@ -88,7 +88,7 @@ class StopWhenTold(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if self.note:
             return
-        own = LOST if self.is_lost() else note_of(self.interrupted or NOTICE.received, rank())
+        own = LOST if self.is_lost() else encode_signal(self.interrupted or SIGNALS.received, rank())
         self.note = self.agreed(own)
         if self.note >= LOST:
             raise self.lost()
@@ -110,7 +110,7 @@ class StopWhenTold(Callback):
             signal.signal(signal.SIGINT, self.before)
 
 
-class Pulse(Callback):
+class HeartbeatCallback(Callback):
     """Says what the rank is at, and what it dies of.
 
     Args:
@@ -120,7 +120,7 @@ class Pulse(Callback):
 
     def __init__(
         self,
-        heart: Heart,
+        heart: Heartbeat,
         name: str,
         *,
         steps: int,
@@ -139,7 +139,7 @@ class Pulse(Callback):
         self._wait_for_data()
 
     def on_train_batch_start(
-        self, trainer: Trainer, module: LightningModule, batch: tuple[Pack, ...], batch_idx: int
+        self, trainer: Trainer, module: LightningModule, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
         self.heart.clip_ids = tuple(cut_id for pack in batch for cut_id in pack.cut_ids)
         self.began, self.worked = time.monotonic(), time.thread_time()

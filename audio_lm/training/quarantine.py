@@ -14,10 +14,10 @@ from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.errors import DataError
 from audio_lm.files import read_lines
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import is_main
-from audio_lm.tracking.journal import Lines, Writing, always
-from audio_lm.training.ranks import gathered, summed
+from audio_lm.tracking.journal import JsonlWriter, Writing, always
+from audio_lm.training.ranks import all_gather_object, all_reduce_sum
 
 FILE = "quarantine.jsonl"
 LEAST_HEARD = 1000
@@ -27,14 +27,14 @@ MOST_NAMED = 8
 log = logging.getLogger(__name__)
 
 
-class Quarantine(Callback):
+class BadAudioMonitor(Callback):
     """Keeps ``quarantine.jsonl`` of a stage, one line per fault, and stops above a cap.
 
     Args:
         max_bad_share: of the conversations heard so far.
         num_alike: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
-        writing: see ``Lines``.
+        writing: see ``JsonlWriter``.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Quarantine(Callback):
     ) -> None:
         self.writing = writing
         self.path = folder / FILE
-        self.lines: Lines | None = None
+        self.lines: JsonlWriter | None = None
         self.before: Counter[tuple[object, ...]] = Counter()
         self.max_bad_share = max_bad_share
         self.num_alike = num_alike
@@ -60,13 +60,13 @@ class Quarantine(Callback):
         self.last: list[str] = []
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[Pack, ...], batch_idx: int
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
         faults = [fault for pack in batch for fault in pack.faults]
-        num_bad, num_heard = summed(len(faults), sum(len(pack) for pack in batch))
+        num_bad, num_heard = all_reduce_sum(len(faults), sum(len(pack) for pack in batch))
         self.num_heard += int(num_heard) // self.num_alike
         if num_bad:
-            of_ranks = gathered(faults, num_alike=self.num_alike)
+            of_ranks = all_gather_object(faults, num_alike=self.num_alike)
             self._write(trainer.global_step, [fault for of_rank in of_ranks for fault in of_rank])
             self._check()
         if self.num_bad and trainer.global_step % self.log_every == 0 and trainer.logger is not None:
@@ -97,7 +97,7 @@ class Quarantine(Callback):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.lines is None:
-                self.lines = Lines(self.path, writing=self.writing)
+                self.lines = JsonlWriter(self.path, writing=self.writing)
                 self.before = Counter(_key(line.record) for line in read_lines(self.path) if line.record)
         except OSError as error:
             log.warning(

@@ -23,7 +23,7 @@ BUCKET = 1 << 25  # values that travel together; a second copy of so many is mad
 Item = TypeVar("Item")
 
 
-class RankStrategy(DDPStrategy):
+class TokenSumDDPStrategy(DDPStrategy):
     """Lightning's processes and devices, its wrapper around the model left out."""
 
     def configure_ddp(self) -> None:
@@ -32,7 +32,7 @@ class RankStrategy(DDPStrategy):
             torch.distributed.broadcast(value, src=0)
 
 
-class ShardStrategy(ModelParallelStrategy):
+class FSDP2Strategy(ModelParallelStrategy):
     """Lightning's processes and devices for a model that is shared out already.
 
     Args:
@@ -61,7 +61,7 @@ class ShardStrategy(ModelParallelStrategy):
             super().model_to_device()
 
 
-def summed(*values: float) -> list[float]:
+def all_reduce_sum(*values: float) -> list[float]:
     """Each value added up over the ranks."""
     if world_size() == 1:
         return list(values)
@@ -70,7 +70,7 @@ def summed(*values: float) -> list[float]:
     return list(totals.tolist())
 
 
-def gathered(item: Item, *, num_alike: int = 1) -> list[Item]:
+def all_gather_object(item: Item, *, num_alike: int = 1) -> list[Item]:
     """What every rank has, in the order of ranks.
 
     Args:
@@ -90,7 +90,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     learning = [one for one in parameters if one.requires_grad and not isinstance(one, DTensor)]
     if not learning:
         return
-    users = summed(*(float(parameter.grad is not None) for parameter in learning))
+    users = all_reduce_sum(*(float(parameter.grad is not None) for parameter in learning))
     gradients = []
     for parameter, count in zip(learning, users, strict=True):
         if count:

@@ -171,14 +171,14 @@ def check_cuttable(model: nn.Module, num_pieces: int) -> None:
         )
 
 
-def begin_backward(model: nn.Module, *, is_last: bool) -> None:
+def set_gradient_sync(model: nn.Module, *, is_last: bool) -> None:
     """Before the backward pass of a pack: gradients travel behind the last one of a step only."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)
         model.set_is_last_backward(is_last)
 
 
-def thaw(model: nn.Module, names: Collection[str]) -> None:
+def unfreeze(model: nn.Module, names: Collection[str]) -> None:
     """Let parameters learn from now on; all ranks at the same step."""
     frozen = [one for name, one in model.named_parameters() if name in names and not one.requires_grad]
     for parameter in frozen:
@@ -189,14 +189,14 @@ def thaw(model: nn.Module, names: Collection[str]) -> None:
         module.reshard()
 
 
-def let_go(model: nn.Module) -> None:
+def reshard(model: nn.Module) -> None:
     """Back to this rank's shares; without a backward pass the model itself stays gathered behind a forward pass."""
     for module in _shared(model):
         module.reshard()
 
 
 @contextmanager
-def whole(model: nn.Module) -> Iterator[None]:
+def summon_full_params(model: nn.Module) -> Iterator[None]:
     """Everything gathered on every rank for as long as answers are made, word by word; all ranks have to come."""
     shared = list(_shared(model))
     for module in shared:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.files import write_json
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import is_main
 
 FILE = "shares.json"
@@ -17,7 +17,7 @@ COUNTED = ("clips", "seconds", "tokens", "learned_tokens")
 Leaf = tuple[str, str]  # task, source
 
 
-class RealisedShares(Callback):
+class MixtureMonitor(Callback):
     """Counts what this rank hears and logs each task's share.
 
     Ranks share every step equally and by chance, so one rank's shares are everybody's.
@@ -46,7 +46,7 @@ class RealisedShares(Callback):
             self.heard[task, source].update(counts)
 
     def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[Pack, ...], batch_idx: int
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
         for pack in batch:
             for task, source, *counts in pack.heard:

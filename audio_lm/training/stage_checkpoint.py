@@ -21,7 +21,7 @@ from audio_lm.checkpoints.writing import Store, anyone
 from audio_lm.files import write_json
 from audio_lm.runtime import is_main, rank, world_size
 from audio_lm.training.callback_state import load_callback_states, save_callback_states
-from audio_lm.training.ranks import gathered
+from audio_lm.training.ranks import all_gather_object
 from audio_lm.units import Seconds
 
 FOLDER = "checkpoints"
@@ -146,7 +146,7 @@ class StageCheckpoint(Callback):
         """Whether the last one is long ago; ranks ask the first one, and not at every step."""
         if not self.every_seconds or step % LOOK_EVERY:
             return False
-        return gathered(time.monotonic() - self.since > self.every_seconds)[0]
+        return all_gather_object(time.monotonic() - self.since > self.every_seconds)[0]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         loss = float(trainer.callback_metrics.get(VAL_LOSS, math.nan))
@@ -185,7 +185,7 @@ class StageCheckpoint(Callback):
             "step": step,
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
-            "loss_sums": gathered(trainer.lightning_module.train_loss.sums, num_alike=self.num_alike),
+            "loss_sums": all_gather_object(trainer.lightning_module.train_loss.sums, num_alike=self.num_alike),
             "nonfinite": [*trainer.lightning_module.nonfinite],
             "is_validated": is_judged or not validates(trainer),
             "callbacks": save_callback_states(trainer),

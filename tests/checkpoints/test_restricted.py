@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 
 from audio_lm.checkpoints.manifest import FILE, Manifest, read_manifest, write_manifest
 from audio_lm.checkpoints.restricted import METADATA, PlainPlanner, RestrictedReader, metadata_of
-from audio_lm.checkpoints.shelf import Checkpoint, search
+from audio_lm.checkpoints.shelf import Checkpoint, find_checkpoint
 from audio_lm.errors import CheckpointError
 from audio_lm.seals import seal_of
 from tests.checkpoints.tiny import Training, write
@@ -129,7 +129,7 @@ def test_tensors_come_from_files_of_the_checkpoint_only(checkpoint, tmp_path, na
 
 def test_plain_values_of_a_pickle_are_not_read_as_json(checkpoint, trap):
     (checkpoint.path / FILE).write_bytes(pickle.dumps(Evil(trap)))
-    assert search(checkpoint.path.parent).found is None
+    assert find_checkpoint(checkpoint.path.parent).found is None
     assert not trap.exists()
 
 

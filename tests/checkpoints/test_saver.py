@@ -8,7 +8,7 @@ from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.saver import Saver
 from audio_lm.checkpoints.shelf import newest_valid
 from audio_lm.checkpoints.state import progress_of
-from audio_lm.checkpoints.writing import NotSaved, Store
+from audio_lm.checkpoints.writing import SaveFailed, Store
 from audio_lm.errors import CheckpointError
 from tests.checkpoints.tiny import Training, assert_equal
 
@@ -89,7 +89,7 @@ def test_failures_are_told_and_the_third_in_a_row_stops_the_run(make, monkeypatc
 
     def sometimes(*a, **k):
         if is_full[0]:
-            raise NotSaved("rank 1: No space left on device")
+            raise SaveFailed("rank 1: No space left on device")
         return write(*a, **k)
 
     monkeypatch.setattr(saver.store, "write", sometimes)

@@ -6,7 +6,7 @@ import pytest
 from audio_lm.checkpoints.group import Group
 from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, Manifest, write_manifest
 from audio_lm.checkpoints.restricted import METADATA
-from audio_lm.checkpoints.shelf import PINNED, name_of, newest_valid, prune, search, sweep, valid
+from audio_lm.checkpoints.shelf import PINNED, name_of, newest_valid, prune, find_checkpoint, remove_unfinished, valid
 from audio_lm.errors import CheckpointError
 from tests.checkpoints.tiny import Training, assert_equal, write
 
@@ -36,7 +36,7 @@ def truncate(path):
 @pytest.mark.parametrize("name", ["__0_0.distcp", METADATA, PROGRESS, FILE])
 def test_whatever_is_damaged_is_found_and_the_one_before_it_is_taken(three, name, damage):
     damage(three / name_of(3) / name)
-    looked = search(three, Group())
+    looked = find_checkpoint(three, Group())
     assert looked.found.step == 2
     ((path, why),) = looked.passed_over
     assert path == three / name_of(3)
@@ -47,14 +47,14 @@ def test_whatever_is_damaged_is_found_and_the_one_before_it_is_taken(three, name
 def test_without_checksums_a_flipped_bit_would_be_loaded(three):
     flip(three / name_of(3) / "__0_0.distcp")
     assert newest_valid(three).step == 3
-    assert search(three, Group()).found.step == 2
+    assert find_checkpoint(three, Group()).found.step == 2
 
 
 def test_order_is_by_step_and_not_by_time_and_a_name_is_not_believed(three):
     (three / name_of(1)).touch()
     assert newest_valid(three).step == 3
     shutil.copytree(three / name_of(1), three / name_of(9))
-    looked = search(three)
+    looked = find_checkpoint(three)
     assert looked.found.step == 3
     assert looked.passed_over == ((three / name_of(9), "its manifest is of step 1"),)
 
@@ -62,13 +62,13 @@ def test_order_is_by_step_and_not_by_time_and_a_name_is_not_believed(three):
 def test_nothing_is_there_before_the_first(tmp_path):
     assert newest_valid(tmp_path) is newest_valid(tmp_path / "nowhere") is None
     (tmp_path / f"{name_of(4)}.tmp-12345678").mkdir()
-    assert search(tmp_path).passed_over == ()
+    assert find_checkpoint(tmp_path).passed_over == ()
 
 
 def test_a_sweep_clears_halves_and_moves_aside_what_does_not_hold(three):
     (three / f"{name_of(4)}.tmp-12345678").mkdir()
     truncate(three / name_of(3) / METADATA)
-    sweep(three, search(three).passed_over)
+    remove_unfinished(three, find_checkpoint(three).passed_over)
     assert sorted(path.name for path in three.iterdir()) == [name_of(1), name_of(2), name_of(3) + ".broken-1"]
     write(three, Training().walk(3))
     assert newest_valid(three).step == 3
@@ -97,7 +97,7 @@ def test_never_fewer_than_two_that_hold_are_left(three):
 
 
 def test_a_checkpoint_of_this_release_is_read_by_every_later_one():
-    found = search(GOLDEN / f"format_{FORMAT}", Group()).found
+    found = find_checkpoint(GOLDEN / f"format_{FORMAT}", Group()).found
     assert_equal(Training().load(found).tensors, Training().walk(2).tensors)
 
 
@@ -112,4 +112,4 @@ def test_a_later_format_is_refused_and_not_passed_over(three):
     (three / name_of(4)).mkdir()
     write_manifest(three / name_of(4), Manifest(4, 1, {}, {}, format=FORMAT + 1))
     with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}"):
-        search(three)
+        find_checkpoint(three)

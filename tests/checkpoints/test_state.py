@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import newest_valid, search
+from audio_lm.checkpoints.shelf import newest_valid, find_checkpoint
 from audio_lm.checkpoints.writing import Store
 from audio_lm.errors import CheckpointError
 from audio_lm.model.part_names import part_of
@@ -149,7 +149,7 @@ def whole(tensors):
 def test_a_sharded_training_is_saved_in_shares_and_read_by_any_number_of_ranks(tmp_path):
     def go_on(number):
         group, training = Group(), sharded()
-        found = search(tmp_path, group).found
+        found = find_checkpoint(tmp_path, group).found
         if found is not None:
             training.load(found, group)
         was = whole(training.tensors)

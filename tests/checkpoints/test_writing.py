@@ -13,8 +13,8 @@ from torch.distributed.checkpoint.state_dict_saver import save as stock_save
 
 from audio_lm.checkpoints import writing
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import name_of, newest_valid, search, sweep
-from audio_lm.checkpoints.writing import NotSaved, Store
+from audio_lm.checkpoints.shelf import name_of, newest_valid, find_checkpoint, remove_unfinished
+from audio_lm.checkpoints.writing import SaveFailed, Store
 from audio_lm.errors import CheckpointError, UserError
 from tests.checkpoints.tiny import Training, assert_equal, write
 from tests.forked import on_ranks, together
@@ -108,9 +108,9 @@ def killed(folder, phase, victim, count):
 
 
 def assert_goes_on(folder, phase):
-    looked = search(folder, Group())
+    looked = find_checkpoint(folder, Group())
     assert looked.found.step == (4 if phase in ("behind the rename", "while it is renamed") else 2), looked
-    sweep(folder, looked.passed_over)
+    remove_unfinished(folder, looked.passed_over)
     assert [path.name for path in folder.iterdir() if "." in path.name] == []
     again = Training().load(looked.found).walk(6)
     assert_equal(again.tensors, Training().walk(6).tensors)
@@ -176,7 +176,7 @@ def test_a_disk_that_is_full_for_one_rank_is_known_to_all_and_nothing_is_lost(tm
             full_disk(is_full=step == 4 and number in full)
             try:
                 write(tmp_path, training.walk(step), store=store)
-            except NotSaved as error:
+            except SaveFailed as error:
                 said.append(str(error))
                 assert newest_valid(tmp_path).step == 2
         return said
@@ -186,14 +186,14 @@ def test_a_disk_that_is_full_for_one_rank_is_known_to_all_and_nothing_is_lost(tm
     (said,) = one
     assert f"rank {full[0]}: " in said
     assert sorted(path.name for path in tmp_path.iterdir()) == [name_of(2), name_of(6)]
-    assert_equal(Training().load(search(tmp_path, Group()).found).tensors, Training().walk(6).tensors)
+    assert_equal(Training().load(find_checkpoint(tmp_path, Group()).found).tensors, Training().walk(6).tensors)
 
 
 def test_room_for_one_more_is_looked_for_first(tmp_path, monkeypatch):
     first = write(tmp_path, Training().walk(1))
     free = type("Usage", (), {"free": 1.1 * first.manifest.num_bytes})
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(NotSaved, match=r"MB are free, and .* MB are wanted"):
+    with pytest.raises(SaveFailed, match=r"MB are free, and .* MB are wanted"):
         write(tmp_path, Training().walk(2))
     free.free = 1.3 * first.manifest.num_bytes
     assert write(tmp_path, Training().walk(2)).step == 2
@@ -201,7 +201,7 @@ def test_room_for_one_more_is_looked_for_first(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NotSaved, match="rank 0: Not a directory"):
+    with pytest.raises(SaveFailed, match="rank 0: Not a directory"):
         write(tmp_path / "file" / "checkpoints", Training().walk(1))
 
 
@@ -210,7 +210,7 @@ def test_an_error_of_the_disk_is_a_sentence_and_leaves_no_half(tmp_path, monkeyp
         raise OSError(5, "Input/output error", "__0_0.distcp")
 
     monkeypatch.setattr(filesystem.os, "fsync", broken)
-    with pytest.raises(NotSaved, match=r"rank 0: Input/output error \(__0_0.distcp\)"):
+    with pytest.raises(SaveFailed, match=r"rank 0: Input/output error \(__0_0.distcp\)"):
         write(tmp_path, Training().walk(1))
     assert list(tmp_path.iterdir()) == []
 

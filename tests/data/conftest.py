@@ -5,10 +5,10 @@ from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.guard import guarded_waves
+from audio_lm.data.guard import load_waves_or_fault
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import HeardLeaf, Rows, measure
+from audio_lm.data.rows import LoadedSource, Rows, measure
 
 FIRST = Cursor()
 
@@ -34,12 +34,12 @@ def datamodule(make_cuts, vocabulary, tmp_path):
         collator=Collator,
         packing="full",
     ):
-        leaves = [HeardLeaf(task, "made/noise-train", Rows(index)) for task in ("asr", "sgc")]
+        leaves = [LoadedSource(task, "made/noise-train", Rows(index)) for task in ("asr", "sgc")]
         lengths = lengths or [measure(leaf.rows, maker, leaf.task, cache=cache) for leaf in leaves]
         segment = Segment(0, (1, 1), (0, 0))
         rules = PackingRules(packs, max_tokens=max_tokens, packing=packing)
         plan = Plan(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)
-        collate = collator(policy=SpecAugmentConfig(), seed=seed, load=guarded_waves)
+        collate = collator(policy=SpecAugmentConfig(), seed=seed, load=load_waves_or_fault)
         return MixtureDataModule(
             PlanSampler(plan, cursor),
             PlannedPacks(leaves, maker, collate),

@@ -11,7 +11,7 @@ from lhotse import MonoCut, Recording
 from audio_lm.data import audio, guard
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.data.guard import FaultyAudioError, guarded_waves, silence_for
+from audio_lm.data.guard import FaultyAudioError, load_waves_or_fault, silence_for
 from audio_lm.errors import DataError
 
 
@@ -145,20 +145,20 @@ def test_a_fault_has_a_name_and_costs_its_own_conversation_only(path, make_cuts,
     spoil, reason = FAULTS[kind]
     bad = spoil(path)
     with pytest.raises(FaultyAudioError) as caught:
-        guarded_waves(bad)
+        load_waves_or_fault(bad)
     assert caught.value.reason == reason
 
     good = make_cuts(2)
     bad.supervisions = good[0].supervisions
     maker = ExampleMaker(vocabulary, "tags")
     cuts = [with_example(cut, maker.example(cut, "asr", source="made/x")) for cut in (good[0], bad, good[1])]
-    pack = Collator(load=guarded_waves)(cuts)
+    pack = Collator(load=load_waves_or_fault)(cuts)
     clean = Collator()([cuts[0], cuts[2]])
     assert [fault[:4] for fault in pack.faults] == [("c", "asr", "made/x", reason)]
     assert pack.cut_ids == (good[0].id, "c", good[1].id)
     assert pack.labels.tolist() == clean.labels.tolist()
     assert np.isfinite(pack.waves.numpy()).all()
-    alone = Collator(load=guarded_waves)(cuts[1:2])
+    alone = Collator(load=load_waves_or_fault)(cuts[1:2])
     assert alone.num_learned == 0
     assert len(alone.faults) == 1
 
@@ -166,7 +166,7 @@ def test_a_fault_has_a_name_and_costs_its_own_conversation_only(path, make_cuts,
 def test_a_file_a_little_longer_or_shorter_than_declared_is_fine(path):
     for count in (16_000, 16_001):
         soundfile.write(path, NOISE[:count], 16_000)
-        assert [len(wave) for wave in guarded_waves(cut_of(path))] == [16_000]
+        assert [len(wave) for wave in load_waves_or_fault(cut_of(path))] == [16_000]
 
 
 def test_silence_is_as_long_as_the_clips_would_have_been(path):
@@ -185,7 +185,7 @@ def test_a_passing_fault_is_tried_again(path, monkeypatch):
 
     monkeypatch.setattr(guard, "load_waves", flaky)
     monkeypatch.setattr(guard, "FIRST_PAUSE", 0.001)
-    assert len(guarded_waves(cut_of(path))) == 1
+    assert len(load_waves_or_fault(cut_of(path))) == 1
     assert len(asked) == 3
 
 
@@ -228,7 +228,7 @@ def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
     monkeypatch.setattr(guard, "AGAIN_AFTER", 0.1)
     began = time.monotonic()
     with pytest.raises(FaultyAudioError) as caught:
-        guarded_waves(cut_of(path))
+        load_waves_or_fault(cut_of(path))
     assert caught.value.reason == "timeout"
     assert time.monotonic() - began < 5
     time.sleep(0.3)  # no alarm is left
@@ -238,7 +238,7 @@ def test_a_pipe_is_told_at_once(path):
     cut = becomes_a_pipe(path)
     began = time.monotonic()
     with pytest.raises(FaultyAudioError, match="no regular file"):
-        guarded_waves(cut)
+        load_waves_or_fault(cut)
     assert time.monotonic() - began < 1
 
 
@@ -251,5 +251,5 @@ def test_whatever_a_decoder_raises_is_a_fault_of_its_clip(path, monkeypatch, kin
 
     monkeypatch.setattr(audio, "read", fail)
     with pytest.raises(FaultyAudioError, match="strange bytes") as caught:
-        guarded_waves(cut_of(path))
+        load_waves_or_fault(cut_of(path))
     assert caught.value.reason == "decode"

@@ -5,7 +5,7 @@ import pytest
 
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.history import History, next_begin
-from audio_lm.data.order import Rota
+from audio_lm.data.order import ProportionalInterleaver
 from audio_lm.data.plan import Cursor, Plan, Segment
 from audio_lm.runtime import random_for
 
@@ -56,7 +56,7 @@ def test_what_was_heard_stays_and_passes_go_on(begun, longer):
         assert after.steps_of(window) == before.steps_of(window)
     assert after.steps_of(3) != before.steps_of(3)
     leaves, rows, _ = after.turns(0, 1500)
-    assert (np.bincount(leaves[300:], minlength=3) == Rota((1, 0, 3)).heard_before(1200)).all()
+    assert (np.bincount(leaves[300:], minlength=3) == ProportionalInterleaver((1, 0, 3)).heard_before(1200)).all()
     for leaf, size in enumerate(SIZE_OF_LEAF.values()):
         of_leaf = rows[leaves == leaf].tolist()
         for at in range(0, len(of_leaf) - size + 1, size):

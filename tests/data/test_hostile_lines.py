@@ -20,9 +20,9 @@ from lhotse.cut import Cut
 
 from audio_lm.data.cuts import at_16_khz
 from audio_lm.data.examples import CHAT, ExampleMaker
-from audio_lm.data.guard import FaultyAudioError, guarded_waves
+from audio_lm.data.guard import FaultyAudioError, load_waves_or_fault
 from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.labels import labels_of
 from audio_lm.data.lhotse_cut import read_cut
 from audio_lm.data.manifest import read_line
@@ -241,7 +241,7 @@ def used(cut, maker, tasks=(*TASKS, CHAT)):
         with suppress(DataError):
             maker.example(cut, task)
     with suppress(FaultyAudioError):
-        guarded_waves(cut)
+        load_waves_or_fault(cut)
 
 
 def test_the_lines_that_are_spoilt_are_fit(sound, vocabulary):
@@ -250,7 +250,7 @@ def test_the_lines_that_are_spoilt_are_fit(sound, vocabulary):
         assert read_line(text).cut_id == "c"
         cut = at_16_khz(read_cut(text))
         used(cut, ExampleMaker(vocabulary, "tags"))
-        assert [len(wave) for wave in guarded_waves(cut)] == list(read_line(text).num_samples)
+        assert [len(wave) for wave in load_waves_or_fault(cut)] == list(read_line(text).num_samples)
 
 
 @settings(max_examples=NUM_LINES, derandomize=True, database=None)
@@ -260,8 +260,8 @@ def test_a_spoilt_line_is_unfit_or_a_cut_that_can_be_used(sound, vocabulary, tmp
     began = time.process_time()
     try:
         line = read_line(text)
-    except UnfitError:
-        with pytest.raises(UnfitError, match=r"^.{1,1000}$"):
+    except InvalidLineError:
+        with pytest.raises(InvalidLineError, match=r"^.{1,1000}$"):
             read_cut(text)
         return
     cut = at_16_khz(read_cut(text))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from audio_lm.data import json_lines
-from audio_lm.data.json_lines import LONGEST_LINE, UnfitError, lines_in, parse_line, shown
+from audio_lm.data.json_lines import LONGEST_LINE, InvalidLineError, lines_in, parse_line, shown
 from audio_lm.errors import DataError
 
 BOUNDED = {
@@ -26,7 +26,7 @@ BOUNDED = {
 @pytest.mark.parametrize("kind", BOUNDED)
 def test_a_line_out_of_bounds_says_why(kind):
     text, why = BOUNDED[kind]
-    with pytest.raises(UnfitError, match=why):
+    with pytest.raises(InvalidLineError, match=why):
         parse_line(text)
 
 

@@ -11,7 +11,7 @@ from lhotse.supervision import AlignmentItem
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.cuts import read_cuts
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.labels import check_labels, labels_of, places_of
 from audio_lm.errors import DataError
 from tests.data.test_manifest import line
@@ -262,7 +262,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: json.dumps(wrong)[:40])
 def test_a_label_of_another_type_is_named(wrong):
-    with pytest.raises(UnfitError, match="expected"):
+    with pytest.raises(InvalidLineError, match="expected"):
         check_labels(wrong)
 
 

@@ -27,7 +27,7 @@ from audio_lm.prompts.render import PROMPTS
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.imagined import CONVERSATION, LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
-from audio_lm.units import Hearing, Window
+from audio_lm.units import AudioTokenCount, Window
 from tests.prompts.fixtures import small_vocabulary
 
 ALL = [*TASKS, CHAT]
@@ -37,7 +37,7 @@ TEXT = st.lists(
     )
     | st.text(max_size=8)
 ).map("".join)
-OTHER_WINDOWS = Hearing((Window(400, 320), Window(3, 2)))
+OTHER_WINDOWS = AudioTokenCount((Window(400, 320), Window(3, 2)))
 
 
 def recording(name, seconds, rate):

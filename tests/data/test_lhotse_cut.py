@@ -4,7 +4,7 @@ import pytest
 from lhotse import MonoCut, MultiCut, Recording
 from lhotse.serialization import deserialize_item
 
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.lhotse_cut import read_cut
 from tests.data.test_manifest import line, recording
 
@@ -95,18 +95,18 @@ def test_features_are_not_built():
         "num_features": 80,
     }
     assert read_cut(line(features=features)).features is None
-    with pytest.raises(UnfitError, match="features"):
+    with pytest.raises(InvalidLineError, match="features"):
         read_cut(line(features=features, recording=None))
 
 
 def test_a_further_clip_is_checked_as_the_first_is():
-    with pytest.raises(UnfitError, match="could run a command"):
+    with pytest.raises(InvalidLineError, match="could run a command"):
         read_cut(line(custom={"audio_2": recording(kind="command")}))
-    with pytest.raises(UnfitError, match="could run a command"):
+    with pytest.raises(InvalidLineError, match="could run a command"):
         read_cut(line(custom={"rejected_audio_1": recording(kind="command")}))
-    with pytest.raises(UnfitError, match="transform"):
+    with pytest.raises(InvalidLineError, match="transform"):
         read_cut(line(custom={"audio_3": recording(transforms=[{"name": "Reverb", "kwargs": {}}])}))
-    with pytest.raises(UnfitError, match="expected a list of objects"):
+    with pytest.raises(InvalidLineError, match="expected a list of objects"):
         read_cut(
             line(
                 custom={

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from lhotse import MultiCut, Recording, SupervisionSegment
 
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.manifest import id_in, is_long, read_line
 
 
@@ -150,14 +150,14 @@ UNFIT = [
 
 @pytest.mark.parametrize(("text", "reason"), UNFIT)
 def test_unfit_lines_say_why(text, reason):
-    with pytest.raises(UnfitError, match=reason):
+    with pytest.raises(InvalidLineError, match=reason):
         read_line(text)
 
 
 def test_audio_outside_the_allowed_folders_is_refused(tmp_path):
     inside = line(recording=recording(source=str(tmp_path / "a.wav")))
     assert read_line(inside, roots=[tmp_path]).files == (str(tmp_path / "a.wav"),)
-    with pytest.raises(UnfitError, match="lies outside"):
+    with pytest.raises(InvalidLineError, match="lies outside"):
         read_line(line(recording=recording(source=f"{tmp_path}/../b.wav")), roots=[tmp_path])
 
 
@@ -175,7 +175,7 @@ def test_lhotse_cuts_a_speaker_per_channel_up_as_the_message_says(tmp_path):
         for channel in (0, 1)
     ]
     cut = MultiCut("c", 0.0, 2.0, [0, 1], recording=recorded, supervisions=spoken)
-    with pytest.raises(UnfitError, match="lose one side"):
+    with pytest.raises(InvalidLineError, match="lose one side"):
         read_line(json.dumps(cut.to_dict()).encode())
     for trimmed in cut.trim_to_supervisions(keep_overlapping=False):
         assert read_line(json.dumps(trimmed.to_dict()).encode()).num_samples == (16_000,)

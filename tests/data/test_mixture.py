@@ -1,15 +1,15 @@
 import pytest
 
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
-from audio_lm.data.mixture import Leaf, clip_shares, most_rows, stairs
+from audio_lm.data.mixture import MixtureSource, clip_shares, max_examples, piecewise_weights
 from audio_lm.errors import RecipeError
 
 SOURCES = {"asr": ["a/big-train", "a/small-train"], "sgc": ["a/small-train"], "mna": ["b/notes-train"]}
 LEAVES = [
-    Leaf("asr", "a/big-train", num_rows=900, mean_seconds=10.0, mean_tokens=300.0),
-    Leaf("asr", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=150.0),
-    Leaf("sgc", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=130.0),
-    Leaf("mna", "b/notes-train", num_rows=50, mean_seconds=1.0, mean_tokens=40.0),
+    MixtureSource("asr", "a/big-train", num_rows=900, mean_seconds=10.0, mean_tokens=300.0),
+    MixtureSource("asr", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=150.0),
+    MixtureSource("sgc", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=130.0),
+    MixtureSource("mna", "b/notes-train", num_rows=50, mean_seconds=1.0, mean_tokens=40.0),
 ]
 WEIGHTS = {"asr": 2.0, "sgc": 1.0, "mna": 1.0}
 
@@ -67,27 +67,27 @@ def test_what_is_closed_goes_to_its_siblings_and_then_to_other_tasks():
 
 
 def test_rows_of_text_cannot_be_weighed_by_seconds():
-    text = [Leaf("asr", "a/big-train", 10, 0.0, 20.0)]
+    text = [MixtureSource("asr", "a/big-train", 10, 0.0, 20.0)]
     with pytest.raises(RecipeError, match="text only"):
         clip_shares(config(counts="seconds"), text, weights=WEIGHTS)
 
 
 def test_caps_hold_for_a_source_or_for_all_others():
     capped = config(max_passes={"a/big-train": 2, "all": 0.5})
-    assert [most_rows(capped, leaf) for leaf in LEAVES] == [1800, 50, 50, 25]
-    assert most_rows(config(), LEAVES[0]) is None
+    assert [max_examples(capped, leaf) for leaf in LEAVES] == [1800, 50, 50, 25]
+    assert max_examples(config(), LEAVES[0]) is None
 
 
 def test_a_schedule_is_straight_between_its_points_and_level_outside():
     scheduled = config(schedule={"asr": [[10, 0.0], [20, 1.0]]})
-    found = stairs(scheduled, steps=40)
+    found = piecewise_weights(scheduled, steps=40)
     assert found[0] == (0, {"asr": 0.0, "sgc": 1.0, "mna": 1.0})
     assert [step for step, _ in found] == [0, *range(11, 21)]
     assert [weights["asr"] for _, weights in found[1:]] == pytest.approx([step / 10 for step in range(1, 11)])
 
 
 def test_two_points_at_one_step_are_a_jump():
-    found = stairs(config(schedule={"mna": [[5, 1.0], [5, 4.0]]}), steps=9)
+    found = piecewise_weights(config(schedule={"mna": [[5, 1.0], [5, 4.0]]}), steps=9)
     assert [(step, weights["mna"]) for step, weights in found] == [(0, 1.0), (5, 4.0)]
 
 

@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_lm.data.order import LONGEST_PERIOD, Rota, mixed, shuffled, whole_shares
+from audio_lm.data.order import LONGEST_PERIOD, ProportionalInterleaver, mixed, shuffled, integer_shares
 
 SHARES = st.lists(st.integers(0, 60), min_size=1, max_size=8).filter(any)
 
 
 @given(SHARES)
 def test_every_source_is_within_one_position_of_its_share_at_every_position(shares):
-    rota = Rota(shares)
+    rota = ProportionalInterleaver(shares)
     sources, _ = rota.at(np.arange(3 * rota.period))
     for source, share in enumerate(shares):
         heard = np.cumsum(sources == source)
@@ -20,7 +20,7 @@ def test_every_source_is_within_one_position_of_its_share_at_every_position(shar
 
 def test_a_long_rota_keeps_its_shares_for_a_million_positions():
     weights = np.random.default_rng(0).uniform(0.001, 1, 31)
-    rota = Rota(whole_shares(weights.tolist()))
+    rota = ProportionalInterleaver(integer_shares(weights.tolist()))
     sources, turns = rota.at(np.arange(1_000_000))
     for source in range(31):
         places = np.flatnonzero(sources == source)
@@ -34,7 +34,7 @@ def test_a_long_rota_keeps_its_shares_for_a_million_positions():
 
 @given(SHARES, st.integers(0, 10**13))
 def test_any_position_is_found_without_those_before(shares, position):
-    rota = Rota(shares)
+    rota = ProportionalInterleaver(shares)
     before = rota.heard_before(position)
     assert before.sum() == position
     sources, turns = rota.at(np.arange(position, position + 50))
@@ -47,7 +47,7 @@ def test_any_position_is_found_without_those_before(shares, position):
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=31).filter(lambda weights: sum(weights) > 0))
 @settings(max_examples=50)
 def test_shares_are_those_of_the_weights_and_none_is_lost(weights):
-    shares = whole_shares(weights)
+    shares = integer_shares(weights)
     assert sum(shares) <= LONGEST_PERIOD or sum(shares) == 1
     for share, weight in zip(shares, weights, strict=True):
         assert (share > 0) == (weight > 0)
@@ -55,7 +55,7 @@ def test_shares_are_those_of_the_weights_and_none_is_lost(weights):
 
 
 def test_tiny_weights_do_not_round_to_zero():
-    shares = whole_shares([1.0, 1e-9, 0.0])
+    shares = integer_shares([1.0, 1e-9, 0.0])
     assert shares[1] == 1
     assert shares[2] == 0
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.dealing import PackingRules, packed
-from audio_lm.data.mixture import Leaf, clip_shares
-from audio_lm.data.order import Rota, shuffled, whole_shares
+from audio_lm.data.mixture import MixtureSource, clip_shares
+from audio_lm.data.order import ProportionalInterleaver, shuffled, integer_shares
 from audio_lm.data.plan import (
     Cursor,
     Plan,
     Segment,
     differences,
-    expected_turns,
+    expected_examples,
     fingerprint,
     segments_of,
     window_length,
@@ -46,7 +46,7 @@ WEIGHTS = [2.0, 0.5, 1.0, 1.3]
 
 
 def plan(*, seed=0, rules=PackingRules(packs=4, max_tokens=600), weights=WEIGHTS, window=1000, segments=None):  # noqa: B008
-    first = Segment(0, tuple(whole_shares(weights)), (0,) * len(weights))
+    first = Segment(0, tuple(integer_shares(weights)), (0,) * len(weights))
     names, sizes = NAMES[: len(weights)], SIZES[: len(weights)]
     lengths = [Drawn(name, size) for name, size in zip(names, sizes, strict=True)]
     return Plan(names, sizes, lengths, segments or [first], rules, window=window, seed=seed)
@@ -83,7 +83,7 @@ def test_going_on_anywhere_hears_what_would_have_been_heard(stops):
 def test_another_seed_is_another_order_of_the_same_shares():
     one, other = heard(plan(), 30), heard(plan(seed=1), 30)
     assert one != other
-    first = Rota(whole_shares(WEIGHTS)).heard_before(1000)
+    first = ProportionalInterleaver(integer_shares(WEIGHTS)).heard_before(1000)
     for of_plan in (plan(), plan(seed=1)):
         leaves, _, _ = of_plan.turns(0, 1000)
         assert (np.bincount(leaves, minlength=4) == first).all()
@@ -130,8 +130,8 @@ def test_paraphrases_are_drawn_equally_often():
 
 def test_an_appended_segment_leaves_history_as_it_was():
     before = plan()
-    grown = tuple(whole_shares([1.0, 1.0, 1.0, 5.0]))
-    counts = tuple(Rota(before.segments[0].shares).heard_before(2000).tolist())
+    grown = tuple(integer_shares([1.0, 1.0, 1.0, 5.0]))
+    counts = tuple(ProportionalInterleaver(before.segments[0].shares).heard_before(2000).tolist())
     after = plan(segments=[*before.segments, Segment(2000, grown, counts)])
     assert [after.steps_of(window) for window in (0, 1)] == [before.steps_of(window) for window in (0, 1)]
     assert after.steps_of(2) != before.steps_of(2)
@@ -145,7 +145,7 @@ def test_a_source_that_is_added_changes_nothing_before_it():
     three = plan(weights=WEIGHTS[:3])
     added = [
         Segment(0, (*three.segments[0].shares, 0), (0,) * 4),
-        Segment(1000, tuple(whole_shares(WEIGHTS)), (*Rota(three.segments[0].shares).heard_before(1000), 0)),
+        Segment(1000, tuple(integer_shares(WEIGHTS)), (*ProportionalInterleaver(three.segments[0].shares).heard_before(1000), 0)),
     ]
     four = plan(segments=added)
     assert four.steps_of(0) == three.steps_of(0)
@@ -170,7 +170,7 @@ def test_buckets_go_on_anywhere(stop):
     assert heard(plan(rules=BUCKETS, seed=1), 3) != [packs for _, packs in whole[:3]]
 
 
-LEAVES = [Leaf("asr", "a", 100, 2.0, 50.0), Leaf("asr", "b", 300, 2.0, 50.0), Leaf("mna", "c", 50, 1.0, 25.0)]
+LEAVES = [MixtureSource("asr", "a", 100, 2.0, 50.0), MixtureSource("asr", "b", 300, 2.0, 50.0), MixtureSource("mna", "c", 50, 1.0, 25.0)]
 MIXTURE = {"sources": {"asr": ["a", "b"], "mna": ["c"]}, "weights": {"asr": 1.0, "mna": 1.0}}
 FIXED = PackingRules(packs=2, max_tokens=500, conversations=10)
 
@@ -186,7 +186,7 @@ def test_schedules_begin_at_the_positions_of_their_steps():
     segments, _ = segments_of(config, LEAVES, FIXED, steps=100)
     assert [segment.position for segment in segments] == [0, 300]
     assert segments[1].shares == (1, 3, 0)
-    assert segments[1].heard == tuple(Rota((1, 3, 4)).heard_before(300).tolist())
+    assert segments[1].heard == tuple(ProportionalInterleaver((1, 3, 4)).heard_before(300).tolist())
 
 
 def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():
@@ -201,7 +201,7 @@ def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():
     assert counts[2] == 100
     before = np.bincount(of_plan.turns(0, 150)[0], minlength=3)
     assert before[2] == 75
-    assert expected_turns(segments, num_positions) == counts.tolist()
+    assert expected_examples(segments, num_positions) == counts.tolist()
 
 
 def test_realised_shares_are_those_of_the_plan_for_everything_a_weight_can_count():
@@ -211,14 +211,14 @@ def test_realised_shares_are_those_of_the_plan_for_everything_a_weight_can_count
         size = int(rng.integers(50, 3000))
         table = np.stack([rng.lognormal(1.4, 0.5, size), rng.integers(30, 300, size)])
         tables.append(table)
-        leaves.append(Leaf(f"t{number}", f"s{number}", size, float(table[0].mean()), float(table[1].mean())))
+        leaves.append(MixtureSource(f"t{number}", f"s{number}", size, float(table[0].mean()), float(table[1].mean())))
     weights = {leaf.task: float(rng.uniform(0.1, 3)) for leaf in leaves}
     for counts in ("clips", "seconds", "tokens"):
         config = MixtureConfig(
             sources={leaf.task: [leaf.source] for leaf in leaves}, weights=weights, counts=counts
         )
         shares = clip_shares(config, leaves, weights=weights)
-        segment = Segment(0, tuple(whole_shares(shares)), (0,) * 31)
+        segment = Segment(0, tuple(integer_shares(shares)), (0,) * 31)
         names, sizes = [leaf.source for leaf in leaves], [leaf.num_rows for leaf in leaves]
         of_plan = Plan(names, sizes, [Drawn(0, 1)] * 31, [segment], FIXED, window=1, seed=0)
         found, rows, _ = of_plan.turns(0, 1_000_000)

@@ -16,10 +16,10 @@ from audio_lm.data.cuts import check_files, cut_set_path, has_cut_set, load_wave
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.guard import FaultyAudioError, guarded_waves
+from audio_lm.data.guard import FaultyAudioError, load_waves_or_fault
 from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import HeardLeaf, Rows, measure
+from audio_lm.data.rows import LoadedSource, Rows, measure
 from audio_lm.data.shar import Stretch, is_shar
 from audio_lm.errors import DataError
 
@@ -64,7 +64,7 @@ def heard(data, source, vocabulary, *, num_workers=0):
     lengths = measure(rows, maker, "asr", cache=cache)
     rules, segment = PackingRules(2, max_tokens=200), Segment(0, (1,), (0,))
     plan = Plan(["asr"], [len(rows)], [lengths], [segment], rules, window=40, seed=0)
-    packs = PlannedPacks([HeardLeaf("asr", source, rows)], maker, Collator(load=guarded_waves))
+    packs = PlannedPacks([LoadedSource("asr", source, rows)], maker, Collator(load=load_waves_or_fault))
     module = MixtureDataModule(
         PlanSampler(plan, Cursor()),
         packs,
@@ -345,11 +345,11 @@ FAULTS = {
 def test_audio_that_breaks_while_it_is_heard_has_the_name_of_its_fault(data, kind):
     cut = Rows(compiled(data)).cut(7)
     stretch = Stretch.of(cut.recording.sources[0].source)
-    assert guarded_waves(cut)
+    assert load_waves_or_fault(cut)
     spoil, reason = FAULTS[kind]
     spoil(stretch.tar, stretch)
     with pytest.raises(FaultyAudioError, match=r"c/7\.x|sample is zero") as caught:
-        guarded_waves(cut)
+        load_waves_or_fault(cut)
     assert caught.value.reason == reason
 
 

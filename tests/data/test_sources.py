@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.sources import file_of
 
 REFUSED = [
@@ -28,7 +28,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("source", "why"), REFUSED)
 def test_what_is_no_file_is_refused(source, why):
-    with pytest.raises(UnfitError, match=why):
+    with pytest.raises(InvalidLineError, match=why):
         file_of(source)
 
 
@@ -41,7 +41,7 @@ def test_a_link_out_of_the_allowed_folders_is_refused(tmp_path):
     for inside in ("in/a.wav", "in/loop.wav", "in/../in/b.wav"):
         assert file_of({"type": "file", "source": str(tmp_path / inside)}, [tmp_path / "in"])
     for outside in ("in/link.wav", "in/../out.wav", "in-beside/a.wav"):
-        with pytest.raises(UnfitError, match="lies outside"):
+        with pytest.raises(InvalidLineError, match="lies outside"):
             file_of({"type": "file", "source": str(tmp_path / outside)}, [tmp_path / "in"])
     assert file_of({"type": "file", "source": str(tmp_path / "out.wav")}, [tmp_path / "in", tmp_path])
     assert file_of({"type": "file", "source": "/a.wav"}, ["/"])

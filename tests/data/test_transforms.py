@@ -3,7 +3,7 @@ import pytest
 from lhotse.augmentation import AudioTransform
 from lhotse.testing.dummies import dummy_recording
 
-from audio_lm.data.json_lines import UnfitError
+from audio_lm.data.json_lines import InvalidLineError
 from audio_lm.data.transforms import KEYS_OF, check_rate, check_transforms
 
 
@@ -64,7 +64,7 @@ def test_the_closed_list_is_applied(kind):
 
 @pytest.mark.parametrize("kind", UNFIT)
 def test_whatever_else_is_refused(kind):
-    with pytest.raises(UnfitError, match=r"transform|sampling rate"):
+    with pytest.raises(InvalidLineError, match=r"transform|sampling rate"):
         check_transforms(UNFIT[kind], 16_000)
 
 
@@ -80,7 +80,7 @@ def test_the_closed_list_is_what_lhotse_writes():
     "rate", [0, -16_000, 10**6, 10**4000, 16_000.0, "16000", True, None, 383_987, float("nan")]
 )
 def test_a_rate_that_cannot_be_resampled_is_refused(rate):
-    with pytest.raises(UnfitError, match="sampling rate"):
+    with pytest.raises(InvalidLineError, match="sampling rate"):
         check_rate(rate)
 
 

@@ -6,7 +6,7 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.errors import DataError
 from audio_lm.evaluation.predict import (
-    Asked,
+    EvalExample,
     Prediction,
     predict,
     predictions_path,
@@ -18,7 +18,7 @@ from audio_lm.evaluation.predict import (
 def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
     maker = ExampleMaker(vocabulary, "tags", with_answer=False)
     asking = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
-    asked = [Asked(cut.id, "asr", ("one two",), "en") for cut in asking]
+    asked = [EvalExample(cut.id, "asr", ("one two",), "en") for cut in asking]
     packs = [(Collator()(asking[:2]), asked[:2]), (Collator()(asking[2:]), asked[2:])]
     said = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
     assert [one.id for one in said] == [cut.id for cut in asking]

@@ -71,9 +71,9 @@ def test_every_token_equals_that_of_hugging_face(dtype, num_mels):
 
 def _from_same_mels(theirs, ours, waves, num_mels):
     """Both encoders on the slots our front end makes, the other's laid out to 30 s."""
-    from audio_lm.model.slots import slots_of
+    from audio_lm.model.slots import packed_layout
 
-    slots = slots_of(tuple(map(len, waves)))
+    slots = packed_layout(tuple(map(len, waves)))
     rows = ours.log_mel(torch.cat(waves).double(), slots)
     got = ours.encode(rows, slots)
     expected, start = [], 0

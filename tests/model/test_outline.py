@@ -5,7 +5,7 @@ import torch
 
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
 from audio_lm.model.factory import build_model
-from audio_lm.model.outline import fill_with_first, outline, parameters_on_meta
+from audio_lm.model.outline import init_weights, build_on_meta, parameters_on_meta
 from audio_lm.training.sharding import materialise
 from tests.conftest import TINY
 from tests.model.originals import NUM_ROWS, write_qwen2_audio
@@ -15,11 +15,11 @@ CPU = torch.device("cpu")
 
 
 def filled(config, line=range(0)):
-    model = outline(config, **NUMBERS)
+    model = build_on_meta(config, **NUMBERS)
     assert all(parameter.is_meta for parameter in model.parameters())
     materialise(model, CPU)
     torch.manual_seed(3)
-    fill_with_first(model, config, **NUMBERS, line=line)
+    init_weights(model, config, **NUMBERS, line=line)
     return model
 
 
@@ -86,8 +86,8 @@ def test_a_whole_published_model_is_read_from_its_files(tmp_path):
     config = ModelConfig(load=str(tmp_path))
     torch.manual_seed(3)
     built = build_model(config, num_base=NUM_ROWS, num_new=7, line=range(2, 6)).state_dict()
-    model = outline(config, num_base=NUM_ROWS, num_new=7)
+    model = build_on_meta(config, num_base=NUM_ROWS, num_new=7)
     materialise(model, CPU)
     torch.manual_seed(3)
-    fill_with_first(model, config, num_base=NUM_ROWS, num_new=7, line=range(2, 6))
+    init_weights(model, config, num_base=NUM_ROWS, num_new=7, line=range(2, 6))
     assert all(torch.equal(value, built[name]) for name, value in model.state_dict().items())

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from audio_lm.errors import RecipeError
 from audio_lm.model.config import ProjectorConfig
 from audio_lm.model.projector import PROJECTORS, new_projector, projector_windows
-from audio_lm.units import Hearing
+from audio_lm.units import AudioTokenCount
 
 COUNTS = [1, 7, 4, 9]
 CONFIGS = [
@@ -29,7 +29,7 @@ def named(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=named)
 def test_as_many_tokens_leave_as_its_windows_say(config):
     projector = new_projector(config, 32, 16, scale=0.5)
-    hearing = Hearing(projector_windows(config))
+    hearing = AudioTokenCount(projector_windows(config))
     assert projector(audio(), COUNTS).shape == (sum(map(hearing.tokens_in, COUNTS)), 16)
 
 

@@ -16,7 +16,7 @@ from audio_lm.model.config import SIZES, EncoderConfig, EncoderSizes, LanguageMo
 from audio_lm.model.encoders import ENCODERS
 from audio_lm.model.factory import build_model
 from audio_lm.model.language_model import new_language_model
-from audio_lm.model.outline import outline
+from audio_lm.model.outline import build_on_meta
 from audio_lm.model.size import num_parameters
 from audio_lm.model.sizes import resolved, text_settings
 from tests.conftest import WAVLM
@@ -68,7 +68,7 @@ def test_a_size_beside_it_has_to_agree(whisper, name):
     with pytest.raises(RecipeError, match=words):
         ENCODERS["whisper"].build(config)
     whole = ModelConfig(encoder=config, language_model=LanguageModelConfig(settings=SETTINGS))
-    for build in (build_model, outline):
+    for build in (build_model, build_on_meta):
         with pytest.raises(RecipeError, match=words):
             build(whole, num_base=50, num_new=0)
     given = EncoderConfig(load=str(whisper), **{name: getattr(there, name)})
@@ -125,7 +125,7 @@ def test_settings_that_disagree_with_a_language_model_are_refused(language_model
         encoder=EncoderConfig(width=32, num_layers=1, num_heads=2, mlp_width=32),
         language_model=LanguageModelConfig(load=language_model, **others),
     )
-    for build in (build_model, outline):
+    for build in (build_model, build_on_meta):
         with pytest.raises(RecipeError, match=words):
             build(config, num_base=50, num_new=0)
 
@@ -170,6 +170,6 @@ def test_a_hub_name_is_asked_only_for_what_a_plan_does_not_know(monkeypatch, tmp
 
 def test_the_outline_of_a_folder_alone_is_that_of_its_model(tmp_path):
     write_qwen2_audio(tmp_path)
-    alone = outline(ModelConfig(load=str(tmp_path)), num_base=NUM_ROWS, num_new=1)
-    beside = outline(config_of(tmp_path), num_base=NUM_ROWS, num_new=1)
+    alone = build_on_meta(ModelConfig(load=str(tmp_path)), num_base=NUM_ROWS, num_new=1)
+    beside = build_on_meta(config_of(tmp_path), num_base=NUM_ROWS, num_new=1)
     assert [one.shape for one in alone.parameters()] == [one.shape for one in beside.parameters()]

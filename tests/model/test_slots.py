@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.model.slots import slots_of
+from audio_lm.model.slots import packed_layout
 from audio_lm.units import MAX_SAMPLES, conv_frames_in, frames_in
 
 lengths = st.lists(st.integers(321, MAX_SAMPLES), min_size=1, max_size=5).map(tuple)
@@ -10,7 +10,7 @@ lengths = st.lists(st.integers(321, MAX_SAMPLES), min_size=1, max_size=5).map(tu
 
 @given(lengths)
 def test_slots_stand_end_to_end_with_an_even_number_of_rows(num_samples):
-    slots = slots_of(num_samples)
+    slots = packed_layout(num_samples)
     clips, frames = slots.clip_of_row(), slots.frame_of_row()
     assert len(clips) == len(frames)
     for number, count in enumerate(num_samples):
@@ -23,4 +23,4 @@ def test_slots_stand_end_to_end_with_an_even_number_of_rows(num_samples):
 @pytest.mark.parametrize("num_samples", [320, MAX_SAMPLES + 1])
 def test_clips_outside_of_what_can_be_heard_are_refused(num_samples):
     with pytest.raises(ValueError, match=str(num_samples)):
-        slots_of((1_000, num_samples))
+        packed_layout((1_000, num_samples))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from audio_lm.model.slots import slots_of
+from audio_lm.model.slots import packed_layout
 from audio_lm.model.spec_augment import augmented
 from audio_lm.units import frames_in
 
@@ -10,7 +10,7 @@ NOTHING = [0, 0, 0, 0, 0, 0]
 
 @pytest.fixture
 def slots():
-    return slots_of((8_000, 4_321))
+    return packed_layout((8_000, 4_321))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from audio_lm.model.slots import slots_of
+from audio_lm.model.slots import packed_layout
 from audio_lm.model.spectrogram import LogMel, mel_filters
 from audio_lm.units import frames_in
 
@@ -20,7 +20,7 @@ def test_frames_equal_those_of_hugging_face(num_mels):
         torch.randn(n, generator=generator) * level for n, level in ((480, 0.1), (16_001, 1e-4), (7_999, 0.5))
     ]
     waves.append(torch.zeros(1_000))
-    slots = slots_of(tuple(map(len, waves)))
+    slots = packed_layout(tuple(map(len, waves)))
     rows = LogMel(num_mels)(torch.cat(waves), slots)
     clip = torch.from_numpy(slots.clip_of_row())
     extractor = WhisperFeatureExtractor(feature_size=num_mels)
@@ -34,7 +34,7 @@ def test_frames_equal_those_of_hugging_face(num_mels):
 
 def test_a_loud_clip_does_not_change_its_neighbour():
     quiet, loud = torch.randn(4_000) * 1e-3, torch.randn(4_000)
-    slots = slots_of((4_000, 4_000))
+    slots = packed_layout((4_000, 4_000))
     after_loud = LogMel(80)(torch.cat([quiet, loud]), slots)
     after_quiet = LogMel(80)(torch.cat([quiet, quiet]), slots)
     half = len(after_loud) // 2

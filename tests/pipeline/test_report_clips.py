@@ -1,11 +1,11 @@
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.pipeline.model import build_audio_lm
-from audio_lm.pipeline.report_clips import heard_clips
+from audio_lm.pipeline.report_clips import report_clips
 
 
 def test_clips_to_listen_to_have_sound_spectrogram_and_both_answers(small, own_vocabulary):
     model = build_audio_lm(small, own_vocabulary)
     predictions = [Prediction("x", "sec", ("beep",), "bell") for _ in range(4)]
-    clips = heard_clips(small, "events", predictions, model, own_vocabulary)
+    clips = report_clips(small, "events", predictions, model, own_vocabulary)
     assert len(clips) == small.tracking.num_listening_clips
     assert all(len(clip.wave) and clip.log_mel.shape[1] == 80 and clip.answer == "bell" for clip in clips)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from audio_lm.compose import load_recipe
 from audio_lm.run import train as training
 from audio_lm.run.train import train
-from audio_lm.survival.heartbeat import Heart
+from audio_lm.survival.heartbeat import Heartbeat
 from audio_lm.tracking import run as tracking_run
 from tests.forked import on_ranks
 from tests.run.command import run
@@ -147,7 +147,7 @@ SHORT = ("stages.pretrain.steps=6", "stages.pretrain.schedule.warmup_steps=2")
 
 def unwatched(*, is_sent=False):
     """Without a watchdog and without who sends values: processes that cost seconds each."""
-    Heart.start = lambda self: None
+    Heartbeat.start = lambda self: None
     if not is_sent:
         tracking_run.SendingProcess = Unsent
 

@@ -11,7 +11,7 @@ from lightning import Callback
 
 from audio_lm.checkpoints import saver, writing
 from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import name_of, search, valid
+from audio_lm.checkpoints.shelf import name_of, find_checkpoint, valid
 from audio_lm.survival.lease import Lease
 from audio_lm.tracking import journal
 from tests.run.carried import checkpoints, command, equal_weights
@@ -33,7 +33,7 @@ class Full(Callback):
         is_full = trainer.global_step + 1 in self.steps
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 if is_full else most, most))
         if trainer.global_step in self.steps:  # the step behind which nothing could be written
-            newest = search(checkpoints(self.out), Group() if trainer.world_size == 1 else None).found
+            newest = find_checkpoint(checkpoints(self.out), Group() if trainer.world_size == 1 else None).found
             assert newest.step in (self.earliest, min(self.steps) - 1), "those before it are as they were"
 
 
@@ -114,7 +114,7 @@ def test_a_journal_that_is_full_to_the_end_costs_no_step_and_says_how_much_is_mi
 
         journal.os = Os()
         if is_control:
-            journal.Lines.append = lambda self, record: bool(
+            journal.JsonlWriter.append = lambda self, record: bool(
                 write_some(self.file_number, json.dumps(record).encode())
             )
 

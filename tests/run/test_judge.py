@@ -7,7 +7,7 @@ from audio_lm.compose import load_recipe
 from audio_lm.errors import UserError
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.judge import Judge, evaluate, report, rescore, table_rows, with_asked
+from audio_lm.run.judge import Evaluator, evaluate, report, rescore, table_rows, with_asked
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path, console):
 def judged_again(copy, small_recipe, console, *overrides):
     """A start of a finished run with other benchmarks; which it asks."""
     recipe = load_recipe(small_recipe, ["resume=true", *overrides]).recipe
-    judge = Judge(recipe, copy, None, None, console)
+    judge = Evaluator(recipe, copy, None, None, console)
     return [*judge.due("pretrain"), *judge.due("chat")]
 
 

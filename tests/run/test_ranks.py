@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.errors import DataError, SaidError, UserError
-from audio_lm.run.ranks import Ranks
+from audio_lm.errors import DataError, AlreadyReportedError, UserError
+from audio_lm.run.ranks import ProcessGroups
 from tests.forked import on_ranks
 
 ROOT = Path(__file__).parents[2]
@@ -162,18 +162,18 @@ def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
 
 
 def _mistaken(number):
-    with Ranks("cpu") as ranks:
+    with ProcessGroups("cpu") as ranks:
         with pytest.raises(UserError) as mistake, ranks.main_first():
             raise DataError("no such cut-set")
         return type(mistake.value)
 
 
 def test_a_mistake_the_first_rank_has_found_ends_the_others_in_silence():
-    assert on_ranks(2, _mistaken) == [DataError, SaidError]
+    assert on_ranks(2, _mistaken) == [DataError, AlreadyReportedError]
 
 
 def test_one_process_waits_for_nobody():
-    with Ranks("cpu") as ranks:
+    with ProcessGroups("cpu") as ranks:
         assert (ranks.agreed(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
         ranks.include(None)
         ranks.hurry(1)

@@ -16,7 +16,7 @@ from audio_lm.data import plan as planned
 from audio_lm.errors import DataError, RecipeError
 from audio_lm.run import train as training
 from audio_lm.run.train import train
-from audio_lm.survival.exits import EndedError
+from audio_lm.survival.exits import RunEnded
 
 STEPS, STOP = 26, 3
 RECIPE = """
@@ -68,7 +68,7 @@ def carry_out(small, small_recipe, tmp_path, monkeypatch):
         )
         try:
             train(load_recipe(path, overrides), out=tmp_path / out, console=console)
-        except EndedError:
+        except RunEnded:
             assert stop is not None
         return watch.steps, console.export_text()
 

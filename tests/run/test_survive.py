@@ -8,30 +8,30 @@ import pytest
 
 from audio_lm.compose import load_recipe
 from audio_lm.errors import UserError
-from audio_lm.run.ranks import Ranks
-from audio_lm.run.survive import Survival, ToldError, begun_again
+from audio_lm.run.ranks import ProcessGroups
+from audio_lm.run.survive import Survival, PreemptedError, force_resume_on_restart
 from audio_lm.survival.attempts import error_of, put_error
-from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.exits import EndedError, ExitReason, read_exit_reason, write_exit_reason
-from audio_lm.survival.heartbeat import Heart
+from audio_lm.survival.config import FaultToleranceConfig
+from audio_lm.survival.exits import RunEnded, ExitReason, read_exit_reason, write_exit_reason
+from audio_lm.survival.heartbeat import Heartbeat
 from audio_lm.survival.launch import FRESH_STORE, Launch
 from audio_lm.survival.lease import Lease
-from audio_lm.survival.notice import NOTICE, TOLD_BY
+from audio_lm.survival.notice import SIGNALS, STOP_SIGNALS
 
 GLOO = "[pair.cc:553] gloo: Connection closed by peer"
 
 
 @pytest.fixture(autouse=True)
 def _unwatched(monkeypatch):
-    monkeypatch.setattr(Heart, "start", lambda self: None)
-    before = {number: signal.getsignal(number) for number in TOLD_BY}
+    monkeypatch.setattr(Heartbeat, "start", lambda self: None)
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
-    NOTICE.received = 0
-    assert {number: signal.getsignal(number) for number in TOLD_BY} == before, "handlers are given back"
+    SIGNALS.received = 0
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before, "handlers are given back"
 
 
 def begun(folder, **config):
-    survival = Survival(folder, SurvivalConfig(**config))
+    survival = Survival(folder, FaultToleranceConfig(**config))
     survival.__enter__()
     survival.begin([0, 0, 0, 7])
     survival.open()
@@ -43,7 +43,7 @@ def leave(survival, error=None):
 
 
 def test_a_finished_run_says_so_and_a_lease_was_taken(tmp_path):
-    with Survival(tmp_path, SurvivalConfig()) as survival:
+    with Survival(tmp_path, FaultToleranceConfig()) as survival:
         survival.begin([0, 0, 0, 0])
         survival.open()
         assert survival.is_newest
@@ -61,14 +61,14 @@ def test_an_older_start_leaves_everything_as_the_newer_one_has_it(tmp_path):
 
 
 def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(tmp_path):
-    survival, ranks = begun(tmp_path), Ranks("cpu")
+    survival, ranks = begun(tmp_path), ProcessGroups("cpu")
     survival.wait(ranks)
     assert [*survival.until_told([1, 2])] == [1, 2]
     os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(ToldError):
+    with pytest.raises(PreemptedError):
         [*survival.until_told([1, 2])]
     assert [*survival.until_told([1, 2], agreed=lambda number: 0)] == [1, 2], "the ranks decide together"
-    with pytest.raises(EndedError) as ended:
+    with pytest.raises(RunEnded) as ended:
         survival.wait(ranks)
     leave(survival, ended.value)
     assert ended.value.reason.code == 75
@@ -79,9 +79,9 @@ def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(
 def test_one_that_only_waits_passes_it_on_to_the_one_that_works(tmp_path):
     waiting, working = begun(tmp_path), begun(tmp_path)
     assert not working.is_told()
-    NOTICE.received = signal.SIGTERM
+    SIGNALS.received = signal.SIGTERM
     waiting._pass_on()
-    NOTICE.received = 0
+    SIGNALS.received = 0
     assert working.is_told()
     leave(working)
     leave(waiting)
@@ -123,7 +123,7 @@ def test_a_rank_that_has_only_lost_another_says_what_that_one_died_of(tmp_path, 
         ),
     )
     with pytest.raises(
-        EndedError, match=r"rank 1 in step 3 of stage 'chat': ValueError: boom; .* rank 0 has only lost it"
+        RunEnded, match=r"rank 1 in step 3 of stage 'chat': ValueError: boom; .* rank 0 has only lost it"
     ):
         leave(survival, RuntimeError(GLOO))
     assert "ValueError: boom" in capsys.readouterr().err
@@ -144,14 +144,14 @@ def test_the_second_time_of_the_same_ends_the_launch_and_every_later_start_of_it
     for name, value in (("RUN_ID", "job"), ("MAX_RESTARTS", "9")):
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
     monkeypatch.setenv(FRESH_STORE, "1")
-    before = {number: signal.getsignal(number) for number in TOLD_BY}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     first = begun(tmp_path)
     leave(first, ValueError("boom"))
     second = begun(tmp_path)
-    with pytest.raises(EndedError, match="the same at the last try"):
+    with pytest.raises(RunEnded, match="the same at the last try"):
         leave(second, ValueError("boom"))
     assert "ValueError: boom" in capsys.readouterr().err, "its traceback is shown"
-    with pytest.raises(EndedError, match="the same at the last try"):
+    with pytest.raises(RunEnded, match="the same at the last try"):
         begun(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -163,8 +163,8 @@ def test_too_many_starts_end_the_launch_and_say_so(tmp_path, monkeypatch):
         survival = begun(tmp_path, max_restarts=2)
         survival._has_begun = False  # as if it had been killed
         leave(survival)
-    survival = Survival(tmp_path, SurvivalConfig(max_restarts=2))
-    with pytest.raises(EndedError, match="3 starts came no further"), survival:
+    survival = Survival(tmp_path, FaultToleranceConfig(max_restarts=2))
+    with pytest.raises(RunEnded, match="3 starts came no further"), survival:
         survival.begin([0, 0, 0, 7])
     assert read_exit_reason(tmp_path).reason == "loop"
 
@@ -173,14 +173,14 @@ def test_a_launcher_that_begins_again_goes_on_and_a_person_begins_anew(small_rec
     composed = load_recipe(small_recipe)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
     job = Launch("job", is_elastic=True)
-    assert begun_again(composed, tmp_path) is composed, "nobody was here"
+    assert force_resume_on_restart(composed, tmp_path) is composed, "nobody was here"
     Lease(tmp_path, job).take()
-    assert begun_again(composed, tmp_path).recipe.resume
+    assert force_resume_on_restart(composed, tmp_path).recipe.resume
     write_exit_reason(tmp_path, ExitReason("finished", "done", "job"))
-    assert begun_again(composed, tmp_path) is composed, "that one had come to its end"
+    assert force_resume_on_restart(composed, tmp_path) is composed, "that one had come to its end"
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "other")
     (tmp_path / "exit_reason.json").unlink()
-    assert begun_again(composed, tmp_path) is composed
+    assert force_resume_on_restart(composed, tmp_path) is composed
 
 
 def test_a_setting_of_survival_is_no_other_recipe(small_recipe):
@@ -201,7 +201,7 @@ def test_a_later_start_is_noticed_at_the_next_heartbeat_and_nothing_is_said_over
     assert older.is_lost
     with pytest.raises(UserError, match="a newer start of this run writes here"):
         older.check_ours(int)
-    with Ranks("cpu") as ranks, pytest.raises(UserError, match="a newer start"):
+    with ProcessGroups("cpu") as ranks, pytest.raises(UserError, match="a newer start"):
         older.wait(ranks)
     leave(older, ValueError("of the older one"))
     assert read_exit_reason(tmp_path) is None

@@ -10,7 +10,7 @@ from audio_lm.survival.attempts import (
     num_restarts,
     put_error,
 )
-from audio_lm.survival.exits import EndedError, ExitReason, read_exit_reason, write_exit_reason
+from audio_lm.survival.exits import RunEnded, ExitReason, read_exit_reason, write_exit_reason
 from audio_lm.survival.launch import Launch
 
 JOB = Launch("job", is_elastic=True)
@@ -35,7 +35,7 @@ def begin(folder, progress, attempt, launch=JOB, most=3):
 def test_three_restarts_without_a_newer_checkpoint_are_allowed_and_a_fourth_is_not(tmp_path):
     for attempt in range(1, 5):
         begin(tmp_path, [0, 120], attempt)
-    with pytest.raises(EndedError, match=r"4 starts came no further than the checkpoint of step 120"):
+    with pytest.raises(RunEnded, match=r"4 starts came no further than the checkpoint of step 120"):
         begin(tmp_path, [0, 120], 5)
 
 
@@ -69,7 +69,7 @@ def test_the_same_error_at_the_same_step_twice_ends_the_launch_with_its_clips(tm
     reason = read_exit_reason(tmp_path)
     assert (reason.reason, reason.code, reason.rank, reason.step) == ("fault", 1, 1, 4)
     assert "ValueError: no room at 0x99aa; it had the clips a, b" in reason.sentence
-    with pytest.raises(EndedError, match="none after it"):
+    with pytest.raises(RunEnded, match="none after it"):
         check_not_ended(tmp_path, JOB)
 
 

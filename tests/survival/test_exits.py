@@ -4,8 +4,8 @@ import time
 from audio_lm.files import read_table
 from audio_lm.survival.exits import (
     FILE,
-    TOLD,
-    EndedError,
+    STOPPED_BY_SIGNAL,
+    RunEnded,
     ExitReason,
     read_exit_reason,
     write_exit_reason,
@@ -16,7 +16,7 @@ from audio_lm.survival.moments import Moment
 
 def test_a_reason_is_written_with_its_code_and_read_again(tmp_path):
     write_exit_reason(tmp_path, ExitReason("told", "stopped", "job", 2, signal="SIGTERM", rank=1, step=7))
-    assert json.loads((tmp_path / FILE).read_text())["exit_code"] == TOLD == 75
+    assert json.loads((tmp_path / FILE).read_text())["exit_code"] == STOPPED_BY_SIGNAL == 75
     found = read_exit_reason(tmp_path)
     assert (found.reason, found.signal, found.rank, found.step, found.attempt) == ("told", "SIGTERM", 1, 7, 2)
     assert abs(found.time - time.time()) < 5
@@ -57,5 +57,5 @@ def test_an_end_holds_for_the_same_agents_when_somebody_has_set_the_clock():
 
 
 def test_an_ended_run_says_its_sentence_and_code():
-    error = EndedError(ExitReason("loop", "too often"))
+    error = RunEnded(ExitReason("loop", "too often"))
     assert (str(error), error.reason.code) == ("too often", 1)

@@ -5,16 +5,16 @@ import time
 import pytest
 
 from audio_lm.files import read_table
-from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.heartbeat import NUM_KNOWN, Heart
+from audio_lm.survival.config import FaultToleranceConfig
+from audio_lm.survival.heartbeat import NUM_KNOWN, Heartbeat
 from audio_lm.survival.launch import Launch
 
-PATIENT = SurvivalConfig(frozen_seconds=60, frozen_steps=3, first_step_seconds=1800)
+PATIENT = FaultToleranceConfig(frozen_seconds=60, frozen_steps=3, first_step_seconds=1800)
 
 
 @pytest.fixture
 def heart(tmp_path):
-    return Heart(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
+    return Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
 
 
 def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heart):
@@ -68,7 +68,7 @@ def until(condition, seconds=15):
 
 def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
     path = tmp_path / "heartbeats" / "rank-0.json"
-    heart = Heart(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
+    heart = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
     heart.start()
     try:
         assert not path.exists(), "the folder of the run is not there yet"
@@ -92,7 +92,7 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         assert until(lambda: read_table(path)["ticks"] == heart.ticks)
     finally:
         heart.stop()
-    later = Heart(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
+    later = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
     later.open(attempt=4)
     later.begin_stage("chat", step=5, steps=9)
     later._is_over.set()

@@ -2,7 +2,7 @@ import os
 import time
 
 from audio_lm.survival import moments
-from audio_lm.survival.moments import NEVER, Moment, beginning_of, now
+from audio_lm.survival.moments import NEVER, Moment, start_of, now
 
 
 def test_of_two_moments_of_one_machine_the_first_is_first_whatever_its_clock_said(monkeypatch):
@@ -12,7 +12,7 @@ def test_of_two_moments_of_one_machine_the_first_is_first_whatever_its_clock_sai
     assert second.time < first.time
     assert first.is_before(second)
     assert not second.is_before(first)
-    assert beginning_of(os.getpid()).is_before(first)
+    assert start_of(os.getpid()).is_before(first)
 
 
 def test_of_two_machines_and_of_two_boots_the_clocks_are_asked():
@@ -22,4 +22,4 @@ def test_of_two_machines_and_of_two_boots_the_clocks_are_asked():
 
 def test_what_is_gone_began_never(monkeypatch):
     monkeypatch.setattr(moments, "began", lambda pid: 0.0)
-    assert beginning_of(1) == NEVER
+    assert start_of(1) == NEVER

@@ -3,20 +3,20 @@ import signal
 
 import pytest
 
-from audio_lm.survival.notice import TOLD_BY, Notice, note_of, signal_and_rank
+from audio_lm.survival.notice import STOP_SIGNALS, SignalFlag, encode_signal, decode_signal
 
 
 @pytest.fixture
 def notice():
-    before = {number: signal.getsignal(number) for number in TOLD_BY}
-    heard = Notice()
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    heard = SignalFlag()
     heard.listen()
     yield heard
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", TOLD_BY)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_leaves_a_note_and_nothing_else(notice, number):
     os.kill(os.getpid(), number)
     assert notice.received == number
@@ -25,6 +25,6 @@ def test_a_signal_leaves_a_note_and_nothing_else(notice, number):
 
 
 def test_a_note_says_which_signal_and_which_rank_and_the_largest_is_the_same_everywhere():
-    assert signal_and_rank(note_of(signal.SIGTERM, 1023)) == (signal.SIGTERM, 1023)
-    assert note_of(0, 5) == 0
-    assert max(note_of(0, 0), note_of(10, 3), note_of(0, 7)) == note_of(10, 3)
+    assert decode_signal(encode_signal(signal.SIGTERM, 1023)) == (signal.SIGTERM, 1023)
+    assert encode_signal(0, 5) == 0
+    assert max(encode_signal(0, 0), encode_signal(10, 3), encode_signal(0, 7)) == encode_signal(10, 3)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from audio_lm.survival.processes import began, is_alive, since_boot, state_of
+from audio_lm.survival.processes import start_time_of, is_alive, since_boot, state_of
 
 PARENT = """
 import subprocess, sys
@@ -60,8 +60,8 @@ def test_a_stopped_process_shows_it_and_one_that_is_gone_shows_nothing():
 def test_a_process_began_before_now_and_after_its_parent():
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
-        assert 0 < began(os.getpid()) <= began(sleeper.pid) <= since_boot()
-        assert began(2**22) == 0, "there is none"
+        assert 0 < start_time_of(os.getpid()) <= start_time_of(sleeper.pid) <= since_boot()
+        assert start_time_of(2**22) == 0, "there is none"
     finally:
         sleeper.kill()
         sleeper.wait()

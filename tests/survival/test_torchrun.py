@@ -9,7 +9,7 @@ import pytest
 from audio_lm.runtime import num_cores
 from audio_lm.survival.torchrun import (
     is_one_machine,
-    is_to_be_begun,
+    needs_torchrun,
     listens_everywhere,
     ranks_environment,
     torchrun_arguments,
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
     [(1, 1, {}, False), (2, 1, {}, True), (2, 2, {}, False), (2, 1, {"WORLD_SIZE": "2"}, False)],
 )
 def test_only_what_nobody_has_begun_is_begun(devices, nodes, environment, expected):
-    assert is_to_be_begun(devices, nodes, environment) is expected
+    assert needs_torchrun(devices, nodes, environment) is expected
 
 
 def test_ranks_share_the_cores_and_keep_what_somebody_has_set(monkeypatch):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from audio_lm.tracking import run as tracking_run
-from audio_lm.tracking.delivery import Delivery
-from audio_lm.tracking.listening import HeardClip
+from audio_lm.tracking.delivery import MlflowSync
+from audio_lm.tracking.listening import ReportClip
 from audio_lm.tracking.store import TRACKING_ERRORS, Store
 
 
@@ -18,7 +18,7 @@ class SendingHere:
     """Sends from this process, when it is asked to: launches of a process cost seconds each."""
 
     def __init__(self, folder, uri):
-        self.delivery = Delivery(folder, uri, tracking_run.log.warning)
+        self.delivery = MlflowSync(folder, uri, tracking_run.log.warning)
 
     def bring(self):
         self.delivery.bring()
@@ -95,6 +95,6 @@ def clip():
             "answer": "seven tree one",
             "stage": "pretrain",
         }
-        return HeardClip(**{**facts, **changed})
+        return ReportClip(**{**facts, **changed})
 
     return make

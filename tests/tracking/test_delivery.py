@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.delivered import Delivered
-from audio_lm.tracking.delivery import MAX_ATTEMPTS, Delivery
+from audio_lm.tracking.delivery import MAX_ATTEMPTS, MlflowSync
 from audio_lm.tracking.run import open_recipe_run
 from audio_lm.tracking.store import MlflowException, Store
 from tests.forked import killed_after
@@ -49,7 +49,7 @@ def steps(client, name="loss"):
 
 def test_sending_everything_again_adds_nothing(folder, uri, client):
     for _ in range(2):
-        Delivery(folder, uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail).bring()
         (folder / "tracking.sent").unlink()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
     assert stage_run(client).info.status == "FINISHED"
@@ -62,10 +62,10 @@ def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing
     ends = []
     while 0 not in ends:
         num_calls = int(10 ** chance.uniform(3, 6))
-        child = forked(lambda n=num_calls: killed_after(n, lambda: Delivery(folder, uri, print).bring()))
+        child = forked(lambda n=num_calls: killed_after(n, lambda: MlflowSync(folder, uri, print).bring()))
         ends.append(ended(child))
     assert ends.count(-signal.SIGKILL) > 5
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     client = MlflowClient(uri)
     assert steps(client) == list(range(1, NUM_STEPS + 1))
     assert steps(client, "norm") == list(range(1, NUM_STEPS + 1))
@@ -75,13 +75,13 @@ def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing
 def killed_before_noting(folder, uri):
     """Be killed between every send and the note of it."""
     Delivered.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    Delivery(folder, uri, print).bring()
+    MlflowSync(folder, uri, print).bring()
 
 
 def test_a_kill_between_sending_and_noting_doubles_nothing(folder, uri):
     for _ in range(3):
         assert ended(forked(lambda: killed_before_noting(folder, uri))) == -signal.SIGKILL
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     client = MlflowClient(uri)
     assert len(client.search_runs([stage_run(client).info.experiment_id])) == 2
     assert steps(client) == list(range(1, NUM_STEPS + 1))
@@ -98,25 +98,25 @@ def test_points_would_double_if_they_were_sent_with_the_time_of_sending(folder, 
 
     monkeypatch.setattr(Store, "log_points", at_another_time)
     for _ in range(2):
-        Delivery(folder, uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail).bring()
         (folder / "tracking.sent").unlink()
     assert len(steps(client)) > NUM_STEPS, "the control"
 
 
 def test_a_store_that_was_lost_gets_everything_again(folder, uri, empty_database, tmp_path):
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     other = tmp_path / "other" / "mlflow.db"
     other.parent.mkdir()
     shutil.copy(empty_database, other)
-    Delivery(folder, f"sqlite:///{other}", pytest.fail).bring()
+    MlflowSync(folder, f"sqlite:///{other}", pytest.fail).bring()
     assert steps(MlflowClient(f"sqlite:///{other}")) == list(range(1, NUM_STEPS + 1))
 
 
 def test_a_run_that_somebody_deleted_is_made_anew_at_the_next_start(folder, uri, client):
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     before = stage_run(client).info.run_id
     client.delete_run(before)
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     assert stage_run(client).info.run_id != before
     assert steps(client) == list(range(1, NUM_STEPS + 1))
 
@@ -131,7 +131,7 @@ def test_a_value_that_is_refused_costs_itself(folder, uri, client, monkeypatch):
 
     monkeypatch.setattr(Store, "log_points", picky)
     said = []
-    Delivery(folder, uri, said.append).bring()
+    MlflowSync(folder, uri, said.append).bring()
     assert steps(client) == [step for step in range(1, NUM_STEPS + 1) if step != 77]
     assert len(said) == 1
 
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
         ours(store, run_id, path, where)
 
     said = []
-    delivery = Delivery(folder, uri, said.append)
+    delivery = MlflowSync(folder, uri, said.append)
     with monkeypatch.context() as patched:
         patched.setattr(Store, "log_artifact", broken)
         for _ in range(MAX_ATTEMPTS - 1):
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
         delivery.bring()
         assert stage_run(client).info.status == "FINISHED"
         assert delivery.delivered.left
-    again = Delivery(folder, uri, pytest.fail)
+    again = MlflowSync(folder, uri, pytest.fail)
     again.bring()
     again.bring_left()
     assert not again.delivered.left
@@ -166,14 +166,14 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
 
 
 def test_values_of_an_attempt_that_began_anew_do_not_reach_the_old_run(folder, uri, client):
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     old = stage_run(client).info.run_id
     metrics = folder / "stages/pretrain/metrics.jsonl"
     head = {"time": 1, "step": 0, "values": {}, "journal": "another"}
     metrics.write_text(
         json.dumps(head) + "\n" + json.dumps({"time": 1, "step": 900, "values": {"loss": 0}}) + "\n"
     )
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     assert max(point.step for point in client.get_metric_history(old, "loss")) == NUM_STEPS
 
 
@@ -181,7 +181,7 @@ def test_a_run_whose_end_nobody_told_was_killed(uri, client, tmp_path):
     open_recipe_run(TrackingConfig(), name="digits", folder=tmp_path / "r", recipe_yaml="", params={}).stage(
         "pretrain"
     )
-    delivery = Delivery(tmp_path / "r", uri, pytest.fail)
+    delivery = MlflowSync(tmp_path / "r", uri, pytest.fail)
     delivery.bring()
     assert stage_run(client).info.status == "RUNNING"
     delivery.end_dead_runs()
@@ -191,8 +191,8 @@ def test_a_run_whose_end_nobody_told_was_killed(uri, client, tmp_path):
 def test_time_that_is_up_leaves_the_rest_for_later(folder, uri, client):
     clock = iter([False] * 5 + [True] * 100)
     with pytest.raises(TimeoutError):
-        Delivery(folder, uri, pytest.fail, is_late=lambda: next(clock)).bring()
-    Delivery(Path(folder), uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail, is_late=lambda: next(clock)).bring()
+    MlflowSync(Path(folder), uri, pytest.fail).bring()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
 
 
@@ -210,7 +210,7 @@ def test_a_server_that_turns_everybody_away_costs_nothing(folder, answer):
 
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        delivery = Delivery(folder, f"http://127.0.0.1:{server.server_port}", pytest.fail)
+        delivery = MlflowSync(folder, f"http://127.0.0.1:{server.server_port}", pytest.fail)
         with pytest.raises(MlflowException):
             delivery.bring()
         server.shutdown()
@@ -232,7 +232,7 @@ DAMAGES = {
 def test_what_comes_after_a_file_was_damaged_arrives_in_the_same_runs_and_nothing_twice(
     folder, uri, client, name, damage
 ):
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     before = stage_run(client).info.run_id
     (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
     run = open_recipe_run(
@@ -243,7 +243,7 @@ def test_what_comes_after_a_file_was_damaged_arrives_in_the_same_runs_and_nothin
         logger.log_metrics({"loss": float(step), "norm": 1.0}, step)
     logger.finalize("success")
     run.close("FINISHED")
-    Delivery(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).bring()
     assert stage_run(client).info.run_id == before
     assert stage_run(client).info.status == "FINISHED"
     arrived = steps(client)

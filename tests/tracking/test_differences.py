@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.tracking.differences import differences
+from audio_lm.tracking.differences import word_diff
 
 texts = st.text(alphabet="ab <|>0.1\u4e03\u3044\uc77c,A", max_size=30)
 
 
 def kinds(reference, answer):
-    return tuple([piece.kind for piece in pieces] for pieces in differences(reference, answer))
+    return tuple([piece.kind for piece in pieces] for pieces in word_diff(reference, answer))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_each_word_is_marked_by_what_became_of_it(reference, answer, theirs, our
 
 @given(texts, texts)
 def test_no_letter_is_lost_and_blanks_come_back(reference, answer):
-    for text, pieces in zip((reference, answer), differences(reference, answer), strict=True):
+    for text, pieces in zip((reference, answer), word_diff(reference, answer), strict=True):
         rebuilt = "".join(" " * piece.is_spaced + piece.text for piece in pieces)
         assert rebuilt.strip() == " ".join(text.split())
 

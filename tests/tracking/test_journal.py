@@ -6,11 +6,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from audio_lm.tracking.journal import DROPPED, Journal, Values, head_of, is_written, points_of, read_lines
+from audio_lm.tracking.journal import DROPPED, Journal, MetricsWriter, head_of, is_written, points_of, read_lines
 
 
 def values(folder, resume=True):
-    return Values(folder / "metrics.jsonl", journal_id="j", resume=resume)
+    return MetricsWriter(folder / "metrics.jsonl", journal_id="j", resume=resume)
 
 
 def points(folder):
@@ -224,7 +224,7 @@ def test_nothing_is_changed_in_a_folder_that_is_another_process_s(tmp_path):
     values(tmp_path).write({"loss": 1.0}, 1)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for resume in (True, False):
-        other = Values(
+        other = MetricsWriter(
             tmp_path / "metrics.jsonl", journal_id="j", resume=resume, writing=lambda: nullcontext(False)
         )
         other.write({"loss": 2.0}, 2)

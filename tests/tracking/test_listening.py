@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from audio_lm.tracking.listening import listening_report, log_mel_png, wav_bytes
+from audio_lm.tracking.listening import audio_report, log_mel_png, wav_bytes
 
 
 class Elements(HTMLParser):
@@ -28,7 +28,7 @@ def without_data(page):
 
 
 def test_the_page_needs_nothing_from_outside(clip):
-    page = listening_report([clip(), clip(cut_id="cut-2", task="sec")], title="digits")
+    page = audio_report([clip(), clip(cut_id="cut-2", task="sec")], title="digits")
     assert not re.search(r"https?:|//\w|@import|url\(", without_data(page))
     assert not Elements(page).named("link")
     for attributes in (*Elements(page).named("img"), *Elements(page).named("audio")):
@@ -37,18 +37,18 @@ def test_the_page_needs_nothing_from_outside(clip):
 
 def test_every_clip_can_be_heard_seen_and_chosen(clip):
     clips = [clip(cut_id=f"cut-{number}", task=task) for number, task in enumerate(["asr", "sec", "asr"])]
-    elements = Elements(listening_report(clips, title="digits"))
+    elements = Elements(audio_report(clips, title="digits"))
     assert len(elements.named("audio")) == len(elements.named("img")) == 3
     assert [attributes["data-task"] for attributes in elements.named("article")] == ["asr", "asr", "sec"]
     assert [attributes["data-task"] for attributes in elements.named("button")] == ["", "asr", "sec"]
-    page = listening_report(clips, title="digits")
+    page = audio_report(clips, title="digits")
     for each in clips:
         assert each.cut_id in page, each.cut_id
 
 
 def test_texts_are_shown_and_not_obeyed(clip):
     bad = "<script>alert(1)</script> @@CARDS@@ \"'&"
-    page = listening_report(
+    page = audio_report(
         [clip(cut_id=bad, task=bad, question=bad, reference=bad, answer=bad, stage=bad, scores={bad: 1.0})],
         title=bad,
     )
@@ -59,23 +59,23 @@ def test_texts_are_shown_and_not_obeyed(clip):
 
 
 def test_wrong_words_are_coloured_and_right_ones_are_not(clip):
-    page = listening_report([clip(scores={"wer": 1 / 3})], title="digits")
+    page = audio_report([clip(scores={"wer": 1 / 3})], title="digits")
     assert '<span class="wrong">three</span>' in page
     assert '<span class="wrong">tree</span>' in page
     assert "<dd>seven " in page
     assert "wer <b>0.333</b>" in page
     assert '<article class="off"' in page
-    assert '<article class="right"' in listening_report([clip(answer="seven three one ")], title="digits")
+    assert '<article class="right"' in audio_report([clip(answer="seven three one ")], title="digits")
 
 
 def test_a_row_without_sound_has_no_player(clip):
-    page = listening_report([clip(wave=np.zeros(0), log_mel=np.zeros((0, 80)))], title="digits")
+    page = audio_report([clip(wave=np.zeros(0), log_mel=np.zeros((0, 80)))], title="digits")
     assert not Elements(page).named("audio")
     assert "no sound" in page
 
 
 def test_the_sound_is_the_clip_itself(clip):
-    source = Elements(listening_report([clip()], title="t")).named("audio")[0]["src"]
+    source = Elements(audio_report([clip()], title="t")).named("audio")[0]["src"]
     with wave.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnframes()) == (16_000, 2, 3200)
         heard = np.frombuffer(file.readframes(3200), "<i2") / 32767

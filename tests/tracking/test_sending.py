@@ -5,7 +5,7 @@ import time
 import pytest
 
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.delivery import Delivery
+from audio_lm.tracking.delivery import MlflowSync
 from audio_lm.tracking.run import PATIENCE, open_recipe_run
 from audio_lm.tracking.sending import MOST_LIVES
 from audio_lm.tracking.store import MlflowException
@@ -132,7 +132,7 @@ def test_neither_a_store_that_is_nowhere_nor_one_that_never_answers_costs_the_tr
 
     def send_it_ourselves(step):
         with pytest.raises(MlflowException):
-            Delivery(tmp_path / "slow", silent_server, pytest.fail).bring()
+            MlflowSync(tmp_path / "slow", silent_server, pytest.fail).bring()
 
     with pytest.raises(AssertionError, match="the control"):
         assert_none_stalls(stalls_of(send_it_ourselves, range(1)), "the control")

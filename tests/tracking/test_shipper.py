@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from audio_lm.tracking import shipper
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.delivery import Delivery
+from audio_lm.tracking.delivery import MlflowSync
 from audio_lm.tracking.run import open_recipe_run
 from audio_lm.tracking.sending import ALL_SENT, SOME_LEFT
 from audio_lm.tracking.shipper import AlreadySentError, Parent, alone, ship
@@ -48,13 +48,13 @@ def status(uri):
 
 def test_a_run_is_sent_to_its_end(folder, uri):
     parent = ParentOf(3)
-    assert ship(Delivery(folder, uri, pytest.fail), parent) == ALL_SENT
+    assert ship(MlflowSync(folder, uri, pytest.fail), parent) == ALL_SENT
     assert parent.waited == [shipper.REST] * 3
     assert status(uri) == "RUNNING", "its end is the journal's to tell"
 
 
 def test_a_parent_that_was_lost_leaves_a_killed_run(folder, uri):
-    assert ship(Delivery(folder, uri, pytest.fail), ParentOf(0, lost=True)) == ALL_SENT
+    assert ship(MlflowSync(folder, uri, pytest.fail), ParentOf(0, lost=True)) == ALL_SENT
     assert status(uri) == "KILLED"
 
 
@@ -69,7 +69,7 @@ def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(fold
 
     monkeypatch.setattr(Store, "open_run", open_run)
     said, parent = [], ParentOf(9)
-    assert ship(Delivery(folder, uri, said.append), parent) == ALL_SENT
+    assert ship(MlflowSync(folder, uri, said.append), parent) == ALL_SENT
     assert parent.waited[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, shipper.REST]
     assert ["answer" in line for line in said] == [True, True]
     assert "does not answer (ConnectionError: no route)" in said[0]
@@ -77,7 +77,7 @@ def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(fold
 
 def test_a_store_that_is_away_at_the_end_is_asked_once_more_and_not_waited_for(folder):
     said, parent = [], ParentOf(0)
-    assert ship(Delivery(folder, "http://127.0.0.1:9", said.append), parent) == SOME_LEFT
+    assert ship(MlflowSync(folder, "http://127.0.0.1:9", said.append), parent) == SOME_LEFT
     assert parent.waited == []
 
 

@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.survival.config import SurvivalConfig
-from audio_lm.survival.heartbeat import Heart
+from audio_lm.survival.config import FaultToleranceConfig
+from audio_lm.survival.heartbeat import Heartbeat
 from audio_lm.survival.launch import Launch
-from audio_lm.survival.notice import LOST, NOTICE, TOLD_BY, note_of
+from audio_lm.survival.notice import LOST, SIGNALS, STOP_SIGNALS, encode_signal
 from audio_lm.training import preemption
-from audio_lm.training.preemption import Pulse, StopWhenTold, quieten
+from audio_lm.training.preemption import HeartbeatCallback, PreemptionCallback, disable_lightning_signals
 
 
 class Walk(LightningModule):
@@ -60,11 +60,11 @@ def pack(make_cuts, vocabulary):
 
 @pytest.fixture(autouse=True)
 def _listening():
-    before = {number: signal.getsignal(number) for number in TOLD_BY}
-    NOTICE.received = 0
-    NOTICE.listen()
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    SIGNALS.received = 0
+    SIGNALS.listen()
     yield
-    NOTICE.received = 0
+    SIGNALS.received = 0
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -85,7 +85,7 @@ def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
         default_root_dir=tmp_path,
         callbacks=called,
     )
-    quieten(trainer)
+    disable_lightning_signals(trainer)
     loader = DataLoader([(pack,)] * 100, batch_size=None)
     module = module or Walk()
     trainer.fit(module, loader, DataLoader([(pack,)], batch_size=None))
@@ -106,11 +106,11 @@ def alone(number):
     return number
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, *TOLD_BY])
+@pytest.mark.parametrize("number", [signal.SIGINT, *STOP_SIGNALS])
 def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
     before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
     keep = Saved()
-    stop = StopWhenTold(keep, alone)
+    stop = PreemptionCallback(keep, alone)
     trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
     assert trainer.global_step == 4
     assert stop.told == (number, 0)
@@ -123,10 +123,10 @@ def test_what_another_rank_was_told_ends_the_stage_here_at_the_same_step(pack, t
 
     def agreed(number):
         asked.append(number)
-        return note_of(signal.SIGTERM, 3) if len(asked) == 2 else number
+        return encode_signal(signal.SIGTERM, 3) if len(asked) == 2 else number
 
     keep = Saved()
-    stop = StopWhenTold(keep, agreed)
+    stop = PreemptionCallback(keep, agreed)
     trainer = fit(pack, tmp_path, [stop])
     assert (trainer.global_step, stop.told) == (2, (signal.SIGTERM, 3))
     assert keep.steps == [2]
@@ -135,7 +135,7 @@ def test_what_another_rank_was_told_ends_the_stage_here_at_the_same_step(pack, t
 
 def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monkeypatch):
     ended = []
-    stop = StopWhenTold(None, alone)
+    stop = PreemptionCallback(None, alone)
     stop.before = lambda *_: ended.append("at once")
     handler = signal.getsignal(signal.SIGUSR1)
     try:
@@ -153,7 +153,7 @@ def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monk
 @pytest.mark.parametrize("step", [2, 3, 4])
 def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_path, step, moment):
     keep = Saved()
-    called = [SignalAt(step, signal.SIGTERM, moment), StopWhenTold(keep, alone)]
+    called = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, alone)]
     trainer = fit(pack, tmp_path, called, validate_every=2, steps=8)
     never = moment == "on_validation_start" and step % 2
     assert keep.steps == ([] if never else [step + 1])
@@ -168,18 +168,18 @@ def test_lightning_neither_hears_signals_nor_speaks_of_them(pack, tmp_path):
 
     class Look(Callback):
         def on_train_batch_end(self, trainer, *_):
-            heard.append((signal.getsignal(signal.SIGTERM) == NOTICE._note, trainer.received_sigterm))
+            heard.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
 
     fit(pack, tmp_path, [SignalAt(2), Look()], steps=4)
     assert heard == [(True, False)] * 4
 
 
 def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_path):
-    heart = Heart(tmp_path, SurvivalConfig(), rank=0, launch=Launch("", is_elastic=False))
+    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
     phases, errors, hurries = [], [], []
     say = heart.phase
     heart.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
-    pulse = Pulse(heart, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
+    pulse = HeartbeatCallback(heart, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
     with pytest.raises(ValueError, match="lost its way"):
         fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
     assert phases == [
@@ -195,16 +195,16 @@ def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_pa
 
 def test_ranks_give_up_on_each_other_sooner_when_steps_are_known(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(preemption, "BETWEEN_HURRIES", 10)
-    heart = Heart(tmp_path, SurvivalConfig(), rank=0, launch=Launch("", is_elastic=False))
+    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
     hurries = []
-    fit(pack, tmp_path, [Pulse(heart, "walk", steps=10, note_error=print, hurry=hurries.append)], steps=10)
+    fit(pack, tmp_path, [HeartbeatCallback(heart, "walk", steps=10, note_error=print, hurry=hurries.append)], steps=10)
     assert len(hurries) == 1
     assert 2 * 60 <= hurries[0] < 2 * 60 + 20, time.monotonic()
 
 
 def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves_nothing(pack, tmp_path):
     keep, seen = Saved(), []
-    stop = StopWhenTold(
+    stop = PreemptionCallback(
         keep,
         lambda number: seen.append(number) or number,
         is_lost=lambda: len(seen) >= 2,
@@ -214,4 +214,4 @@ def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves
         fit(pack, tmp_path, [stop])
     assert seen == [0, 0, LOST]
     assert keep.steps == []
-    assert note_of(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"
+    assert encode_signal(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"

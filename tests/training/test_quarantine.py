@@ -9,7 +9,7 @@ from audio_lm.data.guard import Fault
 from audio_lm.errors import DataError
 from audio_lm.tracking import journal
 from audio_lm.training import quarantine as quarantine_module
-from audio_lm.training.quarantine import Quarantine
+from audio_lm.training.quarantine import BadAudioMonitor
 from tests.forked import on_ranks, together
 
 
@@ -33,7 +33,7 @@ def bad(pack, count=1):
 
 
 def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
-    quarantine = Quarantine(tmp_path, max_bad_share=0.01)
+    quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.01)
     quarantine.on_train_batch_end(Stood(3), None, None, (pack, bad(pack)), 0)
     quarantine.on_train_batch_end(Stood(4), None, None, (bad(pack, 2),), 0)
     rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
@@ -47,7 +47,7 @@ def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
 
 def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path):
     def work(num_alike):
-        quarantine = Quarantine(tmp_path / str(num_alike), max_bad_share=0.1, num_alike=num_alike)
+        quarantine = BadAudioMonitor(tmp_path / str(num_alike), max_bad_share=0.1, num_alike=num_alike)
         quarantine.on_train_batch_end(Stood(1), None, None, (pack, bad(pack)), 0)
         return quarantine.counts()
 
@@ -59,12 +59,12 @@ def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path
 
 
 def test_nothing_is_written_where_nothing_is_wrong(pack, tmp_path):
-    Quarantine(tmp_path / "stage", max_bad_share=0.0).on_train_batch_end(Stood(1), None, None, (pack,), 0)
+    BadAudioMonitor(tmp_path / "stage", max_bad_share=0.0).on_train_batch_end(Stood(1), None, None, (pack,), 0)
     assert not (tmp_path / "stage").exists()
 
 
 def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_path, monkeypatch):
-    quarantine = Quarantine(tmp_path / "stage", max_bad_share=0.9)
+    quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_share=0.9)
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patched:
         patched.setattr(quarantine_module, "Lines", lambda path, **how: (_ for _ in ()).throw(full))
@@ -80,7 +80,7 @@ def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_
 
 
 def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
-    quarantine = Quarantine(tmp_path, max_bad_share=0.001)
+    quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.001)
     quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
     with pytest.raises(DataError, match=r"2 of 8 clips.*c0 of made/x: missing.*quarantine\.jsonl"):
         quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
@@ -88,7 +88,7 @@ def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
 
 def test_what_a_killed_attempt_has_listed_is_not_listed_again(pack, tmp_path):
     for steps in ((1, 2), (2, 3)):
-        quarantine = Quarantine(tmp_path, max_bad_share=0.9)
+        quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.9)
         for step in steps:
             quarantine.on_train_batch_end(Stood(step), None, None, (bad(pack),), 0)
     rows = (tmp_path / "quarantine.jsonl").read_text().splitlines()

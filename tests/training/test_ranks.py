@@ -14,21 +14,21 @@ from torch.utils.data import DataLoader
 from audio_lm.checkpoints.shelf import newest_valid
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.data.guard import guarded_waves
+from audio_lm.data.guard import load_waves_or_fault
 from audio_lm.errors import DataError
-from audio_lm.survival.notice import NOTICE
+from audio_lm.survival.notice import SIGNALS
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
-from audio_lm.training.preemption import StopWhenTold
-from audio_lm.training.quarantine import Quarantine
+from audio_lm.training.preemption import PreemptionCallback
+from audio_lm.training.quarantine import BadAudioMonitor
 from audio_lm.training.ranks import (
-    RankStrategy,
-    gathered,
+    TokenSumDDPStrategy,
+    all_gather_object,
     gradient_norm,
     scale_gradients,
     sum_gradients,
-    summed,
+    all_reduce_sum,
 )
 from audio_lm.training.stage_checkpoint import StageCheckpoint
 from tests.forked import on_ranks, together
@@ -73,7 +73,7 @@ def fit(model, packs, folder, *, num_ranks=1, callbacks=()):
     trainer = Trainer(
         accelerator="cpu",
         devices=num_ranks,
-        strategy=RankStrategy() if num_ranks > 1 else "auto",
+        strategy=TokenSumDDPStrategy() if num_ranks > 1 else "auto",
         use_distributed_sampler=False,
         max_steps=STEPS,
         max_epochs=-1,
@@ -99,7 +99,7 @@ def conversations(make_cuts, vocabulary):
 
 def unreadable(cuts):
     """Packs whose clips cannot be read: silence is heard and nothing learned."""
-    return Collator(load=guarded_waves, unreadable=dict.fromkeys((cut.id for cut in cuts), "gone"))(cuts)
+    return Collator(load=load_waves_or_fault, unreadable=dict.fromkeys((cut.id for cut in cuts), "gone"))(cuts)
 
 
 def without_audio(cuts, vocabulary):
@@ -158,7 +158,7 @@ def test_ranks_stop_together_over_the_faults_of_one_and_write_them_once(conversa
     packs = [Collator()(conversations[:2]), unreadable(conversations[2:])]
 
     def work(number):
-        quarantine = Quarantine(tmp_path / "stage", max_bad_share=0.003)
+        quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_share=0.003)
         with pytest.raises(DataError, match="4 of 8 clips could not be used"):
             fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=[quarantine])
         return quarantine.bad_by_source
@@ -190,9 +190,9 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
             progress={},
             cursor_behind={2: (2, 0, 2), 3: (3, 0, 3)},
         )
-        NOTICE.received = 0
-        NOTICE.listen()
-        stop = StopWhenTold(keep, lambda told: max(gathered(told)))
+        SIGNALS.received = 0
+        SIGNALS.listen()
+        stop = PreemptionCallback(keep, lambda told: max(all_gather_object(told)))
         callbacks = [keep, stop, *([SignalAtTheFirst()] if number else [])]
         _, steps, _, _ = fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=callbacks)
         return steps, stop.told
@@ -203,8 +203,8 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
 
 
 def test_values_are_summed_and_things_are_gathered_over_ranks():
-    assert (summed(1.5, 2), gathered("x")) == ([1.5, 2.0], ["x"])
-    both = on_two_ranks(lambda number: (summed(number, 2.0), gathered(f"rank {number}")))
+    assert (all_reduce_sum(1.5, 2), all_gather_object("x")) == ([1.5, 2.0], ["x"])
+    both = on_two_ranks(lambda number: (all_reduce_sum(number, 2.0), all_gather_object(f"rank {number}")))
     assert both[0] == both[1] == ([1.0, 4.0], ["rank 0", "rank 1"])
 
 

@@ -13,7 +13,7 @@ from audio_lm.errors import RecipeError
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.factory import build_model
 from audio_lm.model.slices import fill_slice, whole_of
-from audio_lm.pack import Pack
+from audio_lm.pack import PackedBatch
 from audio_lm.runtime import rank, world_size
 from audio_lm.training import module as training
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -21,8 +21,8 @@ from audio_lm.training.layer_calls import recompute_layers
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.parts import learning_rates
-from audio_lm.training.ranks import RankStrategy, ShardStrategy, sum_gradients
-from audio_lm.training.sharding import begin_backward, check_cuttable, check_sharded, new_mesh, shard, units
+from audio_lm.training.ranks import TokenSumDDPStrategy, FSDP2Strategy, sum_gradients
+from audio_lm.training.sharding import set_gradient_sync, check_cuttable, check_sharded, new_mesh, shard, units
 from tests.conftest import TINY
 from tests.forked import on_ranks, together
 
@@ -73,7 +73,7 @@ def pack_of(number):
     """A clip and some words, of a length of its own."""
     chance = torch.Generator().manual_seed(number)
     length, num_learned = 22 + 3 * number, 5 + number
-    return Pack(
+    return PackedBatch(
         token_ids=torch.randint(0, 60, (length,), generator=chance),
         position_ids=torch.arange(length),
         cu_seq_lens=torch.tensor([0, length], dtype=torch.int32),
@@ -150,11 +150,11 @@ def fitted(kind, layout):
     model, num_ranks = tiny(kind), world_size()
     recompute_layers(model, layout.recomputed)
     rates = rates_in(model, kind, layout.from_step)
-    strategy, num_alike = RankStrategy() if num_ranks > 1 else "auto", 1
+    strategy, num_alike = TokenSumDDPStrategy() if num_ranks > 1 else "auto", 1
     if layout.num_groups and num_ranks > 1:
         num_alike = layout.tensor_parallel
         mesh = new_mesh("cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike)
-        strategy = ShardStrategy(mesh, offloads=layout.settings.get("offloads", False))
+        strategy = FSDP2Strategy(mesh, offloads=layout.settings.get("offloads", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     commit(layout.fault, model)
     share = len(PACKS) * num_alike // num_ranks
@@ -455,7 +455,7 @@ def _learned_alone(number):
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
-        strategy=ShardStrategy(mesh),
+        strategy=FSDP2Strategy(mesh),
         use_distributed_sampler=False,
         max_steps=1,
         enable_model_summary=False,
@@ -499,7 +499,7 @@ def _reductions(number):
         )
         before = count[0]
         for pack in PACKS[:2]:
-            begin_backward(model, is_last=pack is PACKS[1] or not waits)
+            set_gradient_sync(model, is_last=pack is PACKS[1] or not waits)
             model.loss(pack).total.backward()
         counts.append(count[0] - before)
         names = [name for name, one in model.named_parameters() if one.grad is None]

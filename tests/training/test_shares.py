@@ -4,7 +4,7 @@ import pytest
 
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.training.shares import RealisedShares
+from audio_lm.training.shares import MixtureMonitor
 
 ASR, SGC = ("asr", "made/noise-train"), ("sgc", "made/noise-train")
 
@@ -33,7 +33,7 @@ class Stood:
 
 
 def shares(folder, **more):
-    return RealisedShares(folder, planned={ASR: 0.5, SGC: 0.5}, num_rows={ASR: 3, SGC: 3}, **more)
+    return MixtureMonitor(folder, planned={ASR: 0.5, SGC: 0.5}, num_rows={ASR: 3, SGC: 3}, **more)
 
 
 def test_what_was_heard_is_counted_by_task(packs, tmp_path):

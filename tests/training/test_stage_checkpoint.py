@@ -13,7 +13,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 from torch.utils.data import DataLoader
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from audio_lm.checkpoints.shelf import newest_valid, search, valid
+from audio_lm.checkpoints.shelf import newest_valid, find_checkpoint, valid
 from audio_lm.checkpoints.state import progress_of
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
@@ -23,7 +23,7 @@ from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.module import NextTokenModule
 from audio_lm.training.parts import learning_rates
-from audio_lm.training.ranks import RankStrategy
+from audio_lm.training.ranks import TokenSumDDPStrategy
 from audio_lm.training.stage_checkpoint import StageCheckpoint
 from tests.conftest import TINY
 from tests.forked import on_ranks, together
@@ -136,7 +136,7 @@ def fit(packs, make_model, tmp_path):
             accelerator="cpu",
             precision=precision,
             devices=num_ranks,
-            strategy=RankStrategy() if num_ranks > 1 else "auto",
+            strategy=TokenSumDDPStrategy() if num_ranks > 1 else "auto",
             use_distributed_sampler=False,
             max_steps=STEPS,
             max_epochs=-1,
@@ -168,7 +168,7 @@ def fit(packs, make_model, tmp_path):
 def stopped_and_gone_on(fit, tmp_path, stop, **how):
     """Model, points of both attempts, and the step that was gone on from."""
     _, before, _ = fit(tmp_path / "stopped", stop=stop, **how)
-    found = search(tmp_path / "stopped" / "checkpoints").found
+    found = find_checkpoint(tmp_path / "stopped" / "checkpoints").found
     model, after, trainer = fit(tmp_path / "stopped", begin=found, **how)
     assert trainer.global_step == STEPS
     return model, before | after, found.step

@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from audio_lm.model.slices import whole_of
-from audio_lm.training.sharding import begin_backward, new_mesh, shard
+from audio_lm.training.sharding import set_gradient_sync, new_mesh, shard
 from tests.forked import on_ranks, together
 
 SETTING = "set_reduce_scatter_unused_params"
@@ -45,7 +45,7 @@ def gradients(packs, ranks=1, *, is_stock=True):
         mesh = new_mesh("cpu", num_groups=1, num_ranks=ranks)
         shard(model, mesh, trained=[name for name, _ in model.named_parameters()])
     for pack in packs:
-        begin_backward(model, is_last=pack == packs[-1])
+        set_gradient_sync(model, is_last=pack == packs[-1])
         model.loss(pack).backward()
     return {name: whole_of(one.grad).numpy().copy() for name, one in model.named_parameters()}
 
