@@ -2,7 +2,7 @@
 
 import sys
 
-from audio_lm.cli import main
+from audio_lm.cli.main import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

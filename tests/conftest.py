@@ -10,19 +10,19 @@ import torch
 from hypothesis import HealthCheck, settings
 from lhotse.cut import Cut
 
-from audio_lm.compose import load_recipe
+from audio_lm.common.runtime import random_for
+from audio_lm.config.load import load_recipe
+from audio_lm.config.schema import Recipe
 from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.fault_tolerance.processes import end_data_workers
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
-from audio_lm.model.factory import build_model
 from audio_lm.pipeline.corpora import prepare_corpora
+from audio_lm.pipeline.plan_stage import StageSources, compile_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.planning import StageSources, compile_stage
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
-from audio_lm.runtime import random_for
-from audio_lm.survival.processes import end_data_workers
 
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide that a child keeps what it should have said
 

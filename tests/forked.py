@@ -10,7 +10,7 @@ import traceback
 
 import torch
 
-from audio_lm.run.ranks import ProcessGroups
+from audio_lm.run.process_groups import ProcessGroups
 
 MOST_SECONDS = 600  # a bound on what hangs; a busy machine takes its time
 

@@ -250,7 +250,7 @@ def fuzz_on_two_cores(count, command, folder, capsys):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    importlib.import_module("audio_lm.describe")  # which takes its time once
+    importlib.import_module("audio_lm.preview.describe")  # which takes its time once
     return tmp_path
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audio_lm.cli import app
-from audio_lm.compose import load_recipe
+from audio_lm.cli.main import app
+from audio_lm.config.load import load_recipe
+from audio_lm.config.schema import StageConfig
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
-from audio_lm.data.mixture import piecewise_weights
-from audio_lm.recipe import StageConfig
+from audio_lm.data.mixture.weights import piecewise_weights
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

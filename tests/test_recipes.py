@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from audio_lm.compose import load_recipe, recipe_names
+from audio_lm.config.load import load_recipe, recipe_names
 from audio_lm.run.train import train
 
 FEW = {

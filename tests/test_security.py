@@ -27,23 +27,23 @@ import torch
 from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.serialization import deserialize_item
 
-from audio_lm.compose import load_recipe
-from audio_lm.corpora.download import unpacked
-from audio_lm.data.cuts import load_waves
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.json_lines import InvalidLineError
-from audio_lm.data.lhotse_cut import read_cut
-from audio_lm.data.manifest import read_line
-from audio_lm.data.rows import Rows
-from audio_lm.errors import CheckpointError, DataError, RecipeError
+from audio_lm.common.errors import CheckpointError, DataError, RecipeError
+from audio_lm.config.load import load_recipe
+from audio_lm.config.overrides import settings_of
+from audio_lm.corpora.published.download import unpacked
+from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.json_lines import InvalidLineError
+from audio_lm.data.manifest.lazy_cuts import Rows
+from audio_lm.data.manifest.lhotse_cut import read_cut
+from audio_lm.data.manifest.line import read_line
 from audio_lm.model.config import ModelConfig
-from audio_lm.model.language_model import load_language_model
-from audio_lm.model.language_settings import num_rows
-from audio_lm.model.weight_files import read_weights
-from audio_lm.overrides import settings_of
+from audio_lm.model.decoder.language_model import load_language_model
+from audio_lm.model.decoder.settings import num_rows
+from audio_lm.model.weights.files import read_weights
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.prompts.tokenizer import load_tokenizer
-from audio_lm.run.ranks import ProcessGroups
+from audio_lm.run.process_groups import ProcessGroups
 from tests.forked import on_ranks
 
 ROOT = Path(__file__).parents[1]
@@ -368,7 +368,7 @@ def test_no_secret_of_a_recipe_reaches_a_file_the_console_or_mlflow(small_recipe
     sync = [
         sys.executable,
         "-c",
-        "from audio_lm.cli import main; main()",
+        "from audio_lm.cli.main import main; main()",
         "track",
         "sync",
         str(tmp_path / "run"),

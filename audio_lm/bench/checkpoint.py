@@ -21,10 +21,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.saver import Saver
-from audio_lm.checkpoints.writing import Store
-from audio_lm.units import Seconds
+from audio_lm.checkpoints.async_saver import Saver
+from audio_lm.checkpoints.process_group import Group
+from audio_lm.checkpoints.writer import Store
+from audio_lm.common.audio_units import Seconds
 
 WIDTH, NUM_LAYERS = 1024, 16
 NUM_SAVES = 4

@@ -13,11 +13,11 @@ from collections.abc import Collection
 
 from torch import nn
 
+from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.encoder import AudioEncoder
-from audio_lm.model.part_names import SUFFIX
-from audio_lm.model.slots import packed_layout
-from audio_lm.pack import PackedBatch
+from audio_lm.model.encoders.packed_layout import packed_layout
+from audio_lm.model.encoders.whisper import AudioEncoder
+from audio_lm.model.weights.part_names import SUFFIX
 
 
 def step_flops(model: AudioLM, pack: PackedBatch, trained: Collection[str]) -> float:

@@ -19,22 +19,22 @@ import numpy as np
 import torch
 
 from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
+from audio_lm.common.runtime import random_for
+from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import PlannedPacks
-from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.guard import load_waves_or_fault
-from audio_lm.data.index import IndexRules, compile_source
 from audio_lm.data.lengths import token_lengths
-from audio_lm.data.order import integer_shares
-from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import LoadedSource, Rows, TokenLengths, measure
-from audio_lm.model.slots import packed_layout
-from audio_lm.model.spectrogram import LogMel
+from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.mixture.interleave import integer_shares
+from audio_lm.data.mixture.packing import PackingRules
+from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
+from audio_lm.model.encoders.log_mel import LogMel
+from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.runtime import random_for
-from audio_lm.units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
 
 NUM_SOURCES = 31
 BUDGET = PackingRules(packs=8, max_tokens=8192)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor
 from transformers.initialization import no_init_weights
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.data.examples import Example
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.lora import add_lora
-from audio_lm.units import SAMPLES_PER_SECOND
 
 NOT_LEARNED = -100
 PARTS = {

@@ -19,14 +19,14 @@ from audio_lm.bench.batches import Batch, batches_of
 from audio_lm.bench.flops import step_flops
 from audio_lm.bench.memory import peak_bytes, saved_bytes
 from audio_lm.bench.peer import NOT_LEARNED, Peer, PeerBatch, in_their_names, peer_of
-from audio_lm.errors import RecipeError, unknown
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig, ModelConfig
-from audio_lm.model.factory import build_model
-from audio_lm.model.part_names import part_of
-from audio_lm.model.size import step_size
-from audio_lm.pack import PackedBatch
-from audio_lm.units import SAMPLES_PER_SECOND
+from audio_lm.model.memory_estimate import step_size
+from audio_lm.model.weights.part_names import part_of
 
 SMALL = ModelConfig(
     encoder=EncoderConfig(num_mels=128, width=256, num_layers=4, num_heads=4, mlp_width=1024),

@@ -14,10 +14,10 @@ from transformers import WhisperFeatureExtractor
 
 from audio_lm.bench.clips import LONGEST, SHORTEST, even_seconds
 from audio_lm.bench.step import SMALL, Bench, StepFigures, bench_step
-from audio_lm.model.slots import packed_layout
-from audio_lm.model.spectrogram import LogMel
-from audio_lm.runtime import random_for
-from audio_lm.units import SAMPLES_PER_SECOND
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.runtime import random_for
+from audio_lm.model.encoders.log_mel import LogMel
+from audio_lm.model.encoders.packed_layout import packed_layout
 
 VOCABULARIES = 32_000, 152_000
 

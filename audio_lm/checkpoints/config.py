@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from audio_lm.ranges import Count, Range
+from audio_lm.common.ranges import Count, Range
 
 FEWEST = 2
 """Valid checkpoints that always stay, so that one more fault is survived."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm import seals
-from audio_lm.errors import CheckpointError
-from audio_lm.seals import FILE, FileSeal
+from audio_lm.common import seals
+from audio_lm.common.errors import CheckpointError
+from audio_lm.common.seals import FILE, FileSeal
 
 FORMAT = 1  # raised whenever a checkpoint is written in another way
 PROGRESS = "progress.json"

@@ -20,13 +20,13 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_together
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from audio_lm.checkpoints.group import Group
+from audio_lm.checkpoints.discovery import Checkpoint
 from audio_lm.checkpoints.manifest import PROGRESS, Manifest
-from audio_lm.checkpoints.restricted import PlainPlanner, RestrictedReader, metadata_of
-from audio_lm.checkpoints.shelf import Checkpoint
-from audio_lm.errors import CheckpointError
-from audio_lm.files import read_table
-from audio_lm.seals import FILE
+from audio_lm.checkpoints.process_group import Group
+from audio_lm.checkpoints.safe_reader import PlainPlanner, RestrictedReader, metadata_of
+from audio_lm.common.errors import CheckpointError
+from audio_lm.common.files import read_table
+from audio_lm.common.seals import FILE
 
 MODEL, OPTIMIZER = "model/", "optimizer/"
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")

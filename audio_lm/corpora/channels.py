@@ -13,8 +13,8 @@ from lhotse import MonoCut, MultiCut, Recording
 from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 
-from audio_lm.data.audio import Measured
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
+from audio_lm.data.audio.decode import Measured
 
 Choice = Literal["average", "left", "right", "both"]
 AVERAGE: Choice = "average"

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import UserError
+from audio_lm.common.files import partial_folder, put_folder, read_table, write_json
 from audio_lm.corpora.registry import find_corpus
 from audio_lm.corpora.settings import Report
-from audio_lm.errors import UserError
-from audio_lm.files import partial_folder, put_folder, read_table, write_json
 
 PREPARED = "prepared.json"
 

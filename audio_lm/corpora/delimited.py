@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _SUFFIX = re.compile(r"\.(?=\w*[A-Za-z])\w{2,5}$")

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.runtime import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, Recorded, recordings
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
@@ -24,8 +26,6 @@ from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_spoken import Unit, seconds_of
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
-from audio_lm.errors import RecipeError, unknown
-from audio_lm.runtime import random_for
 
 VERSION = 1  # raised whenever the same settings give other clips
 

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from audio_lm.corpora.download import Archive, downloaded
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.download import Archive, downloaded
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.writing import Wave
-from audio_lm.errors import DataError
 
 ARCHIVE_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
 SAMPLES_PER_SECOND_RECORDED = 8_000

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.corpora import (
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.corpora import fsdd
+from audio_lm.corpora.published import (
     airbench,
     aishell,
     aishell2,
@@ -17,7 +19,6 @@ from audio_lm.corpora import (
     covost2,
     esc50,
     fleurs,
-    fsdd,
     gtzan,
     librispeech,
     meld,
@@ -29,10 +30,9 @@ from audio_lm.corpora import (
     vocalsound,
     voxceleb,
 )
-from audio_lm.corpora.published import Facts, Published
+from audio_lm.corpora.published.base import Facts, Published
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic import synthetic
-from audio_lm.errors import RecipeError, unknown
 
 
 @dataclass(frozen=True)

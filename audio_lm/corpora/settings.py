@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
-from audio_lm.errors import RecipeError, unknown
-from audio_lm.ranges import Range
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.ranges import Range
 
 MOST = Range(0, 2**32 - 1)  # of a seed
 Report = Callable[[str], None]

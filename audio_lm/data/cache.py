@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from audio_lm.errors import DataError, UserError
-from audio_lm.seals import kept_folder
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.seals import kept_folder
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
 

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, frames_in
+from audio_lm.common.errors import DataError
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.runtime import random_for
+from audio_lm.data.audio.faults import Fault, FaultyAudioError, silence_for
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
-from audio_lm.data.cuts import load_waves
 from audio_lm.data.examples import FAULT, Example
-from audio_lm.data.guard import Fault, FaultyAudioError, silence_for
-from audio_lm.errors import DataError
-from audio_lm.pack import PackedBatch
-from audio_lm.runtime import random_for
-from audio_lm.units import SAMPLES_PER_SECOND, frames_in
+from audio_lm.data.manifest.cuts import load_waves
 
 LENGTH_STEP = 128  # max_length is rounded up to it, so that compiled code sees few of them
 

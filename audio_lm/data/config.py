@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audio_lm.errors import RecipeError
-from audio_lm.ranges import Factor, Range, Share, Weight
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.ranges import Factor, Range, Share, Weight
 
 ALL = "all"  # in max_passes: every source without a line of its own
 

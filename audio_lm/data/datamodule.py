@@ -7,15 +7,15 @@ from lhotse.cut import Cut
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.runtime import rank, world_size
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
-from audio_lm.data.plan import Cursor, Packing, Plan, ScheduledExample
-from audio_lm.data.rows import LoadedSource
-from audio_lm.errors import DataError, UserError
-from audio_lm.pack import PackedBatch
-from audio_lm.runtime import rank, world_size
-from audio_lm.survival.processes import live_as_data_worker
-from audio_lm.units import Seconds
+from audio_lm.data.manifest.lazy_cuts import LoadedSource
+from audio_lm.data.mixture.schedule import Cursor, Packing, Plan, ScheduledExample
+from audio_lm.fault_tolerance.processes import live_as_data_worker
 
 MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck

@@ -10,20 +10,19 @@ from typing import Literal
 
 from lhotse.cut import Cut, MonoCut
 
-from audio_lm.data.cuts import num_samples_of
-from audio_lm.data.labels import ClipLabels, labels_of, places_of
-from audio_lm.data.lhotse_cut import CutFacts
-from audio_lm.errors import DataError
+from audio_lm.common.audio_units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
+from audio_lm.common.errors import DataError
+from audio_lm.data.manifest.cuts import num_samples_of
+from audio_lm.data.manifest.labels import ClipLabels, labels_of, places_of
+from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import num_choices, reference, render, render_answer, render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.registry import find_task
+from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tasks.task import Labels
-from audio_lm.units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 
 Prompt = Literal["tags", "natural", "chatml"]
-CHAT = "chat"
 FAULT = "fault"  # custom field of a cut that stands in for one
 TIMED_LABELS = frozenset(
     {

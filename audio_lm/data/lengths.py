@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from lhotse.cut import Cut
 
-from audio_lm.data.cuts import num_samples_of
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.languages import LANGUAGE_LABELS
+from audio_lm.common.runtime import num_cores
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lhotse_cut import CutFacts
+from audio_lm.data.manifest.cuts import num_samples_of
+from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.progress import progress
-from audio_lm.errors import DataError, UserError
-from audio_lm.languages import LANGUAGE_LABELS
+from audio_lm.fault_tolerance.processes import live_as_data_worker
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.encode import num_clip_tokens, parts_of
 from audio_lm.prompts.token_counts import TokenCounter
-from audio_lm.runtime import num_cores
-from audio_lm.survival.processes import live_as_data_worker
 from audio_lm.tasks.task import Labels
 
 if TYPE_CHECKING:
-    from audio_lm.data.rows import Rows
+    from audio_lm.data.manifest.lazy_cuts import Rows
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
 ROWS_AT_ONCE = 200

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audio_lm.runtime import is_main
-from audio_lm.units import Seconds
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.runtime import is_main
 
 SECONDS_BEFORE_LINE: Seconds = 15.0
 Advance = Callable[[int], None]

@@ -9,13 +9,13 @@ from collections.abc import Hashable, Iterable
 from lhotse import Recording
 from lhotse.cut import Cut
 
-from audio_lm.data.cuts import recordings_of
-from audio_lm.data.examples import CHAT, Prompt
-from audio_lm.data.labels import labels_of
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.data.examples import Prompt
+from audio_lm.data.manifest.cuts import recordings_of
+from audio_lm.data.manifest.labels import labels_of
 from audio_lm.prompts.conversation import written
 from audio_lm.prompts.render import render, render_chat
-from audio_lm.tasks.registry import find_task
+from audio_lm.tasks.registry import CHAT, find_task
 
 
 def group_by_question(cuts: Iterable[Cut], task: str, prompt: Prompt) -> list[list[Cut]]:

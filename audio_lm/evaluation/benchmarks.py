@@ -8,14 +8,13 @@ recipe can be checked at once; reading clips and asking is elsewhere.
 import re
 from typing import NamedTuple
 
-from audio_lm.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.names import check_source
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
-from audio_lm.names import check_source
-from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.registry import CHAT, TASKS
 
 SPLITS = ("train", "validation", "test")
-CHAT = "chat"  # a conversation brings its own question and is no task of the table
 
 
 class Source(NamedTuple):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audio_lm.ranges import Range, Size
+from audio_lm.common.ranges import Range, Size
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.files import read_table, record_of, write_json
 from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.files import read_table, record_of, write_json
 
 FILE = "benchmarks.json"
 TABLE, PUBLISHED = "benchmarks", "published"

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.common.files import replacing
+from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
-from audio_lm.files import replacing
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.generate import greedy
-from audio_lm.pack import PackedBatch
+from audio_lm.model.decoder.generate import greedy
 from audio_lm.prompts.vocabulary import Vocabulary
 
 

@@ -12,13 +12,19 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
+from audio_lm.common.audio_units import (
+    MAX_FRAMES,
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    SAMPLES_PER_FRAME,
+    SAMPLES_PER_SECOND,
+)
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.encoder import MAX_POSITIONS, AudioEncoder
+from audio_lm.model.encoders.whisper import MAX_POSITIONS, AudioEncoder
 from audio_lm.prompts.chatml import SYSTEM_TURN, TURN_END, TURN_START
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.prompts.natural import CLIP_END, CLIP_START
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
-from audio_lm.units import MAX_FRAMES, MAX_SAMPLES, MAX_SECONDS, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 
 PROCESSOR = "Qwen2AudioProcessor"
 MAX_NEW_TOKENS = 256

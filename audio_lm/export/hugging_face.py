@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from audio_lm.errors import CheckpointError, UserError, unknown
+from audio_lm.common.errors import CheckpointError, UserError, unknown
+from audio_lm.common.files import partial_folder, put_folder, write_text
+from audio_lm.config.schema import Recipe
 from audio_lm.export import configs
 from audio_lm.export.merge import merged_weights
-from audio_lm.files import partial_folder, put_folder, write_text
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights
-from audio_lm.model.convert import to_qwen2_audio
-from audio_lm.model.weight_files import write_weights
+from audio_lm.model.weights.convert import to_qwen2_audio
+from audio_lm.model.weights.files import write_weights
+from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
-from audio_lm.recipe import Recipe
+from audio_lm.run.evaluate import kept_vocabulary, open_run
 from audio_lm.run.folder import RunFolder, check_writable
-from audio_lm.run.judge import kept_vocabulary, open_run
 from audio_lm.run.mid_stage import load_mid_stage
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

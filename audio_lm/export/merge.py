@@ -6,12 +6,12 @@ Shapes: V rows of a table, D width.
 import torch
 from torch import Tensor, nn
 
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import weights_of
-from audio_lm.model.encoder import AudioEncoder
+from audio_lm.model.encoders.whisper import AudioEncoder
 from audio_lm.model.lora import updated_weights
 from audio_lm.model.projector import LinearProjector
+from audio_lm.model.weights.parts import weights_of
 
 DIFFERENT_IN_4 = ("gemma",)
 """Architectures that enlarge words and audio in transformers 4 and words alone in 5: no folder serves both."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 
 
 class ClipMetric(Metric):

@@ -12,7 +12,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
 
-from audio_lm.errors import missing_extra
+from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
 from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, language_of, official
 

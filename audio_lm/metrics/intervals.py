@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.word_timestamps import STAMPS_PER_SECOND, Unit, parse_units
 from audio_lm.metrics.clip_metric import SumMetric
 from audio_lm.metrics.labels import OverlapF1
-from audio_lm.srwt import STAMPS_PER_SECOND, Unit, parse_units
-from audio_lm.units import Seconds
 
 COLLAR: Seconds = 0.2
 SEGMENTS_PER_SECOND = 1

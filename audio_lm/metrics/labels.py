@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.text import without_markup
 

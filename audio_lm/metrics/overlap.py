@@ -15,7 +15,7 @@ from functools import cache
 
 from sacrebleu.metrics import BLEU
 
-from audio_lm.errors import missing_extra
+from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.ptb import caption_words
 from audio_lm.metrics.text import language_of, without_markup

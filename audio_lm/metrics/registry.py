@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from audio_lm.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, unknown
 
 if TYPE_CHECKING:
     from audio_lm.metrics.clip_metric import ClipMetric

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from audio_lm.languages import UNKNOWN_LANGUAGE, find_language
+from audio_lm.common.languages import UNKNOWN_LANGUAGE, find_language
 
 MARKUP = re.compile(r"<\|[^|<>]*\|>|</?audio>")
 SPEAKER_CHANGE = "<sc>"

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from audio_lm.model.language_model import hidden_states
-from audio_lm.model.new_tokens import NewTokens
-from audio_lm.model.next_token import NextTokenLoss, next_token_loss
-from audio_lm.model.protocols import Encoder, Projector
-from audio_lm.model.splice import merge_audio
-from audio_lm.pack import PackedBatch
-from audio_lm.units import MIN_FRAMES, SAMPLES_PER_FRAME
+from audio_lm.common.audio_units import MIN_FRAMES, SAMPLES_PER_FRAME
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.model.base import Encoder, Projector
+from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, next_token_loss
+from audio_lm.model.decoder.language_model import hidden_states
+from audio_lm.model.decoder.new_tokens import NewTokens
+from audio_lm.model.merge_audio import merge_audio
 
 SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
 

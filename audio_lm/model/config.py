@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from audio_lm.errors import RecipeError, unknown
-from audio_lm.ranges import Decay, Factor, Range
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.ranges import Decay, Factor, Range
 
 LOG_MEL_KINDS = ("whisper",)
 """Encoders that hear a log-mel, in which SpecAugment can make holes."""

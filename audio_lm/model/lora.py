@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from audio_lm.errors import CheckpointError, RecipeError, unknown
+from audio_lm.common.errors import CheckpointError, RecipeError, unknown
 from audio_lm.model.config import LoraConfig
 
 READ_NOT_CALLED = ("WavLMAttention", "MultiheadAttention")

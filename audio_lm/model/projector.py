@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audio_lm.common.audio_units import Window
+from audio_lm.model.base import Projector
 from audio_lm.model.config import ProjectorConfig
-from audio_lm.model.protocols import Projector
-from audio_lm.units import Window
 
 GELU_POWER = 0.425
 """Mean square of GELU of a standard normal."""

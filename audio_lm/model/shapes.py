@@ -7,8 +7,8 @@ import torch
 from transformers import PretrainedConfig
 
 from audio_lm.model.config import EncoderConfig
-from audio_lm.model.sizes import resolved_encoder
-from audio_lm.model.speech_settings import speech_settings
+from audio_lm.model.encoders.hf_settings import speech_settings
+from audio_lm.model.resolve_sizes import resolved_encoder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def _whisper_shape(config: EncoderConfig) -> EncoderShape:
 
 
 def _speech_shape(config: EncoderConfig) -> EncoderShape:
-    from audio_lm.model.encoders import ENCODERS  # imports modelling code
+    from audio_lm.model.encoders.registry import ENCODERS  # imports modelling code
 
     settings = speech_settings(config)
     with torch.device("meta"):
@@ -57,7 +57,7 @@ def num_language_model_weights(settings: PretrainedConfig, *, trust_remote_code:
     """
     if settings.model_type == "qwen2":
         return _num_qwen2_weights(settings)
-    from audio_lm.model.language_model import empty_language_model  # imports modelling code
+    from audio_lm.model.decoder.language_model import empty_language_model  # imports modelling code
 
     with torch.device("meta"):
         model = empty_language_model(settings, trust_remote_code=trust_remote_code)

@@ -4,22 +4,22 @@ from collections.abc import Iterator
 
 from lhotse.cut import Cut
 
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.config.schema import Recipe
 from audio_lm.data.collate import Collator
-from audio_lm.data.cuts import check_files
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import with_example
-from audio_lm.data.labels import labels_of
+from audio_lm.data.manifest.cuts import check_files
+from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.questions import group_by_question
-from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import EvalExample
-from audio_lm.languages import UNKNOWN_LANGUAGE
 from audio_lm.metrics.registry import find_metric
-from audio_lm.pack import PackedBatch
 from audio_lm.pipeline.corpora import usable_source
-from audio_lm.planning import maker_of
+from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
 from audio_lm.tasks.registry import TASKS
 
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from audio_lm.config.schema import Recipe
+from audio_lm.config.smoke import has_enough
 from audio_lm.corpora.corpus import prepare
-from audio_lm.data.cuts import LongClips, check_sources, read_cuts, usable_cuts
-from audio_lm.recipe import Recipe
-from audio_lm.stand_ins import has_enough
+from audio_lm.data.manifest.cuts import LongClips, check_sources, read_cuts, usable_cuts
 
 Report = Callable[[str], None]
 

@@ -1,12 +1,12 @@
 """The data module of a stage."""
 
+from audio_lm.config.schema import Recipe
+from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
-from audio_lm.data.guard import load_waves_or_fault
-from audio_lm.data.plan import Cursor
-from audio_lm.planning import StagePlan, StageSources, maker_of, unreadable
+from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
 
 FIRST = Cursor()
 

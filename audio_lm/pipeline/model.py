@@ -8,18 +8,18 @@ import torch
 from lightning import seed_everything
 from torch.distributed.device_mesh import DeviceMesh
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.runtime import local_rank, world_size
+from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights
-from audio_lm.model.factory import build_model
-from audio_lm.model.outline import init_weights, build_on_meta
+from audio_lm.model.build import build_model
+from audio_lm.model.meta_init import build_on_meta, init_weights
+from audio_lm.model.weights.parts import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
-from audio_lm.runtime import local_rank, world_size
+from audio_lm.training.compile import compile_layers, recompute_layers
 from audio_lm.training.config import HardwareConfig
-from audio_lm.training.layer_calls import compile_layers, recompute_layers
-from audio_lm.training.parts import Rate, learning_rates
-from audio_lm.training.sharding import check_cuttable, materialise, new_mesh, shard
+from audio_lm.training.fsdp import check_cuttable, materialise, new_mesh, shard
+from audio_lm.training.param_groups import Rate, learning_rates
 
 STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from audio_lm.data.cuts import load_waves
+from audio_lm.common.audio_units import frames_in
+from audio_lm.config.schema import Recipe
+from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.slots import packed_layout
-from audio_lm.model.spectrogram import LogMel
+from audio_lm.model.encoders.log_mel import LogMel
+from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.pipeline.benchmark_data import benchmark_cuts
-from audio_lm.planning import maker_of
+from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
-from audio_lm.tracking.listening import ReportClip
-from audio_lm.units import frames_in
+from audio_lm.tracking.report.audio_report import ReportClip
 
 
 def report_clips(

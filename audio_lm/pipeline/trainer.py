@@ -12,14 +12,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 from torch.distributed.device_mesh import DeviceMesh
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.runtime import world_size
+from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.recipe import Recipe, StageConfig
-from audio_lm.runtime import world_size
 from audio_lm.training.config import HardwareConfig
-from audio_lm.training.module import Keep, NextTokenModule
-from audio_lm.training.parts import Rate
-from audio_lm.training.ranks import TokenSumDDPStrategy, FSDP2Strategy
+from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy
+from audio_lm.training.next_token import Keep, NextTokenModule
+from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import rate_factor
 
 # Its lines about accelerators and products are not ours to print.

@@ -7,20 +7,19 @@ from pathlib import Path
 import tokenizers
 from transformers import PreTrainedTokenizerBase
 
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.runtime import key_of
+from audio_lm.config.schema import Recipe
 from audio_lm.data.cache import writable_cache
-from audio_lm.data.cuts import texts_of
-from audio_lm.data.examples import CHAT
-from audio_lm.errors import RecipeError
-from audio_lm.model.language_settings import num_rows
-from audio_lm.model.released import open_released
-from audio_lm.model.weight_files import published_folder
-from audio_lm.planning import StageSources, cache_of, tokens_of
+from audio_lm.data.manifest.cuts import texts_of
+from audio_lm.model.decoder.settings import num_rows
+from audio_lm.model.weights.files import published_folder
+from audio_lm.model.weights.released import open_released
+from audio_lm.pipeline.plan_stage import StageSources, cache_of, tokens_of
 from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import Recipe
-from audio_lm.runtime import key_of
-from audio_lm.tasks.registry import find_task
+from audio_lm.tasks.registry import CHAT, find_task
 
 TEXTS = 1  # number of the rules for which texts a vocabulary is made of, below and in ``texts_of``
 

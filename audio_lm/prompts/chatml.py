@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
 from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, ask
 from audio_lm.tasks.task import Labels, Task

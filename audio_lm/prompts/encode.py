@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text
 from audio_lm.prompts.vocabulary import CLOSED_LIST, Vocabulary
 

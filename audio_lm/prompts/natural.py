@@ -11,7 +11,7 @@ Source: Qwen2-Audio, arXiv:2407.10759, section 2.
 
 from math import lcm
 
-from audio_lm.languages import UNKNOWN_LANGUAGE, has_tag
+from audio_lm.common.languages import UNKNOWN_LANGUAGE, has_tag
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
 from audio_lm.prompts.templates import asks_for_tag, fill
 from audio_lm.tasks.task import Labels, Task

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audio_lm.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.prompts import natural
 from audio_lm.prompts.chatml import TURN_END, render_chatml, render_turns, turns_of
 from audio_lm.prompts.conversation import END_TOKEN, Piece

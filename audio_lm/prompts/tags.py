@@ -9,8 +9,8 @@ Source: Qwen-Audio, arXiv:2311.07919, section 3.
 import re
 from collections.abc import Collection
 
-from audio_lm.errors import RecipeError
-from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
 from audio_lm.prompts.templates import TAG, fill
 from audio_lm.prompts.vocabulary import CLOSED_LIST

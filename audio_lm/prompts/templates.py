@@ -7,8 +7,8 @@ along never does.
 import re
 from string import Formatter
 
-from audio_lm.errors import DataError
-from audio_lm.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
 from audio_lm.tasks.task import Labels, Markup
 
 TAG = re.compile(r"(<\|[^|<>]*\|>)")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from audio_lm.errors import CheckpointError
+from audio_lm.common.errors import CheckpointError
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS
 

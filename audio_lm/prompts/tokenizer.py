@@ -12,11 +12,11 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from audio_lm.errors import RecipeError, needs_code
+from audio_lm.common.errors import RecipeError, needs_code
+from audio_lm.common.seals import kept_folder
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
-from audio_lm.seals import kept_folder
 
 NUM_BYTES = 256
 

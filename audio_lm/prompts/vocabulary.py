@@ -16,10 +16,10 @@ from itertools import groupby, pairwise
 
 from transformers import PreTrainedTokenizerBase
 
-from audio_lm.errors import CheckpointError, RecipeError
-from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.errors import CheckpointError, RecipeError
+from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.word_timestamps import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
-from audio_lm.srwt import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.targets import NUM_MIDI
 

@@ -4,16 +4,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from audio_lm.checks import check_data_dir, place_of
-from audio_lm.compose import Composed, load_recipe
-from audio_lm.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.safe_yaml import COMMAND_LINE
+from audio_lm.config.checks import check_data_dir, place_of
+from audio_lm.config.load import Composed, load_recipe
+from audio_lm.config.overrides import key_of_override
+from audio_lm.config.result_keys import affects_result
+from audio_lm.config.schema import Recipe
+from audio_lm.config.yaml_layers import Layer
 from audio_lm.evaluation.definitions import read_definitions
-from audio_lm.layers import Layer
-from audio_lm.overrides import key_of_override
-from audio_lm.recipe import Recipe
-from audio_lm.result_keys import affects_result
 from audio_lm.run.folder import RunFolder
-from audio_lm.safe_yaml import COMMAND_LINE
 
 READ = (
     "evaluation",

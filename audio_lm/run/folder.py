@@ -20,9 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from audio_lm.compose import RECIPE, Composed, changed_settings, kept_recipe
-from audio_lm.errors import CheckpointError, RecipeError, UserError
-from audio_lm.files import (
+from audio_lm.common.errors import CheckpointError, RecipeError, UserError
+from audio_lm.common.files import (
     is_sealed_text,
     read_table,
     report_unreadable,
@@ -32,11 +31,12 @@ from audio_lm.files import (
     write_json,
     write_text,
 )
+from audio_lm.common.runtime import is_main
+from audio_lm.common.seals import FILE as SEALS
+from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
+from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe
+from audio_lm.config.schema import SEGMENT, Recipe
 from audio_lm.prompts.vocabulary import CLOSED_LIST
-from audio_lm.recipe import SEGMENT, Recipe
-from audio_lm.runtime import is_main
-from audio_lm.seals import FILE as SEALS
-from audio_lm.seals import FileSeal, fault_of, folder_fault, seals_of
 
 MOST_NAMED = 8
 MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run of its settings

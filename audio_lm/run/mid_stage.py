@@ -1,12 +1,12 @@
 """The model of a stage as one of its checkpoints has it, in one process, whoever wrote it."""
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.shelf import Checkpoint, valid
-from audio_lm.errors import CheckpointError
+from audio_lm.checkpoints.discovery import Checkpoint, valid
+from audio_lm.common.errors import CheckpointError
+from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights
+from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import rates_of
-from audio_lm.recipe import Recipe
 from audio_lm.run.folder import RunFolder
 
 

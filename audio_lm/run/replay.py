@@ -17,15 +17,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.runtime import rank
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights, save_model
-from audio_lm.model.part_names import part_of
-from audio_lm.pack import PackedBatch
+from audio_lm.model.weights.part_names import part_of
+from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.run.console import run_console
-from audio_lm.run.judge import kept_vocabulary, open_run
-from audio_lm.runtime import rank
+from audio_lm.run.evaluate import kept_vocabulary, open_run
 from audio_lm.training.config import HardwareConfig
 
 KEPT = "audio_lm.packs"

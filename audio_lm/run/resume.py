@@ -17,18 +17,27 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from audio_lm.checkpoints.group import Group
+from audio_lm.checkpoints.discovery import (
+    Checkpoint,
+    Search,
+    find_checkpoint,
+    newest_valid,
+    remove_unfinished,
+)
 from audio_lm.checkpoints.manifest import Manifest
-from audio_lm.checkpoints.shelf import Checkpoint, Search, newest_valid, find_checkpoint, remove_unfinished
+from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
-from audio_lm.compose import Composed, deciding_settings
-from audio_lm.data.audio_state import AudioState, compared, digests_of, state_of
-from audio_lm.data.history import History, next_begin
-from audio_lm.data.plan import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.rows import LoadedSource, Rows
-from audio_lm.errors import CheckpointError, DataError, UserError
-from audio_lm.files import write_json
-from audio_lm.planning import (
+from audio_lm.common.errors import CheckpointError, DataError, UserError
+from audio_lm.common.files import write_json
+from audio_lm.common.runtime import is_main, world_size
+from audio_lm.config.load import Composed, deciding_settings
+from audio_lm.config.result_keys import affects_result
+from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
+from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
+from audio_lm.data.mixture.schedule import TEMPLATES, Cursor, Segment, differences, segments_of
+from audio_lm.data.mixture.segments import History, next_begin
+from audio_lm.pipeline.plan_stage import (
     StagePlan,
     check_order,
     compiled,
@@ -39,10 +48,7 @@ from audio_lm.planning import (
     rules_of,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import SEGMENT, Recipe, StageConfig
-from audio_lm.result_keys import affects_result
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
-from audio_lm.runtime import is_main, world_size
 
 SOURCE = "source "
 FREE = ("shares", "window")  # of a fingerprint, what a segment may change

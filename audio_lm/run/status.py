@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from audio_lm.checkpoints.manifest import fault_of, read_manifest
-from audio_lm.errors import CheckpointError, RecipeError, UserError
-from audio_lm.files import read_table, text_fault
-from audio_lm.layers import read_layer
-from audio_lm.survival.attempts import RankError, errors_in, num_restarts
-from audio_lm.survival.exits import ExitReason, read_exit_reason
-from audio_lm.survival.heartbeat import beats_in
-from audio_lm.units import Seconds
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.errors import CheckpointError, RecipeError, UserError
+from audio_lm.common.files import read_table, text_fault
+from audio_lm.config.yaml_layers import read_layer
+from audio_lm.fault_tolerance.exit_status import ExitReason, read_exit_reason
+from audio_lm.fault_tolerance.heartbeat import beats_in
+from audio_lm.fault_tolerance.restarts import RankError, errors_in, num_restarts
 
 REFRESH: Seconds = 2.0
 OLD: Seconds = 10.0  # a pulse that old is worth a colour

@@ -17,24 +17,26 @@ import torch
 from rich.console import Console
 
 from audio_lm.checkpoints.config import CheckpointConfig
-from audio_lm.checkpoints.shelf import Checkpoint
-from audio_lm.compose import Composed
-from audio_lm.data.audio_state import digests_of
-from audio_lm.data.plan import Cursor
-from audio_lm.files import sealed_text
+from audio_lm.checkpoints.discovery import Checkpoint
+from audio_lm.common.files import sealed_text
+from audio_lm.common.runtime import is_main, key_of, num_cores, world_size
+from audio_lm.config.load import Composed
+from audio_lm.config.schema import AUTO, Recipe, StageConfig
+from audio_lm.data.audio.fingerprints import digests_of
+from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import save_model
+from audio_lm.model.weights.parts import save_model
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.model import build_audio_lm, rates_of
+from audio_lm.pipeline.plan_stage import StagePlan, StageSources, compile_stage, manifests_of, plan_stage
 from audio_lm.pipeline.trainer import build_trainer, check_ranks
 from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
-from audio_lm.planning import StagePlan, StageSources, compile_stage, manifests_of, plan_stage
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.recipe import AUTO, Recipe, StageConfig
 from audio_lm.run.console import run_console
+from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.folder import (
     RunFolder,
     check_resumable,
@@ -46,32 +48,30 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
-from audio_lm.run.judge import Evaluator
-from audio_lm.run.models import StageModels, first_weights
-from audio_lm.run.ranks import ProcessGroups
+from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.run.resume import (
     ResumePoint,
     audio_of,
-    find_resume_points,
     environment_of,
+    find_resume_points,
     keep_declared,
     order_of,
     refusing,
-    settings_of_run,
     resolve_resume,
+    settings_of_run,
 )
-from audio_lm.run.survive import Survival, PreemptedError, force_resume_on_restart, adopt_world_size
-from audio_lm.runtime import is_main, key_of, num_cores, world_size
-from audio_lm.tracking.journal import Writing
-from audio_lm.tracking.record import Record
+from audio_lm.run.session import PreemptedError, Survival, adopt_world_size, force_resume_on_restart
+from audio_lm.run.stage_model import StageModels, first_weights
+from audio_lm.tracking.event_log.journal import Writing
+from audio_lm.tracking.event_log.record import Record
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
-from audio_lm.training.callbacks import ProgressLine, Throughput
+from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
+from audio_lm.training.callbacks.checkpoint import StageCheckpoint
+from audio_lm.training.callbacks.mixture_monitor import MixtureMonitor
+from audio_lm.training.callbacks.preemption import HeartbeatCallback, PreemptionCallback
+from audio_lm.training.callbacks.progress import ProgressLine, Throughput
 from audio_lm.training.optimizers import is_without_effect
-from audio_lm.training.parts import Rate
-from audio_lm.training.preemption import HeartbeatCallback, PreemptionCallback
-from audio_lm.training.quarantine import BadAudioMonitor
-from audio_lm.training.shares import MixtureMonitor
-from audio_lm.training.stage_checkpoint import StageCheckpoint
+from audio_lm.training.param_groups import Rate
 
 
 @dataclass(frozen=True)
@@ -331,7 +331,9 @@ def _begin(prepared: Prepared, name: str, console: Console) -> ResumePoint:
     return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.heard)))
 
 
-def _checkpoints(prepared: Prepared, name: str, begin: ResumePoint, start: Start, **how: Any) -> StageCheckpoint:
+def _checkpoints(
+    prepared: Prepared, name: str, begin: ResumePoint, start: Start, **how: Any
+) -> StageCheckpoint:
     """What writes the checkpoints of a stage; ``how`` goes on to it."""
     stage = prepared.recipe.stages[name]
     return StageCheckpoint(

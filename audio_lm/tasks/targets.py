@@ -6,11 +6,11 @@ the same; the forms with tokens follow the released vocabulary of Qwen-Audio.
 
 from collections.abc import Sequence
 
-from audio_lm.errors import DataError
-from audio_lm.languages import check_tag, name_of_language
-from audio_lm.srwt import SILENCE, stamp, timed_units
+from audio_lm.common.audio_units import MAX_SECONDS, Seconds
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import check_tag, name_of_language
+from audio_lm.common.word_timestamps import SILENCE, stamp, timed_units
 from audio_lm.tasks.task import Labels, Markup, Target
-from audio_lm.units import MAX_SECONDS, Seconds
 
 NUM_MIDI = 128
 NONE = "none"

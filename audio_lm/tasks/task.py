@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 
 Labels = Mapping[str, Any]
 """What is known about a clip; the closed set of keys is in ``README.md``."""

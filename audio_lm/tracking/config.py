@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from audio_lm.ranges import Range
+from audio_lm.common.ranges import Range
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ from typing import Any, Self
 
 from lightning.pytorch.loggers.logger import Logger
 
-from audio_lm.errors import UserError
-from audio_lm.masking import without_password
-from audio_lm.runtime import is_main
-from audio_lm.tracking.address import database_path, tracking_uri
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.errors import UserError
+from audio_lm.common.runtime import is_main
+from audio_lm.common.secrets import without_password
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.delivered import RUN_IDS, SENT, num_bytes_left, read_delivered
-from audio_lm.tracking.journal import RECIPE, Journal, Writing, always
-from audio_lm.tracking.provenance import provenance
-from audio_lm.tracking.record import Record, Status, log, status_after, status_of_lightning
-from audio_lm.tracking.sending import SendingProcess
-from audio_lm.units import Seconds
+from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
+from audio_lm.tracking.event_log.provenance import provenance
+from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
+from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_bytes_left, read_delivered
+from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
+from audio_lm.tracking.mlflow.worker import SendingProcess
 
 PATIENCE: Seconds = 120.0  # with a store that answers but is slow
 SHORT_PATIENCE: Seconds = 10.0  # of a run that was stopped or failed: whoever stopped it may not wait long

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from audio_lm.data.examples import CHAT
-from audio_lm.tasks.registry import TASKS
-from audio_lm.training.ranks import all_gather_object
+from audio_lm.tasks.registry import CHAT, TASKS
+from audio_lm.training.distributed import all_gather_object
 
 LossSums = Mapping[str, Sequence[float]]
 """Of each task: summed loss, learned tokens."""

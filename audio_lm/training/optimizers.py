@@ -17,10 +17,10 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim._muon import _adjust_lr
 from transformers import PreTrainedModel
 
-from audio_lm.model.part_names import is_update
-from audio_lm.model.slices import own_slice, whole_of
+from audio_lm.model.weights.part_names import is_update
+from audio_lm.model.weights.shards import own_slice, whole_of
 from audio_lm.training.config import OptimizerConfig
-from audio_lm.training.parts import Rate
+from audio_lm.training.param_groups import Rate
 
 Group = dict[str, Any]
 MUON_MOMENTUM = 0.95

@@ -3,7 +3,7 @@ import json
 import soundfile
 
 from audio_lm.bench.clips import line_of, seconds_of, write_audio, write_manifest
-from audio_lm.data.manifest import read_line
+from audio_lm.data.manifest.line import read_line
 
 
 def test_the_mix_has_the_lengths_that_are_quoted():

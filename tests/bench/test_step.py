@@ -8,7 +8,7 @@ from torch import nn
 from audio_lm.bench import step
 from audio_lm.bench.batches import batches_of
 from audio_lm.bench.step import STAGES, Bench, Side, bench_step
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 
 CPU = torch.device("cpu")

@@ -3,10 +3,10 @@
 import sqlite3
 from itertools import islice
 
-from audio_lm.compose import load_recipe
-from audio_lm.data.plan import Cursor
+from audio_lm.config.load import load_recipe
+from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.pipeline.plan_stage import compile_stage, plan_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.planning import compile_stage, plan_stage
 from tests.chaos.cluster import lines_of
 
 STEPS_OF_A_VALUE = 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.survival.processes import is_alive
+from audio_lm.fault_tolerance.processes import is_alive
 from tests.chaos.cluster import PATIENCE, Cluster, json_of, lines_of
 from tests.chaos.comparing import assert_same
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from audio_lm.survival.launch import FRESH_STORE
+from audio_lm.fault_tolerance.launcher_env import FRESH_STORE
 
 RANK = """
 import os, signal, sys, time

@@ -94,7 +94,7 @@ def written_job(cluster):
         str(cluster.out),
     ]
     done = subprocess.run(
-        [sys.executable, "-c", "from audio_lm.cli import main; main()", *command],
+        [sys.executable, "-c", "from audio_lm.cli.main import main; main()", *command],
         env=cluster.environment, cwd=cluster.folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

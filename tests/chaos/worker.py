@@ -25,9 +25,9 @@ def main():
     late = (one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK)
     for event in islice(filter(is_due, late), 1):
         befall(event)
-    spec = importlib.util.find_spec("audio_lm.cli")
+    spec = importlib.util.find_spec("audio_lm.cli.main")
     assert spec.origin.startswith(str(ROOT)), spec.origin
-    from audio_lm.cli import main as command
+    from audio_lm.cli.main import main as command
 
     import_hook()
     command(["train", *sys.argv[1:]])
@@ -60,7 +60,7 @@ def is_due(event):
 
 def import_hook():
     """Patch the trainer's builder when train.py's own late import has happened."""
-    import audio_lm.survival.attempts as attempts
+    import audio_lm.fault_tolerance.restarts as attempts
 
     check = attempts.check_not_ended
 
@@ -134,7 +134,7 @@ def patch():
 
 def saving():
     """Moments of a save: between a checkpoint's files and its manifest, before and behind its rename."""
-    from audio_lm.checkpoints.writing import Store
+    from audio_lm.checkpoints.writer import Store
 
     seals, moved = Store._own_seals, Store._moved
 
@@ -168,7 +168,7 @@ def leaving(training):
 def learning():
     """What every rank makes of every step is written down to the last bit."""
     from audio_lm.training.losses import TaskLoss
-    from audio_lm.training.module import NextTokenModule
+    from audio_lm.training.next_token import NextTokenModule
 
     step, update, record = NextTokenModule.training_step, TaskLoss.update, record_of("learnt")
     training = []  # the module whose step is being made
@@ -213,7 +213,7 @@ def leaking():
 def going_on_wrongly(fault):
     """A program with a fault that shows only where a stage goes on from a checkpoint."""
     from audio_lm.data.datamodule import PlanSampler
-    from audio_lm.training.module import NextTokenModule
+    from audio_lm.training.next_token import NextTokenModule
 
     if fault == "position":
         build = PlanSampler.__init__

@@ -8,8 +8,8 @@ from audio_lm.checkpoints.manifest import (
     read_manifest,
     write_manifest,
 )
-from audio_lm.errors import CheckpointError
-from audio_lm.seals import FILE, FileSeal, seal_of
+from audio_lm.common.errors import CheckpointError
+from audio_lm.common.seals import FILE, FileSeal, seal_of
 
 
 @pytest.fixture

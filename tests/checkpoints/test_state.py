@@ -9,15 +9,15 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import newest_valid, find_checkpoint
-from audio_lm.checkpoints.writing import Store
-from audio_lm.errors import CheckpointError
-from audio_lm.model.part_names import part_of
-from audio_lm.seals import FILE, seals_of
+from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid
+from audio_lm.checkpoints.process_group import Group
+from audio_lm.checkpoints.writer import Store
+from audio_lm.common.errors import CheckpointError
+from audio_lm.common.seals import FILE, seals_of
+from audio_lm.model.weights.part_names import part_of
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.optimizers import build_optimizer
-from audio_lm.training.parts import Rate
+from audio_lm.training.param_groups import Rate
 from tests.checkpoints.tiny import LEARNING, Tiny, Training, assert_equal, write
 from tests.forked import on_ranks, together
 

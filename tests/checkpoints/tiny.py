@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.writing import Store
+from audio_lm.checkpoints.process_group import Group
+from audio_lm.checkpoints.writer import Store
 
 LEARNING = ("encoder.0.weight", "encoder.0.bias", "encoder.2.weight", "encoder.2.bias")
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm.common.errors import UserError
 from audio_lm.corpora.channels import check_choice, correlation, decibels_apart, differs, note_on, selections
-from audio_lm.data.audio import measure
-from audio_lm.errors import UserError
+from audio_lm.data.audio.decode import measure
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, (8_000, 8))
 

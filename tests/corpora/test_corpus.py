@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.corpora import registry
 from audio_lm.corpora.corpus import prepare
 from audio_lm.corpora.fsdd import FsddSettings, read_settings
-from audio_lm.errors import RecipeError, UserError
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.delimited import named, records
-from audio_lm.errors import DataError
 
 
 def read(path, text, separator=","):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from lhotse import CutSet
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.corpora.fsdd import at_16_khz, read_settings, split_of, write
-from audio_lm.data.labels import units_of
-from audio_lm.errors import RecipeError
+from audio_lm.data.manifest.labels import units_of
 
 
 @pytest.fixture(scope="module")

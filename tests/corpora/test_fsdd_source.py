@@ -2,8 +2,8 @@ import tarfile
 
 import pytest
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.fsdd_source import recordings
-from audio_lm.errors import DataError
 
 
 def archive_of(folder, path):

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.corpora import registry
 from audio_lm.corpora.registry import CORPORA, PUBLISHED, find_corpus
-from audio_lm.errors import RecipeError
 from audio_lm.tasks.registry import TASKS
 
 README = Path(registry.__file__).with_name("README.md").read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 import pytest
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.corpora.fsdd import FsddSettings
 from audio_lm.corpora.settings import settings_of
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
-from audio_lm.errors import RecipeError
 
 
 def test_what_is_not_given_keeps_its_default():

@@ -1,14 +1,14 @@
 import pytest
 
+from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
-from audio_lm.data.dealing import PackingRules
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.guard import load_waves_or_fault
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.plan import Cursor, Plan, Segment
-from audio_lm.data.rows import LoadedSource, Rows, measure
+from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
+from audio_lm.data.mixture.packing import PackingRules
+from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
 
 FIRST = Cursor()
 

@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_lm.common.runtime import random_for
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
-from audio_lm.runtime import random_for
 
 
 @given(st.integers(3, 3_000), st.integers(0, 10_000))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from audio_lm.common.errors import UserError
 from audio_lm.data.cache import kept_table, writable_cache
-from audio_lm.errors import UserError
 
 
 def table(tmp_path, known, made, *, num_rows=3):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from audio_lm.data import audio
-from audio_lm.data.faults import AudioError
+from audio_lm.data.audio import decode
+from audio_lm.data.audio.errors import AudioError
 from tests.data.audio_files import ENCODED, ape, id3v1, id3v2, seconds_by_ffmpeg, tone, wav_of_size, write_all
 
 TAGS = {
@@ -52,8 +52,8 @@ def test_there_are_over_two_hundred_files_of_more_than_twelve_codecs(whole):
 def test_no_whole_file_is_refused_and_all_have_the_length_that_ffmpeg_decodes(whole, by_ffmpeg):
     wrong = {}
     for name, path in whole.items():
-        measured = audio.measure(str(path))
-        decoded = audio.read(str(path))
+        measured = decode.measure(str(path))
+        decoded = decode.read(str(path))
         if abs(measured.seconds - by_ffmpeg[path]) > 0.001 or decoded.wave.shape[1] != measured.num_samples:
             wrong[name] = (measured, decoded.wave.shape, by_ffmpeg[path])
     assert not wrong
@@ -67,7 +67,7 @@ def test_a_broken_file_is_refused_by_name_or_read_as_far_as_ffmpeg_reads_it(fold
             broken = folder / f"{cut}-{name}{path.suffix}"
             broken.write_bytes(content[: length(len(content))])
             try:
-                accepted[broken] = audio.measure(str(broken)).seconds
+                accepted[broken] = decode.measure(str(broken)).seconds
             except AudioError as error:
                 refused[broken] = str(error)
     assert all(str(path) in message for path, message in refused.items())

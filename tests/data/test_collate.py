@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from audio_lm.common.errors import DataError
 from audio_lm.data.collate import Collator, pack_examples
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.errors import DataError
 
 
 @pytest.fixture

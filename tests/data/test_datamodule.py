@@ -4,10 +4,10 @@ from itertools import islice
 
 import pytest
 
+from audio_lm.common.errors import DataError
 from audio_lm.data.datamodule import packs_of
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.data.plan import Cursor
-from audio_lm.errors import DataError
+from audio_lm.data.mixture.schedule import Cursor
 
 
 def heard(data, count):

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio_lm.data import guard
+from audio_lm.common.audio_units import frames_in
+from audio_lm.common.errors import DataError
+from audio_lm.common.runtime import random_for
+from audio_lm.data.audio import faults
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.collate import Collator
-from audio_lm.errors import DataError
-from audio_lm.runtime import random_for
-from audio_lm.units import frames_in
 
 G = 8  # packs of a step
 NUM_STEPS = 42
@@ -112,7 +112,7 @@ def test_chance_that_is_carried_along_would_be_noticed(datamodule):
 
 def _flaky(monkeypatch, num_faults):
     """Reading any clip fails so many times with an error of the disk before it is read."""
-    load, asked = guard.load_waves, {}
+    load, asked = faults.load_waves, {}
 
     def read(cut):
         asked[cut.id] = asked.get(cut.id, 0) + 1
@@ -120,8 +120,8 @@ def _flaky(monkeypatch, num_faults):
             raise DataError("away") from OSError(errno.EIO, "input/output error")
         return load(cut)
 
-    monkeypatch.setattr(guard, "load_waves", read)
-    monkeypatch.setattr(guard, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(faults, "load_waves", read)
+    monkeypatch.setattr(faults, "FIRST_PAUSE", 0.0)
 
 
 def test_a_disk_that_fails_twice_and_comes_back_changes_nothing(datamodule, monkeypatch):

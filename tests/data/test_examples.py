@@ -1,8 +1,9 @@
 import pytest
 
-from audio_lm.data.examples import CHAT, ExampleMaker
-from audio_lm.errors import DataError
-from audio_lm.units import frames_in, tokens_in
+from audio_lm.common.audio_units import frames_in, tokens_in
+from audio_lm.common.errors import DataError
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.tasks.registry import CHAT
 
 
 def test_an_example_has_as_many_places_as_its_clip_has_tokens(make_cuts, vocabulary):

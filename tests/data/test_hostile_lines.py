@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse.cut import Cut
 
-from audio_lm.data.cuts import at_16_khz
-from audio_lm.data.examples import CHAT, ExampleMaker
-from audio_lm.data.guard import FaultyAudioError, load_waves_or_fault
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.data.json_lines import InvalidLineError
-from audio_lm.data.labels import labels_of
-from audio_lm.data.lhotse_cut import read_cut
-from audio_lm.data.manifest import read_line
-from audio_lm.data.rows import Rows
-from audio_lm.errors import DataError
-from audio_lm.tasks.registry import TASKS
+from audio_lm.common.errors import DataError
+from audio_lm.data.audio.faults import FaultyAudioError, load_waves_or_fault
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.manifest.cuts import at_16_khz
+from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.data.manifest.json_lines import InvalidLineError
+from audio_lm.data.manifest.labels import labels_of
+from audio_lm.data.manifest.lazy_cuts import Rows
+from audio_lm.data.manifest.lhotse_cut import read_cut
+from audio_lm.data.manifest.line import read_line
+from audio_lm.tasks.registry import CHAT, TASKS
 
 NUM_LINES = 2_000
 MOST_BYTES = 500 << 20
@@ -321,8 +321,8 @@ def bombs(folder):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.errors import DataError
+from audio_lm.data.manifest.index import IndexRules, compile_source
+from audio_lm.common.errors import DataError
 for name in sys.argv[2:]:
     began = time.process_time()
     try:

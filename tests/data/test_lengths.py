@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from audio_lm.common.audio_units import AudioTokenCount, Window
+from audio_lm.common.errors import DataError, UserError
 from audio_lm.data import lengths
-from audio_lm.data.examples import CHAT, ExampleMaker
-from audio_lm.data.index import SourceIndex
+from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import one_process_in, token_lengths
-from audio_lm.data.rows import Rows
-from audio_lm.errors import DataError, UserError
+from audio_lm.data.manifest.index import SourceIndex
+from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.render import PROMPTS
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.imagined import CONVERSATION, LABELS, labels_for
-from audio_lm.tasks.registry import TASKS
-from audio_lm.units import AudioTokenCount, Window
+from audio_lm.tasks.registry import CHAT, TASKS
 from tests.prompts.fixtures import small_vocabulary
 
 ALL = [*TASKS, CHAT]

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_lm.corpora.published import CutSetWriter
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.data.cuts import read_cuts
+from audio_lm.data.manifest.cuts import read_cuts
 from audio_lm.data.questions import group_by_question
-from audio_lm.errors import DataError
 
 
 @pytest.fixture

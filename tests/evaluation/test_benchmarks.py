@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.evaluation.benchmarks import check_benchmark, parse_source, predictions_name
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 

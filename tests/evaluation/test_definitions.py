@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from audio_lm.common.files import sealed
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import FILE, Definition, keep_definition, read_definitions
-from audio_lm.files import sealed
 
 DIGITS = BenchmarkConfig("synthetic/digits-test", "asr", ["wer"], "tags", "pretrain", max_clips=3)
 NOTES = BenchmarkConfig("synthetic/notes-test", "mna", ["pitch_acc", "wer"], "natural", "chat")

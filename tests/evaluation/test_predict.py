@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_lm.common.errors import DataError
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.errors import DataError
 from audio_lm.evaluation.predict import (
     EvalExample,
     Prediction,

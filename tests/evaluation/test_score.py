@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
 from tests.forked import on_ranks, together

@@ -10,22 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
+from audio_lm.common.audio_units import frames_in, tokens_in
+from audio_lm.common.errors import UserError
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
-from audio_lm.errors import UserError
 from audio_lm.export.hugging_face import export_model, exported_tokenizer
 from audio_lm.export.merge import HEAD, WORDS, merged_weights
-from audio_lm.model.checkpoint import updates_of
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
-from audio_lm.model.factory import build_model
-from audio_lm.model.generate import greedy
-from audio_lm.model.released import open_released
-from audio_lm.model.weight_files import INDEX, read_weights
+from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.weights.files import INDEX, read_weights
+from audio_lm.model.weights.parts import updates_of
+from audio_lm.model.weights.released import open_released
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.tokenizer import load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.units import frames_in, tokens_in
 from tests.conftest import TINY
 from tests.model import qwen_audio
 from tests.model.originals import noise, our_logits

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.export.merge import HEAD, WORDS, merged_weights
-from audio_lm.model.checkpoint import updates_of
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ProjectorConfig
-from audio_lm.model.factory import build_model
+from audio_lm.model.weights.parts import updates_of
 from tests.conftest import TINY, WAVLM
 from tests.model.originals import SETTINGS
 

@@ -13,19 +13,19 @@ import numpy as np
 import soundfile
 import torch
 
+from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.data.collate import pack_examples
-from audio_lm.data.cuts import labels_of, read_cuts
 from audio_lm.data.examples import Example
+from audio_lm.data.manifest.cuts import labels_of, read_cuts
 from audio_lm.export.hugging_face import export_model
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.checkpoint import load_weights
-from audio_lm.model.generate import greedy
+from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.judge import kept_vocabulary, open_run
-from audio_lm.units import frames_in, tokens_in
+from audio_lm.run.evaluate import kept_vocabulary, open_run
 
 NUM_QUESTIONS = 8
 MAX_NEW_TOKENS = 24

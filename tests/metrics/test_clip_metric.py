@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics import Metric
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.metrics.registry import METRICS
 from tests.forked import on_ranks, together
 

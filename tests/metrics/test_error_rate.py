@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
 from audio_lm.metrics import error_rate
 from audio_lm.metrics.error_rate import (
     CharacterErrorRate,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics import diarization
 
+from audio_lm.common.word_timestamps import Unit
 from audio_lm.metrics.intervals import (
     AverageShift,
     DiarizationErrorRate,
@@ -18,7 +19,6 @@ from audio_lm.metrics.intervals import (
     parse_events,
     parse_turns,
 )
-from audio_lm.srwt import Unit
 
 REFERENCE = "<|0.00|><|sil|><|0.50|>she<|0.70|>sells<|1.00|>"
 

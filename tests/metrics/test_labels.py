@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from audio_lm.errors import DataError
-from audio_lm.languages import NAME_OF_LANGUAGE
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import NAME_OF_LANGUAGE
 from audio_lm.metrics.labels import (
     NAME_OF_LANGUAGE_TAG,
     Accuracy,

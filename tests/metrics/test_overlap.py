@@ -1,7 +1,7 @@
 import pytest
 import sacrebleu
 
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
 from audio_lm.metrics import overlap
 from audio_lm.metrics.overlap import Bleu, CaptionOverlap, CiderD, RougeL
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.metrics.registry import METRICS, NEEDS_JAVA, find_metric
 from audio_lm.tasks.registry import TASKS
 

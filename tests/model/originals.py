@@ -11,11 +11,11 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
+from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 from audio_lm.prompts.tokenizer import train_tokenizer
-from audio_lm.units import frames_in, tokens_in
 
 ENCODER = {
     "num_mel_bins": 128,

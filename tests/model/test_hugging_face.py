@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration, WhisperFeatureExtractor
 
+from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
-from audio_lm.model.factory import build_model
-from audio_lm.model.generate import greedy
-from audio_lm.units import frames_in, tokens_in
+from audio_lm.model.decoder.generate import greedy
 
 NUM_BASE, NUM_NEW, AUDIO = 60, 4, 61
 ENDS = [3, 62]

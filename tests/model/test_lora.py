@@ -4,18 +4,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.errors import RecipeError
-from audio_lm.model.checkpoint import load_weights, save_model, updates_of
+from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig, ModelConfig
-from audio_lm.model.factory import build_model
-from audio_lm.model.language_model import new_language_model
+from audio_lm.model.decoder.language_model import new_language_model
 from audio_lm.model.lora import add_lora, updated_weights
-from audio_lm.model.size import num_parameters
+from audio_lm.model.memory_estimate import num_parameters
+from audio_lm.model.weights.parts import load_weights, save_model, updates_of
 from audio_lm.training.config import OptimizerConfig, PartConfig
-from audio_lm.training.module import NextTokenModule
-from audio_lm.training.parts import learning_rates
+from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.param_groups import learning_rates
 
 pytest.importorskip("peft")
 

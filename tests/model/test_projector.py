@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.audio_units import AudioTokenCount
+from audio_lm.common.errors import RecipeError
 from audio_lm.model.config import ProjectorConfig
 from audio_lm.model.projector import PROJECTORS, new_projector, projector_windows
-from audio_lm.units import AudioTokenCount
 
 COUNTS = [1, 7, 4, 9]
 CONFIGS = [

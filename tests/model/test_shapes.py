@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.model.audio_tokens import TOKENS_OF
 from audio_lm.model.config import EncoderConfig
-from audio_lm.model.language_model import empty_language_model
-from audio_lm.model.language_settings import new_settings
+from audio_lm.model.decoder.language_model import empty_language_model
+from audio_lm.model.decoder.settings import new_settings
+from audio_lm.model.encoders.token_count import TOKENS_OF
 from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
 
 

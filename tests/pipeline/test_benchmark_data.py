@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_lm.corpora.published import CutSetWriter
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.corpora.published.base import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.errors import DataError, UserError
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
 

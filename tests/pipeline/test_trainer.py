@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.pipeline.trainer import build_trainer, check_ranks
 
 

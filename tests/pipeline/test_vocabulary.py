@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.data.cuts import texts_of
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
+from audio_lm.data.manifest.cuts import texts_of
 from audio_lm.pipeline import vocabulary as vocabulary_module
 from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from audio_lm.prompts.vocabulary import Vocabulary

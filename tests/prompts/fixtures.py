@@ -2,9 +2,9 @@
 
 from functools import cache
 
+from audio_lm.common.runtime import random_for
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.runtime import random_for
 from audio_lm.tasks.registry import TASKS
 
 TEXTS = [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Qwen2AudioProcessor
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.chatml import render_chatml, render_turns, turns_of
 from audio_lm.prompts.conversation import Clip, Turn, written
 from audio_lm.tasks.imagined import labels_for

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Text, markup
 from audio_lm.prompts.encode import encode, place_ids
 from audio_lm.prompts.render import render

@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.errors import DataError, RecipeError
+from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.prompts.conversation import Clip, written
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import PROMPTS, reference, render, render_chat

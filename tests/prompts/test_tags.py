@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.prompts.conversation import Text, written
 from audio_lm.prompts.tags import check_tags, render_tags
 from audio_lm.tasks.imagined import LABELS, labels_for

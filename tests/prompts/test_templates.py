@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.templates import fill
 from audio_lm.tasks.task import Markup
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from tokenizers import Regex, pre_tokenizers
 
-from audio_lm.errors import CheckpointError
+from audio_lm.common.errors import CheckpointError
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, TEXT_MARKUP, qwen_audio_tokenizer, read_ranks
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS, Vocabulary

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 from tests.prompts.fixtures import TEXTS, small_vocabulary

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.prompts.vocabulary import (
     AUDIO_TOKENS,
     CLOSED_LIST,

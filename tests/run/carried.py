@@ -15,10 +15,10 @@ from lightning import Callback
 from rich.console import Console
 from safetensors.torch import load_file
 
-from audio_lm.compose import load_recipe
+from audio_lm.config.load import load_recipe
+from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.run import train as training
 from audio_lm.run.train import train
-from audio_lm.survival.heartbeat import Heartbeat
 from audio_lm.tracking import run as tracking_run
 from tests.forked import on_ranks
 from tests.run.command import run

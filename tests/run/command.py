@@ -1,6 +1,6 @@
 """The command line, called from a test."""
 
-from audio_lm import cli
+from audio_lm.cli import main as cli
 
 
 def run(*arguments) -> int | str | None:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from audio_lm.compose import load_recipe
-from audio_lm.recipe import Recipe
+from audio_lm.config.load import load_recipe
+from audio_lm.config.schema import Recipe
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.train import train
 from tests.run import carried

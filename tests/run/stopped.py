@@ -8,8 +8,8 @@ from typing import NamedTuple
 from lightning import Callback
 from rich.console import Console
 
-from audio_lm.compose import load_recipe
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
+from audio_lm.config.load import load_recipe
 from audio_lm.run import train as training
 from audio_lm.run.train import train
 from tests.forked import on_ranks

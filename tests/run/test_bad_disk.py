@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from lightning import Callback
 
-from audio_lm.checkpoints import saver, writing
-from audio_lm.checkpoints.group import Group
-from audio_lm.checkpoints.shelf import name_of, find_checkpoint, valid
-from audio_lm.survival.lease import Lease
-from audio_lm.tracking import journal
+from audio_lm.checkpoints import async_saver
+from audio_lm.checkpoints import writer as writing
+from audio_lm.checkpoints.discovery import find_checkpoint, name_of, valid
+from audio_lm.checkpoints.process_group import Group
+from audio_lm.fault_tolerance.lease import Lease
+from audio_lm.tracking.event_log import journal
 from tests.run.carried import checkpoints, command, equal_weights
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,9 @@ class Full(Callback):
         is_full = trainer.global_step + 1 in self.steps
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 if is_full else most, most))
         if trainer.global_step in self.steps:  # the step behind which nothing could be written
-            newest = find_checkpoint(checkpoints(self.out), Group() if trainer.world_size == 1 else None).found
+            newest = find_checkpoint(
+                checkpoints(self.out), Group() if trainer.world_size == 1 else None
+            ).found
             assert newest.step in (self.earliest, min(self.steps) - 1), "those before it are as they were"
 
 
@@ -71,7 +74,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
 ):
     def fill(number):
         if is_control:
-            saver.MOST_FAILURES = 99
+            async_saver.MOST_FAILURES = 99
         return [Full(range(3, 99), tmp_path, is_behind=True)]
 
     ended = command(carried_recipe, tmp_path, 2, BEHIND, fault=fill)

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from rich.console import Console
 
+from audio_lm.checkpoints.discovery import name_of, newest_valid, valid
 from audio_lm.checkpoints.manifest import read_manifest
-from audio_lm.checkpoints.shelf import name_of, newest_valid, valid
-from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError, DataError, RecipeError
+from audio_lm.common.errors import CheckpointError, DataError, RecipeError
+from audio_lm.config.load import load_recipe
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.run.train import train
 from tests.run.carried import (

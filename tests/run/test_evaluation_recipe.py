@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError, DataError, RecipeError
+from audio_lm.common.errors import CheckpointError, DataError, RecipeError
+from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.predict import read_predictions
+from audio_lm.run.evaluate import evaluate, report, rescore
 from audio_lm.run.evaluation_recipe import recipe_to_evaluate
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.judge import evaluate, report, rescore
 from tests.run.command import run
 
 NOTES = "{source: synthetic/notes-test, task: mna, metrics: [pitch_acc], prompt: tags, stage: pretrain, max_new_tokens: 2}"

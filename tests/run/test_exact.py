@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from audio_lm.checkpoints.shelf import newest_valid
-from audio_lm.training import module, stage_checkpoint
+from audio_lm.checkpoints.discovery import newest_valid
+from audio_lm.training import next_token
+from audio_lm.training.callbacks import checkpoint
 from tests.run.carried import checkpoints, command, equal_weights
-from tests.training.test_preemption import SignalAt
+from tests.training.callbacks.test_preemption import SignalAt
 
 pytestmark = pytest.mark.slow
 AGAIN = "hardware.activation_checkpointing=[encoder,language_model]"
@@ -75,18 +76,18 @@ def test_gone_on_it_is_bit_equal(carried_recipe, stopped, tmp_path):
 
 def without_moments(number):
     """A resume that forgets what the optimizer had kept."""
-    stage_checkpoint.state._fill = lambda *_: None
+    checkpoint.state._fill = lambda *_: None
 
 
 def without_step(number):
     """Dropout that falls as it did at the beginning of an attempt: a chance that lives in the process."""
-    key_of, begun = module.key_of, []
+    key_of, begun = next_token.key_of, []
 
     def counted(seed, purpose, step, first):
         begun.append(step)
         return key_of(seed, purpose, step - begun[0], first)
 
-    module.key_of = counted
+    next_token.key_of = counted
 
 
 FORGOTTEN = {"moments of the optimizer": without_moments, "key of chance": without_step}

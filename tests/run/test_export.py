@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.common.errors import CheckpointError, UserError
+from audio_lm.config.load import load_recipe
 from audio_lm.export.hugging_face import export_run
 from audio_lm.export.merge import HEAD, merged_weights
-from audio_lm.model.checkpoint import load_weights
-from audio_lm.model.factory import build_model
-from audio_lm.model.weight_files import read_weights
+from audio_lm.model.build import build_model
+from audio_lm.model.weights.files import read_weights
+from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from tests.run.command import run

@@ -1,7 +1,7 @@
 import pytest
 
-from audio_lm.compose import load_recipe
-from audio_lm.errors import CheckpointError, RecipeError
+from audio_lm.common.errors import CheckpointError, RecipeError
+from audio_lm.config.load import load_recipe
 from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.run.folder import (
     RunFolder,
@@ -12,7 +12,7 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
-from audio_lm.run.models import first_weights
+from audio_lm.run.stage_model import first_weights
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):

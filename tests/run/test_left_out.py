@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning import Callback
 
-from audio_lm.data import guard
+from audio_lm.common.errors import DataError
+from audio_lm.data.audio import faults
 from audio_lm.data.datamodule import PlannedPacks
-from audio_lm.errors import DataError
-from audio_lm.training import module as training
+from audio_lm.training import next_token
 from tests.run.carried import command, equal_weights, weights
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def spoil_at_the_second(number):
 
 def leave_out_the_step(number):
     """What a run is like in which the step is not learned from."""
-    learn = training.NextTokenModule.training_step
+    learn = next_token.NextTokenModule.training_step
 
     def training_step(self, packs, batch_idx):
         if self.global_step == STEP:
@@ -45,11 +45,11 @@ def leave_out_the_step(number):
         else:
             learn(self, packs, batch_idx)
 
-    training.NextTokenModule.training_step = training_step
+    next_token.NextTokenModule.training_step = training_step
 
 
 def learn_all_the_same(number):
-    training.math = SimpleNamespace(isfinite=lambda norm: True)
+    next_token.math = SimpleNamespace(isfinite=lambda norm: True)
     return spoil_at_the_second(number)
 
 
@@ -76,7 +76,7 @@ def unreadable_for(ranks, packs):
     """A disk from which nothing comes for the fourth step, or for some of its packs."""
 
     def fault(number):
-        fetch, load, fetched = PlannedPacks.__getitem__, guard.load_waves, []
+        fetch, load, fetched = PlannedPacks.__getitem__, faults.load_waves, []
 
         def gone(cut):
             raise DataError(f"{cut.id} is gone")
@@ -87,9 +87,9 @@ def unreadable_for(ranks, packs):
                 return fetch(self, turns)
             answers = []
             for place, pack in enumerate(turns):
-                guard.load_waves = gone if place in packs else load
+                faults.load_waves = gone if place in packs else load
                 answers += fetch(self, [pack])
-            guard.load_waves = load
+            faults.load_waves = load
             return tuple(answers)
 
         PlannedPacks.__getitem__ = fetch_or_not

@@ -3,11 +3,11 @@ import shutil
 import pytest
 import torch
 
-from audio_lm.checkpoints.shelf import valid
-from audio_lm.errors import CheckpointError, UserError
+from audio_lm.checkpoints.discovery import valid
+from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.export.hugging_face import export_run
-from audio_lm.model.checkpoint import load_weights, save_model
-from audio_lm.model.weight_files import read_weights
+from audio_lm.model.weights.files import read_weights
+from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.mid_stage import load_mid_stage

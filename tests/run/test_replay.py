@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from audio_lm.compose import load_recipe
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.config.load import load_recipe
 from audio_lm.run.replay import keep_packs, read_packs, replay, run_again
 from audio_lm.run.train import train
-from tests.training.test_sharding import PACKS, tiny
+from tests.training.test_fsdp import PACKS, tiny
 
 
 def test_packs_come_back_as_they_were_kept(tmp_path):

@@ -10,13 +10,13 @@ import pytest
 from lightning import Callback
 from rich.console import Console
 
-from audio_lm.checkpoints.shelf import newest_valid
-from audio_lm.compose import load_recipe
-from audio_lm.data import plan as planned
-from audio_lm.errors import DataError, RecipeError
+from audio_lm.checkpoints.discovery import newest_valid
+from audio_lm.common.errors import DataError, RecipeError
+from audio_lm.config.load import load_recipe
+from audio_lm.data.mixture import schedule
+from audio_lm.fault_tolerance.exit_status import RunEndedError
 from audio_lm.run import train as training
 from audio_lm.run.train import train
-from audio_lm.survival.exits import RunEnded
 
 STEPS, STOP = 26, 3
 RECIPE = """
@@ -52,7 +52,7 @@ class Watch(Callback):
 @pytest.fixture
 def carry_out(small, small_recipe, tmp_path, monkeypatch):
     """Trains with a mixture, and gives the cuts of each step with what was said."""
-    monkeypatch.setattr(planned, "WINDOW_STEPS", 8)
+    monkeypatch.setattr(schedule, "WINDOW_STEPS", 8)
     build = training.build_trainer
 
     def of(mixture, *overrides, out="run", stop=None, steps=STEPS):
@@ -68,7 +68,7 @@ def carry_out(small, small_recipe, tmp_path, monkeypatch):
         )
         try:
             train(load_recipe(path, overrides), out=tmp_path / out, console=console)
-        except RunEnded:
+        except RunEndedError:
             assert stop is not None
         return watch.steps, console.export_text()
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import yaml
 
-from audio_lm import planning
+from audio_lm.config.result_keys import affects_result
+from audio_lm.config.yaml_layers import flat
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.layers import flat
-from audio_lm.result_keys import affects_result
+from audio_lm.pipeline import plan_stage
 from audio_lm.run import train as training
 from audio_lm.run.folder import RunFolder
 from tests.run.stopped import KILLED_AT, started
@@ -101,7 +101,7 @@ def test_each_of_them_can_change(stopped_recipe, stopped, unstopped, tmp_path, w
 
 def as_before():
     """Save checkpoints as earlier releases did: with settings that decide nothing, and digests of whole files."""
-    planning.digest_of = lambda leaf: leaf.rows.index.digest_of_file[:16]
+    plan_stage.digest_of = lambda leaf: leaf.rows.index.digest_of_file[:16]
     settings_of_run = training.settings_of_run
 
     def all_settings(composed):

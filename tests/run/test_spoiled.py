@@ -10,11 +10,11 @@ from lightning import Callback
 from rich.console import Console
 
 from audio_lm.bench.clips import line_of, write_manifest
-from audio_lm.compose import load_recipe
-from audio_lm.data.plan import Cursor
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.config.load import load_recipe
+from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.pipeline.plan_stage import compile_stage, plan_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.planning import compile_stage, plan_stage
 from audio_lm.run import train as training
 from audio_lm.run.train import train
 

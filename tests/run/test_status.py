@@ -7,11 +7,11 @@ import yaml
 from rich.console import Console
 
 from audio_lm.checkpoints.manifest import Manifest, write_manifest
-from audio_lm.errors import UserError
-from audio_lm.files import write_json
+from audio_lm.common.errors import UserError
+from audio_lm.common.files import write_json
+from audio_lm.common.seals import seal_of
+from audio_lm.fault_tolerance.exit_status import ExitReason, write_exit_reason
 from audio_lm.run.status import as_table, print_status, status_of, watch_status
-from audio_lm.seals import seal_of
-from audio_lm.survival.exits import ExitReason, write_exit_reason
 
 NOW = 1_000_000.0
 

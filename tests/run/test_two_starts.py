@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from lightning import Callback
 
-from audio_lm.survival.heartbeat import BEAT
-from audio_lm.survival.lease import Lease, generation_in
+from audio_lm.fault_tolerance.heartbeat import BEAT
+from audio_lm.fault_tolerance.lease import Lease, generation_in
 from tests.run.carried import command
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from audio_lm.checkpoints.manifest import PROGRESS, read_manifest, write_manifest
-from audio_lm.files import read_table
+from audio_lm.common.files import read_table
+from audio_lm.common.seals import seals_of
 from audio_lm.prompts import chatml
 from audio_lm.prompts.conversation import Turn
-from audio_lm.seals import seals_of
 from tests.run.stopped import started
 
 

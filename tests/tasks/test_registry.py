@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.tasks.registry import TASKS, find_task
 
 # Rows 1-31 of table 1 of arXiv:2311.07919 with the tokens of the released vocabulary; language is "en",

@@ -1,7 +1,7 @@
 import pytest
 
-from audio_lm.errors import DataError
-from audio_lm.languages import NAME_OF_LANGUAGE, name_of_language
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import NAME_OF_LANGUAGE, name_of_language
 from audio_lm.tasks.imagined import labels_for
 from audio_lm.tasks.registry import TASKS
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from audio_lm.tracking import run as tracking_run
-from audio_lm.tracking.delivery import MlflowSync
-from audio_lm.tracking.listening import ReportClip
-from audio_lm.tracking.store import TRACKING_ERRORS, Store
+from audio_lm.tracking.mlflow.client import MlflowSync
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store
+from audio_lm.tracking.report.audio_report import ReportClip
 
 
 class SendingHere:

@@ -13,8 +13,8 @@ import pytest
 from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.mlflow.sync import sync
 from audio_lm.tracking.run import open_recipe_run
-from audio_lm.tracking.sync import sync
 from tests.tracking.forks import ended, forked
 from tests.tracking.stalls import assert_none_stalls, stalls_of
 

@@ -6,11 +6,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 
-from audio_lm.errors import UserError
+from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.delivery import PARENT_TAG
-from audio_lm.tracking.names import safe_name
-from audio_lm.tracking.provenance import Manifest
+from audio_lm.tracking.event_log.names import safe_name
+from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.mlflow.client import PARENT_TAG
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.stalls import assert_none_stalls, stalls_of
 

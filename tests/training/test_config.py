@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audio_lm.errors import RecipeError
+from audio_lm.common.errors import RecipeError
 from audio_lm.training import config
 from audio_lm.training.config import HardwareConfig, OptimizerConfig
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
-from audio_lm.model.factory import build_model
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.optimizers import (
     MuonAndAdamW,
@@ -14,7 +14,7 @@ from audio_lm.training.optimizers import (
     hidden_matrices,
     is_without_effect,
 )
-from audio_lm.training.parts import learning_rates
+from audio_lm.training.param_groups import learning_rates
 from tests.conftest import TINY
 
 PARTS = {name: PartConfig(lr=1e-2) for name in ("encoder", "projector", "new_tokens", "language_model")}

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from audio_lm.model.slices import whole_of
-from audio_lm.training.sharding import set_gradient_sync, new_mesh, shard
+from audio_lm.model.weights.shards import whole_of
+from audio_lm.training.fsdp import new_mesh, set_gradient_sync, shard
 from tests.forked import on_ranks, together
 
 SETTING = "set_reduce_scatter_unused_params"

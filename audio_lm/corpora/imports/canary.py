@@ -10,9 +10,9 @@ of its documentation.
 
 import re
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.labels import label_value
-from audio_lm.errors import DataError
 
 COLUMNS = {"text": "text", "lang": "language", "speaker": "speaker"}
 ASR, TRANSLATION = "asr", "translation"

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
-from audio_lm.errors import DataError
 
 MOST_LINES = 20  # of bad ones that are told
 MOST_KEYS = 20  # of those not read that are named

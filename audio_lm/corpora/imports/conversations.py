@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
 from audio_lm.prompts.chatml import ASSISTANT, turns_of
 
 Conversation = list[dict[str, Any]]

@@ -9,17 +9,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.files import partial_folder, sync_file
+from audio_lm.common.languages import language_code
+from audio_lm.common.names import check_name, is_name
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.corpora.settings import Report
-from audio_lm.data.measure_files import measure_files
-from audio_lm.errors import DataError, UserError
-from audio_lm.files import partial_folder, sync_file
-from audio_lm.languages import language_code
-from audio_lm.names import check_name, is_name
+from audio_lm.data.audio.file_lengths import measure_files
 
 SUBSET_SPLIT = re.compile(r"(?P<subset>.+)-(?P<split>train|validation|test)")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
@@ -22,7 +23,6 @@ from audio_lm.corpora.imports.common import (
 )
 from audio_lm.corpora.imports.labels import label_value
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 NAME = "kaldi"
 REPAIR = "run utils/fix_data_dir.sh or complete it"

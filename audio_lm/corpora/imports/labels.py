@@ -8,10 +8,10 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from audio_lm.common.errors import DataError, UserError, unknown
+from audio_lm.common.languages import LANGUAGE_LABELS, language_code
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.synthetic.writing import LABELS
-from audio_lm.errors import DataError, UserError, unknown
-from audio_lm.languages import LANGUAGE_LABELS, language_code
 
 NUMBERS = frozenset({"pitch", "velocity"})
 LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
@@ -23,7 +24,6 @@ from audio_lm.corpora.imports.common import (
 )
 from audio_lm.corpora.imports.conversations import audio_list, conversation_of, rejected_of, text_of
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 NAME = "llama-factory"
 DESCRIPTIONS = "dataset_info.json"

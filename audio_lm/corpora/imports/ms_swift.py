@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
@@ -29,7 +30,6 @@ from audio_lm.corpora.imports.conversations import (
     with_place,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 NAME = "ms-swift"
 AUDIO = "<audio>"

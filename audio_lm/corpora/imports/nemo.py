@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import (
     ImportOptions,
@@ -32,7 +33,6 @@ from audio_lm.corpora.imports.conversations import (
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 CONVERSATIONS = "nemo-share-gpt"
 PLACEHOLDERS = ("<sound>", "<speech>")

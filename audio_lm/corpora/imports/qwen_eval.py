@@ -11,12 +11,12 @@ Source: QwenLM/Qwen-Audio at b50fb958 and QwenLM/Qwen2-Audio, eval_audio/evaluat
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import LANGUAGE_LABELS
 from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
 from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
-from audio_lm.languages import LANGUAGE_LABELS
 
 ANSWERS = ("gt", "text")
 

@@ -4,18 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_lm.corpora.imports import (
-    kaldi,
-    llama_factory,
-    ms_swift,
-    nemo,
-    qwen_eval,
-    salmonn,
-    table,
-)
+from audio_lm.common.errors import UserError, unknown
+from audio_lm.corpora.imports import kaldi, llama_factory, ms_swift, nemo, qwen_eval, salmonn, table
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import UserError, unknown
 
 
 @dataclass(frozen=True)

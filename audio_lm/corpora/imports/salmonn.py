@@ -9,11 +9,11 @@ Source: bytedance/SALMONN, branch salmonn: dataset.py, data/example_data.json, p
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
 from audio_lm.corpora.imports.conversations import audio_list, text_of
 from audio_lm.corpora.imports.labels import check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 SPEAKERS = "speaker_verification"
 LABEL_OF_TASK = {

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, UnreadKeys, audio_path, each_row
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
-from audio_lm.errors import DataError
 
 AUDIO = "audio"  # in place of a label
 AUDIO_COLUMNS = ("audio", "file_name", "path", "audio_filepath")

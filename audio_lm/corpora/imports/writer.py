@@ -10,13 +10,13 @@ from typing import Any
 
 from lhotse import MonoCut, Recording
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
+from audio_lm.common.errors import DataError
+from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
-from audio_lm.corpora.published import SHORTEST, AudioListing, CutSetWriter
+from audio_lm.corpora.published.base import SHORTEST, AudioListing, CutSetWriter
 from audio_lm.corpora.synthetic.writing import supervision_of
-from audio_lm.data.audio import Measured
-from audio_lm.errors import DataError
-from audio_lm.languages import LANGUAGE_LABELS, has_tag
-from audio_lm.units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
+from audio_lm.data.audio.decode import Measured
 
 OVERSHOOT: Seconds = 0.5
 """By which a clip may be said to outlast its file; the clip then ends with the file.

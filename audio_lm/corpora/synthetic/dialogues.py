@@ -12,14 +12,14 @@ from typing import Any
 
 from lhotse import MonoCut
 
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
-from audio_lm.data.recordings import samples_of
-from audio_lm.errors import DataError
-from audio_lm.units import Seconds
+from audio_lm.data.audio.recordings import samples_of
 
 DIALOGUE_SUBSETS = ("dialogues", "dialogues_text")
 MAX_CLIP_SECONDS: Seconds = 5.0  # of a clip that is asked about

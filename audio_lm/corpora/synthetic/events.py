@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.waves import (
     at_peak,
@@ -23,7 +24,6 @@ from audio_lm.corpora.synthetic.waves import (
     struck,
 )
 from audio_lm.corpora.synthetic.writing import Wave
-from audio_lm.units import SAMPLES_PER_SECOND, samples_in
 
 Sound = Callable[[int, Chance], Wave]
 

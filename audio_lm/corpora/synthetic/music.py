@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from audio_lm.common.audio_units import Seconds, samples_in
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
@@ -23,7 +24,6 @@ from audio_lm.corpora.synthetic.notes import (
 from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
-from audio_lm.units import Seconds, samples_in
 
 MUSIC_SUBSETS = ("notes", "melodies")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
 from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.waves import (
     Floats,
@@ -25,7 +26,6 @@ from audio_lm.corpora.synthetic.waves import (
     seconds_at,
 )
 from audio_lm.corpora.synthetic.writing import Wave
-from audio_lm.units import SAMPLES_PER_SECOND, Seconds, samples_in
 
 LOWEST_PITCH, HIGHEST_PITCH = 48, 72
 VELOCITIES = (32, 64, 96, 120)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.corpora.synthetic.wordings import Wordings
-from audio_lm.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

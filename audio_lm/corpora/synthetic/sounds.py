@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
-from audio_lm.units import SAMPLES_PER_FRAME, Seconds, samples_in
 
 SOUND_SUBSETS = ("events", "detection", "scenes", "sound_questions")
 LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word

@@ -8,12 +8,12 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from audio_lm.common.runtime import random_for
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
 from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.runtime import random_for
 
 CLIPS: Mapping[str, int] = {
     "digits": 6000,

@@ -22,8 +22,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.writing import Wave
-from audio_lm.units import SAMPLES_PER_SECOND
 
 PACKAGE = "espeakng_loader"
 LIBRARY = {"win32": "espeak-ng.dll", "darwin": "libespeak-ng.dylib"}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
@@ -18,7 +19,6 @@ from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
 from audio_lm.corpora.synthetic.speech_spoken import has_speech
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.errors import RecipeError, unknown
 
 VERSION = 2  # raised whenever the same settings give other clips
 

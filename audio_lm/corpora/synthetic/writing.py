@@ -20,8 +20,7 @@ from lhotse.audio import AudioSource
 from lhotse.supervision import AlignmentItem
 from lhotse.utils import fastcopy
 
-from audio_lm.data.labels import RECORDING_START
-from audio_lm.units import (
+from audio_lm.common.audio_units import (
     MAX_SAMPLES,
     MIN_FRAMES,
     SAMPLES_PER_SECOND,
@@ -29,6 +28,7 @@ from audio_lm.units import (
     Seconds,
     frames_in,
 )
+from audio_lm.data.manifest.labels import RECORDING_START
 
 LABELS = frozenset(
     {"language", "text", "speaker", "texts", "translation", "target_language", "dialect", "gender", "age"}

@@ -8,8 +8,8 @@ import soundfile
 
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.importing import import_file
-from audio_lm.data.cuts import num_samples_of, read_cuts
 from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.manifest.cuts import num_samples_of, read_cuts
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
@@ -13,7 +14,6 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     seconds_of,
 )
-from audio_lm.errors import DataError
 
 
 def rows_of(path, key=""):

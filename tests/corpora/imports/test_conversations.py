@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
     audio_list,
     conversation_of,
@@ -11,7 +12,6 @@ from audio_lm.corpora.imports.conversations import (
     text_of,
     with_place,
 )
-from audio_lm.errors import DataError
 
 ANSWER = ("assistant", "one")
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.importing import import_file
-from audio_lm.data import measure_files
-from audio_lm.data.cuts import labels_of, load_waves, read_cuts
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.errors import DataError, UserError
+from audio_lm.data.audio import file_lengths
+from audio_lm.data.manifest.cuts import labels_of, load_waves, read_cuts
+from audio_lm.data.manifest.index import IndexRules, compile_source
 from tests.data.audio_files import ffmpeg, seconds_by_ffmpeg, tone, wav_of_size
 
 ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}
@@ -172,7 +172,7 @@ def test_streams_are_imported_whole(run, folder, tmp_path, size):
 
 
 def test_what_is_wrong_with_rows_is_told_before_audio_is_measured(run, monkeypatch):
-    monkeypatch.setattr(measure_files, "_measured", None)
+    monkeypatch.setattr(file_lengths, "_measured", None)
     with pytest.raises(DataError, match="is missing"):
         run([ROW, ROW | {"audio_filepath": "gone.wav"}])
 

@@ -1,7 +1,7 @@
 import pytest
 
-from audio_lm.data.cuts import labels_of, load_waves
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.data.manifest.cuts import labels_of, load_waves
 
 WHOLE = {
     "wav.scp": "s1-a wavs/a.wav\ns2-b wavs/b.wav\n",

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from audio_lm.data.cuts import labels_of, load_waves
-from audio_lm.data.index import IndexRules, compile_source
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.data.manifest.cuts import labels_of, load_waves
+from audio_lm.data.manifest.index import IndexRules, compile_source
 
 
 def turn(role, content, **more):

@@ -1,7 +1,7 @@
 import pytest
 
-from audio_lm.data.cuts import labels_of, load_waves
-from audio_lm.errors import DataError, UserError
+from audio_lm.common.errors import DataError, UserError
+from audio_lm.data.manifest.cuts import labels_of, load_waves
 
 
 def test_a_manifest_gives_transcripts_of_parts_of_files(write_rows, imported, told):

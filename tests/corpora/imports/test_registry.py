@@ -1,7 +1,7 @@
 import pytest
 
+from audio_lm.common.errors import UserError
 from audio_lm.corpora.imports.registry import FORMATS, find_format
-from audio_lm.errors import UserError
 
 
 def test_every_format_says_what_it_is_in_a_line():

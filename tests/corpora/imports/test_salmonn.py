@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from audio_lm.data.cuts import labels_of
-from audio_lm.errors import DataError
+from audio_lm.common.errors import DataError
+from audio_lm.data.manifest.cuts import labels_of
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.writer import MOST_CLIPS, ImportWriter
-from audio_lm.data.cuts import load_waves, read_cuts
-from audio_lm.errors import DataError
+from audio_lm.data.manifest.cuts import load_waves, read_cuts
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from audio_lm.common.errors import DataError
 from audio_lm.corpora.synthetic.chance import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
 from audio_lm.corpora.synthetic.dialogues import known_clips, write_dialogues
 from audio_lm.corpora.synthetic.questions import QUESTIONS
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.errors import DataError
 
 CLIPS = {"dialogues": 300, "dialogues_text": 20, "validation": 60, "test": 80}
 SPEECH = (

@@ -3,10 +3,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
 from audio_lm.corpora.synthetic.waves import root_mean_square
-from audio_lm.units import SAMPLES_PER_SECOND
 
 NUM_SAMPLES = 16_000
 

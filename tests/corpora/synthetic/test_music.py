@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.music import (
     MOOD_OF_MODE,
@@ -21,7 +22,6 @@ from audio_lm.corpora.synthetic.notes import (
     frequency_of,
 )
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.units import SAMPLES_PER_SECOND, samples_in
 
 CLIPS = {"notes": 125, "melodies": 12, "validation": 25, "test": 30}
 MELODY = Melody("Ode to Joy", "minor", "slow", "waltz", "organ", 57)

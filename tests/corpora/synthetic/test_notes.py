@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
@@ -12,7 +13,6 @@ from audio_lm.corpora.synthetic.notes import (
     note,
 )
 from audio_lm.corpora.synthetic.waves import root_mean_square
-from audio_lm.units import SAMPLES_PER_SECOND
 
 NUM_SAMPLES = 16_000
 

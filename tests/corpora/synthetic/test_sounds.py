@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from audio_lm.common.audio_units import samples_in
 from audio_lm.corpora.synthetic.chance import SPLITS, Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES
 from audio_lm.corpora.synthetic.sounds import (
@@ -15,7 +16,6 @@ from audio_lm.corpora.synthetic.sounds import (
 )
 from audio_lm.corpora.synthetic.waves import root_mean_square
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.units import samples_in
 
 CLIPS = {"events": 40, "detection": 24, "scenes": 10, "sound_questions": 24, "validation": 10, "test": 12}
 

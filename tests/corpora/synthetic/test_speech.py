@@ -7,7 +7,7 @@ from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS
 from audio_lm.corpora.synthetic.speech_spoken import has_speech
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.data.labels import units_of
+from audio_lm.data.manifest.labels import units_of
 
 FOUR_EACH = SyntheticSettings(clips=dict.fromkeys(speech.CLIPS, 4), validation_clips=2, test_clips=3)
 needs_speech = pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")

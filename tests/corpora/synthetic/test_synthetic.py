@@ -3,10 +3,10 @@ import json
 import pytest
 from lhotse import CutSet
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.corpora.corpus import prepare
 from audio_lm.corpora.synthetic import speech, synthetic
 from audio_lm.corpora.synthetic.synthetic import CLIPS, WORD_SUBSETS, read_settings
-from audio_lm.errors import RecipeError
 
 SMALL = {
     "clips": {"events": 3, "notes": 3, "dialogues": 3, "dialogues_text": 2},

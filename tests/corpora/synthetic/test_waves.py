@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.waves import (
     HIGHEST_HZ,
     at_peak,
@@ -16,7 +17,6 @@ from audio_lm.corpora.synthetic.waves import (
     sine,
     struck,
 )
-from audio_lm.units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 
 
 @pytest.fixture

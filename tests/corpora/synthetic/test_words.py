@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from audio_lm.common.runtime import random_for
 from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretched, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.runtime import random_for
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
 

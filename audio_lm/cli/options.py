@@ -1,0 +1,65 @@
+"""What several commands share: their arguments, what a shell offers for them, and quiet libraries."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RECIPE_HELP = "A file, or the name of a recipe in recipes/."
+OVERRIDES_HELP = (
+    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
+)
+
+
+def known_recipes(incomplete: str) -> list[str]:
+    """Names of recipes, for a shell that completes."""
+    from audio_lm.config.load import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def known_keys(context: typer.Context, incomplete: str) -> list[str]:
+    """Settings of the recipe that stands before, for a shell that completes."""
+    from audio_lm.config.load import override_keys
+
+    return [f"{key}=" for key in override_keys(context.params.get("recipe")) if key.startswith(incomplete)]
+
+
+RecipeName = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=known_recipes)]
+Overrides = Annotated[list[str] | None, typer.Argument(help=OVERRIDES_HELP, autocompletion=known_keys)]
+EvaluationOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="key=value for evaluation, expect, hardware, data_dir, cache_dir, audio_roots, use.benchmarks and corpora that "
+        "no stage was trained on; benchmarks that they name are evaluated.",
+    ),
+]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Let Python code that comes with a model run, where the recipe wants it; read it first.",
+    ),
+]
+RunPath = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo-1a2b3c4d.")]
+
+
+def quiet() -> None:
+    """Keep libraries from talking over the run's own lines."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "alembic", "mlflow.store"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for words in (
+        ".*does not have many workers",
+        "You're resuming from a checkpoint",
+        ".*duration mismatch tolerance",
+        "torch.distributed is disabled",
+    ):
+        warnings.filterwarnings("ignore", message=words)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", module="lightning.*")

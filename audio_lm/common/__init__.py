@@ -1,0 +1,1 @@
+"""Building blocks without dependencies inside the project: errors, units, files, secrets, packed batches."""

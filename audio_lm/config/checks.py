@@ -1,0 +1,267 @@
+"""What the types of the schema cannot say about a recipe: names, ranges of numbers, what fits together, folders, code.
+
+All of it is looked at before anything is built or written.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from audio_lm.common.errors import RecipeError, UserError, unknown
+from audio_lm.common.names import check_name, check_path, check_source, is_name
+from audio_lm.common.ranges import misshapen, out_of_range
+from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
+from audio_lm.config.schema import AUTO, SEGMENT, Recipe, StageConfig
+from audio_lm.config.yaml_layers import flat
+from audio_lm.evaluation.benchmarks import check_benchmark
+from audio_lm.model.config import LOG_MEL_KINDS
+from audio_lm.tasks.registry import CHAT, find_task
+from audio_lm.tracking.mlflow.uri import check_experiment, sqlite_path
+
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # of the file systems of Linux
+MOST_OF_SETTING = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
+"""End of the name of a setting of transformers -> its largest value."""
+
+VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
+Check = tuple[str, Callable[[], object]]
+
+
+def place_of(where: Mapping[str, str], key: str) -> str:
+    """Where a key stands, or the nearest table above it."""
+    while key:
+        if key in where:
+            return where[key]
+        key = key.rpartition(".")[0]
+    return "recipe"
+
+
+def unread_references(tree: Tree, where: Where) -> Iterator[str]:
+    """Every ``${...}`` but variables of the environment; references between values can double with each level."""
+    for key, value in flat(tree):
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "${" in VARIABLE.sub("", text):
+                yield f"{place_of(where, key)}: `{key}` - of all ${{...}} only ${{oc.env:NAME}} is read; write the value"
+
+
+def misshapen_values(tree: Tree, where: Where) -> list[str]:
+    """Every list where a table or one value is expected, and the other way round."""
+    return [f"{place_of(where, key)}: {said}" for key, said in misshapen(Recipe, tree)]
+
+
+def numbers_out_of_range(tree: Any, where: Where) -> list[str]:
+    """Every number outside the range that the schema gives it."""
+    return [f"{place_of(where, key)}: {said}" for key, said in out_of_range(Recipe, tree)]
+
+
+def problems_in(recipe: Recipe, where: Where) -> list[str]:
+    """Everything wrong with a recipe that has the right types, each with its place."""
+    problems = [] if recipe.stages else ["recipe: no stage is left; name one under `stages`"]
+    for key, check in _checks(recipe):
+        try:
+            check()
+        except UserError as error:
+            problems.append(f"{place_of(where, key)}: {error}")
+    return problems
+
+
+def _checks(recipe: Recipe) -> Iterator[Check]:
+    """Each setting that has to be looked at, and how."""
+    yield "resume", partial(_check_resume, recipe.resume)
+    yield "name", partial(check_name, "run", recipe.name)
+    yield "data_dir", partial(_check_folder, recipe.data_dir)
+    yield "cache_dir", partial(_check_folder, recipe.cache_dir or "")
+    yield from (("audio_roots", partial(_check_folder, root)) for root in recipe.audio_roots)
+    yield "tracking.experiment", partial(check_experiment, recipe.tracking)
+    for part in ("encoder", "language_model"):
+        settings = getattr(recipe.model, part).settings
+        yield from (
+            (f"model.{part}.settings.{key}", partial(_check_setting, key, settings[key])) for key in settings
+        )
+    for name in recipe.corpora:
+        yield f"corpora.{name}", partial(check_name, "corpus", name)
+    for name, stage in recipe.stages.items():
+        yield f"stages.{name}", partial(check_name, "stage", name)
+        yield from ((f"stages.{name}.{key}", check) for key, check in _checks_of_stage(name, stage, recipe))
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        key = f"evaluation.benchmarks.{name}"
+        yield key, partial(check_path, "benchmark", name)
+        yield key, partial(check_benchmark, name, recipe.evaluation)
+        yield f"{key}.stage", partial(_check_stage, benchmark.stage, recipe)
+
+
+def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[Check]:
+    for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
+        for task, sources in mixture.sources.items():
+            key = f"{kind}.sources.{task}"
+            if task != CHAT:
+                yield key, partial(find_task, task)
+            yield from ((key, partial(check_source, source)) for source in sources)
+        yield from (
+            (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
+        )
+    yield "spec_augment", partial(_check_spec_augment, name, recipe)
+    yield "parts", partial(_check_learning, name, stage)
+
+
+def _check_spec_augment(name: str, recipe: Recipe) -> None:
+    kind = recipe.model.encoder.kind
+    if recipe.stages[name].spec_augment is not None and kind not in LOG_MEL_KINDS:
+        raise RecipeError(
+            f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} hears waveforms; set spec_augment: null"
+        )
+
+
+def _check_learning(name: str, stage: StageConfig) -> None:
+    learning = [part.from_step for part in stage.parts.values() if part.lr is not None]
+    if stage.parts and not learning:
+        raise RecipeError(f"stage {name!r}: nothing learns, for every part has lr: null; give one a rate")
+    if learning and min(learning) > 0:
+        raise RecipeError(
+            f"stage {name!r}: nothing learns before step {min(learning)}; give a part that learns from_step: 0"
+        )
+
+
+def _check_folder(path: str) -> None:
+    longest = max(len(part.encode()) for part in path.split("/"))
+    if "\0" in path or longest > MAX_NAME_BYTES or len(path.encode()) > MAX_PATH_BYTES:
+        raise RecipeError(
+            f"{path[:40]!r} cannot be a folder; expected a path that the file system takes; mend it"
+        )
+
+
+def _check_setting(name: str, value: object) -> None:
+    """Refuse a model so large that building it would never end."""
+    most = next((most for end, most in MOST_OF_SETTING.items() if name.endswith(end)), None)
+    if most is not None and isinstance(value, int) and value > most:
+        raise RecipeError(f"`{name}` is {value}; it must be {most} or less")
+
+
+def _check_resume(resume: bool | str) -> None:
+    if resume not in (True, False, AUTO, SEGMENT):
+        raise RecipeError(f"`resume` is {resume!r}; it is {AUTO}, {SEGMENT} or false")
+
+
+def _check_stage(name: str, recipe: Recipe) -> None:
+    if name not in recipe.stages:
+        raise RecipeError(unknown("stage", name, recipe.stages, see="the recipe"))
+
+
+def untrusted_code(recipe: Recipe, where: Where) -> list[str]:
+    """The refusal of a recipe that has Python code of others run while the command line does not allow it."""
+    if not recipe.model.trust_remote_code:
+        return []
+    return [
+        f"{place_of(where, 'model.trust_remote_code')}: `model.trust_remote_code` is true, so Python code that comes with a "
+        f"model would run here -- a recipe alone cannot allow that -- read that code, and add --trust-code to the command"
+    ]
+
+
+def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
+    """Benchmarks whose prompt needs tokens that no stage trains.
+
+    A published tokenizer may have them: that is known once it is loaded (``pipeline.vocabulary.check_tags``).
+    """
+    prompts = [stage.prompt for stage in recipe.stages.values()]
+    others = [name for name, one in recipe.evaluation.benchmarks.items() if one.prompt not in prompts]
+    if not others or recipe.model.tokenizer_source is not None:
+        return []
+    from audio_lm.prompts.vocabulary import tokens_for  # imports transformers, which takes a second
+
+    known = set(tokens_for(prompts))
+    prompt_of = {name: recipe.evaluation.benchmarks[name].prompt for name in others}
+    return [
+        f"{place_of(where, f'evaluation.benchmarks.{name}.prompt')}: benchmark {name!r} has prompt: {prompt}, whose "
+        f"tokens no stage trains -- expected a prompt of the stages ({', '.join(dict.fromkeys(prompts))}) -- set "
+        f"evaluation.benchmarks.{name}.prompt to one of them, or train a stage with prompt: {prompt}"
+        for name, prompt in prompt_of.items()
+        if not known.issuperset(tokens_for([prompt]))
+    ]
+
+
+def misplaced(recipe: Recipe, where: Where, folder: Path) -> list[str]:
+    """What a recipe would write outside of the working folder and its own; the command line may name any folder.
+
+    A place that holds what the recipe names -- cut-sets, an MLflow store -- is the user's, wherever it lies.
+
+    Args:
+        folder: of the recipe's file.
+    """
+    problems = []
+    for key, check in (
+        ("data_dir", check_data_dir),
+        ("cache_dir", _check_cache_dir),
+        ("tracking.uri", _check_store),
+    ):
+        if place_of(where, key) != COMMAND_LINE:
+            try:
+                check(recipe, (Path.cwd(), folder.absolute()))
+            except UserError as error:
+                problems.append(f"{place_of(where, key)}: {error}")
+    return problems
+
+
+def check_data_dir(recipe: Recipe, roots: Sequence[Path]) -> None:
+    """Refuse a recipe that would make its data anywhere.
+
+    Args:
+        roots: folders below which it may, absolute.
+
+    Raises:
+        RecipeError: names the folder.
+    """
+    folder = Path(recipe.data_dir)
+    if not _is_below(folder, roots) and not _holds_sources(folder, recipe):
+        raise RecipeError(
+            f"`data_dir` is {recipe.data_dir!r} -- expected a folder below the working folder or the recipe's, without hidden "
+            f"ones, or one with cut-sets of the recipe -- give data_dir=... on the command line, or "
+            f"make its cut-sets there first with `audio-lm prepare`"
+        )
+
+
+def _check_cache_dir(recipe: Recipe, roots: Sequence[Path]) -> None:
+    if recipe.cache_dir is not None and not _is_below(Path(recipe.cache_dir), roots):
+        raise RecipeError(
+            f"`cache_dir` is {recipe.cache_dir!r} -- expected a folder below the working folder or the recipe's, without "
+            f"hidden ones -- give cache_dir=... on the command line"
+        )
+
+
+def _check_store(recipe: Recipe, roots: Sequence[Path]) -> None:
+    uri = recipe.tracking.uri
+    store = None if uri is None else sqlite_path(uri)
+    if store is not None and not _is_below(store, roots) and not _is_mlflow_store(store):
+        raise RecipeError(
+            f"`tracking.uri` is {uri!r} -- expected a file below the working folder or the recipe's, without hidden "
+            f"folders, or an MLflow store that is there -- give tracking.uri=... on the command line"
+        )
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether a path leads from a folder down through visible ones, as it is written; links are the user's."""
+    written = Path(os.path.normpath(Path.cwd() / path))
+    below = [written.relative_to(root) for root in roots if written.is_relative_to(root)]
+    return any(all(map(is_name, inner.parts)) for inner in below)
+
+
+def _holds_sources(folder: Path, recipe: Recipe) -> bool:
+    from audio_lm.data.manifest.cuts import has_cut_set
+
+    return any(has_cut_set(folder, source) for source in recipe.sources)
+
+
+def _is_mlflow_store(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            tables: set[Any] = {name for (name,) in connection.execute("select name from sqlite_master")}
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return {"experiments", "runs"} <= tables

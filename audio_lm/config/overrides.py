@@ -1,0 +1,104 @@
+"""What the command line changes: ``key=value``, ``+key=value`` for a new entry, ``~key`` to take one away."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.safe_yaml import COMMAND_LINE, MAX_DEPTH, MAX_KEY_LENGTH, Tree, read_value
+from audio_lm.config.yaml_layers import (
+    Layer,
+    flat,
+    merge,
+    merged_trees,
+    nested,
+    table_at,
+    table_of,
+    take_away,
+)
+
+OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
+
+
+def said_about_use(overrides: Sequence[str]) -> Tree:
+    """What the command line says about ``use``, needed before the pieces are read."""
+    tree: Tree = {}
+    for override in overrides:
+        key, found, value = override.lstrip("+").partition("=")
+        if not found and not override.startswith("~"):
+            raise RecipeError(
+                f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`"
+            )
+        if not key or len(key) > MAX_KEY_LENGTH or key.count(".") >= MAX_DEPTH:
+            raise RecipeError(
+                f"override {override[:40]!r} has no key of the recipe; write for example `seed=1`"
+            )
+        if key.startswith("use."):
+            tree[key.removeprefix("use.")] = value
+    return tree
+
+
+def key_of_override(override: str) -> str:
+    """The dotted key that an override sets or takes away.
+
+    >>> key_of_override("+a.b=1"), key_of_override("~a.b")
+    ('a.b', 'a.b')
+    """
+    return override.lstrip("+").removeprefix("~").partition("=")[0]
+
+
+def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
+    """Lay the command line over everything; note what is wrong with it."""
+    for override in overrides:
+        if override.startswith("~"):
+            take_away(merged.tree, override[1:], problems)
+            continue
+        key, _, text = override.lstrip("+").partition("=")
+        try:
+            value = read_value(text)
+        except RecipeError as error:
+            problems.append(f"{error} (`{key}`)")
+            continue
+        if key == "stages" and isinstance(value, list):
+            merged.tree["only"] = value
+            continue
+        parent, _, leaf = key.rpartition(".")
+        table = table_at(merged.tree, parent)
+        if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
+            problems.append(_new_entry(key, parent, leaf, table))
+            continue
+        said = {key: value, **(dict(flat(value, f"{key}.")) if isinstance(value, dict) else {})}
+        merge(merged, Layer(nested(key, value), dict.fromkeys(said, COMMAND_LINE)))
+
+
+def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
+    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in table_of(table)
+
+
+def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
+    known = list(table_of(table))
+    near = get_close_matches(leaf, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    there = ", ".join(known) or "nothing"
+    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
+
+
+def settings_of(texts: Sequence[str]) -> Tree:
+    """A table from ``key=value`` words.
+
+    >>> settings_of(["seed=1", "clips.digits=100"])
+    {'seed': 1, 'clips': {'digits': 100}}
+
+    Raises:
+        RecipeError: a word is not key=value, or its value is not YAML.
+    """
+    tree: Tree = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found:
+            raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
+        try:
+            tree = merged_trees(tree, nested(key, read_value(value)))
+        except RecipeError as error:
+            raise RecipeError(f"setting {text[:40]!r}: {error}") from error
+    return tree

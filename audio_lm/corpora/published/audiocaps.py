@@ -1,0 +1,62 @@
+"""AudioCaps: sounds of AudioSet described in a sentence.
+
+Layout: ``<train|val|test>.csv``, of 1.0 or of 2.0. The publisher sends the sound on request and does not say under
+which names, so it is wanted as ``audio/<youtube_id>.wav`` or ``.flac``: the ten seconds from ``start_time`` on. Every
+caption is a cut; clips without sound, because their videos are gone, are counted and left out.
+
+Source: Kim et al., NAACL 2019; https://github.com/cdjkim/audiocaps, ``dataset/`` and its tables.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    sound_at,
+    table,
+)
+
+SPLITS = {"train": "captions-train", "val": "captions-validation", "test": "captions-test"}
+COLUMNS = {"audiocap_id", "youtube_id", "start_time", "caption"}
+SECONDS = 10  # of a segment of AudioSet; some are shorter because their videos end
+# Rows of the tables of 1.0; five of them for each of the 495 and 975 clips of the latter two.
+NUM_CAPTIONS = {"captions-train": 49838, "captions-validation": 2475, "captions-test": 4875}
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every caption of every clip that can be heard."""
+    root = folders_with(source, *(f"{name}.csv" for name in SPLITS))[0]
+    for name, subset_split in SPLITS.items():
+        path = root / f"{name}.csv"
+        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+            if not row.keys() >= COLUMNS or not row["caption"]:
+                raise DataError(
+                    f"{path}:{number}: a caption under the publisher's columns is wanted; download the table again"
+                )
+            audio = sound_at(root / "audio" / row["youtube_id"])
+            cut_id = f"{name}-{row['audiocap_id']}"
+            if audio.is_file():
+                writer.add(subset_split, cut_id, audio, {"caption": row["caption"]})
+            else:
+                writer.leave_out(cut_id)
+
+
+CORPUS = Published(
+    name="audiocaps",
+    facts=Facts(
+        what="AudioCaps: ten seconds of AudioSet described in a sentence, five for every clip that tests",
+        licence="free for academic purposes only; videos under terms of their own",
+        url="https://github.com/cdjkim/audiocaps",
+        tasks=("aac",),
+        subsets={name: Subset(clips * SECONDS / 3600, clips) for name, clips in NUM_CAPTIONS.items()},
+    ),
+    read=read,
+    by_hand=(
+        "take the tables of https://github.com/cdjkim/audiocaps, ask there for the sound by its form, "
+        "and put it beside them as audio/<youtube_id>.wav"
+    ),
+)

@@ -1,0 +1,43 @@
+"""Clotho: sounds of a quarter of a minute and more, five captions each.
+
+Layout: ``clotho_captions_<development|validation|evaluation>.csv`` and the folders of clips of the same names. Every
+caption is a cut of its own, ``<clip>-<number>``.
+
+Source: Drossos et al., arXiv:1910.09387; https://zenodo.org/records/4783391, whose archives hold one clip less of
+development and validation each than its text says.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+
+SPLITS = {"development": "captions-train", "validation": "captions-validation", "evaluation": "captions-test"}
+NUM_CAPTIONS = 5
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every caption of every clip."""
+    root = folders_with(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
+    for name, subset_split in SPLITS.items():
+        path = root / f"clotho_captions_{name}.csv"
+        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+            if "file_name" not in row:
+                raise DataError(f"{path}:{number}: a column file_name is wanted; download the table again")
+            audio = root / name / row["file_name"]
+            for caption in range(1, NUM_CAPTIONS + 1):
+                if said := row.get(f"caption_{caption}"):
+                    writer.add(subset_split, f"{name}-{audio.stem}-{caption}", audio, {"caption": said})
+
+
+CORPUS = Published(
+    name="clotho",
+    facts=Facts(
+        what="Clotho 2.1: 5 929 sounds of 15 to 30 s with five captions each",
+        licence="captions by Tampere University, non-commercial; clips under licences of their own",
+        url="https://zenodo.org/records/4783391",
+        tasks=("aac",),
+    ),
+    read=read,
+    by_hand="download the tables and the archives of https://zenodo.org/records/4783391, and unpack these (they are 7z)",
+)

@@ -1,0 +1,61 @@
+"""Common Voice: sentences read by volunteers, with what some of them said of themselves.
+
+Layout: ``<language>/<train|dev|test>.tsv`` and ``<language>/clips/<path>``, as in every release. How much there is
+depends on the release, so it is not among the facts.
+
+Source: Ardila et al., arXiv:1912.06670; https://github.com/common-voice/cv-dataset, "Scripted Speech".
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+
+LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+GENDERS = {"male": "male", "female": "female", "male_masculine": "male", "female_feminine": "female"}
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every validated sentence of the languages that are there."""
+    for root in folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES)):
+        for folder, language in LANGUAGES.items():
+            for name, split in SPLITS.items():
+                path = root / folder / f"{name}.tsv"
+                for number, row in enumerate(table(path, separator="\t") if path.is_file() else (), start=2):
+                    if not row.get("path") or not row.get("sentence"):
+                        raise DataError(f"{path}:{number}: a path and a sentence are wanted; repair the line")
+                    audio = root / folder / "clips" / row["path"]
+                    writer.add(
+                        f"{language}-{split}", audio.stem, audio, labels_of(row, language), honesty="declared"
+                    )
+
+
+def labels_of(row: Mapping[str, str], language: str) -> dict[str, Any]:
+    """What a row of the table says; speakers need not say anything of themselves."""
+    labels: dict[str, Any] = {"language": language, "text": row["sentence"]}
+    if row.get("client_id"):
+        labels["speaker"] = row["client_id"][:16]
+    if row.get("gender") in GENDERS:
+        labels["gender"] = GENDERS[row["gender"]]
+    if row.get("age"):
+        labels["age"] = row["age"]
+    if accent := row.get("accents") or row.get("accent"):
+        labels["dialect"] = accent
+    return labels
+
+
+CORPUS = Published(
+    name="commonvoice",
+    facts=Facts(
+        what="Common Voice: sentences read by volunteers, with gender, age and accent where declared",
+        licence="CC0 1.0",
+        url="https://commonvoice.mozilla.org",
+        tasks=("asr", "lid", "sgc", "sap", "did"),
+    ),
+    read=read,
+    by_hand="download a release of the languages you want from the Mozilla Data Collective, to which "
+    "https://commonvoice.mozilla.org leads, and unpack them side by side",
+)

@@ -1,0 +1,60 @@
+"""CoVoST 2: translations of Common Voice 4, from and into English.
+
+Layout: the release of Common Voice unpacked as ``<language>/clips/<path>``, and beside the tables that CoVoST's
+own script makes, ``covost_v2.<from>_<to>.<train|dev|test>.tsv``. The script writes a backslash before tabs,
+quotation marks and backslashes; it is no part of a sentence.
+
+Source: Wang et al., arXiv:2007.10310; https://github.com/facebookresearch/covost.
+"""
+
+import re
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+
+LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split>train|dev|test)\.tsv")
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every table of languages that have a tag."""
+    root = folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES))[0]
+    for path in sorted(root.glob("covost_v2.*.tsv")):
+        match = TABLE.fullmatch(path.name)
+        if not match or match["source"] not in LANGUAGES or match["target"] not in LANGUAGES:
+            continue
+        language, target = LANGUAGES[match["source"]], LANGUAGES[match["target"]]
+        for number, row in enumerate(table(path, separator="\t", escape="\\"), start=2):
+            if not (row.get("path") and row.get("sentence") and row.get("translation")):
+                raise DataError(
+                    f"{path}:{number}: a path, a sentence and a translation are wanted; repair the line"
+                )
+            audio = root / match["source"] / "clips" / row["path"]
+            labels = {
+                "language": language,
+                "text": row["sentence"],
+                "target_language": target,
+                "translation": row["translation"],
+            }
+            writer.add(
+                f"{language}_{target}-{SPLITS[match['split']]}",
+                f"{audio.stem}-{language}-{target}",
+                audio,
+                labels,
+            )
+
+
+CORPUS = Published(
+    name="covost2",
+    facts=Facts(
+        what="CoVoST 2: speech of Common Voice with translations from and into English, 2 880 h in all its languages",
+        licence="CC0 1.0",
+        url="https://github.com/facebookresearch/covost",
+        tasks=("s2tt", "asr"),
+    ),
+    read=read,
+    by_hand="unpack Common Voice 4; put what get_covost_splits.py of https://github.com/facebookresearch/covost writes beside",
+    version=2,
+)

@@ -1,0 +1,53 @@
+"""FLEURS: the same sentences read in a hundred languages; here the eight that have a tag.
+
+Layout: ``<language>/<train|dev|test>.tsv`` without a heading and ``<language>/audio/<split>/<file>.wav``.
+
+Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google/fleurs.
+"""
+
+from pathlib import Path
+
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+
+LANGUAGES = {
+    "en_us": "en",
+    "cmn_hans_cn": "zh",
+    "de_de": "de",
+    "es_419": "es",
+    "ko_kr": "ko",
+    "fr_fr": "fr",
+    "ja_jp": "ja",
+    "it_it": "it",
+}
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+COLUMNS = ("id", "file_name", "raw_transcription", "transcription", "characters", "num_samples", "gender")
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every recording; a sentence has several, so ids are those of the files."""
+    for root in folders_with(source, *LANGUAGES):
+        for folder, language in LANGUAGES.items():
+            for name, split in SPLITS.items():
+                path = root / folder / f"{name}.tsv"
+                for row in table(path, separator="\t", columns=COLUMNS) if path.is_file() else ():
+                    audio = root / folder / "audio" / name / row["file_name"]
+                    gender = (
+                        {"gender": row["gender"].lower()}
+                        if row["gender"].lower() in ("male", "female")
+                        else {}
+                    )
+                    labels = {"language": language, "text": row["raw_transcription"], **gender}
+                    writer.add(f"{language}-{split}", f"{folder}-{name}-{audio.stem}", audio, labels)
+
+
+CORPUS = Published(
+    name="fleurs",
+    facts=Facts(
+        what="FLEURS: read sentences in eight languages, about ten hours of training in each",
+        licence="CC BY 4.0",
+        url="https://huggingface.co/datasets/google/fleurs",
+        tasks=("asr", "lid", "sgc"),
+    ),
+    read=read,
+    by_hand="take data/ of https://huggingface.co/datasets/google/fleurs and unpack every audio/*.tar.gz where it lies",
+)

@@ -1,0 +1,44 @@
+"""GTZAN: ten genres of music, a hundred clips of half a minute each.
+
+Layout: ``<genre>/<genre>.<number>.wav`` (the original's ``.au`` too). There is no official split; of every ten
+clips of a genre the ninth validates and the tenth tests. Clips are cut off at 30 s, which some exceed by a hundredth.
+
+Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.audio_units import MAX_SECONDS
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+
+GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
+SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every clip of every genre."""
+    root = folders_with(source, *GENRES)[0]
+    for genre in GENRES:
+        for audio in sorted((root / genre).glob(f"{genre}.*.*")):
+            if audio.suffix in (".wav", ".au"):
+                split = SPLIT_OF_DIGIT.get(audio.stem[-1], "train")
+                name = "hip hop" if genre == "hiphop" else genre
+                writer.add(f"genres-{split}", audio.stem, audio, {"genre": name}, duration=MAX_SECONDS)
+
+
+CORPUS = Published(
+    name="gtzan",
+    facts=Facts(
+        what="GTZAN: half a minute of music in ten genres",
+        licence="none given; for research",
+        url="https://doi.org/10.1109/TSA.2002.800560",
+        tasks=("mgr",),
+        subsets={
+            "genres-train": Subset(800 * MAX_SECONDS / 3600, 800),
+            "genres-validation": Subset(100 * MAX_SECONDS / 3600, 100),
+            "genres-test": Subset(100 * MAX_SECONDS / 3600, 100),
+        },
+    ),
+    read=read,
+    by_hand="its first home is closed; take a copy of genres.tar.gz",
+)

@@ -1,0 +1,82 @@
+"""MUSIC-AVQA: questions about musicians playing; here those that listening alone can answer.
+
+Layout: ``data/json/avqa-<train|val|test>.json``, and the sound of the publisher's videos where its own script puts
+it, ``data/audio/<video_id>.wav``. Questions of the types ``Audio-Visual`` and ``Visual`` are about the picture and
+are no rows of this corpus. A question is a cut.
+
+Source: Li et al., CVPR 2022; https://github.com/GeWu-Lab/MUSIC-AVQA, readme, "Usage", and its tables.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, json_rows
+
+SPLITS = {"train": "audio-train", "val": "audio-validation", "test": "audio-test"}
+HEARD = "Audio"
+HOLE = re.compile(r"<\w+>")
+WANTED = ("video_id", "type", "question_content", "templ_values", "anser")  # their spelling
+# Questions of the type Audio counted in the publisher's tables; hours by its readme, 150 for 9 288 videos.
+NUM_QUESTIONS = {"audio-validation": 814, "audio-test": 1623}
+HOURS_OF_VIDEO = 150 / 9288
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every question about what is heard."""
+    root = folders_with(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
+    for name, subset_split in SPLITS.items():
+        path = root / "json" / f"avqa-{name}.json"
+        for number, row in enumerate(json_rows(path, WANTED) if path.is_file() else (), start=1):
+            where = f"{path}: row {number}"
+            if _listed(row, "type", where)[:1] != [HEARD]:
+                continue
+            audio = root / "audio" / f"{row['video_id']}.wav"
+            if not audio.is_file():
+                raise DataError(
+                    f"{audio} is missing; make it of the video with `ffmpeg -i {root}/video/{row['video_id']}.mp4 "
+                    f"-ac 1 -ar 16000 {audio}`"
+                )
+            labels = {"question": _filled(row, where), "answer": row["anser"]}
+            writer.add(subset_split, f"{name}-{number}", audio, labels)  # their question_id comes twice
+
+
+def _filled(row: Mapping[str, Any], where: str) -> str:
+    """The question, its holes filled in their order."""
+    values = iter(_listed(row, "templ_values", where))
+    try:
+        question = HOLE.sub(lambda _: str(next(values)).replace("_", " "), row["question_content"])
+    except StopIteration:
+        raise DataError(f"{where}: the question has more holes than templ_values; repair the row") from None
+    return question.strip()
+
+
+def _listed(row: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """A list that is written as text."""
+    try:
+        found = json.loads(row[key])
+    except (TypeError, json.JSONDecodeError):
+        found = None
+    if not isinstance(found, list):
+        raise DataError(f"{where}: {key} is {row[key]!r}, a list in JSON is wanted; repair the row")
+    return found
+
+
+CORPUS = Published(
+    name="music_avqa",
+    facts=Facts(
+        what="MUSIC-AVQA: questions about music being played, 45 867 with those about the picture, 9 288 videos",
+        licence="MIT by its licence file, GPL-3.0 by its readme; videos under terms of their own",
+        url="https://github.com/GeWu-Lab/MUSIC-AVQA",
+        tasks=("mqa",),
+        subsets={name: Subset(clips * HOURS_OF_VIDEO, clips) for name, clips in NUM_QUESTIONS.items()},
+    ),
+    read=read,
+    by_hand=(
+        "take data/json of https://github.com/GeWu-Lab/MUSIC-AVQA and the videos its readme links, and take their "
+        "sound out into data/audio"
+    ),
+)

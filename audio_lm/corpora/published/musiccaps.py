@@ -1,0 +1,57 @@
+"""MusicCaps: ten seconds of music described by musicians.
+
+Layout: ``musiccaps-public.csv`` and, because only addresses of videos are published, ``audio/<ytid>.wav`` or
+``.flac``: the ten seconds from ``start_s`` on. Clips without sound, because their videos are gone, are counted and
+left out. The clips of AudioSet's evaluation set test, the others train.
+
+Source: Agostinelli et al., arXiv:2301.11325, section 4; https://www.kaggle.com/datasets/googleai/musiccaps.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    sound_at,
+    table,
+)
+
+TABLE = "musiccaps-public.csv"
+SECONDS = 10
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Every row whose sound is there."""
+    root = folders_with(source, TABLE)[0]
+    path = root / TABLE
+    for number, row in enumerate(table(path), start=2):
+        if not {"ytid", "caption", "is_audioset_eval"} <= row.keys():
+            raise DataError(f"{path}:{number}: the publisher's columns are wanted; download the table again")
+        audio = sound_at(root / "audio" / row["ytid"])
+        if not audio.is_file():
+            writer.leave_out(row["ytid"])
+        else:
+            split = "test" if row["is_audioset_eval"] == "True" else "train"
+            writer.add(f"captions-{split}", row["ytid"], audio, {"caption": row["caption"]})
+
+
+CORPUS = Published(
+    name="musiccaps",
+    facts=Facts(
+        what="MusicCaps: ten seconds of music described by musicians",
+        licence="CC BY-SA 4.0 (captions)",
+        url="https://www.kaggle.com/datasets/googleai/musiccaps",
+        tasks=("mc",),
+        subsets={
+            "captions-train": Subset(2663 * SECONDS / 3600, 2663),
+            "captions-test": Subset(2858 * SECONDS / 3600, 2858),
+        },
+    ),
+    read=read,
+    version=2,
+    by_hand="take musiccaps-public.csv, and for each row the ten seconds of the video as audio/<ytid>.wav",
+)

@@ -1,0 +1,60 @@
+"""TUT Acoustic Scenes 2017: ten seconds of fifteen places.
+
+Layout: ``TUT-acoustic-scenes-2017-<development|evaluation>/meta.txt`` and ``audio/``. The publisher's first fold
+divides the development set: what it tests on validates here.
+
+Source: Mesaros et al., DCASE 2017; https://zenodo.org/records/400515 and 1040168; 108 clips of each scene test.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+
+DEVELOPMENT, EVALUATION = "TUT-acoustic-scenes-2017-development", "TUT-acoustic-scenes-2017-evaluation"
+HELD_OUT = Path("evaluation_setup") / "fold1_evaluate.txt"
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """Both sets, as far as they are there."""
+    for root in folders_with(source, DEVELOPMENT, EVALUATION):
+        for name in (DEVELOPMENT, EVALUATION):
+            folder = root / name
+            held_out = _listed(folder / HELD_OUT)
+            for file, scene in _rows(folder / "meta.txt"):
+                split = "test" if name == EVALUATION else "validation" if file in held_out else "train"
+                prefix = "eval-" if name == EVALUATION else ""
+                writer.add(f"scenes-{split}", f"{prefix}{Path(file).stem}", folder / file, {"scene": scene})
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """File and scene of every line."""
+    rows = []
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1
+    ):
+        fields = line.split("\t")
+        if len(fields) < 2:
+            raise DataError(
+                f"{path}:{number}: a file and a scene with a tab between are wanted; repair the line"
+            )
+        rows.append((fields[0], fields[1].replace("_", " ")))
+    return rows
+
+
+def _listed(path: Path) -> set[str]:
+    return {file for file, _ in _rows(path)}
+
+
+CORPUS = Published(
+    name="tut2017",
+    facts=Facts(
+        what="TUT Acoustic Scenes 2017: ten seconds of fifteen places",
+        licence="non-commercial, by its publisher's terms",
+        url="https://zenodo.org/records/400515",
+        tasks=("asc",),
+        subsets={"scenes-test": Subset(15 * 108 * 10 / 3600, 15 * 108)},
+    ),
+    read=read,
+    by_hand="download both sets from https://zenodo.org/records/400515 and https://zenodo.org/records/1040168",
+)

@@ -1,0 +1,54 @@
+"""VoxCeleb 1: interviews with celebrities, and pairs of them to be told apart.
+
+Layout: ``wav/<speaker>/<video>/<number>.wav``, ``vox1_meta.csv`` (tabs between) and the list of trials,
+``veri_test2.txt`` or ``veri_test.txt``. Speakers of the trials test, all others train.
+
+Source: Nagrani et al., arXiv:1706.08612; https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html; hours and clips as
+counted in https://github.com/PaddlePaddle/PaddleSpeech, examples/voxceleb.
+"""
+
+from pathlib import Path
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, table
+
+META, TRIALS = "vox1_meta.csv", ("veri_test2.txt", "veri_test.txt")
+COLUMNS = ("speaker", "name", "gender", "nationality", "set")
+GENDERS = {"m": "male", "f": "female"}
+SAME = {"1": "yes", "0": "no"}
+
+
+def read(source: Path, writer: CutSetWriter) -> None:
+    """What everybody says, with gender, and every trial as two clips."""
+    root = folders_with(source, META)[0]
+    people = {row["speaker"]: row for row in table(root / META, separator="\t", columns=COLUMNS)}
+    for audio in sorted((root / "wav").glob("*/*/*.wav")):
+        speaker = audio.parts[-3]
+        if speaker not in people:
+            raise DataError(f"{audio}: speaker {speaker!r} is not in {META}; take the table of VoxCeleb 1")
+        row = people[speaker]
+        labels = {"speaker": speaker, "gender": GENDERS[row["gender"].strip()]}
+        split = "test" if row["set"].strip() == "test" else "train"
+        writer.add(f"speakers-{split}", "-".join(audio.with_suffix("").parts[-3:]), audio, labels)
+    for path in [root / name for name in TRIALS if (root / name).is_file()][:1]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            same, *pair = line.split()
+            if same not in SAME or len(pair) != 2:
+                raise DataError(f"{path}:{number}: 0 or 1 and two files are wanted; repair the line")
+            one, other = (root / "wav" / name for name in pair)
+            labels = {"same_speaker": SAME[same]}
+            writer.add("trials-test", f"trial-{number}", one, labels, more_audio=[other])
+
+
+CORPUS = Published(
+    name="voxceleb",
+    facts=Facts(
+        what="VoxCeleb 1: interviews with 1 251 celebrities, and trials of two clips",
+        licence="CC BY 4.0",
+        url="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
+        tasks=("sv", "sgc"),
+        subsets={"speakers-train": Subset(340.4, 148642), "speakers-test": Subset(11.2, 4874)},
+    ),
+    read=read,
+    by_hand="ask for the audio by the form on the page of VoxCeleb 1 and put vox1_meta.csv and veri_test2.txt beside wav/",
+)

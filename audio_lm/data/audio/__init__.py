@@ -1,0 +1,1 @@
+"""Audio files: decoded, measured, guarded against what is broken."""

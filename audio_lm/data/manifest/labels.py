@@ -1,0 +1,268 @@
+"""What is known about a clip, from the supervisions of its cut.
+
+Labels of ours count time from the clip's start. Words in Lhotse's ``alignment`` count it from the recording's start,
+whatever part of it the cut is, and are brought to the clip here. Of several supervisions a label is kept where it is
+clear: only one has it, or all say the same; turns are put together from who speaks when.
+
+Source: lhotse 1.33, ``supervision.py`` (``AlignmentItem``, ``with_offset``); lhotse-speech/lhotse#1193.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lhotse import SupervisionSegment
+from lhotse.cut import Cut
+from lhotse.supervision import AlignmentItem
+
+from audio_lm.common.audio_units import Seconds
+from audio_lm.common.languages import UNKNOWN_LANGUAGE, with_language_codes
+from audio_lm.data.manifest.json_lines import InvalidLineError, shown
+
+OWN_FIELDS = ("text", "language", "speaker", "gender")  # of a supervision; other labels are in its custom
+TEXTS = frozenset(
+    {"target_language", "dialect", "emotion", "mood", "keyword", "scenario", "action", "vocal_sound", "scene"}
+    | {"question", "singer", "genre", "title", "instrument", "same_speaker", "age"}
+)
+"""Labels that are a text or a number."""
+
+REFERENCES = frozenset({"translation", "caption", "answer"})
+"""Labels that are a text, a number, or several texts of which each is right."""
+
+LISTS = frozenset({"texts", "events", "qualities"})
+NUMBERS = frozenset({"pitch", "velocity"})
+ROWS_OF = {
+    "turns": (str, float, float),
+    "event_times": (str, float, float),
+    "entities": (str, str),
+    "slots": (str, str),
+    "places": (str, int),
+}
+"""Labels that are lists of rows -> the types of a row."""
+
+IN_SEQUENCE = frozenset({"text", "translation", "units"})
+"""Labels of which two are two parts of a whole, even if they are equal."""
+
+RECORDING_START = "recording_start"
+"""In a supervision's ``custom``: its start in seconds of the recording that its words count from. Lhotse's Shar and
+``move_to_memory`` make a recording of the clip and leave the words as they were."""
+
+LARGEST = 10**15  # of a number in a label
+MOST_PLACES = 10_000  # of a row of text
+_NUMERIC = (float, int)  # and no bool
+STAMP_TOLERANCE: Seconds = 0.1  # by which words may pass the clip
+CURE = "cut it up with lhotse's trim_to_supervisions(keep_overlapping=False)"
+
+
+class ClipLabels(dict[str, Any]):
+    """Labels by name; ``unclear`` has those that are there and cannot be used, with the reason."""
+
+    def __init__(self) -> None:
+        super().__init__(language=UNKNOWN_LANGUAGE)
+        self.unclear: dict[str, str] = {}
+
+
+def labels_of(cut: Cut) -> ClipLabels:
+    """What is known about a clip, as tasks ask for it."""
+    labels = ClipLabels()
+    if len(cut.supervisions) == 1:
+        labels.update(_labels_of(cut.supervisions[0], cut, labels.unclear))
+    elif cut.supervisions:
+        _join(labels, cut)
+    return labels
+
+
+def _labels_of(supervision: SupervisionSegment, cut: Cut, unclear: dict[str, str]) -> dict[str, Any]:
+    labels = dict(supervision.custom or {})
+    labels.pop(RECORDING_START, None)
+    for key in ("language", "text", "gender"):
+        if (value := getattr(supervision, key)) is not None:
+            labels[key] = value
+    if supervision.alignment and supervision.alignment.get("word") is not None:
+        labels["units"] = units_of(cut, supervision)
+        if reason := _outside(labels["units"], cut.duration):
+            unclear["units"] = reason
+            del labels["units"]
+    return with_language_codes(labels)
+
+
+def units_of(cut: Cut, supervision: SupervisionSegment) -> list[tuple[str, Seconds, Seconds]]:
+    """The words of a supervision with start and end in seconds from the clip's start."""
+    words: Sequence[AlignmentItem] = (supervision.alignment or {}).get("word") or ()
+    offset = _clip_start(cut, supervision)
+    if not offset:
+        return [(word.symbol, word.start, word.end) for word in words]
+    starts = [round(word.start - offset, 4) for word in words]  # as fine as our corpora have them
+    return [
+        (word.symbol, start, round(start + word.duration, 8))
+        for word, start in zip(words, starts, strict=True)
+    ]
+
+
+def _clip_start(cut: Cut, supervision: SupervisionSegment) -> Seconds:
+    """Where the clip begins in the recording that its words count from."""
+    if cut.has_recording and supervision.recording_id == cut.id != cut.recording.id:
+        return 0.0  # it names the clip as what its words count from, as our corpora once did
+    if cut.start:
+        return float(cut.start)
+    known = (supervision.custom or {}).get(RECORDING_START)
+    return float(known - supervision.start) if _is_number(known) else 0.0
+
+
+def _outside(units: Sequence[tuple[str, Seconds, Seconds]], duration: Seconds) -> str:
+    for word, start, end in units:
+        if word.strip() and not -STAMP_TOLERANCE <= start <= end <= duration + STAMP_TOLERANCE:
+            return (
+                f"word {shown(word)} of its alignment lasts from {start:.2f} to {end:.2f} s of a clip of "
+                f"{duration:.2f} s -- expected times of its recording, as lhotse counts them; correct the alignment"
+            )
+    return ""
+
+
+def _join(labels: ClipLabels, cut: Cut) -> None:
+    """Labels of a cut with several supervisions."""
+    several = [_labels_of(one, cut, labels.unclear) for one in cut.supervisions]
+    for key in dict.fromkeys(key for one in several for key in one):
+        values = [one[key] for one in several if one.get(key) is not None]
+        if len(values) == 1 or (
+            values and key not in IN_SEQUENCE and all(one == values[0] for one in values)
+        ):
+            labels[key] = values[0]
+        elif values:
+            labels.unclear[key] = (
+                f"{len(values)} of its {len(several)} supervisions have a {key}, not the same; {CURE}"
+            )
+            labels.pop(key, None)
+    _join_turns(labels, cut)
+
+
+def _join_turns(labels: ClipLabels, cut: Cut) -> None:
+    """Who speaks when, and what each says, where labels of ours do not say it."""
+    wanted = {"turns", "texts"} - labels.keys() - labels.unclear.keys()
+    if any(one.speaker is None for one in cut.supervisions):
+        reason = f"not all of its {len(cut.supervisions)} supervisions have a speaker; name the speakers"
+        labels.unclear |= dict.fromkeys(wanted, reason)
+        return
+    turns, said = list[list[Any]](), dict[str, list[str]]()
+    for one in sorted(cut.supervisions, key=lambda one: one.start):
+        start, end = max(0.0, one.start), min(cut.duration, one.end)
+        if start < end:
+            turns.append([one.speaker, start, end])
+        if one.text:
+            said.setdefault(one.speaker, []).append(one.text)
+    joined = {"turns": turns, "texts": [" ".join(texts) for texts in said.values()]}
+    labels.update({key: value for key, value in joined.items() if key in wanted and value})
+
+
+def places_of(labels: Mapping[str, Any]) -> list[tuple[str, int]] | None:
+    """Words standing where audio tokens would be, in a text-only cut that acts as a clip."""
+    places = labels.get("places")
+    return None if places is None else [(str(text), int(count)) for text, count in places]
+
+
+def check_labels(supervision: Mapping[str, Any]) -> None:
+    """Refuse labels of another type than tasks expect, in a supervision as it is written.
+
+    Raises:
+        UnfitError: names the label.
+    """
+    for key in OWN_FIELDS:
+        if type(value := supervision.get(key)) is not str and value is not None:
+            raise InvalidLineError(f"its {key} is {shown(value)} -- expected a text")
+    if custom := supervision.get("custom"):
+        for key, value in custom.items():
+            if key in _CHECKS and value is not None:
+                _CHECKS[key](key, value)
+    if (alignment := supervision.get("alignment")) and (words := alignment.get("word")) is not None:
+        _check_words(words)
+
+
+def _check_text(key: str, value: Any) -> None:
+    if type(value) is not str:
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+
+
+def _check_value(key: str, value: Any) -> None:
+    if not (type(value) is str or _is_number(value)):
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+
+
+def _check_list(key: str, value: Any) -> None:
+    if type(value) is not list or any(type(one) is not str for one in value):
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a list of texts")
+
+
+def _check_references(key: str, value: Any) -> None:
+    (_check_list if type(value) is list else _check_value)(key, value)
+
+
+def _check_integer(key: str, value: Any) -> None:
+    is_text = type(value) is str and len(value) < len(str(LARGEST)) and value.isascii() and value.isdigit()
+    if not (is_text or (type(value) is int and _is_number(value))):
+        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected an integer")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in _NUMERIC and -LARGEST <= value <= LARGEST  # NaN is in no range
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    return _is_number(value) if kind is float else type(value) is kind
+
+
+def _check_rows(key: str, value: Any) -> None:
+    kinds = ROWS_OF[key]
+    for row in value if type(value) is list else [value]:
+        if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
+            wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
+            raise InvalidLineError(f"label {key!r} has the row {shown(row)} -- expected [{wanted}]")
+    if key == "places":
+        counts = [count for _, count in value]
+        if min(counts, default=0) < 0 or sum(counts) > MOST_PLACES:
+            raise InvalidLineError(
+                f"label 'places' has {shown(sum(counts))} places -- expected at most {MOST_PLACES}"
+            )
+
+
+def _check_conversation(key: str, value: Any) -> None:
+    turns = value if type(value) is list else [value]
+    for turn in turns:
+        content = turn.get("content") if type(turn) is dict else None
+        if type(content) is not list or type(turn.get("role")) is not str or not all(map(_is_part, content)):
+            raise InvalidLineError(
+                f"label {key!r} has the turn {shown(turn)} -- expected a role and a content, "
+                f"a list of texts and of numbers of clips"
+            )
+
+
+def _is_part(part: Any) -> bool:
+    if type(part) is not dict:
+        return False
+    return type(part["audio"]) is int if "audio" in part else type(part.get("text")) is str
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    **dict.fromkeys(OWN_FIELDS, _check_text),
+    **dict.fromkeys(TEXTS, _check_value),
+    **dict.fromkeys(REFERENCES, _check_references),
+    **dict.fromkeys(LISTS, _check_list),
+    **dict.fromkeys(NUMBERS, _check_integer),
+    **dict.fromkeys(ROWS_OF, _check_rows),
+    "conversation": _check_conversation,
+}
+
+
+def _check_words(words: Any) -> None:
+    if type(words) is not list:
+        words = [words]
+    for word in words:
+        item = list(word.values()) if type(word) is dict else word
+        if type(item) is not list or not 3 <= len(item) <= 4 or type(item[0]) is not str:
+            break
+        start, duration = item[1], item[2]
+        if type(start) not in _NUMERIC or type(duration) not in _NUMERIC:
+            break
+        if not (-LARGEST <= start <= LARGEST and 0 <= duration <= LARGEST):  # NaN is in no range
+            break
+    else:
+        return
+    raise InvalidLineError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")

@@ -1,0 +1,1 @@
+"""From weights per task to an order of packs."""

@@ -1,0 +1,197 @@
+"""The language model: any causal one of ``transformers`` that our packed attention can serve.
+
+It stays an unmodified model of that library. What could mix packed conversations without a word
+-- an architecture of its own attention, a recurrent layer -- is refused when it is built.
+
+Shapes: T positions of all conversations, D width.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.initialization import no_init_weights
+
+from audio_lm.common.errors import CheckpointError, RecipeError
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.model.decoder.packed_attention import PACKED
+from audio_lm.model.decoder.settings import new_settings, settings_errors, unloadable
+from audio_lm.model.weights.files import some_of
+
+PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
+RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
+"""Settings with which an architecture changes its logits after the output layer; we call that layer alone."""
+
+
+def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Published weights, in 32 bits.
+
+    Args:
+        trust_remote_code: run code that comes with the weights.
+
+    Raises:
+        CheckpointError: there is no such model, it needs code of its own, or its weights do not fit it.
+        RecipeError: it cannot be packed.
+    """
+    try:
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder_or_name,
+            attn_implementation=PACKED,
+            dtype=torch.float32,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, all at once
+        )
+    except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
+        raise unloadable(folder_or_name, error) from error
+    problems = [f"{name} is missing" for name in sorted(loaded["missing_keys"])]
+    problems += [f"{name} is extra" for name in sorted(loaded["unexpected_keys"])]
+    problems += [
+        f"{name} has shape {tuple(theirs)} and not {tuple(ours)}"
+        for name, theirs, ours in sorted(loaded["mismatched_keys"])
+    ]
+    if problems:
+        raise CheckpointError(
+            f"language model {folder_or_name!r} does not fit its own config.json: {some_of(problems)}; "
+            f"copy config.json and weights from the same place"
+        )
+    return _checked(model)
+
+
+def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_base: int) -> PreTrainedModel:
+    """An architecture with the library's own random start.
+
+    Args:
+        architecture: a ``model_type``, such as ``qwen2``.
+        settings: fields of its configuration.
+        num_base: rows of its tables.
+
+    Raises:
+        RecipeError: the architecture or one of its settings does not exist, or it cannot be packed.
+    """
+    with settings_errors(architecture):
+        config = new_settings(architecture, settings, num_base=num_base)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED, dtype=torch.float32)
+    return _checked(model)
+
+
+def empty_language_model(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A language model whose weights are still to be filled in.
+
+    Args:
+        trust_remote_code: run code that the configuration names.
+
+    Raises:
+        RecipeError: it cannot be packed.
+    """
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    model.tie_weights()  # belongs to the start that was left out
+    return _checked(model)
+
+
+def check_rows(rows: int, num_base: int | None, *, source: str) -> None:
+    """Refuse a language model whose tables are not the tokenizer's.
+
+    Raises:
+        CheckpointError: names both numbers.
+    """
+    if num_base not in (None, rows):
+        raise CheckpointError(
+            f"language model {source!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
+            f"trained with"
+        )
+
+
+def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: PackedBatch) -> Tensor:
+    """(T, D) states before the output layer.
+
+    Packed conversations stay apart because of the borders. The mask must be absent and the cache off:
+    with either, other attention functions would mix them in silence.
+    """
+    output = language_model.base_model(
+        inputs_embeds=embedded_TD[None],
+        attention_mask=None,
+        position_ids=pack.position_ids[None],
+        use_cache=False,
+        cu_seq_lens_q=pack.cu_seq_lens,
+        cu_seq_lens_k=pack.cu_seq_lens,
+        max_length_q=pack.max_length,
+        max_length_k=pack.max_length,
+    )
+    states_TD: Tensor = output.last_hidden_state[0]
+    return states_TD
+
+
+@contextmanager
+def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
+    """For as long as a batch of padded rows and a cache is used."""
+    language_model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        language_model.set_attn_implementation(PACKED)
+
+
+def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
+    """Standard deviation of its word embeddings, as they leave the table.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
+    table = language_model.get_input_embeddings()
+    rows_VD = _rows_of(table, language_model, weights)
+    first = torch.arange(min(table.num_embeddings, 4096))
+    with torch.no_grad():
+        return float(torch.func.functional_call(table, {"weight": rows_VD}, (first,)).float().std())
+
+
+def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+    """(D,) the mean of its output rows, whose logit is the mean of all logits.
+
+    Args:
+        weights: of a language model that has none itself.
+    """
+    with torch.no_grad():
+        return _rows_of(language_model.get_output_embeddings(), language_model, weights).float().mean(0)
+
+
+def _rows_of(
+    table: nn.Module, language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None
+) -> Tensor:
+    """The rows of a table, from elsewhere where the model has none."""
+    rows_VD: Tensor = table.weight  # type: ignore[assignment]
+    if weights is None:
+        return rows_VD
+    names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+    return weights[names[0]]
+
+
+def _checked(model: PreTrainedModel) -> PreTrainedModel:
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ()) - PACKABLE_LAYERS
+    rescaled = [name for name in RESCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
+    if kinds or not model._can_set_attn_implementation() or config.is_encoder_decoder:
+        raise RecipeError(
+            f"language model {config.model_type!r} has {sorted(kinds) or 'attention of its own'}, in which "
+            f"packed conversations would see each other; choose an architecture of plain attention, such as "
+            f"qwen2 or llama"
+        )
+    if rescaled:
+        raise RecipeError(
+            f"language model {config.model_type!r} changes its logits by {rescaled}, which new tokens would "
+            f"not follow; set them to null or choose another architecture"
+        )
+    return model

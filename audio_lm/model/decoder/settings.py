@@ -1,0 +1,99 @@
+"""Configurations of language models of ``transformers``, read or made without modelling code, which takes seconds to import."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PretrainedConfig
+
+from audio_lm.common.errors import CheckpointError, RecipeError, needs_code, unknown
+
+
+def new_settings(
+    architecture: str, settings: Mapping[str, Any], *, num_base: int | None = None
+) -> PretrainedConfig:
+    """The configuration of an architecture.
+
+    Args:
+        architecture: a ``model_type``, such as ``qwen2``.
+        settings: fields of its configuration.
+        num_base: rows of its tables; none where the settings say them.
+
+    Raises:
+        RecipeError: the architecture or one of its settings does not exist.
+    """
+    if architecture not in CONFIG_MAPPING:
+        raise RecipeError(
+            unknown("architecture", architecture, list(CONFIG_MAPPING), see="the models of transformers")
+        )
+    _check_settings(architecture, settings, num_base)
+    rows = {} if num_base is None else {"vocab_size": num_base}
+    with settings_errors(architecture):
+        return AutoConfig.for_model(architecture, **{**settings, **rows})
+
+
+@contextmanager
+def settings_errors(architecture: str) -> Iterator[None]:
+    """Say what is wrong with settings as one sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise RecipeError(
+            f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its "
+            f"configuration in transformers"
+        ) from error
+
+
+def published_settings(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of a published model, without its weights.
+
+    Args:
+        trust_remote_code: run code that comes with it.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise unloadable(folder_or_name, error) from error
+
+
+def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
+    """Rows of a published model's tables, without loading its weights.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    settings = published_settings(folder_or_name, trust_remote_code=trust_remote_code)
+    return int(settings.get_text_config().vocab_size)
+
+
+def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: int | None) -> None:
+    blank = CONFIG_MAPPING[architecture]()
+    known = [*blank.to_dict(), *blank.attribute_map, "layer_types"]
+    strange = [name for name in settings if name not in known]
+    if strange:
+        raise RecipeError(
+            unknown(f"setting of {architecture}", strange[0], known, see="language_model.settings")
+        )
+    if num_base is not None and settings.get("vocab_size", num_base) != num_base:
+        raise RecipeError(
+            f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} "
+            f"tokens; leave it out"
+        )
+
+
+def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
+    """What to say of a language model that transformers does not load."""
+    if "trust_remote_code" in str(error):
+        return CheckpointError(needs_code("language model", folder_or_name))
+    return CheckpointError(
+        f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name "
+        f"of a causal language model that transformers knows"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,171 @@
+"""Speech encoders of ``transformers`` that give frames: wav2vec 2.0, HuBERT, WavLM, UniSpeech, w2v-BERT.
+
+The library's model stays as it is. It takes padded batches with a mask, clips of like length together, and
+only frames that hold a clip come out. Where padding would change a clip -- a group norm over all of its
+time -- clips are heard one by one.
+
+Shapes: N clips of a batch, S samples, F frames of a filter bank, K tokens, E width.
+Source: wav2vec 2.0, arXiv:2006.11477; WavLM, arXiv:2110.13900; w2v-BERT, arXiv:2108.06209, with the
+features of ``SeamlessM4TFeatureExtractor`` (Kaldi's filter bank, two frames side by side).
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModel,
+    PreTrainedModel,
+)
+from transformers.audio_utils import mel_filter_bank, window_function
+
+from audio_lm.common.errors import CheckpointError
+from audio_lm.model.base import Encoder
+from audio_lm.model.config import EncoderConfig
+from audio_lm.model.encoders.hf_settings import (
+    ARCHITECTURES,
+    FRAME,
+    HOP,
+    WAVES,
+    speech_settings,
+    speech_token_count,
+    unloadable,
+)
+
+LIKE_LENGTH = 1.25  # ours: the longest clip of a batch over its shortest
+NUM_BANDS = 80
+EPSILON = 1e-7
+
+
+class SpeechEncoder(Encoder):
+    """A model of ``transformers`` behind our interface."""
+
+    def __init__(self, model: PreTrainedModel, *, is_normalized: bool) -> None:
+        """Wrap a model.
+
+        Args:
+            is_normalized: clips are brought to zero mean and unit variance, as its feature extractor does.
+        """
+        super().__init__()
+        if "masked_spec_embed" in dict(model.named_parameters()):
+            del model.masked_spec_embed  # of its own masking, which is off
+        self.model = model
+        self.is_normalized = is_normalized
+        self.takes = ARCHITECTURES[model.config.model_type]
+        self.width = int(model.config.hidden_size)
+        self.hearing = speech_token_count(model.config)
+        self.is_batched = getattr(model.config, "feat_extract_norm", "layer") == "layer"
+
+    def forward(
+        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+    ) -> Tensor:
+        """(K, E) frames of 20 ms.
+
+        Raises:
+            ValueError: holes in a log-mel are asked for.
+        """
+        if augment_N6 is not None:
+            raise ValueError("SpecAugment is for log-mels; a speech encoder of transformers hears waveforms")
+        waves = [self._prepared(wave) for wave in waves_S.split(num_samples)]
+        heard: dict[int, Tensor] = {}
+        # With nothing to learn below, its first convolution would still keep all of its activations.
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            for chosen in self._batches([len(wave) for wave in waves]):
+                heard |= zip(chosen, self._frames([waves[number] for number in chosen]), strict=True)
+        return torch.cat([heard[number] for number in range(len(waves))])
+
+    def _prepared(self, wave_S: Tensor) -> Tensor:
+        if self.is_normalized and self.takes == WAVES:
+            wave_S = (wave_S - wave_S.mean()) / (wave_S.var(correction=0) + EPSILON).sqrt()
+        return F.pad(wave_S, (0, max(0, self.hearing.shortest - len(wave_S))))
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Numbers of clips that are heard together."""
+        batch: list[int] = []
+        for number in sorted(range(len(lengths)), key=lambda one: lengths[one]):
+            if batch and not (self.is_batched and lengths[number] <= LIKE_LENGTH * lengths[batch[0]]):
+                yield batch
+                batch = []
+            batch.append(number)
+        yield batch
+
+    def _frames(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """Of each clip of a batch, those that hold it."""
+        counts = [self.hearing.tokens_in(len(wave)) for wave in waves]
+        if self.takes == WAVES:
+            inputs, lengths = _padded(waves), [len(wave) for wave in waves]
+        else:
+            inputs, lengths = _padded([filter_bank(wave) for wave in waves]), counts
+        mask = None
+        if len(waves) > 1:
+            ends = torch.tensor(lengths, device=inputs.device)[:, None]
+            mask = (torch.arange(inputs.shape[1], device=inputs.device) < ends).long()
+        states = self.model(inputs.to(self.model.dtype), attention_mask=mask).last_hidden_state
+        return [state[:count] for state, count in zip(states, counts, strict=True)]
+
+
+def filter_bank(wave_S: Tensor) -> Tensor:
+    """(F // 2, 160) logarithms of Kaldi's filter bank, normal in each band, two frames side by side."""
+    with torch.autocast(wave_S.device.type, enabled=False):
+        window, filters = _constants(wave_S.device)
+        frames = wave_S.float().unfold(0, FRAME, HOP) * 2**15
+        frames = frames - frames.mean(1, keepdim=True)
+        emphasized = torch.cat([0.03 * frames[:, :1], frames[:, 1:] - 0.97 * frames[:, :-1]], dim=1)
+        power = torch.fft.rfft(emphasized * window, n=512).abs().square()
+        bands = (power @ filters).clamp(min=1.192092955078125e-07).log()
+        bands = (bands - bands.mean(0)) / (bands.var(0, correction=1) + EPSILON).sqrt()
+        return bands[: len(bands) // 2 * 2].reshape(-1, 2 * NUM_BANDS)
+
+
+def new_speech_encoder(config: EncoderConfig) -> SpeechEncoder:
+    """Published weights in 32 bits, or an architecture with the library's own random start.
+
+    Raises:
+        CheckpointError: there is no such model, or its weights are not all there.
+        RecipeError: it gives no frames that we know how to count.
+    """
+    settings = speech_settings(config)
+    if config.load is None:
+        return SpeechEncoder(AutoModel.from_config(settings, dtype=torch.float32), is_normalized=True)
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(config.load, trust_remote_code=False)
+        model, told = AutoModel.from_pretrained(
+            config.load,
+            config=settings,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        raise unloadable(config.load, error) from error
+    if missing := sorted(told["missing_keys"]):
+        raise CheckpointError(
+            f"encoder {config.load!r} does not have {missing[:5]}, {len(missing)} weights in all; give a folder that "
+            f"holds the whole of the model its config.json names"
+        )
+    return SpeechEncoder(model, is_normalized=bool(getattr(extractor, "do_normalize", True)))
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+@lru_cache(maxsize=8)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    window = window_function(FRAME, "povey", periodic=False)
+    filters = mel_filter_bank(
+        num_frequency_bins=257,
+        num_mel_filters=NUM_BANDS,
+        min_frequency=20,
+        max_frequency=8000,
+        sampling_rate=16_000,
+        norm=None,
+        mel_scale="kaldi",
+        triangularize_in_mel_space=True,
+    )
+    return tuple(torch.from_numpy(one).float().to(device) for one in (window, filters))  # type: ignore[return-value]

@@ -1,0 +1,144 @@
+"""Log-mel spectrograms of clips that stand end to end, equal to Whisper's.
+
+All clips go through one Fourier transform: each is laid out with its reflected left border
+and the silence after it, and whatever straddles two clips is left out. No clip is padded to
+30 s, yet every frame is what the 30 s would have given.
+
+Shapes: S samples and N clips of a pack, R hops of the layout, M mel bins, W slot rows.
+Source: Whisper's ``audio.py`` (arXiv:2212.04356, section 2.2); ``WhisperFeatureExtractor``.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
+from audio_lm.model.encoders.packed_layout import PackedLayout, before, within
+from audio_lm.model.encoders.spec_augment import augmented
+
+WINDOW = 400  # samples, 25 ms
+BORDER = WINDOW // 2  # a frame is centred: it reaches this far to both sides
+LOWEST = 1e-10  # power under which everything is silence
+DYNAMIC_RANGE = 8.0  # decades under the loudest cell of a clip
+
+# Slaney's scale: linear up to 1 kHz, then logarithmic.
+# Source: Slaney, Auditory Toolbox (1998), as in librosa.filters.mel.
+LINEAR_HERTZ_PER_MEL = 200.0 / 3.0
+BREAK_HERTZ = 1000.0
+BREAK_MEL = BREAK_HERTZ / LINEAR_HERTZ_PER_MEL
+LOG_STEP = np.log(6.4) / 27.0
+
+
+class LogMel(nn.Module):
+    """Waveforms to what the encoder's slots hold."""
+
+    def __init__(self, num_mels: int) -> None:
+        super().__init__()
+        self.num_mels = num_mels
+
+    @torch.no_grad()
+    def forward(self, waves_S: Tensor, slots: PackedLayout, augment_N6: Tensor | None = None) -> Tensor:
+        """Spectrograms of a pack's clips.
+
+        Args:
+            waves_S: 16 kHz, clips end to end.
+            augment_N6: holes and warps, see ``spec_augment``.
+
+        Returns:
+            (W, M) slots end to end, empty rows zero.
+        """
+        # bf16 has 8 bits: a mel computed in it would be another spectrogram.
+        with torch.autocast(waves_S.device.type, enabled=False):
+            log_mel_WM = self._log_mel(waves_S, slots)
+        return log_mel_WM if augment_N6 is None else augmented(log_mel_WM, slots, augment_N6)
+
+    def _log_mel(self, waves_S: Tensor, slots: PackedLayout) -> Tensor:
+        device = waves_S.device
+        window, filters = _constants(self.num_mels, device, waves_S.dtype)
+        hops_N = slots.num_rows + 2
+        spectrum = torch.stft(
+            _laid_out(waves_S, slots, hops_N),
+            WINDOW,
+            SAMPLES_PER_FRAME,
+            window=window,
+            center=False,
+            return_complex=True,
+        )
+        power = torch.view_as_real(spectrum.transpose(0, 1)).square().sum(-1)
+        log_RM = (power @ filters).clamp(min=LOWEST).log10()
+
+        frame_R = within(hops_N)
+        # 2 * L1 + 1: the signal's last samples can reach one frame further than the encoder reads.
+        is_heard_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
+        clip_R = np.repeat(np.arange(len(hops_N)), hops_N)
+        heard, clip_of_heard = _put(np.flatnonzero(is_heard_R), device), _put(clip_R[is_heard_R], device)
+        loudest_N = log_RM.new_full((len(hops_N),), -torch.inf)
+        loudest_N = loudest_N.scatter_reduce(0, clip_of_heard, log_RM.amax(1)[heard], "amax")
+
+        clip_W, frame_W = slots.clip_of_row(), slots.frame_of_row()
+        log_WM = log_RM[_put(before(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
+        floor_W1 = (loudest_N - DYNAMIC_RANGE)[_put(clip_W, device), None]
+        mel_WM = (torch.maximum(log_WM, floor_W1) + 4.0) / 4.0
+        # Frame 3000 does not exist: there the convolution reads its own zero padding.
+        is_empty_W = (frame_W < 0) | (frame_W >= MAX_FRAMES)
+        return mel_WM.index_fill(0, _put(np.flatnonzero(is_empty_W), device), 0.0)
+
+
+def mel_filters(num_mels: int) -> Tensor:
+    """Triangles of equal area on Slaney's mel scale, 0 to 8 kHz, in double precision.
+
+    Returns:
+        (201, num_mels) weights of the power spectrum.
+
+    Source: ``librosa.filters.mel(sr=16000, n_fft=400)``, which made the filters Whisper ships.
+    """
+    bins = np.linspace(0.0, SAMPLES_PER_SECOND / 2, WINDOW // 2 + 1)
+    corners = _hertz(np.linspace(0.0, _mel(SAMPLES_PER_SECOND / 2), num_mels + 2))
+    slopes = corners[None, :] - bins[:, None]
+    widths = np.diff(corners)
+    triangles = np.maximum(0.0, np.minimum(-slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]))
+    return torch.from_numpy(triangles * (2.0 / (corners[2:] - corners[:-2])))
+
+
+def _laid_out(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
+    """Each clip with 200 reflected samples before it and zeros after it, ``hops_N`` hops long."""
+    starts_N = before(hops_N) * SAMPLES_PER_FRAME
+    # Two hops more, so that the last frame is whole.
+    laid_out = waves_S.new_zeros((int(hops_N.sum()) + 2) * SAMPLES_PER_FRAME)
+    chunks: list[int] = []
+    for hops, count in zip(hops_N.tolist(), slots.num_samples.tolist(), strict=True):
+        chunks += [BORDER, count, hops * SAMPLES_PER_FRAME - BORDER - count]
+    chunks[-1] += 2 * SAMPLES_PER_FRAME
+    torch._foreach_copy_(laid_out.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
+    zeros = starts_N + BORDER
+    steps = np.arange(1, BORDER + 1)
+    targets, sources = [zeros[:, None] - steps], [zeros[:, None] + steps]
+    # Whisper's 30 s end in a reflection as well; only a clip that fills them has something to reflect.
+    ends = zeros[slots.num_samples > MAX_SAMPLES - BORDER] + MAX_SAMPLES - 1
+    targets.append(ends[:, None] + steps)
+    sources.append(ends[:, None] - steps)
+    target, source = (_put(np.concatenate(index).ravel(), waves_S.device) for index in (targets, sources))
+    laid_out[target] = laid_out[source]
+    return laid_out
+
+
+@lru_cache(maxsize=8)
+def _constants(num_mels: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    # Not buffers: a model cast to bf16 would take them along.
+    return torch.hann_window(WINDOW, device=device, dtype=dtype), mel_filters(num_mels).to(device, dtype)
+
+
+def _put(index: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(index).to(device, non_blocking=True)
+
+
+def _mel(hertz: float) -> float:
+    return float(BREAK_MEL + np.log(hertz / BREAK_HERTZ) / LOG_STEP)
+
+
+def _hertz(mel: np.ndarray) -> np.ndarray:
+    return np.where(
+        mel < BREAK_MEL, mel * LINEAR_HERTZ_PER_MEL, BREAK_HERTZ * np.exp(LOG_STEP * (mel - BREAK_MEL))
+    )

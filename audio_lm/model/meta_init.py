@@ -1,0 +1,172 @@
+"""A model without weights, and its first weights part after part: nobody ever holds the whole of it.
+
+The outline is shared out over the ranks, and each rank then fills what it holds. Weights in files are
+mapped and only read where they are needed. A part that starts at random is made whole, by every rank
+alike and as ``build_model`` makes it, and let go before the next; so weights are the same as there.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.build import new_rows
+from audio_lm.model.config import LanguageModelConfig, ModelConfig
+from audio_lm.model.decoder.language_model import (
+    check_rows,
+    empty_language_model,
+    mean_output_row,
+    new_language_model,
+    word_scale,
+)
+from audio_lm.model.decoder.new_tokens import NewTokens
+from audio_lm.model.decoder.settings import published_settings
+from audio_lm.model.encoders.registry import ENCODERS
+from audio_lm.model.lora import add_lora, fresh_updates
+from audio_lm.model.projector import new_projector
+from audio_lm.model.resolve_sizes import resolved
+from audio_lm.model.weights.files import published_folder, read_weights
+from audio_lm.model.weights.part_names import SUFFIX
+from audio_lm.model.weights.parts import fill_parts, updates_of, weights_of
+from audio_lm.model.weights.released import open_released, released_weights
+
+Weights = Mapping[str, Tensor]
+
+
+def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) -> AudioLM:
+    """The model with its parameters on ``meta``; buffers have their values.
+
+    Args:
+        num_base: rows of the language model; see ``build_model``.
+        num_new: tokens beyond those.
+
+    Raises:
+        RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
+        CheckpointError: weights to load are missing.
+    """
+    config = resolved(config)
+    language_model = _blank_language_model(config, num_base)
+    width = language_model.get_input_embeddings().embedding_dim
+    encoder = ENCODERS[config.encoder.kind].build(config.encoder)
+    projector = new_projector(config.projector, encoder.width, width, scale=1.0)
+    model = AudioLM(encoder, projector, language_model, NewTokens(num_new, width))
+    for part, settings in config.lora.items():
+        add_lora(getattr(model, part), settings)
+    _empty(model)
+    return model
+
+
+def init_weights(
+    model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+) -> None:
+    """Fill what this rank holds of a model with the weights of ``build_model``; random numbers are torch's.
+
+    Args:
+        line: see ``build_model``.
+
+    Raises:
+        CheckpointError: weights to load do not fit.
+    """
+    config = resolved(config)
+    for part, weights in _first_weights(config, num_base, num_new, line):
+        fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
+    for part, settings in config.lora.items():
+        wanted = updates_of(getattr(model, part))
+        fill_parts(
+            {part + SUFFIX: wanted},
+            {part + SUFFIX: fresh_updates(wanted, settings)},
+            source=f"updates of {part!r}",
+        )
+
+
+def _first_weights(
+    config: ModelConfig, num_base: int | None, num_new: int, line: range
+) -> Iterator[tuple[str, Weights]]:
+    """In the order in which ``build_model`` draws random numbers."""
+    blank = _blank_language_model(config, num_base)
+    width = blank.get_input_embeddings().embedding_dim
+    if config.load is not None:
+        weights_of_part = released_weights(open_released(config.load))
+        encoder = ENCODERS[config.encoder.kind].build(config.encoder)
+        new_projector(config.projector, encoder.width, width, scale=1.0)  # draws, as there
+        yield from weights_of_part.items()
+        words = weights_of_part["language_model"]
+        rows = new_rows(num_new, width, word_scale(blank, words), line)
+        yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
+        return
+    weights = _language_model_weights(config.language_model, num_base)
+    scale = word_scale(blank, weights)
+    yield "language_model", weights
+    output = None if config.language_model.load is None else mean_output_row(blank, weights)
+    del weights
+    rows = new_rows(num_new, width, scale, line)
+    encoder = ENCODERS[config.encoder.kind].build(config.encoder)
+    yield "encoder", weights_of(encoder)
+    yield "projector", weights_of(new_projector(config.projector, encoder.width, width, scale=scale))
+    yield "new_tokens", _new_tokens(rows, output)
+
+
+def _new_tokens(rows_VD: Tensor, output_D: Tensor | None) -> Weights:
+    return weights_of(NewTokens(*rows_VD.shape, initial_VD=rows_VD, output_D=output_D))
+
+
+def _language_model_weights(config: LanguageModelConfig, num_base: int | None) -> Weights:
+    if config.load is None:
+        assert num_base is not None, "checked with the outline"
+        return weights_of(new_language_model(config.architecture, config.settings, num_base=num_base))
+    return read_weights(published_folder(config.load, what="language model"))
+
+
+def _blank_language_model(config: ModelConfig, num_base: int | None) -> PreTrainedModel:
+    """On ``meta``."""
+    with parameters_on_meta():
+        if config.load is not None:
+            released = open_released(config.load)
+            check_rows(released.num_rows, num_base, source=released.source)
+            return empty_language_model(released.text)
+        settings = config.language_model
+        if settings.load is not None:
+            trust = config.trust_remote_code
+            model = empty_language_model(
+                published_settings(settings.load, trust_remote_code=trust), trust_remote_code=trust
+            )
+            check_rows(model.get_input_embeddings().num_embeddings, num_base, source=settings.load)
+            return model
+        if num_base is None:
+            raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
+        return new_language_model(settings.architecture, settings.settings, num_base=num_base)
+
+
+@contextmanager
+def parameters_on_meta() -> Iterator[None]:
+    """Modules that are made meanwhile have parameters without memory, and buffers as ever."""
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, parameter)
+        if parameter is not None and not parameter.is_meta:
+            module._parameters[name] = _without_values(parameter)
+
+    nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def _empty(model: nn.Module) -> None:
+    """Take the values of all parameters away, in place; shared ones stay shared."""
+    made: dict[Any, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = made.setdefault(parameter, _without_values(parameter))
+
+
+def _without_values(parameter: nn.Parameter) -> nn.Parameter:
+    if parameter.is_meta:
+        return parameter
+    return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)

@@ -1,0 +1,130 @@
+"""Weights on disk: one safetensors file for each part of the model.
+
+Nothing is loaded by halves: a file that misses a weight, has one too many or one of another
+shape is refused with the list of them, before anything of the model changes.
+Optimizers and training states are not here.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from audio_lm.common.errors import CheckpointError
+from audio_lm.model.weights.files import read_file, some_of, write_in_turn
+from audio_lm.model.weights.part_names import SUFFIX, is_update, plain_name
+from audio_lm.model.weights.shards import fill_slice
+
+
+def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None = None) -> None:
+    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all.
+
+    Of a model that is shared out all ranks have to call this. Weights are gathered one at a time, and the
+    first rank writes them.
+    """
+    for name, weights in _parts(model, parts).items():
+        write_in_turn(weights, folder / f"{name}.safetensors")
+
+
+def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None = None) -> None:
+    """Fill a model with what ``save_model`` wrote.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, or its weights are not those of the part.
+    """
+    chosen = _parts(model, parts)
+    fill_parts(
+        chosen, {name: read_file(folder / f"{name}.safetensors") for name in chosen}, source=str(folder)
+    )
+
+
+def fill_parts(
+    wanted_of_part: Mapping[str, Mapping[str, Tensor]],
+    weights_of_part: Mapping[str, Mapping[str, Tensor]],
+    *,
+    source: str,
+) -> None:
+    """Copy weights into several parts, or into none of them.
+
+    Args:
+        wanted_of_part: the weights to be overwritten; see ``weights_of``.
+
+    Raises:
+        CheckpointError: they are not those of the parts.
+    """
+    problems = [
+        f"{name}: {problem}"
+        for name, wanted in wanted_of_part.items()
+        for problem in _misfits(wanted, weights_of_part.get(name, {}))
+    ]
+    if problems:
+        raise CheckpointError(_refusal(source, problems))
+    for name, wanted in wanted_of_part.items():
+        _copy(wanted, weights_of_part[name])
+
+
+def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy weights into a part, in the part's precision.
+
+    Raises:
+        CheckpointError: they are not those of the part.
+    """
+    if problems := misfits(part, weights):
+        raise CheckpointError(_refusal(source, problems))
+    _copy(weights_of(part), weights)
+
+
+def _copy(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in wanted.items():
+        fill_slice(tensor, weights[name])
+
+
+def weights_of(part: nn.Module) -> dict[str, Tensor]:
+    """Name -> weight or persistent buffer, as if there were no updates; of tied weights only the first name."""
+    seen: set[int] = set()
+    named = {}
+    for name, tensor in part.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen and not is_update(name):
+            seen.add(id(tensor))
+            named[plain_name(name)] = tensor
+    return named
+
+
+def updates_of(part: nn.Module) -> dict[str, Tensor]:
+    """Name -> weight of a low-rank update."""
+    named = part.state_dict(keep_vars=True).items()
+    return {plain_name(name): tensor for name, tensor in named if is_update(name)}
+
+
+def misfits(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """What stands between weights and a part: missing, extra and of another shape."""
+    return _misfits(weights_of(part), weights)
+
+
+def _misfits(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    shapes = [
+        f"{name} has shape {tuple(weights[name].shape)} and not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    missing = [f"{name} is missing" for name in wanted if name not in weights]
+    return missing + [f"{name} is extra" for name in weights if name not in wanted] + shapes
+
+
+def _parts(model: nn.Module, parts: Collection[str] | None) -> dict[str, dict[str, Tensor]]:
+    """Weights of each part; the updates of a part are one more."""
+    named: dict[str, dict[str, Tensor]] = {}
+    for name, child in model.named_children():
+        named[name] = weights_of(child)
+        if updates := updates_of(child):
+            named[f"{name}{SUFFIX}"] = updates
+    if strange := set(parts or ()) - named.keys():
+        raise ValueError(f"no parts {sorted(strange)}; this model has {sorted(named)}")
+    return {name: weights for name, weights in named.items() if parts is None or name in parts}
+
+
+def _refusal(source: str, problems: list[str]) -> str:
+    return (
+        f"{source} does not fit the model: {some_of(problems)} -- weights must be those of the same "
+        f"architecture -- give the model's own checkpoint or change the recipe's model"
+    )

@@ -1,0 +1,124 @@
+"""Whole audio-language models that others have published: Qwen2-Audio and Qwen-Audio.
+
+Their ``config.json`` says what they are made of; no code of theirs is run. What becomes of the
+tokens of their vocabulary is the tokenizer's business.
+
+Source: the released folders; Qwen-Audio's ``modeling_qwen.py`` and ``audio.py`` at commit b50fb95.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig, Qwen2Config
+
+from audio_lm.common.errors import CheckpointError
+from audio_lm.model.config import EncoderSizes
+from audio_lm.model.weights.convert import by_part, from_qwen2_audio, from_qwen_audio
+from audio_lm.model.weights.files import (
+    CONFIG,
+    config_folder,
+    published_folder,
+    read_config,
+    read_weights,
+    some_of,
+)
+from audio_lm.model.weights.whisper_config import MOST_SAID, encoder_sizes, unexpected
+
+# What Qwen-Audio's code would do differently from a Qwen2 of transformers.
+EXPECTED_OF_QWEN = {"rotary_pct": 1.0, "no_bias": True, "tie_word_embeddings": False}
+ASSUMED_OF_QWEN = {"scale_attn_weights": True}  # its code's default
+
+
+@dataclass(frozen=True)
+class Released:
+    """What a published folder says it holds."""
+
+    source: str
+    """As the recipe names it."""
+
+    encoder: EncoderSizes
+    """Of its encoder, which is of kind ``whisper``."""
+
+    text: PreTrainedConfig
+    """Of the language model."""
+
+    clip_start_id: int | None = None
+    """``<audio>`` of a Qwen-Audio; none for a Qwen2-Audio."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the language model's tables."""
+        return int(self.text.vocab_size)
+
+
+def open_released(folder_or_name: str) -> Released:
+    """Read what a folder holds, not its weights.
+
+    Raises:
+        CheckpointError: there is no such folder, or it holds another kind of model.
+    """
+    folder = config_folder(folder_or_name, what="model")
+    path = folder / CONFIG
+    config = read_config(folder)
+    if config is None:
+        raise CheckpointError(f"{path} is missing; give the folder of a Qwen2-Audio or Qwen-Audio")
+    kind = config.get("model_type")
+    try:
+        if kind == "qwen2_audio":
+            text = AutoConfig.from_pretrained(folder, trust_remote_code=False).text_config
+            return Released(folder_or_name, encoder_sizes(config, path=path), text)
+        if kind == "qwen" and isinstance(config.get("audio"), dict):
+            return _qwen_audio(folder_or_name, path, config)
+    except KeyError as error:
+        raise CheckpointError(f"{path} lacks {error}; copy it from where the weights come from") from error
+    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())[:MOST_SAID]
+        raise CheckpointError(
+            f"{path} is no configuration of a {kind} ({said}); copy it from where the weights come from"
+        ) from error
+    raise CheckpointError(
+        f"{path} describes a {kind!r}; model.load takes a Qwen2-Audio or Qwen-Audio (a language model alone goes to "
+        f"model.language_model.load, an encoder to model.encoder.load)"
+    )
+
+
+def released_weights(released: Released) -> dict[str, dict[str, Tensor]]:
+    """Part -> its weights, under our names.
+
+    Raises:
+        CheckpointError: files are missing or damaged, or hold tensors of another kind of model.
+    """
+    source = released.source
+    weights = read_weights(published_folder(source, what="model"))
+    if released.clip_start_id is None:
+        return by_part(from_qwen2_audio(weights, source=source))
+    return by_part(from_qwen_audio(weights, clip_start_id=released.clip_start_id, source=source))
+
+
+def _qwen_audio(source: str, path: Path, config: Mapping[str, Any]) -> Released:
+    strange = unexpected(ASSUMED_OF_QWEN | dict(config), EXPECTED_OF_QWEN | ASSUMED_OF_QWEN)
+    width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    if config.get("kv_channels", width // heads) * heads != width:
+        strange.append(f"kv_channels is {config['kv_channels']} and not {width // heads}")
+    text = Qwen2Config(
+        vocab_size=config["vocab_size"],
+        hidden_size=width,
+        intermediate_size=config["intermediate_size"] // 2,  # theirs counts both halves
+        num_hidden_layers=config["num_hidden_layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        rms_norm_eps=config["layer_norm_epsilon"],
+        rope_parameters={"rope_type": "default", "rope_theta": float(config["rotary_emb_base"])},
+        # Beyond it their code stretches positions and logits while it answers; ours does not.
+        max_position_embeddings=config["seq_length"],
+        tie_word_embeddings=False,
+    )
+    if strange:
+        raise CheckpointError(
+            f"{path}: {some_of(strange)} -- only the released kind of Qwen-Audio is known -- give that"
+        )
+    return Released(source, encoder_sizes(config, path=path), text, int(config["audio"]["audio_start_id"]))

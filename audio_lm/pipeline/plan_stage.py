@@ -1,0 +1,283 @@
+"""From a stage of a recipe to its plan: cut-sets compiled, measured in tokens, put into an order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhotse.cut import Cut
+
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, WHISPER, AudioTokenCount
+from audio_lm.common.errors import DataError
+from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.data.examples import ExampleMaker, Prompt
+from audio_lm.data.manifest.cuts import cut_set_path, size_of
+from audio_lm.data.manifest.index import IndexRules, SourceIndex, compile_source
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.manifest.shar import files_of
+from audio_lm.data.mixture.packing import PackingRules
+from audio_lm.data.mixture.schedule import (
+    Plan,
+    differences,
+    expected_examples,
+    fingerprint,
+    segments_of,
+    window_length,
+)
+from audio_lm.data.mixture.segments import History
+from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_weights
+from audio_lm.model.encoders.token_count import audio_token_count
+from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
+from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import digest_of as digest_of_files
+
+CACHE = ".index"
+"""Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""
+
+
+def cache_of(recipe: Recipe) -> Path:
+    """The folder that holds what was compiled of a recipe's data."""
+    return Path(recipe.data_dir) / CACHE if recipe.cache_dir is None else Path(recipe.cache_dir)
+
+
+@dataclass(frozen=True)
+class StageSources:
+    """The compiled cut-sets of a stage."""
+
+    training: list[LoadedSource]
+    """In the order of the recipe: task after task, source after source."""
+
+    validation: Mapping[str, list[Cut]]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage hears, in order, and from what it follows."""
+
+    plan: Plan
+    heard: list[LoadedSource]
+    lengths: list[TokenLengths]
+    leaves: list[MixtureSource]
+    fingerprint: dict[str, str]
+
+    expected_clips: list[int]
+    """Of every leaf in the whole stage."""
+
+    history: History
+    """The same order in plain numbers."""
+
+
+def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
+    """Everything a stage hears, every line of every cut-set looked at.
+
+    Raises:
+        DataError: a cut-set is missing, or too much of it is unfit; names file and line.
+    """
+    mixture, validation = stage.mixture, stage.validation
+    training = [
+        LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
+        for task, sources in mixture.sources.items()
+        if mixture.weights[task] > 0 or task in mixture.schedule
+        for source in sources
+    ]
+    held_out = {
+        task: list(_some_cuts(recipe, stage, sources))
+        for task, sources in validation.sources.items()
+        if validation.weights[task] > 0
+    }
+    return StageSources(training, held_out)
+
+
+def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
+    """The index of a cut-set under the rules of a stage.
+
+    Raises:
+        DataError: it is missing, or too much of it is unfit.
+    """
+    rules = IndexRules(stage.long_clips, stage.max_bad_share, tuple(recipe.audio_roots))
+    data_dir = Path(recipe.data_dir)
+    return compile_source(cut_set_path(data_dir, source), source, rules, cache=cache_of(recipe))
+
+
+def _some_cuts(recipe: Recipe, stage: StageConfig, sources: Sequence[str]) -> Iterator[Cut]:
+    left = stage.max_validation_clips
+    for source in sources:
+        rows = Rows(compiled(recipe, stage, source))
+        for row in range(min(left, len(rows))):
+            yield rows.cut(row)
+            left -= 1
+
+
+def plan_stage(
+    recipe: Recipe, stage: StageConfig, sources: StageSources, vocabulary: Vocabulary
+) -> StagePlan:
+    """The order of a stage.
+
+    Raises:
+        DataError: a cut lacks a label its task needs, or no pack can hold a conversation.
+        RecipeError: the mixture runs dry.
+    """
+    fitting = [filter_by_length(recipe, stage, leaf, vocabulary) for leaf in sources.training]
+    heard = [leaf for leaf, _ in fitting]
+    leaves = [_leaf(leaf, lengths) for leaf, lengths in fitting]
+    rules = rules_of(stage)
+    segments, num_positions = segments_of(stage.mixture, leaves, rules, steps=stage.steps)
+    first_shares = clip_shares(
+        stage.mixture, leaves, weights=piecewise_weights(stage.mixture, steps=stage.steps)[0][1]
+    )
+    window = window_length(first_shares, leaves, rules)
+    names, digests = [name_of(leaf) for leaf in heard], list(map(digest_of, heard))
+    known = fingerprint(
+        dict(zip(names, digests, strict=True)),
+        segments,
+        rules,
+        window=window,
+        seed=recipe.seed,
+        templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
+        wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(audio_token_count(recipe.model))}",
+    )
+    history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
+    return plan_with_history(recipe, stage, fitting, known, history)
+
+
+def plan_with_history(
+    recipe: Recipe,
+    stage: StageConfig,
+    fitting: Sequence[tuple[LoadedSource, TokenLengths]],
+    known: dict[str, str],
+    history: History,
+) -> StagePlan:
+    """The plan that follows a history.
+
+    Args:
+        fitting: the leaves of the history, in its order, with their lengths.
+        known: fingerprint of the recipe's own plan.
+    """
+    heard, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
+    plan = Plan(
+        history.names,
+        [len(leaf.rows) for leaf in heard],
+        lengths,
+        history.segments,
+        rules_of(stage),
+        window=history.window,
+        seed=recipe.seed,
+    )
+    leaves = [_leaf(leaf, of_leaf) for leaf, of_leaf in fitting]
+    expected = expected_examples(history.segments, history.num_positions)
+    return StagePlan(plan, heard, lengths, leaves, known, expected, history)
+
+
+def rules_of(stage: StageConfig) -> PackingRules:
+    """What a step of a stage is."""
+    return PackingRules(stage.packs_per_step, stage.pack_tokens, stage.global_batch, stage.packing)
+
+
+def digest_of(leaf: LoadedSource) -> str:
+    """Of its rows."""
+    return leaf.rows.index.digest[:16]
+
+
+def maker_of(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    prompt: Prompt,
+    *,
+    is_evaluation: bool = False,
+    with_answer: bool = True,
+) -> ExampleMaker:
+    """Who puts cuts into words for a recipe's model, its clips as wide as that model hears them."""
+    return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model))
+
+
+def tokens_of(recipe: Recipe) -> tuple[str, ...]:
+    """The tokens that the prompts of its stages need."""
+    return tokens_for(stage.prompt for stage in recipe.stages.values())
+
+
+def _strange(hearing: AudioTokenCount) -> str:
+    """How a model hears, where it is not as all did when the first plans were saved."""
+    return "" if hearing == WHISPER else f" {[tuple(window) for window in hearing.windows]}"
+
+
+def name_of(leaf: LoadedSource) -> str:
+    """A source under a task, as plans and tables call it."""
+    return f"{leaf.task} {leaf.source}"
+
+
+def _leaf(leaf: LoadedSource, lengths: TokenLengths) -> MixtureSource:
+    return MixtureSource(
+        task=leaf.task,
+        source=leaf.source,
+        num_rows=len(leaf.rows),
+        mean_seconds=float(leaf.rows.num_samples.mean()) / SAMPLES_PER_SECOND,
+        mean_tokens=lengths.mean,
+    )
+
+
+def filter_by_length(
+    recipe: Recipe, stage: StageConfig, leaf: LoadedSource, vocabulary: Vocabulary
+) -> tuple[LoadedSource, TokenLengths]:
+    """The conversations a pack can hold, under every paraphrase, and how many tokens they have.
+
+    Raises:
+        DataError: a cut lacks a label its task needs, or there are longer conversations that
+            ``long_clips`` does not drop, or only such.
+    """
+    maker = maker_of(recipe, vocabulary, stage.prompt)
+    lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
+    longest = lengths.table.max(axis=1)
+    kept = (longest <= stage.pack_tokens).nonzero()[0]
+    if len(kept) == len(longest):
+        return leaf, lengths
+    if stage.long_clips != "drop" or not len(kept):
+        row = int(longest.argmax())
+        raise DataError(
+            f"cut {leaf.rows.cut(row).id!r} of {leaf.source!r} makes a conversation of {longest[row]} tokens, "
+            f"over pack_tokens={stage.pack_tokens}, as {len(longest) - len(kept)} of {len(longest)} do; "
+            f"raise it, or leave them out with long_clips=drop if others remain"
+        )
+    return leaf._replace(rows=Rows(leaf.rows.index, kept)), TokenLengths(lengths.table[kept], lengths.wording)
+
+
+def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str) -> None:
+    """Refuse to go on in another order than the one that was begun.
+
+    Raises:
+        DataError: names what changed.
+    """
+    if changed := differences(saved, now):
+        raise DataError(
+            f"stage {stage!r} cannot go on: {', '.join(changed)} changed since it began, so other clips would follow; "
+            f"put it back, or begin the stage anew without resume"
+        )
+
+
+def unreadable(heard: Sequence[LoadedSource]) -> dict[str, str]:
+    """Cuts whose audio could not be opened when their manifest was compiled -> why."""
+    return {one.cut_id: one.reason for leaf in heard for one in leaf.rows.index.silent}
+
+
+def manifests_of(recipe: Recipe) -> list[Manifest]:
+    """Every cut-set a run reads, with its digest."""
+    contexts: dict[str, str] = {}
+    for stage in recipe.stages.values():
+        contexts |= {source: "train" for sources in stage.mixture.sources.values() for source in sources}
+        contexts |= {
+            source: "validation" for sources in stage.validation.sources.values() for source in sources
+        }
+    contexts |= {benchmark.source: "test" for benchmark in recipe.evaluation.benchmarks.values()}
+    manifests = []
+    for source, context in contexts.items():
+        path = cut_set_path(Path(recipe.data_dir), source)
+        num_cuts, seconds = size_of(path)
+        manifests.append(
+            Manifest(
+                name=source,
+                path=path,
+                digest=digest_of_files(*files_of(path)),
+                hours=seconds / 3600,
+                num_cuts=num_cuts,
+                context=context,
+            )
+        )
+    return manifests

@@ -1,0 +1,366 @@
+"""What a recipe is going to do, before anything is done: who is heard how often, what it costs, what looks wrong.
+
+Works from the cut-sets where they are prepared, and from the facts of their
+corpora where they are not; every figure says which.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from audio_lm.common.audio_units import MAX_SECONDS, AudioTokenCount
+from audio_lm.common.errors import DataError
+from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.corpora.published.base import Subset
+from audio_lm.corpora.registry import CORPORA
+from audio_lm.data.config import SourceFacts
+from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.manifest.cuts import has_cut_set
+from audio_lm.data.mixture.schedule import expected_examples, segments_of
+from audio_lm.data.mixture.weights import MixtureSource, max_examples
+from audio_lm.model.encoders.token_count import audio_token_count
+from audio_lm.model.memory_estimate import num_parameters, step_size
+from audio_lm.model.resolve_sizes import planned_rows
+from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
+from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.preview.examples import RenderedExample, imagined, rendered
+from audio_lm.tasks.registry import TASKS
+
+MANY_PASSES = 40
+"""A source that is heard this often is learned by heart."""
+
+FEW_CLIPS = 50
+"""A leaf that is heard less often than this teaches nothing."""
+
+TEXT_TOKENS_PER_SECOND = 3.2  # of an answer that writes speech down; ours, from digits and read speech
+PROMPT_TOKENS = {"tags": 6, "natural": 14, "chatml": 40}  # ours; around question and answer
+LABEL_TOKENS = 6  # of an answer that is a label
+SPOKEN_LABELS = frozenset({"text", "texts", "units", "translation", "slots", "turns"})
+NUM_LONGEST = 3
+NUM_EXAMPLES = 2  # of each task
+
+
+@dataclass(frozen=True)
+class LeafForecast:
+    """A source under a task in one stage."""
+
+    task: str
+    source: str
+    hours: float
+    clips: int
+    weight: float
+    mean_tokens: float
+    expected_clips: int
+    expected_hours: float
+    expected_tokens: int
+    share_of_clips: float
+    share_of_tokens: float
+    passes: float
+    is_measured: bool
+    """From the cut-set itself, and not from its corpus's facts."""
+
+    longest: list[tuple[str, int]]
+    """Its conversations with the most tokens: cut, tokens; only where the cut-set is there."""
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """One stage."""
+
+    name: str
+    steps: int
+    conversations_per_step: float
+    pack_tokens: int
+    packs_per_step: int
+    fill: float
+    """Share of the token budget that conversations take."""
+
+    padding: float | None
+    """Share of padding in buckets, as the first window has it; none where nothing is padded or cut-sets are not there."""
+
+    leaves: list[LeafForecast]
+    memory_gib: dict[str, float]
+    """At the peak of a step, of one rank: weights (with gradients and optimizer), activations, logits, total."""
+
+    examples: list[RenderedExample]
+    """What the model reads, a few of each task; imagined where cut-sets are not there."""
+
+    warnings: list[str] = field(default_factory=list)
+
+
+def forecast(recipe: Recipe) -> Iterator[StageForecast]:
+    """All stages of a recipe, in order.
+
+    Raises:
+        DataError: of a source neither a cut-set nor facts are there.
+    """
+    sources = [source for stage in recipe.stages.values() for source in _sources(stage)]
+    if not all(has_cut_set(Path(recipe.data_dir), source) for source in sources):
+        for name, stage in recipe.stages.items():
+            leaves = [_from_facts(recipe, stage, task, source) for task, source in _pairs(stage)]
+            examples = list(_imagined(name, stage, leaves, audio_token_count(recipe.model)))
+            yield _of_stage(recipe, name, leaves, examples=examples)
+        return
+    compiled = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
+    vocabulary = build_vocabulary(recipe, compiled)
+    for name, stage in recipe.stages.items():
+        planned = plan_stage(recipe, stage, compiled[name], vocabulary)
+        examples = list(_rendered(name, planned, maker_of(recipe, vocabulary, stage.prompt)))
+        yield _of_stage(recipe, name, planned.leaves, planned, examples=examples)
+
+
+def _imagined(
+    name: str, stage: StageConfig, leaves: Sequence[MixtureSource], hearing: AudioTokenCount
+) -> Iterator[RenderedExample]:
+    """One example of each task, as the task describes itself."""
+    for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
+        leaf = next(of_task)
+        yield imagined(
+            name,
+            leaf.task,
+            stage.prompt,
+            seconds=leaf.mean_seconds,
+            num_tokens=round(leaf.mean_tokens),
+            hearing=hearing,
+        )
+
+
+def _rendered(name: str, planned: StagePlan, maker: ExampleMaker) -> Iterator[RenderedExample]:
+    """The first rows of each task."""
+    for _, of_task in groupby(planned.heard, key=lambda leaf: leaf.task):
+        leaf = next(of_task)
+        for row in range(min(NUM_EXAMPLES, len(leaf.rows))):
+            yield rendered(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
+
+
+def _pairs(stage: StageConfig) -> list[tuple[str, str]]:
+    mixture = stage.mixture
+    heard = [task for task in mixture.sources if mixture.weights[task] > 0 or task in mixture.schedule]
+    return [(task, source) for task in heard for source in mixture.sources[task]]
+
+
+def _sources(stage: StageConfig) -> list[str]:
+    return [source for _, source in _pairs(stage)]
+
+
+def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> MixtureSource:
+    """What a source is like as far as its publisher says."""
+    facts = stage.mixture.facts.get(source) or _published(source)
+    if facts is None:
+        raise DataError(
+            f"cut-set {source!r} is not prepared and nobody says how much there is of it; prepare it, "
+            f"or give mixture.facts a line with its hours and clips"
+        )
+    mean_seconds = facts.hours * 3600 / facts.clips
+    answer = LABEL_TOKENS
+    if task in TASKS and SPOKEN_LABELS.intersection(TASKS[task].needs):
+        answer = round(mean_seconds * TEXT_TOKENS_PER_SECOND)
+    text = PROMPT_TOKENS[stage.prompt] + answer
+    heard = mean_seconds * audio_token_count(recipe.model).tokens_per_second
+    return MixtureSource(task, source, facts.clips, mean_seconds, heard + text)
+
+
+def _published(source: str) -> Subset | SourceFacts | None:
+    corpus, _, subset_split = source.partition("/")
+    return CORPORA[corpus].facts.subsets.get(subset_split) if corpus in CORPORA else None
+
+
+def _of_stage(
+    recipe: Recipe,
+    name: str,
+    leaves: Sequence[MixtureSource],
+    planned: StagePlan | None = None,
+    *,
+    examples: list[RenderedExample],
+) -> StageForecast:
+    stage = recipe.stages[name]
+    rules = rules_of(stage)
+    if planned is None:
+        segments, num_positions = segments_of(stage.mixture, leaves, rules, steps=stage.steps)
+        counts, longest = (
+            expected_examples(segments, num_positions),
+            [list[tuple[str, int]]() for _ in leaves],
+        )
+    else:
+        counts, longest = planned.expected_clips, _longest(planned)
+    tokens = [count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True)]
+    rows = [
+        _row(
+            stage,
+            leaf,
+            count,
+            of_leaf,
+            sum(counts),
+            sum(tokens),
+            is_measured=planned is not None,
+            longest=most,
+        )
+        for leaf, count, of_leaf, most in zip(leaves, counts, tokens, longest, strict=True)
+    ]
+    fill = sum(tokens) / (stage.steps * stage.packs_per_step * stage.pack_tokens)
+    return StageForecast(
+        name=name,
+        steps=stage.steps,
+        conversations_per_step=sum(counts) / stage.steps,
+        pack_tokens=stage.pack_tokens,
+        packs_per_step=stage.packs_per_step,
+        fill=fill,
+        padding=planned.plan.padding_of(0) if planned is not None and stage.packing == "buckets" else None,
+        leaves=rows,
+        memory_gib=_memory(recipe, stage, leaves, counts),
+        examples=examples,
+        warnings=[*_warnings(stage, leaves, rows, fill), *(_left_out(planned) if planned else ())],
+    )
+
+
+def _memory(
+    recipe: Recipe, stage: StageConfig, leaves: Sequence[MixtureSource], counts: Sequence[int]
+) -> dict[str, float]:
+    """Of a full pack of the stage's mean conversations."""
+    hardware, num_base, num_new = recipe.hardware, planned_rows(recipe.model), len(tokens_of(recipe))
+    tokens = sum(count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True))
+    seconds = sum(count * leaf.mean_seconds for count, leaf in zip(counts, leaves, strict=True))
+    num_in_pack = stage.pack_tokens / (tokens / sum(counts))
+    audio_seconds = num_in_pack * seconds / sum(counts)
+    size = step_size(
+        recipe.model,
+        num_parameters(recipe.model, num_base=num_base, num_new=num_new),
+        [part for part, config in stage.parts.items() if config.lr is not None],
+        tokens=stage.pack_tokens,
+        audio_seconds=audio_seconds,
+        learned_tokens=max(
+            0, round(stage.pack_tokens - audio_seconds * audio_token_count(recipe.model).tokens_per_second)
+        ),
+        num_ids=num_base + num_new,
+        num_ranks=hardware.num_shares,
+        is_half=hardware.is_half,
+        is_muon=stage.optimizer.kind == "muon",
+        accumulates=stage.packs_per_step > hardware.num_learners,
+        shares_frozen=hardware.frozen == "sharded",
+    )
+    names = ("weights", "gradients", "activations", "logits", "total")
+    return {name: round(getattr(size, name) / 2**30, 3) for name in names}
+
+
+def _row(
+    stage: StageConfig,
+    leaf: MixtureSource,
+    count: int,
+    tokens: float,
+    all_clips: int,
+    all_tokens: float,
+    *,
+    is_measured: bool,
+    longest: list[tuple[str, int]],
+) -> LeafForecast:
+    return LeafForecast(
+        task=leaf.task,
+        source=leaf.source,
+        hours=leaf.num_rows * leaf.mean_seconds / 3600,
+        clips=leaf.num_rows,
+        weight=stage.mixture.weights[leaf.task],
+        mean_tokens=leaf.mean_tokens,
+        expected_clips=count,
+        expected_hours=count * leaf.mean_seconds / 3600,
+        expected_tokens=round(tokens),
+        share_of_clips=count / all_clips,
+        share_of_tokens=tokens / all_tokens,
+        passes=count / leaf.num_rows,
+        is_measured=is_measured,
+        longest=longest,
+    )
+
+
+def _longest(planned: StagePlan) -> list[list[tuple[str, int]]]:
+    """Of every leaf the conversations with the most tokens, longest first."""
+    found = []
+    for leaf, lengths in zip(planned.heard, planned.lengths, strict=True):
+        tokens = lengths.table.max(axis=1)
+        rows = tokens.argsort(kind="stable")[: -NUM_LONGEST - 1 : -1].tolist()
+        found.append([(leaf.rows.cut(row).id, int(tokens[row])) for row in rows])
+    return found
+
+
+def _warnings(
+    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[LeafForecast], fill: float
+) -> Iterator[str]:
+    for leaf, row in zip(leaves, rows, strict=True):
+        where = f"{row.source} under {row.task}"
+        if row.passes >= MANY_PASSES:
+            yield f"{where} is heard {row.passes:.0f} times over; lower its weight, cap it with max_passes, or add data"
+        if row.expected_clips < FEW_CLIPS:
+            yield f"{where} is heard {row.expected_clips} times in all, which teaches nothing; raise its weight or leave it out"
+        cap = max_examples(stage.mixture, leaf)
+        if cap is not None and row.expected_clips >= cap:
+            yield f"{where} reaches max_passes, so its weight is not kept to the end; its siblings take its share"
+    if fill > 1:
+        yield (
+            f"steps of {stage.global_batch} conversations are expected to need {fill:.2f} of their token budget; "
+            f"raise pack_tokens or packs_per_step, or lower global_batch"
+        )
+
+
+def _left_out(planned: StagePlan) -> Iterator[str]:
+    """What ``long_clips: drop`` costs."""
+    for leaf in planned.heard:
+        index, where = leaf.rows.index, f"{leaf.source} under {leaf.task}"
+        if index.num_dropped:
+            yield f"{where} leaves out {index.num_dropped} cuts with a clip over {MAX_SECONDS:.0f} s"
+        if num_over := len(index) - len(leaf.rows):
+            yield f"{where} leaves out {num_over} of {len(index)} conversations, which are over pack_tokens"
+
+
+def print_forecast(stages: Sequence[StageForecast], console: Console) -> None:
+    """One table a stage: what is heard, how often, and what looks wrong."""
+    for stage in stages:
+        measured = (
+            "measured" if all(leaf.is_measured for leaf in stage.leaves) else "from the facts of the corpora"
+        )
+        padded = "" if stage.padding is None else f", {100 * stage.padding:.1f} % padding as rows"
+        table = Table(
+            title=f"{stage.name}: {stage.steps:,} steps of {stage.conversations_per_step:,.1f} conversations in "
+            f"{stage.packs_per_step} x {stage.pack_tokens:,} tokens, {100 * stage.fill:.1f} % filled{padded} ({measured})"
+        )
+        for name in ("task", "source"):
+            table.add_column(name)
+        for name in (
+            "hours",
+            "clips",
+            "weight",
+            "tokens each",
+            "heard clips",
+            "heard hours",
+            "% clips",
+            "% tokens",
+            "passes",
+        ):
+            table.add_column(name, justify="right")
+        for leaf in stage.leaves:
+            table.add_row(
+                leaf.task,
+                leaf.source,
+                f"{leaf.hours:,.2f}",
+                f"{leaf.clips:,}",
+                f"{leaf.weight:g}",
+                f"{leaf.mean_tokens:.0f}",
+                f"{leaf.expected_clips:,}",
+                f"{leaf.expected_hours:,.1f}",
+                f"{100 * leaf.share_of_clips:.2f}",
+                f"{100 * leaf.share_of_tokens:.2f}",
+                f"{leaf.passes:.2f}",
+            )
+        console.print(table)
+        console.print(
+            f"memory of a rank: {stage.memory_gib['total']:.2f} GiB at most "
+            f"({', '.join(f'{what} {gib:.2f}' for what, gib in stage.memory_gib.items() if what != 'total')})"
+        )
+        longest = [one for leaf in stage.leaves for one in leaf.longest]
+        if longest:
+            named = sorted(longest, key=lambda one: -one[1])[:NUM_LONGEST]
+            console.print("longest: " + ", ".join(f"{cut} {tokens}" for cut, tokens in named), soft_wrap=True)
+        for warning in stage.warnings:
+            console.print(f"[yellow]look:[/yellow] {warning}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Sending the event log to MLflow."""

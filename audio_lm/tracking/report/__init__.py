@@ -1,0 +1,1 @@
+"""Reports and figures that are logged as artifacts."""

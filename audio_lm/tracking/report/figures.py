@@ -1,0 +1,111 @@
+"""Drawings of a run: what was heard, and what the mixture asks for."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+from matplotlib import font_manager, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from audio_lm.common.audio_units import FRAMES_PER_SECOND
+from audio_lm.tracking.report.audio_report import ReportClip, is_right
+
+CJK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Source Han Sans SC",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans", "IPAGothic", "Malgun Gothic", "Nanum Gothic", "Arial Unicode MS", "Unifont",
+)  # fmt: skip
+MAX_LETTERS = 90  # of a line beneath a spectrogram
+COLOUR = "#5b54c4"
+
+
+def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> Figure:
+    """Log-mels of clips that have a sound, each with its reference and answer beneath."""
+    clips = [clip for clip in clips if clip.log_mel.size]
+    num_rows = max(1, -(-len(clips) // num_columns))
+    figure = _figure(width=6.4 * num_columns, height=2.9 * num_rows)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    for axes in grid.flat[len(clips) :]:
+        axes.set_axis_off()
+    for axes, clip in zip(grid.flat, clips, strict=False):
+        seconds = len(clip.log_mel) / FRAMES_PER_SECOND
+        axes.imshow(
+            clip.log_mel.T.astype(np.float32),
+            aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, clip.log_mel.shape[1]),
+        )  # fmt: skip
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+        axes.set_title(
+            f"{clip.task}   {clip.cut_id}   {seconds:.1f} s", fontsize=8, loc="left", parse_math=False
+        )
+        beneath = f"reference  {_shortened(clip.reference)}\nanswer  {_shortened(clip.answer)}"
+        axes.set_xlabel(
+            beneath,
+            fontsize=8,
+            loc="left",
+            parse_math=False,
+            color="#1a7a4a" if is_right(clip) else "#b3361e",
+        )
+    return figure
+
+
+def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips") -> Figure:
+    """The share each task is asked to have, as bars; weights need not sum to one."""
+    total = sum(weight_of_task.values()) or 1.0
+    shares = sorted(((weight / total, task) for task, weight in weight_of_task.items()), reverse=True)
+    figure = _figure(width=7.0, height=0.8 + 0.26 * max(1, len(shares)))
+    axes = figure.subplots()
+    bars = axes.barh(
+        [task for _, task in shares], [100 * share for share, _ in shares], color=COLOUR, height=0.7
+    )
+    axes.bar_label(bars, labels=[f"{100 * share:.1f} %" for share, _ in shares], fontsize=8, padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(f"asked share of {counts}, per cent", fontsize=8)
+    return figure
+
+
+def figure_png(figure: Figure, *, dots_per_inch: int = 110) -> bytes:
+    """A drawing as PNG; a letter that no font has becomes a box, without a warning for each."""
+    buffer = io.BytesIO()
+    with _quiet_about_letters(), rc_context({"font.family": list(_font_families())}):
+        figure.savefig(buffer, format="png", dpi=dots_per_inch)
+    return buffer.getvalue()
+
+
+def _figure(*, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_LETTERS else line[: MAX_LETTERS - 3] + "..."
+
+
+@cache
+def _font_families() -> tuple[str, ...]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ("DejaVu Sans", *(name for name in CJK_FONTS if name in installed))
+
+
+@contextmanager
+def _quiet_about_letters() -> Iterator[None]:
+    fonts_log = logging.getLogger("matplotlib.font_manager")
+    level = fonts_log.level
+    fonts_log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Glyph .* missing")
+            warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
+            yield
+    finally:
+        fonts_log.setLevel(level)

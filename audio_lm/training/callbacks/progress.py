@@ -1,0 +1,122 @@
+"""What happens around the steps: progress, throughput. Saving: ``stage_checkpoint``; being stopped: ``preemption``."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.runtime import is_main
+
+
+class Throughput(Callback):
+    """Counts what went through the model since it was last asked, and logs it per second.
+
+    Padding is the share of the token budget that no conversation filled; a pack
+    itself has none.
+
+    Args:
+        budget: tokens a rank could have read in one step.
+    """
+
+    def __init__(self, *, budget: int, log_every: int = 10) -> None:
+        self.budget = budget
+        self.log_every = log_every
+        self.totals: dict[str, float] = defaultdict(float)
+        self.rates: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.since = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: Any,
+        batch: tuple[PackedBatch, ...],
+        batch_idx: int,
+    ) -> None:
+        self.totals["audio_seconds"] += sum(sum(pack.num_samples) for pack in batch) / SAMPLES_PER_SECOND
+        self.totals["tokens"] += sum(pack.token_ids.numel() for pack in batch)
+        self.totals["learned_tokens"] += sum(pack.num_learned for pack in batch)
+        self.totals["conversations"] += sum(len(pack) for pack in batch)
+        self.totals["steps"] += 1
+        if trainer.global_step % self.log_every == 0:
+            elapsed = max(1e-9, time.monotonic() - self.since)
+            filled = self.totals["tokens"] / (self.budget * self.totals["steps"])
+            self.rates = {
+                f"throughput/{name}_per_second": total / elapsed for name, total in self.totals.items()
+            }
+            if trainer.logger is not None:
+                rates = self.rates | {"throughput/unfilled_share": max(0.0, 1 - filled)}
+                trainer.logger.log_metrics(rates, step=trainer.global_step)
+            self.totals.clear()
+            self.since = time.monotonic()
+
+
+class ProgressLine(Callback):
+    """A bar where somebody looks at a terminal, a line now and then where a file is written.
+
+    Args:
+        every_seconds: between two lines when the output is no terminal.
+    """
+
+    def __init__(
+        self, title: str, *, steps: int, throughput: Throughput, console: Console, every_seconds: float = 15.0
+    ) -> None:
+        self.title = title
+        self.steps = steps
+        self.throughput = throughput
+        self.console = console
+        self.every_seconds = every_seconds
+        self.bar: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.began = self.spoke = time.monotonic()
+        self.first_step = trainer.global_step
+        if self.console.is_terminal and is_main():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console)
+            self.bar.start()
+            self.row = self.bar.add_task(self.title, total=self.steps, completed=self.first_step, note="")
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(self.row, completed=trainer.global_step, note=self._note(trainer))
+        elif is_main() and (
+            time.monotonic() - self.spoke > self.every_seconds or trainer.global_step == self.steps
+        ):
+            self.spoke = time.monotonic()
+            left = (self.spoke - self.began) / (trainer.global_step - self.first_step)
+            left *= self.steps - trainer.global_step
+            note = f"{self._note(trainer)}  {left:.0f} s left"
+            self.console.print(
+                f"{self.title}  step {trainer.global_step}/{self.steps}  {note}", soft_wrap=True
+            )
+
+    def _note(self, trainer: Trainer) -> str:
+        loss_of_task = {
+            name.partition("/")[2]: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train_loss/")
+        }
+        parts = [f"loss {loss_of_task.pop('all'):.3f}"] if loss_of_task else []
+        parts += [" ".join(f"{task} {value:.2f}" for task, value in sorted(loss_of_task.items()))]
+        rates = self.throughput.rates
+        if rates:
+            parts.append(f"{rates['throughput/audio_seconds_per_second']:.0f} audio-s/s")
+            parts.append(f"{rates['throughput/tokens_per_second']:.0f} tokens/s")
+        return "  ".join(parts)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.stop()

@@ -1,0 +1,22 @@
+import logging
+import warnings
+from types import SimpleNamespace
+
+from audio_lm.cli.options import known_keys, known_recipes, quiet
+
+
+def test_a_shell_is_offered_recipes_and_their_settings():
+    assert known_recipes("spok") == ["spoken_digits", "spoken_digits_new_speaker"]
+    offered = known_keys(SimpleNamespace(params={"recipe": "demo"}), "stages.chat.st")
+    assert "stages.chat.steps=" in offered
+    assert all(key.startswith("stages.chat.st") for key in offered)
+
+
+def test_libraries_are_quiet_and_other_warnings_are_not():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.resetwarnings()
+        quiet()
+        warnings.warn("the dataloader does not have many workers", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert [str(one.message) for one in heard] == ["something else"]
+    assert logging.getLogger("lightning.pytorch").level == logging.ERROR

@@ -1,0 +1,60 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio_lm.common.audio_units import (
+    MAX_FRAMES,
+    MAX_SAMPLES,
+    MIN_FRAMES,
+    WHISPER,
+    AudioTokenCount,
+    Window,
+    conv_frames_in,
+    frames_in,
+    samples_in,
+    tokens_in,
+)
+
+
+@pytest.mark.parametrize(("num_frames", "tokens"), [(2, 0), (3, 1), (4, 1), (100, 25), (MAX_FRAMES, 750)])
+def test_tokens_of_known_lengths(num_frames, tokens):
+    assert tokens_in(num_frames) == tokens
+
+
+@given(st.integers(1, MAX_SAMPLES - 1))
+def test_longer_clips_never_have_fewer_tokens(num_samples):
+    assert tokens_in(frames_in(num_samples)) <= tokens_in(frames_in(num_samples + 1))
+
+
+@given(st.integers(MIN_FRAMES, MAX_FRAMES))
+def test_two_conv_frames_make_a_token(num_frames):
+    assert tokens_in(num_frames) == conv_frames_in(num_frames) // 2
+
+
+def test_a_second_is_sixteen_thousand_samples_and_a_hundred_frames():
+    assert samples_in(1.0) == 16_000
+    assert frames_in(16_000) == 100
+
+
+@given(st.integers(321, MAX_SAMPLES))
+def test_windows_count_what_the_encoder_makes(num_samples):
+    assert WHISPER.tokens_in(num_samples) == tokens_in(frames_in(num_samples))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5)), min_size=1, max_size=5), st.integers(0, 5_000)
+)
+def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
+    hearing = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
+    counts = [hearing.shortest - 1, hearing.shortest]
+    for window in hearing.windows:
+        counts = [(count - window.length) // window.hop + 1 for count in counts]
+    assert counts[0] < 1 == counts[1]
+    assert hearing.tokens_in(0) == hearing.tokens_in(hearing.shortest) == 1
+    assert hearing.tokens_in(more) <= hearing.tokens_in(more + 1)
+
+
+def test_a_group_of_what_is_left_over_is_a_token():
+    grouped = WHISPER.then(Window(1, 4))
+    assert [grouped.tokens_in(count) for count in (400, 16_000, 16_000 * 30)] == [1, 7, 188]
+    assert grouped.tokens_per_second == 6.25

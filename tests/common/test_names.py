@@ -1,0 +1,65 @@
+import pytest
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.common.names import check_name, check_path, check_source, is_name
+
+LEADING_OUT = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "../../../x",
+    "/x",
+    "a/../b",
+    "a\\b",
+    "a\0b",
+    ".hidden",
+    "a/",
+    "a.",
+    "a ",
+    " a",
+    "x" * 300,
+    "a\nb",
+    "~",
+]
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
+def test_what_leads_out_of_a_folder_is_no_name(name):
+    assert not is_name(name)
+    with pytest.raises(RecipeError, match=r"stage .*a name begins with"):
+        check_name("stage", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pretrain",
+        "all-train",
+        "dev.other",
+        "a b",
+        "_x",
+        "1st",
+        "me@host",
+        "qwen2+",
+        "\u9636\u6bb5",
+        "x" * 120,
+    ],
+)
+def test_usual_names_are_names(name):
+    check_name("stage", name)
+
+
+@pytest.mark.parametrize(
+    "source", ["mine", "mine/", "/mine", "a/b/c", "../x-train", "a/../b", "mine/..", "mine/.x", "a//b"]
+)
+def test_a_source_is_a_corpus_and_a_cut_set(source):
+    with pytest.raises(RecipeError, match=r"source .*is not corpus/subset-split"):
+        check_source(source)
+
+
+def test_a_path_of_names_has_any_number_of_them():
+    check_path("benchmark", "librispeech/dev-other")
+    check_path("benchmark", "digits")
+    with pytest.raises(RecipeError, match="benchmark"):
+        check_path("benchmark", "a/../b")

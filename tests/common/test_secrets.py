@@ -1,0 +1,114 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from audio_lm.common.secrets import mask_secrets, mask_tree, without_password
+
+TOKENS = ("hf_" + "a" * 34, "sk-" + "b" * 40, "ghp_" + "c" * 36, "AKIA" + "D" * 16, "glpat-" + "e" * 20)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("a postgresql://u:p@h/db b", "a postgresql://h/db b"),
+        ("http://u:p@ss@host:5000/x", "http://host:5000/x"),
+        ("http://token@host", "http://host"),
+        ("mail me@host", "mail me@host"),
+        ("sqlite:////data/a@b/mlflow.db", "sqlite:////data/a@b/mlflow.db"),
+    ],
+)
+def test_addresses_lose_their_password_only(address, shown):
+    assert without_password(address) == shown
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_what_looks_like_a_token_is_masked_wherever_it_stands(token):
+    assert mask_secrets(f"a {token}, b") == "a ***, b"
+    assert mask_tree({"note": [token]}) == {"note": ["***"]}
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "api_key", "HF_TOKEN", "db_password", "aws_secret", "credentials", "secret"]
+)
+def test_settings_that_are_secrets_are_masked(name):
+    assert mask_tree({"corpora": {"mine": {name: "abc"}}}) == {"corpora": {"mine": {name: "***"}}}
+    assert mask_secrets(f"override '{name}=abc' is wrong") == f"override '{name}=***' is wrong"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"pack_tokens": 300}, {"tokenizer": {"load": "a"}}, {"max_new_tokens": 4}, {"bos_token": "<s>"},
+        {"num_key_value_heads": 2}, {"new_tokens": {"lr": 0.1}}, {"max_passes": {"a": 1}}, {"keys": "c major"},
+    ],
+)  # fmt: skip
+def test_settings_that_only_sound_like_secrets_stay(setting):
+    assert mask_tree(setting) == setting
+
+
+# Put together here, so that no scanner takes them for real ones.
+SHAPES = (
+    "npm_" + "a" * 36, "pypi-" + "AgEI" * 12, "AIza" + "b" * 35, "dop_v1_" + "c0" * 32, "SG." + "d" * 22 + "." + "e" * 43,
+    "sk_live_" + "f" * 24, "rk_test_" + "g" * 24, "shpat_" + "0a" * 16, "ya29." + "h" * 40, "GOCSPX-" + "i" * 28,
+    "xapp-1-" + "A" * 20, "r8_" + "j" * 37, "gsk_" + "k" * 52, "hvs." + "l" * 30, "dapi" + "0b" * 16,
+    "123456789:AA" + "m" * 33, "nvapi-" + "n" * 60, "eyJ" + "o" * 20 + "." + "p" * 20 + "." + "q" * 20,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("token", SHAPES)
+def test_keys_of_more_services_are_masked(token):
+    assert mask_secrets(f"a {token}, b") == "a ***, b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://u:hunter2@h/db", "mongodb+srv://u:hunter2@h/?retry=1", "redis://:hunter2@h:6379/0", "amqp://u:x/hunter2@h",
+        "Server=db;User Id=u;Password=hunter2;Encrypt=yes", "Server=db;Uid=u;Pwd=hunter2;", "host=h password=hunter2 dbname=d",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hunter2==;EndpointSuffix=x",
+        "Endpoint=sb://h/;SharedAccessKeyName=n;SharedAccessKey=hunter2=", "https://a.blob.core.windows.net/c?sv=1&sig=hunter2%3D",
+        "https://b.s3.amazonaws.com/k?X-Amz-Credential=hunter2&X-Amz-Signature=hunter2&x=1",
+        "https://hooks.slack.com/services/T0/B0/hunter2", "https://discord.com/api/webhooks/1/hunter2",
+        "https://x.webhook.office.com/webhookb2/hunter2", "https://api.telegram.org/bot1:hunter2/sendMessage",
+        "https://open.feishu.cn/open-apis/bot/v2/hook/hunter2", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=hunter2",
+        "PGPASSWORD=hunter2 psql -h db", "PGPASSWORD='hunter2 x' psql", "MYSQL_PWD=hunter2 mysql",
+        "REDISCLI_AUTH=hunter2 redis-cli",
+        "DB_PASS=hunter2 run", "mysql -u root -phunter2 db", "redis-cli -h x -a hunter2", "curl -u me:hunter2 http://h",
+        "curl --user me:hunter2 http://h", "tool --password hunter2", "tool --password=hunter2", "tool --api-key hunter2 x",
+        "tool --token 'hunter2 x'", "Authorization: Bearer hunter2", "-H 'Authorization: Basic hunter2=='",
+        '{"Authorization": "token hunter2"}', "x-api-key: hunter2", "Cookie: session=hunter2; a=b", '"password": "hunter2"',
+        "api_key = 'hunter2'", "client_secret=hunter2", "token=hunter2,x", "Bearer hunter2hunter2hunter2",
+    ],
+)  # fmt: skip
+def test_a_secret_is_masked_in_every_form_it_is_written_in(text):
+    assert "hunter2" not in mask_secrets(text)
+    assert "hunter2" not in mask_secrets(f"line before\n  {text}\nline after")
+
+
+@pytest.mark.parametrize("folder", ["conf", "recipes"])
+def test_settings_as_they_are_written_stay(folder):
+    for path in sorted((Path(__file__).parents[2] / folder).rglob("*.yaml")):
+        assert mask_secrets(path.read_text()) == path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages.chat.pack_tokens=300", "max_new_tokens=4", "eos_token: '<s>'", "pack_tokens: 4096", "bypass=1", "passes=3",
+        "audio-lm train demo --out=runs/a", "mkdir -p folder; curl -o file http://h", "PWD=/work cd x", "hardware.devices=2",
+        "https://github.com/a/b", "http://host:5000/me@x", "key signature: c major", "tokenizer.load=a", "git -c user.name=n",
+        "num_key_value_heads=2", "basic settings of the authorization", "mysql server on port 3306", "2024-01-01T10:00:00",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_secret_stays(text):
+    assert mask_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a_" * 50_000, "mysql " * 20_000, "http://" * 20_000, "eyJ-" * 20_000, "x://a:" * 20_000]
+)
+def test_no_text_takes_long(text):
+    start = time.perf_counter()
+    mask_secrets(text)
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,310 @@
+"""What a recipe of somebody else may name, and what is said before anything exists."""
+
+import sqlite3
+
+import pytest
+import yaml
+
+from audio_lm.cli.main import main
+from audio_lm.common.errors import RecipeError
+from audio_lm.config.load import load_recipe
+from tests.run.command import run
+
+STAGE = {
+    "prompt": "tags",
+    "mixture": {"sources": {"asr": ["mine/all-train"]}, "weights": {"asr": 1}},
+    "parts": {"encoder": {"lr": 1e-3}, "projector": {"lr": None}},
+    "steps": 1,
+}
+OUTSIDE = ["../../../x", "/tmp/x", "", "..", ".", "a/../../b", "x\\y", "x\0y", ".x", "x" * 500]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """The working folder; the recipe lies in another one."""
+    for name in ("work", "theirs"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def write(work, change=None, **more):
+    stage = {**STAGE, **(change or {})}
+    tree = {"use": {"model": "tiny", "hardware": "cpu"}, "stages": {"s": stage}, **more}
+    path = work / "theirs" / "r.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def benchmark(source="mine/all-test"):
+    return {"source": source, "task": "asr", "metrics": ["wer"], "prompt": "tags", "stage": "s"}
+
+
+def named(kind, name):
+    """A recipe with a name of some kind."""
+    mixture = STAGE["mixture"]
+    return {
+        "stage": {"stages": {name: STAGE}},
+        "run": {"name": name},
+        "experiment": {"tracking": {"experiment": name}},
+        "corpus": {"corpora": {name: {}}},
+        "benchmark": {"evaluation": {"benchmarks": {name: benchmark()}}},
+        "source": {"change": {"mixture": {**mixture, "sources": {"asr": [name]}}}},
+        "validation source": {"change": {"validation": {**mixture, "sources": {"asr": [f"{name}/x-train"]}}}},
+        "source of a benchmark": {"evaluation": {"benchmarks": {"b": benchmark(f"{name}/x-test")}}},
+        "group": {"change": {"mixture": {**mixture, "groups": {name: ["asr"]}}}},
+        "piece": {"use": {"model": name}},
+    }[kind]
+
+
+KINDS = (
+    "stage", "run", "experiment", "corpus", "benchmark", "source", "validation source", "source of a benchmark", "group",
+    "piece",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_name_that_leads_out_is_refused(kind, name, work):
+    with pytest.raises(RecipeError):
+        load_recipe(write(work, **named(kind, name)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_exists_then(kind, work, capsys):
+    path = write(work, **named(kind, "../../x"))
+    before = sorted(work.rglob("*"))
+    assert run("train", path) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert sorted(work.rglob("*")) == before
+
+
+def test_the_names_of_the_tests_above_are_read_where_they_are_good(work):
+    for kind in KINDS:
+        name = {"source": "mine/x-train", "piece": "tiny"}.get(kind, "good")
+        load_recipe(write(work, **named(kind, name)))
+
+
+@pytest.mark.parametrize("command", ["describe", "plan", "submit"])
+def test_every_command_refuses_them(command, work, capsys):
+    assert run(command, write(work, stages={"../x": STAGE})) == 2
+    assert "stage '../x': a name begins with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "data_dir",
+    ["/elsewhere", "..", "../data", "data/../../x", ".ssh", "{work}/elsewhere", "~/../../x", "data/.hidden"],
+)
+def test_a_recipe_makes_its_data_below_its_folder_or_ours(data_dir, work):
+    with pytest.raises(RecipeError, match=r"theirs/r.yaml:1: `data_dir` is .*on the command line"):
+        load_recipe(write(work, data_dir=data_dir.format(work=work)))
+
+
+def test_the_users_folders_are_taken(work):
+    for data_dir in ("data", ".", "deep/data", str(work / "work" / "data"), str(work / "theirs" / "data")):
+        load_recipe(write(work, data_dir=data_dir))
+    assert load_recipe(write(work), ["data_dir=/elsewhere"]).recipe.data_dir == "/elsewhere"
+    (work / "data" / "mine").mkdir(parents=True)
+    (work / "data" / "mine" / "all-train.jsonl").write_text("")
+    load_recipe(write(work, data_dir=str(work / "data")))  # it holds a cut-set of the recipe
+
+
+def test_a_link_of_the_user_may_lead_anywhere(work):
+    (work / "disk").mkdir()
+    (work / "work" / "data").symlink_to(work / "disk")
+    load_recipe(write(work, data_dir="data"))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:////elsewhere/x.db", "sqlite:///../x.db", "sqlite:///.ssh/x.db", "sqlite+pysqlite:////elsewhere/x.db",
+        "sqlite:////elsewhere/x.db?mode=rw", "sqlite:///{work}/known.db",
+    ],
+)  # fmt: skip
+def test_a_recipe_writes_into_no_database_elsewhere(uri, work):
+    with sqlite3.connect(work / "known.db") as database:
+        database.execute("create table cookies (value)")
+    with pytest.raises(RecipeError, match=r"theirs/r.yaml:\d+: .*(tracking.uri|tracking URI)"):
+        load_recipe(write(work, tracking={"uri": uri.format(work=work)}))
+
+
+def test_the_users_stores_are_taken(work):
+    load_recipe(write(work, tracking={"uri": "sqlite:///mlflow.db"}))
+    load_recipe(write(work, tracking={"uri": "http://127.0.0.1:5000"}))
+    load_recipe(write(work), ["tracking.uri=sqlite:////elsewhere/x.db"])
+    load_recipe(
+        write(work, tracking={"uri": "sqlite:////elsewhere/x.db"}),
+        ["tracking={uri: sqlite:////elsewhere/y.db}"],
+    )
+    with sqlite3.connect(work / "known.db") as database:
+        database.executescript("create table experiments (a); create table runs (a);")
+    load_recipe(write(work, tracking={"uri": f"sqlite:///{work}/known.db"}))
+
+
+def test_databricks_has_experiments_that_begin_with_a_slash(work):
+    load_recipe(write(work, tracking={"uri": "databricks", "experiment": "/Users/me@here/first"}))
+    with pytest.raises(RecipeError, match="experiment"):
+        load_recipe(write(work, tracking={"uri": "databricks", "experiment": "/Users/../x"}))
+
+
+LOADED = {"language_model": {"load": "somebody/model"}, "trust_remote_code": True}
+
+
+def test_code_runs_only_where_recipe_and_command_line_say_so(work):
+    path = write(work, model=LOADED)
+    with pytest.raises(RecipeError, match=r"r.yaml:\d+: `model.trust_remote_code` is true.*add --trust-code"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match="add --trust-code"):
+        load_recipe(
+            write(work, model={**LOADED, "trust_remote_code": False}), ["model.trust_remote_code=true"]
+        )
+    assert load_recipe(write(work, model=LOADED), trusts_code=True).recipe.model.trust_remote_code
+    assert not load_recipe(write(work), trusts_code=True).recipe.model.trust_remote_code
+
+
+def test_a_trial_runs_no_code_and_needs_no_switch(work):
+    assert not load_recipe(write(work, model=LOADED), ["use.scale=tiny"]).recipe.model.trust_remote_code
+
+
+def test_every_command_that_loads_a_model_wants_the_switch(work, capsys):
+    path = write(work, model=LOADED)
+    for command in ("train", "plan", "describe", "submit"):
+        assert run(command, path) == 2
+        assert "add --trust-code" in capsys.readouterr().err
+    kept = work / "run" / "recipe.yaml"
+    (work / "run" / "stages" / "s" / "replay").mkdir(parents=True)
+    kept.write_text(load_recipe(path, trusts_code=True).text)
+    for arguments in (("evaluate", work / "run"), ("export", work / "run", work / "exported")):
+        assert run(*arguments) == 2
+        assert "add --trust-code" in capsys.readouterr().err
+    assert run("report", work / "run") == 2
+    assert "no scores yet" in capsys.readouterr().err, "which loads no model"
+
+
+def test_the_switch_reaches_the_ranks_and_the_job(work, capsys, monkeypatch):
+    path = write(work, {"packs_per_step": 2}, model=LOADED, hardware={"devices": 2})
+    told = []
+
+    def become(num_devices, arguments):
+        told.append(arguments)
+        raise SystemExit
+
+    monkeypatch.setattr("audio_lm.fault_tolerance.torchrun.exec_torchrun", become)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(SystemExit):
+        main(["train", str(path), "--trust-code"])
+    assert "--trust-code" in told[0]
+    assert run("submit", path, "--trust-code", "--dry-run", "--file", work / "job") == 0
+    assert " --trust-code " in (work / "job").read_text()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"encoder": {"lr": None}, "projector": {"lr": None}},
+            "stage 's': nothing learns, for every part has lr: null",
+        ),
+        (
+            {"encoder": {"lr": 1e-3, "from_step": 5}, "projector": {"lr": None}},
+            "stage 's': nothing learns before step 5",
+        ),
+    ],
+)
+def test_a_stage_in_which_nothing_learns_is_refused_before_anything_is_built(parts, said, work):
+    with pytest.raises(RecipeError, match=rf"r.yaml:\d+: {said}"):
+        load_recipe(write(work, {"parts": parts}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${data_dir}",
+        "${a}${a}",
+        "${oc.decode:x}",
+        "${oc.env:HOME}${data_dir}",
+        "${oc.env:${oc.env:X}}",
+        "${",
+        "\\${x}",
+    ],
+)
+def test_values_refer_to_the_environment_alone(value, work, monkeypatch):
+    with pytest.raises(RecipeError, match=r"theirs/r.yaml:\d+: .*only \$\{oc.env:NAME\} is read"):
+        load_recipe(write(work, audio_roots=["a", value]))
+    monkeypatch.setenv("HERE", "there")
+    assert load_recipe(write(work, audio_roots=["${oc.env:HERE}/x"])).recipe.audio_roots == ["there/x"]
+
+
+NUMBERS = (
+    "seed: -5", "seed: 1.5e308", "seed: 4294967296", "model: {tokenizer: {vocab_size: 1000000000}}", "expect: {a: {b: .nan}}",
+    "expect: {a: {b: .inf}}", "hardware: {devices: 0}", "hardware: {devices: -1}", "survival: {frozen_seconds: .nan}",
+    "model: {encoder: {dropout: .nan}}", "model: {encoder: {width: 1000000000}}", "tracking: {num_listening_clips: -1}",
+    "model: {language_model: {settings: {hidden_size: .inf}}}",
+    "model: {language_model: {settings: {num_hidden_layers: 2000}}}",
+    "model: {language_model: {settings: {hidden_size: 1000000000}}}", "corpora: {synthetic: {seed: -1}}", "seed: 1e400",
+)  # fmt: skip
+OF_A_STAGE = (
+    "parts: {encoder: {lr: .nan}}", "parts: {encoder: {lr: -1}}", "parts: {encoder: {lr: .inf}}", "parts: {encoder: {lr: nan}}",
+    "max_bad_share: .nan", "max_bad_share: 1.5", "steps: 0", "steps: 99999999999", "pack_tokens: -1", "packs_per_step: 0",
+    "optimizer: {clip: .nan}", "optimizer: {betas: [0.9, 1.5]}", "schedule: {min_lr: -1e-3}", "validate_every: -1",
+    "mixture: {sources: {asr: [a/b]}, weights: {asr: .nan}}", "mixture: {sources: {asr: [a/b]}, weights: {asr: -1}}",
+    "mixture: {sources: {asr: [a/b]}, weights: {asr: 1}, schedule: {asr: [[0, .nan]]}}", "spec_augment: {time_share: 2}",
+    "checkpoints: {every_minutes: .inf}", "parts: {encoder: {lr: 1, layer_decay: .nan}}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", [*NUMBERS, *(f"stages:\n  s: {{{line}}}" for line in OF_A_STAGE)])
+def test_a_number_out_of_its_range_is_refused_with_its_place(line, work):
+    path = write(work)
+    tree = yaml.safe_load(path.read_text())
+    more = yaml.safe_load(line)
+    for key, value in more.items():
+        if key == "stages":
+            tree["stages"]["s"] |= value["s"]
+        else:
+            tree[key] = value
+    path.write_text(yaml.safe_dump(tree))
+    with pytest.raises(RecipeError, match=r"theirs/r.yaml:\d+: ") as refused:
+        load_recipe(path)
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(RecipeError):
+        load_recipe(write(work), _overrides(more))
+
+
+def _overrides(tree):
+    from audio_lm.config.yaml_layers import flat
+
+    return [
+        f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}" for key, value in flat(tree)
+    ]
+
+
+IN_TAGS = (
+    "+evaluation.benchmarks.events={source: a/b-test, task: sec, metrics: [acc], prompt: tags, stage: chat}"
+)
+
+
+def test_a_benchmark_in_tags_is_refused_where_no_stage_trains_them():
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("own_chats", [IN_TAGS])
+    said = str(caught.value)
+    assert "\n" not in said
+    for words in (
+        "command line: benchmark 'events' has prompt: tags, whose tokens no stage trains",
+        "(chatml)",
+        "set evaluation.benchmarks.events.prompt",
+    ):
+        assert words in said, words
+    for prompt in ("natural", "chatml"):
+        load_recipe("own_chats", [IN_TAGS.replace("tags", prompt)])
+    load_recipe("own_chats", [IN_TAGS, "stages.chat.prompt=tags"])
+    load_recipe("own_chats", [IN_TAGS, "model.tokenizer.load=somewhere"])  # which may have them
+
+
+def test_a_run_that_had_such_a_benchmark_can_still_be_read(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    text = load_recipe("own_chats", [IN_TAGS.replace("tags", "natural")]).text
+    path.write_text(text.replace("prompt: natural", "prompt: tags"))
+    assert load_recipe(path, is_complete=True).recipe.evaluation.benchmarks["events"].prompt == "tags"

@@ -1,0 +1,242 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.config import load
+from audio_lm.config.load import load_recipe, override_keys, recipe_names
+from audio_lm.config.schema import Recipe
+
+GOOD = """
+use: {model: small, hardware: cpu}
+stages:
+  pretrain:
+    prompt: tags
+    mixture: words
+    parts:
+      encoder: {lr: 1e-3}
+    steps: 10
+"""
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """A folder with recipes and pieces of its own."""
+    pieces = {
+        "conf/model/small.yaml": "encoder: {width: 16}\ntokenizer: {vocab_size: 300}",
+        "conf/hardware/cpu.yaml": "accelerator: cpu",
+        "conf/scale/tiny.yaml": 'model: {encoder: {width: 8}}\nstages: {"*": {steps: 2}}',
+        "conf/mixture/words.yaml": "sources: {asr: [c/a-train]}\nweights: {asr: 1}",
+        "recipes/good.yaml": GOOD,
+    }
+    for name, text in pieces.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(load, "home", lambda kind: tmp_path / kind)
+    return tmp_path
+
+
+def write(house, text):
+    (house / "recipes" / "good.yaml").write_text(text)
+
+
+def test_layers_come_in_order(house):
+    assert load_recipe("good").recipe.model.encoder.width == 16
+    assert load_recipe("good", ["use.scale=tiny"]).recipe.model.encoder.width == 8
+    assert load_recipe("good", ["use.scale=tiny", "model.encoder.width=4"]).recipe.model.encoder.width == 4
+    write(house, GOOD + "model: {encoder: {width: 12}}")
+    assert load_recipe("good").recipe.model.encoder.width == 12
+    assert load_recipe("good").recipe.model.tokenizer.vocab_size == 300
+
+
+def test_a_scale_reaches_every_stage(house):
+    assert load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"].steps == 2
+
+
+def test_a_number_is_read_as_the_word_it_means(house):
+    write(house, GOOD + "hardware: {precision: 32}\n")
+    assert load_recipe("good").recipe.hardware.precision == "32"
+    assert load_recipe("good", ["hardware.precision=32"]).recipe.hardware.precision == "32"
+    with pytest.raises(RecipeError, match="'16', expected one of"):
+        load_recipe("good", ["hardware.precision=16"])
+
+
+def test_a_mixture_is_named_or_written_out(house):
+    assert load_recipe("good").recipe.stages["pretrain"].mixture.sources == {"asr": ["c/a-train"]}
+    write(house, GOOD.replace("mixture: words", "mixture: {sources: {lid: [c/b-train]}, weights: {lid: 1}}"))
+    assert load_recipe("good").recipe.stages["pretrain"].mixture.weights == {"lid": 1.0}
+
+
+def test_every_value_knows_where_it_came_from(house):
+    where = load_recipe("good", ["seed=3"]).where
+    assert where["stages.pretrain.steps"] == "recipes/good.yaml:9"
+    assert where["model.encoder.width"] == "conf/model/small.yaml:1"
+    assert where["seed"] == "command line"
+    assert where["stages.pretrain.mixture.weights.asr"] == "conf/mixture/words.yaml:2"
+
+
+def test_all_problems_come_out_at_once_with_file_and_line(house):
+    write(house, GOOD.replace("steps: 10", "step: 10\n    pack_tokens: many") + "sed: 1\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("good")
+    said = str(caught.value)
+    for words in (
+        "recipes/good.yaml:9",
+        "'step'",
+        "recipes/good.yaml:10",
+        "pack_tokens",
+        "recipes/good.yaml:11",
+        "'sed'",
+    ):
+        assert words in said, words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("model: small", "model: smal"), "Did you mean 'small'"),
+        (("mixture: words", "mixture: word"), "Did you mean 'words'"),
+        (("lr: 1e-3", "lr: fast"), "could not be converted"),
+        (("prompt: tags", "prompt: tag"), "tags"),
+        (("steps: 10", "steps: 0"), "1 or more"),
+        (("hardware: cpu", "hardwear: cpu"), "Did you mean 'hardware'"),
+        (("steps: 10", ""), "stages.pretrain.steps"),
+    ],
+)
+def test_what_is_wrong_is_said(house, change, words):
+    write(house, GOOD.replace(*change))
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("good")
+
+
+def test_an_unknown_task_is_named_with_its_place(house):
+    (house / "conf/mixture/words.yaml").write_text("sources: {ars: [c/a-train]}\nweights: {ars: 1}")
+    with pytest.raises(RecipeError, match=r"words.yaml:1: unknown task 'ars'. Did you mean 'asr'"):
+        load_recipe("good")
+
+
+def test_a_weight_without_source_is_refused(house):
+    (house / "conf/mixture/words.yaml").write_text("sources: {asr: [c/a-train]}\nweights: {asr: 1, lid: 1}")
+    with pytest.raises(RecipeError, match=r"no source for \['lid'\]"):
+        load_recipe("good")
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest(house):
+    with pytest.raises(RecipeError, match="Did you mean 'good'"):
+        load_recipe("godo")
+    assert recipe_names() == ["good"]
+
+
+def test_an_open_table_takes_new_entries_only_with_a_plus(house):
+    with pytest.raises(RecipeError, match=r"did you mean 'pretrain'.*add a new one with \+stages.pretrian"):
+        load_recipe("good", ["stages.pretrian={}"])
+    composed = load_recipe("good", ["+stages.pretrain.parts.projector={lr: 1e-4}"])
+    assert composed.recipe.stages["pretrain"].parts["projector"].lr == 1e-4
+
+
+def test_a_table_can_be_replaced_and_an_entry_taken_away(house):
+    override = "stages.pretrain.parts={_replace_: true, projector: {lr: 1}}"
+    assert set(load_recipe("good", [override]).recipe.stages["pretrain"].parts) == {"projector"}
+    assert not load_recipe("good", ["~stages.pretrain.parts.encoder"]).recipe.stages["pretrain"].parts
+    with pytest.raises(RecipeError, match="no such key"):
+        load_recipe("good", ["~stages.sft"])
+
+
+def test_a_list_of_stages_chooses_among_them(house):
+    composed = load_recipe("good", ["stages=[pretrain]"])
+    assert composed.recipe.only == ["pretrain"]
+    assert composed.signature == load_recipe("good").signature
+
+
+def test_the_signature_follows_what_decides_the_result(house):
+    signature = load_recipe("good").signature
+    for override in ("resume=true", "resume=auto", "stages.pretrain.checkpoints.keep_last=5"):
+        assert load_recipe("good", [override]).signature == signature
+    assert load_recipe("good", ["seed=1"]).signature != signature
+
+
+def test_fewer_checkpoints_than_survive_a_fault_are_refused(house):
+    with pytest.raises(
+        RecipeError, match=r"`stages.pretrain.checkpoints.keep_last` is 1; it must be 2 or more"
+    ):
+        load_recipe("good", ["stages.pretrain.checkpoints.keep_last=1"])
+    with pytest.raises(RecipeError, match="`resume` is 'last'; it is auto, segment or false"):
+        load_recipe("good", ["resume=last"])
+
+
+def test_what_was_composed_can_be_read_again(house):
+    composed = load_recipe("good", ["seed=5"])
+    path = house / "again.yaml"
+    path.write_text(composed.text)
+    again = load_recipe(path)
+    assert (again.recipe, again.signature) == (composed.recipe, composed.signature)
+    assert yaml.safe_load(composed.text)["seed"] == 5
+
+
+def test_the_result_is_frozen_and_plain(house):
+    recipe = load_recipe("good").recipe
+    assert isinstance(recipe, Recipe)
+    assert type(recipe.stages) is dict
+    with pytest.raises(AttributeError):
+        recipe.seed = 1
+
+
+def test_something_that_is_no_setting_is_refused():
+    with pytest.raises(RecipeError, match="not key=value"):
+        load_recipe("demo", ["seed"])
+
+
+def test_keys_for_completion_come_from_schema_and_recipe(house):
+    assert "seed" in override_keys(None)
+    assert "stages.pretrain.parts.encoder.lr" in override_keys("good")
+
+
+def test_a_complete_recipe_says_all_by_itself(house):
+    (house / "conf/model/small.yaml").write_text("language_model: {settings: {hidden_size: 8, head_dim: 4}}")
+    write(house, GOOD + "model: {language_model: {settings: {_replace_: true, hidden_size: 12}}}")
+    composed = load_recipe("good")
+    kept = house / "recipe.yaml"
+    kept.write_text(composed.text)
+    again = load_recipe(kept, is_complete=True)
+    assert again.recipe == composed.recipe
+    assert again.signature == composed.signature
+    with_pieces_under_it = load_recipe(kept).recipe.model.language_model.settings
+    assert with_pieces_under_it == {"hidden_size": 12, "head_dim": 4}, "the pieces do not matter here"
+
+
+@pytest.fixture
+def runs(house, monkeypatch):
+    """Folders of runs with their recipes, made in the order they are named."""
+    monkeypatch.chdir(house)
+
+    def make(*overrides, name):
+        folder = house / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(load_recipe("good", overrides).text)
+        return Path("runs") / name
+
+    return make
+
+
+def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
+    runs("seed=1", name="good-0000aaaa")
+    old = runs("stages.pretrain.checkpoint_every=7", name="good-0000bbbb")
+    runs(name="good-best-0000cccc")
+    runs(name="good-0000dddd.1")
+    (Path("runs") / "good-0000eeee").mkdir()
+    composed = load_recipe("good")
+    own = Path("runs") / f"good-{composed.signature}"
+    assert composed.run_path() == own, "a fresh run"
+    for resumed in ("resume=auto", "stages=[pretrain]"):
+        assert load_recipe("good", [resumed]).run_path() == old
+        assert load_recipe("good", [resumed, "seed=2"]).run_path().name not in (
+            "good-0000aaaa",
+            "good-0000bbbb",
+        )
+        assert load_recipe("good", [resumed]).run_path(own) == own
+    own.mkdir()
+    assert load_recipe("good", ["resume=auto"]).run_path() == own
+    named = {run.name: changed for run, changed in composed.earlier_runs()}
+    assert named == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}

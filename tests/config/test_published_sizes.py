@@ -1,0 +1,79 @@
+import pytest
+import yaml
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.config.load import load_recipe
+from audio_lm.preview.estimate import forecast
+from tests.model.originals import ENCODER, SETTINGS, write_qwen2_audio
+
+RECIPE = """
+use: {{hardware: cpu}}
+model: {model}
+stages:
+  s:
+    prompt: natural
+    mixture: {{sources: {{asr: [mine/all-train]}}, weights: {{asr: 1}}, facts: {{mine/all-train: {{hours: 1, clips: 900}}}}}}
+    parts: {{encoder: {{lr: 1e-3}}, projector: {{lr: 1e-3}}, new_tokens: {{lr: 1e-3}}, language_model: {{lr: 1e-3}}}}
+    steps: 2
+    pack_tokens: 800
+"""
+SIZES = {"num_mels": 128, "width": 32, "num_layers": 2, "num_heads": 2, "mlp_width": 64}
+
+
+@pytest.fixture
+def compose(tmp_path):
+    """Read a recipe with a table ``model``."""
+    folder = tmp_path / "published"
+    write_qwen2_audio(folder)
+
+    def read(model):
+        (tmp_path / "mine.yaml").write_text(RECIPE.format(model=model.replace("FOLDER", str(folder))))
+        return load_recipe(tmp_path / "mine.yaml")
+
+    return read
+
+
+def test_a_folder_alone_is_a_model(compose):
+    alone = compose("{load: FOLDER}")
+    beside = compose(f"{{load: FOLDER, encoder: {SIZES}}}".replace("'", ""))
+    assert yaml.safe_load(alone.text)["model"]["encoder"]["num_heads"] == ENCODER["encoder_attention_heads"]
+    assert alone.text == beside.text
+    assert alone.signature == beside.signature
+    (planned,), (same,) = forecast(alone.recipe), forecast(beside.recipe)
+    assert planned.memory_gib == same.memory_gib
+    assert planned.memory_gib["weights"] > 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        f"{{encoder: {{load: FOLDER}}, language_model: {{settings: {SETTINGS}}}}}",
+        f"{{load: FOLDER, language_model: {{settings: {SETTINGS}}}}}",
+    ],
+)
+def test_every_size_is_known_after_reading(compose, model):
+    sizes = compose(model.replace("'", "")).recipe.model.encoder.sizes
+    assert (sizes.num_mels, sizes.num_heads) == (128, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("{load: FOLDER, encoder: {num_heads: 4}}", r"mine.yaml:3: .*encoder.num_heads is 4 and there 2"),
+        ("{encoder: {load: FOLDER, num_mels: 80}}", r"mine.yaml:3: .*encoder.num_mels is 80 and there 128"),
+        (
+            "{load: FOLDER, language_model: {settings: {num_attention_heads: 2}}}",
+            r"language_model.settings.num_attention_heads is 2 and there 4",
+        ),
+        ("{encoder: {load: FOLDER/nowhere}}", r"mine.yaml:3: .*is no folder and its config.json"),
+    ],
+)
+def test_what_disagrees_is_refused_with_its_line(compose, model, words):
+    with pytest.raises(RecipeError, match=words):
+        compose(model)
+
+
+def test_a_finished_run_is_read_without_what_it_was_made_of(compose, tmp_path):
+    kept = tmp_path / "recipe.yaml"
+    kept.write_text(compose("{load: FOLDER}").text.replace("published", "gone"))
+    assert load_recipe(kept, is_complete=True).recipe.model.encoder.sizes.num_mels == 128

@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.airbench import CORPUS
+from tests.corpora.tree import cuts_of, labels_of, sound, text
+
+
+def choice(number, path, task="Music_AQA", corpus="music_avqa", **changed):
+    """A single-choice question as the publisher writes it."""
+    return {
+        "path": path,
+        "question": "Which is louder?",
+        "choice_a": "piano",
+        "choice_b": "flute",
+        "answer_gt": "flute",
+        "task_name": task,
+        "dataset_name": corpus,
+        "uniq_id": number,
+    } | changed
+
+
+OPEN = {
+    "path": "1.wav",
+    "question": "What is heard?",
+    "answer_gt": "A dog, then a car.",
+    "task_name": "sound_QA",
+    "dataset_name": "clotho",
+    "meta_info": "dog, car",
+    "uniq_id": 0,
+}
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = tmp_path / "AIR-Bench-Dataset"
+    rows = [
+        choice(0, "a.wav"),
+        choice(1, "b.wav", task="Audio_Grounding", corpus="AudioGrounding", choice_c="drum", choice_d=None),
+        choice(2, "gone.wav"),
+    ]
+    text(root / "Foundation" / "Foundation_meta.json", json.dumps(rows))
+    text(root / "Chat" / "Chat_meta.json", json.dumps([OPEN]))
+    sound(root / "Foundation" / "Music_AQA_music_avqa" / "a.wav")
+    sound(root / "Foundation" / "Audio_Grounding_AudioGrounding" / "b.flac")
+    sound(root / "Chat" / "sound_QA_clotho" / "1.wav")
+    return root
+
+
+def test_questions_carry_their_choices_and_answers_their_letter(source, tmp_path):
+    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: [labels_of(cut) for cut in cuts] for name, cuts in found.items()} == {
+        "chat_sound-test": [{"question": "What is heard?", "answer": "A dog, then a car."}],
+        "foundation_audio_grounding-test": [
+            {"question": "Which is louder?\nA. piano\nB. flute\nC. drum", "answer": "B. flute"}
+        ],
+        "foundation_music_aqa-test": [
+            {"question": "Which is louder?\nA. piano\nB. flute", "answer": "B. flute"}
+        ],
+    }
+    assert found["foundation_music_aqa-test"][0]["id"] == "foundation-0"
+
+
+def test_clips_that_are_not_there_are_counted(source, tmp_path):
+    said = []
+    (tmp_path / "out").mkdir()
+    CORPUS.write(
+        tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), said.append
+    )
+    assert said[-1] == "airbench: 1 clips have no sound and were left out, such as 'foundation-2'"
+
+
+@pytest.mark.parametrize(
+    ("half", "rows", "message"),
+    [
+        ("Foundation", [choice(0, "a.wav", answer_gt="drum")], "foundation-0: answer_gt 'drum' is none of"),
+        ("Foundation", [choice(0, "a.wav"), choice(0, "a.wav")], "'foundation-0' came twice"),
+        ("Foundation", [choice(0, "a.wav", task_name=None)], "row 1 has no task_name"),
+        ("Foundation", {"data": []}, "a list of rows is wanted"),
+        ("Chat", [OPEN | {"task_name": "poetry_QA"}], "chat-0: task 'poetry_QA' is none of"),
+    ],
+)
+def test_a_broken_row_is_named(source, tmp_path, half, rows, message):
+    text(source / half / f"{half}_meta.json", json.dumps(rows))
+    with pytest.raises(DataError, match=message):
+        cuts_of(CORPUS, source, tmp_path / "out")

@@ -1,0 +1,97 @@
+import hashlib
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from audio_lm.common.errors import DataError
+from audio_lm.corpora.published.download import Archive, downloaded, unpacked
+
+CONTENT = bytes(range(256)) * 400
+
+
+class GoesOn(BaseHTTPRequestHandler):
+    """Serves ``CONTENT`` and knows ranges; breaks off the first answer half-way."""
+
+    asked: list[str | None] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start:] if wanted else CONTENT[: len(CONTENT) // 2])
+
+    def log_message(self, *arguments: object) -> None:
+        del arguments
+
+
+@pytest.fixture
+def served():
+    """Start a server on this machine; gives its address."""
+    servers = []
+
+    def serve(handler) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
+    GoesOn.asked.clear()
+    url = served(GoesOn)
+    with pytest.raises(DataError, match="start again to go on"):
+        downloaded(Archive(url), tmp_path / "file", print, otherwise="wait")
+    assert not (tmp_path / "file").exists()
+    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert GoesOn.asked == [None, f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_a_server_without_ranges_is_asked_from_the_start(served, tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            del arguments
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "content").write_bytes(CONTENT)
+    (tmp_path / "file.part").write_bytes(b"half of something")
+    url = served(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
+    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+
+
+def test_a_wrong_sum_is_told_and_the_file_does_not_stay(tmp_path):
+    (tmp_path / "content").write_bytes(CONTENT)
+    url = (tmp_path / "content").as_uri()
+    right = Archive(url, md5=hashlib.md5(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert downloaded(right, tmp_path / "right", print, otherwise="wait").read_bytes() == CONTENT
+    with pytest.raises(DataError, match="md5"):
+        downloaded(Archive(url, md5="0" * 32), tmp_path / "wrong", print, otherwise="wait")
+    assert not list(tmp_path.glob("wrong*"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, kind):
+    path = tmp_path / f"all.{kind}"
+    (tmp_path / "content").write_bytes(CONTENT)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(tmp_path / "content", "inside/content")
+    else:
+        with tarfile.open(path, "w") as archive:
+            archive.add(tmp_path / "content", "inside/content")
+    assert (unpacked(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(DataError, match="not a whole archive"):
+        unpacked(path, tmp_path / "there", print)
+    assert not [one for one in tmp_path.iterdir() if "there" in one.name]

@@ -1,0 +1,255 @@
+import errno
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from lhotse import MonoCut, Recording
+
+from audio_lm.common.errors import DataError
+from audio_lm.data.audio import decode, faults
+from audio_lm.data.audio.faults import FaultyAudioError, load_waves_or_fault, silence_for
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    return path
+
+
+def cut_of(path, seconds=1.0, rate=16_000):
+    recording = Recording.from_file(path)
+    recording = replace(recording, sampling_rate=rate, num_samples=round(seconds * rate), duration=seconds)
+    return MonoCut("c", 0.0, seconds, 0, recording=recording)
+
+
+def gone(path):
+    cut = cut_of(path)
+    path.unlink()
+    return cut
+
+
+def rewritten(wave=None, rate=16_000, **settings):
+    def spoil(path):
+        cut = cut_of(path)
+        soundfile.write(path.with_suffix(".wav"), wave, rate, **settings)
+        cut.recording.sources[0].source = str(path.with_suffix(".wav"))
+        return cut
+
+    return spoil
+
+
+def bytes_are(change):
+    def spoil(path):
+        cut = cut_of(path)
+        path.write_bytes(change(path.read_bytes()))
+        return cut
+
+    return spoil
+
+
+def becomes_a_folder(path):
+    cut = cut_of(path)
+    path.unlink()
+    path.mkdir()
+    return cut
+
+
+def becomes_a_pipe(path):
+    cut = cut_of(path)
+    path.unlink()
+    os.mkfifo(path)
+    return cut
+
+
+def of_channels(channels):
+    def spoil(path):
+        cut = cut_of(path)
+        cut.recording.sources[0].channels = channels
+        cut.recording.channel_ids = channels
+        return replace(cut, channel=channels[-1])
+
+    return spoil
+
+
+def encoded(ending, container, subtype):
+    """Another format, and only half of it."""
+
+    def spoil(path):
+        cut = cut_of(path)
+        other = path.with_suffix(f".{ending}")
+        soundfile.write(other, NOISE, 16_000, format=container, subtype=subtype)
+        other.write_bytes(other.read_bytes()[: other.stat().st_size // 2 + 50])
+        cut.recording.sources[0].source = str(other)
+        return cut
+
+    return spoil
+
+
+def cut_short(spoil, num_bytes):
+    def spoil_more(path):
+        cut = spoil(path)
+        wav = path.with_suffix(".wav")
+        wav.write_bytes(wav.read_bytes()[:num_bytes])
+        return cut
+
+    return spoil_more
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return (
+        content[:middle]
+        + bytes(255 - byte for byte in content[middle : middle + 400])
+        + content[middle + 400 :]
+    )
+
+
+NOISE = np.random.default_rng(1).normal(0, 0.1, 16_000)
+FAULTS = {
+    "gone": (gone, "missing"),
+    "empty": (bytes_are(lambda content: b""), "decode"),
+    "random bytes": (bytes_are(lambda content: bytes(range(256)) * 20), "decode"),
+    "text": (bytes_are(lambda content: b"404 not found"), "decode"),
+    "cut off": (bytes_are(lambda content: content[: len(content) // 3]), "decode"),
+    "flipped bits": (bytes_are(flipped), "decode"),
+    "half as long": (rewritten(NOISE[:8_000]), "short"),
+    "30 ms too short": (rewritten(NOISE[:-480]), "short"),
+    "another rate": (rewritten(NOISE[:8_000], 8_000), "rate"),
+    "48 kHz": (rewritten(np.tile(NOISE, 3), 48_000), "rate"),
+    "a folder": (becomes_a_folder, "decode"),
+    "wav cut off": (cut_short(rewritten(NOISE), 9_000), "short"),
+    "wav header alone": (cut_short(rewritten(NOISE), 44), "short"),
+    "cut past the end": (lambda path: cut_of(path, seconds=1.4), "short"),
+    "no samples": (rewritten(NOISE[:0]), "short"),
+    "nan": (rewritten(np.where(np.arange(16_000) == 99, np.nan, NOISE), subtype="FLOAT"), "nonfinite"),
+    "infinite": (rewritten(np.where(np.arange(16_000) == 99, np.inf, NOISE), subtype="FLOAT"), "nonfinite"),
+    "all zero": (rewritten(np.zeros(16_000)), "silent"),
+    "50 times too loud": (rewritten(NOISE * 500, subtype="FLOAT"), "range"),
+    "a pipe": (becomes_a_pipe, "decode"),
+    "twice as long": (rewritten(np.tile(NOISE, 2)), "short"),
+    "half the rate, twice the seconds": (rewritten(NOISE, 8_000), "rate"),
+    "fewer channels": (of_channels([0, 1, 2]), "decode"),
+    "an mp3 cut off": (encoded("mp3", "MP3", "MPEG_LAYER_III"), "short"),
+    "an ogg cut off": (encoded("ogg", "OGG", "VORBIS"), "decode"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_has_a_name_and_costs_its_own_conversation_only(path, make_cuts, vocabulary, kind):
+    spoil, reason = FAULTS[kind]
+    bad = spoil(path)
+    with pytest.raises(FaultyAudioError) as caught:
+        load_waves_or_fault(bad)
+    assert caught.value.reason == reason
+
+    good = make_cuts(2)
+    bad.supervisions = good[0].supervisions
+    maker = ExampleMaker(vocabulary, "tags")
+    cuts = [with_example(cut, maker.example(cut, "asr", source="made/x")) for cut in (good[0], bad, good[1])]
+    pack = Collator(load=load_waves_or_fault)(cuts)
+    clean = Collator()([cuts[0], cuts[2]])
+    assert [fault[:4] for fault in pack.faults] == [("c", "asr", "made/x", reason)]
+    assert pack.cut_ids == (good[0].id, "c", good[1].id)
+    assert pack.labels.tolist() == clean.labels.tolist()
+    assert np.isfinite(pack.waves.numpy()).all()
+    alone = Collator(load=load_waves_or_fault)(cuts[1:2])
+    assert alone.num_learned == 0
+    assert len(alone.faults) == 1
+
+
+def test_a_file_a_little_longer_or_shorter_than_declared_is_fine(path):
+    for count in (16_000, 16_001):
+        soundfile.write(path, NOISE[:count], 16_000)
+        assert [len(wave) for wave in load_waves_or_fault(cut_of(path))] == [16_000]
+
+
+def test_silence_is_as_long_as_the_clips_would_have_been(path):
+    assert [len(wave) for wave in silence_for(cut_of(path))] == [16_000]
+
+
+def test_a_passing_fault_is_tried_again(path, monkeypatch):
+    asked = []
+    load = faults.load_waves
+
+    def flaky(cut):
+        asked.append(cut.id)
+        if len(asked) < 3:
+            raise DataError("away") from OSError(errno.EIO, "input/output error")
+        return load(cut)
+
+    monkeypatch.setattr(faults, "load_waves", flaky)
+    monkeypatch.setattr(faults, "FIRST_PAUSE", 0.001)
+    assert len(load_waves_or_fault(cut_of(path))) == 1
+    assert len(asked) == 3
+
+
+def hang_once_more():
+    try:
+        time.sleep(20)
+    except Exception:
+        time.sleep(20)
+
+
+def hang_in_a_callback():
+    """A library that swallows even the alarm, as one that calls back from C does."""
+    for _ in range(2):
+        try:
+            time.sleep(20)
+        except BaseException:
+            continue
+    time.sleep(20)
+
+
+def hang_and_say_it():
+    try:
+        time.sleep(20)
+    except BaseException as error:
+        raise DataError("it hung") from error
+
+
+def hang_for_ever():
+    while True:
+        try:
+            time.sleep(20)
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize("hang", [hang_for_ever, hang_once_more, hang_in_a_callback, hang_and_say_it])
+def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
+    monkeypatch.setattr(faults, "load_waves", lambda cut: hang())
+    monkeypatch.setattr(faults, "MOST_SECONDS", 0.1)
+    monkeypatch.setattr(faults, "AGAIN_AFTER", 0.1)
+    began = time.monotonic()
+    with pytest.raises(FaultyAudioError) as caught:
+        load_waves_or_fault(cut_of(path))
+    assert caught.value.reason == "timeout"
+    assert time.monotonic() - began < 5
+    time.sleep(0.3)  # no alarm is left
+
+
+def test_a_pipe_is_told_at_once(path):
+    cut = becomes_a_pipe(path)
+    began = time.monotonic()
+    with pytest.raises(FaultyAudioError, match="no regular file"):
+        load_waves_or_fault(cut)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "kind", [AssertionError, ValueError, RuntimeError, IndexError, MemoryError, StopIteration]
+)
+def test_whatever_a_decoder_raises_is_a_fault_of_its_clip(path, monkeypatch, kind):
+    def fail(*_, **__):
+        raise kind("strange bytes")
+
+    monkeypatch.setattr(decode, "read", fail)
+    with pytest.raises(FaultyAudioError, match="strange bytes") as caught:
+        load_waves_or_fault(cut_of(path))
+    assert caught.value.reason == "decode"

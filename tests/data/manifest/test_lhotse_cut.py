@@ -1,0 +1,122 @@
+import json
+
+import pytest
+from lhotse import MonoCut, MultiCut, Recording
+from lhotse.serialization import deserialize_item
+
+from audio_lm.data.manifest.json_lines import InvalidLineError
+from audio_lm.data.manifest.lhotse_cut import read_cut
+from tests.data.manifest.test_line import line, recording
+
+
+def built(value):
+    """Whatever lies in a cut that is more than plain data."""
+    if isinstance(value, dict):
+        return [one for inner in value.values() for one in built(inner)]
+    if isinstance(value, list | tuple):
+        return [one for inner in value for one in built(inner)]
+    return [] if value is None or isinstance(value, str | int | float) else [value]
+
+
+def test_a_cut_is_the_one_that_lhotse_reads():
+    supervision = {
+        "id": "s",
+        "recording_id": "r",
+        "start": 0.1,
+        "duration": 1.5,
+        "channel": 0,
+        "text": "one",
+        "language": "en",
+        "speaker": "a",
+        "gender": "male",
+        "custom": {"emotion": "sad", "deep": {"list": [1, {"a": None}]}},
+        "alignment": {"word": [["one", 0.1, 0.2, 0.9], ["two", 0.3, 0.2, None]]},
+    }
+    resampled = Recording.from_dict(recording()).resample(8_000).to_dict()
+    custom = {"audio_2": recording(1.0, "/audio/b.wav"), "note": "a"}
+    for changed in (
+        {},
+        {"supervisions": [supervision]},
+        {"custom": custom},
+        {"recording": resampled},
+        {"recording": None},
+        {"type": "MultiCut", "channel": [0]},
+    ):
+        text = line(**changed)
+        ours, theirs = read_cut(text), deserialize_item(json.loads(text))
+        assert ours.to_dict() == theirs.to_dict()
+        assert type(ours) is type(theirs)
+        assert ours == theirs
+    assert isinstance(read_cut(line(type="MultiCut", channel=[0])), MultiCut)
+    assert isinstance(read_cut(line()), MonoCut)
+
+
+def test_samples_count_where_a_recording_states_another_duration():
+    assert read_cut(line(recording=recording(2.0, duration=50.0))).recording.duration == 2.0
+    assert read_cut(line(recording=recording(2.0, duration=2.001))).recording.duration == 2.001
+
+
+ARRAY = {"storage_type": "numpy_files", "storage_path": "/etc", "storage_key": "passwd", "shape": [1]}
+STRANGERS = {
+    "array": ARRAY,
+    "temporal": {"array": ARRAY, "temporal_dim": 0, "frame_shift": 0.1, "start": 0},
+    "image": {
+        "width": 1,
+        "height": 1,
+        "storage_type": "pillow_files",
+        "storage_path": "/etc",
+        "storage_key": "x",
+    },
+    "target_recording": recording(kind="command", source="touch x"),
+    "audio_rir": recording(kind="command", source="touch x"),
+    "audio_2_raw": recording(kind="command", source="touch x"),
+    "audio_2": "/audio/b.wav",
+    "audio_filepath": "/somewhere/p.wav",
+    "audio_quality": 3,
+    "audio_": None,
+    "audio_\u0662": recording(kind="command", source="touch x"),
+}
+
+
+def test_what_lhotse_would_build_of_strangers_stays_data():
+    custom = {**STRANGERS, "list": [STRANGERS]}
+    cut = read_cut(line(custom=custom, supervisions=[{"id": "s", "duration": 2.0, "custom": dict(custom)}]))
+    assert cut.custom == cut.supervisions[0].custom == json.loads(json.dumps(custom))
+    assert not built(cut.custom)
+    assert not built(cut.supervisions[0].custom)
+    assert built(deserialize_item(json.loads(line(custom=dict(custom)))).custom), "the control"
+
+
+def test_features_are_not_built():
+    features = {
+        "type": "fbank",
+        "storage_type": "lilcom_url",
+        "storage_path": "http://127.0.0.1:9",
+        "num_features": 80,
+    }
+    assert read_cut(line(features=features)).features is None
+    with pytest.raises(InvalidLineError, match="features"):
+        read_cut(line(features=features, recording=None))
+
+
+def test_a_further_clip_is_checked_as_the_first_is():
+    with pytest.raises(InvalidLineError, match="could run a command"):
+        read_cut(line(custom={"audio_2": recording(kind="command")}))
+    with pytest.raises(InvalidLineError, match="could run a command"):
+        read_cut(line(custom={"rejected_audio_1": recording(kind="command")}))
+    with pytest.raises(InvalidLineError, match="transform"):
+        read_cut(line(custom={"audio_3": recording(transforms=[{"name": "Reverb", "kwargs": {}}])}))
+    with pytest.raises(InvalidLineError, match="expected a list of objects"):
+        read_cut(
+            line(
+                custom={
+                    "audio_2": {
+                        "sources": "x",
+                        "id": "a",
+                        "sampling_rate": 16_000,
+                        "num_samples": 16_000,
+                        "duration": 1.0,
+                    }
+                }
+            )
+        )

@@ -1,0 +1,104 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from audio_lm.model.decoder.chunked_cross_entropy import next_token_loss
+
+POSITIONS, WIDTH, ROWS = 23, 8, 40
+
+
+def problem(dtype=torch.float32):
+    torch.manual_seed(0)
+    head = nn.Linear(WIDTH, ROWS, dtype=dtype)
+    hidden = torch.randn(POSITIONS, WIDTH, dtype=dtype, requires_grad=True)
+    return head, hidden, torch.randint(ROWS, (POSITIONS,))
+
+
+def loss_of(head, hidden, labels, *, chunk, weight=1.0):
+    return next_token_loss(
+        head,
+        list(head.parameters()),
+        hidden,
+        labels,
+        num_rows=ROWS,
+        weight=weight,
+        chunk_values=chunk * ROWS,
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 5, POSITIONS, 100])
+def test_chunks_of_any_size_give_the_loss_and_gradients_of_the_whole(chunk):
+    head, hidden, labels = problem(torch.float64)
+    expected = F.cross_entropy(head(hidden).float(), labels, reduction="none")
+    (expected.sum() * 0.25).backward()
+    plain = [one.grad.clone() for one in (hidden, *head.parameters())]
+    head, hidden, labels = problem(torch.float64)
+    loss = loss_of(head, hidden, labels, chunk=chunk, weight=0.25)
+    (2 * loss.total).backward()
+    torch.testing.assert_close(loss.losses, expected.detach())
+    torch.testing.assert_close(loss.total, expected.sum() * 0.25)
+    for one, of_whole in zip((hidden, *head.parameters()), plain, strict=True):
+        torch.testing.assert_close(one.grad, 2 * of_whole, rtol=1e-6, atol=1e-7)
+
+
+def test_equal_logits_cost_the_log_of_the_vocabulary():
+    head, hidden, labels = problem()
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
+    loss = loss_of(head, hidden, labels, chunk=4)
+    torch.testing.assert_close(loss.losses, torch.full((POSITIONS,), float(ROWS)).log())
+    assert not loss.losses.requires_grad
+
+
+def test_never_more_logits_stand_together_than_a_chunk_has():
+    head, hidden, labels = problem()
+    seen = []
+    head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    loss_of(head, hidden, labels, chunk=6)
+    assert seen == [6, 6, 6, 5]
+    seen.clear()
+    with torch.no_grad():
+        loss_of(head, hidden, labels, chunk=10)
+    assert seen == [10, 10, 3]
+
+
+def test_a_frozen_output_layer_gets_no_gradient_and_its_input_the_same():
+    head, hidden, labels = problem()
+    loss_of(head, hidden, labels, chunk=5).total.backward()
+    frozen, again, _ = problem()
+    frozen.requires_grad_(False)
+    loss_of(frozen, again, labels, chunk=5).total.backward()
+    assert torch.equal(again.grad, hidden.grad)
+    assert frozen.weight.grad is None
+    assert head.weight.grad is not None
+
+
+def test_what_lies_under_frozen_parts_learns_nothing_and_nothing_is_asked_of_it():
+    head, hidden, labels = problem()
+    head.requires_grad_(False)
+    loss = loss_of(head, hidden.detach(), labels, chunk=5)
+    assert not loss.total.requires_grad
+
+
+def test_no_learned_position_is_a_loss_of_nothing_with_gradients_of_zero():
+    head, hidden, _ = problem()
+    loss = loss_of(head, hidden[:0], torch.zeros(0, dtype=torch.long), chunk=5)
+    loss.total.backward()
+    assert loss.total == 0
+    assert not hidden.grad.any()
+    assert not head.weight.grad.any()
+
+
+def test_softmax_and_loss_are_in_32_bits_where_logits_are_not():
+    head, hidden, labels = problem(torch.bfloat16)
+    loss = loss_of(head, hidden, labels, chunk=5)
+    exact = F.cross_entropy(head(hidden).float(), labels, reduction="none")
+    coarse = F.cross_entropy(head(hidden), labels, reduction="none")
+    torch.testing.assert_close(loss.losses, exact)
+    assert (coarse.float() - exact).norm() > 100 * (loss.losses - exact).norm()
+    loss.total.backward()
+    gradient = hidden.grad.clone()
+    hidden.grad = None
+    exact.sum().backward()
+    torch.testing.assert_close(gradient, hidden.grad, rtol=2e-2, atol=2e-2)

@@ -1,0 +1,73 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from audio_lm.model.decoder.packed_attention import packed_attention
+
+
+def states(heads, total, generator, dtype=torch.float64):
+    return torch.randn(1, heads, total, 8, generator=generator, dtype=dtype, requires_grad=True)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_it_equals_attention_of_each_document_alone(causal, groups):
+    generator = torch.Generator().manual_seed(0)
+    lengths = [5, 1, 9, 3]
+    total = sum(lengths)
+    query, key, value = (
+        states(4, total, generator),
+        states(groups, total, generator),
+        states(groups, total, generator),
+    )
+    module = nn.Module()
+    module.is_causal = causal
+    borders = torch.tensor([0, 5, 6, 15, 18], dtype=torch.int32)
+    out, _ = packed_attention(module, query, key, value, None, cu_seq_lens_q=borders, max_length_q=128)
+    alone, start = [], 0
+    for length in lengths:
+        part = [tensor[:, :, start : start + length] for tensor in (query, key, value)]
+        alone.append(F.scaled_dot_product_attention(*part, is_causal=causal, enable_gqa=True).transpose(1, 2))
+        start += length
+    expected = torch.cat(alone, dim=1)
+    torch.testing.assert_close(out, expected)
+    weight = torch.randn(out.shape, generator=generator, dtype=out.dtype)
+    ours = torch.autograd.grad((out * weight).sum(), (query, key, value))
+    theirs = torch.autograd.grad((expected * weight).sum(), (query, key, value))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"cu_seq_lens_q": None}, "documents would see each other"),
+        ({"attention_mask": torch.ones(1)}, "attention_mask"),
+        ({"dropout": 0.1}, "dropout"),
+        ({"sliding_window": 2}, "sliding_window"),
+        ({"cu_seq_lens_q": torch.tensor([0, 3], dtype=torch.int32)}, "padding is a document of its own"),
+    ],
+)
+def test_what_would_mix_documents_or_be_ignored_is_refused(asked, words):
+    query = torch.randn(1, 2, 4, 8)
+    arguments = {
+        "attention_mask": None,
+        "cu_seq_lens_q": torch.tensor([0, 4], dtype=torch.int32),
+        "max_length_q": 128,
+    }
+    with pytest.raises(ValueError, match=words):
+        packed_attention(nn.Module(), query, query, query, **(arguments | asked))
+
+
+def test_sixteen_bits_are_computed_in_thirty_two_and_rounded_once():
+    torch.manual_seed(0)
+    layer = nn.Module()
+    layer.is_causal = True
+    states = [torch.randn(1, 2, 50, 16) for _ in range(3)]
+    narrow = [one.bfloat16() for one in states]
+    borders = {"cu_seq_lens_q": torch.tensor([0, 20, 50], dtype=torch.int32), "max_length_q": 128}
+    exact, _ = packed_attention(layer, *(one.float() for one in narrow), None, **borders)
+    rounded, _ = packed_attention(layer, *narrow, None, **borders)
+    assert rounded.dtype == torch.bfloat16
+    assert torch.equal(rounded, exact.bfloat16())

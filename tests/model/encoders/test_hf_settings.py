@@ -1,0 +1,26 @@
+import pytest
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.model.config import EncoderConfig
+from audio_lm.model.encoders.hf_settings import speech_settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"architecture": "wavelm"}, r"unknown speech encoder 'wavelm'\. Did you mean 'wavlm'"),
+        ({"settings": {"hiden_size": 3}}, r"Did you mean 'hidden_size'"),
+        ({"settings": {"add_adapter": True}}, r"add_adapter"),
+    ],
+)
+def test_what_cannot_be_heard_is_refused(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        speech_settings(EncoderConfig(kind="transformers", **settings))
+    with pytest.raises(RecipeError, match="does not read"):
+        EncoderConfig(settings={"hidden_size": 3})
+
+
+@pytest.mark.parametrize("settings", [{"dtype": "eval"}, {"model_type": "x"}])
+def test_settings_that_transformers_does_not_take_are_refused(settings):
+    with pytest.raises(RecipeError, match=r"encoder.settings do not make a wavlm"):
+        speech_settings(EncoderConfig(kind="transformers", architecture="wavlm", settings=settings))

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from audio_lm.common.audio_units import frames_in
+from audio_lm.model.encoders.packed_layout import packed_layout
+from audio_lm.model.encoders.spec_augment import augmented
+
+NOTHING = [0, 0, 0, 0, 0, 0]
+
+
+@pytest.fixture
+def slots():
+    return packed_layout((8_000, 4_321))
+
+
+@pytest.fixture
+def mels(slots):
+    return torch.randn(len(slots.clip_of_row()), 80, generator=torch.Generator().manual_seed(0))
+
+
+def test_nothing_drawn_changes_nothing(mels, slots):
+    assert torch.equal(augmented(mels, slots, torch.tensor([NOTHING, [10, 10, 5, 0, 3, 0]])), mels)
+
+
+def test_holes_hold_the_mean_of_the_clip_and_nothing_else_moves(mels, slots):
+    out = augmented(mels, slots, torch.tensor([[0, 0, 10, 5, 20, 4], NOTHING]))
+    frames = mels[1 : 1 + frames_in(8_000)]
+    changed = out[1 : 1 + frames_in(8_000)]
+    torch.testing.assert_close(changed[:, 10:15], frames.mean().expand_as(changed[:, 10:15]))
+    torch.testing.assert_close(changed[20:24], frames.mean().expand_as(changed[20:24]))
+    assert torch.equal(changed[:20, :10], frames[:20, :10])
+    assert torch.equal(out[1 + frames_in(8_000) :], mels[1 + frames_in(8_000) :])
+    assert torch.equal(out[0], mels[0])
+
+
+def test_a_warp_moves_one_frame_onto_another_and_keeps_the_ends(mels, slots):
+    out = augmented(mels, slots, torch.tensor([[20, 30, 0, 0, 0, 0], NOTHING]))
+    torch.testing.assert_close(out[1 + 30], mels[1 + 20])
+    torch.testing.assert_close(out[1], mels[1])
+    torch.testing.assert_close(out[frames_in(8_000)], mels[frames_in(8_000)])
+
+
+def test_one_row_per_clip_is_expected(mels, slots):
+    with pytest.raises(ValueError, match="one row of 6"):
+        augmented(mels, slots, torch.tensor([NOTHING]))

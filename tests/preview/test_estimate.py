@@ -1,0 +1,141 @@
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from audio_lm.common.errors import DataError
+from audio_lm.config.load import load_recipe
+from audio_lm.data.config import MixtureConfig, SourceFacts
+from audio_lm.model.config import ProjectorConfig
+from audio_lm.preview.estimate import forecast, print_forecast
+
+
+@pytest.mark.parametrize("name", ["qwen_audio", "qwen2_audio"])
+def test_a_recipe_at_full_size_is_planned_without_any_audio(name):
+    for stage in forecast(load_recipe(name).recipe):
+        assert sum(leaf.share_of_clips for leaf in stage.leaves) == pytest.approx(1)
+        assert sum(leaf.share_of_tokens for leaf in stage.leaves) == pytest.approx(1)
+        clips = sum(leaf.expected_clips for leaf in stage.leaves)
+        assert clips == pytest.approx(stage.steps * stage.conversations_per_step)
+        tokens = sum(leaf.expected_tokens for leaf in stage.leaves)
+        assert tokens / (stage.steps * stage.packs_per_step * stage.pack_tokens) == pytest.approx(
+            stage.fill, rel=1e-3
+        )
+        for leaf in stage.leaves:
+            assert leaf.expected_clips / leaf.clips == pytest.approx(leaf.passes)
+            assert leaf.expected_hours / leaf.hours == pytest.approx(leaf.passes) if leaf.hours else True
+            assert not leaf.is_measured
+            assert not leaf.longest
+        assert [example.task for example in stage.examples] == list(
+            dict.fromkeys(leaf.task for leaf in stage.leaves)
+        )
+        for example in stage.examples:
+            assert example.is_imagined
+            assert any(is_learned for _, is_learned in example.pieces)
+            (mean, *_) = (leaf.mean_tokens for leaf in stage.leaves if leaf.task == example.task)
+            assert example.num_tokens == round(mean)
+        parts = {what: gib for what, gib in stage.memory_gib.items() if what != "total"}
+        assert max(parts.values()) < stage.memory_gib["total"] <= sum(parts.values()) + 0.01
+        assert 10 < stage.memory_gib["total"] < 141
+
+
+def test_the_hours_of_the_paper_decide_the_shares_of_seconds():
+    pretrain = next(forecast(load_recipe("qwen_audio").recipe))
+    total = sum(leaf.hours for leaf in pretrain.leaves)
+    heard = sum(leaf.expected_hours for leaf in pretrain.leaves)
+    assert len(pretrain.leaves) == 31
+    for leaf in pretrain.leaves:
+        assert leaf.expected_hours / heard == pytest.approx(leaf.hours / total, abs=1e-4)
+
+
+def test_prepared_sources_are_measured(small):
+    stages = list(forecast(small))
+    assert [stage.name for stage in stages] == list(small.stages)
+    for stage in stages:
+        assert all(leaf.is_measured for leaf in stage.leaves)
+        assert 0.8 < stage.fill <= 1
+        for leaf in stage.leaves:
+            tokens = [count for _, count in leaf.longest]
+            assert len(tokens) == 3
+            assert tokens == sorted(tokens, reverse=True)
+            assert tokens[0] >= leaf.mean_tokens
+        assert {example.task for example in stage.examples} == {leaf.task for leaf in stage.leaves}
+        assert not any(example.is_imagined for example in stage.examples)
+        assert all(0 < example.num_audio_tokens < example.num_tokens for example in stage.examples)
+
+
+def test_buckets_say_their_padding(small):
+    stage = replace(small.stages["pretrain"], packing="buckets")
+    buckets = next(forecast(replace(small, stages={"pretrain": stage})))
+    full = next(forecast(small))
+    assert full.padding is None
+    assert 0 <= buckets.padding < 0.2
+    console = Console(width=240, record=True)
+    print_forecast([full], console)
+    assert "padding" not in console.export_text()
+    print_forecast([buckets], console)
+    assert f"{100 * buckets.padding:.1f} % padding as rows" in console.export_text()
+
+
+def test_what_looks_wrong_is_said(small):
+    stage = small.stages["pretrain"]
+    many = replace(small, stages={"pretrain": replace(stage, steps=3_000)})
+    assert any("times over" in warning for warning in next(forecast(many)).warnings)
+    first, *others = stage.mixture.weights
+    rare = replace(stage.mixture, weights={first: 1e-6} | dict.fromkeys(others, 1.0))
+    few = replace(small, stages={"pretrain": replace(stage, mixture=rare)})
+    assert any("teaches nothing" in warning for warning in next(forecast(few)).warnings)
+    capped = replace(stage.mixture, max_passes={stage.mixture.sources[first][0]: 0.5})
+    ended = replace(small, stages={"pretrain": replace(stage, mixture=capped, steps=100)})
+    assert any("max_passes" in warning for warning in next(forecast(ended)).warnings)
+
+
+def test_what_is_left_out_is_counted(small):
+    stage = replace(small.stages["pretrain"], long_clips="drop")
+    whole = next(forecast(replace(small, stages={"pretrain": stage})))
+    assert not any("leaves out" in warning for warning in whole.warnings)
+    shorter = replace(
+        stage, pack_tokens=max(tokens for leaf in whole.leaves for _, tokens in leaf.longest) - 1
+    )
+    said = next(forecast(replace(small, stages={"pretrain": shorter}))).warnings
+    assert any(re.search(r"leaves out \d+ of 12 conversations, which are over", one) for one in said), said
+
+
+def test_a_source_that_nobody_knows_is_named(small):
+    mixture = MixtureConfig(sources={"asr": ["nobody/knows-train"]}, weights={"asr": 1.0})
+    unknown = replace(small, stages={"pretrain": replace(small.stages["pretrain"], mixture=mixture)})
+    with pytest.raises(DataError, match=r"'nobody/knows-train' is not prepared.*mixture\.facts"):
+        list(forecast(unknown))
+    known = replace(mixture, facts={"nobody/knows-train": SourceFacts(hours=1.0, clips=600)})
+    told = replace(small, stages={"pretrain": replace(small.stages["pretrain"], mixture=known)})
+    assert next(forecast(told)).leaves[0].hours == pytest.approx(1.0)
+
+
+def test_the_table_names_every_leaf(small):
+    console = Console(width=240, record=True)
+    print_forecast(list(forecast(small)), console)
+    said = console.export_text()
+    for stage in small.stages.values():
+        for task, sources in stage.mixture.sources.items():
+            assert task in said
+            assert all(source in said for source in sources)
+
+
+@pytest.mark.parametrize("is_prepared", [True, False])
+def test_a_model_that_hears_less_often_is_planned_with_fewer_tokens(small, is_prepared, tmp_path):
+    stage = small.stages["pretrain"]
+    if not is_prepared:
+        sources = {source for one in stage.mixture.sources.values() for source in one}
+        facts = {source: SourceFacts(hours=1.0, clips=600) for source in sources}
+        stage = replace(stage, mixture=replace(stage.mixture, facts=facts))
+    recipe = replace(small, stages={"pretrain": stage})
+    if not is_prepared:
+        recipe = replace(recipe, data_dir=str(tmp_path))
+    pooled = replace(recipe, model=replace(recipe.model, projector=ProjectorConfig("pooled", 5)))
+    (many,), (few,) = forecast(recipe), forecast(pooled)
+    for one, other in zip(many.leaves, few.leaves, strict=True):
+        assert one.is_measured == is_prepared
+        assert other.mean_tokens < one.mean_tokens - 5
+    for one, other in zip(many.examples, few.examples, strict=True):
+        assert other.num_audio_tokens == pytest.approx(one.num_audio_tokens / 5, abs=1)

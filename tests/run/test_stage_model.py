@@ -1,0 +1,70 @@
+"""A recipe of two stages that train other parts, with a model that is whole and with one that is shared out."""
+
+import pytest
+from safetensors.torch import load_file
+
+from audio_lm.evaluation.predict import read_predictions
+from audio_lm.run.stage_model import StageModels
+from tests.conftest import SMALL_RECIPE
+from tests.run.test_process_groups import curves, trained, written
+
+TEXT = SMALL_RECIPE.replace("{data}", "{folder}/data").replace("{store}", "{folder}/{name}.db")
+PACKS = (
+    "stages.pretrain.packs_per_step=2",
+    "stages.chat.packs_per_step=2",
+    "stages.pretrain.pack_tokens=200",
+)
+LAYOUTS = {
+    "shared": ["hardware.sharding=fsdp"],
+    "cut": ["hardware.sharding=fsdp", "hardware.tensor_parallel=2", "hardware.frozen=sharded"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    return trained(folder, "alone", 1, *PACKS, text=TEXT)[0]
+
+
+def weights_in(run, stage):
+    return {
+        (path.name, name): value
+        for path in sorted((run / "stages" / stage / "model").iterdir())
+        for name, value in load_file(path).items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_stages_learn_the_same_and_leave_the_same_files_and_answers(folder, alone, name):
+    together, _ = trained(folder, name, 2, *PACKS, *LAYOUTS[name], text=TEXT)
+    one, two = curves(folder, "alone"), curves(folder, name)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert two[key] == pytest.approx(value, rel=1e-5), key
+    for stage in ("pretrain", "chat"):
+        before, after = weights_in(alone, stage), weights_in(together, stage)
+        assert before.keys() == after.keys()
+        for key, value in before.items():
+            assert (value - after[key]).abs().max() < 1e-5, key
+    frozen = "language_model.safetensors"
+    first = {key: value for key, value in weights_in(alone, "pretrain").items() if key[0] == frozen}
+    for key, value in weights_in(together, "pretrain").items():
+        assert key[0] != frozen or value.equal(first[key]), "frozen, and begun from the same weights"
+    for kept in sorted((alone / "predictions").rglob("*.jsonl")):
+        other = together / kept.relative_to(alone)
+        assert read_predictions(other) == read_predictions(kept), kept.name
+    assert written(together)[0] == written(alone)[0]
+
+
+def test_a_model_that_is_not_shared_out_stays_and_is_asked_by_one(small, own_vocabulary):
+    model = object()
+    models = StageModels(small, own_vocabulary, model, {})
+    assert not models.is_shared
+    assert models.begin("pretrain", None) is model
+    with models.asked():
+        assert models.model is model

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.training.callbacks.mixture_monitor import MixtureMonitor
+
+ASR, SGC = ("asr", "made/noise-train"), ("sgc", "made/noise-train")
+
+
+@pytest.fixture
+def packs(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags")
+    cuts = [
+        with_example(cut, maker.example(cut, task, source="made/noise-train"))
+        for cut in make_cuts(3)
+        for task in ("asr", "asr", "sgc")
+    ]
+    return (Collator()(cuts[:4]), Collator()(cuts[4:]))
+
+
+class Stood:
+    """A trainer that stands at a step."""
+
+    def __init__(self, step):
+        self.global_step = step
+        self.logged = {}
+        self.logger = self
+
+    def log_metrics(self, metrics, step):
+        self.logged[step] = metrics
+
+
+def shares(folder, **more):
+    return MixtureMonitor(folder, planned={ASR: 0.5, SGC: 0.5}, num_rows={ASR: 3, SGC: 3}, **more)
+
+
+def test_what_was_heard_is_counted_by_task(packs, tmp_path):
+    counting, trainer = shares(tmp_path, log_every=1), Stood(1)
+    counting.on_train_batch_end(trainer, None, None, packs, 0)
+    metrics = trainer.logged[1]
+    assert metrics["share_clips/asr"] == pytest.approx(2 / 3)
+    assert metrics["share_seconds/sgc"] == pytest.approx(1 / 3)
+    assert all(name.count("/") == 1 for name in metrics)
+    learned = sum(pack.num_learned for pack in packs)
+    assert counting.heard[ASR]["learned_tokens"] + counting.heard[SGC]["learned_tokens"] == learned
+    tokens = sum(len(pack.token_ids) for pack in packs)
+    assert counting.heard[ASR]["tokens"] + counting.heard[SGC]["tokens"] == tokens
+    assert metrics["passes/asr made noise-train"] == pytest.approx(2.0)
+
+
+def test_plan_and_truth_stand_side_by_side(packs, tmp_path):
+    first = shares(tmp_path)
+    first.on_train_batch_end(Stood(1), None, None, packs, 0)
+    counting = shares(tmp_path, before=json.loads(json.dumps(first.counts())))
+    counting.on_train_batch_end(Stood(1), None, None, packs, 0)
+    counting.save()
+    rows = {row["task"]: row for row in json.loads((tmp_path / "shares.json").read_text())["leaves"]}
+    assert rows["asr"]["clips"] == 12
+    assert rows["asr"]["planned_share"] == 0.5
+    assert rows["asr"]["realised_share"] == pytest.approx(2 / 3)
+    assert rows["sgc"]["passes"] == pytest.approx(2.0)

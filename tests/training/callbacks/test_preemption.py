@@ -1,0 +1,226 @@
+import os
+import signal
+import time
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.fault_tolerance.config import FaultToleranceConfig
+from audio_lm.fault_tolerance.heartbeat import Heartbeat
+from audio_lm.fault_tolerance.launcher_env import Launch
+from audio_lm.fault_tolerance.signals import LOST, SIGNALS, STOP_SIGNALS, encode_signal
+from audio_lm.training.callbacks import preemption
+from audio_lm.training.callbacks.preemption import (
+    HeartbeatCallback,
+    PreemptionCallback,
+    disable_lightning_signals,
+)
+
+
+class Walk(LightningModule):
+    """Walks one weight one step at a time."""
+
+    def __init__(self, fails_at=None):
+        super().__init__()
+        self.automatic_optimization = False
+        self.fails_at = fails_at
+        self.validated = []
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, packs, batch_idx):
+        if self.global_step == self.fails_at:
+            raise ValueError("lost its way")
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward((self.weight - 1).square().sum())
+        optimizer.step()
+
+    def validation_step(self, packs, batch_idx):
+        self.validated.append(self.global_step)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class SignalAt(Callback):
+    def __init__(self, step, number=signal.SIGTERM, moment="on_train_batch_start"):
+        self.step, self.number = step, number
+        setattr(self, moment, self.send)
+
+    def send(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def pack(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags")
+    return Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
+
+
+@pytest.fixture(autouse=True)
+def _listening():
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    SIGNALS.received = 0
+    SIGNALS.listen()
+    yield
+    SIGNALS.received = 0
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=validate_every,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if validate_every else 0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        callbacks=called,
+    )
+    disable_lightning_signals(trainer)
+    loader = DataLoader([(pack,)] * 100, batch_size=None)
+    module = module or Walk()
+    trainer.fit(module, loader, DataLoader([(pack,)], batch_size=None))
+    return trainer
+
+
+class Saved:
+    """Remembers the steps it was to save."""
+
+    def __init__(self):
+        self.steps = []
+
+    def save(self, trainer):
+        self.steps.append(trainer.global_step)
+
+
+def alone(number):
+    return number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *STOP_SIGNALS])
+def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
+    before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
+    keep = Saved()
+    stop = PreemptionCallback(keep, alone)
+    trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
+    assert trainer.global_step == 4
+    assert stop.told == (number, 0)
+    assert keep.steps == [4]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_another_rank_was_told_ends_the_stage_here_at_the_same_step(pack, tmp_path):
+    asked = []
+
+    def agreed(number):
+        asked.append(number)
+        return encode_signal(signal.SIGTERM, 3) if len(asked) == 2 else number
+
+    keep = Saved()
+    stop = PreemptionCallback(keep, agreed)
+    trainer = fit(pack, tmp_path, [stop])
+    assert (trainer.global_step, stop.told) == (2, (signal.SIGTERM, 3))
+    assert keep.steps == [2]
+    assert asked == [0, 0], "every rank asks once a step, whether it was told or not"
+
+
+def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monkeypatch):
+    ended = []
+    stop = PreemptionCallback(None, alone)
+    stop.before = lambda *_: ended.append("at once")
+    handler = signal.getsignal(signal.SIGUSR1)
+    try:
+        stop._interrupt(signal.SIGUSR1, None)
+        stop._interrupt(signal.SIGUSR1, None)
+        assert (stop.interrupted, ended) == (signal.SIGUSR1, [])
+        monkeypatch.setattr(preemption, "SAME_SIGNAL", 0.0)
+        stop._interrupt(signal.SIGUSR1, None)
+        assert ended == ["at once"]
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+
+
+@pytest.mark.parametrize("moment", ["on_train_batch_start", "on_validation_start"])
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_path, step, moment):
+    keep = Saved()
+    called = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, alone)]
+    trainer = fit(pack, tmp_path, called, validate_every=2, steps=8)
+    never = moment == "on_validation_start" and step % 2
+    assert keep.steps == ([] if never else [step + 1])
+    assert trainer.global_step == (8 if never else step + 1)
+    assert trainer.lightning_module.validated == [
+        number for number in (2, 4, 6, 8) if number <= trainer.global_step
+    ]
+
+
+def test_lightning_neither_hears_signals_nor_speaks_of_them(pack, tmp_path):
+    heard = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            heard.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
+
+    fit(pack, tmp_path, [SignalAt(2), Look()], steps=4)
+    assert heard == [(True, False)] * 4
+
+
+def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_path):
+    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
+    phases, errors, hurries = [], [], []
+    say = heart.phase
+    heart.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
+    pulse = HeartbeatCallback(heart, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
+    with pytest.raises(ValueError, match="lost its way"):
+        fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
+    assert phases == [
+        *("data", "step", "data", "step", "data", "validation", "data"),
+        *("step", "data", "step", "data", "validation", "data", "step"),
+    ]
+    assert (heart.stage, heart.step, heart.steps) == ("walk", 4, 6)
+    assert heart.clip_ids == pack.cut_ids
+    assert [str(error) for error in errors] == ["lost its way"]
+    assert heart.p99 is not None
+    assert 0 < heart.busy <= heart.mean + 1
+
+
+def test_ranks_give_up_on_each_other_sooner_when_steps_are_known(pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(preemption, "BETWEEN_HURRIES", 10)
+    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
+    hurries = []
+    fit(
+        pack,
+        tmp_path,
+        [HeartbeatCallback(heart, "walk", steps=10, note_error=print, hurry=hurries.append)],
+        steps=10,
+    )
+    assert len(hurries) == 1
+    assert 2 * 60 <= hurries[0] < 2 * 60 + 20, time.monotonic()
+
+
+def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves_nothing(pack, tmp_path):
+    keep, seen = Saved(), []
+    stop = PreemptionCallback(
+        keep,
+        lambda number: seen.append(number) or number,
+        is_lost=lambda: len(seen) >= 2,
+        lost=lambda: KeyError("a newer start"),
+    )
+    with pytest.raises(KeyError, match="a newer start"):
+        fit(pack, tmp_path, [stop])
+    assert seen == [0, 0, LOST]
+    assert keep.steps == []
+    assert encode_signal(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"

@@ -1,0 +1,80 @@
+import io
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.training.callbacks.progress import ProgressLine, Throughput
+
+
+class Walk(LightningModule):
+    """Walks one weight one step at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, packs, batch_idx):
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward((self.weight - 1).square().sum())
+        optimizer.step()
+        self.log("train_loss/all", float(self.weight))
+        self.log("train_loss/asr", 2.0)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def pack(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags")
+    return Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
+
+
+def fit(pack, tmp_path, called, *, steps=6):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        callbacks=called,
+    )
+    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None))
+    return trainer
+
+
+def test_a_log_file_gets_lines_with_the_losses_of_tasks(pack, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    throughput = Throughput(budget=1_000, log_every=2)
+    fit(pack, tmp_path, [throughput, ProgressLine("walk", steps=6, throughput=throughput, console=console)])
+    said = console.file.getvalue()
+    assert "walk  step 6/6  loss" in said
+    assert "asr 2.00" in said
+    assert "audio-s/s" in said
+
+
+def test_throughput_counts_what_went_through(pack, tmp_path):
+    logged = []
+    throughput = Throughput(budget=2 * pack.token_ids.numel(), log_every=3)
+
+    class Kept(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if throughput.rates:
+                logged.append(dict(throughput.rates))
+
+    fit(pack, tmp_path, [throughput, Kept()])
+    rates = logged[-1]
+    ratio = rates["throughput/tokens_per_second"] / rates["throughput/steps_per_second"]
+    assert ratio == pytest.approx(pack.token_ids.numel())
+    seconds = rates["throughput/audio_seconds_per_second"] / rates["throughput/steps_per_second"]
+    assert seconds == pytest.approx(sum(pack.num_samples) / 16_000)

@@ -1,0 +1,189 @@
+from functools import partial
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+from torch.utils.data import DataLoader
+
+from audio_lm.common.errors import DataError
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
+from audio_lm.training.config import OptimizerConfig, PartConfig
+from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.param_groups import learning_rates
+from audio_lm.training.schedules import rate_factor
+
+ALL = {"encoder": 1e-3, "projector": 1e-3, "new_tokens": 1e-3, "language_model": 1e-3}
+
+
+@pytest.fixture
+def packs(make_cuts, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags")
+    tasks = ["asr", "sgc", "srwt-en", "lid"]
+    asking = [
+        with_example(cut, maker.example(cut, task, i))
+        for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))
+    ]
+    return [Collator()([cut]) for cut in asking], Collator()(asking)
+
+
+def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0):
+    parts = {
+        name: PartConfig(lr=lr, from_step=from_step if name == "encoder" else 0)
+        for name, lr in lr_of_part.items()
+    }
+    return NextTokenModule(
+        model,
+        rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
+        factor=partial(rate_factor, kind="constant", steps=steps, warmup_steps=0, floor=0.0),
+        optimizer=OptimizerConfig(weight_decay=0.0, clip=clip),
+        log_every=1,
+    )
+
+
+def fit(module, steps_of_packs, tmp_path):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=len(steps_of_packs),
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, DataLoader(steps_of_packs, batch_size=None, shuffle=False, collate_fn=None))
+    return trainer
+
+
+def test_accumulated_packs_learn_like_one_large_pack(packs, make_model, tmp_path):
+    apart, together = packs
+    one, many = make_model(), make_model()
+    fit(module_of(one, ALL), [(together,)] * 2, tmp_path)
+    fit(module_of(many, ALL), [tuple(apart)] * 2, tmp_path)
+    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_packed_equals_separate_in_loss_and_gradients(packs, make_model):
+    apart, together = packs
+    one, many = make_model(), make_model()
+    whole = one.loss(together, weight=1 / together.num_learned)
+    pieces = [many.loss(pack, weight=1 / together.num_learned) for pack in apart]
+    losses = torch.cat([piece.losses for piece in pieces])
+    torch.testing.assert_close(whole.losses, losses, atol=1e-5, rtol=1e-5)
+    for loss in (whole, *pieces):
+        loss.total.backward()
+    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("frozen", sorted(ALL))
+def test_a_frozen_part_has_no_gradient_and_does_not_move(packs, make_model, tmp_path, frozen):
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(module_of(model, ALL | {frozen: None}), [(packs[1],)] * 2, tmp_path)
+    for name, parameter in model.named_parameters():
+        if name.startswith(f"{frozen}."):
+            assert parameter.grad is None, name
+            assert torch.equal(parameter, before[name]), name
+    moved = {
+        name.partition(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == set(ALL) - {frozen}
+
+
+def test_a_part_thaws_at_its_step(packs, make_model, tmp_path):
+    model = make_model()
+    before = model.encoder.conv1.weight.clone()
+    fit(module_of(model, ALL, from_step=2), [(packs[1],)] * 2, tmp_path)
+    assert torch.equal(model.encoder.conv1.weight, before)
+    fit(module_of(model, ALL, from_step=1), [(packs[1],)] * 2, tmp_path)
+    assert not torch.equal(model.encoder.conv1.weight, before)
+
+
+def test_losses_are_logged_per_task_and_weighed_by_tokens(packs, make_model, tmp_path):
+    _, together = packs
+    model = make_model()
+    with torch.no_grad():
+        losses = model.loss(together).losses
+    trainer = fit(module_of(model, ALL), [(together,)], tmp_path)
+    logged = trainer.callback_metrics
+    assert {f"train_loss/{task}" for task in ("asr", "sgc", "srwt-en", "lid", "all")} <= set(logged)
+    torch.testing.assert_close(float(logged["train_loss/all"]), float(losses.mean()), atol=1e-5, rtol=1e-5)
+    of_lid = losses[together.task_index == together.tasks.index("lid")]
+    torch.testing.assert_close(float(logged["train_loss/lid"]), float(of_lid.mean()), atol=1e-5, rtol=1e-5)
+
+
+def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
+    model = make_model()
+    pack = packs[1]
+    with torch.no_grad():
+        before = model.loss(pack).losses.mean()
+    fit(module_of(model, dict.fromkeys(ALL, 1e-2), clip=1.0), [(pack,)] * 30, tmp_path)
+    with torch.no_grad():
+        after = model.loss(pack).losses.mean()
+    assert after < 0.7 * before
+
+
+class Spoiled(Callback):
+    """Makes the gradients of some steps infinite."""
+
+    def __init__(self, steps):
+        self.steps, self.states = steps, []
+
+    def on_after_backward(self, trainer, module):
+        if trainer.global_step in self.steps:
+            module.model.projector.linear.bias.grad[0] = float("inf")
+
+    def on_train_batch_end(self, trainer, module, *_):
+        steps = {float(state["step"]) for state in trainer.optimizers[0].state.values()}
+        self.states.append((steps, module.model.projector.linear.weight.detach().clone()))
+
+
+def spoiled(module, pack, steps, num_steps, tmp_path):
+    watch = Spoiled(steps)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=num_steps,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        callbacks=[watch],
+    )
+    try:
+        trainer.fit(module, DataLoader([(pack,)] * num_steps, batch_size=None, shuffle=False))
+    finally:
+        watch.step = trainer.global_step
+    return trainer, watch
+
+
+def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_counted(packs, make_model, tmp_path):
+    trainer, watch = spoiled(module_of(make_model(), ALL), packs[1], {1}, 3, tmp_path)
+    first, second, third = watch.states
+    assert first[0] == second[0] == {1.0}
+    assert third[0] == {2.0}
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(second[1], third[1])
+    assert trainer.global_step == 3
+    assert trainer.callback_metrics["nonfinite_steps"] == 1.0
+    assert trainer.callback_metrics["train_loss/all"].isfinite()
+
+
+def test_steps_that_are_not_finite_one_after_the_other_stop_the_run_and_their_packs_are_kept(
+    packs, make_model, tmp_path
+):
+    kept = []
+    module = module_of(make_model(), ALL)
+    module.keep = lambda step, packs: kept.append((step, len(packs))) or tmp_path / "file"
+    with pytest.raises(DataError, match=r"step 4: .*3 steps in a row.*audio-lm replay .*file"):
+        spoiled(module, packs[1], {0, 2, 3, 4}, 6, tmp_path)
+    assert kept == [(4, 1)]
+    again = module_of(make_model(), ALL)
+    spoiled(again, packs[1], {0, 2, 3, 5}, 6, tmp_path)  # never three in a row
+    assert again.num_nonfinite == 4

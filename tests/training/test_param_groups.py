@@ -1,0 +1,45 @@
+import pytest
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.training.config import PartConfig
+from audio_lm.training.param_groups import Rate, learning_rates
+
+NAMES = [
+    "encoder.conv1.weight",
+    "encoder.layers.0.fc1.weight",
+    "encoder.layers.1.fc1.weight",
+    "encoder.layer_norm.weight",
+    "projector.linear.weight",
+]
+
+
+def test_a_part_without_a_rate_is_frozen():
+    rates = learning_rates(NAMES, {"encoder": PartConfig(lr=None), "projector": PartConfig(lr=1e-3)})
+    assert rates["encoder.conv1.weight"] is None
+    assert rates["projector.linear.weight"] == Rate(1e-3)
+
+
+def test_lower_layers_learn_slower_and_the_last_norm_as_the_top():
+    rates = learning_rates(NAMES, {"encoder": PartConfig(lr=1.0, layer_decay=0.5), "projector": PartConfig()})
+    assert [rates[name].lr for name in NAMES[:4]] == [0.25, 0.5, 1.0, 1.0]
+
+
+def test_both_sides_are_closed():
+    with pytest.raises(
+        RecipeError, match=r"parts \['adapter'\] match no parameter and \['projector'\] are not mentioned"
+    ):
+        learning_rates(NAMES, {"encoder": PartConfig(), "adapter": PartConfig()})
+
+
+def test_a_part_can_begin_later():
+    rates = learning_rates(NAMES, {"encoder": PartConfig(lr=1.0, from_step=7), "projector": PartConfig()})
+    assert rates["encoder.conv1.weight"].from_step == 7
+
+
+def test_updates_inside_a_part_are_a_part_of_their_own():
+    names = ["a.layers.0.fc.base_layer.weight", "a.layers.0.fc.lora_A.default.weight", "b.weight"]
+    parts = {"a": PartConfig(), "a_lora": PartConfig(lr=1e-3), "b": PartConfig()}
+    rates = learning_rates(names, parts)
+    assert [rate is not None for rate in rates.values()] == [False, True, False]
+    with pytest.raises(RecipeError, match=r"\['a_lora'\] are not mentioned"):
+        learning_rates(names, {"a": PartConfig(), "b": PartConfig()})
