@@ -92,11 +92,11 @@ stages:
     steps: 3
     pack_tokens: 300
 evaluation:
-  untrained: true
+  baselines: [untrained]
   benchmarks:
     events: {{source: synthetic/events-test, task: sec, metrics: [acc], prompt: tags, stage: pretrain, max_new_tokens: 4}}
     dialogues: {{source: synthetic/dialogues-test, task: chat, metrics: [acc], prompt: chatml, stage: chat, max_new_tokens: 4}}
-expect:
+published:
   events: {{acc: 0.9}}
 """
 CutMaker = Callable[..., list[Cut]]

@@ -24,12 +24,12 @@ STAGE = {
     "mixture": {
         "sources": {"asr": ["mine/all-train", "mine/more-train"], "sec": ["mine/sounds-train"]},
         "weights": {"asr": 2, "sec": 1},
-        "counts": "seconds",
+        "weight_by": "seconds",
         "groups": {"speech": ["asr"], "sound": ["sec"]},
         "group_weights": {"speech": 2, "sound": 1},
         "temperature": {"tasks": 2},
         "schedule": {"sec": [[0, 3], [10, 1]]},
-        "max_passes": {"all": 4},
+        "max_epochs": {"all": 4},
         "facts": {
             source: {"hours": 2, "clips": 900}
             for source in ("mine/all-train", "mine/more-train", "mine/sounds-train")
@@ -48,8 +48,8 @@ STAGE = {
     "steps": 10,
     "pack_tokens": 1024,
     "packs_per_step": 2,
-    "long_clips": "drop",
-    "max_bad_share": 0.01,
+    "long_audio": "drop",
+    "max_bad_fraction": 0.01,
 }
 GOOD = (
     {
@@ -69,9 +69,9 @@ GOOD = (
                 }
             }
         },
-        "expect": {"b": {"wer": 0.5}},
+        "published": {"b": {"wer": 0.5}},
         "tracking": {"experiment": "tries", "num_listening_clips": 2},
-        "survival": {"frozen_seconds": 60},
+        "fault_tolerance": {"frozen_seconds": 60},
         "audio_roots": ["/data", "${oc.env:HOME}"],
     },
     {
@@ -197,8 +197,8 @@ def said_about(data, folder, capsys, command):
 
 
 OVERRIDES = (
-    "seed=-5", "seed=nan", "seed=" + "9" * 5_000, "stages=[chat]", "stages=[../x]", "~stages.chat", "+stages.x={}", "stages=5",
-    "=5", "stages..x=1", "+a.b.c=[", "use.scale=tiny", "use.model=../x", "tracking={}", "data_dir=", "~", "expect.a.b=.inf",
+    "seed=-5", "seed=nan", "seed=" + "9" * 5_000, "stages=[chat]", "only=[../x]", "~stages.chat", "+stages.x={}", "stages=5",
+    "=5", "stages..x=1", "+a.b.c=[", "use.scale=tiny", "use.model=../x", "tracking={}", "data_dir=", "~", "published.a.b=.inf",
     "stages.first=", "+stages.first.parts.x={lr: 1}", "resume=[1]", "model.encoder=null", "use={}", "evaluation=null",
     "stages.chat.mixture=demo_chat",
 )  # fmt: skip

@@ -356,8 +356,8 @@ def test_no_secret_of_a_recipe_reaches_a_file_the_console_or_mlflow(small_recipe
         "MLFLOW_TRACKING_URI": "http://me:hunter2@127.0.0.1:9", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     command = [
-        sys.executable, str(ROOT / "train.py"), str(small_recipe), f"--out={tmp_path / 'run'}", "stages=[pretrain]",
-        "stages.pretrain.steps=1", "evaluation.untrained=false", "~evaluation.benchmarks.events", "~expect",
+        sys.executable, str(ROOT / "train.py"), str(small_recipe), f"--out={tmp_path / 'run'}", "only=[pretrain]",
+        "stages.pretrain.steps=1", "evaluation.baselines=[]", "~evaluation.benchmarks.events", "~published",
         "tracking.uri=http://me:s3cr3t@127.0.0.1:9", f"tracking.experiment=a {HUB_TOKEN}",
     ]  # fmt: skip
     done = subprocess.run(
@@ -416,8 +416,8 @@ def listening(process_id):
 @pytest.mark.parametrize(("num_ranks", "addresses"), [(1, set()), (2, {"127.0.0.1"})])
 def test_a_run_listens_to_nobody_but_its_own_ranks(num_ranks, addresses, small_recipe, small, tmp_path):
     command = [
-        sys.executable, str(ROOT / "train.py"), str(small_recipe), f"--out={tmp_path / 'run'}", "stages=[pretrain]",
-        "evaluation.untrained=false", "hardware.num_workers=1", f"hardware.devices={num_ranks}",
+        sys.executable, str(ROOT / "train.py"), str(small_recipe), f"--out={tmp_path / 'run'}", "only=[pretrain]",
+        "evaluation.baselines=[]", "hardware.num_workers=1", f"hardware.devices={num_ranks}",
         "stages.pretrain.packs_per_step=2", "stages.chat.packs_per_step=2",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

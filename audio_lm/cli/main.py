@@ -42,7 +42,7 @@ def train(
     """Carry a recipe out: train its stages, judge the model, print the table.
 
     Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
-    `audio-lm train demo resume=true` · `audio-lm train demo stages=[chat]` · `audio-lm train demo use.scale=tiny` ·
+    `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
     `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
     """
     from audio_lm.common.runtime import rank

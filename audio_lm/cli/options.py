@@ -8,7 +8,7 @@ import typer
 
 RECIPE_HELP = "A file, or the name of a recipe in recipes/."
 OVERRIDES_HELP = (
-    "key=value; +key=value adds to an open table, ~key takes away, stages=[chat] runs only that stage."
+    "key=value; +key=value adds to an open table, ~key takes away, only=[chat] runs only that stage."
 )
 
 
@@ -32,7 +32,7 @@ EvaluationOverrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[OVERRIDES]...",
-        help="key=value for evaluation, expect, hardware, data_dir, cache_dir, audio_roots, use.benchmarks and corpora that "
+        help="key=value for evaluation, published, hardware, data_dir, cache_dir, audio_roots, use.benchmarks and corpora that "
         "no stage was trained on; benchmarks that they name are evaluated.",
     ),
 ]

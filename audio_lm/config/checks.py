@@ -15,9 +15,10 @@ from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.names import check_name, check_path, check_source, is_name
 from audio_lm.common.ranges import misshapen, out_of_range
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
-from audio_lm.config.schema import AUTO, SEGMENT, Recipe, StageConfig
+from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.config.yaml_layers import flat
 from audio_lm.evaluation.benchmarks import check_benchmark
+from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
 from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tracking.mlflow.uri import check_experiment, sqlite_path
@@ -70,7 +71,7 @@ def problems_in(recipe: Recipe, where: Where) -> list[str]:
 
 def _checks(recipe: Recipe) -> Iterator[Check]:
     """Each setting that has to be looked at, and how."""
-    yield "resume", partial(_check_resume, recipe.resume)
+    yield "evaluation.baselines", partial(_check_baselines, recipe.evaluation.baselines)
     yield "name", partial(check_name, "run", recipe.name)
     yield "data_dir", partial(_check_folder, recipe.data_dir)
     yield "cache_dir", partial(_check_folder, recipe.cache_dir or "")
@@ -140,9 +141,10 @@ def _check_setting(name: str, value: object) -> None:
         raise RecipeError(f"`{name}` is {value}; it must be {most} or less")
 
 
-def _check_resume(resume: bool | str) -> None:
-    if resume not in (True, False, AUTO, SEGMENT):
-        raise RecipeError(f"`resume` is {resume!r}; it is {AUTO}, {SEGMENT} or false")
+def _check_baselines(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in BASELINES:
+            raise RecipeError(unknown("baseline", name, BASELINES, see="README.md"))
 
 
 def _check_stage(name: str, recipe: Recipe) -> None:

@@ -37,6 +37,7 @@ from audio_lm.config.checks import (
 )
 from audio_lm.config.overrides import lay_overrides, said_about_use
 from audio_lm.config.published_sizes import with_sizes
+from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe, with_words
 from audio_lm.config.smoke import Tried, shrunk, with_smoke_data
@@ -93,7 +94,7 @@ class Composed:
         A run to resume that has another signature, from a release that hashed other settings, is found by its recipe.
         """
         path = out or RUNS / f"{self.recipe.name}-{self.signature}"
-        if out is not None or path.exists() or not (self.recipe.resume or self.recipe.only):
+        if out is not None or path.exists() or not (self.recipe.is_resumed or self.recipe.only):
             return path
         return next((run for run, changed in self.earlier_runs() if not changed), path)
 
@@ -110,7 +111,7 @@ class Composed:
 
     def _changed_since(self, path: Path) -> list[str]:
         """Deciding settings that differ from a kept recipe; building one takes long, so the plain tables come first."""
-        before, now = deciding_settings(read_layer(path).tree), deciding_settings(self.tree)
+        before, now = deciding_settings(_kept_layer(path).tree), deciding_settings(self.tree)
         plain = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
         return plain or changed_settings(kept_recipe(path), self)
 
@@ -154,7 +155,7 @@ def load_recipe(
         RecipeError: with all problems found, each with its place.
     """
     path = _find(path_or_name)
-    recipe = read_layer(path)
+    recipe = _kept_layer(path) if is_complete else read_layer(path)
     line, problems = said_about_use(overrides), list[str]()
     pieces = _used(Layer({}) if is_complete else recipe, line, problems)
     base = [Layer({"name": path.stem}), below or Layer({})]
@@ -167,6 +168,7 @@ def load_recipe(
     if not is_complete:
         _scale(merged, line, problems)
     lay_overrides(merged, overrides, problems)
+    problems += take_out_old_names(merged.tree, merged.where)
     _name_mixtures(merged, problems)
     built = _built(merged, problems)
     if built is not None:
@@ -182,6 +184,13 @@ def load_recipe(
     container = mask_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
+
+
+def _kept_layer(path: Path) -> Layer:
+    """The recipe that a run has kept, under the names of this release."""
+    layer = read_layer(path)
+    read_old_names(layer.tree)
+    return layer
 
 
 def _find(path_or_name: str | Path) -> Path:

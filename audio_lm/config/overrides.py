@@ -17,7 +17,17 @@ from audio_lm.config.yaml_layers import (
     take_away,
 )
 
-OPEN_TABLES = ("stages", "parts", "sources", "weights", "benchmarks", "corpora", "settings", "expect", "use")
+OPEN_TABLES = (
+    "stages",
+    "parts",
+    "sources",
+    "weights",
+    "benchmarks",
+    "corpora",
+    "settings",
+    "published",
+    "use",
+)
 
 
 def said_about_use(overrides: Sequence[str]) -> Tree:
@@ -60,7 +70,7 @@ def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) 
             problems.append(f"{error} (`{key}`)")
             continue
         if key == "stages" and isinstance(value, list):
-            merged.tree["only"] = value
+            problems.append(f"{COMMAND_LINE}: `stages=[...]` is now `only=[...]`")
             continue
         parent, _, leaf = key.rpartition(".")
         table = table_at(merged.tree, parent)

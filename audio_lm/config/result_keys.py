@@ -16,8 +16,8 @@ DECIDING = {
     "model.language_model": "load architecture settings",
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
-    "stages.*": "prompt steps global_batch pack_tokens packing packs_per_step spec_augment long_clips",
-    "stages.*.mixture": "sources weights counts groups group_weights source_weights schedule max_passes",
+    "stages.*": "prompt steps global_batch pack_tokens packing packs_per_step spec_augment long_audio",
+    "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
     "stages.*.schedule": "kind min_lr warmup_steps",
@@ -34,17 +34,18 @@ RUNNING = {
     # Places, and a filter of places; the plan holds a digest of the rows that were found there.
     " data_dir cache_dir audio_roots"
     # Published scores, printed beside the run's own.
-    " expect",
-    "evaluation": "benchmarks untrained",
+    " published",
+    "evaluation": "benchmarks baselines",
     "tracking": "uri experiment num_listening_clips",
     # The machine: it decides the order of sums alone, which a resume compares and reports by itself.
     "hardware": "accelerator devices nodes precision num_workers num_threads sharding frozen tensor_parallel compile"
     " activation_checkpointing cpu_offload",
-    "survival": "frozen_seconds frozen_steps first_step_seconds building_seconds loader_seconds any_num_nodes max_restarts",
+    "fault_tolerance": "frozen_seconds frozen_steps first_step_seconds building_seconds loader_seconds any_num_nodes"
+    " max_restarts",
     # How often the state is saved and looked at; neither draws random numbers that training reads.
     "stages.*": "checkpoint_every validate_every validation max_validation_clips"
     # A limit: it stops a run, and a run that it does not stop is the same under any limit.
-    " max_bad_share",
+    " max_bad_fraction",
     "stages.*.optimizer": "max_nonfinite",  # a limit
     "stages.*.mixture": "facts",  # amounts for `plan` where data is absent; training counts the rows that are there
     "stages.*.checkpoints": "keep_last keep_best pin_every every_minutes asynchronous",

@@ -17,8 +17,7 @@ from audio_lm.model.config import ModelConfig
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
 
-AUTO = "auto"  # of resume, as true
-SEGMENT = "segment"  # of resume: what has changed in a mixture is appended to the order
+NEVER, AUTO, SEGMENT = "never", "auto", "segment"  # of resume
 CorpusSetting = Annotated[Any, Range(0, 2**32 - 1)]
 """A number of clips, a seed or a bound of a corpus; each corpus checks its own."""
 
@@ -60,10 +59,10 @@ class StageConfig:
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     """Holes in the log-mel; null for none."""
 
-    long_clips: Literal["error", "drop", "truncate", "chunk"] = "error"
+    long_audio: Literal["error", "drop", "truncate", "chunk"] = "error"
     """What happens to a clip over 30 s; `drop` also leaves out conversations over `pack_tokens`, all others refuse them."""
 
-    max_bad_share: Share = 0.001
+    max_bad_fraction: Share = 0.001
     """Share of manifest lines, of audio files and of heard clips that may be unfit before the run stops."""
 
     validation: MixtureConfig = field(default_factory=MixtureConfig)
@@ -115,7 +114,7 @@ class Recipe:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow."""
 
-    survival: FaultToleranceConfig = field(default_factory=FaultToleranceConfig)
+    fault_tolerance: FaultToleranceConfig = field(default_factory=FaultToleranceConfig)
     """How long a rank may be silent, how often a run may begin again."""
 
     corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)
@@ -133,11 +132,11 @@ class Recipe:
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Of everything."""
 
-    resume: bool | str = False
-    """``auto``, or true: go on from the newest checkpoint that holds; ``segment``: and append what has changed in mixtures."""
+    resume: Literal["never", "auto", "segment"] = "never"
+    """``auto``: go on from the newest valid checkpoint; ``segment``: also append what has changed in mixtures to the order."""
 
     only: list[str] = field(default_factory=list)
-    """Run only these stages, from what the stage before them left; `stages=[chat]` on the command line sets it."""
+    """Train only these stages, from the weights of the stage before them."""
 
     use: dict[str, str] = field(default_factory=dict)
     """Pieces of ``conf/``: model, hardware, benchmarks, scale."""
@@ -145,8 +144,13 @@ class Recipe:
     stand_ins: StandInsConfig = field(default_factory=StandInsConfig)
     """Set by ``use.scale``: lets a recipe run without its data."""
 
-    expect: dict[str, dict[str, Annotated[float, Range(-1e9, 1e9)]]] = field(default_factory=dict)
+    published: dict[str, dict[str, Annotated[float, Range(-1e9, 1e9)]]] = field(default_factory=dict)
     """Published scores: benchmark -> metric -> value."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a run in its folder is gone on with."""
+        return self.resume != NEVER
 
     @property
     def sources(self) -> list[str]:

@@ -85,8 +85,8 @@ def _benchmarks(recipe: Recipe, replacing: _Replacing) -> dict[str, Any]:
             kept[name] = benchmark
         else:
             replacing.notes[f"benchmark {name} is left out: {benchmark.source} is not here"] = None
-    expect = {name: values for name, values in recipe.expect.items() if name in kept}
-    return {"evaluation": replace(recipe.evaluation, benchmarks=kept), "expect": expect}
+    published = {name: values for name, values in recipe.published.items() if name in kept}
+    return {"evaluation": replace(recipe.evaluation, benchmarks=kept), "published": published}
 
 
 def _stage(name: str, stage: StageConfig, replacing: _Replacing) -> StageConfig:
@@ -120,7 +120,7 @@ def _mixture(mixture: MixtureConfig, replacing: _Replacing) -> MixtureConfig:
             source: weight for source, weight in mixture.source_weights.items() if source in whole
         },
         schedule={task: points for task, points in mixture.schedule.items() if task in kept},
-        max_passes={source: passes for source, passes in mixture.max_passes.items() if source in named},
+        max_epochs={source: passes for source, passes in mixture.max_epochs.items() if source in named},
         facts={source: facts for source, facts in mixture.facts.items() if source in named},
     )
 

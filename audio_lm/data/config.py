@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.ranges import Factor, Range, Share, Weight
 
-ALL = "all"  # in max_passes: every source without a line of its own
+ALL = "all"  # in max_epochs: every source without a line of its own
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class MixtureConfig:
     weights: dict[str, Weight] = field(default_factory=dict)
     """Task -> its share of what is drawn; need not sum to one. Zero leaves it out."""
 
-    counts: Literal["clips", "seconds", "tokens"] = "clips"
+    weight_by: Literal["clips", "seconds", "tokens"] = "clips"
     """What a weight counts."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class MixtureConfig:
     schedule: dict[str, list[list[Weight]]] = field(default_factory=dict)
     """Task -> points [step, weight], straight lines between them; two points at one step are a jump."""
 
-    max_passes: dict[str, Factor] = field(default_factory=dict)
+    max_epochs: dict[str, Factor] = field(default_factory=dict)
     """Cut-set -> how often it may be heard before its share goes to its siblings; ``all`` for every other one."""
 
     facts: dict[str, SourceFacts] = field(default_factory=dict)
@@ -104,9 +104,9 @@ class MixtureConfig:
                 raise RecipeError(
                     f"mixture.schedule.{task} is {points}; write points [step, weight] in the order of steps"
                 )
-        for source, passes in self.max_passes.items():
+        for source, passes in self.max_epochs.items():
             if not passes > 0:
-                raise RecipeError(f"mixture.max_passes.{source} is {passes}; leave the source out instead")
+                raise RecipeError(f"mixture.max_epochs.{source} is {passes}; leave the source out instead")
 
     def _check_groups(self) -> None:
         grouped = [task for tasks in self.groups.values() for task in tasks]
@@ -121,7 +121,7 @@ class MixtureConfig:
 
     def _check_names(self) -> None:
         known = {source for sources in self.sources.values() for source in sources}
-        for key in ("source_weights", "max_passes", "facts"):
+        for key in ("source_weights", "max_epochs", "facts"):
             if strangers := getattr(self, key).keys() - known - {ALL}:
                 raise RecipeError(f"mixture.{key}: {sorted(strangers)} are in no task's `sources`")
         if strangers := self.schedule.keys() - self.weights.keys():

@@ -159,7 +159,7 @@ class _RowCounter:
             if self.rows.start(row):
                 raise DataError(
                     f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a "
-                    f"clip; set long_clips to drop or truncate, or cut the clip where its words are known"
+                    f"clip; set long_audio to drop or truncate, or cut the clip where its words are known"
                 )
 
     def _of_examples(self, row: int) -> list[int]:

@@ -5,6 +5,10 @@ from typing import Annotated, Literal
 
 from audio_lm.common.ranges import Range, Size
 
+UNTRAINED = "untrained"
+BASELINES = (UNTRAINED,)
+"""Models that can be evaluated beside the trained one."""
+
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
@@ -39,5 +43,5 @@ class EvaluationConfig:
     benchmarks: dict[str, BenchmarkConfig] = field(default_factory=dict)
     """Name -> benchmark; the name is ``corpus/subset-split`` or what a table would print."""
 
-    untrained: bool = False
-    """Whether a model that learned nothing is scored beside."""
+    baselines: list[str] = field(default_factory=list)
+    """Models that answer the same questions: ``untrained``, which has learned nothing."""

@@ -12,8 +12,6 @@ from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.registry import MetricRow, find_metric
 
-UNTRAINED = "untrained"
-
 
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
     """Value of each metric.

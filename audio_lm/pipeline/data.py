@@ -36,5 +36,5 @@ def build_data(
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,
         num_workers=recipe.hardware.num_workers,
-        seconds_for_a_step=recipe.survival.loader_seconds,
+        seconds_for_a_step=recipe.fault_tolerance.loader_seconds,
     )

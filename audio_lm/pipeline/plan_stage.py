@@ -93,7 +93,7 @@ def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
     Raises:
         DataError: it is missing, or too much of it is unfit.
     """
-    rules = IndexRules(stage.long_clips, stage.max_bad_share, tuple(recipe.audio_roots))
+    rules = IndexRules(stage.long_audio, stage.max_bad_fraction, tuple(recipe.audio_roots))
     data_dir = Path(recipe.data_dir)
     return compile_source(cut_set_path(data_dir, source), source, rules, cache=cache_of(recipe))
 
@@ -221,7 +221,7 @@ def filter_by_length(
 
     Raises:
         DataError: a cut lacks a label its task needs, or there are longer conversations that
-            ``long_clips`` does not drop, or only such.
+            ``long_audio`` does not drop, or only such.
     """
     maker = maker_of(recipe, vocabulary, stage.prompt)
     lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
@@ -229,12 +229,12 @@ def filter_by_length(
     kept = (longest <= stage.pack_tokens).nonzero()[0]
     if len(kept) == len(longest):
         return leaf, lengths
-    if stage.long_clips != "drop" or not len(kept):
+    if stage.long_audio != "drop" or not len(kept):
         row = int(longest.argmax())
         raise DataError(
             f"cut {leaf.rows.cut(row).id!r} of {leaf.source!r} makes a conversation of {longest[row]} tokens, "
             f"over pack_tokens={stage.pack_tokens}, as {len(longest) - len(kept)} of {len(longest)} do; "
-            f"raise it, or leave them out with long_clips=drop if others remain"
+            f"raise it, or leave them out with long_audio=drop if others remain"
         )
     return leaf._replace(rows=Rows(leaf.rows.index, kept)), TokenLengths(lengths.table[kept], lengths.wording)
 

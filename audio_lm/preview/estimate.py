@@ -291,12 +291,12 @@ def _warnings(
     for leaf, row in zip(leaves, rows, strict=True):
         where = f"{row.source} under {row.task}"
         if row.passes >= MANY_PASSES:
-            yield f"{where} is heard {row.passes:.0f} times over; lower its weight, cap it with max_passes, or add data"
+            yield f"{where} is heard {row.passes:.0f} times over; lower its weight, cap it with max_epochs, or add data"
         if row.expected_clips < FEW_CLIPS:
             yield f"{where} is heard {row.expected_clips} times in all, which teaches nothing; raise its weight or leave it out"
         cap = max_examples(stage.mixture, leaf)
         if cap is not None and row.expected_clips >= cap:
-            yield f"{where} reaches max_passes, so its weight is not kept to the end; its siblings take its share"
+            yield f"{where} reaches max_epochs, so its weight is not kept to the end; its siblings take its share"
     if fill > 1:
         yield (
             f"steps of {stage.global_batch} conversations are expected to need {fill:.2f} of their token budget; "
@@ -305,7 +305,7 @@ def _warnings(
 
 
 def _left_out(planned: StagePlan) -> Iterator[str]:
-    """What ``long_clips: drop`` costs."""
+    """What ``long_audio: drop`` costs."""
     for leaf in planned.heard:
         index, where = leaf.rows.index, f"{leaf.source} under {leaf.task}"
         if index.num_dropped:

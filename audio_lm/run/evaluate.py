@@ -18,6 +18,7 @@ from audio_lm.common.runtime import is_main
 from audio_lm.common.seals import folder_fault
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe
+from audio_lm.evaluation.config import UNTRAINED
 from audio_lm.evaluation.definitions import keep_definition, read_definitions
 from audio_lm.evaluation.predict import (
     Prediction,
@@ -27,7 +28,7 @@ from audio_lm.evaluation.predict import (
     write_predictions,
 )
 from audio_lm.evaluation.report import Row, print_table, rows_as_records
-from audio_lm.evaluation.score import UNTRAINED, read_scores, score_benchmark, score_path, write_scores
+from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
@@ -97,7 +98,7 @@ class Evaluator:
         Args:
             first: gives it with its first weights.
         """
-        if not self.recipe.evaluation.untrained or not self.answers:
+        if UNTRAINED not in self.recipe.evaluation.baselines or not self.answers:
             return
         missing = [
             name
@@ -192,7 +193,7 @@ class Evaluator:
         self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
         write_scores(self.folder.scores, self.scores)
         # Last: killed before it, an answered benchmark of another definition is asked again.
-        keep_definition(self._answers(prefix), name, benchmark, self.recipe.expect.get(name, {}))
+        keep_definition(self._answers(prefix), name, benchmark, self.recipe.published.get(name, {}))
         if self.run is not None and not prefix:
             logger = self.run.stage(benchmark.stage)
             logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
@@ -226,7 +227,7 @@ def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
                         metric=metric,
                         ours=scores[f"{path}/{metric}"],
                         untrained=scores.get(f"{UNTRAINED}/{path}/{metric}"),
-                        expected=recipe.expect.get(name, {}).get(metric),
+                        expected=recipe.published.get(name, {}).get(metric),
                     )
                 )
     return rows
@@ -240,7 +241,7 @@ def with_asked(recipe: Recipe, folder: RunFolder) -> Recipe:
     return replace(
         recipe,
         evaluation=replace(recipe.evaluation, benchmarks=benchmarks),
-        expect=published | recipe.expect,
+        published=published | recipe.published,
     )
 
 

@@ -17,7 +17,7 @@ from audio_lm.run.folder import RunFolder
 
 READ = (
     "evaluation",
-    "expect",
+    "published",
     "hardware",
     "data_dir",
     "cache_dir",
@@ -28,7 +28,7 @@ READ = (
 """Tables and keys of a recipe that an evaluation reads and that no result depends on."""
 
 CORPORA, BENCHMARKS = "corpora", "evaluation.benchmarks"
-NAMED = (f"{BENCHMARKS}.", "expect.", f"{CORPORA}.")
+NAMED = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.")
 """Tables whose new entries need no ``+`` here: an evaluation is there to add them."""
 
 
@@ -124,7 +124,7 @@ def _asked_before(folder: RunFolder) -> Layer:
     kept = read_definitions(folder.predictions)
     benchmarks = {name: asdict(one.benchmark) for name, one in kept.items()}
     published = {name: dict(one.published) for name, one in kept.items() if one.published}
-    return Layer({"evaluation": {"benchmarks": benchmarks}, "expect": published})
+    return Layer({"evaluation": {"benchmarks": benchmarks}, "published": published})
 
 
 def _from_command(composed: Composed) -> Iterator[str]:

@@ -260,7 +260,7 @@ def check_resumable(folder: RunFolder, composed: Composed) -> bool:
         RecipeError: it holds a run of another recipe, or none to append a segment to; names what is another.
     """
     recipe = composed.recipe
-    if not (recipe.resume or recipe.only):
+    if not (recipe.is_resumed or recipe.only):
         return False
     if fault := recipe_fault(folder, composed):
         report_unreadable(folder.recipe, f"{fault}; what the checkpoints say of it is compared instead")
@@ -300,7 +300,7 @@ def _lasting(composed: Composed) -> dict[str, Any]:
 
 def note_on_others(composed: Composed, folder: RunFolder, out: Path | None) -> list[str]:
     """A line on runs of the same name where a resume finds none with its settings."""
-    if out is not None or folder.path.exists() or not composed.recipe.resume:
+    if out is not None or folder.path.exists() or not composed.recipe.is_resumed:
         return []
     others = [
         f"{run} ({', '.join(changed[:MOST_CHANGED])}{', ...' if len(changed) > MOST_CHANGED else ''} changed)"

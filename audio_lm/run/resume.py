@@ -31,6 +31,7 @@ from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import write_json
 from audio_lm.common.runtime import is_main, world_size
 from audio_lm.config.load import Composed, deciding_settings
+from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
 from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
@@ -90,7 +91,7 @@ def find_resume_points(composed: Composed, folder: RunFolder, console: Console) 
         CheckpointError: a stage has checkpoints and none of them holds, or none that this program reads.
     """
     recipe = composed.recipe
-    if not recipe.resume:
+    if not recipe.is_resumed:
         return {}
     found, group = {}, Group()
     is_recipe_lost = any(group.gathered(bool(recipe_fault(folder, composed))))
@@ -114,7 +115,7 @@ def _newest(one: Search, name: str, folder: RunFolder, console: Console) -> Chec
     if one.found is None and one.passed_over:
         raise CheckpointError(
             f"refused because no checkpoint in {folder.checkpoints(name)} holds -- put one back, or begin the stage "
-            f"anew with resume=false"
+            f"anew with resume=never"
         )
     return one.found
 
@@ -207,7 +208,7 @@ def resolve_resume(
     if begin.step >= stage.steps:
         raise DataError(
             f"stage {name!r} ends at step {stage.steps}, and packs are dealt up to step {begin.step}; "
-            f"what has changed would never be heard: put it back, and go on with resume=true"
+            f"what has changed would never be heard: put it back, and go on with resume=auto"
         )
     rules = rules_of(stage)
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
@@ -258,7 +259,8 @@ def _check_same_training(
             f"{checkpoint.path} is of stage {facts['stage']!r} and not {name!r} -- a stage goes on with its own, and begins "
             f"with the weights of the one before it -- take the checkpoint away"
         )
-    before = {key: value for key, value in progress["settings"].items() if affects_result(key)}
+    settings = {new_key(key): value for key, value in progress["settings"].items()}
+    before = {key: value for key, value in settings.items() if affects_result(key)}
     if changed := differences(before, settings_of_run(composed)):
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise CheckpointError(

@@ -57,7 +57,7 @@ def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
     reason = read_exit_reason(folder)
     is_over = reason is not None and bool(reason.launch)
     is_first = not launch.id or launch_before(folder) != launch.id or is_over
-    if composed.recipe.resume or is_first:
+    if composed.recipe.is_resumed or is_first:
         return composed
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
 
@@ -66,7 +66,7 @@ def adopt_world_size(composed: Composed) -> Composed:
     """The recipe for the nodes that torchrun has found, where any number will do."""
     recipe, launch = composed.recipe, current_launch()
     nodes, rest = divmod(world_size(), recipe.hardware.devices)
-    if not (recipe.survival.any_num_nodes and launch.is_elastic) or rest:
+    if not (recipe.fault_tolerance.any_num_nodes and launch.is_elastic) or rest:
         return composed
     return replace(composed, recipe=replace(recipe, hardware=replace(recipe.hardware, nodes=nodes)))
 

@@ -98,7 +98,7 @@ def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job
         nodes=job.nodes,
         devices=hardware.devices,
         endpoint=ALONE if job.nodes == 1 else AMONG_NODES,
-        max_restarts=composed.recipe.survival.max_restarts,
+        max_restarts=composed.recipe.fault_tolerance.max_restarts,
         saving=_saving(),
         command=shlex.join([*command, "--out", str(run)]),
         requeue=STOPPED_BY_SIGNAL,

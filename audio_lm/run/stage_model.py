@@ -126,7 +126,7 @@ def first_weights(
     """
     names = list(recipe.stages)
     before = names[: names.index(stage)]
-    if not before or not (recipe.only or recipe.resume or is_shared):
+    if not before or not (recipe.only or recipe.is_resumed or is_shared):
         return None
     fault = folder.model_fault(before[-1]) if is_main() else None
     if agreed(int(fault is not None)):

@@ -116,8 +116,8 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
     composed = force_resume_on_restart(composed, folder.path)
     recipe, notes = composed.recipe, note_on_others(composed, folder, out)
     with (
-        Survival(folder.path, recipe.survival) as survival,
-        ProcessGroups(recipe.hardware.accelerator, recipe.survival.first_step_seconds) as ranks,
+        Survival(folder.path, recipe.fault_tolerance) as survival,
+        ProcessGroups(recipe.hardware.accelerator, recipe.fault_tolerance.first_step_seconds) as ranks,
     ):
         return _carry_out(composed, folder, Start(survival, ranks, console, notes))
 
@@ -159,7 +159,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         folder=folder.path.absolute(),
         recipe_yaml=sealed_text(composed.text),
         params=asdict(recipe),
-        resume=bool(recipe.resume),
+        resume=recipe.is_resumed,
         writing=survival.lease.writing,
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
@@ -218,7 +218,7 @@ def _prepare(
     began = time.monotonic()
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     check_benchmarks(recipe)
-    is_same_run = bool(recipe.resume or recipe.only)
+    is_same_run = bool(recipe.is_resumed or recipe.only)
     kept = (folder.kept_tokenizer(), kept_tokens(folder)) if is_same_run else (None, None)
     vocabulary = build_vocabulary(recipe, sources, kept[0], tokens=kept[1])
     check_tags(recipe, vocabulary)
@@ -253,7 +253,7 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     survival, console = start.survival, start.console
     recipe, folder = prepared.recipe, prepared.folder
     stage = recipe.stages[name]
-    if recipe.resume and folder.is_finished(name):
+    if recipe.is_resumed and folder.is_finished(name):
         console.print(f"{name}: finished before, {stage.steps} steps")
         models.begin(name, folder.model(name))
         return
@@ -263,7 +263,7 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
     planned = begin.planned
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=begin.cursor)
     # Killed before its first checkpoint, a stage begins again with the same values, and in the same run.
-    is_known = begin.checkpoint is not None or recipe.resume in (True, AUTO)
+    is_known = begin.checkpoint is not None or recipe.resume == AUTO
     logger = run.stage(name, params=asdict(stage), resume=is_known)
     logger.log_text(json.dumps(order_of(planned, begin.declared), indent=1), "mixture/order.json")
     shares = _shares(planned, folder.stage(name), begin.status)
@@ -372,7 +372,7 @@ def _quarantine(
 ) -> BadAudioMonitor:
     return BadAudioMonitor(
         folder,
-        max_bad_share=stage.max_bad_share,
+        max_bad_fraction=stage.max_bad_fraction,
         num_alike=recipe.hardware.tensor_parallel,
         before=before,
         writing=writing,

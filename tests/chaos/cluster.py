@@ -21,7 +21,7 @@ use: {{model: tiny, hardware: cpu}}
 model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db", num_listening_clips: 1}}
 hardware: {{devices: 1, nodes: {ranks}, num_workers: 1}}
-survival: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, building_seconds: {building},
+fault_tolerance: {{frozen_seconds: {frozen}, first_step_seconds: 120, loader_seconds: 20, building_seconds: {building},
   max_restarts: {max_restarts}, any_num_nodes: {elastic}}}
 corpora:
   synthetic: {{clips: {{events: 24, notes: 24, dialogues: 24}}, validation_clips: 3, test_clips: 2}}

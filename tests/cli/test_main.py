@@ -97,16 +97,18 @@ def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, 
 @pytest.mark.parametrize(("number", "is_said"), [(errno.ENOSPC, True), (errno.EIO, False)])
 def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypatch, capsys, number, is_said):
     def full(*_, **__):
-        raise OSError(number, os.strerror(number), "runs/x/shares.json")
+        raise OSError(number, os.strerror(number), "runs/x/mixture.json")
 
     monkeypatch.setattr("audio_lm.run.train.train", full)
     if not is_said:
-        with pytest.raises(OSError, match="shares"):
+        with pytest.raises(OSError, match="mixture"):
             run("train", "demo", "hardware.devices=1")
         return
     assert run("train", "demo", "hardware.devices=1") == 2
     said = capsys.readouterr().err
-    assert said.startswith("audio-lm: runs/x/shares.json cannot be written (No space left on device) -- make")
+    assert said.startswith(
+        "audio-lm: runs/x/mixture.json cannot be written (No space left on device) -- make"
+    )
     assert "resume=auto" in said
 
 
@@ -156,8 +158,8 @@ def test_a_plan_for_other_programs_needs_no_audio_and_little_time(tmp_path, monk
 
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(monkeypatch, capsys):
     def stopped(*_, **__):
-        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=true goes on from there")
+        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto goes on from there")
 
     monkeypatch.setattr("audio_lm.run.train.train", stopped)
     assert run("train", "demo", "hardware.devices=1") == 130
-    assert "audio-lm: stopped at step 3 of stage 'chat'; resume=true goes on" in capsys.readouterr().err
+    assert "audio-lm: stopped at step 3 of stage 'chat'; resume=auto goes on" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_settings_that_are_secrets_are_masked(name):
     "setting",
     [
         {"pack_tokens": 300}, {"tokenizer": {"load": "a"}}, {"max_new_tokens": 4}, {"bos_token": "<s>"},
-        {"num_key_value_heads": 2}, {"new_tokens": {"lr": 0.1}}, {"max_passes": {"a": 1}}, {"keys": "c major"},
+        {"num_key_value_heads": 2}, {"new_tokens": {"lr": 0.1}}, {"max_epochs": {"a": 1}}, {"keys": "c major"},
     ],
 )  # fmt: skip
 def test_settings_that_only_sound_like_secrets_stay(setting):

@@ -238,8 +238,9 @@ def test_values_refer_to_the_environment_alone(value, work, monkeypatch):
 
 
 NUMBERS = (
-    "seed: -5", "seed: 1.5e308", "seed: 4294967296", "model: {tokenizer: {vocab_size: 1000000000}}", "expect: {a: {b: .nan}}",
-    "expect: {a: {b: .inf}}", "hardware: {devices: 0}", "hardware: {devices: -1}", "survival: {frozen_seconds: .nan}",
+    "seed: -5", "seed: 1.5e308", "seed: 4294967296", "model: {tokenizer: {vocab_size: 1000000000}}",
+    "published: {a: {b: .nan}}",
+    "published: {a: {b: .inf}}", "hardware: {devices: 0}", "hardware: {devices: -1}", "fault_tolerance: {frozen_seconds: .nan}",
     "model: {encoder: {dropout: .nan}}", "model: {encoder: {width: 1000000000}}", "tracking: {num_listening_clips: -1}",
     "model: {language_model: {settings: {hidden_size: .inf}}}",
     "model: {language_model: {settings: {num_hidden_layers: 2000}}}",
@@ -247,7 +248,7 @@ NUMBERS = (
 )  # fmt: skip
 OF_A_STAGE = (
     "parts: {encoder: {lr: .nan}}", "parts: {encoder: {lr: -1}}", "parts: {encoder: {lr: .inf}}", "parts: {encoder: {lr: nan}}",
-    "max_bad_share: .nan", "max_bad_share: 1.5", "steps: 0", "steps: 99999999999", "pack_tokens: -1", "packs_per_step: 0",
+    "max_bad_fraction: .nan", "max_bad_fraction: 1.5", "steps: 0", "steps: 99999999999", "pack_tokens: -1", "packs_per_step: 0",
     "optimizer: {clip: .nan}", "optimizer: {betas: [0.9, 1.5]}", "schedule: {min_lr: -1e-3}", "validate_every: -1",
     "mixture: {sources: {asr: [a/b]}, weights: {asr: .nan}}", "mixture: {sources: {asr: [a/b]}, weights: {asr: -1}}",
     "mixture: {sources: {asr: [a/b]}, weights: {asr: 1}, schedule: {asr: [[0, .nan]]}}", "spec_augment: {time_share: 2}",

@@ -75,5 +75,5 @@ def test_what_disagrees_is_refused_with_its_line(compose, model, words):
 
 def test_a_finished_run_is_read_without_what_it_was_made_of(compose, tmp_path):
     kept = tmp_path / "recipe.yaml"
-    kept.write_text(compose("{load: FOLDER}").text.replace("published", "gone"))
+    kept.write_text(compose("{load: FOLDER}").text.replace("/published", "/gone"))
     assert load_recipe(kept, is_complete=True).recipe.model.encoder.sizes.num_mels == 128

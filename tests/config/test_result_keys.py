@@ -11,11 +11,11 @@ from audio_lm.config.yaml_layers import flat
 
 TABLES = {"deciding": set(declared(DECIDING)), "running": set(declared(RUNNING))}
 GIVEN = """
-resume only name use stand_ins data_dir cache_dir audio_roots tracking.uri hardware.devices survival.max_restarts
-evaluation.untrained evaluation.benchmarks.a.b/c.task expect.digits.wer stages.chat.checkpoint_every
+resume only name use stand_ins data_dir cache_dir audio_roots tracking.uri hardware.devices fault_tolerance.max_restarts
+evaluation.baselines evaluation.benchmarks.a.b/c.task published.digits.wer stages.chat.checkpoint_every
 stages.chat.checkpoints.keep_last stages.chat.validate_every stages.chat.validation.sources.asr
-stages.chat.max_validation_clips stages.chat.max_bad_share
-tracking hardware survival evaluation expect stages.chat.checkpoints stages.chat.validation
+stages.chat.max_validation_clips stages.chat.max_bad_fraction
+tracking hardware fault_tolerance evaluation published stages.chat.checkpoints stages.chat.validation
 """
 
 
@@ -92,7 +92,7 @@ def test_names_that_look_like_fields_change_nothing():
     assert affects_result("stages.checkpoints.steps")
     assert affects_result("stages.chat.mixture.groups.validation")
     assert affects_result("corpora.mine.validation")
-    assert not affects_result("expect.seed.wer")
+    assert not affects_result("published.seed.wer")
 
 
 def set_at(table, key, value):

@@ -34,7 +34,7 @@ def own(sources, **more):
         "use": {"model": "tiny"},
         "stages": {"s": stage},
         "evaluation": {"benchmarks": {"b": benchmark}},
-        "expect": {"b": {"wer": 1}},
+        "published": {"b": {"wer": 1}},
     }
     Path("own.yaml").write_text(yaml.safe_dump(tree))
     return load_recipe("own.yaml", TINY)
@@ -74,7 +74,7 @@ def test_what_is_not_here_is_replaced_with_a_line_for_each():
     )
     assert tried.recipe.stages["s"].mixture.sources == {"asr": ["synthetic/digits-train"]}
     assert list(tried.recipe.corpora) == ["synthetic"]
-    assert not tried.recipe.expect
+    assert not tried.recipe.published
 
 
 def test_of_a_mixture_only_what_is_away_is_replaced():
@@ -86,7 +86,7 @@ def test_of_a_mixture_only_what_is_away_is_replaced():
     }
     weights = {
         "source_weights": {"mine/all-train": 1, "theirs/a-train": 2, "theirs/b-train": 1},
-        "max_passes": {"theirs/a-train": 1, "all": 3},
+        "max_epochs": {"theirs/a-train": 1, "all": 3},
     }
     tried = own(
         sources, **weights, groups={"speech": ["asr", "lid"], "sound": ["sec"]}, schedule={"lid": [[0, 1]]}
@@ -98,7 +98,7 @@ def test_of_a_mixture_only_what_is_away_is_replaced():
         "sec": ["mine/all-train"],
     }
     assert mixture.groups == {"speech": ["asr", "lid"], "sound": ["sec"]}
-    assert mixture.max_passes == {"all": 3}
+    assert mixture.max_epochs == {"all": 3}
     stood_in = [note for note in tried.notes if "stands in" in note]
     assert stood_in == [
         "synthetic/digits-train stands in for theirs/a-train",

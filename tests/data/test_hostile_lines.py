@@ -280,7 +280,7 @@ def test_a_manifest_of_such_lines_is_compiled_and_every_row_is_read(sound, tmp_p
     lines = [line.replace(b'"id": "c"', b'"id": "c%d"' % number) for number, line in enumerate(lines)]
     manifest = tmp_path / "all-train.jsonl"
     manifest.write_bytes(b"\n".join([fit, *lines]))
-    rules = IndexRules(long_clips="drop", max_bad_share=1.0)
+    rules = IndexRules(long_audio="drop", max_bad_fraction=1.0)
     index = compile_source(manifest, "mine/all-train", rules, cache=tmp_path / "cache")
     assert 0.1 * NUM_LINES < len(index.left_out) < 0.95 * NUM_LINES
     assert len(index) + len(index.left_out) + index.num_dropped == NUM_LINES + 1

@@ -65,8 +65,8 @@ def budget_between(small, stage, sources, vocabulary):
 @pytest.mark.parametrize("rule", ["error", "truncate", "chunk"])
 def test_rules_for_long_clips_do_not_shorten_conversations(small, stage, small_sources, own_vocabulary, rule):
     budget, _ = budget_between(small, stage, small_sources["pretrain"], own_vocabulary)
-    short = replace(stage, pack_tokens=budget, long_clips=rule)
-    with pytest.raises(DataError, match=rf"over pack_tokens={budget}, as \d+ of 12 do; .*long_clips=drop"):
+    short = replace(stage, pack_tokens=budget, long_audio=rule)
+    with pytest.raises(DataError, match=rf"over pack_tokens={budget}, as \d+ of 12 do; .*long_audio=drop"):
         plan_stage(small, short, small_sources["pretrain"], own_vocabulary)
 
 
@@ -74,7 +74,7 @@ def test_conversations_over_the_budget_are_left_out_when_asked(small, stage, sma
     sources = small_sources["pretrain"]
     budget, kept = budget_between(small, stage, sources, own_vocabulary)
     planned = plan_stage(
-        small, replace(stage, pack_tokens=budget, long_clips="drop"), sources, own_vocabulary
+        small, replace(stage, pack_tokens=budget, long_audio="drop"), sources, own_vocabulary
     )
     assert [leaf.num_rows for leaf in planned.leaves] == kept
     assert all(0 < count < 12 for count in kept)
@@ -90,7 +90,7 @@ def test_conversations_over_the_budget_are_left_out_when_asked(small, stage, sma
     rows = {(turn.leaf, turn.row) for packs in of_window for pack in packs for turn in pack}
     assert rows == {(leaf, row) for leaf, count in enumerate(kept) for row in range(count)}
     with pytest.raises(DataError, match="as 12 of 12 do"):
-        plan_stage(small, replace(stage, pack_tokens=20, long_clips="drop"), sources, own_vocabulary)
+        plan_stage(small, replace(stage, pack_tokens=20, long_audio="drop"), sources, own_vocabulary)
 
 
 def test_another_order_is_refused_by_name(small, stage, small_sources, own_vocabulary):

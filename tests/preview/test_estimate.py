@@ -86,13 +86,13 @@ def test_what_looks_wrong_is_said(small):
     rare = replace(stage.mixture, weights={first: 1e-6} | dict.fromkeys(others, 1.0))
     few = replace(small, stages={"pretrain": replace(stage, mixture=rare)})
     assert any("teaches nothing" in warning for warning in next(forecast(few)).warnings)
-    capped = replace(stage.mixture, max_passes={stage.mixture.sources[first][0]: 0.5})
+    capped = replace(stage.mixture, max_epochs={stage.mixture.sources[first][0]: 0.5})
     ended = replace(small, stages={"pretrain": replace(stage, mixture=capped, steps=100)})
-    assert any("max_passes" in warning for warning in next(forecast(ended)).warnings)
+    assert any("max_epochs" in warning for warning in next(forecast(ended)).warnings)
 
 
 def test_what_is_left_out_is_counted(small):
-    stage = replace(small.stages["pretrain"], long_clips="drop")
+    stage = replace(small.stages["pretrain"], long_audio="drop")
     whole = next(forecast(replace(small, stages={"pretrain": stage})))
     assert not any("leaves out" in warning for warning in whole.warnings)
     shorter = replace(

@@ -48,7 +48,7 @@ stages:
     checkpoint_every: 1
     checkpoints: {{asynchronous: false}}
 evaluation:
-  untrained: true
+  baselines: [untrained]
   benchmarks:
     events: {{source: synthetic/events-test, task: sec, metrics: [acc], prompt: tags, stage: pretrain, max_new_tokens: 2}}
 """

@@ -56,7 +56,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path, console):
 
 def judged_again(copy, small_recipe, console, *overrides):
     """A start of a finished run with other benchmarks; which it asks."""
-    recipe = load_recipe(small_recipe, ["resume=true", *overrides]).recipe
+    recipe = load_recipe(small_recipe, ["resume=auto", *overrides]).recipe
     judge = Evaluator(recipe, copy, None, None, console)
     return [*judge.due("pretrain"), *judge.due("chat")]
 
@@ -64,7 +64,7 @@ def judged_again(copy, small_recipe, console, *overrides):
 def test_a_benchmark_is_asked_again_where_answers_are_missing_or_it_is_another(copy, small_recipe, console):
     events = "evaluation.benchmarks.events"
     assert judged_again(copy, small_recipe, console) == []
-    assert judged_again(copy, small_recipe, console, "+expect.events.acc=0.3") == []
+    assert judged_again(copy, small_recipe, console, "+published.events.acc=0.3") == []
     for change in ("max_clips=3", "max_new_tokens=5", "metrics=[acc, wer]", "task=sgc", "prompt=chatml"):
         assert judged_again(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
     new = (
@@ -81,7 +81,7 @@ def test_a_benchmark_is_asked_again_where_answers_are_missing_or_it_is_another(c
 
 def test_the_report_shows_what_was_answered(copy, small_recipe, console):
     recipe = load_recipe(
-        small_recipe, ["evaluation.benchmarks.events.source=c/d-test", "+expect.events.acc=0.3"]
+        small_recipe, ["evaluation.benchmarks.events.source=c/d-test", "+published.events.acc=0.3"]
     ).recipe
     shown = with_asked(recipe, copy)
     assert shown.evaluation.benchmarks["events"].source == "synthetic/events-test"

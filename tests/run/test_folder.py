@@ -34,19 +34,19 @@ def test_resuming_takes_the_same_folder_and_no_other_recipes(small_recipe, tmp_p
     folder = RunFolder(tmp_path / "run")
     open_folder(folder, load_recipe(small_recipe))
     (folder.path / "kept").write_text("1")
-    open_folder(folder, load_recipe(small_recipe, ["resume=true"]))
+    open_folder(folder, load_recipe(small_recipe, ["resume=auto"]))
     assert (folder.path / "kept").is_file()
     with pytest.raises(RecipeError, match="another recipe"):
-        open_folder(folder, load_recipe(small_recipe, ["resume=true", "seed=9"]))
+        open_folder(folder, load_recipe(small_recipe, ["resume=auto", "seed=9"]))
 
 
 def test_the_recipe_of_a_resumed_run_is_replaced_where_settings_changed(small_recipe, tmp_path):
     folder = RunFolder(tmp_path / "run")
     open_folder(folder, load_recipe(small_recipe), ["<|en|>"])
     first = folder.recipe.read_text()
-    open_folder(folder, load_recipe(small_recipe, ["resume=true"]), ["<|en|>"])
+    open_folder(folder, load_recipe(small_recipe, ["resume=auto"]), ["<|en|>"])
     assert folder.recipe.read_text() == first, "only how it was started"
-    more = load_recipe(small_recipe, ["resume=true", "evaluation.benchmarks.events.max_clips=2"])
+    more = load_recipe(small_recipe, ["resume=auto", "evaluation.benchmarks.events.max_clips=2"])
     for _ in range(2):
         open_folder(folder, more, ["<|en|>"])
     assert load_recipe(folder.recipe, is_complete=True).recipe == more.recipe
@@ -76,7 +76,7 @@ def test_stages_are_chosen_in_the_order_of_the_recipe(small_recipe, tmp_path):
     folder = RunFolder(tmp_path)
     assert stages_to_run(load_recipe(small_recipe).recipe, folder) == ["pretrain", "chat"]
     folder.model("pretrain").mkdir(parents=True)
-    assert stages_to_run(load_recipe(small_recipe, ["stages=[chat]"]).recipe, folder) == ["chat"]
+    assert stages_to_run(load_recipe(small_recipe, ["only=[chat]"]).recipe, folder) == ["chat"]
 
 
 def test_a_stage_is_finished_only_with_its_weights(tmp_path):
@@ -115,7 +115,7 @@ def test_weights_that_are_not_those_a_stage_left_are_refused_by_name(ended):
 
 
 def test_a_stage_is_not_begun_with_weights_that_are_not_those_left_to_it(ended, small_recipe):
-    recipe = load_recipe(small_recipe, ["stages=[chat]"]).recipe
+    recipe = load_recipe(small_recipe, ["only=[chat]"]).recipe
     assert stages_to_run(recipe, ended) == ["chat"]
     (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
     with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):

@@ -100,12 +100,12 @@ def unreadable_for(ranks, packs):
 def test_packs_of_one_rank_that_cannot_be_read_at_all_hold_nobody_up_and_count_nothing(
     carried_recipe, undisturbed, tmp_path
 ):
-    much = "stages.pretrain.max_bad_share=0.9"
+    much = "stages.pretrain.max_bad_fraction=0.9"
     spoiled = command(carried_recipe, tmp_path / "two", 2, much, fault=unreadable_for({1}, {0, 1}))
     assert spoiled.codes == [0, 0], spoiled.said
     whole, _ = undisturbed
     assert spoiled.cuts == whole.cuts
-    rows = (tmp_path / "two" / "stages" / "pretrain" / "quarantine.jsonl").read_text().splitlines()
+    rows = (tmp_path / "two" / "stages" / "pretrain" / "bad_audio.jsonl").read_text().splitlines()
     assert [json.loads(row)["cut"] for row in rows] == [
         cut for pack in whole.cuts[STEP + 1][2:] for cut in pack
     ]

@@ -66,7 +66,7 @@ def test_own_data_reaches_a_step(wavs, brought, tmp_path):
     assert run("train", recipe, *STEP, f"stages.{stage}.steps=1", "--out", tmp_path / "run") == 0
     status = json.loads((tmp_path / "run" / "stages" / stage / "status.json").read_text())
     assert status["finished"]
-    shares = json.loads((tmp_path / "run" / "stages" / stage / "shares.json").read_text())
+    shares = json.loads((tmp_path / "run" / "stages" / stage / "mixture.json").read_text())
     assert shares["leaves"][0]["clips"] >= 4
 
 

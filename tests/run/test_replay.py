@@ -55,8 +55,8 @@ def test_a_gradient_that_is_not_finite_behind_a_finite_loss_is_named():
 def test_a_run_whose_gradients_are_not_finite_stops_and_its_packs_can_be_run_again(
     small, small_recipe, tmp_path, console
 ):
-    rate, one = "stages.pretrain.parts.encoder.lr=1e30", "evaluation.untrained=false"
-    composed = load_recipe(small_recipe, [rate, one, "stages=[pretrain]"])
+    rate, one = "stages.pretrain.parts.encoder.lr=1e30", "evaluation.baselines=[]"
+    composed = load_recipe(small_recipe, [rate, one, "only=[pretrain]"])
     with pytest.raises(DataError, match=r"not finite 3 steps in a row.*audio-lm replay .*step-3-rank-0"):
         train(composed, out=tmp_path / "run", console=console)
     (path,) = (tmp_path / "run" / "stages" / "pretrain" / "replay").glob("*.safetensors")

@@ -108,7 +108,7 @@ def test_a_declared_mixture_follows_the_old_order_and_goes_on_exactly(carry_out,
 
     second, _ = carry_out(NEW, "resume=segment", stop=begin + 3)
     shutil.copytree(tmp_path / "run", tmp_path / "fallen")
-    third, said = carry_out(NEW, "resume=true")
+    third, said = carry_out(NEW, "resume=auto")
     assert "the same packs follow" in said
     assert second | third == undisturbed
     assert status(tmp_path)["plan"] == status(tmp_path, "undisturbed")["plan"]
@@ -128,7 +128,7 @@ def test_a_mixture_that_is_not_declared_is_refused_and_named(carry_out):
     carry_out(OLD, stop=STOP)
     weights = {**OLD, "weights": {"sec": 1, "mna": 3}}
     with pytest.raises(RecipeError, match=r"stages\.pretrain\.mixture\.weights\.mna changed.*resume=segment"):
-        carry_out(weights, "resume=true")
+        carry_out(weights, "resume=auto")
 
 
 def test_what_no_segment_can_change_is_refused_and_named(carry_out):

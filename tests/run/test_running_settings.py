@@ -25,17 +25,17 @@ CHANGES = {
         f"stages.chat.validation={HELD_OUT}",
         "stages.chat.max_validation_clips=2",
     ],
-    "limits": ["stages.chat.max_bad_share=0.5", "stages.chat.optimizer.max_nonfinite=9"],
-    "machine": ["hardware.num_workers=1", "survival.max_restarts=9"],
+    "limits": ["stages.chat.max_bad_fraction=0.5", "stages.chat.optimizer.max_nonfinite=9"],
+    "machine": ["hardware.num_workers=1", "fault_tolerance.max_restarts=9"],
     "tracking": ["tracking.experiment=other", "tracking.num_listening_clips=1"],
     "names": ["name=other", "stand_ins.corpora={fsdd: {seed: 1}}"],
     "facts": ["stages.chat.mixture.facts={synthetic/dialogues-train: {hours: 1, clips: 2}}"],
     "evaluation": [
-        "evaluation.untrained=false",
+        "evaluation.baselines=[]",
         "evaluation.benchmarks.events.max_clips=2",
         f"+evaluation.benchmarks.notes={NOTES}",
         f"+evaluation.benchmarks.talks={TALKS}",
-        "+expect.notes={pitch_acc: 0.5}",
+        "+published.notes={pitch_acc: 0.5}",
     ],
 }
 PLACES = "data_dir={folder}/data", "audio_roots=[{folder}, /]", "cache_dir={folder}/elsewhere"

@@ -189,8 +189,8 @@ def test_a_launcher_that_begins_again_goes_on_and_a_person_begins_anew(small_rec
 
 
 def test_a_setting_of_survival_is_no_other_recipe(small_recipe):
-    one, other = load_recipe(small_recipe), load_recipe(small_recipe, ["survival.frozen_seconds=5"])
-    assert other.recipe.survival == replace(one.recipe.survival, frozen_seconds=5)
+    one, other = load_recipe(small_recipe), load_recipe(small_recipe, ["fault_tolerance.frozen_seconds=5"])
+    assert other.recipe.fault_tolerance == replace(one.recipe.fault_tolerance, frozen_seconds=5)
     assert one.signature == other.signature
     assert one.run_path() == other.run_path()
 

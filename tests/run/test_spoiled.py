@@ -77,25 +77,25 @@ def order_of(path, overrides=()):
 def test_under_a_cap_the_run_ends_and_the_spoiled_are_listed_exactly(recipe, tmp_path):
     before = order_of(recipe)
     bad = spoil(tmp_path / "audio")
-    overrides = ["stages.pretrain.max_bad_share=0.02"]
+    overrides = ["stages.pretrain.max_bad_fraction=0.02"]
     assert order_of(recipe, overrides) == before
     folder = train(load_recipe(recipe, overrides), out=tmp_path / "run", console=Console(quiet=True))
     assert folder.is_finished("pretrain")
     rows = [
-        json.loads(line) for line in (folder.stage("pretrain") / "quarantine.jsonl").read_text().splitlines()
+        json.loads(line) for line in (folder.stage("pretrain") / "bad_audio.jsonl").read_text().splitlines()
     ]
     due = [(step, f"clip-{turn.row}") for step, turn in before if f"clip-{turn.row}" in bad]
     assert {cut for _, cut in due} == bad
     assert sorted((row["step"], row["cut"]) for row in rows) == sorted(due)
     assert {row["source"] for row in rows} == {"made/clips-train"}
     assert all(row["reason"] and row["detail"] for row in rows)
-    heard = json.loads((folder.stage("pretrain") / "shares.json").read_text())["leaves"]
+    heard = json.loads((folder.stage("pretrain") / "mixture.json").read_text())["leaves"]
     assert [row["clips"] for row in heard] == [4 * NUM_CLIPS]
 
 
 def test_with_the_default_cap_it_stops_before_it_begins_and_names_them(recipe, tmp_path):
     spoil(tmp_path / "audio")
-    with pytest.raises(DataError, match=r"4 of 600 audio files.*max_bad_share=0.001") as caught:
+    with pytest.raises(DataError, match=r"4 of 600 audio files.*max_bad_fraction=0.001") as caught:
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
     assert "clip-17" in str(caught.value)
     assert not (tmp_path / "run").exists()
@@ -128,5 +128,5 @@ def test_a_source_that_goes_away_stops_the_run_with_the_reason(recipe, tmp_path,
     )
     with pytest.raises(DataError, match=r"600 of 2400 clips could not be used.*of made/clips-train: missing"):
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
-    rows = (tmp_path / "run" / "stages" / "pretrain" / "quarantine.jsonl").read_text().splitlines()
+    rows = (tmp_path / "run" / "stages" / "pretrain" / "bad_audio.jsonl").read_text().splitlines()
     assert {json.loads(row)["step"] for row in rows} == {4}  # the third was fetched before

@@ -98,7 +98,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
         train(load_recipe(small_recipe), out=out, console=console)
     assert json.loads((out / "stages/pretrain/status.json").read_text())["step"] == 4
     monkeypatch.setattr(training, "build_trainer", build)
-    resumed = train(load_recipe(small_recipe, ["resume=true"]), out=out, console=console)
+    resumed = train(load_recipe(small_recipe, ["resume=auto"]), out=out, console=console)
     assert "going on from step 4" in console.export_text()
     for stage in ("pretrain", "chat"):
         assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
@@ -106,17 +106,17 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
 
 def test_one_stage_starts_from_what_the_stage_before_it_left(whole_run, small_recipe, tmp_path, console):
     out = tmp_path / "only"
-    train(load_recipe(small_recipe, ["stages=[pretrain]"]), out=out, console=console)
+    train(load_recipe(small_recipe, ["only=[pretrain]"]), out=out, console=console)
     assert not (out / "stages" / "chat").exists()
-    folder = train(load_recipe(small_recipe, ["stages=[chat]"]), out=out, console=console)
+    folder = train(load_recipe(small_recipe, ["only=[chat]"]), out=out, console=console)
     assert_equal_weights(weights(folder, "chat"), weights(whole_run, "chat"))
 
 
 def test_a_stage_without_the_one_before_it_is_refused(small_recipe, tmp_path, console):
     with pytest.raises(CheckpointError, match="run that stage first"):
-        train(load_recipe(small_recipe, ["stages=[chat]"]), out=tmp_path / "none", console=console)
+        train(load_recipe(small_recipe, ["only=[chat]"]), out=tmp_path / "none", console=console)
     with pytest.raises(RecipeError, match="sft"):
-        train(load_recipe(small_recipe, ["stages=[sft]"]), out=tmp_path / "none", console=console)
+        train(load_recipe(small_recipe, ["only=[sft]"]), out=tmp_path / "none", console=console)
     assert not (tmp_path / "none").exists()
 
 

@@ -160,7 +160,7 @@ def test_ranks_stop_together_over_the_faults_of_one_and_write_them_once(conversa
     packs = [Collator()(conversations[:2]), unreadable(conversations[2:])]
 
     def work(number):
-        quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_share=0.003)
+        quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.003)
         with pytest.raises(DataError, match="4 of 8 clips could not be used"):
             fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=[quarantine])
         return quarantine.bad_by_source

@@ -35,7 +35,7 @@ from audio_lm.data.manifest.line import clip_fields, id_in, read_line
 from audio_lm.data.manifest.sources import check_source
 from audio_lm.data.manifest.transforms import check_transforms
 
-LongClips = Literal["error", "drop"]
+LongAudio = Literal["error", "drop"]
 ROUNDING = 2  # samples by which resampling may miss the length a duration promises
 
 # lhotse mirrors up to half a second of speech into a file that is shorter than declared.
@@ -164,11 +164,11 @@ def check_length(cut: Cut) -> None:
         if num_samples > MAX_SAMPLES:
             raise DataError(
                 f"cut {cut.id!r}: {num_samples / SAMPLES_PER_SECOND:.1f} s is longer than the encoder's {MAX_SECONDS:.0f} s; "
-                f"cut it, or leave such clips out with long_clips=drop"
+                f"cut it, or leave such clips out with long_audio=drop"
             )
 
 
-def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> list[Cut]:
+def usable_cuts(cuts: Sequence[Cut], *, source: str, long_audio: LongAudio) -> list[Cut]:
     """The cuts of a source that keep the contract.
 
     Raises:
@@ -176,13 +176,13 @@ def usable_cuts(cuts: Sequence[Cut], *, source: str, long_clips: LongClips) -> l
     """
     kept = []
     for cut in cuts:
-        if long_clips == "drop" and max(num_samples_of(cut), default=0) > MAX_SAMPLES:
+        if long_audio == "drop" and max(num_samples_of(cut), default=0) > MAX_SAMPLES:
             continue
         check_length(cut)
         kept.append(cut)
     if not kept:
         raise DataError(
-            f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_clips={long_clips}"
+            f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_audio={long_audio}"
         )
     return kept
 

@@ -43,7 +43,7 @@ FILLED = "cuts.jsonl"
 """In the index of Shar: its lines, every recording with the place of its bytes."""
 
 VERSION = 1  # raised whenever the same manifest gives other arrays
-LongClips = Literal["error", "drop", "truncate", "chunk"]
+LongAudio = Literal["error", "drop", "truncate", "chunk"]
 MOST_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
@@ -57,9 +57,9 @@ FACTS = "index.json"
 class IndexRules:
     """What becomes of the lines of a manifest."""
 
-    long_clips: LongClips = "error"
+    long_audio: LongAudio = "error"
 
-    max_bad_share: float = 0.001
+    max_bad_fraction: float = 0.001
     """Share of lines, or of audio files, that may be unfit before nothing is compiled."""
 
     roots: tuple[str, ...] = ()
@@ -174,8 +174,8 @@ def _is_filled(cut_set: Path) -> bool:
 def _digests_of(cut_set: Path, rules: IndexRules) -> tuple[str, str]:
     """Digests of the file with all rules, and of its rows wherever the folder with their audio lies."""
     of_file, of_rows = (
-        hashlib.sha256(json.dumps([VERSION, asdict(some)], sort_keys=True).encode())
-        for some in (rules, IndexRules(rules.long_clips))
+        hashlib.sha256(json.dumps([VERSION, _hashed(some)], sort_keys=True).encode())
+        for some in (rules, IndexRules(rules.long_audio))
     )
     here = f"{cut_set.parent.absolute()}/"
     written = {json.dumps(here, ensure_ascii=is_ascii)[1:-1].encode() for is_ascii in (True, False)}
@@ -187,6 +187,11 @@ def _digests_of(cut_set: Path, rules: IndexRules) -> tuple[str, str]:
                     line = line.replace(folder, b"")
                 of_rows.update(line)
     return of_file.hexdigest(), of_rows.hexdigest()
+
+
+def _hashed(rules: IndexRules) -> dict[str, Any]:
+    """Rules under the names that they had first: another name would be another digest, and a run could not go on."""
+    return {"long_clips": rules.long_audio, "max_bad_share": rules.max_bad_fraction, "roots": rules.roots}
 
 
 def _less_outside(digest: str, left_out: Sequence[Mapping[str, Any]], rules: IndexRules) -> str:
@@ -269,20 +274,20 @@ def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, place: tuple[P
     """
     first, more = sum(line.num_samples[:1]), sum(line.num_samples[1:])
     is_first_long = first > MAX_SAMPLES and max(line.num_samples[1:], default=0) <= MAX_SAMPLES
-    if not is_long(line) or (rules.long_clips == "truncate" and is_first_long):
+    if not is_long(line) or (rules.long_audio == "truncate" and is_first_long):
         pieces = [(0, min(first, MAX_SAMPLES) + more)]
-    elif rules.long_clips == "error":
+    elif rules.long_audio == "error":
         raise DataError(
-            f"{_where(place, line)}: {too_long(line)}; cut it, or set long_clips to drop, truncate or chunk"
+            f"{_where(place, line)}: {too_long(line)}; cut it, or set long_audio to drop, truncate or chunk"
         )
-    elif rules.long_clips == "drop":
+    elif rules.long_audio == "drop":
         rows.num_dropped += 1
         return
     elif len(line.num_samples) > 1:
-        whose = "a further clip" if rules.long_clips == "truncate" else "one of several clips"
+        whose = "a further clip" if rules.long_audio == "truncate" else "one of several clips"
         raise DataError(
-            f"{_where(place, line)}: {too_long(line)}, and long_clips={rules.long_clips} does nothing "
-            f"with {whose}; set long_clips=drop"
+            f"{_where(place, line)}: {too_long(line)}, and long_audio={rules.long_audio} does nothing "
+            f"with {whose}; set long_audio=drop"
         )
     else:
         starts = range(0, first, MAX_SAMPLES)
@@ -329,9 +334,9 @@ def _unreadable(files: Files) -> Iterator[InvalidLine]:
 def _check_share(
     count: int, total: int, rules: IndexRules, what: str, cut_set: Path, unfit: Sequence[InvalidLine]
 ) -> None:
-    if count > rules.max_bad_share * total:
+    if count > rules.max_bad_fraction * total:
         raise DataError(
-            f"{count} of {total} {what} of {cut_set} are unfit, over max_bad_share={rules.max_bad_share:g}; "
+            f"{count} of {total} {what} of {cut_set} are unfit, over max_bad_fraction={rules.max_bad_fraction:g}; "
             f"repair them, or raise the share to leave them out" + _named(cut_set, unfit)
         )
 

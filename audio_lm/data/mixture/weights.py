@@ -50,18 +50,19 @@ def clip_shares(
     Raises:
         RecipeError: nothing is left, or a row of text is weighed by seconds.
     """
-    units = [leaf.unit(config.counts) for leaf in leaves]
+    units = [leaf.unit(config.weight_by) for leaf in leaves]
     open_leaves = [
         number for number, leaf in enumerate(leaves) if number not in closed and weights[leaf.task] > 0
     ]
     if not open_leaves:
         raise RecipeError(
-            "mixture: every source has been heard as often as max_passes allows; raise it, or take fewer steps"
+            "mixture: every source has been heard as often as max_epochs allows; raise it, or take fewer steps"
         )
     for number in open_leaves:
         if not units[number] > 0:
             raise RecipeError(
-                f"mixture: {leaves[number].source!r} is text only and has no {config.counts}; let weights count clips or tokens"
+                f"mixture: {leaves[number].source!r} is text only and has no {config.weight_by}; set weight_by to clips or "
+                f"tokens"
             )
     shares = [0.0] * len(leaves)
     for number, share in _tree(config, leaves, weights, open_leaves).items():
@@ -98,7 +99,7 @@ def _tree(
 
 
 def _source_weight(config: MixtureConfig, leaf: MixtureSource) -> float:
-    return config.source_weights.get(leaf.source, leaf.num_rows * leaf.unit(config.counts))
+    return config.source_weights.get(leaf.source, leaf.num_rows * leaf.unit(config.weight_by))
 
 
 def _levelled(weights: Mapping[Name, float], temperature: float) -> dict[Name, float]:
@@ -109,7 +110,7 @@ def _levelled(weights: Mapping[Name, float], temperature: float) -> dict[Name, f
 
 def max_examples(config: MixtureConfig, leaf: MixtureSource) -> int | None:
     """How many of a leaf's clips may be heard in all; none without a cap."""
-    passes = config.max_passes.get(leaf.source, config.max_passes.get(ALL))
+    passes = config.max_epochs.get(leaf.source, config.max_epochs.get(ALL))
     return None if passes is None else max(1, int(passes * leaf.num_rows))
 
 

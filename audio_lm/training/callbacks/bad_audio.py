@@ -19,7 +19,7 @@ from audio_lm.common.runtime import is_main
 from audio_lm.tracking.event_log.journal import JsonlWriter, Writing, always
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
 
-FILE = "quarantine.jsonl"
+FILE = "bad_audio.jsonl"
 LEAST_HEARD = 1000
 """Conversations that a share is taken of at least, so that one bad clip among the first does not end a run."""
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class BadAudioMonitor(Callback):
-    """Keeps ``quarantine.jsonl`` of a stage, one line per fault, and stops above a cap.
+    """Keeps ``bad_audio.jsonl`` of a stage, one line per fault, and stops above a cap.
 
     Args:
-        max_bad_share: of the conversations heard so far.
+        max_bad_fraction: of the conversations heard so far.
         num_alike: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
         writing: see ``JsonlWriter``.
@@ -41,7 +41,7 @@ class BadAudioMonitor(Callback):
         self,
         folder: Path,
         *,
-        max_bad_share: float,
+        max_bad_fraction: float,
         num_alike: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
@@ -51,7 +51,7 @@ class BadAudioMonitor(Callback):
         self.path = folder / FILE
         self.lines: JsonlWriter | None = None
         self.before: Counter[tuple[object, ...]] = Counter()
-        self.max_bad_share = max_bad_share
+        self.max_bad_fraction = max_bad_fraction
         self.num_alike = num_alike
         self.log_every = log_every
         self.bad_by_source: Counter[str] = Counter((before or {}).get("bad", {}))
@@ -122,11 +122,11 @@ class BadAudioMonitor(Callback):
         Raises:
             DataError: names the last of them.
         """
-        if self.num_bad > self.max_bad_share * max(LEAST_HEARD, self.num_heard):
+        if self.num_bad > self.max_bad_fraction * max(LEAST_HEARD, self.num_heard):
             named = "; ".join(self.last[-MOST_NAMED:])
             raise DataError(
-                f"{self.num_bad} of {self.num_heard} clips could not be used, over max_bad_share={self.max_bad_share:g} -- "
-                f"{named} -- see {self.path}; repair them, or raise the share"
+                f"{self.num_bad} of {self.num_heard} clips could not be used, over "
+                f"max_bad_fraction={self.max_bad_fraction:g} -- {named} -- see {self.path}; repair them, or raise the share"
             )
 
 

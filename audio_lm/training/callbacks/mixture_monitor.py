@@ -11,7 +11,7 @@ from audio_lm.common.files import write_json
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.runtime import is_main
 
-FILE = "shares.json"
+FILE = "mixture.json"
 COUNTED = ("clips", "seconds", "tokens", "learned_tokens")
 
 Leaf = tuple[str, str]  # task, source
@@ -102,7 +102,7 @@ class MixtureMonitor(Callback):
         ]
 
     def save(self) -> None:
-        """Write ``shares.json``."""
+        """Write ``mixture.json``."""
         if is_main():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, {"leaves": self.rows()})

@@ -70,14 +70,14 @@ def test_clips_the_encoder_cannot_hear_are_named(tmp_path, seconds, words):
 
 def test_long_clips_are_dropped_only_when_asked(tmp_path):
     cuts = [cut_of(tmp_path / "a.wav", seconds=31.0), cut_of(tmp_path / "b.wav", seconds=1.0)]
-    assert len(usable_cuts(cuts, source="c/x", long_clips="drop")) == 1
+    assert len(usable_cuts(cuts, source="c/x", long_audio="drop")) == 1
     with pytest.raises(DataError, match=r"31\.0 s"):
-        usable_cuts(cuts, source="c/x", long_clips="error")
+        usable_cuts(cuts, source="c/x", long_audio="error")
 
 
 def test_a_source_without_usable_cuts_is_refused(tmp_path):
     with pytest.raises(DataError, match="'c/x' has no usable cut"):
-        usable_cuts([cut_of(tmp_path / "a.wav", seconds=31.0)], source="c/x", long_clips="drop")
+        usable_cuts([cut_of(tmp_path / "a.wav", seconds=31.0)], source="c/x", long_audio="drop")
 
 
 def test_a_missing_cut_set_says_how_to_make_it(tmp_path):

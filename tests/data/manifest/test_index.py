@@ -19,7 +19,7 @@ from tests.data.audio_files import ffmpeg, tone
 from tests.data.manifest.test_line import UNFIT
 from tests.forked import killed_after
 
-RELAXED = IndexRules(max_bad_share=0.5)
+RELAXED = IndexRules(max_bad_fraction=0.5)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_unfit_lines_are_left_out_and_named(manifest):
     assert len(index) == 8
     assert [(one.line, one.cut_id) for one in index.left_out] == [(4, "?"), (7, "c5")]
     assert "came before" in index.left_out[1].reason
-    with pytest.raises(DataError, match=r"2 of 10 lines.*max_bad_share=0.001.*\n.*noise-train\.jsonl:4"):
+    with pytest.raises(DataError, match=r"2 of 10 lines.*max_bad_fraction=0.001.*\n.*noise-train\.jsonl:4"):
         compiled(manifest)
 
 
@@ -134,7 +134,7 @@ def test_nothing_usable_is_an_error(manifest):
 def test_long_clips_follow_the_rule(manifest, rule, starts, seconds):
     long = cut(manifest.parents[1], 0, id="long", start=0.0, duration=40.0)
     rewritten(manifest, [*manifest.read_text().splitlines(), json.dumps(long)])
-    index = compiled(manifest, IndexRules(long_clips=rule))
+    index = compiled(manifest, IndexRules(long_audio=rule))
     assert index.start[10:].tolist() == starts
     assert (index.num_samples[10:] / 16_000).tolist() == seconds
     assert index.num_dropped == (rule == "drop")
@@ -155,7 +155,7 @@ def test_long_clips_of_a_conversation_follow_the_rule(manifest, rule):
         rewritten(manifest, [*manifest.read_text().splitlines()[:10], json.dumps(conversation)])
         try:
             counts[conversation["id"]] = (
-                compiled(manifest, IndexRules(long_clips=rule)).num_samples[10:].tolist()
+                compiled(manifest, IndexRules(long_audio=rule)).num_samples[10:].tolist()
             )
         except DataError as error:
             counts[conversation["id"]] = str(error).split("; ")[0].partition(", and ")[2]
@@ -166,10 +166,10 @@ def test_long_clips_of_a_conversation_follow_the_rule(manifest, rule):
             "drop": {"first": [], "further": []},
             "truncate": {
                 "first": [480_000 + 80_000],
-                "further": "long_clips=truncate does nothing with a further clip",
+                "further": "long_audio=truncate does nothing with a further clip",
             },
             "chunk": dict.fromkeys(
-                ("first", "further"), "long_clips=chunk does nothing with one of several clips"
+                ("first", "further"), "long_audio=chunk does nothing with one of several clips"
             ),
         }[rule]
     )
@@ -177,7 +177,7 @@ def test_long_clips_of_a_conversation_follow_the_rule(manifest, rule):
 
 def _compile_for_ever(manifest):
     for share in range(1, 10_000):
-        compiled(manifest, IndexRules(max_bad_share=share / 10_000))
+        compiled(manifest, IndexRules(max_bad_fraction=share / 10_000))
 
 
 def is_whole(folder):
@@ -213,14 +213,14 @@ def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
         DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest says"
     ):
         compiled(estimated)
-    index = compiled(estimated, IndexRules(max_bad_share=1.0))
+    index = compiled(estimated, IndexRules(max_bad_fraction=1.0))
     assert len(index.silent) == 1
 
 
 def test_a_decoder_that_is_not_installed_ends_the_compile(estimated, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"a\.mp3.*audio-lm\[codecs\]") as caught:
-        compiled(estimated, IndexRules(max_bad_share=1.0))
+        compiled(estimated, IndexRules(max_bad_fraction=1.0))
     assert not isinstance(caught.value, DataError)
 
 
@@ -251,7 +251,7 @@ def _compile_together(manifest, barrier, answers):
     found = []
     for share in range(1, 21):
         barrier.wait(20)
-        index = compiled(manifest, IndexRules(max_bad_share=share / 1000))
+        index = compiled(manifest, IndexRules(max_bad_fraction=share / 1000))
         found.append((index.folder, index.offset.tolist(), index.num_samples.tolist()))
     answers.put(found)
 
@@ -364,9 +364,9 @@ def test_the_same_rows_in_another_folder_have_the_same_digest(manifest, tmp_path
 def test_limits_change_no_digest_and_rows_that_are_left_out_do(manifest):
     whole = compiled(manifest)
     folder = manifest.parents[1]
-    for rules in (RELAXED, IndexRules(roots=(str(folder),)), IndexRules(max_bad_share=1.0, roots=("/",))):
+    for rules in (RELAXED, IndexRules(roots=(str(folder),)), IndexRules(max_bad_fraction=1.0, roots=("/",))):
         assert compiled(manifest, rules).digest == whole.digest
-    assert compiled(manifest, IndexRules(long_clips="drop")).digest != whole.digest
-    narrow = IndexRules(max_bad_share=0.5, roots=(str(folder / "a.wav"),))
+    assert compiled(manifest, IndexRules(long_audio="drop")).digest != whole.digest
+    narrow = IndexRules(max_bad_fraction=0.5, roots=(str(folder / "a.wav"),))
     assert len(compiled(manifest, narrow)) == 5
     assert compiled(manifest, narrow).digest != whole.digest

@@ -79,7 +79,7 @@ def long_cut(make_cuts, tmp_path):
 
 def test_a_long_clip_is_heard_in_pieces(make_cuts, vocabulary, tmp_path):
     path, cache = long_cut(make_cuts, tmp_path), tmp_path / "cache"
-    rows = Rows(compile_source(path, "made/long-train", IndexRules(long_clips="chunk"), cache=cache))
+    rows = Rows(compile_source(path, "made/long-train", IndexRules(long_audio="chunk"), cache=cache))
     assert [rows.cut(row).duration for row in range(2)] == pytest.approx([MAX_SECONDS, 18.0])
     assert rows.cut(1).start == pytest.approx(MAX_SECONDS)
     assert rows.cut(0).id != rows.cut(1).id
@@ -93,7 +93,7 @@ def test_a_long_clip_is_heard_in_pieces(make_cuts, vocabulary, tmp_path):
 def test_a_long_clip_is_cut_off(make_cuts, tmp_path):
     path = long_cut(make_cuts, tmp_path)
     rows = Rows(
-        compile_source(path, "made/long-train", IndexRules(long_clips="truncate"), cache=tmp_path / "cache")
+        compile_source(path, "made/long-train", IndexRules(long_audio="truncate"), cache=tmp_path / "cache")
     )
     assert len(rows) == 1
     assert rows.cut(0).duration == pytest.approx(MAX_SECONDS)
@@ -194,7 +194,7 @@ def test_what_is_known_of_a_piece_is_known_by_all_supervisions(make_cuts, vocabu
     cut.supervisions = [fastcopy(one, duration=5.0), other]
     CutSet.from_cuts([cut]).to_file(path)
     rows = Rows(
-        compile_source(path, "made/long-train", IndexRules(long_clips="chunk"), cache=tmp_path / "cache")
+        compile_source(path, "made/long-train", IndexRules(long_audio="chunk"), cache=tmp_path / "cache")
     )
     with pytest.raises(DataError, match="'gender': 2 of its 2"):
         measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")

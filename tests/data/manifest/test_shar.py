@@ -270,7 +270,7 @@ def test_unfit_lines_of_shar_are_named_with_their_file(data):
     lines[1] = lines[1].replace(b'"duration": ', b'"duration": -', 1)
     lines[2] = b"{"
     cuts.write_bytes(gzip.compress(b"\n".join(lines)))
-    index = compiled(data, max_bad_share=0.5)
+    index = compiled(data, max_bad_fraction=0.5)
     assert len(index) == NUM_CUTS - 2
     assert [(one.file, one.line, one.cut_id) for one in index.left_out] == [
         ("cuts.000001.jsonl.gz", 2, "c/6.x"),
@@ -288,7 +288,7 @@ def test_tars_outside_the_allowed_folders_are_left_out(data, tmp_path):
     tar = data / SHAR / "recording.000001.tar"
     shutil.move(tar, tmp_path / "elsewhere.tar")
     tar.symlink_to(tmp_path / "elsewhere.tar")
-    index = compiled(data, roots=(str(data),), max_bad_share=0.5)
+    index = compiled(data, roots=(str(data),), max_bad_fraction=0.5)
     assert [one.line for one in index.left_out] == [1, 2, 3, 4, 5]
     assert "lies outside" in index.left_out[0].reason
 
@@ -299,7 +299,7 @@ def test_lines_without_tars_keep_their_own_files(data):
     with pytest.raises(
         DataError, match=r"no usable cut.*\n.*its audio is in no recording\.\*\.tar beside it"
     ):
-        compiled(data, max_bad_share=1.0)
+        compiled(data, max_bad_fraction=1.0)
     lines = (data / f"{PLAIN}.jsonl").read_bytes()
     for cuts in (data / SHAR).iterdir():
         cuts.unlink()
@@ -356,7 +356,7 @@ def test_audio_that_breaks_while_it_is_heard_has_the_name_of_its_fault(data, kin
 def test_audio_that_is_broken_in_its_tar_keeps_its_place_and_is_named(data):
     stretch = Stretch.of(Rows(compiled(data)).cut(7).recording.sources[0].source)
     overwritten(stretch.tar, stretch)
-    index = compiled(data, max_bad_share=0.5)
+    index = compiled(data, max_bad_fraction=0.5)
     assert len(index) == NUM_CUTS
     assert [(one.file, one.line, one.cut_id) for one in index.silent] == [
         ("cuts.000001.jsonl.gz", 3, "c/7.x")

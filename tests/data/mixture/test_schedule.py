@@ -198,7 +198,7 @@ def test_schedules_begin_at_the_positions_of_their_steps():
 
 
 def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():
-    config = MixtureConfig(**MIXTURE, max_passes={"a": 1, "c": 2})
+    config = MixtureConfig(**MIXTURE, max_epochs={"a": 1, "c": 2})
     segments, num_positions = segments_of(config, LEAVES, FIXED, steps=200)
     sizes = [leaf.num_rows for leaf in LEAVES]
     lengths = [Drawn(leaf.source, leaf.num_rows) for leaf in LEAVES]

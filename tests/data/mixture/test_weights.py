@@ -62,7 +62,7 @@ def test_sources_may_have_weights_of_their_own():
 def test_what_is_closed_goes_to_its_siblings_and_then_to_other_tasks():
     assert shares(config(), closed={0}) == pytest.approx([0, 0.5, 0.25, 0.25])
     assert shares(config(), closed={0, 1}) == pytest.approx([0, 0, 0.5, 0.5])
-    with pytest.raises(RecipeError, match="max_passes"):
+    with pytest.raises(RecipeError, match="max_epochs"):
         shares(config(), closed={0, 1, 2, 3})
 
 
@@ -73,7 +73,7 @@ def test_rows_of_text_cannot_be_weighed_by_seconds():
 
 
 def test_caps_hold_for_a_source_or_for_all_others():
-    capped = config(max_passes={"a/big-train": 2, "all": 0.5})
+    capped = config(max_epochs={"a/big-train": 2, "all": 0.5})
     assert [max_examples(capped, leaf) for leaf in LEAVES] == [1800, 50, 50, 25]
     assert max_examples(config(), LEAVES[0]) is None
 
@@ -100,7 +100,7 @@ def test_two_points_at_one_step_are_a_jump():
         ({"groups": {"speech": ["asr", "sgc", "mna", "asr"]}}, "in several"),
         ({"group_weights": {"sounds": 1.0}}, "no groups"),
         ({"source_weights": {"c/none-train": 1.0}}, "in no task"),
-        ({"max_passes": {"a/big-train": 0.0}}, "leave the source out"),
+        ({"max_epochs": {"a/big-train": 0.0}}, "leave the source out"),
         ({"schedule": {"asr": [[5, 1.0], [2, 1.0]]}}, "order of steps"),
         ({"schedule": {"ser": [[5, 1.0]]}}, "have no weight"),
     ],

@@ -33,10 +33,10 @@ def bad(pack, count=1):
 
 
 def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
-    quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.01)
+    quarantine = BadAudioMonitor(tmp_path, max_bad_fraction=0.01)
     quarantine.on_train_batch_end(Stood(3), None, None, (pack, bad(pack)), 0)
     quarantine.on_train_batch_end(Stood(4), None, None, (bad(pack, 2),), 0)
-    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "bad_audio.jsonl").read_text().splitlines()]
     assert [(row["step"], row["cut"], row["reason"]) for row in rows] == [
         (3, "c0", "missing"),
         (4, "c0", "missing"),
@@ -47,26 +47,26 @@ def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
 
 def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path):
     def work(num_alike):
-        quarantine = BadAudioMonitor(tmp_path / str(num_alike), max_bad_share=0.1, num_alike=num_alike)
+        quarantine = BadAudioMonitor(tmp_path / str(num_alike), max_bad_fraction=0.1, num_alike=num_alike)
         quarantine.on_train_batch_end(Stood(1), None, None, (pack, bad(pack)), 0)
         return quarantine.counts()
 
     (each, one), _ = on_ranks(2, together(lambda number: [work(num_alike) for num_alike in (1, 2)]))
     assert one == {"conversations": 8, "bad": {"made/x": 1}}
     assert each == {"conversations": 16, "bad": {"made/x": 2}}
-    lines = [(tmp_path / str(n) / "quarantine.jsonl").read_text().splitlines() for n in (1, 2)]
+    lines = [(tmp_path / str(n) / "bad_audio.jsonl").read_text().splitlines() for n in (1, 2)]
     assert [len(of) for of in lines] == [2, 1]
 
 
 def test_nothing_is_written_where_nothing_is_wrong(pack, tmp_path):
-    BadAudioMonitor(tmp_path / "stage", max_bad_share=0.0).on_train_batch_end(
+    BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.0).on_train_batch_end(
         Stood(1), None, None, (pack,), 0
     )
     assert not (tmp_path / "stage").exists()
 
 
 def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_path, monkeypatch):
-    quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_share=0.9)
+    quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.9)
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patched:
         patched.setattr(bad_audio, "Lines", lambda path, **how: (_ for _ in ()).throw(full))
@@ -76,13 +76,13 @@ def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_
         patched.setattr(journal.os, "write", lambda *_: (_ for _ in ()).throw(full))
         quarantine.on_train_batch_end(Stood(3), None, None, (bad(pack, 3),), 0)
     quarantine.on_train_batch_end(Stood(4), None, None, (bad(pack),), 0)
-    rows = (tmp_path / "stage" / "quarantine.jsonl").read_text().splitlines()
+    rows = (tmp_path / "stage" / "bad_audio.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [2, 4]
     assert quarantine.num_bad == 6
 
 
 def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
-    quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.001)
+    quarantine = BadAudioMonitor(tmp_path, max_bad_fraction=0.001)
     quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
     with pytest.raises(DataError, match=r"2 of 8 clips.*c0 of made/x: missing.*quarantine\.jsonl"):
         quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
@@ -90,8 +90,8 @@ def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
 
 def test_what_a_killed_attempt_has_listed_is_not_listed_again(pack, tmp_path):
     for steps in ((1, 2), (2, 3)):
-        quarantine = BadAudioMonitor(tmp_path, max_bad_share=0.9)
+        quarantine = BadAudioMonitor(tmp_path, max_bad_fraction=0.9)
         for step in steps:
             quarantine.on_train_batch_end(Stood(step), None, None, (bad(pack),), 0)
-    rows = (tmp_path / "quarantine.jsonl").read_text().splitlines()
+    rows = (tmp_path / "bad_audio.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [1, 2, 3]

@@ -56,7 +56,7 @@ def test_plan_and_truth_stand_side_by_side(packs, tmp_path):
     counting = shares(tmp_path, before=json.loads(json.dumps(first.counts())))
     counting.on_train_batch_end(Stood(1), None, None, packs, 0)
     counting.save()
-    rows = {row["task"]: row for row in json.loads((tmp_path / "shares.json").read_text())["leaves"]}
+    rows = {row["task"]: row for row in json.loads((tmp_path / "mixture.json").read_text())["leaves"]}
     assert rows["asr"]["clips"] == 12
     assert rows["asr"]["planned_share"] == 0.5
     assert rows["asr"]["realised_share"] == pytest.approx(2 / 3)
