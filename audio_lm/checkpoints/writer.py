@@ -80,7 +80,7 @@ class Store:
             progress: plain values for a file of their own.
 
         Raises:
-            NotSaved: it could not be written.
+            SaveFailed: it could not be written.
             CheckpointError: the run belongs to somebody else by now.
         """
         final = self.folder / name_of(step)

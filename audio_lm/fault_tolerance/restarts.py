@@ -79,7 +79,7 @@ def begin_attempt(
         attempt: the generation of the start.
 
     Raises:
-        EndedError: as many starts of this launch came no further.
+        RunEndedError: as many starts of this launch came no further.
     """
     known = _attempts_in(folder)
     is_first = read_exit_reason(folder) is not None
@@ -129,7 +129,7 @@ def check_not_ended(folder: Path, launch: Launch) -> None:
     """Refuse to begin again what an earlier try of this launch has ended for good.
 
     Raises:
-        EndedError: with the words of that end.
+        RunEndedError: with the words of that end.
     """
     reason = read_exit_reason(folder)
     if reason is not None and reason.ends(launch):

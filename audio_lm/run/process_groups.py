@@ -110,7 +110,7 @@ class ProcessGroups:
         """What is inside is done by the first rank, then by the others, who find it done.
 
         Raises:
-            SaidError: the first rank has found a mistake of the user's, and says it.
+            AlreadyReportedError: the first rank has found a mistake of the user's, and says it.
         """
         if not is_main() and self.wait():
             raise AlreadyReportedError("the first rank has found a mistake and says it")

@@ -127,7 +127,7 @@ class Survival:
             progress: what is done; it grows with everything that need not be done again, the last one is a step.
 
         Raises:
-            EndedError: too many starts came no further.
+            RunEndedError: too many starts came no further.
         """
         if is_main():
             self.lease.take()
@@ -185,7 +185,7 @@ class Survival:
         """Until all are here; then, if any of them was told to stop, none goes on.
 
         Raises:
-            EndedError: one was told.
+            RunEndedError: one was told.
             UserError: a later start has the run folder.
         """
         self.look_at_lease()
@@ -201,7 +201,7 @@ class Survival:
 
         Raises:
             KeyboardInterrupt: somebody pressed Ctrl-C.
-            EndedError: a signal came.
+            RunEndedError: a signal came.
         """
         heart = self.heart
         if number == signal.SIGINT:
@@ -238,7 +238,7 @@ class Survival:
             agreed: the largest of the ranks' numbers, where all of them work through the same items together.
 
         Raises:
-            ToldError: a rank was told to stop.
+            PreemptedError: a rank was told to stop.
         """
         for item in items:
             self.heart.tick()
@@ -289,7 +289,7 @@ class Survival:
         """Say what the run really ended of, where this rank knows it.
 
         Raises:
-            EndedError: with the words of the launch's end, or of the first rank that failed.
+            RunEndedError: with the words of the launch's end, or of the first rank that failed.
         """
         reason = read_exit_reason(self.folder)
         if reason is not None and reason.ends(self.launch):

@@ -107,7 +107,7 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
     Raises:
         UserError: something about the recipe, its data or its checkpoints is wrong.
         KeyboardInterrupt: it was stopped by Ctrl-C; a checkpoint was written.
-        EndedError: it was told to stop, with a checkpoint, or is not to be begun again.
+        RunEndedError: it was told to stop, with a checkpoint, or is not to be begun again.
     """
     console = console or run_console()
     composed = adopt_world_size(composed)

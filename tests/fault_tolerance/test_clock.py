@@ -21,5 +21,5 @@ def test_of_two_machines_and_of_two_boots_the_clocks_are_asked():
 
 
 def test_what_is_gone_began_never(monkeypatch):
-    monkeypatch.setattr(clock, "began", lambda pid: 0.0)
+    monkeypatch.setattr(clock, "start_time_of", lambda pid: 0.0)
     assert start_of(1) == NEVER

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 RANK = """
 import sys, time
 from pathlib import Path
-from audio_lm.fault_tolerance.config import SurvivalConfig
-from audio_lm.fault_tolerance.heartbeat import Heart
+from audio_lm.fault_tolerance.config import FaultToleranceConfig
+from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.fault_tolerance.launcher_env import Launch
-heart = Heart(Path(sys.argv[1]), SurvivalConfig(frozen_seconds=1.5), rank=0, launch=Launch("job", is_elastic=True))
+heart = Heartbeat(Path(sys.argv[1]), FaultToleranceConfig(frozen_seconds=1.5), rank=0, launch=Launch("job", is_elastic=True))
 heart.start()
 heart.open(attempt=1)
 heart.begin_stage("chat", step=7, steps=9)

@@ -106,13 +106,13 @@ TOGETHER = """
 import os, sys, time
 import torch
 from torch.distributed.device_mesh import init_device_mesh
-from audio_lm.run.process_groups import Ranks
+from audio_lm.run.process_groups import ProcessGroups
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": "2"}
 os.environ["RANK"] = "1" if os.fork() == 0 else "0"
 rank = int(os.environ["RANK"])
 def tell(line):
     os.write(1, f"{line}\\n".encode())  # whole: both ranks write to one pipe
-with Ranks("cpu", 60) as ranks:
+with ProcessGroups("cpu", 60) as ranks:
     said = [ranks.agreed(7 * rank)]
     turns = []
     time.sleep(rank)

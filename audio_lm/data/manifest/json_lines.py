@@ -96,7 +96,7 @@ def parse_line(text: bytes) -> Any:
     """What a line of JSON holds.
 
     Raises:
-        UnfitError: it is no JSON, too long, too deep, or holds text that is no Unicode.
+        InvalidLineError: it is no JSON, too long, too deep, or holds text that is no Unicode.
     """
     if len(text) > LONGEST_LINE:
         raise InvalidLineError(

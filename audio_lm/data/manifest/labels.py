@@ -163,7 +163,7 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
     """Refuse labels of another type than tasks expect, in a supervision as it is written.
 
     Raises:
-        UnfitError: names the label.
+        InvalidLineError: names the label.
     """
     for key in OWN_FIELDS:
         if type(value := supervision.get(key)) is not str and value is not None:

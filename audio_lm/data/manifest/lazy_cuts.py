@@ -80,7 +80,7 @@ class Rows:
         """What the labels and the lengths of the clips of a row follow from; of a long clip the cut itself.
 
         Raises:
-            UnfitError: the line is not what it was; other errors may come of it as well, and ``cut`` says so.
+            InvalidLineError: the line is not what it was; other errors may come of it as well, and ``cut`` says so.
         """
         table = parse_line(self._line(self.index.offset.item(self._place(row))))
         if table["duration"] > MAX_SECONDS and table.get("recording") is not None:

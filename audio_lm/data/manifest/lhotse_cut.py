@@ -24,7 +24,7 @@ def read_cut(text: bytes, *, roots: Sequence[Path] = ()) -> Cut:
     """The cut of a line that keeps the contract.
 
     Raises:
-        UnfitError: it does not.
+        InvalidLineError: it does not.
     """
     table = parse_line(text)
     check_cut(table, roots)

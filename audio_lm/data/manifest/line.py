@@ -66,7 +66,7 @@ def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
         roots: folders that audio may lie in; any folder where none is given.
 
     Raises:
-        UnfitError: it does not.
+        InvalidLineError: it does not.
     """
     return check_cut(parse_line(text), roots)
 
@@ -96,7 +96,7 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     """What a line holds, every value of it that is used checked.
 
     Raises:
-        UnfitError: it is no cut, or none that can be used.
+        InvalidLineError: it is no cut, or none that can be used.
     """
     if not isinstance(cut, dict):
         raise InvalidLineError("the line is no cut")

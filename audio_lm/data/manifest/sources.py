@@ -22,7 +22,7 @@ def file_of(source: Mapping[str, Any], roots: Sequence[Path] = ()) -> str:
     """The file, or stretch of a tar, behind a source as it is written in a manifest.
 
     Raises:
-        UnfitError: there is none, or it lies outside the allowed folders.
+        InvalidLineError: there is none, or it lies outside the allowed folders.
     """
     kind, where = source.get("type"), source.get("source")
     if kind == "memory":
@@ -37,7 +37,7 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
     """Refuse audio that is no file.
 
     Raises:
-        UnfitError: it is of such a type, or outside the allowed folders.
+        InvalidLineError: it is of such a type, or outside the allowed folders.
     """
     stretch = Stretch.of(where) if kind == "shar" else None
     if kind == "shar" and stretch is None:

@@ -29,7 +29,7 @@ def check_rate(rate: Any) -> int:
     """A sampling rate that can be brought to 16 kHz.
 
     Raises:
-        UnfitError: it is no integer, out of range, or would need a filter of gigabytes.
+        InvalidLineError: it is no integer, out of range, or would need a filter of gigabytes.
     """
     low, high = RATES
     if type(rate) is not int or not low <= rate <= high:
@@ -52,7 +52,7 @@ def check_transforms(transforms: Any, sampling_rate: int) -> None:
         sampling_rate: of the recording, which is that behind its last transform.
 
     Raises:
-        UnfitError: names the transform.
+        InvalidLineError: names the transform.
     """
     if (
         not isinstance(transforms, Sequence)

@@ -225,7 +225,7 @@ def test_realised_shares_are_those_of_the_plan_for_everything_a_weight_can_count
     weights = {leaf.task: float(rng.uniform(0.1, 3)) for leaf in leaves}
     for counts in ("clips", "seconds", "tokens"):
         config = MixtureConfig(
-            sources={leaf.task: [leaf.source] for leaf in leaves}, weights=weights, counts=counts
+            sources={leaf.task: [leaf.source] for leaf in leaves}, weights=weights, weight_by=counts
         )
         shares = clip_shares(config, leaves, weights=weights)
         segment = Segment(0, tuple(integer_shares(shares)), (0,) * 31)

@@ -28,7 +28,7 @@ def test_weights_of_clips_are_shares_of_clips():
 
 @pytest.mark.parametrize(("counts", "unit"), [("seconds", "mean_seconds"), ("tokens", "mean_tokens")])
 def test_weights_of_seconds_and_tokens_are_shares_of_them(counts, unit):
-    found = shares(config(counts=counts))
+    found = shares(config(weight_by=counts))
     amounts = [share * getattr(leaf, unit) for share, leaf in zip(found, LEAVES, strict=True)]
     of_task = {"asr": amounts[0] + amounts[1], "sgc": amounts[2], "mna": amounts[3]}
     for task, weight in WEIGHTS.items():
@@ -69,7 +69,7 @@ def test_what_is_closed_goes_to_its_siblings_and_then_to_other_tasks():
 def test_rows_of_text_cannot_be_weighed_by_seconds():
     text = [MixtureSource("asr", "a/big-train", 10, 0.0, 20.0)]
     with pytest.raises(RecipeError, match="text only"):
-        clip_shares(config(counts="seconds"), text, weights=WEIGHTS)
+        clip_shares(config(weight_by="seconds"), text, weights=WEIGHTS)
 
 
 def test_caps_hold_for_a_source_or_for_all_others():

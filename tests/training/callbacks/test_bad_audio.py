@@ -69,7 +69,7 @@ def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_
     quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.9)
     full = OSError(28, "No space left on device")
     with monkeypatch.context() as patched:
-        patched.setattr(bad_audio, "Lines", lambda path, **how: (_ for _ in ()).throw(full))
+        patched.setattr(bad_audio, "JsonlWriter", lambda path, **how: (_ for _ in ()).throw(full))
         quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
     quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
     with monkeypatch.context() as patched:
@@ -84,7 +84,7 @@ def test_a_full_disk_costs_the_list_and_neither_the_count_nor_the_run(pack, tmp_
 def test_one_of_the_first_is_no_reason_to_stop_and_two_are(pack, tmp_path):
     quarantine = BadAudioMonitor(tmp_path, max_bad_fraction=0.001)
     quarantine.on_train_batch_end(Stood(1), None, None, (bad(pack),), 0)
-    with pytest.raises(DataError, match=r"2 of 8 clips.*c0 of made/x: missing.*quarantine\.jsonl"):
+    with pytest.raises(DataError, match=r"2 of 8 clips.*c0 of made/x: missing.*bad_audio\.jsonl"):
         quarantine.on_train_batch_end(Stood(2), None, None, (bad(pack),), 0)
 
 
