@@ -85,4 +85,4 @@ def test_the_report_shows_what_was_answered(copy, small_recipe, console):
     ).recipe
     shown = with_asked(recipe, copy)
     assert shown.evaluation.benchmarks["events"].source == "synthetic/events-test"
-    assert shown.expect["events"]["acc"] == 0.3
+    assert shown.published["events"]["acc"] == 0.3

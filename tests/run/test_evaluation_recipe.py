@@ -89,7 +89,7 @@ def test_benchmarks_are_chosen_by_what_the_command_names(copy):
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "stages.chat.steps=9", "only=[chat]", "model.encoder.dropout=0.5", "use.model=demo", "use.scale=tiny",
+    ["seed=1", "stages.chat.steps=9", "model.encoder.dropout=0.5", "use.model=demo", "use.scale=tiny",
      "corpora.synthetic.seed=5", "~stages.chat", "+stages.more={}", "nonsense=1", "corpora={}"],
 )  # fmt: skip
 def test_a_key_that_decides_is_refused_by_name(copy, override):
@@ -100,7 +100,7 @@ def test_a_key_that_decides_is_refused_by_name(copy, override):
 
 
 @pytest.mark.parametrize(
-    "override", ["resume=auto", "stages.chat.checkpoint_every=2", "tracking.uri=x", "name=a"]
+    "override", ["resume=auto", "only=[chat]", "stages.chat.checkpoint_every=2", "tracking.uri=x", "name=a"]
 )
 def test_a_key_that_an_evaluation_does_not_read_is_refused_by_name(copy, override):
     with pytest.raises(RecipeError, match=rf"`{override.partition('=')[0]}` is not read by an evaluation"):
