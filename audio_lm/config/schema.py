@@ -17,7 +17,10 @@ from audio_lm.model.config import ModelConfig
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
 
-NEVER, AUTO, SEGMENT = "never", "auto", "segment"  # of resume
+Resume = Literal["never", "auto", "segment"]
+NEVER: Resume = "never"
+AUTO: Resume = "auto"
+SEGMENT: Resume = "segment"
 CorpusSetting = Annotated[Any, Range(0, 2**32 - 1)]
 """A number of clips, a seed or a bound of a corpus; each corpus checks its own."""
 
@@ -132,7 +135,7 @@ class Recipe:
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Of everything."""
 
-    resume: Literal["never", "auto", "segment"] = "never"
+    resume: Resume = NEVER
     """``auto``: go on from the newest valid checkpoint; ``segment``: also append what has changed in mixtures to the order."""
 
     only: list[str] = field(default_factory=list)
