@@ -40,7 +40,7 @@ check: .stamps/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell audio_lm recipes conf README.md CONTRIBUTING.md train.py
+	$(BIN)/codespell audio_lm recipes conf docs README.md CONTRIBUTING.md train.py
 
 clean:
 	rm -rf .venv .stamps
