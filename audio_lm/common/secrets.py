@@ -87,7 +87,7 @@ def without_password(text: str) -> str:
 def mask_secrets(text: str) -> str:
     """A text for others to read.
 
-    >>> masked("export HF_TOKEN=abc; curl https://me:secret@host?token=x seed=1")
+    >>> mask_secrets("export HF_TOKEN=abc; curl https://me:secret@host?token=x seed=1")
     'export HF_TOKEN=***; curl https://host?token=*** seed=1'
     """
     text = TOKEN.sub(MASK, without_password(text))
@@ -99,7 +99,7 @@ def mask_secrets(text: str) -> str:
 def mask_tree(tree: Any, name: str = "") -> Any:
     """A table of settings for others to read; keys that are names of secrets lose their text.
 
-    >>> masked_tree({"uri": "http://me:secret@host", "hub": {"api_key": "abc"}, "pack_tokens": 5})
+    >>> mask_tree({"uri": "http://me:secret@host", "hub": {"api_key": "abc"}, "pack_tokens": 5})
     {'uri': 'http://host', 'hub': {'api_key': '***'}, 'pack_tokens': 5}
     """
     if isinstance(tree, Mapping):

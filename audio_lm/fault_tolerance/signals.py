@@ -33,7 +33,7 @@ SIGNALS = SignalFlag()  # a signal is sent to a process, so there is one
 def encode_signal(received: int, rank: int) -> int:
     """One number for a signal and who had it; 0 when nobody was told.
 
-    >>> signal_and_rank(note_of(15, 3)), note_of(0, 3)
+    >>> decode_signal(encode_signal(15, 3)), encode_signal(0, 3)
     ((15, 3), 0)
     """
     return received * RANKS + rank if received else 0

@@ -33,7 +33,7 @@ def integer_shares(weights: Sequence[float]) -> list[int]:
     Args:
         weights: not negative, one of them positive.
 
-    >>> whole_shares([0.5, 0.3, 0.2]), whole_shares([1, 0, 2])
+    >>> integer_shares([0.5, 0.3, 0.2]), integer_shares([1, 0, 2])
     ([5, 3, 2], [1, 0, 2])
     """
     exact = [Fraction(repr(float(weight))) for weight in weights]

@@ -118,7 +118,7 @@ def piecewise_weights(config: MixtureConfig, *, steps: int) -> list[tuple[int, d
     """The weights of the tasks as they are from certain steps on, in order; the first from step 0.
 
     >>> config = MixtureConfig(sources={"asr": ["a/b-train"]}, weights={"asr": 1}, schedule={"asr": [[5, 1], [5, 3]]})
-    >>> stairs(config, steps=9)
+    >>> piecewise_weights(config, steps=9)
     [(0, {'asr': 1.0}), (5, {'asr': 3.0})]
     """
     begins = {0}

@@ -29,7 +29,7 @@ def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
     "near" is a word that differs in case or punctuation only, or a time stamp
     that is off by at most 100 ms.
 
-    >>> [piece.kind for piece in differences("two four", "Two")[0]]
+    >>> [piece.kind for piece in word_diff("two four", "Two")[0]]
     ['near', 'missing']
     """
     theirs, ours = _units(reference), _units(answer)
