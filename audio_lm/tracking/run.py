@@ -24,8 +24,8 @@ from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
 from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_bytes_left, read_delivered
+from audio_lm.tracking.mlflow.supervisor import SendingProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
-from audio_lm.tracking.mlflow.worker import SendingProcess
 
 PATIENCE: Seconds = 120.0  # with a store that answers but is slow
 SHORT_PATIENCE: Seconds = 10.0  # of a run that was stopped or failed: whoever stopped it may not wait long

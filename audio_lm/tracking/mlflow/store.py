@@ -80,7 +80,7 @@ def create_database(path: Path) -> None:
 
 
 def be_brief_about_failures() -> None:
-    """Let mlflow fail at once and print nothing; ``shipper`` waits and tries again.
+    """Let mlflow fail at once and print nothing; ``worker`` waits and tries again.
 
     Its defaults block a call for 246 s when the server is away.
     """

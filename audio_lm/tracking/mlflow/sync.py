@@ -9,8 +9,8 @@ from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import ENTRIES, read_lines
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
-from audio_lm.tracking.mlflow.supervisor import AlreadySentError, alone
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
+from audio_lm.tracking.mlflow.worker import AlreadySentError, alone
 
 Say = Callable[[str], None]
 

@@ -1,136 +1,159 @@
-"""The process that sends a run to its store, seen from the one that trains: started, listened to, waited for.
+"""The process that sends a run to its store: ``python -m audio_lm.tracking.mlflow.worker FOLDER PARENT``.
 
-A process and not a thread: it shares no lock with training, outlives a kill for as long as it needs to send what is
-left, and what it imports (mlflow, two seconds and 200 MB) is not in the way of the first step.
+It lives as long as its parent, and when that has ended or was killed a bounded time longer, to send what is left.
+One process sends a run; a second one waits for the first. Each line it prints is for a person.
 """
 
-import logging
+import fcntl
 import os
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.tracking.mlflow.client import MlflowSync
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
+from audio_lm.tracking.mlflow.supervisor import ALL_SENT, FINISH, SOME_LEFT
 from audio_lm.tracking.mlflow.uri import VARIABLE
 
-MODULE = "audio_lm.tracking.mlflow.supervisor"
-LOG = "tracking.log"  # what libraries say in that process
-FINISH = "finish"
-ALL_SENT, SOME_LEFT = 0, 3  # its exit codes
-FIRST_PAUSE: Seconds = 1.0  # before it is started again
+LOCK = "tracking.lock"
+REST: Seconds = 1.0  # between two looks at the journals
+FIRST_PAUSE: Seconds = 2.0  # after a failure; doubled up to the longest
 LONGEST_PAUSE: Seconds = 60.0
-MOST_LIVES = 6  # that end soon, before it is left at that
+LAST_SECONDS: Seconds = 110.0  # after the end of the parent
+POLITE = 10  # steps of niceness: training goes first
 
-log = logging.getLogger(__name__)
 
+class Parent:
+    """Whoever trains: alive, at its end, or gone.
 
-class SendingProcess:
-    """Sends what is in a run's folder for as long as this process lives, and a while longer.
-
-    It is started again when it dies. Nothing here raises, and nothing but ``finish`` waits.
+    Args:
+        process_id: of the parent.
     """
 
-    def __init__(self, folder: Path, uri: str) -> None:
-        """Start it.
+    def __init__(self, process_id: int) -> None:
+        self._process_id = process_id
+        self._told: str | None = None
+        self._is_told = threading.Event()
+        self._over_since: float | None = None
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
-        Args:
-            folder: of the recipe's run.
-            uri: of the store, with its password; it goes by the environment, where ``ps`` does not show it.
-        """
-        self._folder = folder
-        self._environment = _environment(uri)
-        self._child: subprocess.Popen[str] | None = None
-        self._exit_code: int | None = None
-        self._is_finishing = threading.Event()
-        self._is_given_up = False
-        self._thread = threading.Thread(target=self._watch, name="audio_lm-tracking", daemon=True)
-        self._thread.start()
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        # Data workers may hold the pipe open for some seconds after the parent has been killed.
+        is_over = self._is_told.is_set() or os.getppid() != self._process_id
+        if is_over and self._over_since is None:
+            self._over_since = time.monotonic()
+        return is_over
 
-    @property
-    def process_id(self) -> int | None:
-        """Of the process, where it runs."""
-        child = self._child
-        return None if child is None or child.poll() is not None else child.pid
+    def is_late(self) -> bool:
+        """Whether the time for sending what is left is over too."""
+        return self.is_over() and time.monotonic() - (self._over_since or 0.0) > LAST_SECONDS
 
-    def finish(self, seconds: Seconds) -> bool:
-        """Have it send what is left and end; True when the store has everything."""
-        self._is_finishing.set()
-        self._tell()
-        self._thread.join(seconds)
-        self._is_given_up = True
-        return not self._thread.is_alive() and self._exit_code == ALL_SENT
+    def was_lost(self) -> bool:
+        """Whether it went without a word."""
+        return self.is_over() and self._told != FINISH
 
-    def _watch(self) -> None:
-        pause, num_short_lives = FIRST_PAUSE, 0
-        while not self._is_given_up and num_short_lives < MOST_LIVES:
-            began = time.monotonic()
+    def wait(self, seconds: Seconds) -> None:
+        """Until time is up or nothing more will come."""
+        until = time.monotonic() + seconds
+        while not self.is_over() and time.monotonic() < until:
+            self._is_told.wait(min(REST, max(0.0, until - time.monotonic())))
+
+    def _listen(self) -> None:
+        self._told = sys.stdin.readline().strip()
+        self._is_told.set()
+
+
+class AlreadySentError(Exception):
+    """Another process sends this run."""
+
+
+@contextmanager
+def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Be the one process that sends a run.
+
+    Args:
+        is_patient: whether to go on waiting for another one.
+
+    Raises:
+        AlreadySentError: another one does.
+        OSError: the folder's disk keeps no locks.
+    """
+    with (folder / LOCK).open("a") as file:
+        while True:
             try:
-                self._exit_code = self._one_life()
-                if self._exit_code in (ALL_SENT, SOME_LEFT):
-                    return
-                why = f"exit code {self._exit_code}"
-            except OSError as error:
-                why = str(error.strerror)
-            num_short_lives += 1
-            if time.monotonic() - began > LONGEST_PAUSE:
-                pause, num_short_lives = FIRST_PAUSE, 0
-            log.warning(
-                "tracking: the process that sends the run has ended (%s), see %s; %s, nothing is lost",
-                why, self._folder / LOG,
-                f"started again in {pause:.0f} s" if num_short_lives < MOST_LIVES else "it stays so",
-            )  # fmt: skip
-            self._is_finishing.wait(pause)
-            if self._is_finishing.is_set():
-                time.sleep(0.1)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not is_patient():
+                    raise AlreadySentError from error
+            time.sleep(0.1)
+        yield
 
-    def _one_life(self) -> int:
-        """Start the process, pass on what it says, and return its exit code."""
-        with _log_file(self._folder) as errors:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", MODULE, str(self._folder), str(os.getpid())],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace",
-                env=self._environment, cwd=self._folder,
-                start_new_session=True,  # neither Ctrl-C nor a launcher that ends our group ends it
-            )  # fmt: skip
-        self._child = child
-        if self._is_finishing.is_set():
-            self._tell()
-        assert child.stdout is not None, "it was asked for"
-        with child.stdout:
-            for line in child.stdout:
-                log.warning("tracking: %s", line.rstrip())
-        return child.wait()
 
-    def _tell(self) -> None:
-        """Say that nothing more will come."""
-        child = self._child
-        if child is None or child.stdin is None or child.stdin.closed:
-            return
+def ship(delivery: MlflowSync, parent: Parent) -> int:
+    """Send a run until its parent is over; the exit code."""
+    pause, is_away = FIRST_PAUSE, False
+    while True:
+        is_last = parent.is_over()
         try:
-            child.stdin.write(FINISH + "\n")
-            child.stdin.close()
-        except (OSError, ValueError):
-            log.debug("tracking: the process that sends the run had ended before")
+            _once(delivery, parent, is_last=is_last)
+        except TRACKING_ERRORS as error:
+            if not is_away:
+                delivery.say(_away(delivery, error))
+            is_away = True
+            if is_last:
+                return SOME_LEFT
+            parent.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            continue
+        if is_away:
+            delivery.say(f"{delivery.delivered.uri} answers again; what was kept is being sent")
+        pause, is_away = FIRST_PAUSE, False
+        if is_last:
+            return ALL_SENT if not delivery.delivered.left else SOME_LEFT
+        parent.wait(REST)
 
 
-def _environment(uri: str) -> dict[str, str]:
-    package = str(Path(__file__).parents[3])
-    others = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        VARIABLE: uri,
-        "PYTHONPATH": f"{package}{os.pathsep}{others}" if others else package,
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
+def _once(delivery: MlflowSync, parent: Parent, *, is_last: bool) -> None:
+    delivery.bring()
+    if is_last:
+        delivery.bring_left()
+        if parent.was_lost():
+            delivery.end_dead_runs()
 
 
-def _log_file(folder: Path) -> IO[bytes]:
+def _away(delivery: MlflowSync, error: Exception) -> str:
+    return (
+        f"{delivery.delivered.uri} does not answer ({first_line(error)}); "
+        f"training goes on, everything is kept in the run's folder"
+    )
+
+
+def main(folder: Path, parent_id: int) -> int:
+    """Send a run for as long as its parent lives; the exit code."""
+    parent = Parent(parent_id)
+    os.nice(POLITE)
+    # From here on a folder that is moved aside is still ours.
+    os.chdir(folder)
     try:
-        return (folder / LOG).open("ab")
-    except OSError:
-        return open(os.devnull, "ab")
+        with alone(Path(), is_patient=lambda: not parent.is_late()):
+            return ship(MlflowSync(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
+    except AlreadySentError:
+        _say("another process sends this run and does not end; `audio-lm track sync` sends what it leaves")
+        return SOME_LEFT
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, flush=True)  # noqa: T201
+    except BrokenPipeError:  # nobody is left to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,156 +1,149 @@
 import os
+import signal
+import time
 
 import pytest
-from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.mlflow import supervisor
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import Store, create_database
-from audio_lm.tracking.mlflow.supervisor import AlreadySentError, Parent, alone, ship
-from audio_lm.tracking.mlflow.worker import ALL_SENT, SOME_LEFT
-from audio_lm.tracking.run import open_recipe_run
+from audio_lm.tracking.mlflow.store import MlflowException
+from audio_lm.tracking.mlflow.supervisor import MOST_LIVES
+from audio_lm.tracking.run import PATIENCE, open_recipe_run
 from tests.tracking.forks import ended, forked
+from tests.tracking.stalls import assert_none_stalls, stalls_of
 
-pytestmark = pytest.mark.usefixtures("sending_here")
-
-
-class ParentOf:
-    """A parent that is over after some looks, with or without a word."""
-
-    def __init__(self, num_looks, lost=False):
-        self.num_looks, self.lost, self.waited = num_looks, lost, []
-
-    def is_over(self):
-        self.num_looks -= 1
-        return self.num_looks < 0
-
-    def was_lost(self):
-        return self.lost
-
-    def wait(self, seconds):
-        self.waited.append(seconds)
+pytestmark = pytest.mark.slow  # the process that sends is a real one: a start of Python and of mlflow
 
 
-@pytest.fixture
-def folder(uri, tmp_path):
-    run = open_recipe_run(TrackingConfig(), name="digits", folder=tmp_path / "r", recipe_yaml="", params={})
-    run.log_metrics({"wer": 0.5})
-    return tmp_path / "r"
+def opened(folder, resume=False):
+    return open_recipe_run(
+        TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=resume
+    )
 
 
-def status(uri):
-    client = MlflowClient(uri)
+def runs(client):
     (experiment,) = client.search_experiments(filter_string="name = 'digits'")
-    (run,) = client.search_runs([experiment.experiment_id])
-    return run.info.status
+    return {run.data.tags["kind"]: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def test_a_run_is_sent_to_its_end(folder, uri):
-    parent = ParentOf(3)
-    assert ship(MlflowSync(folder, uri, pytest.fail), parent) == ALL_SENT
-    assert parent.waited == [supervisor.REST] * 3
-    assert status(uri) == "RUNNING", "its end is the journal's to tell"
+def steps(client):
+    return [point.step for point in client.get_metric_history(runs(client)["stage"].info.run_id, "loss")]
 
 
-def test_a_parent_that_was_lost_leaves_a_killed_run(folder, uri):
-    assert ship(MlflowSync(folder, uri, pytest.fail), ParentOf(0, lost=True)) == ALL_SENT
-    assert status(uri) == "KILLED"
+def until(condition, seconds=60.0):
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
 
 
-def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(folder, uri, monkeypatch):
-    answers = iter([ConnectionError("no route")] * 7 + [None] * 9)
-    ours = Store.open_run
-
-    def open_run(store, *arguments, **facts):
-        if (error := next(answers)) is not None:
-            raise error
-        return ours(store, *arguments, **facts)
-
-    monkeypatch.setattr(Store, "open_run", open_run)
-    said, parent = [], ParentOf(9)
-    assert ship(MlflowSync(folder, uri, said.append), parent) == ALL_SENT
-    assert parent.waited[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, supervisor.REST]
-    assert ["answer" in line for line in said] == [True, True]
-    assert "does not answer (ConnectionError: no route)" in said[0]
+def num_senders(folder):
+    """Processes that send this run."""
+    found = 0
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        found += b"audio_lm.tracking.mlflow.worker" in words and str(folder).encode() in words
+    return found
 
 
-def test_a_store_that_is_away_at_the_end_is_asked_once_more_and_not_waited_for(folder):
-    said, parent = [], ParentOf(0)
-    assert ship(MlflowSync(folder, "http://127.0.0.1:9", said.append), parent) == SOME_LEFT
-    assert parent.waited == []
+def test_a_run_is_sent_while_it_goes_on_and_its_sender_ends_with_it(uri, client, tmp_path):
+    with opened(tmp_path / "r") as run:
+        logger = run.stage("pretrain")
+        logger.log_metrics({"loss": 1.0}, 1)
+        assert run.wait(60)
+        assert steps(client) == [1]
+        assert runs(client)["stage"].info.status == "RUNNING"
+        until(lambda: num_senders(tmp_path / "r") == 1)
+        logger.log_metrics({"loss": 1.0}, 2)
+        logger.finalize("success")
+    assert num_senders(tmp_path / "r") == 0
+    assert steps(client) == [1, 2]
+    assert {run.info.status for run in runs(client).values()} == {"FINISHED"}
+    assert logger.run_id == runs(client)["stage"].info.run_id
 
 
-def test_one_process_at_a_time_sends_a_run(tmp_path):
-    looks = iter([True, True, False])
-    with alone(tmp_path), pytest.raises(AlreadySentError), alone(tmp_path, is_patient=lambda: next(looks)):
-        pytest.fail("two of them")
-    assert list(looks) == []
-    with alone(tmp_path):
-        pass
+def train_and_be_killed(folder, first, last, resume=False):
+    logger = opened(folder, resume).stage("pretrain")
+    for step in range(first, last):
+        logger.log_metrics({"loss": 1.0}, step)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("word", "is_lost"), [("finish\n", False), ("", True)])
-def test_a_parent_says_goodbye_or_is_lost(word, is_lost, monkeypatch, tmp_path):
-    (tmp_path / "in").write_text(word)
-    with (tmp_path / "in").open() as stdin:
-        monkeypatch.setattr("sys.stdin", stdin)
-        parent = Parent(os.getppid())
-        parent.wait(5)
-    assert parent.is_over()
-    assert parent.was_lost() == is_lost
-    assert not parent.is_late()
-    monkeypatch.setattr(supervisor, "LAST_SECONDS", -1.0)
-    assert parent.is_late()
+def test_after_a_kill_the_rest_is_sent_the_status_is_right_and_the_next_attempt_is_the_same_run(
+    uri, client, tmp_path
+):
+    folder = tmp_path / "r"
+    assert ended(forked(lambda: train_and_be_killed(folder, 1, 100))) == -signal.SIGKILL
+    until(lambda: (folder / "mlflow.txt").exists() and num_senders(folder) == 0)
+    assert steps(client) == list(range(1, 100))
+    assert {run.info.status for run in runs(client).values()} == {"KILLED"}
+    before = {kind: run.info.run_id for kind, run in runs(client).items()}
+    # The second kill comes while its sender still waits for mlflow, and the third attempt begins at once.
+    assert ended(forked(lambda: train_and_be_killed(folder, 90, 200, resume=True))) == -signal.SIGKILL
+    with opened(folder, resume=True) as run:
+        logger = run.stage("pretrain")
+        until(lambda: run.wait(1) and {run.info.status for run in runs(client).values()} == {"RUNNING"})
+        for step in range(150, 301):
+            logger.log_metrics({"loss": 1.0}, step)
+    assert steps(client) == list(range(1, 301))
+    assert {run.info.status for run in runs(client).values()} == {"FINISHED"}
+    assert {kind: run.info.run_id for kind, run in runs(client).items()} == before
 
 
-def test_a_parent_whose_pipe_somebody_else_holds_is_lost_all_the_same(monkeypatch):
-    reading, writing = os.pipe()
-    with os.fdopen(reading) as stdin:
-        monkeypatch.setattr("sys.stdin", stdin)
-        parent = Parent(os.getppid() + 1)
-        assert parent.is_over()
-        assert parent.was_lost()
-        os.close(writing)
-        parent._is_told.wait(5)
+def test_a_sender_that_is_killed_is_started_again(uri, client, tmp_path, warned):
+    with opened(tmp_path / "r") as run:
+        logger = run.stage("pretrain")
+        logger.log_metrics({"loss": 1.0}, 1)
+        assert run.wait(60)
+        os.kill(run._sending.process_id, signal.SIGKILL)
+        logger.log_metrics({"loss": 1.0}, 2)
+        assert run.wait(60)
+        os.kill(run._sending.process_id, signal.SIGKILL)
+    assert steps(client) == [1, 2]
+    assert {run.info.status for run in runs(client).values()} == {"FINISHED"}
+    assert "started again" in warned()[0]
 
 
-def first_use(uri, number, folder):
-    """What eight jobs do that are started at once."""
-    until_all_are_here = folder / "here"
-    (until_all_are_here / str(number)).touch()
-    while len(list(until_all_are_here.iterdir())) < 8:
-        os.sched_yield()
-    store = Store(uri, "digits")
-    run_id = store.open_run(None, journal=f"j{number}", name="r", tags={}, time_ms=1)
-    store.close_run(run_id, "FINISHED", 2)
+def test_neither_a_store_that_is_nowhere_nor_one_that_never_answers_costs_the_training_time(
+    tmp_path, monkeypatch, warned, silent_server
+):
+    for name, address in (("away", "http://127.0.0.1:9"), ("slow", silent_server)):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+        run = opened(tmp_path / name)
+        logger = run.stage("pretrain")
+        stalls = stalls_of(
+            lambda step, to=logger: to.log_metrics({"loss": 1.0}, step), range(300), pause=0.01
+        )
+        assert_none_stalls(stalls, f"store {name}")
+        began = time.monotonic()
+        run.finish()
+        assert time.monotonic() - began < PATIENCE / 2, name
+        assert len((tmp_path / name / "stages/pretrain/metrics.jsonl").read_text().splitlines()) == 301
+        assert "does not answer" in warned()[-2], name
+        assert "track sync" in warned()[-1], name
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def send_it_ourselves(step):
+        with pytest.raises(MlflowException):
+            MlflowSync(tmp_path / "slow", silent_server, pytest.fail).bring()
+
+    with pytest.raises(AssertionError, match="the control"):
+        assert_none_stalls(stalls_of(send_it_ourselves, range(1)), "the control")
 
 
-def eight_at_once(folder):
-    (folder / "here").mkdir()
-    children = [
-        forked(lambda number=number: first_use(f"sqlite:///{folder}/new.db", number, folder))
-        for number in range(8)
-    ]
-    return [ended(child) for child in children]
-
-
-@pytest.mark.slow
-def test_eight_processes_begin_on_a_new_database(tmp_path):
-    assert eight_at_once(tmp_path) == [0] * 8
-    client = MlflowClient(f"sqlite:///{tmp_path}/new.db")
-    assert len(client.search_runs([client.get_experiment_by_name("digits").experiment_id])) == 8
-    assert [path.name for path in tmp_path.iterdir() if "new.db" in path.name] == ["new.db"]
-
-
-@pytest.mark.slow
-def test_eight_processes_fail_where_each_makes_the_tables_in_place(tmp_path, monkeypatch):
-    monkeypatch.setattr("audio_lm.tracking.mlflow.store.create_database", lambda path: path.touch())
-    assert any(eight_at_once(tmp_path)), "the control"
-
-
-def test_a_database_is_made_once(tmp_path):
-    create_database(tmp_path / "new.db")
-    before = (tmp_path / "new.db").stat()
-    create_database(tmp_path / "new.db")
-    assert (tmp_path / "new.db").stat().st_ino == before.st_ino
+def test_a_sender_that_cannot_live_is_left_at_that(tmp_path, uri, monkeypatch, warned):
+    monkeypatch.setattr("audio_lm.tracking.mlflow.supervisor.MODULE", "audio_lm.tracking.not_there")
+    monkeypatch.setattr("audio_lm.tracking.mlflow.supervisor.FIRST_PAUSE", 0.01)
+    run = opened(tmp_path / "r")
+    run._sending._thread.join(30)
+    run.finish()
+    assert len(warned()) == MOST_LIVES + 1
+    assert "it stays so" in warned()[-2]
+    assert "not_there" in (tmp_path / "r" / "tracking.log").read_text()

@@ -3,8 +3,8 @@ from mlflow import MlflowClient
 
 from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.mlflow.supervisor import alone
 from audio_lm.tracking.mlflow.sync import runs_below, sync
+from audio_lm.tracking.mlflow.worker import alone
 from audio_lm.tracking.run import open_recipe_run
 from tests.run.command import run
 
