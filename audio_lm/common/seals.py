@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.common.files import SEAL, partial_folder, put_folder, put_new_folder, sealed, unsealed, write_text
+from audio_lm.common.files import (
+    SEAL,
+    partial_folder,
+    put_folder,
+    put_new_folder,
+    sealed,
+    unsealed,
+    write_text,
+)
 
 FILE = "MANIFEST.json"
 BYTES_AT_ONCE = 1 << 20
