@@ -26,12 +26,12 @@ def step_flops(model: AudioLM, pack: PackedBatch, trained: Collection[str]) -> f
     Args:
         trained: parts that learn.
     """
-    heard, said = encoder_flops(model, pack), language_model_flops(model, pack)
+    of_encoder, of_decoder = encoder_flops(model, pack), language_model_flops(model, pack)
     is_encoder = _passes("encoder", trained, before=())
     times_encoder = 1 + is_encoder + ("encoder" in trained)
     times_said = 1 + _passes("language_model", trained, before=("encoder", "projector", "new_tokens"))
     times_said += "language_model" in trained
-    return times_encoder * heard + times_said * (said + head_flops(model, pack))
+    return times_encoder * of_encoder + times_said * (of_decoder + head_flops(model, pack))
 
 
 def encoder_flops(model: AudioLM, pack: PackedBatch) -> float:

@@ -129,12 +129,12 @@ def _audio(folder: Path) -> float:
     segment = Segment(0, (1,), (0,))
     plan = Plan(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
     packs = PlannedPacks([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
-    began, heard = time.process_time(), 0
+    began, num_samples = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):
             mel(pack.waves, packed_layout(pack.num_samples))
-            heard += sum(pack.num_samples)
-    return heard / SAMPLES_PER_SECOND / (time.process_time() - began)
+            num_samples += sum(pack.num_samples)
+    return num_samples / SAMPLES_PER_SECOND / (time.process_time() - began)
 
 
 def _maker() -> ExampleMaker:

@@ -51,12 +51,12 @@ class Peer:
     def loss(self, batch: PeerBatch) -> Tensor:
         """Mean loss of the learned tokens, log-mel included."""
         device = next(self.model.parameters()).device
-        heard = self.features(batch)
+        features = self.features(batch)
         output = self.model(
             input_ids=batch.token_ids.to(device),
             attention_mask=batch.mask.to(device),
-            input_features=heard["input_features"].to(device),
-            feature_attention_mask=heard["attention_mask"].to(device),
+            input_features=features["input_features"].to(device),
+            feature_attention_mask=features["attention_mask"].to(device),
             labels=batch.labels.to(device),
             use_cache=False,
         )
@@ -65,13 +65,13 @@ class Peer:
 
     def features(self, batch: PeerBatch) -> dict[str, Tensor]:
         """Log-mels of 30 s for each clip."""
-        heard: dict[str, Tensor] = self.extractor(
+        features: dict[str, Tensor] = self.extractor(
             list(batch.waves),
             sampling_rate=SAMPLES_PER_SECOND,
             return_tensors="pt",
             return_attention_mask=True,
         )
-        return heard
+        return features
 
 
 def peer_of(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:

@@ -212,13 +212,13 @@ def bench_step(bench: Bench) -> StepFigures:
     saved = [statistics.mean(map(side.saved_bytes, batches)) for side in (ours, theirs)]
     peaks = [max(map(side.peak_bytes, batches)) for side in (ours, theirs)]
     ours_s, theirs_s, ratio = _in_turns(ours, theirs, batches, bench.rounds)
-    heard = [sum(batch.pack.num_samples) / SAMPLES_PER_SECOND for batch in batches]
+    seconds_of_batch = [sum(batch.pack.num_samples) / SAMPLES_PER_SECOND for batch in batches]
     flops = statistics.mean(step_flops(model, batch.pack, STAGES[bench.stage]) for batch in batches)
     return StepFigures(
         stage=bench.stage,
         num_ids=bench.num_ids,
         clips_per_step=bench.clips,
-        mean_clip_s=sum(heard) / len(heard) / bench.clips,
+        mean_clip_s=sum(seconds_of_batch) / len(seconds_of_batch) / bench.clips,
         parameters=_sizes(model),
         peer_batch=bench.peer_batch,
         ratio=ratio,
@@ -231,7 +231,7 @@ def bench_step(bench: Bench) -> StepFigures:
         ours_peak_bytes=peaks[0],
         theirs_peak_bytes=peaks[1],
         planned_peak_bytes=max(planned_peak(bench, model, batch.pack) for batch in batches),
-        audio_s_per_s=statistics.mean(heard) / ours_s,
+        audio_s_per_s=statistics.mean(seconds_of_batch) / ours_s,
         useful_flops_per_s=flops / ours_s,
         useful_mfu=flops / ours_s / _matrix_flops_per_s(device),
         loss_difference=loss_difference,

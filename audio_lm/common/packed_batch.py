@@ -36,7 +36,7 @@ class PackedBatch:
     tasks: tuple[str, ...]  # the tasks of this pack, each once
     cut_ids: tuple[str, ...]  # of each conversation
     augment: Tensor | None = None  # (N, 6) int64, see ``data.augment``
-    heard: tuple[tuple[str, str, int, float, int, int], ...] = ()
+    source_counts: tuple[tuple[str, str, int, float, int, int], ...] = ()
     """Task, source, and of both: conversations, seconds, tokens, learned tokens."""
 
     faults: tuple[

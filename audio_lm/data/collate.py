@@ -67,12 +67,12 @@ def pack_examples(
         tasks=tasks,
         cut_ids=tuple(example.cut_id for example in examples),
         augment=augment,
-        heard=_heard(examples),
+        source_counts=_source_counts(examples),
         faults=tuple(faults),
     )
 
 
-def _heard(examples: Sequence[Example]) -> tuple[tuple[str, str, int, float, int, int], ...]:
+def _source_counts(examples: Sequence[Example]) -> tuple[tuple[str, str, int, float, int, int], ...]:
     """How much of what is in a pack."""
     counts: dict[tuple[str, str], list[float]] = {}
     for example in examples:

@@ -83,18 +83,18 @@ class PlanSampler(Sampler[Packing]):
     one behind the last trained step is all that a checkpoint needs.
 
     Args:
-        num_alike: neighbouring ranks that compute together and hear the same.
+        tensor_parallel: neighbouring ranks that compute together and hear the same.
     """
 
-    def __init__(self, plan: Plan, cursor: Cursor, *, num_alike: int = 1) -> None:
+    def __init__(self, plan: Plan, cursor: Cursor, *, tensor_parallel: int = 1) -> None:
         self.plan = plan
-        self.num_alike = num_alike
+        self.tensor_parallel = tensor_parallel
         self.cursor = cursor
         self.cursor_behind: dict[int, Cursor] = {cursor.step: cursor}
 
     def __iter__(self) -> Iterator[Packing]:
-        share = self.plan.rules.packs * self.num_alike // world_size()
-        first = rank() // self.num_alike * share
+        share = self.plan.rules.packs * self.tensor_parallel // world_size()
+        first = rank() // self.tensor_parallel * share
         for cursor, packs in self.plan.steps(self.cursor):
             self.cursor_behind[cursor.step] = cursor
             self.cursor_behind.pop(cursor.step - MOST_REMEMBERED, None)
@@ -149,8 +149,8 @@ class MixtureDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[tuple[PackedBatch, ...]]]:
         """One loader per task, in the order of ``validation``; ranks share its packs, and each hears as many."""
-        plain, num_alike = Collator(num_mels=self.packs.collator.num_mels), self.sampler.num_alike
-        share = (rank() // num_alike, world_size() // num_alike)
+        plain, tensor_parallel = Collator(num_mels=self.packs.collator.num_mels), self.sampler.tensor_parallel
+        share = (rank() // tensor_parallel, world_size() // tensor_parallel)
         return [
             DataLoader(_Listed(list(self._validation_packs(task)), plain, share), batch_size=None)
             for task in self.validation

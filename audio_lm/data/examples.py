@@ -66,14 +66,14 @@ class ExampleMaker:
     Args:
         is_evaluation: use the paraphrases that training never saw.
         with_answer: leave the answer out to have it generated.
-        hearing: of the model that is going to read them.
+        token_count: of the model that is going to read them.
     """
 
     vocabulary: Vocabulary
     prompt: Prompt
     is_evaluation: bool = False
     with_answer: bool = True
-    hearing: AudioTokenCount = WHISPER
+    token_count: AudioTokenCount = WHISPER
 
     def num_choices(self, task: str) -> int:
         """Numbers that a paraphrase of a task is drawn with."""
@@ -147,7 +147,7 @@ class ExampleMaker:
             encoded = encode(
                 pieces,
                 self.vocabulary,
-                num_tokens_of_clip=[self.hearing.tokens_in(count) for count in num_samples],
+                num_tokens_of_clip=[self.token_count.tokens_in(count) for count in num_samples],
                 places=self.places(labels_of(cut)),
             )
         except DataError as error:
@@ -180,7 +180,7 @@ class ExampleMaker:
     def places(self, labels: Labels) -> list[tuple[str, int]] | None:
         """Words in audio places, as many of them as the model has for that time; manifests count 40 ms."""
         places = places_of(labels)
-        share = self.hearing.tokens_per_second / TOKENS_PER_SECOND
+        share = self.token_count.tokens_per_second / TOKENS_PER_SECOND
         if places is None or share == 1:
             return places
         ends = [round(share * end) for end in accumulate(count for _, count in places)]

@@ -189,7 +189,7 @@ class _RowCounter:
         return np.array(lengths, dtype=np.int32)
 
     def _num_in_clips(self, cut: Cut | CutFacts, labels: Labels, questions: _Questions) -> int:
-        num_tokens_of_clip = [self.maker.hearing.tokens_in(count) for count in num_samples_of(cut)]
+        num_tokens_of_clip = [self.maker.token_count.tokens_in(count) for count in num_samples_of(cut)]
         places = self.maker.places(labels)
         return sum(
             num_clip_tokens(clip, num_tokens_of_clip=num_tokens_of_clip, places=places)

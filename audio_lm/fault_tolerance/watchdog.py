@@ -46,7 +46,7 @@ class Watch:
         self.still: Seconds = 0.0
         self.since_error: Seconds = 0.0
 
-    def hear(self, beat: dict[str, Any]) -> None:
+    def receive(self, beat: dict[str, Any]) -> None:
         """Take a beat."""
         if beat.get("ticks") != self.beat.get("ticks"):
             self.still = 0.0
@@ -111,12 +111,12 @@ def watch(folder: Path) -> None:
     last = time.monotonic()
     while True:
         if select.select([0], [], [], TURN)[0]:
-            heard = os.read(0, 1 << 16)
-            if not heard:
+            received = os.read(0, 1 << 16)
+            if not received:
                 return
-            *lines, rest = (rest + heard).split(b"\n")
+            *lines, rest = (rest + received).split(b"\n")
             for line in lines:
-                watched.hear(json.loads(line))
+                watched.receive(json.loads(line))
             if lines and watched.beat["is_open"]:
                 notes.write(watched.beat)
         now = time.monotonic()

@@ -71,16 +71,18 @@ class AudioLM(nn.Module):
         """(T, D) what the language model reads: words, and audio in its places."""
         text_TD = self.words(pack.token_ids)
         if pack.num_samples:
-            audio_JD = self.hear(pack.waves, pack.num_samples, pack.augment)
+            audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment)
             return merge_audio(text_TD, audio_JD, pack.audio_index)
         # A silence that counts for nothing: the encoder has gradients (zeros), and a sharded encoder is
         # gathered in step with ranks that do have clips.
-        silence_JD = self.hear(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))
+        silence_JD = self.encode_audio(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))
         return text_TD + 0.0 * silence_JD.sum().to(text_TD.dtype)
 
-    def hear(self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None) -> Tensor:
+    def encode_audio(
+        self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
+    ) -> Tensor:
         """(J, D) audio tokens of clips that stand end to end."""
-        counts = [self.encoder.hearing.tokens_in(count) for count in num_samples]
+        counts = [self.encoder.token_count.tokens_in(count) for count in num_samples]
         audio_JD: Tensor = self.projector(self.encoder(waves_S, num_samples, augment_N6), counts)
         return audio_JD
 

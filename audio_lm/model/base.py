@@ -16,7 +16,7 @@ class Encoder(nn.Module):
     width: int
     """E, of its tokens, which leave it with about unit power."""
 
-    hearing: AudioTokenCount
+    token_count: AudioTokenCount
     """How many tokens a clip makes."""
 
     def forward(

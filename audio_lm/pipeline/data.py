@@ -27,11 +27,11 @@ def build_data(
         num_mels=recipe.model.encoder.sizes.num_mels,
         seed=recipe.seed,
         load=load_waves_or_fault,
-        unreadable=unreadable(planned.heard),
+        unreadable=unreadable(planned.loaded),
     )
     return MixtureDataModule(
-        PlanSampler(planned.plan, cursor, num_alike=recipe.hardware.tensor_parallel),
-        PlannedPacks(planned.heard, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
+        PlanSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),
+        PlannedPacks(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,

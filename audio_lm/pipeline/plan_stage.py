@@ -54,7 +54,7 @@ class StagePlan:
     """What a stage hears, in order, and from what it follows."""
 
     plan: Plan
-    heard: list[LoadedSource]
+    loaded: list[LoadedSource]
     lengths: list[TokenLengths]
     leaves: list[MixtureSource]
     fingerprint: dict[str, str]
@@ -117,7 +117,7 @@ def plan_stage(
         RecipeError: the mixture runs dry.
     """
     fitting = [filter_by_length(recipe, stage, leaf, vocabulary) for leaf in sources.training]
-    heard = [leaf for leaf, _ in fitting]
+    loaded = [leaf for leaf, _ in fitting]
     leaves = [_leaf(leaf, lengths) for leaf, lengths in fitting]
     rules = rules_of(stage)
     segments, num_positions = segments_of(stage.mixture, leaves, rules, steps=stage.steps)
@@ -125,7 +125,7 @@ def plan_stage(
         stage.mixture, leaves, weights=piecewise_weights(stage.mixture, steps=stage.steps)[0][1]
     )
     window = window_length(first_shares, leaves, rules)
-    names, digests = [name_of(leaf) for leaf in heard], list(map(digest_of, heard))
+    names, digests = [name_of(leaf) for leaf in loaded], list(map(digest_of, loaded))
     known = fingerprint(
         dict(zip(names, digests, strict=True)),
         segments,
@@ -152,10 +152,10 @@ def plan_with_history(
         fitting: the leaves of the history, in its order, with their lengths.
         known: fingerprint of the recipe's own plan.
     """
-    heard, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
+    loaded, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
     plan = Plan(
         history.names,
-        [len(leaf.rows) for leaf in heard],
+        [len(leaf.rows) for leaf in loaded],
         lengths,
         history.segments,
         rules_of(stage),
@@ -164,7 +164,7 @@ def plan_with_history(
     )
     leaves = [_leaf(leaf, of_leaf) for leaf, of_leaf in fitting]
     expected = expected_examples(history.segments, history.num_positions)
-    return StagePlan(plan, heard, lengths, leaves, known, expected, history)
+    return StagePlan(plan, loaded, lengths, leaves, known, expected, history)
 
 
 def rules_of(stage: StageConfig) -> PackingRules:
@@ -194,9 +194,9 @@ def tokens_of(recipe: Recipe) -> tuple[str, ...]:
     return tokens_for(stage.prompt for stage in recipe.stages.values())
 
 
-def _strange(hearing: AudioTokenCount) -> str:
+def _strange(token_count: AudioTokenCount) -> str:
     """How a model hears, where it is not as all did when the first plans were saved."""
-    return "" if hearing == WHISPER else f" {[tuple(window) for window in hearing.windows]}"
+    return "" if token_count == WHISPER else f" {[tuple(window) for window in token_count.windows]}"
 
 
 def name_of(leaf: LoadedSource) -> str:
@@ -252,9 +252,9 @@ def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str)
         )
 
 
-def unreadable(heard: Sequence[LoadedSource]) -> dict[str, str]:
+def unreadable(loaded: Sequence[LoadedSource]) -> dict[str, str]:
     """Cuts whose audio could not be opened when their manifest was compiled -> why."""
-    return {one.cut_id: one.reason for leaf in heard for one in leaf.rows.index.silent}
+    return {one.cut_id: one.reason for leaf in loaded for one in leaf.rows.index.silent}
 
 
 def manifests_of(recipe: Recipe) -> list[Manifest]:

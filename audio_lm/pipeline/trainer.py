@@ -53,14 +53,14 @@ def build_module(
     rates: Mapping[str, Rate | None],
     *,
     seed: int = 0,
-    num_alike: int = 1,
+    tensor_parallel: int = 1,
     is_half: bool = False,
     keep: Keep | None = None,
 ) -> NextTokenModule:
     """Who learns what and how fast.
 
     Args:
-        num_alike: ranks that hear the same packs.
+        tensor_parallel: ranks that hear the same packs.
         is_half: the model computes in bf16.
         keep: writes down the packs of a step that went wrong.
     """
@@ -78,7 +78,7 @@ def build_module(
         rate_of=rates,
         factor=factor,
         optimizer=stage.optimizer,
-        num_alike=num_alike,
+        tensor_parallel=tensor_parallel,
         is_half=is_half,
         keep=keep,
         seed=seed,

@@ -114,7 +114,7 @@ def forecast(recipe: Recipe) -> Iterator[StageForecast]:
 
 
 def _imagined(
-    name: str, stage: StageConfig, leaves: Sequence[MixtureSource], hearing: AudioTokenCount
+    name: str, stage: StageConfig, leaves: Sequence[MixtureSource], token_count: AudioTokenCount
 ) -> Iterator[RenderedExample]:
     """One example of each task, as the task describes itself."""
     for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
@@ -125,13 +125,13 @@ def _imagined(
             stage.prompt,
             seconds=leaf.mean_seconds,
             num_tokens=round(leaf.mean_tokens),
-            hearing=hearing,
+            token_count=token_count,
         )
 
 
 def _rendered(name: str, planned: StagePlan, maker: ExampleMaker) -> Iterator[RenderedExample]:
     """The first rows of each task."""
-    for _, of_task in groupby(planned.heard, key=lambda leaf: leaf.task):
+    for _, of_task in groupby(planned.loaded, key=lambda leaf: leaf.task):
         leaf = next(of_task)
         for row in range(min(NUM_EXAMPLES, len(leaf.rows))):
             yield rendered(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
@@ -139,8 +139,8 @@ def _rendered(name: str, planned: StagePlan, maker: ExampleMaker) -> Iterator[Re
 
 def _pairs(stage: StageConfig) -> list[tuple[str, str]]:
     mixture = stage.mixture
-    heard = [task for task in mixture.sources if mixture.weights[task] > 0 or task in mixture.schedule]
-    return [(task, source) for task in heard for source in mixture.sources[task]]
+    tasks = [task for task in mixture.sources if mixture.weights[task] > 0 or task in mixture.schedule]
+    return [(task, source) for task in tasks for source in mixture.sources[task]]
 
 
 def _sources(stage: StageConfig) -> list[str]:
@@ -160,8 +160,8 @@ def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> M
     if task in TASKS and SPOKEN_LABELS.intersection(TASKS[task].needs):
         answer = round(mean_seconds * TEXT_TOKENS_PER_SECOND)
     text = PROMPT_TOKENS[stage.prompt] + answer
-    heard = mean_seconds * audio_token_count(recipe.model).tokens_per_second
-    return MixtureSource(task, source, facts.clips, mean_seconds, heard + text)
+    audio = mean_seconds * audio_token_count(recipe.model).tokens_per_second
+    return MixtureSource(task, source, facts.clips, mean_seconds, audio + text)
 
 
 def _published(source: str) -> Subset | SourceFacts | None:
@@ -278,7 +278,7 @@ def _row(
 def _longest(planned: StagePlan) -> list[list[tuple[str, int]]]:
     """Of every leaf the conversations with the most tokens, longest first."""
     found = []
-    for leaf, lengths in zip(planned.heard, planned.lengths, strict=True):
+    for leaf, lengths in zip(planned.loaded, planned.lengths, strict=True):
         tokens = lengths.table.max(axis=1)
         rows = tokens.argsort(kind="stable")[: -NUM_LONGEST - 1 : -1].tolist()
         found.append([(leaf.rows.cut(row).id, int(tokens[row])) for row in rows])
@@ -306,7 +306,7 @@ def _warnings(
 
 def _left_out(planned: StagePlan) -> Iterator[str]:
     """What ``long_audio: drop`` costs."""
-    for leaf in planned.heard:
+    for leaf in planned.loaded:
         index, where = leaf.rows.index, f"{leaf.source} under {leaf.task}"
         if index.num_dropped:
             yield f"{where} leaves out {index.num_dropped} cuts with a clip over {MAX_SECONDS:.0f} s"

@@ -52,14 +52,14 @@ def imagined(
     *,
     seconds: Seconds,
     num_tokens: int,
-    hearing: AudioTokenCount = WHISPER,
+    token_count: AudioTokenCount = WHISPER,
 ) -> RenderedExample:
     """A task as it describes itself, where no clip is there.
 
     Args:
         seconds: expected of a clip.
         num_tokens: expected of a conversation.
-        hearing: of the model that would read it.
+        token_count: of the model that would read it.
     """
     if task == CHAT:
         pieces, num_clips = render_chat(CONVERSATION), 1
@@ -72,7 +72,7 @@ def imagined(
         cut_id="",
         pieces=_shown(pieces, num_clips=num_clips if seconds else 0, seconds=seconds),
         num_tokens=num_tokens,
-        num_audio_tokens=round(seconds * hearing.tokens_per_second),
+        num_audio_tokens=round(seconds * token_count.tokens_per_second),
         is_imagined=True,
     )
 

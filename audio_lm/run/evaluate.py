@@ -52,7 +52,7 @@ class Evaluator:
     """Puts a recipe's benchmarks to models and keeps what came of it.
 
     Args:
-        until_told: hands packs on until the run is told to stop.
+        until_stopped: hands packs on until the run is told to stop.
         run: where scores, answers and pictures are also written down; none for a later look.
         may_write: called by the first rank before it writes; raises when the run belongs to somebody else by now.
         asked: holds a model that is shared out together while all ranks answer; none where the first one does alone.
@@ -66,12 +66,12 @@ class Evaluator:
         run: RecipeRun | None,
         console: Console,
         *,
-        until_told: Callable[[Iterable[Any]], Iterator[Any]] = iter,
+        until_stopped: Callable[[Iterable[Any]], Iterator[Any]] = iter,
         asked: Callable[[], AbstractContextManager[None]] = nullcontext,
         may_write: Callable[[], object] = lambda: None,
     ) -> None:
         self.may_write = may_write
-        self.until_told = until_told
+        self.until_stopped = until_stopped
         self.recipe = recipe
         self.asked = asked
         self.is_shared = run is not None and recipe.hardware.sharding != "none"
@@ -178,7 +178,7 @@ class Evaluator:
             predictions = list(
                 predict(
                     model,
-                    self.until_told(benchmark_packs(self.recipe, benchmark, vocabulary)),
+                    self.until_stopped(benchmark_packs(self.recipe, benchmark, vocabulary)),
                     vocabulary,
                     end_ids={vocabulary.end_id, vocabulary.turn_end_id},
                     max_new_tokens=benchmark.max_new_tokens,
@@ -320,12 +320,12 @@ def evaluate(
     vocabulary = kept_vocabulary(recipe, folder)
     check_benchmark_tags(asked, vocabulary)
     model = build_audio_lm(recipe, vocabulary)
-    judge = Evaluator(recipe, folder, vocabulary, None, console)
+    evaluator = Evaluator(recipe, folder, vocabulary, None, console)
     for stage in stages:
         due = [name for name, benchmark in asked.evaluation.benchmarks.items() if benchmark.stage == stage]
         load_weights(model, folder.model(stage))
-        judge.stage(model, stage, due)
-    judge.finish()
+        evaluator.stage(model, stage, due)
+    evaluator.finish()
 
 
 def rescore(path: Path, console: Console | None = None) -> None:

@@ -138,7 +138,7 @@ class RunFolder:
             report_unreadable(self.tokenizer, fault)
         return None
 
-    def mark_judged(self, name: str) -> None:
+    def mark_evaluated(self, name: str) -> None:
         """Remember that a stage's benchmarks were asked; a later start asks those without answers or defined anew."""
         if is_main():
             write_json(self.stage(name) / STATUS, self.status(name) | {"judged": True})

@@ -197,7 +197,7 @@ def resolve_resume(
         known, now = _undeclarable(known, now), _undeclarable(now, known)
     check_order(known, now, stage=name)
     history, before = _before(recipe, name, fresh, History.of_json(status["plan"]), vocabulary)
-    audio = audio_of(before.heard)
+    audio = audio_of(before.loaded)
     kept = progress.get("audio")
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
@@ -217,7 +217,7 @@ def resolve_resume(
     said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
-    return ResumePoint(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.heard)))
+    return ResumePoint(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.loaded)))
 
 
 def _before(
@@ -229,18 +229,18 @@ def _before(
         DataError: rows of the history have changed; names their source.
     """
     plan = _along(recipe, recipe.stages[name], fresh, kept, vocabulary)
-    history = replace(kept, digests=tuple(map(_same_rows, kept.digests, plan.heard)))
+    history = replace(kept, digests=tuple(map(_same_rows, kept.digests, plan.loaded)))
     check_order(
         {SOURCE + leaf: digest for leaf, digest in zip(history.names, history.digests, strict=True)},
-        {SOURCE + name_of(leaf): digest_of(leaf) for leaf in plan.heard},
+        {SOURCE + name_of(leaf): digest_of(leaf) for leaf in plan.loaded},
         stage=name,
     )
     return history, replace(plan, history=history)
 
 
-def audio_of(heard: Sequence[LoadedSource]) -> dict[str, AudioState]:
+def audio_of(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
     """What the audio files of every source are like now; the first rank looks."""
-    folders = {leaf.source: leaf.rows.index.folder for leaf in heard if is_main()}
+    folders = {leaf.source: leaf.rows.index.folder for leaf in loaded if is_main()}
     return {source: state_of(folder) for source, folder in folders.items()}
 
 
@@ -329,7 +329,7 @@ def order_of(planned: StagePlan, declared: Sequence[Any]) -> dict[str, Any]:
 
 def _renamed(known: Mapping[str, str], planned: StagePlan) -> dict[str, str]:
     """A fingerprint whose sources have the digests of this release where their rows are the same."""
-    leaf_of = {SOURCE + name_of(leaf): leaf for leaf in planned.heard}
+    leaf_of = {SOURCE + name_of(leaf): leaf for leaf in planned.loaded}
     return {key: _same_rows(value, leaf_of[key]) if key in leaf_of else value for key, value in known.items()}
 
 
@@ -351,7 +351,9 @@ def _along(
     recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: History, vocabulary: Vocabulary
 ) -> StagePlan:
     """The plan of a history, its leaves found in the recipe or, when they are heard no more, on disk."""
-    there = {name_of(leaf): (leaf, lengths) for leaf, lengths in zip(fresh.heard, fresh.lengths, strict=True)}
+    there = {
+        name_of(leaf): (leaf, lengths) for leaf, lengths in zip(fresh.loaded, fresh.lengths, strict=True)
+    }
     fitting = [
         there.get(name) or filter_by_length(recipe, stage, _left_out(recipe, stage, name), vocabulary)
         for name in history.names

@@ -82,7 +82,7 @@ class Survival:
         self.folder = folder
         self.config = config
         self.launch = current_launch()
-        self.heart = Heartbeat(folder, config, rank=rank(), launch=self.launch)
+        self.heartbeat = Heartbeat(folder, config, rank=rank(), launch=self.launch)
         self.lease = Lease(folder, self.launch)
         self.attempt = 0
         self.is_lost = False
@@ -97,7 +97,7 @@ class Survival:
         check_not_ended(self.folder, self.launch)
         SIGNALS.received = 0
         SIGNALS.listen()
-        self.heart.start()
+        self.heartbeat.start()
         return self
 
     def __exit__(
@@ -143,7 +143,7 @@ class Survival:
         """Every rank: the run folder is there."""
         self.attempt = generation_in(self.folder)
         self._token = self.lease.token if is_main() else token_in(self.folder)
-        self.heart.open(self.attempt)
+        self.heartbeat.open(self.attempt)
         self._has_begun = True
         threading.Thread(target=self._look_on, name="audio_lm-lease", daemon=True).start()
 
@@ -175,11 +175,11 @@ class Survival:
 
     def saving(self) -> AbstractContextManager[None]:
         """What every save stands in."""
-        return self.heart.within("save", self.config.first_step_seconds)
+        return self.heartbeat.within("save", self.config.first_step_seconds)
 
     def building(self) -> AbstractContextManager[None]:
         """What making or loading a model stands in."""
-        return self.heart.within("building", self.config.building_seconds, in_step=False)
+        return self.heartbeat.within("building", self.config.building_seconds, in_step=False)
 
     def wait(self, ranks: ProcessGroups) -> None:
         """Until all are here; then, if any of them was told to stop, none goes on.
@@ -194,7 +194,7 @@ class Survival:
             raise self.lease.lost
         if told:
             number, of_rank = decode_signal(told)
-            raise RunEndedError(self.told(number, of_rank, self.heart.stage, self.heart.step))
+            raise RunEndedError(self.told(number, of_rank, self.heartbeat.stage, self.heartbeat.step))
 
     def leave(self, number: int, of_rank: int) -> NoReturn:
         """End a stage before its last step; a checkpoint is there.
@@ -203,12 +203,12 @@ class Survival:
             KeyboardInterrupt: somebody pressed Ctrl-C.
             RunEndedError: a signal came.
         """
-        heart = self.heart
+        heartbeat = self.heartbeat
         if number == signal.SIGINT:
             raise KeyboardInterrupt(
-                f"stopped at step {heart.step} of stage {heart.stage!r}; resume=auto goes on from there"
+                f"stopped at step {heartbeat.step} of stage {heartbeat.stage!r}; resume=auto goes on from there"
             )
-        raise RunEndedError(self.told(number, of_rank, heart.stage, heart.step))
+        raise RunEndedError(self.told(number, of_rank, heartbeat.stage, heartbeat.step))
 
     def told(self, number: int, of_rank: int, stage: str | None, step: int | None) -> ExitReason:
         """The end of a run that was told to stop."""
@@ -227,11 +227,11 @@ class Survival:
             step=step,
         )
 
-    def is_told(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether somebody who waits for this rank, or it, was told to stop."""
         return bool(SIGNALS.received) or (self.folder / FOLDER / REQUEST).exists()
 
-    def until_told(self, items: Iterable[Item], *, agreed: Callable[[int], int] = int) -> Iterator[Item]:
+    def until_stopped(self, items: Iterable[Item], *, agreed: Callable[[int], int] = int) -> Iterator[Item]:
         """Items of some long work, each a sign of life; they end with an error when it is to be left.
 
         Args:
@@ -241,8 +241,8 @@ class Survival:
             PreemptedError: a rank was told to stop.
         """
         for item in items:
-            self.heart.tick()
-            if agreed(self.is_told() or self.is_lost):
+            self.heartbeat.tick()
+            if agreed(self.is_stopping() or self.is_lost):
                 raise PreemptedError
             yield item
 
@@ -253,16 +253,16 @@ class Survival:
         if isinstance(error, RunEndedError):
             return
         self._noted = error
-        self.heart.phase("failed", self.config.frozen_seconds)
+        self.heartbeat.phase("failed", self.config.frozen_seconds)
         if is_lost_peer(error) and first_error(self.folder, self.attempt, but=rank(), wait=FOR_A_CAUSE):
             return
-        heart = self.heart
+        heartbeat = self.heartbeat
         ours = error_of(
             error,
             rank=rank(),
-            stage=heart.stage,
-            step=heart.step,
-            clip_ids=heart.clip_ids,
+            stage=heartbeat.stage,
+            step=heartbeat.step,
+            clip_ids=heartbeat.clip_ids,
             launch=self.launch,
             attempt=self.attempt,
         )
@@ -304,7 +304,7 @@ class Survival:
 
     def _write(self, reason: Reason, sentence: str) -> None:
         if is_main() and self.is_newest:
-            said = ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heart.step)
+            said = ExitReason(reason, sentence, self.launch.id, self.attempt, step=self.heartbeat.step)
             with _if_there_is_room(self.folder):
                 write_exit_reason(self.folder, said)
 
@@ -315,9 +315,9 @@ class Survival:
             if not self.launch.is_elastic:
                 signal.signal(number, handler)
         if self.launch.is_elastic and not is_well:  # the process ends now, and is watched while it does
-            self.heart.phase("exit", self.config.frozen_seconds)
+            self.heartbeat.phase("exit", self.config.frozen_seconds)
         else:
-            self.heart.stop()
+            self.heartbeat.stop()
 
 
 @contextmanager

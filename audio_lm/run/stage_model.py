@@ -94,7 +94,7 @@ class StageModels:
             self.model,
             self.rates[stage],
             seed=self.recipe.seed,
-            num_alike=self.recipe.hardware.tensor_parallel,
+            tensor_parallel=self.recipe.hardware.tensor_parallel,
             is_half=self.recipe.hardware.is_half,
             keep=partial(keep_packs, self.model, folder, stage),
         )

@@ -168,29 +168,29 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         models = StageModels(recipe, *first, wait=ranks.wait, building=survival.building)
         ranks.include(models.mesh)
         agreed = ranks.agreed if models.is_shared else int
-        until_told = partial(survival.until_told, agreed=agreed)
-        judge = Evaluator(
+        until_stopped = partial(survival.until_stopped, agreed=agreed)
+        evaluator = Evaluator(
             recipe,
             folder,
             prepared.vocabulary,
             run,
             console,
-            until_told=until_told,
+            until_stopped=until_stopped,
             asked=models.asked,
             may_write=survival.lease.check,
         )
         with _judging(models, survival, ranks):
-            judge.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
+            evaluator.untrained(lambda: models.begin(prepared.stages[0], None), prepared.stages)
         for name in prepared.stages:
             _train_stage(prepared, models, name, run, start)
             with _judging(models, survival, ranks):
-                due = judge.due(name)
+                due = evaluator.due(name)
                 if due or not folder.status(name).get("judged"):
-                    judge.stage(models.model, name, due)
+                    evaluator.stage(models.model, name, due)
                     run.end_stage(name)
                     survival.check_ours(int)
-                    folder.mark_judged(name)
-        judge.finish()
+                    folder.mark_evaluated(name)
+        evaluator.finish()
     return folder
 
 
@@ -203,7 +203,7 @@ def _judging(models: StageModels, survival: Survival, ranks: ProcessGroups) -> I
     before = torch.get_num_threads()
     is_alone = world_size() > 1 and is_main() and not models.is_shared
     torch.set_num_threads(max(before, num_cores()) if is_alone else before)
-    with suppress(PreemptedError), survival.heart.within("evaluation"):
+    with suppress(PreemptedError), survival.heartbeat.within("evaluation"):
         yield
     torch.set_num_threads(before)
     survival.wait(ranks)
@@ -282,7 +282,7 @@ def _train_stage(prepared: Prepared, models: StageModels, name: str, run: Recipe
         keep, start.ranks.agreed, is_lost=lambda: survival.is_lost, lost=lambda: survival.lease.lost
     )
     pulse = HeartbeatCallback(
-        survival.heart,
+        survival.heartbeat,
         name,
         steps=stage.steps,
         note_error=survival.note_error,
@@ -328,7 +328,7 @@ def _begin(prepared: Prepared, name: str, console: Console) -> ResumePoint:
     if is_main() and folder.checkpoints(name).exists():
         move_aside(folder.checkpoints(name))
     planned = prepared.plans[name]
-    return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.heard)))
+    return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.loaded)))
 
 
 def _checkpoints(
@@ -373,7 +373,7 @@ def _quarantine(
     return BadAudioMonitor(
         folder,
         max_bad_fraction=stage.max_bad_fraction,
-        num_alike=recipe.hardware.tensor_parallel,
+        tensor_parallel=recipe.hardware.tensor_parallel,
         before=before,
         writing=writing,
     )

@@ -70,17 +70,17 @@ def all_reduce_sum(*values: float) -> list[float]:
     return list(totals.tolist())
 
 
-def all_gather_object(item: Item, *, num_alike: int = 1) -> list[Item]:
+def all_gather_object(item: Item, *, tensor_parallel: int = 1) -> list[Item]:
     """What every rank has, in the order of ranks.
 
     Args:
-        num_alike: neighbouring ranks that hear the same, of which one counts.
+        tensor_parallel: neighbouring ranks that hear the same, of which one counts.
     """
     if world_size() == 1:
         return [item]
     items: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(items, item)
-    return items[::num_alike]
+    return items[::tensor_parallel]
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -41,15 +41,15 @@ class TaskLoss(Metric):
     order of their first sums: to the last bit, a value depends on nothing else.
 
     Args:
-        num_alike: neighbouring ranks that have the same packs, of which one counts.
+        tensor_parallel: neighbouring ranks that have the same packs, of which one counts.
     """
 
     is_differentiable = False
     full_state_update = False
     rows: list[Tensor] | Tensor  # (3 * tasks,) float64: of each task its number, loss and learned tokens
 
-    def __init__(self, *, num_alike: int = 1) -> None:
-        super().__init__(dist_sync_fn=partial(_gathered, num_alike=num_alike))
+    def __init__(self, *, tensor_parallel: int = 1) -> None:
+        super().__init__(dist_sync_fn=partial(_gathered, tensor_parallel=tensor_parallel))
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *_: Any, **__: Any) -> "TaskLoss":
@@ -82,8 +82,8 @@ class TaskLoss(Metric):
         return means | {"all": loss / max(1.0, tokens)}
 
 
-def _gathered(state: Tensor, group: Any, *, num_alike: int) -> list[Tensor]:
-    return all_gather_object(state, num_alike=num_alike)
+def _gathered(state: Tensor, group: Any, *, tensor_parallel: int) -> list[Tensor]:
+    return all_gather_object(state, tensor_parallel=tensor_parallel)
 
 
 def _added(several: Sequence[LossSums]) -> dict[str, tuple[float, float]]:

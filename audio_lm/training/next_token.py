@@ -43,7 +43,7 @@ class NextTokenModule(LightningModule):
         rate_of: Mapping[str, Rate | None],
         factor: Callable[[int], float],
         optimizer: OptimizerConfig,
-        num_alike: int = 1,
+        tensor_parallel: int = 1,
         is_half: bool = False,
         keep: Keep | None = None,
         log_every: int = 10,
@@ -54,7 +54,7 @@ class NextTokenModule(LightningModule):
         Args:
             rate_of: the rate of every parameter of ``model``, from ``learning_rates``.
             factor: what the peak rates are multiplied by at a step.
-            num_alike: ranks that hear the same packs.
+            tensor_parallel: ranks that hear the same packs.
             is_half: the model computes in bf16, and so may the optimizer.
             keep: writes down the packs of a step whose gradient is not finite, and says where.
             seed: of dropout, which falls the same on a pack whoever hears it and however often it is heard again.
@@ -67,13 +67,13 @@ class NextTokenModule(LightningModule):
         self.rate_of = rate_of
         self.factor = factor
         self.optimizer = optimizer
-        self.num_alike = num_alike
+        self.tensor_parallel = tensor_parallel
         self.is_half = is_half
         self.keep = keep
         self.log_every = log_every
         self.seed = seed
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
-        self.train_loss, self.val_loss = (TaskLoss(num_alike=num_alike) for _ in range(2))
+        self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
         for name, parameter in model.named_parameters():
             rate = rate_of[name]
             parameter.requires_grad_(rate is not None and rate.from_step == 0)
@@ -104,7 +104,7 @@ class NextTokenModule(LightningModule):
         )
         num_learned = self._num_learned(packs)
         sums: list[LossSums] = []
-        first = rank() // self.num_alike * len(packs)
+        first = rank() // self.tensor_parallel * len(packs)
         for number, pack in enumerate(packs, start=1):
             torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
             set_gradient_sync(self.model, is_last=number == len(packs))
@@ -147,7 +147,7 @@ class NextTokenModule(LightningModule):
                 f"this rank has {len(packs)} packs and others have another number of the {counts:.0f}; expected as many "
                 f"each; deal the packs of a step out equally"
             )
-        return max(1.0, learned / self.num_alike)
+        return max(1.0, learned / self.tensor_parallel)
 
     def _clip(self, norm: float) -> None:
         self.num_nonfinite_in_a_row = 0

@@ -28,7 +28,7 @@ def attention_flops(model):
 def test_matrix_products_are_those_torch_counts(model):
     text, heard = attention_flops(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        audio = model.hear(PACK.waves, PACK.num_samples)
+        audio = model.encode_audio(PACK.waves, PACK.num_samples)
     mel = sum(PACK.num_samples) / 160 * 201 * 80 * 2
     assert encoder_flops(model, PACK) - heard == pytest.approx(counter.get_total_flops() - mel, rel=0.03)
     assert len(audio) == PACK.audio_index.numel()

@@ -248,17 +248,17 @@ def building(training):
 
 def judging(training):
     """The evaluation is a moment too."""
-    until_told = training.Survival.until_told
+    until_stopped = training.Survival.until_stopped
 
     def meet(self, items, **how):
-        for number, item in enumerate(until_told(self, items, **how)):
+        for number, item in enumerate(until_stopped(self, items, **how)):
             if number == 0:
                 for event in plan():
                     if event["moment"] == "evaluation" and is_due(event):
                         befall(event)
             yield item
 
-    training.Survival.until_told = meet
+    training.Survival.until_stopped = meet
 
 
 def befall(event):

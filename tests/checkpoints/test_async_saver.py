@@ -38,18 +38,18 @@ def test_what_is_saved_is_the_state_at_the_call_although_training_goes_on(make, 
     saver, _, saved = make()
     write, go = saver.store.write, threading.Event()
     monkeypatch.setattr(saver.store, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
-    training, counts = Training(), {"heard": 0}
+    training, counts = Training(), {"clips": 0}
     for step in (2, 4):
-        counts["heard"] = step
+        counts["clips"] = step
         training.walk(step)
         saver.save(training.tensors, step=step, facts={}, progress={"cursor": [step], "counts": counts})
         training.walk(step + 1)
-        counts["heard"] += 1
+        counts["clips"] += 1
         go.set()
         saver.finish()
         found = newest_valid(tmp_path / "checkpoints")
         assert_equal(Training().load(found).tensors, Training().walk(step).tensors)
-        assert progress_of(found)["counts"] == {"heard": step}
+        assert progress_of(found)["counts"] == {"clips": step}
     assert saved == [(2, [2]), (4, [4])]
 
 

@@ -45,13 +45,13 @@ def test_windows_count_what_the_encoder_makes(num_samples):
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5)), min_size=1, max_size=5), st.integers(0, 5_000)
 )
 def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
-    hearing = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
-    counts = [hearing.shortest - 1, hearing.shortest]
-    for window in hearing.windows:
+    token_count = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
+    counts = [token_count.shortest - 1, token_count.shortest]
+    for window in token_count.windows:
         counts = [(count - window.length) // window.hop + 1 for count in counts]
     assert counts[0] < 1 == counts[1]
-    assert hearing.tokens_in(0) == hearing.tokens_in(hearing.shortest) == 1
-    assert hearing.tokens_in(more) <= hearing.tokens_in(more + 1)
+    assert token_count.tokens_in(0) == token_count.tokens_in(token_count.shortest) == 1
+    assert token_count.tokens_in(more) <= token_count.tokens_in(more + 1)
 
 
 def test_a_group_of_what_is_left_over_is_a_token():

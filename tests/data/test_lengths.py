@@ -147,8 +147,8 @@ def test_lengths_are_those_of_the_examples(task, prompt, tmp_path, other_vocabul
         lines = lines[:1]
     rows = rows_of(tmp_path, [*lines, *lines])
     for vocabulary in (small_vocabulary(), other_vocabulary):
-        for hearing in (ExampleMaker.hearing, OTHER_WINDOWS):
-            check(rows, ExampleMaker(vocabulary, prompt, hearing=hearing), task)
+        for token_count in (ExampleMaker.token_count, OTHER_WINDOWS):
+            check(rows, ExampleMaker(vocabulary, prompt, token_count=token_count), task)
     check(rows, ExampleMaker(small_vocabulary(), prompt, is_evaluation=True, with_answer=False), task)
 
 
@@ -213,8 +213,8 @@ def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
         line(2, {"conversation": CONVERSATION, "places": []}, is_text=True),
     ]
     rows = rows_of(tmp_path, lines)
-    for hearing in (ExampleMaker.hearing, OTHER_WINDOWS):
-        check(rows, ExampleMaker(small_vocabulary(), "chatml", hearing=hearing), CHAT)
+    for token_count in (ExampleMaker.token_count, OTHER_WINDOWS):
+        check(rows, ExampleMaker(small_vocabulary(), "chatml", token_count=token_count), CHAT)
     check(
         rows_of(tmp_path, [line(9, {"conversation": chat})]), ExampleMaker(small_vocabulary(), "chatml"), CHAT
     )

@@ -13,50 +13,50 @@ PATIENT = FaultToleranceConfig(frozen_seconds=60, frozen_steps=3, first_step_sec
 
 
 @pytest.fixture
-def heart(tmp_path):
+def heartbeat(tmp_path):
     return Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
 
 
-def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heart):
-    assert heart.p99 is None
-    assert (heart.silence, heart.step_limit, heart.patience) == (60, 1800, 1800)
+def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heartbeat):
+    assert heartbeat.p99 is None
+    assert (heartbeat.silence, heartbeat.step_limit, heartbeat.patience) == (60, 1800, 1800)
     for number in range(200):
-        heart.step_took(2.0 if number % 50 else 10.0, 1.0)
-    assert heart.p99 == 10.0
-    assert heart.silence == heart.step_limit == 3 * 10 + 60
-    assert heart.patience == 2 * 90
-    assert 2.0 <= heart.mean < 4
+        heartbeat.step_took(2.0 if number % 50 else 10.0, 1.0)
+    assert heartbeat.p99 == 10.0
+    assert heartbeat.silence == heartbeat.step_limit == 3 * 10 + 60
+    assert heartbeat.patience == 2 * 90
+    assert 2.0 <= heartbeat.mean < 4
 
 
-def test_another_stage_has_steps_of_its_own(heart):
+def test_another_stage_has_steps_of_its_own(heartbeat):
     for _ in range(NUM_KNOWN):
-        heart.step_took(100.0, 1.0)
-    assert heart.step_limit == 360
-    heart.begin_stage("chat", step=0, steps=10)
-    assert heart.step_limit == 1800
+        heartbeat.step_took(100.0, 1.0)
+    assert heartbeat.step_limit == 360
+    heartbeat.begin_stage("chat", step=0, steps=10)
+    assert heartbeat.step_limit == 1800
 
 
-def test_what_interrupts_a_phase_gives_it_back_and_counts_as_life(heart):
-    heart.phase("step", 90)
-    with heart.within("evaluation"):
-        assert (heart.phase_name, heart.limit, heart.ticks) == ("evaluation", None, 2)
-        heart.tick()
-    assert (heart.phase_name, heart.limit, heart.ticks) == ("step", 90, 4)
+def test_what_interrupts_a_phase_gives_it_back_and_counts_as_life(heartbeat):
+    heartbeat.phase("step", 90)
+    with heartbeat.within("evaluation"):
+        assert (heartbeat.phase_name, heartbeat.limit, heartbeat.ticks) == ("evaluation", None, 2)
+        heartbeat.tick()
+    assert (heartbeat.phase_name, heartbeat.limit, heartbeat.ticks) == ("step", 90, 4)
 
 
 def test_ranks_wait_longer_in_a_step_for_what_may_hold_one_up_and_not_for_what_comes_before(
-    heart, monkeypatch
+    heartbeat, monkeypatch
 ):
     for _ in range(NUM_KNOWN):
-        heart.step_took(1.0, 1.0)
+        heartbeat.step_took(1.0, 1.0)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    patience = heart.patience
+    patience = heartbeat.patience
     for in_step, expected in ((False, patience), (True, patience + 100)):
-        with heart.within("building", 3600, in_step=in_step):
-            assert (heart.phase_name, heart.limit) == ("building", 3600)
+        with heartbeat.within("building", 3600, in_step=in_step):
+            assert (heartbeat.phase_name, heartbeat.limit) == ("building", 3600)
             now += 100
-        assert heart.patience == expected
+        assert heartbeat.patience == expected
 
 
 def until(condition, seconds=15):
@@ -68,14 +68,14 @@ def until(condition, seconds=15):
 
 def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
     path = tmp_path / "heartbeats" / "rank-0.json"
-    heart = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
-    heart.start()
+    heartbeat = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
+    heartbeat.start()
     try:
         assert not path.exists(), "the folder of the run is not there yet"
-        heart.open(attempt=3)
-        heart.begin_stage("chat", step=5, steps=9)
-        heart.step_took(0.5, 0.25)
-        heart.phase("step", 60)
+        heartbeat.open(attempt=3)
+        heartbeat.begin_stage("chat", step=5, steps=9)
+        heartbeat.step_took(0.5, 0.25)
+        heartbeat.phase("step", 60)
         assert until(lambda: read_table(path).get("phase") == "step")
         beat = read_table(path)
         assert {name: beat[name] for name in ("step", "steps", "stage", "attempt", "pid")} == {
@@ -87,11 +87,11 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         }
         assert (beat["step_seconds"], beat["busy_seconds"], beat["step_seconds_p99"]) == (0.5, 0.25, 0.5)
         assert abs(beat["time"] - time.time()) < 5
-        os.kill(heart._dog.pid, signal.SIGKILL)  # another one is sent for
-        heart.tick()
-        assert until(lambda: read_table(path)["ticks"] == heart.ticks)
+        os.kill(heartbeat._dog.pid, signal.SIGKILL)  # another one is sent for
+        heartbeat.tick()
+        assert until(lambda: read_table(path)["ticks"] == heartbeat.ticks)
     finally:
-        heart.stop()
+        heartbeat.stop()
     later = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
     later.open(attempt=4)
     later.begin_stage("chat", step=5, steps=9)

@@ -38,38 +38,38 @@ def beat(**values):
 def test_a_rank_that_beats_and_ticks_is_well_for_ever():
     watched = Watch()
     for number in range(1000):
-        watched.hear(beat(ticks=number))
+        watched.receive(beat(ticks=number))
         watched.pass_time(50, has_failed=False)
         assert watched.verdict == ""
 
 
 def test_silence_and_standing_still_are_told_apart():
     watched = Watch()
-    watched.hear(beat())
+    watched.receive(beat())
     watched.pass_time(61, has_failed=False)
     assert watched.verdict == "no sign of life for 61 s"
-    watched.hear(beat())
+    watched.receive(beat())
     assert watched.verdict == ""
     watched.pass_time(30, has_failed=False)
-    watched.hear(beat())
+    watched.receive(beat())
     assert watched.verdict == "nothing has ended for 91 s in phase 'step'"
-    watched.hear(beat(ticks=2))
+    watched.receive(beat(ticks=2))
     assert watched.verdict == ""
 
 
 def test_what_may_take_hours_only_has_to_live():
     watched = Watch()
     for _ in range(1000):
-        watched.hear(beat(limit=None, phase="evaluation"))
+        watched.receive(beat(limit=None, phase="evaluation"))
         watched.pass_time(50, has_failed=False)
     assert watched.verdict == ""
 
 
 def test_a_rank_that_stays_after_another_has_failed_is_ended():
     watched = Watch()
-    watched.hear(beat(limit=None))
+    watched.receive(beat(limit=None))
     watched.pass_time(AFTER_ERROR - 1, has_failed=True)
-    watched.hear(beat(limit=None))
+    watched.receive(beat(limit=None))
     assert watched.verdict == ""
     watched.pass_time(2, has_failed=True)
     assert "after a rank has failed" in watched.verdict

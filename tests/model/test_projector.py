@@ -29,8 +29,8 @@ def named(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=named)
 def test_as_many_tokens_leave_as_its_windows_say(config):
     projector = new_projector(config, 32, 16, scale=0.5)
-    hearing = AudioTokenCount(projector_windows(config))
-    assert projector(audio(), COUNTS).shape == (sum(map(hearing.tokens_in, COUNTS)), 16)
+    token_count = AudioTokenCount(projector_windows(config))
+    assert projector(audio(), COUNTS).shape == (sum(map(token_count.tokens_in, COUNTS)), 16)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=named)

@@ -79,7 +79,7 @@ def test_conversations_over_the_budget_are_left_out_when_asked(small, stage, sma
     assert [leaf.num_rows for leaf in planned.leaves] == kept
     assert all(0 < count < 12 for count in kept)
     maker = ExampleMaker(own_vocabulary, stage.prompt)
-    for leaf, whole, lengths in zip(planned.heard, sources.training, planned.lengths, strict=True):
+    for leaf, whole, lengths in zip(planned.loaded, sources.training, planned.lengths, strict=True):
         assert 0 < lengths.table.max() <= budget
         for row in range(len(leaf.rows)):
             cut = pickle.loads(pickle.dumps(leaf.rows)).cut(row)
@@ -165,8 +165,8 @@ def test_a_model_that_hears_in_fewer_tokens_has_shorter_conversations(
 
 def test_conversations_are_put_into_words_for_the_recipes_model(small, own_vocabulary):
     pooled = replace(small, model=replace(small.model, projector=ProjectorConfig("stacked", 5)))
-    assert maker_of(pooled, own_vocabulary, "tags").hearing.tokens_per_second == 5
-    assert maker_of(small, own_vocabulary, "tags").hearing == WHISPER
+    assert maker_of(pooled, own_vocabulary, "tags").token_count.tokens_per_second == 5
+    assert maker_of(small, own_vocabulary, "tags").token_count == WHISPER
 
 
 def test_manifests_have_digests_hours_and_what_they_are_read_for(small):

@@ -68,11 +68,11 @@ def test_an_older_start_leaves_everything_as_the_newer_one_has_it(tmp_path):
 def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(tmp_path):
     survival, ranks = begun(tmp_path), ProcessGroups("cpu")
     survival.wait(ranks)
-    assert [*survival.until_told([1, 2])] == [1, 2]
+    assert [*survival.until_stopped([1, 2])] == [1, 2]
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(PreemptedError):
-        [*survival.until_told([1, 2])]
-    assert [*survival.until_told([1, 2], agreed=lambda number: 0)] == [1, 2], "the ranks decide together"
+        [*survival.until_stopped([1, 2])]
+    assert [*survival.until_stopped([1, 2], agreed=lambda number: 0)] == [1, 2], "the ranks decide together"
     with pytest.raises(RunEndedError) as ended:
         survival.wait(ranks)
     leave(survival, ended.value)
@@ -83,18 +83,18 @@ def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(
 
 def test_one_that_only_waits_passes_it_on_to_the_one_that_works(tmp_path):
     waiting, working = begun(tmp_path), begun(tmp_path)
-    assert not working.is_told()
+    assert not working.is_stopping()
     SIGNALS.received = signal.SIGTERM
     waiting._pass_on()
     SIGNALS.received = 0
-    assert working.is_told()
+    assert working.is_stopping()
     leave(working)
     leave(waiting)
 
 
 def test_ctrl_c_keeps_its_meaning(tmp_path):
     survival = begun(tmp_path)
-    survival.heart.begin_stage("chat", step=3, steps=9)
+    survival.heartbeat.begin_stage("chat", step=3, steps=9)
     with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=auto") as stopped:
         survival.leave(signal.SIGINT, 0)
     leave(survival, stopped.value)
@@ -103,8 +103,8 @@ def test_ctrl_c_keeps_its_meaning(tmp_path):
 
 def test_an_error_is_written_with_step_and_clips(tmp_path):
     survival = begun(tmp_path)
-    survival.heart.begin_stage("chat", step=3, steps=9)
-    survival.heart.clip_ids = ("a", "b")
+    survival.heartbeat.begin_stage("chat", step=3, steps=9)
+    survival.heartbeat.clip_ids = ("a", "b")
     leave(survival, ValueError("boom"))
     error = json.loads((tmp_path / "errors" / "rank-0.json").read_text())
     assert (error["kind"], error["text"], error["stage"], error["step"]) == ("ValueError", "boom", "chat", 3)

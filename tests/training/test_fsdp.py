@@ -150,22 +150,24 @@ def fitted(kind, layout):
     model, num_ranks = tiny(kind), world_size()
     recompute_layers(model, layout.recomputed)
     rates = rates_in(model, kind, layout.from_step)
-    strategy, num_alike = TokenSumDDPStrategy() if num_ranks > 1 else "auto", 1
+    strategy, tensor_parallel = TokenSumDDPStrategy() if num_ranks > 1 else "auto", 1
     if layout.num_groups and num_ranks > 1:
-        num_alike = layout.tensor_parallel
-        mesh = new_mesh("cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=num_alike)
+        tensor_parallel = layout.tensor_parallel
+        mesh = new_mesh(
+            "cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=tensor_parallel
+        )
         strategy = FSDP2Strategy(mesh, offloads=layout.settings.get("offloads", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     commit(layout.fault, model)
-    share = len(PACKS) * num_alike // num_ranks
-    first = rank() // num_alike * share
+    share = len(PACKS) * tensor_parallel // num_ranks
+    first = rank() // tensor_parallel * share
     seen = Seen(before=weights_in(dict(model.named_parameters())))
     module = Watched(
         model,
         rate_of=rates,
         factor=lambda step: 1.0,
         optimizer=OptimizerConfig(clip=layout.clip),
-        num_alike=1 if layout.fault == "packs heard by two counted twice" else num_alike,
+        tensor_parallel=1 if layout.fault == "packs heard by two counted twice" else tensor_parallel,
         log_every=1,
         seen=seen,
         layout=layout,
@@ -189,9 +191,9 @@ def fitted(kind, layout):
         callbacks=[Losses(seen)],
     )
     heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
-    num_learners = num_ranks // num_alike
+    num_learners = num_ranks // tensor_parallel
     held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_learners)][
-        rank() // num_alike :: num_learners
+        rank() // tensor_parallel :: num_learners
     ]
     trainer.fit(module, heard, DataLoader([(pack,) for pack in held_out], batch_size=None))
     seen.after = weights_in(dict(model.named_parameters()))

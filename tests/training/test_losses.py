@@ -67,19 +67,21 @@ def test_sums_are_added_in_their_order_to_the_last_bit(seed):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-@pytest.mark.parametrize("num_alike", [1, 2])
-def test_ranks_are_added_in_their_order_and_those_alike_once(num_alike):
+@pytest.mark.parametrize("tensor_parallel", [1, 2])
+def test_ranks_are_added_in_their_order_and_those_alike_once(tensor_parallel):
     """One of them has nothing to add; what each has is kept."""
     dealt = [steps_of(0), []]
 
     def work(number):
-        is_first = number % num_alike == 0
-        mine = filled(dealt[number // num_alike] if is_first else steps_of(9), num_alike=num_alike)
+        is_first = number % tensor_parallel == 0
+        mine = filled(
+            dealt[number // tensor_parallel] if is_first else steps_of(9), tensor_parallel=tensor_parallel
+        )
         before = mine.sums
         return mine.compute(), mine.sums == before, mine.metric_state.keys() == {"rows"}
 
     expected = by_hand(dealt)
-    assert on_ranks(2 * num_alike, together(work)) == [(expected, True, True)] * 2 * num_alike
+    assert on_ranks(2 * tensor_parallel, together(work)) == [(expected, True, True)] * 2 * tensor_parallel
 
 
 def test_open_sums_go_on_where_they_were():

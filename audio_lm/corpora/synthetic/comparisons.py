@@ -47,7 +47,7 @@ COMPARISONS = (
         answers=("audio 1", "audio 2"),
         answer=higher,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Which of the two has a higher pitch?",
                 "Which note is higher?",
                 "Which audio has the higher note?",
@@ -65,7 +65,7 @@ COMPARISONS = (
         answers=("yes", "no"),
         answer=both_speech,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Do both audios contain speech?",
                 "Is there speech in both audios?",
                 "Do you hear speech in both?",
@@ -83,7 +83,7 @@ COMPARISONS = (
         answers=("yes", "no"),
         answer=same,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Are both audios in the same language?",
                 "Is the language the same in both?",
                 "Do both speakers use the same language?",
@@ -104,7 +104,7 @@ COMPARISONS = (
         answers=("yes", "no"),
         answer=same,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Are both speakers of the same gender?",
                 "Is the gender the same in both?",
                 "Do both speakers have the same gender?",
@@ -122,7 +122,7 @@ COMPARISONS = (
         answers=("yes", "no"),
         answer=same,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Do both audios have the same instrument?",
                 "Is the instrument the same in both?",
                 "Does the same instrument play twice?",
@@ -143,7 +143,7 @@ COMPARISONS = (
         answers=("yes", "no"),
         answer=same,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Do both audios contain the same sound?",
                 "Is the sound the same in both?",
                 "Do you hear the same sound twice?",
@@ -159,7 +159,7 @@ COMPARISONS = (
 )
 
 WHICH_AUDIO = Wordings(
-    heard=(
+    training=(
         "In audio {number}: {question}",
         "About audio {number}: {question}",
         "Listen to audio {number}. {question}",

@@ -54,15 +54,19 @@ THUMPS_AND_TICKS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 """Beats on which a low drum and a bright one sound, by genre."""
 
 TITLE = Wordings(
-    heard=("Which tune is this?", "What is the name of the tune?", "Name this tune."),
+    training=("Which tune is this?", "What is the name of the tune?", "Name this tune."),
     held_out=("What is this tune?", "What is the name of this?"),
 )
 TEMPO = Wordings(
-    heard=("Is the tune slow or fast?", "Is it a slow or a fast tune?", "Say whether this is fast or slow."),
+    training=(
+        "Is the tune slow or fast?",
+        "Is it a slow or a fast tune?",
+        "Say whether this is fast or slow.",
+    ),
     held_out=("Is this a slow or a fast tune?", "Say whether it is slow or fast."),
 )
 MODE = Wordings(
-    heard=(
+    training=(
         "Is the tune in major or minor?",
         "Is this major or minor?",
         "Say whether the mode is minor or major.",
@@ -70,11 +74,15 @@ MODE = Wordings(
     held_out=("Is this tune major or minor?", "Say whether this is major or minor."),
 )
 INSTRUMENT = Wordings(
-    heard=("Which instrument plays the tune?", "What instrument is it?", "Name the instrument in the music."),
+    training=(
+        "Which instrument plays the tune?",
+        "What instrument is it?",
+        "Name the instrument in the music.",
+    ),
     held_out=("Which instrument is it?", "Name the instrument in the tune."),
 )
 IS_INSTRUMENT = Wordings(
-    heard=("Is this {instrument}?", "Do you hear {instrument}?", "Is the tune played on {instrument}?"),
+    training=("Is this {instrument}?", "Do you hear {instrument}?", "Is the tune played on {instrument}?"),
     held_out=("Do you hear the tune on {instrument}?", "Is this played on {instrument}?"),
 )
 

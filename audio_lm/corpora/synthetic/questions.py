@@ -86,7 +86,7 @@ QUESTIONS = (
         answer=digits,
         label="text",
         wordings=Wordings(
-            heard=(
+            training=(
                 "What digits do you hear?",
                 "Which digits are spoken?",
                 "Write down the digits.",
@@ -111,7 +111,7 @@ QUESTIONS = (
         answer=num_digits,
         label="text",
         wordings=Wordings(
-            heard=(
+            training=(
                 "How many digits do you hear?",
                 "Count the digits.",
                 "How many digits are spoken?",
@@ -130,7 +130,7 @@ QUESTIONS = (
         answer=lambda labels: labels.get("gender"),
         label="gender",
         wordings=Wordings(
-            heard=(
+            training=(
                 "Is the speaker male or female?",
                 "Is this a male or a female voice?",
                 "What is the gender of the speaker?",
@@ -155,7 +155,7 @@ QUESTIONS = (
         answer=language,
         label="language",
         wordings=Wordings(
-            heard=(
+            training=(
                 "Which language is this?",
                 "What language is spoken?",
                 "Which language does the speaker use?",
@@ -180,7 +180,7 @@ QUESTIONS = (
         answer=command,
         label="keyword",
         wordings=Wordings(
-            heard=(
+            training=(
                 "Which command word is spoken?",
                 "What is the command?",
                 "Which command do you hear?",
@@ -205,7 +205,7 @@ QUESTIONS = (
         answer=note_instrument,
         label="instrument",
         wordings=Wordings(
-            heard=(
+            training=(
                 "Which instrument plays?",
                 "What instrument do you hear?",
                 "Name the instrument.",
@@ -230,7 +230,7 @@ QUESTIONS = (
         answer=note_pitch,
         label="pitch",
         wordings=Wordings(
-            heard=(
+            training=(
                 "What is the MIDI pitch?",
                 "Which MIDI note is this?",
                 "What pitch does the note have?",
@@ -255,7 +255,7 @@ QUESTIONS = (
         answer=only_event,
         label="events",
         wordings=Wordings(
-            heard=(
+            training=(
                 "What sound is this?",
                 "Which sound do you hear?",
                 "Name the sound.",
@@ -280,7 +280,7 @@ QUESTIONS = (
         answer=nature,
         label=None,
         wordings=Wordings(
-            heard=(
+            training=(
                 "Is this speech, music or a sound?",
                 "Do you hear speech, music or a sound?",
                 "Is it music, speech or a sound?",

@@ -23,19 +23,19 @@ LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word
 NUMBERS = ("zero", "one", "two", "three", "four")
 
 PRESENT = Wordings(
-    heard=("Is there {sound}?", "Can you hear {sound}?", "Do you hear {sound} in the audio?"),
+    training=("Is there {sound}?", "Can you hear {sound}?", "Do you hear {sound} in the audio?"),
     held_out=("Can you hear {sound} in the audio?", "Is there {sound} in the audio?"),
 )
 HOW_MANY = Wordings(
-    heard=("How many sounds are there?", "How many sounds do you hear?", "Count the sounds in the audio."),
+    training=("How many sounds are there?", "How many sounds do you hear?", "Count the sounds in the audio."),
     held_out=("How many sounds are there in the audio?", "Count the sounds you hear."),
 )
 FIRST = Wordings(
-    heard=("Which sound comes first?", "What do you hear first?", "Name the first sound in the audio."),
+    training=("Which sound comes first?", "What do you hear first?", "Name the first sound in the audio."),
     held_out=("Which sound do you hear first?", "Name the sound you hear first."),
 )
 LAST = Wordings(
-    heard=("Which sound comes last?", "What do you hear last?", "Name the last sound in the audio."),
+    training=("Which sound comes last?", "What do you hear last?", "Name the last sound in the audio."),
     held_out=("Which sound do you hear last?", "Name the sound you hear last."),
 )
 

@@ -15,7 +15,7 @@ HELD_OUT_SHARE = 0.5
 class Wordings:
     """Ways to ask one question."""
 
-    heard: tuple[str, ...]
+    training: tuple[str, ...]
     """Asked in every split."""
 
     held_out: tuple[str, ...]
@@ -24,7 +24,7 @@ class Wordings:
     def one(self, chance: Chance, **values: str) -> str:
         """A wording that the split may ask, with its gaps filled."""
         is_held_out = chance.split != "train" and chance.happens(HELD_OUT_SHARE)
-        return chance.one_of(self.held_out if is_held_out else self.heard).format(**values)
+        return chance.one_of(self.held_out if is_held_out else self.training).format(**values)
 
 
 def with_article(name: str) -> str:

@@ -160,7 +160,14 @@ def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> Token
         DataError: a cut lacks a label that its task needs, or is heard in pieces that have no label.
     """
     wording = wording_of(rows, maker, task)
-    known = [VERSION, rows.index.digest, task, maker.prompt, maker.vocabulary.digest, maker.hearing.windows]
+    known = [
+        VERSION,
+        rows.index.digest,
+        task,
+        maker.prompt,
+        maker.vocabulary.digest,
+        maker.token_count.windows,
+    ]
 
     def make() -> np.ndarray[Any, np.dtype[np.int32]]:
         return token_lengths(rows, maker, task)

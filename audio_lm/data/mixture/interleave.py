@@ -47,11 +47,11 @@ def integer_shares(weights: Sequence[float]) -> list[int]:
 
 
 def _rounded(exact: Sequence[Fraction]) -> list[int]:
-    heard = [number for number, share in enumerate(exact) if share > 0]
-    room = LONGEST_PERIOD - len(heard)  # one each, before anything is shared out
-    quotas = {number: exact[number] / sum(exact) * room for number in heard}
+    drawn = [number for number, share in enumerate(exact) if share > 0]
+    room = LONGEST_PERIOD - len(drawn)  # one each, before anything is shared out
+    quotas = {number: exact[number] / sum(exact) * room for number in drawn}
     whole = [int(quotas[number]) + 1 if number in quotas else 0 for number in range(len(exact))]
-    by_remainder = sorted(heard, key=lambda number: (int(quotas[number]) - quotas[number], number))
+    by_remainder = sorted(drawn, key=lambda number: (int(quotas[number]) - quotas[number], number))
     for number in by_remainder[: LONGEST_PERIOD - sum(whole)]:
         whole[number] += 1
     return whole
@@ -83,11 +83,11 @@ class ProportionalInterleaver:
         sources_P = self.source_of[places_P]
         return sources_P, rounds_P * self.shares[sources_P] + self.turn_of[places_P]
 
-    def heard_before(self, position: int) -> Integers:
+    def draws_before(self, position: int) -> Integers:
         """How often each source was heard before a position."""
         rounds, place = divmod(position, self.period)
-        begun_S = np.bincount(self.source_of[:place], minlength=len(self.shares))
-        return rounds * self.shares + begun_S
+        draws_S = np.bincount(self.source_of[:place], minlength=len(self.shares))
+        return rounds * self.shares + draws_S
 
     def position_of(self, source: int, turn: int) -> int:
         """Where a source is heard for the ``turn``-th time, from 0."""

@@ -77,7 +77,7 @@ class Segment:
 
     position: int
     shares: tuple[int, ...]
-    heard: tuple[int, ...]
+    draws: tuple[int, ...]
     """How often each leaf was heard before."""
 
 
@@ -86,7 +86,7 @@ class Begin(NamedTuple):
 
     step: int = 0
     position: int = 0
-    heard: tuple[int, ...] = ()
+    draws: tuple[int, ...] = ()
     """How often each leaf was heard before; none for never."""
 
 
@@ -113,24 +113,24 @@ def segments_of(
     """
     caps = [max_examples(config, leaf) for leaf in leaves]
     found: list[Segment] = []
-    position, heard = begin.position, list(begin.heard or [0] * len(leaves))
-    closed = {leaf for leaf, cap in enumerate(caps) if cap is not None and heard[leaf] >= cap}
+    position, draws = begin.position, list(begin.draws or [0] * len(leaves))
+    closed = {leaf for leaf, cap in enumerate(caps) if cap is not None and draws[leaf] >= cap}
     for (first, weights), end in _with_ends(piecewise_weights(config, steps=steps), steps):
         step = max(first, begin.step)
         while step < end:
             shares = clip_shares(config, leaves, weights=weights, closed=closed)
             rota = ProportionalInterleaver(integer_shares(shares))
-            found.append(Segment(position, tuple(rota.shares.tolist()), tuple(heard)))
+            found.append(Segment(position, tuple(rota.shares.tolist()), tuple(draws)))
             per_step = conversations_per_step(shares, leaves, rules)
             ends_at = position + max(1, round((end - step) * per_step))
-            closing = _first_closed(rota, caps, heard, position, ends_at, closed)
+            closing = _first_closed(rota, caps, draws, position, ends_at, closed)
             if closing is not None:
                 ends_at = closing[0]
                 closed.add(closing[1])
                 step = min(end, step + (ends_at - position) / per_step)
             else:
                 step = end
-            heard = (np.array(heard) + rota.heard_before(ends_at - position)).tolist()
+            draws = (np.array(draws) + rota.draws_before(ends_at - position)).tolist()
             position = ends_at
             if closing is not None and step >= end:
                 break
@@ -147,14 +147,14 @@ def _with_ends(
 def _first_closed(
     rota: ProportionalInterleaver,
     caps: Sequence[int | None],
-    heard: Sequence[int],
+    draws: Sequence[int],
     position: int,
     ends_at: int,
     closed: set[int],
 ) -> tuple[int, int] | None:
     """The position behind the last turn of the leaf that reaches its cap first."""
     reached = [
-        (position + rota.position_of(leaf, max(0, cap - heard[leaf] - 1)) + 1, leaf)
+        (position + rota.position_of(leaf, max(0, cap - draws[leaf] - 1)) + 1, leaf)
         for leaf, cap in enumerate(caps)
         if cap is not None and leaf not in closed and rota.shares[leaf] > 0
     ]
@@ -165,8 +165,8 @@ def _first_closed(
 def expected_examples(segments: Sequence[Segment], num_positions: int) -> list[int]:
     """How often every leaf is heard before a position (L)."""
     last = [segment for segment in segments if segment.position <= num_positions][-1]
-    more = ProportionalInterleaver(last.shares).heard_before(num_positions - last.position)
-    return [before + int(count) for before, count in zip(last.heard, more, strict=True)]
+    more = ProportionalInterleaver(last.shares).draws_before(num_positions - last.position)
+    return [before + int(count) for before, count in zip(last.draws, more, strict=True)]
 
 
 def conversations_per_step(
@@ -213,7 +213,7 @@ class Plan:
 
     def turns(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
         """Leaf, row and paraphrase at each of some positions (P)."""
-        leaves_P, heard_P = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+        leaves_P, draws_P = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
         position, end = first, first + count
         while position < end:
             number = bisect_right(self._begins, position) - 1
@@ -221,10 +221,10 @@ class Plan:
             segment, part = self.segments[number], slice(position - first, until - first)
             positions = np.arange(position, until) - segment.position
             leaves_P[part], turns = self._rota(number).at(positions)
-            heard_P[part] = turns + np.array(segment.heard)[leaves_P[part]]
+            draws_P[part] = turns + np.array(segment.draws)[leaves_P[part]]
             position = until
         sizes_P = self.sizes[leaves_P]
-        passes_P, numbers_P = np.divmod(heard_P, sizes_P)
+        passes_P, numbers_P = np.divmod(draws_P, sizes_P)
         rows_P = shuffled(numbers_P, sizes_P, mixed(self._keys[leaves_P], passes_P.astype(np.uint64)))
         words_P = mixed(np.arange(first, end, dtype=np.uint64), self._choice_key)
         choices_P = (words_P % self._num_choices[leaves_P]).astype(np.int64)
@@ -258,9 +258,9 @@ class Plan:
                 ),
             )
         )
-        heard = [[turns[index] for index in packs[number]] for number in order]
+        turns_of_pack = [[turns[index] for index in packs[number]] for number in order]
         count = self.rules.packs
-        return [heard[at : at + count] for at in range(0, len(heard), count)]
+        return [turns_of_pack[at : at + count] for at in range(0, len(turns_of_pack), count)]
 
     def padding_of(self, window: int) -> float:
         """Share of padding in a window where every pack becomes rows of equal length."""

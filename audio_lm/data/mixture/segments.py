@@ -36,14 +36,14 @@ class History:
             "window": self.window,
             "num_positions": self.num_positions,
             "digest_of_leaf": dict(zip(self.names, self.digests, strict=True)),
-            "segments": [[one.position, list(one.shares), list(one.heard)] for one in self.segments],
+            "segments": [[one.position, list(one.shares), list(one.draws)] for one in self.segments],
         }
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> Self:
         """As it was kept."""
         digests = content["digest_of_leaf"]
-        segments = [Segment(at, tuple(shares), tuple(heard)) for at, shares, heard in content["segments"]]
+        segments = [Segment(at, tuple(shares), tuple(draws)) for at, shares, draws in content["segments"]]
         return cls(
             content["window"],
             tuple(digests),
@@ -56,7 +56,7 @@ class History:
         """The segment of a position."""
         return [one for one in self.segments if one.position <= max(0, position)][-1]
 
-    def heard_before(self, position: int) -> dict[str, int]:
+    def draws_before(self, position: int) -> dict[str, int]:
         """How often every leaf is heard before a position."""
         return dict(zip(self.names, expected_examples(self.segments, position), strict=True))
 
@@ -65,18 +65,18 @@ class History:
     ) -> Self:
         """With segments that begin where the first of them does, over leaves in an order of their own."""
         begin = segments[0].position
-        heard = self.heard_before(begin)
-        come = [name for name in names if name not in heard]
+        draws = self.draws_before(begin)
+        come = [name for name in names if name not in draws]
         together = dict(zip(self.names, self.digests, strict=True)) | dict(zip(names, digests, strict=True))
         old = [
-            Segment(one.position, (*one.shares, *[0] * len(come)), (*one.heard, *[0] * len(come)))
+            Segment(one.position, (*one.shares, *[0] * len(come)), (*one.draws, *[0] * len(come)))
             for one in self.segments
             if one.position < begin
         ]
         new = []
         for one in segments:
             shares = dict(zip(names, one.shares, strict=True))
-            counts = heard | dict(zip(names, one.heard, strict=True))
+            counts = draws | dict(zip(names, one.draws, strict=True))
             of_leaves = tuple(shares.get(name, 0) for name in together)
             new.append(Segment(one.position, of_leaves, tuple(counts[name] for name in together)))
         return type(self)(self.window, tuple(together), tuple(together.values()), (*old, *new), num_positions)
@@ -94,5 +94,5 @@ def next_begin(plan: Plan, cursor: Cursor, names: Sequence[str], history: Histor
     if cursor.place:
         step += len(plan.steps_of(window)) - cursor.place
         window += 1
-    heard = history.heard_before(window * history.window)
-    return Begin(step, window * history.window, tuple(heard.get(name, 0) for name in names))
+    draws = history.draws_before(window * history.window)
+    return Begin(step, window * history.window, tuple(draws.get(name, 0) for name in names))

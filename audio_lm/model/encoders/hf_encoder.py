@@ -56,7 +56,7 @@ class SpeechEncoder(Encoder):
         self.is_normalized = is_normalized
         self.takes = ARCHITECTURES[model.config.model_type]
         self.width = int(model.config.hidden_size)
-        self.hearing = speech_token_count(model.config)
+        self.token_count = speech_token_count(model.config)
         self.is_batched = getattr(model.config, "feat_extract_norm", "layer") == "layer"
 
     def forward(
@@ -70,18 +70,18 @@ class SpeechEncoder(Encoder):
         if augment_N6 is not None:
             raise ValueError("SpecAugment is for log-mels; a speech encoder of transformers hears waveforms")
         waves = [self._prepared(wave) for wave in waves_S.split(num_samples)]
-        heard: dict[int, Tensor] = {}
+        frames_of_clip: dict[int, Tensor] = {}
         # With nothing to learn below, its first convolution would still keep all of its activations.
         learns = any(parameter.requires_grad for parameter in self.parameters())
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             for chosen in self._batches([len(wave) for wave in waves]):
-                heard |= zip(chosen, self._frames([waves[number] for number in chosen]), strict=True)
-        return torch.cat([heard[number] for number in range(len(waves))])
+                frames_of_clip |= zip(chosen, self._frames([waves[number] for number in chosen]), strict=True)
+        return torch.cat([frames_of_clip[number] for number in range(len(waves))])
 
     def _prepared(self, wave_S: Tensor) -> Tensor:
         if self.is_normalized and self.takes == WAVES:
             wave_S = (wave_S - wave_S.mean()) / (wave_S.var(correction=0) + EPSILON).sqrt()
-        return F.pad(wave_S, (0, max(0, self.hearing.shortest - len(wave_S))))
+        return F.pad(wave_S, (0, max(0, self.token_count.shortest - len(wave_S))))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Numbers of clips that are heard together."""
@@ -95,7 +95,7 @@ class SpeechEncoder(Encoder):
 
     def _frames(self, waves: Sequence[Tensor]) -> list[Tensor]:
         """Of each clip of a batch, those that hold it."""
-        counts = [self.hearing.tokens_in(len(wave)) for wave in waves]
+        counts = [self.token_count.tokens_in(len(wave)) for wave in waves]
         if self.takes == WAVES:
             inputs, lengths = _padded(waves), [len(wave) for wave in waves]
         else:

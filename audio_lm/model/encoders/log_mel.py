@@ -71,11 +71,11 @@ class LogMel(nn.Module):
 
         frame_R = within(hops_N)
         # 2 * L1 + 1: the signal's last samples can reach one frame further than the encoder reads.
-        is_heard_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
+        is_used_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
         clip_R = np.repeat(np.arange(len(hops_N)), hops_N)
-        heard, clip_of_heard = _put(np.flatnonzero(is_heard_R), device), _put(clip_R[is_heard_R], device)
+        used, clip_of_used = _put(np.flatnonzero(is_used_R), device), _put(clip_R[is_used_R], device)
         loudest_N = log_RM.new_full((len(hops_N),), -torch.inf)
-        loudest_N = loudest_N.scatter_reduce(0, clip_of_heard, log_RM.amax(1)[heard], "amax")
+        loudest_N = loudest_N.scatter_reduce(0, clip_of_used, log_RM.amax(1)[used], "amax")
 
         clip_W, frame_W = slots.clip_of_row(), slots.frame_of_row()
         log_WM = log_RM[_put(before(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]

@@ -45,7 +45,7 @@ class Positions(nn.Module):
 class AudioEncoder(Encoder):
     """Waveforms to audio tokens, 40 ms each."""
 
-    hearing = WHISPER
+    token_count = WHISPER
 
     def __init__(
         self,

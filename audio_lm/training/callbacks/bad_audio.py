@@ -20,7 +20,7 @@ from audio_lm.tracking.event_log.journal import JsonlWriter, Writing, always
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
 
 FILE = "bad_audio.jsonl"
-LEAST_HEARD = 1000
+MIN_CONVERSATIONS = 1000
 """Conversations that a share is taken of at least, so that one bad clip among the first does not end a run."""
 
 MOST_NAMED = 8
@@ -32,7 +32,7 @@ class BadAudioMonitor(Callback):
 
     Args:
         max_bad_fraction: of the conversations heard so far.
-        num_alike: neighbouring ranks that hear the same, of which one counts.
+        tensor_parallel: neighbouring ranks that hear the same, of which one counts.
         before: what ``counts`` gave at the checkpoint that is gone on from.
         writing: see ``JsonlWriter``.
     """
@@ -42,7 +42,7 @@ class BadAudioMonitor(Callback):
         folder: Path,
         *,
         max_bad_fraction: float,
-        num_alike: int = 1,
+        tensor_parallel: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
         writing: Writing = always,
@@ -52,11 +52,11 @@ class BadAudioMonitor(Callback):
         self.lines: JsonlWriter | None = None
         self.before: Counter[tuple[object, ...]] = Counter()
         self.max_bad_fraction = max_bad_fraction
-        self.num_alike = num_alike
+        self.tensor_parallel = tensor_parallel
         self.log_every = log_every
         self.bad_by_source: Counter[str] = Counter((before or {}).get("bad", {}))
         self.num_bad = self.bad_by_source.total()
-        self.num_heard = (before or {}).get("conversations", 0)
+        self.num_conversations = (before or {}).get("conversations", 0)
         self.last: list[str] = []
 
     def on_train_batch_end(
@@ -68,10 +68,10 @@ class BadAudioMonitor(Callback):
         batch_idx: int,
     ) -> None:
         faults = [fault for pack in batch for fault in pack.faults]
-        num_bad, num_heard = all_reduce_sum(len(faults), sum(len(pack) for pack in batch))
-        self.num_heard += int(num_heard) // self.num_alike
+        num_bad, num_conversations = all_reduce_sum(len(faults), sum(len(pack) for pack in batch))
+        self.num_conversations += int(num_conversations) // self.tensor_parallel
         if num_bad:
-            of_ranks = all_gather_object(faults, num_alike=self.num_alike)
+            of_ranks = all_gather_object(faults, tensor_parallel=self.tensor_parallel)
             self._write(trainer.global_step, [fault for of_rank in of_ranks for fault in of_rank])
             self._check()
         if self.num_bad and trainer.global_step % self.log_every == 0 and trainer.logger is not None:
@@ -83,7 +83,7 @@ class BadAudioMonitor(Callback):
 
     def counts(self) -> dict[str, Any]:
         """Everything counted, as a checkpoint keeps it."""
-        return {"conversations": self.num_heard, "bad": dict(self.bad_by_source)}
+        return {"conversations": self.num_conversations, "bad": dict(self.bad_by_source)}
 
     def _write(self, step: int, faults: Sequence[tuple[str, str, str, str, str]]) -> None:
         """Keep the faults of all ranks in mind; the first rank writes them down."""
@@ -122,10 +122,10 @@ class BadAudioMonitor(Callback):
         Raises:
             DataError: names the last of them.
         """
-        if self.num_bad > self.max_bad_fraction * max(LEAST_HEARD, self.num_heard):
+        if self.num_bad > self.max_bad_fraction * max(MIN_CONVERSATIONS, self.num_conversations):
             named = "; ".join(self.last[-MOST_NAMED:])
             raise DataError(
-                f"{self.num_bad} of {self.num_heard} clips could not be used, over "
+                f"{self.num_bad} of {self.num_conversations} clips could not be used, over "
                 f"max_bad_fraction={self.max_bad_fraction:g} -- {named} -- see {self.path}; repair them, or raise the share"
             )
 

@@ -94,7 +94,7 @@ class StageCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.model: Any = module.model
-        self.num_alike: int = module.num_alike
+        self.tensor_parallel: int = module.tensor_parallel
         learners = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
         self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in learners]
         group = Group()
@@ -123,9 +123,9 @@ class StageCheckpoint(Callback):
                 self.report(
                     f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
                 )
-        sums, num_alike = self.restored["loss_sums"], self.num_alike
-        learner = rank() // num_alike
-        if len(sums) == world_size() // num_alike:
+        sums, tensor_parallel = self.restored["loss_sums"], self.tensor_parallel
+        learner = rank() // tensor_parallel
+        if len(sums) == world_size() // tensor_parallel:
             module.train_loss.update([sums[learner]])
         elif learner == 0:
             module.train_loss.update(sums)
@@ -175,8 +175,10 @@ class StageCheckpoint(Callback):
         step = trainer.global_step
         self.is_due = False
         self.since = time.monotonic()
-        is_judged = self.val_loss is not None and self.val_loss[0] == step
-        loss = self.val_loss[1] if self.val_loss and is_judged and math.isfinite(self.val_loss[1]) else None
+        is_validated = self.val_loss is not None and self.val_loss[0] == step
+        loss = (
+            self.val_loss[1] if self.val_loss and is_validated and math.isfinite(self.val_loss[1]) else None
+        )
         late = self.known_late()
         progress = {
             **self.progress,
@@ -186,10 +188,10 @@ class StageCheckpoint(Callback):
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
             "loss_sums": all_gather_object(
-                trainer.lightning_module.train_loss.sums, num_alike=self.num_alike
+                trainer.lightning_module.train_loss.sums, tensor_parallel=self.tensor_parallel
             ),
             "nonfinite": [*trainer.lightning_module.nonfinite],
-            "is_validated": is_judged or not validates(trainer),
+            "is_validated": is_validated or not validates(trainer),
             "callbacks": save_callback_states(trainer),
         }
         tensors = {

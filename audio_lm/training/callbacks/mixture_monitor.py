@@ -41,9 +41,10 @@ class MixtureMonitor(Callback):
         self.planned = planned
         self.num_rows = num_rows
         self.log_every = log_every
-        self.heard: dict[Leaf, dict[str, float]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0.0))
-        for task, source, counts in (before or {}).get("heard", ()):
-            self.heard[task, source].update(counts)
+        self.counts_of_leaf: dict[Leaf, dict[str, float]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0.0))
+        before = before or {}
+        for task, source, counts in before.get("counts", before.get("heard", ())):  # "heard": before 2026-12
+            self.counts_of_leaf[task, source].update(counts)
 
     def on_train_batch_end(
         self,
@@ -54,15 +55,15 @@ class MixtureMonitor(Callback):
         batch_idx: int,
     ) -> None:
         for pack in batch:
-            for task, source, *counts in pack.heard:
+            for task, source, *counts in pack.source_counts:
                 for name, count in zip(COUNTED, counts, strict=True):
-                    self.heard[task, source][name] += count
+                    self.counts_of_leaf[task, source][name] += count
         if trainer.global_step % self.log_every == 0 and trainer.logger is not None:
             trainer.logger.log_metrics(self.metrics(), step=trainer.global_step)
 
     def counts(self) -> dict[str, Any]:
         """Everything counted, as a checkpoint keeps it."""
-        return {"heard": [[task, source, counts] for (task, source), counts in self.heard.items()]}
+        return {"counts": [[task, source, counts] for (task, source), counts in self.counts_of_leaf.items()]}
 
     def metrics(self) -> dict[str, float]:
         """Shares per task of everything counted, and passes over every source.
@@ -70,7 +71,7 @@ class MixtureMonitor(Callback):
         A name has one stroke, because MLflow's page makes a section of whatever stands before the last one.
         """
         by_task: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0.0))
-        for (task, _), counts in self.heard.items():
+        for (task, _), counts in self.counts_of_leaf.items():
             for name, count in counts.items():
                 by_task[task][name] += count
         totals = {name: sum(counts[name] for counts in by_task.values()) for name in COUNTED}
@@ -82,21 +83,21 @@ class MixtureMonitor(Callback):
         }
         passes = {
             f"passes/{task} {source.replace('/', ' ')}": counts["clips"] / self.num_rows[task, source]
-            for (task, source), counts in self.heard.items()
+            for (task, source), counts in self.counts_of_leaf.items()
         }
         return shares | passes
 
     def rows(self) -> list[dict[str, Any]]:
         """Plan and truth of every leaf."""
-        total = sum(counts["clips"] for counts in self.heard.values()) or 1.0
+        total = sum(counts["clips"] for counts in self.counts_of_leaf.values()) or 1.0
         return [
             {
                 "task": task,
                 "source": source,
                 "planned_share": share,
-                "realised_share": self.heard[task, source]["clips"] / total,
-                "passes": self.heard[task, source]["clips"] / self.num_rows[task, source],
-                **self.heard[task, source],
+                "realised_share": self.counts_of_leaf[task, source]["clips"] / total,
+                "passes": self.counts_of_leaf[task, source]["clips"] / self.num_rows[task, source],
+                **self.counts_of_leaf[task, source],
             }
             for (task, source), share in self.planned.items()
         ]

@@ -120,14 +120,14 @@ class HeartbeatCallback(Callback):
 
     def __init__(
         self,
-        heart: Heartbeat,
+        heartbeat: Heartbeat,
         name: str,
         *,
         steps: int,
         note_error: Callable[[BaseException], object],
         hurry: Callable[[Seconds], object],
     ) -> None:
-        self.heart = heart
+        self.heartbeat = heartbeat
         self.name = name
         self.steps = steps
         self.note_error = note_error
@@ -135,44 +135,44 @@ class HeartbeatCallback(Callback):
         self.num_seen = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.heart.begin_stage(self.name, step=trainer.global_step, steps=self.steps)
+        self.heartbeat.begin_stage(self.name, step=trainer.global_step, steps=self.steps)
         self._wait_for_data()
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
-        self.heart.clip_ids = tuple(cut_id for pack in batch for cut_id in pack.cut_ids)
+        self.heartbeat.clip_ids = tuple(cut_id for pack in batch for cut_id in pack.cut_ids)
         self.began, self.worked = time.monotonic(), time.thread_time()
-        self.heart.phase("step", self.heart.step_limit)
+        self.heartbeat.phase("step", self.heartbeat.step_limit)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
             waited = self.began - self.ended
-            self.heart.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
-        self.heart.step = trainer.global_step
+            self.heartbeat.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
+        self.heartbeat.step = trainer.global_step
         if self.num_seen % BETWEEN_HURRIES == 0:
-            self.hurry(self.heart.patience)
+            self.hurry(self.heartbeat.patience)
         self._wait_for_data()
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.heart.phase("validation", self.heart.step_limit)
+        self.heartbeat.phase("validation", self.heartbeat.step_limit)
 
     def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        self.heart.tick()
+        self.heartbeat.tick()
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._wait_for_data()
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self.heart.phase("end of stage", self.heart.config.first_step_seconds)
+        self.heartbeat.phase("end of stage", self.heartbeat.config.first_step_seconds)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         self.note_error(exception)
 
     def _wait_for_data(self) -> None:
-        config = self.heart.config
+        config = self.heartbeat.config
         is_first = self.num_seen == 0
         wait = max(config.first_step_seconds, config.loader_seconds) if is_first else config.loader_seconds
-        self.heart.phase("data", wait + config.frozen_seconds)
+        self.heartbeat.phase("data", wait + config.frozen_seconds)
         self.ended = time.monotonic()

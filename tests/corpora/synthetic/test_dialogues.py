@@ -74,7 +74,7 @@ def clips_by_wave(writer, split):
 
 
 def all_texts(wordings):
-    return (*wordings.heard, *wordings.held_out)
+    return (*wordings.training, *wordings.held_out)
 
 
 def exchanges_of(cut):

@@ -23,28 +23,28 @@ def words(text):
 
 
 @pytest.mark.parametrize("wordings", ALL_WORDINGS.values(), ids=ALL_WORDINGS)
-def test_a_held_out_wording_is_new_but_made_of_heard_words(wordings):
-    assert not set(wordings.held_out) & set(wordings.heard)
-    heard_words = set().union(*map(words, wordings.heard))
+def test_a_held_out_wording_is_new_but_made_of_training_words(wordings):
+    assert not set(wordings.held_out) & set(wordings.training)
+    training_words = set().union(*map(words, wordings.training))
     for text in wordings.held_out:
-        assert words(text) <= heard_words, f"{text!r} has words of its own: {words(text) - heard_words}"
+        assert words(text) <= training_words, f"{text!r} has words of its own: {words(text) - training_words}"
 
 
 def test_no_question_is_worded_like_another():
     texts = [
-        text for wordings in DIALOGUE_WORDINGS.values() for text in (*wordings.heard, *wordings.held_out)
+        text for wordings in DIALOGUE_WORDINGS.values() for text in (*wordings.training, *wordings.held_out)
     ]
     assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("wordings", DIALOGUE_WORDINGS.values(), ids=DIALOGUE_WORDINGS)
 def test_dialogues_ask_in_many_ways(wordings):
-    assert len(wordings.heard) >= 8
+    assert len(wordings.training) >= 8
     assert len(wordings.held_out) >= 2
 
 
 def test_training_never_asks_in_held_out_words_and_evaluation_does_half_of_the_time():
-    wordings = Wordings(heard=("a {x}", "b {x}"), held_out=("c {x}",))
+    wordings = Wordings(training=("a {x}", "b {x}"), held_out=("c {x}",))
     asked = {
         split: [wordings.one(Chance(split, number), x="y") for number in range(200)]
         for split in ("train", "validation", "test")

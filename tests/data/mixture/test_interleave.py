@@ -41,7 +41,7 @@ def test_a_long_rota_keeps_its_shares_for_a_million_positions():
 @given(SHARES, st.integers(0, 10**13))
 def test_any_position_is_found_without_those_before(shares, position):
     rota = ProportionalInterleaver(shares)
-    before = rota.heard_before(position)
+    before = rota.draws_before(position)
     assert before.sum() == position
     sources, turns = rota.at(np.arange(position, position + 50))
     for source, turn in zip(sources, turns, strict=True):

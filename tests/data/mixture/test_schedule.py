@@ -83,7 +83,7 @@ def test_going_on_anywhere_hears_what_would_have_been_heard(stops):
 def test_another_seed_is_another_order_of_the_same_shares():
     one, other = heard(plan(), 30), heard(plan(seed=1), 30)
     assert one != other
-    first = ProportionalInterleaver(integer_shares(WEIGHTS)).heard_before(1000)
+    first = ProportionalInterleaver(integer_shares(WEIGHTS)).draws_before(1000)
     for of_plan in (plan(), plan(seed=1)):
         leaves, _, _ = of_plan.turns(0, 1000)
         assert (np.bincount(leaves, minlength=4) == first).all()
@@ -131,7 +131,7 @@ def test_paraphrases_are_drawn_equally_often():
 def test_an_appended_segment_leaves_history_as_it_was():
     before = plan()
     grown = tuple(integer_shares([1.0, 1.0, 1.0, 5.0]))
-    counts = tuple(ProportionalInterleaver(before.segments[0].shares).heard_before(2000).tolist())
+    counts = tuple(ProportionalInterleaver(before.segments[0].shares).draws_before(2000).tolist())
     after = plan(segments=[*before.segments, Segment(2000, grown, counts)])
     assert [after.steps_of(window) for window in (0, 1)] == [before.steps_of(window) for window in (0, 1)]
     assert after.steps_of(2) != before.steps_of(2)
@@ -148,7 +148,7 @@ def test_a_source_that_is_added_changes_nothing_before_it():
         Segment(
             1000,
             tuple(integer_shares(WEIGHTS)),
-            (*ProportionalInterleaver(three.segments[0].shares).heard_before(1000), 0),
+            (*ProportionalInterleaver(three.segments[0].shares).draws_before(1000), 0),
         ),
     ]
     four = plan(segments=added)
@@ -194,7 +194,7 @@ def test_schedules_begin_at_the_positions_of_their_steps():
     segments, _ = segments_of(config, LEAVES, FIXED, steps=100)
     assert [segment.position for segment in segments] == [0, 300]
     assert segments[1].shares == (1, 3, 0)
-    assert segments[1].heard == tuple(ProportionalInterleaver((1, 3, 4)).heard_before(300).tolist())
+    assert segments[1].draws == tuple(ProportionalInterleaver((1, 3, 4)).draws_before(300).tolist())
 
 
 def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():

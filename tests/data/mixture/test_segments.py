@@ -39,7 +39,7 @@ def begun():
 @pytest.fixture
 def longer(begun):
     """From position 300 on without leaf b, and with c."""
-    heard = begun.heard_before(300)
+    heard = begun.draws_before(300)
     segment = Segment(300, (1, 3), (heard["asr a"], 0))
     return begun.appended(["asr a", "mna c"], ["1", "3"], [segment], num_positions=2000)
 
@@ -57,7 +57,7 @@ def test_what_was_heard_stays_and_passes_go_on(begun, longer):
     assert after.steps_of(3) != before.steps_of(3)
     leaves, rows, _ = after.turns(0, 1500)
     assert (
-        np.bincount(leaves[300:], minlength=3) == ProportionalInterleaver((1, 0, 3)).heard_before(1200)
+        np.bincount(leaves[300:], minlength=3) == ProportionalInterleaver((1, 0, 3)).draws_before(1200)
     ).all()
     for leaf, size in enumerate(SIZE_OF_LEAF.values()):
         of_leaf = rows[leaves == leaf].tolist()

@@ -46,7 +46,7 @@ def test_a_clip_alone_is_heard_as_in_company(kind):
     encoder = new_speech_encoder(config_of(kind)).eval()
     waves = clips()
     together = encoder(torch.cat(waves), LENGTHS)
-    assert together.shape == (sum(map(encoder.hearing.tokens_in, LENGTHS)), encoder.width)
+    assert together.shape == (sum(map(encoder.token_count.tokens_in, LENGTHS)), encoder.width)
     alone = torch.cat([encoder(wave, (len(wave),)) for wave in waves])
     torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-4)
 

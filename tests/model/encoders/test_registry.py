@@ -41,7 +41,7 @@ def test_every_kind_a_recipe_can_name_can_be_built():
 @pytest.mark.parametrize("config", MODELS, ids=named)
 def test_a_conversation_has_as_many_places_as_the_model_makes_tokens(config, make_cuts, vocabulary):
     model = build_model(config, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
-    maker = ExampleMaker(vocabulary, "tags", hearing=audio_token_count(config))
+    maker = ExampleMaker(vocabulary, "tags", token_count=audio_token_count(config))
     pack = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3, seconds=0.37)])
     logits = model(pack)
     logits.logsumexp(-1).sum().backward()
@@ -52,7 +52,7 @@ def test_a_conversation_has_as_many_places_as_the_model_makes_tokens(config, mak
 
 def test_a_rate_of_another_model_is_refused(make_cuts, vocabulary):
     model = build_model(MODELS[3], num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
-    maker = ExampleMaker(vocabulary, "tags", hearing=audio_token_count(MODELS[0]))
+    maker = ExampleMaker(vocabulary, "tags", token_count=audio_token_count(MODELS[0]))
     pack = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(1)])
     with pytest.raises(ValueError, match="expected one place each"):
         model(pack)
@@ -74,7 +74,7 @@ def test_words_stand_for_as_much_time_as_audio_would(vocabulary, make_cuts):
         "places": [["one", 3], ["", 2], ["two", 5]],
     }
     at = {
-        rate: ExampleMaker(vocabulary, "tags", hearing=audio_token_count(config)).places(labels_of(cut))
+        rate: ExampleMaker(vocabulary, "tags", token_count=audio_token_count(config)).places(labels_of(cut))
         for rate, config in ((25, MODELS[0]), (50, MODELS[3]), (8, MODELS[1]))
     }
     assert at[25] == [("one", 3), ("", 2), ("two", 5)]

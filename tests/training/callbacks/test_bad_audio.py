@@ -42,16 +42,20 @@ def test_every_fault_is_a_line_with_its_step(pack, tmp_path):
         (4, "c0", "missing"),
         (4, "c1", "missing"),
     ]
-    assert quarantine.num_heard == 12
+    assert quarantine.num_conversations == 12
 
 
 def test_what_two_ranks_hear_together_is_counted_and_written_once(pack, tmp_path):
-    def work(num_alike):
-        quarantine = BadAudioMonitor(tmp_path / str(num_alike), max_bad_fraction=0.1, num_alike=num_alike)
+    def work(tensor_parallel):
+        quarantine = BadAudioMonitor(
+            tmp_path / str(tensor_parallel), max_bad_fraction=0.1, tensor_parallel=tensor_parallel
+        )
         quarantine.on_train_batch_end(Stood(1), None, None, (pack, bad(pack)), 0)
         return quarantine.counts()
 
-    (each, one), _ = on_ranks(2, together(lambda number: [work(num_alike) for num_alike in (1, 2)]))
+    (each, one), _ = on_ranks(
+        2, together(lambda number: [work(tensor_parallel) for tensor_parallel in (1, 2)])
+    )
     assert one == {"conversations": 8, "bad": {"made/x": 1}}
     assert each == {"conversations": 16, "bad": {"made/x": 2}}
     lines = [(tmp_path / str(n) / "bad_audio.jsonl").read_text().splitlines() for n in (1, 2)]

@@ -101,7 +101,7 @@ def fit(packs, make_model, tmp_path):
         model=None,
         others=(),
         num_ranks=1,
-        num_alike=1,
+        tensor_parallel=1,
         **how,
     ):
         model = model or make_model()
@@ -117,7 +117,7 @@ def fit(packs, make_model, tmp_path):
             rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
             factor=lambda step: 1.0 / (1 + step),
             optimizer=OptimizerConfig(),
-            num_alike=num_alike,
+            tensor_parallel=tensor_parallel,
             log_every=4,  # so that sums are open when a checkpoint is written
         )
         folder = folder or tmp_path / "stage"
@@ -273,7 +273,7 @@ def test_open_sums_of_two_ranks_that_hear_the_same_count_once_whoever_goes_on(
     folder, how = tmp_path / "stopped", {"is_asynchronous": False, "every": 1}
 
     def on_alike(count, **more):
-        how_many = {"num_ranks": count, "num_alike": count}
+        how_many = {"num_ranks": count, "tensor_parallel": count}
         work = lambda number: bool(fit(folder, **how, **how_many, **more))  # noqa: E731
         assert on_ranks(count, together(work)) == [True] * count
         (sums,) = progress_of(newest_valid(folder / "checkpoints"))["loss_sums"]
@@ -299,10 +299,10 @@ def test_a_stage_that_has_ended_is_not_trained_again(fit, tmp_path):
 
 
 def test_status_and_manifest_say_where_it_is_and_only_what_learns_is_in_it(fit, tmp_path):
-    fit(tmp_path / "stage", stop=StopBehind(4), counts=lambda: {"heard": [1]}, keep={"keep_last": 2})
+    fit(tmp_path / "stage", stop=StopBehind(4), counts=lambda: {"clips": [1]}, keep={"keep_last": 2})
     status = json.loads((tmp_path / "stage" / "status.json").read_text())
     assert status["step"] == 4
-    assert (status["cursor"], status["heard"], status["checkpoint"]) == ([4, 0, 4], [1], "step-00000004")
+    assert (status["cursor"], status["clips"], status["checkpoint"]) == ([4, 0, 4], [1], "step-00000004")
     assert not status["finished"]
     assert "settings" not in status
     found = newest_valid(tmp_path / "stage" / "checkpoints")
@@ -396,17 +396,17 @@ class Heard(Callback):
     """How many packs had been heard, and how often each weight had moved, at every save."""
 
     def __init__(self, save_in_a_step=None):
-        self.num_heard, self.saves, self.save_in_a_step = 0, [], save_in_a_step
+        self.num_conversations, self.saves, self.save_in_a_step = 0, [], save_in_a_step
 
     def on_after_backward(self, trainer, module):
-        self.num_heard += 1
-        if self.num_heard == self.save_in_a_step:
+        self.num_conversations += 1
+        if self.num_conversations == self.save_in_a_step:
             next(one for one in trainer.callbacks if isinstance(one, StageCheckpoint)).save(trainer)
 
     def on_save_checkpoint(self, trainer, module, checkpoint):
         module = trainer.lightning_module
         moved = trainer.optimizers[0].state.get(module.model.new_tokens.input, {"step": 0})["step"]
-        self.saves.append((trainer.global_step, self.num_heard, int(moved)))
+        self.saves.append((trainer.global_step, self.num_conversations, int(moved)))
 
 
 @pytest.mark.parametrize("is_control", [False, True])

@@ -44,9 +44,12 @@ def test_what_was_heard_is_counted_by_task(packs, tmp_path):
     assert metrics["share_seconds/sgc"] == pytest.approx(1 / 3)
     assert all(name.count("/") == 1 for name in metrics)
     learned = sum(pack.num_learned for pack in packs)
-    assert counting.heard[ASR]["learned_tokens"] + counting.heard[SGC]["learned_tokens"] == learned
+    assert (
+        counting.counts_of_leaf[ASR]["learned_tokens"] + counting.counts_of_leaf[SGC]["learned_tokens"]
+        == learned
+    )
     tokens = sum(len(pack.token_ids) for pack in packs)
-    assert counting.heard[ASR]["tokens"] + counting.heard[SGC]["tokens"] == tokens
+    assert counting.counts_of_leaf[ASR]["tokens"] + counting.counts_of_leaf[SGC]["tokens"] == tokens
     assert metrics["passes/asr made noise-train"] == pytest.approx(2.0)
 
 

@@ -179,32 +179,32 @@ def test_lightning_neither_hears_signals_nor_speaks_of_them(pack, tmp_path):
 
 
 def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_path):
-    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
+    heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
     phases, errors, hurries = [], [], []
-    say = heart.phase
-    heart.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
-    pulse = HeartbeatCallback(heart, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
+    say = heartbeat.phase
+    heartbeat.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
+    pulse = HeartbeatCallback(heartbeat, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
     with pytest.raises(ValueError, match="lost its way"):
         fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
     assert phases == [
         *("data", "step", "data", "step", "data", "validation", "data"),
         *("step", "data", "step", "data", "validation", "data", "step"),
     ]
-    assert (heart.stage, heart.step, heart.steps) == ("walk", 4, 6)
-    assert heart.clip_ids == pack.cut_ids
+    assert (heartbeat.stage, heartbeat.step, heartbeat.steps) == ("walk", 4, 6)
+    assert heartbeat.clip_ids == pack.cut_ids
     assert [str(error) for error in errors] == ["lost its way"]
-    assert heart.p99 is not None
-    assert 0 < heart.busy <= heart.mean + 1
+    assert heartbeat.p99 is not None
+    assert 0 < heartbeat.busy <= heartbeat.mean + 1
 
 
 def test_ranks_give_up_on_each_other_sooner_when_steps_are_known(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(preemption, "BETWEEN_HURRIES", 10)
-    heart = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
+    heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
     hurries = []
     fit(
         pack,
         tmp_path,
-        [HeartbeatCallback(heart, "walk", steps=10, note_error=print, hurry=hurries.append)],
+        [HeartbeatCallback(heartbeat, "walk", steps=10, note_error=print, hurry=hurries.append)],
         steps=10,
     )
     assert len(hurries) == 1
