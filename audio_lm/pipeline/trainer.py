@@ -18,9 +18,10 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy
-from audio_lm.training.next_token import Keep, NextTokenModule
+from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import rate_factor
+from audio_lm.training.step import KeepPacks
 
 # Its lines about accelerators and products are not ours to print.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -55,7 +56,7 @@ def build_module(
     seed: int = 0,
     tensor_parallel: int = 1,
     is_half: bool = False,
-    keep: Keep | None = None,
+    keep: KeepPacks | None = None,
 ) -> NextTokenModule:
     """Who learns what and how fast.
 

@@ -6,6 +6,7 @@ Source: warm-up and cosine with a floor, arXiv:2311.07919, table 6.
 import math
 from typing import Literal, Protocol
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -28,7 +29,7 @@ class StepSchedule(LRScheduler):
         self.factor = factor
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:  # type: ignore[override]
+    def get_lr(self) -> list[float | Tensor]:
         """Rates at the current step, one per group."""
         return [group["peak_lr"] * self.factor(self.last_epoch) for group in self.optimizer.param_groups]
 

@@ -49,12 +49,14 @@ def states_of_earlier_release(progress: Mapping[str, Any]) -> dict[str, Any]:
     return states
 
 
-def load_callback_states(trainer: Trainer, text: str | None, states: Mapping[str, Any]) -> list[str]:
+def load_callback_states(
+    trainer: Trainer, text: str | None, earlier: Mapping[str, Any] | None = None
+) -> list[str]:
     """Restore every callback, and the module, from what ``save_callback_states`` encoded.
 
     Args:
         text: None in checkpoints of earlier releases.
-        states: by key, of callbacks that ``text`` does not know.
+        earlier: states by key, of callbacks that ``text`` does not know.
 
     Returns:
         Keys of states whose callback this run does not have.
@@ -65,7 +67,8 @@ def load_callback_states(trainer: Trainer, text: str | None, states: Mapping[str
     checkpoint = {"callbacks": {}} if text is None else _decode(text, "the callbacks")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("callbacks"), dict):
         raise CheckpointError("the callbacks' states in the checkpoint are damaged; resume from another one")
-    states = checkpoint["callbacks"] = {**states, **checkpoint["callbacks"]}
+    known = checkpoint["callbacks"]
+    states = checkpoint["callbacks"] = {**(earlier or {}), **known}
     if text is not None:
         trainer.lightning_module.on_load_checkpoint(checkpoint)
         for callback in _callbacks(trainer):
@@ -73,7 +76,7 @@ def load_callback_states(trainer: Trainer, text: str | None, states: Mapping[str
     for callback in _callbacks(trainer):
         if callback.state_key in states:
             callback.load_state_dict(states[callback.state_key])
-    return sorted(states.keys() - {callback.state_key for callback in _callbacks(trainer)})
+    return sorted(known.keys() - {callback.state_key for callback in _callbacks(trainer)})
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:
