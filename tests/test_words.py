@@ -46,7 +46,11 @@ def docstrings(text):
         if isinstance(body, list):
             for statement in body:
                 value = getattr(statement, "value", None)
-                if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                if (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(value, ast.Constant)
+                    and isinstance(value.value, str)
+                ):
                     yield statement.lineno, value.value
 
 
@@ -56,10 +60,10 @@ def words_of(name):
     is_data = name.startswith(DATA)
     prose = {line for line, _ in docstrings(text)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NAME:
-            yield token.start[0], token.string.replace("_", " ")
-        elif token.type == tokenize.COMMENT or (
-            token.type == tokenize.STRING and (not is_data or token.start[0] in prose)
+        if (
+            token.type == tokenize.NAME
+            or token.type == tokenize.COMMENT
+            or (token.type == tokenize.STRING and (not is_data or token.start[0] in prose))
         ):
             yield token.start[0], token.string.replace("_", " ")
 

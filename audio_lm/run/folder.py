@@ -141,14 +141,19 @@ class RunFolder:
     def mark_evaluated(self, name: str) -> None:
         """Remember that a stage's benchmarks were asked; a later start asks those without answers or defined anew."""
         if is_main():
-            write_json(self.stage(name) / STATUS, self.status(name) | {"judged": True})
+            write_json(self.stage(name) / STATUS, self.status(name) | {"evaluated": True})
+
+    def is_evaluated(self, name: str) -> bool:
+        """True when a stage's benchmarks have been evaluated."""
+        status = self.status(name)
+        return bool(status.get("evaluated", status.get("judged")))  # the key of an earlier release
 
     def progress(self, recipe: Recipe) -> list[int]:
         """What a later start need not do again: stages finished and judged, answers kept, the step of the checkpoint."""
         statuses = [self.status(name) for name in recipe.stages]
         return [
             sum(bool(status.get("finished")) for status in statuses),
-            sum(bool(status.get("judged")) for status in statuses),
+            sum(self.is_evaluated(name) for name in recipe.stages),
             sum(1 for _ in self.predictions.rglob("*.jsonl")),
             next((status.get("step", 0) for status in statuses if status and not status.get("finished")), 0),
         ]

@@ -77,8 +77,8 @@ class ResumePoint:
     declared: list[dict[str, Any]]
     """Step and words of every segment that was appended."""
 
-    said: str
-    """For who looks on."""
+    message: str
+    """For the console."""
 
     audio: Mapping[str, str]
     """What the audio files of every source are like, as far as this rank looks."""
@@ -202,8 +202,8 @@ def resolve_resume(
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
-        said = f"{name}: going on from step {cursor.step}, {how}"
-        return ResumePoint(checkpoint, status, before, cursor, declared, said, digests_of(audio))
+        message = f"{name}: continues from step {cursor.step}, {how}"
+        return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
     begin = next_begin(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -214,10 +214,14 @@ def resolve_resume(
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
     longer = history.appended(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
-    said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
+    message = (
+        f"{name}: continues from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
+    )
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
-    return ResumePoint(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.loaded)))
+    return ResumePoint(
+        checkpoint, status, along, cursor, declared, message, digests_of(audio_of(along.loaded))
+    )
 
 
 def _before(

@@ -15,7 +15,7 @@ from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.data.mixture import schedule
 from audio_lm.fault_tolerance.exit_status import RunEndedError
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 
 STEPS, STOP = 26, 3

@@ -10,7 +10,7 @@ from audio_lm.config.result_keys import affects_result
 from audio_lm.config.yaml_layers import flat
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.pipeline import plan_stage
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.folder import RunFolder
 from tests.run.stopped import KILLED_AT, started
 from tests.run.test_damage import weights

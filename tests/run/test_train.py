@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError, UserError
 from audio_lm.config.load import load_recipe
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 from tests.conftest import WAVLM
 

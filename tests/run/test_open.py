@@ -10,7 +10,7 @@ from audio_lm.model.weights.files import read_weights
 from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.mid_stage import load_mid_stage
+from audio_lm.run.open import load_mid_stage
 from tests.model.originals import noise, our_logits
 from tests.run.command import run
 
