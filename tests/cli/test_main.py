@@ -158,7 +158,7 @@ def test_a_plan_for_other_programs_needs_no_audio_and_little_time(tmp_path, monk
 
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(monkeypatch, capsys):
     def stopped(*_, **__):
-        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto goes on from there")
+        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto continues from there")
 
     monkeypatch.setattr("audio_lm.run.train.train", stopped)
     assert run("train", "demo", "hardware.devices=1") == 130

@@ -90,7 +90,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
         assert max(ended.losses) == 6, "it would have gone on to its last step"
         return
     again = command(carried_recipe, tmp_path, 2, "resume=auto")
-    assert f"going on from step {kept}, exact" in again.said
+    assert f"continues from step {kept}, exact" in again.said
     whole, out = undisturbed
     assert ended.losses | again.losses == whole.losses
     assert equal_weights(tmp_path, out)

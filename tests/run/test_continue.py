@@ -57,7 +57,7 @@ def assert_killed_and_gone_on(path, out, whole, ranks, *how):
     step = newest_valid(out / "stages/pretrain/checkpoints").step
     assert step in (3, 4, 5)
     more_cuts, more_losses, said = carry_out(path, out, ranks, *how, "resume=auto")
-    assert f"going on from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
+    assert f"continues from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
     assert min(more_losses) == step + 1
     assert (cuts | more_cuts, losses | more_losses) == whole[:2]
     assert_equal_weights(weights(out), weights(whole[2]))
@@ -90,7 +90,7 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
     for of in whole.values():
         assert_alike(losses, of[1])
     assert losses != whole[1][1]  # bit for bit it cannot be, or nothing was summed in another order
-    assert "going on from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
+    assert "continues from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
     assert "for ranks was 4 and is 2" in said[0]
     saved_by = {one.step: one.manifest.world_size for one in valid(out / "stages/pretrain/checkpoints")}
     assert saved_by[STEPS] == 2
@@ -142,7 +142,7 @@ def test_the_newest_that_does_not_hold_is_passed_over_and_its_step_is_written_ag
     shard.write_bytes(values)
     said = gone_on(recipe_path, out)
     assert f"{name_of(4)} is passed over, {shard.name} has another checksum than was written" in said
-    assert "going on from step 3, exact" in said
+    assert "continues from step 3, exact" in said
     assert (checkpoints(out) / f"{name_of(4)}.broken-1").is_dir()
     assert_equal_weights(weights(out), whole_weights)
 
