@@ -62,6 +62,10 @@ DEFAULTS_OF_A_STAGE = 60
 MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is read again after each
 STARRED = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
+WRITTEN_WHERE_SET = (
+    "callbacks",
+    "logger",
+)  # so that recipes without them keep the signature of earlier releases
 
 OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
 
@@ -181,7 +185,9 @@ def load_recipe(
     tried = Tried(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
     assert isinstance(container, dict), "a recipe is a table"
-    container = mask_tree(container)
+    container = {
+        key: value for key, value in mask_tree(container).items() if value or key not in WRITTEN_WHERE_SET
+    }
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
 

@@ -251,12 +251,15 @@ def evaluate(
     overrides: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
     trusts_code: bool = False,
-) -> None:
+) -> dict[str, float]:
     """Evaluate the models of a run; writes answers, their definitions and scores.
 
     Args:
         overrides: of the command line; see ``evaluation_recipe``.
         benchmarks: names; none for those of the overrides, or else all of the run's recipe.
+
+    Returns:
+        All scores of the run: ``corpus/subset-split/task/metric`` -> value.
 
     Raises:
         RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the run's folder, which may
@@ -291,6 +294,7 @@ def evaluate(
         load_weights(model, folder.model(stage))
         evaluator.evaluate_stage(model, stage, due)
     evaluator.finish()
+    return evaluator.scores
 
 
 def rescore(path: Path, console: Console | None = None) -> None:

@@ -9,6 +9,7 @@ stages/<stage>/status.json   step, data position, finished or not, checksums of 
 predictions/<name>.jsonl     one line per clip; benchmarks.json what each benchmark was
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
+run.log                      settings, groups of parameters, messages and warnings of every start
 exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
 heartbeats/, errors/         what a rank is at, and what one died of
 """

@@ -9,6 +9,7 @@ from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.pipeline.plan_stage import StagePlan, StageSources, compile_stage, plan_stage
+from audio_lm.pipeline.plugins import check_plugins
 from audio_lm.pipeline.vocabulary import build_vocabulary, check_tags
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.session import RunSession
@@ -39,6 +40,7 @@ def prepare(start: RunStart, session: RunSession) -> Prepared:
     """
     recipe = start.recipe
     stages = start.choose_stages()
+    check_plugins(recipe)
     prepare_corpora(recipe, session.print)
     began = time.monotonic()
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}

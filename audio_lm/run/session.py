@@ -4,6 +4,7 @@
 groups, the tracking run, the console and the record of the exit. Nothing here trains.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +33,11 @@ from audio_lm.run.exit_recorder import ExitRecorder
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.lease_watch import LeaseWatch
 from audio_lm.run.process_groups import ProcessGroups
+from audio_lm.run.run_log import RunLog, settings_given
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 
 STOP_REQUEST = "stop"  # file beside the heartbeats: a rank that only waits has received a signal
+log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
@@ -43,12 +46,16 @@ class RunSession:
 
     Args:
         folder: of the run; ``claim`` expects it to exist.
+        log_level: of ``run.log``.
     """
 
-    def __init__(self, composed: Composed, folder: RunFolder, console: Console) -> None:
+    def __init__(
+        self, composed: Composed, folder: RunFolder, console: Console, *, log_level: int = logging.INFO
+    ) -> None:
         self.composed = composed
         self.folder = folder
         self.console = console
+        self.log = RunLog(folder.path, log_level)
         self.config = composed.recipe.fault_tolerance
         self.launch = current_launch()
         self.heartbeat = Heartbeat(folder.path, self.config, rank=rank(), launch=self.launch)
@@ -57,6 +64,7 @@ class RunSession:
         self.groups = ProcessGroups(composed.recipe.hardware.accelerator, self.config.first_step_seconds)
         self.tracking: RecipeRun | None = None
         self._stack = ExitStack()
+        self._before_open: list[str] = []
         self._handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     @property
@@ -125,9 +133,15 @@ class RunSession:
                 raise
 
     def open(self) -> None:
-        """Open the run folder for the heartbeat and the lease, on every rank."""
+        """Open the run folder for the lease, the heartbeat and ``run.log``, on every rank."""
         self.lease.open()
         self.heartbeat.open(self.lease.attempt)
+        self._stack.enter_context(self.log)
+        log.info("start %d of %s", self.lease.attempt, self.folder.path)
+        for setting in settings_given(self.composed):
+            log.info("command line: %s", setting)
+        for message in self._before_open:
+            log.info(message)
 
     def track(self) -> RecipeRun:
         """Open the tracking run of the recipe; it is closed with the session."""
@@ -145,8 +159,12 @@ class RunSession:
         return run
 
     def print(self, message: str) -> None:
-        """Show a message on the first rank's console."""
+        """Show a message on the first rank's console, and keep it in ``run.log``."""
         self.console.print(message, soft_wrap=True)
+        if self.lease.is_taken:
+            log.info(message)
+        else:
+            self._before_open.append(message)
 
     # Ranks
 

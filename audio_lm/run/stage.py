@@ -1,6 +1,7 @@
 """One stage of a run, from its data order to its scores."""
 
 import json
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,12 @@ from audio_lm.config.schema import AUTO
 from audio_lm.data.datamodule import MixtureDataModule
 from audio_lm.model.weights.parts import save_model
 from audio_lm.pipeline.data import build_data
+from audio_lm.pipeline.plugins import build_callbacks, build_loggers
 from audio_lm.pipeline.trainer import build_trainer
 from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.prepare import Prepared
 from audio_lm.run.resume import ResumePoint, environment_of, order_of, settings_of_run
+from audio_lm.run.run_log import param_groups
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
@@ -24,6 +27,8 @@ from audio_lm.training.callbacks.checkpoint import StageCheckpoint
 from audio_lm.training.callbacks.mixture_monitor import MixtureMonitor
 from audio_lm.training.callbacks.preemption import HeartbeatCallback, PreemptionCallback
 from audio_lm.training.callbacks.progress import ProgressLine, Throughput
+
+log = logging.getLogger(__name__)
 
 
 class StageRunner:
@@ -85,15 +90,17 @@ class StageRunner:
         checkpoint = self.checkpoint(point, data)
         preemption = PreemptionCallback(checkpoint, session)
         # The order matters: counts first, then the checkpoint that holds them, then the stop.
-        callbacks = [*self.monitors(mixture), checkpoint, preemption]
+        callbacks = [*self.monitors(mixture), *build_callbacks(self.recipe), checkpoint, preemption]
         trainer = build_trainer(
             self.recipe,
             self.config,
             self.folder.stage(name),
-            logger=logger,
+            loggers=[logger, *build_loggers(self.recipe)],
             callbacks=callbacks,
             mesh=self.models.mesh,
         )
+        for line in param_groups(model, self.prepared.rates[name]):
+            log.info("%s: %s", name, line)
         trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
         self._leave_if_stopped(trainer, preemption)
         mixture.save()

@@ -4,6 +4,7 @@ Everything that can be wrong with a recipe or its data is found before the run f
 continues from its last checkpoint.
 """
 
+import logging
 from pathlib import Path
 
 from rich.console import Console
@@ -22,11 +23,18 @@ from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
 
 
-def train(composed: Composed, *, out: Path | None = None, console: Console | None = None) -> RunFolder:
+def train(
+    composed: Composed,
+    *,
+    out: Path | None = None,
+    console: Console | None = None,
+    log_level: int = logging.INFO,
+) -> RunFolder:
     """Train the stages of a recipe, evaluate them and print the table of scores.
 
     Args:
         out: the run's folder, instead of ``runs/<name>-<signature>``.
+        log_level: of ``run.log``.
 
     Raises:
         UserError: something about the recipe, its data or its checkpoints is wrong.
@@ -34,7 +42,7 @@ def train(composed: Composed, *, out: Path | None = None, console: Console | Non
         RunEndedError: a signal stopped it, with a checkpoint, or it must not be restarted.
     """
     start = RunStart(composed, out)
-    with RunSession(start.composed, start.folder, console or run_console()) as session:
+    with RunSession(start.composed, start.folder, console or run_console(), log_level=log_level) as session:
         start.find_checkpoints(session)
         with session.main_first():
             prepared = prepare(start, session)

@@ -57,7 +57,9 @@ def assert_killed_and_gone_on(path, out, whole, ranks, *how):
     step = newest_valid(out / "stages/pretrain/checkpoints").step
     assert step in (3, 4, 5)
     more_cuts, more_losses, said = carry_out(path, out, ranks, *how, "resume=auto")
-    assert f"continues from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
+    assert (
+        f"continues from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
+    )
     assert min(more_losses) == step + 1
     assert (cuts | more_cuts, losses | more_losses) == whole[:2]
     assert_equal_weights(weights(out), weights(whole[2]))
