@@ -11,8 +11,9 @@ from collections.abc import Collection
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.markup import TAG
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
-from audio_lm.prompts.templates import TAG, fill
+from audio_lm.prompts.templates import fill
 from audio_lm.prompts.vocabulary import CLOSED_LIST
 from audio_lm.tasks.task import Labels, Markup, Task
 

@@ -4,14 +4,12 @@ What stands as ``<|...|>`` in a template becomes a token; what a label brings
 along never does.
 """
 
-import re
 from string import Formatter
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
+from audio_lm.common.markup import TAG
 from audio_lm.tasks.task import Labels, Markup
-
-TAG = re.compile(r"(<\|[^|<>]*\|>)")
 
 
 def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.markup import MARKUP
 from audio_lm.common.word_timestamps import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.tasks.registry import TASKS
@@ -64,9 +65,6 @@ CLOSED_LIST = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
 def tokens_for(prompts: Iterable[str]) -> tuple[str, ...]:
     """The tokens that a model needs to be asked in these languages of prompts, and to answer."""
     return tuple(CLOSED_LIST) if "tags" in prompts else TEXT_TOKENS
-
-
-_MARKUP = re.compile(r"(<\|[^|<>]*\|>|</?audio>)")
 
 
 class Vocabulary:
@@ -151,8 +149,8 @@ class Vocabulary:
         if text in self.id_of:
             return [self.id_of[text]]
         parts: list[int | str] = []
-        for part in filter(None, _MARKUP.split(text)):
-            if _MARKUP.fullmatch(part):
+        for part in filter(None, MARKUP.split(text)):
+            if MARKUP.fullmatch(part):
                 self.check(part)
                 parts.append(self.id_of[part])
             else:
