@@ -1,7 +1,6 @@
-"""A task's template with the labels of a clip filled in.
+"""Question templates, filled with the labels of a clip.
 
-What stands as ``<|...|>`` in a template becomes a token; what a label brings
-along never does.
+A ``<|...|>`` in a template becomes a special token; one in a label stays text.
 """
 
 from string import Formatter
@@ -13,15 +12,15 @@ from audio_lm.tasks.task import Labels, Markup
 
 
 def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str]:
-    """The parts of a template, its tags as ``Markup`` and all other text as words.
+    """Fill a template and split it: tags as ``Markup``, all other text as plain strings.
 
     Args:
-        template: with holes that are label keys, or ``target_language_name``.
+        template: with fields in braces, named after labels, or ``target_language_name``.
         labels: of the clip.
-        is_chinese: the template is in Chinese, and so are names in it.
+        is_chinese: the template is in Chinese; language names in it are Chinese, too.
 
     Raises:
-        DataError: a label that the template asks for is missing or no language, or the tag of a language that has none.
+        DataError: a label of the template is missing, is no known language, or needs a tag that its language lacks.
     """
     keys = {key for _, key, _, _ in Formatter().parse(template) if key}
     if "target_language_name" in keys:
@@ -29,7 +28,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
     if missing := sorted(key for key in keys if labels.get(key) is None):
         raise DataError(
             f"no label {', '.join(map(repr, missing))} -- the question {template!r} needs it; "
-            f"label the clip, or take its source out of this task"
+            f"label the clip, or remove its source from this task"
         )
     values = {key: labels[key] for key in keys}
     for key in keys.intersection(LANGUAGE_LABELS):
@@ -43,7 +42,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
 
 
 def asks_for_tag(template: str) -> bool:
-    """Whether a template has the tag of a clip's language in it."""
+    """True if a template contains a language tag to fill."""
     return any(f"<|{{{key}}}|>" in template for key in LANGUAGE_LABELS)
 
 

@@ -87,7 +87,7 @@ def test_a_task_is_one_question_and_one_answer(task):
     "roles", [[], ["system"], ["assistant"], ["user", "user"], ["user", "assistant", "system"]]
 )
 def test_sides_that_do_not_alternate_are_refused(roles):
-    with pytest.raises(DataError, match="user and assistant by turns"):
+    with pytest.raises(DataError, match="alternating user and assistant turns"):
         turns_of([{"role": role, "content": said("x")} for role in roles])
 
 

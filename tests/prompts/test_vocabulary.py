@@ -71,7 +71,7 @@ def test_whatever_a_model_says_can_be_written(ids):
 
 
 def test_a_tag_outside_of_the_vocabulary_is_refused():
-    with pytest.raises(RecipeError, match=r"\['<\|startoftranscripts\|>'\] would be cut into pieces"):
+    with pytest.raises(RecipeError, match=r"\['<\|startoftranscripts\|>'\] would be split into sub-words"):
         small_vocabulary().check("<|startoftranscript|>", "<|startoftranscripts|>")
     with pytest.raises(RecipeError, match=r"30\.01"):
         small_vocabulary().ids("<|30.01|>", is_markup=True)

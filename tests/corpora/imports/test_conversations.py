@@ -53,8 +53,8 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
     ("turns", "num_clips", "reason"),
     [
         ([("user", "?"), ANSWER], 1, "0 places for audio .* 1 audio files"),
-        ([], 0, "by turns"),
-        ([ANSWER], 0, "by turns"),
+        ([], 0, "alternating user"),
+        ([ANSWER], 0, "alternating user"),
         ([("user", "?")], 0, "without an answer"),
         ([("user", "?"), ("assistant", "")], 0, "holds nothing"),
         ([("user", "?"), ("assistant", "listen: <audio>")], 1, "holds audio"),

@@ -145,7 +145,7 @@ def test_the_index_takes_texts_and_rejected_clips_and_counts_only_what_is_heard(
         ({"messages": None}, "expected a list of turns"),
         ({"messages": [turn("user", "<audio>?")]}, "without an answer"),
         ({"messages": [turn("tool", "<audio>?"), turn("assistant", "x")]}, "role 'tool'"),
-        ({"messages": [*ASKED, *ASKED[1:]]}, "by turns"),
+        ({"messages": [*ASKED, *ASKED[1:]]}, "alternating user"),
         ({"messages": [ASKED[0], turn("assistant", "one", loss=False)]}, "turn 2 has loss"),
         (
             {"messages": [turn("user", "?"), turn("assistant", "<audio>")]},

@@ -120,7 +120,7 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
         ),
         (
             {"conversations": [{"type": "audio", "from": "Assistant", "value": "wavs/a.wav"}]},
-            "by turns",
+            "alternating user",
         ),
     ],
 )
