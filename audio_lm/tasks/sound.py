@@ -1,4 +1,4 @@
-"""The 5 tasks about sounds: rows 19-23 of the paper's table; see ``speech``."""
+"""Five tasks on sounds: rows 19-23 of the paper's table; see ``speech``."""
 
 from audio_lm.tasks.targets import (
     event_spans,
