@@ -12,7 +12,7 @@ from math import lcm
 
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, has_tag
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
-from audio_lm.prompts.templates import asks_for_tag, fill
+from audio_lm.prompts.templates import fill, has_language_tag
 from audio_lm.tasks.task import Labels, Task
 
 SYSTEM_MARK = "qwen2-audio:"
@@ -46,7 +46,7 @@ def ask(task: Task, labels: Labels, *, choice: int, is_evaluation: bool) -> list
     """
     prompts = evaluation_prompts(task) if is_evaluation else training_prompts(task)
     if not has_tag(labels.get("language") or UNKNOWN_LANGUAGE):
-        prompts = tuple(prompt for prompt in prompts if not asks_for_tag(prompt))
+        prompts = tuple(prompt for prompt in prompts if not has_language_tag(prompt))
     chinese = task.prompts_zh if labels.get("language") == "zh" and not is_evaluation else ()
     number = choice % (len(prompts) + len(chinese))
     return fill((*prompts, *chinese)[number], labels, is_chinese=number >= len(prompts))

@@ -41,7 +41,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
     ]
 
 
-def asks_for_tag(template: str) -> bool:
+def has_language_tag(template: str) -> bool:
     """True if a template contains a language tag to fill."""
     return any(f"<|{{{key}}}|>" in template for key in LANGUAGE_LABELS)
 
