@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
-from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, ask
+from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, fill_question
 from audio_lm.tasks.task import Labels, Task
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -80,7 +80,7 @@ def render_chatml(
     task: Task, labels: Labels, *, choice: int, is_evaluation: bool, with_answer: bool
 ) -> list[Piece]:
     """Render a task in ChatML, with the questions of ``natural``."""
-    question = ask(task, labels, choice=choice, is_evaluation=is_evaluation)
+    question = fill_question(task, labels, choice=choice, is_evaluation=is_evaluation)
     turn = Turn(USER, (*range(1, task.num_clips + 1), *question))
     pieces = render_turns([turn], with_answer=False)
     return pieces + answer_in_words(task, labels, TURN_END) if with_answer else pieces

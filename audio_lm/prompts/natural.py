@@ -38,7 +38,7 @@ def num_choices(task: Task) -> int:
     return lcm(len(training_prompts(task)), len(training_prompts(task)) + len(task.prompts_zh))
 
 
-def ask(task: Task, labels: Labels, *, choice: int, is_evaluation: bool) -> list[str]:
+def fill_question(task: Task, labels: Labels, *, choice: int, is_evaluation: bool) -> list[str]:
     """Fill one of the task's question templates; its special tokens are ``Markup``.
 
     Args:
@@ -59,7 +59,9 @@ def render_natural(
     pieces: list[Piece] = []
     for number in range(1, task.num_clips + 1):
         pieces += [markup(CLIP_START), Clip(number), markup(CLIP_END)]
-    pieces += [as_text(part) for part in ask(task, labels, choice=choice, is_evaluation=is_evaluation)]
+    pieces += [
+        as_text(part) for part in fill_question(task, labels, choice=choice, is_evaluation=is_evaluation)
+    ]
     return pieces + answer_in_words(task, labels, END_TOKEN) if with_answer else pieces
 
 
