@@ -86,7 +86,9 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     )
 
 
-def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
+def load_or_train_tokenizer(
+    folder: Path, train: Callable[[], PreTrainedTokenizerBase]
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a sealed folder; train it first if the folder is missing or damaged.
 
     Args:

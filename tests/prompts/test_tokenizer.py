@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
+from audio_lm.prompts.tokenizer import load_or_train_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 from tests.prompts.fixtures import TEXTS, small_vocabulary
 
@@ -60,12 +60,12 @@ def test_a_kept_tokenizer_is_trained_once_even_by_two_at_once(tmp_path):
         return train_tokenizer(["one two three"], vocab_size=260)
 
     def overtaken():
-        kept_tokenizer(folder, train)  # another process, meanwhile
+        load_or_train_tokenizer(folder, train)  # another process, meanwhile
         return train()
 
-    ids = kept_tokenizer(folder, overtaken)("one two").input_ids
+    ids = load_or_train_tokenizer(folder, overtaken)("one two").input_ids
     assert len(trained) == 2
-    assert kept_tokenizer(folder, train)("one two").input_ids == ids
+    assert load_or_train_tokenizer(folder, train)("one two").input_ids == ids
     assert len(trained) == 2
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
 
@@ -73,5 +73,5 @@ def test_a_kept_tokenizer_is_trained_once_even_by_two_at_once(tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "one").write_text("a file")
     with pytest.raises(OSError, match="one"):
-        kept_tokenizer(tmp_path / "one", lambda: train_tokenizer(["one"], vocab_size=256))
+        load_or_train_tokenizer(tmp_path / "one", lambda: train_tokenizer(["one"], vocab_size=256))
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
