@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text
-from audio_lm.prompts.vocabulary import CLOSED_LIST, Vocabulary
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _num_tokens(clip: Clip, num_tokens_of_clip: Sequence[int]) -> int:
 
 
 def _without_unknown_token(piece: Piece, vocabulary: Vocabulary) -> Piece:
-    if isinstance(piece, Text) and piece.text in CLOSED_LIST and piece.text not in vocabulary.id_of:
+    if isinstance(piece, Text) and piece.text in MARKUP_TOKENS and piece.text not in vocabulary.id_of:
         return replace(piece, is_markup=False)
     return piece
 

@@ -14,7 +14,7 @@ from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.common.markup import TAG
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
 from audio_lm.prompts.templates import fill
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 from audio_lm.tasks.task import Labels, Markup, Task
 
 _CODES = "|".join(NAME_OF_LANGUAGE)
@@ -51,7 +51,7 @@ def answer_in_tags(task: Task, labels: Labels) -> list[Piece]:
     return [*pieces, markup(END_TOKEN, is_learned=True)]
 
 
-def check_tags(task: Task, known: Collection[str] = CLOSED_LIST) -> None:
+def check_tags(task: Task, known: Collection[str] = MARKUP_TOKENS) -> None:
     """Check that a task's tags are tokens in the order of the paper.
 
     A tag that the vocabulary lacks would be split into sub-words and train without

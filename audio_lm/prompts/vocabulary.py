@@ -58,13 +58,13 @@ TEXT_TOKENS = (END_TOKEN, "<|im_start|>", "<|im_end|>", CLIP_TOKEN, "<|audio_bos
 EXTENSION_TOKENS = tuple(dict.fromkeys(token for task in TASKS.values() for token in task.extension_tokens))
 """Tokens for tasks of the paper that the released vocabulary lacks; last, so that more can be added."""
 
-CLOSED_LIST = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
+MARKUP_TOKENS = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
 """All tokens that markup may contain; a dict, for its order and fast look-up."""
 
 
 def tokens_for(prompts: Iterable[str]) -> tuple[str, ...]:
     """Special tokens that a model needs for these prompt formats."""
-    return tuple(CLOSED_LIST) if "tags" in prompts else TEXT_TOKENS
+    return tuple(MARKUP_TOKENS) if "tags" in prompts else TEXT_TOKENS
 
 
 class Vocabulary:
@@ -74,7 +74,7 @@ class Vocabulary:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = CLOSED_LIST
+        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = MARKUP_TOKENS
     ) -> None:
         """Assign ids to the tokens that ``tokenizer`` lacks.
 
@@ -97,8 +97,10 @@ class Vocabulary:
         self.tokens = tuple(dict.fromkeys((*tokens, *TEXT_TOKENS)))
         self.new_tokens = tuple(token for token in self.tokens if token not in own)
         new = {token: num_base + index for index, token in enumerate(self.new_tokens)}
-        known = {token: own[token] for token in CLOSED_LIST if token in own} | new
-        self.id_of = {token: known[token] for token in dict.fromkeys((*CLOSED_LIST, *new)) if token in known}
+        known = {token: own[token] for token in MARKUP_TOKENS if token in own} | new
+        self.id_of = {
+            token: known[token] for token in dict.fromkeys((*MARKUP_TOKENS, *new)) if token in known
+        }
         self.audio_id = self.id_of[CLIP_TOKEN]
         self.end_id = self.id_of[END_TOKEN]
         self.turn_end_id = self.id_of["<|im_end|>"]

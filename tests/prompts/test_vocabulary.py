@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.prompts.vocabulary import (
     AUDIO_TOKENS,
-    CLOSED_LIST,
     EXTENSION_TOKENS,
+    MARKUP_TOKENS,
     TEXT_TOKENS,
     Vocabulary,
     tokens_for,
@@ -28,7 +28,7 @@ def test_tokens_have_the_order_of_the_released_tokenizer():
         "</audio>": 3312,
     }
     assert {token: AUDIO_TOKENS.index(token) for token in offsets} == offsets
-    assert len(set(CLOSED_LIST)) == len(AUDIO_TOKENS) + len(TEXT_TOKENS) + len(EXTENSION_TOKENS)
+    assert len(set(MARKUP_TOKENS)) == len(AUDIO_TOKENS) + len(TEXT_TOKENS) + len(EXTENSION_TOKENS)
 
 
 def test_new_tokens_stand_after_the_table_in_their_order():
@@ -42,7 +42,7 @@ def test_new_tokens_stand_after_the_table_in_their_order():
 
 def test_every_token_is_one_id_and_back():
     vocabulary = small_vocabulary()
-    for token in CLOSED_LIST:
+    for token in MARKUP_TOKENS:
         assert vocabulary.ids(token, is_markup=True) == [vocabulary.id_of[token]], token
         assert vocabulary.text([vocabulary.id_of[token]]) == token
 
@@ -55,13 +55,13 @@ def test_words_are_never_markup_and_come_back(text):
     assert vocabulary.text(ids) == text
 
 
-@given(st.lists(st.sampled_from([*CLOSED_LIST]) | st.text("ab c\nü", min_size=1)))
+@given(st.lists(st.sampled_from([*MARKUP_TOKENS]) | st.text("ab c\nü", min_size=1)))
 def test_markup_and_words_between_come_back(parts):
     vocabulary = small_vocabulary()
     ids = vocabulary.ids("".join(parts), is_markup=True)
     assert vocabulary.text(ids) == "".join(parts)
     assert sum(index in vocabulary.id_of.values() for index in ids) == sum(
-        part in CLOSED_LIST for part in parts
+        part in MARKUP_TOKENS for part in parts
     )
 
 
