@@ -24,7 +24,7 @@ PATTERN = (
 )
 NUM_EXTRAS = 205
 CLIP_PAD = "[[[AUDIO:modality]]]"
-TEXT_MARKUP = (
+SPECIAL_TOKENS = (
     END_TOKEN,
     "<|im_start|>",
     "<|im_end|>",
@@ -53,7 +53,7 @@ def qwen_audio_tokenizer(file: Path) -> PreTrainedTokenizerFast:
         ]
     )
     bpe.decoder = decoders.ByteLevel()
-    bpe.add_tokens([AddedToken(token, special=True, normalized=False) for token in TEXT_MARKUP])
+    bpe.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     bpe.add_tokens([AddedToken(token, special=False, normalized=False) for token in AUDIO_TOKENS])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe, eos_token=END_TOKEN, pad_token=END_TOKEN, clean_up_tokenization_spaces=False

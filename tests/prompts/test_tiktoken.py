@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Regex, pre_tokenizers
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, TEXT_MARKUP, qwen_audio_tokenizer, read_ranks
+from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, SPECIAL_TOKENS, qwen_audio_tokenizer, read_ranks
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS, Vocabulary
 
@@ -79,7 +79,7 @@ def test_merging_is_really_at_work(file):
 
 def test_markup_follows_in_the_released_order(file):
     tokenizer, first = load_tokenizer(str(file.parent)), len(read_ranks(file))
-    ids = tokenizer.convert_tokens_to_ids([*TEXT_MARKUP, *AUDIO_TOKENS])
+    ids = tokenizer.convert_tokens_to_ids([*SPECIAL_TOKENS, *AUDIO_TOKENS])
     assert ids == list(range(first, first + 209 + 3313))
     vocabulary = Vocabulary(tokenizer, num_base=len(tokenizer))
     assert vocabulary.id_of["</audio>"] == vocabulary.id_of["<audio>"] + 1
