@@ -13,13 +13,15 @@ from typing import Any
 from tokenizers import models
 from transformers import PreTrainedTokenizerBase
 
-from audio_lm.prompts.tiktoken import PATTERN
+from audio_lm.prompts.tiktoken import WORD_PATTERN
 
 ASCII_WORD = re.compile(
-    PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]").replace(r"\p{L}", "[a-zA-Z]").replace(r"\p{N}", "[0-9]"),
+    WORD_PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]")
+    .replace(r"\p{L}", "[a-zA-Z]")
+    .replace(r"\p{N}", "[0-9]"),
     re.ASCII,
 )
-"""Equivalent of ``PATTERN`` on ASCII text, for Python's ``re``."""
+"""Equivalent of ``WORD_PATTERN`` on ASCII text, for Python's ``re``."""
 
 MAX_KNOWN = 100_000  # cached words; the cache is cleared above it
 MAX_LETTERS = 64  # longer words are not cached
@@ -60,7 +62,7 @@ class TokenCounter:
 
 
 def _splits_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """True if the tokenizer splits ASCII text by ``PATTERN`` only."""
+    """True if the tokenizer splits ASCII text by ``WORD_PATTERN`` only."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not isinstance(backend.model, models.BPE) or backend.model.dropout:
         return False
@@ -68,7 +70,7 @@ def _splits_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
         return False
     split, *letters = (_settings(backend.pre_tokenizer) or {}).get("pretokenizers") or [{}]
     return (
-        split.get("pattern") == {"Regex": PATTERN}
+        split.get("pattern") == {"Regex": WORD_PATTERN}
         and (split["behavior"], split["invert"]) == ("Isolated", False)
         and [(step["type"], step.get("use_regex"), step.get("add_prefix_space")) for step in letters]
         == [("ByteLevel", False, False)]

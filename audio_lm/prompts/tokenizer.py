@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from audio_lm.common.errors import RecipeError, needs_code
 from audio_lm.common.seals import kept_folder
 from audio_lm.prompts.conversation import END_TOKEN
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
+from audio_lm.prompts.tiktoken import FILE_NAME, WORD_PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 
 NUM_BYTES = 256
@@ -66,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -7,7 +7,13 @@ import pytest
 from tokenizers import Regex, pre_tokenizers
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, SPECIAL_TOKENS, qwen_audio_tokenizer, read_ranks
+from audio_lm.prompts.tiktoken import (
+    FILE_NAME,
+    SPECIAL_TOKENS,
+    WORD_PATTERN,
+    qwen_audio_tokenizer,
+    read_ranks,
+)
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS, Vocabulary
 
@@ -43,7 +49,7 @@ def joined(parts, whole):
 
 def ids_by_rank(text, ranks):
     """What ranked byte strings mean: the pair whose union has the lowest rank is joined first."""
-    splitter = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+    splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated")
     ids = []
     for word, _ in splitter.pre_tokenize_str(unicodedata.normalize("NFC", text)):
         parts = [bytes([byte]) for byte in word.encode()]

@@ -7,7 +7,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from audio_lm.prompts import token_counts
-from audio_lm.prompts.tiktoken import PATTERN
+from audio_lm.prompts.tiktoken import WORD_PATTERN
 from audio_lm.prompts.token_counts import ASCII_WORD, TokenCounter
 from tests.prompts.fixtures import small_vocabulary
 
@@ -31,7 +31,7 @@ def test_texts_have_as_many_tokens_as_the_tokenizer_makes(texts):
 
 
 def test_ascii_is_cut_where_the_tokenizer_cuts_it():
-    split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+    split = pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated")
     kinds = ["a", "Z", "s", "'", "0", " ", "\t", "\n", "\r", "\x0b", "\x1c", "\x00", "_", "."]
     for letters in [*product(map(chr, range(128)), repeat=2), *product(kinds, repeat=4)]:
         text = "".join(letters)
@@ -40,7 +40,7 @@ def test_ascii_is_cut_where_the_tokenizer_cuts_it():
         assert all(ASCII_WORD.findall(word) == [word] for word in words), repr(text)
 
 
-def changed(*, pattern=PATTERN, behavior="isolated", prefix=False, normalizer=None, dropout=None):
+def changed(*, pattern=WORD_PATTERN, behavior="isolated", prefix=False, normalizer=None, dropout=None):
     letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     pair = {"ab": len(letters)}
     backend = Tokenizer(models.BPE(letters | pair, [("a", "b")], dropout=dropout))
