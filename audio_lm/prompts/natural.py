@@ -15,19 +15,19 @@ from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, marku
 from audio_lm.prompts.templates import fill, has_language_tag
 from audio_lm.tasks.task import Labels, Task
 
-SYSTEM_MARK = "qwen2-audio:"
+QWEN2_AUDIO_PREFIX = "qwen2-audio:"
 CLIP_START, CLIP_END = "<|audio_bos|>", "<|audio_eos|>"
 
 
 def training_prompts(task: Task) -> tuple[str, ...]:
     """Paraphrases that training draws from."""
     prompts = task.prompts if len(task.prompts) == 1 else task.prompts[:-1]
-    return tuple(prompt.removeprefix(SYSTEM_MARK) for prompt in prompts)
+    return tuple(prompt.removeprefix(QWEN2_AUDIO_PREFIX) for prompt in prompts)
 
 
 def evaluation_prompts(task: Task) -> tuple[str, ...]:
     """The held-out paraphrase, or the only one."""
-    return (task.prompts[-1].removeprefix(SYSTEM_MARK),)
+    return (task.prompts[-1].removeprefix(QWEN2_AUDIO_PREFIX),)
 
 
 def num_choices(task: Task) -> int:

@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.prompts.conversation import Text, written
 from audio_lm.prompts.natural import (
-    SYSTEM_MARK,
+    QWEN2_AUDIO_PREFIX,
     evaluation_prompts,
     num_choices,
     render_natural,
@@ -30,12 +30,16 @@ def test_training_never_hears_a_held_out_paraphrase(task):
     assert trained
     assert len(asked) == 1
     assert trained.isdisjoint(asked) == (len(task.prompts) > 1)
-    assert trained | asked == {prompt.removeprefix(SYSTEM_MARK) for prompt in task.prompts}
+    assert trained | asked == {prompt.removeprefix(QWEN2_AUDIO_PREFIX) for prompt in task.prompts}
 
 
 @EVERY_TASK
 def test_the_prompts_of_the_released_system_always_train(task):
-    own = {prompt.removeprefix(SYSTEM_MARK) for prompt in task.prompts if prompt.startswith(SYSTEM_MARK)}
+    own = {
+        prompt.removeprefix(QWEN2_AUDIO_PREFIX)
+        for prompt in task.prompts
+        if prompt.startswith(QWEN2_AUDIO_PREFIX)
+    }
     assert own <= set(training_prompts(task))
 
 
