@@ -10,7 +10,7 @@ from audio_lm.prompts.vocabulary import MARKUP_TOKENS, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoding:
     """A tokenized conversation."""
 
     token_ids: list[int]
@@ -24,7 +24,7 @@ def encode(
     *,
     num_tokens_of_clip: Sequence[int],
     places: Sequence[tuple[str, int]] | None = None,
-) -> Encoded:
+) -> Encoding:
     """Tokenize a conversation, each clip widened to its number of audio tokens.
 
     Adjacent text is joined before tokenization, so the token ids do not depend on
@@ -54,7 +54,7 @@ def encode(
             audio_index += range(len(token_ids), len(token_ids) + len(ids))
         token_ids += ids
         is_learned += [isinstance(piece, Text) and piece.is_learned] * len(ids)
-    return Encoded(token_ids, is_learned, audio_index)
+    return Encoding(token_ids, is_learned, audio_index)
 
 
 class Parts(NamedTuple):
