@@ -57,7 +57,7 @@ def encode(
     return Encoding(token_ids, is_learned, audio_index)
 
 
-class Parts(NamedTuple):
+class LengthInputs(NamedTuple):
     """Inputs to the number of tokens of a prompt."""
 
     num_markup: int
@@ -66,7 +66,7 @@ class Parts(NamedTuple):
     """Texts that are tokenized one by one."""
 
 
-def parts_of(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Parts:
+def length_inputs(pieces: Sequence[Piece], vocabulary: Vocabulary) -> LengthInputs:
     """Split a prompt as ``encode`` does, without tokenizing its texts.
 
     Raises:
@@ -82,7 +82,7 @@ def parts_of(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Parts:
                     words.append(part)
                 else:
                     num_markup += 1
-    return Parts(num_markup, clips, words)
+    return LengthInputs(num_markup, clips, words)
 
 
 def num_clip_tokens(
