@@ -21,9 +21,9 @@ def label(key: str, *, title: str = "") -> Target:
     return lambda labels: (f"{title}: {labels[key]}" if title else str(labels[key]),)
 
 
-def listed(key: str, *, between: str) -> Target:
+def label_list(key: str, *, separator: str) -> Target:
     """Answer with a label that is a list of strings."""
-    return lambda labels: (between.join(labels[key]),)
+    return lambda labels: (separator.join(labels[key]),)
 
 
 def language_tag(labels: Labels) -> Sequence[str]:
