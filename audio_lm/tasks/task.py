@@ -89,7 +89,7 @@ class Task:
     language: str | None = None
     """Language that its clips must have; None for any."""
 
-    def missing(self, labels: Labels) -> tuple[str, ...]:
+    def missing_labels(self, labels: Labels) -> tuple[str, ...]:
         """Required labels that a clip lacks."""
         return tuple(key for key in self.needs if labels.get(key) is None)
 
@@ -99,7 +99,7 @@ class Task:
         Raises:
             DataError: it has not. The message names the label; the caller adds the cut.
         """
-        if missing := self.missing(labels):
+        if missing := self.missing_labels(labels):
             raise DataError(
                 f"no label {', '.join(map(repr, missing))} -- task {self.name!r} needs "
                 f"{', '.join(self.needs)}; label the clip, or remove its source from this task"
