@@ -49,7 +49,7 @@ def markup(token: str, *, is_learned: bool = False) -> Text:
     return Text(token, is_markup=True, is_learned=is_learned)
 
 
-def written(pieces: Iterable[Piece], *, only_learned: bool = False) -> str:
+def join_text(pieces: Iterable[Piece], *, only_learned: bool = False) -> str:
     """Text of pieces; each clip is one ``<|AUDIO|>``."""
     return "".join(
         piece.text if isinstance(piece, Text) else CLIP_TOKEN

@@ -7,7 +7,7 @@ from audio_lm.prompts.conversation import Clip, Text, markup
 from audio_lm.prompts.encode import encode, place_ids
 from audio_lm.prompts.render import render
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
-from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.dummy_labels import labels_for
 from audio_lm.tasks.registry import find_task
 from tests.prompts.fixtures import small_vocabulary
 

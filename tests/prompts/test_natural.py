@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.prompts.conversation import Text, written
+from audio_lm.prompts.conversation import Text, join_text
 from audio_lm.prompts.natural import (
     QWEN2_AUDIO_PREFIX,
     evaluation_prompts,
@@ -8,7 +8,7 @@ from audio_lm.prompts.natural import (
     render_natural,
     training_prompts,
 )
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS
 
@@ -21,7 +21,7 @@ def texts_of(task, labels, *, is_evaluation, number=40):
         render_natural(task, labels, choice=index, is_evaluation=is_evaluation, with_answer=False)
         for index in range(number)
     ]
-    return {written(pieces).rpartition("<|audio_eos|>")[2] for pieces in rows}
+    return {join_text(pieces).rpartition("<|audio_eos|>")[2] for pieces in rows}
 
 
 @EVERY_TASK
@@ -47,7 +47,7 @@ def test_the_prompts_of_the_released_system_always_train(task):
 def test_only_the_answer_and_the_end_are_learned(task):
     labels = labels_for(task)
     pieces = render_natural(task, labels, choice=0, is_evaluation=False, with_answer=True)
-    assert written(pieces, only_learned=True) == task.plain_answer(labels) + "<|endoftext|>"
+    assert join_text(pieces, only_learned=True) == task.plain_answer(labels) + "<|endoftext|>"
 
 
 def test_all_paraphrases_of_training_are_drawn():
@@ -82,7 +82,7 @@ def test_chinese_may_be_asked_in_chinese_but_not_in_evaluation():
 
 
 def test_the_prompt_of_the_released_base_model():
-    text = written(render_natural(TASKS["vsc"], LABELS, choice=0, is_evaluation=False, with_answer=True))
+    text = join_text(render_natural(TASKS["vsc"], LABELS, choice=0, is_evaluation=False, with_answer=True))
     assert text == (
         "<|audio_bos|><|AUDIO|><|audio_eos|>Classify the human vocal sound to VocalSound in English:"
         "cough<|endoftext|>"
@@ -94,7 +94,7 @@ def test_every_paraphrase_is_equally_likely_in_any_language(task):
     for language in ("en", "zh"):
         labels = {**labels_for(task), "language": language}
         rows = [
-            written(render_natural(task, labels, choice=choice, is_evaluation=False, with_answer=False))
+            join_text(render_natural(task, labels, choice=choice, is_evaluation=False, with_answer=False))
             for choice in range(num_choices(task))
         ]
         counts = {row: rows.count(row) for row in rows}

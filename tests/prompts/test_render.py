@@ -1,10 +1,10 @@
 import pytest
 
 from audio_lm.common.errors import DataError, RecipeError
-from audio_lm.prompts.conversation import Clip, written
+from audio_lm.prompts.conversation import Clip, join_text
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import PROMPTS, reference, render, render_chat
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS, small_vocabulary
 
@@ -17,7 +17,7 @@ EVERY_PROMPT = pytest.mark.parametrize("prompt", PROMPTS)
 def test_every_task_speaks_every_language(task, prompt):
     labels = labels_for(task)
     pieces = render(task, labels, prompt=prompt)
-    assert reference(task, labels, prompt) in written(pieces, only_learned=True)
+    assert reference(task, labels, prompt) in join_text(pieces, only_learned=True)
     assert [piece.number for piece in pieces if isinstance(piece, Clip)] == list(range(1, task.num_clips + 1))
 
 
@@ -52,7 +52,7 @@ def test_a_conversation_is_rendered_with_and_without_its_last_answer():
         {"role": "user", "content": [{"audio": 1}, {"text": "Hi"}]},
         {"role": "assistant", "content": [{"text": "Hello"}]},
     ]
-    whole, question = (written(render_chat(conversation, with_answer=flag)) for flag in (True, False))
+    whole, question = (join_text(render_chat(conversation, with_answer=flag)) for flag in (True, False))
     assert whole == question + "Hello<|im_end|>"
 
 

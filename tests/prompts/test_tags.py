@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.prompts.conversation import Text, written
+from audio_lm.prompts.conversation import Text, join_text
 from audio_lm.prompts.tags import check_tags, render_tags
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS
 
@@ -14,7 +14,7 @@ EVERY_TASK = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.na
 
 def test_a_clip_its_tags_the_answer_and_the_end():
     pieces = render_tags(TASKS["asr"], LABELS, with_answer=True)
-    assert written(pieces) == (
+    assert join_text(pieces) == (
         "<audio><|AUDIO|></audio><|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|>"
         "Ada met Bob in Paris<|endoftext|>"
     )
@@ -37,14 +37,14 @@ def test_without_the_answer_it_ends_where_the_model_goes_on(task):
     asked = {
         key: value for key, value in labels.items() if key in ("language", "target_language", "question")
     }
-    question = written(render_tags(task, asked, with_answer=False))
-    assert question + task.answer(labels) + "<|endoftext|>" == written(
+    question = join_text(render_tags(task, asked, with_answer=False))
+    assert question + task.answer(labels) + "<|endoftext|>" == join_text(
         render_tags(task, labels, with_answer=True)
     )
 
 
 def test_two_clips_have_a_span_each():
-    text = written(render_tags(TASKS["sv"], LABELS, with_answer=True))
+    text = join_text(render_tags(TASKS["sv"], LABELS, with_answer=True))
     assert text.startswith("<audio><|AUDIO|></audio><audio><|AUDIO|></audio><|startofanalysis|>")
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.task import Markup
 

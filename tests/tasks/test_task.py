@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, name_of_language
-from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.dummy_labels import labels_for
 from audio_lm.tasks.registry import TASKS
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

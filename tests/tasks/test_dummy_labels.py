@@ -1,5 +1,5 @@
 from audio_lm.prompts.chatml import turns_of
-from audio_lm.tasks.imagined import CONVERSATION, LABELS, labels_for
+from audio_lm.tasks.dummy_labels import CONVERSATION, LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 
 
