@@ -95,7 +95,7 @@ def test_a_rejected_answer_is_a_text(write_rows, import_cuts, rejected):
     assert labels_of(cut)["conversation"][-1]["content"] == [{"text": "one two"}]
 
 
-def test_rejected_messages_become_a_text_if_audio_and_question_are_equal(write_rows, imported):
+def test_rejected_messages_become_a_text_if_audio_and_question_are_equal(write_rows, import_cuts):
     def row(question, audio):
         messages = [turn("user", f"<audio>{question}"), turn("assistant", "three")]
         rejected = {"rejected_messages": messages, "rejected_audios": [audio]}
