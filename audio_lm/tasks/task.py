@@ -36,13 +36,13 @@ class Task:
     """A task of the paper's table, as one row of data."""
 
     name: str
-    """As in recipes and metric names: ``asr``."""
+    """Name in recipes and metrics: ``asr``."""
 
     row: int
     """Number in the paper's table, from 1."""
 
     title: str
-    """As in the paper's table."""
+    """Title in the paper's table."""
 
     group: Literal["speech", "sound", "music"]
     """Kind of audio."""
