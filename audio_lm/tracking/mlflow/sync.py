@@ -61,8 +61,7 @@ def _sent(folder: Path, say: Say) -> str:
     except TRACKING_ERRORS as error:
         raise UserError(
             f"{folder}: {mask_secrets(uri)} took {delivery.num_points} points and then did not answer "
-            f"({error_summary(error)}); "
-            f"the rest is kept, start again when it is back"
+            f"({error_summary(error)}); the rest is kept, start again when it is back"
         ) from error
     if not delivery.num_points and not delivery.num_entries:
         return f"{mask_secrets(uri)} has everything"
