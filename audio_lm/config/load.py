@@ -21,7 +21,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, first_line, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import harmless_variable, mask_tree
@@ -312,7 +312,7 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
             return None
         except OmegaConfBaseException as error:
             key = str(error.full_key or "")
-            problems.append(f"{place_of(merged.where, key)}: `{key}` - {_first_line(error)}")
+            problems.append(f"{place_of(merged.where, key)}: `{key}` - {first_line(error)}")
             if not key or not drop(tree, key):
                 return None
     return None
@@ -328,10 +328,6 @@ def _refused_table(config: Any, key: str = "") -> str:
             except RecipeError:
                 return _refused_table(inner, f"{key}.{name}" if key else str(name))
     return key
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _worded(path: Path, problems: Sequence[str]) -> str:

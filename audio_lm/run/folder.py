@@ -37,7 +37,7 @@ from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
 from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe
 from audio_lm.config.schema import SEGMENT, Recipe
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 
 MOST_NAMED = 8
 MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run of its settings
@@ -196,13 +196,13 @@ def kept_tokens(folder: RunFolder) -> list[str] | None:
     if not folder.recipe.is_file():
         return None
     if not folder.tokens.is_file():
-        return list(CLOSED_LIST)
+        return list(MARKUP_TOKENS)
     tokens = read_table(folder.tokens).get("tokens")
     # Where the file is damaged they follow from the recipe.
     return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
 
 
-def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
+def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(MARKUP_TOKENS)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over. The recipe of a resumed run

@@ -94,6 +94,7 @@ def test_a_callback_of_the_working_folder_is_run_gets_its_state_back_and_a_logge
         "callbacks=[{class_path: my_callbacks.CountSteps, init_args: {by: 2}}]",
         f"+logger={{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {{save_dir: {tmp_path / 'logs'}}}}}",
         "only=[pretrain]",
+        "stages.pretrain.checkpoint_every=2",
     ]
     composed = load_recipe(small_recipe, overrides, trusts_code=True)
     steps = composed.recipe.stages["pretrain"].steps

@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 from audio_lm.run.folder import (
     RunFolder,
     check_writable,
@@ -132,4 +132,4 @@ def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path)
         folder.tokens.write_text(spoiled)
         assert kept_tokens(folder) is None, "they follow from the recipe"
     folder.tokens.unlink()
-    assert kept_tokens(folder) == list(CLOSED_LIST)
+    assert kept_tokens(folder) == list(MARKUP_TOKENS)
