@@ -13,7 +13,7 @@ import torch
 from torch.distributed.checkpoint._state_dict_stager import StateDictStager
 
 from audio_lm.checkpoints.discovery import Checkpoint
-from audio_lm.checkpoints.writer import SaveFailed, Store
+from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import CheckpointError
 
@@ -31,7 +31,7 @@ class Saver:
 
     def __init__(
         self,
-        store: Store,
+        store: CheckpointWriter,
         *,
         is_asynchronous: bool,
         report: Callable[[str], None],
@@ -47,7 +47,7 @@ class Saver:
         self._outcome: BaseException | None = None
 
     def save(self, tensors: Mapping[str, Any], *, is_last: bool = False, **what: Any) -> None:
-        """Begin to write a checkpoint; see ``Store.write``.
+        """Begin to write a checkpoint; see ``CheckpointWriter.write``.
 
         Args:
             is_last: it is waited for, and a failure stops the run: nothing comes after it.

@@ -55,7 +55,7 @@ class Shards(FileSystemWriter):
         return StorageMeta()
 
 
-class Store:
+class CheckpointWriter:
     """Writes the checkpoints of one stage; all ranks do everything together.
 
     Args:

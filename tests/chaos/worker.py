@@ -134,9 +134,9 @@ def patch():
 
 def saving():
     """Moments of a save: between a checkpoint's files and its manifest, before and behind its rename."""
-    from audio_lm.checkpoints.writer import Store
+    from audio_lm.checkpoints.writer import CheckpointWriter
 
-    seals, moved = Store._own_seals, Store._moved
+    seals, moved = CheckpointWriter._own_seals, CheckpointWriter._moved
 
     def meet(self, moment, beside):
         meet_in(self.folder.parent.name, moment, int(re.search(r"\d+", beside.name)[0]) - 1)
@@ -151,7 +151,7 @@ def saving():
         meet(self, "renamed", beside)
         return found
 
-    Store._own_seals, Store._moved = seals_met, moved_met
+    CheckpointWriter._own_seals, CheckpointWriter._moved = seals_met, moved_met
 
 
 def leaving(training):

@@ -8,7 +8,7 @@ from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.discovery import newest_valid
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import progress_of
-from audio_lm.checkpoints.writer import SaveFailed, Store
+from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.errors import CheckpointError
 from tests.checkpoints.tiny import Training, assert_equal
 
@@ -20,7 +20,7 @@ def make(tmp_path):
     def of(*, is_asynchronous=True, folder=tmp_path / "checkpoints"):
         told, saved = [], []
         saver = Saver(
-            Store(folder, Group()),
+            CheckpointWriter(folder, Group()),
             is_asynchronous=is_asynchronous,
             report=told.append,
             when_saved=lambda checkpoint, progress: saved.append((checkpoint.step, progress["cursor"])),

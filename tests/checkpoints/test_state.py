@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store
+from audio_lm.checkpoints.writer import CheckpointWriter
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.seals import FILE, seals_of
 from audio_lm.model.weights.part_names import part_of
@@ -76,7 +76,7 @@ def test_muon_with_adamw_and_a_part_that_thaws_go_on(tmp_path):
     for at in (1, 2, 3):
         training = walked(made(), at)
         assert ("optimizer/language_model.bias/exp_avg" in tensors(training)) == (at == 3)
-        found = Store(tmp_path, Group()).write(tensors(training), step=at, facts={}, progress={})
+        found = CheckpointWriter(tmp_path, Group()).write(tensors(training), step=at, facts={}, progress={})
         again = made()
         state.load(found, again.model, names, again.optimizer)
         again.step = at
@@ -154,7 +154,7 @@ def test_a_sharded_training_is_saved_in_shares_and_read_by_any_number_of_ranks(t
             training.load(found, group)
         was = whole(training.tensors)
         frozen = state.frozen_digests(training.model, LEARNING)
-        saved = write(tmp_path, training.walk(training.step + 3), store=Store(tmp_path, group))
+        saved = write(tmp_path, training.walk(training.step + 3), store=CheckpointWriter(tmp_path, group))
         names = sorted(name for name in saved.manifest.files if name.endswith(".distcp"))
         return was, whole(training.tensors), frozen, names
 

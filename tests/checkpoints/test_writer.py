@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as stock_save
 from audio_lm.checkpoints import writer
 from audio_lm.checkpoints.discovery import find_checkpoint, name_of, newest_valid, remove_unfinished
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import SaveFailed, Store
+from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.errors import CheckpointError, UserError
 from tests.checkpoints.tiny import Training, assert_equal, write
 from tests.forked import on_ranks, together
@@ -66,7 +66,7 @@ def when_the_first_is_waited_for(number):
     """Killed when this rank waits for the first one, for the so-manieth time in its second save."""
 
     def patch():
-        first, calls = Store._first, []
+        first, calls = CheckpointWriter._first, []
 
         def kill_at(self, work):
             calls.append(work)
@@ -74,17 +74,17 @@ def when_the_first_is_waited_for(number):
                 die()
             return first(self, work)
 
-        Store._first = kill_at
+        CheckpointWriter._first = kill_at
 
     return patch
 
 
 PHASES = {
-    "before the shard": before((Store, "_shards")),
+    "before the shard": before((CheckpointWriter, "_shards")),
     "half a shard": half_a_shard,
-    "behind the shard": before((Store, "_own_seals")),
+    "behind the shard": before((CheckpointWriter, "_own_seals")),
     "before the manifest": before((writer, "write_manifest")),
-    "before the rename": before((Store, "_moved")),
+    "before the rename": before((CheckpointWriter, "_moved")),
     "behind the rename": behind_the_rename,
 }
 OF_ONE_THAT_WAITS = {
@@ -98,7 +98,7 @@ def killed(folder, phase, victim, count):
 
     def work(number):
         training = Training()
-        store = Store(folder, Group())
+        store = CheckpointWriter(folder, Group())
         write(folder, training.walk(2), store=store)
         if number == victim:
             (PHASES | OF_ONE_THAT_WAITS)[phase]()
@@ -170,7 +170,7 @@ def full_disk(*, is_full):
 @pytest.mark.parametrize("full", [(1,), (0, 1)])
 def test_a_disk_that_is_full_for_one_rank_is_known_to_all_and_nothing_is_lost(tmp_path, full):
     def work(number):
-        training, store, said = Training(), Store(tmp_path, Group()), []
+        training, store, said = Training(), CheckpointWriter(tmp_path, Group()), []
         write(tmp_path, training.walk(2), store=store)
         for step in (4, 6):
             full_disk(is_full=step == 4 and number in full)
@@ -245,8 +245,8 @@ def test_an_older_generation_stops_before_it_renames(tmp_path):
 
         return check
 
-    old = Store(tmp_path, Group(), may_rename=may_rename_for("old"))
-    new = Store(tmp_path, Group(), may_rename=may_rename_for("new"))
+    old = CheckpointWriter(tmp_path, Group(), may_rename=may_rename_for("old"))
+    new = CheckpointWriter(tmp_path, Group(), may_rename=may_rename_for("new"))
     write(tmp_path, Training().walk(1), store=old)
     at_rename, taken = threading.Event(), threading.Event()
     check = old.may_rename
@@ -283,7 +283,7 @@ def test_both_ranks_stop_when_the_first_may_not_rename_or_fails_in_any_other_way
         raise FencedError("a newer start writes here")
 
     def work(number):
-        store = Store(tmp_path, Group(), may_rename=refuse)
+        store = CheckpointWriter(tmp_path, Group(), may_rename=refuse)
         try:
             write(tmp_path, Training().walk(1), store=store)
         except Exception as error:

@@ -5,7 +5,7 @@ from torch import nn
 
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store
+from audio_lm.checkpoints.writer import CheckpointWriter
 
 LEARNING = ("encoder.0.weight", "encoder.0.bias", "encoder.2.weight", "encoder.2.bias")
 
@@ -62,7 +62,7 @@ class Training:
 
 def write(folder, training, *, store=None, **facts):
     """A checkpoint of a training."""
-    store = store or Store(folder, Group())
+    store = store or CheckpointWriter(folder, Group())
     return store.write(
         training.tensors, step=training.step, facts=facts, progress={"cursor": [training.step, 0, 0]}
     )

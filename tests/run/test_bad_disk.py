@@ -151,7 +151,7 @@ def test_what_goes_wrong_behind_training_is_told_at_the_next_save_and_ends_the_r
                 def refuse(*_, **__):
                     raise OSError(30, "Read-only file system", "checkpoints")
 
-                writing.Store._opened = refuse
+                writing.CheckpointWriter._opened = refuse
 
         return [Change()]
 
@@ -174,7 +174,7 @@ def test_steps_go_on_while_a_slow_disk_writes_and_otherwise_would_not(carried_re
 
     def be_slow(number):
         step, has_come = [0], threading.Event()
-        write = writing.Store.write
+        write = writing.CheckpointWriter.write
 
         class Count(Callback):
             def on_train_batch_start(self, trainer, *_):
@@ -188,7 +188,7 @@ def test_steps_go_on_while_a_slow_disk_writes_and_otherwise_would_not(carried_re
                 seen.write_text(json.dumps(step[0]))
             return write(self, tensors, **what)
 
-        writing.Store.write = write_slowly
+        writing.CheckpointWriter.write = write_slowly
         return [Count()]
 
     how = ["stages.pretrain.checkpoint_every=3", f"stages.pretrain.checkpoints.asynchronous={behind}".lower()]
@@ -206,7 +206,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     out, is_frozen, go = tmp_path / "run", tmp_path / "is_frozen", tmp_path / "go"
 
     def freeze(number):
-        write, move = writing.Store.write, writing.Store._moved
+        write, move = writing.CheckpointWriter.write, writing.CheckpointWriter._moved
 
         def write_later(self, tensors, **what):
             if what["step"] == 3:
@@ -218,7 +218,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
             move(self, beside, final)
             (tmp_path / f"moved-{final.name}").touch()
 
-        writing.Store.write, writing.Store._moved = write_later, move_and_tell
+        writing.CheckpointWriter.write, writing.CheckpointWriter._moved = write_later, move_and_tell
         if is_control:
             Lease.check = lambda self: None
 

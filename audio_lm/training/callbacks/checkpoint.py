@@ -17,7 +17,7 @@ from audio_lm.checkpoints import state
 from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store, anyone
+from audio_lm.checkpoints.writer import CheckpointWriter, anyone
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.files import write_json
 from audio_lm.common.runtime import is_main, rank, world_size
@@ -51,7 +51,7 @@ class StageCheckpoint(Callback):
         known_late: plain values for both that may not be known before a checkpoint is written.
         begin: the checkpoint the stage goes on from.
         keep: see ``shelf.prune``.
-        may_rename: see ``Store``.
+        may_rename: see ``CheckpointWriter``.
         during: what every save stands in.
     """
 
@@ -98,7 +98,7 @@ class StageCheckpoint(Callback):
         learners = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
         self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in learners]
         group = Group()
-        store = Store(self.folder / FOLDER, group, may_rename=self.may_rename)
+        store = CheckpointWriter(self.folder / FOLDER, group, may_rename=self.may_rename)
         self.saver = Saver(
             store,
             is_asynchronous=self.is_asynchronous,
