@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.checkpoints.config import FEWEST
-from audio_lm.checkpoints.manifest import Manifest, OtherFormatError, fault_of, read_manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest, OtherFormatError, fault_of, read_manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.seals import FileSeal
@@ -27,7 +27,7 @@ class Checkpoint:
     """A folder that was a whole checkpoint when it was looked at."""
 
     path: Path
-    manifest: Manifest
+    manifest: CheckpointManifest
 
     @property
     def step(self) -> int:
@@ -65,7 +65,7 @@ def newest_valid(folder: Path) -> Checkpoint | None:
 def find_checkpoint(
     folder: Path,
     group: Group | None = None,
-    fault_in: Callable[[Path, Manifest], str | None] = lambda path, manifest: None,
+    fault_in: Callable[[Path, CheckpointManifest], str | None] = lambda path, manifest: None,
 ) -> Search:
     """The newest checkpoint that holds, by step and never by time.
 
@@ -102,7 +102,7 @@ def _candidates(folder: Path) -> list[Path]:
     return sorted(steps, key=steps.__getitem__, reverse=True)
 
 
-def _looked_at(path: Path) -> tuple[Manifest | None, str | None]:
+def _looked_at(path: Path) -> tuple[CheckpointManifest | None, str | None]:
     try:
         manifest = read_manifest(path)
     except OtherFormatError:
@@ -114,7 +114,7 @@ def _looked_at(path: Path) -> tuple[Manifest | None, str | None]:
     return manifest, fault_of(path, manifest)
 
 
-def _bad_checksum(path: Path, manifest: Manifest, group: Group) -> str | None:
+def _bad_checksum(path: Path, manifest: CheckpointManifest, group: Group) -> str | None:
     names = sorted(manifest.files)[group.rank :: group.size]
     mine: dict[str, FileSeal] = {name: manifest.files[name] for name in names}
     try:

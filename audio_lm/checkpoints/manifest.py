@@ -14,7 +14,7 @@ PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class CheckpointManifest:
     """What a checkpoint is, in plain values."""
 
     step: int
@@ -33,13 +33,13 @@ class Manifest:
         return sum(seal.size for seal in self.files.values())
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: CheckpointManifest) -> None:
     """Put a manifest, sealed and synced, beside the files it speaks of."""
     known = {"format": manifest.format, "step": manifest.step, "world_size": manifest.world_size}
     seals.write_seals(folder, manifest.files, **known, **manifest.facts)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> CheckpointManifest:
     """The manifest of a folder.
 
     Raises:
@@ -52,7 +52,7 @@ def read_manifest(folder: Path) -> Manifest:
     numbers = {key: facts.pop(key, None) for key in ("format", "step", "world_size")}
     if not all(type(number) is int for number in numbers.values()):
         raise CheckpointError(f"{FILE} is not that of a checkpoint")
-    return Manifest(facts=facts, files=files, **numbers)
+    return CheckpointManifest(facts=facts, files=files, **numbers)
 
 
 class OtherFormatError(CheckpointError):
@@ -67,7 +67,9 @@ def _check_format(folder: Path, number: Any) -> None:
         )
 
 
-def fault_of(folder: Path, manifest: Manifest, names: Mapping[str, FileSeal] | None = None) -> str | None:
+def fault_of(
+    folder: Path, manifest: CheckpointManifest, names: Mapping[str, FileSeal] | None = None
+) -> str | None:
     """What is wrong with the files of a checkpoint; None when nothing is.
 
     Args:

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import ReadItem
 
-from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.common.errors import CheckpointError
 
 METADATA = ".metadata"
@@ -43,7 +43,7 @@ class _KnownNames(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is nothing that a checkpoint is made of")
 
 
-def metadata_of(folder: Path, manifest: Manifest | None = None) -> Metadata:
+def metadata_of(folder: Path, manifest: CheckpointManifest | None = None) -> Metadata:
     """What tensors a checkpoint has and where they lie.
 
     Args:

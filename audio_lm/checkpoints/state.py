@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from audio_lm.checkpoints.discovery import Checkpoint
-from audio_lm.checkpoints.manifest import PROGRESS, Manifest
+from audio_lm.checkpoints.manifest import PROGRESS, CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.common.errors import CheckpointError
@@ -118,7 +118,7 @@ def progress_of(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def content_fault(
-    path: Path, manifest: Manifest, *, facts: Collection[str], progress: Collection[str]
+    path: Path, manifest: CheckpointManifest, *, facts: Collection[str], progress: Collection[str]
 ) -> str | None:
     """What is wrong with the content of files that are those that were written; None when nothing is.
 

@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from audio_lm.checkpoints.discovery import UNFINISHED, Checkpoint, name_of, newest_valid
 from audio_lm.checkpoints.manifest import (
     PROGRESS,
-    Manifest,
+    CheckpointManifest,
     fault_of,
     read_manifest,
     write_manifest,
@@ -135,7 +135,7 @@ class CheckpointWriter:
         files: dict[str, FileSeal],
         facts: Mapping[str, Any],
         progress: Mapping[str, Any],
-    ) -> Manifest:
+    ) -> CheckpointManifest:
         """Small files written and read back, then the manifest."""
         text = json.dumps(progress)
         write_text(beside / PROGRESS, text)
@@ -143,7 +143,7 @@ class CheckpointWriter:
         if (beside / PROGRESS).read_text(encoding="utf-8") != text:
             raise OSError(errno.EIO, "it reads back as something else", str(beside / PROGRESS))
         small = {name: seal_of(beside / name) for name in (PROGRESS, METADATA)}
-        manifest = Manifest(step, self.group.size, dict(facts), files | small)
+        manifest = CheckpointManifest(step, self.group.size, dict(facts), files | small)
         write_manifest(beside, manifest)
         if fault := _fault(beside):
             raise OSError(errno.EIO, fault, str(beside))

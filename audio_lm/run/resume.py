@@ -24,7 +24,7 @@ from audio_lm.checkpoints.discovery import (
     newest_valid,
     remove_unfinished,
 )
-from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.common.errors import CheckpointError, DataError, UserError
@@ -128,7 +128,7 @@ def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
             _check_same_training(composed, name, last, progress_of(last))
 
 
-def _content_fault(path: Path, manifest: Manifest) -> str | None:
+def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
     return content_fault(
         path,
         manifest,

@@ -12,7 +12,7 @@ from audio_lm.checkpoints.discovery import (
     remove_unfinished,
     valid,
 )
-from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, Manifest, write_manifest
+from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, CheckpointManifest, write_manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import METADATA
 from audio_lm.common.errors import CheckpointError
@@ -118,6 +118,6 @@ def test_one_file_from_before_checkpoints_were_folders_is_refused_with_its_versi
 
 def test_a_later_format_is_refused_and_not_passed_over(three):
     (three / name_of(4)).mkdir()
-    write_manifest(three / name_of(4), Manifest(4, 1, {}, {}, format=FORMAT + 1))
+    write_manifest(three / name_of(4), CheckpointManifest(4, 1, {}, {}, format=FORMAT + 1))
     with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}"):
         find_checkpoint(three)

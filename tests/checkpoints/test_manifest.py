@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.checkpoints.manifest import (
     FORMAT,
-    Manifest,
+    CheckpointManifest,
     OtherFormatError,
     fault_of,
     read_manifest,
@@ -15,7 +15,7 @@ from audio_lm.common.seals import FILE, FileSeal, seal_of
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path / "shard").write_bytes(b"values" * 100)
-    manifest = Manifest(
+    manifest = CheckpointManifest(
         7, 2, {"stage": "chat", "val_loss": 0.1 + 0.2}, {"shard": seal_of(tmp_path / "shard")}
     )
     write_manifest(tmp_path, manifest)
@@ -60,7 +60,7 @@ def test_sizes_are_always_looked_at_and_checksums_when_asked_for(sealed):
 
 
 def test_another_format_is_refused_with_its_number(tmp_path):
-    write_manifest(tmp_path, Manifest(1, 1, {}, {}, format=FORMAT + 1))
+    write_manifest(tmp_path, CheckpointManifest(1, 1, {}, {}, format=FORMAT + 1))
     with pytest.raises(
         OtherFormatError, match=f"format {FORMAT + 1}, and this program reads format {FORMAT}"
     ):
@@ -69,6 +69,6 @@ def test_another_format_is_refused_with_its_number(tmp_path):
 
 @pytest.mark.parametrize("name", ["../stolen", "/etc/passwd", "a/b", ".."])
 def test_files_lie_in_the_folder_itself(tmp_path, name):
-    write_manifest(tmp_path, Manifest(1, 1, {}, {name: FileSeal(1, 1)}))
+    write_manifest(tmp_path, CheckpointManifest(1, 1, {}, {name: FileSeal(1, 1)}))
     with pytest.raises(CheckpointError, match="no file of this folder"):
         read_manifest(tmp_path)

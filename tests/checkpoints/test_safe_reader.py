@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 
 from audio_lm.checkpoints.discovery import Checkpoint, find_checkpoint
-from audio_lm.checkpoints.manifest import FILE, Manifest, read_manifest, write_manifest
+from audio_lm.checkpoints.manifest import FILE, CheckpointManifest, read_manifest, write_manifest
 from audio_lm.checkpoints.safe_reader import METADATA, PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.seals import seal_of
@@ -46,7 +46,7 @@ def sealed_again(checkpoint):
     old = read_manifest(checkpoint.path)
     (checkpoint.path / FILE).unlink()
     files = {path.name: seal_of(path) for path in checkpoint.path.iterdir()}
-    write_manifest(checkpoint.path, Manifest(old.step, old.world_size, old.facts, files))
+    write_manifest(checkpoint.path, CheckpointManifest(old.step, old.world_size, old.facts, files))
     return Checkpoint(checkpoint.path, read_manifest(checkpoint.path))
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from audio_lm.checkpoints.manifest import Manifest, write_manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest, write_manifest
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import write_json
 from audio_lm.common.seals import seal_of
@@ -43,7 +43,7 @@ def keep(run, stage, step, age, name=None):
     folder = run / "stages" / stage / "checkpoints" / (name or f"step-{step:08d}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "part").write_bytes(b"weights")
-    write_manifest(folder, Manifest(step, 2, {}, {"part": seal_of(folder / "part")}))
+    write_manifest(folder, CheckpointManifest(step, 2, {}, {"part": seal_of(folder / "part")}))
     os.utime(folder, (NOW - age, NOW - age))
     write_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
     return folder
