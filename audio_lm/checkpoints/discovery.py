@@ -121,7 +121,7 @@ def _bad_checksum(path: Path, manifest: CheckpointManifest, group: Group) -> str
         fault = fault_of(path, manifest, mine)
     except OSError as error:
         fault = f"it cannot be read ({error.strerror})"
-    return next((one for one in group.gathered(fault) if one is not None), None)
+    return next((one for one in group.all_gather_object(fault) if one is not None), None)
 
 
 def _check_none_is_old(folder: Path) -> None:

@@ -29,7 +29,7 @@ class Group:
         """How many there are."""
         return world_size()
 
-    def gathered(self, item: Item) -> list[Item]:
+    def all_gather_object(self, item: Item) -> list[Item]:
         """What every rank has, in the order of ranks."""
         if self.process_group is None:
             return [item]

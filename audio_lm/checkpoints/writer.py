@@ -174,7 +174,7 @@ class CheckpointWriter:
             problem = _worded(error, self.group.rank)
         except BaseException as error:  # the others wait to hear, whatever it is
             problem, is_refusal, own = str(error), True, error
-        answers = self.group.gathered((result, problem, is_refusal))
+        answers = self.group.all_gather_object((result, problem, is_refusal))
         if own is not None:
             raise own
         for _, one, refuses in answers:
