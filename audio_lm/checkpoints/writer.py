@@ -43,7 +43,7 @@ class SaveFailed(Exception):  # noqa: N818
     """A checkpoint could not be written, which all ranks know; those before it are as they were."""
 
 
-def anyone() -> None:
+def allow_rename() -> None:
     """Whoever asks may rename."""
 
 
@@ -64,7 +64,7 @@ class CheckpointWriter:
             belongs to somebody else by now, which the first rank gets as it is and the others as a sentence.
     """
 
-    def __init__(self, folder: Path, group: Group, *, may_rename: Callable[[], None] = anyone) -> None:
+    def __init__(self, folder: Path, group: Group, *, may_rename: Callable[[], None] = allow_rename) -> None:
         self.folder = folder
         self.group = group
         self.may_rename = may_rename

@@ -17,7 +17,7 @@ from audio_lm.checkpoints import state
 from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import CheckpointWriter, anyone
+from audio_lm.checkpoints.writer import CheckpointWriter, allow_rename
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.files import write_json
 from audio_lm.common.runtime import is_main, rank, world_size
@@ -70,7 +70,7 @@ class StageCheckpoint(Callback):
         begin: Checkpoint | None = None,
         is_asynchronous: bool = True,
         keep: Mapping[str, int] | None = None,
-        may_rename: Callable[[], None] = anyone,
+        may_rename: Callable[[], None] = allow_rename,
         during: Callable[[], AbstractContextManager[None]] = nullcontext,
         report: Callable[[str], None] = print,
     ) -> None:
