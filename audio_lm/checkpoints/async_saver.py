@@ -79,7 +79,7 @@ class Saver:
         """
         self._settle(is_last=True)
 
-    def give_up(self, seconds: Seconds) -> None:
+    def wait(self, seconds: Seconds) -> None:
         """Let what is being written come to its end, if it does soon; for who leaves with another error."""
         if self._writing is not None:
             self._writing.join(seconds)

@@ -154,9 +154,9 @@ def test_who_leaves_with_an_error_waits_a_little_and_no_longer(make, monkeypatch
     write, go = saver.store.write, threading.Event()
     monkeypatch.setattr(saver.store, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
     save(saver, Training().walk(1))
-    saver.give_up(0.05)
+    saver.wait(0.05)
     assert saved == [], "it was left while it was still waiting"
     go.set()
-    saver.give_up(30)
+    saver.wait(30)
     assert [step for step, _ in saved] == [1]
     assert async_saver.MOST_FAILURES == 3

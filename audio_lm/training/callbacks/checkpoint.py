@@ -161,7 +161,7 @@ class StageCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if saver := getattr(self, "saver", None):
-            saver.give_up(PATIENCE)
+            saver.wait(PATIENCE)
 
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint of the step that has just ended, and wait for it; all ranks together.
