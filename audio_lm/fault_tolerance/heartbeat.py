@@ -137,7 +137,7 @@ class Heartbeat:
         """A piece of this phase is done."""
         self.ticks += 1
 
-    def step_took(self, seconds: Seconds, busy: Seconds) -> None:
+    def record_step(self, seconds: Seconds, busy: Seconds) -> None:
         """Learn from a step how long one may take.
 
         Args:

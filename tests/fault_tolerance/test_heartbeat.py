@@ -21,7 +21,7 @@ def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heartbeat):
     assert heartbeat.p99 is None
     assert (heartbeat.silence, heartbeat.step_limit, heartbeat.patience) == (60, 1800, 1800)
     for number in range(200):
-        heartbeat.step_took(2.0 if number % 50 else 10.0, 1.0)
+        heartbeat.record_step(2.0 if number % 50 else 10.0, 1.0)
     assert heartbeat.p99 == 10.0
     assert heartbeat.silence == heartbeat.step_limit == 3 * 10 + 60
     assert heartbeat.patience == 2 * 90
@@ -30,7 +30,7 @@ def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heartbeat):
 
 def test_another_stage_has_steps_of_its_own(heartbeat):
     for _ in range(NUM_KNOWN):
-        heartbeat.step_took(100.0, 1.0)
+        heartbeat.record_step(100.0, 1.0)
     assert heartbeat.step_limit == 360
     heartbeat.begin_stage("chat", step=0, steps=10)
     assert heartbeat.step_limit == 1800
@@ -48,7 +48,7 @@ def test_ranks_wait_longer_in_a_step_for_what_may_hold_one_up_and_not_for_what_c
     heartbeat, monkeypatch
 ):
     for _ in range(NUM_KNOWN):
-        heartbeat.step_took(1.0, 1.0)
+        heartbeat.record_step(1.0, 1.0)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     patience = heartbeat.patience
@@ -74,7 +74,7 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         assert not path.exists(), "the folder of the run is not there yet"
         heartbeat.open(attempt=3)
         heartbeat.begin_stage("chat", step=5, steps=9)
-        heartbeat.step_took(0.5, 0.25)
+        heartbeat.record_step(0.5, 0.25)
         heartbeat.phase("step", 60)
         assert until(lambda: read_table(path).get("phase") == "step")
         beat = read_table(path)

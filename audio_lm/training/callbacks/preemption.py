@@ -149,7 +149,9 @@ class HeartbeatCallback(Callback):
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
             waited = self.began - self.ended
-            self.heartbeat.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
+            self.heartbeat.record_step(
+                time.monotonic() - self.began, waited + time.thread_time() - self.worked
+            )
         self.heartbeat.step = trainer.global_step
         if self.num_seen % BETWEEN_HURRIES == 0:
             self.hurry(self.heartbeat.patience)
