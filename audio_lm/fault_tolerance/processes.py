@@ -26,7 +26,7 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def live_as_data_worker(number: int) -> None:
+def init_data_worker(number: int) -> None:
     """What a data worker does first: it dies with its rank, and leaves being told to stop to it."""
     die_with_parent()
     for told in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):

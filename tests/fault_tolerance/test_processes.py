@@ -68,7 +68,7 @@ def test_a_process_began_before_now_and_after_its_parent():
 
 
 def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
-    first = "from audio_lm.fault_tolerance.processes import live_as_data_worker; live_as_data_worker(0)"
+    first = "from audio_lm.fault_tolerance.processes import init_data_worker; init_data_worker(0)"
     child = subprocess.Popen([sys.executable, "-c", CHILD.format(first=first)], stdout=subprocess.PIPE)
     child.stdout.readline()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
@@ -84,9 +84,9 @@ def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
 def test_who_leaves_ends_its_data_workers_or_waits_for_them_at_its_exit(last, is_quick):
     program = f"""
 import multiprocessing, time
-from audio_lm.fault_tolerance.processes import end_data_workers, live_as_data_worker
+from audio_lm.fault_tolerance.processes import end_data_workers, init_data_worker
 def work(pipe):
-    live_as_data_worker(0)
+    init_data_worker(0)
     pipe.send(0)
     time.sleep(60)
 ours, theirs = multiprocessing.get_context("fork").Pipe()
