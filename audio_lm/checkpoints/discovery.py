@@ -44,10 +44,10 @@ class Search:
     """Newer ones that do not hold, each with the reason."""
 
 
-def name_of(step: int) -> str:
+def checkpoint_name(step: int) -> str:
     """Of the folder of a checkpoint.
 
-    >>> name_of(120)
+    >>> checkpoint_name(120)
     'step-00000120'
     """
     return f"step-{step:08d}"
@@ -109,7 +109,7 @@ def _looked_at(path: Path) -> tuple[CheckpointManifest | None, str | None]:
         raise
     except CheckpointError as error:
         return None, str(error)
-    if path.name != name_of(manifest.step):
+    if path.name != checkpoint_name(manifest.step):
         return None, f"its manifest is of step {manifest.step}"
     return manifest, fault_of(path, manifest)
 

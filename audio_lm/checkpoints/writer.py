@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from audio_lm.checkpoints.discovery import UNFINISHED, Checkpoint, name_of, newest_valid
+from audio_lm.checkpoints.discovery import UNFINISHED, Checkpoint, checkpoint_name, newest_valid
 from audio_lm.checkpoints.manifest import (
     PROGRESS,
     CheckpointManifest,
@@ -83,7 +83,7 @@ class CheckpointWriter:
             SaveFailed: it could not be written.
             CheckpointError: the run belongs to somebody else by now.
         """
-        final = self.folder / name_of(step)
+        final = self.folder / checkpoint_name(step)
         beside = self._first(lambda: self._opened(final, tensors))
         if beside is None:
             return Checkpoint(final, read_manifest(final))

@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 from torch.distributed.checkpoint.state_dict_saver import save as stock_save
 
 from audio_lm.checkpoints import writer
-from audio_lm.checkpoints.discovery import find_checkpoint, name_of, newest_valid, remove_unfinished
+from audio_lm.checkpoints.discovery import checkpoint_name, find_checkpoint, newest_valid, remove_unfinished
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.errors import CheckpointError, UserError
@@ -185,7 +185,7 @@ def test_a_disk_that_is_full_for_one_rank_is_known_to_all_and_nothing_is_lost(tm
     assert one == other
     (said,) = one
     assert f"rank {full[0]}: " in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name_of(2), name_of(6)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(2), checkpoint_name(6)]
     assert_equal(
         Training().load(find_checkpoint(tmp_path, Group()).found).tensors, Training().walk(6).tensors
     )
@@ -272,7 +272,7 @@ def test_an_older_generation_stops_before_it_renames(tmp_path):
     taken.set()
     thread.join()
     assert refused
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name_of(1), name_of(2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(1), checkpoint_name(2)]
 
 
 def test_both_ranks_stop_when_the_first_may_not_rename_or_fails_in_any_other_way(tmp_path):

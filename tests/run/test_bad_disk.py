@@ -11,7 +11,7 @@ from lightning import Callback
 
 from audio_lm.checkpoints import async_saver
 from audio_lm.checkpoints import writer as writing
-from audio_lm.checkpoints.discovery import find_checkpoint, name_of, valid
+from audio_lm.checkpoints.discovery import checkpoint_name, find_checkpoint, valid
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.fault_tolerance.lease import Lease
 from audio_lm.tracking.event_log import journal
@@ -232,7 +232,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     go.touch()
     thread.join()
     (ended,) = older
-    assert (tmp_path / f"moved-{name_of(3)}").exists() == is_control
+    assert (tmp_path / f"moved-{checkpoint_name(3)}").exists() == is_control
     if is_control:
         return
     assert ended.code == 2
