@@ -17,7 +17,7 @@ from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import CheckpointError
 
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 
 
 class Saver:
@@ -106,7 +106,7 @@ class Saver:
     def _fail(self, why: SaveFailed, *, is_last: bool) -> None:
         self.num_failures += 1
         said = f"checkpoint NOT saved ({self.num_failures} in a row), previous ones untouched"
-        if is_last or self.num_failures >= MOST_FAILURES:
+        if is_last or self.num_failures >= MAX_FAILURES:
             raise CheckpointError(
                 f"{said}: {why} -- {self.store.folder} has to take one -- make room there, and go on with resume=auto"
             ) from why

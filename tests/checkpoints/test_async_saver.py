@@ -159,4 +159,4 @@ def test_who_leaves_with_an_error_waits_a_little_and_no_longer(make, monkeypatch
     go.set()
     saver.wait(30)
     assert [step for step, _ in saved] == [1]
-    assert async_saver.MOST_FAILURES == 3
+    assert async_saver.MAX_FAILURES == 3

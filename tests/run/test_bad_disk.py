@@ -74,7 +74,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
 ):
     def fill(number):
         if is_control:
-            async_saver.MOST_FAILURES = 99
+            async_saver.MAX_FAILURES = 99
         return [Full(range(3, 99), tmp_path, is_behind=True)]
 
     ended = command(carried_recipe, tmp_path, 2, BEHIND, fault=fill)
