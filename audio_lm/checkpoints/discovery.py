@@ -88,7 +88,7 @@ def find_checkpoint(
     return Search(None, tuple(passed_over))
 
 
-def valid(folder: Path) -> Iterator[Checkpoint]:
+def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
     """Every checkpoint whose manifest and sizes hold, newest first."""
     for path in _candidates(folder):
         manifest, fault = _looked_at(path)
@@ -155,7 +155,7 @@ def prune(folder: Path, *, keep_last: int, keep_best: int, pin_every: int) -> li
     Returns:
         What is gone.
     """
-    there = list(valid(folder))
+    there = list(valid_checkpoints(folder))
     stays = {one.path for one in there[: max(FEWEST, keep_last)]}
     judged = [one for one in there if one.manifest.facts.get("val_loss") is not None]
     best = sorted(judged, key=lambda one: (one.manifest.facts["val_loss"], -one.step))

@@ -1,7 +1,7 @@
 """The model of a stage as one of its checkpoints has it, in one process, whoever wrote it."""
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.discovery import Checkpoint, valid
+from audio_lm.checkpoints.discovery import Checkpoint, valid_checkpoints
 from audio_lm.common.errors import CheckpointError
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
@@ -18,7 +18,7 @@ def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str
     Raises:
         CheckpointError: there is no such checkpoint, or it was written beside other frozen weights.
     """
-    there = {one.step: one for one in valid(folder.checkpoints(stage))}
+    there = {one.step: one for one in valid_checkpoints(folder.checkpoints(stage))}
     if step not in there:
         raise CheckpointError(
             f"stage {stage!r} of {folder.path} has no checkpoint of step {step}; there are {sorted(there) or 'none'}"

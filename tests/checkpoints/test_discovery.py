@@ -10,7 +10,7 @@ from audio_lm.checkpoints.discovery import (
     newest_valid,
     prune,
     remove_unfinished,
-    valid,
+    valid_checkpoints,
 )
 from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, CheckpointManifest, write_manifest
 from audio_lm.checkpoints.process_group import Group
@@ -87,7 +87,7 @@ def test_a_sweep_clears_halves_and_moves_aside_what_does_not_hold(three):
 
 
 def steps(folder):
-    return sorted(one.step for one in valid(folder))
+    return sorted(one.step for one in valid_checkpoints(folder))
 
 
 def test_the_newest_the_best_and_the_pinned_stay(tmp_path):

@@ -11,7 +11,7 @@ from lightning import Callback
 
 from audio_lm.checkpoints import async_saver
 from audio_lm.checkpoints import writer as writing
-from audio_lm.checkpoints.discovery import checkpoint_name, find_checkpoint, valid
+from audio_lm.checkpoints.discovery import checkpoint_name, find_checkpoint, valid_checkpoints
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.fault_tolerance.lease import Lease
 from audio_lm.tracking.event_log import journal
@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_for_two_steps_costs_their_checkpoints_and_lines_onl
     assert "(3 in a row)" not in ended.said
     assert ended.losses == whole.losses
     assert equal_weights(tmp_path, out)
-    assert [one.step for one in valid(checkpoints(tmp_path))][:2] == [6, 5]
+    assert [one.step for one in valid_checkpoints(checkpoints(tmp_path))][:2] == [6, 5]
     rows = [
         json.loads(line) for line in (tmp_path / "stages/pretrain/metrics.jsonl").read_text().splitlines()
     ]
@@ -79,7 +79,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
 
     ended = command(carried_recipe, tmp_path, 2, BEHIND, fault=fill)
     assert ended.codes == [2, 2], ended.said
-    kept = next(one.step for one in valid(checkpoints(tmp_path)))
+    kept = next(one.step for one in valid_checkpoints(checkpoints(tmp_path)))
     assert kept in (1, 2)
     (last,) = ended.mistakes
     assert last.startswith(
@@ -129,7 +129,7 @@ def test_a_journal_that_is_full_to_the_end_costs_no_step_and_says_how_much_is_mi
     assert sorted(ended.losses) == [1, 2, 3, 4, 5, 6]
     assert "training goes on, what does not fit is counted and dropped" in ended.said
     assert "points were dropped, for the disk had no room" in ended.said
-    assert next(one.step for one in valid(checkpoints(tmp_path))) == 6
+    assert next(one.step for one in valid_checkpoints(checkpoints(tmp_path))) == 6
 
 
 @pytest.mark.parametrize("way", ["read-only", "a file"])
@@ -195,7 +195,7 @@ def test_steps_go_on_while_a_slow_disk_writes_and_otherwise_would_not(carried_re
     ended = command(carried_recipe, tmp_path / "run", 1, *how, fault=be_slow)
     assert ended.code == 0, ended.said
     assert json.loads(seen.read_text()) == (5 if behind else 2)
-    assert [one.step for one in valid(checkpoints(tmp_path / "run"))] == [6, 3]
+    assert [one.step for one in valid_checkpoints(checkpoints(tmp_path / "run"))] == [6, 3]
 
 
 @pytest.mark.parametrize("is_control", [False, True])
@@ -238,7 +238,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     assert ended.code == 2
     assert "a newer start of this run writes here" in ended.said
     assert _files(out) == _files(tmp_path / "left")
-    assert [one.step for one in valid(checkpoints(out))][:2] == [6, 5]
+    assert [one.step for one in valid_checkpoints(checkpoints(out))][:2] == [6, 5]
 
 
 def test_a_store_that_is_away_from_beginning_to_end_changes_no_bit(carried_recipe, undisturbed, tmp_path):

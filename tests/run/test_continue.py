@@ -6,7 +6,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from audio_lm.checkpoints.discovery import checkpoint_name, newest_valid, valid
+from audio_lm.checkpoints.discovery import checkpoint_name, newest_valid, valid_checkpoints
 from audio_lm.checkpoints.manifest import read_manifest
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError
 from audio_lm.config.load import load_recipe
@@ -92,7 +92,9 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
     assert losses != whole[1][1]  # bit for bit it cannot be, or nothing was summed in another order
     assert "going on from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
     assert "for ranks was 4 and is 2" in said[0]
-    saved_by = {one.step: one.manifest.world_size for one in valid(out / "stages/pretrain/checkpoints")}
+    saved_by = {
+        one.step: one.manifest.world_size for one in valid_checkpoints(out / "stages/pretrain/checkpoints")
+    }
     assert saved_by[STEPS] == 2
 
 
@@ -189,7 +191,7 @@ def test_going_on_from_another_stage_is_refused(recipe_path, out):
 
 
 def test_going_on_where_nothing_holds_is_refused_and_where_nothing_is_begins(recipe_path, out):
-    for one in valid(checkpoints(out)):
+    for one in valid_checkpoints(checkpoints(out)):
         (one.path / "MANIFEST.json").unlink()
     with pytest.raises(CheckpointError, match=r"^refused because no checkpoint in .* holds"):
         gone_on(recipe_path, out)
@@ -216,7 +218,7 @@ def test_how_checkpoints_are_kept_may_change_and_the_machine_is_told(recipe_path
         "same batches: the same packs follow; losses are not the same bit for bit, for precision was 32"
         in said
     )
-    assert {one.step for one in valid(checkpoints(out))} >= {5, 7, 8, 9, 10}
+    assert {one.step for one in valid_checkpoints(checkpoints(out))} >= {5, 7, 8, 9, 10}
 
 
 def test_a_manifest_says_what_it_is_of(begun):

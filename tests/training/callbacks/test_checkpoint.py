@@ -13,7 +13,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 from torch.utils.data import DataLoader
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid
+from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid_checkpoints
 from audio_lm.checkpoints.state import progress_of
 from audio_lm.common.errors import CheckpointError, DataError
 from audio_lm.data.collate import Collator
@@ -321,7 +321,10 @@ def test_what_is_known_late_is_asked_for_when_a_checkpoint_is_written(fit, tmp_p
 
 def test_the_best_validation_is_kept(fit, tmp_path):
     fit(tmp_path / "stage", every=1, validate=1, keep={"keep_last": 2, "keep_best": 1})
-    losses = {one.step: one.manifest.facts["val_loss"] for one in valid(tmp_path / "stage" / "checkpoints")}
+    losses = {
+        one.step: one.manifest.facts["val_loss"]
+        for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")
+    }
     assert len(losses) in (2, 3)
     assert {5, 6} <= losses.keys()
     assert None not in losses.values()
@@ -429,7 +432,7 @@ def test_under_accumulation_it_is_saved_only_where_a_step_has_ended(fit, tmp_pat
     ended = [(step, 3 * step, step) for step in (2, 4, 6)]
     assert [one for one in heard.saves if one[1] % 3 == 0] == [*ended, ended[-1]]
     assert [one for one in heard.saves if one[1] % 3] == ([(2, 8, 2)] if is_control else [])
-    assert [one.step for one in valid(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
+    assert [one.step for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
 
 
 class SpoilGradients(Callback):
@@ -462,9 +465,9 @@ def test_steps_left_out_one_after_the_other_are_counted_on_behind_a_restart(fit,
 def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
     monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.LOOK_EVERY", 2)
     fit(tmp_path / "late", every=100, every_seconds=1e-9, stop=StopBehind(5), keep={"keep_last": 9})
-    assert [one.step for one in valid(tmp_path / "late" / "checkpoints")] == [4, 2]
+    assert [one.step for one in valid_checkpoints(tmp_path / "late" / "checkpoints")] == [4, 2]
     fit(tmp_path / "soon", every=100, every_seconds=1e9, stop=StopBehind(5))
-    assert [*valid(tmp_path / "soon" / "checkpoints")] == []
+    assert [*valid_checkpoints(tmp_path / "soon" / "checkpoints")] == []
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
