@@ -34,10 +34,10 @@ MOST_NAMED = 6
 ARCHIVE = b"PK\x03\x04"  # what torch writes begins so
 
 
-def plain(name: str) -> str:
+def unwrapped_name(name: str) -> str:
     """A parameter's name without what is wrapped around its module.
 
-    >>> plain("encoder._orig_mod.layers.0._checkpoint_wrapped_module.fc1.weight")
+    >>> unwrapped_name("encoder._orig_mod.layers.0._checkpoint_wrapped_module.fc1.weight")
     'encoder.layers.0.fc1.weight'
     """
     for wrapper in WRAPPERS:
@@ -52,10 +52,10 @@ def weights(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
         trained: names of the parameters that learn at any step of the stage, as the model has them.
     """
     parameters = dict(model.named_parameters())
-    named = {plain(name): parameters[name].detach() for name in trained}
+    named = {unwrapped_name(name): parameters[name].detach() for name in trained}
     for name, value in model.state_dict(keep_vars=True).items():
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-            named[plain(name)] = value.detach()
+            named[unwrapped_name(name)] = value.detach()
     return {MODEL + name: value for name, value in named.items()}
 
 
@@ -70,7 +70,7 @@ def optimizer_values(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in model.named_parameters():
-        yield plain(name), parameter
+        yield unwrapped_name(name), parameter
 
 
 def trainable_digest(model: nn.Module, trained: Collection[str]) -> str:
@@ -84,7 +84,7 @@ def trainable_digest(model: nn.Module, trained: Collection[str]) -> str:
 
 def frozen_digests(model: nn.Module, trained: Collection[str]) -> dict[str, str]:
     """Of the values of what never learns, part by part; sharded or not, the same. All ranks together."""
-    learns = {plain(name) for name in trained}
+    learns = {unwrapped_name(name) for name in trained}
     digests: dict[str, Any] = defaultdict(hashlib.sha256)
     for name, parameter in _named(model):
         if name not in learns:

@@ -84,7 +84,7 @@ def test_muon_with_adamw_and_a_part_that_thaws_go_on(tmp_path):
 
 
 def test_wrappers_around_modules_do_not_change_names():
-    assert state.plain("model._orig_mod.a._checkpoint_wrapped_module.b") == "model.a.b"
+    assert state.unwrapped_name("model._orig_mod.a._checkpoint_wrapped_module.b") == "model.a.b"
     model = Tiny()
     model.encoder = torch.compile(model.encoder, backend="eager")
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -95,8 +95,10 @@ class StageCheckpoint(Callback):
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.model: Any = module.model
         self.tensor_parallel: int = module.tensor_parallel
-        learners = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
-        self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in learners]
+        learners = {state.unwrapped_name(name) for name, rate in module.rate_of.items() if rate is not None}
+        self.trained = [
+            name for name, _ in self.model.named_parameters() if state.unwrapped_name(name) in learners
+        ]
         group = Group()
         store = CheckpointWriter(self.folder / FOLDER, group, may_rename=self.may_rename)
         self.saver = Saver(
