@@ -217,7 +217,7 @@ class Survival:
         may_go_on = self.config.any_num_nodes and number == signal.SIGTERM
         place = "before its first step" if step is None else f"after step {step} of stage {stage!r}"
         return ExitReason(
-            "told",
+            "preempted",
             f"stopped {place}, for rank {of_rank} had {name}; resume=auto goes on from there",
             "" if may_go_on else self.launch.id,
             self.attempt,

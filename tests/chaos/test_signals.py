@@ -51,7 +51,7 @@ def test_a_run_told_to_stop_in_every_way_ends_as_if_nobody_had_spoken(
             codes = cluster.wait()
             reason = cluster.exit_reason()
             assert all(codes), f"{name}: an agent says {codes}, as if the run were done"
-            assert (reason["reason"], reason["exit_code"]) == ("told", 75), (
+            assert (reason["reason"], reason["exit_code"]) == ("preempted", 75), (
                 f"{name}: {reason}\n{cluster.log()}"
             )
             waited = checkpoint_of(cluster, reason["stage"]).stat().st_mtime - began

@@ -56,7 +56,7 @@ def test_a_job_whose_time_is_over_is_queued_again_once_and_ends_as_if_it_had_had
     record_property("last word after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - told:.2f} s")
     record_property("job left after", f"{time.time() - told:.1f} s")
     reason = cluster.exit_reason()
-    assert (reason["reason"], reason["signal"]) == ("told", "SIGUSR1"), said(cluster)
+    assert (reason["reason"], reason["signal"]) == ("preempted", "SIGUSR1"), said(cluster)
     assert (cluster.folder / "requeued").read_text().split() == ["4711"]
     cluster.environment["CHAOS_PAUSE"] = "0"
     assert started(cluster, script, restart=1).wait(timeout=PATIENCE) == 0, said(cluster)

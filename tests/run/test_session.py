@@ -78,7 +78,7 @@ def test_told_while_waiting_ends_the_run_with_75_and_asks_who_works_to_leave_it(
     leave(survival, ended.value)
     assert ended.value.reason.code == 75
     reason = read_exit_reason(tmp_path)
-    assert (reason.reason, reason.signal, reason.rank) == ("told", "SIGTERM", 0)
+    assert (reason.reason, reason.signal, reason.rank) == ("preempted", "SIGTERM", 0)
 
 
 def test_one_that_only_waits_passes_it_on_to_the_one_that_works(tmp_path):
@@ -169,7 +169,7 @@ def test_too_many_starts_end_the_launch_and_say_so(tmp_path, monkeypatch):
         survival._has_begun = False  # as if it had been killed
         leave(survival)
     survival = Survival(tmp_path, FaultToleranceConfig(max_restarts=2))
-    with pytest.raises(RunEndedError, match="3 starts came no further"), survival:
+    with pytest.raises(RunEndedError, match="3 starts made no progress"), survival:
         survival.begin([0, 0, 0, 7])
     assert read_exit_reason(tmp_path).reason == "loop"
 

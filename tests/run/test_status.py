@@ -94,7 +94,7 @@ def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run
 
 def test_a_run_that_has_ended_says_why(run):
     beat(run, 0)
-    write_exit_reason(run, ExitReason("told", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1))
+    write_exit_reason(run, ExitReason("preempted", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1))
     status = status_of(run, NOW)
     assert (status.state, status.exit_reason.signal) == ("ended", "SIGTERM")
     assert json.loads(json.dumps(as_table(status)))["exit_reason"]["sentence"] == "stopped after step 20"
@@ -102,7 +102,7 @@ def test_a_run_that_has_ended_says_why(run):
     print_status(status, console)
     watch_status(run, console)
     said = console.file.getvalue()
-    for words in ("told: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
+    for words in ("preempted: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
         assert words in said, words
 
 
