@@ -136,7 +136,7 @@ def saving():
     """Moments of a save: between a checkpoint's files and its manifest, before and behind its rename."""
     from audio_lm.checkpoints.writer import CheckpointWriter
 
-    seals, moved = CheckpointWriter._own_seals, CheckpointWriter._moved
+    seals, moved = CheckpointWriter._seal_shards, CheckpointWriter._rename
 
     def meet(self, moment, beside):
         meet_in(self.folder.parent.name, moment, int(re.search(r"\d+", beside.name)[0]) - 1)
@@ -151,7 +151,7 @@ def saving():
         meet(self, "renamed", beside)
         return found
 
-    CheckpointWriter._own_seals, CheckpointWriter._moved = seals_met, moved_met
+    CheckpointWriter._seal_shards, CheckpointWriter._rename = seals_met, moved_met
 
 
 def leaving(training):

@@ -51,7 +51,7 @@ def test_a_disk_that_is_full_for_two_steps_costs_their_checkpoints_and_lines_onl
     assert ended.codes == [0, 0], ended.said
     for number in (1, 2):
         assert (
-            f"NOT saved ({number} in a row), previous ones untouched; training goes on: rank {full[0]}"
+            f"NOT saved ({number} in a row), previous ones untouched; training continues: rank {full[0]}"
             in ended.said
         )
     assert "(3 in a row)" not in ended.said
@@ -85,7 +85,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
     assert last.startswith(
         f"audio-lm: checkpoint NOT saved ({6 - kept + 1 if is_control else 3} in a row), previous ones untouched"
     )
-    assert last.endswith("has to take one -- make room there, and go on with resume=auto")
+    assert last.endswith("free space there, then continue with resume=auto")
     if is_control:
         assert max(ended.losses) == 6, "it would have gone on to its last step"
         return
@@ -151,7 +151,7 @@ def test_what_goes_wrong_behind_training_is_told_at_the_next_save_and_ends_the_r
                 def refuse(*_, **__):
                     raise OSError(30, "Read-only file system", "checkpoints")
 
-                writing.CheckpointWriter._opened = refuse
+                writing.CheckpointWriter._open_partial = refuse
 
         return [Change()]
 
@@ -159,7 +159,7 @@ def test_what_goes_wrong_behind_training_is_told_at_the_next_save_and_ends_the_r
         carried_recipe, tmp_path, 1, BEHIND, "stages.pretrain.checkpoint_every=4", fault=make_unwritable
     )
     why = "Read-only file system" if way == "read-only" else "File exists"
-    assert f"NOT saved (1 in a row), previous ones untouched; training goes on: rank 0: {why}" in ended.said
+    assert f"NOT saved (1 in a row), previous ones untouched; training continues: rank 0: {why}" in ended.said
     assert (
         f"audio-lm: checkpoint NOT saved (2 in a row), previous ones untouched: rank 0: {why}" in ended.said
     )
@@ -206,7 +206,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     out, is_frozen, go = tmp_path / "run", tmp_path / "is_frozen", tmp_path / "go"
 
     def freeze(number):
-        write, move = writing.CheckpointWriter.write, writing.CheckpointWriter._moved
+        write, move = writing.CheckpointWriter.write, writing.CheckpointWriter._rename
 
         def write_later(self, tensors, **what):
             if what["step"] == 3:
@@ -218,7 +218,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
             move(self, beside, final)
             (tmp_path / f"moved-{final.name}").touch()
 
-        writing.CheckpointWriter.write, writing.CheckpointWriter._moved = write_later, move_and_tell
+        writing.CheckpointWriter.write, writing.CheckpointWriter._rename = write_later, move_and_tell
         if is_control:
             Lease.check = lambda self: None
 

@@ -253,7 +253,7 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "optimizer":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "loss_sums":
         without = lambda found: progress_of(found) | {"loss_sums": [{}]}  # noqa: E731
         monkeypatch.setattr(path + "state.progress_of", without)
@@ -383,7 +383,7 @@ def test_rate_moments_step_and_place_in_the_order_are_those_of_a_run_that_never_
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "moments":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "step":
         monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
     how = {"begin": found, "every": 100, "others": [after]}
@@ -522,7 +522,7 @@ def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, m
 def test_a_stage_with_other_parts_is_refused(fit, tmp_path, parts):
     fit(tmp_path / "stage", stop=StopBehind(2))
     found = newest_valid(tmp_path / "stage" / "checkpoints")
-    with pytest.raises(CheckpointError, match="refused because other parameters learn"):
+    with pytest.raises(CheckpointError, match="refused because other parameters are trained"):
         fit(tmp_path / "stage", begin=found, parts=parts)
 
 
