@@ -153,10 +153,10 @@ def test_the_second_time_of_the_same_ends_the_launch_and_every_later_start_of_it
     first = begun(tmp_path)
     leave(first, ValueError("boom"))
     second = begun(tmp_path)
-    with pytest.raises(RunEndedError, match="the same at the last try"):
+    with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
         leave(second, ValueError("boom"))
     assert "ValueError: boom" in capsys.readouterr().err, "its traceback is shown"
-    with pytest.raises(RunEndedError, match="the same at the last try"):
+    with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
         begun(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)
