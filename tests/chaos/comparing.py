@@ -55,7 +55,7 @@ def assert_complete(cluster):
         due = list(range(LOG_EVERY - 1, steps, LOG_EVERY))
         assert sorted(step for *key, step in written if key == [stage, "train_loss/all"]) == due
     assert points_of(cluster.folder) == written, (
-        "the points in MLflow differ from the journal, or one is there twice"
+        "the points in MLflow differ from the journal, or one was sent twice"
     )
 
 
@@ -69,12 +69,12 @@ def order_of(cluster):
         planned = plan_stage(recipe, stage, sources[name], vocabulary)
         share, positions = stage.packs_per_step // cluster.nodes, []
         for step, (_, packs) in enumerate(islice(planned.plan.steps(Cursor()), stage.steps)):
-            positions += [turn.position for pack in packs for turn in pack]
+            positions += [example.position for pack in packs for example in pack]
             for rank in range(cluster.nodes):
                 order[name, step, rank] = [
-                    planned.loaded[turn.leaf].rows.cut(turn.row).id
+                    planned.loaded[example.leaf].rows.cut(example.row).id
                     for pack in packs[rank * share : (rank + 1) * share]
-                    for turn in pack
+                    for example in pack
                 ]
         assert len(positions) == len(set(positions)), "a position of the order is scheduled twice"
     return order
