@@ -1,4 +1,4 @@
-"""Watchdog of one rank: a separate process that runs on if the rank is stopped.
+"""Watchdog of one rank: a separate process that still runs if the rank is stopped.
 
 It reads the heartbeats of the rank from standard input and writes them into the run folder. It kills the rank
 if heartbeats stop, if a phase makes no progress within its limit, or if the rank stays after another rank has

@@ -7,7 +7,7 @@ collect_ignore = ["worker.py"]  # a separate program, which reads its environmen
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=6, help="number of faults in the random test")
+    parser.addoption("--kills", type=int, default=6, help="number of faults in the random test, 3 at least")
     parser.addoption("--seed", type=int, default=0, help="seed of the random faults")
 
 
