@@ -27,7 +27,7 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.progress import progress
-from audio_lm.fault_tolerance.processes import live_as_data_worker
+from audio_lm.fault_tolerance.processes import init_data_worker
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.encode import length_inputs, num_clip_tokens
 from audio_lm.prompts.token_counts import TokenCounter
@@ -113,7 +113,7 @@ _counter_of_worker: list["_RowCounter"] = []
 
 
 def _begin(counter: "_RowCounter") -> None:
-    live_as_data_worker(0)
+    init_data_worker(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _counter_of_worker.append(counter)

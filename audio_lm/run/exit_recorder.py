@@ -110,7 +110,7 @@ class ExitRecorder:
         may_continue = self.config.any_num_nodes and number == signal.SIGTERM
         place = "before its first step" if step is None else f"after step {step} of stage {stage!r}"
         return ExitReason(
-            "told",
+            "preempted",
             f"stopped {place}: rank {of_rank} received {name}; resume=auto continues from there",
             "" if may_continue else self.launch.id,
             self.lease.attempt,

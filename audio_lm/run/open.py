@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from audio_lm.checkpoints import state
-from audio_lm.checkpoints.discovery import Checkpoint, valid
+from audio_lm.checkpoints.discovery import Checkpoint, valid_checkpoints
 from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.common.files import text_fault
 from audio_lm.common.seals import folder_fault
@@ -65,7 +65,7 @@ def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str
     Raises:
         CheckpointError: there is no such checkpoint, or it was written beside other frozen weights.
     """
-    there = {one.step: one for one in valid(folder.checkpoints(stage))}
+    there = {one.step: one for one in valid_checkpoints(folder.checkpoints(stage))}
     if step not in there:
         raise CheckpointError(
             f"stage {stage!r} of {folder.path} has no checkpoint of step {step}; there are {sorted(there) or 'none'}"

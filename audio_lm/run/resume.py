@@ -24,7 +24,7 @@ from audio_lm.checkpoints.discovery import (
     newest_valid,
     remove_unfinished,
 )
-from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.common.errors import CheckpointError, DataError, UserError
@@ -94,7 +94,7 @@ def find_resume_points(composed: Composed, folder: RunFolder, console: Console) 
     if not recipe.is_resumed:
         return {}
     found, group = {}, Group()
-    is_recipe_lost = any(group.gathered(bool(recipe_fault(folder, composed))))
+    is_recipe_lost = any(group.all_gather_object(bool(recipe_fault(folder, composed))))
     for name in recipe.stages:
         if folder.is_finished(name) and not _is_spoilt(folder, name, group, console):
             if is_recipe_lost:
@@ -103,7 +103,7 @@ def find_resume_points(composed: Composed, folder: RunFolder, console: Console) 
         one = find_checkpoint(folder.checkpoints(name), group, _content_fault)
         if (last := _newest(one, name, folder, console)) is not None:
             found[name] = last
-        group.gathered(None)  # nobody looks any more at what the first rank changes now
+        group.all_gather_object(None)  # nobody looks any more at what the first rank changes now
         if is_main():
             remove_unfinished(folder.checkpoints(name), one.passed_over)
     return found
@@ -128,7 +128,7 @@ def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
             _check_same_training(composed, name, last, progress_of(last))
 
 
-def _content_fault(path: Path, manifest: Manifest) -> str | None:
+def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
     return content_fault(
         path,
         manifest,
@@ -143,16 +143,16 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
     Raises:
         CheckpointError: they are not, and there is no checkpoint.
     """
-    (fault, *_) = group.gathered(folder.model_fault(name) if is_main() else None)
+    (fault, *_) = group.all_gather_object(folder.model_fault(name) if is_main() else None)
     if fault is None:
         return False
     if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
         with refusing():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
-    group.gathered(None)  # nobody looks any more
+    group.all_gather_object(None)  # nobody looks any more
     folder.mark_unfinished(name)
-    group.gathered(None)
+    group.all_gather_object(None)
     return True
 
 

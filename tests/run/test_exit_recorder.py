@@ -78,10 +78,10 @@ def test_an_error_that_repeats_ends_the_launch_and_every_later_start_of_it(
     first = started(tmp_path)
     leave(first, ValueError("boom"))
     second = started(tmp_path)
-    with pytest.raises(RunEndedError, match="the same at the last try"):
+    with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
         leave(second, ValueError("boom"))
     assert "ValueError: boom" in capsys.readouterr().err, "its traceback is shown"
-    with pytest.raises(RunEndedError, match="the same at the last try"):
+    with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
         started(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)

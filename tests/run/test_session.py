@@ -49,7 +49,7 @@ def test_a_signal_while_waiting_ends_the_run_with_75_and_interrupts_long_work(st
     leave(session, ended.value)
     assert ended.value.reason.code == 75
     reason = read_exit_reason(tmp_path)
-    assert (reason.reason, reason.signal, reason.rank) == ("told", "SIGTERM", 0)
+    assert (reason.reason, reason.signal, reason.rank) == ("preempted", "SIGTERM", 0)
 
 
 def test_a_rank_that_only_waits_forwards_its_signal(started, tmp_path):
@@ -70,6 +70,6 @@ def test_too_many_starts_without_progress_end_the_launch(started, session_of, tm
         session.lease.is_taken = False  # as if it had been killed
         leave(session)
     session = session_of(tmp_path, max_restarts=2)
-    with pytest.raises(RunEndedError, match="3 starts came no further"), session:
+    with pytest.raises(RunEndedError, match="3 starts made no progress"), session:
         session.claim([0, 0, 0, 7])
     assert read_exit_reason(tmp_path).reason == "loop"

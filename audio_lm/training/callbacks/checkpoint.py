@@ -17,7 +17,7 @@ from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store
+from audio_lm.checkpoints.writer import CheckpointWriter
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.files import write_json
 from audio_lm.common.runtime import is_main, rank, world_size
@@ -78,11 +78,13 @@ class StageCheckpoint(Callback):
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.model: Any = module.model
         self.tensor_parallel: int = module.tensor_parallel
-        trained = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
-        self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in trained]
+        trained = {state.unwrapped_name(name) for name, rate in module.rate_of.items() if rate is not None}
+        self.trained = [
+            name for name, _ in self.model.named_parameters() if state.unwrapped_name(name) in trained
+        ]
         group = Group()
         self.saver = Saver(
-            Store(self.folder / FOLDER, group, may_rename=self.guard.commit),
+            CheckpointWriter(self.folder / FOLDER, group, may_rename=self.guard.commit),
             is_asynchronous=self.config.asynchronous,
             report=self.guard.print,
             when_saved=self._saved,
@@ -143,7 +145,7 @@ class StageCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if saver := getattr(self, "saver", None):
-            saver.give_up(PATIENCE)
+            saver.wait(PATIENCE)
 
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint of the step that has just ended, and wait for it; a collective.

@@ -121,7 +121,9 @@ class HeartbeatCallback(Callback):
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
             waited = self.began - self.ended
-            self.heartbeat.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
+            self.heartbeat.record_step(
+                time.monotonic() - self.began, waited + time.thread_time() - self.worked
+            )
         self.heartbeat.step = trainer.global_step
         if self.num_seen % STEPS_PER_LIMIT == 0:
             self.guard.limit_collectives(self.heartbeat.patience)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from audio_lm.checkpoints.config import CheckpointConfig
-from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid
+from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid_checkpoints
 from audio_lm.checkpoints.state import progress_of
 from audio_lm.common.errors import CheckpointError, DataError
 from audio_lm.data.collate import Collator
@@ -257,7 +257,7 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "optimizer":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "loss_sums":
         without = lambda found: progress_of(found) | {"loss_sums": [{}]}  # noqa: E731
         monkeypatch.setattr(path + "state.progress_of", without)
@@ -324,7 +324,10 @@ def test_a_checkpoint_names_the_tracking_run_of_the_logger(fit, tmp_path):
 
 def test_the_best_validation_is_kept(fit, tmp_path):
     fit(tmp_path / "stage", every=1, validate=1, keep_best=1)
-    losses = {one.step: one.manifest.facts["val_loss"] for one in valid(tmp_path / "stage" / "checkpoints")}
+    losses = {
+        one.step: one.manifest.facts["val_loss"]
+        for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")
+    }
     assert len(losses) in (2, 3)
     assert {5, 6} <= losses.keys()
     assert None not in losses.values()
@@ -383,7 +386,7 @@ def test_rate_moments_step_and_place_in_the_order_are_those_of_a_run_that_never_
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "moments":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "step":
         monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
     how = {"begin": found, "every": 100, "others": [after]}
@@ -432,7 +435,7 @@ def test_under_accumulation_it_is_saved_only_where_a_step_has_ended(fit, tmp_pat
     ended = [(step, 3 * step, step) for step in (2, 4, 6)]
     assert [one for one in heard.saves if one[1] % 3 == 0] == [*ended, ended[-1]]
     assert [one for one in heard.saves if one[1] % 3] == ([(2, 8, 2)] if is_control else [])
-    assert [one.step for one in valid(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
+    assert [one.step for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
 
 
 class SpoilGradients(Callback):
@@ -465,9 +468,9 @@ def test_steps_left_out_one_after_the_other_are_counted_on_behind_a_restart(fit,
 def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
     monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.CLOCK_STEPS", 2)
     fit(tmp_path / "late", every=100, every_minutes=1e-9, stop=StopBehind(5), keep_last=9)
-    assert [one.step for one in valid(tmp_path / "late" / "checkpoints")] == [4, 2]
+    assert [one.step for one in valid_checkpoints(tmp_path / "late" / "checkpoints")] == [4, 2]
     fit(tmp_path / "soon", every=100, every_minutes=1e6, stop=StopBehind(5))
-    assert [*valid(tmp_path / "soon" / "checkpoints")] == []
+    assert [*valid_checkpoints(tmp_path / "soon" / "checkpoints")] == []
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -522,7 +525,7 @@ def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, m
 def test_a_stage_with_other_parts_is_refused(fit, tmp_path, parts):
     fit(tmp_path / "stage", stop=StopBehind(2))
     found = newest_valid(tmp_path / "stage" / "checkpoints")
-    with pytest.raises(CheckpointError, match="refused because other parameters learn"):
+    with pytest.raises(CheckpointError, match="refused because other parameters are trained"):
         fit(tmp_path / "stage", begin=found, parts=parts)
 
 
