@@ -84,7 +84,7 @@ VALID = (
         },
         "hardware": {"devices": 2, "num_workers": 1, "precision": "auto"},
         "stages": {
-            "pretrain": {**STAGE, "mixture": "demo_heard", "validation": "demo_heard_validation"},
+            "pretrain": {**STAGE, "mixture": "demo_audio", "validation": "demo_audio_validation"},
         },
         "resume": "auto",
         "stand_ins": {"sources": {"asr": "synthetic/digits-train"}},
@@ -114,7 +114,7 @@ VALUES = st.one_of(
     st.sampled_from([
         None, True, False, "", "auto", math.nan, math.inf, -math.inf, -1, 0, 1, 10**9, 10**30, -(10**400), 1e308, 0.5, [], {},
         [[]], [{}], [None], {"": None}, "nan", "-1", "1e400", "${oc.env:HOME}", "${data_dir}", "???", "../../x", "/etc/passwd",
-        "a\0b", "x" * 5_000, "\U0001f600", "tags", "demo_heard", {"a": {"b": {"c": [1]}}}, [1, "a", None],
+        "a\0b", "x" * 5_000, "\U0001f600", "tags", "demo_audio", {"a": {"b": {"c": [1]}}}, [1, "a", None],
     ]),
     st.integers(-5, 5), st.floats(), st.text(max_size=8),
     st.dictionaries(st.sampled_from(NAMES), st.integers(-2, 2), max_size=2),
