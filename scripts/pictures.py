@@ -3,8 +3,9 @@
     pip install playwright && playwright install chromium
     python scripts/pictures.py runs/demo-6e044984 docs/pictures --curves http://127.0.0.1:5000
 
-``--curves`` is the address of ``mlflow ui`` on the run's store; without it only the audio report is taken. ``--browser`` is the path of an
-installed Chromium. Playwright is not a dependency of the project, so it is imported where it is used.
+``--curves`` is the address of ``mlflow ui`` on the run's store; without it only the audio report is taken.
+``--browser`` is the path of an installed Chromium. Playwright is not a dependency of the project, so it is imported
+where it is used.
 """
 
 import argparse
