@@ -61,8 +61,11 @@ def words_of(name):
     is_data = name.startswith(DATA)
     prose = {line for line, _ in docstrings(text)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        is_text = token.type == tokenize.STRING and (not is_data or token.start[0] in prose)
-        if token.type in (tokenize.NAME, tokenize.COMMENT) or is_text:
+        if (
+            token.type == tokenize.NAME
+            or token.type == tokenize.COMMENT
+            or (token.type == tokenize.STRING and (not is_data or token.start[0] in prose))
+        ):
             yield token.start[0], token.string.replace("_", " ")
 
 
@@ -94,3 +97,18 @@ def test_an_idiom_is_found():
     for text in ("the clips heard", "begun again", "who looks on", "Shared out", "it is told"):
         assert IDIOMS.search(text), text
     assert not IDIOMS.search("retold untold sharing")
+
+
+def rows_of_names():
+    """Rows of `docs/words.md`: class or function of today, and its module; modules of today."""
+    names, modules = (ROOT / "docs" / "words.md").read_text().split("Modules of `audio_lm/`:")
+    yield from re.findall(r"^\| `\w+` \| `(\w+)` \| `([\w/]+)` \|$", names, flags=re.MULTILINE)
+    yield from (
+        ("", name) for name in re.findall(r"^\| `[\w/]+` \| `([\w/]+)` \|$", modules, flags=re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize(("name", "module"), list(rows_of_names()))
+def test_a_new_name_in_the_table_of_names_exists(name, module):
+    text = (ROOT / "audio_lm" / f"{module}.py").read_text()
+    assert not name or re.search(rf"^ *(class |def |){name}\b", text, flags=re.MULTILINE), name
