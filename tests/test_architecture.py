@@ -77,10 +77,10 @@ def test_a_module_has_its_mirrored_test(path):
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
-def test_an_init_file_holds_a_docstring_and_nothing_else(path):
-    (statement,) = ast.parse(path.read_text()).body
-    assert isinstance(statement, ast.Expr)
-    assert isinstance(statement.value, ast.Constant)
+def test_a_package_says_what_it_is_and_nothing_else(path):
+    (only,) = ast.parse(path.read_text()).body
+    assert isinstance(only, ast.Expr)
+    assert isinstance(only.value, ast.Constant)
 
 
 def test_every_package_has_a_floor_and_every_module_a_package():
