@@ -11,9 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 IDIOMS = re.compile(
-    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|judge[ds]?|hearts?|shelf"
-    r"|shelves|asks|asked|asking|shared? out|shares out|sharing out"
-    r"|alike|looks? on|whoever|whomever|thaws?|thawed|thawing|said)\b",
+    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|judge[ds]?|hearts?"
+    r"|shelf|shelves|asks|asked|asking|shared? out|shares out|sharing out|alike|looks? on"
+    r"|whoever|whomever|thaws?|thawed|thawing|said)\b",
     re.IGNORECASE,
 )
 OPENINGS = re.compile(r"(What|Who|Whose|Whether|How|Where|When|Which|That|As|So)\b")
