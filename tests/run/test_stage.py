@@ -4,6 +4,7 @@ import pytest
 from lightning import Callback
 from rich.console import Console
 
+from audio_lm.checkpoints.discovery import valid_checkpoints
 from audio_lm.config.load import load_recipe
 from audio_lm.run import stage
 from audio_lm.run.train import train
@@ -28,6 +29,15 @@ def test_a_checkpoint_holds_the_counts_of_its_own_step_and_comes_before_the_stop
     order = json.loads((tmp_path / "run/stages/pretrain/status.json").read_text())
     assert order["finished"]
     assert order["evaluated"]
+
+
+def test_a_stage_without_validation_clips_writes_its_checkpoints(small_recipe, tmp_path):
+    """Steps of validation and of checkpoints coincide, and there is nothing to validate."""
+    overrides = ["~stages.pretrain.validation", "stages.pretrain.validate_every=2", "only=[pretrain]"]
+    every = ["stages.pretrain.checkpoint_every=2", "stages.pretrain.checkpoints.keep_last=9"]
+    train(load_recipe(small_recipe, [*overrides, *every]), out=tmp_path / "run", console=Console(quiet=True))
+    folder = tmp_path / "run/stages/pretrain/checkpoints"
+    assert [one.step for one in valid_checkpoints(folder)] == [6, 4, 2]
 
 
 class Fails(Callback):
