@@ -31,7 +31,7 @@ from audio_lm.common.files import (
     write_json,
     write_text,
 )
-from audio_lm.common.runtime import is_main
+from audio_lm.common.env import is_main
 from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
 from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.runtime import is_main, rank, world_size
+from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.config.load import Composed
 from audio_lm.config.schema import AUTO
 from audio_lm.fault_tolerance.config import FaultToleranceConfig

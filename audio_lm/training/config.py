@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Count, Decay, Factor, Range, Size
-from audio_lm.common.runtime import multiplies_in_bf16
+from audio_lm.common.cpu import multiplies_in_bf16
 
 LearningRate = Annotated[float, Range(0, 1e30)]
 

@@ -29,7 +29,7 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_json
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from audio_lm.common.seals import kept_folder
 from audio_lm.data.audio.fingerprints import write_states
 from audio_lm.data.cache import writable_cache

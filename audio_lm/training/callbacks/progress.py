@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import is_main
+from audio_lm.common.env import is_main
 
 
 class Throughput(Callback):
