@@ -13,7 +13,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def multiplies_in_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def has_bf16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """True if the CPU has bf16 matrix instructions; without them bf16 products are slower than fp32."""
     if not cpuinfo.is_file():
         return False

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import report_unreadable, text_fault, write_text
-from audio_lm.common.env import is_main
 from audio_lm.common.seals import folder_fault
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe

@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError, RecipeError, UserError
 from audio_lm.common.files import (
     is_sealed_text,
@@ -31,7 +32,6 @@ from audio_lm.common.files import (
     write_json,
     write_text,
 )
-from audio_lm.common.env import is_main
 from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
 from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe

@@ -27,9 +27,9 @@ from audio_lm.checkpoints.discovery import (
 from audio_lm.checkpoints.manifest import Manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
+from audio_lm.common.env import is_main, world_size
 from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import write_json
-from audio_lm.common.env import is_main, world_size
 from audio_lm.config.load import Composed, deciding_settings
 from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result

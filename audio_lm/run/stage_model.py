@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from audio_lm.common.errors import CheckpointError
 from audio_lm.common.env import is_main
+from audio_lm.common.errors import CheckpointError
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.discovery import Checkpoint
-from audio_lm.common.files import sealed_text
 from audio_lm.common.cpu import num_cores
 from audio_lm.common.env import is_main, world_size
+from audio_lm.common.files import sealed_text
 from audio_lm.common.rng import key_of
 from audio_lm.config.load import Composed
 from audio_lm.config.schema import AUTO, Recipe, StageConfig

@@ -16,8 +16,8 @@ from typing import Any, Self
 from lightning.pytorch.loggers.logger import Logger
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.errors import UserError
 from audio_lm.common.env import is_main
+from audio_lm.common.errors import UserError
 from audio_lm.common.secrets import without_password
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from lightning import LightningModule
 
+from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.env import rank, world_size
 from audio_lm.common.rng import key_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import OptimizerConfig

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from audio_lm.common.cpu import multiplies_in_bf16, num_cores
+from audio_lm.common.cpu import has_bf16_instructions, num_cores
 
 
 def test_a_process_pinned_to_one_core_counts_one():
@@ -20,5 +20,5 @@ def test_a_process_pinned_to_one_core_counts_one():
 def test_bf16_support_is_read_from_the_cpu_flags(tmp_path, flags, expected):
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor : 0\nmodel name : some\nflags\t\t: {flags}\nbugs : none\n")
-    assert multiplies_in_bf16(info) is expected
-    assert not multiplies_in_bf16(tmp_path / "no_such_file")
+    assert has_bf16_instructions(info) is expected
+    assert not has_bf16_instructions(tmp_path / "no_such_file")

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.files import replacing, write_text
-from audio_lm.common.env import is_main
 
 CONFIG = "config.json"
 ONE_FILE = "model.safetensors"

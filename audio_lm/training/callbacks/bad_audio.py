@@ -12,10 +12,10 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_lines
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.env import is_main
 from audio_lm.tracking.event_log.journal import JsonlWriter, Writing, always
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
 

@@ -19,8 +19,8 @@ from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.writer import Store, anyone
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.files import write_json
 from audio_lm.common.env import is_main, rank, world_size
+from audio_lm.common.files import write_json
 from audio_lm.training.callbacks.state import load_callback_states, save_callback_states
 from audio_lm.training.distributed import all_gather_object
 
