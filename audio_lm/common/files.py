@@ -30,7 +30,7 @@ _reported: set[Path] = set()
 
 
 @contextmanager
-def replacing(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of another when it is complete; an error leaves the old one.
 
     Args:
@@ -53,7 +53,7 @@ def replacing(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
 
 def write_bytes(path: Path, content: bytes, *, is_synced: bool = True) -> None:
     """Replace a file in one move."""
-    with replacing(path, is_synced=is_synced) as file:
+    with atomic_write(path, is_synced=is_synced) as file:
         file.write(content)
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from audio_lm.common import files
 from audio_lm.common.files import (
+    atomic_write,
     partial_folder,
     put_folder,
     read_json,
     read_lines,
     read_table,
-    replacing,
     sealed,
     sealed_text,
     text_fault,
@@ -72,7 +72,7 @@ def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path):
     write_text(tmp_path / "a", "old")
 
     def write():
-        with replacing(tmp_path / "a") as file:
+        with atomic_write(tmp_path / "a") as file:
             file.write(b"new")
             raise KeyboardInterrupt
 
