@@ -315,7 +315,7 @@ def _locked(folder: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def locked(path: Path, tries: int = 100, pause: float = 0.01) -> Iterator[None]:
+def file_lock(path: Path, tries: int = 100, pause: float = 0.01) -> Iterator[None]:
     """Be the only one of those who lock this file; a disk without locks, or a frozen holder, is not waited for."""
     number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
