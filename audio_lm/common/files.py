@@ -66,7 +66,7 @@ def write_json(
     path: Path, content: Mapping[str, Any], *, indent: int | None = 1, is_synced: bool = True
 ) -> None:
     """Replace a table, with its checksum, in one move."""
-    write_text(path, json.dumps(sealed(content), indent=indent) + "\n", is_synced=is_synced)
+    write_text(path, json.dumps(seal(content), indent=indent) + "\n", is_synced=is_synced)
 
 
 def sync_file(path: Path) -> None:
@@ -91,13 +91,13 @@ def sync_tree(folder: Path) -> None:
         sync_file(place)
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """A table as JSON will give it back, with the checksum of all of it."""
     plain: dict[str, Any] = json.loads(json.dumps(content, default=str))
     return {**plain, SEAL: _crc32(plain)}
 
 
-def unsealed(content: Any) -> dict[str, Any]:
+def unseal(content: Any) -> dict[str, Any]:
     """The table that was sealed, or one from before tables were sealed.
 
     Raises:
@@ -131,7 +131,7 @@ class Table:
 def read_json(path: Path) -> Table:
     """The table in a file."""
     try:
-        return Table(unsealed(json.loads(path.read_bytes())))
+        return Table(unseal(json.loads(path.read_bytes())))
     except FileNotFoundError:
         return Table(is_absent=True)
     except (OSError, ValueError, RecursionError) as error:
@@ -167,7 +167,7 @@ def _reason(error: Exception) -> str:
     return str(error) if type(error) is ValueError else f"it is no JSON: {error}"
 
 
-def sealed_text(text: str) -> str:
+def seal_text(text: str) -> str:
     """A text whose last line is a comment of YAML with the checksum of all lines before it."""
     return f"{text}# {SEAL}: {zlib.crc32(text.encode())}\n"
 
@@ -215,7 +215,7 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
                 return
             offset += len(text)
             try:
-                yield Line(unsealed(json.loads(text)), offset)
+                yield Line(unseal(json.loads(text)), offset)
             except (ValueError, RecursionError):
                 if path not in _reported:
                     log.warning("%s: a damaged line, ending at byte %d, is passed over", path, offset)

@@ -17,8 +17,8 @@ from audio_lm.common.files import (
     partial_folder,
     put_folder,
     put_new_folder,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
     write_text,
 )
 
@@ -64,7 +64,7 @@ def seals_of(folder: Path) -> dict[str, FileSeal]:
 def write_seals(folder: Path, files: Mapping[str, FileSeal], **facts: Any) -> None:
     """Put a manifest, sealed and synced, beside the files it speaks of."""
     content = {**facts, "files": {name: seal._asdict() for name, seal in sorted(files.items())}}
-    write_text(folder / FILE, json.dumps(sealed(content), indent=1, allow_nan=False) + "\n")
+    write_text(folder / FILE, json.dumps(seal(content), indent=1, allow_nan=False) + "\n")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     try:
         if not isinstance(content, dict) or SEAL not in content:
             raise ValueError("it has no checksum")
-        return unsealed(content)
+        return unseal(content)
     except ValueError as error:
         raise SealError(f"{FILE} is not what was written") from error
 

@@ -26,7 +26,7 @@ from audio_lm.common.files import (
     is_sealed_text,
     read_table,
     report_unreadable,
-    sealed_text,
+    seal_text,
     text_fault,
     write_bytes,
     write_json,
@@ -220,7 +220,7 @@ def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = t
         write_json(
             folder.tokens, {"tokens": list(tokens)}
         )  # first: a recipe without it is of an older release
-        write_text(folder.recipe, sealed_text(composed.text))
+        write_text(folder.recipe, seal_text(composed.text))
 
 
 def recipe_fault(folder: RunFolder, composed: Composed) -> str:

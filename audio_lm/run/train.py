@@ -20,7 +20,7 @@ from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.discovery import Checkpoint
 from audio_lm.common.cpu import num_cores
 from audio_lm.common.env import is_main, world_size
-from audio_lm.common.files import sealed_text
+from audio_lm.common.files import seal_text
 from audio_lm.common.rng import key_of
 from audio_lm.config.load import Composed
 from audio_lm.config.schema import AUTO, Recipe, StageConfig
@@ -159,7 +159,7 @@ def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder
         recipe.tracking,
         name=recipe.name,
         folder=folder.path.absolute(),
-        recipe_yaml=sealed_text(composed.text),
+        recipe_yaml=seal_text(composed.text),
         params=asdict(recipe),
         resume=recipe.is_resumed,
         writing=survival.lease.writing,

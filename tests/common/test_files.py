@@ -15,10 +15,10 @@ from audio_lm.common.files import (
     read_json,
     read_lines,
     read_table,
-    sealed,
-    sealed_text,
+    seal,
+    seal_text,
     text_fault,
-    unsealed,
+    unseal,
     write_json,
     write_text,
 )
@@ -65,7 +65,7 @@ def test_what_is_no_table_counts_as_absent_and_is_named_once(tmp_path, told, con
 def test_a_table_from_before_tables_were_sealed_is_read(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     assert read_table(tmp_path / "a.json") == TABLE
-    assert unsealed(sealed(TABLE)) == TABLE
+    assert unseal(seal(TABLE)) == TABLE
 
 
 def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path):
@@ -107,7 +107,7 @@ def test_files_and_folders_can_be_read_by_whomever_the_mask_allows(tmp_path):
 
 def test_a_text_that_was_cut_or_changed_is_found(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(sealed_text("seed: 1\nname: x\n"))
+    path.write_text(seal_text("seed: 1\nname: x\n"))
     assert text_fault(path) == ""
     path.write_text(path.read_text().replace("seed: 1", "seed: 3"))
     assert "checksum" in text_fault(path)
@@ -120,7 +120,7 @@ def test_a_text_that_was_cut_or_changed_is_found(tmp_path):
 
 def test_damaged_lines_cost_themselves_and_are_named_once(tmp_path, told):
     path = tmp_path / "a.jsonl"
-    lines = [json.dumps(sealed({"number": number})) + "\n" for number in range(5)]
+    lines = [json.dumps(seal({"number": number})) + "\n" for number in range(5)]
     lines[1], lines[3] = lines[1].replace('"number": 1', '"number": 7'), "\0" * 10 + "\n"
     path.write_text("".join(lines) + '{"torn')
     found = list(read_lines(path))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audio_lm.common import files
-from audio_lm.common.files import sealed
+from audio_lm.common.files import seal
 from audio_lm.tracking.event_log.names import numbers
 
 ENTRIES = "tracking.jsonl"
@@ -92,7 +92,7 @@ class JsonlWriter:
 
     def append(self, record: Mapping[str, object]) -> bool:
         """Add a line, unless the file is another process's; False where it did not fit, which is told once."""
-        line = json.dumps(sealed(record)).encode("ascii") + b"\n"
+        line = json.dumps(seal(record)).encode("ascii") + b"\n"
         try:
             with self.writing() as is_ours:
                 if is_ours:
