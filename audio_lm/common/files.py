@@ -143,7 +143,7 @@ def read_table(path: Path) -> dict[str, Any]:
     return read_json(path).values
 
 
-def record_of(kind: type[Kind], table: Mapping[str, Any]) -> Kind | None:
+def dataclass_from(kind: type[Kind], table: Mapping[str, Any]) -> Kind | None:
     """A dataclass from the fields of a table that it knows; none where one is missing."""
     known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     try:

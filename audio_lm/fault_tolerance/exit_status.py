@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.files import read_table, record_of, write_json
+from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.fault_tolerance.clock import Moment, now
 from audio_lm.fault_tolerance.launcher_env import Launch
 
@@ -81,5 +81,5 @@ def write_exit_reason(folder: Path, reason: ExitReason) -> None:
 
 def read_exit_reason(folder: Path) -> ExitReason | None:
     """What an earlier start left; none when it did not come to an end of its own, or nothing can be read of it."""
-    reason = record_of(ExitReason, read_table(folder / FILE))
+    reason = dataclass_from(ExitReason, read_table(folder / FILE))
     return reason if reason is not None and reason.reason in CODE_OF_REASON else None

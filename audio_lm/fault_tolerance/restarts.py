@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.files import read_table, record_of, write_json
+from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.fault_tolerance.exit_status import FILE as EXIT_REASON
 from audio_lm.fault_tolerance.exit_status import (
     ExitReason,
@@ -181,7 +181,7 @@ def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> 
 def errors_in(folder: Path) -> list[RankError]:
     """What ranks died of, the first one first; the last error of each rank is kept."""
     found = [read_table(path) for path in (folder / ERRORS).glob("rank-*.json")]
-    read = [record_of(RankError, {**one, "clip_ids": tuple(one.get("clip_ids", ()))}) for one in found]
+    read = [dataclass_from(RankError, {**one, "clip_ids": tuple(one.get("clip_ids", ()))}) for one in found]
     return sorted((error for error in read if error is not None), key=lambda error: error.time)
 
 
