@@ -230,7 +230,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     What killed processes have left in the same parent is removed first.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep_partial(folder.parent)
+    remove_partial_folders(folder.parent)
     lock, number = _locked(folder)
     partial = lock.with_name(lock.name.removesuffix(LOCK) + PART)
     try:
@@ -271,7 +271,7 @@ def put_new_folder(partial: Path, folder: Path) -> bool:
     return True
 
 
-def sweep_partial(parent: Path) -> None:
+def remove_partial_folders(parent: Path) -> None:
     """Remove the partial folders of processes that are gone, and put back what one of them had moved aside."""
     for lock in parent.glob(f".*{LOCK}"):
         try:

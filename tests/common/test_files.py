@@ -171,6 +171,6 @@ def test_a_folder_whose_successor_was_killed_on_the_way_is_put_back(tmp_path):
     (tmp_path / "a" / "old").write_text("old")
     assert in_a_process(_die_between_the_renames, tmp_path / "a") == -signal.SIGKILL
     assert not (tmp_path / "a").exists()
-    files.sweep_partial(tmp_path)
+    files.remove_partial_folders(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a" / "old").read_text() == "old"
