@@ -138,7 +138,7 @@ def folder_fault(folder: Path) -> str | None:
         return f"it cannot be read ({error.strerror})"
 
 
-def kept_folder(
+def cached_folder(
     folder: Path, make: Callable[[Path], object], load: Callable[[Path], Loaded], *, tries: int = 3
 ) -> Loaded:
     """What a sealed folder holds; it is made where it is absent, and again where it does not hold.

@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from audio_lm.common.errors import RecipeError, needs_code
-from audio_lm.common.seals import kept_folder
+from audio_lm.common.seals import cached_folder
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
@@ -96,9 +96,9 @@ def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -
     def make(partial: Path) -> None:
         train().save_pretrained(partial)
 
-    return kept_folder(folder, make, lambda there: load_tokenizer(str(there)))
+    return cached_folder(folder, make, lambda there: load_tokenizer(str(there)))
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Keep a tokenizer in a sealed folder, in the place of one that does not hold."""
-    kept_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)
+    cached_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)

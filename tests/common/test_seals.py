@@ -7,9 +7,9 @@ from audio_lm.common import seals
 from audio_lm.common.seals import (
     FILE,
     SealError,
+    cached_folder,
     crc32_of,
     folder_fault,
-    kept_folder,
     read_facts,
     seal_folder,
 )
@@ -59,7 +59,7 @@ def kept(tmp_path, made):
         made.append(1)
         (partial / "number").write_text("7")
 
-    return kept_folder(tmp_path / "kept", make, lambda place: (place / "number").read_text())
+    return cached_folder(tmp_path / "kept", make, lambda place: (place / "number").read_text())
 
 
 def test_what_is_kept_is_made_once_and_again_when_it_does_not_hold(tmp_path, caplog):
@@ -84,7 +84,7 @@ def test_two_who_find_it_damaged_at_once_both_get_what_is_right(tmp_path):
         kept(tmp_path, [])  # another process, meanwhile
         (partial / "number").write_text("7")
 
-    assert kept_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
+    assert cached_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
@@ -96,7 +96,7 @@ def test_what_another_process_put_there_meanwhile_is_not_moved_away_from_under_i
         places.append((tmp_path / "kept").stat().st_ino)
         (partial / "number").write_text("7")
 
-    assert kept_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
+    assert cached_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
     assert places == [(tmp_path / "kept").stat().st_ino]
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
