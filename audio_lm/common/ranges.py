@@ -51,29 +51,29 @@ Weight = Annotated[float, Range(0, 1e12)]
 Factor = Annotated[float, Range(0, 1e9, is_over=True)]
 
 
-def out_of_range(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def range_errors(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and sentence of every number outside its range.
 
     Args:
         hint: a type of the schema, with its annotations.
         value: what stands there, as plain tables and lists.
     """
-    allowed, plain_hint = unwrapped(hint)
+    allowed, plain_hint = unwrap_annotated(hint)
     if allowed is not None:
         yield from _outside(allowed, value, key)
     else:
         for inner in _inner(plain_hint, value, key):
-            yield from out_of_range(*inner)
+            yield from range_errors(*inner)
 
 
-def misshapen(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def kind_errors(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and sentence of every table, list or value that stands where another of the three is expected.
 
     Args:
         hint: a type of the schema.
         value: as it was read.
     """
-    _, plain_hint = unwrapped(hint)
+    _, plain_hint = unwrap_annotated(hint)
     kind = get_origin(plain_hint)
     if is_dataclass(plain_hint) or kind is dict:
         expected = "table" if isinstance(value, list) else None
@@ -84,10 +84,10 @@ def misshapen(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]
     if expected is not None:
         yield key, f"`{key}` is a {'list' if isinstance(value, list) else 'table'}; it must be a {expected}"
     for inner in _inner(plain_hint, value, key):
-        yield from misshapen(*inner)
+        yield from kind_errors(*inner)
 
 
-def unwrapped(hint: Any) -> tuple[Range | None, Any]:
+def unwrap_annotated(hint: Any) -> tuple[Range | None, Any]:
     """The range of an annotated type, if it has one, and the type."""
     if get_origin(hint) is not Annotated:
         return None, hint

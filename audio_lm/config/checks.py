@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.names import check_name, check_path, check_source, is_name
-from audio_lm.common.ranges import misshapen, out_of_range
+from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.config.yaml_layers import flat
@@ -48,14 +48,14 @@ def unread_references(tree: Tree, where: Where) -> Iterator[str]:
                 yield f"{place_of(where, key)}: `{key}` - of all ${{...}} only ${{oc.env:NAME}} is read; write the value"
 
 
-def misshapen_values(tree: Tree, where: Where) -> list[str]:
+def kind_problems(tree: Tree, where: Where) -> list[str]:
     """Every list where a table or one value is expected, and the other way round."""
-    return [f"{place_of(where, key)}: {said}" for key, said in misshapen(Recipe, tree)]
+    return [f"{place_of(where, key)}: {said}" for key, said in kind_errors(Recipe, tree)]
 
 
 def numbers_out_of_range(tree: Any, where: Where) -> list[str]:
     """Every number outside the range that the schema gives it."""
-    return [f"{place_of(where, key)}: {said}" for key, said in out_of_range(Recipe, tree)]
+    return [f"{place_of(where, key)}: {said}" for key, said in range_errors(Recipe, tree)]
 
 
 def problems_in(recipe: Recipe, where: Where) -> list[str]:

@@ -26,8 +26,8 @@ from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import harmless_variable, mask_tree
 from audio_lm.config.checks import (
+    kind_problems,
     misplaced,
-    misshapen_values,
     numbers_out_of_range,
     place_of,
     problems_in,
@@ -282,7 +282,7 @@ def _shrink_corpora(merged: Layer, piece: Layer) -> None:
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
     tree = with_words(merged.tree)
-    if unreadable := [*unread_references(tree, merged.where), *misshapen_values(tree, merged.where)]:
+    if unreadable := [*unread_references(tree, merged.where), *kind_problems(tree, merged.where)]:
         problems += unreadable
         return None
     num_nodes = 1 + len(list(flat(tree))) + DEFAULTS_OF_A_STAGE * len(table_of(tree.get("stages")))

@@ -3,7 +3,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from audio_lm.common.ranges import unwrapped
+from audio_lm.common.ranges import unwrap_annotated
 from audio_lm.config.load import load_recipe, recipe_names, signature_of
 from audio_lm.config.result_keys import DECIDING, RUNNING, affects_result, declared
 from audio_lm.config.schema import Recipe
@@ -21,7 +21,7 @@ tracking hardware fault_tolerance evaluation published stages.chat.checkpoints s
 
 def fields_of(hint, key=""):
     """Every field of a schema, a name that the recipe chooses as ``*``; tables that are declared whole end there."""
-    _, plain = unwrapped(hint)
+    _, plain = unwrap_annotated(hint)
     if is_dataclass(plain):
         for name, inner in get_type_hints(plain, include_extras=True).items():
             yield from fields_of(inner, f"{key}.{name}" if key else name)
@@ -35,7 +35,7 @@ def fields_of(hint, key=""):
 
 
 def holds_table(hint):
-    return is_dataclass(unwrapped(hint)[1])
+    return is_dataclass(unwrap_annotated(hint)[1])
 
 
 def is_whole(key):
