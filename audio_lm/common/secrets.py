@@ -64,7 +64,7 @@ TOKEN = re.compile(
 )
 
 
-def harmless_variable(name: str, default: str | None = None) -> str | None:
+def resolve_env(name: str, default: str | None = None) -> str | None:
     """What ``${oc.env:NAME}`` in a recipe stands for; one from elsewhere must not have secrets written down.
 
     Raises:

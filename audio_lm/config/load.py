@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
-from audio_lm.common.secrets import harmless_variable, mask_tree
+from audio_lm.common.secrets import mask_tree, resolve_env
 from audio_lm.config.checks import (
     kind_problems,
     misplaced,
@@ -63,7 +63,7 @@ MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is 
 STARRED = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 
-OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
+OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
 
 @dataclass(frozen=True)
