@@ -46,7 +46,7 @@ def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
     )
 
 
-def needs_code(what: str, source: str) -> str:
+def needs_remote_code(what: str, source: str) -> str:
     """Word the refusal of something published that brings code of its own."""
     return (
         f"{what} {source!r} brings code of its own, which would run here -- what transformers knows needs none -- "

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from audio_lm.common.errors import RecipeError, needs_code
+from audio_lm.common.errors import RecipeError, needs_remote_code
 from audio_lm.common.seals import cached_folder
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
@@ -40,7 +40,7 @@ def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> P
         )
     except Exception as error:  # what is wrong with a file comes from Rust as just that
         if "trust_remote_code" in str(error):
-            raise RecipeError(needs_code("tokenizer", folder_or_name)) from error
+            raise RecipeError(needs_remote_code("tokenizer", folder_or_name)) from error
         raise RecipeError(
             f"no tokenizer at {folder_or_name!r} -- expected a folder with tokenizer.json, or a model's name "
             f"on the hub; correct model.tokenizer.load"
