@@ -70,7 +70,7 @@ class Window(NamedTuple):
 class AudioTokenCount:
     """How many audio tokens a clip makes, in integers, from its samples through encoder and projector.
 
-    >>> WHISPER.tokens_in(16_000), WHISPER.shortest, WHISPER.tokens_per_second
+    >>> WHISPER.tokens_in(16_000), WHISPER.min_samples, WHISPER.tokens_per_second
     (25, 321, 25.0)
     """
 
@@ -78,7 +78,7 @@ class AudioTokenCount:
     """From samples to audio tokens, in the order they are applied."""
 
     @cached_property
-    def shortest(self) -> int:
+    def min_samples(self) -> int:
         """Samples that make one token; shorter clips are heard with silence after them."""
         count = 1
         for length, hop in reversed(self.windows):
@@ -92,7 +92,7 @@ class AudioTokenCount:
 
     def tokens_in(self, num_samples: int) -> int:
         """Audio tokens of a clip; never none."""
-        count = max(num_samples, self.shortest)
+        count = max(num_samples, self.min_samples)
         for length, hop in self.windows:
             count = (count - length) // hop + 1
         return count

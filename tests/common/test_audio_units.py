@@ -46,11 +46,11 @@ def test_windows_count_what_the_encoder_makes(num_samples):
 )
 def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
     token_count = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
-    counts = [token_count.shortest - 1, token_count.shortest]
+    counts = [token_count.min_samples - 1, token_count.min_samples]
     for window in token_count.windows:
         counts = [(count - window.length) // window.hop + 1 for count in counts]
     assert counts[0] < 1 == counts[1]
-    assert token_count.tokens_in(0) == token_count.tokens_in(token_count.shortest) == 1
+    assert token_count.tokens_in(0) == token_count.tokens_in(token_count.min_samples) == 1
     assert token_count.tokens_in(more) <= token_count.tokens_in(more + 1)
 
 
