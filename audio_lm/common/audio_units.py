@@ -97,7 +97,7 @@ class AudioTokenCount:
             count = (count - length) // hop + 1
         return count
 
-    def then(self, *windows: Window) -> "AudioTokenCount":
+    def with_windows(self, *windows: Window) -> "AudioTokenCount":
         """The same with more steps behind it."""
         return AudioTokenCount((*self.windows, *windows))
 

@@ -55,6 +55,6 @@ def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
 
 
 def test_a_group_of_what_is_left_over_is_a_token():
-    grouped = WHISPER.then(Window(1, 4))
+    grouped = WHISPER.with_windows(Window(1, 4))
     assert [grouped.tokens_in(count) for count in (400, 16_000, 16_000 * 30)] == [1, 7, 188]
     assert grouped.tokens_per_second == 6.25
