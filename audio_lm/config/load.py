@@ -40,7 +40,7 @@ from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe, with_words
-from audio_lm.config.smoke import Tried, shrunk, with_smoke_data
+from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
 from audio_lm.config.yaml_layers import (
     Layer,
     drop,
@@ -178,7 +178,7 @@ def load_recipe(
             problems += misplaced(built, merged.where, path.parent) + untrained_tokens(built, merged.where)
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    tried = Tried(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
+    tried = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
     assert isinstance(container, dict), "a recipe is a table"
     container = mask_tree(container)
@@ -276,7 +276,10 @@ def _shrink_corpora(merged: Layer, piece: Layer) -> None:
         if isinstance(own.get(name), dict):
             key = f"corpora.{name}"
             at = piece.where[f"stand_ins.{key}"]
-            merge(merged, Layer(nested(key, shrunk(own[name], small)), {f"{key}.{one}": at for one in small}))
+            merge(
+                merged,
+                Layer(nested(key, shrink_corpus(own[name], small)), {f"{key}.{one}": at for one in small}),
+            )
 
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:

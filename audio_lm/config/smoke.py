@@ -17,7 +17,7 @@ IsHere = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Tried:
+class SmokeRecipe:
     """A recipe on data that is here or can be made here."""
 
     recipe: Recipe
@@ -51,7 +51,7 @@ class _Replacing:
         return list(dict.fromkeys([*kept, stand_in]))
 
 
-def with_smoke_data(recipe: Recipe) -> Tried:
+def with_smoke_data(recipe: Recipe) -> SmokeRecipe:
     """The recipe on data that is here or can be made here.
 
     Raises:
@@ -59,13 +59,13 @@ def with_smoke_data(recipe: Recipe) -> Tried:
     """
     is_here = _here(recipe)
     if not recipe.stand_ins.sources or all(map(is_here, recipe.sources)):
-        return Tried(recipe)
+        return SmokeRecipe(recipe)
     replacing = _Replacing(recipe.stand_ins.sources, is_here)
     stages = {name: _stage(name, stage, replacing) for name, stage in recipe.stages.items()}
     tried = replace(recipe, stages=stages, **_benchmarks(recipe, replacing))
     wanted = {source.split("/")[0] for source in tried.sources} - recipe.corpora.keys()
     small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in wanted}
-    return Tried(replace(tried, corpora=recipe.corpora | small), tuple(replacing.notes))
+    return SmokeRecipe(replace(tried, corpora=recipe.corpora | small), tuple(replacing.notes))
 
 
 def _here(recipe: Recipe) -> IsHere:
@@ -135,10 +135,10 @@ def has_enough(recipe: Recipe, corpus: str) -> bool:
     return all(has_cut_set(Path(recipe.data_dir), source) for source in named)
 
 
-def shrunk(own: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
+def shrink_corpus(own: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a corpus that a recipe prepares itself, made as small as those of its stand-in.
 
-    >>> shrunk({"seed": 1, "clips": {"digits": 6000}}, {"clips": {"digits": 12, "notes": 12}, "test_clips": 4})
+    >>> shrink_corpus({"seed": 1, "clips": {"digits": 6000}}, {"clips": {"digits": 12, "notes": 12}, "test_clips": 4})
     {'seed': 1, 'clips': {'digits': 12}, 'test_clips': 4}
     """
     return {**own, **{key: _shrunk_table(own.get(key), value) for key, value in small.items()}}

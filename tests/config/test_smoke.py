@@ -7,7 +7,7 @@ import yaml
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import StandInsConfig
-from audio_lm.config.smoke import has_enough, shrunk, with_smoke_data
+from audio_lm.config.smoke import has_enough, shrink_corpus, with_smoke_data
 from audio_lm.pipeline.corpora import prepare_corpora
 
 TINY = ["use.scale=tiny"]
@@ -162,8 +162,8 @@ def test_a_full_corpus_that_is_here_is_not_made_small(monkeypatch):
 
 
 def test_settings_are_shrunk_where_the_recipe_has_them():
-    assert shrunk({"a": {"x": 9}}, {"a": {"x": 1, "y": 1}, "b": 2}) == {"a": {"x": 1}, "b": 2}
-    assert shrunk({}, {"a": {"x": 1}}) == {"a": {"x": 1}}
+    assert shrink_corpus({"a": {"x": 9}}, {"a": {"x": 1, "y": 1}, "b": 2}) == {"a": {"x": 1}, "b": 2}
+    assert shrink_corpus({}, {"a": {"x": 1}}) == {"a": {"x": 1}}
 
 
 def test_a_stage_without_any_stand_in_is_refused():

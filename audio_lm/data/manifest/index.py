@@ -145,7 +145,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
-        # sealed, so it is absent only while another process replaces it: kept_folder tries again
+        # sealed, so it is absent only while another process replaces it: cached_folder tries again
         facts = json.loads((there / FACTS).read_bytes())
         return SourceIndex(
             source=source,
