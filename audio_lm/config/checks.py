@@ -184,7 +184,7 @@ def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
     ]
 
 
-def misplaced(recipe: Recipe, where: Where, folder: Path) -> list[str]:
+def paths_outside_roots(recipe: Recipe, where: Where, folder: Path) -> list[str]:
     """What a recipe would write outside of the working folder and its own; the command line may name any folder.
 
     A place that holds what the recipe names -- cut-sets, an MLflow store -- is the user's, wherever it lies.

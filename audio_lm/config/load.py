@@ -27,8 +27,8 @@ from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
 from audio_lm.config.checks import (
     kind_problems,
-    misplaced,
     numbers_out_of_range,
+    paths_outside_roots,
     place_of,
     problems_in,
     unread_references,
@@ -175,7 +175,9 @@ def load_recipe(
         problems += problems_in(built, merged.where)
         problems += [] if trusts_code else untrusted_code(built, merged.where)
         if not is_complete and not problems:
-            problems += misplaced(built, merged.where, path.parent) + untrained_tokens(built, merged.where)
+            problems += paths_outside_roots(built, merged.where, path.parent) + untrained_tokens(
+                built, merged.where
+            )
     if problems or built is None:
         raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
     tried = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
