@@ -35,7 +35,7 @@ from audio_lm.config.checks import (
     untrained_tokens,
     untrusted_code,
 )
-from audio_lm.config.overrides import lay_overrides, said_about_use
+from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
 from audio_lm.config.result_keys import affects_result
@@ -156,7 +156,7 @@ def load_recipe(
     """
     path = _find(path_or_name)
     recipe = _kept_layer(path) if is_complete else read_layer(path)
-    line, problems = said_about_use(overrides), list[str]()
+    line, problems = parse_use_overrides(overrides), list[str]()
     pieces = _used(Layer({}) if is_complete else recipe, line, problems)
     base = [Layer({"name": path.stem}), below or Layer({})]
     layers = [*base, recipe, *pieces] if is_complete else [*base, *pieces, recipe]
@@ -167,7 +167,7 @@ def load_recipe(
     _name_mixtures(merged, problems)
     if not is_complete:
         _scale(merged, line, problems)
-    lay_overrides(merged, overrides, problems)
+    apply_overrides(merged, overrides, problems)
     problems += take_out_old_names(merged.tree, merged.where)
     _name_mixtures(merged, problems)
     built = _built(merged, problems)

@@ -8,13 +8,13 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.safe_yaml import COMMAND_LINE, MAX_DEPTH, MAX_KEY_LENGTH, Tree, read_value
 from audio_lm.config.yaml_layers import (
     Layer,
+    delete_key,
     flat,
     merge,
     merged_trees,
     nested,
     table_at,
     table_of,
-    take_away,
 )
 
 OPEN_TABLES = (
@@ -30,7 +30,7 @@ OPEN_TABLES = (
 )
 
 
-def said_about_use(overrides: Sequence[str]) -> Tree:
+def parse_use_overrides(overrides: Sequence[str]) -> Tree:
     """What the command line says about ``use``, needed before the pieces are read."""
     tree: Tree = {}
     for override in overrides:
@@ -57,11 +57,11 @@ def key_of_override(override: str) -> str:
     return override.lstrip("+").removeprefix("~").partition("=")[0]
 
 
-def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
+def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
     """Lay the command line over everything; note what is wrong with it."""
     for override in overrides:
         if override.startswith("~"):
-            take_away(merged.tree, override[1:], problems)
+            delete_key(merged.tree, override[1:], problems)
             continue
         key, _, text = override.lstrip("+").partition("=")
         try:

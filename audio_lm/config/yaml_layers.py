@@ -100,7 +100,7 @@ def nested(key: str, value: Any) -> Tree:
     return dict(value)
 
 
-def take_away(tree: Tree, key: str, problems: list[str]) -> None:
+def delete_key(tree: Tree, key: str, problems: list[str]) -> None:
     """Remove what the command line does not want; note it where there is nothing to remove."""
     parent, _, leaf = key.rpartition(".")
     table = table_at(tree, parent)

@@ -1,13 +1,13 @@
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config.overrides import lay_overrides, said_about_use, settings_of
+from audio_lm.config.overrides import apply_overrides, parse_use_overrides, settings_of
 from audio_lm.config.yaml_layers import Layer
 
 
 def laid(tree, *overrides):
     layer, problems = Layer(tree, {"a": "r.yaml:1"}), []
-    lay_overrides(layer, overrides, problems)
+    apply_overrides(layer, overrides, problems)
     return layer, problems
 
 
@@ -21,7 +21,7 @@ def test_what_the_command_line_says_is_known_by_its_place():
 @pytest.mark.parametrize("override", ["=5", "", "k" * 600 + "=1", ".".join("k" * 100) + "=1", "seed"])
 def test_a_key_that_is_none_is_refused(override):
     with pytest.raises(RecipeError, match="override"):
-        said_about_use([override])
+        parse_use_overrides([override])
 
 
 @pytest.mark.parametrize("table", [None, 5, "text", [1]])

@@ -3,13 +3,13 @@ import pytest
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.yaml_layers import (
     Layer,
+    delete_key,
     drop,
     merge,
     merged_trees,
     nested,
     read_layer,
     table_at,
-    take_away,
 )
 
 
@@ -56,5 +56,5 @@ def test_dotted_keys_go_down():
     assert drop(tree, "a.b")
     assert not drop(tree, "a.b")
     problems = []
-    take_away(tree, "a.c", problems)
+    delete_key(tree, "a.c", problems)
     assert len(problems) == 1
