@@ -113,7 +113,7 @@ class Composed:
         """Deciding settings that differ from a kept recipe; building one takes long, so the plain tables come first."""
         before, now = deciding_settings(_kept_layer(path).tree), deciding_settings(self.tree)
         plain = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
-        return plain or changed_settings(kept_recipe(path), self)
+        return plain or changed_settings(load_kept_recipe(path), self)
 
 
 def _changed_at(path: Path) -> float:
@@ -341,7 +341,7 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
     )
 
 
-def kept_recipe(path: Path) -> Composed:
+def load_kept_recipe(path: Path) -> Composed:
     """The composed recipe of a run, to be compared and not to be carried out."""
     return load_recipe(path, is_complete=True, trusts_code=True)
 

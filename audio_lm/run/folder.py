@@ -34,7 +34,7 @@ from audio_lm.common.files import (
 )
 from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
-from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe
+from audio_lm.config.load import RECIPE, Composed, changed_settings, load_kept_recipe
 from audio_lm.config.schema import SEGMENT, Recipe
 from audio_lm.prompts.vocabulary import CLOSED_LIST
 
@@ -290,7 +290,7 @@ def check_resumable(folder: RunFolder, composed: Composed) -> bool:
 
 def _recipe_in(folder: RunFolder) -> Composed:
     """The recipe of a run as its folder has it, to be compared alone."""
-    return kept_recipe(folder.recipe)
+    return load_kept_recipe(folder.recipe)
 
 
 def _lasting(composed: Composed) -> dict[str, Any]:

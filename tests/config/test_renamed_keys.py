@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config.load import kept_recipe, load_recipe
+from audio_lm.config.load import load_kept_recipe, load_recipe
 from audio_lm.config.renamed_keys import RENAMED, new_key
 
 OLD = {
@@ -52,7 +52,7 @@ def test_a_recipe_that_a_run_kept_is_read_under_its_old_names(small_recipe, tmp_
     assert len(set(old.splitlines()) - set(now.text.splitlines())) == 8
     path = tmp_path / "recipe.yaml"
     path.write_text(old)
-    kept = kept_recipe(path)
+    kept = load_kept_recipe(path)
     assert kept.recipe == now.recipe
     assert kept.signature == now.signature
 
