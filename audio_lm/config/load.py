@@ -39,7 +39,7 @@ from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
 from audio_lm.config.result_keys import affects_result
-from audio_lm.config.schema import Recipe, with_words
+from audio_lm.config.schema import Recipe, coerce_literals
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
 from audio_lm.config.yaml_layers import (
     Layer,
@@ -286,7 +286,7 @@ def _shrink_corpora(merged: Layer, piece: Layer) -> None:
 
 def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
-    tree = with_words(merged.tree)
+    tree = coerce_literals(merged.tree)
     if unreadable := [*unread_references(tree, merged.where), *kind_problems(tree, merged.where)]:
         problems += unreadable
         return None

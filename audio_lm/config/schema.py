@@ -166,13 +166,13 @@ class Recipe:
         return list(dict.fromkeys(named))
 
 
-def with_words(value: Any, kind: Any = Recipe) -> Any:
+def coerce_literals(value: Any, kind: Any = Recipe) -> Any:
     """The same with words where a schema has words and YAML reads numbers.
 
     Args:
         kind: the dataclass of a table, or the type of a field.
 
-    >>> with_words({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
+    >>> coerce_literals({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
     {'cpu': '32', 'gpu': 'bf16'}
     """
     is_union = get_origin(kind) in (Union, UnionType)
@@ -187,7 +187,7 @@ def _with_words_of(value: Any, kind: Any) -> Any:
         return str(value)
     if isinstance(value, dict) and (origin is dict or is_dataclass(kind)):
         kinds = get_type_hints(kind) if is_dataclass(kind) else dict.fromkeys(value, inner[1])
-        return {key: with_words(one, kinds.get(key)) for key, one in value.items()}
+        return {key: coerce_literals(one, kinds.get(key)) for key, one in value.items()}
     if isinstance(value, list) and origin is list:
-        return [with_words(one, inner[0]) for one in value]
+        return [coerce_literals(one, inner[0]) for one in value]
     return value

@@ -4,7 +4,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
-from audio_lm.config.schema import Recipe, with_words
+from audio_lm.config.schema import Recipe, coerce_literals
 from audio_lm.config.yaml_layers import nested, table_at
 
 
@@ -45,7 +45,7 @@ def words_in(kind, key=""):
 @pytest.mark.parametrize(("key", "word"), sorted(set(words_in(Recipe))))
 def test_every_word_of_the_schema_can_be_written_without_quotes(key, word):
     tree = nested(key, yaml.safe_load(word))
-    assert table_at(with_words(tree), key) == word
+    assert table_at(coerce_literals(tree), key) == word
 
 
 @dataclass
@@ -68,7 +68,7 @@ def test_only_numbers_that_are_words_become_words():
         "unknown": 32,
     }
     words = {**tree, "inner": {"a": {"one": "1.5", "many": ["8", "16", 4], "number": 32}, "b": None}}
-    assert with_words(tree, Words) == words
-    assert with_words({"one": True}, Words) == {"one": True}
-    assert with_words([32], Words) == [32]
+    assert coerce_literals(tree, Words) == words
+    assert coerce_literals({"one": True}, Words) == {"one": True}
+    assert coerce_literals([32], Words) == [32]
     assert tree["inner"]["a"]["one"] == 1.5, "the tree stays as it is"
