@@ -37,7 +37,7 @@ from audio_lm.config.checks import (
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.published_sizes import with_sizes
-from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
+from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe, coerce_literals
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
@@ -168,7 +168,7 @@ def load_recipe(
     if not is_complete:
         _scale(merged, line, problems)
     apply_overrides(merged, overrides, problems)
-    problems += take_out_old_names(merged.tree, merged.where)
+    problems += remove_old_keys(merged.tree, merged.where)
     _name_mixtures(merged, problems)
     built = _built(merged, problems)
     if built is not None:
@@ -191,7 +191,7 @@ def load_recipe(
 def _kept_layer(path: Path) -> Layer:
     """The recipe that a run has kept, under the names of this release."""
     layer = read_layer(path)
-    read_old_names(layer.tree)
+    rename_old_keys(layer.tree)
     return layer
 
 

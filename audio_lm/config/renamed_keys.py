@@ -66,7 +66,7 @@ def _tables(tree: Any, names: list[str], path: str) -> Iterator[tuple[str, Tree]
         yield from _tables(tree.get(name), rest, f"{path}{name}.")
 
 
-def take_out_old_names(tree: Tree, where: Where) -> list[str]:
+def remove_old_keys(tree: Tree, where: Where) -> list[str]:
     """Take settings with old names out of a recipe; gives a sentence for each."""
     problems = []
     for key, table, name, new in old_keys(tree):
@@ -81,7 +81,7 @@ def take_out_old_names(tree: Tree, where: Where) -> list[str]:
     return problems
 
 
-def read_old_names(tree: Tree) -> None:
+def rename_old_keys(tree: Tree) -> None:
     """Give settings of a run's kept recipe their new names, in place."""
     for key, table, name, new in old_keys(tree):
         value = table.pop(name)
