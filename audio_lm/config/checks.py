@@ -16,7 +16,7 @@ from audio_lm.common.names import check_name, check_path, check_source, is_name
 from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
 from audio_lm.config.schema import Recipe, StageConfig
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
@@ -42,7 +42,7 @@ def place_of(where: Mapping[str, str], key: str) -> str:
 
 def unread_references(tree: Tree, where: Where) -> Iterator[str]:
     """Every ``${...}`` but variables of the environment; references between values can double with each level."""
-    for key, value in flat(tree):
+    for key, value in flatten(tree):
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and "${" in VARIABLE.sub("", text):
                 yield f"{place_of(where, key)}: `{key}` - of all ${{...}} only ${{oc.env:NAME}} is read; write the value"

@@ -43,13 +43,13 @@ from audio_lm.config.schema import Recipe, coerce_literals
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
 from audio_lm.config.yaml_layers import (
     Layer,
+    as_table,
     drop,
-    flat,
+    flatten,
     merge,
-    nested,
+    nest,
     read_layer,
     table_at,
-    table_of,
 )
 
 PACKAGE = Path(__file__).parents[1]
@@ -206,7 +206,7 @@ def _find(path_or_name: str | Path) -> Path:
 
 
 def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
-    names = table_of(recipe.tree.get("use")) | line
+    names = as_table(recipe.tree.get("use")) | line
     layers = []
     for kind, name in names.items():
         if kind in PIECE_OF_USE:
@@ -232,7 +232,7 @@ def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
 
 
 def _check_number_of_stages(merged: Layer) -> None:
-    stages = table_of(merged.tree.get("stages"))
+    stages = as_table(merged.tree.get("stages"))
     if len(stages) > MAX_STAGES:
         raise RecipeError(
             f"{place_of(merged.where, 'stages')}: {len(stages)} stages, and at most {MAX_STAGES} are read; make several recipes"
@@ -241,7 +241,7 @@ def _check_number_of_stages(merged: Layer) -> None:
 
 def _name_mixtures(merged: Layer, problems: list[str]) -> None:
     """Put the table where a stage names a mixture."""
-    for name, stage in table_of(merged.tree.get("stages")).items():
+    for name, stage in as_table(merged.tree.get("stages")).items():
         for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
             if isinstance(stage.get(key), str):
                 place = f"stages.{name}.{key}"
@@ -252,7 +252,7 @@ def _name_mixtures(merged: Layer, problems: list[str]) -> None:
 
 def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
     """Lay the piece of ``use.scale`` over everything; its stage or benchmark ``"*"`` is every one."""
-    name = line.get("scale") or table_of(merged.tree.get("use")).get("scale")
+    name = line.get("scale") or as_table(merged.tree.get("use")).get("scale")
     if not name:
         return
     piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
@@ -265,22 +265,22 @@ def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
 
 def _lay_star(merged: Layer, piece: Layer, key: str) -> None:
     every = (table_at(piece.tree, key) or {}).pop("*", {})
-    for name in list(table_of(table_at(merged.tree, key))):
+    for name in list(as_table(table_at(merged.tree, key))):
         places = {at: of for at, of in piece.where.items() if at.startswith(f"{key}.*.")}
         where = {at.replace(f"{key}.*.", f"{key}.{name}."): of for at, of in places.items()}
-        merge(merged, Layer(nested(key, {name: every}), where))
+        merge(merged, Layer(nest(key, {name: every}), where))
 
 
 def _shrink_corpora(merged: Layer, piece: Layer) -> None:
     """Make small what a recipe prepares itself, too."""
-    own = table_of(merged.tree.get("corpora"))
-    for name, small in table_of(table_at(piece.tree, "stand_ins.corpora")).items():
+    own = as_table(merged.tree.get("corpora"))
+    for name, small in as_table(table_at(piece.tree, "stand_ins.corpora")).items():
         if isinstance(own.get(name), dict):
             key = f"corpora.{name}"
             at = piece.where[f"stand_ins.{key}"]
             merge(
                 merged,
-                Layer(nested(key, shrink_corpus(own[name], small)), {f"{key}.{one}": at for one in small}),
+                Layer(nest(key, shrink_corpus(own[name], small)), {f"{key}.{one}": at for one in small}),
             )
 
 
@@ -290,7 +290,7 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
     if unreadable := [*unread_references(tree, merged.where), *kind_problems(tree, merged.where)]:
         problems += unreadable
         return None
-    num_nodes = 1 + len(list(flat(tree))) + DEFAULTS_OF_A_STAGE * len(table_of(tree.get("stages")))
+    num_nodes = 1 + len(list(flatten(tree))) + DEFAULTS_OF_A_STAGE * len(as_table(tree.get("stages")))
     for _ in range(max(1, MOST_NODES_READ // num_nodes)):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
@@ -348,7 +348,7 @@ def load_kept_recipe(path: Path) -> Composed:
 
 def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
     """Dotted key -> value of everything that decides the result."""
-    return {key: value for key, value in flat(container, "") if affects_result(key)}
+    return {key: value for key, value in flatten(container, "") if affects_result(key)}
 
 
 def signature_of(container: Mapping[Any, Any]) -> str:
@@ -372,4 +372,4 @@ def override_keys(path_or_name: str | None) -> list[str]:
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
-    return sorted(key for key, _ in flat(tree, ""))
+    return sorted(key for key, _ in flatten(tree, ""))

@@ -8,13 +8,13 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.safe_yaml import COMMAND_LINE, MAX_DEPTH, MAX_KEY_LENGTH, Tree, read_value
 from audio_lm.config.yaml_layers import (
     Layer,
+    as_table,
     delete_key,
-    flat,
+    flatten,
     merge,
-    merged_trees,
-    nested,
+    merge_trees,
+    nest,
     table_at,
-    table_of,
 )
 
 OPEN_TABLES = (
@@ -77,16 +77,16 @@ def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]
         if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
             problems.append(_new_entry(key, parent, leaf, table))
             continue
-        said = {key: value, **(dict(flat(value, f"{key}.")) if isinstance(value, dict) else {})}
-        merge(merged, Layer(nested(key, value), dict.fromkeys(said, COMMAND_LINE)))
+        said = {key: value, **(dict(flatten(value, f"{key}.")) if isinstance(value, dict) else {})}
+        merge(merged, Layer(nest(key, value), dict.fromkeys(said, COMMAND_LINE)))
 
 
 def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
-    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in table_of(table)
+    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in as_table(table)
 
 
 def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
-    known = list(table_of(table))
+    known = list(as_table(table))
     near = get_close_matches(leaf, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     there = ", ".join(known) or "nothing"
@@ -108,7 +108,7 @@ def settings_of(texts: Sequence[str]) -> Tree:
         if not found:
             raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
         try:
-            tree = merged_trees(tree, nested(key, read_value(value)))
+            tree = merge_trees(tree, nest(key, read_value(value)))
         except RecipeError as error:
             raise RecipeError(f"setting {text[:40]!r}: {error}") from error
     return tree

@@ -52,33 +52,33 @@ def text_of(path: Path) -> str:
         raise RecipeError(f"{path}:{line}: not YAML (not in UTF-8); save the file as UTF-8") from error
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of every leaf; an empty table is one.
 
-    >>> list(flat({"a": {"b": 1}, "c": {}}))
+    >>> list(flatten({"a": {"b": 1}, "c": {}}))
     [('a.b', 1), ('c', {})]
     """
     for key, value in tree.items():
         if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def merge(below: Layer, above: Layer) -> None:
     """Lay one layer over another."""
-    below.tree = merged_trees(below.tree, above.tree)
+    below.tree = merge_trees(below.tree, above.tree)
     below.where |= above.where
 
 
-def merged_trees(below: Any, above: Any) -> Any:
+def merge_trees(below: Any, above: Any) -> Any:
     """Tables are merged, anything else is replaced; so is a table marked ``_replace_: true``."""
     if not isinstance(above, dict):
         return above
     above = dict(above)
     if above.pop("_replace_", False) or not isinstance(below, dict):
-        return {key: merged_trees({}, value) for key, value in above.items()}
-    return below | {key: merged_trees(below.get(key), value) for key, value in above.items()}
+        return {key: merge_trees({}, value) for key, value in above.items()}
+    return below | {key: merge_trees(below.get(key), value) for key, value in above.items()}
 
 
 def table_at(tree: Any, key: str) -> Any:
@@ -88,12 +88,12 @@ def table_at(tree: Any, key: str) -> Any:
     return tree
 
 
-def table_of(value: Any) -> dict[str, Any]:
+def as_table(value: Any) -> dict[str, Any]:
     """A table; an empty one where there is something else."""
     return value if isinstance(value, dict) else {}
 
 
-def nested(key: str, value: Any) -> Tree:
+def nest(key: str, value: Any) -> Tree:
     """A tree with one value at a dotted key."""
     for name in reversed(key.split(".")):
         value = {name: value}

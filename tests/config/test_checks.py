@@ -275,10 +275,11 @@ def test_a_number_out_of_its_range_is_refused_with_its_place(line, work):
 
 
 def _overrides(tree):
-    from audio_lm.config.yaml_layers import flat
+    from audio_lm.config.yaml_layers import flatten
 
     return [
-        f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}" for key, value in flat(tree)
+        f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}"
+        for key, value in flatten(tree)
     ]
 
 

@@ -7,7 +7,7 @@ from audio_lm.common.ranges import unwrap_annotated
 from audio_lm.config.load import load_recipe, recipe_names, signature_of
 from audio_lm.config.result_keys import DECIDING, RUNNING, affects_result, declared
 from audio_lm.config.schema import Recipe
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.yaml_layers import flatten
 
 TABLES = {"deciding": set(declared(DECIDING)), "running": set(declared(RUNNING))}
 GIVEN = """
@@ -110,7 +110,7 @@ def set_at(table, key, value):
 def test_the_signature_follows_the_keys_that_decide_and_no_others(name):
     tree = load_recipe(name, trusts_code=True).tree
     before = signature_of(tree)
-    keys = [key for key, _ in flat(tree)]
+    keys = [key for key, _ in flatten(tree)]
     assert {affects_result(key) for key in keys} == {True, False}
     for key in keys:
         kept = set_at(tree, key, "another")

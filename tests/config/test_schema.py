@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from audio_lm.config.schema import Recipe, coerce_literals
-from audio_lm.config.yaml_layers import nested, table_at
+from audio_lm.config.yaml_layers import nest, table_at
 
 
 def schemas(kind, seen=()):
@@ -44,7 +44,7 @@ def words_in(kind, key=""):
 
 @pytest.mark.parametrize(("key", "word"), sorted(set(words_in(Recipe))))
 def test_every_word_of_the_schema_can_be_written_without_quotes(key, word):
-    tree = nested(key, yaml.safe_load(word))
+    tree = nest(key, yaml.safe_load(word))
     assert table_at(coerce_literals(tree), key) == word
 
 

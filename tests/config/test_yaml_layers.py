@@ -6,24 +6,24 @@ from audio_lm.config.yaml_layers import (
     delete_key,
     drop,
     merge,
-    merged_trees,
-    nested,
+    merge_trees,
+    nest,
     read_layer,
     table_at,
 )
 
 
 def test_tables_merge_and_anything_else_is_replaced():
-    assert merged_trees({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}
+    assert merge_trees({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}}
 
 
 def test_a_marked_table_is_replaced_whole():
-    assert merged_trees({"a": {"b": 1}}, {"a": {"_replace_": True, "c": 2}}) == {"a": {"c": 2}}
+    assert merge_trees({"a": {"b": 1}}, {"a": {"_replace_": True, "c": 2}}) == {"a": {"c": 2}}
 
 
 def test_merging_does_not_touch_what_was_merged():
     below = {"a": {"b": 1}}
-    merged_trees(below, {"a": {"b": 2}})
+    merge_trees(below, {"a": {"b": 2}})
     assert below == {"a": {"b": 1}}
 
 
@@ -49,7 +49,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
 
 
 def test_dotted_keys_go_down():
-    tree = nested("a.b", 1)
+    tree = nest("a.b", 1)
     assert tree == {"a": {"b": 1}}
     assert table_at(tree, "a") == {"b": 1}
     assert table_at(tree, "x.y") is None
