@@ -29,7 +29,7 @@ from lhotse.serialization import deserialize_item
 
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.config.overrides import settings_of
+from audio_lm.config.overrides import parse_settings
 from audio_lm.corpora.published.download import unpacked
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.data.manifest.index import IndexRules, compile_source
@@ -229,7 +229,7 @@ def test_yaml_with_objects_is_no_recipe(tmp_path, marker):
     with pytest.raises(RecipeError, match="not YAML"):
         load_recipe("demo", [f"seed={attack}"])
     with pytest.raises(RecipeError, match="not YAML"):
-        settings_of([f"seed={attack}"])
+        parse_settings([f"seed={attack}"])
 
 
 def test_a_recipe_cannot_ask_for_secrets_of_the_environment(small_recipe, tmp_path, monkeypatch):

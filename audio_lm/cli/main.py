@@ -112,9 +112,9 @@ def prepare(
     if show_list or not corpus:
         _list_corpora()
         return
-    from audio_lm.config.overrides import settings_of
+    from audio_lm.config.overrides import parse_settings
 
-    table = settings_of(settings or [])
+    table = parse_settings(settings or [])
     quiet()
     from audio_lm.corpora.corpus import prepare as write
 

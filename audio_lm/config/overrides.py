@@ -93,10 +93,10 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
     return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
 
 
-def settings_of(texts: Sequence[str]) -> Tree:
+def parse_settings(texts: Sequence[str]) -> Tree:
     """A table from ``key=value`` words.
 
-    >>> settings_of(["seed=1", "clips.digits=100"])
+    >>> parse_settings(["seed=1", "clips.digits=100"])
     {'seed': 1, 'clips': {'digits': 100}}
 
     Raises:

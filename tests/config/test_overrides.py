@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config.overrides import apply_overrides, parse_use_overrides, settings_of
+from audio_lm.config.overrides import apply_overrides, parse_settings, parse_use_overrides
 from audio_lm.config.yaml_layers import Layer
 
 
@@ -36,9 +36,9 @@ def test_a_value_is_read_within_bounds(value):
     assert len(problems) == 1
     assert problems[0].startswith("command line")
     with pytest.raises(RecipeError, match="command line"):
-        settings_of([f"a={value}"])
+        parse_settings([f"a={value}"])
 
 
 def test_something_that_is_no_setting_is_refused():
     with pytest.raises(RecipeError, match="not key=value"):
-        settings_of(["seed"])
+        parse_settings(["seed"])
