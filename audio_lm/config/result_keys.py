@@ -53,10 +53,10 @@ RUNNING = {
 """Table -> its fields that no trained weight depends on."""
 
 
-def declared(tables: Mapping[str, str]) -> Iterator[str]:
+def declared_keys(tables: Mapping[str, str]) -> Iterator[str]:
     """Dotted keys of all fields of a declaration.
 
-    >>> list(declared({"": "seed", "stages.*": "steps prompt"}))
+    >>> list(declared_keys({"": "seed", "stages.*": "steps prompt"}))
     ['seed', 'stages.*.steps', 'stages.*.prompt']
     """
     for table, fields in tables.items():
@@ -80,9 +80,9 @@ def _pattern(keys: Iterator[str], *, end: str) -> str:
 
 
 _BELOW = r"(?:\..*)?"
-_DECIDING = re.compile(_pattern(declared(DECIDING), end=_BELOW))
+_DECIDING = re.compile(_pattern(declared_keys(DECIDING), end=_BELOW))
 _RUNNING = re.compile(
-    _pattern(declared(RUNNING), end=_BELOW)
+    _pattern(declared_keys(RUNNING), end=_BELOW)
     + "|"
     + _pattern((table for table in RUNNING if table and table not in DECIDING), end="")
 )

@@ -5,11 +5,11 @@ import pytest
 
 from audio_lm.common.ranges import unwrap_annotated
 from audio_lm.config.load import load_recipe, recipe_names, signature_of
-from audio_lm.config.result_keys import DECIDING, RUNNING, affects_result, declared
+from audio_lm.config.result_keys import DECIDING, RUNNING, affects_result, declared_keys
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import flatten
 
-TABLES = {"deciding": set(declared(DECIDING)), "running": set(declared(RUNNING))}
+TABLES = {"deciding": set(declared_keys(DECIDING)), "running": set(declared_keys(RUNNING))}
 GIVEN = """
 resume only name use stand_ins data_dir cache_dir audio_roots tracking.uri hardware.devices fault_tolerance.max_restarts
 evaluation.baselines evaluation.benchmarks.a.b/c.task published.digits.wer stages.chat.checkpoint_every
