@@ -67,7 +67,7 @@ OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
 
 @dataclass(frozen=True)
-class Composed:
+class ComposedRecipe:
     """A recipe, complete."""
 
     recipe: Recipe
@@ -141,7 +141,7 @@ def load_recipe(
     is_complete: bool = False,
     trusts_code: bool = False,
     below: Layer | None = None,
-) -> Composed:
+) -> ComposedRecipe:
     """Read a recipe with everything it names.
 
     Args:
@@ -185,7 +185,7 @@ def load_recipe(
     assert isinstance(container, dict), "a recipe is a table"
     container = mask_tree(container)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
+    return ComposedRecipe(tried.recipe, text, merged.where, signature_of(container), tried.notes)
 
 
 def _kept_layer(path: Path) -> Layer:
@@ -341,7 +341,7 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
     )
 
 
-def load_kept_recipe(path: Path) -> Composed:
+def load_kept_recipe(path: Path) -> ComposedRecipe:
     """The composed recipe of a run, to be compared and not to be carried out."""
     return load_recipe(path, is_complete=True, trusts_code=True)
 
@@ -357,7 +357,7 @@ def signature_of(container: Mapping[Any, Any]) -> str:
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
-def changed_settings(one: Composed, other: Composed) -> list[str]:
+def changed_settings(one: ComposedRecipe, other: ComposedRecipe) -> list[str]:
     """Dotted keys of what decides the result and is not the same."""
     before, now = (deciding_settings(of.tree) for of in (one, other))
     return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))

@@ -19,7 +19,7 @@ from typing import NoReturn, Self, TypeVar
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main, rank, world_size
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import AUTO
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.fault_tolerance.exit_status import (
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 
-def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
+def force_resume_on_restart(composed: ComposedRecipe, folder: Path) -> ComposedRecipe:
     """The recipe to go on with when a launcher begins its processes again, whatever it was at first."""
     launch = current_launch()
     reason = read_exit_reason(folder)
@@ -62,7 +62,7 @@ def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
 
 
-def adopt_world_size(composed: Composed) -> Composed:
+def adopt_world_size(composed: ComposedRecipe) -> ComposedRecipe:
     """The recipe for the nodes that torchrun has found, where any number will do."""
     recipe, launch = composed.recipe, current_launch()
     nodes, rest = divmod(world_size(), recipe.hardware.devices)

@@ -22,7 +22,7 @@ from audio_lm.common.cpu import num_cores
 from audio_lm.common.env import is_main, world_size
 from audio_lm.common.files import seal_text
 from audio_lm.common.rng import key_of
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import AUTO, Recipe, StageConfig
 from audio_lm.data.audio.fingerprints import digests_of
 from audio_lm.data.mixture.schedule import Cursor
@@ -80,7 +80,7 @@ from audio_lm.training.param_groups import Rate
 class Prepared:
     """A recipe whose data, vocabulary, model and parts fit together."""
 
-    composed: Composed
+    composed: ComposedRecipe
     folder: RunFolder
     stages: list[str]
     sources: Mapping[str, StageSources]
@@ -100,7 +100,7 @@ class Prepared:
         return self.composed.recipe
 
 
-def train(composed: Composed, *, out: Path | None = None, console: Console | None = None) -> RunFolder:
+def train(composed: ComposedRecipe, *, out: Path | None = None, console: Console | None = None) -> RunFolder:
     """Carry a recipe out.
 
     Args:
@@ -135,7 +135,7 @@ class Start:
     """For the console, before anything else."""
 
 
-def _carry_out(composed: Composed, folder: RunFolder, start: Start) -> RunFolder:
+def _carry_out(composed: ComposedRecipe, folder: RunFolder, start: Start) -> RunFolder:
     survival, ranks, console = start.survival, start.ranks, start.console
     check_writable(folder)
     for note in (*composed.notes, *survival.notes(), *start.notes):
@@ -212,7 +212,7 @@ def _judging(models: StageModels, survival: Survival, ranks: ProcessGroups) -> I
 
 
 def _prepare(
-    composed: Composed, folder: RunFolder, checkpoints: Mapping[str, Checkpoint], start: Start
+    composed: ComposedRecipe, folder: RunFolder, checkpoints: Mapping[str, Checkpoint], start: Start
 ) -> Prepared:
     recipe, console = composed.recipe, start.console
     stages = stages_to_run(recipe, folder)
