@@ -123,7 +123,7 @@ def _changed_at(path: Path) -> float:
         return 0.0  # it was moved aside at this moment
 
 
-def home(kind: str) -> Path:
+def resource_folder(kind: str) -> Path:
     """The folder ``recipes`` or ``conf``: inside an installed wheel, else beside the package."""
     installed = PACKAGE / f"_{kind}"
     return installed if installed.is_dir() else PACKAGE.parent / kind
@@ -131,7 +131,7 @@ def home(kind: str) -> Path:
 
 def recipe_names() -> list[str]:
     """Recipes that can be called by name."""
-    return sorted(path.stem for path in home("recipes").glob("*.yaml"))
+    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
 
 
 def load_recipe(
@@ -199,10 +199,12 @@ def _find(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return path
-    by_name = home("recipes") / f"{path.stem}.yaml"
+    by_name = resource_folder("recipes") / f"{path.stem}.yaml"
     if path.parent in (Path(), Path("recipes")) and os.path.isfile(by_name):
         return by_name
-    raise RecipeError(unknown("recipe", str(path_or_name), recipe_names(), see=f"{home('recipes').name}/"))
+    raise RecipeError(
+        unknown("recipe", str(path_or_name), recipe_names(), see=f"{resource_folder('recipes').name}/")
+    )
 
 
 def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
@@ -222,7 +224,7 @@ def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
 
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
-    path = home("conf") / kind / f"{name}.yaml"
+    path = resource_folder("conf") / kind / f"{name}.yaml"
     if not is_name(name) or not path.is_file():
         known = [file.stem for file in path.parent.glob("*.yaml")]
         problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")

@@ -34,7 +34,7 @@ def house(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(load, "home", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(load, "resource_folder", lambda kind: tmp_path / kind)
     return tmp_path
 
 
