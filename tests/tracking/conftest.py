@@ -10,7 +10,7 @@ import pytest
 
 from audio_lm.tracking import run as tracking_run
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore
 from audio_lm.tracking.report.audio_report import ReportClip
 
 
@@ -41,7 +41,7 @@ def sending_here(monkeypatch):
 def empty_database(tmp_path_factory):
     """Tables take mlflow two seconds, so they are made once and copied."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    _ = Store(f"sqlite:///{path}", "none").client
+    _ = MlflowStore(f"sqlite:///{path}", "none").client
     return path
 
 
@@ -57,7 +57,7 @@ def uri(empty_database, tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(uri):
-    return Store(uri, "digits")
+    return MlflowStore(uri, "digits")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from audio_lm.tracking.event_log.journal import (
 )
 from audio_lm.tracking.event_log.provenance import Manifest
 from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, read_delivered
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store, first_line, is_refusal
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore, first_line, is_refusal
 
 PARENT_TAG = "mlflow.parentRunId"
 LINES_PER_BATCH = 500
@@ -57,7 +57,7 @@ class MlflowSync:
         self.delivered = read_delivered(folder, uri)
         self.num_points = 0
         self.num_entries = 0
-        self._store: Store | None = None
+        self._store: MlflowStore | None = None
         self._has_looked = False
         self._attempts: dict[int, int] = {}
         self._refused: set[str] = set()
@@ -73,7 +73,7 @@ class MlflowSync:
             return
         if first["journal"] != self.delivered.journal:
             self._begin(first["journal"])
-        self._store = self._store or Store(self.uri, first["experiment"])
+        self._store = self._store or MlflowStore(self.uri, first["experiment"])
         if not self._has_looked:
             self._look()
         if not is_line_start(self.folder / ENTRIES, self.delivered.num_bytes):
@@ -132,7 +132,7 @@ class MlflowSync:
         self._has_looked = True
 
     @property
-    def _at_store(self) -> Store:
+    def _at_store(self) -> MlflowStore:
         assert self._store is not None, "a pass begins with the store"
         return self._store
 

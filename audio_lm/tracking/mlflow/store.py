@@ -92,7 +92,7 @@ def be_brief_about_failures() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
 
 
-class Store:
+class MlflowStore:
     """The runs of one experiment in one MLflow store, opened at first use."""
 
     def __init__(self, uri: str, experiment: str) -> None:

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.mlflow.client import MAX_ATTEMPTS, MlflowSync
 from audio_lm.tracking.mlflow.state import Delivered
-from audio_lm.tracking.mlflow.store import MlflowException, Store
+from audio_lm.tracking.mlflow.store import MlflowException, MlflowStore
 from audio_lm.tracking.run import open_recipe_run
 from tests.forked import killed_after
 from tests.tracking.forks import ended, forked
@@ -88,7 +88,7 @@ def test_a_kill_between_sending_and_noting_doubles_nothing(folder, uri):
 
 
 def test_points_would_double_if_they_were_sent_with_the_time_of_sending(folder, uri, client, monkeypatch):
-    ours = Store.log_points
+    ours = MlflowStore.log_points
     hour = 3_600_000
 
     def at_another_time(store, run_id, points):
@@ -96,7 +96,7 @@ def test_points_would_double_if_they_were_sent_with_the_time_of_sending(folder, 
         hour += 3_600_000
         ours(store, run_id, [point._replace(time_ms=point.time_ms + hour) for point in points])
 
-    monkeypatch.setattr(Store, "log_points", at_another_time)
+    monkeypatch.setattr(MlflowStore, "log_points", at_another_time)
     for _ in range(2):
         MlflowSync(folder, uri, pytest.fail).bring()
         (folder / "tracking.sent").unlink()
@@ -122,14 +122,14 @@ def test_a_run_that_somebody_deleted_is_made_anew_at_the_next_start(folder, uri,
 
 
 def test_a_value_that_is_refused_costs_itself(folder, uri, client, monkeypatch):
-    ours = Store.log_points
+    ours = MlflowStore.log_points
 
     def picky(store, run_id, points):
         if any(point.step == 77 and point.name == "loss" for point in points):
             raise MlflowException("not this one", error_code=1000)
         ours(store, run_id, points)
 
-    monkeypatch.setattr(Store, "log_points", picky)
+    monkeypatch.setattr(MlflowStore, "log_points", picky)
     said = []
     MlflowSync(folder, uri, said.append).bring()
     assert steps(client) == [step for step in range(1, NUM_STEPS + 1) if step != 77]
@@ -139,7 +139,7 @@ def test_a_value_that_is_refused_costs_itself(folder, uri, client, monkeypatch):
 def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again(
     folder, uri, client, monkeypatch
 ):
-    ours = Store.log_artifact
+    ours = MlflowStore.log_artifact
 
     def broken(store, run_id, path, where):
         if path.name == "asr.json":
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
     said = []
     delivery = MlflowSync(folder, uri, said.append)
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "log_artifact", broken)
+        patched.setattr(MlflowStore, "log_artifact", broken)
         for _ in range(MAX_ATTEMPTS - 1):
             with pytest.raises(ConnectionError):
                 delivery.bring()

@@ -3,7 +3,13 @@ import pytest
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.names import flattened
 from audio_lm.tracking.event_log.provenance import Manifest
-from audio_lm.tracking.mlflow.store import MlflowException, Store, create_database, first_line, is_refusal
+from audio_lm.tracking.mlflow.store import (
+    MlflowException,
+    MlflowStore,
+    create_database,
+    first_line,
+    is_refusal,
+)
 
 
 def open_run(store, journal="j"):
@@ -43,7 +49,7 @@ def test_a_run_that_is_gone_is_known_to_be(store, client, lost):
 
 def test_a_deleted_experiment_does_not_stand_in_the_way(store, client, uri):
     client.delete_experiment(store.experiment_id)
-    again = Store(uri, "digits")
+    again = MlflowStore(uri, "digits")
     assert client.get_experiment(again.experiment_id).name == "digits-2"
 
 

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.mlflow import worker
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import Store, create_database
+from audio_lm.tracking.mlflow.store import MlflowStore, create_database
 from audio_lm.tracking.mlflow.supervisor import ALL_SENT, SOME_LEFT
 from audio_lm.tracking.mlflow.worker import AlreadySentError, Parent, alone, ship
 from audio_lm.tracking.run import open_recipe_run
@@ -60,14 +60,14 @@ def test_a_parent_that_was_lost_leaves_a_killed_run(folder, uri):
 
 def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(folder, uri, monkeypatch):
     answers = iter([ConnectionError("no route")] * 7 + [None] * 9)
-    ours = Store.open_run
+    ours = MlflowStore.open_run
 
     def open_run(store, *arguments, **facts):
         if (error := next(answers)) is not None:
             raise error
         return ours(store, *arguments, **facts)
 
-    monkeypatch.setattr(Store, "open_run", open_run)
+    monkeypatch.setattr(MlflowStore, "open_run", open_run)
     said, parent = [], ParentOf(9)
     assert ship(MlflowSync(folder, uri, said.append), parent) == ALL_SENT
     assert parent.waited[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, worker.REST]
@@ -121,7 +121,7 @@ def first_use(uri, number, folder):
     (until_all_are_here / str(number)).touch()
     while len(list(until_all_are_here.iterdir())) < 8:
         os.sched_yield()
-    store = Store(uri, "digits")
+    store = MlflowStore(uri, "digits")
     run_id = store.open_run(None, journal=f"j{number}", name="r", tags={}, time_ms=1)
     store.close_run(run_id, "FINISHED", 2)
 
