@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.names import safe_name
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.client import PARENT_TAG
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.stalls import assert_none_stalls, stalls_of
@@ -170,7 +170,9 @@ def test_files_tables_figures_and_inputs_are_kept_in_both_places(start, client, 
         run.log_figure(Figure(), "pictures/mixture.png")
         run.log_table([{"id": "a", "answer": "\u4e03"}, {"id": "b", "wer": 0.5}], "eval/asr.json")
         run.log_table([{"id": "a", "answer": "\u4e03"}], "eval/asr.json")
-        run.log_inputs([Manifest(name="a/b", path=tmp_path, digest="0", hours=1, num_cuts=1, context="test")])
+        run.log_inputs(
+            [InputCutSet(name="a/b", path=tmp_path, digest="0", hours=1, num_cuts=1, context="test")]
+        )
         run.log_artifact(tmp_path / "never-made.txt")
     paths = {found.path for found in client.list_artifacts(run.run_id)}
     assert {"recipe.yaml", "pictures", "eval", "provenance"} <= paths

@@ -28,7 +28,7 @@ MAX_DIFF_LENGTH = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class InputCutSet:
     """A cut-set that a run reads."""
 
     name: str

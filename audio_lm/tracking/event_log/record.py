@@ -19,7 +19,7 @@ from audio_lm.common.files import write_bytes
 from audio_lm.common.secrets import mask_tree
 from audio_lm.tracking.event_log.journal import RECIPE, VALUES, Journal, MetricsWriter, head_of
 from audio_lm.tracking.event_log.names import MAX_TAG_LENGTH, flattened, shortened
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.state import run_id_of
 from audio_lm.tracking.report.figures import figure_png
 
@@ -126,7 +126,7 @@ class Record:
         is_ours = place.is_relative_to(self.root)
         self._append("artifact", path=str(place.relative_to(self.root) if is_ours else place), folder=folder)
 
-    def log_inputs(self, manifests: Sequence[Manifest]) -> None:
+    def log_inputs(self, manifests: Sequence[InputCutSet]) -> None:
         """Note which cut-sets the run reads."""
         inputs = [{**asdict(manifest), "path": str(manifest.path)} for manifest in manifests]
         self._append("inputs", inputs=inputs)

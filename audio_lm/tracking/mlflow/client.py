@@ -23,7 +23,7 @@ from audio_lm.tracking.event_log.journal import (
     points_of,
     read_lines,
 )
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, read_delivered
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore, first_line, is_refusal
 
@@ -205,7 +205,7 @@ class MlflowSync:
             case "table":
                 store.mark_table(run_id, record["path"])
             case "inputs":
-                store.log_manifests(run_id, [_manifest(kept) for kept in record["inputs"]])
+                store.log_inputs(run_id, [_input_cut_set(kept) for kept in record["inputs"]])
             case "end":
                 store.close_run(run_id, record["status"], record["time"])
 
@@ -255,5 +255,5 @@ def _subject(record: dict[str, Any]) -> str:
     return str(record["path"]) if "path" in record else f"the {record['kind']} of {record['run']}"
 
 
-def _manifest(kept: dict[str, Any]) -> Manifest:
-    return Manifest(**{**kept, "path": Path(kept["path"])})
+def _input_cut_set(kept: dict[str, Any]) -> InputCutSet:
+    return InputCutSet(**{**kept, "path": Path(kept["path"])})

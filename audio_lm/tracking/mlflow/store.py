@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import Point
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.uri import database_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
@@ -183,7 +183,7 @@ class MlflowStore:
         if entry not in tables:
             self.client.set_tag(run_id, TABLES_TAG, json.dumps([*tables, entry]))
 
-    def log_manifests(self, run_id: str, manifests: Sequence[Manifest]) -> None:
+    def log_inputs(self, run_id: str, manifests: Sequence[InputCutSet]) -> None:
         """Note what a run read, without reading it."""
         self.client.log_inputs(run_id, datasets=[_dataset_input(manifest) for manifest in manifests])
 
@@ -212,7 +212,7 @@ class MlflowStore:
         return str(path.parent.joinpath("mlartifacts", *(name for name in names if name.strip("."))))
 
 
-def _dataset_input(manifest: Manifest) -> DatasetInput:
+def _dataset_input(manifest: InputCutSet) -> DatasetInput:
     facts = {"num_cuts": manifest.num_cuts, "hours": round(manifest.hours, 4)}
     dataset = Dataset(
         name=manifest.name,

@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.names import flattened
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.store import (
     MlflowException,
     MlflowStore,
@@ -77,7 +77,7 @@ def test_1500_metrics_of_one_step_arrive(store, client):
 
 def test_inputs_keep_digest_hours_and_cuts(store, client, tmp_path):
     run_id = open_run(store)
-    manifest = Manifest(
+    manifest = InputCutSet(
         name="fsdd/digits-train",
         path=tmp_path / "x.jsonl",
         digest="ab" * 20,
@@ -85,7 +85,7 @@ def test_inputs_keep_digest_hours_and_cuts(store, client, tmp_path):
         num_cuts=7,
         context="train",
     )
-    store.log_manifests(run_id, [manifest, manifest])
+    store.log_inputs(run_id, [manifest, manifest])
     (found,) = client.get_run(run_id).inputs.dataset_inputs
     tags = {tag.key: tag.value for tag in found.tags}
     assert found.dataset.name == "fsdd/digits-train"
