@@ -27,8 +27,7 @@ from audio_lm.data.mixture.segments import History
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_weights
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
-from audio_lm.tracking.event_log.provenance import InputCutSet
-from audio_lm.tracking.event_log.provenance import digest_of as digest_of_files
+from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
 
 CACHE = ".index"
 """Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""

@@ -38,7 +38,7 @@ class InputCutSet:
     """Of the file."""
 
     digest: str
-    """From ``digest_of``; at most 36 characters."""
+    """From ``digest_of_files``; at most 36 characters."""
 
     hours: float
     """Of audio."""
@@ -90,7 +90,7 @@ def provenance(folder: Path | None = None) -> Provenance:
     return Provenance(tags, files)
 
 
-def digest_of(*paths: Path) -> str:
+def digest_of_files(*paths: Path) -> str:
     """32 hexadecimal digits of the content of files, one after the other."""
     state = hashlib.sha256()
     for path in paths:

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from audio_lm.tracking.event_log.provenance import digest_of, harmless, provenance
+from audio_lm.tracking.event_log.provenance import digest_of_files, harmless, provenance
 
 
 def git(folder, *arguments):
@@ -83,7 +83,7 @@ def test_equal_files_have_equal_digests(tmp_path):
     one, two = tmp_path / "a", tmp_path / "b"
     one.write_text("x")
     two.write_text("x")
-    assert digest_of(one) == digest_of(two)
-    assert len(digest_of(one)) <= 36
+    assert digest_of_files(one) == digest_of_files(two)
+    assert len(digest_of_files(one)) <= 36
     two.write_text("y")
-    assert digest_of(one) != digest_of(two)
+    assert digest_of_files(one) != digest_of_files(two)
