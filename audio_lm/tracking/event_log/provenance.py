@@ -68,7 +68,7 @@ def provenance(folder: Path | None = None) -> Provenance:
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "command": mask_secrets(shlex.join(masked_argument(argument) for argument in sys.argv)),
+        "command": mask_secrets(shlex.join(mask_argument(argument) for argument in sys.argv)),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -80,7 +80,8 @@ def provenance(folder: Path | None = None) -> Provenance:
         "provenance/packages.txt": "".join(
             f"{name}=={v}\n" for name, v in sorted(version_of_package.items())
         ),
-        "provenance/environment.json": json.dumps(harmless(os.environ), indent=2, sort_keys=True) + "\n",
+        "provenance/environment.json": json.dumps(filter_environment(os.environ), indent=2, sort_keys=True)
+        + "\n",
     }
     repository = read_repository(folder)
     if repository is not None:
@@ -99,10 +100,10 @@ def digest_of_files(*paths: Path) -> str:
     return state.hexdigest()[:32]
 
 
-def harmless(environment: Mapping[str, str]) -> dict[str, str]:
+def filter_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that explain a run and give nothing away.
 
-    >>> harmless({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
+    >>> filter_environment({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
     {'OMP_NUM_THREADS': '1'}
     """
     return {
@@ -112,10 +113,10 @@ def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def masked_argument(argument: str) -> str:
+def mask_argument(argument: str) -> str:
     """A word of a command line, as others may read it.
 
-    >>> masked_argument("+corpora.mine.api_key=abc"), masked_argument("seed=1")
+    >>> mask_argument("+corpora.mine.api_key=abc"), mask_argument("seed=1")
     ('+corpora.mine.api_key=***', 'seed=1')
     """
     key, found, _ = argument.partition("=")

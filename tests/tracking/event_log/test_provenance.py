@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from audio_lm.tracking.event_log.provenance import digest_of_files, harmless, provenance
+from audio_lm.tracking.event_log.provenance import digest_of_files, filter_environment, provenance
 
 
 def git(folder, *arguments):
@@ -56,7 +56,7 @@ def test_without_git_there_is_simply_no_commit(tmp_path, monkeypatch):
 
 
 def test_no_secret_is_kept():
-    kept = harmless({
+    kept = filter_environment({
         "MLFLOW_TRACKING_PASSWORD": "p", "MLFLOW_TRACKING_USERNAME": "u",
         "AWS_SECRET_ACCESS_KEY": "k", "HF_TOKEN": "t", "SLURM_JWT": "j",
         "SLURM_JOB_ID": "7", "MLFLOW_TRACKING_URI": "http://u:p@host",
