@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from audio_lm.common import files
 from audio_lm.common.files import seal
-from audio_lm.tracking.event_log.names import numbers
+from audio_lm.tracking.event_log.names import finite_values
 
 ENTRIES = "tracking.jsonl"
 VALUES = "metrics.jsonl"
@@ -156,7 +156,7 @@ class MetricsWriter:
 
     def write(self, values: Mapping[str, object], step: int) -> None:
         """Append one line, under safe names and with finite values only."""
-        told, strange = numbers(values)
+        told, strange = finite_values(values)
         self._complain(strange)
         kept = {name: value for name, value in told.items() if not self._is_repeated(name, value, step)}
         if not kept:

@@ -32,12 +32,12 @@ def safe_name(name: str) -> str:
     return f"{safe[: MAX_NAME_LENGTH - 7].rstrip('/ ')}_{_digest(name)[:6]}"
 
 
-def numbers(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
+def finite_values(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
     """The values as finite numbers under safe names, and the names of those that are no numbers at all.
 
     What is not finite is told as ``nonfinite/<name>`` = 1.
 
-    >>> numbers({"loss": 2, "norm": float("inf"), "task": "asr"})
+    >>> finite_values({"loss": 2, "norm": float("inf"), "task": "asr"})
     ({'loss': 2.0, 'nonfinite/norm': 1.0}, ['task'])
     """
     told: dict[str, float] = {}
@@ -57,23 +57,23 @@ def numbers(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
     return told, strange
 
 
-def flattened(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flatten_params(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """A nested table as dotted names and texts that MLflow takes.
 
-    >>> flattened({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
+    >>> flatten_params({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
     {'optimizer.lr': '0.0001', 'stages': "['chat']"}
     """
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{name}.")
+            flat |= flatten_params(value, f"{name}.")
         else:
-            flat[safe_name(name)] = shortened(str(value), MAX_PARAM_LENGTH)
+            flat[safe_name(name)] = shorten(str(value), MAX_PARAM_LENGTH)
     return flat
 
 
-def shortened(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     """A text of a bounded length; one that was cut ends with a digest of the whole, so that a change still shows."""
     if len(text) <= longest:
         return text

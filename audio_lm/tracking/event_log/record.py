@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from audio_lm.common.files import write_bytes
 from audio_lm.common.secrets import mask_tree
 from audio_lm.tracking.event_log.journal import RECIPE, VALUES, Journal, MetricsWriter, head_of
-from audio_lm.tracking.event_log.names import MAX_TAG_LENGTH, flattened, shortened
+from audio_lm.tracking.event_log.names import MAX_TAG_LENGTH, flatten_params, shorten
 from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.state import run_id_of
 from audio_lm.tracking.report.figures import figure_png
@@ -66,7 +66,7 @@ class Record:
         self._complaints: set[str] = set()
         if journal is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            short = {tag: shortened(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
+            short = {tag: shorten(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
             values, known = self.folder / VALUES, head_of(self.folder / VALUES) if resume else ""
             self._journal_id = journal.open_run(
                 key, resume=resume, known=known, **mask_tree({"name": name, "tags": short, **(facts or {})})
@@ -93,11 +93,11 @@ class Record:
         """
         if self._journal is None:
             return
-        flat = flattened(mask_tree(params))
+        flat = flatten_params(mask_tree(params))
         changed = self._journal.changed(self.key, flat)
         self._journal.append("params", self.key, params=flat)
         if changed:
-            names = shortened(", ".join(sorted(changed)), MAX_TAG_LENGTH)
+            names = shorten(", ".join(sorted(changed)), MAX_TAG_LENGTH)
             self._journal.append("tags", self.key, tags={"resume.changed": names})
             time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             rows = [{"parameter": name, "was": old, "is": new} for name, (old, new) in changed.items()]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param
 
-from audio_lm.tracking.event_log.names import MAX_PARAM_LENGTH, flattened, numbers, safe_name
+from audio_lm.tracking.event_log.names import MAX_PARAM_LENGTH, finite_values, flatten_params, safe_name
 
 
 @given(st.text(max_size=400))
@@ -32,7 +32,7 @@ def test_our_own_names_stay_as_they_are(name):
 
 
 def test_what_is_no_finite_number_is_told_and_not_stored():
-    told, strange = numbers(
+    told, strange = finite_values(
         {"loss": float("nan"), "norm": 10**400, "lr": 1e-4, "word": "a", "many": torch.ones(2)}
     )
     assert told == {"nonfinite/loss": 1.0, "nonfinite/norm": 1.0, "lr": 1e-4}
@@ -40,11 +40,11 @@ def test_what_is_no_finite_number_is_told_and_not_stored():
 
 
 def test_nested_settings_get_dotted_names():
-    assert flattened({"a": {"b": 1, "c": {}}}) == {"a.b": "1", "a.c": "{}"}
+    assert flatten_params({"a": {"b": 1, "c": {}}}) == {"a.b": "1", "a.c": "{}"}
 
 
 def test_a_long_setting_fits_and_a_change_behind_the_cut_still_shows():
-    one, other = (flattened({"text": "x" * 9000 + end})["text"] for end in "ab")
+    one, other = (flatten_params({"text": "x" * 9000 + end})["text"] for end in "ab")
     _validate_param("text", one)
     assert len(one) == MAX_PARAM_LENGTH
     assert one != other

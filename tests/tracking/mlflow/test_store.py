@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.tracking.event_log.journal import Point
-from audio_lm.tracking.event_log.names import flattened
+from audio_lm.tracking.event_log.names import flatten_params
 from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.store import (
     MlflowException,
@@ -63,7 +63,7 @@ def test_parameters_are_recorded_once(store, client):
 def test_many_and_long_parameters_fit(store, client):
     run_id = open_run(store)
     for _ in range(2):
-        store.log_params(run_id, flattened({f"p{number}": "x" * 7000 for number in range(120)}))
+        store.log_params(run_id, flatten_params({f"p{number}": "x" * 7000 for number in range(120)}))
     assert len(client.get_run(run_id).data.params) == 120
 
 
