@@ -58,7 +58,7 @@ class Point(NamedTuple):
     step: int
 
 
-class Line(NamedTuple):
+class EventLine(NamedTuple):
     """A line that was read, and where it ends."""
 
     record: dict[str, Any]
@@ -226,7 +226,7 @@ class Journal:
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
         self._lines = JsonlWriter(path, resume=resume, writing=writing)
-        for line in read_lines(path):
+        for line in read_events(path):
             self._note(line.record)
         _hold(self._lines.file_number)
 
@@ -280,18 +280,18 @@ class Journal:
             self._params[key] = {**record["params"], **self._params.get(key, {})}
 
 
-def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
+def read_events(path: Path, offset: int = 0) -> Iterator[EventLine]:
     """Entries or values from an offset on, as far as they can be read."""
     for line in files.read_lines(path, offset):
         if line.record is not None and (_is_values(line.record) or _is_entry(line.record)):
-            yield Line(line.record, line.end)
+            yield EventLine(line.record, line.end)
 
 
 def head_of(path: Path) -> str:
     """The id of the run that a file of values names; empty where none is named."""
     heads = (
         str(line.record["journal"])
-        for line in read_lines(path)
+        for line in read_events(path)
         if "values" in line.record and "journal" in line.record
     )
     return next(heads, "")
@@ -334,7 +334,7 @@ def points_of(record: Mapping[str, Any]) -> list[Point]:
     return [Point(name, value, record["time"], record["step"]) for name, value in record["values"].items()]
 
 
-def is_written(folder: Path) -> bool:
+def has_writer(folder: Path) -> bool:
     """Whether a living process holds the journal of a run."""
     try:
         with (folder / ENTRIES).open("rb+") as file:

@@ -14,14 +14,14 @@ from audio_lm.tracking.event_log.journal import (
     ENTRIES,
     RECIPE,
     VALUES,
-    Line,
+    EventLine,
     Point,
+    has_writer,
     head_of,
     is_line_start,
-    is_written,
     now_ms,
     points_of,
-    read_lines,
+    read_events,
 )
 from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, read_delivered
@@ -78,7 +78,7 @@ class MlflowSync:
             self._look()
         if not is_line_start(self.folder / ENTRIES, self.delivered.num_bytes):
             self.delivered.num_bytes = 0
-        for line in read_lines(self.folder / ENTRIES, self.delivered.num_bytes):
+        for line in read_events(self.folder / ENTRIES, self.delivered.num_bytes):
             self._bring_entry(line)
             self.delivered.num_bytes = line.end
             self.delivered.write(self.folder)
@@ -87,7 +87,7 @@ class MlflowSync:
 
     def _first_open(self) -> dict[str, Any] | None:
         """The first entry that opens the recipe's run, as far as the journal can be read."""
-        for line in read_lines(self.folder / ENTRIES):
+        for line in read_events(self.folder / ENTRIES):
             if line.record.get("kind") == "open" and line.record["run"] == RECIPE:
                 return line.record if "experiment" in line.record else None
         return None
@@ -99,7 +99,7 @@ class MlflowSync:
             TRACKING_ERRORS: the store is away.
         """
         wanted = set(self.delivered.left)
-        for line in read_lines(self.folder / ENTRIES) if wanted else ():
+        for line in read_events(self.folder / ENTRIES) if wanted else ():
             if line.end in wanted:
                 self._send(line.record)
                 self.delivered.left.remove(line.end)
@@ -111,7 +111,7 @@ class MlflowSync:
         Raises:
             TRACKING_ERRORS: the store is away.
         """
-        if is_written(self.folder):
+        if has_writer(self.folder):
             return
         for run in self._open_runs():
             self._at_store.close_run(run.run_id, "KILLED", now_ms())
@@ -143,7 +143,7 @@ class MlflowSync:
     def _open_runs(self) -> list[DeliveredRun]:
         return [run for run in self.delivered.runs.values() if not run.is_over]
 
-    def _bring_entry(self, line: Line) -> None:
+    def _bring_entry(self, line: EventLine) -> None:
         record = line.record
         self._look_at_the_clock()
         try:
@@ -216,7 +216,7 @@ class MlflowSync:
             return  # those of an attempt that began anew; its entry comes later
         if not is_line_start(path, run.num_bytes):
             run.num_bytes = 0
-        for lines in _batches(read_lines(path, run.num_bytes)):
+        for lines in _batches(read_events(path, run.num_bytes)):
             self._look_at_the_clock()
             points = [point for line in lines if "values" in line.record for point in points_of(line.record)]
             self._send_points(run.run_id, points)
@@ -246,7 +246,7 @@ class MlflowSync:
         self._refused.add(subject)
 
 
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def _batches(lines: Iterator[EventLine]) -> Iterator[list[EventLine]]:
     while batch := list(islice(lines, LINES_PER_BATCH)):
         yield batch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import UserError
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.tracking.event_log.journal import ENTRIES, read_lines
+from audio_lm.tracking.event_log.journal import ENTRIES, read_events
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
@@ -71,7 +71,7 @@ def _sent(folder: Path, say: Say) -> str:
 
 def _uri(folder: Path) -> str:
     """The store a run was last meant for, unless the environment names one."""
-    opened = [line.record["store"] for line in read_lines(folder / ENTRIES) if "store" in line.record]
+    opened = [line.record["store"] for line in read_events(folder / ENTRIES) if "store" in line.record]
     if not opened:
         raise UserError(f"{folder} holds no {ENTRIES}, so nothing waits there; name a run's folder")
     return tracking_uri(os.environ.get(VARIABLE) or opened[-1])

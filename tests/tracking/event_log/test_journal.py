@@ -10,10 +10,10 @@ from audio_lm.tracking.event_log.journal import (
     DROPPED,
     Journal,
     MetricsWriter,
+    has_writer,
     head_of,
-    is_written,
     points_of,
-    read_lines,
+    read_events,
 )
 
 
@@ -22,7 +22,7 @@ def values(folder, resume=True):
 
 
 def points(folder):
-    return [point for line in read_lines(folder / "metrics.jsonl") for point in points_of(line.record)]
+    return [point for line in read_events(folder / "metrics.jsonl") for point in points_of(line.record)]
 
 
 def test_the_file_is_strict_json_with_a_head(tmp_path):
@@ -74,7 +74,7 @@ def test_a_line_that_is_being_written_waits_for_its_end(tmp_path):
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(whole[:10])
-    lines = list(read_lines(path))
+    lines = list(read_events(path))
     assert lines[-1].end == len(whole)
     assert len(points(tmp_path)) == 1
 
@@ -165,14 +165,14 @@ def test_who_writes_a_journal_is_seen_by_others_until_it_ends(tmp_path):
 
     processes = multiprocessing.get_context("fork")
     ready, done = processes.Event(), processes.Event()
-    assert not is_written(tmp_path)
+    assert not has_writer(tmp_path)
     writer = processes.Process(target=hold, args=(ready, done))
     writer.start()
     ready.wait(20)
-    assert is_written(tmp_path)
+    assert has_writer(tmp_path)
     done.set()
     writer.join(20)
-    assert not is_written(tmp_path)
+    assert not has_writer(tmp_path)
 
 
 def spoil(path, number, damage=lambda line: line.replace(b":", b";")):
@@ -223,7 +223,7 @@ def test_lines_of_another_shape_are_passed_over(tmp_path, line):
             file.write(line + b"\n")
     again = Journal(tmp_path, resume=True)
     values(tmp_path).write({"loss": 1.0}, 1)
-    assert [one.record["kind"] for one in read_lines(tmp_path / "tracking.jsonl")] == ["open"]
+    assert [one.record["kind"] for one in read_events(tmp_path / "tracking.jsonl")] == ["open"]
     assert [point.step for point in points(tmp_path)] == [1]
     assert again.open_run("recipe", resume=True, name="a", tags={})
 
