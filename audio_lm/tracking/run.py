@@ -23,7 +23,7 @@ from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
-from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_bytes_left, read_delivered
+from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
 from audio_lm.tracking.mlflow.supervisor import SendingProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
 
@@ -177,14 +177,14 @@ class RecipeRun(Record):
         if database_path(uri) is not None:
             return f"mlflow ui --backend-store-uri {uri}"
         link = f"{uri}/#/experiments"
-        delivered = read_delivered(self.root, uri)
+        delivered = read_sync_state(self.root, uri)
         if delivered.journal and delivered.experiment_id and (run := delivered.runs.get(RECIPE)):
             link += f"/{delivered.experiment_id}/runs/{run.run_id}"
         # Without this the page of MLflow 3 opens in its mode for language-model applications.
         return f"{link}?workflowType=machine_learning"
 
     def _num_bytes_left(self) -> int:
-        return num_bytes_left(self.root, read_delivered(self.root, self._uri))
+        return num_unsent_bytes(self.root, read_sync_state(self.root, self._uri))
 
 
 def open_recipe_run(

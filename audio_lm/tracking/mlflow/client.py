@@ -24,7 +24,7 @@ from audio_lm.tracking.event_log.journal import (
     read_events,
 )
 from audio_lm.tracking.event_log.provenance import InputCutSet
-from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, read_delivered
+from audio_lm.tracking.mlflow.state import RunSyncState, SyncState, read_sync_state
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore, first_line, is_refusal
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -54,7 +54,7 @@ class MlflowSync:
         self.uri = uri
         self.say = say
         self.is_late = is_late
-        self.delivered = read_delivered(folder, uri)
+        self.delivered = read_sync_state(folder, uri)
         self.num_points = 0
         self.num_entries = 0
         self._store: MlflowStore | None = None
@@ -120,7 +120,7 @@ class MlflowSync:
 
     def _begin(self, journal: str) -> None:
         """Forget what another journal's runs have."""
-        self.delivered = Delivered(self.delivered.uri, journal)
+        self.delivered = SyncState(self.delivered.uri, journal)
         self._has_looked = False
 
     def _look(self) -> None:
@@ -140,7 +140,7 @@ class MlflowSync:
         if self.is_late():
             raise TimeoutError("time is up")
 
-    def _open_runs(self) -> list[DeliveredRun]:
+    def _open_runs(self) -> list[RunSyncState]:
         return [run for run in self.delivered.runs.values() if not run.is_over]
 
     def _bring_entry(self, line: EventLine) -> None:
@@ -188,7 +188,7 @@ class MlflowSync:
             time_ms=record["time"],
         )
         if run is None or not is_same or run.run_id != run_id:
-            run = self.delivered.runs[key] = DeliveredRun(record["journal"], run_id)
+            run = self.delivered.runs[key] = RunSyncState(record["journal"], run_id)
         run.is_over = False
         self.delivered.experiment_id = self._at_store.experiment_id
         self.delivered.write_run_ids(self.folder)

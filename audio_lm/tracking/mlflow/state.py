@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class DeliveredRun:
+class RunSyncState:
     """What the store has of one MLflow run."""
 
     journal: str
@@ -37,7 +37,7 @@ class DeliveredRun:
 
 
 @dataclass
-class Delivered:
+class SyncState:
     """What a store has of the run of a recipe."""
 
     uri: str
@@ -52,7 +52,7 @@ class Delivered:
     num_bytes: int = 0
     """Of the entries of the journal."""
 
-    runs: dict[str, DeliveredRun] = field(default_factory=dict)
+    runs: dict[str, RunSyncState] = field(default_factory=dict)
     """By key."""
 
     left: list[int] = field(default_factory=list)
@@ -74,9 +74,9 @@ class Delivered:
             log.warning("tracking: %s cannot be written (%s)", RUN_IDS, error.strerror)
 
 
-def read_delivered(folder: Path, uri: str) -> Delivered:
+def read_sync_state(folder: Path, uri: str) -> SyncState:
     """What this store has; nothing where another one was sent to, or nothing can be read."""
-    fresh = Delivered(without_password(uri))
+    fresh = SyncState(without_password(uri))
     delivered = _read(folder)
     return delivered if delivered is not None and delivered.uri == fresh.uri else fresh
 
@@ -88,16 +88,16 @@ def run_id_of(folder: Path, key: str, journal: str) -> str | None:
     return run.run_id if run is not None and run.journal == journal else None
 
 
-def _read(folder: Path) -> Delivered | None:
+def _read(folder: Path) -> SyncState | None:
     kept = read_table(folder / SENT)
     try:
-        runs = {key: DeliveredRun(**run) for key, run in kept.pop("runs").items()}
-        return Delivered(**kept, runs=runs)
+        runs = {key: RunSyncState(**run) for key, run in kept.pop("runs").items()}
+        return SyncState(**kept, runs=runs)
     except (TypeError, KeyError, AttributeError):
         return None
 
 
-def num_bytes_left(folder: Path, delivered: Delivered) -> int:
+def num_unsent_bytes(folder: Path, delivered: SyncState) -> int:
     """Of the journals, what the store does not have yet; lines, not files."""
     total = max(0, _size(folder / ENTRIES) - delivered.num_bytes)
     for key, run in delivered.runs.items():

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.mlflow.client import MAX_ATTEMPTS, MlflowSync
-from audio_lm.tracking.mlflow.state import Delivered
+from audio_lm.tracking.mlflow.state import SyncState
 from audio_lm.tracking.mlflow.store import MlflowException, MlflowStore
 from audio_lm.tracking.run import open_recipe_run
 from tests.forked import killed_after
@@ -74,7 +74,7 @@ def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing
 
 def killed_before_noting(folder, uri):
     """Be killed between every send and the note of it."""
-    Delivered.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    SyncState.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     MlflowSync(folder, uri, print).bring()
 
 

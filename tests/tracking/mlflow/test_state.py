@@ -1,8 +1,14 @@
-from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, num_bytes_left, read_delivered, run_id_of
+from audio_lm.tracking.mlflow.state import (
+    RunSyncState,
+    SyncState,
+    num_unsent_bytes,
+    read_sync_state,
+    run_id_of,
+)
 
 
 def kept(folder, uri="http://me:secret@host"):
-    delivered = Delivered(uri.replace("me:secret@", ""), "j", runs={"recipe": DeliveredRun("j", "a1", 5)})
+    delivered = SyncState(uri.replace("me:secret@", ""), "j", runs={"recipe": RunSyncState("j", "a1", 5)})
     delivered.write(folder)
     delivered.write_run_ids(folder)
     return delivered
@@ -10,13 +16,13 @@ def kept(folder, uri="http://me:secret@host"):
 
 def test_what_was_sent_is_known_again_for_this_store_only(tmp_path):
     delivered = kept(tmp_path)
-    assert read_delivered(tmp_path, "http://me:other@host") == delivered
-    assert read_delivered(tmp_path, "http://elsewhere") == Delivered("http://elsewhere")
+    assert read_sync_state(tmp_path, "http://me:other@host") == delivered
+    assert read_sync_state(tmp_path, "http://elsewhere") == SyncState("http://elsewhere")
 
 
 def test_a_damaged_note_means_sending_everything_again(tmp_path):
     (tmp_path / "tracking.sent").write_text('{"uri": "http://host", "ru')
-    assert read_delivered(tmp_path, "http://host") == Delivered("http://host")
+    assert read_sync_state(tmp_path, "http://host") == SyncState("http://host")
 
 
 def test_a_run_belongs_to_its_journal(tmp_path):
@@ -35,7 +41,7 @@ def test_what_is_left_is_counted_in_bytes(tmp_path):
     delivered = kept(tmp_path)
     (tmp_path / "metrics.jsonl").write_bytes(bytes(12))
     (tmp_path / "tracking.jsonl").write_bytes(bytes(3))
-    assert num_bytes_left(tmp_path, delivered) == 7 + 3
+    assert num_unsent_bytes(tmp_path, delivered) == 7 + 3
 
 
 def test_a_full_disk_costs_nothing_but_time(tmp_path, monkeypatch, warned):
