@@ -20,12 +20,12 @@ class SendingHere:
     def __init__(self, folder, uri):
         self.delivery = MlflowSync(folder, uri, tracking_run.log.warning)
 
-    def bring(self):
-        self.delivery.bring()
+    def send_new(self):
+        self.delivery.send_new()
 
     def finish(self, seconds):
         try:
-            self.bring()
+            self.send_new()
         except TRACKING_ERRORS:
             return False
         return True

@@ -101,7 +101,7 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
     assert {found.info.status for found in runs(client)} == {"FAILED"}
     with start(resume=True, lr=2e-4) as run:
         logger = run.stage("pretrain")
-        run._sending.bring()
+        run._sending.send_new()
         assert client.get_run(logger.run_id).info.status == "RUNNING"
         for step in range(4, 9):
             logger.log_metrics({"loss": float(step)}, step)

@@ -30,7 +30,7 @@ from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore, first_l
 PARENT_TAG = "mlflow.parentRunId"
 LINES_PER_BATCH = 500
 MAX_ATTEMPTS = 4  # of a file, before what comes after it is sent; it is tried again at the end
-LEAVABLE = ("artifact", "table", "inputs")
+DEFERRABLE = ("artifact", "table", "inputs")
 
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ class MlflowSync:
         self._attempts: dict[int, int] = {}
         self._refused: set[str] = set()
 
-    def bring(self) -> None:
+    def send_new(self) -> None:
         """Send everything that is there now.
 
         Raises:
@@ -79,11 +79,11 @@ class MlflowSync:
         if not is_line_start(self.folder / ENTRIES, self.delivered.num_bytes):
             self.delivered.num_bytes = 0
         for line in read_events(self.folder / ENTRIES, self.delivered.num_bytes):
-            self._bring_entry(line)
+            self._send_entry(line)
             self.delivered.num_bytes = line.end
             self.delivered.write(self.folder)
         for key in self.delivered.runs:
-            self._bring_values(key)
+            self._send_values(key)
 
     def _first_open(self) -> dict[str, Any] | None:
         """The first entry that opens the recipe's run, as far as the journal can be read."""
@@ -92,7 +92,7 @@ class MlflowSync:
                 return line.record if "experiment" in line.record else None
         return None
 
-    def bring_left(self) -> None:
+    def send_deferred(self) -> None:
         """Try files again that the store would not take for now.
 
         Raises:
@@ -143,14 +143,14 @@ class MlflowSync:
     def _open_runs(self) -> list[RunSyncState]:
         return [run for run in self.delivered.runs.values() if not run.is_over]
 
-    def _bring_entry(self, line: EventLine) -> None:
+    def _send_entry(self, line: EventLine) -> None:
         record = line.record
         self._look_at_the_clock()
         try:
             self._send(record)
         except TRACKING_ERRORS as error:
             attempts = self._attempts[line.end] = self._attempts.get(line.end, 0) + 1
-            if record["kind"] not in LEAVABLE or attempts < MAX_ATTEMPTS:
+            if record["kind"] not in DEFERRABLE or attempts < MAX_ATTEMPTS:
                 raise
             self.say(
                 f"{_subject(record)} cannot be sent for now ({first_line(error)}); it is tried again at the end"
@@ -164,7 +164,7 @@ class MlflowSync:
             self._open(key, record)
         elif key in self.delivered.runs:
             if record["kind"] == "end":
-                self._bring_values(key)
+                self._send_values(key)
                 self.delivered.runs[key].is_over = True
             try:
                 self._send_to(self.delivered.runs[key].run_id, record)
@@ -209,7 +209,7 @@ class MlflowSync:
             case "end":
                 store.close_run(run_id, record["status"], record["time"])
 
-    def _bring_values(self, key: str) -> None:
+    def _send_values(self, key: str) -> None:
         run = self.delivered.runs[key]
         path = (self.folder if key == RECIPE else self.folder / key) / VALUES
         if head_of(path) != run.journal:

@@ -53,8 +53,8 @@ def _sent(folder: Path, say: Say) -> str:
     delivery = MlflowSync(folder, uri, lambda line: say(f"{folder}: {line}"))
     try:
         with alone(folder):
-            delivery.bring()
-            delivery.bring_left()
+            delivery.send_new()
+            delivery.send_deferred()
             delivery.end_dead_runs()
     except AlreadySentError:
         return "a process of its own is sending it now"

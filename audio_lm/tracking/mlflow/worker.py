@@ -120,9 +120,9 @@ def ship(delivery: MlflowSync, parent: Parent) -> int:
 
 
 def _once(delivery: MlflowSync, parent: Parent, *, is_last: bool) -> None:
-    delivery.bring()
+    delivery.send_new()
     if is_last:
-        delivery.bring_left()
+        delivery.send_deferred()
         if parent.was_lost():
             delivery.end_dead_runs()
 

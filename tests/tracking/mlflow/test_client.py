@@ -49,7 +49,7 @@ def steps(client, name="loss"):
 
 def test_sending_everything_again_adds_nothing(folder, uri, client):
     for _ in range(2):
-        MlflowSync(folder, uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail).send_new()
         (folder / "tracking.sent").unlink()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
     assert stage_run(client).info.status == "FINISHED"
@@ -62,10 +62,10 @@ def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing
     ends = []
     while 0 not in ends:
         num_calls = int(10 ** chance.uniform(3, 6))
-        child = forked(lambda n=num_calls: killed_after(n, lambda: MlflowSync(folder, uri, print).bring()))
+        child = forked(lambda n=num_calls: killed_after(n, lambda: MlflowSync(folder, uri, print).send_new()))
         ends.append(ended(child))
     assert ends.count(-signal.SIGKILL) > 5
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     client = MlflowClient(uri)
     assert steps(client) == list(range(1, NUM_STEPS + 1))
     assert steps(client, "norm") == list(range(1, NUM_STEPS + 1))
@@ -75,13 +75,13 @@ def test_a_sender_that_is_killed_at_any_moment_loses_nothing_and_doubles_nothing
 def killed_before_noting(folder, uri):
     """Be killed between every send and the note of it."""
     SyncState.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    MlflowSync(folder, uri, print).bring()
+    MlflowSync(folder, uri, print).send_new()
 
 
 def test_a_kill_between_sending_and_noting_doubles_nothing(folder, uri):
     for _ in range(3):
         assert ended(forked(lambda: killed_before_noting(folder, uri))) == -signal.SIGKILL
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     client = MlflowClient(uri)
     assert len(client.search_runs([stage_run(client).info.experiment_id])) == 2
     assert steps(client) == list(range(1, NUM_STEPS + 1))
@@ -98,25 +98,25 @@ def test_points_would_double_if_they_were_sent_with_the_time_of_sending(folder, 
 
     monkeypatch.setattr(MlflowStore, "log_points", at_another_time)
     for _ in range(2):
-        MlflowSync(folder, uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail).send_new()
         (folder / "tracking.sent").unlink()
     assert len(steps(client)) > NUM_STEPS, "the control"
 
 
 def test_a_store_that_was_lost_gets_everything_again(folder, uri, empty_database, tmp_path):
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     other = tmp_path / "other" / "mlflow.db"
     other.parent.mkdir()
     shutil.copy(empty_database, other)
-    MlflowSync(folder, f"sqlite:///{other}", pytest.fail).bring()
+    MlflowSync(folder, f"sqlite:///{other}", pytest.fail).send_new()
     assert steps(MlflowClient(f"sqlite:///{other}")) == list(range(1, NUM_STEPS + 1))
 
 
 def test_a_run_that_somebody_deleted_is_made_anew_at_the_next_start(folder, uri, client):
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     before = stage_run(client).info.run_id
     client.delete_run(before)
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     assert stage_run(client).info.run_id != before
     assert steps(client) == list(range(1, NUM_STEPS + 1))
 
@@ -131,7 +131,7 @@ def test_a_value_that_is_refused_costs_itself(folder, uri, client, monkeypatch):
 
     monkeypatch.setattr(MlflowStore, "log_points", picky)
     said = []
-    MlflowSync(folder, uri, said.append).bring()
+    MlflowSync(folder, uri, said.append).send_new()
     assert steps(client) == [step for step in range(1, NUM_STEPS + 1) if step != 77]
     assert len(said) == 1
 
@@ -152,13 +152,13 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
         patched.setattr(MlflowStore, "log_artifact", broken)
         for _ in range(MAX_ATTEMPTS - 1):
             with pytest.raises(ConnectionError):
-                delivery.bring()
-        delivery.bring()
+                delivery.send_new()
+        delivery.send_new()
         assert stage_run(client).info.status == "FINISHED"
         assert delivery.delivered.left
     again = MlflowSync(folder, uri, pytest.fail)
-    again.bring()
-    again.bring_left()
+    again.send_new()
+    again.send_deferred()
     assert not again.delivered.left
     assert [found.path for found in client.list_artifacts(stage_run(client).info.run_id, "eval")] == [
         "eval/asr.json"
@@ -166,14 +166,14 @@ def test_a_file_that_cannot_be_sent_holds_up_nothing_for_ever_and_is_tried_again
 
 
 def test_values_of_an_attempt_that_began_anew_do_not_reach_the_old_run(folder, uri, client):
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     old = stage_run(client).info.run_id
     metrics = folder / "stages/pretrain/metrics.jsonl"
     head = {"time": 1, "step": 0, "values": {}, "journal": "another"}
     metrics.write_text(
         json.dumps(head) + "\n" + json.dumps({"time": 1, "step": 900, "values": {"loss": 0}}) + "\n"
     )
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     assert max(point.step for point in client.get_metric_history(old, "loss")) == NUM_STEPS
 
 
@@ -182,7 +182,7 @@ def test_a_run_whose_end_nobody_told_was_killed(uri, client, tmp_path):
         "pretrain"
     )
     delivery = MlflowSync(tmp_path / "r", uri, pytest.fail)
-    delivery.bring()
+    delivery.send_new()
     assert stage_run(client).info.status == "RUNNING"
     delivery.end_dead_runs()
     assert stage_run(client).info.status == "KILLED"
@@ -191,8 +191,8 @@ def test_a_run_whose_end_nobody_told_was_killed(uri, client, tmp_path):
 def test_time_that_is_up_leaves_the_rest_for_later(folder, uri, client):
     clock = iter([False] * 5 + [True] * 100)
     with pytest.raises(TimeoutError):
-        MlflowSync(folder, uri, pytest.fail, is_late=lambda: next(clock)).bring()
-    MlflowSync(Path(folder), uri, pytest.fail).bring()
+        MlflowSync(folder, uri, pytest.fail, is_late=lambda: next(clock)).send_new()
+    MlflowSync(Path(folder), uri, pytest.fail).send_new()
     assert steps(client) == list(range(1, NUM_STEPS + 1))
 
 
@@ -212,7 +212,7 @@ def test_a_server_that_turns_everybody_away_costs_nothing(folder, answer):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         delivery = MlflowSync(folder, f"http://127.0.0.1:{server.server_port}", pytest.fail)
         with pytest.raises(MlflowException):
-            delivery.bring()
+            delivery.send_new()
         server.shutdown()
     assert (delivery.num_points, delivery.delivered.num_bytes) == (0, 0)
 
@@ -232,7 +232,7 @@ DAMAGES = {
 def test_what_comes_after_a_file_was_damaged_arrives_in_the_same_runs_and_nothing_twice(
     folder, uri, client, name, damage
 ):
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     before = stage_run(client).info.run_id
     (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
     run = open_recipe_run(
@@ -243,7 +243,7 @@ def test_what_comes_after_a_file_was_damaged_arrives_in_the_same_runs_and_nothin
         logger.log_metrics({"loss": float(step), "norm": 1.0}, step)
     logger.finalize("success")
     run.close("FINISHED")
-    MlflowSync(folder, uri, pytest.fail).bring()
+    MlflowSync(folder, uri, pytest.fail).send_new()
     assert stage_run(client).info.run_id == before
     assert stage_run(client).info.status == "FINISHED"
     arrived = steps(client)

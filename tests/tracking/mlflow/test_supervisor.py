@@ -132,7 +132,7 @@ def test_neither_a_store_that_is_nowhere_nor_one_that_never_answers_costs_the_tr
 
     def send_it_ourselves(step):
         with pytest.raises(MlflowException):
-            MlflowSync(tmp_path / "slow", silent_server, pytest.fail).bring()
+            MlflowSync(tmp_path / "slow", silent_server, pytest.fail).send_new()
 
     with pytest.raises(AssertionError, match="the control"):
         assert_none_stalls(stalls_of(send_it_ourselves, range(1)), "the control")
