@@ -10,7 +10,7 @@ from audio_lm.tracking.event_log.journal import ENTRIES, read_events
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
-from audio_lm.tracking.mlflow.worker import AlreadySentError, alone
+from audio_lm.tracking.mlflow.worker import SyncLockedError, sync_lock
 
 Say = Callable[[str], None]
 
@@ -52,11 +52,11 @@ def _sent(folder: Path, say: Say) -> str:
     uri = _uri(folder)
     delivery = MlflowSync(folder, uri, lambda line: say(f"{folder}: {line}"))
     try:
-        with alone(folder):
+        with sync_lock(folder):
             delivery.send_new()
             delivery.send_deferred()
             delivery.end_dead_runs()
-    except AlreadySentError:
+    except SyncLockedError:
         return "a process of its own is sending it now"
     except TRACKING_ERRORS as error:
         raise UserError(

@@ -68,12 +68,12 @@ class Parent:
         self._is_told.set()
 
 
-class AlreadySentError(Exception):
+class SyncLockedError(Exception):
     """Another process sends this run."""
 
 
 @contextmanager
-def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def sync_lock(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Be the one process that sends a run.
 
     Args:
@@ -90,12 +90,12 @@ def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> It
                 break
             except BlockingIOError as error:
                 if not is_patient():
-                    raise AlreadySentError from error
+                    raise SyncLockedError from error
             time.sleep(0.1)
         yield
 
 
-def ship(delivery: MlflowSync, parent: Parent) -> int:
+def sync_until_parent_ends(delivery: MlflowSync, parent: Parent) -> int:
     """Send a run until its parent is over; the exit code."""
     pause, is_away = FIRST_PAUSE, False
     while True:
@@ -141,9 +141,11 @@ def main(folder: Path, parent_id: int) -> int:
     # From here on a folder that is moved aside is still ours.
     os.chdir(folder)
     try:
-        with alone(Path(), is_patient=lambda: not parent.is_late()):
-            return ship(MlflowSync(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
-    except AlreadySentError:
+        with sync_lock(Path(), is_patient=lambda: not parent.is_late()):
+            return sync_until_parent_ends(
+                MlflowSync(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent
+            )
+    except SyncLockedError:
         _say("another process sends this run and does not end; `audio-lm track sync` sends what it leaves")
         return SOME_LEFT
 

@@ -4,7 +4,7 @@ from mlflow import MlflowClient
 from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.mlflow.sync import runs_below, sync
-from audio_lm.tracking.mlflow.worker import alone
+from audio_lm.tracking.mlflow.worker import sync_lock
 from audio_lm.tracking.run import open_recipe_run
 from tests.run.command import run
 
@@ -47,7 +47,7 @@ def test_a_store_that_is_away_is_said_after_every_run_was_tried(runs, monkeypatc
 
 def test_a_run_that_is_being_sent_is_left_alone(runs):
     said = []
-    with alone(runs / "a"):
+    with sync_lock(runs / "a"):
         sync([runs / "a"], said.append)
     assert said == [f"{runs / 'a'}: a process of its own is sending it now"]
 

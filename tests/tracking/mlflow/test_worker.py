@@ -8,7 +8,7 @@ from audio_lm.tracking.mlflow import worker
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import MlflowStore, create_database
 from audio_lm.tracking.mlflow.supervisor import ALL_SENT, SOME_LEFT
-from audio_lm.tracking.mlflow.worker import AlreadySentError, Parent, alone, ship
+from audio_lm.tracking.mlflow.worker import Parent, SyncLockedError, sync_lock, sync_until_parent_ends
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.forks import ended, forked
 
@@ -48,13 +48,13 @@ def status(uri):
 
 def test_a_run_is_sent_to_its_end(folder, uri):
     parent = ParentOf(3)
-    assert ship(MlflowSync(folder, uri, pytest.fail), parent) == ALL_SENT
+    assert sync_until_parent_ends(MlflowSync(folder, uri, pytest.fail), parent) == ALL_SENT
     assert parent.waited == [worker.REST] * 3
     assert status(uri) == "RUNNING", "its end is the journal's to tell"
 
 
 def test_a_parent_that_was_lost_leaves_a_killed_run(folder, uri):
-    assert ship(MlflowSync(folder, uri, pytest.fail), ParentOf(0, lost=True)) == ALL_SENT
+    assert sync_until_parent_ends(MlflowSync(folder, uri, pytest.fail), ParentOf(0, lost=True)) == ALL_SENT
     assert status(uri) == "KILLED"
 
 
@@ -69,7 +69,7 @@ def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(fold
 
     monkeypatch.setattr(MlflowStore, "open_run", open_run)
     said, parent = [], ParentOf(9)
-    assert ship(MlflowSync(folder, uri, said.append), parent) == ALL_SENT
+    assert sync_until_parent_ends(MlflowSync(folder, uri, said.append), parent) == ALL_SENT
     assert parent.waited[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, worker.REST]
     assert ["answer" in line for line in said] == [True, True]
     assert "does not answer (ConnectionError: no route)" in said[0]
@@ -77,16 +77,20 @@ def test_a_store_that_is_away_is_asked_less_and_less_often_and_told_of_once(fold
 
 def test_a_store_that_is_away_at_the_end_is_asked_once_more_and_not_waited_for(folder):
     said, parent = [], ParentOf(0)
-    assert ship(MlflowSync(folder, "http://127.0.0.1:9", said.append), parent) == SOME_LEFT
+    assert sync_until_parent_ends(MlflowSync(folder, "http://127.0.0.1:9", said.append), parent) == SOME_LEFT
     assert parent.waited == []
 
 
 def test_one_process_at_a_time_sends_a_run(tmp_path):
     looks = iter([True, True, False])
-    with alone(tmp_path), pytest.raises(AlreadySentError), alone(tmp_path, is_patient=lambda: next(looks)):
+    with (
+        sync_lock(tmp_path),
+        pytest.raises(SyncLockedError),
+        sync_lock(tmp_path, is_patient=lambda: next(looks)),
+    ):
         pytest.fail("two of them")
     assert list(looks) == []
-    with alone(tmp_path):
+    with sync_lock(tmp_path):
         pass
 
 
