@@ -125,7 +125,7 @@ class MlflowSync:
 
     def _look(self) -> None:
         """Find out whether the store still has the runs it had, and that those which go on are running."""
-        if not all(self._at_store.is_there(run.run_id) for run in self.delivered.runs.values()):
+        if not all(self._at_store.run_exists(run.run_id) for run in self.delivered.runs.values()):
             self._begin(self.delivered.journal)
         for run in self._open_runs():
             self._at_store.reopen_run(run.run_id)

@@ -79,7 +79,7 @@ def create_database(path: Path) -> None:
                 new.rename(path)
 
 
-def be_brief_about_failures() -> None:
+def fail_fast() -> None:
     """Let mlflow fail at once and print nothing; ``worker`` waits and tries again.
 
     Its defaults block a call for 246 s when the server is away.
@@ -102,7 +102,7 @@ class MlflowStore:
     @cached_property
     def client(self) -> MlflowClient:
         """The stock client; making it creates an SQLite file and its tables, once."""
-        be_brief_about_failures()
+        fail_fast()
         path = database_path(self.uri)
         if path is not None:
             create_database(path)
@@ -187,7 +187,7 @@ class MlflowStore:
         """Note what a run read, without reading it."""
         self.client.log_inputs(run_id, datasets=[_dataset_input(manifest) for manifest in manifests])
 
-    def is_there(self, run_id: str) -> bool:
+    def run_exists(self, run_id: str) -> bool:
         """Whether the store has a run, and nobody has deleted it."""
         try:
             run = self.client.get_run(run_id)

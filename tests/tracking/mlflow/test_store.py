@@ -42,9 +42,9 @@ def test_a_run_that_is_gone_is_known_to_be(store, client, lost):
     run_id = "0" * 32
     if lost == "deleted":
         run_id = open_run(store)
-        assert store.is_there(run_id)
+        assert store.run_exists(run_id)
         client.delete_run(run_id)
-    assert not store.is_there(run_id)
+    assert not store.run_exists(run_id)
 
 
 def test_a_deleted_experiment_does_not_stand_in_the_way(store, client, uri):
