@@ -24,7 +24,7 @@ from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
 from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
-from audio_lm.tracking.mlflow.supervisor import SendingProcess
+from audio_lm.tracking.mlflow.supervisor import SyncProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
 
 PATIENCE: Seconds = 120.0  # with a store that answers but is slow
@@ -86,7 +86,7 @@ class RecipeRun(Record):
         self._tags = dict(tags)
         self._resume = resume
         self._logger_of_stage: dict[str, RunLogger] = {}
-        self._sending: SendingProcess | None = None
+        self._sending: SyncProcess | None = None
         super().__init__(
             root=folder,
             key=RECIPE,
@@ -138,7 +138,7 @@ class RecipeRun(Record):
     def send(self) -> None:
         """Begin to send what is in the journal, from a process of its own."""
         if self._journal is not None:
-            self._sending = SendingProcess(self.root, self._uri)
+            self._sending = SyncProcess(self.root, self._uri)
 
     def wait(self, seconds: Seconds = PATIENCE) -> bool:
         """Wait until the store has everything or time is up; True when it has."""

@@ -34,7 +34,7 @@ class SendingHere:
 @pytest.fixture
 def sending_here(monkeypatch):
     """Runs are sent when they end, by this process."""
-    monkeypatch.setattr(tracking_run, "SendingProcess", SendingHere)
+    monkeypatch.setattr(tracking_run, "SyncProcess", SendingHere)
 
 
 @pytest.fixture(scope="session")

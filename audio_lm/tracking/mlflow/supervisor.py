@@ -27,7 +27,7 @@ MOST_LIVES = 6  # that end soon, before it is left at that
 log = logging.getLogger(__name__)
 
 
-class SendingProcess:
+class SyncProcess:
     """Sends what is in a run's folder for as long as this process lives, and a while longer.
 
     It is started again when it dies. Nothing here raises, and nothing but ``finish`` waits.
