@@ -32,7 +32,7 @@ LINES_PER_BATCH = 500
 MAX_ATTEMPTS = 4  # of a file, before what comes after it is sent; it is tried again at the end
 DEFERRABLE = ("artifact", "table", "inputs")
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ class MlflowSync:
     """
 
     def __init__(
-        self, folder: Path, uri: str, say: Say, *, is_late: Callable[[], bool] = lambda: False
+        self, folder: Path, uri: str, notify: Notify, *, is_late: Callable[[], bool] = lambda: False
     ) -> None:
         self.folder = folder
         self.uri = uri
-        self.say = say
+        self.notify = notify
         self.is_late = is_late
         self.delivered = read_sync_state(folder, uri)
         self.num_points = 0
@@ -152,7 +152,7 @@ class MlflowSync:
             attempts = self._attempts[line.end] = self._attempts.get(line.end, 0) + 1
             if record["kind"] not in DEFERRABLE or attempts < MAX_ATTEMPTS:
                 raise
-            self.say(
+            self.notify(
                 f"{_subject(record)} cannot be sent for now ({first_line(error)}); it is tried again at the end"
             )
             self.delivered.left.append(line.end)
@@ -242,7 +242,7 @@ class MlflowSync:
 
     def _refuse(self, subject: str, error: Exception) -> None:
         if subject not in self._refused:
-            self.say(f"{self.delivered.uri} did not take {subject} ({first_line(error)})")
+            self.notify(f"{self.delivered.uri} did not take {subject} ({first_line(error)})")
         self._refused.add(subject)
 
 

@@ -12,10 +12,10 @@ from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
 from audio_lm.tracking.mlflow.worker import SyncLockedError, sync_lock
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
-def sync(folders: Sequence[Path], say: Say) -> None:
+def sync(folders: Sequence[Path], notify: Notify) -> None:
     """Send what the store does not have of each run.
 
     Args:
@@ -28,7 +28,7 @@ def sync(folders: Sequence[Path], say: Say) -> None:
     failures = []
     for folder in folders:
         try:
-            say(f"{folder}: {_sent(folder, say)}")
+            notify(f"{folder}: {_sent(folder, notify)}")
         except UserError as error:
             failures.append(str(error))
     if failures:
@@ -47,10 +47,10 @@ def runs_below(folder: Path) -> list[Path]:
     return found
 
 
-def _sent(folder: Path, say: Say) -> str:
+def _sent(folder: Path, notify: Notify) -> str:
     """Send a run, and say what was done."""
     uri = _uri(folder)
-    delivery = MlflowSync(folder, uri, lambda line: say(f"{folder}: {line}"))
+    delivery = MlflowSync(folder, uri, lambda line: notify(f"{folder}: {line}"))
     try:
         with sync_lock(folder):
             delivery.send_new()

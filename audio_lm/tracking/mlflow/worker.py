@@ -104,7 +104,7 @@ def sync_until_parent_ends(delivery: MlflowSync, parent: Parent) -> int:
             _once(delivery, parent, is_last=is_last)
         except TRACKING_ERRORS as error:
             if not is_away:
-                delivery.say(_away(delivery, error))
+                delivery.notify(_away(delivery, error))
             is_away = True
             if is_last:
                 return SOME_LEFT
@@ -112,7 +112,7 @@ def sync_until_parent_ends(delivery: MlflowSync, parent: Parent) -> int:
             pause = min(2 * pause, LONGEST_PAUSE)
             continue
         if is_away:
-            delivery.say(f"{delivery.delivered.uri} answers again; what was kept is being sent")
+            delivery.notify(f"{delivery.delivered.uri} answers again; what was kept is being sent")
         pause, is_away = FIRST_PAUSE, False
         if is_last:
             return ALL_SENT if not delivery.delivered.left else SOME_LEFT
