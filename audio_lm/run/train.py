@@ -64,7 +64,7 @@ from audio_lm.run.resume import (
 )
 from audio_lm.run.session import PreemptedError, Survival, adopt_world_size, force_resume_on_restart
 from audio_lm.run.stage_model import StageModels, first_weights
-from audio_lm.tracking.event_log.journal import Writing
+from audio_lm.tracking.event_log.journal import WriteGuard
 from audio_lm.tracking.event_log.record import Record
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
@@ -162,7 +162,7 @@ def _carry_out(composed: ComposedRecipe, folder: RunFolder, start: Start) -> Run
         recipe_yaml=seal_text(composed.text),
         params=asdict(recipe),
         resume=recipe.is_resumed,
-        writing=survival.lease.writing,
+        write_guard=survival.lease.writing,
     ) as run:
         console.print(f"run folder {folder.path}; curves: {run.where}")
         run.log_inputs(manifests_of(recipe))
@@ -370,7 +370,7 @@ def _keeping(config: CheckpointConfig) -> dict[str, Any]:
 
 
 def _quarantine(
-    recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any], writing: Writing
+    recipe: Recipe, stage: StageConfig, folder: Path, before: Mapping[str, Any], writing: WriteGuard
 ) -> BadAudioMonitor:
     return BadAudioMonitor(
         folder,

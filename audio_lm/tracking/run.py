@@ -20,7 +20,7 @@ from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
 from audio_lm.common.secrets import without_password
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
+from audio_lm.tracking.event_log.journal import RECIPE, Journal, WriteGuard, no_guard
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
 from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
@@ -195,7 +195,7 @@ def open_recipe_run(
     recipe_yaml: str,
     params: Mapping[str, object],
     resume: bool = False,
-    writing: Writing = always,
+    write_guard: WriteGuard = no_guard,
 ) -> RecipeRun:
     """Open the parent run of a recipe and write down what is known before training.
 
@@ -227,7 +227,7 @@ def open_recipe_run(
             experiment=experiment,
             name=name,
             folder=folder,
-            journal=Journal(folder, resume=resume, writing=writing),
+            journal=Journal(folder, resume=resume, write_guard=write_guard),
             resume=resume,
             tags=origin.tags,
         )

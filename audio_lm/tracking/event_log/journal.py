@@ -29,7 +29,7 @@ DROPPED = "tracking/dropped_points"
 log = logging.getLogger(__name__)
 
 
-Writing = Callable[[], AbstractContextManager[bool]]
+WriteGuard = Callable[[], AbstractContextManager[bool]]
 """Whether the folder belongs to this process, which it does until the context is left."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -44,7 +44,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 """What an entry of each kind has, beside its run and its time."""
 
 
-def always() -> AbstractContextManager[bool]:
+def no_guard() -> AbstractContextManager[bool]:
     """Nobody else writes there."""
     return nullcontext(True)
 
@@ -68,7 +68,7 @@ class EventLine(NamedTuple):
 class JsonlWriter:
     """A file that tables are appended to, one a line; never raises into whoever writes."""
 
-    def __init__(self, path: Path, *, resume: bool = True, writing: Writing = always) -> None:
+    def __init__(self, path: Path, *, resume: bool = True, write_guard: WriteGuard = no_guard) -> None:
         """Open the file, which begins empty or with complete lines.
 
         Args:
@@ -79,10 +79,10 @@ class JsonlWriter:
             OSError: it cannot be opened.
         """
         self.path = path
-        self.writing = writing
+        self.write_guard = write_guard
         self.num_dropped = 0
         self._end_if_torn: int | None = None
-        with writing() as is_ours:
+        with write_guard() as is_ours:
             if is_ours and not resume:
                 path.unlink(missing_ok=True)
             if is_ours:
@@ -94,7 +94,7 @@ class JsonlWriter:
         """Add a line, unless the file is another process's; False where it did not fit, which is told once."""
         line = json.dumps(seal(record)).encode("ascii") + b"\n"
         try:
-            with self.writing() as is_ours:
+            with self.write_guard() as is_ours:
                 if is_ours:
                     self._write(line)
         except OSError as error:
@@ -134,7 +134,9 @@ class MetricsWriter:
     already wrote of them is not written twice, so that curves have no zigzag.
     """
 
-    def __init__(self, path: Path, *, journal_id: str, resume: bool, writing: Writing = always) -> None:
+    def __init__(
+        self, path: Path, *, journal_id: str, resume: bool, write_guard: WriteGuard = no_guard
+    ) -> None:
         """Open ``metrics.jsonl``.
 
         Args:
@@ -145,7 +147,7 @@ class MetricsWriter:
         Raises:
             OSError: it cannot be opened.
         """
-        self._lines = JsonlWriter(path, resume=resume, writing=writing)
+        self._lines = JsonlWriter(path, resume=resume, write_guard=write_guard)
         self._first: dict[str, float] = {}
         self._last: dict[str, int] = {}
         self._behind_damage: set[tuple[str, int]] = set()
@@ -212,7 +214,7 @@ class MetricsWriter:
 class Journal:
     """What a recipe's run wants to have told, apart from values: runs, settings, files, ends; in order."""
 
-    def __init__(self, folder: Path, *, resume: bool, writing: Writing = always) -> None:
+    def __init__(self, folder: Path, *, resume: bool, write_guard: WriteGuard = no_guard) -> None:
         """Open ``tracking.jsonl``, and hold it for as long as this process lives.
 
         Args:
@@ -221,18 +223,18 @@ class Journal:
         Raises:
             OSError: it cannot be opened.
         """
-        self.writing = writing
+        self.write_guard = write_guard
         path = folder / ENTRIES
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
-        self._lines = JsonlWriter(path, resume=resume, writing=writing)
+        self._lines = JsonlWriter(path, resume=resume, write_guard=write_guard)
         for line in read_events(path):
             self._note(line.record)
         _hold(self._lines.file_number)
 
     def is_ours(self) -> bool:
         """Whether the folder still belongs to this process."""
-        with self.writing() as is_ours:
+        with self.write_guard() as is_ours:
             return is_ours
 
     def open_run(self, key: str, *, resume: bool, known: str = "", **facts: object) -> str:

@@ -72,7 +72,7 @@ class Record:
                 key, resume=resume, known=known, **mask_tree({"name": name, "tags": short, **(facts or {})})
             )
             self._values = MetricsWriter(
-                values, journal_id=self._journal_id, resume=resume, writing=journal.writing
+                values, journal_id=self._journal_id, resume=resume, write_guard=journal.write_guard
             )
 
     @property
@@ -157,7 +157,7 @@ class Record:
             return False
         target = self.folder / path
         try:
-            with self._journal.writing() as is_ours:
+            with self._journal.write_guard() as is_ours:
                 if not is_ours:
                     return False
                 target.parent.mkdir(parents=True, exist_ok=True)

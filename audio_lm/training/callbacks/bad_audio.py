@@ -16,7 +16,7 @@ from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_lines
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.tracking.event_log.journal import JsonlWriter, Writing, always
+from audio_lm.tracking.event_log.journal import JsonlWriter, WriteGuard, no_guard
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
 
 FILE = "bad_audio.jsonl"
@@ -45,7 +45,7 @@ class BadAudioMonitor(Callback):
         tensor_parallel: int = 1,
         log_every: int = 10,
         before: Mapping[str, Any] | None = None,
-        writing: Writing = always,
+        writing: WriteGuard = no_guard,
     ) -> None:
         self.writing = writing
         self.path = folder / FILE
@@ -102,7 +102,7 @@ class BadAudioMonitor(Callback):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.lines is None:
-                self.lines = JsonlWriter(self.path, writing=self.writing)
+                self.lines = JsonlWriter(self.path, write_guard=self.writing)
                 self.before = Counter(_key(line.record) for line in read_lines(self.path) if line.record)
         except OSError as error:
             log.warning(

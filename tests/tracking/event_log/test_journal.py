@@ -233,7 +233,7 @@ def test_nothing_is_changed_in_a_folder_that_is_another_process_s(tmp_path):
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for resume in (True, False):
         other = MetricsWriter(
-            tmp_path / "metrics.jsonl", journal_id="j", resume=resume, writing=lambda: nullcontext(False)
+            tmp_path / "metrics.jsonl", journal_id="j", resume=resume, write_guard=lambda: nullcontext(False)
         )
         other.write({"loss": 2.0}, 2)
         assert (tmp_path / "metrics.jsonl").read_bytes() == before
