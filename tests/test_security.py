@@ -237,7 +237,7 @@ def test_a_recipe_cannot_ask_for_secrets_of_the_environment(small_recipe, tmp_pa
     monkeypatch.setenv("MY_FOLDER", "/data")
     harmless = load_recipe(small_recipe, ["data_dir=${oc.env:MY_FOLDER}"])
     assert harmless.recipe.data_dir == "/data"
-    with pytest.raises(RecipeError, match="HF_TOKEN sounds like a secret"):
+    with pytest.raises(RecipeError, match="HF_TOKEN may be a secret"):
         load_recipe(small_recipe, ["data_dir=${oc.env:HF_TOKEN}"])
 
 

@@ -89,7 +89,7 @@ def test_the_names_of_the_tests_above_are_read_where_they_are_good(work):
 @pytest.mark.parametrize("command", ["describe", "plan", "submit"])
 def test_every_command_refuses_them(command, work, capsys):
     assert run(command, write(work, stages={"../x": STAGE})) == 2
-    assert "stage '../x': a name begins with" in capsys.readouterr().err
+    assert "stage '../x': a name starts with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_other_values_are_refused(label, value):
 
 
 def test_what_is_no_language_is_refused():
-    with pytest.raises(DataError, match="language 'xx' is not known"):
+    with pytest.raises(DataError, match="language 'xx' is unknown"):
         label_value("language", "xx", "lang")
 
 
