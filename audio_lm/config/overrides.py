@@ -1,4 +1,4 @@
-"""What the command line changes: ``key=value``, ``+key=value`` for a new entry, ``~key`` to take one away."""
+"""Overrides on the command line: ``key=value`` sets, ``+key=value`` adds to an open table, ``~key`` deletes."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -31,25 +31,27 @@ OPEN_TABLES = (
 
 
 def parse_use_overrides(overrides: Sequence[str]) -> Tree:
-    """What the command line says about ``use``, needed before the pieces are read."""
+    """Parse the overrides of ``use.*``, which are needed before the pieces are read.
+
+    Raises:
+        RecipeError: an override is not key=value, or its key is malformed.
+    """
     tree: Tree = {}
     for override in overrides:
-        key, found, value = override.lstrip("+").partition("=")
-        if not found and not override.startswith("~"):
+        key, separator, value = override.lstrip("+").partition("=")
+        if not separator and not override.startswith("~"):
             raise RecipeError(
                 f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`"
             )
         if not key or len(key) > MAX_KEY_LENGTH or key.count(".") >= MAX_DEPTH:
-            raise RecipeError(
-                f"override {override[:40]!r} has no key of the recipe; write for example `seed=1`"
-            )
+            raise RecipeError(f"override {override[:40]!r} has no valid key; write for example `seed=1`")
         if key.startswith("use."):
             tree[key.removeprefix("use.")] = value
     return tree
 
 
 def key_of_override(override: str) -> str:
-    """The dotted key that an override sets or takes away.
+    """Dotted key that an override sets or deletes.
 
     >>> key_of_override("+a.b=1"), key_of_override("~a.b")
     ('a.b', 'a.b')
@@ -58,7 +60,7 @@ def key_of_override(override: str) -> str:
 
 
 def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
-    """Lay the command line over everything; note what is wrong with it."""
+    """Apply the overrides of the command line; appends messages to ``problems``."""
     for override in overrides:
         if override.startswith("~"):
             delete_key(merged.tree, override[1:], problems)
@@ -77,8 +79,8 @@ def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]
         if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
             problems.append(_new_entry(key, parent, leaf, table))
             continue
-        said = {key: value, **(dict(flatten(value, f"{key}.")) if isinstance(value, dict) else {})}
-        merge(merged, Layer(nest(key, value), dict.fromkeys(said, COMMAND_LINE)))
+        keys = {key: value, **(dict(flatten(value, f"{key}.")) if isinstance(value, dict) else {})}
+        merge(merged, Layer(nest(key, value), dict.fromkeys(keys, COMMAND_LINE)))
 
 
 def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
@@ -89,23 +91,23 @@ def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
     known = list(as_table(table))
     near = get_close_matches(leaf, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    there = ", ".join(known) or "nothing"
-    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
+    entries = ", ".join(known) or "none"
+    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}entries: {entries}; add a new one with +{key}=..."
 
 
 def parse_settings(texts: Sequence[str]) -> Tree:
-    """A table from ``key=value`` words.
+    """Parse ``key=value`` arguments into a table.
 
     >>> parse_settings(["seed=1", "clips.digits=100"])
     {'seed': 1, 'clips': {'digits': 100}}
 
     Raises:
-        RecipeError: a word is not key=value, or its value is not YAML.
+        RecipeError: an argument is not key=value, or its value is not YAML.
     """
     tree: Tree = {}
     for text in texts:
-        key, found, value = text.partition("=")
-        if not found:
+        key, separator, value = text.partition("=")
+        if not separator:
             raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
         try:
             tree = merge_trees(tree, nest(key, read_value(value)))
