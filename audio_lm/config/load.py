@@ -111,7 +111,7 @@ class ComposedRecipe:
 
     def _changes_from(self, path: Path) -> list[str]:
         """Result settings that differ from a kept recipe; loading one is slow, so the YAML is compared first."""
-        before, now = deciding_settings(_kept_layer(path).tree), deciding_settings(self.tree)
+        before, now = result_settings(_kept_layer(path).tree), result_settings(self.tree)
         changed = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
         return changed or changed_settings(load_kept_recipe(path), self)
 
@@ -349,20 +349,20 @@ def load_kept_recipe(path: Path) -> ComposedRecipe:
     return load_recipe(path, is_complete=True, trusts_code=True)
 
 
-def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
+def result_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
     """Dotted key -> value of all settings that affect the result."""
     return {key: value for key, value in flatten(container, "") if affects_result(key)}
 
 
 def signature_of(container: Mapping[Any, Any]) -> str:
     """8 hexadecimal digits: a hash of all settings that affect the result."""
-    settings = json.dumps(deciding_settings(container), sort_keys=True, default=str)
+    settings = json.dumps(result_settings(container), sort_keys=True, default=str)
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
 def changed_settings(earlier: ComposedRecipe, later: ComposedRecipe) -> list[str]:
     """Dotted keys of the settings that affect the result and differ."""
-    before, now = (deciding_settings(recipe.tree) for recipe in (earlier, later))
+    before, now = (result_settings(recipe.tree) for recipe in (earlier, later))
     return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
 
 

@@ -30,7 +30,7 @@ from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.common.env import is_main, world_size
 from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import write_json
-from audio_lm.config.load import ComposedRecipe, deciding_settings
+from audio_lm.config.load import ComposedRecipe, result_settings
 from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
@@ -248,7 +248,7 @@ def audio_of(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
 
 def settings_of_run(composed: ComposedRecipe) -> dict[str, Any]:
     """What decides the result and no segment can change, flat."""
-    settings = deciding_settings(composed.tree)
+    settings = result_settings(composed.tree)
     return {key: value for key, value in settings.items() if not MAY_BE_DECLARED.match(key)}
 
 
