@@ -1,7 +1,7 @@
-"""Where a run comes from: code, packages, machine, command line, and the manifests it read.
+"""Provenance of a run: code, packages, machine, command line, and the cut-sets that it reads.
 
-Secrets stay out: only environment variables of known families are kept, and of
-those none whose name smells of a password.
+Secrets are excluded: only environment variables with known prefixes are kept, and of
+those none with the name of a secret.
 """
 
 import getpass
@@ -29,40 +29,40 @@ MAX_DIFF_LENGTH = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class InputCutSet:
-    """A cut-set that a run reads."""
+    """Cut-set that a run reads, logged as an MLflow dataset input."""
 
     name: str
-    """Of the source: ``corpus/subset-split``."""
+    """Name of the source: ``corpus/subset-split``."""
 
     path: Path
-    """Of the file."""
+    """Manifest file."""
 
     digest: str
     """From ``digest_of_files``; at most 36 characters."""
 
     hours: float
-    """Of audio."""
+    """Hours of audio."""
 
     num_cuts: int
-    """Lines of the file."""
+    """Number of lines in the file."""
 
     context: str
-    """What it is read for: ``train``, ``validation`` or ``test``."""
+    """Purpose: ``train``, ``validation`` or ``test``."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run comes from, as MLflow tags and as files."""
+    """Provenance of a run, as MLflow tags and as files."""
 
     tags: dict[str, str] = field(default_factory=dict)
-    """Under MLflow's own names where it has some: its page shows file, branch and commit."""
+    """Tags; with MLflow's own names if they exist: its web page shows file, branch and commit."""
 
     file_of_path: dict[str, str] = field(default_factory=dict)
-    """Path below the run -> text."""
+    """Path in the run's folder -> text."""
 
 
 def provenance(folder: Path | None = None) -> Provenance:
-    """Look at the code in a folder (where we stand), at this process and at this machine."""
+    """Collect the provenance of this process; ``folder`` has the code, by default the working folder."""
     folder = Path.cwd() if folder is None else folder
     tags = {
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
@@ -92,7 +92,7 @@ def provenance(folder: Path | None = None) -> Provenance:
 
 
 def digest_of_files(*paths: Path) -> str:
-    """32 hexadecimal digits of the content of files, one after the other."""
+    """32 hexadecimal digits of the SHA-256 of the concatenated files."""
     state = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -101,7 +101,7 @@ def digest_of_files(*paths: Path) -> str:
 
 
 def filter_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that explain a run and give nothing away.
+    """Environment variables that describe a run, without secrets.
 
     >>> filter_environment({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
     {'OMP_NUM_THREADS': '1'}
@@ -114,7 +114,7 @@ def filter_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def mask_argument(argument: str) -> str:
-    """A word of a command line, as others may read it.
+    """Mask the secret in an argument of the command line.
 
     >>> mask_argument("+corpora.mine.api_key=abc"), mask_argument("seed=1")
     ('+corpora.mine.api_key=***', 'seed=1')
@@ -125,7 +125,9 @@ def mask_argument(argument: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {found.metadata["Name"]: found.version for found in distributions() if found.metadata["Name"]}
+    return {
+        package.metadata["Name"]: package.version for package in distributions() if package.metadata["Name"]
+    }
 
 
 def _user() -> str:
@@ -146,10 +148,10 @@ def _git_tags(repository: Repository) -> dict[str, str]:
 
 
 def _uncommitted(repository: Repository) -> str:
-    """What is not committed: names of new files first, then the changes themselves."""
+    """Uncommitted changes: the list of changed files, then the diff."""
     if not repository.status:
         return ""
     listed = "".join(f"# {line}\n" for line in repository.status.splitlines())
-    is_cut = len(repository.diff) > MAX_DIFF_LENGTH
-    cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if is_cut else "\n"
-    return mask_secrets(listed + repository.diff[:MAX_DIFF_LENGTH]) + cut
+    is_truncated = len(repository.diff) > MAX_DIFF_LENGTH
+    end = f"\n# truncated after {MAX_DIFF_LENGTH} characters\n" if is_truncated else "\n"
+    return mask_secrets(listed + repository.diff[:MAX_DIFF_LENGTH]) + end
