@@ -118,7 +118,7 @@ def _crc32(content: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
-class Table:
+class JsonTable:
     """Content of a JSON file; empty if the file is absent or unreadable."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -128,14 +128,14 @@ class Table:
     is_absent: bool = False
 
 
-def read_json(path: Path) -> Table:
+def read_json(path: Path) -> JsonTable:
     """Read a JSON table and check its checksum."""
     try:
-        return Table(unseal(json.loads(path.read_bytes())))
+        return JsonTable(unseal(json.loads(path.read_bytes())))
     except FileNotFoundError:
-        return Table(is_absent=True)
+        return JsonTable(is_absent=True)
     except (OSError, ValueError, RecursionError) as error:
-        return Table(fault=report_unreadable(path, error))
+        return JsonTable(fault=report_unreadable(path, error))
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def is_sealed_text(path: Path) -> bool:
     return b"\n# " + SEAL.encode() + b": " in path.read_bytes()
 
 
-class Line(NamedTuple):
+class JsonLine(NamedTuple):
     """Line of a JSON Lines file and its end."""
 
     record: dict[str, Any] | None
@@ -199,7 +199,7 @@ class Line(NamedTuple):
     end: int  # offset in bytes
 
 
-def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
+def read_lines(path: Path, offset: int = 0) -> Iterator[JsonLine]:
     """Yield complete lines from an offset on; an incomplete last line, still being written, is left for the next call.
 
     A damaged line is logged, once per file.
@@ -215,12 +215,12 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
                 return
             offset += len(text)
             try:
-                yield Line(unseal(json.loads(text)), offset)
+                yield JsonLine(unseal(json.loads(text)), offset)
             except (ValueError, RecursionError):
                 if path not in _reported:
                     log.warning("%s: a damaged line, ending at byte %d, is skipped", path, offset)
                 _reported.add(path)
-                yield Line(None, offset)
+                yield JsonLine(None, offset)
 
 
 @contextmanager
