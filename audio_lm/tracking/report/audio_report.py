@@ -19,7 +19,7 @@ from PIL import Image
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.tracking.report.page import PAGE
-from audio_lm.tracking.report.word_diff import UNIT, Piece, word_diff
+from audio_lm.tracking.report.word_diff import UNIT, DiffPiece, word_diff
 
 MAX_COLUMNS = 900  # of a log-mel image; more would not be visible
 
@@ -150,7 +150,7 @@ def _inline(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _highlight(pieces: Sequence[Piece]) -> str:
+def _highlight(pieces: Sequence[DiffPiece]) -> str:
     if not pieces:
         return "<em>empty</em>"
     return "".join((" " if piece.is_spaced else "") + _span(piece.text, piece.kind) for piece in pieces)

@@ -15,7 +15,7 @@ COST_OF_WRONG = 1.1  # above 1, so that of equal alignments the one with more co
 MAX_CELLS = 1_000_000  # of the alignment matrix; takes about 1 s
 
 
-class Piece(NamedTuple):
+class DiffPiece(NamedTuple):
     """Word, character of a script without blanks, or markup token."""
 
     text: str
@@ -23,7 +23,7 @@ class Piece(NamedTuple):
     is_spaced: bool  # preceded by a blank
 
 
-def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
+def word_diff(reference: str, answer: str) -> tuple[list[DiffPiece], list[DiffPiece]]:
     """Split reference and answer into pieces, each with its kind of difference.
 
     "near" is a word that differs only in case or punctuation, or a timestamp that
@@ -35,8 +35,11 @@ def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
     theirs, ours = _units(reference), _units(answer)
     kinds_theirs, kinds_ours = _kinds([text for text, _ in theirs], [text for text, _ in ours])
     return (
-        [Piece(text, kind, is_spaced) for (text, is_spaced), kind in zip(theirs, kinds_theirs, strict=True)],
-        [Piece(text, kind, is_spaced) for (text, is_spaced), kind in zip(ours, kinds_ours, strict=True)],
+        [
+            DiffPiece(text, kind, is_spaced)
+            for (text, is_spaced), kind in zip(theirs, kinds_theirs, strict=True)
+        ],
+        [DiffPiece(text, kind, is_spaced) for (text, is_spaced), kind in zip(ours, kinds_ours, strict=True)],
     )
 
 
