@@ -18,9 +18,10 @@ SILENCE = "<|sil|>"
 MIN_SILENCE: Seconds = 0.05  # a shorter gap is added to the unit before it
 STAMPS_PER_SECOND = 100
 MAX_STAMP = round(MAX_SECONDS * STAMPS_PER_SECOND)
+MARKUP = r"<\|[^|<>]*\|>"  # pattern of any special token
 
 _STAMP = re.compile(r"<\|(\d{1,2})\.(\d\d)\|>", re.ASCII)
-_MARKUP = re.compile(r"<\|[^|<>]*\|>")
+_MARKUP = re.compile(MARKUP)
 
 
 class Unit(NamedTuple):

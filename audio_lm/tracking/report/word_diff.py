@@ -3,9 +3,10 @@
 import re
 from typing import Literal, NamedTuple
 
+from audio_lm.common.word_timestamps import MARKUP
+
 Kind = Literal["same", "near", "wrong", "missing", "extra"]
 
-MARKUP = r"<\|[^|<>]*\|>"
 WITHOUT_BLANKS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
 UNIT = re.compile(rf"{MARKUP}|[{WITHOUT_BLANKS}]|[^\s<{WITHOUT_BLANKS}]+|<")
 STAMP = re.compile(r"<\|(\d+\.\d\d)\|>")
