@@ -36,16 +36,16 @@ def atomic_write(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
     Args:
         is_synced: wait until the file is on disk; not needed if its loss costs nothing.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.new")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             yield file
             if is_synced:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if is_synced:
         sync_folder(path.parent)

@@ -1,7 +1,7 @@
 """Sealed folders: folders with a manifest that has size and checksum (CRC-32) of each file.
 
 A folder is valid if the manifest exists, has its own checksum, and all sizes and checksums match. The name of the
-folder does not count. Checkpoints, weights, tokenizers and cached tables beside the data are sealed folders.
+folder does not count. Checkpoints, weights, tokenizers and cached tables next to the data are sealed folders.
 """
 
 import json
