@@ -224,11 +224,11 @@ def test_audio_outside_the_allowed_folders_is_refused_in_benchmarks_too(small, t
 def test_yaml_with_objects_is_no_recipe(tmp_path, marker):
     attack = f"!!python/object/apply:os.system ['touch {marker}']"
     (tmp_path / "evil.yaml").write_text(f"seed: {attack}\n")
-    with pytest.raises(RecipeError, match="not YAML"):
+    with pytest.raises(RecipeError, match="has the type python"):
         load_recipe(tmp_path / "evil.yaml")
-    with pytest.raises(RecipeError, match="not YAML"):
+    with pytest.raises(RecipeError, match="has the type python"):
         load_recipe("demo", [f"seed={attack}"])
-    with pytest.raises(RecipeError, match="not YAML"):
+    with pytest.raises(RecipeError, match="has the type python"):
         parse_settings([f"seed={attack}"])
 
 
@@ -327,7 +327,7 @@ def model_with_code(tmp_path, monkeypatch):
 @pytest.mark.parametrize("load", [load_language_model, num_rows, load_tokenizer])
 def test_code_that_comes_with_a_model_does_not_run(load, model_with_code, tmp_path):
     with pytest.raises(
-        (CheckpointError, RecipeError), match=r"code of its own.*model\.trust_remote_code=true"
+        (CheckpointError, RecipeError), match=r"its own Python code.*model\.trust_remote_code=true"
     ):
         load(model_with_code)
     assert not (tmp_path / "ran").exists()
