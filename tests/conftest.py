@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from lhotse.cut import Cut
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe
 from audio_lm.corpora.synthetic.writing import CutWriter

@@ -9,7 +9,7 @@ from audio_lm.bench.clips import even_seconds
 from audio_lm.bench.peer import PeerBatch, peer_batch
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, frames_in, tokens_in
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 
 MEDIAN, SIGMA, SHORTEST, LONGEST = 4.4, 0.55, 1.0, 15.0
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

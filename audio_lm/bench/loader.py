@@ -20,7 +20,7 @@ import torch
 
 from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import PlannedPacks

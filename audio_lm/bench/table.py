@@ -15,7 +15,7 @@ from transformers import WhisperFeatureExtractor
 from audio_lm.bench.clips import LONGEST, SHORTEST, even_seconds
 from audio_lm.bench.step import SMALL, Bench, StepFigures, bench_step
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import distributed
 
-from audio_lm.common.runtime import rank, world_size
+from audio_lm.common.env import rank, world_size
 
 Item = TypeVar("Item")
 

@@ -45,7 +45,7 @@ def train(
     `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
     `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
     """
-    from audio_lm.common.runtime import rank
+    from audio_lm.common.env import rank
     from audio_lm.config.load import load_recipe
     from audio_lm.fault_tolerance.exit_status import RunEndedError
     from audio_lm.fault_tolerance.launcher_env import current_launch, stop_agent
@@ -112,9 +112,9 @@ def prepare(
     if show_list or not corpus:
         _list_corpora()
         return
-    from audio_lm.config.overrides import settings_of
+    from audio_lm.config.overrides import parse_settings
 
-    table = settings_of(settings or [])
+    table = parse_settings(settings or [])
     quiet()
     from audio_lm.corpora.corpus import prepare as write
 

@@ -1,1 +1,1 @@
-"""Building blocks without dependencies inside the project: errors, units, files, secrets, packed batches."""
+"""Building blocks that import nothing else of the project: errors, units, files, random numbers, packed batches."""

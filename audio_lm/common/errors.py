@@ -1,7 +1,7 @@
-"""Errors somebody at a keyboard can fix, and how to word them.
+"""Errors that a user can fix, and functions that compose their messages.
 
-The command line prints a ``UserError`` as one sentence and leaves with exit
-code 2. Whatever is not a ``UserError`` is a fault of this program.
+The command line prints a ``UserError`` without a traceback and exits with code 2.
+Any other exception is a bug of this program.
 """
 
 from collections.abc import Collection
@@ -9,27 +9,27 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """The message is for the person who started us; shown without a traceback."""
+    """Mistake in the input; the message is addressed to the user and shown without a traceback."""
 
 
 class RecipeError(UserError):
-    """A recipe, a piece of ``conf/`` or an override is wrong."""
+    """Invalid recipe, piece of ``conf/`` or override."""
 
 
 class DataError(UserError):
-    """A cut or a corpus is not what it has to be."""
+    """Invalid cut or corpus."""
 
 
 class CheckpointError(UserError):
-    """Weights do not fit the model."""
+    """Checkpoint that cannot be used: damaged, of another format, or weights that do not fit the model."""
 
 
 class AlreadyReportedError(UserError):
-    """Another rank has found the mistake and says it; this one leaves in silence, with the same exit code."""
+    """Mistake that another rank reports; this rank exits silently with the same code."""
 
 
 def unknown(kind: str, name: str, known: Collection[str], *, see: str) -> str:
-    """Word the error for a name that does not exist.
+    """Error message for an unknown name, with the closest known one.
 
     >>> unknown("task", "ars", ["asr", "s2tt"], see="audio_lm/tasks/")
     "unknown task 'ars'. Did you mean 'asr'? See audio_lm/tasks/."
@@ -49,15 +49,15 @@ def first_line(error: Exception) -> str:
 
 
 def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
-    """Word the error for an optional dependency that is not installed."""
+    """Error for an optional dependency that is not installed."""
     return UserError(
         f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`"
     )
 
 
-def needs_code(what: str, source: str) -> str:
-    """Word the refusal of something published that brings code of its own."""
+def needs_remote_code(what: str, source: str) -> str:
+    """Error message for a published model or tokenizer that comes with its own Python code."""
     return (
-        f"{what} {source!r} brings code of its own, which would run here -- what transformers knows needs none -- "
-        f"choose another, or read that code, set model.trust_remote_code=true and add --trust-code"
+        f"{what} {source!r} comes with its own Python code, which would run here -- expected a model that transformers "
+        f"supports without it -- choose another, or read that code, set model.trust_remote_code=true and add --trust-code"
     )

@@ -1,8 +1,8 @@
-"""Files that survive a kill, a power cut and a flipped bit: one way to write them, one way to read them.
+"""Atomic writes and checked reads: files survive a killed process, a power failure and a flipped bit.
 
-A file is written beside its place, synced and renamed; a folder likewise, under a lock, so that what a killed
-process has left is known for what it is and removed. A JSON table carries its own checksum. Readers never raise:
-they say that a file is absent or unreadable, and log an unreadable one once.
+A file is written under a temporary name, synced and renamed. A folder likewise, under a lock, so that leftovers of
+a killed process are recognised and removed. A JSON table contains its own checksum ("sealed"). Readers do not raise:
+they report a file as absent or unreadable, and log an unreadable one once.
 """
 
 import errno
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
-SEAL = "crc32"  # key, or comment, that holds the checksum of all the rest
-MOST_SYNCED = 1000  # files of a folder, one by one; of more the whole machine is synced once
+SEAL = "crc32"  # key (JSON) or comment (YAML) with the checksum of all other content
+MAX_SYNCED = 1000  # files that are synced one by one; for more, os.sync() once is faster
 PART, LOCK, OLD = ".part", ".part.lock", ".part.old"
 
 log = logging.getLogger(__name__)
@@ -30,86 +30,86 @@ _reported: set[Path] = set()
 
 
 @contextmanager
-def replacing(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of another when it is complete; an error leaves the old one.
+def atomic_write(path: Path, *, is_synced: bool = True) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces ``path`` on success; after an error the old file is unchanged.
 
     Args:
-        is_synced: return when it is on the disk; not needed where losing it costs nothing.
+        is_synced: wait until the file is on disk; not needed if its loss costs nothing.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.new")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             yield file
             if is_synced:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if is_synced:
         sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes, *, is_synced: bool = True) -> None:
-    """Replace a file in one move."""
-    with replacing(path, is_synced=is_synced) as file:
+    """Replace a file atomically."""
+    with atomic_write(path, is_synced=is_synced) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str, *, is_synced: bool = True) -> None:
-    """Replace a file in one move."""
+    """Replace a text file atomically."""
     write_bytes(path, text.encode(), is_synced=is_synced)
 
 
 def write_json(
     path: Path, content: Mapping[str, Any], *, indent: int | None = 1, is_synced: bool = True
 ) -> None:
-    """Replace a table, with its checksum, in one move."""
-    write_text(path, json.dumps(sealed(content), indent=indent) + "\n", is_synced=is_synced)
+    """Replace a JSON table atomically, with its checksum."""
+    write_text(path, json.dumps(seal(content), indent=indent) + "\n", is_synced=is_synced)
 
 
 def sync_file(path: Path) -> None:
-    """Return when the content of a file, or the names in a folder, are on the disk."""
-    number = os.open(path, os.O_RDONLY)
+    """Sync the content of a file, or the entries of a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 sync_folder = sync_file
 
 
 def sync_tree(folder: Path) -> None:
-    """Return when everything below a folder is on the disk."""
-    places = [Path(root) / name for root, _, names in os.walk(folder) for name in (*names, "")]
-    if len(places) > MOST_SYNCED:
+    """Sync a folder with all its content to disk."""
+    paths = [Path(root) / name for root, _, names in os.walk(folder) for name in (*names, "")]
+    if len(paths) > MAX_SYNCED:
         os.sync()
         return
-    for place in places:
-        sync_file(place)
+    for path in paths:
+        sync_file(path)
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A table as JSON will give it back, with the checksum of all of it."""
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Table as JSON reads it back, with its checksum added."""
     plain: dict[str, Any] = json.loads(json.dumps(content, default=str))
     return {**plain, SEAL: _crc32(plain)}
 
 
-def unsealed(content: Any) -> dict[str, Any]:
-    """The table that was sealed, or one from before tables were sealed.
+def unseal(content: Any) -> dict[str, Any]:
+    """Check and remove the checksum of a table; one without a checksum, from an earlier release, is accepted.
 
     Raises:
-        ValueError: it is no table, or not what was written.
+        ValueError: not a table, or the checksum does not match.
     """
     if not isinstance(content, dict):
-        raise ValueError("it holds no table")
+        raise ValueError("it is not a JSON object")
     if SEAL not in content:
         return content
     plain = {key: value for key, value in content.items() if key != SEAL}
     if content[SEAL] != _crc32(plain):
-        raise ValueError("its checksum is not that of its content")
+        raise ValueError("its checksum does not match its content")
     return plain
 
 
@@ -118,34 +118,34 @@ def _crc32(content: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a file of JSON holds; empty where it is absent or unreadable."""
+class JsonTable:
+    """Content of a JSON file; empty if the file is absent or unreadable."""
 
     values: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
-    """Why it is unreadable."""
+    """Reason why it is unreadable; empty if it is not."""
 
     is_absent: bool = False
 
 
-def read_json(path: Path) -> Table:
-    """The table in a file."""
+def read_json(path: Path) -> JsonTable:
+    """Read a JSON table and check its checksum."""
     try:
-        return Table(unsealed(json.loads(path.read_bytes())))
+        return JsonTable(unseal(json.loads(path.read_bytes())))
     except FileNotFoundError:
-        return Table(is_absent=True)
+        return JsonTable(is_absent=True)
     except (OSError, ValueError, RecursionError) as error:
-        return Table(fault=report_unreadable(path, error))
+        return JsonTable(fault=report_unreadable(path, error))
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """The table in a file; empty where it is absent or unreadable."""
+    """Values of a JSON table; empty if the file is absent or unreadable."""
     return read_json(path).values
 
 
-def record_of(kind: type[Kind], table: Mapping[str, Any]) -> Kind | None:
-    """A dataclass from the fields of a table that it knows; none where one is missing."""
-    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+def dataclass_from(kind: type[Kind], table: Mapping[str, Any]) -> Kind | None:
+    """Build a dataclass from a table, ignoring unknown keys; None if a required field is missing."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     try:
         return kind(**{key: value for key, value in table.items() if key in known})
     except TypeError:
@@ -153,10 +153,10 @@ def record_of(kind: type[Kind], table: Mapping[str, Any]) -> Kind | None:
 
 
 def report_unreadable(path: Path, why: Exception | str) -> str:
-    """Log once that a file counts as absent; returns the reason."""
+    """Log once that a file is treated as absent, and return the reason."""
     reason = why if isinstance(why, str) else _reason(why)
     if path not in _reported:
-        log.warning("%s is unreadable (%s) and counts as absent", path, reason)
+        log.warning("%s is unreadable (%s) and treated as absent", path, reason)
     _reported.add(path)
     return reason
 
@@ -164,45 +164,45 @@ def report_unreadable(path: Path, why: Exception | str) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return str(error) if type(error) is ValueError else f"it is no JSON: {error}"
+    return str(error) if type(error) is ValueError else f"it is not JSON: {error}"
 
 
-def sealed_text(text: str) -> str:
-    """A text whose last line is a comment of YAML with the checksum of all lines before it."""
+def seal_text(text: str) -> str:
+    """Append a YAML comment with the checksum of all lines above it."""
     return f"{text}# {SEAL}: {zlib.crc32(text.encode())}\n"
 
 
 def text_fault(path: Path) -> str:
-    """Why a file is not the text that was sealed; empty when it is, or was written before texts were sealed."""
+    """Reason why a sealed text is damaged or unreadable; empty if it is intact or was never sealed."""
     try:
         content = path.read_bytes()
         content.decode()
     except (OSError, ValueError) as error:
         return _reason(error) if isinstance(error, OSError) else "it is not UTF-8"
-    text, found, number = content.rpartition(b"# " + SEAL.encode() + b": ")
-    if found and number.strip() != str(zlib.crc32(text)).encode():
-        return "its checksum is not that of its content"
+    text, separator, checksum = content.rpartition(b"# " + SEAL.encode() + b": ")
+    if separator and checksum.strip() != str(zlib.crc32(text)).encode():
+        return "its checksum does not match its content"
     return "" if content.strip() else "it is empty"
 
 
 def is_sealed_text(path: Path) -> bool:
-    """Whether a text ends with the comment that seals it."""
+    """True if a text has a checksum comment."""
     return b"\n# " + SEAL.encode() + b": " in path.read_bytes()
 
 
-class Line(NamedTuple):
-    """A line of JSON, and where it ends."""
+class JsonLine(NamedTuple):
+    """Line of a JSON Lines file and its end."""
 
     record: dict[str, Any] | None
-    """None for a damaged line."""
+    """None if the line is damaged."""
 
     end: int  # offset in bytes
 
 
-def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
-    """Complete lines from an offset on; one that is being written at this moment is left for the next time.
+def read_lines(path: Path, offset: int = 0) -> Iterator[JsonLine]:
+    """Yield complete lines from an offset on; an incomplete last line, still being written, is left for the next call.
 
-    Damaged lines are logged, once for each file.
+    A damaged line is logged, once per file.
     """
     try:
         file = path.open("rb")
@@ -215,35 +215,35 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
                 return
             offset += len(text)
             try:
-                yield Line(unsealed(json.loads(text)), offset)
+                yield JsonLine(unseal(json.loads(text)), offset)
             except (ValueError, RecursionError):
                 if path not in _reported:
-                    log.warning("%s: a damaged line, ending at byte %d, is passed over", path, offset)
+                    log.warning("%s: a damaged line, ending at byte %d, is skipped", path, offset)
                 _reported.add(path)
-                yield Line(None, offset)
+                yield JsonLine(None, offset)
 
 
 @contextmanager
 def partial_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, beside the place that ``put_folder`` gives it; nothing of it stays after an error.
+    """Create a temporary folder to fill, next to ``folder``; ``put_folder`` moves it there, an error removes it.
 
-    What killed processes have left in the same parent is removed first.
+    Leftovers of killed processes in the same parent are removed first.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep_partial(folder.parent)
-    lock, number = _locked(folder)
+    remove_partial_folders(folder.parent)
+    lock, descriptor = _create_lock(folder)
     partial = lock.with_name(lock.name.removesuffix(LOCK) + PART)
     try:
         partial.mkdir()
         yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # gone already unless something went wrong
+        shutil.rmtree(partial, ignore_errors=True)  # already moved, unless an error occurred
         lock.unlink(missing_ok=True)
-        os.close(number)
+        os.close(descriptor)
 
 
 def put_folder(partial: Path, folder: Path) -> None:
-    """Move a folder into its place when it is on the disk; an older one is removed when the new one stands."""
+    """Sync a partial folder, then move it to its final path; an existing folder is removed after that."""
     sync_tree(partial)
     old = partial.with_name(partial.name.removesuffix(PART) + OLD)
     try:
@@ -259,7 +259,7 @@ def put_folder(partial: Path, folder: Path) -> None:
 
 
 def put_new_folder(partial: Path, folder: Path) -> bool:
-    """Move a folder into its place when it is on the disk; False where another one stands there already."""
+    """Sync a partial folder, then move it to its final path; False if another folder is already there."""
     sync_tree(partial)
     try:
         partial.rename(folder)
@@ -271,57 +271,57 @@ def put_new_folder(partial: Path, folder: Path) -> bool:
     return True
 
 
-def sweep_partial(parent: Path) -> None:
-    """Remove the partial folders of processes that are gone, and put back what one of them had moved aside."""
+def remove_partial_folders(parent: Path) -> None:
+    """Remove partial folders of dead processes, and restore a folder that one of them had moved aside."""
     for lock in parent.glob(f".*{LOCK}"):
         try:
-            number = os.open(lock, os.O_RDWR)
+            descriptor = os.open(lock, os.O_RDWR)
         except OSError:
-            continue  # it is gone by now, or another user's
+            continue  # removed in the meantime, or another user's
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove_left(lock)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_leftovers(lock)
         except OSError:
-            continue  # its process lives, or the disk keeps no locks
+            continue  # its process is alive, or the file system has no locks
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
-def _remove_left(lock: Path) -> None:
+def _remove_leftovers(lock: Path) -> None:
     stem = lock.name.removesuffix(LOCK)
     old, folder = lock.with_name(stem + OLD), lock.with_name(stem[1:].rpartition(".")[0])
     if old.exists() and not folder.exists():
         old.rename(folder)
-    for left in (old, lock.with_name(stem + PART)):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in (old, lock.with_name(stem + PART)):
+        shutil.rmtree(leftover, ignore_errors=True)
     lock.unlink(missing_ok=True)
 
 
-def _locked(folder: Path) -> tuple[Path, int]:
-    """A lock file of its own name, and its open number."""
+def _create_lock(folder: Path) -> tuple[Path, int]:
+    """Create and lock a file with a unique name; returns its path and descriptor."""
     while True:
         lock = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}{LOCK}")
-        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(number)  # swept at this very moment
+            os.close(descriptor)  # another process is removing it
             continue
         except OSError:
-            return lock, number  # the disk keeps no locks, so nobody sweeps either
+            return lock, descriptor  # a file system without locks, so no other process removes it either
         if lock.exists():
-            return lock, number
-        os.close(number)
+            return lock, descriptor
+        os.close(descriptor)
 
 
 @contextmanager
-def locked(path: Path, tries: int = 100, pause: float = 0.01) -> Iterator[None]:
-    """Be the only one of those who lock this file; a disk without locks, or a frozen holder, is not waited for."""
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def file_lock(path: Path, tries: int = 100, pause: float = 0.01) -> Iterator[None]:
+    """Hold an exclusive lock on a file; gives up silently after ``tries`` or on a file system without locks."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         for _ in range(tries):
             try:
-                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 time.sleep(pause)
@@ -329,4 +329,4 @@ def locked(path: Path, tries: int = 100, pause: float = 0.01) -> Iterator[None]:
                 break
         yield
     finally:
-        os.close(number)
+        os.close(descriptor)

@@ -1,11 +1,10 @@
-"""Languages: one code for each, whatever it is called.
+"""Language codes: one per language, parsed from names, tags and codes.
 
-Manifests and tables write ``English``, ``en-US``, ``en_us`` or ``eng``; everything behind the border of this module
-compares codes only. A code is the two letters of ISO 639-1 where a language has them, else the three of ISO 639-3;
-individual languages become their macrolanguage (``cmn`` is ``zh``) except those that have a code of their own in
-speech corpora, such as ``yue``.
+Manifests write ``English``, ``en-US``, ``en_us`` or ``eng``; the rest of the project compares codes only.
+A code is ISO 639-1 (two letters) if the language has one, else ISO 639-3. An individual language becomes its
+macrolanguage (``cmn`` -> ``zh``), except those with their own code in speech corpora, such as ``yue``.
 
-Source: BCP 47 and CLDR's aliases, as ``langcodes`` has them; English names of the IANA registry that comes with it.
+Source: BCP 47, CLDR aliases and English names of the IANA registry, all from ``langcodes``.
 """
 
 import re
@@ -18,7 +17,7 @@ from langcodes.registry_parser import parse_registry
 from audio_lm.common.errors import DataError
 
 UNKNOWN_LANGUAGE = "unknown"
-"""The language of a clip in which nobody speaks, or of which nobody says it."""
+"""Language of a clip without speech or without a language label."""
 
 NAME_OF_LANGUAGE = {
     "en": "English",
@@ -30,7 +29,7 @@ NAME_OF_LANGUAGE = {
     "ja": "Japanese",
     "it": "Italian",
 }
-"""The languages that have a tag in the released vocabulary, in the order of their ids."""
+"""Languages with a tag in the released Qwen-Audio vocabulary, in the order of their token ids."""
 
 CHINESE_NAME_OF_LANGUAGE = {
     "en": "英语",
@@ -62,7 +61,7 @@ _EVERYDAY_NAMES = {"el": "Greek", "ht": "Haitian Creole", "ky": "Kyrgyz", "or": 
     "ug": "Uyghur",
     "yue": "Cantonese",
 }
-"""Where the registry's first name is not the usual one."""
+"""Usual names of languages whose first name in the registry is another one."""
 
 LANGUAGE_LABELS = ("language", "target_language")
 
@@ -79,7 +78,7 @@ _FIRST_NAMES = (
     | {name: code for code, name in CHINESE_NAME_OF_LANGUAGE.items()}
     | _OTHER_NAMES
 )
-"""Names that need no look into the registry, and win against it."""
+"""Names that take precedence over the registry, which is slow to parse."""
 
 _NO_LANGUAGE = frozenset({"", UNKNOWN_LANGUAGE, "und", "zxx", "mul", "mis"})
 _TAG = re.compile(r"[a-z]{2,3}([-_][a-z0-9]+)*")
@@ -88,18 +87,18 @@ _REMARK = re.compile(r"\s*\(.*?\)")
 
 
 def language_code(written: object) -> str:
-    """The code of a language that is written as a code, a tag or an English name.
+    """Code of a language given as a code, a tag or an English name.
 
     Raises:
-        DataError: there is no such language.
+        DataError: unknown language.
 
-    >>> [language_code(one) for one in ("English", "en_US", "eng", "Mandarin", "zh-CN", "Cantonese", "pt-BR")]
+    >>> [language_code(text) for text in ("English", "en_US", "eng", "Mandarin", "zh-CN", "Cantonese", "pt-BR")]
     ['en', 'en', 'en', 'zh', 'zh', 'yue', 'pt']
     """
     code = find_language(str(written))
     if code is None:
         raise DataError(
-            f"language {written!r} is not known -- expected a code of ISO 639, a tag such as pt-BR, an English name "
+            f"language {written!r} is unknown -- expected an ISO 639 code, a tag such as pt-BR, an English name "
             f"such as Portuguese, or {UNKNOWN_LANGUAGE}; correct it"
         )
     return code
@@ -107,9 +106,9 @@ def language_code(written: object) -> str:
 
 @lru_cache(maxsize=4096)
 def find_language(written: str) -> str | None:
-    """The code of a language, or none where there is no such language.
+    """Code of a language; None if there is no such language.
 
-    ``unknown``, the empty text and the codes that stand for no one language are ``unknown``.
+    ``unknown``, an empty text and codes without a specific language (``und``, ``mul``) give ``unknown``.
     """
     if written in NAME_OF_LANGUAGE:
         return written
@@ -125,9 +124,9 @@ def find_language(written: str) -> str | None:
 
 
 def with_language_codes(labels: dict[str, Any]) -> dict[str, Any]:
-    """The labels of a clip, its languages as codes.
+    """Replace the languages in a clip's labels by codes, in place.
 
-    What is no language stays as it is: a task that needs it refuses it, and others do not care.
+    An unknown language is kept: a task that needs it refuses it, other tasks ignore it.
     """
     for key in LANGUAGE_LABELS:
         if (written := labels.get(key)) is not None:
@@ -136,10 +135,10 @@ def with_language_codes(labels: dict[str, Any]) -> dict[str, Any]:
 
 
 def name_of_language(code: str) -> str:
-    """In English, as it stands in prompts and plain answers.
+    """English name of a language, as used in prompts and plain answers.
 
     Raises:
-        DataError: there is no such language.
+        DataError: unknown language.
 
     >>> name_of_language("de"), name_of_language("pt")
     ('German', 'Portuguese')
@@ -151,25 +150,25 @@ def name_of_language(code: str) -> str:
 
 
 def chinese_name_of_language(code: str) -> str:
-    """In Chinese, or in English where we have no Chinese name.
+    """Chinese name of a language, or its English name if the table has no Chinese one.
 
     Raises:
-        DataError: there is no such language.
+        DataError: unknown language.
     """
     name = name_of_language(code)
     return CHINESE_NAME_OF_LANGUAGE.get(language_code(code), name)
 
 
 def has_tag(code: str) -> bool:
-    """Whether the released vocabulary has a token for a language."""
+    """True if the released vocabulary has a tag for a language."""
     return code == UNKNOWN_LANGUAGE or code in NAME_OF_LANGUAGE
 
 
 def check_tag(code: str) -> None:
-    """Refuse a language that hierarchical tags cannot express.
+    """Check that a language has a tag in the released vocabulary.
 
     Raises:
-        DataError: it has no tag, or is not known at all.
+        DataError: the language has no tag, or is unknown.
     """
     if not has_tag(code):
         raise DataError(
@@ -195,7 +194,7 @@ def _code_of_tag(text: str) -> str | None:
 
 
 def _code_in_words(text: str) -> str | None:
-    """The one language that a description such as ``Singaporean English`` or ``Chinese (Cantonese)`` names."""
+    """Code of the only language named in a description such as ``Singaporean English`` or ``Chinese (Cantonese)``."""
     names = _code_of_name()
     codes = {code for word in _WORD.findall(text) if (code := names.get(word)) and _is_common(code)}
     codes -= {_registry()[code][1] for code in codes}
@@ -203,24 +202,24 @@ def _code_in_words(text: str) -> str | None:
 
 
 def _is_common(code: str) -> bool:
-    """Whether a name may be looked for among other words; many of the 8 000 names are English words."""
+    """True if a language's name may be searched in a sentence; many of the 8 000 names are also English words."""
     return len(code) == 2 or code in CHINESE_NAME_OF_LANGUAGE
 
 
 @cache
 def _registry() -> dict[str, tuple[str, str]]:
-    """Code -> English name and macrolanguage; without ranges, collections and codes for no language."""
-    found = {}
+    """Code -> English name and macrolanguage; without collections, private and special codes."""
+    languages = {}
     for row in parse_registry():
         if row["Type"] == "language" and row.get("Scope") not in ("special", "private-use", "collection"):
             name = _EVERYDAY_NAMES.get(row["Subtag"]) or _REMARK.sub("", row["Description"][0])
-            found[row["Subtag"]] = (name, row.get("Macrolanguage", ""))
-    return found
+            languages[row["Subtag"]] = (name, row.get("Macrolanguage", ""))
+    return languages
 
 
 @cache
 def _code_of_name() -> dict[str, str]:
-    """Every name in lower case -> code; where two languages share a name, the one with the shorter code."""
+    """Lower-case name -> code; of languages with the same name, the first in the registry (shorter codes first)."""
     names = dict(_FIRST_NAMES)
     for row in parse_registry():
         if row["Type"] == "language" and (code := _code_of_tag(row["Subtag"])) not in (

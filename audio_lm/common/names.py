@@ -1,7 +1,7 @@
-"""Names of stages, runs, experiments, corpora, sources, benchmarks and groups: one pattern, one check.
+"""Valid names of stages, runs, experiments, corpora, sources, benchmarks and groups.
 
-Each of them becomes the name of a file or folder below one of the user's. A name from a
-recipe of somebody else must not lead out of there, so it is checked before anything is written.
+Each becomes the name of a file or folder. A recipe may be written by somebody else, and a name such
+as ``../x`` would write outside the run's folder, so names are checked before anything is written.
 """
 
 import re
@@ -10,16 +10,16 @@ from audio_lm.common.errors import RecipeError
 
 COMPONENT = re.compile(r"\w(?:[\w .@+-]*[\w@+-])?")
 MAX_BYTES = 120
-"""Of one component; file systems take 255, and suffixes are added."""
+"""Limit for one path component; file systems allow 255 bytes, and suffixes are added."""
 
 RULE = (
-    f"a name begins with a letter, a digit or _, goes on with these, spaces or any of - + . @, does not end with a space or "
+    f"a name starts with a letter, a digit or _, contains only these, spaces and - + . @, does not end with a space or "
     f"a dot, and has at most {MAX_BYTES} bytes"
 )
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be the name of a file or folder here.
+    """True if a text is a valid name of a file or folder.
 
     >>> is_name("pretrain-2"), is_name(".."), is_name("a/b"), is_name("")
     (True, False, False, False)
@@ -28,30 +28,32 @@ def is_name(text: str) -> bool:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse what is no name.
+    """Check a name.
 
     Raises:
-        RecipeError: gives the rule.
+        RecipeError: the name is invalid; states the rule.
     """
     if not is_name(name):
         raise RecipeError(f"{kind} {name[:MAX_BYTES]!r}: {RULE}; rename it")
 
 
 def check_path(kind: str, path: str) -> None:
-    """Refuse what is not a row of names with ``/`` between them.
+    """Check names separated by ``/``.
 
     Raises:
-        RecipeError: gives the rule.
+        RecipeError: a name is invalid; states the rule.
     """
     if not all(map(is_name, path.split("/"))):
-        raise RecipeError(f"{kind} {path[:MAX_BYTES]!r}: names with / between them, where {RULE}; rename it")
+        raise RecipeError(
+            f"{kind} {path[:MAX_BYTES]!r}: expected names separated by /, where {RULE}; rename it"
+        )
 
 
 def check_source(source: str) -> None:
-    """Refuse what cannot be the name of a cut-set.
+    """Check the name of a cut-set, ``corpus/subset-split``.
 
     Raises:
-        RecipeError: gives the rule.
+        RecipeError: the name is invalid; states the rule.
     """
     names = source.split("/")
     if len(names) != 2 or not all(map(is_name, names)):

@@ -1,9 +1,9 @@
-"""The range of every number in the schema, declared beside its type.
+"""Ranges of numbers in the recipe schema, declared in their type annotations.
 
     steps: Annotated[int, Range(1, 1_000_000_000)]
 
-A value that is not finite is outside of every range. ``tests/common/test_ranges.py`` walks the schema
-and fails for a number that has none.
+A value that is not finite is outside every range. ``tests/common/test_ranges.py`` walks the schema
+and fails for a number without a range.
 """
 
 import math
@@ -15,18 +15,18 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a number may have."""
+    """Allowed interval of a number, ends included unless stated."""
 
     least: float
     most: float
     is_over: bool = False
-    """``least`` itself is excluded."""
+    """True if ``least`` itself is excluded."""
 
     is_under: bool = False
-    """``most`` itself is excluded."""
+    """True if ``most`` itself is excluded."""
 
     def expectation(self, value: float) -> str | None:
-        """What a value outside should be; none for a value inside.
+        """Text of the expected range for a value outside it; None for a value inside.
 
         >>> Range(1, 10).expectation(0), Range(0, 1, is_under=True).expectation(1), Range(0, 1).expectation(1)
         ('1 or more', 'under 1', None)
@@ -45,35 +45,35 @@ Count = Annotated[int, Range(0, 10**9)]
 Size = Annotated[int, Range(1, 10**9)]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, is_under=True)]
-"""Also a probability of dropout."""
+"""Also the type of a dropout probability."""
 
 Weight = Annotated[float, Range(0, 1e12)]
 Factor = Annotated[float, Range(0, 1e9, is_over=True)]
 
 
-def out_of_range(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and sentence of every number outside its range.
+def range_errors(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted key and message for each number outside its range.
 
     Args:
         hint: a type of the schema, with its annotations.
-        value: what stands there, as plain tables and lists.
+        value: its value, as plain dicts and lists.
     """
-    allowed, plain_hint = unwrapped(hint)
+    allowed, plain_hint = unwrap_annotated(hint)
     if allowed is not None:
         yield from _outside(allowed, value, key)
     else:
         for inner in _inner(plain_hint, value, key):
-            yield from out_of_range(*inner)
+            yield from range_errors(*inner)
 
 
-def misshapen(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and sentence of every table, list or value that stands where another of the three is expected.
+def kind_errors(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted key and message for each table, list or single value where another of the three is expected.
 
     Args:
         hint: a type of the schema.
-        value: as it was read.
+        value: as read from YAML.
     """
-    _, plain_hint = unwrapped(hint)
+    _, plain_hint = unwrap_annotated(hint)
     kind = get_origin(plain_hint)
     if is_dataclass(plain_hint) or kind is dict:
         expected = "table" if isinstance(value, list) else None
@@ -84,21 +84,21 @@ def misshapen(hint: Any, value: Any, key: str = "") -> Iterator[tuple[str, str]]
     if expected is not None:
         yield key, f"`{key}` is a {'list' if isinstance(value, list) else 'table'}; it must be a {expected}"
     for inner in _inner(plain_hint, value, key):
-        yield from misshapen(*inner)
+        yield from kind_errors(*inner)
 
 
-def unwrapped(hint: Any) -> tuple[Range | None, Any]:
-    """The range of an annotated type, if it has one, and the type."""
+def unwrap_annotated(hint: Any) -> tuple[Range | None, Any]:
+    """Split an annotated type into its range (None if it has none) and the plain type."""
     if get_origin(hint) is not Annotated:
         return None, hint
-    return next((one for one in hint.__metadata__ if isinstance(one, Range)), None), hint.__origin__
+    return next((item for item in hint.__metadata__ if isinstance(item, Range)), None), hint.__origin__
 
 
 def _inner(hint: Any, value: Any, key: str) -> Iterator[tuple[Any, Any, str]]:
-    """Type, value and key of everything directly in a table or list, or in each form that a value may have."""
+    """Yield type, value and key of the direct children of a table or list, or of each member of a union."""
     kind, of = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
-        yield from ((one, value, key) for one in of)
+        yield from ((member, value, key) for member in of)
     elif is_dataclass(hint) and isinstance(value, dict):
         hints = get_type_hints(hint, include_extras=True)
         yield from ((inner, value.get(name), _joined(key, name)) for name, inner in hints.items())
@@ -109,7 +109,7 @@ def _inner(hint: Any, value: Any, key: str) -> Iterator[tuple[Any, Any, str]]:
 
 
 def _outside(allowed: Range, value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Numbers outside, wherever they stand in an open table."""
+    """Yield key and message for each number outside a range, at any depth of an open table."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _outside(allowed, inner, _joined(key, name))
@@ -127,7 +127,7 @@ def _joined(key: str, name: object) -> str:
 
 
 def _short(value: float) -> str:
-    """A number as a reader of a message wants it.
+    """Number as shown in a message.
 
     >>> _short(1), _short(0.001), _short(10**9), _short(10**400)
     ('1', '0.001', '1000000000', 'a number of 401 digits')

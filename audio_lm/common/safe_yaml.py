@@ -1,8 +1,8 @@
-"""YAML within bounds: plain tables, lists and values, each key once, every key with its line.
+"""Bounded YAML reader: plain tables, lists and values, unique keys, and the line of each key.
 
-Bounds are checked on the stream of events, before a tree exists: a text of 1 kB can stand for
-gigabytes (aliases of aliases), for a number that takes minutes to read, or for a depth that ends the interpreter.
-Only plain values are read: texts, numbers, true, false and null.
+Bounds are checked on the event stream, before a tree is built: 1 kB of YAML can expand to gigabytes
+(aliases of aliases), contain a number that takes minutes to parse, or nest deep enough to crash the interpreter.
+Only plain values are read: strings, numbers, true, false and null.
 """
 
 from dataclasses import dataclass, field
@@ -18,20 +18,19 @@ Where = dict[str, str]
 COMMAND_LINE = "command line"
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 40
-MAX_NODES = 6_000  # with every alias written out; the recipes of the papers have about 600, and each takes OmegaConf 0.3 ms
-MAX_DIGITS = 40  # of a number, as it is written
+MAX_NODES = 6_000  # aliases expanded; the recipes of the papers have about 600 nodes, and OmegaConf takes 0.3 ms for each
+MAX_DIGITS = 40  # of a number, as written
 MAX_KEY_LENGTH = 500
 MERGE = "tag:yaml.org,2002:merge"
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 PLAIN = (*NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "null", "map", "seq")))
-Loader: Any = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the first is ten times faster and not in every wheel
+# CSafeLoader is ten times faster, but not every wheel of PyYAML has it.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
 class Read:
-    """A YAML document."""
+    """Parsed YAML document."""
 
     value: Any
     where: Where = field(default_factory=dict)
@@ -39,13 +38,13 @@ class Read:
 
 
 def read_yaml(text: str, file: str) -> Read:
-    """The one document of a text.
+    """Parse a text that holds one YAML document.
 
     Args:
-        file: to name in messages; lines are counted from 1.
+        file: name for messages; lines count from 1.
 
     Raises:
-        RecipeError: it is no YAML, it is beyond a bound, or a key stands twice; names file and line.
+        RecipeError: not YAML, beyond a bound, or a duplicate key; names file and line.
     """
     if len(text) > MAX_CHARACTERS:
         place = _at(file, text.count("\n", 0, MAX_CHARACTERS))
@@ -57,18 +56,18 @@ def read_yaml(text: str, file: str) -> Read:
             node = loader.get_single_node()
             read = Read(None)
             if node is not None:
-                read.value = _Builder(loader, file, read.where).built(node)
+                read.value = _Builder(loader, file, read.where).build(node)
             return read
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise RecipeError(f"{_place(error, text, file)}: not YAML ({_reason(error)}); mend it") from error
+        raise RecipeError(f"{_place(error, text, file)}: not YAML ({_reason(error)}); correct it") from error
     except UnicodeEncodeError as error:
-        raise RecipeError(f"{file}: not YAML (half a character, {error.reason}); mend it") from error
+        raise RecipeError(f"{file}: not YAML (an unpaired surrogate, {error.reason}); correct it") from error
 
 
 def read_value(text: str, file: str = COMMAND_LINE) -> Any:
-    """A value of a command line.
+    """Parse a value from the command line.
 
     Raises:
         RecipeError: as ``read_yaml``.
@@ -77,7 +76,7 @@ def read_value(text: str, file: str = COMMAND_LINE) -> Any:
 
 
 def _check_bounds(text: str, file: str) -> None:
-    """Refuse by the events alone what would become too large or too deep."""
+    """Check the event stream for a document that is too large or too deep."""
     counter = _Counter()
     for event in yaml.parse(text, Loader=Loader):
         problem = counter.problem_after(event)
@@ -87,91 +86,84 @@ def _check_bounds(text: str, file: str) -> None:
 
 
 class _Counter:
-    """Nodes and levels of a document, every alias written out."""
+    """Count of nodes and levels of a document, aliases expanded."""
 
     def __init__(self) -> None:
         self.num_nodes = 0
         self.size_of_anchor: dict[str, int] = {}
-        self.around: list[
-            tuple[str | None, int]
-        ] = []  # anchors of the collections around, and the nodes before each
+        # Anchors of the enclosing collections, and the number of nodes before each.
+        self.enclosing: list[tuple[str | None, int]] = []
 
     def problem_after(self, event: yaml.Event) -> str | None:
-        """Count an event; says which bound it is beyond."""
+        """Count an event; returns a message if a bound is exceeded."""
         if isinstance(event, yaml.AliasEvent):
-            if any(event.anchor == anchor for anchor, _ in self.around):
-                return f"*{event.anchor} stands inside of what it names, which has no end"
+            if any(event.anchor == anchor for anchor, _ in self.enclosing):
+                return f"alias *{event.anchor} is inside its own anchor, an endless recursion"
             self.num_nodes += self.size_of_anchor.get(event.anchor or "", 0)
         elif isinstance(event, yaml.CollectionStartEvent):
-            self.around.append((event.anchor, self.num_nodes))
+            self.enclosing.append((event.anchor, self.num_nodes))
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = self.around.pop()
+            anchor, before = self.enclosing.pop()
             self.size_of_anchor |= {anchor: self.num_nodes - before} if anchor is not None else {}
         self.num_nodes += isinstance(event, yaml.NodeEvent)
-        if len(self.around) > MAX_DEPTH:
+        if len(self.enclosing) > MAX_DEPTH:
             return f"more than {MAX_DEPTH} levels"
-        return (
-            None
-            if self.num_nodes <= MAX_NODES
-            else f"more than {MAX_NODES:,} keys and values, aliases written out"
-        )
+        is_small = self.num_nodes <= MAX_NODES
+        return None if is_small else f"more than {MAX_NODES:,} keys and values, aliases expanded"
 
 
 class _Builder:
-    """Plain values of nodes, with the line of every key."""
+    """Converter of YAML nodes to plain values; records the line of each key."""
 
     def __init__(self, loader: Any, file: str, where: Where) -> None:
         self.loader, self.file, self.where = loader, file, where
 
-    def built(self, node: yaml.Node, prefix: str = "") -> Any:
-        """The value of a node."""
+    def build(self, node: yaml.Node, prefix: str = "") -> Any:
+        """Plain value of a node."""
         if node.tag not in PLAIN:
             what = repr(node.value[:MAX_DIGITS]) if isinstance(node, yaml.ScalarNode) else "this"
             raise self._refusal(
-                node,
-                f"{what} has the type {_kind(node)}, which is not YAML of plain values; put it in quotes",
+                node, f"{what} has the type {_kind(node)}, expected a plain value", "put it in quotes"
             )
         if isinstance(node, yaml.MappingNode):
             return self._table(node, prefix)
         if isinstance(node, yaml.SequenceNode):
-            return [self.built(inner, f"{prefix}{number}.") for number, inner in enumerate(node.value)]
+            return [self.build(inner, f"{prefix}{number}.") for number, inner in enumerate(node.value)]
         return self._scalar(node)
 
     def _table(self, node: yaml.MappingNode, prefix: str) -> Tree:
         table: Tree = {}
         line_of_key: dict[str, int] = {}
-        for key_node, value_node in self._merged_first(node):
+        for key_node, value_node in self._merge_keys_first(node):
             if key_node.tag == MERGE:
-                table = self._merged(value_node, prefix) | table
+                table = self._merge(value_node, prefix) | table
                 continue
             key = self._key(key_node)
             if key in line_of_key:
-                raise self._refusal(
-                    key_node, f"key {key!r} stands there twice, first in line {line_of_key[key]}"
-                )
+                raise self._refusal(key_node, f"key {key!r} is given twice, first in line {line_of_key[key]}")
             line_of_key[key] = key_node.start_mark.line + 1
             self.where[f"{prefix}{key}"] = _at(self.file, key_node.start_mark.line)
-            table[key] = self.built(value_node, f"{prefix}{key}.")
+            table[key] = self.build(value_node, f"{prefix}{key}.")
         return table
 
-    def _merged_first(self, node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
-        """The pairs, what is merged in front, so that the places of a table's own keys win."""
+    def _merge_keys_first(self, node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+        """Pairs of a table with ``<<`` first, so that the lines of the table's own keys take precedence."""
         return sorted(node.value, key=lambda pair: pair[0].tag != MERGE)
 
-    def _merged(self, node: yaml.Node, prefix: str) -> Tree:
-        """The table that ``<<`` brings, or several of them, of which the first wins."""
+    def _merge(self, node: yaml.Node, prefix: str) -> Tree:
+        """Table that ``<<`` merges, or several, of which the first takes precedence."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: Tree = {}
-        for one in reversed(nodes):
-            if not isinstance(one, yaml.MappingNode):
-                raise self._refusal(one, "<< takes tables alone")
-            merged |= self._table(one, prefix)
+        for item in reversed(nodes):
+            if not isinstance(item, yaml.MappingNode):
+                raise self._refusal(item, "<< accepts only tables")
+            merged |= self._table(item, prefix)
         return merged
 
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise self._refusal(node, "a key is a table or a list")
-        key = str(self.built(node))
+        key = str(self.build(node))
         if len(key) > MAX_KEY_LENGTH:
             raise self._refusal(node, f"a key of {len(key):,} characters")
         return key
@@ -182,10 +174,10 @@ class _Builder:
         try:
             return self.loader.construct_object(node)
         except (ValueError, KeyError) as error:
-            raise self._refusal(node, f"{node.value[:MAX_DIGITS]!r} is no {_kind(node)}") from error
+            raise self._refusal(node, f"{node.value[:MAX_DIGITS]!r} is not a valid {_kind(node)}") from error
 
-    def _refusal(self, node: yaml.Node, what: str) -> RecipeError:
-        return RecipeError(f"{_at(self.file, node.start_mark.line)}: {what}; mend it")
+    def _refusal(self, node: yaml.Node, fault: str, remedy: str = "correct it") -> RecipeError:
+        return RecipeError(f"{_at(self.file, node.start_mark.line)}: {fault}; {remedy}")
 
 
 def _kind(node: yaml.Node) -> str:
@@ -193,7 +185,7 @@ def _kind(node: yaml.Node) -> str:
 
 
 def _at(file: str, line: int) -> str:
-    """A place; a command line has no lines."""
+    """File and line; the command line has no lines."""
     return file if file == COMMAND_LINE else f"{file}:{line + 1}"
 
 
@@ -201,10 +193,10 @@ def _place(error: yaml.YAMLError, text: str, file: str) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         return _at(file, mark.line)
-    position = getattr(error, "position", None)  # of a character that YAML does not have
+    position = getattr(error, "position", None)  # of a character that YAML does not allow
     return file if position is None else _at(file, text.count("\n", 0, position))
 
 
 def _reason(error: yaml.YAMLError) -> str:
-    told = [getattr(error, "context", None), getattr(error, "problem", None), getattr(error, "reason", None)]
-    return ", ".join(" ".join(one.split()) for one in told if one) or type(error).__name__
+    parts = [getattr(error, name, None) for name in ("context", "problem", "reason")]
+    return ", ".join(" ".join(part.split()) for part in parts if part) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Sealed folders: a manifest with the size and the checksum of every file, its own included.
+"""Sealed folders: folders with a manifest that has size and checksum (CRC-32) of each file.
 
-No manifest, another size, another checksum: not what was written. Nothing else is asked, and above all not whether
-the folder has the right name. Checkpoints are sealed so, and everything that is kept beside the data.
+A folder is valid if the manifest exists, has its own checksum, and all sizes and checksums match. The name of the
+folder does not count. Checkpoints, weights, tokenizers and cached tables next to the data are sealed folders.
 """
 
 import json
@@ -17,32 +17,32 @@ from audio_lm.common.files import (
     partial_folder,
     put_folder,
     put_new_folder,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
     write_text,
 )
 
 FILE = "MANIFEST.json"
 BYTES_AT_ONCE = 1 << 20
-FORMAT = 1  # of a sealed folder that is no checkpoint
+FORMAT = 1  # of a sealed folder that is not a checkpoint
 
 log = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
 
 
 class SealError(CheckpointError):
-    """A folder is not what was written."""
+    """Sealed folder that is damaged or has no manifest."""
 
 
 class FileSeal(NamedTuple):
-    """What a file has to be."""
+    """Expected size and checksum of a file."""
 
     size: int
     crc32: int
 
 
 def crc32_of(path: Path) -> int:
-    """Checksum of a file."""
+    """CRC-32 of a file."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(BYTES_AT_ONCE):
@@ -51,27 +51,27 @@ def crc32_of(path: Path) -> int:
 
 
 def seal_of(path: Path) -> FileSeal:
-    """Size and checksum of a file, read back from where it lies."""
+    """Size and checksum of a file, read back from disk."""
     return FileSeal(path.stat().st_size, crc32_of(path))
 
 
 def seals_of(folder: Path) -> dict[str, FileSeal]:
-    """Of every file in a folder but its manifest."""
+    """Seals of all files in a folder, by name, except its manifest."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != FILE)
     return {name: seal_of(folder / name) for name in names}
 
 
 def write_seals(folder: Path, files: Mapping[str, FileSeal], **facts: Any) -> None:
-    """Put a manifest, sealed and synced, beside the files it speaks of."""
-    content = {**facts, "files": {name: seal._asdict() for name, seal in sorted(files.items())}}
-    write_text(folder / FILE, json.dumps(sealed(content), indent=1, allow_nan=False) + "\n")
+    """Write the manifest of a folder, with its own checksum, synced to disk."""
+    content = {**facts, "files": {name: file_seal._asdict() for name, file_seal in sorted(files.items())}}
+    write_text(folder / FILE, json.dumps(seal(content), indent=1, allow_nan=False) + "\n")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """All of a manifest; ``files_in`` takes its files apart.
+    """Read a manifest; ``files_in`` parses its files.
 
     Raises:
-        SealError: there is none, or it is not what was written; says which.
+        SealError: the manifest is missing, unreadable or damaged; states which.
     """
     try:
         content = json.loads((folder / FILE).read_bytes())
@@ -82,53 +82,53 @@ def read_facts(folder: Path) -> dict[str, Any]:
     try:
         if not isinstance(content, dict) or SEAL not in content:
             raise ValueError("it has no checksum")
-        return unsealed(content)
+        return unseal(content)
     except ValueError as error:
-        raise SealError(f"{FILE} is not what was written") from error
+        raise SealError(f"{FILE} is damaged ({error})") from error
 
 
 def files_in(facts: Mapping[str, Any]) -> dict[str, FileSeal]:
-    """The files that a manifest names.
+    """Parse the files of a manifest.
 
     Raises:
-        SealError: they are not described as files of one folder.
+        SealError: the entry is malformed, or a name is not that of a file in the folder.
     """
     try:
-        files = {str(name): FileSeal(**seal) for name, seal in facts["files"].items()}
+        files = {str(name): FileSeal(**fields) for name, fields in facts["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise SealError(f"{FILE} describes no files") from error
-    if strange := [name for name in files if Path(name).name != name or name in ("", ".", "..")]:
-        raise SealError(f"{FILE} names {strange[0]!r}, which is no file of this folder")
+        raise SealError(f"{FILE} has no valid list of files") from error
+    if invalid := [name for name in files if Path(name).name != name or name in ("", ".", "..")]:
+        raise SealError(f"{FILE} names {invalid[0]!r}, expected a file name without a path")
     return files
 
 
 def fault_of(
     folder: Path, files: Mapping[str, FileSeal], names: Mapping[str, FileSeal] | None = None
 ) -> str | None:
-    """What is wrong with the files of a folder; None when nothing is.
+    """First fault in the files of a folder; None if they are intact.
 
     Args:
-        names: files whose checksum is looked at as well as their size; none for sizes only.
+        names: files whose checksum is compared as well as their size; None compares sizes only.
     """
-    for name, seal in files.items():
+    for name, expected in files.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != seal.size:
-            return f"{name} has {path.stat().st_size} bytes and not {seal.size}"
-    for name, seal in (names or {}).items():
-        if crc32_of(folder / name) != seal.crc32:
+        if path.stat().st_size != expected.size:
+            return f"{name} has {path.stat().st_size} bytes and not {expected.size}"
+    for name, expected in (names or {}).items():
+        if crc32_of(folder / name) != expected.crc32:
             return f"{name} has another checksum than was written"
     return None
 
 
 def seal_folder(folder: Path) -> None:
-    """Seal the files of a folder as they are."""
+    """Write the manifest of the files that a folder has now."""
     write_seals(folder, seals_of(folder), format=FORMAT)
 
 
 def folder_fault(folder: Path) -> str | None:
-    """What is wrong with a sealed folder, every checksum looked at; None when nothing is."""
+    """First fault of a sealed folder, with all checksums compared; None if it is intact."""
     try:
         files = files_in(read_facts(folder))
         return fault_of(folder, files, files)
@@ -138,31 +138,31 @@ def folder_fault(folder: Path) -> str | None:
         return f"it cannot be read ({error.strerror})"
 
 
-def kept_folder(
+def cached_folder(
     folder: Path, make: Callable[[Path], object], load: Callable[[Path], Loaded], *, tries: int = 3
 ) -> Loaded:
-    """What a sealed folder holds; it is made where it is absent, and again where it does not hold.
+    """Load a sealed folder; make it if it is absent or damaged.
 
-    Several processes may come at once; they make the same, and one of them puts it into its place.
+    Several processes may run this at once: each makes the same content, and one of them moves it to its path.
 
     Args:
-        folder: named after everything that its content follows from.
+        folder: named after a digest of everything that its content depends on.
         make: fills an empty folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     for left in reversed(range(tries)):
         if fault := folder_fault(folder):
             if folder.exists():
-                log.warning("%s does not hold (%s); it is made again", folder, fault)
+                log.warning("%s is damaged (%s) and is made again", folder, fault)
             _make(folder, make)
         try:
             return load(folder)
-        except FileNotFoundError:  # another process has put its own there at this moment
+        except FileNotFoundError:  # another process is replacing it
             if not left:
                 raise
-    raise AssertionError("a last try returns or raises")
+    raise AssertionError("the last try returns or raises")
 
 
 def _make(folder: Path, make: Callable[[Path], object]) -> None:
@@ -170,9 +170,9 @@ def _make(folder: Path, make: Callable[[Path], object]) -> None:
         make(partial)
         seal_folder(partial)
         try:
-            # renamed only onto nothing: a whole folder that another process put there may be in use by now
+            # An intact folder from another process may already be in use, so only a damaged one is replaced.
             if not put_new_folder(partial, folder) and folder_fault(folder) is not None:
                 put_folder(partial, folder)
         except OSError:
-            if folder_fault(folder) is not None:  # else another process was faster, with the same
+            if folder_fault(folder) is not None:  # otherwise another process has made it
                 raise

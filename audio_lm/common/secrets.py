@@ -1,7 +1,7 @@
-"""What must not be written down: passwords in addresses, tokens, settings that are secrets.
+"""Masking of secrets: passwords in URLs, access tokens, settings with the name of a secret.
 
-Whoever writes something for others to read (a recipe's copy, parameters, the
-command line, the environment, a line on the console) lets it pass through here.
+All text that a run leaves for others is masked here first: the copy of the recipe,
+MLflow parameters, the command line, the environment, messages on the console.
 """
 
 import os
@@ -46,12 +46,12 @@ ASSIGNMENTS = tuple(
         r"(\bbearer\s+)[\w.~+/-]{16,}=*",
         rf"(\b(?:x-)?(?:api|auth|access)-(?:key|token)[\"']?\s*[:=]\s*){VALUE}",
         r"(\b(?:set-)?cookie\s*:\s*)[^\s'\"][^'\"\n]*",
-        # Whoever knows the address of a web hook may write there.
+        # A webhook needs no password: its URL is the secret.
         r"(https?://(?:[^\s'\"/]{0,100}\bhooks?\.[^\s'\"/]{1,100}/|[^\s'\"/]{0,100}webhook[^\s'\"/]{0,100}/|api\.telegram\.org/bot"
         r"|[^\s'\"]{0,200}?/(?:web)?hooks?/))[^\s'\"]+",
     )
 )
-# Shapes that hubs and clouds give to their keys, so that scanners can find them.
+# Formats of keys of hubs and clouds, which are made to be found by scanners.
 TOKEN = re.compile(
     r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bgl(?:pat|oas|dt|rt)-[\w-]{20,}"
     r"|\bxox[abeprs]-[\w-]{10,}|\bxapp-[\w-]{10,}|\bA(?:KI|SI)A[0-9A-Z]{16}\b|(?<![\w-])eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"
@@ -64,19 +64,21 @@ TOKEN = re.compile(
 )
 
 
-def harmless_variable(name: str, default: str | None = None) -> str | None:
-    """What ``${oc.env:NAME}`` in a recipe stands for; one from elsewhere must not have secrets written down.
+def resolve_env(name: str, default: str | None = None) -> str | None:
+    """Resolve ``${oc.env:NAME}`` in a recipe; secrets are refused, because the recipe is copied to the run.
 
     Raises:
         ValueError: the name is that of a secret.
     """
     if SECRET_VARIABLE.search(name):
-        raise ValueError(f"environment variable {name} sounds like a secret and is not put into recipes")
+        raise ValueError(
+            f"environment variable {name} may be a secret by its name and is not read into recipes"
+        )
     return os.environ.get(name, default)
 
 
 def without_password(text: str) -> str:
-    """The text without the user part of addresses in it.
+    """Remove user and password from the URLs in a text.
 
     >>> without_password("https://me:secret@host/repo")
     'https://host/repo'
@@ -85,7 +87,7 @@ def without_password(text: str) -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """A text for others to read.
+    """Mask passwords, tokens and assignments to secrets in a text.
 
     >>> mask_secrets("export HF_TOKEN=abc; curl https://me:secret@host?token=x seed=1")
     'export HF_TOKEN=***; curl https://host?token=*** seed=1'
@@ -97,7 +99,7 @@ def mask_secrets(text: str) -> str:
 
 
 def mask_tree(tree: Any, name: str = "") -> Any:
-    """A table of settings for others to read; keys that are names of secrets lose their text.
+    """Mask secrets in a nested table; a text under the name of a secret is masked as a whole.
 
     >>> mask_tree({"uri": "http://me:secret@host", "hub": {"api_key": "abc"}, "pack_tokens": 5})
     {'uri': 'http://host', 'hub': {'api_key': '***'}, 'pack_tokens': 5}

@@ -1,8 +1,8 @@
-"""Word-level time stamps as text: units, and the one string that holds them.
+"""Word-level timestamps (SRWT): conversion between timed units and text.
 
-N units share N+1 stamps on a 10 ms grid, and a silence is a unit of its own:
-``<|0.00|><|sil|><|0.50|>she<|0.67|>sells<|1.01|>``. The target ends where the
-last word ends. Who is asked for stamps, and how they are judged, is elsewhere.
+N units share N+1 timestamps on a 10 ms grid, and a silence is a separate unit:
+``<|0.00|><|sil|><|0.50|>she<|0.67|>sells<|1.01|>``. The target ends at the end of
+the last word. The tasks and metrics that use it are elsewhere.
 
 Source: Qwen-Audio, arXiv:2311.07919, section 3 (SRWT) and its released tokenizer.
 """
@@ -16,7 +16,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.markup import TAG
 
 SILENCE = "<|sil|>"
-MIN_SILENCE: Seconds = 0.05  # a shorter gap belongs to the unit before it
+MIN_SILENCE: Seconds = 0.05  # a shorter gap is added to the unit before it
 STAMPS_PER_SECOND = 100
 MAX_STAMP = round(MAX_SECONDS * STAMPS_PER_SECOND)
 
@@ -25,7 +25,7 @@ STAMP = re.compile(r"<\|([0-9]{1,2}\.[0-9]{2})\|>")
 
 
 class Unit(NamedTuple):
-    """A word (in Chinese a character) or a silence, and when it sounds."""
+    """Word (in Chinese a character) or silence, with start and end."""
 
     symbol: str
     start: Seconds
@@ -33,10 +33,10 @@ class Unit(NamedTuple):
 
 
 def stamp(seconds: Seconds) -> str:
-    """The token of a moment, to the nearest 10 ms.
+    """Timestamp token of a time, rounded to 10 ms.
 
     Raises:
-        DataError: the moment lies outside of what the encoder sees at once.
+        DataError: the time is outside the input length of the encoder.
 
     >>> stamp(0.5), stamp(7.151)
     ('<|0.50|>', '<|7.15|>')
@@ -44,25 +44,24 @@ def stamp(seconds: Seconds) -> str:
     hundredths = _on_grid(seconds)
     if not 0 <= hundredths <= MAX_STAMP:
         raise DataError(
-            f"{seconds} s has no time stamp, they run from 0 to {MAX_SECONDS:.0f} s; cut the clip shorter"
+            f"{seconds} s has no timestamp token, expected 0 to {MAX_SECONDS:.0f} s; shorten the clip"
         )
     return f"<|{hundredths / STAMPS_PER_SECOND:.2f}|>"
 
 
 def timed_units(units: Iterable[tuple[str, Seconds, Seconds]], *, num_seconds: Seconds) -> list[Unit]:
-    """Units end to end from 0 s to the last word's end, silences made explicit.
+    """Contiguous units from 0 s to the end of the last word, with explicit silences.
 
-    A gap below 50 ms goes to the unit before it, because an onset is heard more
-    sharply than an ending (the first unit, which has none before it, reaches back
-    to 0 s). Where two units overlap the earlier one keeps the time. Blank units
-    and silences in ``units`` are read as gaps.
+    A gap below 50 ms is added to the unit before it, because onsets are perceived more
+    precisely than ends (the first unit is extended back to 0 s instead). Where two units
+    overlap, the earlier one keeps the time. Empty units and silences in ``units`` count as gaps.
 
     Args:
         units: symbol, start, end.
-        num_seconds: of the clip; no unit ends later.
+        num_seconds: length of the clip; no unit ends later.
 
     Raises:
-        DataError: a unit starts after the clip has ended.
+        DataError: a unit starts after the end of the clip.
     """
     limit = min(_on_grid(num_seconds), MAX_STAMP)
     timed: list[tuple[str, int, int]] = []
@@ -74,8 +73,8 @@ def timed_units(units: Iterable[tuple[str, Seconds, Seconds]], *, num_seconds: S
         first = max(_on_grid(start), now)
         if first > limit:
             raise DataError(
-                f"unit {word!r} starts at {start} s, after the end at {limit / STAMPS_PER_SECOND} s; "
-                f"cut the clip and its alignment together"
+                f"unit {word!r} starts at {start} s, after the end of the clip at {limit / STAMPS_PER_SECOND} s; "
+                f"trim the clip together with its alignment"
             )
         if first - now >= _on_grid(MIN_SILENCE):
             timed.append((SILENCE, now, first))
@@ -89,11 +88,11 @@ def timed_units(units: Iterable[tuple[str, Seconds, Seconds]], *, num_seconds: S
 
 
 def parse_units(text: str) -> list[Unit]:
-    """What can be read of a string with stamps; never an error.
+    """Parse a string with timestamps; malformed text gives fewer units, not an error.
 
-    A unit is what stands between two stamps. Words before the first stamp or
-    after the last one have no time and are left out, as is any other markup;
-    times are kept as written, even when they run backwards.
+    A unit is the text between two timestamps. Words before the first or after the last
+    timestamp have no time and are dropped, as is other markup. Times are kept as written,
+    even if they decrease.
 
     >>> parse_units("<|0.00|><|sil|><|0.50|>she<|0.67|>sel")
     [Unit(symbol='<|sil|>', start=0.0, end=0.5), Unit(symbol='she', start=0.5, end=0.67)]
@@ -104,7 +103,7 @@ def parse_units(text: str) -> list[Unit]:
     for match in STAMP.finditer(text):
         hundredths = _on_grid(float(match[1]))
         if hundredths > MAX_STAMP:
-            continue  # not a token of the vocabulary, so it is markup like any other
+            continue  # not a token of the vocabulary, so it is treated as other markup
         moment = hundredths / STAMPS_PER_SECOND
         symbol = _symbol(text[position : match.start()])
         if start is not None and symbol:

@@ -1,1 +1,1 @@
-"""The schema of a recipe, and how recipes, pieces of conf/ and overrides are read into it."""
+"""Recipe schema, and the loader that merges recipes, pieces of conf/ and overrides."""

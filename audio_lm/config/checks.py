@@ -1,6 +1,6 @@
-"""What the types of the schema cannot say about a recipe: names, ranges of numbers, what fits together, folders, code.
+"""Checks of a recipe beyond the types of its schema: names, ranges, combinations of settings, folders, remote code.
 
-All of it is looked at before anything is built or written.
+They run before anything is built or written.
 """
 
 import os
@@ -13,10 +13,10 @@ from typing import Any
 
 from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.names import check_name, check_path, check_source, is_name
-from audio_lm.common.ranges import misshapen, out_of_range
+from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
 from audio_lm.config.schema import Recipe, StageConfig
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
@@ -24,16 +24,16 @@ from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tracking.mlflow.uri import check_experiment, sqlite_path
 from audio_lm.training.config import PluginConfig
 
-MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # of the file systems of Linux
-MOST_OF_SETTING = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
-"""End of the name of a setting of transformers -> its largest value."""
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # limits of Linux file systems
+MAX_OF_SUFFIX = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
+"""Suffix of a transformers setting -> its largest allowed value."""
 
 VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
 Check = tuple[str, Callable[[], object]]
 
 
 def place_of(where: Mapping[str, str], key: str) -> str:
-    """Where a key stands, or the nearest table above it."""
+    """File and line of a key, or of the closest table above it."""
     while key:
         if key in where:
             return where[key]
@@ -42,26 +42,29 @@ def place_of(where: Mapping[str, str], key: str) -> str:
 
 
 def unread_references(tree: Tree, where: Where) -> Iterator[str]:
-    """Every ``${...}`` but variables of the environment; references between values can double with each level."""
-    for key, value in flat(tree):
+    """Yield a message for each ``${...}`` other than ``${oc.env:NAME}``.
+
+    References between values are refused because nested ones can double the size at each level.
+    """
+    for key, value in flatten(tree):
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and "${" in VARIABLE.sub("", text):
-                yield f"{place_of(where, key)}: `{key}` - of all ${{...}} only ${{oc.env:NAME}} is read; write the value"
+                yield f"{place_of(where, key)}: `{key}` - the only supported reference is ${{oc.env:NAME}}; write the value"
 
 
-def misshapen_values(tree: Tree, where: Where) -> list[str]:
-    """Every list where a table or one value is expected, and the other way round."""
-    return [f"{place_of(where, key)}: {said}" for key, said in misshapen(Recipe, tree)]
+def kind_problems(tree: Tree, where: Where) -> list[str]:
+    """Messages for tables, lists and single values where another of the three is expected."""
+    return [f"{place_of(where, key)}: {message}" for key, message in kind_errors(Recipe, tree)]
 
 
 def numbers_out_of_range(tree: Any, where: Where) -> list[str]:
-    """Every number outside the range that the schema gives it."""
-    return [f"{place_of(where, key)}: {said}" for key, said in out_of_range(Recipe, tree)]
+    """Messages for numbers outside their range in the schema."""
+    return [f"{place_of(where, key)}: {message}" for key, message in range_errors(Recipe, tree)]
 
 
 def problems_in(recipe: Recipe, where: Where) -> list[str]:
-    """Everything wrong with a recipe that has the right types, each with its place."""
-    problems = [] if recipe.stages else ["recipe: no stage is left; name one under `stages`"]
+    """Messages for all faults of a recipe with correct types, each with file and line."""
+    problems = [] if recipe.stages else ["recipe: it has no stage; add one under `stages`"]
     for key, check in _checks(recipe):
         try:
             check()
@@ -71,7 +74,7 @@ def problems_in(recipe: Recipe, where: Where) -> list[str]:
 
 
 def _checks(recipe: Recipe) -> Iterator[Check]:
-    """Each setting that has to be looked at, and how."""
+    """Yield the dotted key of each setting to check, with the check."""
     yield "evaluation.baselines", partial(_check_baselines, recipe.evaluation.baselines)
     yield "name", partial(check_name, "run", recipe.name)
     yield "data_dir", partial(_check_folder, recipe.data_dir)
@@ -113,33 +116,34 @@ def _check_spec_augment(name: str, recipe: Recipe) -> None:
     kind = recipe.model.encoder.kind
     if recipe.stages[name].spec_augment is not None and kind not in LOG_MEL_KINDS:
         raise RecipeError(
-            f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} hears waveforms; set spec_augment: null"
+            f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} takes waveforms and not log-mels; "
+            f"set spec_augment: null"
         )
 
 
 def _check_learning(name: str, stage: StageConfig) -> None:
-    learning = [part.from_step for part in stage.parts.values() if part.lr is not None]
-    if stage.parts and not learning:
-        raise RecipeError(f"stage {name!r}: nothing learns, for every part has lr: null; give one a rate")
-    if learning and min(learning) > 0:
+    first_steps = [part.from_step for part in stage.parts.values() if part.lr is not None]
+    if stage.parts and not first_steps:
+        raise RecipeError(f"stage {name!r}: no part is trained, since all have lr: null; set the lr of one")
+    if first_steps and min(first_steps) > 0:
         raise RecipeError(
-            f"stage {name!r}: nothing learns before step {min(learning)}; give a part that learns from_step: 0"
+            f"stage {name!r}: no part is trained before step {min(first_steps)}; set from_step: 0 for a trained part"
         )
 
 
 def _check_folder(path: str) -> None:
-    longest = max(len(part.encode()) for part in path.split("/"))
+    longest = max(len(name.encode()) for name in path.split("/"))
     if "\0" in path or longest > MAX_NAME_BYTES or len(path.encode()) > MAX_PATH_BYTES:
         raise RecipeError(
-            f"{path[:40]!r} cannot be a folder; expected a path that the file system takes; mend it"
+            f"{path[:40]!r} is not a valid folder; expected a path that the file system accepts; correct it"
         )
 
 
 def _check_setting(name: str, value: object) -> None:
-    """Refuse a model so large that building it would never end."""
-    most = next((most for end, most in MOST_OF_SETTING.items() if name.endswith(end)), None)
-    if most is not None and isinstance(value, int) and value > most:
-        raise RecipeError(f"`{name}` is {value}; it must be {most} or less")
+    """Check that a setting of a transformers model is not so large that building the model would not finish."""
+    limit = next((limit for suffix, limit in MAX_OF_SUFFIX.items() if name.endswith(suffix)), None)
+    if limit is not None and isinstance(value, int) and value > limit:
+        raise RecipeError(f"`{name}` is {value}; it must be {limit} or less")
 
 
 def _check_baselines(names: Sequence[str]) -> None:
@@ -178,12 +182,14 @@ def plugins_of(recipe: Recipe) -> list[tuple[str, PluginConfig]]:
 
 
 def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
-    """Benchmarks whose prompt needs tokens that no stage trains.
+    """Messages for benchmarks whose prompt needs tokens that no stage trains.
 
-    A published tokenizer may have them: that is known once it is loaded (``pipeline.vocabulary.check_tags``).
+    A published tokenizer may have them; ``pipeline.vocabulary.check_tags`` checks it after loading.
     """
     prompts = [stage.prompt for stage in recipe.stages.values()]
-    others = [name for name, one in recipe.evaluation.benchmarks.items() if one.prompt not in prompts]
+    others = [
+        name for name, benchmark in recipe.evaluation.benchmarks.items() if benchmark.prompt not in prompts
+    ]
     if not others or recipe.model.tokenizer_source is not None:
         return []
     from audio_lm.prompts.vocabulary import tokens_for  # imports transformers, which takes a second
@@ -199,13 +205,13 @@ def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:
     ]
 
 
-def misplaced(recipe: Recipe, where: Where, folder: Path) -> list[str]:
-    """What a recipe would write outside of the working folder and its own; the command line may name any folder.
+def paths_outside_roots(recipe: Recipe, where: Where, folder: Path) -> list[str]:
+    """Messages for output folders outside the working folder and the recipe's; the command line may name any folder.
 
-    A place that holds what the recipe names -- cut-sets, an MLflow store -- is the user's, wherever it lies.
+    A folder that already contains the data in question (cut-sets, an MLflow store) is accepted anywhere.
 
     Args:
-        folder: of the recipe's file.
+        folder: folder of the recipe file.
     """
     problems = []
     for key, check in (
@@ -222,20 +228,20 @@ def misplaced(recipe: Recipe, where: Where, folder: Path) -> list[str]:
 
 
 def check_data_dir(recipe: Recipe, roots: Sequence[Path]) -> None:
-    """Refuse a recipe that would make its data anywhere.
+    """Check that a recipe's data folder is below one of ``roots`` or already has its cut-sets.
 
     Args:
-        roots: folders below which it may, absolute.
+        roots: allowed folders, absolute.
 
     Raises:
-        RecipeError: names the folder.
+        RecipeError: it is not; names the folder.
     """
     folder = Path(recipe.data_dir)
     if not _is_below(folder, roots) and not _holds_sources(folder, recipe):
         raise RecipeError(
             f"`data_dir` is {recipe.data_dir!r} -- expected a folder below the working folder or the recipe's, without hidden "
-            f"ones, or one with cut-sets of the recipe -- give data_dir=... on the command line, or "
-            f"make its cut-sets there first with `audio-lm prepare`"
+            f"ones, or one with cut-sets of the recipe -- set data_dir=... on the command line, or "
+            f"prepare its cut-sets there first with `audio-lm prepare`"
         )
 
 
@@ -243,7 +249,7 @@ def _check_cache_dir(recipe: Recipe, roots: Sequence[Path]) -> None:
     if recipe.cache_dir is not None and not _is_below(Path(recipe.cache_dir), roots):
         raise RecipeError(
             f"`cache_dir` is {recipe.cache_dir!r} -- expected a folder below the working folder or the recipe's, without "
-            f"hidden ones -- give cache_dir=... on the command line"
+            f"hidden ones -- set cache_dir=... on the command line"
         )
 
 
@@ -253,15 +259,15 @@ def _check_store(recipe: Recipe, roots: Sequence[Path]) -> None:
     if store is not None and not _is_below(store, roots) and not _is_mlflow_store(store):
         raise RecipeError(
             f"`tracking.uri` is {uri!r} -- expected a file below the working folder or the recipe's, without hidden "
-            f"folders, or an MLflow store that is there -- give tracking.uri=... on the command line"
+            f"folders, or an existing MLflow store -- set tracking.uri=... on the command line"
         )
 
 
 def _is_below(path: Path, roots: Sequence[Path]) -> bool:
-    """Whether a path leads from a folder down through visible ones, as it is written; links are the user's."""
-    written = Path(os.path.normpath(Path.cwd() / path))
-    below = [written.relative_to(root) for root in roots if written.is_relative_to(root)]
-    return any(all(map(is_name, inner.parts)) for inner in below)
+    """True if a path is below a root, without hidden folders; symbolic links are not resolved."""
+    normalized = Path(os.path.normpath(Path.cwd() / path))
+    inner_paths = [normalized.relative_to(root) for root in roots if normalized.is_relative_to(root)]
+    return any(all(map(is_name, inner.parts)) for inner in inner_paths)
 
 
 def _holds_sources(folder: Path, recipe: Recipe) -> bool:

@@ -1,9 +1,9 @@
-"""How a recipe is read: pieces of ``conf/`` below it, overrides above it, every value with its origin.
+"""Recipe loader: merges defaults, pieces of ``conf/``, the recipe and overrides, with the origin of each value.
 
     schema defaults < conf pieces named in ``use`` < the recipe < ``use.scale`` < the command line
 
-All problems come out at once, each with the file and line it stands in. After
-loading nobody sees an OmegaConf object, only frozen dataclasses.
+All problems are reported at once, each with file and line. OmegaConf is used only in this
+module; the rest of the project gets frozen dataclasses.
 """
 
 import hashlib
@@ -24,32 +24,32 @@ from omegaconf.errors import OmegaConfBaseException
 from audio_lm.common.errors import RecipeError, first_line, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
-from audio_lm.common.secrets import harmless_variable, mask_tree
+from audio_lm.common.secrets import mask_tree, resolve_env
 from audio_lm.config.checks import (
-    misplaced,
-    misshapen_values,
+    kind_problems,
     numbers_out_of_range,
+    paths_outside_roots,
     place_of,
     problems_in,
     unread_references,
     untrained_tokens,
     untrusted_code,
 )
-from audio_lm.config.overrides import lay_overrides, said_about_use
+from audio_lm.config.overrides import apply_overrides, parse_use_overrides
 from audio_lm.config.published_sizes import with_sizes
-from audio_lm.config.renamed_keys import read_old_names, take_out_old_names
+from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
-from audio_lm.config.schema import Recipe, with_words
-from audio_lm.config.smoke import Tried, shrunk, with_smoke_data
+from audio_lm.config.schema import Recipe, coerce_literals
+from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
 from audio_lm.config.yaml_layers import (
     Layer,
+    as_table,
     drop,
-    flat,
+    flatten,
     merge,
-    nested,
+    nest,
     read_layer,
     table_at,
-    table_of,
 )
 
 PACKAGE = Path(__file__).parents[1]
@@ -58,44 +58,44 @@ NAMED_MIXTURES = ("mixture", "validation")
 RUNS = Path("runs")
 RUN_OF_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
 MAX_STAGES = 40
-DEFAULTS_OF_A_STAGE = 60
-MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is read again after each
-STARRED = ("stages", "evaluation.benchmarks")
+DEFAULTS_OF_A_STAGE = 60  # nodes that OmegaConf adds per stage
+MAX_NODES_READ = 10_000  # bound of the time to find several schema errors; the tree is read again after each
+WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 WRITTEN_WHERE_SET = (
     "callbacks",
     "logger",
 )  # so that recipes without them keep the signature of earlier releases
 
-OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
+OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
 
 @dataclass(frozen=True)
-class Composed:
-    """A recipe, complete."""
+class ComposedRecipe:
+    """Complete recipe with its origins and signature."""
 
     recipe: Recipe
     text: str
-    """As YAML, secrets left out: it is written down."""
+    """YAML text with secrets masked, for the folder of the run."""
 
     where: Where
-    """Dotted key -> ``file:line`` or ``command line``; what is not in it is a default."""
+    """Dotted key -> ``file:line`` or ``command line``; a key that is absent has its default."""
 
     signature: str
-    """8 hexadecimal digits of everything that decides the result."""
+    """8 hexadecimal digits of all settings that affect the result."""
 
     notes: tuple[str, ...] = ()
-    """What was replaced or left out because its data is not here; for the console."""
+    """Messages about data that was replaced or dropped because it is absent, for the console."""
 
     @property
     def tree(self) -> Tree:
-        """The same as a table."""
+        """The recipe as nested dicts."""
         return dict(read_value(self.text))
 
     def run_path(self, out: Path | None = None) -> Path:
-        """Where its run lies: its name and signature, unless the caller chose.
+        """Folder of the run: ``out`` if given, else ``runs/<name>-<signature>``.
 
-        A run to resume that has another signature, from a release that hashed other settings, is found by its recipe.
+        A run to resume whose signature differs, from a release that hashed other settings, is found by its recipe.
         """
         path = out or RUNS / f"{self.recipe.name}-{self.signature}"
         if out is not None or path.exists() or not (self.recipe.is_resumed or self.recipe.only):
@@ -103,39 +103,39 @@ class Composed:
         return next((run for run, changed in self.earlier_runs() if not changed), path)
 
     def earlier_runs(self) -> Iterator[tuple[Path, list[str]]]:
-        """Runs of the same name in ``runs/``, newest first, with the deciding settings that are not the same."""
+        """Yield runs of the same name in ``runs/``, newest first, with the result settings that differ."""
         folders = [
             run
             for run in RUNS.glob(f"{escape(self.recipe.name)}-*/")
             if (match := RUN_OF_NAME.fullmatch(run.name)) and match[1] == self.recipe.name
         ]
-        for run in sorted(folders, key=_changed_at, reverse=True):
+        for run in sorted(folders, key=_modified_at, reverse=True):
             with suppress(RecipeError):
-                yield run, self._changed_since(run / RECIPE)
+                yield run, self._changes_from(run / RECIPE)
 
-    def _changed_since(self, path: Path) -> list[str]:
-        """Deciding settings that differ from a kept recipe; building one takes long, so the plain tables come first."""
-        before, now = deciding_settings(_kept_layer(path).tree), deciding_settings(self.tree)
-        plain = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
-        return plain or changed_settings(kept_recipe(path), self)
+    def _changes_from(self, path: Path) -> list[str]:
+        """Result settings that differ from a kept recipe; loading one is slow, so the YAML is compared first."""
+        before, now = result_settings(_kept_layer(path).tree), result_settings(self.tree)
+        changed = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+        return changed or changed_settings(load_kept_recipe(path), self)
 
 
-def _changed_at(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
-        return 0.0  # it was moved aside at this moment
+        return 0.0  # it was moved in the meantime
 
 
-def home(kind: str) -> Path:
-    """The folder ``recipes`` or ``conf``: inside an installed wheel, else beside the package."""
+def resource_folder(kind: str) -> Path:
+    """Folder ``recipes`` or ``conf``: inside an installed wheel, else next to the package."""
     installed = PACKAGE / f"_{kind}"
     return installed if installed.is_dir() else PACKAGE.parent / kind
 
 
 def recipe_names() -> list[str]:
-    """Recipes that can be called by name."""
-    return sorted(path.stem for path in home("recipes").glob("*.yaml"))
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
 
 
 def load_recipe(
@@ -145,57 +145,59 @@ def load_recipe(
     is_complete: bool = False,
     trusts_code: bool = False,
     below: Layer | None = None,
-) -> Composed:
-    """Read a recipe with everything it names.
+) -> ComposedRecipe:
+    """Load and check a recipe with the pieces of ``conf/`` that it uses.
 
     Args:
-        overrides: ``key=value``; ``+key=value`` adds to an open table, ``~key`` takes away.
-        is_complete: a run's own ``recipe.yaml``, which has everything in it; laying the pieces it was made of
-            under it again would bring back what it has replaced. Pieces that ``overrides`` name are laid over it.
+        overrides: ``key=value``; ``+key=value`` adds to an open table, ``~key`` deletes.
+        is_complete: a run's own ``recipe.yaml``, which has all settings. Its pieces are not merged below it again,
+            as that would restore settings that it has replaced; pieces named in ``overrides`` are merged above it.
         trusts_code: the command line allows Python code that comes with a model, or no model is loaded.
-        below: settings that the recipe lies over.
+        below: settings with lower precedence than the recipe.
 
     Raises:
-        RecipeError: with all problems found, each with its place.
+        RecipeError: lists all problems, each with file and line.
     """
     path = _find(path_or_name)
     recipe = _kept_layer(path) if is_complete else read_layer(path)
-    line, problems = said_about_use(overrides), list[str]()
-    pieces = _used(Layer({}) if is_complete else recipe, line, problems)
+    used, problems = parse_use_overrides(overrides), list[str]()
+    pieces = _pieces(Layer({}) if is_complete else recipe, used, problems)
     base = [Layer({"name": path.stem}), below or Layer({})]
     layers = [*base, recipe, *pieces] if is_complete else [*base, *pieces, recipe]
     merged = Layer({})
     for layer in layers:
         merge(merged, layer)
     _check_number_of_stages(merged)
-    _name_mixtures(merged, problems)
+    _expand_mixtures(merged, problems)
     if not is_complete:
-        _scale(merged, line, problems)
-    lay_overrides(merged, overrides, problems)
-    problems += take_out_old_names(merged.tree, merged.where)
-    _name_mixtures(merged, problems)
-    built = _built(merged, problems)
+        _apply_scale(merged, used, problems)
+    apply_overrides(merged, overrides, problems)
+    problems += remove_old_keys(merged.tree, merged.where)
+    _expand_mixtures(merged, problems)
+    built = _build(merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)
         problems += [] if trusts_code else untrusted_code(built, merged.where)
         if not is_complete and not problems:
-            problems += misplaced(built, merged.where, path.parent) + untrained_tokens(built, merged.where)
+            problems += paths_outside_roots(built, merged.where, path.parent) + untrained_tokens(
+                built, merged.where
+            )
     if problems or built is None:
-        raise RecipeError(_worded(path, list(dict.fromkeys(problems))))
-    tried = Tried(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
-    container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
+        raise RecipeError(_message(path, list(dict.fromkeys(problems))))
+    smoke = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
+    container = OmegaConf.to_container(OmegaConf.structured(smoke.recipe))
     assert isinstance(container, dict), "a recipe is a table"
     container = {
         key: value for key, value in mask_tree(container).items() if value or key not in WRITTEN_WHERE_SET
     }
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
-    return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
+    return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
 
 
 def _kept_layer(path: Path) -> Layer:
-    """The recipe that a run has kept, under the names of this release."""
+    """Read the recipe of a run, with old keys renamed."""
     layer = read_layer(path)
-    read_old_names(layer.tree)
+    rename_old_keys(layer.tree)
     return layer
 
 
@@ -203,14 +205,17 @@ def _find(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return path
-    by_name = home("recipes") / f"{path.stem}.yaml"
+    by_name = resource_folder("recipes") / f"{path.stem}.yaml"
     if path.parent in (Path(), Path("recipes")) and os.path.isfile(by_name):
         return by_name
-    raise RecipeError(unknown("recipe", str(path_or_name), recipe_names(), see=f"{home('recipes').name}/"))
+    raise RecipeError(
+        unknown("recipe", str(path_or_name), recipe_names(), see=f"{resource_folder('recipes').name}/")
+    )
 
 
-def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
-    names = table_of(recipe.tree.get("use")) | line
+def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
+    """Pieces of ``conf/`` that a recipe and the command line use, except ``use.scale``."""
+    names = as_table(recipe.tree.get("use")) | overrides
     layers = []
     for kind, name in names.items():
         if kind in PIECE_OF_USE:
@@ -226,7 +231,7 @@ def _used(recipe: Layer, line: Tree, problems: list[str]) -> list[Layer]:
 
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
-    path = home("conf") / kind / f"{name}.yaml"
+    path = resource_folder("conf") / kind / f"{name}.yaml"
     if not is_name(name) or not path.is_file():
         known = [file.stem for file in path.parent.glob("*.yaml")]
         problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
@@ -236,16 +241,16 @@ def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
 
 
 def _check_number_of_stages(merged: Layer) -> None:
-    stages = table_of(merged.tree.get("stages"))
+    stages = as_table(merged.tree.get("stages"))
     if len(stages) > MAX_STAGES:
         raise RecipeError(
-            f"{place_of(merged.where, 'stages')}: {len(stages)} stages, and at most {MAX_STAGES} are read; make several recipes"
+            f"{place_of(merged.where, 'stages')}: {len(stages)} stages, expected at most {MAX_STAGES}; split the recipe"
         )
 
 
-def _name_mixtures(merged: Layer, problems: list[str]) -> None:
-    """Put the table where a stage names a mixture."""
-    for name, stage in table_of(merged.tree.get("stages")).items():
+def _expand_mixtures(merged: Layer, problems: list[str]) -> None:
+    """Replace the name of a mixture in a stage by its table."""
+    for name, stage in as_table(merged.tree.get("stages")).items():
         for key in NAMED_MIXTURES if isinstance(stage, dict) else ():
             if isinstance(stage.get(key), str):
                 place = f"stages.{name}.{key}"
@@ -254,51 +259,54 @@ def _name_mixtures(merged: Layer, problems: list[str]) -> None:
                 merged.where |= {f"{place}.{inner}": at for inner, at in piece.where.items()}
 
 
-def _scale(merged: Layer, line: Tree, problems: list[str]) -> None:
-    """Lay the piece of ``use.scale`` over everything; its stage or benchmark ``"*"`` is every one."""
-    name = line.get("scale") or table_of(merged.tree.get("use")).get("scale")
+def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
+    """Merge the piece of ``use.scale`` above the recipe; its stage or benchmark ``"*"`` applies to all."""
+    name = overrides.get("scale") or as_table(merged.tree.get("use")).get("scale")
     if not name:
         return
     piece = _piece("scale", str(name), merged.where.get("use.scale", COMMAND_LINE), problems)
-    for key in STARRED:
-        _lay_star(merged, piece, key)
+    for key in WILDCARD_TABLES:
+        _apply_wildcard(merged, piece, key)
     _shrink_corpora(merged, piece)
     merge(merged, Layer({"use": {"scale": name}}))
     merge(merged, piece)
 
 
-def _lay_star(merged: Layer, piece: Layer, key: str) -> None:
+def _apply_wildcard(merged: Layer, piece: Layer, key: str) -> None:
     every = (table_at(piece.tree, key) or {}).pop("*", {})
-    for name in list(table_of(table_at(merged.tree, key))):
+    for name in list(as_table(table_at(merged.tree, key))):
         places = {at: of for at, of in piece.where.items() if at.startswith(f"{key}.*.")}
         where = {at.replace(f"{key}.*.", f"{key}.{name}."): of for at, of in places.items()}
-        merge(merged, Layer(nested(key, {name: every}), where))
+        merge(merged, Layer(nest(key, {name: every}), where))
 
 
 def _shrink_corpora(merged: Layer, piece: Layer) -> None:
-    """Make small what a recipe prepares itself, too."""
-    own = table_of(merged.tree.get("corpora"))
-    for name, small in table_of(table_at(piece.tree, "stand_ins.corpora")).items():
+    """Reduce the corpora that the recipe prepares to the size of their stand-ins."""
+    own = as_table(merged.tree.get("corpora"))
+    for name, small in as_table(table_at(piece.tree, "stand_ins.corpora")).items():
         if isinstance(own.get(name), dict):
             key = f"corpora.{name}"
             at = piece.where[f"stand_ins.{key}"]
-            merge(merged, Layer(nested(key, shrunk(own[name], small)), {f"{key}.{one}": at for one in small}))
+            merge(
+                merged,
+                Layer(
+                    nest(key, shrink_corpus(own[name], small)), {f"{key}.{setting}": at for setting in small}
+                ),
+            )
 
 
-def _built(merged: Layer, problems: list[str]) -> Recipe | None:
-    """The dataclasses; what does not fit the schema is noted and left out, so that all problems are found."""
-    tree = with_words(merged.tree)
-    if unreadable := [*unread_references(tree, merged.where), *misshapen_values(tree, merged.where)]:
+def _build(merged: Layer, problems: list[str]) -> Recipe | None:
+    """Convert to dataclasses; a setting that does not fit the schema is reported and removed, to find all problems."""
+    tree = coerce_literals(merged.tree)
+    if unreadable := [*unread_references(tree, merged.where), *kind_problems(tree, merged.where)]:
         problems += unreadable
         return None
-    num_nodes = 1 + len(list(flat(tree))) + DEFAULTS_OF_A_STAGE * len(table_of(tree.get("stages")))
-    for _ in range(max(1, MOST_NODES_READ // num_nodes)):
+    num_nodes = 1 + len(list(flatten(tree))) + DEFAULTS_OF_A_STAGE * len(as_table(tree.get("stages")))
+    for _ in range(max(1, MAX_NODES_READ // num_nodes)):
         try:
             config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
             missing = sorted(OmegaConf.missing_keys(config))
-            problems += [
-                f"{place_of(merged.where, key)}: `{key}` - is missing; give it a value" for key in missing
-            ]
+            problems += [f"{place_of(merged.where, key)}: `{key}` - is missing; set it" for key in missing]
             if missing:
                 return None
             if outside := numbers_out_of_range(OmegaConf.to_container(config, resolve=True), merged.where):
@@ -319,7 +327,7 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
 
 
 def _refused_table(config: Any, key: str = "") -> str:
-    """Dotted key of the innermost table that its dataclass refuses."""
+    """Dotted key of the innermost table that fails to convert to its dataclass."""
     for name in config:
         inner = config._get_node(name)
         if isinstance(inner, DictConfig) and not inner._is_none():
@@ -330,7 +338,7 @@ def _refused_table(config: Any, key: str = "") -> str:
     return key
 
 
-def _worded(path: Path, problems: Sequence[str]) -> str:
+def _message(path: Path, problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{len(problems)} problems in recipe {path.name}:\n" + "\n".join(
@@ -338,30 +346,30 @@ def _worded(path: Path, problems: Sequence[str]) -> str:
     )
 
 
-def kept_recipe(path: Path) -> Composed:
-    """The composed recipe of a run, to be compared and not to be carried out."""
+def load_kept_recipe(path: Path) -> ComposedRecipe:
+    """Load the recipe of a run for comparison; it is not meant to be executed."""
     return load_recipe(path, is_complete=True, trusts_code=True)
 
 
-def deciding_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
-    """Dotted key -> value of everything that decides the result."""
-    return {key: value for key, value in flat(container, "") if affects_result(key)}
+def result_settings(container: Mapping[Any, Any]) -> dict[str, Any]:
+    """Dotted key -> value of all settings that affect the result."""
+    return {key: value for key, value in flatten(container, "") if affects_result(key)}
 
 
 def signature_of(container: Mapping[Any, Any]) -> str:
-    """8 hexadecimal digits of everything that decides the result."""
-    settings = json.dumps(deciding_settings(container), sort_keys=True, default=str)
+    """8 hexadecimal digits: a hash of all settings that affect the result."""
+    settings = json.dumps(result_settings(container), sort_keys=True, default=str)
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
-def changed_settings(one: Composed, other: Composed) -> list[str]:
-    """Dotted keys of what decides the result and is not the same."""
-    before, now = (deciding_settings(of.tree) for of in (one, other))
+def changed_settings(earlier: ComposedRecipe, later: ComposedRecipe) -> list[str]:
+    """Dotted keys of the settings that affect the result and differ."""
+    before, now = (result_settings(recipe.tree) for recipe in (earlier, later))
     return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
 
 
 def override_keys(path_or_name: str | None) -> list[str]:
-    """Every key of a recipe that the command line can set; those of the schema when there is no recipe."""
+    """Keys of a recipe that the command line can set; those of the schema if there is no valid recipe."""
     tree: Any = {}
     if path_or_name:
         try:
@@ -369,4 +377,4 @@ def override_keys(path_or_name: str | None) -> list[str]:
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
-    return sorted(key for key, _ in flat(tree, ""))
+    return sorted(key for key, _ in flatten(tree, ""))

@@ -1,4 +1,4 @@
-"""What the command line changes: ``key=value``, ``+key=value`` for a new entry, ``~key`` to take one away."""
+"""Overrides on the command line: ``key=value`` sets, ``+key=value`` adds to an open table, ``~key`` deletes."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -8,13 +8,13 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.safe_yaml import COMMAND_LINE, MAX_DEPTH, MAX_KEY_LENGTH, Tree, read_value
 from audio_lm.config.yaml_layers import (
     Layer,
-    flat,
+    as_table,
+    delete_key,
+    flatten,
     merge,
-    merged_trees,
-    nested,
+    merge_trees,
+    nest,
     table_at,
-    table_of,
-    take_away,
 )
 
 OPEN_TABLES = (
@@ -30,26 +30,28 @@ OPEN_TABLES = (
 )
 
 
-def said_about_use(overrides: Sequence[str]) -> Tree:
-    """What the command line says about ``use``, needed before the pieces are read."""
+def parse_use_overrides(overrides: Sequence[str]) -> Tree:
+    """Parse the overrides of ``use.*``, which are needed before the pieces are read.
+
+    Raises:
+        RecipeError: an override is not key=value, or its key is malformed.
+    """
     tree: Tree = {}
     for override in overrides:
-        key, found, value = override.lstrip("+").partition("=")
-        if not found and not override.startswith("~"):
+        key, separator, value = override.lstrip("+").partition("=")
+        if not separator and not override.startswith("~"):
             raise RecipeError(
                 f"override {override!r} is not key=value; write for example `seed=1` or `~stages.chat`"
             )
         if not key or len(key) > MAX_KEY_LENGTH or key.count(".") >= MAX_DEPTH:
-            raise RecipeError(
-                f"override {override[:40]!r} has no key of the recipe; write for example `seed=1`"
-            )
+            raise RecipeError(f"override {override[:40]!r} has no valid key; write for example `seed=1`")
         if key.startswith("use."):
             tree[key.removeprefix("use.")] = value
     return tree
 
 
 def key_of_override(override: str) -> str:
-    """The dotted key that an override sets or takes away.
+    """Dotted key that an override sets or deletes.
 
     >>> key_of_override("+a.b=1"), key_of_override("~a.b")
     ('a.b', 'a.b')
@@ -57,11 +59,11 @@ def key_of_override(override: str) -> str:
     return override.lstrip("+").removeprefix("~").partition("=")[0]
 
 
-def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
-    """Lay the command line over everything; note what is wrong with it."""
+def apply_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) -> None:
+    """Apply the overrides of the command line; appends messages to ``problems``."""
     for override in overrides:
         if override.startswith("~"):
-            take_away(merged.tree, override[1:], problems)
+            delete_key(merged.tree, override[1:], problems)
             continue
         key, _, text = override.lstrip("+").partition("=")
         try:
@@ -77,38 +79,38 @@ def lay_overrides(merged: Layer, overrides: Sequence[str], problems: list[str]) 
         if not override.startswith("+") and _is_new_in_open_table(parent, leaf, table):
             problems.append(_new_entry(key, parent, leaf, table))
             continue
-        said = {key: value, **(dict(flat(value, f"{key}.")) if isinstance(value, dict) else {})}
-        merge(merged, Layer(nested(key, value), dict.fromkeys(said, COMMAND_LINE)))
+        keys = {key: value, **(dict(flatten(value, f"{key}.")) if isinstance(value, dict) else {})}
+        merge(merged, Layer(nest(key, value), dict.fromkeys(keys, COMMAND_LINE)))
 
 
 def _is_new_in_open_table(parent: str, leaf: str, table: Any) -> bool:
-    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in table_of(table)
+    return parent.rpartition(".")[2] in OPEN_TABLES and parent != "use" and leaf not in as_table(table)
 
 
 def _new_entry(key: str, parent: str, leaf: str, table: Any) -> str:
-    known = list(table_of(table))
+    known = list(as_table(table))
     near = get_close_matches(leaf, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    there = ", ".join(known) or "nothing"
-    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}there: {there}; add a new one with +{key}=..."
+    entries = ", ".join(known) or "none"
+    return f"{COMMAND_LINE}: `{key}` - {leaf!r} is not in {parent!r}; {hint}entries: {entries}; add a new one with +{key}=..."
 
 
-def settings_of(texts: Sequence[str]) -> Tree:
-    """A table from ``key=value`` words.
+def parse_settings(texts: Sequence[str]) -> Tree:
+    """Parse ``key=value`` arguments into a table.
 
-    >>> settings_of(["seed=1", "clips.digits=100"])
+    >>> parse_settings(["seed=1", "clips.digits=100"])
     {'seed': 1, 'clips': {'digits': 100}}
 
     Raises:
-        RecipeError: a word is not key=value, or its value is not YAML.
+        RecipeError: an argument is not key=value, or its value is not YAML.
     """
     tree: Tree = {}
     for text in texts:
-        key, found, value = text.partition("=")
-        if not found:
+        key, separator, value = text.partition("=")
+        if not separator:
             raise RecipeError(f"setting {text!r} is not key=value; write for example seed=1")
         try:
-            tree = merged_trees(tree, nested(key, read_value(value)))
+            tree = merge_trees(tree, nest(key, read_value(value)))
         except RecipeError as error:
             raise RecipeError(f"setting {text[:40]!r}: {error}") from error
     return tree

@@ -1,4 +1,4 @@
-"""A recipe completed by what the models it loads say of themselves."""
+"""Model sizes from the ``config.json`` of the pretrained models that a recipe loads."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,13 +9,13 @@ from audio_lm.model.config import EncoderSizes
 
 
 def with_sizes(recipe: Recipe, where: Mapping[str, str]) -> Recipe:
-    """The recipe with every size of its model known, so that plans, ``recipe.yaml`` and the signature have them.
+    """Complete the model sizes of a recipe, so that the plan, ``recipe.yaml`` and the signature contain them.
 
     Args:
         where: dotted key -> file and line.
 
     Raises:
-        RecipeError: a setting is not what ``config.json`` of a model to load says, or nothing says a size.
+        RecipeError: a setting contradicts the ``config.json`` of a pretrained model, or a size is given nowhere.
     """
     model = recipe.model
     loads = {

@@ -1,4 +1,4 @@
-"""Keys of recipes under the names they had before: answered with the new name, and read as it in the folders of runs.
+"""Recipe keys that have been renamed: refused with the new name in recipes, converted in the folders of earlier runs.
 
 Kept for one release.
 """
@@ -20,18 +20,18 @@ RENAMED = {
     "stages.*.validation.counts": "weight_by",
     "stages.*.validation.max_passes": "max_epochs",
 }
-"""Dotted key, ``*`` for a name that the recipe chooses -> last name of the new key."""
+"""Old dotted key, with ``*`` for a name that the recipe chooses -> last component of the new key."""
 
 VALUES: dict[str, Callable[[Any], Any]] = {
     "evaluation.untrained": lambda is_wanted: ["untrained"] if is_wanted else [],
 }
-"""What becomes of a value where it is written otherwise now."""
+"""Old dotted key -> conversion of its value, if its format has changed too."""
 
-RESUME = {True: "auto", False: "never"}  # what `resume` was, and the word for it
+RESUME = {True: "auto", False: "never"}  # earlier boolean value of `resume` -> its value now
 
 
 def new_key(key: str) -> str:
-    """A dotted key under its new name.
+    """New name of a dotted key; a key that has not changed is returned as is.
 
     >>> new_key("stages.chat.long_clips"), new_key("stages.chat.mixture.max_passes.mine/all"), new_key("seed")
     ('stages.chat.long_audio', 'stages.chat.mixture.max_epochs.mine/all', 'seed')
@@ -47,7 +47,7 @@ def new_key(key: str) -> str:
 
 
 def old_keys(tree: Tree) -> Iterator[tuple[str, Tree, str, str]]:
-    """Old names in a recipe: dotted key, table it is in, its name there, the new name."""
+    """Yield the renamed keys in a recipe: dotted key, its table, its name there, the new name."""
     for old, new in RENAMED.items():
         *tables, name = old.split(".")
         for path, table in list(_tables(tree, tables, "")):
@@ -66,13 +66,13 @@ def _tables(tree: Any, names: list[str], path: str) -> Iterator[tuple[str, Tree]
         yield from _tables(tree.get(name), rest, f"{path}{name}.")
 
 
-def take_out_old_names(tree: Tree, where: Where) -> list[str]:
-    """Take settings with old names out of a recipe; gives a sentence for each."""
+def remove_old_keys(tree: Tree, where: Where) -> list[str]:
+    """Remove settings with old names from a recipe; returns a message for each."""
     problems = []
     for key, table, name, new in old_keys(tree):
         del table[name]
-        word = f"`{new}: {VALUES[key](True)}`" if key in VALUES else f"`{new}`"
-        problems.append(f"{where.get(key, COMMAND_LINE)}: `{key}` is now {word}")
+        replacement = f"`{new}: {VALUES[key](True)}`" if key in VALUES else f"`{new}`"
+        problems.append(f"{where.get(key, COMMAND_LINE)}: `{key}` is now {replacement}")
     if isinstance(value := tree.get("resume"), bool):
         del tree["resume"]
         problems.append(
@@ -81,8 +81,8 @@ def take_out_old_names(tree: Tree, where: Where) -> list[str]:
     return problems
 
 
-def read_old_names(tree: Tree) -> None:
-    """Give settings of a run's kept recipe their new names, in place."""
+def rename_old_keys(tree: Tree) -> None:
+    """Rename the old keys in the recipe of an earlier run, in place."""
     for key, table, name, new in old_keys(tree):
         value = table.pop(name)
         table[new] = VALUES.get(key, lambda same: same)(value)

@@ -1,15 +1,15 @@
-"""Declaration of every key of a recipe: part of what a run computes, or only of how it runs.
+"""Declaration for each recipe key: does it affect the result of a run (``RESULT``), or only its execution (``EXECUTION``).
 
-A run keeps its signature, and can be resumed bit for bit, while keys of ``RUNNING`` change. A key that stands in
-neither table counts as deciding; ``tests/config/test_result_keys.py`` walks the schema and fails for it. ``*`` stands for a
-name that the recipe chooses. A word declares a field with everything below it.
+The signature hashes the keys of ``RESULT``. Keys of ``EXECUTION`` may change when a run resumes. An undeclared key
+counts as ``RESULT``; ``tests/config/test_result_keys.py`` walks the schema and fails for it. ``*`` is a name that
+the recipe chooses. A field is declared together with everything below it.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 
-DECIDING = {
-    # What code of others does to the weights is not known, so a callback counts as deciding.
+RESULT = {
+    # The effect of a callback's code on the weights is unknown, so callbacks count as affecting the result.
     "": "seed corpora callbacks",
     "model": "load trust_remote_code",
     "model.encoder": "kind load architecture settings num_mels width num_layers num_heads mlp_width dropout",
@@ -25,39 +25,39 @@ DECIDING = {
     "stages.*.optimizer": "kind matrix_factor betas eps weight_decay clip",
     "stages.*.spec_augment": "time_warp frequency_width time_width time_share",
 }
-"""Table -> its fields that a trained weight depends on."""
+"""Table -> its fields that affect trained weights."""
 
-RUNNING = {
-    # What the run is called, and which of its stages one start trains.
+EXECUTION = {
+    # Name of the run, and the stages that one launch trains.
     "": "name resume only logger"
-    # Names of the pieces that the recipe was composed of; what was composed of them is declared by itself.
+    # Names of the pieces of conf/; the settings merged from them are declared separately.
     " use stand_ins"
-    # Places, and a filter of places; the plan holds a digest of the rows that were found there.
+    # Folders; the plan contains a digest of the manifest lines read from them.
     " data_dir cache_dir audio_roots"
-    # Published scores, printed beside the run's own.
+    # Published scores, printed next to those of the run.
     " published",
     "evaluation": "benchmarks baselines",
     "tracking": "uri experiment num_listening_clips",
-    # The machine: it decides the order of sums alone, which a resume compares and reports by itself.
+    # Hardware: it only changes the order of summation; resuming compares and reports it separately.
     "hardware": "accelerator devices nodes precision num_workers num_threads sharding frozen tensor_parallel compile"
     " activation_checkpointing cpu_offload",
     "fault_tolerance": "frozen_seconds frozen_steps first_step_seconds building_seconds loader_seconds any_num_nodes"
     " max_restarts",
-    # How often the state is saved and looked at; neither draws random numbers that training reads.
+    # Intervals of checkpoints and validation; neither draws random numbers that training uses.
     "stages.*": "checkpoint_every validate_every validation max_validation_clips"
-    # A limit: it stops a run, and a run that it does not stop is the same under any limit.
+    # A limit that stops a run; it does not affect a run that is not stopped.
     " max_bad_fraction",
     "stages.*.optimizer": "max_nonfinite",  # a limit
-    "stages.*.mixture": "facts",  # amounts for `plan` where data is absent; training counts the rows that are there
+    "stages.*.mixture": "facts",  # sizes for `plan` without data; training counts the manifest lines
     "stages.*.checkpoints": "keep_last keep_best pin_every every_minutes asynchronous",
 }
-"""Table -> its fields that no trained weight depends on."""
+"""Table -> its fields that do not affect trained weights."""
 
 
-def declared(tables: Mapping[str, str]) -> Iterator[str]:
-    """Dotted keys of all fields of a declaration.
+def declared_keys(tables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the dotted keys of all declared fields.
 
-    >>> list(declared({"": "seed", "stages.*": "steps prompt"}))
+    >>> list(declared_keys({"": "seed", "stages.*": "steps prompt"}))
     ['seed', 'stages.*.steps', 'stages.*.prompt']
     """
     for table, fields in tables.items():
@@ -65,25 +65,25 @@ def declared(tables: Mapping[str, str]) -> Iterator[str]:
 
 
 def affects_result(key: str) -> bool:
-    """Whether the weights and losses of a run depend on a dotted key; of a table, whether they depend on anything in it.
+    """True if weights and losses depend on a dotted key; for a table, if they depend on any key in it.
 
     >>> affects_result("stages.chat.steps"), affects_result("stages.chat.checkpoint_every")
     (True, False)
     >>> affects_result("stages.chat"), affects_result("hardware"), affects_result("evaluation.benchmarks.digits.task")
     (True, False, False)
     """
-    return _DECIDING.fullmatch(key) is not None or _RUNNING.fullmatch(key) is None
+    return _RESULT.fullmatch(key) is not None or _EXECUTION.fullmatch(key) is None
 
 
 def _pattern(keys: Iterator[str], *, end: str) -> str:
-    """A name that the recipe chooses may have dots of its own."""
+    """Regular expression of keys; a name that the recipe chooses may contain dots."""
     return "|".join(re.escape(key).replace(r"\*", ".+") + end for key in keys)
 
 
 _BELOW = r"(?:\..*)?"
-_DECIDING = re.compile(_pattern(declared(DECIDING), end=_BELOW))
-_RUNNING = re.compile(
-    _pattern(declared(RUNNING), end=_BELOW)
+_RESULT = re.compile(_pattern(declared_keys(RESULT), end=_BELOW))
+_EXECUTION = re.compile(
+    _pattern(declared_keys(EXECUTION), end=_BELOW)
     + "|"
-    + _pattern((table for table in RUNNING if table and table not in DECIDING), end="")
+    + _pattern((table for table in EXECUTION if table and table not in RESULT), end="")
 )

@@ -1,7 +1,7 @@
-"""The schema of a run, and how it is read from ``recipes/`` and ``conf/``.
+"""Schema of a recipe: model, hardware, corpora, stages, evaluation.
 
-A recipe names a model, machines, corpora and a list of stages; each stage is a
-column of a paper's table.
+``config/load`` fills it from ``recipes/``, ``conf/`` and the command line. Each stage
+corresponds to a column of the hyper-parameter table in a paper.
 """
 
 from dataclasses import dataclass, field, is_dataclass
@@ -28,7 +28,7 @@ NEVER: Resume = "never"
 AUTO: Resume = "auto"
 SEGMENT: Resume = "segment"
 CorpusSetting = Annotated[Any, Range(0, 2**32 - 1)]
-"""A number of clips, a seed or a bound of a corpus; each corpus checks its own."""
+"""Setting of a corpus, such as a number of clips or a seed; each corpus checks its own."""
 
 
 @dataclass(frozen=True)
@@ -36,122 +36,122 @@ class StageConfig:
     """One training run of a pipeline."""
 
     prompt: Literal["tags", "natural", "chatml"]
-    """How a task is put into words."""
+    """Prompt format of the tasks."""
 
     mixture: MixtureConfig
-    """What is heard; in YAML the name of a piece of ``conf/mixture/`` or the table itself."""
+    """Training data; in YAML the name of a piece of ``conf/mixture/`` or the table itself."""
 
     parts: dict[str, PartConfig]
-    """Who learns: encoder, projector, new_tokens, language_model."""
+    """Learning rate of each part: encoder, projector, new_tokens, language_model."""
 
     steps: Size
     """Optimizer steps."""
 
     global_batch: Size | None = None
-    """Conversations per optimizer step over all ranks; null fills the token budget."""
+    """Conversations per optimizer step over all ranks; null: as many as fit the token budget."""
 
     pack_tokens: Annotated[int, Range(1, 10**7)] = 4096
-    """Token budget of one pack, audio and text; no conversation may be longer."""
+    """Token budget of one pack, audio and text; also the limit for one conversation."""
 
     packing: Literal["full", "buckets"] = "full"
-    """Which conversations meet in a pack: such as fill it, or such as are equally long, for models that pad."""
+    """Grouping of conversations: `full` fills each pack, `buckets` groups similar lengths, for models that pad."""
 
     packs_per_step: Annotated[int, Range(1, 10**6)] = 1
-    """Packs per optimizer step over all ranks, whose number has to divide it: the order is the same for all of them."""
+    """Packs per optimizer step over all ranks; a multiple of the number of ranks, so that the order does not depend on it."""
 
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """Over steps."""
+    """Learning rate schedule over steps."""
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """How a step follows from the gradient."""
+    """Optimizer and gradient clipping."""
 
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
-    """Holes in the log-mel; null for none."""
+    """SpecAugment: masks in the log-mel spectrogram; null for none."""
 
     long_audio: Literal["error", "drop", "truncate", "chunk"] = "error"
-    """What happens to a clip over 30 s; `drop` also leaves out conversations over `pack_tokens`, all others refuse them."""
+    """Handling of clips over 30 s; `drop` also drops conversations over `pack_tokens`, the others refuse them."""
 
     max_bad_fraction: Share = 0.001
-    """Share of manifest lines, of audio files and of heard clips that may be unfit before the run stops."""
+    """Allowed fraction of invalid manifest lines, audio files and clips read in training; above it the run stops."""
 
     validation: MixtureConfig = field(default_factory=MixtureConfig)
-    """Sources validated on, task by task; weights are ignored there."""
+    """Validation sources of each task; their weights are ignored."""
 
     checkpoint_every: Size = 500
-    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
+    """Steps between checkpoints; one is also written at the end and on Ctrl-C or SIGTERM."""
 
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """Which of them stay, and how they are written."""
+    """Retention and writing of checkpoints."""
 
     validate_every: Count = 0
-    """Steps between validations; 0 validates at the end of the stage only."""
+    """Steps between validations; 0 validates only at the end of the stage."""
 
     max_validation_clips: Count = 64
-    """Per task."""
+    """Validation clips per task."""
 
 
 @dataclass(frozen=True)
 class StandInsConfig:
-    """What is heard instead of data that is not here, when a recipe is only tried."""
+    """Small replacement data for smoke tests of a recipe whose data is absent."""
 
     corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)
     """Corpora to prepare, with their settings."""
 
     sources: dict[str, str] = field(default_factory=dict)
-    """Task, or ``chat`` -> the cut-set that stands in for all of its own."""
+    """Task, or ``chat`` -> cut-set that replaces its absent sources."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run that someone would put in a table."""
+    """Recipe of one run."""
 
     name: str
-    """Of the file."""
+    """Name of the recipe file, without suffix, unless set."""
 
     stages: dict[str, StageConfig]
-    """In order; weights are carried over, the optimizer starts fresh."""
+    """Stages in order; each starts from the weights of the one before, with a new optimizer."""
 
     model: ModelConfig
-    """From ``conf/model/`` by ``use.model``."""
+    """Model; from ``conf/model/`` with ``use.model``."""
 
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
-    """From ``conf/hardware/`` by ``use.hardware``."""
+    """Hardware; from ``conf/hardware/`` with ``use.hardware``."""
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """From ``conf/benchmarks/`` by ``use.benchmarks``."""
+    """Evaluation; from ``conf/benchmarks/`` with ``use.benchmarks``."""
 
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    """MLflow."""
+    """MLflow tracking."""
 
     fault_tolerance: FaultToleranceConfig = field(default_factory=FaultToleranceConfig)
-    """How long a rank may be silent, how often a run may begin again."""
+    """Timeouts of heartbeats and the number of restarts."""
 
     corpora: dict[str, dict[str, CorpusSetting]] = field(default_factory=dict)
-    """Corpora to prepare when they are not there yet, with their settings."""
+    """Corpora to prepare if they are absent, with their settings."""
 
     data_dir: str = "data"
-    """Where prepared corpora lie."""
+    """Folder of prepared corpora."""
 
     cache_dir: str | None = None
-    """Where indexes and token lengths are kept; null for `.index` in `data_dir`, which then has to be writable."""
+    """Folder of cached indexes and token counts; null: `.index` in `data_dir`, which then has to be writable."""
 
     audio_roots: list[str] = field(default_factory=list)
-    """Folders that audio files may lie in; empty allows any."""
+    """Folders from which audio files may be read; empty allows any."""
 
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
-    """Of everything."""
+    """Seed of all random numbers."""
 
     resume: Resume = NEVER
-    """``auto``: go on from the newest valid checkpoint; ``segment``: also append what has changed in mixtures to the order."""
+    """``auto`` resumes from the newest valid checkpoint; ``segment`` also accepts changed mixtures, as a new segment."""
 
     only: list[str] = field(default_factory=list)
-    """Train only these stages, from the weights of the stage before them."""
+    """Stages to train; the first starts from the weights of the stage before it. Empty: all."""
 
     use: dict[str, str] = field(default_factory=dict)
     """Pieces of ``conf/``: model, hardware, benchmarks, scale."""
 
     stand_ins: StandInsConfig = field(default_factory=StandInsConfig)
-    """Set by ``use.scale``: lets a recipe run without its data."""
+    """Replacement data, set by ``use.scale``, so that a recipe runs without its own."""
 
     callbacks: list[PluginConfig] = field(default_factory=list)
     """Lightning callbacks of every stage, beside our own; they run code, so the command line needs ``--trust-code``."""
@@ -164,42 +164,42 @@ class Recipe:
 
     @property
     def is_resumed(self) -> bool:
-        """Whether a run in its folder is gone on with."""
+        """True if the run resumes from its folder."""
         return self.resume != NEVER
 
     @property
     def sources(self) -> list[str]:
-        """Every cut-set that it names, once."""
+        """Distinct cut-sets that the recipe names."""
         mixtures = [
             mixture for stage in self.stages.values() for mixture in (stage.mixture, stage.validation)
         ]
-        named = [source for mixture in mixtures for sources in mixture.sources.values() for source in sources]
-        named += [benchmark.source for benchmark in self.evaluation.benchmarks.values()]
-        return list(dict.fromkeys(named))
+        names = [source for mixture in mixtures for sources in mixture.sources.values() for source in sources]
+        names += [benchmark.source for benchmark in self.evaluation.benchmarks.values()]
+        return list(dict.fromkeys(names))
 
 
-def with_words(value: Any, kind: Any = Recipe) -> Any:
-    """The same with words where a schema has words and YAML reads numbers.
+def coerce_literals(value: Any, kind: Any = Recipe) -> Any:
+    """Convert numbers to strings where the schema has a ``Literal`` of strings: YAML reads ``precision: 32`` as a number.
 
     Args:
-        kind: the dataclass of a table, or the type of a field.
+        kind: dataclass of a table, or type of a field.
 
-    >>> with_words({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
+    >>> coerce_literals({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
     {'cpu': '32', 'gpu': 'bf16'}
     """
     is_union = get_origin(kind) in (Union, UnionType)
     for member in get_args(kind) if is_union else (kind,):
-        value = _with_words_of(value, member)
+        value = _coerce_member(value, member)
     return value
 
 
-def _with_words_of(value: Any, kind: Any) -> Any:
+def _coerce_member(value: Any, kind: Any) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal and isinstance(value, int | float) and str(value) in inner:
         return str(value)
     if isinstance(value, dict) and (origin is dict or is_dataclass(kind)):
         kinds = get_type_hints(kind) if is_dataclass(kind) else dict.fromkeys(value, inner[1])
-        return {key: with_words(one, kinds.get(key)) for key, one in value.items()}
+        return {key: coerce_literals(item, kinds.get(key)) for key, item in value.items()}
     if isinstance(value, list) and origin is list:
-        return [with_words(one, inner[0]) for one in value]
+        return [coerce_literals(item, inner[0]) for item in value]
     return value

@@ -1,7 +1,7 @@
-"""A recipe tried without some of its data: small cut-sets stand in for those that are not here.
+"""Smoke tests of a recipe without some of its data: small cut-sets replace absent ones.
 
-Data that is here is used as it is, for that is what is to be tried. Tasks without data
-and without a stand-in are left out, and so are benchmarks without data.
+Data that exists is used unchanged. A task without data and without a replacement is dropped,
+and so is a benchmark without data. The replacements are ``stand_ins`` of the recipe.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,63 +13,63 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig
 
-IsHere = Callable[[str], bool]
+IsAvailable = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A recipe on data that is here or can be made here."""
+class SmokeRecipe:
+    """Recipe whose data exists or can be prepared here."""
 
     recipe: Recipe
 
     notes: tuple[str, ...] = ()
-    """A line for each cut-set that is replaced and for all that is left out."""
+    """Message for each cut-set that is replaced or dropped."""
 
 
 @dataclass
-class _Replacing:
-    """What stands in for what."""
+class _Replacements:
+    """Replacement cut-sets of tasks, and messages about their use."""
 
     source_of_task: Mapping[str, str]
-    is_here: IsHere
+    is_available: IsAvailable
     notes: dict[str, None] = field(default_factory=dict)
 
     def sources(self, task: str, sources: list[str]) -> list[str]:
-        """Those of a task that are here, and once what stands in for all others."""
-        kept = [source for source in sources if self.is_here(source)]
-        away = [source for source in sources if source not in kept]
-        if not away:
+        """Available sources of a task, plus its replacement if some are absent."""
+        available = [source for source in sources if self.is_available(source)]
+        absent = [source for source in sources if source not in available]
+        if not absent:
             return sources
-        stand_in = self.source_of_task.get(task)
-        if stand_in is None:
+        replacement = self.source_of_task.get(task)
+        if replacement is None:
             self.notes |= {
-                f"{source} of task {task} is left out: it is not here, nothing stands in": None
-                for source in away
+                f"{source} of task {task} is dropped: it is absent and has no replacement": None
+                for source in absent
             }
-            return kept
-        self.notes |= {f"{stand_in} stands in for {source}": None for source in away}
-        return list(dict.fromkeys([*kept, stand_in]))
+            return available
+        self.notes |= {f"{source} is absent and replaced by {replacement}": None for source in absent}
+        return list(dict.fromkeys([*available, replacement]))
 
 
-def with_smoke_data(recipe: Recipe) -> Tried:
-    """The recipe on data that is here or can be made here.
+def with_smoke_data(recipe: Recipe) -> SmokeRecipe:
+    """Replace absent data of a recipe by its ``stand_ins``.
 
     Raises:
         RecipeError: a stage would have no data.
     """
-    is_here = _here(recipe)
-    if not recipe.stand_ins.sources or all(map(is_here, recipe.sources)):
-        return Tried(recipe)
-    replacing = _Replacing(recipe.stand_ins.sources, is_here)
-    stages = {name: _stage(name, stage, replacing) for name, stage in recipe.stages.items()}
-    tried = replace(recipe, stages=stages, **_benchmarks(recipe, replacing))
-    wanted = {source.split("/")[0] for source in tried.sources} - recipe.corpora.keys()
-    small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in wanted}
-    return Tried(replace(tried, corpora=recipe.corpora | small), tuple(replacing.notes))
+    is_available = _availability(recipe)
+    if not recipe.stand_ins.sources or all(map(is_available, recipe.sources)):
+        return SmokeRecipe(recipe)
+    replacements = _Replacements(recipe.stand_ins.sources, is_available)
+    stages = {name: _stage(name, stage, replacements) for name, stage in recipe.stages.items()}
+    smoke = replace(recipe, stages=stages, **_benchmarks(recipe, replacements))
+    needed = {source.split("/")[0] for source in smoke.sources} - recipe.corpora.keys()
+    small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in needed}
+    return SmokeRecipe(replace(smoke, corpora=recipe.corpora | small), tuple(replacements.notes))
 
 
-def _here(recipe: Recipe) -> IsHere:
-    """Whether a cut-set is on this machine, or the recipe prepares its corpus."""
+def _availability(recipe: Recipe) -> IsAvailable:
+    """Predicate: a cut-set is on this machine, or the recipe prepares its corpus."""
     if not recipe.stand_ins.sources:
         return lambda source: True
     from audio_lm.data.manifest.cuts import has_cut_set
@@ -77,39 +77,39 @@ def _here(recipe: Recipe) -> IsHere:
     return lambda source: source.split("/")[0] in recipe.corpora or has_cut_set(Path(recipe.data_dir), source)
 
 
-def _benchmarks(recipe: Recipe, replacing: _Replacing) -> dict[str, Any]:
-    """Those with data, and what is expected of them."""
+def _benchmarks(recipe: Recipe, replacements: _Replacements) -> dict[str, Any]:
+    """Benchmarks with data, and their published scores."""
     kept = {}
     for name, benchmark in recipe.evaluation.benchmarks.items():
-        if replacing.is_here(benchmark.source):
+        if replacements.is_available(benchmark.source):
             kept[name] = benchmark
         else:
-            replacing.notes[f"benchmark {name} is left out: {benchmark.source} is not here"] = None
+            replacements.notes[f"benchmark {name} is dropped: {benchmark.source} is absent"] = None
     published = {name: values for name, values in recipe.published.items() if name in kept}
     return {"evaluation": replace(recipe.evaluation, benchmarks=kept), "published": published}
 
 
-def _stage(name: str, stage: StageConfig, replacing: _Replacing) -> StageConfig:
-    mixture = _mixture(stage.mixture, replacing)
+def _stage(name: str, stage: StageConfig, replacements: _Replacements) -> StageConfig:
+    mixture = _mixture(stage.mixture, replacements)
     if not mixture.weights:
         raise RecipeError(
-            f"stage {name!r}: none of its tasks has data here or a stand-in; give stand_ins.sources a line for one"
+            f"stage {name!r}: none of its tasks has data or a replacement; add a task to stand_ins.sources"
         )
-    return replace(stage, mixture=mixture, validation=_mixture(stage.validation, replacing))
+    return replace(stage, mixture=mixture, validation=_mixture(stage.validation, replacements))
 
 
-def _mixture(mixture: MixtureConfig, replacing: _Replacing) -> MixtureConfig:
-    """The mixture with every source replaced that is not here; untouched where all are."""
-    now = {task: replacing.sources(task, sources) for task, sources in mixture.sources.items()}
+def _mixture(mixture: MixtureConfig, replacements: _Replacements) -> MixtureConfig:
+    """Replace the absent sources of a mixture; without any, the mixture itself is returned."""
+    now = {task: replacements.sources(task, sources) for task, sources in mixture.sources.items()}
     if now == mixture.sources:
         return mixture
     kept = {task: sources for task, sources in now.items() if sources}
     groups = {group: [task for task in tasks if task in kept] for group, tasks in mixture.groups.items()}
     groups = {group: tasks for group, tasks in groups.items() if tasks}
-    whole = {
+    unchanged = {
         source for task, sources in kept.items() if sources == mixture.sources[task] for source in sources
     }
-    named = {source for sources in kept.values() for source in sources} | {ALL}
+    known = {source for sources in kept.values() for source in sources} | {ALL}
     return replace(
         mixture,
         sources=kept,
@@ -117,28 +117,28 @@ def _mixture(mixture: MixtureConfig, replacing: _Replacing) -> MixtureConfig:
         groups=groups,
         group_weights={group: weight for group, weight in mixture.group_weights.items() if group in groups},
         source_weights={
-            source: weight for source, weight in mixture.source_weights.items() if source in whole
+            source: weight for source, weight in mixture.source_weights.items() if source in unchanged
         },
         schedule={task: points for task, points in mixture.schedule.items() if task in kept},
-        max_epochs={source: passes for source, passes in mixture.max_epochs.items() if source in named},
-        facts={source: facts for source, facts in mixture.facts.items() if source in named},
+        max_epochs={source: epochs for source, epochs in mixture.max_epochs.items() if source in known},
+        facts={source: facts for source, facts in mixture.facts.items() if source in known},
     )
 
 
 def has_enough(recipe: Recipe, corpus: str) -> bool:
-    """Whether a recipe is only tried, and what is here of a corpus it prepares has all its cut-sets, of whatever size."""
-    named = [source for source in recipe.sources if source.split("/")[0] == corpus]
-    if not recipe.stand_ins.sources or not named:
+    """True if a recipe has stand-ins and all cut-sets of a corpus that it prepares exist, in any size."""
+    sources = [source for source in recipe.sources if source.split("/")[0] == corpus]
+    if not recipe.stand_ins.sources or not sources:
         return False
     from audio_lm.data.manifest.cuts import has_cut_set
 
-    return all(has_cut_set(Path(recipe.data_dir), source) for source in named)
+    return all(has_cut_set(Path(recipe.data_dir), source) for source in sources)
 
 
-def shrunk(own: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a corpus that a recipe prepares itself, made as small as those of its stand-in.
+def shrink_corpus(own: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce the settings of a corpus that a recipe prepares to the size of its stand-in.
 
-    >>> shrunk({"seed": 1, "clips": {"digits": 6000}}, {"clips": {"digits": 12, "notes": 12}, "test_clips": 4})
+    >>> shrink_corpus({"seed": 1, "clips": {"digits": 6000}}, {"clips": {"digits": 12, "notes": 12}, "test_clips": 4})
     {'seed': 1, 'clips': {'digits': 12}, 'test_clips': 4}
     """
     return {**own, **{key: _shrunk_table(own.get(key), value) for key, value in small.items()}}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.errors import RecipeError, unknown
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, Recorded, recordings
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence

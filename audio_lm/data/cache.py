@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.errors import DataError, UserError
-from audio_lm.common.seals import kept_folder
+from audio_lm.common.seals import cached_folder
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -50,7 +50,7 @@ def kept_table(
     folder = cache / f"{name}-{digest}"
     file_name = f"{folder.name}.npy"
     with writable_cache(cache):
-        table = kept_folder(
+        table = cached_folder(
             folder,
             lambda partial: np.save(partial / file_name, make()),
             lambda there: np.load(there / file_name, mmap_mode="r"),

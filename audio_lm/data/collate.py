@@ -15,7 +15,7 @@ from lhotse.cut import Cut
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, frames_in
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.audio.faults import Fault, FaultyAudioError, silence_for
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig

@@ -8,9 +8,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import rank, world_size
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from lhotse.cut import Cut
 
+from audio_lm.common.cpu import num_cores
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import LANGUAGE_LABELS
-from audio_lm.common.runtime import num_cores
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.runtime import is_main
+from audio_lm.common.env import is_main
 
 SECONDS_BEFORE_LINE: Seconds = 15.0
 Advance = Callable[[int], None]

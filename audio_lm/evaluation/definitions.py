@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.files import read_table, record_of, write_json
+from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
 
@@ -57,7 +57,7 @@ def _as_table(benchmark: BenchmarkConfig, published: Mapping[str, float]) -> dic
 
 
 def _definition(kept: Any) -> Definition | None:
-    benchmark = record_of(BenchmarkConfig, kept) if isinstance(kept, dict) else None
+    benchmark = dataclass_from(BenchmarkConfig, kept) if isinstance(kept, dict) else None
     if benchmark is None or not _is_well_formed(benchmark):
         return None
     published = kept.get(PUBLISHED)

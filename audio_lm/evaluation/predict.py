@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.common.files import replacing
+from audio_lm.common.files import atomic_write
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.model.audio_lm import AudioLM
@@ -81,7 +81,7 @@ def predictions_path(folder: Path, benchmark: str) -> Path:
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Replace the file in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as lines:
+    with atomic_write(path) as lines:
         for prediction in predictions:
             text = json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
             lines.write(text.encode(errors="backslashreplace"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.common.files import Table, read_json, write_text
+from audio_lm.common.files import JsonTable, read_json, write_text
 from audio_lm.evaluation.benchmarks import parse_source
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.registry import MetricRow, find_metric
@@ -77,7 +77,7 @@ def read_scores(path: Path) -> dict[str, float]:
     try:
         kept = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
     except (TypeError, ValueError) as error:
-        table = Table(fault=str(error))
+        table = JsonTable(fault=str(error))
     if table.fault:
         raise DataError(
             f"{path} holds no scores ({table.fault}); `audio-lm score` makes them again from the kept answers"

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from audio_lm.fault_tolerance.processes import start_time_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.files import read_table, record_of, write_json
+from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.fault_tolerance.clock import Moment, now
 from audio_lm.fault_tolerance.launcher_env import Launch
 
@@ -87,5 +87,5 @@ def read_exit_reason(folder: Path) -> ExitReason | None:
     table = read_table(folder / FILE)
     if table.get("exit_code") == STOPPED_BY_SIGNAL:
         table["reason"] = "preempted"  # earlier releases write another word
-    reason = record_of(ExitReason, table)
+    reason = dataclass_from(ExitReason, table)
     return reason if reason is not None and reason.reason in CODE_OF_REASON else None

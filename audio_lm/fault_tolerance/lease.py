@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audio_lm.common.errors import UserError
-from audio_lm.common.files import locked, read_json, read_table, write_json
+from audio_lm.common.files import file_lock, read_json, read_table, write_json
 from audio_lm.fault_tolerance.launcher_env import Launch
 from audio_lm.fault_tolerance.restarts import last_attempt
 
@@ -36,7 +36,7 @@ class Lease:
 
     def take(self) -> None:
         """Take the lease; the previous holder learns it from the file."""
-        with locked(self.path.with_name(LOCK)):
+        with file_lock(self.path.with_name(LOCK)):
             self.generation = generation_in(self.path.parent) + 1
             write_json(
                 self.path,
@@ -59,7 +59,7 @@ class Lease:
     @contextmanager
     def writing(self) -> Iterator[bool]:
         """Block other starts from taking the lease while the context is open; yields True if it is still held."""
-        with locked(self.path.with_name(LOCK)):
+        with file_lock(self.path.with_name(LOCK)):
             yield self.is_held()
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.files import read_table, record_of, write_json
+from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.fault_tolerance.exit_status import FILE as EXIT_REASON
 from audio_lm.fault_tolerance.exit_status import (
     ExitReason,
@@ -190,7 +190,9 @@ def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> 
 def errors_in(folder: Path) -> list[RankError]:
     """Last error of every rank, in order of time."""
     tables = [read_table(path) for path in (folder / ERRORS).glob("rank-*.json")]
-    read = [record_of(RankError, {**table, "clip_ids": tuple(table.get("clip_ids", ()))}) for table in tables]
+    read = [
+        dataclass_from(RankError, {**table, "clip_ids": tuple(table.get("clip_ids", ()))}) for table in tables
+    ]
     return sorted((error for error in read if error is not None), key=lambda error: error.time)
 
 

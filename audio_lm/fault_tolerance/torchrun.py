@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from audio_lm.common.runtime import num_cores
+from audio_lm.common.cpu import num_cores
 from audio_lm.fault_tolerance.exit_status import FAULT, INTERRUPTED, STOPPED_BY_SIGNAL
 from audio_lm.fault_tolerance.launcher_env import FRESH_STORE
 

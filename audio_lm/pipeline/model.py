@@ -7,8 +7,8 @@ import torch
 from lightning import seed_everything
 from torch.distributed.device_mesh import DeviceMesh
 
+from audio_lm.common.env import local_rank, world_size
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.runtime import local_rank, world_size
 from audio_lm.common.word_timestamps import STAMP
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM

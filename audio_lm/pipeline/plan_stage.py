@@ -27,8 +27,7 @@ from audio_lm.data.mixture.segments import History
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_weights
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
-from audio_lm.tracking.event_log.provenance import Manifest
-from audio_lm.tracking.event_log.provenance import digest_of as digest_of_files
+from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
 
 CACHE = ".index"
 """Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""
@@ -257,7 +256,7 @@ def unreadable(loaded: Sequence[LoadedSource]) -> dict[str, str]:
     return {one.cut_id: one.reason for leaf in loaded for one in leaf.rows.index.silent}
 
 
-def manifests_of(recipe: Recipe) -> list[Manifest]:
+def manifests_of(recipe: Recipe) -> list[InputCutSet]:
     """Every cut-set a run reads, with its digest."""
     contexts: dict[str, str] = {}
     for stage in recipe.stages.values():
@@ -271,7 +270,7 @@ def manifests_of(recipe: Recipe) -> list[Manifest]:
         path = cut_set_path(Path(recipe.data_dir), source)
         num_cuts, seconds = size_of(path)
         manifests.append(
-            Manifest(
+            InputCutSet(
                 name=source,
                 path=path,
                 digest=digest_of_files(*files_of(path)),

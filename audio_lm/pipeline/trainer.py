@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import Strategy
 from torch.distributed.device_mesh import DeviceMesh
 
+from audio_lm.common.env import world_size
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.runtime import world_size
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import HardwareConfig

@@ -8,7 +8,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.manifest.cuts import texts_of

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.pipeline.corpora import prepare_corpora
@@ -17,7 +17,7 @@ from audio_lm.preview.examples import RenderedExample, rendered
 LONGEST = 700  # characters of a rendered example that are shown
 
 
-def print_recipe(composed: Composed, *, num_per_task: int, console: Console | None = None) -> None:
+def print_recipe(composed: ComposedRecipe, *, num_per_task: int, console: Console | None = None) -> None:
     """Show the model, the stages as columns and a few examples of each task."""
     console = console or Console()
     recipe = composed.recipe
@@ -45,7 +45,7 @@ def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[Rend
                 yield rendered(name, rows.cut(row), task, maker, choice=row)
 
 
-def print_origins(composed: Composed, console: Console | None = None) -> None:
+def print_origins(composed: ComposedRecipe, console: Console | None = None) -> None:
     """Show every setting with the file and line it comes from."""
     console = console or Console()
     tree = composed.tree
@@ -56,7 +56,7 @@ def print_origins(composed: Composed, console: Console | None = None) -> None:
         console.print(f"{key} = {value!r}  [dim]{composed.where.get(key, 'default')}[/dim]", soft_wrap=True)
 
 
-def _keys(composed: Composed) -> list[str]:
+def _keys(composed: ComposedRecipe) -> list[str]:
     keys: list[str] = []
 
     def walk(tree: object, prefix: str) -> None:

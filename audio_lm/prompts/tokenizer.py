@@ -12,8 +12,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from audio_lm.common.errors import RecipeError, needs_code
-from audio_lm.common.seals import kept_folder
+from audio_lm.common.errors import RecipeError, needs_remote_code
+from audio_lm.common.seals import cached_folder
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, WORD_PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
@@ -40,7 +40,7 @@ def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> P
         )
     except Exception as error:  # the Rust code of tokenizers raises plain Exception for a bad file
         if "trust_remote_code" in str(error):
-            raise RecipeError(needs_code("tokenizer", folder_or_name)) from error
+            raise RecipeError(needs_remote_code("tokenizer", folder_or_name)) from error
         raise RecipeError(
             f"no tokenizer at {folder_or_name!r} -- expected a folder with tokenizer.json, or a model's name "
             f"on the hub; correct model.tokenizer.load"
@@ -98,9 +98,9 @@ def load_or_train_tokenizer(
     def make(partial: Path) -> None:
         train().save_pretrained(partial)
 
-    return kept_folder(folder, make, lambda there: load_tokenizer(str(there)))
+    return cached_folder(folder, make, lambda there: load_tokenizer(str(there)))
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save a tokenizer to a sealed folder; replace a damaged one."""
-    kept_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)
+    cached_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import Recipe
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
@@ -28,7 +28,7 @@ from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
 from audio_lm.training.next_token import NextTokenModule
 
 
-def build_model(composed: Composed) -> AudioLM:
+def build_model(composed: ComposedRecipe) -> AudioLM:
     """Build the model of a recipe with the weights that it starts from; corpora are prepared where they are missing.
 
     Raises:
@@ -37,7 +37,7 @@ def build_model(composed: Composed) -> AudioLM:
     return build_audio_lm(composed.recipe, _vocabulary(composed.recipe))
 
 
-def build_data(composed: Composed, stage: str) -> MixtureDataModule:
+def build_data(composed: ComposedRecipe, stage: str) -> MixtureDataModule:
     """Build the data module of a stage: packs in the order in which ``train`` would use them.
 
     Raises:
@@ -50,7 +50,7 @@ def build_data(composed: Composed, stage: str) -> MixtureDataModule:
     return pipeline_data.build_data(recipe, stage, planned, sources, vocabulary)
 
 
-def build_module(composed: Composed, stage: str, model: AudioLM) -> NextTokenModule:
+def build_module(composed: ComposedRecipe, stage: str, model: AudioLM) -> NextTokenModule:
     """Wrap a model for a stage: loss, frozen parts, learning rates and optimizer of the recipe."""
     recipe = composed.recipe
     return pipeline_trainer.build_module(

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from audio_lm.common.runtime import is_main
+from audio_lm.common.env import is_main
 
 LOG_WIDTH = 140
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import report_unreadable, write_text
-from audio_lm.common.runtime import is_main
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.config import UNTRAINED
 from audio_lm.evaluation.definitions import keep_definition, read_definitions

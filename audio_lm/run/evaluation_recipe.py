@@ -7,7 +7,7 @@ from pathlib import Path
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.config.checks import check_data_dir, place_of
-from audio_lm.config.load import Composed, load_recipe
+from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.overrides import key_of_override
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
@@ -127,7 +127,7 @@ def _asked_before(folder: RunFolder) -> Layer:
     return Layer({"evaluation": {"benchmarks": benchmarks}, "published": published})
 
 
-def _from_command(composed: Composed) -> Iterator[str]:
+def _from_command(composed: ComposedRecipe) -> Iterator[str]:
     """Benchmarks of which anything stands on the command line, or in a piece of ``conf/`` that it names."""
     for name in composed.recipe.evaluation.benchmarks:
         if any(map(_is_from_command, _places_below(composed.where, f"{BENCHMARKS}.{name}"))):

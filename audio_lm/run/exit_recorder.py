@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.runtime import is_main, rank
+from audio_lm.common.env import is_main, rank
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.fault_tolerance.exit_status import (
     ExitReason,

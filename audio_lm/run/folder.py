@@ -21,21 +21,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError, RecipeError, UserError
 from audio_lm.common.files import (
     is_sealed_text,
     read_table,
     report_unreadable,
-    sealed_text,
+    seal_text,
     text_fault,
     write_bytes,
     write_json,
     write_text,
 )
-from audio_lm.common.runtime import is_main
 from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
-from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe
+from audio_lm.config.load import RECIPE, ComposedRecipe, changed_settings, load_kept_recipe
 from audio_lm.config.schema import SEGMENT, Recipe
 from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 
@@ -164,7 +164,7 @@ class RunFolder:
         return bool(self.status(name).get("finished")) and self.model(name).is_dir()
 
 
-def folder_for(composed: Composed, out: Path | None = None) -> RunFolder:
+def folder_for(composed: ComposedRecipe, out: Path | None = None) -> RunFolder:
     """Where a recipe's run lies: its name and signature, unless the caller chose."""
     return RunFolder(composed.run_path(out))
 
@@ -202,7 +202,9 @@ def kept_tokens(folder: RunFolder) -> list[str] | None:
     return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
 
 
-def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(MARKUP_TOKENS)) -> None:
+def open_folder(
+    folder: RunFolder, composed: ComposedRecipe, tokens: Sequence[str] = tuple(MARKUP_TOKENS)
+) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over. The recipe of a resumed run
@@ -226,10 +228,10 @@ def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = t
         write_json(
             folder.tokens, {"tokens": list(tokens)}
         )  # first: a recipe without it is of an older release
-        write_text(folder.recipe, sealed_text(composed.text))
+        write_text(folder.recipe, seal_text(composed.text))
 
 
-def recipe_fault(folder: RunFolder, composed: Composed) -> str:
+def recipe_fault(folder: RunFolder, composed: ComposedRecipe) -> str:
     """Why a run's recipe cannot be believed; empty when it can, or is not there.
 
     One that was cut off has no checksum, as those of older releases; it is believed where it is the recipe's own.
@@ -259,7 +261,7 @@ def move_aside(path: Path) -> None:
     path.rename(next_free(path))
 
 
-def check_resumable(folder: RunFolder, composed: Composed) -> bool:
+def check_resumable(folder: RunFolder, composed: ComposedRecipe) -> bool:
     """Whether a run goes on in this folder.
 
     Raises:
@@ -294,17 +296,17 @@ def check_resumable(folder: RunFolder, composed: Composed) -> bool:
     return True
 
 
-def _recipe_in(folder: RunFolder) -> Composed:
+def _recipe_in(folder: RunFolder) -> ComposedRecipe:
     """The recipe of a run as its folder has it, to be compared alone."""
-    return kept_recipe(folder.recipe)
+    return load_kept_recipe(folder.recipe)
 
 
-def _lasting(composed: Composed) -> dict[str, Any]:
+def _lasting(composed: ComposedRecipe) -> dict[str, Any]:
     """Settings of a recipe, less those of one start."""
     return {key: value for key, value in composed.tree.items() if key not in OF_ONE_START}
 
 
-def note_on_others(composed: Composed, folder: RunFolder, out: Path | None) -> list[str]:
+def note_on_others(composed: ComposedRecipe, folder: RunFolder, out: Path | None) -> list[str]:
     """A line on runs of the same name where a resume finds none with its settings."""
     if out is not None or folder.path.exists() or not composed.recipe.is_resumed:
         return []

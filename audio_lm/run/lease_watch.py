@@ -4,8 +4,8 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
-from audio_lm.common.runtime import is_main
 from audio_lm.fault_tolerance.heartbeat import BEAT
 from audio_lm.fault_tolerance.launcher_env import Launch
 from audio_lm.fault_tolerance.lease import Lease, generation_in, token_in

@@ -20,8 +20,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.errors import AlreadyReportedError, UserError
-from audio_lm.common.runtime import is_main, rank, world_size
 from audio_lm.fault_tolerance.torchrun import LOOPBACK_INTERFACE, is_one_machine, own_store
 
 PATIENCE = timedelta(days=7)

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from audio_lm.common.env import rank
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import rank
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.part_names import part_of
 from audio_lm.model.weights.parts import load_weights, save_model

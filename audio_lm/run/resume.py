@@ -27,10 +27,10 @@ from audio_lm.checkpoints.discovery import (
 from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
+from audio_lm.common.env import is_main, world_size
 from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import write_json
-from audio_lm.common.runtime import is_main, world_size
-from audio_lm.config.load import Composed, deciding_settings
+from audio_lm.config.load import ComposedRecipe, result_settings
 from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
@@ -84,7 +84,9 @@ class ResumePoint:
     """What the audio files of every source are like, as far as this rank looks."""
 
 
-def find_resume_points(composed: Composed, folder: RunFolder, console: Console) -> dict[str, Checkpoint]:
+def find_resume_points(
+    composed: ComposedRecipe, folder: RunFolder, console: Console
+) -> dict[str, Checkpoint]:
     """The checkpoints that stages go on from; all ranks look at them together, and say which they passed over.
 
     Raises:
@@ -120,7 +122,7 @@ def _newest(one: Search, name: str, folder: RunFolder, console: Console) -> Chec
     return one.found
 
 
-def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
+def _check_finished(composed: ComposedRecipe, name: str, folder: RunFolder) -> None:
     """Refuse to take a stage of another recipe for one that has ended, as its last checkpoint knows."""
     last = newest_valid(folder.checkpoints(name))
     if last is not None:
@@ -166,7 +168,7 @@ def refusing() -> Iterator[None]:
 
 
 def resolve_resume(
-    composed: Composed,
+    composed: ComposedRecipe,
     name: str,
     fresh: StagePlan,
     checkpoint: Checkpoint,
@@ -248,14 +250,14 @@ def audio_of(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
     return {source: state_of(folder) for source, folder in folders.items()}
 
 
-def settings_of_run(composed: Composed) -> dict[str, Any]:
+def settings_of_run(composed: ComposedRecipe) -> dict[str, Any]:
     """What decides the result and no segment can change, flat."""
-    settings = deciding_settings(composed.tree)
+    settings = result_settings(composed.tree)
     return {key: value for key, value in settings.items() if not MAY_BE_DECLARED.match(key)}
 
 
 def _check_same_training(
-    composed: Composed, name: str, checkpoint: Checkpoint, progress: Mapping[str, Any]
+    composed: ComposedRecipe, name: str, checkpoint: Checkpoint, progress: Mapping[str, Any]
 ) -> None:
     facts = checkpoint.manifest.facts
     if facts["stage"] != name:

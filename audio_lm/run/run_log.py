@@ -13,10 +13,10 @@ from typing import Self
 
 from torch import nn
 
-from audio_lm.common.runtime import is_main
+from audio_lm.common.env import is_main
 from audio_lm.common.safe_yaml import COMMAND_LINE
-from audio_lm.config.load import Composed
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.load import ComposedRecipe
+from audio_lm.config.yaml_layers import flatten
 from audio_lm.model.weights.part_names import part_of
 from audio_lm.training.param_groups import Rate
 
@@ -76,12 +76,12 @@ class RunLog:
         self._handlers[0].close()
 
 
-def settings_given(composed: Composed) -> Iterator[str]:
+def settings_given(composed: ComposedRecipe) -> Iterator[str]:
     """Settings that the command line gave, which the recipe's file does not have.
 
     A password in a value is masked, as in ``recipe.yaml``.
     """
-    for key, value in flat(composed.tree):
+    for key, value in flatten(composed.tree):
         if composed.where.get(key) == COMMAND_LINE:
             yield f"{key}={value}"
 

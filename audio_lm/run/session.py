@@ -17,10 +17,11 @@ import torch
 from rich.console import Console
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.cpu import num_cores
+from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.errors import UserError
-from audio_lm.common.files import sealed_text
-from audio_lm.common.runtime import is_main, num_cores, rank, world_size
-from audio_lm.config.load import Composed
+from audio_lm.common.files import seal_text
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import Recipe
 from audio_lm.fault_tolerance.exit_status import RunEndedError, write_exit_reason
 from audio_lm.fault_tolerance.heartbeat import FOLDER, Heartbeat
@@ -50,7 +51,7 @@ class RunSession:
     """
 
     def __init__(
-        self, composed: Composed, folder: RunFolder, console: Console, *, log_level: int = logging.INFO
+        self, composed: ComposedRecipe, folder: RunFolder, console: Console, *, log_level: int = logging.INFO
     ) -> None:
         self.composed = composed
         self.folder = folder
@@ -150,10 +151,10 @@ class RunSession:
             recipe.tracking,
             name=recipe.name,
             folder=self.folder.path.absolute(),
-            recipe_yaml=sealed_text(self.composed.text),
+            recipe_yaml=seal_text(self.composed.text),
             params=asdict(recipe),
             resume=recipe.is_resumed,
-            writing=self.writing,
+            write_guard=self.writing,
         )
         self.tracking = self._stack.enter_context(run)
         return run

@@ -16,7 +16,7 @@ from pathlib import Path
 from torch.distributed.run import get_args_parser
 
 from audio_lm.common.errors import UserError
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.fault_tolerance.exit_status import FILE as EXIT_REASON
 from audio_lm.fault_tolerance.exit_status import STOPPED_BY_SIGNAL
 from audio_lm.fault_tolerance.launcher_env import FRESH_STORE
@@ -77,7 +77,9 @@ class Job:
     """Further options of sbatch, such as ``--constraint=h200``."""
 
 
-def sbatch_script(composed: Composed, recipe: str, overrides: Sequence[str], job: Job, run: Path) -> str:
+def sbatch_script(
+    composed: ComposedRecipe, recipe: str, overrides: Sequence[str], job: Job, run: Path
+) -> str:
     """The file for sbatch.
 
     Args:
@@ -111,7 +113,7 @@ def _saving() -> str:
     return f" {LONGER}={SAVING_SECONDS}" if is_known else ""
 
 
-def _directives(composed: Composed, job: Job) -> list[str]:
+def _directives(composed: ComposedRecipe, job: Job) -> list[str]:
     hardware = composed.recipe.hardware
     lines = [
         f"--job-name={composed.recipe.name}",

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from audio_lm.config.schema import AUTO
 from audio_lm.data.datamodule import MixtureDataModule
 from audio_lm.model.weights.parts import save_model

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from audio_lm.checkpoints.discovery import Checkpoint
+from audio_lm.common.env import is_main, world_size
 from audio_lm.common.errors import CheckpointError
-from audio_lm.common.runtime import is_main, world_size
-from audio_lm.config.load import Composed
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import AUTO, Recipe
 from audio_lm.data.audio.fingerprints import digests_of
 from audio_lm.data.mixture.schedule import Cursor
@@ -53,7 +53,7 @@ class RunStart:
         RecipeError: the number of ranks does not fit the recipe.
     """
 
-    def __init__(self, composed: Composed, out: Path | None = None) -> None:
+    def __init__(self, composed: ComposedRecipe, out: Path | None = None) -> None:
         composed = adopt_world_size(composed)
         check_ranks(composed.recipe)
         self.folder = folder_for(composed, out)
@@ -156,7 +156,7 @@ class RunStart:
         return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.loaded)))
 
 
-def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
+def force_resume_on_restart(composed: ComposedRecipe, folder: Path) -> ComposedRecipe:
     """Resume, whatever the recipe says, when a launcher restarts the processes of its launch."""
     launch = current_launch()
     reason = read_exit_reason(folder)
@@ -167,7 +167,7 @@ def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
 
 
-def adopt_world_size(composed: Composed) -> Composed:
+def adopt_world_size(composed: ComposedRecipe) -> ComposedRecipe:
     """Set the number of nodes to what torchrun found, where the recipe accepts any."""
     recipe, launch = composed.recipe, current_launch()
     nodes, rest = divmod(world_size(), recipe.hardware.devices)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audio_lm.common.runtime import is_main
-from audio_lm.config.load import Composed
+from audio_lm.common.env import is_main
+from audio_lm.config.load import ComposedRecipe
 from audio_lm.pipeline.plan_stage import manifests_of
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
@@ -24,7 +24,7 @@ from audio_lm.run.start import RunStart
 
 
 def train(
-    composed: Composed,
+    composed: ComposedRecipe,
     *,
     out: Path | None = None,
     console: Console | None = None,

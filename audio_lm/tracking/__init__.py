@@ -1,1 +1,1 @@
-"""Where a run is written down; the only home of MLflow."""
+"""Tracking of runs: event log, MLflow sync, reports. The only package that imports MLflow."""

@@ -1,4 +1,4 @@
-"""Where a run is written down."""
+"""Settings of MLflow tracking."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,13 +8,13 @@ from audio_lm.common.ranges import Range
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """The MLflow store; ``MLFLOW_TRACKING_URI`` overrides ``uri``."""
+    """MLflow store; ``MLFLOW_TRACKING_URI`` overrides ``uri``."""
 
     uri: str | None = None
-    """None is ``sqlite:///<working directory>/mlflow.db`` with artifacts in ``mlartifacts/``."""
+    """Tracking URI; null: ``sqlite:///<working directory>/mlflow.db`` with artifacts in ``mlartifacts/``."""
 
     experiment: str | None = None
-    """None is the recipe's name."""
+    """Experiment; null: the name of the recipe."""
 
     num_listening_clips: Annotated[int, Range(0, 10_000)] = 4
-    """Clips per task in the listening report."""
+    """Clips per task in the audio report."""

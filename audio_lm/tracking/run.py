@@ -1,9 +1,9 @@
-"""The runs of a recipe: a parent for the recipe, a child for each stage, never deeper.
+"""MLflow runs of a recipe: a parent run for the recipe and a child run for each stage.
 
-``RunLogger`` is what Lightning writes into. It stands beside the stock
-``MLFlowLogger`` rather than on it, because nothing of that one could stay: its
-store is refused by MLflow 3, it cuts parameters, drops characters of names,
-stalls for minutes when the server is away, and dies of a changed parameter.
+``RunLogger`` is the Lightning logger of a stage. It does not extend Lightning's
+``MLFlowLogger``, because that one uses a store that MLflow 3 refuses, truncates parameters,
+drops characters of names, blocks for minutes if the server is unreachable, and raises
+if a parameter changes.
 """
 
 import time
@@ -16,31 +16,31 @@ from typing import Any, Self
 from lightning.pytorch.loggers.logger import Logger
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import UserError
-from audio_lm.common.runtime import is_main
 from audio_lm.common.secrets import without_password
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.tracking.event_log.journal import RECIPE, Journal, Writing, always
+from audio_lm.tracking.event_log.journal import RECIPE, Journal, WriteGuard, no_guard
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
-from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_bytes_left, read_delivered
-from audio_lm.tracking.mlflow.supervisor import SendingProcess
+from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
+from audio_lm.tracking.mlflow.supervisor import SyncProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
 
-PATIENCE: Seconds = 120.0  # with a store that answers but is slow
-SHORT_PATIENCE: Seconds = 10.0  # of a run that was stopped or failed: whoever stopped it may not wait long
+PATIENCE: Seconds = 120.0  # for a store that answers slowly
+SHORT_PATIENCE: Seconds = 10.0  # for a run that was stopped or failed: the grace period may be short
 
 
 class RunLogger(Record, Logger):
-    """The run of one stage, as Lightning's trainer wants it.
+    """Lightning logger of one stage.
 
-    Folder and names are the same on every rank; the stock logger's are not, and
-    a trainer that resumes from "last" then waits for ever (Lightning #19932).
+    Folder and names are the same on all ranks. Those of Lightning's MLFlowLogger are not, and
+    a trainer that resumes from "last" then hangs (Lightning #19932).
     """
 
     @property
     def save_dir(self) -> str:
-        """The stage's folder."""
+        """Folder of the stage."""
         return str(self.folder)
 
     @property
@@ -54,20 +54,20 @@ class RunLogger(Record, Logger):
         return ""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add to the curves, less Lightning's ``epoch``: a stage counts steps."""
+        """Log metrics, except Lightning's ``epoch``: a stage counts steps."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Record what a module saved as its settings."""
+        """Log the hyper-parameters that a module saved."""
         self.log_params(vars(params) if isinstance(params, Namespace) else params)
 
     def finalize(self, status: str) -> None:
-        """Set how the stage ended: Lightning's ``success``, or ``failed``, which Ctrl-C is too."""
+        """Set the final status from Lightning's ``success`` or ``failed``; Ctrl-C is ``failed`` too."""
         self.close(status_of_lightning(status))
 
 
 class RecipeRun(Record):
-    """The run of a whole recipe; leave it with ``finish`` or as a context manager."""
+    """MLflow run of a recipe; end it with ``finish``, or use it as a context manager."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class RecipeRun(Record):
         self._tags = dict(tags)
         self._resume = resume
         self._logger_of_stage: dict[str, RunLogger] = {}
-        self._sending: SendingProcess | None = None
+        self._sync_process: SyncProcess | None = None
         super().__init__(
             root=folder,
             key=RECIPE,
@@ -108,12 +108,12 @@ class RecipeRun(Record):
     def stage(
         self, name: str, *, params: Mapping[str, object] | None = None, resume: bool | None = None
     ) -> RunLogger:
-        """The child run of a stage, the same one after a restart.
+        """Open the child run of a stage; a restart continues the same run.
 
         Args:
             name: as in the recipe; the folder is ``stages/<name>``.
-            params: the stage's own settings.
-            resume: go on with the stage's earlier run; as the recipe, unless given.
+            params: settings of the stage.
+            resume: continue the stage's earlier run; None: as the recipe.
         """
         if name not in self._logger_of_stage:
             logger = RunLogger(
@@ -130,7 +130,7 @@ class RecipeRun(Record):
         return self._logger_of_stage[name]
 
     def end_stage(self, name: str) -> None:
-        """Close the run of a stage that is done, where one was opened again for what came behind its training."""
+        """Close the run of a finished stage, if it was opened again after training, such as for evaluation."""
         logger = self._logger_of_stage.get(name)
         if logger is not None and logger.status is None:
             logger.close("FINISHED")
@@ -142,12 +142,12 @@ class RecipeRun(Record):
             logger.sync()
 
     def send(self) -> None:
-        """Begin to send what is in the journal, from a process of its own."""
+        """Start the process that sends the journal to MLflow."""
         if self._journal is not None:
-            self._sending = SendingProcess(self.root, self._uri)
+            self._sync_process = SyncProcess(self.root, self._uri)
 
     def wait(self, seconds: Seconds = PATIENCE) -> bool:
-        """Wait until the store has everything or time is up; True when it has."""
+        """Wait until all data is in the store; False after the timeout."""
         until = time.monotonic() + seconds
         while self._journal is not None and self._num_bytes_left() > 0:
             if time.monotonic() > until:
@@ -156,41 +156,41 @@ class RecipeRun(Record):
         return True
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """Close the runs that are still open and have sent what is left; later calls do nothing.
+        """Close open runs and wait until remaining data is sent; later calls do nothing.
 
-        A run that another start has taken over is that start's to end.
+        If another launch has taken over the folder, that launch ends the run.
         """
-        if self._sending is None or (self._journal is not None and not self._journal.is_ours()):
+        if self._sync_process is None or (self._journal is not None and not self._journal.is_ours()):
             return
         for logger in self._logger_of_stage.values():
             if logger.status is None:
                 logger.close(status)
         self.close(status)
-        sending, self._sending = self._sending, None
-        if not sending.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
+        process, self._sync_process = self._sync_process, None
+        if not process.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
             log.warning(
-                "tracking: not everything has reached %s; it is kept, `audio-lm track sync %s` sends it",
+                "tracking: some data is not in %s yet; it is kept, `audio-lm track sync %s` sends it",
                 without_password(self._uri), self.root,
             )  # fmt: skip
         num_dropped = sum(record.num_dropped for record in (self, *self._logger_of_stage.values()))
         if num_dropped:
-            log.warning("tracking: %d points were dropped, for the disk had no room", num_dropped)
+            log.warning("tracking: %d points were dropped, since the disk was full", num_dropped)
 
     @property
     def where(self) -> str:
-        """Where a person finds the run: a link, or the command that shows it."""
+        """URL of the run, or the command that shows it."""
         uri = without_password(self._uri)
         if database_path(uri) is not None:
             return f"mlflow ui --backend-store-uri {uri}"
         link = f"{uri}/#/experiments"
-        delivered = read_delivered(self.root, uri)
-        if delivered.journal and delivered.experiment_id and (run := delivered.runs.get(RECIPE)):
-            link += f"/{delivered.experiment_id}/runs/{run.run_id}"
-        # Without this the page of MLflow 3 opens in its mode for language-model applications.
+        state = read_sync_state(self.root, uri)
+        if state.journal and state.experiment_id and (run := state.runs.get(RECIPE)):
+            link += f"/{state.experiment_id}/runs/{run.run_id}"
+        # Without this MLflow 3 opens its view for GenAI applications.
         return f"{link}?workflowType=machine_learning"
 
     def _num_bytes_left(self) -> int:
-        return num_bytes_left(self.root, read_delivered(self.root, self._uri))
+        return num_unsent_bytes(self.root, read_sync_state(self.root, self._uri))
 
 
 def open_recipe_run(
@@ -201,21 +201,21 @@ def open_recipe_run(
     recipe_yaml: str,
     params: Mapping[str, object],
     resume: bool = False,
-    writing: Writing = always,
+    write_guard: WriteGuard = no_guard,
 ) -> RecipeRun:
-    """Open the parent run of a recipe and write down what is known before training.
+    """Open the parent run of a recipe; logs parameters, the recipe and provenance.
 
     Args:
-        config: which store.
-        name: of the recipe; the experiment, unless the configuration names one.
-        folder: of the run; its last part is the run's name.
-        recipe_yaml: the composed recipe, kept as ``recipe.yaml``.
-        params: the same as a nested table.
-        resume: go on with the runs of the folder's journal.
-        writing: see ``Journal``.
+        config: store and experiment.
+        name: name of the recipe; also the experiment, unless ``config`` names one.
+        folder: folder of the run; its last component is the name of the run.
+        recipe_yaml: composed recipe, logged as ``recipe.yaml``.
+        params: the recipe as a nested table.
+        resume: continue the runs of the folder's journal.
+        write_guard: see ``Journal``.
 
     Raises:
-        UserError: the folder cannot be written, or MLflow takes no such URI.
+        UserError: the folder cannot be written, or MLflow does not support the URI.
     """
     uri, experiment = tracking_uri(config.uri), config.experiment or name
     if not is_main():
@@ -233,7 +233,7 @@ def open_recipe_run(
             experiment=experiment,
             name=name,
             folder=folder,
-            journal=Journal(folder, resume=resume, writing=writing),
+            journal=Journal(folder, resume=resume, write_guard=write_guard),
             resume=resume,
             tags=origin.tags,
         )

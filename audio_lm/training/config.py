@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from audio_lm.common.cpu import has_bf16_instructions
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Count, Decay, Factor, Range, Size
-from audio_lm.common.runtime import multiplies_in_bf16
 
 LearningRate = Annotated[float, Range(0, 1e30)]
 
@@ -185,5 +185,5 @@ class HardwareConfig:
     @property
     def is_half(self) -> bool:
         """Whether it computes in bf16."""
-        can_be = self.accelerator == "gpu" or multiplies_in_bf16()
+        can_be = self.accelerator == "gpu" or has_bf16_instructions()
         return self.precision == "bf16" or (self.precision == "auto" and can_be)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from audio_lm.common.runtime import world_size
+from audio_lm.common.env import world_size
 from audio_lm.model.weights.shards import num_copies
 
 BUCKET = 1 << 25  # values that travel together; a second copy of so many is made

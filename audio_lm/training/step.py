@@ -15,9 +15,10 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import key_of, rank, world_size
+from audio_lm.common.rng import key_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.distributed import (

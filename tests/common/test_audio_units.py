@@ -17,7 +17,7 @@ from audio_lm.common.audio_units import (
 
 
 @pytest.mark.parametrize(("num_frames", "tokens"), [(2, 0), (3, 1), (4, 1), (100, 25), (MAX_FRAMES, 750)])
-def test_tokens_of_known_lengths(num_frames, tokens):
+def test_token_counts_of_known_lengths(num_frames, tokens):
     assert tokens_in(num_frames) == tokens
 
 
@@ -37,24 +37,24 @@ def test_a_second_is_sixteen_thousand_samples_and_a_hundred_frames():
 
 
 @given(st.integers(321, MAX_SAMPLES))
-def test_windows_count_what_the_encoder_makes(num_samples):
+def test_windows_give_the_token_count_of_the_encoder(num_samples):
     assert WHISPER.tokens_in(num_samples) == tokens_in(frames_in(num_samples))
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 5)), min_size=1, max_size=5), st.integers(0, 5_000)
 )
-def test_the_shortest_clip_is_the_shortest_that_makes_a_token(pairs, more):
+def test_min_samples_is_the_smallest_count_that_gives_a_token(pairs, num_samples):
     token_count = AudioTokenCount(tuple(Window(*pair) for pair in pairs))
-    counts = [token_count.shortest - 1, token_count.shortest]
+    counts = [token_count.min_samples - 1, token_count.min_samples]
     for window in token_count.windows:
         counts = [(count - window.length) // window.hop + 1 for count in counts]
     assert counts[0] < 1 == counts[1]
-    assert token_count.tokens_in(0) == token_count.tokens_in(token_count.shortest) == 1
-    assert token_count.tokens_in(more) <= token_count.tokens_in(more + 1)
+    assert token_count.tokens_in(0) == token_count.tokens_in(token_count.min_samples) == 1
+    assert token_count.tokens_in(num_samples) <= token_count.tokens_in(num_samples + 1)
 
 
-def test_a_group_of_what_is_left_over_is_a_token():
-    grouped = WHISPER.then(Window(1, 4))
+def test_an_incomplete_group_of_a_short_clip_gives_one_token():
+    grouped = WHISPER.with_windows(Window(1, 4))
     assert [grouped.tokens_in(count) for count in (400, 16_000, 16_000 * 30)] == [1, 7, 188]
     assert grouped.tokens_per_second == 6.25

@@ -9,16 +9,16 @@ import pytest
 
 from audio_lm.common import files
 from audio_lm.common.files import (
+    atomic_write,
     partial_folder,
     put_folder,
     read_json,
     read_lines,
     read_table,
-    replacing,
-    sealed,
-    sealed_text,
+    seal,
+    seal_text,
     text_fault,
-    unsealed,
+    unseal,
     write_json,
     write_text,
 )
@@ -27,8 +27,8 @@ TABLE = {"step": 12, "loss": 0.1 + 0.2, "nested": {"10": [1, None, "Zürich"], "
 
 
 @pytest.fixture
-def told(caplog):
-    """What was logged so far."""
+def logged(caplog):
+    """Messages logged so far."""
     caplog.set_level(logging.WARNING, "audio_lm.common.files")
     return lambda: [record.message for record in caplog.records]
 
@@ -39,7 +39,7 @@ def test_a_table_reads_back_as_it_was_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_any_flipped_bit_of_a_table_is_found_or_changes_nothing(tmp_path):
+def test_a_flipped_bit_of_a_table_is_detected_or_harmless(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, TABLE)
     raw = path.read_bytes()
@@ -54,25 +54,25 @@ def test_any_flipped_bit_of_a_table_is_found_or_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b'{"step": 1', b"[1]", b"\xff\xfe", b"[" * 100_000, b'{"a": 1, "crc32": 7}']
 )
-def test_what_is_no_table_counts_as_absent_and_is_named_once(tmp_path, told, content):
+def test_an_unreadable_table_counts_as_absent_and_is_logged_once(tmp_path, logged, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     assert [read_table(path) for _ in range(3)] == [{}] * 3
-    assert [str(path) in line and "counts as absent" in line for line in told()] == [True]
+    assert [str(path) in line and "treated as absent" in line for line in logged()] == [True]
     assert read_json(tmp_path / "b.json").is_absent
 
 
-def test_a_table_from_before_tables_were_sealed_is_read(tmp_path):
+def test_a_table_without_a_checksum_is_read(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(TABLE))
     assert read_table(tmp_path / "a.json") == TABLE
-    assert unsealed(sealed(TABLE)) == TABLE
+    assert unseal(seal(TABLE)) == TABLE
 
 
-def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path):
+def test_an_error_while_writing_keeps_the_old_file(tmp_path):
     write_text(tmp_path / "a", "old")
 
     def write():
-        with replacing(tmp_path / "a") as file:
+        with atomic_write(tmp_path / "a") as file:
             file.write(b"new")
             raise KeyboardInterrupt
 
@@ -82,18 +82,20 @@ def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_content_is_synced_before_the_name_and_the_name_after(tmp_path, monkeypatch):
-    done = []
+def test_content_is_synced_before_the_rename_and_the_folder_after(tmp_path, monkeypatch):
+    calls = []
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(
-        os, "fsync", lambda number: (done.append(stat.S_ISDIR(os.fstat(number).st_mode)), sync(number))
+        os,
+        "fsync",
+        lambda descriptor: (calls.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)), sync(descriptor)),
     )
-    monkeypatch.setattr(os, "replace", lambda *a: (done.append("renamed"), replace(*a)))
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("renamed"), replace(*a)))
     write_text(tmp_path / "a", "text")
-    assert done == [False, "renamed", True]
+    assert calls == [False, "renamed", True]
 
 
-def test_files_and_folders_can_be_read_by_whomever_the_mask_allows(tmp_path):
+def test_files_and_folders_get_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o022)
     try:
         write_text(tmp_path / "a", "text")
@@ -105,29 +107,29 @@ def test_files_and_folders_can_be_read_by_whomever_the_mask_allows(tmp_path):
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "b")] == [0o644, 0o755]
 
 
-def test_a_text_that_was_cut_or_changed_is_found(tmp_path):
+def test_a_truncated_or_changed_text_is_detected(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(sealed_text("seed: 1\nname: x\n"))
+    path.write_text(seal_text("seed: 1\nname: x\n"))
     assert text_fault(path) == ""
     path.write_text(path.read_text().replace("seed: 1", "seed: 3"))
     assert "checksum" in text_fault(path)
     path.write_text("seed: 1\n")
-    assert text_fault(path) == ""  # of an older release
+    assert text_fault(path) == ""  # written by an earlier release
     for content in (b"", b"\n", b"\xff"):
         path.write_bytes(content)
         assert text_fault(path)
 
 
-def test_damaged_lines_cost_themselves_and_are_named_once(tmp_path, told):
+def test_only_damaged_lines_are_lost_and_they_are_logged_once(tmp_path, logged):
     path = tmp_path / "a.jsonl"
-    lines = [json.dumps(sealed({"number": number})) + "\n" for number in range(5)]
+    lines = [json.dumps(seal({"number": number})) + "\n" for number in range(5)]
     lines[1], lines[3] = lines[1].replace('"number": 1', '"number": 7'), "\0" * 10 + "\n"
     path.write_text("".join(lines) + '{"torn')
-    found = list(read_lines(path))
-    assert [line.record and line.record["number"] for line in found] == [0, None, 2, None, 4]
-    assert found[-1].end == len("".join(lines))
-    assert list(read_lines(path, found[2].end)) == found[3:]
-    assert len(told()) == 1
+    lines_read = list(read_lines(path))
+    assert [line.record and line.record["number"] for line in lines_read] == [0, None, 2, None, 4]
+    assert lines_read[-1].end == len("".join(lines))
+    assert list(read_lines(path, lines_read[2].end)) == lines_read[3:]
+    assert len(logged()) == 1
 
 
 def _fill_and_die(folder):
@@ -149,28 +151,28 @@ def _die_between_the_renames(folder):
         put_folder(partial, folder)
 
 
-def in_a_process(work, *arguments):
-    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+def exit_code_of_fork(function, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()
     process.join(60)
     return process.exitcode
 
 
-def test_what_a_killed_process_has_left_is_removed_by_the_next_and_that_of_a_living_one_is_not(tmp_path):
-    assert in_a_process(_fill_and_die, tmp_path / "a") == -signal.SIGKILL
+def test_leftovers_of_dead_processes_are_removed_and_those_of_live_ones_are_kept(tmp_path):
+    assert exit_code_of_fork(_fill_and_die, tmp_path / "a") == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2, "the folder and its lock"
-    with partial_folder(tmp_path / "b") as living:
+    with partial_folder(tmp_path / "b") as other:
         assert len(list(tmp_path.iterdir())) == 2
         with partial_folder(tmp_path / "c"):
-            assert living.is_dir()
+            assert other.is_dir()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_whose_successor_was_killed_on_the_way_is_put_back(tmp_path):
+def test_a_folder_is_restored_if_its_replacement_was_killed(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "old").write_text("old")
-    assert in_a_process(_die_between_the_renames, tmp_path / "a") == -signal.SIGKILL
+    assert exit_code_of_fork(_die_between_the_renames, tmp_path / "a") == -signal.SIGKILL
     assert not (tmp_path / "a").exists()
-    files.sweep_partial(tmp_path)
+    files.remove_partial_folders(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a" / "old").read_text() == "old"

@@ -30,8 +30,8 @@ from audio_lm.common.languages import (
         ("unknown", "unknown und zxx Unknown"),
     ],
 )
-def test_one_language_has_one_code_however_it_is_written(code, written):
-    assert {one: language_code(one) for one in written.split()} == dict.fromkeys(written.split(), code)
+def test_all_spellings_of_a_language_give_one_code(code, written):
+    assert {text: language_code(text) for text in written.split()} == dict.fromkeys(written.split(), code)
 
 
 @pytest.mark.parametrize(
@@ -46,33 +46,33 @@ def test_one_language_has_one_code_however_it_is_written(code, written):
         ("", "unknown"),
     ],
 )
-def test_descriptions_as_recipes_of_lhotse_have_them_are_read(written, code):
+def test_descriptions_as_in_lhotse_recipes_are_parsed(written, code):
     assert language_code(written) == code
 
 
 @pytest.mark.parametrize("written", ["xx", "Jiang-Huai", "zh-en", "English/Chinese", "qaa", "nobody", "7"])
-def test_what_is_no_language_or_two_is_refused_with_what_was_written(written):
+def test_an_unknown_or_ambiguous_language_is_refused_and_quoted(written):
     assert find_language(written) is None
-    with pytest.raises(DataError, match=f"language '{written}' is not known"):
+    with pytest.raises(DataError, match=f"language '{written}' is unknown"):
         language_code(written)
 
 
-def test_the_names_of_the_other_way_lead_back():
+def test_a_language_name_is_parsed_back_to_its_code():
     for code in (*NAME_OF_LANGUAGE, "pt", "hi", "ru", "ar", "el", "yue", "sw", "fil", "pa"):
         assert language_code(name_of_language(code)) == code
         assert language_code(chinese_name_of_language(code)) == code
 
 
-def test_a_language_without_a_tag_is_refused_with_its_name_and_the_cure():
+def test_a_language_without_a_tag_is_refused_with_its_name_and_a_remedy():
     assert all(map(has_tag, (*NAME_OF_LANGUAGE, "unknown")))
     check_tag("unknown")
     with pytest.raises(DataError, match=r"'pt' has no tag.*not for Portuguese.*natural or chatml"):
         check_tag("pt")
-    with pytest.raises(DataError, match="'xx' is not known"):
+    with pytest.raises(DataError, match="'xx' is unknown"):
         check_tag("xx")
 
 
-def test_labels_get_codes_and_keep_what_is_no_language():
+def test_labels_get_codes_and_keep_unknown_languages():
     labels = {"language": "English", "target_language": "zh_CN", "text": "English"}
     assert with_language_codes(labels) == {"language": "en", "target_language": "zh", "text": "English"}
     assert with_language_codes({"language": "dialect 7"}) == {"language": "dialect 7"}

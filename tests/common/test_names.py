@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.names import check_name, check_path, check_source, is_name
 
-LEADING_OUT = [
+UNSAFE = [
     "",
     ".",
     "..",
@@ -24,10 +24,10 @@ LEADING_OUT = [
 ]
 
 
-@pytest.mark.parametrize("name", LEADING_OUT)
-def test_what_leads_out_of_a_folder_is_no_name(name):
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_name_that_could_leave_the_folder_is_refused(name):
     assert not is_name(name)
-    with pytest.raises(RecipeError, match=r"stage .*a name begins with"):
+    with pytest.raises(RecipeError, match=r"stage .*a name starts with"):
         check_name("stage", name)
 
 
@@ -46,19 +46,19 @@ def test_what_leads_out_of_a_folder_is_no_name(name):
         "x" * 120,
     ],
 )
-def test_usual_names_are_names(name):
+def test_usual_names_are_accepted(name):
     check_name("stage", name)
 
 
 @pytest.mark.parametrize(
     "source", ["mine", "mine/", "/mine", "a/b/c", "../x-train", "a/../b", "mine/..", "mine/.x", "a//b"]
 )
-def test_a_source_is_a_corpus_and_a_cut_set(source):
+def test_a_source_without_corpus_and_cut_set_is_refused(source):
     with pytest.raises(RecipeError, match=r"source .*is not corpus/subset-split"):
         check_source(source)
 
 
-def test_a_path_of_names_has_any_number_of_them():
+def test_a_path_may_have_any_number_of_names():
     check_path("benchmark", "librispeech/dev-other")
     check_path("benchmark", "digits")
     with pytest.raises(RecipeError, match="benchmark"):

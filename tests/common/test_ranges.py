@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.common.ranges import Range, out_of_range, unwrapped
+from audio_lm.common.ranges import Range, range_errors, unwrap_annotated
 from audio_lm.config.schema import Recipe
 
 
 def without_range(hint, key=""):
-    """Every place of a type where a number may stand that has no range."""
-    allowed, plain = unwrapped(hint)
+    """Yield the keys of a type that accept a number without a range."""
+    allowed, plain = unwrap_annotated(hint)
     if allowed is not None:
         return
     if is_dataclass(plain):
@@ -32,35 +32,35 @@ def test_every_number_of_the_schema_has_a_range():
     "hint",
     [int, float | None, dict[str, float], list[list[int]], tuple[float, int], dict[str, dict[str, Any]]],
 )
-def test_a_number_without_a_range_is_found(hint):
-    assert list(without_range(hint)), "the control"
+def test_a_number_without_a_range_is_detected(hint):
+    assert list(without_range(hint)), "control case"
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.booleans(), st.booleans())
-def test_a_range_holds_what_is_between_its_ends(value, is_over, is_under):
+def test_a_range_accepts_values_between_its_ends(value, is_over, is_under):
     inside = (value > 0 if is_over else value >= 0) and (value < 1 if is_under else value <= 1)
     assert (Range(0, 1, is_over, is_under).expectation(value) is None) == inside
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_outside_of_every_range(value):
+def test_a_value_that_is_not_finite_is_outside_every_range(value):
     for hint in (Annotated[float, Range(-1e300, 1e300)], Annotated[float, Range(0, 1)] | None):
-        assert [key for key, _ in out_of_range(hint, value, "a.b")] == ["a.b"]
-    assert list(out_of_range(Annotated[Any, Range(-1e300, 1e300)], {"x": [{"y": value}]}))
+        assert [key for key, _ in range_errors(hint, value, "a.b")] == ["a.b"]
+    assert list(range_errors(Annotated[Any, Range(-1e300, 1e300)], {"x": [{"y": value}]}))
 
 
-def test_numbers_are_found_wherever_they_stand_and_named():
+def test_numbers_are_checked_at_any_depth_and_named():
     hint = dict[str, list[list[Annotated[float, Range(0, 9)]]]]
-    assert [key for key, _ in out_of_range(hint, {"a": [[1, 2]], "b": [[1, -2]]}, "m")] == ["m.b"]
+    assert [key for key, _ in range_errors(hint, {"a": [[1, 2]], "b": [[1, -2]]}, "m")] == ["m.b"]
     pair = tuple[Annotated[float, Range(0, 1)], Annotated[int, Range(5, 6)]]
-    assert not list(out_of_range(pair, (1, 5)))
-    assert list(out_of_range(pair, (5, 5)))
+    assert not list(range_errors(pair, (1, 5)))
+    assert list(range_errors(pair, (5, 5)))
 
 
-def test_truth_and_text_are_no_numbers():
-    assert not list(out_of_range(Annotated[Any, Range(5, 6)], {"a": True, "b": "7", "c": None}))
+def test_booleans_and_strings_are_not_checked_as_numbers():
+    assert not list(range_errors(Annotated[Any, Range(5, 6)], {"a": True, "b": "7", "c": None}))
 
 
-def test_a_number_of_many_digits_is_not_written_out():
-    [(_, said)] = out_of_range(Annotated[int, Range(0, 1)], 10**400, "seed")
-    assert "a number of 401 digits" in said
+def test_a_number_of_many_digits_is_abbreviated_in_messages():
+    [(_, message)] = range_errors(Annotated[int, Range(0, 1)], 10**400, "seed")
+    assert "a number of 401 digits" in message

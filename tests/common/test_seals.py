@@ -7,9 +7,9 @@ from audio_lm.common import seals
 from audio_lm.common.seals import (
     FILE,
     SealError,
+    cached_folder,
     crc32_of,
     folder_fault,
-    kept_folder,
     read_facts,
     seal_folder,
 )
@@ -17,16 +17,16 @@ from audio_lm.common.seals import (
 
 @pytest.fixture
 def folder(tmp_path):
-    """A sealed folder of two files."""
-    place = tmp_path / "kept"
-    place.mkdir()
-    (place / "values").write_bytes(b"values" * 100)
-    (place / "names").write_text("a b c")
-    seal_folder(place)
-    return place
+    """Sealed folder with two files."""
+    path = tmp_path / "cached"
+    path.mkdir()
+    (path / "values").write_bytes(b"values" * 100)
+    (path / "names").write_text("a b c")
+    seal_folder(path)
+    return path
 
 
-def test_a_sealed_folder_holds_until_any_file_of_it_is_another(folder):
+def test_any_change_to_a_file_of_a_sealed_folder_is_detected(folder):
     assert folder_fault(folder) is None
     for path in sorted(folder.iterdir()):
         raw = path.read_bytes()
@@ -41,10 +41,10 @@ def test_a_sealed_folder_holds_until_any_file_of_it_is_another(folder):
     assert folder_fault(folder) is None
 
 
-def test_a_folder_without_a_seal_does_not_hold(tmp_path):
+def test_a_folder_without_a_checked_manifest_is_invalid(tmp_path):
     assert folder_fault(tmp_path) == f"it has no {FILE}"
     (tmp_path / FILE).write_text('{"files": {}}')
-    with pytest.raises(SealError, match="is not what was written"):
+    with pytest.raises(SealError, match="is damaged"):
         read_facts(tmp_path)
 
 
@@ -54,58 +54,62 @@ def test_checksums_do_not_depend_on_blocks(folder, monkeypatch):
     assert crc32_of(folder / "values") == before
 
 
-def kept(tmp_path, made):
+def load_cached(tmp_path, made):
     def make(partial):
         made.append(1)
         (partial / "number").write_text("7")
 
-    return kept_folder(tmp_path / "kept", make, lambda place: (place / "number").read_text())
+    return cached_folder(tmp_path / "cached", make, lambda folder: (folder / "number").read_text())
 
 
-def test_what_is_kept_is_made_once_and_again_when_it_does_not_hold(tmp_path, caplog):
+def test_a_cached_folder_is_made_once_and_again_after_damage(tmp_path, caplog):
     caplog.set_level(logging.WARNING, "audio_lm.common.seals")
     made = []
-    assert [kept(tmp_path, made) for _ in range(2)] == ["7", "7"]
+    assert [load_cached(tmp_path, made) for _ in range(2)] == ["7", "7"]
     assert made == [1]
-    (tmp_path / "kept" / "number").write_text("8")
-    assert kept(tmp_path, made) == "7"
+    (tmp_path / "cached" / "number").write_text("8")
+    assert load_cached(tmp_path, made) == "7"
     assert made == [1, 1]
     (line,) = [record.message for record in caplog.records]
-    assert str(tmp_path / "kept") in line
+    assert str(tmp_path / "cached") in line
     assert "number has another checksum" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cached"]
 
 
-def test_two_who_find_it_damaged_at_once_both_get_what_is_right(tmp_path):
-    kept(tmp_path, [])
-    (tmp_path / "kept" / "number").write_text("")
+def test_two_processes_that_repair_a_folder_at_once_both_succeed(tmp_path):
+    load_cached(tmp_path, [])
+    (tmp_path / "cached" / "number").write_text("")
 
-    def overtaken(partial):
-        kept(tmp_path, [])  # another process, meanwhile
+    def make_slowly(partial):
+        load_cached(tmp_path, [])  # another process at the same time
         (partial / "number").write_text("7")
 
-    assert kept_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (
+        cached_folder(tmp_path / "cached", make_slowly, lambda folder: (folder / "number").read_text()) == "7"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["cached"]
 
 
-def test_what_another_process_put_there_meanwhile_is_not_moved_away_from_under_it(tmp_path):
-    places = []
+def test_an_intact_folder_of_another_process_is_not_replaced(tmp_path):
+    inodes = []
 
-    def overtaken(partial):
-        kept(tmp_path, [])  # another process, which may be reading its folder from now on
-        places.append((tmp_path / "kept").stat().st_ino)
+    def make_slowly(partial):
+        load_cached(tmp_path, [])  # another process, which may read its folder from now on
+        inodes.append((tmp_path / "cached").stat().st_ino)
         (partial / "number").write_text("7")
 
-    assert kept_folder(tmp_path / "kept", overtaken, lambda place: (place / "number").read_text()) == "7"
-    assert places == [(tmp_path / "kept").stat().st_ino]
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (
+        cached_folder(tmp_path / "cached", make_slowly, lambda folder: (folder / "number").read_text()) == "7"
+    )
+    assert inodes == [(tmp_path / "cached").stat().st_ino]
+    assert [path.name for path in tmp_path.iterdir()] == ["cached"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_what_holds_is_read_where_nothing_can_be_written(tmp_path):
-    kept(tmp_path, [])
+def test_an_intact_folder_is_read_from_a_read_only_disk(tmp_path):
+    load_cached(tmp_path, [])
     tmp_path.chmod(0o555)
     try:
-        assert kept(tmp_path, []) == "7"
+        assert load_cached(tmp_path, []) == "7"
     finally:
         tmp_path.chmod(0o755)

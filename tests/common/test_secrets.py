@@ -18,12 +18,12 @@ TOKENS = ("hf_" + "a" * 34, "sk-" + "b" * 40, "ghp_" + "c" * 36, "AKIA" + "D" * 
         ("sqlite:////data/a@b/mlflow.db", "sqlite:////data/a@b/mlflow.db"),
     ],
 )
-def test_addresses_lose_their_password_only(address, shown):
+def test_only_the_password_is_removed_from_a_url(address, shown):
     assert without_password(address) == shown
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_what_looks_like_a_token_is_masked_wherever_it_stands(token):
+def test_an_access_token_is_masked_anywhere_in_a_text(token):
     assert mask_secrets(f"a {token}, b") == "a ***, b"
     assert mask_tree({"note": [token]}) == {"note": ["***"]}
 
@@ -31,7 +31,7 @@ def test_what_looks_like_a_token_is_masked_wherever_it_stands(token):
 @pytest.mark.parametrize(
     "name", ["token", "api_key", "HF_TOKEN", "db_password", "aws_secret", "credentials", "secret"]
 )
-def test_settings_that_are_secrets_are_masked(name):
+def test_settings_with_the_name_of_a_secret_are_masked(name):
     assert mask_tree({"corpora": {"mine": {name: "abc"}}}) == {"corpora": {"mine": {name: "***"}}}
     assert mask_secrets(f"override '{name}=abc' is wrong") == f"override '{name}=***' is wrong"
 
@@ -43,11 +43,11 @@ def test_settings_that_are_secrets_are_masked(name):
         {"num_key_value_heads": 2}, {"new_tokens": {"lr": 0.1}}, {"max_epochs": {"a": 1}}, {"keys": "c major"},
     ],
 )  # fmt: skip
-def test_settings_that_only_sound_like_secrets_stay(setting):
+def test_settings_with_similar_names_are_not_masked(setting):
     assert mask_tree(setting) == setting
 
 
-# Put together here, so that no scanner takes them for real ones.
+# Concatenated at run time, so that secret scanners do not report this file.
 SHAPES = (
     "npm_" + "a" * 36, "pypi-" + "AgEI" * 12, "AIza" + "b" * 35, "dop_v1_" + "c0" * 32, "SG." + "d" * 22 + "." + "e" * 43,
     "sk_live_" + "f" * 24, "rk_test_" + "g" * 24, "shpat_" + "0a" * 16, "ya29." + "h" * 40, "GOCSPX-" + "i" * 28,
@@ -57,7 +57,7 @@ SHAPES = (
 
 
 @pytest.mark.parametrize("token", SHAPES)
-def test_keys_of_more_services_are_masked(token):
+def test_keys_of_other_services_are_masked(token):
     assert mask_secrets(f"a {token}, b") == "a ***, b"
 
 
@@ -81,13 +81,13 @@ def test_keys_of_more_services_are_masked(token):
         "api_key = 'hunter2'", "client_secret=hunter2", "token=hunter2,x", "Bearer hunter2hunter2hunter2",
     ],
 )  # fmt: skip
-def test_a_secret_is_masked_in_every_form_it_is_written_in(text):
+def test_a_secret_is_masked_in_all_common_notations(text):
     assert "hunter2" not in mask_secrets(text)
     assert "hunter2" not in mask_secrets(f"line before\n  {text}\nline after")
 
 
 @pytest.mark.parametrize("folder", ["conf", "recipes"])
-def test_settings_as_they_are_written_stay(folder):
+def test_the_shipped_recipes_are_not_masked(folder):
     for path in sorted((Path(__file__).parents[2] / folder).rglob("*.yaml")):
         assert mask_secrets(path.read_text()) == path.read_text(), path
 
@@ -101,14 +101,14 @@ def test_settings_as_they_are_written_stay(folder):
         "num_key_value_heads=2", "basic settings of the authorization", "mysql server on port 3306", "2024-01-01T10:00:00",
     ],
 )  # fmt: skip
-def test_what_only_looks_like_a_secret_stays(text):
+def test_a_text_without_secrets_is_unchanged(text):
     assert mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(
     "text", ["a_" * 50_000, "mysql " * 20_000, "http://" * 20_000, "eyJ-" * 20_000, "x://a:" * 20_000]
 )
-def test_no_text_takes_long(text):
+def test_masking_is_fast_for_adversarial_texts(text):
     start = time.perf_counter()
     mask_secrets(text)
     assert time.perf_counter() - start < 5

@@ -14,7 +14,7 @@ SYMBOLS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 
 @st.composite
 def aligned_units(draw):
-    """Words on the grid with gaps in between that are nothing or a real silence."""
+    """Words on the 10 ms grid, with gaps of zero or at least 50 ms between them."""
     units, now = [], 0
     for symbol in draw(st.lists(SYMBOLS, max_size=8)):
         start = now + draw(st.one_of(st.just(0), st.integers(5, 100)))
@@ -24,7 +24,7 @@ def aligned_units(draw):
 
 
 def text_of(units, num_seconds=30.0):
-    """Units with the stamps they share, as a target has them."""
+    """Target text of units with shared timestamps."""
     timed = timed_units(units, num_seconds=num_seconds)
     return stamp(0.0) + "".join(unit.symbol + stamp(unit.end) for unit in timed)
 
@@ -34,12 +34,12 @@ def words_of(units):
 
 
 @given(aligned_units())
-def test_there_and_back_keeps_symbols_and_times(units):
+def test_the_round_trip_keeps_symbols_and_times(units):
     assert words_of(parse_units(text_of(units))) == units
 
 
 @given(aligned_units())
-def test_units_share_stamps_and_begin_at_zero(units):
+def test_units_share_timestamps_and_start_at_zero(units):
     text = text_of(units)
     parsed = parse_units(text)
     assert text.startswith("<|0.00|>")
@@ -48,7 +48,7 @@ def test_units_share_stamps_and_begin_at_zero(units):
 
 
 @given(st.lists(st.tuples(SYMBOLS, st.floats(0, 29), st.floats(0, 2)), max_size=8))
-def test_any_alignment_becomes_units_in_order_of_time(rows):
+def test_any_alignment_gives_units_in_order_of_time(rows):
     units = [Unit(symbol, start, start + seconds) for symbol, start, seconds in rows]
     if any(unit.start > 29 for unit in units):
         return
@@ -75,7 +75,7 @@ def test_the_example_of_the_paper():
 
 
 @pytest.mark.parametrize(("gap", "is_silence"), [(0.04, False), (0.05, True)])
-def test_silence_begins_at_fifty_milliseconds(gap, is_silence):
+def test_a_gap_from_fifty_milliseconds_is_a_silence(gap, is_silence):
     text = text_of([("a", 0.0, 1.0), ("b", 1.0 + gap, 2.0)], 2.0)
     assert (SILENCE in text) == is_silence
     assert (f"{stamp(1.0 + gap)}b" in text) is True
@@ -85,18 +85,18 @@ def test_nothing_ends_after_the_clip():
     assert text_of([("a", 29.5, 31.0)], 31.0).endswith("a<|30.00|>")
 
 
-def test_a_unit_after_the_end_is_named():
+def test_a_unit_after_the_end_of_the_clip_is_refused():
     with pytest.raises(DataError, match="'late' starts at 3"):
         text_of([("late", 3.0, 3.5)], 2.0)
 
 
-def test_no_units_leave_the_first_stamp():
+def test_no_units_give_only_the_first_timestamp():
     assert text_of([], 2.0) == "<|0.00|>"
     assert parse_units("<|0.00|>") == []
 
 
-def test_a_moment_beyond_the_encoder_has_no_stamp():
-    with pytest.raises(DataError, match=r"30\.01 s has no time stamp"):
+def test_a_time_beyond_the_encoder_input_is_refused():
+    with pytest.raises(DataError, match=r"30\.01 s has no timestamp token"):
         stamp(30.01)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe of somebody else may name, and what is said before anything exists."""
+"""Safety of recipes written by others: names, folders, databases and code are checked before anything is written."""
 
 import sqlite3
 
@@ -21,7 +21,7 @@ OUTSIDE = ["../../../x", "/tmp/x", "", "..", ".", "a/../../b", "x\\y", "x\0y", "
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """The working folder; the recipe lies in another one."""
+    """Temporary folder with the working folder ``work`` and the recipe's folder ``theirs``."""
     for name in ("work", "theirs"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -41,8 +41,8 @@ def benchmark(source="mine/all-test"):
     return {"source": source, "task": "asr", "metrics": ["wer"], "prompt": "tags", "stage": "s"}
 
 
-def named(kind, name):
-    """A recipe with a name of some kind."""
+def settings_with_name(kind, name):
+    """Arguments of ``write`` for a recipe with a name of some kind."""
     mixture = STAGE["mixture"]
     return {
         "stage": {"stages": {name: STAGE}},
@@ -66,51 +66,51 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_name_that_leads_out_is_refused(kind, name, work):
+def test_a_name_that_leaves_the_folder_is_refused(kind, name, work):
     with pytest.raises(RecipeError):
-        load_recipe(write(work, **named(kind, name)))
+        load_recipe(write(work, **settings_with_name(kind, name)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_exists_then(kind, work, capsys):
-    path = write(work, **named(kind, "../../x"))
+def test_a_refused_recipe_leaves_no_files(kind, work, capsys):
+    path = write(work, **settings_with_name(kind, "../../x"))
     before = sorted(work.rglob("*"))
     assert run("train", path) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(work.rglob("*")) == before
 
 
-def test_the_names_of_the_tests_above_are_read_where_they_are_good(work):
+def test_valid_names_of_each_kind_are_accepted(work):
     for kind in KINDS:
         name = {"source": "mine/x-train", "piece": "tiny"}.get(kind, "good")
-        load_recipe(write(work, **named(kind, name)))
+        load_recipe(write(work, **settings_with_name(kind, name)))
 
 
 @pytest.mark.parametrize("command", ["describe", "plan", "submit"])
-def test_every_command_refuses_them(command, work, capsys):
+def test_all_commands_refuse_an_unsafe_name(command, work, capsys):
     assert run(command, write(work, stages={"../x": STAGE})) == 2
-    assert "stage '../x': a name begins with" in capsys.readouterr().err
+    assert "stage '../x': a name starts with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "data_dir",
     ["/elsewhere", "..", "../data", "data/../../x", ".ssh", "{work}/elsewhere", "~/../../x", "data/.hidden"],
 )
-def test_a_recipe_makes_its_data_below_its_folder_or_ours(data_dir, work):
+def test_a_data_folder_outside_the_allowed_folders_is_refused(data_dir, work):
     with pytest.raises(RecipeError, match=r"theirs/r.yaml:1: `data_dir` is .*on the command line"):
         load_recipe(write(work, data_dir=data_dir.format(work=work)))
 
 
-def test_the_users_folders_are_taken(work):
+def test_data_folders_of_the_user_are_accepted(work):
     for data_dir in ("data", ".", "deep/data", str(work / "work" / "data"), str(work / "theirs" / "data")):
         load_recipe(write(work, data_dir=data_dir))
     assert load_recipe(write(work), ["data_dir=/elsewhere"]).recipe.data_dir == "/elsewhere"
     (work / "data" / "mine").mkdir(parents=True)
     (work / "data" / "mine" / "all-train.jsonl").write_text("")
-    load_recipe(write(work, data_dir=str(work / "data")))  # it holds a cut-set of the recipe
+    load_recipe(write(work, data_dir=str(work / "data")))  # it has a cut-set of the recipe
 
 
-def test_a_link_of_the_user_may_lead_anywhere(work):
+def test_a_symbolic_link_may_point_anywhere(work):
     (work / "disk").mkdir()
     (work / "work" / "data").symlink_to(work / "disk")
     load_recipe(write(work, data_dir="data"))
@@ -123,14 +123,14 @@ def test_a_link_of_the_user_may_lead_anywhere(work):
         "sqlite:////elsewhere/x.db?mode=rw", "sqlite:///{work}/known.db",
     ],
 )  # fmt: skip
-def test_a_recipe_writes_into_no_database_elsewhere(uri, work):
+def test_a_database_outside_the_allowed_folders_is_refused(uri, work):
     with sqlite3.connect(work / "known.db") as database:
         database.execute("create table cookies (value)")
     with pytest.raises(RecipeError, match=r"theirs/r.yaml:\d+: .*(tracking.uri|tracking URI)"):
         load_recipe(write(work, tracking={"uri": uri.format(work=work)}))
 
 
-def test_the_users_stores_are_taken(work):
+def test_mlflow_stores_of_the_user_are_accepted(work):
     load_recipe(write(work, tracking={"uri": "sqlite:///mlflow.db"}))
     load_recipe(write(work, tracking={"uri": "http://127.0.0.1:5000"}))
     load_recipe(write(work), ["tracking.uri=sqlite:////elsewhere/x.db"])
@@ -143,7 +143,7 @@ def test_the_users_stores_are_taken(work):
     load_recipe(write(work, tracking={"uri": f"sqlite:///{work}/known.db"}))
 
 
-def test_databricks_has_experiments_that_begin_with_a_slash(work):
+def test_databricks_experiments_may_start_with_a_slash(work):
     load_recipe(write(work, tracking={"uri": "databricks", "experiment": "/Users/me@here/first"}))
     with pytest.raises(RecipeError, match="experiment"):
         load_recipe(write(work, tracking={"uri": "databricks", "experiment": "/Users/../x"}))
@@ -152,7 +152,7 @@ def test_databricks_has_experiments_that_begin_with_a_slash(work):
 LOADED = {"language_model": {"load": "somebody/model"}, "trust_remote_code": True}
 
 
-def test_code_runs_only_where_recipe_and_command_line_say_so(work):
+def test_remote_code_needs_the_recipe_and_the_command_line(work):
     path = write(work, model=LOADED)
     with pytest.raises(RecipeError, match=r"r.yaml:\d+: `model.trust_remote_code` is true.*add --trust-code"):
         load_recipe(path)
@@ -164,11 +164,11 @@ def test_code_runs_only_where_recipe_and_command_line_say_so(work):
     assert not load_recipe(write(work), trusts_code=True).recipe.model.trust_remote_code
 
 
-def test_a_trial_runs_no_code_and_needs_no_switch(work):
+def test_the_tiny_scale_runs_no_remote_code(work):
     assert not load_recipe(write(work, model=LOADED), ["use.scale=tiny"]).recipe.model.trust_remote_code
 
 
-def test_every_command_that_loads_a_model_wants_the_switch(work, capsys):
+def test_all_commands_that_load_a_model_need_trust_code(work, capsys):
     path = write(work, model=LOADED)
     for command in ("train", "plan", "describe", "submit"):
         assert run(command, path) == 2
@@ -180,41 +180,41 @@ def test_every_command_that_loads_a_model_wants_the_switch(work, capsys):
         assert run(*arguments) == 2
         assert "add --trust-code" in capsys.readouterr().err
     assert run("report", work / "run") == 2
-    assert "no scores yet" in capsys.readouterr().err, "which loads no model"
+    assert "no scores yet" in capsys.readouterr().err, "report loads no model"
 
 
-def test_the_switch_reaches_the_ranks_and_the_job(work, capsys, monkeypatch):
+def test_trust_code_is_passed_to_the_ranks_and_the_slurm_job(work, capsys, monkeypatch):
     path = write(work, {"packs_per_step": 2}, model=LOADED, hardware={"devices": 2})
-    told = []
+    calls = []
 
-    def become(num_devices, arguments):
-        told.append(arguments)
+    def fake_exec(num_devices, arguments):
+        calls.append(arguments)
         raise SystemExit
 
-    monkeypatch.setattr("audio_lm.fault_tolerance.torchrun.exec_torchrun", become)
+    monkeypatch.setattr("audio_lm.fault_tolerance.torchrun.exec_torchrun", fake_exec)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(SystemExit):
         main(["train", str(path), "--trust-code"])
-    assert "--trust-code" in told[0]
+    assert "--trust-code" in calls[0]
     assert run("submit", path, "--trust-code", "--dry-run", "--file", work / "job") == 0
     assert " --trust-code " in (work / "job").read_text()
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "message"),
     [
         (
             {"encoder": {"lr": None}, "projector": {"lr": None}},
-            "stage 's': nothing learns, for every part has lr: null",
+            "stage 's': no part is trained, since all have lr: null",
         ),
         (
             {"encoder": {"lr": 1e-3, "from_step": 5}, "projector": {"lr": None}},
-            "stage 's': nothing learns before step 5",
+            "stage 's': no part is trained before step 5",
         ),
     ],
 )
-def test_a_stage_in_which_nothing_learns_is_refused_before_anything_is_built(parts, said, work):
-    with pytest.raises(RecipeError, match=rf"r.yaml:\d+: {said}"):
+def test_a_stage_without_trained_parts_is_refused(parts, message, work):
+    with pytest.raises(RecipeError, match=rf"r.yaml:\d+: {message}"):
         load_recipe(write(work, {"parts": parts}))
 
 
@@ -230,8 +230,10 @@ def test_a_stage_in_which_nothing_learns_is_refused_before_anything_is_built(par
         "\\${x}",
     ],
 )
-def test_values_refer_to_the_environment_alone(value, work, monkeypatch):
-    with pytest.raises(RecipeError, match=r"theirs/r.yaml:\d+: .*only \$\{oc.env:NAME\} is read"):
+def test_values_may_only_refer_to_environment_variables(value, work, monkeypatch):
+    with pytest.raises(
+        RecipeError, match=r"theirs/r.yaml:\d+: .*only supported reference is \$\{oc.env:NAME\}"
+    ):
         load_recipe(write(work, audio_roots=["a", value]))
     monkeypatch.setenv("HERE", "there")
     assert load_recipe(write(work, audio_roots=["${oc.env:HERE}/x"])).recipe.audio_roots == ["there/x"]
@@ -257,7 +259,7 @@ OF_A_STAGE = (
 
 
 @pytest.mark.parametrize("line", [*NUMBERS, *(f"stages:\n  s: {{{line}}}" for line in OF_A_STAGE)])
-def test_a_number_out_of_its_range_is_refused_with_its_place(line, work):
+def test_a_number_out_of_range_is_refused_with_file_and_line(line, work):
     path = write(work)
     tree = yaml.safe_load(path.read_text())
     more = yaml.safe_load(line)
@@ -275,10 +277,11 @@ def test_a_number_out_of_its_range_is_refused_with_its_place(line, work):
 
 
 def _overrides(tree):
-    from audio_lm.config.yaml_layers import flat
+    from audio_lm.config.yaml_layers import flatten
 
     return [
-        f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}" for key, value in flat(tree)
+        f"+{key}={yaml.safe_dump(value).removesuffix('...' + chr(10)).strip()}"
+        for key, value in flatten(tree)
     ]
 
 
@@ -287,24 +290,24 @@ IN_TAGS = (
 )
 
 
-def test_a_benchmark_in_tags_is_refused_where_no_stage_trains_them():
+def test_a_benchmark_with_untrained_tags_is_refused():
     with pytest.raises(RecipeError) as caught:
         load_recipe("own_chats", [IN_TAGS])
-    said = str(caught.value)
-    assert "\n" not in said
+    message = str(caught.value)
+    assert "\n" not in message
     for words in (
         "command line: benchmark 'events' has prompt: tags, whose tokens no stage trains",
         "(chatml)",
         "set evaluation.benchmarks.events.prompt",
     ):
-        assert words in said, words
+        assert words in message, words
     for prompt in ("natural", "chatml"):
         load_recipe("own_chats", [IN_TAGS.replace("tags", prompt)])
     load_recipe("own_chats", [IN_TAGS, "stages.chat.prompt=tags"])
-    load_recipe("own_chats", [IN_TAGS, "model.tokenizer.load=somewhere"])  # which may have them
+    load_recipe("own_chats", [IN_TAGS, "model.tokenizer.load=somewhere"])  # its tokenizer may have tags
 
 
-def test_a_run_that_had_such_a_benchmark_can_still_be_read(tmp_path):
+def test_the_recipe_of_a_run_with_such_a_benchmark_can_be_loaded(tmp_path):
     path = tmp_path / "recipe.yaml"
     text = load_recipe("own_chats", [IN_TAGS.replace("tags", "natural")]).text
     path.write_text(text.replace("prompt: natural", "prompt: tags"))

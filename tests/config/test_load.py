@@ -21,8 +21,8 @@ stages:
 
 
 @pytest.fixture
-def house(tmp_path, monkeypatch):
-    """A folder with recipes and pieces of its own."""
+def project(tmp_path, monkeypatch):
+    """Folder with its own ``recipes/`` and ``conf/``."""
     pieces = {
         "conf/model/small.yaml": "encoder: {width: 16}\ntokenizer: {vocab_size: 300}",
         "conf/hardware/cpu.yaml": "accelerator: cpu",
@@ -34,42 +34,44 @@ def house(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(load, "home", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(load, "resource_folder", lambda kind: tmp_path / kind)
     return tmp_path
 
 
-def write(house, text):
-    (house / "recipes" / "good.yaml").write_text(text)
+def write(project, text):
+    (project / "recipes" / "good.yaml").write_text(text)
 
 
-def test_layers_come_in_order(house):
+def test_layers_have_the_documented_precedence(project):
     assert load_recipe("good").recipe.model.encoder.width == 16
     assert load_recipe("good", ["use.scale=tiny"]).recipe.model.encoder.width == 8
     assert load_recipe("good", ["use.scale=tiny", "model.encoder.width=4"]).recipe.model.encoder.width == 4
-    write(house, GOOD + "model: {encoder: {width: 12}}")
+    write(project, GOOD + "model: {encoder: {width: 12}}")
     assert load_recipe("good").recipe.model.encoder.width == 12
     assert load_recipe("good").recipe.model.tokenizer.vocab_size == 300
 
 
-def test_a_scale_reaches_every_stage(house):
+def test_a_scale_applies_to_all_stages(project):
     assert load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"].steps == 2
 
 
-def test_a_number_is_read_as_the_word_it_means(house):
-    write(house, GOOD + "hardware: {precision: 32}\n")
+def test_a_number_is_converted_to_the_literal_of_the_schema(project):
+    write(project, GOOD + "hardware: {precision: 32}\n")
     assert load_recipe("good").recipe.hardware.precision == "32"
     assert load_recipe("good", ["hardware.precision=32"]).recipe.hardware.precision == "32"
     with pytest.raises(RecipeError, match="'16', expected one of"):
         load_recipe("good", ["hardware.precision=16"])
 
 
-def test_a_mixture_is_named_or_written_out(house):
+def test_a_mixture_is_given_by_name_or_as_a_table(project):
     assert load_recipe("good").recipe.stages["pretrain"].mixture.sources == {"asr": ["c/a-train"]}
-    write(house, GOOD.replace("mixture: words", "mixture: {sources: {lid: [c/b-train]}, weights: {lid: 1}}"))
+    write(
+        project, GOOD.replace("mixture: words", "mixture: {sources: {lid: [c/b-train]}, weights: {lid: 1}}")
+    )
     assert load_recipe("good").recipe.stages["pretrain"].mixture.weights == {"lid": 1.0}
 
 
-def test_every_value_knows_where_it_came_from(house):
+def test_values_have_their_file_and_line(project):
     where = load_recipe("good", ["seed=3"]).where
     assert where["stages.pretrain.steps"] == "recipes/good.yaml:9"
     assert where["model.encoder.width"] == "conf/model/small.yaml:1"
@@ -77,11 +79,11 @@ def test_every_value_knows_where_it_came_from(house):
     assert where["stages.pretrain.mixture.weights.asr"] == "conf/mixture/words.yaml:2"
 
 
-def test_all_problems_come_out_at_once_with_file_and_line(house):
-    write(house, GOOD.replace("steps: 10", "step: 10\n    pack_tokens: many") + "sed: 1\n")
+def test_all_problems_are_reported_at_once_with_file_and_line(project):
+    write(project, GOOD.replace("steps: 10", "step: 10\n    pack_tokens: many") + "sed: 1\n")
     with pytest.raises(RecipeError) as caught:
         load_recipe("good")
-    said = str(caught.value)
+    message = str(caught.value)
     for words in (
         "recipes/good.yaml:9",
         "'step'",
@@ -90,7 +92,7 @@ def test_all_problems_come_out_at_once_with_file_and_line(house):
         "recipes/good.yaml:11",
         "'sed'",
     ):
-        assert words in said, words
+        assert words in message, words
 
 
 @pytest.mark.parametrize(
@@ -105,38 +107,38 @@ def test_all_problems_come_out_at_once_with_file_and_line(house):
         (("steps: 10", ""), "stages.pretrain.steps"),
     ],
 )
-def test_what_is_wrong_is_said(house, change, words):
-    write(house, GOOD.replace(*change))
+def test_the_message_names_the_fault(project, change, words):
+    write(project, GOOD.replace(*change))
     with pytest.raises(RecipeError, match=words):
         load_recipe("good")
 
 
-def test_an_unknown_task_is_named_with_its_place(house):
-    (house / "conf/mixture/words.yaml").write_text("sources: {ars: [c/a-train]}\nweights: {ars: 1}")
+def test_an_unknown_task_is_reported_with_file_and_line(project):
+    (project / "conf/mixture/words.yaml").write_text("sources: {ars: [c/a-train]}\nweights: {ars: 1}")
     with pytest.raises(RecipeError, match=r"words.yaml:1: unknown task 'ars'. Did you mean 'asr'"):
         load_recipe("good")
 
 
-def test_a_weight_without_source_is_refused(house):
-    (house / "conf/mixture/words.yaml").write_text("sources: {asr: [c/a-train]}\nweights: {asr: 1, lid: 1}")
+def test_a_weight_without_source_is_refused(project):
+    (project / "conf/mixture/words.yaml").write_text("sources: {asr: [c/a-train]}\nweights: {asr: 1, lid: 1}")
     with pytest.raises(RecipeError, match=r"no source for \['lid'\]"):
         load_recipe("good")
 
 
-def test_an_unknown_recipe_is_answered_with_the_nearest(house):
+def test_an_unknown_recipe_is_answered_with_the_closest_name(project):
     with pytest.raises(RecipeError, match="Did you mean 'good'"):
         load_recipe("godo")
     assert recipe_names() == ["good"]
 
 
-def test_an_open_table_takes_new_entries_only_with_a_plus(house):
+def test_an_open_table_accepts_new_entries_only_with_a_plus(project):
     with pytest.raises(RecipeError, match=r"did you mean 'pretrain'.*add a new one with \+stages.pretrian"):
         load_recipe("good", ["stages.pretrian={}"])
     composed = load_recipe("good", ["+stages.pretrain.parts.projector={lr: 1e-4}"])
     assert composed.recipe.stages["pretrain"].parts["projector"].lr == 1e-4
 
 
-def test_a_table_can_be_replaced_and_an_entry_taken_away(house):
+def test_a_table_can_be_replaced_and_an_entry_deleted(project):
     override = "stages.pretrain.parts={_replace_: true, projector: {lr: 1}}"
     assert set(load_recipe("good", [override]).recipe.stages["pretrain"].parts) == {"projector"}
     assert not load_recipe("good", ["~stages.pretrain.parts.encoder"]).recipe.stages["pretrain"].parts
@@ -144,20 +146,20 @@ def test_a_table_can_be_replaced_and_an_entry_taken_away(house):
         load_recipe("good", ["~stages.sft"])
 
 
-def test_a_list_of_stages_chooses_among_them(house):
+def test_only_selects_stages_without_changing_the_signature(project):
     composed = load_recipe("good", ["only=[pretrain]"])
     assert composed.recipe.only == ["pretrain"]
     assert composed.signature == load_recipe("good").signature
 
 
-def test_the_signature_follows_what_decides_the_result(house):
+def test_the_signature_depends_only_on_result_settings(project):
     signature = load_recipe("good").signature
     for override in ("resume=auto", "resume=auto", "stages.pretrain.checkpoints.keep_last=5"):
         assert load_recipe("good", [override]).signature == signature
     assert load_recipe("good", ["seed=1"]).signature != signature
 
 
-def test_fewer_checkpoints_than_survive_a_fault_are_refused(house):
+def test_fewer_than_two_kept_checkpoints_are_refused(project):
     with pytest.raises(
         RecipeError, match=r"`stages.pretrain.checkpoints.keep_last` is 1; it must be 2 or more"
     ):
@@ -168,16 +170,16 @@ def test_fewer_checkpoints_than_survive_a_fault_are_refused(house):
         load_recipe("good", ["resume=last"])
 
 
-def test_what_was_composed_can_be_read_again(house):
+def test_a_composed_recipe_can_be_loaded_again(project):
     composed = load_recipe("good", ["seed=5"])
-    path = house / "again.yaml"
+    path = project / "again.yaml"
     path.write_text(composed.text)
     again = load_recipe(path)
     assert (again.recipe, again.signature) == (composed.recipe, composed.signature)
     assert yaml.safe_load(composed.text)["seed"] == 5
 
 
-def test_the_result_is_frozen_and_plain(house):
+def test_the_result_is_frozen_and_plain(project):
     recipe = load_recipe("good").recipe
     assert isinstance(recipe, Recipe)
     assert type(recipe.stages) is dict
@@ -185,36 +187,38 @@ def test_the_result_is_frozen_and_plain(house):
         recipe.seed = 1
 
 
-def test_something_that_is_no_setting_is_refused():
+def test_an_override_without_a_value_is_refused():
     with pytest.raises(RecipeError, match="not key=value"):
         load_recipe("demo", ["seed"])
 
 
-def test_keys_for_completion_come_from_schema_and_recipe(house):
+def test_keys_for_completion_come_from_schema_and_recipe(project):
     assert "seed" in override_keys(None)
     assert "stages.pretrain.parts.encoder.lr" in override_keys("good")
 
 
-def test_a_complete_recipe_says_all_by_itself(house):
-    (house / "conf/model/small.yaml").write_text("language_model: {settings: {hidden_size: 8, head_dim: 4}}")
-    write(house, GOOD + "model: {language_model: {settings: {_replace_: true, hidden_size: 12}}}")
+def test_a_complete_recipe_does_not_merge_its_pieces_again(project):
+    (project / "conf/model/small.yaml").write_text(
+        "language_model: {settings: {hidden_size: 8, head_dim: 4}}"
+    )
+    write(project, GOOD + "model: {language_model: {settings: {_replace_: true, hidden_size: 12}}}")
     composed = load_recipe("good")
-    kept = house / "recipe.yaml"
+    kept = project / "recipe.yaml"
     kept.write_text(composed.text)
     again = load_recipe(kept, is_complete=True)
     assert again.recipe == composed.recipe
     assert again.signature == composed.signature
-    with_pieces_under_it = load_recipe(kept).recipe.model.language_model.settings
-    assert with_pieces_under_it == {"hidden_size": 12, "head_dim": 4}, "the pieces do not matter here"
+    with_pieces = load_recipe(kept).recipe.model.language_model.settings
+    assert with_pieces == {"hidden_size": 12, "head_dim": 4}, "otherwise the pieces are merged below it"
 
 
 @pytest.fixture
-def runs(house, monkeypatch):
-    """Folders of runs with their recipes, made in the order they are named."""
-    monkeypatch.chdir(house)
+def runs(project, monkeypatch):
+    """Function that makes the folder of a run with its recipe."""
+    monkeypatch.chdir(project)
 
     def make(*overrides, name):
-        folder = house / "runs" / name
+        folder = project / "runs" / name
         folder.mkdir(parents=True)
         (folder / "recipe.yaml").write_text(load_recipe("good", overrides).text)
         return Path("runs") / name
@@ -230,7 +234,7 @@ def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
     (Path("runs") / "good-0000eeee").mkdir()
     composed = load_recipe("good")
     own = Path("runs") / f"good-{composed.signature}"
-    assert composed.run_path() == own, "a fresh run"
+    assert composed.run_path() == own, "a new run"
     for resumed in ("resume=auto", "only=[pretrain]"):
         assert load_recipe("good", [resumed]).run_path() == old
         assert load_recipe("good", [resumed, "seed=2"]).run_path().name not in (
@@ -240,5 +244,5 @@ def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
         assert load_recipe("good", [resumed]).run_path(own) == own
     own.mkdir()
     assert load_recipe("good", ["resume=auto"]).run_path() == own
-    named = {run.name: changed for run, changed in composed.earlier_runs()}
-    assert named == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}
+    changed_of_run = {run.name: changed for run, changed in composed.earlier_runs()}
+    assert changed_of_run == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}

@@ -22,24 +22,26 @@ SIZES = {"num_mels": 128, "width": 32, "num_layers": 2, "num_heads": 2, "mlp_wid
 
 @pytest.fixture
 def compose(tmp_path):
-    """Read a recipe with a table ``model``."""
+    """Function that loads a recipe with a table ``model``."""
     folder = tmp_path / "published"
     write_qwen2_audio(folder)
 
-    def read(model):
+    def load(model):
         (tmp_path / "mine.yaml").write_text(RECIPE.format(model=model.replace("FOLDER", str(folder))))
         return load_recipe(tmp_path / "mine.yaml")
 
-    return read
+    return load
 
 
-def test_a_folder_alone_is_a_model(compose):
-    alone = compose("{load: FOLDER}")
-    beside = compose(f"{{load: FOLDER, encoder: {SIZES}}}".replace("'", ""))
-    assert yaml.safe_load(alone.text)["model"]["encoder"]["num_heads"] == ENCODER["encoder_attention_heads"]
-    assert alone.text == beside.text
-    assert alone.signature == beside.signature
-    (planned,), (same,) = forecast(alone.recipe), forecast(beside.recipe)
+def test_a_checkpoint_folder_gives_all_sizes(compose):
+    implicit = compose("{load: FOLDER}")
+    explicit = compose(f"{{load: FOLDER, encoder: {SIZES}}}".replace("'", ""))
+    assert (
+        yaml.safe_load(implicit.text)["model"]["encoder"]["num_heads"] == ENCODER["encoder_attention_heads"]
+    )
+    assert implicit.text == explicit.text
+    assert implicit.signature == explicit.signature
+    (planned,), (same,) = forecast(implicit.recipe), forecast(explicit.recipe)
     assert planned.memory_gib == same.memory_gib
     assert planned.memory_gib["weights"] > 0
 
@@ -51,7 +53,7 @@ def test_a_folder_alone_is_a_model(compose):
         f"{{load: FOLDER, language_model: {{settings: {SETTINGS}}}}}",
     ],
 )
-def test_every_size_is_known_after_reading(compose, model):
+def test_encoder_sizes_are_complete_after_loading(compose, model):
     sizes = compose(model.replace("'", "")).recipe.model.encoder.sizes
     assert (sizes.num_mels, sizes.num_heads) == (128, 2)
 
@@ -68,12 +70,12 @@ def test_every_size_is_known_after_reading(compose, model):
         ("{encoder: {load: FOLDER/nowhere}}", r"mine.yaml:3: .*is no folder and its config.json"),
     ],
 )
-def test_what_disagrees_is_refused_with_its_line(compose, model, words):
+def test_a_size_that_contradicts_the_checkpoint_is_refused_with_its_line(compose, model, words):
     with pytest.raises(RecipeError, match=words):
         compose(model)
 
 
-def test_a_finished_run_is_read_without_what_it_was_made_of(compose, tmp_path):
+def test_the_recipe_of_a_run_is_loaded_without_the_pretrained_model(compose, tmp_path):
     kept = tmp_path / "recipe.yaml"
     kept.write_text(compose("{load: FOLDER}").text.replace("/published", "/gone"))
     assert load_recipe(kept, is_complete=True).recipe.model.encoder.sizes.num_mels == 128

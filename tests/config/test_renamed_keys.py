@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.config.load import kept_recipe, load_recipe
+from audio_lm.config.load import load_kept_recipe, load_recipe
 from audio_lm.config.renamed_keys import RENAMED, new_key
 
 OLD = {
@@ -20,24 +20,24 @@ OLD = {
 
 
 @pytest.mark.parametrize("override", OLD)
-def test_an_old_name_is_answered_with_the_new_one(override, small_recipe):
+def test_an_old_key_is_refused_with_the_new_one(override, small_recipe):
     with pytest.raises(RecipeError, match=OLD[override]):
         load_recipe(small_recipe, [override])
 
 
-def test_all_old_names_of_a_recipe_are_answered_at_once_with_their_lines(small_recipe, tmp_path):
+def test_all_old_keys_of_a_recipe_are_reported_at_once_with_their_lines(small_recipe, tmp_path):
     text = small_recipe.read_text().replace("baselines: [untrained]", "untrained: true")
     path = tmp_path / "old.yaml"
     path.write_text(f"resume: true\nsurvival: {{max_restarts: 2}}\n{text}")
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
-    said = str(caught.value)
-    assert said.startswith("3 problems")
-    assert f"{path.name}:1: `resume: true`" in said
-    assert f"{path.name}:2: `survival`" in said
+    message = str(caught.value)
+    assert message.startswith("3 problems")
+    assert f"{path.name}:1: `resume: true`" in message
+    assert f"{path.name}:2: `survival`" in message
 
 
-def test_a_recipe_that_a_run_kept_is_read_under_its_old_names(small_recipe, tmp_path):
+def test_the_recipe_of_an_earlier_run_is_read_with_its_old_keys(small_recipe, tmp_path):
     now = load_recipe(small_recipe, ["resume=auto"])
     old = (
         now.text.replace("fault_tolerance:", "survival:")
@@ -52,12 +52,12 @@ def test_a_recipe_that_a_run_kept_is_read_under_its_old_names(small_recipe, tmp_
     assert len(set(old.splitlines()) - set(now.text.splitlines())) == 8
     path = tmp_path / "recipe.yaml"
     path.write_text(old)
-    kept = kept_recipe(path)
+    kept = load_kept_recipe(path)
     assert kept.recipe == now.recipe
     assert kept.signature == now.signature
 
 
-def test_every_old_key_has_a_new_one():
+def test_all_old_keys_have_a_new_name():
     for old, new in RENAMED.items():
         assert new_key(old.replace("*", "chat")).endswith(new)
     assert new_key("stages.chat.mixture.weights.asr") == "stages.chat.mixture.weights.asr"

@@ -3,14 +3,14 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from audio_lm.common.ranges import unwrapped
+from audio_lm.common.ranges import unwrap_annotated
 from audio_lm.config.load import load_recipe, recipe_names, signature_of
-from audio_lm.config.result_keys import DECIDING, RUNNING, affects_result, declared
+from audio_lm.config.result_keys import EXECUTION, RESULT, affects_result, declared_keys
 from audio_lm.config.schema import Recipe
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.yaml_layers import flatten
 
-TABLES = {"deciding": set(declared(DECIDING)), "running": set(declared(RUNNING))}
-GIVEN = """
+TABLES = {"result": set(declared_keys(RESULT)), "execution": set(declared_keys(EXECUTION))}
+EXECUTION_KEYS = """
 resume only name use stand_ins data_dir cache_dir audio_roots tracking.uri hardware.devices fault_tolerance.max_restarts
 evaluation.baselines evaluation.benchmarks.a.b/c.task published.digits.wer stages.chat.checkpoint_every
 stages.chat.checkpoints.keep_last stages.chat.validate_every stages.chat.validation.sources.asr
@@ -20,46 +20,46 @@ tracking hardware fault_tolerance evaluation published stages.chat.checkpoints s
 
 
 def fields_of(hint, key=""):
-    """Every field of a schema, a name that the recipe chooses as ``*``; tables that are declared whole end there."""
-    _, plain = unwrapped(hint)
+    """Yield the fields of a schema, with ``*`` for names that the recipe chooses; does not descend into declared tables."""
+    _, plain = unwrap_annotated(hint)
     if is_dataclass(plain):
         for name, inner in get_type_hints(plain, include_extras=True).items():
             yield from fields_of(inner, f"{key}.{name}" if key else name)
     elif dict in (plain, getattr(plain, "__origin__", None)) and holds_table(get_args(plain)[-1]):
-        yield from [key] if is_whole(key) else fields_of(get_args(plain)[-1], f"{key}.*")
+        yield from [key] if is_declared(key) else fields_of(get_args(plain)[-1], f"{key}.*")
     else:
-        tables = [one for one in get_args(plain) if is_dataclass(one)]
+        tables = [member for member in get_args(plain) if is_dataclass(member)]
         yield key
         for table in tables:
             yield from fields_of(table, key)
 
 
 def holds_table(hint):
-    return is_dataclass(unwrapped(hint)[1])
+    return is_dataclass(unwrap_annotated(hint)[1])
 
 
-def is_whole(key):
+def is_declared(key):
     return any(key in keys for keys in TABLES.values())
 
 
 def declarations_of(key):
-    """The tables that declare a field, or a table above it."""
+    """Names of the declarations that contain a field or a table above it."""
     above = [key.rsplit(".", number)[0] for number in range(key.count(".") + 1)]
     return [name for name, keys in TABLES.items() if keys & set(above)]
 
 
-def test_every_field_of_the_schema_is_declared_one_way():
+def test_all_fields_of_the_schema_are_declared_once():
     undeclared = {key: declarations_of(key) for key in fields_of(Recipe) if len(declarations_of(key)) != 1}
     assert not undeclared
 
 
-def test_nothing_else_is_declared():
+def test_only_fields_of_the_schema_are_declared():
     known = set(fields_of(Recipe))
     above = {key.rsplit(".", number)[0] for key in known for number in range(key.count(".") + 1)}
-    assert TABLES["deciding"] | TABLES["running"] <= above
+    assert TABLES["result"] | TABLES["execution"] <= above
 
 
-def test_a_field_without_a_declaration_is_found():
+def test_an_undeclared_field_is_detected():
     @dataclass
     class Inner:
         steps: int = 1
@@ -71,22 +71,22 @@ def test_a_field_without_a_declaration_is_found():
         stages: dict[str, Inner] = field(default_factory=dict)
         other: Inner | None = None
 
-    found = {key for key in fields_of(Longer) if not declarations_of(key)}
-    assert found == {"stages.*.fresh", "other", "other.steps", "other.fresh"}
-    assert affects_result("stages.chat.fresh"), "undeclared keys decide"
+    undeclared = {key for key in fields_of(Longer) if not declarations_of(key)}
+    assert undeclared == {"stages.*.fresh", "other", "other.steps", "other.fresh"}
+    assert affects_result("stages.chat.fresh"), "undeclared keys count as result keys"
 
 
-@pytest.mark.parametrize("key", GIVEN.split())
-def test_what_does_not_decide(key):
+@pytest.mark.parametrize("key", EXECUTION_KEYS.split())
+def test_execution_keys_do_not_affect_the_result(key):
     assert not affects_result(key)
 
 
 @pytest.mark.parametrize("key", ["stages", "stages.chat", "model", "stages.chat.optimizer", "nothing", ""])
-def test_a_table_decides_when_anything_in_it_does(key):
+def test_a_table_affects_the_result_if_any_key_in_it_does(key):
     assert affects_result(key)
 
 
-def test_names_that_look_like_fields_change_nothing():
+def test_chosen_names_that_look_like_fields_are_not_confused():
     assert not affects_result("stages.v1.2.checkpoint_every")
     assert affects_result("stages.v1.2.steps")
     assert affects_result("stages.checkpoints.steps")
@@ -96,7 +96,7 @@ def test_names_that_look_like_fields_change_nothing():
 
 
 def set_at(table, key, value):
-    """Set a value at a dotted key, whose names may have dots; the one before."""
+    """Set a value at a dotted key, whose names may contain dots; returns the previous value."""
     names = key.split(".")
     for end in range(1, len(names)):
         inner = table.get(".".join(names[:end]))
@@ -107,10 +107,10 @@ def set_at(table, key, value):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_signature_follows_the_keys_that_decide_and_no_others(name):
+def test_the_signature_depends_on_all_result_keys_and_no_others(name):
     tree = load_recipe(name, trusts_code=True).tree
     before = signature_of(tree)
-    keys = [key for key, _ in flat(tree)]
+    keys = [key for key, _ in flatten(tree)]
     assert {affects_result(key) for key in keys} == {True, False}
     for key in keys:
         kept = set_at(tree, key, "another")

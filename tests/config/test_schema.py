@@ -4,12 +4,12 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
-from audio_lm.config.schema import Recipe, with_words
-from audio_lm.config.yaml_layers import nested, table_at
+from audio_lm.config.schema import Recipe, coerce_literals
+from audio_lm.config.yaml_layers import nest, table_at
 
 
 def schemas(kind, seen=()):
-    """Every dataclass that a recipe is made of."""
+    """Yield the dataclasses of the recipe schema."""
     if is_dataclass(kind) and kind not in seen:
         yield kind
         for hint in get_type_hints(kind).values():
@@ -19,47 +19,47 @@ def schemas(kind, seen=()):
 
 
 @pytest.mark.parametrize("schema", sorted(set(schemas(Recipe)), key=lambda kind: kind.__name__))
-def test_every_setting_is_documented_and_frozen(schema):
+def test_all_settings_are_documented_and_frozen(schema):
     assert schema.__dataclass_params__.frozen
     source = __import__("inspect").getsource(schema)
     for field in fields(schema):
         after = source.split(f"\n    {field.name}:", 1)[1]
         below = after.split("\n", 1)[1] if not after.split("\n", 1)[0].endswith(("(", "{")) else after
-        assert below.lstrip().startswith('"""'), f"{schema.__name__}.{field.name} says nothing"
+        assert below.lstrip().startswith('"""'), f"{schema.__name__}.{field.name} has no docstring"
 
 
-def words_in(kind, key=""):
-    """(a tree with one word of the schema at its place, dotted key, word), for every word of every setting."""
+def literals_in(kind, key=""):
+    """Yield dotted key and value for each ``Literal`` of the schema."""
     if get_origin(kind) is Literal:
-        yield from ((key, word) for word in get_args(kind))
+        yield from ((key, literal) for literal in get_args(kind))
     elif is_dataclass(kind):
         for name, inner in get_type_hints(kind).items():
-            yield from words_in(inner, f"{key}.{name}" if key else name)
+            yield from literals_in(inner, f"{key}.{name}" if key else name)
     elif get_origin(kind) is dict:
-        yield from words_in(get_args(kind)[1], f"{key}.any")
+        yield from literals_in(get_args(kind)[1], f"{key}.any")
     else:
         for inner in get_args(kind):
-            yield from words_in(inner, key)
+            yield from literals_in(inner, key)
 
 
-@pytest.mark.parametrize(("key", "word"), sorted(set(words_in(Recipe))))
-def test_every_word_of_the_schema_can_be_written_without_quotes(key, word):
-    tree = nested(key, yaml.safe_load(word))
-    assert table_at(with_words(tree), key) == word
+@pytest.mark.parametrize(("key", "literal"), sorted(set(literals_in(Recipe))))
+def test_literals_of_the_schema_can_be_written_without_quotes(key, literal):
+    tree = nest(key, yaml.safe_load(literal))
+    assert table_at(coerce_literals(tree), key) == literal
 
 
 @dataclass
-class Words:
-    """A schema with words in every kind of place."""
+class Schema:
+    """Schema with literals in all kinds of containers."""
 
     one: Literal["32", "1.5", "no number"] | None = None
     many: list[Literal["8", "16"]] | None = None
-    inner: "dict[str, Words] | None" = None
+    inner: "dict[str, Schema] | None" = None
     number: int = 0
     anything: dict | None = None
 
 
-def test_only_numbers_that_are_words_become_words():
+def test_only_numbers_with_a_literal_become_strings():
     tree = {
         "inner": {"a": {"one": 1.5, "many": [8, "16", 4], "number": 32}, "b": None},
         "one": 33,
@@ -67,8 +67,8 @@ def test_only_numbers_that_are_words_become_words():
         "anything": {"one": 32},
         "unknown": 32,
     }
-    words = {**tree, "inner": {"a": {"one": "1.5", "many": ["8", "16", 4], "number": 32}, "b": None}}
-    assert with_words(tree, Words) == words
-    assert with_words({"one": True}, Words) == {"one": True}
-    assert with_words([32], Words) == [32]
-    assert tree["inner"]["a"]["one"] == 1.5, "the tree stays as it is"
+    expected = {**tree, "inner": {"a": {"one": "1.5", "many": ["8", "16", 4], "number": 32}, "b": None}}
+    assert coerce_literals(tree, Schema) == expected
+    assert coerce_literals({"one": True}, Schema) == {"one": True}
+    assert coerce_literals([32], Schema) == [32]
+    assert tree["inner"]["a"]["one"] == 1.5, "the tree is not modified"

@@ -7,26 +7,26 @@ import yaml
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import StandInsConfig
-from audio_lm.config.smoke import has_enough, shrunk, with_smoke_data
+from audio_lm.config.smoke import has_enough, shrink_corpus, with_smoke_data
 from audio_lm.pipeline.corpora import prepare_corpora
 
 TINY = ["use.scale=tiny"]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    """No data is here."""
+def _empty_folder(tmp_path, monkeypatch):
+    """Run in a folder without data."""
     monkeypatch.chdir(tmp_path)
 
 
-def bring(source):
+def create(source):
     path = Path("data") / f"{source}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
 
 
 def own(sources, **more):
-    """A recipe on data of one's own."""
+    """Recipe with a corpus ``mine``."""
     mixture = {"sources": sources, "weights": dict.fromkeys(sources, 1), **more}
     stage = {"prompt": "tags", "mixture": mixture, "parts": {"encoder": {"lr": 1e-3}}, "steps": 5}
     benchmark = {"source": "mine/all-test", "task": "asr", "metrics": ["wer"], "prompt": "tags", "stage": "s"}
@@ -41,44 +41,44 @@ def own(sources, **more):
 
 
 @pytest.mark.parametrize("name", ["qwen_audio", "qwen2_audio"])
-def test_a_full_size_recipe_is_tried_on_what_can_be_made_here(name):
-    full, tried = load_recipe(name).recipe, load_recipe(name, TINY).recipe
-    assert list(tried.corpora) == ["synthetic"]
-    assert list(tried.stages) == list(full.stages)
-    for stage in tried.stages.values():
+def test_a_full_size_recipe_at_tiny_scale_uses_synthetic_data(name):
+    full, smoke = load_recipe(name).recipe, load_recipe(name, TINY).recipe
+    assert list(smoke.corpora) == ["synthetic"]
+    assert list(smoke.stages) == list(full.stages)
+    for stage in smoke.stages.values():
         assert all(source.startswith("synthetic/") for [source] in stage.mixture.sources.values())
-    pretrain = tried.stages["pretrain"].mixture
+    pretrain = smoke.stages["pretrain"].mixture
     assert pretrain.weights["asr"] == full.stages["pretrain"].mixture.weights["asr"]
 
 
 def test_at_least_24_tasks_of_the_paper_have_a_stand_in():
-    tried = load_recipe("qwen_audio", TINY).recipe
-    assert len(tried.stages["pretrain"].mixture.weights) >= 24
+    smoke = load_recipe("qwen_audio", TINY).recipe
+    assert len(smoke.stages["pretrain"].mixture.weights) >= 24
 
 
-def test_data_that_is_here_is_used_as_it_is():
+def test_available_data_is_used_unchanged():
     for source in ("mine/all-train", "mine/all-test"):
-        bring(source)
-    tried = own({"asr": ["mine/all-train"]})
-    assert tried.notes == ()
-    assert not tried.recipe.corpora
-    assert tried.recipe.stages["s"].mixture.sources == {"asr": ["mine/all-train"]}
-    assert list(tried.recipe.evaluation.benchmarks) == ["b"]
+        create(source)
+    smoke = own({"asr": ["mine/all-train"]})
+    assert smoke.notes == ()
+    assert not smoke.recipe.corpora
+    assert smoke.recipe.stages["s"].mixture.sources == {"asr": ["mine/all-train"]}
+    assert list(smoke.recipe.evaluation.benchmarks) == ["b"]
 
 
-def test_what_is_not_here_is_replaced_with_a_line_for_each():
-    tried = own({"asr": ["mine/all-train"]})
-    assert tried.notes == (
-        "synthetic/digits-train stands in for mine/all-train",
-        "benchmark b is left out: mine/all-test is not here",
+def test_absent_data_is_replaced_with_a_note_for_each_source():
+    smoke = own({"asr": ["mine/all-train"]})
+    assert smoke.notes == (
+        "mine/all-train is absent and replaced by synthetic/digits-train",
+        "benchmark b is dropped: mine/all-test is absent",
     )
-    assert tried.recipe.stages["s"].mixture.sources == {"asr": ["synthetic/digits-train"]}
-    assert list(tried.recipe.corpora) == ["synthetic"]
-    assert not tried.recipe.published
+    assert smoke.recipe.stages["s"].mixture.sources == {"asr": ["synthetic/digits-train"]}
+    assert list(smoke.recipe.corpora) == ["synthetic"]
+    assert not smoke.recipe.published
 
 
-def test_of_a_mixture_only_what_is_away_is_replaced():
-    bring("mine/all-train")
+def test_only_the_absent_sources_of_a_mixture_are_replaced():
+    create("mine/all-train")
     sources = {
         "asr": ["mine/all-train", "theirs/a-train", "theirs/b-train"],
         "lid": ["theirs/c-train"],
@@ -88,10 +88,10 @@ def test_of_a_mixture_only_what_is_away_is_replaced():
         "source_weights": {"mine/all-train": 1, "theirs/a-train": 2, "theirs/b-train": 1},
         "max_epochs": {"theirs/a-train": 1, "all": 3},
     }
-    tried = own(
+    smoke = own(
         sources, **weights, groups={"speech": ["asr", "lid"], "sound": ["sec"]}, schedule={"lid": [[0, 1]]}
     )
-    mixture = tried.recipe.stages["s"].mixture
+    mixture = smoke.recipe.stages["s"].mixture
     assert mixture.sources == {
         "asr": ["mine/all-train", "synthetic/digits-train"],
         "lid": ["synthetic/phrases-train"],
@@ -99,16 +99,16 @@ def test_of_a_mixture_only_what_is_away_is_replaced():
     }
     assert mixture.groups == {"speech": ["asr", "lid"], "sound": ["sec"]}
     assert mixture.max_epochs == {"all": 3}
-    stood_in = [note for note in tried.notes if "stands in" in note]
-    assert stood_in == [
-        "synthetic/digits-train stands in for theirs/a-train",
-        "synthetic/digits-train stands in for theirs/b-train",
-        "synthetic/phrases-train stands in for theirs/c-train",
+    notes = [note for note in smoke.notes if "replaced by" in note]
+    assert notes == [
+        "theirs/a-train is absent and replaced by synthetic/digits-train",
+        "theirs/b-train is absent and replaced by synthetic/digits-train",
+        "theirs/c-train is absent and replaced by synthetic/phrases-train",
     ]
 
 
-def test_what_has_no_stand_in_is_left_out_with_a_line():
-    bring("mine/all-train")
+def test_a_source_without_a_replacement_is_dropped_with_a_note():
+    create("mine/all-train")
     recipe = own({"asr": ["mine/all-train"]}).recipe
     stage = recipe.stages["s"]
     mixture = replace(
@@ -119,55 +119,53 @@ def test_what_has_no_stand_in_is_left_out_with_a_line():
         stages={"s": replace(stage, mixture=mixture)},
         stand_ins=StandInsConfig(sources={"aac": "synthetic/x"}),
     )
-    tried = with_smoke_data(alone)
-    assert tried.recipe.stages["s"].mixture.weights == {"asr": 1.0}
-    assert "a/b of task lid is left out: it is not here, nothing stands in" in tried.notes
+    smoke = with_smoke_data(alone)
+    assert smoke.recipe.stages["s"].mixture.weights == {"asr": 1.0}
+    assert "a/b of task lid is dropped: it is absent and has no replacement" in smoke.notes
 
 
-def test_a_run_that_is_read_again_keeps_what_it_was_tried_on(tmp_path):
-    tried = own({"asr": ["mine/all-train"]})
+def test_the_recipe_of_a_run_keeps_its_replacements(tmp_path):
+    smoke = own({"asr": ["mine/all-train"]})
     kept = tmp_path / "recipe.yaml"
-    kept.write_text(tried.text)
-    bring("mine/all-train")
+    kept.write_text(smoke.text)
+    create("mine/all-train")
     again = load_recipe(kept, is_complete=True)
-    assert (again.signature, again.recipe) == (tried.signature, tried.recipe)
+    assert (again.signature, again.recipe) == (smoke.signature, smoke.recipe)
 
 
-def test_a_recipe_with_corpora_of_its_own_keeps_them_and_makes_them_small():
+def test_corpora_that_a_recipe_prepares_are_kept_and_reduced():
     for name in ("demo", "spoken_digits"):
-        full, tried = load_recipe(name).recipe, load_recipe(name, TINY)
-        assert tried.recipe.corpora.keys() == full.corpora.keys()
-        assert tried.notes == ()
-        assert with_smoke_data(tried.recipe).recipe == tried.recipe
+        full, smoke = load_recipe(name).recipe, load_recipe(name, TINY)
+        assert smoke.recipe.corpora.keys() == full.corpora.keys()
+        assert smoke.notes == ()
+        assert with_smoke_data(smoke.recipe).recipe == smoke.recipe
     clips = load_recipe("demo", TINY).recipe.corpora["synthetic"]["clips"]
     assert clips.keys() == load_recipe("demo").recipe.corpora["synthetic"]["clips"].keys()
     assert max(clips.values()) <= 12
-    said = load_recipe("demo", [*TINY, "corpora.synthetic.clips.digits=40"]).recipe.corpora["synthetic"][
-        "clips"
-    ]["digits"]
-    assert said == 40, "the command line has the last word"
+    overridden = load_recipe("demo", [*TINY, "corpora.synthetic.clips.digits=40"]).recipe
+    assert overridden.corpora["synthetic"]["clips"]["digits"] == 40, "the command line has precedence"
 
 
-def test_a_full_corpus_that_is_here_is_not_made_small(monkeypatch):
+def test_an_existing_full_size_corpus_is_not_reduced(monkeypatch):
     recipe = load_recipe("demo", TINY).recipe
     assert not has_enough(recipe, "synthetic")
     for source in recipe.sources:
-        bring(source)
+        create(source)
     assert has_enough(recipe, "synthetic")
     monkeypatch.setattr("audio_lm.pipeline.corpora.prepare", lambda *_: pytest.fail("it was made again"))
-    said = []
-    prepare_corpora(recipe, said.append)
-    assert said == ["corpus synthetic: data/synthetic is used as it is"]
-    assert not has_enough(load_recipe("demo").recipe, "synthetic"), "in earnest the settings count"
+    lines = []
+    prepare_corpora(recipe, lines.append)
+    assert lines == ["corpus synthetic: data/synthetic is used as it is"]
+    assert not has_enough(load_recipe("demo").recipe, "synthetic"), "without stand-ins the settings count"
 
 
-def test_settings_are_shrunk_where_the_recipe_has_them():
-    assert shrunk({"a": {"x": 9}}, {"a": {"x": 1, "y": 1}, "b": 2}) == {"a": {"x": 1}, "b": 2}
-    assert shrunk({}, {"a": {"x": 1}}) == {"a": {"x": 1}}
+def test_only_settings_of_the_recipe_are_reduced():
+    assert shrink_corpus({"a": {"x": 9}}, {"a": {"x": 1, "y": 1}, "b": 2}) == {"a": {"x": 1}, "b": 2}
+    assert shrink_corpus({}, {"a": {"x": 1}}) == {"a": {"x": 1}}
 
 
-def test_a_stage_without_any_stand_in_is_refused():
+def test_a_stage_without_data_and_replacements_is_refused():
     recipe = load_recipe("qwen2_audio").recipe
     alone = replace(recipe, stand_ins=StandInsConfig(sources={"lid": "synthetic/phrases-train"}))
-    with pytest.raises(RecipeError, match="none of its tasks has data here or a stand-in"):
+    with pytest.raises(RecipeError, match="none of its tasks has data or a replacement"):
         with_smoke_data(alone)

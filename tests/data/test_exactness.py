@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audio_lm.common.audio_units import frames_in
 from audio_lm.common.errors import DataError
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.audio import faults
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.collate import Collator

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.common.files import sealed
+from audio_lm.common.files import seal
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import FILE, Definition, keep_definition, read_definitions
 
@@ -33,7 +33,7 @@ def test_what_is_no_definition_is_left_out(tmp_path, kept):
     both = {
         "benchmarks": {**table, "broken": broken, "later": table["digits"] | {"fresh": 1, "published": 3}}
     }
-    (tmp_path / FILE).write_text(json.dumps(sealed(both)))
+    (tmp_path / FILE).write_text(json.dumps(seal(both)))
     assert read_definitions(tmp_path) == {"digits": Definition(DIGITS, {}), "later": Definition(DIGITS, {})}
 
 

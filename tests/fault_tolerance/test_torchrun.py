@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.common.runtime import num_cores
+from audio_lm.common.cpu import num_cores
 from audio_lm.fault_tolerance.torchrun import (
     is_one_machine,
     listens_everywhere,

@@ -32,6 +32,6 @@ def test_a_cut_is_shown_as_it_is_encoded(make_cuts, vocabulary):
 
 
 def test_a_model_that_hears_less_often_has_fewer_audio_tokens():
-    token_count = WHISPER.then(Window(1, 5))
+    token_count = WHISPER.with_windows(Window(1, 5))
     example = imagined("pretrain", "asr", "tags", seconds=2.0, num_tokens=70, token_count=token_count)
     assert example.num_audio_tokens == 10

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import TASKS

@@ -149,7 +149,7 @@ def unwatched(*, is_sent=False):
     """Without a watchdog and without who sends values: processes that cost seconds each."""
     Heartbeat.start = lambda self: None
     if not is_sent:
-        tracking_run.SendingProcess = Unsent
+        tracking_run.SyncProcess = Unsent
 
 
 class Unsent:

@@ -65,7 +65,7 @@ def test_a_disk_that_is_full_for_two_steps_costs_their_checkpoints_and_lines_onl
     dropped = {row["step"]: row["values"].get(journal.DROPPED, 0.0) for row in rows if row["values"]}
     assert logged == ({0, 1, 2, 3, 4, 5} if full == (1,) else {0, 1, 4, 5})
     assert (dropped[5] > 0) == (full == (0, 1))
-    assert ("points were dropped, for the disk had no room" in ended.said) == (full == (0, 1))
+    assert ("points were dropped, since the disk was full" in ended.said) == (full == (0, 1))
 
 
 @pytest.mark.parametrize("is_control", [False, True])
@@ -127,8 +127,8 @@ def test_a_journal_that_is_full_to_the_end_costs_no_step_and_says_how_much_is_mi
         return
     assert ended.code == 0, ended.said
     assert sorted(ended.losses) == [1, 2, 3, 4, 5, 6]
-    assert "training goes on, what does not fit is counted and dropped" in ended.said
-    assert "points were dropped, for the disk had no room" in ended.said
+    assert "training continues, lines that do not fit are counted and dropped" in ended.said
+    assert "points were dropped, since the disk was full" in ended.said
     assert next(one.step for one in valid_checkpoints(checkpoints(tmp_path))) == 6
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from tests.forked import in_parallel
 from tests.run.stopped import started
 

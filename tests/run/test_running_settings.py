@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from audio_lm.config.result_keys import affects_result
-from audio_lm.config.yaml_layers import flat
+from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.pipeline import plan_stage
 from audio_lm.run import stage as training
@@ -105,7 +105,7 @@ def as_before():
     settings_of_run = training.settings_of_run
 
     def all_settings(composed):
-        others = {key: value for key, value in flat(composed.tree) if not affects_result(key)}
+        others = {key: value for key, value in flatten(composed.tree) if not affects_result(key)}
         return settings_of_run(composed) | others
 
     training.settings_of_run = all_settings

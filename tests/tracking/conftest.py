@@ -10,44 +10,44 @@ import pytest
 
 from audio_lm.tracking import run as tracking_run
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore
 from audio_lm.tracking.report.audio_report import ReportClip
 
 
-class SendingHere:
-    """Sends from this process, when it is asked to: launches of a process cost seconds each."""
+class InProcessSync:
+    """Sync in this process, on request: starting a sync process takes seconds."""
 
     def __init__(self, folder, uri):
-        self.delivery = MlflowSync(folder, uri, tracking_run.log.warning)
+        self.mlflow_sync = MlflowSync(folder, uri, tracking_run.log.warning)
 
-    def bring(self):
-        self.delivery.bring()
+    def send_new(self):
+        self.mlflow_sync.send_new()
 
     def finish(self, seconds):
         try:
-            self.bring()
+            self.send_new()
         except TRACKING_ERRORS:
             return False
         return True
 
 
 @pytest.fixture
-def sending_here(monkeypatch):
-    """Runs are sent when they end, by this process."""
-    monkeypatch.setattr(tracking_run, "SendingProcess", SendingHere)
+def in_process_sync(monkeypatch):
+    """Send runs when they end, in this process."""
+    monkeypatch.setattr(tracking_run, "SyncProcess", InProcessSync)
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
-    """Tables take mlflow two seconds, so they are made once and copied."""
+    """Empty MLflow database; created once and copied, because mlflow needs two seconds for its tables."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    _ = Store(f"sqlite:///{path}", "none").client
+    _ = MlflowStore(f"sqlite:///{path}", "none").client
     return path
 
 
 @pytest.fixture
 def uri(empty_database, tmp_path, monkeypatch):
-    """An empty store in the folder where the test stands."""
+    """URI of an empty store in the test's working folder."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -57,7 +57,7 @@ def uri(empty_database, tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(uri):
-    return Store(uri, "digits")
+    return MlflowStore(uri, "digits")
 
 
 @pytest.fixture
@@ -67,21 +67,21 @@ def client(store):
 
 @pytest.fixture
 def silent_server():
-    """An address where connections are taken and nothing is ever said."""
+    """URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
-def warned(caplog):
-    """The tracking warnings so far."""
+def warnings_logged(caplog):
+    """Function that returns the warnings logged so far."""
     caplog.set_level(logging.WARNING)
     return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("audio_lm")]
 
 
 @pytest.fixture
 def clip():
-    """Makes clips of 0.2 s."""
+    """Function that makes clips of 0.2 s."""
 
     def make(**changed):
         seconds = np.arange(3200) / 16_000

@@ -1,4 +1,4 @@
-"""Processes made from one that has imported everything, so that a test costs no start of Python."""
+"""Forked child processes: they share the imports of the test, so that starting them is fast."""
 
 import os
 import signal
@@ -6,15 +6,15 @@ import sys
 import traceback
 
 
-def forked(work):
-    """Run something in a child and return its process id; it ends with 0, or with 1 and its traceback."""
+def forked(function):
+    """Run a function in a child and return its process id; the exit code is 0, or 1 after a traceback."""
     process_id = os.fork()
     if process_id:
         return process_id
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        work()
+        function()
         code = 0
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
@@ -22,6 +22,6 @@ def forked(work):
         os._exit(code)
 
 
-def ended(process_id):
-    """How a child ended: its exit code, or minus the signal."""
+def exit_code_of(process_id):
+    """Wait for a child; returns its exit code, or minus the signal."""
     return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])

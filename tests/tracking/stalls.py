@@ -1,23 +1,26 @@
-"""How long each step was held up by what is written down about it."""
+"""Time that each training step spends in logging calls."""
 
 import time
 
-STALL = 0.1  # seconds that tracking may take of a step
+STALL = 0.1  # seconds of a step that logging may take
 
 
 def stalls_of(call, steps, *, pause=0.0):
-    """Seconds of ``call(step)``, step by step."""
+    """Duration of ``call(step)`` in seconds, for each step."""
     stalls = []
     for step in steps:
-        began = time.monotonic()
+        start = time.monotonic()
         call(step)
-        stalls.append(time.monotonic() - began)
+        stalls.append(time.monotonic() - start)
         time.sleep(pause)
     return stalls
 
 
 def assert_none_stalls(stalls, note=""):
-    """A machine that has no time for us stalls a step now and then; who waits for a server stalls all, and for seconds."""
+    """Check that logging does not wait for a server.
+
+    A busy machine stalls single steps; waiting for a server stalls all steps, by seconds.
+    """
     print(f"longest stall, {note}: {1000 * max(stalls):.2f} ms")
     assert sorted(stalls)[9 * len(stalls) // 10] < STALL, note
     assert max(stalls) < 20 * STALL, note

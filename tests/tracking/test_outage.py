@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback that is killed in the middle of a run and comes back: nothing is lost, nothing waits."""
+"""Outage of a real MLflow server on loopback during a run: no data is lost and training does not wait."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.mlflow.sync import sync
 from audio_lm.tracking.run import open_recipe_run
-from tests.tracking.forks import ended, forked
+from tests.tracking.forks import exit_code_of, forked
 from tests.tracking.stalls import assert_none_stalls, stalls_of
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ STEP = 0.02
 
 
 class Server:
-    """``mlflow server`` with a database and artifacts of its own."""
+    """``mlflow server`` with its own database and artifacts."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -56,20 +56,20 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path):
-    made = Server(tmp_path)
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
+    mlflow_server = Server(tmp_path)
+    yield mlflow_server
+    if mlflow_server.process is not None and mlflow_server.process.poll() is None:
+        mlflow_server.kill()
 
 
-def opened(folder, resume=False):
+def open_run(folder, resume=False):
     return open_recipe_run(
         TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=resume
     )
 
 
-def steps_of(logger, steps, note):
-    """Log a value a step, and wait for nobody."""
+def log_steps(logger, steps, note):
+    """Log 20 metrics per step and check that no step stalls."""
 
     def log(step):
         logger.log_metrics({f"loss/{number}": float(step) for number in range(20)}, step)
@@ -77,49 +77,50 @@ def steps_of(logger, steps, note):
     assert_none_stalls(stalls_of(log, steps, pause=STEP), note)
 
 
-def the_first_attempt(folder, server):
-    """From a server that is not there yet over one that is there to one that was killed, and be killed."""
-    run = opened(folder)
+def first_attempt(folder, server):
+    """Log before the server starts, while it runs and after it was killed; then kill this process."""
+    run = open_run(folder)
     logger = run.stage("pretrain")
-    steps_of(logger, range(1, 101), "server not there")
+    log_steps(logger, range(1, 101), "server not started")
     server.start()
-    steps_of(logger, range(101, 201), "server there")
+    log_steps(logger, range(101, 201), "server running")
     assert run.wait(240)
     server.kill()
-    steps_of(logger, range(201, 301), "server killed")
+    log_steps(logger, range(201, 301), "server killed")
     logger.log_table([{"id": "a"}], "eval/asr.json")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def listening(address_of):
+def listening_sockets(processes):
     return {
         (connection.laddr.ip, connection.laddr.port)
-        for process in address_of
+        for process in processes
         for connection in process.net_connections(kind="inet")
         if connection.status == psutil.CONN_LISTEN
     }
 
 
-def test_a_server_that_is_killed_and_comes_back_has_every_point_once(server, tmp_path, monkeypatch):
+def test_a_server_that_was_killed_and_restarted_has_all_points_once(server, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     folder = tmp_path / "r"
-    assert ended(forked(lambda: the_first_attempt(folder, server))) == -signal.SIGKILL
-    with opened(folder, resume=True) as run:
+    assert exit_code_of(forked(lambda: first_attempt(folder, server))) == -signal.SIGKILL
+    with open_run(folder, resume=True) as run:
         logger = run.stage("pretrain")
-        steps_of(logger, range(250, 351), "server still away")
+        log_steps(logger, range(250, 351), "server still down")
         server.start()
-        steps_of(logger, range(351, 451), "server back")
-        began = time.monotonic()
+        log_steps(logger, range(351, 451), "server restarted")
+        start = time.monotonic()
         assert run.wait(240)
-        print(f"everything there {time.monotonic() - began:.1f} s after the last step")
-        family = [
+        print(f"all data sent {time.monotonic() - start:.1f} s after the last step")
+        processes = [
             psutil.Process(server.process.pid),
             *psutil.Process(server.process.pid).children(recursive=True),
         ]
-        sockets = listening(family)
+        sockets = listening_sockets(processes)
         assert ("127.0.0.1", server.port) in sockets
         assert {ip for ip, _ in sockets} == {"127.0.0.1"}
-        assert listening([psutil.Process(run._sending.process_id)]) == set(), "who sends serves nobody"
+        sync_process = psutil.Process(run._sync_process.process_id)
+        assert listening_sockets([sync_process]) == set(), "the sync process opens no port"
     client = MlflowClient(server.address)
     experiment = client.get_experiment_by_name("digits").experiment_id
     runs = {run.data.tags["kind"]: run for run in client.search_runs([experiment])}
@@ -131,10 +132,10 @@ def test_a_server_that_is_killed_and_comes_back_has_every_point_once(server, tmp
         assert [(point.step, point.value) for point in history] == [
             (step, float(step)) for step in range(1, 451)
         ]
-    assert [found.path for found in client.list_artifacts(stage, "eval")] == ["eval/asr.json"]
-    said = []
+    assert [artifact.path for artifact in client.list_artifacts(stage, "eval")] == ["eval/asr.json"]
+    messages = []
     (folder / "tracking.sent").unlink()
-    began = time.monotonic()
-    sync([folder], said.append)
-    print(f"sent again from the beginning in {time.monotonic() - began:.1f} s: {said[-1]}")
+    start = time.monotonic()
+    sync([folder], messages.append)
+    print(f"sent again from the start in {time.monotonic() - start:.1f} s: {messages[-1]}")
     assert len(client.get_metric_history(stage, "loss/0")) == 450

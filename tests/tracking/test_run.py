@@ -9,19 +9,19 @@ from matplotlib.figure import Figure
 from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.names import safe_name
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.client import PARENT_TAG
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.stalls import assert_none_stalls, stalls_of
 
-pytestmark = pytest.mark.usefixtures("sending_here")
+pytestmark = pytest.mark.usefixtures("in_process_sync")
 
 
 @pytest.fixture
 def start(uri, tmp_path):
-    """Opens the run of a recipe."""
+    """Function that opens the run of a recipe."""
 
-    def open_it(resume=False, lr=1e-4, **config):
+    def open_run(resume=False, lr=1e-4, **config):
         return open_recipe_run(
             TrackingConfig(**config),
             name="digits",
@@ -31,7 +31,7 @@ def start(uri, tmp_path):
             resume=resume,
         )
 
-    return open_it
+    return open_run
 
 
 def history(client, run_id, name):
@@ -42,29 +42,27 @@ def runs(client):
     return client.search_runs([client.get_experiment_by_name("digits").experiment_id])
 
 
-def test_stages_are_children_of_the_recipe_and_all_end_with_it(start, client):
+def test_stages_are_child_runs_of_the_recipe_and_end_with_it(start, client):
     with start() as run:
         for name in ("pretrain", "chat"):
             run.stage(name, params={"steps": 3}).log_metrics({"loss/asr": 1.0}, 1)
         run.log_metrics({"test/fsdd/digits/wer": 0.1})
-    kinds = {found.data.tags["kind"]: found for found in runs(client)}
-    stages = [found for found in runs(client) if found.data.tags.get(PARENT_TAG) == run.run_id]
-    assert {found.info.run_name for found in stages} == {"pretrain", "chat"}
+    kinds = {mlflow_run.data.tags["kind"]: mlflow_run for mlflow_run in runs(client)}
+    stages = [mlflow_run for mlflow_run in runs(client) if mlflow_run.data.tags.get(PARENT_TAG) == run.run_id]
+    assert {mlflow_run.info.run_name for mlflow_run in stages} == {"pretrain", "chat"}
     assert kinds["recipe"].info.run_id == run.run_id
     assert kinds["recipe"].info.run_name == "digits-1a2b3c4d"
-    assert {found.info.status for found in runs(client)} == {"FINISHED"}
+    assert {mlflow_run.info.status for mlflow_run in runs(client)} == {"FINISHED"}
     assert history(client, run.run_id, "test/fsdd/digits/wer") == [(0, 0.1)]
     assert stages[0].data.params == {"steps": "3"}
 
 
 @pytest.mark.parametrize(("ends", "status"), [(True, "FINISHED"), (False, "FAILED")])
-def test_a_stage_that_was_opened_again_to_be_judged_is_done_whatever_comes_after_it(
-    start, client, ends, status
-):
+def test_a_stage_reopened_for_evaluation_is_finished_even_if_a_later_stage_fails(start, client, ends, status):
     with start() as run:
         run.stage("pretrain").finalize("success")
 
-    def killed_in_the_next_one():
+    def fail_in_the_next_stage():
         with start(resume=True) as run:
             run.stage("pretrain").log_metrics({"test/fsdd/digits/wer": 0.1})
             if ends:
@@ -74,13 +72,13 @@ def test_a_stage_that_was_opened_again_to_be_judged_is_done_whatever_comes_after
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        killed_in_the_next_one()
-    status_of = {found.info.run_name: found.info.status for found in runs(client)}
+        fail_in_the_next_stage()
+    status_of = {mlflow_run.info.run_name: mlflow_run.info.status for mlflow_run in runs(client)}
     assert (status_of["pretrain"], status_of["chat"]) == (status, "FAILED")
 
 
 @pytest.mark.parametrize(("is_ours", "written"), [(True, {"FINISHED"}), (False, set())])
-def test_a_run_that_another_start_has_taken_over_is_left_to_it(start, tmp_path, is_ours, written):
+def test_a_run_taken_over_by_another_launch_is_not_closed(start, tmp_path, is_ours, written):
     with start() as run:
         run.stage("pretrain")
         run._journal.is_ours = lambda: is_ours
@@ -88,8 +86,8 @@ def test_a_run_that_another_start_has_taken_over_is_left_to_it(start, tmp_path, 
     assert {entry["status"] for entry in entries if entry["kind"] == "end"} == written
 
 
-def test_one_run_across_restarts_without_holes_and_without_repeats(start, client, tmp_path):
-    def killed_at_5():
+def test_restarts_continue_one_run_without_gaps_or_repeats(start, client, tmp_path):
+    def fail_at_step_5():
         with start() as run:
             logger = run.stage("pretrain")
             for step in range(1, 6):
@@ -97,11 +95,11 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        killed_at_5()
-    assert {found.info.status for found in runs(client)} == {"FAILED"}
+        fail_at_step_5()
+    assert {mlflow_run.info.status for mlflow_run in runs(client)} == {"FAILED"}
     with start(resume=True, lr=2e-4) as run:
         logger = run.stage("pretrain")
-        run._sending.bring()
+        run._sync_process.send_new()
         assert client.get_run(logger.run_id).info.status == "RUNNING"
         for step in range(4, 9):
             logger.log_metrics({"loss": float(step)}, step)
@@ -110,14 +108,14 @@ def test_one_run_across_restarts_without_holes_and_without_repeats(start, client
     recipe = client.get_run(run.run_id)
     assert recipe.data.params["optimizer.lr"] == "0.0001"
     assert recipe.data.tags["resume.changed"] == "optimizer.lr"
-    (told,) = (tmp_path / "runs" / "digits-1a2b3c4d" / "resume").iterdir()
-    assert json.loads(told.read_text())["data"] == [["optimizer.lr", "0.0001", "0.0002"]]
+    (table,) = (tmp_path / "runs" / "digits-1a2b3c4d" / "resume").iterdir()
+    assert json.loads(table.read_text())["data"] == [["optimizer.lr", "0.0001", "0.0002"]]
     ids = (tmp_path / "runs" / "digits-1a2b3c4d" / "mlflow.txt").read_text()
     assert f"recipe: {run.run_id}" in ids
     assert f"stages/pretrain: {logger.run_id}" in ids
 
 
-def test_without_resume_a_new_run_begins(start, client):
+def test_without_resume_a_new_run_is_created(start, client):
     with start() as first:
         first.stage("pretrain").log_metrics({"loss": 1.0}, 5)
     first_id = first.run_id
@@ -125,13 +123,13 @@ def test_without_resume_a_new_run_begins(start, client):
         second.stage("pretrain").log_metrics({"loss": 2.0}, 5)
     assert None not in (first_id, second.run_id)
     assert first_id != second.run_id
-    assert first.run_id is None, "its journal is no more"
+    assert first.run_id is None, "its journal was replaced"
     assert history(client, second.stage("pretrain").run_id, "loss") == [(5, 2.0)]
 
 
-def test_values_a_lost_store_never_had_are_sent_after_a_restart(start, client, monkeypatch):
-    with monkeypatch.context() as away:
-        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+def test_metrics_logged_during_an_outage_are_sent_after_a_restart(start, client, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         with start() as run:
             run.stage("pretrain").log_metrics({"loss": 1.0}, 1)
     with start(resume=True) as run:
@@ -139,7 +137,7 @@ def test_values_a_lost_store_never_had_are_sent_after_a_restart(start, client, m
     assert history(client, run.stage("pretrain").run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
-def test_a_server_that_is_away_neither_raises_nor_stalls(start, warned, tmp_path, monkeypatch):
+def test_an_unreachable_server_neither_raises_nor_stalls(start, warnings_logged, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with start() as run:
         logger = run.stage("pretrain")
@@ -149,13 +147,13 @@ def test_a_server_that_is_away_neither_raises_nor_stalls(start, warned, tmp_path
         logger.finalize("success")
     folder = tmp_path / "runs" / "digits-1a2b3c4d"
     lines = (folder / "stages/pretrain/metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + 500, "a head and the values"
+    assert len(lines) == 1 + 500, "a header and the metrics"
     assert (folder / "report/samples.html").read_text() == "<p>hello"
-    (told,) = warned()
-    assert "audio-lm track sync" in told
+    (warning,) = warnings_logged()
+    assert "audio-lm track sync" in warning
 
 
-def test_odd_values_and_odd_names_arrive(start, client):
+def test_values_that_are_not_finite_and_invalid_names_are_logged(start, client):
     with start() as run:
         logger = run.stage("pretrain")
         logger.log_metrics({"task:asr/loss": 1.0, "norm": math.inf, "loss": math.nan, "perte \u00e9": 1.0}, 1)
@@ -165,14 +163,16 @@ def test_odd_values_and_odd_names_arrive(start, client):
     }  # fmt: skip
 
 
-def test_files_tables_figures_and_inputs_are_kept_in_both_places(start, client, tmp_path):
+def test_files_tables_figures_and_inputs_are_in_the_folder_and_in_mlflow(start, client, tmp_path):
     with start() as run:
         run.log_figure(Figure(), "pictures/mixture.png")
         run.log_table([{"id": "a", "answer": "\u4e03"}, {"id": "b", "wer": 0.5}], "eval/asr.json")
         run.log_table([{"id": "a", "answer": "\u4e03"}], "eval/asr.json")
-        run.log_inputs([Manifest(name="a/b", path=tmp_path, digest="0", hours=1, num_cuts=1, context="test")])
-        run.log_artifact(tmp_path / "never-made.txt")
-    paths = {found.path for found in client.list_artifacts(run.run_id)}
+        run.log_inputs(
+            [InputCutSet(name="a/b", path=tmp_path, digest="0", hours=1, num_cuts=1, context="test")]
+        )
+        run.log_artifact(tmp_path / "absent.txt")
+    paths = {artifact.path for artifact in client.list_artifacts(run.run_id)}
     assert {"recipe.yaml", "pictures", "eval", "provenance"} <= paths
     folder = tmp_path / "runs" / "digits-1a2b3c4d"
     assert (folder / "pictures/mixture.png").read_bytes().startswith(b"\x89PNG")
@@ -182,7 +182,7 @@ def test_files_tables_figures_and_inputs_are_kept_in_both_places(start, client, 
     assert len(client.get_run(run.run_id).inputs.dataset_inputs) == 1
 
 
-class Line(LightningModule):
+class LinearModule(LightningModule):
     def __init__(self, stop=None):
         super().__init__()
         self.layer = torch.nn.Linear(2, 1)
@@ -208,18 +208,18 @@ def fit(logger, folder, stop=None):
         max_steps=4, logger=logger, accelerator="cpu", log_every_n_steps=1, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=folder,
     )  # fmt: skip
-    trainer.fit(Line(stop))
+    trainer.fit(LinearModule(stop))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_lightning_trains_into_the_stage_and_into_its_folder(start, client, tmp_path):
+def test_lightning_logs_to_the_stage_and_saves_in_its_folder(start, client, tmp_path):
     with start() as run:
         logger = run.stage("pretrain")
         fit(logger, tmp_path)
-    found = client.get_run(logger.run_id)
-    assert found.info.status == "FINISHED"
-    assert found.data.params == {"width": "2"}
-    assert set(found.data.metrics) == {"loss/asr"}
+    mlflow_run = client.get_run(logger.run_id)
+    assert mlflow_run.info.status == "FINISHED"
+    assert mlflow_run.data.params == {"width": "2"}
+    assert set(mlflow_run.data.metrics) == {"loss/asr"}
     assert len(history(client, logger.run_id, "loss/asr")) == 4
     assert list((tmp_path / "runs/digits-1a2b3c4d/stages/pretrain/checkpoints").iterdir())
     assert not (tmp_path / "lightning_logs").exists()
@@ -227,22 +227,22 @@ def test_lightning_trains_into_the_stage_and_into_its_folder(start, client, tmp_
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("stop", "left", "status"),
+    ("stop", "raised", "status"),
     [(KeyboardInterrupt(), SystemExit, "KILLED"), (RuntimeError("shape"), RuntimeError, "FAILED")],
 )
-def test_ctrl_c_is_killed_and_an_error_is_failed(start, client, tmp_path, stop, left, status):
+def test_ctrl_c_is_killed_and_an_error_is_failed(start, client, tmp_path, stop, raised, status):
     run = start()
 
     def train():
         with run:
             fit(run.stage("pretrain"), tmp_path, stop)
 
-    with pytest.raises(left):
+    with pytest.raises(raised):
         train()
-    assert {found.info.status for found in runs(client)} == {status}
+    assert {mlflow_run.info.status for mlflow_run in runs(client)} == {status}
 
 
-def test_other_ranks_write_nothing(start, tmp_path, monkeypatch):
+def test_other_ranks_log_nothing(start, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with start() as run:
         logger = run.stage("pretrain", params={"steps": 1})
@@ -254,15 +254,15 @@ def test_other_ranks_write_nothing(start, tmp_path, monkeypatch):
     assert logger.save_dir == str(tmp_path / "runs" / "digits-1a2b3c4d" / "stages" / "pretrain")
 
 
-def test_a_folder_that_cannot_be_made_is_the_users_to_mend(uri, tmp_path):
-    (tmp_path / "runs").write_text("in the way")
+def test_a_folder_that_cannot_be_created_is_a_user_error(uri, tmp_path):
+    (tmp_path / "runs").write_text("a file with the name of the folder")
     with pytest.raises(UserError, match="choose another"):
         open_recipe_run(
             TrackingConfig(), name="digits", folder=tmp_path / "runs" / "x", recipe_yaml="", params={}
         )
 
 
-def test_a_person_is_told_where_to_look(start, uri, monkeypatch):
+def test_where_gives_a_command_or_url(start, uri, monkeypatch):
     with start() as run:
         assert run.where == f"mlflow ui --backend-store-uri {uri}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")

@@ -60,5 +60,5 @@ def test_every_machine_in_conf_is_one(path):
     ],
 )
 def test_auto_is_16_bits_where_they_are_faster(monkeypatch, precision, accelerator, cpu_can, expected):
-    monkeypatch.setattr(config, "multiplies_in_bf16", lambda: cpu_can)
+    monkeypatch.setattr(config, "has_bf16_instructions", lambda: cpu_can)
     assert HardwareConfig(accelerator=accelerator, precision=precision).is_half is expected

@@ -9,9 +9,9 @@ from lightning import Callback, Trainer
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader
 
+from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import rank, world_size
 from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.weights.shards import fill_slice, whole_of

@@ -13,15 +13,17 @@ from typing import Any
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
 
-LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
+LANGUAGE_OF_FOLDER = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
+"""Folder of a release -> language code; CoVoST 2 names its languages in the same way."""
+
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 GENDERS = {"male": "male", "female": "female", "male_masculine": "male", "female_feminine": "female"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every validated sentence of the languages that are there."""
-    for root in folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES)):
-        for folder, language in LANGUAGES.items():
+    for root in folders_with(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER)):
+        for folder, language in LANGUAGE_OF_FOLDER.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"
                 for number, row in enumerate(table(path, separator="\t") if path.is_file() else (), start=2):

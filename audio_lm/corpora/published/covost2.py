@@ -12,20 +12,20 @@ from pathlib import Path
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.commonvoice import LANGUAGE_OF_FOLDER
 
-LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split>train|dev|test)\.tsv")
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every table of languages that have a tag."""
-    root = folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES))[0]
+    root = folders_with(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER))[0]
     for path in sorted(root.glob("covost_v2.*.tsv")):
         match = TABLE.fullmatch(path.name)
-        if not match or match["source"] not in LANGUAGES or match["target"] not in LANGUAGES:
+        if not match or not {match["source"], match["target"]} <= LANGUAGE_OF_FOLDER.keys():
             continue
-        language, target = LANGUAGES[match["source"]], LANGUAGES[match["target"]]
+        language, target = LANGUAGE_OF_FOLDER[match["source"]], LANGUAGE_OF_FOLDER[match["target"]]
         for number, row in enumerate(table(path, separator="\t", escape="\\"), start=2):
             if not (row.get("path") and row.get("sentence") and row.get("translation")):
                 raise DataError(

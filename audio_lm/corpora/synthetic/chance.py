@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 
 SPLITS = ("train", "validation", "test")
 NUM_STRIPES = 8

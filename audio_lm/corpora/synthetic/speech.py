@@ -8,7 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new

@@ -18,7 +18,7 @@ import numpy as np
 from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, Seconds
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import RECORDING_START, units_of
 

@@ -29,8 +29,8 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_json
-from audio_lm.common.runtime import key_of
-from audio_lm.common.seals import kept_folder
+from audio_lm.common.rng import key_of
+from audio_lm.common.seals import cached_folder
 from audio_lm.data.audio.fingerprints import write_states
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.manifest import shar
@@ -145,7 +145,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
     def load(there: Path) -> SourceIndex:
-        # sealed, so it is absent only while another process replaces it: kept_folder tries again
+        # sealed, so it is absent only while another process replaces it: cached_folder tries again
         facts = json.loads((there / FACTS).read_bytes())
         return SourceIndex(
             source=source,
@@ -163,7 +163,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         )
 
     with writable_cache(cache):
-        return kept_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
+        return cached_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
 
 
 def _is_filled(cut_set: Path) -> bool:

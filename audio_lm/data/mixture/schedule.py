@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from audio_lm.common.runtime import key_of
+from audio_lm.common.rng import key_of
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.interleave import (
     Integers,

@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PretrainedConfig
 
-from audio_lm.common.errors import CheckpointError, RecipeError, first_line, needs_code, unknown
+from audio_lm.common.errors import CheckpointError, RecipeError, first_line, needs_remote_code, unknown
 
 
 def new_settings(
@@ -88,7 +88,7 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
 def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
     """What to say of a language model that transformers does not load."""
     if "trust_remote_code" in str(error):
-        return CheckpointError(needs_code("language model", folder_or_name))
+        return CheckpointError(needs_remote_code("language model", folder_or_name))
     return CheckpointError(
         f"language model {folder_or_name!r} cannot be loaded ({first_line(error)}); give a folder or hub name "
         f"of a causal language model that transformers knows"

@@ -81,7 +81,7 @@ class SpeechEncoder(Encoder):
     def _prepared(self, wave_S: Tensor) -> Tensor:
         if self.is_normalized and self.takes == WAVES:
             wave_S = (wave_S - wave_S.mean()) / (wave_S.var(correction=0) + EPSILON).sqrt()
-        return F.pad(wave_S, (0, max(0, self.token_count.shortest - len(wave_S))))
+        return F.pad(wave_S, (0, max(0, self.token_count.min_samples - len(wave_S))))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Numbers of clips that are heard together."""

@@ -21,4 +21,4 @@ def audio_token_count(config: ModelConfig) -> AudioTokenCount:
         CheckpointError: the encoder to load is not there.
         RecipeError: its settings make none.
     """
-    return TOKENS_OF[config.encoder.kind](config.encoder).then(*projector_windows(config.projector))
+    return TOKENS_OF[config.encoder.kind](config.encoder).with_windows(*projector_windows(config.projector))

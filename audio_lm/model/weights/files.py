@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError
-from audio_lm.common.files import replacing, write_text
-from audio_lm.common.runtime import is_main
+from audio_lm.common.files import atomic_write, write_text
 
 CONFIG = "config.json"
 ONE_FILE = "model.safetensors"
@@ -148,7 +148,7 @@ def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int
     folder.mkdir(parents=True, exist_ok=True)
     split = split_torch_state_dict_into_shards(dict(weights), max_shard_size=max_bytes)
     for file_name, names in split.filename_to_tensors.items():
-        with replacing(folder / file_name) as file:
+        with atomic_write(folder / file_name) as file:
             tensors = {name: weights[name].detach() for name in names}
             _write_tensors(tensors, file.write, metadata={"format": "pt"})
     if split.is_sharded:
@@ -202,7 +202,7 @@ def _first_rank_writes(path: Path) -> Iterator[Callable[[bytes | memoryview], ob
         yield len
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         yield file.write
 
 

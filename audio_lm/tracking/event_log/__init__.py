@@ -1,1 +1,1 @@
-"""The record of a run in its own folder."""
+"""Event log of a run in its own folder."""

@@ -1,8 +1,8 @@
-"""What a run wants to have told, on disk first: ``tracking.jsonl`` and, for values, ``metrics.jsonl``.
+"""Append-only event log of a run on disk: ``tracking.jsonl`` for events, ``metrics.jsonl`` for metrics.
 
-The journal is the truth and whoever trains touches nothing else. A store that was away, a process that was
-killed and a store that was lost are all made good by sending it again, for MLflow ignores what it has already.
-A disk that is full costs the lines that did not fit, which are counted; it costs no step.
+The training process writes only here; another process sends the log to MLflow. After a store outage, a killed
+process or a lost store, the log is sent again: MLflow ignores data that it already has. On a full disk, lines that do
+not fit are counted and dropped; training continues.
 """
 
 import errno
@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audio_lm.common import files
-from audio_lm.common.files import sealed
-from audio_lm.tracking.event_log.names import numbers
+from audio_lm.common.files import seal
+from audio_lm.tracking.event_log.names import finite_values
 
 ENTRIES = "tracking.jsonl"
 VALUES = "metrics.jsonl"
-RECIPE = "recipe"  # key of the run of a whole recipe; that of a stage is its folder, stages/<name>
+RECIPE = "recipe"  # key of the run of a recipe; the key of a stage is its folder, stages/<name>
 DROPPED = "tracking/dropped_points"
 
 log = logging.getLogger(__name__)
 
 
-Writing = Callable[[], AbstractContextManager[bool]]
-"""Whether the folder belongs to this process, which it does until the context is left."""
+WriteGuard = Callable[[], AbstractContextManager[bool]]
+"""Context that yields True if this process owns the run's folder; the ownership lasts until the context exits."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "open": ("journal",),
@@ -41,16 +41,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "inputs": ("inputs",),
     "end": ("status",),
 }
-"""What an entry of each kind has, beside its run and its time."""
+"""Kind of event -> its required fields besides ``run`` and ``time``."""
 
 
-def always() -> AbstractContextManager[bool]:
-    """Nobody else writes there."""
+def no_guard() -> AbstractContextManager[bool]:
+    """Guard of a folder that no other process writes to."""
     return nullcontext(True)
 
 
 class Point(NamedTuple):
-    """One value on a curve."""
+    """Value of a metric at a step."""
 
     name: str
     value: float
@@ -58,31 +58,31 @@ class Point(NamedTuple):
     step: int
 
 
-class Line(NamedTuple):
-    """A line that was read, and where it ends."""
+class EventLine(NamedTuple):
+    """Line of the event log, event or metrics, and its end."""
 
     record: dict[str, Any]
     end: int  # offset in bytes
 
 
 class JsonlWriter:
-    """A file that tables are appended to, one a line; never raises into whoever writes."""
+    """Append-only writer of JSON Lines; writing never raises."""
 
-    def __init__(self, path: Path, *, resume: bool = True, writing: Writing = always) -> None:
-        """Open the file, which begins empty or with complete lines.
+    def __init__(self, path: Path, *, resume: bool = True, write_guard: WriteGuard = no_guard) -> None:
+        """Open the file; an incomplete last line is removed.
 
         Args:
-            resume: go on with what lies there; otherwise begin anew.
-            writing: whether the file belongs to this process; nothing is changed when it does not.
+            resume: append to an existing file; otherwise start a new one.
+            write_guard: checks that this process owns the file; if not, nothing is written.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
         self.path = path
-        self.writing = writing
+        self.write_guard = write_guard
         self.num_dropped = 0
         self._end_if_torn: int | None = None
-        with writing() as is_ours:
+        with write_guard() as is_ours:
             if is_ours and not resume:
                 path.unlink(missing_ok=True)
             if is_ours:
@@ -91,16 +91,16 @@ class JsonlWriter:
             self.file_number = os.open(path, flags, 0o644)
 
     def append(self, record: Mapping[str, object]) -> bool:
-        """Add a line, unless the file is another process's; False where it did not fit, which is told once."""
-        line = json.dumps(sealed(record)).encode("ascii") + b"\n"
+        """Append a line, unless another process owns the file; False if writing failed, which is logged once."""
+        line = json.dumps(seal(record)).encode("ascii") + b"\n"
         try:
-            with self.writing() as is_ours:
+            with self.write_guard() as is_ours:
                 if is_ours:
                     self._write(line)
         except OSError as error:
             if not self.num_dropped:
                 log.warning(
-                    "tracking: %s cannot be written (%s); training goes on, what does not fit is counted and dropped",
+                    "tracking: %s cannot be written (%s); training continues, lines that do not fit are counted and dropped",
                     self.path, error.strerror,
                 )  # fmt: skip
             self.num_dropped += 1
@@ -108,74 +108,76 @@ class JsonlWriter:
         return True
 
     def sync(self) -> None:
-        """Return when all lines are on the disk, or cannot be brought there."""
+        """Sync all lines to disk; a failure is logged."""
         try:
             os.fsync(self.file_number)
         except OSError as error:
             log.warning("tracking: %s cannot be synced (%s)", self.path, error.strerror)
 
     def _write(self, line: bytes) -> None:
-        self._mend()
+        self._remove_torn_line()
         self._end_if_torn = os.fstat(self.file_number).st_size
         if os.write(self.file_number, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end_if_torn = None
 
-    def _mend(self) -> None:
-        """Take away what a failed write left of its line."""
+    def _remove_torn_line(self) -> None:
+        """Truncate the incomplete line of a failed write."""
         if self._end_if_torn is not None:
             os.ftruncate(self.file_number, self._end_if_torn)
 
 
 class MetricsWriter:
-    """The curves of one run.
+    """Writer of the metrics of one run.
 
-    A restart repeats the steps after its checkpoint; what an earlier attempt
-    already wrote of them is not written twice, so that curves have no zigzag.
+    A restart repeats the steps after its checkpoint. Steps that an earlier attempt has
+    logged are not logged again, so that curves do not zigzag.
     """
 
-    def __init__(self, path: Path, *, journal_id: str, resume: bool, writing: Writing = always) -> None:
+    def __init__(
+        self, path: Path, *, journal_id: str, resume: bool, write_guard: WriteGuard = no_guard
+    ) -> None:
         """Open ``metrics.jsonl``.
 
         Args:
-            journal_id: of the run; the first line names it, so that values never reach another run.
-            resume: go on with what lies there; otherwise begin anew.
-            writing: see ``JsonlWriter``.
+            journal_id: id of the run; the first line names it, so that metrics never reach another run.
+            resume: append to an existing file; otherwise start a new one.
+            write_guard: see ``JsonlWriter``.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
-        self._lines = JsonlWriter(path, resume=resume, writing=writing)
+        self._lines = JsonlWriter(path, resume=resume, write_guard=write_guard)
         self._first: dict[str, float] = {}
         self._last: dict[str, int] = {}
-        self._behind_damage: set[tuple[str, int]] = set()
+        self._after_damage: set[tuple[str, int]] = set()
         if not self._read(path, journal_id):
             self._lines.append({"time": now_ms(), "step": 0, "values": {}, "journal": journal_id})
-        self._strange: set[str] = set()
+        self._reported: set[str] = set()
         self.num_dropped = 0
 
     def write(self, values: Mapping[str, object], step: int) -> None:
-        """Append one line, under safe names and with finite values only."""
-        told, strange = numbers(values)
-        self._complain(strange)
-        kept = {name: value for name, value in told.items() if not self._is_repeated(name, value, step)}
+        """Append one line with safe names and finite values; repeated points are dropped."""
+        numbers, invalid = finite_values(values)
+        self._report_invalid(invalid)
+        kept = {name: value for name, value in numbers.items() if not self._is_repeated(name, value, step)}
         if not kept:
             return
-        missed = {DROPPED: float(self.num_dropped)} if self.num_dropped else {}
-        if not self._lines.append({"time": now_ms(), "step": step, "values": kept | missed}):
+        dropped = {DROPPED: float(self.num_dropped)} if self.num_dropped else {}
+        if not self._lines.append({"time": now_ms(), "step": step, "values": kept | dropped}):
             self.num_dropped += len(kept)
-        # Step 0 holds summaries, such as final scores; they are told again when they are other ones.
+        # Step 0 has summaries, such as final scores; they are logged again if they change.
         for name, value in kept.items() if step <= 0 else ():
             self._note(name, step, value)
 
     def sync(self) -> None:
-        """Return when all points are on the disk."""
+        """Sync all points to disk."""
         self._lines.sync()
 
     def _read(self, path: Path, journal_id: str) -> bool:
-        """Learn what an earlier attempt wrote; whether it names its run.
+        """Read the points of an earlier attempt; True if the file names this run.
 
-        Behind a damaged line every point is remembered, so that those it held are written again when they come.
+        After a damaged line, points are remembered one by one, so that only those lost with it are logged again.
         """
         has_head = is_damaged = False
         for line in files.read_lines(path):
@@ -185,7 +187,7 @@ class MetricsWriter:
             has_head |= line.record.get("journal") == journal_id
             for point in points_of(line.record):
                 if is_damaged and point.step > 0:
-                    self._behind_damage.add((point.name, point.step))
+                    self._after_damage.add((point.name, point.step))
                 else:
                     self._note(point.name, point.step, point.value)
         return has_head
@@ -198,48 +200,50 @@ class MetricsWriter:
 
     def _is_repeated(self, name: str, value: float, step: int) -> bool:
         if step > 0:
-            return step <= self._last.get(name, 0) or (name, step) in self._behind_damage
-        # Of a curve step 0 is the first step; of a name that has no other it is a summary, which may become another.
+            return step <= self._last.get(name, 0) or (name, step) in self._after_damage
+        # In a curve, step 0 is its first step; a name without other steps is a summary, whose value may change.
         return name in self._first and (name in self._last or value == self._first[name])
 
-    def _complain(self, strange: list[str]) -> None:
-        new = sorted(set(strange) - self._strange)
+    def _report_invalid(self, names: list[str]) -> None:
+        new = sorted(set(names) - self._reported)
         if new:
-            log.warning("tracking: %s is no number and not drawn as a curve", ", ".join(map(repr, new)))
-        self._strange |= set(new)
+            log.warning(
+                "tracking: %s is not a number and is not logged as a metric", ", ".join(map(repr, new))
+            )
+        self._reported |= set(new)
 
 
 class Journal:
-    """What a recipe's run wants to have told, apart from values: runs, settings, files, ends; in order."""
+    """Events of a recipe's runs in order, except metrics: runs opened, parameters, files, final statuses."""
 
-    def __init__(self, folder: Path, *, resume: bool, writing: Writing = always) -> None:
-        """Open ``tracking.jsonl``, and hold it for as long as this process lives.
+    def __init__(self, folder: Path, *, resume: bool, write_guard: WriteGuard = no_guard) -> None:
+        """Open ``tracking.jsonl`` and lock it for the lifetime of this process.
 
         Args:
-            writing: see ``JsonlWriter``; also for the values of its runs.
+            write_guard: see ``JsonlWriter``; also used for the metrics of its runs.
 
         Raises:
-            OSError: it cannot be opened.
+            OSError: the file cannot be opened.
         """
-        self.writing = writing
+        self.write_guard = write_guard
         path = folder / ENTRIES
         self._journal_ids: dict[str, str] = {}
         self._params: dict[str, dict[str, str]] = {}
-        self._lines = JsonlWriter(path, resume=resume, writing=writing)
-        for line in read_lines(path):
+        self._lines = JsonlWriter(path, resume=resume, write_guard=write_guard)
+        for line in read_events(path):
             self._note(line.record)
-        _hold(self._lines.file_number)
+        _lock(self._lines.file_number)
 
     def is_ours(self) -> bool:
-        """Whether the folder still belongs to this process."""
-        with self.writing() as is_ours:
+        """True if this process still owns the folder."""
+        with self.write_guard() as is_ours:
             return is_ours
 
     def open_run(self, key: str, *, resume: bool, known: str = "", **facts: object) -> str:
-        """Have a run opened, or opened again; returns the id it is found by.
+        """Log that a run is opened or reopened; returns its journal id.
 
         Args:
-            known: the id by which its values know it, should its own entry be lost.
+            known: journal id in the run's metrics file, in case its own event is lost.
         """
         if resume and known:
             self._journal_ids.setdefault(key, known)
@@ -250,25 +254,25 @@ class Journal:
         return self._journal_ids[key]
 
     def append(self, kind: str, key: str, **content: object) -> None:
-        """Add an entry about the run of a key."""
+        """Append an event of the run ``key``."""
         record = {"kind": kind, "run": key, "time": now_ms(), **content}
         self._note(record)
         self._lines.append(record)
 
-    def changed(self, key: str, params: Mapping[str, str]) -> dict[str, list[str]]:
-        """Settings that are not what the run began with: name -> what it was and what it is."""
+    def changed_params(self, key: str, params: Mapping[str, str]) -> dict[str, list[str]]:
+        """Parameters that differ from those the run started with: name -> old and new value."""
         before = self._params.get(key, {})
         return {
             name: [before[name], value] for name, value in params.items() if before.get(name, value) != value
         }
 
     def sync(self) -> None:
-        """Return when all entries are on the disk."""
+        """Sync all events to disk."""
         self._lines.sync()
 
     @property
     def num_dropped(self) -> int:
-        """Entries for which the disk had no room."""
+        """Number of events dropped because the disk was full."""
         return self._lines.num_dropped
 
     def _note(self, record: Mapping[str, Any]) -> None:
@@ -280,25 +284,25 @@ class Journal:
             self._params[key] = {**record["params"], **self._params.get(key, {})}
 
 
-def read_lines(path: Path, offset: int = 0) -> Iterator[Line]:
-    """Entries or values from an offset on, as far as they can be read."""
+def read_events(path: Path, offset: int = 0) -> Iterator[EventLine]:
+    """Yield the valid lines of an event or metrics file from an offset on."""
     for line in files.read_lines(path, offset):
         if line.record is not None and (_is_values(line.record) or _is_entry(line.record)):
-            yield Line(line.record, line.end)
+            yield EventLine(line.record, line.end)
 
 
 def head_of(path: Path) -> str:
-    """The id of the run that a file of values names; empty where none is named."""
+    """Journal id in the first line of a metrics file; empty if there is none."""
     heads = (
         str(line.record["journal"])
-        for line in read_lines(path)
+        for line in read_events(path)
         if "values" in line.record and "journal" in line.record
     )
     return next(heads, "")
 
 
 def is_line_start(path: Path, offset: int) -> bool:
-    """Whether a line begins at an offset; another one was reached in a file that has been cut since."""
+    """True if a line starts at an offset; false after the file was truncated and rewritten."""
     if offset == 0:
         return True
     try:
@@ -330,12 +334,12 @@ def _is_entry(record: Mapping[str, Any]) -> bool:
 
 
 def points_of(record: Mapping[str, Any]) -> list[Point]:
-    """The points of a line of values."""
+    """Points of a line of metrics."""
     return [Point(name, value, record["time"], record["step"]) for name, value in record["values"].items()]
 
 
-def is_written(folder: Path) -> bool:
-    """Whether a living process holds the journal of a run."""
+def has_writer(folder: Path) -> bool:
+    """True if a live process has the journal of a run open for writing."""
     try:
         with (folder / ENTRIES).open("rb+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -349,24 +353,24 @@ def is_written(folder: Path) -> bool:
 
 
 def now_ms() -> int:
-    """The time as MLflow counts it."""
+    """Current time in milliseconds since the epoch, as in MLflow."""
     return time.time_ns() // 1_000_000
 
 
-def _hold(file_number: int) -> None:
-    """Lock a file until this process ends; a lock of POSIX, which forked data workers do not inherit."""
+def _lock(file_number: int) -> None:
+    """Lock a file until this process ends, with a POSIX lock: forked DataLoader workers do not inherit it."""
     for _ in range(10):
         try:
             fcntl.lockf(file_number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            time.sleep(0.02)  # somebody is looking whether we are there
+            time.sleep(0.02)  # another process is testing the lock
         else:
             return
-    log.warning("tracking: the journal is held by another process, or its disk keeps no locks")
+    log.warning("tracking: the journal is locked by another process, or its file system has no locks")
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Remove the end of a file that a kill left without its newline."""
+    """Remove an incomplete last line, left by a killed process."""
     if not path.exists():
         return
     with path.open("r+b") as file:

@@ -1,7 +1,7 @@
-"""Names and values as every MLflow store takes them, by rules that do not depend on what came before.
+"""Metric and parameter names and values in the form that all MLflow stores accept.
 
-MLflow and its stock logger drop characters (so that names collide or vanish),
-refuse long values, and store infinity as 1.8e308, which ruins every axis.
+MLflow and Lightning's logger drop characters (so that names collide or vanish), refuse
+long values, and store infinity as 1.8e308, which distorts every axis.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ MAX_TAG_LENGTH = 8000
 
 
 def safe_name(name: str) -> str:
-    """A metric's or parameter's name as every MLflow store takes it.
+    """Name of a metric or parameter in the form that all MLflow stores accept.
 
-    Characters it does not take become ``_`` and parts of the path that say nothing are left out; a
-    name that was changed ends with a digest of what it was, so that two names never become one.
+    Invalid characters become ``_``, and empty and dot components of the path are dropped. A changed
+    name ends with a digest of the original, so that two names never collide.
 
     >>> safe_name("val/fsdd/test/wer"), safe_name("loss(db)"), safe_name("loss[db]")
     ('val/fsdd/test/wer', 'loss_db__191dcc', 'loss_db__ee2b97')
@@ -32,49 +32,49 @@ def safe_name(name: str) -> str:
     return f"{safe[: MAX_NAME_LENGTH - 7].rstrip('/ ')}_{_digest(name)[:6]}"
 
 
-def numbers(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
-    """The values as finite numbers under safe names, and the names of those that are no numbers at all.
+def finite_values(values: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
+    """Finite numbers under safe names, and the names of values that are not numbers.
 
-    What is not finite is told as ``nonfinite/<name>`` = 1.
+    A value that is not finite becomes ``nonfinite/<name>`` = 1.
 
-    >>> numbers({"loss": 2, "norm": float("inf"), "task": "asr"})
+    >>> finite_values({"loss": 2, "norm": float("inf"), "task": "asr"})
     ({'loss': 2.0, 'nonfinite/norm': 1.0}, ['task'])
     """
-    told: dict[str, float] = {}
-    strange = []
+    numbers: dict[str, float] = {}
+    invalid = []
     for name, value in values.items():
         try:
             number = float(value)  # type: ignore[arg-type]
         except OverflowError:
             number = math.inf
         except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several numbers
-            strange.append(str(name))
+            invalid.append(str(name))
             continue
         if math.isfinite(number):
-            told[safe_name(str(name))] = number
+            numbers[safe_name(str(name))] = number
         else:
-            told[safe_name(f"nonfinite/{name}")] = 1.0
-    return told, strange
+            numbers[safe_name(f"nonfinite/{name}")] = 1.0
+    return numbers, invalid
 
 
-def flattened(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """A nested table as dotted names and texts that MLflow takes.
+def flatten_params(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Flatten a nested table to dotted names and strings that MLflow accepts.
 
-    >>> flattened({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
+    >>> flatten_params({"optimizer": {"lr": 1e-4}, "stages": ["chat"]})
     {'optimizer.lr': '0.0001', 'stages': "['chat']"}
     """
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            flat |= flattened(value, f"{name}.")
+            flat |= flatten_params(value, f"{name}.")
         else:
-            flat[safe_name(name)] = shortened(str(value), MAX_PARAM_LENGTH)
+            flat[safe_name(name)] = shorten(str(value), MAX_PARAM_LENGTH)
     return flat
 
 
-def shortened(text: str, longest: int) -> str:
-    """A text of a bounded length; one that was cut ends with a digest of the whole, so that a change still shows."""
+def shorten(text: str, longest: int) -> str:
+    """Truncate a text; a truncated one ends with a digest of the whole, so that changes remain visible."""
     if len(text) <= longest:
         return text
     end = f" ... [{len(text)} characters, {_digest(text)[:8]}]"

@@ -1,7 +1,7 @@
-"""Where a run comes from: code, packages, machine, command line, and the manifests it read.
+"""Provenance of a run: code, packages, machine, command line, and the cut-sets that it reads.
 
-Secrets stay out: only environment variables of known families are kept, and of
-those none whose name smells of a password.
+Secrets are excluded: only environment variables with known prefixes are kept, and of
+those none with the name of a secret.
 """
 
 import getpass
@@ -28,47 +28,47 @@ MAX_DIFF_LENGTH = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """A cut-set that a run reads."""
+class InputCutSet:
+    """Cut-set that a run reads, logged as an MLflow dataset input."""
 
     name: str
-    """Of the source: ``corpus/subset-split``."""
+    """Name of the source: ``corpus/subset-split``."""
 
     path: Path
-    """Of the file."""
+    """Manifest file."""
 
     digest: str
-    """From ``digest_of``; at most 36 characters."""
+    """From ``digest_of_files``; at most 36 characters."""
 
     hours: float
-    """Of audio."""
+    """Hours of audio."""
 
     num_cuts: int
-    """Lines of the file."""
+    """Number of lines in the file."""
 
     context: str
-    """What it is read for: ``train``, ``validation`` or ``test``."""
+    """Purpose: ``train``, ``validation`` or ``test``."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a run comes from, as MLflow tags and as files."""
+    """Provenance of a run, as MLflow tags and as files."""
 
     tags: dict[str, str] = field(default_factory=dict)
-    """Under MLflow's own names where it has some: its page shows file, branch and commit."""
+    """Tags; with MLflow's own names if they exist: its web page shows file, branch and commit."""
 
     file_of_path: dict[str, str] = field(default_factory=dict)
-    """Path below the run -> text."""
+    """Path in the run's folder -> text."""
 
 
 def provenance(folder: Path | None = None) -> Provenance:
-    """Look at the code in a folder (where we stand), at this process and at this machine."""
+    """Collect the provenance of this process; ``folder`` has the code, by default the working folder."""
     folder = Path.cwd() if folder is None else folder
     tags = {
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "command": mask_secrets(shlex.join(masked_argument(argument) for argument in sys.argv)),
+        "command": mask_secrets(shlex.join(mask_argument(argument) for argument in sys.argv)),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -80,7 +80,8 @@ def provenance(folder: Path | None = None) -> Provenance:
         "provenance/packages.txt": "".join(
             f"{name}=={v}\n" for name, v in sorted(version_of_package.items())
         ),
-        "provenance/environment.json": json.dumps(harmless(os.environ), indent=2, sort_keys=True) + "\n",
+        "provenance/environment.json": json.dumps(filter_environment(os.environ), indent=2, sort_keys=True)
+        + "\n",
     }
     repository = read_repository(folder)
     if repository is not None:
@@ -90,8 +91,8 @@ def provenance(folder: Path | None = None) -> Provenance:
     return Provenance(tags, files)
 
 
-def digest_of(*paths: Path) -> str:
-    """32 hexadecimal digits of the content of files, one after the other."""
+def digest_of_files(*paths: Path) -> str:
+    """32 hexadecimal digits of the SHA-256 of the concatenated files."""
     state = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -99,10 +100,10 @@ def digest_of(*paths: Path) -> str:
     return state.hexdigest()[:32]
 
 
-def harmless(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that explain a run and give nothing away.
+def filter_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that describe a run, without secrets.
 
-    >>> harmless({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
+    >>> filter_environment({"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_TOKEN": "t", "HOME": "/root"})
     {'OMP_NUM_THREADS': '1'}
     """
     return {
@@ -112,10 +113,10 @@ def harmless(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def masked_argument(argument: str) -> str:
-    """A word of a command line, as others may read it.
+def mask_argument(argument: str) -> str:
+    """Mask the secret in an argument of the command line.
 
-    >>> masked_argument("+corpora.mine.api_key=abc"), masked_argument("seed=1")
+    >>> mask_argument("+corpora.mine.api_key=abc"), mask_argument("seed=1")
     ('+corpora.mine.api_key=***', 'seed=1')
     """
     key, found, _ = argument.partition("=")
@@ -124,7 +125,9 @@ def masked_argument(argument: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {found.metadata["Name"]: found.version for found in distributions() if found.metadata["Name"]}
+    return {
+        package.metadata["Name"]: package.version for package in distributions() if package.metadata["Name"]
+    }
 
 
 def _user() -> str:
@@ -145,10 +148,10 @@ def _git_tags(repository: Repository) -> dict[str, str]:
 
 
 def _uncommitted(repository: Repository) -> str:
-    """What is not committed: names of new files first, then the changes themselves."""
+    """Uncommitted changes: the list of changed files, then the diff."""
     if not repository.status:
         return ""
     listed = "".join(f"# {line}\n" for line in repository.status.splitlines())
-    is_cut = len(repository.diff) > MAX_DIFF_LENGTH
-    cut = f"\n# cut after {MAX_DIFF_LENGTH} characters\n" if is_cut else "\n"
-    return mask_secrets(listed + repository.diff[:MAX_DIFF_LENGTH]) + cut
+    is_truncated = len(repository.diff) > MAX_DIFF_LENGTH
+    end = f"\n# truncated after {MAX_DIFF_LENGTH} characters\n" if is_truncated else "\n"
+    return mask_secrets(listed + repository.diff[:MAX_DIFF_LENGTH]) + end

@@ -1,8 +1,8 @@
-"""What git knows about a folder, without running anything that the folder's own configuration names.
+"""Git state of a folder, read without running commands from the repository's configuration.
 
-``git status`` and ``git diff`` run commands of a repository's configuration: a monitor of files (``core.fsmonitor``),
-hooks, filters and converters of attributes, other diff programs, and those of submodules. So git is
-shown a folder of ours in place of ``.git``, with the commit, the index and the objects, and a configuration of its own.
+``git status`` and ``git diff`` run commands that a repository configures: ``core.fsmonitor``, hooks, filters and
+textconv of attributes, external diff programs, and those of submodules. A repository may be untrusted, so git runs
+with a temporary ``.git`` folder that has the commit, the index, the objects and a minimal configuration.
 """
 
 import os
@@ -23,29 +23,31 @@ PLAIN_DIFF = ("--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodul
 
 @dataclass(frozen=True)
 class Repository:
-    """A commit and what has changed since."""
+    """Commit and uncommitted changes."""
 
     commit: str
     branch: str
     url: str
-    """Of ``origin``; may hold a password."""
+    """URL of ``origin``; may contain a password."""
 
     status: str
-    """A line for each file that is not as committed; empty for none."""
+    """Line for each changed file; empty if there are none."""
 
     diff: str
-    """Of files that git knows."""
+    """Diff of tracked files."""
 
 
 def read_repository(folder: Path) -> Repository | None:
-    """The repository around a folder; none where there is no git, no repository or no commit."""
+    """Read the repository that contains a folder; None without git, repository or commit."""
     paths = ("--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude")
-    found = _git(folder, "rev-parse", "HEAD", *paths).splitlines()
-    top = next((one for one in (folder, *folder.absolute().parents) if (one / ".git").exists()), None)
-    if len(found) != 4 or top is None:
+    lines = _git(folder, "rev-parse", "HEAD", *paths).splitlines()
+    top = next(
+        (parent for parent in (folder, *folder.absolute().parents) if (parent / ".git").exists()), None
+    )
+    if len(lines) != 4 or top is None:
         return None
-    commit = found[0]
-    objects, index, exclude = (folder.absolute() / path for path in found[1:])
+    commit = lines[0]
+    objects, index, exclude = (folder.absolute() / path for path in lines[1:])
     with TemporaryDirectory(prefix="audio_lm-git-") as clean:
         _write_clean(Path(clean), commit, _kept_settings(folder))
         with suppress(OSError):
@@ -63,14 +65,14 @@ def read_repository(folder: Path) -> Repository | None:
 
 
 def _kept_settings(folder: Path) -> dict[str, str]:
-    """Settings about the disk and ends of lines, without which every file would seem changed."""
+    """Settings about file system and line endings, without which unchanged files would seem changed."""
     lines = _git(folder, "config", "--get-regexp", KEPT_SETTINGS).splitlines()
     settings = dict(line.split(" ", 1) for line in lines if " " in line)
     return {name.removeprefix("core."): value for name, value in settings.items() if value in KEPT_VALUES}
 
 
 def _write_clean(folder: Path, commit: str, settings: Mapping[str, str]) -> None:
-    """Write a ``.git`` whose head is the commit."""
+    """Write a minimal ``.git`` folder with the commit as HEAD."""
     for name in ("refs", "info"):
         (folder / name).mkdir()
     (folder / "HEAD").write_text(f"{commit}\n")
@@ -82,11 +84,11 @@ def _write_clean(folder: Path, commit: str, settings: Mapping[str, str]) -> None
 
 
 def _git(folder: Path, *arguments: str, places: Mapping[str, str] | None = None) -> str:
-    """What git says, or nothing where there is no git, no repository or no answer.
+    """Output of a git command; empty without git, without a repository, or after a timeout.
 
     Args:
-        places: of a clean repository. Without them the folder's own configuration is read, by commands that run
-            nothing of it.
+        places: variables for the temporary ``.git``. Without them git reads the folder's own configuration; this is
+            only used for commands that run nothing from it.
     """
     kept = {
         name: value
@@ -101,10 +103,10 @@ def _git(folder: Path, *arguments: str, places: Mapping[str, str] | None = None)
     }
     own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, **places} if places else {}
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "--no-pager", "-C", str(folder), *arguments],
             capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False, env={**kept, **fixed, **own},
         )  # fmt: skip
     except (FileNotFoundError, PermissionError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.rstrip() if done.returncode == 0 else ""
+    return result.stdout.rstrip() if result.returncode == 0 else ""

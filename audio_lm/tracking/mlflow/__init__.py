@@ -1,1 +1,1 @@
-"""Sending the event log to MLflow."""
+"""Sync of the event log to MLflow."""

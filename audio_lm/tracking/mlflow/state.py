@@ -1,7 +1,7 @@
-"""What the store has of a run: ``tracking.sent``, and ``mlflow.txt`` for people and other programs.
+"""State of the sync: ``tracking.sent``, and ``mlflow.txt`` with run ids for users and other programs.
 
-Written by whoever sends, read by whoever asks. Losing it costs time and nothing
-else: everything is sent again, and the store keeps one of each.
+The sync process writes it. Losing it only costs time: everything is sent again, and
+the store ignores duplicates.
 """
 
 import logging
@@ -20,53 +20,53 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class DeliveredRun:
-    """What the store has of one MLflow run."""
+class RunSyncState:
+    """Sync state of one MLflow run."""
 
     journal: str
-    """The id its journal is known by."""
+    """Journal id of the run."""
 
     run_id: str
-    """Of MLflow."""
+    """MLflow run id."""
 
     num_bytes: int = 0
-    """Of its values."""
+    """Offset reached in its metrics file."""
 
     is_over: bool = False
-    """Whether the last thing told about it is its end."""
+    """True if its end was the last event sent."""
 
 
 @dataclass
-class Delivered:
-    """What a store has of the run of a recipe."""
+class SyncState:
+    """Sync state of a recipe's run in one store."""
 
     uri: str
-    """Of the store, without a password."""
+    """Tracking URI without password."""
 
     journal: str = ""
-    """The id of the recipe's run: with another one, nothing has been sent."""
+    """Journal id of the recipe's run; the state is void for another id."""
 
     experiment_id: str | None = None
-    """Of MLflow."""
+    """MLflow experiment id."""
 
     num_bytes: int = 0
-    """Of the entries of the journal."""
+    """Offset reached in the journal."""
 
-    runs: dict[str, DeliveredRun] = field(default_factory=dict)
-    """By key."""
+    runs: dict[str, RunSyncState] = field(default_factory=dict)
+    """Run key -> its state."""
 
     left: list[int] = field(default_factory=list)
-    """Where files end in the journal that the store would not take for now."""
+    """Offsets in the journal of deferred files: end of their events."""
 
     def write(self, folder: Path) -> None:
-        """Keep it; a full disk costs sending some things again, later."""
+        """Save the state; after a failure, such as a full disk, some data is sent again later."""
         try:
             write_json(folder / SENT, asdict(self), indent=None, is_synced=False)
         except OSError as error:
             log.warning("tracking: %s cannot be written (%s)", SENT, error.strerror)
 
     def write_run_ids(self, folder: Path) -> None:
-        """Write ``mlflow.txt``: the store, then one run a line."""
+        """Write ``mlflow.txt``: the store, then one run per line."""
         lines = [f"{URI_KEY}: {self.uri}", *(f"{key}: {run.run_id}" for key, run in self.runs.items())]
         try:
             write_text(folder / RUN_IDS, "\n".join(lines) + "\n")
@@ -74,33 +74,33 @@ class Delivered:
             log.warning("tracking: %s cannot be written (%s)", RUN_IDS, error.strerror)
 
 
-def read_delivered(folder: Path, uri: str) -> Delivered:
-    """What this store has; nothing where another one was sent to, or nothing can be read."""
-    fresh = Delivered(without_password(uri))
-    delivered = _read(folder)
-    return delivered if delivered is not None and delivered.uri == fresh.uri else fresh
+def read_sync_state(folder: Path, uri: str) -> SyncState:
+    """Sync state for a store; an empty one if the saved state is unreadable or of another store."""
+    empty = SyncState(without_password(uri))
+    state = _read(folder)
+    return state if state is not None and state.uri == empty.uri else empty
 
 
 def run_id_of(folder: Path, key: str, journal: str) -> str | None:
-    """The run in MLflow that a journal was sent to; none as long as it was not."""
-    delivered = _read(folder)
-    run = None if delivered is None else delivered.runs.get(key)
+    """MLflow run id of a journal id; None if nothing was sent yet."""
+    state = _read(folder)
+    run = None if state is None else state.runs.get(key)
     return run.run_id if run is not None and run.journal == journal else None
 
 
-def _read(folder: Path) -> Delivered | None:
-    kept = read_table(folder / SENT)
+def _read(folder: Path) -> SyncState | None:
+    table = read_table(folder / SENT)
     try:
-        runs = {key: DeliveredRun(**run) for key, run in kept.pop("runs").items()}
-        return Delivered(**kept, runs=runs)
+        runs = {key: RunSyncState(**run) for key, run in table.pop("runs").items()}
+        return SyncState(**table, runs=runs)
     except (TypeError, KeyError, AttributeError):
         return None
 
 
-def num_bytes_left(folder: Path, delivered: Delivered) -> int:
-    """Of the journals, what the store does not have yet; lines, not files."""
-    total = max(0, _size(folder / ENTRIES) - delivered.num_bytes)
-    for key, run in delivered.runs.items():
+def num_unsent_bytes(folder: Path, state: SyncState) -> int:
+    """Bytes of journal and metrics files that are not sent yet; artifacts do not count."""
+    total = max(0, _size(folder / ENTRIES) - state.num_bytes)
+    for key, run in state.runs.items():
         path = (folder if key == RECIPE else folder / key) / VALUES
         total += max(0, _size(path) - run.num_bytes)
     return total

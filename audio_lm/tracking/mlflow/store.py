@@ -1,7 +1,7 @@
-"""MLflow itself: which experiment, which run, and what is sent to it.
+"""Calls to MLflow: experiments, runs, metrics, parameters, artifacts.
 
-Everything here talks to the store at once and may raise ``TRACKING_ERRORS``; ``delivery`` calls it, in the process
-that sends. Nothing else imports mlflow.
+All functions call the store directly and may raise ``TRACKING_ERRORS``. ``client`` calls them, in the sync process.
+No other module imports mlflow.
 """
 
 import json
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import Point
-from audio_lm.tracking.event_log.provenance import Manifest
+from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.uri import database_path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
@@ -33,21 +33,21 @@ MAX_DIGEST_LENGTH = 36
 JOURNAL_TAG = "audio_lm.journal"
 TABLES_TAG = "mlflow.loggedArtifacts"
 
-# The errors of `requests` are OSErrors.
+# Exceptions of `requests` are OSErrors.
 TRACKING_ERRORS: tuple[type[Exception], ...] = (MlflowException, OSError, SQLAlchemyError)
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the store understood and said no, so that asking again is pointless."""
+    """True if the store refused a request for good, so that a retry is useless."""
     if isinstance(error, MlflowException):
         status = ERROR_CODE_TO_HTTP_STATUS.get(error.error_code, 500)
-        # Who may not now may later: a password that was corrected, a token that was renewed.
+        # 401 and 403 are retried: a password may be corrected, a token renewed.
         return 400 <= status < 500 and status not in (401, 403, 408, 429)
     return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
 
 
 def error_summary(error: Exception) -> str:
-    """The kind and the beginning of an error's message, for one line of a log.
+    """Class and start of an error's message, in one line for a log.
 
     >>> error_summary(OSError("no route to http://me:secret@host"))
     'OSError: no route to http://host'
@@ -57,43 +57,42 @@ def error_summary(error: Exception) -> str:
 
 
 def create_database(path: Path) -> None:
-    """Make an SQLite store that is not there yet: whole and beside its place, then moved.
+    """Create an SQLite store if it does not exist: complete in a temporary folder, then moved.
 
-    MLflow makes its tables in the place itself, where another program finds them half made.
-    Of several programs that begin at once one is first, and the others take what it has made.
+    MLflow creates its tables in place, where another process may find them incomplete.
+    Of several processes that start at once, one moves its file first and the others use it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return
-    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
-        new = Path(beside) / path.name
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+        new = Path(temporary) / path.name
         client = MlflowClient(f"sqlite:///{new}")
         client.search_experiments(max_results=1)
         client._tracking_client.store.engine.dispose()
         try:
             os.link(new, path)
         except FileExistsError:
-            logging.getLogger(__name__).debug("another program was faster")
-        except OSError:  # a disk without links
+            logging.getLogger(__name__).debug("another process created the store first")
+        except OSError:  # a file system without hard links
             if not path.exists():
                 new.rename(path)
 
 
-def be_brief_about_failures() -> None:
-    """Let mlflow fail at once and print nothing; ``worker`` waits and tries again.
+def fail_fast() -> None:
+    """Configure mlflow to fail fast and to print nothing; ``worker`` retries.
 
-    Its defaults block a call for 246 s when the server is away.
+    By default a call blocks for 246 s if the server is unreachable.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault(
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true"
-    )  # it would break into progress bars
+    # URLs on stdout would interrupt progress bars.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
 
 
-class Store:
-    """The runs of one experiment in one MLflow store, opened at first use."""
+class MlflowStore:
+    """Runs of one experiment in an MLflow store, opened at first use."""
 
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = uri
@@ -101,21 +100,21 @@ class Store:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """The stock client; making it creates an SQLite file and its tables, once."""
-        be_brief_about_failures()
+        """MLflow client; creates the SQLite file and its tables if needed."""
+        fail_fast()
         path = database_path(self.uri)
         if path is not None:
             create_database(path)
             if not os.access(path, os.W_OK):
-                # mlflow would try for a minute and a half.
+                # Without this check mlflow retries for 90 s.
                 raise PermissionError(f"cannot write {path}")
         return MlflowClient(self.uri)
 
     @cached_property
     def experiment_id(self) -> str:
-        """Of the experiment, which is created when it is new.
+        """Id of the experiment, which is created if needed.
 
-        A deleted experiment keeps its name for itself, so a number is added then.
+        The name of a deleted experiment cannot be used again; then a number is appended.
         """
         name = self.experiment
         number = 1
@@ -127,7 +126,7 @@ class Store:
         try:
             return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
         except MlflowException:
-            # Another program may have been faster by a moment.
+            # Another process may have created it in the meantime.
             if (found := self.client.get_experiment_by_name(name)) is None:
                 raise
             return str(found.experiment_id)
@@ -135,9 +134,9 @@ class Store:
     def open_run(
         self, known_id: str | None, *, journal: str, name: str, tags: Mapping[str, str], time_ms: int
     ) -> str:
-        """The id of a running run: the known one, else the one that was made for this journal, else a new one."""
+        """Open a run and return its id: the known run, else the one with this journal id, else a new one."""
         tags = {**tags, JOURNAL_TAG: journal}
-        run_id = known_id or self._found(journal)
+        run_id = known_id or self._find_run(journal)
         if run_id is None:
             run = self.client.create_run(self.experiment_id, start_time=time_ms, tags=tags, run_name=name)
             return str(run.info.run_id)
@@ -146,49 +145,49 @@ class Store:
         return run_id
 
     def reopen_run(self, run_id: str) -> None:
-        """Have it running again."""
+        """Set the status of a run back to RUNNING."""
         self.client.update_run(run_id, status="RUNNING")
 
     def close_run(self, run_id: str, status: str, time_ms: int) -> None:
-        """Set the final status and the time."""
+        """Set the final status and end time of a run."""
         self.client.set_terminated(run_id, status, time_ms)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Add tags or change them."""
+        """Set tags of a run."""
         all_tags = [RunTag(key, value) for key, value in tags.items()]
         for start in range(0, len(all_tags), TAGS_PER_BATCH):
             self.client.log_batch(run_id, tags=all_tags[start : start + TAGS_PER_BATCH])
 
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
-        """Add to curves; points that are there already stay as they are."""
+        """Log points; MLflow ignores those that it already has."""
         for start in range(0, len(points), METRICS_PER_BATCH):
             batch = points[start : start + METRICS_PER_BATCH]
             self.client.log_batch(run_id, metrics=[Metric(*point) for point in batch])
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Record parameters that are new; one of MLflow never changes."""
-        there = self.client.get_run(run_id).data.params
-        new = [Param(name, value) for name, value in params.items() if name not in there]
+        """Log parameters that are new; MLflow parameters are immutable."""
+        existing = self.client.get_run(run_id).data.params
+        new = [Param(name, value) for name, value in params.items() if name not in existing]
         for start in range(0, len(new), PARAMS_PER_BATCH):
             self.client.log_batch(run_id, params=new[start : start + PARAMS_PER_BATCH])
 
     def log_artifact(self, run_id: str, path: Path, folder: str | None) -> None:
-        """Copy a file or a folder to the run's artifacts."""
+        """Copy a file or folder to the run's artifacts."""
         self.client.log_artifact(run_id, str(path), folder)
 
     def mark_table(self, run_id: str, path: str) -> None:
-        """Have the web page show an artifact as a table."""
+        """Tag an artifact so that MLflow's web page shows it as a table."""
         tables = json.loads(self.client.get_run(run_id).data.tags.get(TABLES_TAG, "[]"))
         entry = {"path": path, "type": "table"}
         if entry not in tables:
             self.client.set_tag(run_id, TABLES_TAG, json.dumps([*tables, entry]))
 
-    def log_manifests(self, run_id: str, manifests: Sequence[Manifest]) -> None:
-        """Note what a run read, without reading it."""
-        self.client.log_inputs(run_id, datasets=[_dataset_input(manifest) for manifest in manifests])
+    def log_inputs(self, run_id: str, cut_sets: Sequence[InputCutSet]) -> None:
+        """Log the cut-sets of a run as dataset inputs; the data itself is not read."""
+        self.client.log_inputs(run_id, datasets=[_dataset_input(cut_set) for cut_set in cut_sets])
 
-    def is_there(self, run_id: str) -> bool:
-        """Whether the store has a run, and nobody has deleted it."""
+    def run_exists(self, run_id: str) -> bool:
+        """True if the store has a run that is not deleted."""
         try:
             run = self.client.get_run(run_id)
         except MlflowException as error:
@@ -197,12 +196,12 @@ class Store:
             raise
         return bool(run.info.lifecycle_stage == "active")
 
-    def _found(self, journal: str) -> str | None:
-        """The run a process made that was killed before it could note the id."""
-        found = self.client.search_runs(
+    def _find_run(self, journal: str) -> str | None:
+        """Id of a run that an earlier process created but was killed before saving the id."""
+        runs = self.client.search_runs(
             [self.experiment_id], f"tags.`{JOURNAL_TAG}` = '{journal}'", max_results=1
         )
-        return str(found[0].info.run_id) if found else None
+        return str(runs[0].info.run_id) if runs else None
 
     def _artifacts(self, experiment: str) -> str | None:
         path = database_path(self.uri)
@@ -212,14 +211,14 @@ class Store:
         return str(path.parent.joinpath("mlartifacts", *(name for name in names if name.strip("."))))
 
 
-def _dataset_input(manifest: Manifest) -> DatasetInput:
-    facts = {"num_cuts": manifest.num_cuts, "hours": round(manifest.hours, 4)}
+def _dataset_input(cut_set: InputCutSet) -> DatasetInput:
+    facts = {"num_cuts": cut_set.num_cuts, "hours": round(cut_set.hours, 4)}
     dataset = Dataset(
-        name=manifest.name,
-        digest=manifest.digest[:MAX_DIGEST_LENGTH],
+        name=cut_set.name,
+        digest=cut_set.digest[:MAX_DIGEST_LENGTH],
         source_type="local",
-        source=json.dumps({"uri": str(manifest.path)}),
+        source=json.dumps({"uri": str(cut_set.path)}),
         profile=json.dumps(facts),
     )
-    tags = {"mlflow.data.context": manifest.context, **{key: str(value) for key, value in facts.items()}}
+    tags = {"mlflow.data.context": cut_set.context, **{key: str(value) for key, value in facts.items()}}
     return DatasetInput(dataset=dataset, tags=[InputTag(key, value) for key, value in tags.items()])

@@ -1,34 +1,32 @@
-"""``audio-lm track sync``: send what is left of runs whose store was away, or whose machine was lost."""
+"""``audio-lm track sync``: send the remaining data of runs whose store was unreachable or whose machine failed."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from audio_lm.common.errors import UserError
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.tracking.event_log.journal import ENTRIES, read_lines
-from audio_lm.tracking.mlflow.client import MlflowSync
+from audio_lm.tracking.event_log.journal import ENTRIES, read_events
+from audio_lm.tracking.mlflow.client import MlflowSync, Notify
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, error_summary
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
-from audio_lm.tracking.mlflow.worker import AlreadySentError, alone
-
-Say = Callable[[str], None]
+from audio_lm.tracking.mlflow.worker import SyncLockedError, sync_lock
 
 
-def sync(folders: Sequence[Path], say: Say) -> None:
-    """Send what the store does not have of each run.
+def sync(folders: Sequence[Path], notify: Notify) -> None:
+    """Send the unsent data of runs.
 
     Args:
-        folders: of runs.
-        say: takes a line about each run.
+        folders: folders of runs.
+        notify: called with a message about each run.
 
     Raises:
-        UserError: a folder holds no run, or a store did not take everything; said after all were tried.
+        UserError: a folder has no run, or a store did not accept everything; raised after all were tried.
     """
     failures = []
     for folder in folders:
         try:
-            say(f"{folder}: {_sent(folder, say)}")
+            notify(f"{folder}: {_send(folder, notify)}")
         except UserError as error:
             failures.append(str(error))
     if failures:
@@ -36,42 +34,42 @@ def sync(folders: Sequence[Path], say: Say) -> None:
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Every run in a folder of runs.
+    """Folders of the runs in a folder.
 
     Raises:
-        UserError: there is none.
+        UserError: there are none.
     """
-    found = sorted(path.parent for path in folder.glob(f"*/{ENTRIES}"))
-    if not found:
-        raise UserError(f"{folder} holds no run with a {ENTRIES}; name a folder of runs, such as runs")
-    return found
+    runs = sorted(path.parent for path in folder.glob(f"*/{ENTRIES}"))
+    if not runs:
+        raise UserError(f"{folder} has no run with a {ENTRIES}; name a folder of runs, such as runs")
+    return runs
 
 
-def _sent(folder: Path, say: Say) -> str:
-    """Send a run, and say what was done."""
+def _send(folder: Path, notify: Notify) -> str:
+    """Send the unsent data of a run; returns a message about it."""
     uri = _uri(folder)
-    delivery = MlflowSync(folder, uri, lambda line: say(f"{folder}: {line}"))
+    mlflow_sync = MlflowSync(folder, uri, lambda line: notify(f"{folder}: {line}"))
     try:
-        with alone(folder):
-            delivery.bring()
-            delivery.bring_left()
-            delivery.end_dead_runs()
-    except AlreadySentError:
-        return "a process of its own is sending it now"
+        with sync_lock(folder):
+            mlflow_sync.send_new()
+            mlflow_sync.send_deferred()
+            mlflow_sync.end_dead_runs()
+    except SyncLockedError:
+        return "its sync process is sending it now"
     except TRACKING_ERRORS as error:
         raise UserError(
-            f"{folder}: {mask_secrets(uri)} took {delivery.num_points} points and then did not answer "
-            f"({error_summary(error)}); the rest is kept, start again when it is back"
+            f"{folder}: {mask_secrets(uri)} received {mlflow_sync.num_points} points and then failed ({error_summary(error)}); "
+            f"the rest is kept, run this again when the store is reachable"
         ) from error
-    if not delivery.num_points and not delivery.num_entries:
+    if not mlflow_sync.num_points and not mlflow_sync.num_entries:
         return f"{mask_secrets(uri)} has everything"
-    sent = f"{delivery.num_points} points and {delivery.num_entries} other entries"
-    return f"sent {sent} to {mask_secrets(uri)}; it has everything"
+    counts = f"{mlflow_sync.num_points} points and {mlflow_sync.num_entries} other events"
+    return f"sent {counts} to {mask_secrets(uri)}; it has everything"
 
 
 def _uri(folder: Path) -> str:
-    """The store a run was last meant for, unless the environment names one."""
-    opened = [line.record["store"] for line in read_lines(folder / ENTRIES) if "store" in line.record]
-    if not opened:
-        raise UserError(f"{folder} holds no {ENTRIES}, so nothing waits there; name a run's folder")
-    return tracking_uri(os.environ.get(VARIABLE) or opened[-1])
+    """Tracking URI from the environment, else the one in the run's last event."""
+    stores = [line.record["store"] for line in read_events(folder / ENTRIES) if "store" in line.record]
+    if not stores:
+        raise UserError(f"{folder} has no {ENTRIES}, so there is no data to send; name the folder of a run")
+    return tracking_uri(os.environ.get(VARIABLE) or stores[-1])

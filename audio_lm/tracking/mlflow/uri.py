@@ -1,4 +1,4 @@
-"""Where runs are kept: the address of an MLflow store, looked at without asking MLflow."""
+"""Tracking URI of the MLflow store, checked without importing MLflow."""
 
 import os
 from pathlib import Path
@@ -14,45 +14,45 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 
 
 def tracking_uri(configured: str | None) -> str:
-    """Where runs are kept, absolute: the environment first, then the recipe, then a file where we stand.
+    """Tracking URI with an absolute path: from the environment, else the recipe, else a file in the working folder.
 
     Raises:
-        UserError: MLflow would not take the URI.
+        UserError: MLflow does not support the URI.
     """
     uri = os.environ.get(VARIABLE) or configured or DEFAULT_URI
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES:
         raise UserError(
-            f"tracking URI {mask_secrets(uri)!r}: MLflow 3 keeps no runs there; expected a database or a server; "
-            f"write sqlite:///PATH/mlflow.db or http://HOST:PORT in tracking.uri or {VARIABLE}"
+            f"tracking URI {mask_secrets(uri)!r}: MLflow 3 does not support it; expected a database or a server; "
+            f"set sqlite:///PATH/mlflow.db or http://HOST:PORT in tracking.uri or {VARIABLE}"
         )
     path = database_path(uri)
     return uri if path is None else f"sqlite:///{path}"
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite store that a recipe names, absolute; none for a server.
+    """Absolute path of the SQLite store that a recipe names; None for a server.
 
     Raises:
-        UserError: the URI has a driver or options, with which another file could be meant.
+        UserError: the URI has a driver, options or escapes, which could refer to another file.
     """
     if not uri.startswith("sqlite"):
         return None
     path = database_path(uri)
     if path is None or any(character in uri for character in "?#%\0"):
         raise UserError(
-            f"tracking URI {mask_secrets(uri)!r}: expected sqlite:///PATH without a driver, options or escapes; write it so"
+            f"tracking URI {mask_secrets(uri)!r}: expected sqlite:///PATH without a driver, options or escapes; correct it"
         )
     return path
 
 
 def check_experiment(config: TrackingConfig) -> None:
-    """Refuse a name of an experiment that leads out of the store's folder of artifacts.
+    """Check that the name of an experiment cannot leave the store's folder of artifacts.
 
-    Databricks alone has names of folders there, which begin with a slash.
+    Only Databricks uses absolute paths as names.
 
     Raises:
-        UserError: gives the rule.
+        UserError: the name is invalid; states the rule.
     """
     if config.experiment is not None:
         is_databricks = (os.environ.get(VARIABLE) or config.uri or "").startswith("databricks")
@@ -60,7 +60,7 @@ def check_experiment(config: TrackingConfig) -> None:
 
 
 def database_path(uri: str) -> Path | None:
-    """The file of an SQLite store.
+    """Path of the file of an SQLite store; None for other stores.
 
     >>> database_path("sqlite:////a/mlflow.db"), database_path("http://host")
     (PosixPath('/a/mlflow.db'), None)

@@ -1,7 +1,7 @@
-"""The process that sends a run to its store: ``python -m audio_lm.tracking.mlflow.worker FOLDER PARENT``.
+"""Sync process of a run: ``python -m audio_lm.tracking.mlflow.worker FOLDER PARENT``.
 
-It lives as long as its parent, and when that has ended or was killed a bounded time longer, to send what is left.
-One process sends a run; a second one waits for the first. Each line it prints is for a person.
+It runs as long as its parent. After the parent's end or kill it runs for a bounded time to send the remaining data.
+One process at a time syncs a run; a second one waits for the first. Lines on stdout are messages for the user.
 """
 
 import fcntl
@@ -20,68 +20,68 @@ from audio_lm.tracking.mlflow.supervisor import ALL_SENT, FINISH, SOME_LEFT
 from audio_lm.tracking.mlflow.uri import VARIABLE
 
 LOCK = "tracking.lock"
-REST: Seconds = 1.0  # between two looks at the journals
+INTERVAL: Seconds = 1.0  # between two syncs
 FIRST_PAUSE: Seconds = 2.0  # after a failure; doubled up to the longest
 LONGEST_PAUSE: Seconds = 60.0
-LAST_SECONDS: Seconds = 110.0  # after the end of the parent
-POLITE = 10  # steps of niceness: training goes first
+LAST_SECONDS: Seconds = 110.0  # limit after the end of the parent
+NICENESS = 10  # training has priority
 
 
 class Parent:
-    """Whoever trains: alive, at its end, or gone.
+    """State of the training process: running, finishing or dead.
 
     Args:
-        process_id: of the parent.
+        process_id: process id of the parent.
     """
 
     def __init__(self, process_id: int) -> None:
         self._process_id = process_id
-        self._told: str | None = None
-        self._is_told = threading.Event()
+        self._message: str | None = None
+        self._has_message = threading.Event()
         self._over_since: float | None = None
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        # Data workers may hold the pipe open for some seconds after the parent has been killed.
-        is_over = self._is_told.is_set() or os.getppid() != self._process_id
+        """True if no more data follows."""
+        # DataLoader workers may keep the pipe open for some seconds after the parent was killed.
+        is_over = self._has_message.is_set() or os.getppid() != self._process_id
         if is_over and self._over_since is None:
             self._over_since = time.monotonic()
         return is_over
 
     def is_late(self) -> bool:
-        """Whether the time for sending what is left is over too."""
+        """True if the time for sending remaining data is over too."""
         return self.is_over() and time.monotonic() - (self._over_since or 0.0) > LAST_SECONDS
 
     def was_lost(self) -> bool:
-        """Whether it went without a word."""
-        return self.is_over() and self._told != FINISH
+        """True if the parent ended without the message ``finish``."""
+        return self.is_over() and self._message != FINISH
 
     def wait(self, seconds: Seconds) -> None:
-        """Until time is up or nothing more will come."""
+        """Wait until the timeout or until no more data follows."""
         until = time.monotonic() + seconds
         while not self.is_over() and time.monotonic() < until:
-            self._is_told.wait(min(REST, max(0.0, until - time.monotonic())))
+            self._has_message.wait(min(INTERVAL, max(0.0, until - time.monotonic())))
 
     def _listen(self) -> None:
-        self._told = sys.stdin.readline().strip()
-        self._is_told.set()
+        self._message = sys.stdin.readline().strip()
+        self._has_message.set()
 
 
-class AlreadySentError(Exception):
-    """Another process sends this run."""
+class SyncLockedError(Exception):
+    """Lock of a run that another process is syncing."""
 
 
 @contextmanager
-def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Be the one process that sends a run.
+def sync_lock(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold the lock of the only process that syncs a run.
 
     Args:
-        is_patient: whether to go on waiting for another one.
+        is_patient: returns True to keep waiting for another process.
 
     Raises:
-        AlreadySentError: another one does.
-        OSError: the folder's disk keeps no locks.
+        SyncLockedError: another process has the lock.
+        OSError: the file system has no locks.
     """
     with (folder / LOCK).open("a") as file:
         while True:
@@ -90,68 +90,70 @@ def alone(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> It
                 break
             except BlockingIOError as error:
                 if not is_patient():
-                    raise AlreadySentError from error
+                    raise SyncLockedError from error
             time.sleep(0.1)
         yield
 
 
-def ship(delivery: MlflowSync, parent: Parent) -> int:
-    """Send a run until its parent is over; the exit code."""
-    pause, is_away = FIRST_PAUSE, False
+def sync_until_parent_ends(sync: MlflowSync, parent: Parent) -> int:
+    """Sync a run repeatedly until its parent has ended; returns the exit code."""
+    pause, is_unreachable = FIRST_PAUSE, False
     while True:
         is_last = parent.is_over()
         try:
-            _once(delivery, parent, is_last=is_last)
+            _sync_once(sync, parent, is_last=is_last)
         except TRACKING_ERRORS as error:
-            if not is_away:
-                delivery.say(_away(delivery, error))
-            is_away = True
+            if not is_unreachable:
+                sync.notify(_unreachable(sync, error))
+            is_unreachable = True
             if is_last:
                 return SOME_LEFT
             parent.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             continue
-        if is_away:
-            delivery.say(f"{delivery.delivered.uri} answers again; what was kept is being sent")
-        pause, is_away = FIRST_PAUSE, False
+        if is_unreachable:
+            sync.notify(f"{sync.state.uri} is reachable again; the kept data is being sent")
+        pause, is_unreachable = FIRST_PAUSE, False
         if is_last:
-            return ALL_SENT if not delivery.delivered.left else SOME_LEFT
-        parent.wait(REST)
+            return ALL_SENT if not sync.state.left else SOME_LEFT
+        parent.wait(INTERVAL)
 
 
-def _once(delivery: MlflowSync, parent: Parent, *, is_last: bool) -> None:
-    delivery.bring()
+def _sync_once(sync: MlflowSync, parent: Parent, *, is_last: bool) -> None:
+    sync.send_new()
     if is_last:
-        delivery.bring_left()
+        sync.send_deferred()
         if parent.was_lost():
-            delivery.end_dead_runs()
+            sync.end_dead_runs()
 
 
-def _away(delivery: MlflowSync, error: Exception) -> str:
+def _unreachable(sync: MlflowSync, error: Exception) -> str:
     return (
-        f"{delivery.delivered.uri} does not answer ({error_summary(error)}); "
-        f"training goes on, everything is kept in the run's folder"
+        f"{sync.state.uri} is unreachable ({error_summary(error)}); "
+        f"training continues, all data is kept in the run's folder"
     )
 
 
 def main(folder: Path, parent_id: int) -> int:
-    """Send a run for as long as its parent lives; the exit code."""
+    """Sync the run in a folder until its parent has ended; returns the exit code."""
     parent = Parent(parent_id)
-    os.nice(POLITE)
-    # From here on a folder that is moved aside is still ours.
+    os.nice(NICENESS)
+    # Relative paths stay valid if the folder is moved.
     os.chdir(folder)
     try:
-        with alone(Path(), is_patient=lambda: not parent.is_late()):
-            return ship(MlflowSync(Path(), os.environ[VARIABLE], _say, is_late=parent.is_late), parent)
-    except AlreadySentError:
-        _say("another process sends this run and does not end; `audio-lm track sync` sends what it leaves")
+        with sync_lock(Path(), is_patient=lambda: not parent.is_late()):
+            return sync_until_parent_ends(
+                MlflowSync(Path(), os.environ[VARIABLE], _print, is_late=parent.is_late), parent
+            )
+    except SyncLockedError:
+        _print("another process is syncing this run and does not end; `audio-lm track sync` sends the rest")
         return SOME_LEFT
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     try:
         print(line, flush=True)  # noqa: T201
-    except BrokenPipeError:  # nobody is left to be told
+    except BrokenPipeError:  # the parent is dead
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -1,4 +1,4 @@
-"""Drawings of a run: what was heard, and what the mixture asks for."""
+"""Figures of a run: spectrograms of clips and task weights of a mixture."""
 
 import io
 import logging
@@ -20,12 +20,12 @@ CJK_FONTS = (
     "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC",
     "Hiragino Sans", "IPAGothic", "Malgun Gothic", "Nanum Gothic", "Arial Unicode MS", "Unifont",
 )  # fmt: skip
-MAX_LETTERS = 90  # of a line beneath a spectrogram
+MAX_CHARACTERS = 90  # of a line below a spectrogram
 COLOUR = "#5b54c4"
 
 
 def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> Figure:
-    """Log-mels of clips that have a sound, each with its reference and answer beneath."""
+    """Plot the log-mels of clips with audio, each with its reference and answer below."""
     clips = [clip for clip in clips if clip.log_mel.size]
     num_rows = max(1, -(-len(clips) // num_columns))
     figure = _figure(width=6.4 * num_columns, height=2.9 * num_rows)
@@ -43,9 +43,9 @@ def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> 
         axes.set_title(
             f"{clip.task}   {clip.cut_id}   {seconds:.1f} s", fontsize=8, loc="left", parse_math=False
         )
-        beneath = f"reference  {_shortened(clip.reference)}\nanswer  {_shortened(clip.answer)}"
+        caption = f"reference  {_shorten(clip.reference)}\nanswer  {_shorten(clip.answer)}"
         axes.set_xlabel(
-            beneath,
+            caption,
             fontsize=8,
             loc="left",
             parse_math=False,
@@ -55,7 +55,11 @@ def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> 
 
 
 def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips") -> Figure:
-    """The share each task is asked to have, as bars; weights need not sum to one."""
+    """Plot the target share of each task as bars; weights need not sum to one.
+
+    Args:
+        counts: unit in which the weights count, such as ``clips`` or ``seconds``.
+    """
     total = sum(weight_of_task.values()) or 1.0
     shares = sorted(((weight / total, task) for task, weight in weight_of_task.items()), reverse=True)
     figure = _figure(width=7.0, height=0.8 + 0.26 * max(1, len(shares)))
@@ -68,14 +72,14 @@ def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips"
     axes.margins(x=0.12)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(f"asked share of {counts}, per cent", fontsize=8)
+    axes.set_xlabel(f"target share of {counts}, percent", fontsize=8)
     return figure
 
 
 def figure_png(figure: Figure, *, dots_per_inch: int = 110) -> bytes:
-    """A drawing as PNG; a letter that no font has becomes a box, without a warning for each."""
+    """Encode a figure as PNG; a character that no font has becomes a box, without warnings."""
     buffer = io.BytesIO()
-    with _quiet_about_letters(), rc_context({"font.family": list(_font_families())}):
+    with _ignore_missing_glyphs(), rc_context({"font.family": list(_font_families())}):
         figure.savefig(buffer, format="png", dpi=dots_per_inch)
     return buffer.getvalue()
 
@@ -86,9 +90,9 @@ def _figure(*, width: float, height: float) -> Figure:
     return figure
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= MAX_LETTERS else line[: MAX_LETTERS - 3] + "..."
+    return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "..."
 
 
 @cache
@@ -98,7 +102,7 @@ def _font_families() -> tuple[str, ...]:
 
 
 @contextmanager
-def _quiet_about_letters() -> Iterator[None]:
+def _ignore_missing_glyphs() -> Iterator[None]:
     fonts_log = logging.getLogger("matplotlib.font_manager")
     level = fonts_log.level
     fonts_log.setLevel(logging.ERROR)

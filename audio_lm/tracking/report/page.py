@@ -1,4 +1,4 @@
-"""The listening report's page: its look and its few lines of script; ``@@NAME@@`` is filled in."""
+"""HTML template of the audio report, with its styles and script; ``@@NAME@@`` are placeholders."""
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""What an answer has wrong, word by word, for a reader's eye; scoring is done in ``metrics``."""
+"""Word-level diff of an answer and its reference, for display; metrics are computed in ``metrics``."""
 
 import re
 from typing import Literal, NamedTuple
@@ -12,23 +12,23 @@ WITHOUT_BLANKS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana 
 UNIT = re.compile(rf"{TAG.pattern}|[{WITHOUT_BLANKS}]|[^\s<{WITHOUT_BLANKS}]+|<")
 NEAR_SECONDS = 0.1
 COST_OF_NEAR = 0.25
-COST_OF_WRONG = 1.1  # over 1, so that of equally good alignments the one with more right words is shown
-MAX_CELLS = 1_000_000  # of the alignment; a second
+COST_OF_WRONG = 1.1  # above 1, so that of equal alignments the one with more correct words is preferred
+MAX_CELLS = 1_000_000  # of the alignment matrix; takes about 1 s
 
 
-class Piece(NamedTuple):
-    """A word, a character of a script without blanks, or a markup token."""
+class DiffPiece(NamedTuple):
+    """Word, character of a script without blanks, or markup token."""
 
     text: str
     kind: Kind
-    is_spaced: bool  # a blank stands before it
+    is_spaced: bool  # preceded by a blank
 
 
-def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
-    """Both texts in pieces, each marked by what became of it.
+def word_diff(reference: str, answer: str) -> tuple[list[DiffPiece], list[DiffPiece]]:
+    """Split reference and answer into pieces, each with its kind of difference.
 
-    "near" is a word that differs in case or punctuation only, or a time stamp
-    that is off by at most 100 ms.
+    "near" is a word that differs only in case or punctuation, or a timestamp that
+    differs by at most 100 ms.
 
     >>> [piece.kind for piece in word_diff("two four", "Two")[0]]
     ['near', 'missing']
@@ -36,14 +36,17 @@ def word_diff(reference: str, answer: str) -> tuple[list[Piece], list[Piece]]:
     theirs, ours = _units(reference), _units(answer)
     kinds_theirs, kinds_ours = _kinds([text for text, _ in theirs], [text for text, _ in ours])
     return (
-        [Piece(text, kind, is_spaced) for (text, is_spaced), kind in zip(theirs, kinds_theirs, strict=True)],
-        [Piece(text, kind, is_spaced) for (text, is_spaced), kind in zip(ours, kinds_ours, strict=True)],
+        [
+            DiffPiece(text, kind, is_spaced)
+            for (text, is_spaced), kind in zip(theirs, kinds_theirs, strict=True)
+        ],
+        [DiffPiece(text, kind, is_spaced) for (text, is_spaced), kind in zip(ours, kinds_ours, strict=True)],
     )
 
 
 def _units(text: str) -> list[tuple[str, bool]]:
-    found = list(UNIT.finditer(text))
-    return [(unit.group(), unit.start() > 0 and text[unit.start() - 1].isspace()) for unit in found]
+    units = UNIT.finditer(text)
+    return [(unit.group(), unit.start() > 0 and text[unit.start() - 1].isspace()) for unit in units]
 
 
 def _kinds(theirs: list[str], ours: list[str]) -> tuple[list[Kind], list[Kind]]:
@@ -59,7 +62,7 @@ def _kinds(theirs: list[str], ours: list[str]) -> tuple[list[Kind], list[Kind]]:
 
 
 def _pairs(theirs: list[str], ours: list[str]) -> list[tuple[int, int]]:
-    """Places that stand for each other in a cheapest alignment."""
+    """Aligned index pairs of a minimum-cost alignment."""
     rows = [[float(j) for j in range(len(ours) + 1)]]
     for i, word in enumerate(theirs, start=1):
         row = [float(i)]
@@ -84,11 +87,11 @@ def _cost(word: str, other: str) -> float:
         return 0.0
     stamp, other_stamp = STAMP.fullmatch(word), STAMP.fullmatch(other)
     if stamp and other_stamp:
-        # Hundredths, because 0.3 - 0.2 > 0.1 in floats.
+        # In hundredths, because 0.3 - 0.2 > 0.1 in floats.
         off = round(100 * float(stamp[1])) - round(100 * float(other_stamp[1]))
         return COST_OF_NEAR if abs(off) <= round(100 * NEAR_SECONDS) else COST_OF_WRONG
     if stamp or other_stamp:
-        return 2.5  # rather missing and extra than one for the other
+        return 2.5  # above 2, so that missing plus extra is preferred
     bare, other_bare = _bare(word), _bare(other)
     return COST_OF_NEAR if bare and bare == other_bare else COST_OF_WRONG
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_lines
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import is_main
 from audio_lm.tracking.event_log.journal import JsonlWriter
 from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
@@ -104,7 +104,7 @@ class BadAudioMonitor(Callback):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.lines is None:
-                self.lines = JsonlWriter(self.path, writing=self.guard.writing)
+                self.lines = JsonlWriter(self.path, write_guard=self.guard.writing)
                 self.written_before = Counter(
                     _key(line.record) for line in read_lines(self.path) if line.record
                 )

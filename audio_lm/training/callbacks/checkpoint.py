@@ -19,8 +19,8 @@ from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.writer import CheckpointWriter
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.files import write_json
-from audio_lm.common.runtime import is_main, rank, world_size
 from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.callbacks.state import (
     load_callback_states,

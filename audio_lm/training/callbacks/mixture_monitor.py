@@ -7,9 +7,9 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_lm.common.env import is_main
 from audio_lm.common.files import write_json
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import is_main
 
 FILE = "mixture.json"
 COUNTED = ("clips", "seconds", "tokens", "learned_tokens")

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.env import rank
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import rank
 from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.fault_tolerance.signals import LOST, SIGNALS, decode_signal, encode_signal
 from audio_lm.training.callbacks.checkpoint import validates

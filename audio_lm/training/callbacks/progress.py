@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.env import is_main
 from audio_lm.common.packed_batch import PackedBatch
-from audio_lm.common.runtime import is_main
 
 
 class Throughput(Callback):

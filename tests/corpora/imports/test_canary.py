@@ -94,7 +94,7 @@ def test_other_manifests_are_unaffected_and_columns_of_the_options_win():
         (ASR | {"taskname": "ast"}, "expected two languages"),
         ({"text": "eins", "taskname": "ast", "lang": "de"}, "expected two languages"),
         ({"text": "eins", "target_lang": "de"}, "source_lang is missing"),
-        (AST | {"target_lang": "xx"}, "'xx' is not known"),
+        (AST | {"target_lang": "xx"}, "'xx' is unknown"),
         (ASR | {"lang": "fr"}, "lang is 'fr', source_lang 'en'"),
         (ASR | {"text": "<|3|> one <|7|>", "timestamp": "yes"}, r"holds tokens such as '<\|3\|>'"),
     ],

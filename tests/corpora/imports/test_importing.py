@@ -63,10 +63,10 @@ def test_two_imports_add_up_to_one_corpus(run):
         ({"subset_split": "train"}, "expected a subset and one of train"),
         ({"subset_split": "all-dev"}, "expected a subset and one of train"),
         ({"subset_split": "../all-train"}, "expected a subset and one of train"),
-        ({"corpus": "../mine"}, "a name begins with"),
-        ({"corpus": ""}, "a name begins with"),
+        ({"corpus": "../mine"}, "a name starts with"),
+        ({"corpus": ""}, "a name starts with"),
         ({"options": ImportOptions(split="test")}, "make them agree"),
-        ({"options": ImportOptions(language="xx")}, "language 'xx' is not known"),
+        ({"options": ImportOptions(language="xx")}, "language 'xx' is unknown"),
         ({"rows": [ROW | {"_skipme": True}]}, r"no row is left for split 'train' \(1 rows with _skipme"),
     ],
 )

@@ -73,8 +73,8 @@ def test_other_values_are_refused(label, value):
         label_value(label, value, "column")
 
 
-def test_an_unknown_language_is_refused():
-    with pytest.raises(DataError, match="language 'xx' is not known"):
+def test_what_is_no_language_is_refused():
+    with pytest.raises(DataError, match="language 'xx' is unknown"):
         label_value("language", "xx", "lang")
 
 

@@ -100,7 +100,7 @@ def test_all_bad_lines_are_counted_and_at_most_twenty_are_listed(folder, import_
             'audio,text\nwavs/a.wav,"one\nwavs/b.wav,two"\n',
             "many.csv:2: the quote that opens here closes 1 lines below",
         ),
-        ("audio,text,locale\nwavs/a.wav,one,xx\n", "many.csv:2: language 'xx' is not known"),
+        ("audio,text,locale\nwavs/a.wav,one,xx\n", "many.csv:2: language 'xx' is unknown"),
     ],
 )
 def test_the_error_for_a_bad_table_names_the_line(folder, import_cuts, text, reason):

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, phrases_new
 from audio_lm.corpora.synthetic.speech_phrases import NEW_PHRASES, PHRASES
 from audio_lm.corpora.synthetic.speech_spoken import Spoken, tokens_of

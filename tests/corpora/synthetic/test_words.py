@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretched, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError, RecipeError
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.mixture.packing import PackingRules, packed, padding
 
 PACKINGS = ("full", "buckets")

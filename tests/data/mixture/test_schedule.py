@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.interleave import ProportionalInterleaver, integer_shares, shuffled
 from audio_lm.data.mixture.packing import PackingRules, packed

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from audio_lm.common.runtime import random_for
+from audio_lm.common.rng import random_for
 from audio_lm.data.mixture.interleave import ProportionalInterleaver
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, Plan, Segment

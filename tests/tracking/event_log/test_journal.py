@@ -10,23 +10,23 @@ from audio_lm.tracking.event_log.journal import (
     DROPPED,
     Journal,
     MetricsWriter,
+    has_writer,
     head_of,
-    is_written,
     points_of,
-    read_lines,
+    read_events,
 )
 
 
-def values(folder, resume=True):
+def writer(folder, resume=True):
     return MetricsWriter(folder / "metrics.jsonl", journal_id="j", resume=resume)
 
 
 def points(folder):
-    return [point for line in read_lines(folder / "metrics.jsonl") for point in points_of(line.record)]
+    return [point for line in read_events(folder / "metrics.jsonl") for point in points_of(line.record)]
 
 
-def test_the_file_is_strict_json_with_a_head(tmp_path):
-    values(tmp_path).write({"loss": math.nan, "task": 2}, 3)
+def test_the_file_is_strict_json_with_a_header(tmp_path):
+    writer(tmp_path).write({"loss": math.nan, "task": 2}, 3)
     head, line = (
         json.loads(line, parse_constant=lambda name: pytest.fail(name))
         for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
@@ -36,69 +36,69 @@ def test_the_file_is_strict_json_with_a_head(tmp_path):
     assert line["values"] == {"nonfinite/loss": 1.0, "task": 2.0}
 
 
-def test_a_restart_leaves_no_holes_and_writes_no_step_twice(tmp_path):
-    first = values(tmp_path)
+def test_a_restart_leaves_no_gaps_and_repeats_no_step(tmp_path):
+    first = writer(tmp_path)
     for step in range(1, 8):
         first.write({"loss": float(step)}, step)
-    second = values(tmp_path)
+    second = writer(tmp_path)
     for step in range(4, 11):
         second.write({"loss": float(step)}, step)
     assert [point.step for point in points(tmp_path)] == list(range(1, 11))
 
 
-def test_a_summary_is_told_again_when_it_is_another_one(tmp_path):
-    values(tmp_path).write({"wer": 0.5}, 0)
-    second = values(tmp_path)
+def test_a_summary_is_logged_again_only_if_it_changes(tmp_path):
+    writer(tmp_path).write({"wer": 0.5}, 0)
+    second = writer(tmp_path)
     for wer in (0.5, 0.25, 0.25):
         second.write({"wer": wer}, 0)
     assert [point.value for point in points(tmp_path)] == [0.5, 0.25]
 
 
-def test_a_new_start_forgets_the_values_of_the_old_one(tmp_path):
-    values(tmp_path).write({"loss": 1.0}, 5)
-    values(tmp_path, resume=False).write({"loss": 2.0}, 5)
+def test_without_resume_earlier_metrics_are_removed(tmp_path):
+    writer(tmp_path).write({"loss": 1.0}, 5)
+    writer(tmp_path, resume=False).write({"loss": 2.0}, 5)
     assert [point.value for point in points(tmp_path)] == [2.0]
 
 
-def test_a_line_torn_by_a_kill_is_cut(tmp_path):
-    values(tmp_path).write({"loss": 1.0}, 1)
+def test_a_line_torn_by_a_kill_is_removed(tmp_path):
+    writer(tmp_path).write({"loss": 1.0}, 1)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"time": 17, "st')
-    values(tmp_path).write({"loss": 2.0}, 2)
+    writer(tmp_path).write({"loss": 2.0}, 2)
     assert [point.value for point in points(tmp_path)] == [1.0, 2.0]
 
 
-def test_a_line_that_is_being_written_waits_for_its_end(tmp_path):
-    values(tmp_path).write({"loss": 1.0}, 1)
+def test_an_incomplete_line_is_not_read(tmp_path):
+    writer(tmp_path).write({"loss": 1.0}, 1)
     path = tmp_path / "metrics.jsonl"
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(whole[:10])
-    lines = list(read_lines(path))
+    lines = list(read_events(path))
     assert lines[-1].end == len(whole)
     assert len(points(tmp_path)) == 1
 
 
-def test_a_damaged_line_costs_itself(tmp_path, warned):
-    values(tmp_path).write({"loss": 1.0}, 1)
+def test_only_a_damaged_line_is_lost(tmp_path, warnings_logged):
+    writer(tmp_path).write({"loss": 1.0}, 1)
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(bytes(40) + b"\n")
-    values(tmp_path).write({"loss": 2.0}, 2)
+    writer(tmp_path).write({"loss": 2.0}, 2)
     assert [point.value for point in points(tmp_path)] == [1.0, 2.0]
-    assert "damaged" in warned()[0]
+    assert "damaged" in warnings_logged()[0]
 
 
-def test_what_is_no_number_does_not_raise_and_is_told_once(tmp_path, warned):
-    ours = values(tmp_path)
+def test_a_value_that_is_not_a_number_is_reported_once(tmp_path, warnings_logged):
+    metrics = writer(tmp_path)
     for step in (1, 2):
-        ours.write({"note": "warm", "loss": 1.0}, step)
+        metrics.write({"note": "warm", "loss": 1.0}, step)
     assert len(points(tmp_path)) == 2
-    assert len(warned()) == 1
+    assert len(warnings_logged()) == 1
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Makes the disk full from a number of bytes on."""
+    """Function that limits files to a number of bytes, as a full disk does; None removes the limit."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(num_bytes):
@@ -108,34 +108,34 @@ def small_disk(tmp_path):
     limit(None)
 
 
-def test_a_full_disk_costs_points_that_are_counted_and_never_a_step(tmp_path, small_disk, warned):
-    ours = values(tmp_path)
+def test_a_full_disk_drops_and_counts_points_without_raising(tmp_path, small_disk, warnings_logged):
+    metrics = writer(tmp_path)
     small_disk(1000)
     for step in range(1, 101):
-        ours.write({"loss": float(step)}, step)
+        metrics.write({"loss": float(step)}, step)
     num_kept = len(points(tmp_path))
     assert 0 < num_kept < 100
-    assert num_kept + ours.num_dropped == 100
+    assert num_kept + metrics.num_dropped == 100
     small_disk(None)
-    ours.write({"loss": 101.0}, 101)
+    metrics.write({"loss": 101.0}, 101)
     (*_, loss, dropped) = points(tmp_path)
     assert (loss.name, loss.step) == ("loss", 101)
     assert (dropped.name, dropped.value) == (DROPPED, 100.0 - num_kept)
     assert [point.step for point in points(tmp_path)][:num_kept] == list(range(1, num_kept + 1))
-    assert len([line for line in warned() if "cannot be written" in line]) == 1
+    assert len([line for line in warnings_logged() if "cannot be written" in line]) == 1
 
 
-def test_a_line_that_did_not_fit_would_spoil_the_next_one_if_it_were_left(tmp_path, small_disk):
-    ours = values(tmp_path)
+def test_a_torn_line_that_is_not_removed_spoils_the_next_one(tmp_path, small_disk):
+    metrics = writer(tmp_path)
     small_disk((tmp_path / "metrics.jsonl").stat().st_size + 10)
-    ours._lines._mend = lambda: None
-    ours.write({"loss": 1.0}, 1)
+    metrics._lines._remove_torn_line = lambda: None
+    metrics.write({"loss": 1.0}, 1)
     small_disk(None)
-    ours.write({"loss": 2.0}, 2)
-    assert points(tmp_path) == [], "the control: without mending both are lost"
+    metrics.write({"loss": 2.0}, 2)
+    assert points(tmp_path) == [], "control case: without the repair both are lost"
 
 
-def test_a_run_is_known_by_one_id_until_it_begins_anew(tmp_path):
+def test_a_run_keeps_its_journal_id_until_it_starts_anew(tmp_path):
     first = Journal(tmp_path, resume=False).open_run("recipe", resume=False)
     second = Journal(tmp_path, resume=True)
     assert second.open_run("recipe", resume=True) == first
@@ -144,7 +144,7 @@ def test_a_run_is_known_by_one_id_until_it_begins_anew(tmp_path):
     assert Journal(tmp_path, resume=False).open_run("recipe", resume=True) != first
 
 
-def test_a_setting_is_compared_with_what_the_run_began_with(tmp_path):
+def test_params_are_compared_with_those_at_the_start_of_the_run(tmp_path):
     first = Journal(tmp_path, resume=False)
     first.open_run("recipe", resume=False)
     first.append("params", "recipe", params={"lr": "1"})
@@ -152,12 +152,12 @@ def test_a_setting_is_compared_with_what_the_run_began_with(tmp_path):
     second.open_run("recipe", resume=True)
     second.append("params", "recipe", params={"lr": "2"})
     third = Journal(tmp_path, resume=True)
-    assert third.changed("recipe", {"lr": "3", "steps": "4"}) == {"lr": ["1", "3"]}
+    assert third.changed_params("recipe", {"lr": "3", "steps": "4"}) == {"lr": ["1", "3"]}
     third.open_run("recipe", resume=False)
-    assert third.changed("recipe", {"lr": "3"}) == {}
+    assert third.changed_params("recipe", {"lr": "3"}) == {}
 
 
-def test_who_writes_a_journal_is_seen_by_others_until_it_ends(tmp_path):
+def test_other_processes_detect_the_writer_of_a_journal(tmp_path):
     def hold(ready, done):
         Journal(tmp_path, resume=False)
         ready.set()
@@ -165,47 +165,47 @@ def test_who_writes_a_journal_is_seen_by_others_until_it_ends(tmp_path):
 
     processes = multiprocessing.get_context("fork")
     ready, done = processes.Event(), processes.Event()
-    assert not is_written(tmp_path)
-    writer = processes.Process(target=hold, args=(ready, done))
-    writer.start()
+    assert not has_writer(tmp_path)
+    process = processes.Process(target=hold, args=(ready, done))
+    process.start()
     ready.wait(20)
-    assert is_written(tmp_path)
+    assert has_writer(tmp_path)
     done.set()
-    writer.join(20)
-    assert not is_written(tmp_path)
+    process.join(20)
+    assert not has_writer(tmp_path)
 
 
-def spoil(path, number, damage=lambda line: line.replace(b":", b";")):
+def damage_line(path, number, damage=lambda line: line.replace(b":", b";")):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[number] = damage(lines[number])
     path.write_bytes(b"".join(lines))
 
 
-def test_what_a_damaged_line_held_is_written_again_when_it_comes_and_nothing_else_is(tmp_path):
-    first = values(tmp_path)
+def test_only_points_of_a_damaged_line_are_logged_again(tmp_path):
+    first = writer(tmp_path)
     for step in range(1, 8):
         first.write({"loss": float(step)}, step)
-    spoil(tmp_path / "metrics.jsonl", 5)
-    second = values(tmp_path)
+    damage_line(tmp_path / "metrics.jsonl", 5)
+    second = writer(tmp_path)
     for step in range(4, 11):
         second.write({"loss": float(step)}, step)
     assert sorted(point.step for point in points(tmp_path)) == list(range(1, 11))
 
 
-def test_a_value_with_a_flipped_bit_is_none(tmp_path):
-    values(tmp_path).write({"loss": 4.5}, 1)
-    spoil(tmp_path / "metrics.jsonl", 1, lambda line: line.replace(b"4.5", b"6.5"))
+def test_a_value_with_a_flipped_bit_is_skipped(tmp_path):
+    writer(tmp_path).write({"loss": 4.5}, 1)
+    damage_line(tmp_path / "metrics.jsonl", 1, lambda line: line.replace(b"4.5", b"6.5"))
     assert points(tmp_path) == []
 
 
-def test_a_head_that_is_damaged_is_written_again(tmp_path):
-    values(tmp_path).write({"loss": 1.0}, 1)
-    spoil(tmp_path / "metrics.jsonl", 0)
-    values(tmp_path)
+def test_a_damaged_header_is_written_again(tmp_path):
+    writer(tmp_path).write({"loss": 1.0}, 1)
+    damage_line(tmp_path / "metrics.jsonl", 0)
+    writer(tmp_path)
     assert head_of(tmp_path / "metrics.jsonl") == "j"
 
 
-def test_a_journal_whose_entries_are_lost_goes_on_by_the_id_that_its_values_know(tmp_path):
+def test_a_lost_journal_continues_with_the_id_in_the_metrics_file(tmp_path):
     first = Journal(tmp_path, resume=False).open_run("recipe", resume=False, name="a", tags={})
     (tmp_path / "tracking.jsonl").write_bytes(b"")
     again = Journal(tmp_path, resume=True)
@@ -215,36 +215,36 @@ def test_a_journal_whose_entries_are_lost_goes_on_by_the_id_that_its_values_know
 @pytest.mark.parametrize(
     "line", [b"{}", b"[]", b"7", b'{"kind": "params", "run": "a"}', b'{"values": 3}', b"\xff"]
 )
-def test_lines_of_another_shape_are_passed_over(tmp_path, line):
+def test_lines_of_another_structure_are_skipped(tmp_path, line):
     journal = Journal(tmp_path, resume=False)
     journal.open_run("recipe", resume=False, name="a", tags={})
     for name in ("tracking.jsonl", "metrics.jsonl"):
         with (tmp_path / name).open("ab") as file:
             file.write(line + b"\n")
     again = Journal(tmp_path, resume=True)
-    values(tmp_path).write({"loss": 1.0}, 1)
-    assert [one.record["kind"] for one in read_lines(tmp_path / "tracking.jsonl")] == ["open"]
+    writer(tmp_path).write({"loss": 1.0}, 1)
+    assert [event.record["kind"] for event in read_events(tmp_path / "tracking.jsonl")] == ["open"]
     assert [point.step for point in points(tmp_path)] == [1]
     assert again.open_run("recipe", resume=True, name="a", tags={})
 
 
-def test_nothing_is_changed_in_a_folder_that_is_another_process_s(tmp_path):
-    values(tmp_path).write({"loss": 1.0}, 1)
+def test_a_folder_owned_by_another_process_is_not_changed(tmp_path):
+    writer(tmp_path).write({"loss": 1.0}, 1)
     before = (tmp_path / "metrics.jsonl").read_bytes()
     for resume in (True, False):
         other = MetricsWriter(
-            tmp_path / "metrics.jsonl", journal_id="j", resume=resume, writing=lambda: nullcontext(False)
+            tmp_path / "metrics.jsonl", journal_id="j", resume=resume, write_guard=lambda: nullcontext(False)
         )
         other.write({"loss": 2.0}, 2)
         assert (tmp_path / "metrics.jsonl").read_bytes() == before
-        assert other.num_dropped == 0, "nothing that had to be kept is missing"
+        assert other.num_dropped == 0, "lines of a process without ownership do not count as dropped"
 
 
-def test_the_first_step_of_a_curve_is_not_written_twice_by_a_start_that_begins_anew(tmp_path):
-    first = values(tmp_path)
+def test_step_zero_of_a_curve_is_not_logged_twice_after_a_restart(tmp_path):
+    first = writer(tmp_path)
     for step in range(4):
         first.write({"loss": float(step)}, step)
-    second = values(tmp_path)
+    second = writer(tmp_path)
     for step in range(6):
         second.write({"loss": step + 1e-6}, step)
     assert [point.step for point in points(tmp_path)] == list(range(6))

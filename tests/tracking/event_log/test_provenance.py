@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from audio_lm.tracking.event_log.provenance import digest_of, harmless, provenance
+from audio_lm.tracking.event_log.provenance import digest_of_files, filter_environment, provenance
 
 
 def git(folder, *arguments):
@@ -24,39 +24,39 @@ def repository(tmp_path):
 
 
 def test_a_clean_repository_has_a_commit_and_no_diff(repository):
-    found = provenance(repository)
-    assert len(found.tags["mlflow.source.git.commit"]) == 40
-    assert found.tags["mlflow.source.git.branch"] == "trunk"
-    assert found.tags["mlflow.source.git.dirty"] == "false"
-    assert found.tags["mlflow.source.git.repoURL"] == "https://host/repo.git"
-    assert "provenance/uncommitted.diff" not in found.file_of_path
+    origin = provenance(repository)
+    assert len(origin.tags["mlflow.source.git.commit"]) == 40
+    assert origin.tags["mlflow.source.git.branch"] == "trunk"
+    assert origin.tags["mlflow.source.git.dirty"] == "false"
+    assert origin.tags["mlflow.source.git.repoURL"] == "https://host/repo.git"
+    assert "provenance/uncommitted.diff" not in origin.file_of_path
 
 
-def test_what_is_not_committed_is_kept(repository):
+def test_uncommitted_changes_are_logged(repository):
     (repository / "code.py").write_text("a = 2\n")
     (repository / "new.py").write_text("")
-    found = provenance(repository)
-    assert found.tags["mlflow.source.git.dirty"] == "true"
-    diff = found.file_of_path["provenance/uncommitted.diff"]
+    origin = provenance(repository)
+    assert origin.tags["mlflow.source.git.dirty"] == "true"
+    diff = origin.file_of_path["provenance/uncommitted.diff"]
     assert "+a = 2" in diff
     assert "new.py" in diff
 
 
-def test_outside_a_repository_there_is_simply_no_commit(tmp_path, monkeypatch):
+def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    found = provenance(tmp_path)
-    assert not [name for name in found.tags if "git" in name]
-    assert "version.torch" in found.tags
-    assert "mlflow==" in found.file_of_path["provenance/packages.txt"]
+    origin = provenance(tmp_path)
+    assert not [name for name in origin.tags if "git" in name]
+    assert "version.torch" in origin.tags
+    assert "mlflow==" in origin.file_of_path["provenance/packages.txt"]
 
 
-def test_without_git_there_is_simply_no_commit(tmp_path, monkeypatch):
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "mlflow.source.git.commit" not in provenance(tmp_path).tags
 
 
-def test_no_secret_is_kept():
-    kept = harmless({
+def test_secrets_of_the_environment_are_not_logged():
+    kept = filter_environment({
         "MLFLOW_TRACKING_PASSWORD": "p", "MLFLOW_TRACKING_USERNAME": "u",
         "AWS_SECRET_ACCESS_KEY": "k", "HF_TOKEN": "t", "SLURM_JWT": "j",
         "SLURM_JOB_ID": "7", "MLFLOW_TRACKING_URI": "http://u:p@host",
@@ -64,7 +64,7 @@ def test_no_secret_is_kept():
     assert kept == {"SLURM_JOB_ID": "7", "MLFLOW_TRACKING_URI": "http://host"}
 
 
-def test_the_command_line_is_kept_without_its_secrets(repository, monkeypatch):
+def test_the_command_line_is_logged_without_secrets(repository, monkeypatch):
     monkeypatch.setattr(
         "sys.argv", ["train.py", "demo", "corpora.mine.api_key=abc", "tracking.uri=http://u:p@host"]
     )
@@ -74,16 +74,16 @@ def test_the_command_line_is_kept_without_its_secrets(repository, monkeypatch):
     )
 
 
-def test_a_secret_that_was_not_committed_is_not_kept(repository):
+def test_a_secret_in_the_diff_is_masked(repository):
     (repository / "code.py").write_text("token = 'hf_" + 30 * "a" + "'\n")
     assert "hf_" not in provenance(repository).file_of_path["provenance/uncommitted.diff"]
 
 
 def test_equal_files_have_equal_digests(tmp_path):
-    one, two = tmp_path / "a", tmp_path / "b"
-    one.write_text("x")
-    two.write_text("x")
-    assert digest_of(one) == digest_of(two)
-    assert len(digest_of(one)) <= 36
-    two.write_text("y")
-    assert digest_of(one) != digest_of(two)
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_text("x")
+    second.write_text("x")
+    assert digest_of_files(first) == digest_of_files(second)
+    assert len(digest_of_files(first)) <= 36
+    second.write_text("y")
+    assert digest_of_files(first) != digest_of_files(second)

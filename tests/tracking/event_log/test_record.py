@@ -11,12 +11,12 @@ def exit_after(error, code):
             raise error
         except BaseException:
             raise SystemExit(code)  # noqa: B904
-    except SystemExit as left:
-        return left
+    except SystemExit as raised:
+        return raised
 
 
-def ended_with(code):
-    error = Exception("told to stop")
+def error_with_reason(code):
+    error = Exception("stopped")
     error.reason = SimpleNamespace(code=code)
     return error
 
@@ -29,17 +29,17 @@ def ended_with(code):
         (KeyboardInterrupt(), "KILLED"),
         (exit_after(KeyboardInterrupt(), 1), "KILLED"),
         (SystemExit(75), "KILLED"),
-        (ended_with(75), "KILLED"),
-        (ended_with(1), "FAILED"),
+        (error_with_reason(75), "KILLED"),
+        (error_with_reason(1), "FAILED"),
         (SystemExit(1), "FAILED"),
         (ValueError("shape"), "FAILED"),
     ],
 )
-def test_the_status_tells_a_stop_from_a_failure(error, status):
+def test_the_status_distinguishes_a_stop_from_a_failure(error, status):
     assert status_after(error) == status
 
 
-def test_lightning_says_failed_for_ctrl_c_too():
+def test_lightnings_failed_status_is_killed_after_ctrl_c():
     try:
         raise KeyboardInterrupt
     except KeyboardInterrupt:

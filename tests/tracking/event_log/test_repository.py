@@ -29,7 +29,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def trap(tmp_path):
-    """A program that leaves a mark wherever it runs."""
+    """Program that creates the file ``ran`` when it is executed."""
     path = tmp_path / "trap"
     path.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\ncat 2>/dev/null\n")
     path.chmod(path.stat().st_mode | stat.S_IEXEC)
@@ -91,27 +91,27 @@ WAYS = [
 
 
 @pytest.mark.parametrize("plant", WAYS)
-def test_nothing_that_a_repository_names_is_run(plant, repository, trap, tmp_path):
+def test_no_program_of_the_repository_configuration_is_run(plant, repository, trap, tmp_path):
     plant(repository, trap)
     (tmp_path / "ran").unlink(missing_ok=True)
-    found = read_repository(repository)
-    assert not (tmp_path / "ran").exists(), "something ran"
-    assert "+a = 2" in found.diff
-    assert found.branch == "trunk"
-    assert len(found.commit) == 40
+    state = read_repository(repository)
+    assert not (tmp_path / "ran").exists(), "the program ran"
+    assert "+a = 2" in state.diff
+    assert state.branch == "trunk"
+    assert len(state.commit) == 40
 
 
 @pytest.mark.parametrize("plant", WAYS)
-def test_git_alone_would_run_it(plant, repository, trap, tmp_path):
+def test_plain_git_would_run_the_program(plant, repository, trap, tmp_path):
     plant(repository, trap)
     (tmp_path / "ran").unlink(missing_ok=True)
     os.utime(repository / "code.py", (1, 1))
     git(repository, "status", "--porcelain", check=False)
     git(repository, "diff", "HEAD", check=False)
-    assert (tmp_path / "ran").exists(), "the control"
+    assert (tmp_path / "ran").exists(), "control case"
 
 
-def test_variables_that_name_programs_are_not_passed_on(repository, trap, tmp_path, monkeypatch):
+def test_git_variables_that_name_programs_are_not_passed_to_git(repository, trap, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(trap))
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
@@ -120,14 +120,14 @@ def test_variables_that_name_programs_are_not_passed_on(repository, trap, tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_git_is_told_to_ignore_is_no_change(repository):
+def test_ignored_files_are_no_changes(repository):
     (repository / ".git" / "info" / "exclude").write_text("*.log\n")
     (repository / "a.log").write_text("")
     (repository / "b.txt").write_text("")
     assert read_repository(repository).status.split() == ["M", "code.py", "??", "b.txt"]
 
 
-def test_modes_that_a_disk_does_not_keep_are_no_change(repository):
+def test_file_modes_are_ignored_if_the_repository_ignores_them(repository):
     git(repository, "commit", "-am", "second")
     (repository / "code.py").chmod(0o755)
     assert read_repository(repository).status
@@ -135,16 +135,16 @@ def test_modes_that_a_disk_does_not_keep_are_no_change(repository):
     assert not read_repository(repository).status
 
 
-def test_a_worktree_and_a_folder_below_are_read_too(repository, tmp_path):
+def test_a_subfolder_of_a_worktree_is_read(repository, tmp_path):
     git(repository, "worktree", "add", "-b", "branch", str(tmp_path / "other"))
     (tmp_path / "other" / "code.py").write_text("a = 3\n")
     (tmp_path / "other" / "below").mkdir()
-    found = read_repository(tmp_path / "other" / "below")
-    assert found.branch == "branch"
-    assert "+a = 3" in found.diff
+    state = read_repository(tmp_path / "other" / "below")
+    assert state.branch == "branch"
+    assert "+a = 3" in state.diff
 
 
-def test_a_repository_is_left_as_it_is(repository):
+def test_the_index_of_the_repository_is_not_modified(repository):
     before = (repository / ".git" / "index").stat().st_mtime_ns
     os.utime(repository / "code.py", (1, 1))
     read_repository(repository)

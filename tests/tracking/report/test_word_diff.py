@@ -12,7 +12,7 @@ def kinds(reference, answer):
 
 
 @pytest.mark.parametrize(
-    ("reference", "answer", "theirs", "ours"),
+    ("reference", "answer", "reference_kinds", "answer_kinds"),
     [
         ("one two three", "one three", ["same", "missing", "same"], ["same", "same"]),
         ("one three", "one two three", ["same", "same"], ["same", "extra", "same"]),
@@ -26,31 +26,31 @@ def kinds(reference, answer):
         ("", "she", [], ["extra"]),
     ],
 )
-def test_each_word_is_marked_by_what_became_of_it(reference, answer, theirs, ours):
-    assert kinds(reference, answer) == (theirs, ours)
+def test_pieces_are_marked_by_their_kind_of_difference(reference, answer, reference_kinds, answer_kinds):
+    assert kinds(reference, answer) == (reference_kinds, answer_kinds)
 
 
 @given(texts, texts)
-def test_no_letter_is_lost_and_blanks_come_back(reference, answer):
+def test_pieces_and_blanks_rebuild_the_text(reference, answer):
     for text, pieces in zip((reference, answer), word_diff(reference, answer), strict=True):
         rebuilt = "".join(" " * piece.is_spaced + piece.text for piece in pieces)
         assert rebuilt.strip() == " ".join(text.split())
 
 
 @given(texts, texts)
-def test_both_sides_agree_on_what_stands_for_what(reference, answer):
-    theirs, ours = kinds(reference, answer)
+def test_both_sides_have_the_same_number_of_aligned_pieces(reference, answer):
+    reference_kinds, answer_kinds = kinds(reference, answer)
     for kind in ("same", "near", "wrong"):
-        assert theirs.count(kind) == ours.count(kind)
+        assert reference_kinds.count(kind) == answer_kinds.count(kind)
 
 
 @given(texts)
-def test_a_right_answer_has_no_marks(text):
-    theirs, ours = kinds(text, text)
-    assert set(theirs) | set(ours) <= {"same"}
+def test_a_correct_answer_has_no_differences(text):
+    reference_kinds, answer_kinds = kinds(text, text)
+    assert set(reference_kinds) | set(answer_kinds) <= {"same"}
 
 
-def test_an_endless_answer_does_not_stall():
-    theirs, ours = kinds("a " * 2000, "b " * 2000)
-    assert set(theirs) == {"missing"}
-    assert set(ours) == {"extra"}
+def test_a_very_long_answer_is_not_aligned():
+    reference_kinds, answer_kinds = kinds("a " * 2000, "b " * 2000)
+    assert set(reference_kinds) == {"missing"}
+    assert set(answer_kinds) == {"extra"}
