@@ -33,5 +33,5 @@ def test_a_language_without_a_tag_has_a_name():
     assert fill("{target_language_name}", labels, is_chinese=True) == ["Kyrgyz"]
     with pytest.raises(DataError, match="'ky' has no tag"):
         fill("<|{target_language}|>", labels)
-    with pytest.raises(DataError, match="'xx' is not known"):
+    with pytest.raises(DataError, match="'xx' is unknown"):
         fill("into {target_language_name}", {"target_language": "xx"})
