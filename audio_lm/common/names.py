@@ -45,17 +45,3 @@ def check_path(kind: str, path: str) -> None:
     """
     if not all(map(is_name, path.split("/"))):
         raise RecipeError(f"{kind} {path[:MAX_BYTES]!r}: names with / between them, where {RULE}; rename it")
-
-
-def check_source(source: str) -> None:
-    """Refuse what cannot be the name of a cut-set.
-
-    Raises:
-        RecipeError: gives the rule.
-    """
-    names = source.split("/")
-    if len(names) != 2 or not all(map(is_name, names)):
-        raise RecipeError(
-            f"source {source[:MAX_BYTES]!r} is not corpus/subset-split, two names, where {RULE}; "
-            f"write for example synthetic/digits-test"
-        )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError
+from audio_lm.common.source_name import corpus_of
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig
 
@@ -63,7 +64,7 @@ def with_smoke_data(recipe: Recipe) -> Tried:
     replacing = _Replacing(recipe.stand_ins.sources, is_here)
     stages = {name: _stage(name, stage, replacing) for name, stage in recipe.stages.items()}
     tried = replace(recipe, stages=stages, **_benchmarks(recipe, replacing))
-    wanted = {source.split("/")[0] for source in tried.sources} - recipe.corpora.keys()
+    wanted = {corpus_of(source) for source in tried.sources} - recipe.corpora.keys()
     small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in wanted}
     return Tried(replace(tried, corpora=recipe.corpora | small), tuple(replacing.notes))
 
@@ -74,7 +75,7 @@ def _here(recipe: Recipe) -> IsHere:
         return lambda source: True
     from audio_lm.data.manifest.cuts import has_cut_set
 
-    return lambda source: source.split("/")[0] in recipe.corpora or has_cut_set(Path(recipe.data_dir), source)
+    return lambda source: corpus_of(source) in recipe.corpora or has_cut_set(Path(recipe.data_dir), source)
 
 
 def _benchmarks(recipe: Recipe, replacing: _Replacing) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _mixture(mixture: MixtureConfig, replacing: _Replacing) -> MixtureConfig:
 
 def has_enough(recipe: Recipe, corpus: str) -> bool:
     """Whether a recipe is only tried, and what is here of a corpus it prepares has all its cut-sets, of whatever size."""
-    named = [source for source in recipe.sources if source.split("/")[0] == corpus]
+    named = [source for source in recipe.sources if corpus_of(source) == corpus]
     if not recipe.stand_ins.sources or not named:
         return False
     from audio_lm.data.manifest.cuts import has_cut_set

@@ -5,7 +5,6 @@ Everything is read before anything is written; the manifest is written beside it
 Audio stays where it is.
 """
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import partial_folder, sync_file
 from audio_lm.common.languages import language_code
 from audio_lm.common.names import check_name, is_name
+from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
@@ -20,8 +20,6 @@ from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.corpora.settings import Report
 from audio_lm.data.audio.file_lengths import measure_files
-
-SUBSET_SPLIT = re.compile(r"(?P<subset>.+)-(?P<split>train|validation|test)")
 
 
 def import_file(
@@ -54,7 +52,7 @@ def import_file(
     """
     foreign = find_format(format_name)
     place = data_dir.absolute() / corpus / f"{subset_split}.jsonl"
-    options = _told(options, subset_split)
+    options = _with_subset(options, subset_split)
     _check_place(place, corpus, overwrite)
     if not path.exists():
         raise DataError(f"{path} is missing; give a file that is there")
@@ -82,14 +80,14 @@ def import_file(
     return place
 
 
-def _told(options: ImportOptions, subset_split: str) -> ImportOptions:
+def _with_subset(options: ImportOptions, subset_split: str) -> ImportOptions:
     """The options, with subset and split of the manifest."""
-    match = SUBSET_SPLIT.fullmatch(subset_split)
-    if match is None or not is_name(subset_split):
+    parts = split_subset(subset_split)
+    if parts is None or not is_name(subset_split):
         raise UserError(
             f"{subset_split!r} -- expected a subset and one of train, validation, test, such as all-train; rename it"
         )
-    subset, split = match["subset"], match["split"]
+    subset, split = parts
     language = None if options.language is None else language_code(options.language)
     if options.subset not in ("", subset) or options.split not in ("", split):
         raise UserError(

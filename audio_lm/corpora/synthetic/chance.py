@@ -12,7 +12,6 @@ import numpy as np
 
 from audio_lm.common.runtime import random_for
 
-SPLITS = ("train", "validation", "test")
 NUM_STRIPES = 8
 SHARE_OF_SPLIT = {"train": (0.0, 0.58), "validation": (0.6, 0.78), "test": (0.8, 0.98)}
 
@@ -23,7 +22,7 @@ class Chance:
     """The random numbers of one clip."""
 
     def __init__(self, split: str, *purpose: str | int) -> None:
-        """Draw for one of ``SPLITS``; equal purposes give equal numbers."""
+        """Draw for a split; equal purposes give equal numbers."""
         self.split = split
         self.rng = random_for(*purpose, split)
         self._low, self._high = SHARE_OF_SPLIT[split]

@@ -14,7 +14,8 @@ from lhotse import MonoCut
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation

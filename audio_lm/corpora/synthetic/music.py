@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.audio_units import Seconds, samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
     INSTRUMENTS,

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from audio_lm.common.runtime import random_for
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
@@ -30,7 +31,6 @@ CLIPS: Mapping[str, int] = {
 }
 """Subset -> clips of its training split, unless the recipe says otherwise."""
 
-SPLITS = ("train", "validation", "test")
 TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap"
 MOST_REFUSED = 1000
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
@@ -82,6 +83,6 @@ def _report_counts(
     kind: str, subsets: tuple[str, ...] | list[str], writer: CutWriter, report: Report
 ) -> None:
     for subset in subsets:
-        written = [len(writer.cuts(f"{subset}-{split}")) for split in speech.SPLITS]
+        written = [len(writer.cuts(f"{subset}-{split}")) for split in SPLITS]
         if any(written):
             report(f"{kind}: {subset}, {' + '.join(str(count) for count in written if count)} clips")

@@ -3,7 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.chance import NUM_STRIPES, SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.chance import NUM_STRIPES, Chance
 
 
 def stripe_shares(split):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.music import (
     MOOD_OF_MODE,
     MUSIC_SUBSETS,
