@@ -14,7 +14,7 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, S
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
-from audio_lm.corpora.published.base import SHORTEST, AudioListing, CutSetWriter
+from audio_lm.corpora.published.base import SHORTEST, AudioListing, Clip, CutSetWriter
 from audio_lm.corpora.synthetic.writing import supervision_of
 from audio_lm.data.audio.decode import Measured
 
@@ -30,6 +30,7 @@ class ImportWriter(CutSetWriter):
     """Collects the cuts of one import; what should be told of it is in ``notes``."""
 
     remedy = "choose one with --channel left or right, or each as a clip of its own with --channel both"
+    honesty = "declared"
 
     def __init__(
         self,
@@ -49,48 +50,25 @@ class ImportWriter(CutSetWriter):
         """Collected so far."""
         return sum(map(len, self._cuts.values()))
 
-    def add(
-        self,
-        subset_split: str,
-        cut_id: str,
-        audio: Path,
-        labels: Mapping[str, Any],
-        *,
-        start: Seconds = 0.0,
-        duration: Seconds | None = None,
-        more_audio: Sequence[Path] = (),
-        rejected_audio: Sequence[Path] = (),
-        units: Sequence[tuple[str, float, float]] | None = None,
-        honesty: str = "declared",
-    ) -> None:
-        """Add a clip as ``CutSetWriter`` does, after a look at where it ends.
+    def _add(self, subset_split: str, clip: Clip) -> None:
+        """Add a clip that does not pass the end of its file.
 
         Raises:
-            DataError: also when the clip is not within its file, or a further clip cannot be heard.
+            DataError: it does, or a further clip is too short.
         """
-        there = self._recording(audio).duration
-        if start >= there or (duration is not None and start + duration > there + OVERSHOOT):
+        start, duration = clip.start, clip.duration
+        file_seconds = self._recording(clip.audio).duration
+        if start >= file_seconds or (duration is not None and start + duration > file_seconds + OVERSHOOT):
             end = "its end" if duration is None else f"{start + duration:.2f} s"
             raise DataError(
-                f"the clip lasts from {start:.2f} s to {end}, but {audio} only {there:.2f} s; correct the times"
+                f"the clip lasts from {start:.2f} s to {end}, but {clip.audio} only {file_seconds:.2f} s; correct the times"
             )
-        for path in (*more_audio, *rejected_audio):
+        for path in clip.further_audio:
             self._check_heard(path)
-        self.num_without_language += "text" in labels and "language" not in labels
-        codes = {labels[key] for key in LANGUAGE_LABELS if key in labels}
+        self.num_without_language += "text" in clip.labels and "language" not in clip.labels
+        codes = {clip.labels[key] for key in LANGUAGE_LABELS if key in clip.labels}
         self.num_clips_of_untagged.update(code for code in codes if not has_tag(code))
-        super().add(
-            subset_split,
-            cut_id,
-            audio,
-            labels,
-            start=start,
-            duration=duration,
-            more_audio=more_audio,
-            rejected_audio=rejected_audio,
-            units=units,
-            honesty=honesty,
-        )
+        super()._add(subset_split, clip)
 
     def check_duration(self, audio: Path, start: Seconds, duration: Seconds | None, told: Seconds) -> None:
         """Compare a clip with the duration that somebody wrote down for it.

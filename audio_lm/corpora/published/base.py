@@ -72,11 +72,34 @@ class PublishedSettings:
     """Fetch it from its publisher when no source is given."""
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A cut to be written; the arguments of ``CutSetWriter.add``."""
+
+    cut_id: str
+    audio: Path
+    labels: Mapping[str, Any]
+    start: Seconds = 0.0
+    duration: Seconds | None = None
+    more_audio: Sequence[Path] = ()
+    rejected_audio: Sequence[Path] = ()
+    units: Sequence[tuple[str, float, float]] | None = None
+    honesty: str | None = None
+
+    @property
+    def further_audio(self) -> tuple[Path, ...]:
+        """Files of all clips but the first."""
+        return (*self.more_audio, *self.rejected_audio)
+
+
 class CutSetWriter:
     """Collects cuts over audio files that are somebody else's, and writes one manifest per subset and split."""
 
     remedy = "convert the files where one channel is wanted"
     """For files whose channels differ strongly."""
+
+    honesty = "exact"
+    """Of labels, unless ``add`` says otherwise."""
 
     def __init__(
         self,
@@ -114,7 +137,7 @@ class CutSetWriter:
         more_audio: Sequence[Path] = (),
         rejected_audio: Sequence[Path] = (),
         units: Sequence[tuple[str, float, float]] | None = None,
-        honesty: str = "exact",
+        honesty: str | None = None,
     ) -> None:
         """Add a clip with what is known about it.
 
@@ -134,29 +157,39 @@ class CutSetWriter:
             DataError: the file is missing or no audio, an id came twice.
             ValueError: an unknown label.
         """
-        if strangers := labels.keys() - LABELS:
-            raise ValueError(f"cut {cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}")
-        recording = self._recording(audio)
-        more = {f"audio_{number}": self._recording(path) for number, path in enumerate(more_audio, start=2)}
-        more |= {
-            f"rejected_audio_{number}": self._recording(path) for number, path in enumerate(rejected_audio, 1)
-        }
-        seconds = self._seconds(cut_id, recording, start, duration)
+        clip = Clip(
+            cut_id, audio, labels, start, duration, more_audio, rejected_audio, units, honesty or self.honesty
+        )
+        self._add(subset_split, clip)
+
+    def _add(self, subset_split: str, clip: Clip) -> None:
+        if strangers := clip.labels.keys() - LABELS:
+            raise ValueError(
+                f"cut {clip.cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}"
+            )
+        recording = self._recording(clip.audio)
+        further = {f"audio_{number}": path for number, path in enumerate(clip.more_audio, start=2)}
+        further |= {f"rejected_audio_{number}": path for number, path in enumerate(clip.rejected_audio, 1)}
+        custom = {name: self._recording(path) for name, path in further.items()}
+        seconds = self._seconds(clip.cut_id, recording, clip.start, clip.duration)
         if seconds < SHORTEST:
             self.num_left_out += 1
             return
-        labels = {**labels, "honesty": dict.fromkeys(labels, honesty)}
+        labels = {**clip.labels, "honesty": dict.fromkeys(clip.labels, clip.honesty)}
+        supervision = supervision_of(clip.cut_id, seconds, labels, clip.units)
         cut = MonoCut(
-            id=cut_id,
-            start=start,
+            id=clip.cut_id,
+            start=clip.start,
             duration=seconds,
             channel=0,
             recording=recording,
-            supervisions=[in_recording(supervision_of(cut_id, seconds, labels, units), recording, start)],
-            custom=more or None,
+            supervisions=[in_recording(supervision, recording, clip.start)],
+            custom=custom or None,
         )
-        for selection in selections(self.channel, [one.num_channels for one in (recording, *more.values())]):
-            self._take_id(cut_id + selection.suffix)
+        for selection in selections(
+            self.channel, [rec.num_channels for rec in (recording, *custom.values())]
+        ):
+            self._take_id(clip.cut_id + selection.suffix)
             self._cuts.setdefault(subset_split, []).append(with_channels(cut, selection))
 
     def _take_id(self, cut_id: str) -> None:
@@ -231,22 +264,8 @@ class AudioListing(CutSetWriter):
         super().__init__(folder, corpus)
         self.files: dict[Path, None] = {}
 
-    def add(
-        self,
-        subset_split: str,
-        cut_id: str,
-        audio: Path,
-        labels: Mapping[str, Any],
-        *,
-        start: Seconds = 0.0,
-        duration: Seconds | None = None,
-        more_audio: Sequence[Path] = (),
-        rejected_audio: Sequence[Path] = (),
-        units: Sequence[tuple[str, float, float]] | None = None,
-        honesty: str = "exact",
-    ) -> None:
-        """Take the files of a clip down."""
-        self.files |= dict.fromkeys((audio, *more_audio, *rejected_audio))
+    def _add(self, subset_split: str, clip: Clip) -> None:
+        self.files |= dict.fromkeys((clip.audio, *clip.further_audio))
 
 
 @dataclass(frozen=True)
