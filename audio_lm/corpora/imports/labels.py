@@ -11,7 +11,7 @@ from typing import Any
 from audio_lm.common.errors import DataError, UserError, unknown
 from audio_lm.common.languages import LANGUAGE_LABELS, language_code
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.synthetic.writing import LABELS
+from audio_lm.corpora.labels import LABELS
 
 NUMBERS = frozenset({"pitch", "velocity"})
 LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})

@@ -14,8 +14,8 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, S
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
+from audio_lm.corpora.labels import supervision_of
 from audio_lm.corpora.published.base import SHORTEST, AudioListing, Clip, CutSetWriter
-from audio_lm.corpora.synthetic.writing import supervision_of
 from audio_lm.data.audio.decode import Measured
 
 OVERSHOOT: Seconds = 0.5

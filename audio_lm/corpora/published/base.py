@@ -23,9 +23,9 @@ from audio_lm.common.audio_units import (
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE, Choice, note_on, selections, with_channels
 from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
-from audio_lm.corpora.synthetic.writing import LABELS, in_recording, supervision_of
 from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
@@ -163,10 +163,7 @@ class CutSetWriter:
         self._add(subset_split, clip)
 
     def _add(self, subset_split: str, clip: Clip) -> None:
-        if strangers := clip.labels.keys() - LABELS:
-            raise ValueError(
-                f"cut {clip.cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}"
-            )
+        check_label_names(clip.cut_id, clip.labels)
         recording = self._recording(clip.audio)
         further = {f"audio_{number}": path for number, path in enumerate(clip.more_audio, start=2)}
         further |= {f"rejected_audio_{number}": path for number, path in enumerate(clip.rejected_audio, 1)}

@@ -15,30 +15,19 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse import MonoCut, Recording
 from lhotse.audio import AudioSource
-from lhotse.supervision import AlignmentItem
-from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import (
     MAX_SAMPLES,
     MIN_FRAMES,
     SAMPLES_PER_SECOND,
     TOKENS_PER_SECOND,
-    Seconds,
     frames_in,
 )
-from audio_lm.data.manifest.labels import RECORDING_START
+from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 
-LABELS = frozenset(
-    {"language", "text", "speaker", "texts", "translation", "target_language", "dialect", "gender", "age"}
-    | {"emotion", "mood", "same_speaker", "turns", "entities", "keyword", "scenario", "action", "slots"}
-    | {"vocal_sound", "caption", "events", "event_times", "scene", "question", "answer"}
-    | {"singer", "genre", "title", "instrument", "pitch", "velocity", "qualities"}
-    | {"conversation", "rejected", "places", "honesty"}
-)
 SAMPLES_PER_FILE = 600 * SAMPLES_PER_SECOND
-_OWN_FIELDS = ("language", "text", "speaker")  # lhotse has fields for these
 
 Wave = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -82,7 +71,7 @@ class CutWriter:
         Args:
             subset_split: the manifest, such as ``digits-train``.
             wave: within -1 and 1; ``None`` for a row of text only, whose length follows from ``places``.
-            labels: keys of ``LABELS``.
+            labels: keys of ``corpora.labels.LABELS``.
             more_waves: the second clip and further ones; recordings of their own (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 
@@ -94,8 +83,7 @@ class CutWriter:
             cut_id = f"{subset_split}-{len(cuts):05d}"
         if cut_id in self._ids:
             raise ValueError(f"cut {cut_id!r} was written before; ids of a corpus are unique")
-        if strangers := labels.keys() - LABELS:
-            raise ValueError(f"cut {cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}")
+        check_label_names(cut_id, labels)
         seconds = _text_seconds(labels) if wave is None else len(wave) / SAMPLES_PER_SECOND
         cut = MonoCut(
             id=cut_id,
@@ -174,45 +162,6 @@ class CutWriter:
             key: str(self.final_folder / "audio" / Path(one).name) if key == "source" else self._final(one)
             for key, one in value.items()
         }
-
-
-def supervision_of(
-    cut_id: str,
-    seconds: float,
-    labels: Mapping[str, Any],
-    units: Sequence[tuple[str, float, float]] | None,
-) -> SupervisionSegment:
-    """All that is known about a clip, as lhotse keeps it; words count from the clip's start, see ``in_recording``."""
-    words = [
-        AlignmentItem(symbol=symbol, start=round(start, 4), duration=round(end - start, 4))
-        for symbol, start, end in units or ()
-    ]
-    return SupervisionSegment(
-        id=cut_id,
-        recording_id=cut_id,
-        start=0.0,
-        duration=seconds,
-        channel=0,
-        text=labels.get("text"),
-        language=labels.get("language"),
-        speaker=labels.get("speaker"),
-        alignment={"word": words} if units is not None else None,
-        custom={key: value for key, value in labels.items() if key not in _OWN_FIELDS} or None,
-    )
-
-
-def in_recording(supervision: SupervisionSegment, recording: Recording, start: Seconds) -> SupervisionSegment:
-    """What is known about a clip, its words' times counted from the start of the recording, as lhotse counts them.
-
-    Args:
-        start: of the clip in its recording.
-    """
-    moved = fastcopy(supervision, recording_id=recording.id)
-    if supervision.alignment and start:
-        words = supervision.alignment["word"]
-        moved.alignment = {"word": [word._replace(start=round(word.start + start, 8)) for word in words]}
-        moved.custom = {**(supervision.custom or {}), RECORDING_START: start}
-    return moved
 
 
 def _integers(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.labels import COLUMN_LABELS, chosen_columns, label_value, row_labels
-from audio_lm.corpora.synthetic.writing import LABELS
+from audio_lm.corpora.labels import LABELS
 
 
 def test_columns_named_like_labels_are_labels_and_those_asked_for_come_first():
