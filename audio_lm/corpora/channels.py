@@ -111,7 +111,7 @@ def correlation(measured: Measured) -> float:
     return (count * measured.mean_power / mean - 1) / (count - 1) if mean > 0 else 1.0
 
 
-def differs(measured: Measured) -> bool:
+def has_different_channels(measured: Measured) -> bool:
     """Whether an average would lose some of what the channels hold."""
     is_several = len(measured.powers) > 1
     return is_several and (
@@ -126,7 +126,7 @@ def note_on(files: Mapping[Path, Measured], remedy: str) -> str | None:
         remedy: what to do about it.
     """
     several = [path for path, measured in files.items() if measured.num_channels > 1]
-    different = [path for path in several if differs(files[path])]
+    different = [path for path in several if has_different_channels(files[path])]
     if not different:
         return None
     first = files[different[0]]

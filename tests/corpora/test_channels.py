@@ -3,7 +3,14 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import UserError
-from audio_lm.corpora.channels import check_choice, correlation, decibels_apart, differs, note_on, selections
+from audio_lm.corpora.channels import (
+    check_choice,
+    correlation,
+    decibels_apart,
+    has_different_channels,
+    note_on,
+    selections,
+)
 from audio_lm.data.audio.decode import measure
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, (8_000, 8))
@@ -16,15 +23,15 @@ def measured(tmp_path, *channels):
 
 def test_channels_that_an_average_would_lose_differ(tmp_path):
     one, other = NOISE[:, 0], NOISE[:, 1]
-    assert differs(measured(tmp_path, one, 0 * one))  # silent
-    assert differs(measured(tmp_path, one, 0.2 * one))  # 14 dB
-    assert differs(measured(tmp_path, one, -one))  # cancels
-    assert differs(measured(tmp_path, one, other))  # a speaker each
-    assert not differs(measured(tmp_path, one, one))
-    assert not differs(measured(tmp_path, one, 0.5 * one))
-    assert not differs(measured(tmp_path, one + 0.5 * other, one - 0.5 * other))  # a room
-    assert not differs(measured(tmp_path, 0 * one, 0 * one))
-    assert not differs(measured(tmp_path, one))
+    assert has_different_channels(measured(tmp_path, one, 0 * one))  # silent
+    assert has_different_channels(measured(tmp_path, one, 0.2 * one))  # 14 dB
+    assert has_different_channels(measured(tmp_path, one, -one))  # cancels
+    assert has_different_channels(measured(tmp_path, one, other))  # a speaker each
+    assert not has_different_channels(measured(tmp_path, one, one))
+    assert not has_different_channels(measured(tmp_path, one, 0.5 * one))
+    assert not has_different_channels(measured(tmp_path, one + 0.5 * other, one - 0.5 * other))  # a room
+    assert not has_different_channels(measured(tmp_path, 0 * one, 0 * one))
+    assert not has_different_channels(measured(tmp_path, one))
 
 
 def test_figures_are_those_of_the_samples(tmp_path):
