@@ -119,7 +119,7 @@ def has_different_channels(measured: Measured) -> bool:
     )
 
 
-def note_on(files: Mapping[Path, Measured], remedy: str) -> str | None:
+def channel_note(files: Mapping[Path, Measured], remedy: str) -> str | None:
     """A note about files whose channels are averaged though they differ strongly.
 
     Args:

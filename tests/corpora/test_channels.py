@@ -4,11 +4,11 @@ import soundfile
 
 from audio_lm.common.errors import UserError
 from audio_lm.corpora.channels import (
+    channel_note,
     check_choice,
     correlation,
     decibels_apart,
     has_different_channels,
-    note_on,
     selections,
 )
 from audio_lm.data.audio.decode import measure
@@ -59,8 +59,8 @@ def test_a_note_counts_the_files_and_names_one(tmp_path):
     right = measured(tmp_path, 0 * NOISE[:, 0], NOISE[:, 0])
     same = measured(tmp_path, NOISE[:, 0], NOISE[:, 0])
     files = {tmp_path / "right.wav": right, tmp_path / "same.wav": same}
-    note = note_on(files, "choose one")
+    note = channel_note(files, "choose one")
     assert "1 of 2 files of several channels" in note
     assert "right.wav (99 dB apart" in note
     assert note.endswith("choose one")
-    assert note_on({tmp_path / "same.wav": same}, "") is None
+    assert channel_note({tmp_path / "same.wav": same}, "") is None

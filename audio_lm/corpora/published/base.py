@@ -21,7 +21,7 @@ from audio_lm.common.audio_units import (
     Seconds,
 )
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.channels import AVERAGE, Choice, note_on, selections, with_channels
+from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, selections, with_channels
 from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
@@ -237,7 +237,9 @@ class CutSetWriter:
         if self.channel != AVERAGE:
             return None
         found = {path: self._measured[path] for path in self._recordings}
-        return note_on({path: one for path, one in found.items() if not isinstance(one, str)}, self.remedy)
+        return channel_note(
+            {path: one for path, one in found.items() if not isinstance(one, str)}, self.remedy
+        )
 
     def _recording(self, audio: Path) -> Recording:
         if audio not in self._recordings:
