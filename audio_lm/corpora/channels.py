@@ -99,7 +99,7 @@ def _only(recording: Recording, channel: int | None) -> Recording:
     return fastcopy(recording, sources=sources, channel_ids=[channel])
 
 
-def decibels_apart(measured: Measured) -> float:
+def level_difference_db(measured: Measured) -> float:
     """Level of the loudest channel over that of the quietest."""
     quietest, loudest = min(measured.powers), max(measured.powers)
     return 10 * log10(loudest / quietest) if quietest > 0 else (inf if loudest > 0 else 0.0)
@@ -115,7 +115,7 @@ def has_different_channels(measured: Measured) -> bool:
     """Whether an average would lose some of what the channels hold."""
     is_several = len(measured.powers) > 1
     return is_several and (
-        decibels_apart(measured) > MOST_DECIBELS or correlation(measured) < LEAST_CORRELATION
+        level_difference_db(measured) > MOST_DECIBELS or correlation(measured) < LEAST_CORRELATION
     )
 
 

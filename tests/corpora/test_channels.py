@@ -7,8 +7,8 @@ from audio_lm.corpora.channels import (
     channel_note,
     check_choice,
     correlation,
-    decibels_apart,
     has_different_channels,
+    level_difference_db,
     selections,
 )
 from audio_lm.data.audio.decode import measure
@@ -38,7 +38,7 @@ def test_figures_are_those_of_the_samples(tmp_path):
     found = measured(tmp_path, NOISE[:, 0], 0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1])
     covariance = np.mean(NOISE[:, 0] * (0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1]))
     assert correlation(found) == pytest.approx(covariance / np.mean(found.powers), rel=1e-3)
-    assert decibels_apart(found) == pytest.approx(10 * np.log10(found.powers[0] / found.powers[1]))
+    assert level_difference_db(found) == pytest.approx(10 * np.log10(found.powers[0] / found.powers[1]))
     many = measured(tmp_path, *(NOISE.T + NOISE[:, :1].T))
     assert correlation(many) > 0.5
 
