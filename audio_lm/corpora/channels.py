@@ -68,7 +68,7 @@ def selections(choice: Choice, num_channels: Sequence[int]) -> list[Selection]:
     return [Selection("", None)]
 
 
-def with_channels(cut: MonoCut, selection: Selection) -> DataCut:
+def select_channels(cut: MonoCut, selection: Selection) -> DataCut:
     """A cut of the selected channels of all its recordings."""
     cut_id = cut.id + selection.suffix
     channel = selection.channel_of(cut.recording.num_channels)

@@ -21,7 +21,7 @@ from audio_lm.common.audio_units import (
     Seconds,
 )
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, selections, with_channels
+from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
 from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
@@ -187,7 +187,7 @@ class CutSetWriter:
             self.channel, [rec.num_channels for rec in (recording, *custom.values())]
         ):
             self._take_id(clip.cut_id + selection.suffix)
-            self._cuts.setdefault(subset_split, []).append(with_channels(cut, selection))
+            self._cuts.setdefault(subset_split, []).append(select_channels(cut, selection))
 
     def _take_id(self, cut_id: str) -> None:
         if cut_id in self._ids:
