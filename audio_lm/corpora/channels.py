@@ -19,7 +19,7 @@ from audio_lm.data.audio.decode import Measured
 Choice = Literal["average", "left", "right", "both"]
 AVERAGE: Choice = "average"
 MAX_LEVEL_DIFFERENCE_DB = 10.0  # between the loudest and the quietest channel
-LEAST_CORRELATION = 0.3
+MIN_CORRELATION = 0.3
 """Under it the average loses over 1.9 dB of two channels; microphones of one room have 0.5 to 1."""
 
 
@@ -115,7 +115,7 @@ def has_different_channels(measured: Measured) -> bool:
     """Whether an average would lose some of what the channels hold."""
     is_several = len(measured.powers) > 1
     return is_several and (
-        level_difference_db(measured) > MAX_LEVEL_DIFFERENCE_DB or correlation(measured) < LEAST_CORRELATION
+        level_difference_db(measured) > MAX_LEVEL_DIFFERENCE_DB or correlation(measured) < MIN_CORRELATION
     )
 
 
