@@ -59,7 +59,7 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
                 f"set data_dir to a folder you may write to"
             ) from error
         corpus.write(partial, folder, read, report)
-        write_json(partial / PREPARED, {"digest": digest_of(made_from), **made_from})
+        write_json(partial / PREPARED, {"digest": digest_of_settings(made_from), **made_from})
         put_folder(partial, folder)
     report(f"corpus {name}: done")
     return folder
@@ -67,13 +67,13 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
 
 def is_prepared(folder: Path, made_from: Mapping[str, Any]) -> bool:
     """Whether a folder holds the corpus that these settings would make."""
-    return bool(read_table(folder / PREPARED).get("digest") == digest_of(made_from))
+    return bool(read_table(folder / PREPARED).get("digest") == digest_of_settings(made_from))
 
 
-def digest_of(made_from: Mapping[str, Any]) -> str:
+def digest_of_settings(made_from: Mapping[str, Any]) -> str:
     """Equal for equal settings, whatever their order.
 
-    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1}) != digest_of({"a": 1, "b": 3})
+    >>> digest_of_settings({"a": 1, "b": 2}) == digest_of_settings({"b": 2, "a": 1}) != digest_of_settings({"a": 1, "b": 3})
     True
     """
     text = json.dumps(made_from, sort_keys=True, ensure_ascii=False)
