@@ -16,7 +16,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _SUFFIX = re.compile(r"\.(?=\w*[A-Za-z])\w{2,5}$")
 
 
-def records(
+def read_records(
     path: Path, *, separator: str = ",", columns: Sequence[str] = (), escape: str | None = None
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The columns of a file, and its records, each with the line it begins in; blank lines are none.

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.delimited import named, read_records
 
 
 def read(path, text, separator=","):
     path.write_text(text, encoding="utf-8", newline="")
-    columns, lines = records(path, separator=separator)
+    columns, lines = read_records(path, separator=separator)
     return columns, list(lines)
 
 
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, content, reaso
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=reason):
-        list(records(path)[1])
+        list(read_records(path)[1])
 
 
 def test_a_record_needs_a_cell_for_each_column():
@@ -106,7 +106,7 @@ def test_a_record_needs_a_cell_for_each_column():
 def test_an_empty_file_has_no_columns_and_a_missing_one_is_named(tmp_path):
     assert read(tmp_path / "a.csv", "") == ([], [])
     with pytest.raises(DataError, match="is missing"):
-        records(tmp_path / "none.csv")
+        read_records(tmp_path / "none.csv")
 
 
 texts = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=9)
@@ -117,4 +117,4 @@ def test_what_csv_writes_is_read_again(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "text"), *rows])
-    assert [tuple(cells) for _, cells in records(path)[1]] == rows
+    assert [tuple(cells) for _, cells in read_records(path)[1]] == rows

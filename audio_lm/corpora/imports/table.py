@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.delimited import named, read_records
 from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, UnreadKeys, audio_path, each_row
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -102,7 +102,7 @@ def _rows(path: Path) -> list[tuple[int, Row]]:
 
 
 def _delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
-    columns, lines = records(path, separator=separator)
+    columns, lines = read_records(path, separator=separator)
     bad = BadLines()
     rows: list[tuple[int, Row]] = []
     for line, cells in lines:

@@ -22,7 +22,7 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
-from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.delimited import named, read_records
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
@@ -364,7 +364,7 @@ def table(
     """
     if not path.is_file():
         raise DataError(f"{path} is missing; is the folder the one that holds the corpus?")
-    names, lines = records(path, separator=separator, columns=columns, escape=escape)
+    names, lines = read_records(path, separator=separator, columns=columns, escape=escape)
     found = []
     for line, cells in lines:
         try:
