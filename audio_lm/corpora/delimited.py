@@ -41,7 +41,7 @@ def read_records(
     return heading, _whole(path, read, len(heading), separator) if _has_quotes(separator) else read
 
 
-def named(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+def record_dict(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     """A record as column -> cell.
 
     Raises:

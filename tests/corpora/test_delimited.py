@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.delimited import named, read_records
+from audio_lm.corpora.delimited import read_records, record_dict
 
 
 def read(path, text, separator=","):
@@ -97,10 +97,10 @@ def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, content, reaso
 
 
 def test_a_record_needs_a_cell_for_each_column():
-    assert named(["a", "b"], ["1", "2"]) == {"a": "1", "b": "2"}
+    assert record_dict(["a", "b"], ["1", "2"]) == {"a": "1", "b": "2"}
     for cells in (["1"], ["1", "2", "3"]):
         with pytest.raises(DataError, match=f"2 columns wanted and {len(cells)} found"):
-            named(["a", "b"], cells)
+            record_dict(["a", "b"], cells)
 
 
 def test_an_empty_file_has_no_columns_and_a_missing_one_is_named(tmp_path):

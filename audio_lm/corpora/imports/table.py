@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.delimited import named, read_records
+from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, UnreadKeys, audio_path, each_row
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -107,7 +107,7 @@ def _delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
     rows: list[tuple[int, Row]] = []
     for line, cells in lines:
         with bad.noted(path, line):
-            rows.append((line, Row(named(columns, cells))))
+            rows.append((line, Row(record_dict(columns, cells))))
     bad.stop()
     if not rows:
         raise DataError(f"{path} holds no rows; is it the right file?")

@@ -22,7 +22,7 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
-from audio_lm.corpora.delimited import named, read_records
+from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
@@ -368,7 +368,7 @@ def table(
     found = []
     for line, cells in lines:
         try:
-            found.append(named(names, cells))
+            found.append(record_dict(names, cells))
         except DataError as error:
             raise DataError(f"{path}:{line}: {error}") from error
     return found
