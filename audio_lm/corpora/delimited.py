@@ -38,7 +38,7 @@ def read_records(
         )
     if doubled := sorted({name for name in heading if name and heading.count(name) > 1}):
         raise DataError(f"{path}:1: columns {doubled} stand there twice; rename or remove one of each")
-    return heading, _whole(path, read, len(heading), separator) if _has_quotes(separator) else read
+    return heading, _check_records(path, read, len(heading), separator) if _has_quotes(separator) else read
 
 
 def record_dict(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _read(path: Path, separator: str, escape: str | None) -> Iterator[tuple[int,
             ) from error
 
 
-def _whole(
+def _check_records(
     path: Path, read: Iterator[tuple[int, list[str]]], num_columns: int, separator: str
 ) -> Iterator[tuple[int, list[str]]]:
     """The records, if no cell has swallowed others."""
