@@ -85,7 +85,7 @@ def _check_records(
         begins = line
         for index, cell in enumerate(cells):
             lines = _LINE_END.split(cell)
-            if len(lines) > 1 and _holds_rows(lines, index, cells, num_columns, separator):
+            if len(lines) > 1 and _contains_rows(lines, index, cells, num_columns, separator):
                 raise DataError(
                     f"{path}:{begins}: the quote that opens here closes {len(lines) - 1} lines below, and what is between "
                     f"reads as rows of their own; close the quote in its row, or write the cell in one line"
@@ -94,7 +94,9 @@ def _check_records(
         yield line, cells
 
 
-def _holds_rows(lines: list[str], index: int, cells: Sequence[str], num_columns: int, separator: str) -> bool:
+def _contains_rows(
+    lines: list[str], index: int, cells: Sequence[str], num_columns: int, separator: str
+) -> bool:
     """Whether the lines of a cell read as the end of one row, whole rows, and the beginning of another.
 
     Either each has the number of separators of such a row, or one has a file name in it as other cells of the record.
