@@ -20,7 +20,7 @@ import numpy as np
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.runtime import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, Recorded, recordings
-from audio_lm.corpora.settings import Report, settings_of
+from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_spoken import Unit, seconds_of
@@ -80,7 +80,7 @@ def read_settings(given: Mapping[str, Any]) -> FsddSettings:
     Raises:
         RecipeError: an unknown key or a value that cannot be.
     """
-    settings = settings_of(FsddSettings, "fsdd", given)
+    settings = parse_settings(FsddSettings, "fsdd", given)
     if settings.max_speed_change > 0.5:
         raise RecipeError(
             f"corpora.fsdd.max_speed_change is {settings.max_speed_change} -- expected at most 0.5; "

@@ -12,7 +12,7 @@ Report = Callable[[str], None]
 Settings = TypeVar("Settings")
 
 
-def settings_of(kind: type[Settings], corpus: str, given: Mapping[str, Any]) -> Settings:
+def parse_settings(kind: type[Settings], corpus: str, given: Mapping[str, Any]) -> Settings:
     """The settings of a corpus, defaults filled in.
 
     Raises:

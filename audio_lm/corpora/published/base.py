@@ -25,7 +25,7 @@ from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_chan
 from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
-from audio_lm.corpora.settings import Report, settings_of
+from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
@@ -287,7 +287,7 @@ class Published:
 
     def read_settings(self, given: Mapping[str, Any]) -> PublishedSettings:
         """The settings, defaults filled in."""
-        return settings_of(PublishedSettings, self.name, given)
+        return parse_settings(PublishedSettings, self.name, given)
 
     def write(self, folder: Path, final_folder: Path, settings: PublishedSettings, report: Report) -> None:
         """Write the manifests.

@@ -11,7 +11,7 @@ from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.settings import Report, settings_of
+from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
@@ -49,7 +49,7 @@ def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
     Raises:
         RecipeError: an unknown key, an unknown subset, or a value that cannot be.
     """
-    settings = settings_of(SyntheticSettings, "synthetic", given)
+    settings = parse_settings(SyntheticSettings, "synthetic", given)
     for subset in settings.clips:
         if subset not in CLIPS:
             raise RecipeError(
