@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_type_hints
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range
 
-MOST = Range(0, 2**32 - 1)  # of a seed
+NUMBER_RANGE = Range(0, 2**32 - 1)  # of a seed
 Report = Callable[[str], None]
 Settings = TypeVar("Settings")
 
@@ -42,7 +42,7 @@ def _check(where: str, value: Any, hint: Any) -> None:
         raise RecipeError(
             f"{where} is {value!r} -- expected {getattr(hint, '__name__', hint)}; correct it in the recipe"
         )
-    expected = MOST.expectation(value) if isinstance(value, int | float) else None
+    expected = NUMBER_RANGE.expectation(value) if isinstance(value, int | float) else None
     if expected is not None:
         raise RecipeError(
             f"{where} is {value} -- a number of clips, a seed or a bound; it must be {expected}"
