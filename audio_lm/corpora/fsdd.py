@@ -128,10 +128,10 @@ def write(folder: Path, final_folder: Path, settings: FsddSettings, report: Repo
     writer.close()
 
 
-def split_of(take: int) -> str:
+def split_of_take(take: int) -> str:
     """The split a recording belongs to by its take.
 
-    >>> split_of(4), split_of(5), split_of(8)
+    >>> split_of_take(4), split_of_take(5), split_of_take(8)
     ('test', 'validation', 'train')
     """
     if take < NUM_TEST:
@@ -150,7 +150,7 @@ def resample_recording(wave: Wave, speed: float = 1.0) -> Wave:
 
 
 def _is_in(split: str, *, but_not: str = "") -> Callable[[Recorded], bool]:
-    return lambda one: split_of(one.take) == split and one.speaker != but_not
+    return lambda one: split_of_take(one.take) == split and one.speaker != but_not
 
 
 def _write_single(writer: CutWriter, one: Recorded) -> None:

@@ -3,7 +3,7 @@ import pytest
 from lhotse import CutSet
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.corpora.fsdd import read_settings, resample_recording, split_of, write
+from audio_lm.corpora.fsdd import read_settings, resample_recording, split_of_take, write
 from audio_lm.data.manifest.labels import units_of
 
 
@@ -36,7 +36,7 @@ def test_takes_are_shared_out_between_the_splits(corpus):
     names = {split: cuts(corpus, f"single-{split}") for split in ("train", "validation", "test")}
     assert {split: len(found) for split, found in names.items()} == {"train": 9, "validation": 27, "test": 45}
     for split, found in names.items():
-        assert {split_of(int(cut.id.rpartition("_")[2])) for cut in found} == {split}
+        assert {split_of_take(int(cut.id.rpartition("_")[2])) for cut in found} == {split}
 
 
 def test_a_string_is_made_of_takes_of_its_own_split(corpus):
@@ -47,7 +47,7 @@ def test_a_string_is_made_of_takes_of_its_own_split(corpus):
             for word, wave in words_of(cut):
                 take = (pitch_of(wave) - base - 100 * digits.index(word)) / 7
                 assert abs(take - round(take)) < 0.2, (cut.id, word, take)
-                assert split_of(round(take)) == split, (cut.id, word, take)
+                assert split_of_take(round(take)) == split, (cut.id, word, take)
 
 
 def test_words_are_heard_when_the_labels_say_so(corpus):
