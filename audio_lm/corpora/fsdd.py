@@ -182,7 +182,7 @@ def _write_string(
     speed = 1.0 + rng.uniform(-change, change)
     for index in chosen:
         one = pool[speaker][int(index)]
-        wave = _faded(resample_recording(one.wave, speed))
+        wave = _fade_edges(resample_recording(one.wave, speed))
         end = start + seconds_of(wave)
         placed.append((start, wave))
         units.append((DIGITS[one.digit], start, end))
@@ -193,7 +193,7 @@ def _write_string(
     writer.add(subset_split, wave, labels, units=units)
 
 
-def _faded(wave: Wave) -> Wave:
+def _fade_edges(wave: Wave) -> Wave:
     """Soft edges."""
     num_samples = min(FADE, len(wave) // 2)
     ramp = np.linspace(0.0, 1.0, num_samples, dtype=np.float32)
