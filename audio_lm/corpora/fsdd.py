@@ -30,7 +30,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 VERSION = 1  # raised whenever the same settings give other clips
 
 NUM_TEST, NUM_VALIDATION = 5, 3
-MIN_WORDS, MOST_WORDS = 2, 5
+MIN_WORDS, MAX_WORDS = 2, 5
 LEAST_GAP, MOST_GAP = 0.02, 0.3
 FADE = 40  # samples; hides the step from silence into a recording's own noise
 HONESTY = {"language": "exact", "text": "exact", "units": "exact"}
@@ -176,7 +176,7 @@ def _write_string(
         varied: how the words of a training string are changed; none leaves them as they are.
     """
     speaker = str(rng.choice(list(pool)))
-    chosen = rng.integers(len(pool[speaker]), size=int(rng.integers(MIN_WORDS, MOST_WORDS + 1)))
+    chosen = rng.integers(len(pool[speaker]), size=int(rng.integers(MIN_WORDS, MAX_WORDS + 1)))
     start, placed, units = silence(rng), list[tuple[float, Wave]](), list[Unit]()
     change = varied.max_speed_change if varied else 0.0
     speed = 1.0 + rng.uniform(-change, change)
