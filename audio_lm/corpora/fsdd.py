@@ -31,7 +31,7 @@ VERSION = 1  # raised whenever the same settings give other clips
 
 NUM_TEST, NUM_VALIDATION = 5, 3
 MIN_WORDS, MAX_WORDS = 2, 5
-MIN_GAP, MOST_GAP = 0.02, 0.3
+MIN_GAP, MAX_GAP = 0.02, 0.3
 FADE = 40  # samples; hides the step from silence into a recording's own noise
 HONESTY = {"language": "exact", "text": "exact", "units": "exact"}
 
@@ -186,7 +186,7 @@ def _write_string(
         end = start + seconds_of(wave)
         placed.append((start, wave))
         units.append((DIGITS[one.digit], start, end))
-        start = end + rng.uniform(MIN_GAP, MOST_GAP)
+        start = end + rng.uniform(MIN_GAP, MAX_GAP)
     wave = mixed(placed, rng, is_noisy=varied is not None and varied.noise)
     text = " ".join(word for word, _, _ in units)
     labels = {"language": "en", "text": text, "speaker": speaker, "honesty": dict(HONESTY)}
