@@ -19,7 +19,7 @@ import numpy as np
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.runtime import random_for
-from audio_lm.corpora.fsdd_source import ARCHIVE_URL, Recorded, recordings
+from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, recordings
 from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
@@ -35,7 +35,7 @@ MIN_GAP, MAX_GAP = 0.02, 0.3
 FADE = 40  # samples; hides the step from silence into a recording's own noise
 HONESTY = {"language": "exact", "text": "exact", "units": "exact"}
 
-Pool = Mapping[str, Sequence[Recorded]]
+Pool = Mapping[str, Sequence[RecordedDigit]]
 """Speaker -> recordings."""
 
 
@@ -107,7 +107,7 @@ def write(folder: Path, final_folder: Path, settings: FsddSettings, report: Repo
     for one in found:
         _write_single(writer, one)
     report(f"fsdd: single, {len(found)} recordings by {len(speakers)} speakers")
-    families: list[tuple[str, str, Callable[[Recorded], bool]]] = [
+    families: list[tuple[str, str, Callable[[RecordedDigit], bool]]] = [
         *((f"strings-{split}", split, _is_in(split)) for split in ("train", "validation", "test")),
         (f"strings_without_{held_out}-train", "train", _is_in("train", but_not=held_out)),
         (f"strings_without_{held_out}-validation", "validation", _is_in("validation", but_not=held_out)),
@@ -149,11 +149,11 @@ def resample_recording(wave: Wave, speed: float = 1.0) -> Wave:
     return np.asarray(resampled, dtype=np.float32)
 
 
-def _is_in(split: str, *, but_not: str = "") -> Callable[[Recorded], bool]:
+def _is_in(split: str, *, but_not: str = "") -> Callable[[RecordedDigit], bool]:
     return lambda one: split_of_take(one.take) == split and one.speaker != but_not
 
 
-def _write_single(writer: CutWriter, one: Recorded) -> None:
+def _write_single(writer: CutWriter, one: RecordedDigit) -> None:
     word, wave = DIGITS[one.digit], resample_recording(one.wave)
     labels = {
         "language": "en",

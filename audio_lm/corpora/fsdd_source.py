@@ -26,7 +26,7 @@ FILE_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d+)\.(?:wav
 OTHERWISE = "set AUDIO_LM_DATA to a folder with fsdd/ in it, or corpora.fsdd.source to the recordings"
 
 
-class Recorded(NamedTuple):
+class RecordedDigit(NamedTuple):
     """One digit said once by somebody."""
 
     digit: int
@@ -36,7 +36,7 @@ class Recorded(NamedTuple):
     """At 8 kHz."""
 
 
-def recordings(source: str, url: str, downloads: Path, report: Report) -> list[Recorded]:
+def recordings(source: str, url: str, downloads: Path, report: Report) -> list[RecordedDigit]:
     """All recordings, sorted by digit, speaker and take.
 
     Args:
@@ -68,7 +68,7 @@ def _shared_folder() -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def _in_folder(folder: Path) -> Iterator[Recorded]:
+def _in_folder(folder: Path) -> Iterator[RecordedDigit]:
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder -- expected the recordings of fsdd; correct corpora.fsdd.source"
@@ -78,7 +78,7 @@ def _in_folder(folder: Path) -> Iterator[Recorded]:
             yield _recorded(match, path.read_bytes(), str(path))
 
 
-def _in_archive(path: Path) -> Iterator[Recorded]:
+def _in_archive(path: Path) -> Iterator[RecordedDigit]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -89,7 +89,7 @@ def _in_archive(path: Path) -> Iterator[Recorded]:
         raise DataError(f"{path} is not a whole archive ({error}) -- delete it and start again") from error
 
 
-def _recorded(match: re.Match[str], content: bytes, origin: str) -> Recorded:
+def _recorded(match: re.Match[str], content: bytes, origin: str) -> RecordedDigit:
     try:
         wave, rate = soundfile.read(io.BytesIO(content), dtype="float32")
     except soundfile.LibsndfileError as error:
@@ -98,4 +98,4 @@ def _recorded(match: re.Match[str], content: bytes, origin: str) -> Recorded:
         raise DataError(
             f"{origin} has {rate} Hz and shape {wave.shape} -- expected 8000 Hz mono; replace the file"
         )
-    return Recorded(int(match["digit"]), match["speaker"], int(match["take"]), np.asarray(wave))
+    return RecordedDigit(int(match["digit"]), match["speaker"], int(match["take"]), np.asarray(wave))
