@@ -19,7 +19,7 @@ import numpy as np
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.runtime import random_for
-from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, recordings
+from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_recordings
 from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
@@ -96,7 +96,7 @@ def write(folder: Path, final_folder: Path, settings: FsddSettings, report: Repo
         DataError: the recordings cannot be had.
         RecipeError: the speaker to be held out is not among them.
     """
-    found = recordings(settings.source, settings.url, final_folder.parent / "downloads", report)
+    found = load_recordings(settings.source, settings.url, final_folder.parent / "downloads", report)
     speakers = sorted({one.speaker for one in found})
     held_out = settings.held_out
     if held_out not in speakers:

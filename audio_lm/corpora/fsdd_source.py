@@ -36,7 +36,7 @@ class RecordedDigit(NamedTuple):
     """At 8 kHz."""
 
 
-def recordings(source: str, url: str, downloads: Path, report: Report) -> list[RecordedDigit]:
+def load_recordings(source: str, url: str, downloads: Path, report: Report) -> list[RecordedDigit]:
     """All recordings, sorted by digit, speaker and take.
 
     Args:
