@@ -23,7 +23,7 @@ from audio_lm.corpora.synthetic.writing import Wave
 ARCHIVE_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
 SAMPLES_PER_SECOND_RECORDED = 8_000
 FILE_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d+)\.(?:wav|flac)")
-OTHERWISE = "set AUDIO_LM_DATA to a folder with fsdd/ in it, or corpora.fsdd.source to the recordings"
+ALTERNATIVE = "set AUDIO_LM_DATA to a folder with fsdd/ in it, or corpora.fsdd.source to the recordings"
 
 
 class RecordedDigit(NamedTuple):
@@ -48,7 +48,7 @@ def load_recordings(source: str, url: str, downloads: Path, report: Report) -> l
     """
     folder = Path(source) if source else _shared_folder()
     if folder is None:
-        archive = downloaded(Archive(url), downloads / "fsdd.tar.gz", report, otherwise=OTHERWISE)
+        archive = downloaded(Archive(url), downloads / "fsdd.tar.gz", report, otherwise=ALTERNATIVE)
         origin, found = url, list(_in_archive(archive))
     else:
         report(f"fsdd: reading {folder}")
