@@ -21,7 +21,7 @@ from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.writing import Wave
 
 ARCHIVE_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
-SAMPLES_PER_SECOND_RECORDED = 8_000
+RECORDED_SAMPLES_PER_SECOND = 8_000
 FILE_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d+)\.(?:wav|flac)")
 ALTERNATIVE = "set AUDIO_LM_DATA to a folder with fsdd/ in it, or corpora.fsdd.source to the recordings"
 
@@ -94,7 +94,7 @@ def _recorded(match: re.Match[str], content: bytes, origin: str) -> RecordedDigi
         wave, rate = soundfile.read(io.BytesIO(content), dtype="float32")
     except soundfile.LibsndfileError as error:
         raise DataError(f"{origin} cannot be read as audio ({error}) -- replace the file") from error
-    if rate != SAMPLES_PER_SECOND_RECORDED or wave.ndim != 1 or not len(wave):
+    if rate != RECORDED_SAMPLES_PER_SECOND or wave.ndim != 1 or not len(wave):
         raise DataError(
             f"{origin} has {rate} Hz and shape {wave.shape} -- expected 8000 Hz mono; replace the file"
         )
