@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.download import Archive, downloaded
+from audio_lm.corpora.published.download import Archive, download
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.writing import Wave
 
@@ -48,7 +48,7 @@ def load_recordings(source: str, url: str, downloads: Path, report: Report) -> l
     """
     folder = Path(source) if source else _shared_folder()
     if folder is None:
-        archive = downloaded(Archive(url), downloads / "fsdd.tar.gz", report, otherwise=ALTERNATIVE)
+        archive = download(Archive(url), downloads / "fsdd.tar.gz", report, otherwise=ALTERNATIVE)
         origin, found = url, list(_in_archive(archive))
     else:
         report(f"fsdd: reading {folder}")

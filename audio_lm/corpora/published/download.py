@@ -38,7 +38,7 @@ class Archive:
         return self.url.partition("?")[0].rpartition("/")[2]
 
 
-def downloaded(archive: Archive, path: Path, report: Report, *, otherwise: str) -> Path:
+def download(archive: Archive, path: Path, report: Report, *, otherwise: str) -> Path:
     """The file behind an address, fetched unless it is there.
 
     Args:

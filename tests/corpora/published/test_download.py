@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.download import Archive, downloaded, unpacked
+from audio_lm.corpora.published.download import Archive, download, unpacked
 
 CONTENT = bytes(range(256)) * 400
 
@@ -52,9 +52,9 @@ def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
     GoesOn.asked.clear()
     url = served(GoesOn)
     with pytest.raises(DataError, match="start again to go on"):
-        downloaded(Archive(url), tmp_path / "file", print, otherwise="wait")
+        download(Archive(url), tmp_path / "file", print, otherwise="wait")
     assert not (tmp_path / "file").exists()
-    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
     assert GoesOn.asked == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
@@ -67,16 +67,16 @@ def test_a_server_without_ranges_is_asked_from_the_start(served, tmp_path):
     (tmp_path / "here" / "content").write_bytes(CONTENT)
     (tmp_path / "file.part").write_bytes(b"half of something")
     url = served(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
-    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
 
 
 def test_a_wrong_sum_is_told_and_the_file_does_not_stay(tmp_path):
     (tmp_path / "content").write_bytes(CONTENT)
     url = (tmp_path / "content").as_uri()
     right = Archive(url, md5=hashlib.md5(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
-    assert downloaded(right, tmp_path / "right", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(right, tmp_path / "right", print, otherwise="wait").read_bytes() == CONTENT
     with pytest.raises(DataError, match="md5"):
-        downloaded(Archive(url, md5="0" * 32), tmp_path / "wrong", print, otherwise="wait")
+        download(Archive(url, md5="0" * 32), tmp_path / "wrong", print, otherwise="wait")
     assert not list(tmp_path.glob("wrong*"))
 
 
