@@ -24,7 +24,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
 from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
-from audio_lm.corpora.published.download import Archive, download, unpacked
+from audio_lm.corpora.published.download import Archive, download, unpack
 from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
@@ -320,7 +320,7 @@ class Published:
             )
         for archive in self.archives:
             path = download(archive, downloads / archive.file_name, report, otherwise=place)
-            unpacked(path, downloads / "unpacked" / archive.file_name, report)
+            unpack(path, downloads / "unpacked" / archive.file_name, report)
         return downloads / "unpacked"
 
 

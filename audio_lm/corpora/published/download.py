@@ -64,7 +64,7 @@ def download(archive: Archive, path: Path, report: Report, *, otherwise: str) ->
     return path
 
 
-def unpacked(path: Path, folder: Path, report: Report) -> Path:
+def unpack(path: Path, folder: Path, report: Report) -> Path:
     """The folder an archive was unpacked into: whole, or not at all.
 
     Raises:

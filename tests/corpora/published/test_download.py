@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.download import Archive, download, unpacked
+from audio_lm.corpora.published.download import Archive, download, unpack
 
 CONTENT = bytes(range(256)) * 400
 
@@ -90,8 +90,8 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, kind):
     else:
         with tarfile.open(path, "w") as archive:
             archive.add(tmp_path / "content", "inside/content")
-    assert (unpacked(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
+    assert (unpack(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match="not a whole archive"):
-        unpacked(path, tmp_path / "there", print)
+        unpack(path, tmp_path / "there", print)
     assert not [one for one in tmp_path.iterdir() if "there" in one.name]
