@@ -17,7 +17,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import partial_folder, put_folder, sync_file
 from audio_lm.corpora.settings import Report
 
-SECONDS_TO_ANSWER = 30
+TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _fetch(url: str, partial: Path) -> None:
     headers = {"Range": f"bytes={num_bytes}-"} if num_bytes else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        answer = urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER)
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # everything is here: only the renaming was missed
