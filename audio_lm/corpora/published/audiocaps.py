@@ -15,8 +15,8 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
+    find_audio,
     folders_with,
-    sound_at,
     table,
 )
 
@@ -37,7 +37,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 raise DataError(
                     f"{path}:{number}: a caption under the publisher's columns is wanted; download the table again"
                 )
-            audio = sound_at(root / "audio" / row["youtube_id"])
+            audio = find_audio(root / "audio" / row["youtube_id"])
             cut_id = f"{name}-{row['audiocap_id']}"
             if audio.is_file():
                 writer.add(subset_split, cut_id, audio, {"caption": row["caption"]})

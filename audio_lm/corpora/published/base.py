@@ -344,7 +344,7 @@ def folders_with(source: Path, *entries: str) -> list[Path]:
     return found
 
 
-def sound_at(stem: Path) -> Path:
+def find_audio(stem: Path) -> Path:
     """The file of a clip whose publisher sends no sound, so that its ending is the user's: FLAC if there is one, or WAV."""
     flac = stem.with_name(f"{stem.name}.flac")
     return flac if flac.is_file() else stem.with_name(f"{stem.name}.wav")

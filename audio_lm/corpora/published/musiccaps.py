@@ -15,8 +15,8 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
+    find_audio,
     folders_with,
-    sound_at,
     table,
 )
 
@@ -31,7 +31,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     for number, row in enumerate(table(path), start=2):
         if not {"ytid", "caption", "is_audioset_eval"} <= row.keys():
             raise DataError(f"{path}:{number}: the publisher's columns are wanted; download the table again")
-        audio = sound_at(root / "audio" / row["ytid"])
+        audio = find_audio(root / "audio" / row["ytid"])
         if not audio.is_file():
             writer.leave_out(row["ytid"])
         else:
