@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_json_rows
 
 FOUNDATION, CHAT = "Foundation", "Chat"
 WANTED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
@@ -43,7 +43,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
 
 def _read_half(folder: Path, half: str, writer: CutSetWriter) -> None:
     path = folder / f"{half}_meta.json"
-    for row in json_rows(path, WANTED):
+    for row in read_json_rows(path, WANTED):
         cut_id = f"{half.lower()}-{row['uniq_id']}"
         subset, labels = (_single_choice if half == FOUNDATION else _open)(row, f"{path}: {cut_id}")
         audio = folder / f"{row['task_name']}_{row['dataset_name']}" / str(row["path"])

@@ -374,7 +374,7 @@ def table(
     return found
 
 
-def json_rows(path: Path, wanted: Collection[str]) -> list[dict[str, Any]]:
+def read_json_rows(path: Path, wanted: Collection[str]) -> list[dict[str, Any]]:
     """The rows of a JSON file that is a list of objects.
 
     Args:

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, json_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    read_json_rows,
+)
 
 SPLITS = {"train": "audio-train", "val": "audio-validation", "test": "audio-test"}
 HEARD = "Audio"
@@ -30,7 +37,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     root = folders_with(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / "json" / f"avqa-{name}.json"
-        for number, row in enumerate(json_rows(path, WANTED) if path.is_file() else (), start=1):
+        for number, row in enumerate(read_json_rows(path, WANTED) if path.is_file() else (), start=1):
             where = f"{path}: row {number}"
             if _listed(row, "type", where)[:1] != [HEARD]:
                 continue

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, json_rows, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, read_json_rows, table
 from audio_lm.corpora.published.download import Archive
 from audio_lm.data.manifest.line import read_line
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
 def test_rows_of_json_have_the_wanted_keys(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('[{"id": 0, "text": "x"}]')
-    assert json_rows(path, ("id", "text")) == [{"id": 0, "text": "x"}]
+    assert read_json_rows(path, ("id", "text")) == [{"id": 0, "text": "x"}]
     for content, message in (
         ('[{"id": 0, "text": ""}]', "row 1 has no text"),
         ("[3]", "row 1 has no id, text"),
@@ -135,7 +135,7 @@ def test_rows_of_json_have_the_wanted_keys(tmp_path):
     ):
         path.write_text(content)
         with pytest.raises(DataError, match=message):
-            json_rows(path, ("id", "text"))
+            read_json_rows(path, ("id", "text"))
 
 
 def test_files_are_measured_together_and_channels_averaged(source, tmp_path):
