@@ -17,7 +17,7 @@ from audio_lm.corpora.published.base import (
     Subset,
     find_audio,
     folders_with,
-    table,
+    read_table_rows,
 )
 
 SPLITS = {"train": "captions-train", "val": "captions-validation", "test": "captions-test"}
@@ -32,7 +32,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     root = folders_with(source, *(f"{name}.csv" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / f"{name}.csv"
-        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+        for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):
             if not row.keys() >= COLUMNS or not row["caption"]:
                 raise DataError(
                     f"{path}:{number}: a caption under the publisher's columns is wanted; download the table again"

@@ -350,7 +350,7 @@ def find_audio(stem: Path) -> Path:
     return flac if flac.is_file() else stem.with_name(f"{stem.name}.wav")
 
 
-def table(
+def read_table_rows(
     path: Path, *, separator: str = ",", columns: Sequence[str] = (), escape: str | None = None
 ) -> list[dict[str, str]]:
     """The rows of a CSV or TSV file.

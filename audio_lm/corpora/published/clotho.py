@@ -10,7 +10,7 @@ development and validation each than its text says.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
 
 SPLITS = {"development": "captions-train", "validation": "captions-validation", "evaluation": "captions-test"}
 NUM_CAPTIONS = 5
@@ -21,7 +21,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     root = folders_with(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / f"clotho_captions_{name}.csv"
-        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+        for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):
             if "file_name" not in row:
                 raise DataError(f"{path}:{number}: a column file_name is wanted; download the table again")
             audio = root / name / row["file_name"]

@@ -9,7 +9,7 @@ Source: Lipping et al., arXiv:2204.09634; https://zenodo.org/records/6473207.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
 
 RENAMED = {"souffle_me_tallique.wav": "souffle_me.tallique.wav"}  # of the tables -> of the archive
 SPLITS = {"train": "questions-train", "val": "questions-validation", "test": "questions-test"}
@@ -20,7 +20,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     root = folders_with(source, "audio_files")[0]
     for name, subset_split in SPLITS.items():
         path = root / f"clotho_aqa_{name}.csv"
-        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+        for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):
             if not (row.get("file_name") and row.get("QuestionText") and row.get("answer")):
                 raise DataError(
                     f"{path}:{number}: a file_name, a QuestionText and an answer are wanted; repair the line"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -24,7 +24,9 @@ def read(source: Path, writer: CutSetWriter) -> None:
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"
-                for number, row in enumerate(table(path, separator="\t") if path.is_file() else (), start=2):
+                for number, row in enumerate(
+                    read_table_rows(path, separator="\t") if path.is_file() else (), start=2
+                ):
                     if not row.get("path") or not row.get("sentence"):
                         raise DataError(f"{path}:{number}: a path and a sentence are wanted; repair the line")
                     audio = root / folder / "clips" / row["path"]

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -26,7 +26,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
         if not match or match["source"] not in LANGUAGES or match["target"] not in LANGUAGES:
             continue
         language, target = LANGUAGES[match["source"]], LANGUAGES[match["target"]]
-        for number, row in enumerate(table(path, separator="\t", escape="\\"), start=2):
+        for number, row in enumerate(read_table_rows(path, separator="\t", escape="\\"), start=2):
             if not (row.get("path") and row.get("sentence") and row.get("translation")):
                 raise DataError(
                     f"{path}:{number}: a path, a sentence and a translation are wanted; repair the line"

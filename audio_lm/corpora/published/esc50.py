@@ -9,7 +9,14 @@ Source: Piczak, ACM Multimedia 2015; https://github.com/karolpiczak/ESC-50.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    read_table_rows,
+)
 from audio_lm.corpora.published.download import Archive
 
 SPLIT_OF_FOLD = {"1": "train", "2": "train", "3": "train", "4": "validation", "5": "test"}
@@ -20,7 +27,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     """Every row of the table."""
     root = folders_with(source, "meta/esc50.csv")[0]
     path = root / "meta" / "esc50.csv"
-    for number, row in enumerate(table(path), start=2):
+    for number, row in enumerate(read_table_rows(path), start=2):
         if row.get("fold") not in SPLIT_OF_FOLD or "filename" not in row or "category" not in row:
             raise DataError(
                 f"{path}:{number}: a filename, a fold of 1 to 5 and a category are wanted; repair the line"

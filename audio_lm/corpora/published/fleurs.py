@@ -7,7 +7,7 @@ Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google
 
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
 
 LANGUAGES = {
     "en_us": "en",
@@ -29,7 +29,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"
-                for row in table(path, separator="\t", columns=COLUMNS) if path.is_file() else ():
+                for row in read_table_rows(path, separator="\t", columns=COLUMNS) if path.is_file() else ():
                     audio = root / folder / "audio" / name / row["file_name"]
                     gender = (
                         {"gender": row["gender"].lower()}

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    read_table_rows,
+)
 
 SPLITS = {
     "train": ("lines-train", "train_splits"),
@@ -27,7 +34,7 @@ SIZES = {"lines-train": (9988, 3.59), "lines-validation": (1108, 3.59), "lines-t
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every line but those whose video the publisher lacks."""
     for name, path, videos in _places(source):
-        for number, row in enumerate(table(path), start=2):
+        for number, row in enumerate(read_table_rows(path), start=2):
             if not {"Utterance", "Emotion", "Dialogue_ID", "Utterance_ID"} <= row.keys():
                 raise DataError(
                     f"{path}:{number}: the publisher's columns are wanted; download the table again"

@@ -17,7 +17,7 @@ from audio_lm.corpora.published.base import (
     Subset,
     find_audio,
     folders_with,
-    table,
+    read_table_rows,
 )
 
 TABLE = "musiccaps-public.csv"
@@ -28,7 +28,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     """Every row whose sound is there."""
     root = folders_with(source, TABLE)[0]
     path = root / TABLE
-    for number, row in enumerate(table(path), start=2):
+    for number, row in enumerate(read_table_rows(path), start=2):
         if not {"ytid", "caption", "is_audioset_eval"} <= row.keys():
             raise DataError(f"{path}:{number}: the publisher's columns are wanted; download the table again")
         audio = find_audio(root / "audio" / row["ytid"])

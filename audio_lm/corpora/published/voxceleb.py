@@ -10,7 +10,14 @@ counted in https://github.com/PaddlePaddle/PaddleSpeech, examples/voxceleb.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    Published,
+    Subset,
+    folders_with,
+    read_table_rows,
+)
 
 META, TRIALS = "vox1_meta.csv", ("veri_test2.txt", "veri_test.txt")
 COLUMNS = ("speaker", "name", "gender", "nationality", "set")
@@ -21,7 +28,7 @@ SAME = {"1": "yes", "0": "no"}
 def read(source: Path, writer: CutSetWriter) -> None:
     """What everybody says, with gender, and every trial as two clips."""
     root = folders_with(source, META)[0]
-    people = {row["speaker"]: row for row in table(root / META, separator="\t", columns=COLUMNS)}
+    people = {row["speaker"]: row for row in read_table_rows(root / META, separator="\t", columns=COLUMNS)}
     for audio in sorted((root / "wav").glob("*/*/*.wav")):
         speaker = audio.parts[-3]
         if speaker not in people:

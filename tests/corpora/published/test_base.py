@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, read_json_rows, table
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, read_json_rows, read_table_rows
 from audio_lm.corpora.published.download import Archive
 from audio_lm.data.manifest.line import read_line
 
@@ -95,21 +95,21 @@ def test_who_has_no_corpus_is_told_how_to_come_by_it(source, tmp_path):
 
 def test_tables_have_headings_or_are_given_them(tmp_path):
     (tmp_path / "a.csv").write_text('file,caption\nx.wav,"rain, and wind"\n')
-    assert table(tmp_path / "a.csv") == [{"file": "x.wav", "caption": "rain, and wind"}]
+    assert read_table_rows(tmp_path / "a.csv") == [{"file": "x.wav", "caption": "rain, and wind"}]
     (tmp_path / "b.tsv").write_text('x.wav\tsaid "yes\n')
-    assert table(tmp_path / "b.tsv", separator="\t", columns=("file", "text")) == [
+    assert read_table_rows(tmp_path / "b.tsv", separator="\t", columns=("file", "text")) == [
         {"file": "x.wav", "text": 'said "yes'}
     ]
     (tmp_path / "c.csv").write_text("file,caption\nx.wav\n")
     with pytest.raises(DataError, match=r"c\.csv:2"):
-        table(tmp_path / "c.csv")
+        read_table_rows(tmp_path / "c.csv")
     with pytest.raises(DataError, match="is missing"):
-        table(tmp_path / "none.csv")
+        read_table_rows(tmp_path / "none.csv")
 
 
 def test_signs_that_stand_for_themselves_lose_what_stands_before_them(tmp_path):
     (tmp_path / "a.tsv").write_text('text\tby\nsaid \\"yes\\" \\\\ \\\tno\tme\n')
-    assert table(tmp_path / "a.tsv", separator="\t", escape="\\") == [
+    assert read_table_rows(tmp_path / "a.tsv", separator="\t", escape="\\") == [
         {"text": 'said "yes" \\ \tno', "by": "me"}
     ]
 
@@ -117,10 +117,10 @@ def test_signs_that_stand_for_themselves_lose_what_stands_before_them(tmp_path):
 def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "latin.csv").write_bytes("file,caption\nx.wav,caf\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin\.csv:\d: this is not UTF-8"):
-        table(tmp_path / "latin.csv")
+        read_table_rows(tmp_path / "latin.csv")
     (tmp_path / "open.csv").write_text('file,caption\nx.wav,"rain\n')
     with pytest.raises(DataError, match=r"open\.csv:2: this is no CSV .*not closed"):
-        table(tmp_path / "open.csv")
+        read_table_rows(tmp_path / "open.csv")
 
 
 def test_rows_of_json_have_the_wanted_keys(tmp_path):
