@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_json_rows
 
 FOUNDATION, CHAT = "Foundation", "Chat"
 WANTED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
@@ -35,7 +35,7 @@ FLAC_TASK = "Audio_Grounding"  # its clips are FLAC whatever their row says: Inf
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every question of the halves that are there."""
-    for root in folders_with(source, f"{FOUNDATION}/{FOUNDATION}_meta.json", f"{CHAT}/{CHAT}_meta.json"):
+    for root in find_folders(source, f"{FOUNDATION}/{FOUNDATION}_meta.json", f"{CHAT}/{CHAT}_meta.json"):
         for half in (FOUNDATION, CHAT):
             if (root / half / f"{half}_meta.json").is_file():
                 _read_half(root / half, half, writer)

@@ -9,7 +9,7 @@ in https://github.com/openspeech-team/openspeech, datasets/aishell.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 
 HOURS_OF_CLIP = 178 / (120098 + 14326 + 7176)
 SPLITS = {
@@ -21,7 +21,7 @@ SPLITS = {
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every wave that has a transcript; a few of the publisher's have none."""
-    root = folders_with(source, "transcript")[0]
+    root = find_folders(source, "transcript")[0]
     path = root / "transcript" / "aishell_transcript_v0.8.txt"
     if not path.is_file():
         raise DataError(f"{path} is missing; unpack the corpus completely")

@@ -10,7 +10,7 @@ egs2/aishell2 of https://github.com/espnet/espnet (folders of the channels); arX
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 
 SUBSETS = {"iOS": "ios", "Android": "android", "Mic": "mic"}
 SPLITS = {"data": "train", "dev": "validation", "test": "test"}
@@ -18,7 +18,7 @@ SPLITS = {"data": "train", "dev": "validation", "test": "test"}
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every channel and split that is there."""
-    for root in folders_with(source, *SUBSETS):
+    for root in find_folders(source, *SUBSETS):
         for channel, subset in SUBSETS.items():
             for name, split in SPLITS.items():
                 folder = root / channel / name

@@ -16,7 +16,7 @@ from audio_lm.corpora.published.base import (
     Published,
     Subset,
     find_audio,
-    folders_with,
+    find_folders,
     read_table_rows,
 )
 
@@ -29,7 +29,7 @@ NUM_CAPTIONS = {"captions-train": 49838, "captions-validation": 2475, "captions-
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every caption of every clip that can be heard."""
-    root = folders_with(source, *(f"{name}.csv" for name in SPLITS))[0]
+    root = find_folders(source, *(f"{name}.csv" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / f"{name}.csv"
         for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):

@@ -324,7 +324,7 @@ class Published:
         return downloads / "unpacked"
 
 
-def folders_with(source: Path, *entries: str) -> list[Path]:
+def find_folders(source: Path, *entries: str) -> list[Path]:
     """The folders of a corpus: the one that was named, or those up to two levels below it.
 
     Users name the corpus or what holds it, and every archive is unpacked into a folder of its own.

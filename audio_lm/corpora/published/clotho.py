@@ -10,7 +10,7 @@ development and validation each than its text says.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
 
 SPLITS = {"development": "captions-train", "validation": "captions-validation", "evaluation": "captions-test"}
 NUM_CAPTIONS = 5
@@ -18,7 +18,7 @@ NUM_CAPTIONS = 5
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every caption of every clip."""
-    root = folders_with(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
+    root = find_folders(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / f"clotho_captions_{name}.csv"
         for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):

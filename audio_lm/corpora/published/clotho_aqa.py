@@ -9,7 +9,7 @@ Source: Lipping et al., arXiv:2204.09634; https://zenodo.org/records/6473207.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
 
 RENAMED = {"souffle_me_tallique.wav": "souffle_me.tallique.wav"}  # of the tables -> of the archive
 SPLITS = {"train": "questions-train", "val": "questions-validation", "test": "questions-test"}
@@ -17,7 +17,7 @@ SPLITS = {"train": "questions-train", "val": "questions-validation", "test": "qu
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every answer to every question."""
-    root = folders_with(source, "audio_files")[0]
+    root = find_folders(source, "audio_files")[0]
     for name, subset_split in SPLITS.items():
         path = root / f"clotho_aqa_{name}.csv"
         for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):

@@ -8,14 +8,14 @@ Source: Jeong and Park, arXiv:2211.02289; https://zenodo.org/records/7080122.
 import re
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders
 
 SPLITS = {"Train": "scenes-train", "Val": "scenes-validation", "Test": "scenes-test"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every clip; a folder is a scene."""
-    for root in folders_with(source, *SPLITS):
+    for root in find_folders(source, *SPLITS):
         for folder, subset_split in SPLITS.items():
             for audio in sorted((root / folder).glob("*/*.wav")):
                 scene = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", audio.parent.name).lower()

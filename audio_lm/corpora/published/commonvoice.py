@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -20,7 +20,7 @@ GENDERS = {"male": "male", "female": "female", "male_masculine": "male", "female
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every validated sentence of the languages that are there."""
-    for root in folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES)):
+    for root in find_folders(source, *(f"{folder}/clips" for folder in LANGUAGES)):
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -20,7 +20,7 @@ TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every table of languages that have a tag."""
-    root = folders_with(source, *(f"{folder}/clips" for folder in LANGUAGES))[0]
+    root = find_folders(source, *(f"{folder}/clips" for folder in LANGUAGES))[0]
     for path in sorted(root.glob("covost_v2.*.tsv")):
         match = TABLE.fullmatch(path.name)
         if not match or match["source"] not in LANGUAGES or match["target"] not in LANGUAGES:

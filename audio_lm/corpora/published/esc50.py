@@ -14,7 +14,7 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
-    folders_with,
+    find_folders,
     read_table_rows,
 )
 from audio_lm.corpora.published.download import Archive
@@ -25,7 +25,7 @@ HOURS_OF_FOLD = 400 * 5 / 3600
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every row of the table."""
-    root = folders_with(source, "meta/esc50.csv")[0]
+    root = find_folders(source, "meta/esc50.csv")[0]
     path = root / "meta" / "esc50.csv"
     for number, row in enumerate(read_table_rows(path), start=2):
         if row.get("fold") not in SPLIT_OF_FOLD or "filename" not in row or "category" not in row:

@@ -7,7 +7,7 @@ Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google
 
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, read_table_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
 
 LANGUAGES = {
     "en_us": "en",
@@ -25,7 +25,7 @@ COLUMNS = ("id", "file_name", "raw_transcription", "transcription", "characters"
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every recording; a sentence has several, so ids are those of the files."""
-    for root in folders_with(source, *LANGUAGES):
+    for root in find_folders(source, *LANGUAGES):
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"

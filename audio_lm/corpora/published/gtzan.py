@@ -9,7 +9,7 @@ Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
 from pathlib import Path
 
 from audio_lm.common.audio_units import MAX_SECONDS
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
@@ -17,7 +17,7 @@ SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every clip of every genre."""
-    root = folders_with(source, *GENRES)[0]
+    root = find_folders(source, *GENRES)[0]
     for genre in GENRES:
         for audio in sorted((root / genre).glob(f"{genre}.*.*")):
             if audio.suffix in (".wav", ".au"):

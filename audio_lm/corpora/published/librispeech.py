@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 URL = "https://www.openslr.org/resources/12"
@@ -34,7 +34,7 @@ Units = list[tuple[str, float, float]]
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """All subsets that are there."""
-    for root in folders_with(source, *SPLITS):
+    for root in find_folders(source, *SPLITS):
         genders = dict(_genders(root / "SPEAKERS.TXT"))
         for folder, (subset_split, _, _) in SPLITS.items():
             for transcript in sorted((root / folder).glob("*/*/*.trans.txt")):

@@ -15,7 +15,7 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
-    folders_with,
+    find_folders,
     read_table_rows,
 )
 
@@ -54,7 +54,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
 
 def _places(source: Path) -> Iterator[tuple[str, Path, Path]]:
     """Name, table and videos of every split; of several copies of a table the one that has its videos."""
-    roots = folders_with(source, *(f"{name}_sent_emo.csv" for name in SPLITS))
+    roots = find_folders(source, *(f"{name}_sent_emo.csv" for name in SPLITS))
     for name, (_, folder) in SPLITS.items():
         tables = [path for root in roots if (path := root / f"{name}_sent_emo.csv").is_file()]
         for path in tables:

@@ -19,7 +19,7 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
-    folders_with,
+    find_folders,
     read_json_rows,
 )
 
@@ -34,7 +34,7 @@ HOURS_OF_VIDEO = 150 / 9288
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every question about what is heard."""
-    root = folders_with(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
+    root = find_folders(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / "json" / f"avqa-{name}.json"
         for number, row in enumerate(read_json_rows(path, WANTED) if path.is_file() else (), start=1):

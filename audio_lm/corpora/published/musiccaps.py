@@ -16,7 +16,7 @@ from audio_lm.corpora.published.base import (
     Published,
     Subset,
     find_audio,
-    folders_with,
+    find_folders,
     read_table_rows,
 )
 
@@ -26,7 +26,7 @@ SECONDS = 10
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every row whose sound is there."""
-    root = folders_with(source, TABLE)[0]
+    root = find_folders(source, TABLE)[0]
     path = root / TABLE
     for number, row in enumerate(read_table_rows(path), start=2):
         if not {"ytid", "caption", "is_audioset_eval"} <= row.keys():

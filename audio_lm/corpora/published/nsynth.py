@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 SPLITS = {
@@ -26,7 +26,7 @@ WANTED = ("instrument_family_str", "pitch", "velocity", "qualities_str")
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every note of every split that is there."""
-    for root in folders_with(source, *SPLITS):
+    for root in find_folders(source, *SPLITS):
         for folder, (subset_split, _) in SPLITS.items():
             path = root / folder / "examples.json"
             for name, note in sorted(_notes(path).items()):

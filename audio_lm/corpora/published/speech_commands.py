@@ -9,7 +9,7 @@ Source: Warden, arXiv:1804.03209, sections 5 and 7; sum of the archive by https:
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 COMMANDS = frozenset(["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"])
@@ -20,7 +20,7 @@ NUM_CLIPS = {"v2-train": 84843, "v2-validation": 9981, "v2-test": 11005}
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every word of every speaker."""
-    root = folders_with(source, *LISTS.values())[0]
+    root = find_folders(source, *LISTS.values())[0]
     split_of: dict[str, str] = {}
     for split, name in LISTS.items():
         if not (root / name).is_file():

@@ -9,7 +9,7 @@ Source: Mesaros et al., DCASE 2017; https://zenodo.org/records/400515 and 104016
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
 
 DEVELOPMENT, EVALUATION = "TUT-acoustic-scenes-2017-development", "TUT-acoustic-scenes-2017-evaluation"
 HELD_OUT = Path("evaluation_setup") / "fold1_evaluate.txt"
@@ -17,7 +17,7 @@ HELD_OUT = Path("evaluation_setup") / "fold1_evaluate.txt"
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Both sets, as far as they are there."""
-    for root in folders_with(source, DEVELOPMENT, EVALUATION):
+    for root in find_folders(source, DEVELOPMENT, EVALUATION):
         for name in (DEVELOPMENT, EVALUATION):
             folder = root / name
             held_out = _listed(folder / HELD_OUT)

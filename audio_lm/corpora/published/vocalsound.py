@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders
 from audio_lm.corpora.published.download import Archive
 
 SPLITS = {"tr": "all-train", "val": "all-validation", "te": "all-test"}
@@ -27,7 +27,7 @@ GENDERS = {"f": "female", "m": "male"}
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """Every clip of the three lists."""
-    root = folders_with(source, "datafiles")[0]
+    root = find_folders(source, "datafiles")[0]
     for name, subset_split in SPLITS.items():
         path = root / "datafiles" / f"{name}.json"
         try:

@@ -15,7 +15,7 @@ from audio_lm.corpora.published.base import (
     Facts,
     Published,
     Subset,
-    folders_with,
+    find_folders,
     read_table_rows,
 )
 
@@ -27,7 +27,7 @@ SAME = {"1": "yes", "0": "no"}
 
 def read(source: Path, writer: CutSetWriter) -> None:
     """What everybody says, with gender, and every trial as two clips."""
-    root = folders_with(source, META)[0]
+    root = find_folders(source, META)[0]
     people = {row["speaker"]: row for row in read_table_rows(root / META, separator="\t", columns=COLUMNS)}
     for audio in sorted((root / "wav").glob("*/*/*.wav")):
         speaker = audio.parts[-3]
