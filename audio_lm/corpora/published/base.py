@@ -30,7 +30,9 @@ from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 
-LATEST_START: Seconds = 0.5  # behind a file's end, by which the segments of corpora are known to be off
+MAX_START_OVERSHOOT: Seconds = (
+    0.5  # behind a file's end, by which the segments of corpora are known to be off
+)
 SHORTEST: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
 
 
@@ -203,7 +205,7 @@ class CutSetWriter:
     ) -> Seconds:
         """How long the part of a file is that a cut asks for."""
         left = recording.duration - start
-        if left < -LATEST_START:
+        if left < -MAX_START_OVERSHOOT:
             raise DataError(
                 f"{self.corpus}: {cut_id!r} starts at {start:.2f} s of {recording.sources[0].source}, which has "
                 f"{recording.duration:.2f} s; correct the segment"
