@@ -15,7 +15,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
 from audio_lm.corpora.labels import supervision_of
-from audio_lm.corpora.published.base import SHORTEST, AudioListing, Clip, CutSetWriter
+from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, Clip, CutSetWriter
 from audio_lm.data.audio.decode import Measured
 
 OVERSHOOT: Seconds = 0.5
@@ -124,7 +124,7 @@ class ImportWriter(CutSetWriter):
         )
 
     def _check_heard(self, audio: Path) -> None:
-        if self._recording(audio).duration < SHORTEST:
+        if self._recording(audio).duration < MIN_SECONDS:
             raise DataError(
                 f"{audio} lasts under {SHORTEST * 1000:.0f} ms, too short to be heard; leave it out"
             )

@@ -33,7 +33,7 @@ from audio_lm.data.audio.recordings import recording_of
 MAX_START_OVERSHOOT: Seconds = (
     0.5  # behind a file's end, by which the segments of corpora are known to be off
 )
-SHORTEST: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
+MIN_SECONDS: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class CutSetWriter:
         further |= {f"rejected_audio_{number}": path for number, path in enumerate(clip.rejected_audio, 1)}
         custom = {name: self._recording(path) for name, path in further.items()}
         seconds = self._seconds(clip.cut_id, recording, clip.start, clip.duration)
-        if seconds < SHORTEST:
+        if seconds < MIN_SECONDS:
             self.num_left_out += 1
             return
         labels = {**clip.labels, "honesty": dict.fromkeys(clip.labels, clip.honesty)}
