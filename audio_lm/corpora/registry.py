@@ -30,7 +30,7 @@ from audio_lm.corpora.published import (
     vocalsound,
     voxceleb,
 )
-from audio_lm.corpora.published.base import Facts, Published
+from audio_lm.corpora.published.base import Facts, PublishedCorpus
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic import synthetic
 
@@ -57,7 +57,7 @@ class Corpus:
     """What decides the clips beside the settings."""
 
 
-PUBLISHED: tuple[Published, ...] = (
+PUBLISHED: tuple[PublishedCorpus, ...] = (
     airbench.CORPUS,
     aishell.CORPUS,
     aishell2.CORPUS,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
 
 FOUNDATION, CHAT = "Foundation", "Chat"
 WANTED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
@@ -76,7 +76,7 @@ def _open(row: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
     return f"chat_{GROUP_OF_CHAT[task]}", labels
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="airbench",
     facts=Facts(
         what="AIR-Bench: about 19 000 single-choice questions of 19 tasks and 2 000 open ones",

@@ -9,7 +9,7 @@ in https://github.com/openspeech-team/openspeech, datasets/aishell.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 HOURS_OF_CLIP = 178 / (120098 + 14326 + 7176)
 SPLITS = {
@@ -38,7 +38,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.add(subset_split, audio.stem, audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="aishell",
     facts=Facts(
         what="AISHELL-1: read Mandarin",

@@ -10,7 +10,7 @@ egs2/aishell2 of https://github.com/espnet/espnet (folders of the channels); arX
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 SUBSETS = {"iOS": "ios", "Android": "android", "Mic": "mic"}
 SPLITS = {"data": "train", "dev": "validation", "test": "test"}
@@ -59,7 +59,7 @@ def _column(path: Path, what: str) -> dict[str, str]:
     return found
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="aishell2",
     facts=Facts(
         what="AISHELL-2: read Mandarin by iOS; dev and test (2 500 and 5 000 clips) by iOS, Android and microphone",

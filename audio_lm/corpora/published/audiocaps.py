@@ -13,7 +13,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_audio,
     find_folders,
@@ -45,7 +45,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.leave_out(cut_id)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="audiocaps",
     facts=Facts(
         what="AudioCaps: ten seconds of AudioSet described in a sentence, five for every clip that tests",

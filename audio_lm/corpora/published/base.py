@@ -270,7 +270,7 @@ class AudioListing(CutSetWriter):
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedCorpus:
     """A corpus that somebody else made."""
 
     name: str

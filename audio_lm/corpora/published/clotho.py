@@ -10,7 +10,13 @@ development and validation each than its text says.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 SPLITS = {"development": "captions-train", "validation": "captions-validation", "evaluation": "captions-test"}
 NUM_CAPTIONS = 5
@@ -30,7 +36,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                     writer.add(subset_split, f"{name}-{audio.stem}-{caption}", audio, {"caption": said})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="clotho",
     facts=Facts(
         what="Clotho 2.1: 5 929 sounds of 15 to 30 s with five captions each",

@@ -9,7 +9,13 @@ Source: Lipping et al., arXiv:2204.09634; https://zenodo.org/records/6473207.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 RENAMED = {"souffle_me_tallique.wav": "souffle_me.tallique.wav"}  # of the tables -> of the archive
 SPLITS = {"train": "questions-train", "val": "questions-validation", "test": "questions-test"}
@@ -32,7 +38,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add(subset_split, f"{name}-{number}", audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="clotho_aqa",
     facts=Facts(
         what="ClothoAQA: 1 991 sounds of 15 to 30 s with six questions each and three answers to every question",

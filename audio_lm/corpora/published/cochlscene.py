@@ -8,7 +8,7 @@ Source: Jeong and Park, arXiv:2211.02289; https://zenodo.org/records/7080122.
 import re
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
 
 SPLITS = {"Train": "scenes-train", "Val": "scenes-validation", "Test": "scenes-test"}
 
@@ -22,7 +22,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.add(subset_split, f"{folder.lower()}-{audio.stem}", audio, {"scene": scene})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="cochlscene",
     facts=Facts(
         what="CochlScene: ten seconds of thirteen places, 76 115 clips, 211 h",

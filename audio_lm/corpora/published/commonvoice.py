@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -49,7 +55,7 @@ def labels_of(row: Mapping[str, str], language: str) -> dict[str, Any]:
     return labels
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="commonvoice",
     facts=Facts(
         what="Common Voice: sentences read by volunteers, with gender, age and accent where declared",

@@ -11,7 +11,13 @@ import re
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -46,7 +52,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             )
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="covost2",
     facts=Facts(
         what="CoVoST 2: speech of Common Voice with translations from and into English, 2 880 h in all its languages",

@@ -12,7 +12,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_folders,
     read_table_rows,
@@ -37,7 +37,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
         writer.add(f"folds-{SPLIT_OF_FOLD[row['fold']]}", audio.stem, audio, {"events": [event]})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="esc50",
     facts=Facts(
         what="ESC-50: environmental sounds of five seconds, fifty classes",

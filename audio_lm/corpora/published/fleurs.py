@@ -7,7 +7,13 @@ Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google
 
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 LANGUAGES = {
     "en_us": "en",
@@ -40,7 +46,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                     writer.add(f"{language}-{split}", f"{folder}-{name}-{audio.stem}", audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="fleurs",
     facts=Facts(
         what="FLEURS: read sentences in eight languages, about ten hours of training in each",

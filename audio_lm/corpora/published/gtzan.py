@@ -9,7 +9,7 @@ Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
 from pathlib import Path
 
 from audio_lm.common.audio_units import MAX_SECONDS
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
@@ -26,7 +26,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.add(f"genres-{split}", audio.stem, audio, {"genre": name}, duration=MAX_SECONDS)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="gtzan",
     facts=Facts(
         what="GTZAN: half a minute of music in ten genres",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 URL = "https://www.openslr.org/resources/12"
@@ -82,7 +82,7 @@ def _units(path: Path) -> Iterator[tuple[str, Units]]:
         )
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="librispeech",
     facts=Facts(
         what="LibriSpeech: read English, word times where the alignments are beside it",

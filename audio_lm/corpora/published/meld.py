@@ -13,7 +13,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_folders,
     read_table_rows,
@@ -68,7 +68,7 @@ def _places(source: Path) -> Iterator[tuple[str, Path, Path]]:
             yield from ((name, path, path.parent / folder) for path in tables[:1])
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="meld",
     facts=Facts(
         what="MELD: lines of a television series with seven emotions",

@@ -17,7 +17,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_folders,
     read_json_rows,
@@ -72,7 +72,7 @@ def _listed(row: Mapping[str, Any], key: str, where: str) -> list[Any]:
     return found
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="music_avqa",
     facts=Facts(
         what="MUSIC-AVQA: questions about music being played, 45 867 with those about the picture, 9 288 videos",

@@ -13,7 +13,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_audio,
     find_folders,
@@ -39,7 +39,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add(f"captions-{split}", row["ytid"], audio, {"caption": row["caption"]})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="musiccaps",
     facts=Facts(
         what="MusicCaps: ten seconds of music described by musicians",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 SPLITS = {
@@ -55,7 +55,7 @@ def _notes(path: Path) -> dict[str, dict[str, Any]]:
     return notes
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="nsynth",
     facts=Facts(
         what="NSynth: musical notes of four seconds with pitch, velocity, family and qualities",

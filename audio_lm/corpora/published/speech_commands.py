@@ -9,7 +9,7 @@ Source: Warden, arXiv:1804.03209, sections 5 and 7; sum of the archive by https:
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 COMMANDS = frozenset(["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"])
@@ -35,7 +35,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
         writer.add(f"v2-{split_of.get(listed, 'train')}", f"{word}-{audio.stem}", audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="speech_commands",
     facts=Facts(
         what="Speech Commands v2: words of one second, ten of them commands",

@@ -9,7 +9,7 @@ Source: Mesaros et al., DCASE 2017; https://zenodo.org/records/400515 and 104016
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 DEVELOPMENT, EVALUATION = "TUT-acoustic-scenes-2017-development", "TUT-acoustic-scenes-2017-evaluation"
 HELD_OUT = Path("evaluation_setup") / "fold1_evaluate.txt"
@@ -46,7 +46,7 @@ def _listed(path: Path) -> set[str]:
     return {file for file, _ in _rows(path)}
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="tut2017",
     facts=Facts(
         what="TUT Acoustic Scenes 2017: ten seconds of fifteen places",

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, find_folders
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
 from audio_lm.corpora.published.download import Archive
 
 SPLITS = {"tr": "all-train", "val": "all-validation", "te": "all-test"}
@@ -45,7 +45,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add(subset_split, audio.stem, audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="vocalsound",
     facts=Facts(
         what="VocalSound: six sounds people make, 21 024 clips by 3 365 speakers",

@@ -13,7 +13,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
     find_folders,
     read_table_rows,
@@ -47,7 +47,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add("trials-test", f"trial-{number}", one, labels, more_audio=[other])
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="voxceleb",
     facts=Facts(
         what="VoxCeleb 1: interviews with 1 251 celebrities, and trials of two clips",

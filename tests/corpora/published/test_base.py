@@ -5,7 +5,13 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, read_json_rows, read_table_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    read_json_rows,
+    read_table_rows,
+)
 from audio_lm.corpora.published.download import Archive
 from audio_lm.data.manifest.line import read_line
 
@@ -28,7 +34,7 @@ def read(source, writer):
         writer.add("all-train", path.stem, path, labels, units=[(path.stem, 0.1, 0.2)])
 
 
-CORPUS = Published("clips", FACTS, read, by_hand="ask them")
+CORPUS = PublishedCorpus("clips", FACTS, read, by_hand="ask them")
 
 
 def write(corpus, tmp_path, said, **settings):
@@ -86,7 +92,7 @@ def test_who_has_no_corpus_is_told_how_to_come_by_it(source, tmp_path):
         write(CORPUS, tmp_path, [])
     with pytest.raises(DataError, match="is not a folder"):
         write(CORPUS, tmp_path, [], source=str(tmp_path / "none"))
-    offered = Published("clips", FACTS, read, archives=(Archive("file:///nowhere/clips.tar"),))
+    offered = PublishedCorpus("clips", FACTS, read, archives=(Archive("file:///nowhere/clips.tar"),))
     with pytest.raises(DataError, match=r"corpora\.clips\.download=true"):
         write(offered, tmp_path, [])
     with pytest.raises(DataError, match="could not be downloaded"):
