@@ -233,7 +233,7 @@ def audio_path(value: Any, folder: Path, options: ImportOptions) -> Path:
     return path
 
 
-def seconds_of(name: str, value: Any) -> float:
+def parse_seconds(name: str, value: Any) -> float:
     """A time in seconds.
 
     Raises:

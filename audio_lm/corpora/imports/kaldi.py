@@ -18,8 +18,8 @@ from audio_lm.corpora.imports.common import (
     ImportOptions,
     audio_path,
     lines_of,
+    parse_seconds,
     refuse_columns,
-    seconds_of,
 )
 from audio_lm.corpora.imports.labels import label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -76,7 +76,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
                 recording, start, duration = _segment(segments.values[utterance])
             audio = audio_path(scp.value(recording), folder, options)
             if "utt2dur" in others:
-                told = seconds_of("utt2dur", others["utt2dur"].value(utterance))
+                told = parse_seconds("utt2dur", others["utt2dur"].value(utterance))
                 writer.check_duration(audio, start, duration, told)
             writer.add(options.subset_split, utterance, audio, labels, start=start, duration=duration)
     for utterance, line in texts.line_of.items():
@@ -114,10 +114,10 @@ def _segment(value: str) -> tuple[str, float, float | None]:
         raise DataError(
             f"{len(fields) + 1} fields -- expected utterance, recording, start and end; correct the line"
         )
-    recording, start = fields[0], seconds_of("start", fields[1])
+    recording, start = fields[0], parse_seconds("start", fields[1])
     if fields[2] in ("-1", "-1.0"):
         return recording, start, None
-    end = seconds_of("end", fields[2])
+    end = parse_seconds("end", fields[2])
     if end <= start:
         raise DataError(f"the segment ends at {end} s and starts at {start} s; correct the line")
     return recording, start, end - start

@@ -20,9 +20,9 @@ from audio_lm.corpora.imports.common import (
     Row,
     audio_path,
     each_row,
+    parse_seconds,
     refuse_columns,
     refuse_tools,
-    seconds_of,
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
@@ -63,8 +63,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             row.skip()
             return
         audio = audio_path(row.get("audio_filepath"), path.parent, options)
-        start = seconds_of("offset", row["offset"]) if row.get("offset") is not None else 0.0
-        duration = seconds_of("duration", row["duration"]) if row.get("duration") is not None else None
+        start = parse_seconds("offset", row["offset"]) if row.get("offset") is not None else 0.0
+        duration = parse_seconds("duration", row["duration"]) if row.get("duration") is not None else None
         labels = row_labels(row, label_of_column(row, options), options)
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)

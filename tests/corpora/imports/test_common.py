@@ -10,9 +10,9 @@ from audio_lm.corpora.imports.common import (
     audio_path,
     each_row,
     lines_of,
+    parse_seconds,
     refuse_columns,
     refuse_tools,
-    seconds_of,
 )
 
 
@@ -175,9 +175,9 @@ def test_audio_that_must_not_be_read_is_refused(folder, value, reason):
 
 @pytest.mark.parametrize("value", [-1, "x", None, float("nan"), float("inf"), True])
 def test_a_time_is_a_number_of_seconds(value):
-    assert seconds_of("start", "1.5") == 1.5
+    assert parse_seconds("start", "1.5") == 1.5
     with pytest.raises(DataError, match="start is"):
-        seconds_of("start", value)
+        parse_seconds("start", value)
 
 
 def test_columns_without_effect_are_refused():
