@@ -188,7 +188,7 @@ def refuse_tools(row: Row) -> None:
         refuse_tools(inner)
 
 
-def lines_of(path: Path) -> Generator[tuple[int, str], None, None]:
+def read_lines(path: Path) -> Generator[tuple[int, str], None, None]:
     """Lines that are not blank, with their number.
 
     Raises:
@@ -290,7 +290,7 @@ def _check_characters(row: Row) -> None:
 
 def _pieces(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
     """The text of every row with its line: a line, or an element of a list; and which of the two it is."""
-    lines = lines_of(path)
+    lines = read_lines(path)
     first = next(lines, None)
     if first is None:
         return

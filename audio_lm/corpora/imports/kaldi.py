@@ -17,8 +17,8 @@ from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
     audio_path,
-    lines_of,
     parse_seconds,
+    read_lines,
     refuse_columns,
 )
 from audio_lm.corpora.imports.labels import label_value
@@ -96,7 +96,7 @@ def _note_unread(folder: Path, others: Mapping[str, Table], writer: ImportWriter
 def _table(path: Path, bad: BadLines) -> Table:
     values: dict[str, str] = {}
     line_of: dict[str, int] = {}
-    for number, line in lines_of(path):
+    for number, line in read_lines(path):
         with bad.noted(path, number):
             key, *rest = line.split(maxsplit=1)
             if key in values:

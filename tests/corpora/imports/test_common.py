@@ -9,8 +9,8 @@ from audio_lm.corpora.imports.common import (
     Row,
     audio_path,
     each_row,
-    lines_of,
     parse_seconds,
+    read_lines,
     refuse_columns,
     refuse_tools,
 )
@@ -127,7 +127,7 @@ def test_what_is_no_row_is_named(tmp_path, text, reason):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.txt is missing"):
-        list(lines_of(tmp_path / "gone.txt"))
+        list(read_lines(tmp_path / "gone.txt"))
 
 
 def test_one_bad_line_is_one_sentence_and_none_is_silence(tmp_path):
