@@ -205,7 +205,7 @@ def read_lines(path: Path) -> Generator[tuple[int, str], None, None]:
         raise DataError(f"{path} is not UTF-8 ({error.reason}); convert it to UTF-8") from error
 
 
-def audio_path(value: Any, folder: Path, options: ImportOptions) -> Path:
+def resolve_audio_path(value: Any, folder: Path, options: ImportOptions) -> Path:
     """Where audio that a foreign file names lies.
 
     Args:

@@ -16,10 +16,10 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
-    audio_path,
     parse_seconds,
     read_lines,
     refuse_columns,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.labels import label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -74,7 +74,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
             recording, start, duration = utterance, 0.0, None
             if segments is not None:
                 recording, start, duration = _segment(segments.values[utterance])
-            audio = audio_path(scp.value(recording), folder, options)
+            audio = resolve_audio_path(scp.value(recording), folder, options)
             if "utt2dur" in others:
                 told = parse_seconds("utt2dur", others["utt2dur"].value(utterance))
                 writer.check_duration(audio, start, duration, told)

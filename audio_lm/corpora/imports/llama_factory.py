@@ -17,10 +17,10 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    audio_path,
     each_row,
     refuse_columns,
     refuse_tools,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import audio_list, conversation_of, rejected_of, text_of
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -85,7 +85,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             raise DataError("kto_tag is false, so that the answer is a bad one; leave such rows out")
         turns = _turns(row, description)
         audios = audio_list(description.value(row, "audios"), "audios")
-        clips = [audio_path(one, description.folder, options) for one in audios]
+        clips = [resolve_audio_path(one, description.folder, options) for one in audios]
         labels: dict[str, Any] = options.label_language()
         if description.is_ranking:
             chosen = description.turn(description.value(row, "chosen"), "'chosen'")

@@ -15,10 +15,10 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    audio_path,
     each_row,
     refuse_columns,
     refuse_tools,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
@@ -50,7 +50,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     def take(number: int, row: Row) -> None:
         _refuse(row)
         turns, audios = _said(row, "messages", ("audios", "audio"))
-        clips = [audio_path(one, path.parent, options) for one in audios]
+        clips = [resolve_audio_path(one, path.parent, options) for one in audios]
         labels: dict[str, Any] = {
             **options.label_language(),
             "conversation": _conversation(turns, len(clips)),
@@ -58,7 +58,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         rejected = _rejected(row, turns, audios)
         rejected_clips: list[Path] = []
         if rejected is not None:
-            others = [audio_path(one, path.parent, options) for one in rejected[1]]
+            others = [resolve_audio_path(one, path.parent, options) for one in rejected[1]]
             labels["rejected"] = rejected_of(
                 labels["conversation"], _conversation(rejected[0], len(others)), same_clips=others == clips
             )

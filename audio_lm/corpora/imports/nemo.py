@@ -18,11 +18,11 @@ from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    audio_path,
     each_row,
     parse_seconds,
     refuse_columns,
     refuse_tools,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
@@ -62,7 +62,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             num_skipped += 1
             row.skip()
             return
-        audio = audio_path(row.get("audio_filepath"), path.parent, options)
+        audio = resolve_audio_path(row.get("audio_filepath"), path.parent, options)
         start = parse_seconds("offset", row["offset"]) if row.get("offset") is not None else 0.0
         duration = parse_seconds("duration", row["duration"]) if row.get("duration") is not None else None
         labels = row_labels(row, label_of_column(row, options), options)
@@ -93,7 +93,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
             )
         is_typed = any("type" in turn for turn in turns)
         conversation, files = (_typed if is_typed else _share_gpt)(row, turns)
-        clips = [audio_path(one, path.parent, options) for one in files]
+        clips = [resolve_audio_path(one, path.parent, options) for one in files]
         cut_id = options.cut_id(number, row.get("id"))
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)

@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
+from audio_lm.corpora.imports.common import ImportOptions, Row, each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -32,7 +32,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         raise DataError(f"columns {sorted(strangers)} are not read here; only {ANSWERS} can be given a label")
 
     def take(number: int, row: Row) -> None:
-        audio = audio_path(row.get("audio"), path.parent, options)
+        audio = resolve_audio_path(row.get("audio"), path.parent, options)
         column = next((one for one in ANSWERS if row.get(one) is not None), None)
         if column is None:
             raise DataError(f"the row has none of {ANSWERS}; write what the answer should be")

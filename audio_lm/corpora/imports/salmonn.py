@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
+from audio_lm.corpora.imports.common import ImportOptions, Row, each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import audio_list, text_of
 from audio_lm.corpora.imports.labels import check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -67,9 +67,10 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             num_left_out += 1
             row.skip()
             return
-        audio = audio_path(row.get("path"), path.parent, options)
+        audio = resolve_audio_path(row.get("path"), path.parent, options)
         more = [
-            audio_path(one, path.parent, options) for one in audio_list(row.get("expand_wav"), "expand_wav")
+            resolve_audio_path(one, path.parent, options)
+            for one in audio_list(row.get("expand_wav"), "expand_wav")
         ]
         if len(more) != (task == SPEAKERS):
             raise DataError(

@@ -14,7 +14,14 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.delimited import read_records, record_dict
-from audio_lm.corpora.imports.common import BadLines, ImportOptions, Row, UnreadKeys, audio_path, each_row
+from audio_lm.corpora.imports.common import (
+    BadLines,
+    ImportOptions,
+    Row,
+    UnreadKeys,
+    each_row,
+    resolve_audio_path,
+)
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -54,7 +61,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             if has_split and (split := _split(row)) != options.split:
                 left_out[split] += 1
                 continue
-            audio = audio_path(_inner(row.get(audio_column)), path.parent, options)
+            audio = resolve_audio_path(_inner(row.get(audio_column)), path.parent, options)
             labels = row_labels(row, label_of_column, options)
             writer.add(options.subset_split, options.cut_id(line, row.get(ids)), audio, labels)
             unread.add(row)

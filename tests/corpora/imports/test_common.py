@@ -7,12 +7,12 @@ from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
     Row,
-    audio_path,
     each_row,
     parse_seconds,
     read_lines,
     refuse_columns,
     refuse_tools,
+    resolve_audio_path,
 )
 
 
@@ -143,12 +143,12 @@ def test_one_bad_line_is_one_sentence_and_none_is_silence(tmp_path):
 
 def test_paths_start_from_the_file_or_from_the_audio_root(folder, tmp_path):
     a = folder / "wavs" / "a.wav"
-    assert audio_path("wavs/a.wav", folder, ImportOptions()) == a
-    assert audio_path(str(a), tmp_path, ImportOptions()) == a
-    assert audio_path("../wavs/a.wav", folder / "wavs", ImportOptions()).samefile(a)
+    assert resolve_audio_path("wavs/a.wav", folder, ImportOptions()) == a
+    assert resolve_audio_path(str(a), tmp_path, ImportOptions()) == a
+    assert resolve_audio_path("../wavs/a.wav", folder / "wavs", ImportOptions()).samefile(a)
     inside = ImportOptions(audio_root=folder / "wavs")
-    assert audio_path("a.wav", tmp_path, inside) == a
-    assert audio_path(str(a), tmp_path, inside) == a
+    assert resolve_audio_path("a.wav", tmp_path, inside) == a
+    assert resolve_audio_path(str(a), tmp_path, inside) == a
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_paths_start_from_the_file_or_from_the_audio_root(folder, tmp_path):
 )
 def test_audio_that_must_not_be_read_is_refused(folder, value, reason):
     with pytest.raises(DataError, match=reason):
-        audio_path(value, folder, ImportOptions(audio_root=folder / "wavs"))
+        resolve_audio_path(value, folder, ImportOptions(audio_root=folder / "wavs"))
 
 
 @pytest.mark.parametrize("value", [-1, "x", None, float("nan"), float("inf"), True])
