@@ -148,7 +148,7 @@ class BadLines:
         )
 
 
-def each_row(path: Path, take: Callable[[int, Row], None], notes: list[str], *, key: str = "") -> None:
+def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str], *, key: str = "") -> None:
     """Give every object of a JSON or JSONL file to ``take``, with its number, from 1.
 
     Args:

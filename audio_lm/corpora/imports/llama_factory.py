@@ -17,7 +17,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    each_row,
+    for_each_row,
     refuse_columns,
     refuse_tools,
     resolve_audio_path,
@@ -98,7 +98,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             labels["conversation"] = conversation_of(turns, len(clips))
         writer.add_conversation(options.subset_split, options.cut_id(number), clips, labels)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, take, writer.notes)
 
 
 def description_of(path: Path, subset: str) -> Description:

@@ -15,7 +15,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    each_row,
+    for_each_row,
     refuse_columns,
     refuse_tools,
     resolve_audio_path,
@@ -67,7 +67,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, take, writer.notes)
 
 
 def _refuse(row: Row) -> None:

@@ -18,7 +18,7 @@ from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    each_row,
+    for_each_row,
     parse_seconds,
     refuse_columns,
     refuse_tools,
@@ -69,7 +69,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, take, writer.notes)
     if missing := options.columns.keys() - seen:
         raise DataError(f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}")
     if num_skipped:
@@ -98,7 +98,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, take, writer.notes)
 
 
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS
-from audio_lm.corpora.imports.common import ImportOptions, Row, each_row, resolve_audio_path
+from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -51,7 +51,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             else:
                 writer.add(options.subset_split, one_id, audio, labels)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, take, writer.notes)
 
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:

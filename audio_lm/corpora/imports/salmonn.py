@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.common import ImportOptions, Row, each_row, resolve_audio_path
+from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import audio_list, text_of
 from audio_lm.corpora.imports.labels import check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -80,7 +80,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         labels = {**options.label_language(), **_labels(row, task, label_of_task[task])}
         writer.add(options.subset_split, options.cut_id(number), audio, labels, more_audio=more)
 
-    each_row(path, take, writer.notes, key="annotation")
+    for_each_row(path, take, writer.notes, key="annotation")
     if missing := options.columns.keys() - seen:
         raise DataError(f"{path}: no row has the tasks {sorted(missing)}; it has {sorted(seen)}")
     if num_left_out:

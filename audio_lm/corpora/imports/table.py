@@ -19,7 +19,7 @@ from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
     UnreadKeys,
-    each_row,
+    for_each_row,
     resolve_audio_path,
 )
 from audio_lm.corpora.imports.labels import chosen_columns, row_labels
@@ -104,7 +104,7 @@ def _rows(path: Path) -> list[tuple[int, Row]]:
             f"{path} -- expected a file .csv, .tsv, .jsonl or .json, or a folder; rename or convert it"
         )
     rows: list[tuple[int, Row]] = []
-    each_row(path, lambda number, row: rows.append((number, row)), [])
+    for_each_row(path, lambda number, row: rows.append((number, row)), [])
     return rows
 
 

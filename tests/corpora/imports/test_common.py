@@ -7,7 +7,7 @@ from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
     Row,
-    each_row,
+    for_each_row,
     parse_seconds,
     read_lines,
     refuse_columns,
@@ -18,7 +18,7 @@ from audio_lm.corpora.imports.common import (
 
 def rows_of(path, key=""):
     found = []
-    each_row(path, lambda number, row: found.append((number, row)), [], key=key)
+    for_each_row(path, lambda number, row: found.append((number, row)), [], key=key)
     return found
 
 
@@ -49,7 +49,7 @@ def test_bad_rows_of_a_list_are_named_by_number_and_line(tmp_path, indent, place
             raise DataError(f"a is {row['a']}")
 
     with pytest.raises(DataError) as caught:
-        each_row(path, take, [])
+        for_each_row(path, take, [])
     assert str(caught.value).splitlines()[1:] == [
         f"{path}:{line}: row {number}: a is {number}" for line, number in places
     ]
@@ -78,11 +78,11 @@ def test_keys_that_were_not_read_are_counted_also_inside_of_those_that_were(tmp_
         if (clip := row.get("clip")) is not None:
             clip.get("path")
 
-    each_row(path, take, notes)
+    for_each_row(path, take, notes)
     assert notes == [
         "columns not read: clip.rate (1 rows), extra (1 rows), pnc (2 rows), turns[].name (1 rows)"
     ]
-    each_row(path, lambda number, row: row.skip(), notes)
+    for_each_row(path, lambda number, row: row.skip(), notes)
     assert len(notes) == 1
 
 
