@@ -13,7 +13,7 @@ from typing import Any
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
 
-MOST_LINES = 20  # of bad ones that are told
+MAX_LINES_SHOWN = 20  # of bad ones that are told
 MOST_KEYS = 20  # of those not read that are named
 TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
@@ -134,14 +134,14 @@ class BadLines:
         """End the import if there was any.
 
         Raises:
-            DataError: names the first ``MOST_LINES`` of them.
+            DataError: names the first ``MAX_LINES_SHOWN`` of them.
         """
         if not self._sentences:
             return
         if len(self._sentences) == 1:
             raise DataError(self._sentences[0])
-        more = len(self._sentences) - MOST_LINES
-        told = self._sentences[:MOST_LINES] + ([f"and {more} more"] if more > 0 else [])
+        more = len(self._sentences) - MAX_LINES_SHOWN
+        told = self._sentences[:MAX_LINES_SHOWN] + ([f"and {more} more"] if more > 0 else [])
         raise DataError(
             f"{len(self._sentences)} lines cannot be imported; correct them or take them out:\n"
             + "\n".join(told)
