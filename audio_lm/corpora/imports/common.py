@@ -14,7 +14,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
 
 MAX_LINES_SHOWN = 20  # of bad ones that are told
-MOST_KEYS = 20  # of those not read that are named
+MAX_KEYS_SHOWN = 20  # of those not read that are named
 TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
 
@@ -71,7 +71,7 @@ class UnreadKeys:
         if not self._num_rows:
             return []
         named = [f"{key} ({num} rows)" for key, num in sorted(self._num_rows.items())]
-        more = [f"and {len(named) - MOST_KEYS} more"] if len(named) > MOST_KEYS else []
+        more = [f"and {len(named) - MOST_KEYS} more"] if len(named) > MAX_KEYS_SHOWN else []
         return [f"columns not read: {', '.join(named[:MOST_KEYS] + more)}"]
 
 
