@@ -162,7 +162,7 @@ def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str],
     bad = BadLines()
     unread = UnreadKeys()
     number = 0
-    for number, (line, text, is_line) in enumerate(_pieces(path, key), start=1):
+    for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
         with bad.noted(path, line, None if is_line else number):
             row = _object(text)
             take(number, row)
@@ -288,7 +288,7 @@ def _check_characters(row: Row) -> None:
         ) from error
 
 
-def _pieces(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
+def _row_texts(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
     """The text of every row with its line: a line, or an element of a list; and which of the two it is."""
     lines = read_lines(path)
     first = next(lines, None)
