@@ -19,7 +19,7 @@ from audio_lm.prompts.chatml import ASSISTANT, turns_of
 Conversation = list[dict[str, Any]]
 
 
-def conversation_of(
+def build_conversation(
     turns: Sequence[tuple[str, str]], num_clips: int, *, placeholders: Sequence[str] = ("<audio>",)
 ) -> Conversation:
     """The label ``conversation``, every placeholder the place of the next clip.

@@ -22,7 +22,7 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.conversations import audio_list, conversation_of, rejected_of, text_of
+from audio_lm.corpora.imports.conversations import audio_list, build_conversation, rejected_of, text_of
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "llama-factory"
@@ -90,12 +90,12 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         if description.is_ranking:
             chosen = description.turn(description.value(row, "chosen"), "'chosen'")
             rejected = description.turn(description.value(row, "rejected"), "'rejected'")
-            labels["conversation"] = conversation_of([*turns, chosen], len(clips))
+            labels["conversation"] = build_conversation([*turns, chosen], len(clips))
             labels["rejected"] = rejected_of(
-                labels["conversation"], conversation_of([*turns, rejected], len(clips)), same_clips=True
+                labels["conversation"], build_conversation([*turns, rejected], len(clips)), same_clips=True
             )
         else:
-            labels["conversation"] = conversation_of(turns, len(clips))
+            labels["conversation"] = build_conversation(turns, len(clips))
         writer.add_conversation(options.subset_split, options.cut_id(number), clips, labels)
 
     for_each_row(path, take, writer.notes)

@@ -23,7 +23,7 @@ from audio_lm.corpora.imports.common import (
 from audio_lm.corpora.imports.conversations import (
     Conversation,
     audio_list,
-    conversation_of,
+    build_conversation,
     num_places,
     rejected_of,
     text_of,
@@ -133,7 +133,7 @@ def _conversation(turns: Said, num_clips: int) -> Conversation:
     if num_missing > 0:
         role, text = turns[first]
         turns = [*turns[:first], (role, AUDIO * num_missing + text), *turns[first + 1 :]]
-    return conversation_of(turns, num_clips)
+    return build_conversation(turns, num_clips)
 
 
 def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]] | None:

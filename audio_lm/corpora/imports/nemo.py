@@ -26,8 +26,8 @@ from audio_lm.corpora.imports.common import (
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
+    build_conversation,
     checked,
-    conversation_of,
     num_places,
     text_of,
 )
@@ -109,7 +109,7 @@ def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, 
     if sound and not count:
         raise DataError(f"the row has a sound and no turn has a place for it; write one of {PLACEHOLDERS}")
     files = [sound] * count if sound else []
-    return conversation_of(said, len(files), placeholders=PLACEHOLDERS), files
+    return build_conversation(said, len(files), placeholders=PLACEHOLDERS), files
 
 
 def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:

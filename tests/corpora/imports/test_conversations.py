@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
     audio_list,
-    conversation_of,
+    build_conversation,
     escaped,
     num_places,
     rejected_of,
@@ -18,7 +18,7 @@ ANSWER = ("assistant", "one")
 
 def test_every_placeholder_is_the_next_clip_where_it_stands():
     turns = [("user", "<a>Listen: <b> and say."), ANSWER, ("user", "<a>"), ("assistant", "two")]
-    user, first, again, second = conversation_of(turns, 3, placeholders=("<a>", "<b>"))
+    user, first, again, second = build_conversation(turns, 3, placeholders=("<a>", "<b>"))
     assert user["content"] == [{"audio": 1}, {"text": "Listen: "}, {"audio": 2}, {"text": " and say."}]
     assert again["content"] == [{"audio": 3}]
     assert [first["content"], second["content"]] == [[{"text": "one"}], [{"text": "two"}]]
@@ -37,7 +37,7 @@ TRICKY = st.lists(st.sampled_from(["<audio>", "\\", "<", "audio>", " ", "a"])).m
     ],
 )
 def test_a_placeholder_behind_a_backslash_is_a_word(text, content):
-    assert conversation_of([("user", text), ANSWER], 1)[0]["content"] == content
+    assert build_conversation([("user", text), ANSWER], 1)[0]["content"] == content
 
 
 @given(TRICKY, TRICKY)
@@ -45,7 +45,7 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
     text = with_place(escaped(before)) + escaped(after)
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
-    assert conversation_of(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
+    assert build_conversation(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
     assert num_places(turns) == 1
 
 
@@ -62,13 +62,13 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
 )
 def test_what_cannot_be_learned_from_is_refused(turns, num_clips, reason):
     with pytest.raises(DataError, match=reason):
-        conversation_of(turns, num_clips)
+        build_conversation(turns, num_clips)
 
 
 def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs():
-    chosen = conversation_of([("user", "?"), ANSWER], 0)
-    worse = conversation_of([("user", "?"), ("assistant", "two")], 0)
-    other = conversation_of([("user", "!"), ANSWER], 0)
+    chosen = build_conversation([("user", "?"), ANSWER], 0)
+    worse = build_conversation([("user", "?"), ("assistant", "two")], 0)
+    other = build_conversation([("user", "!"), ANSWER], 0)
     assert rejected_of(chosen, worse, same_clips=True) == "two"
     assert rejected_of(chosen, worse, same_clips=False) == worse
     assert rejected_of(chosen, chosen, same_clips=False) == chosen
