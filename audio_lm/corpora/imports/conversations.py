@@ -51,7 +51,9 @@ def build_conversation(
     return checked(conversation)
 
 
-def num_places(turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)) -> int:
+def count_placeholders(
+    turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)
+) -> int:
     """Count the placeholders of all turns; those behind a backslash are words."""
     return sum(_parts(text, placeholders).count(None) for _, text in turns)
 

@@ -24,7 +24,7 @@ from audio_lm.corpora.imports.conversations import (
     Conversation,
     audio_list,
     build_conversation,
-    num_places,
+    count_placeholders,
     rejected_of,
     text_of,
     with_place,
@@ -128,7 +128,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
 
 def _conversation(turns: Said, num_clips: int) -> Conversation:
     """The label; places that are missing stand before the first turn that is not the system's."""
-    num_missing = num_clips - num_places(turns)
+    num_missing = num_clips - count_placeholders(turns)
     first = next((index for index, (role, _) in enumerate(turns) if role != "system"), 0)
     if num_missing > 0:
         role, text = turns[first]

@@ -28,7 +28,7 @@ from audio_lm.corpora.imports.conversations import (
     Conversation,
     build_conversation,
     checked,
-    num_places,
+    count_placeholders,
     text_of,
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
@@ -104,7 +104,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:
     """Every placeholder is the row's one file."""
     said = [(_side(number, turn), _text(number, turn)) for number, turn in enumerate(turns, start=1)]
-    count = num_places(said, placeholders=PLACEHOLDERS)
+    count = count_placeholders(said, placeholders=PLACEHOLDERS)
     sound = row.get("sound") or row.get("ori_sound")
     if sound and not count:
         raise DataError(f"the row has a sound and no turn has a place for it; write one of {PLACEHOLDERS}")

@@ -6,8 +6,8 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
     audio_list,
     build_conversation,
+    count_placeholders,
     escaped,
-    num_places,
     rejected_of,
     text_of,
     with_place,
@@ -46,7 +46,7 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
     assert build_conversation(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
-    assert num_places(turns) == 1
+    assert count_placeholders(turns) == 1
 
 
 @pytest.mark.parametrize(
