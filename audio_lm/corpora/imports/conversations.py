@@ -58,7 +58,7 @@ def count_placeholders(
     return sum(_parts(text, placeholders).count(None) for _, text in turns)
 
 
-def with_place(text: str, placeholder: str = "<audio>") -> str:
+def append_placeholder(text: str, placeholder: str = "<audio>") -> str:
     """Append a placeholder to a text, whatever the text ends with."""
     return text + "\\" * (len(text) - len(text.rstrip("\\"))) + placeholder
 

@@ -22,12 +22,12 @@ from audio_lm.corpora.imports.common import (
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
+    append_placeholder,
     audio_list,
     build_conversation,
     count_placeholders,
     rejected_of,
     text_of,
-    with_place,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -117,7 +117,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
             text += text_of(part.get("text"), f"a text of turn {number}")
         elif kind in ("audio", "audio_url"):
             audio = part.get(kind)
-            text = with_place(text)
+            text = append_placeholder(text)
             audios.append(audio.get("url") if isinstance(audio, Mapping) else audio)
         else:
             raise DataError(

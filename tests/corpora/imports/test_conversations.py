@@ -4,13 +4,13 @@ from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
+    append_placeholder,
     audio_list,
     build_conversation,
     count_placeholders,
     escaped,
     rejected_of,
     text_of,
-    with_place,
 )
 
 ANSWER = ("assistant", "one")
@@ -42,7 +42,7 @@ def test_a_placeholder_behind_a_backslash_is_a_word(text, content):
 
 @given(TRICKY, TRICKY)
 def test_any_text_can_be_written_before_and_after_a_place(before, after):
-    text = with_place(escaped(before)) + escaped(after)
+    text = append_placeholder(escaped(before)) + escaped(after)
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
     assert build_conversation(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
