@@ -63,7 +63,7 @@ def append_placeholder(text: str, placeholder: str = "<audio>") -> str:
     return text + "\\" * (len(text) - len(text.rstrip("\\"))) + placeholder
 
 
-def escaped(text: str, placeholder: str = "<audio>") -> str:
+def escape_placeholders(text: str, placeholder: str = "<audio>") -> str:
     """Write a text so that every placeholder in it is a word."""
     return re.sub(rf"(\\*){re.escape(placeholder)}", lambda match: f"{match[1] * 2}\\{placeholder}", text)
 

@@ -14,7 +14,12 @@ from typing import Any
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
-from audio_lm.corpora.imports.conversations import append_placeholder, build_conversation, escaped, text_of
+from audio_lm.corpora.imports.conversations import (
+    append_placeholder,
+    build_conversation,
+    escape_placeholders,
+    text_of,
+)
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -70,8 +75,12 @@ def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
         return {label: label_value(label, value, column)}
     answer = text_of(value, repr(column))
     if row.get("prompt") is not None:
-        prompt = append_placeholder("") + escaped(text_of(row["prompt"], "'prompt'"))
-        return {"conversation": build_conversation([("user", prompt), ("assistant", escaped(answer))], 1)}
+        prompt = append_placeholder("") + escape_placeholders(text_of(row["prompt"], "'prompt'"))
+        return {
+            "conversation": build_conversation(
+                [("user", prompt), ("assistant", escape_placeholders(answer))], 1
+            )
+        }
     if row.get("question") is not None:
         return {"question": text_of(row["question"], "'question'"), "answer": answer}
     return {"text": answer}

@@ -8,7 +8,7 @@ from audio_lm.corpora.imports.conversations import (
     audio_list,
     build_conversation,
     count_placeholders,
-    escaped,
+    escape_placeholders,
     rejected_of,
     text_of,
 )
@@ -42,7 +42,7 @@ def test_a_placeholder_behind_a_backslash_is_a_word(text, content):
 
 @given(TRICKY, TRICKY)
 def test_any_text_can_be_written_before_and_after_a_place(before, after):
-    text = append_placeholder(escaped(before)) + escaped(after)
+    text = append_placeholder(escape_placeholders(before)) + escape_placeholders(after)
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
     assert build_conversation(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
