@@ -48,7 +48,7 @@ def build_conversation(
             f"the turns have {found} places for audio ({' or '.join(placeholders)}) and the row has {num_clips} "
             f"audio files; make them equal, or write \\{placeholders[0]} where the word is meant"
         )
-    return checked(conversation)
+    return check_conversation(conversation)
 
 
 def count_placeholders(
@@ -83,7 +83,7 @@ def _parts(text: str, placeholders: Sequence[str]) -> list[str | None]:
     return [part for part in (*parts, words + text[end:]) if part != ""]
 
 
-def checked(conversation: Conversation) -> Conversation:
+def check_conversation(conversation: Conversation) -> Conversation:
     """The same, if it can be learned from.
 
     Raises:

@@ -27,7 +27,7 @@ from audio_lm.corpora.imports.common import (
 from audio_lm.corpora.imports.conversations import (
     Conversation,
     build_conversation,
-    checked,
+    check_conversation,
     count_placeholders,
     text_of,
 )
@@ -130,7 +130,7 @@ def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list
             else:
                 raise DataError(f"turn {number} has the type {turn.get('type')!r} -- expected text or audio")
         conversation.append({"role": role, "content": _joined(content)})
-    return checked(conversation), files
+    return check_conversation(conversation), files
 
 
 def _joined(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
