@@ -103,7 +103,7 @@ def check_conversation(conversation: Conversation) -> Conversation:
     return conversation
 
 
-def rejected_of(
+def rejected_label(
     conversation: Conversation, rejected: Conversation, *, same_clips: bool
 ) -> str | Conversation:
     """The label ``rejected``: the last answer where nothing else differs, else the whole conversation.

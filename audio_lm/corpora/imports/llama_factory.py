@@ -22,7 +22,7 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.conversations import audio_list, build_conversation, rejected_of, text_of
+from audio_lm.corpora.imports.conversations import audio_list, build_conversation, rejected_label, text_of
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "llama-factory"
@@ -91,7 +91,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             chosen = description.turn(description.value(row, "chosen"), "'chosen'")
             rejected = description.turn(description.value(row, "rejected"), "'rejected'")
             labels["conversation"] = build_conversation([*turns, chosen], len(clips))
-            labels["rejected"] = rejected_of(
+            labels["rejected"] = rejected_label(
                 labels["conversation"], build_conversation([*turns, rejected], len(clips)), same_clips=True
             )
         else:

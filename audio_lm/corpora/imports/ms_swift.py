@@ -26,7 +26,7 @@ from audio_lm.corpora.imports.conversations import (
     audio_list,
     build_conversation,
     count_placeholders,
-    rejected_of,
+    rejected_label,
     text_of,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -59,7 +59,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         rejected_clips: list[Path] = []
         if rejected is not None:
             others = [resolve_audio_path(one, path.parent, options) for one in rejected[1]]
-            labels["rejected"] = rejected_of(
+            labels["rejected"] = rejected_label(
                 labels["conversation"], _conversation(rejected[0], len(others)), same_clips=others == clips
             )
             rejected_clips = others if others != clips else []

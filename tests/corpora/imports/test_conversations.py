@@ -9,7 +9,7 @@ from audio_lm.corpora.imports.conversations import (
     build_conversation,
     count_placeholders,
     escape_placeholders,
-    rejected_of,
+    rejected_label,
     text_of,
 )
 
@@ -69,12 +69,12 @@ def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs()
     chosen = build_conversation([("user", "?"), ANSWER], 0)
     worse = build_conversation([("user", "?"), ("assistant", "two")], 0)
     other = build_conversation([("user", "!"), ANSWER], 0)
-    assert rejected_of(chosen, worse, same_clips=True) == "two"
-    assert rejected_of(chosen, worse, same_clips=False) == worse
-    assert rejected_of(chosen, chosen, same_clips=False) == chosen
-    assert rejected_of(chosen, other, same_clips=True) == other
+    assert rejected_label(chosen, worse, same_clips=True) == "two"
+    assert rejected_label(chosen, worse, same_clips=False) == worse
+    assert rejected_label(chosen, chosen, same_clips=False) == chosen
+    assert rejected_label(chosen, other, same_clips=True) == other
     with pytest.raises(DataError, match="is the chosen one"):
-        rejected_of(chosen, chosen, same_clips=True)
+        rejected_label(chosen, chosen, same_clips=True)
 
 
 def test_texts_and_lists_of_paths_are_told_from_other_things():
