@@ -118,7 +118,7 @@ def rejected_label(
     return str(rejected[-1]["content"][0]["text"])
 
 
-def text_of(value: Any, what: str) -> str:
+def check_text(value: Any, what: str) -> str:
     """A string, or a complaint.
 
     Raises:

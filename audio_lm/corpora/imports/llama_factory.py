@@ -22,7 +22,7 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.conversations import audio_list, build_conversation, rejected_label, text_of
+from audio_lm.corpora.imports.conversations import audio_list, build_conversation, check_text, rejected_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "llama-factory"
@@ -65,7 +65,7 @@ class Description:
                 f"{what} has the role {role!r} -- expected one of {list(role_of_tag)}; correct it"
             )
         content = self.tags["content_tag"]
-        return role_of_tag[role], text_of(message.get(content), f"{content!r} of {what}")
+        return role_of_tag[role], check_text(message.get(content), f"{content!r} of {what}")
 
 
 def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
@@ -165,5 +165,5 @@ def _turns(row: Row, description: Description) -> list[tuple[str, str]]:
     turns = [description.turn(one, f"turn {number}") for number, one in enumerate(messages, start=1)]
     system = description.value(row, "system")
     if system and turns[0][0] != "system":
-        turns = [("system", text_of(system, "the system prompt")), *turns]
+        turns = [("system", check_text(system, "the system prompt")), *turns]
     return turns

@@ -25,9 +25,9 @@ from audio_lm.corpora.imports.conversations import (
     append_placeholder,
     audio_list,
     build_conversation,
+    check_text,
     count_placeholders,
     rejected_label,
-    text_of,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -109,12 +109,12 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
         )
     content = message.get("content")
     if not isinstance(content, list):
-        return text_of(content, f"the content of turn {number}"), []
+        return check_text(content, f"the content of turn {number}"), []
     text, audios = "", []
     for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
-            text += text_of(part.get("text"), f"a text of turn {number}")
+            text += check_text(part.get("text"), f"a text of turn {number}")
         elif kind in ("audio", "audio_url"):
             audio = part.get(kind)
             text = append_placeholder(text)

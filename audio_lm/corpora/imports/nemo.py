@@ -28,8 +28,8 @@ from audio_lm.corpora.imports.conversations import (
     Conversation,
     build_conversation,
     check_conversation,
+    check_text,
     count_placeholders,
-    text_of,
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -154,4 +154,4 @@ def _side(number: int, turn: Mapping[str, Any]) -> str:
 
 
 def _text(number: int, turn: Mapping[str, Any]) -> str:
-    return text_of(turn.get("value"), f"the value of turn {number}")
+    return check_text(turn.get("value"), f"the value of turn {number}")

@@ -17,8 +17,8 @@ from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, re
 from audio_lm.corpora.imports.conversations import (
     append_placeholder,
     build_conversation,
+    check_text,
     escape_placeholders,
-    text_of,
 )
 from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -73,16 +73,16 @@ def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
         return {**_languages(row), label: label_value(label, value, column)}
     if label:
         return {label: label_value(label, value, column)}
-    answer = text_of(value, repr(column))
+    answer = check_text(value, repr(column))
     if row.get("prompt") is not None:
-        prompt = append_placeholder("") + escape_placeholders(text_of(row["prompt"], "'prompt'"))
+        prompt = append_placeholder("") + escape_placeholders(check_text(row["prompt"], "'prompt'"))
         return {
             "conversation": build_conversation(
                 [("user", prompt), ("assistant", escape_placeholders(answer))], 1
             )
         }
     if row.get("question") is not None:
-        return {"question": text_of(row["question"], "'question'"), "answer": answer}
+        return {"question": check_text(row["question"], "'question'"), "answer": answer}
     return {"text": answer}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
-from audio_lm.corpora.imports.conversations import audio_list, text_of
+from audio_lm.corpora.imports.conversations import audio_list, check_text
 from audio_lm.corpora.imports.labels import check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -88,10 +88,10 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
 
 
 def _labels(row: Row, task: str, label: str) -> dict[str, Any]:
-    text = text_of(row.get("text"), "'text'")
+    text = check_text(row.get("text"), "'text'")
     labels: dict[str, Any] = {**LANGUAGES_OF_TASK.get(task, {})}
     if label == "answer":
-        question = text_of(row.get("Q"), "'Q'")
+        question = check_text(row.get("Q"), "'Q'")
         if not question:
             raise DataError("'Q' is empty -- expected the question that 'text' answers; write it")
         labels["question"] = question

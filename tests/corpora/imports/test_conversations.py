@@ -7,10 +7,10 @@ from audio_lm.corpora.imports.conversations import (
     append_placeholder,
     audio_list,
     build_conversation,
+    check_text,
     count_placeholders,
     escape_placeholders,
     rejected_label,
-    text_of,
 )
 
 ANSWER = ("assistant", "one")
@@ -78,10 +78,10 @@ def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs()
 
 
 def test_texts_and_lists_of_paths_are_told_from_other_things():
-    assert text_of("a", "it") == "a"
+    assert check_text("a", "it") == "a"
     assert audio_list("a", "it") == ["a"]
     assert audio_list(None, "it") == []
     with pytest.raises(DataError, match="it is 7"):
-        text_of(7, "it")
+        check_text(7, "it")
     with pytest.raises(DataError, match="it is 7"):
         audio_list(7, "it")
