@@ -129,7 +129,7 @@ def check_text(value: Any, what: str) -> str:
     return value
 
 
-def audio_list(value: Any, what: str) -> list[Any]:
+def path_list(value: Any, what: str) -> list[Any]:
     """One path or a list of them, as a list.
 
     Raises:

@@ -22,7 +22,7 @@ from audio_lm.corpora.imports.common import (
     refuse_tools,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.conversations import audio_list, build_conversation, check_text, rejected_label
+from audio_lm.corpora.imports.conversations import build_conversation, check_text, path_list, rejected_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "llama-factory"
@@ -84,7 +84,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         if description.value(row, "kto_tag") is False:
             raise DataError("kto_tag is false, so that the answer is a bad one; leave such rows out")
         turns = _turns(row, description)
-        audios = audio_list(description.value(row, "audios"), "audios")
+        audios = path_list(description.value(row, "audios"), "audios")
         clips = [resolve_audio_path(one, description.folder, options) for one in audios]
         labels: dict[str, Any] = options.label_language()
         if description.is_ranking:

@@ -23,10 +23,10 @@ from audio_lm.corpora.imports.common import (
 from audio_lm.corpora.imports.conversations import (
     Conversation,
     append_placeholder,
-    audio_list,
     build_conversation,
     check_text,
     count_placeholders,
+    path_list,
     rejected_label,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -87,7 +87,7 @@ def _said(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[Said, list[A
         raise DataError(
             f"{key!r} is {messages!r} -- expected a list of turns; is the file of another format?"
         )
-    audios = next((audio_list(row[name], name) for name in audio_keys if row.get(name) is not None), [])
+    audios = next((path_list(row[name], name) for name in audio_keys if row.get(name) is not None), [])
     turns, inside = [], []
     for number, message in enumerate(messages, start=1):
         text, more = _turn(number, message)
@@ -140,7 +140,7 @@ def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]
     """Turns and audio of what was rejected."""
     if row.get("rejected_messages") is not None:
         return _said(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
-    others = audio_list(row.get("rejected_audios"), "rejected_audios") or audios
+    others = path_list(row.get("rejected_audios"), "rejected_audios") or audios
     response = row.get("rejected_response")
     if response is None:
         return None if others == audios else (turns, others)

@@ -11,7 +11,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
-from audio_lm.corpora.imports.conversations import audio_list, check_text
+from audio_lm.corpora.imports.conversations import check_text, path_list
 from audio_lm.corpora.imports.labels import check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -70,7 +70,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         audio = resolve_audio_path(row.get("path"), path.parent, options)
         more = [
             resolve_audio_path(one, path.parent, options)
-            for one in audio_list(row.get("expand_wav"), "expand_wav")
+            for one in path_list(row.get("expand_wav"), "expand_wav")
         ]
         if len(more) != (task == SPEAKERS):
             raise DataError(

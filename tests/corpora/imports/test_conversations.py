@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
     append_placeholder,
-    audio_list,
     build_conversation,
     check_text,
     count_placeholders,
     escape_placeholders,
+    path_list,
     rejected_label,
 )
 
@@ -79,9 +79,9 @@ def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs()
 
 def test_texts_and_lists_of_paths_are_told_from_other_things():
     assert check_text("a", "it") == "a"
-    assert audio_list("a", "it") == ["a"]
-    assert audio_list(None, "it") == []
+    assert path_list("a", "it") == ["a"]
+    assert path_list(None, "it") == []
     with pytest.raises(DataError, match="it is 7"):
         check_text(7, "it")
     with pytest.raises(DataError, match="it is 7"):
-        audio_list(7, "it")
+        path_list(7, "it")
