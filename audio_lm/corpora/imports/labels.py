@@ -35,7 +35,7 @@ GENDERS = {"m": "male", "male": "male", "male_masculine": "male"} | {
 }
 
 
-def chosen_columns(columns: Collection[str], options: ImportOptions) -> dict[str, str]:
+def choose_columns(columns: Collection[str], options: ImportOptions) -> dict[str, str]:
     """Column -> label of those columns that become labels.
 
     Args:

@@ -22,7 +22,7 @@ from audio_lm.corpora.imports.common import (
     for_each_row,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.labels import chosen_columns, row_labels
+from audio_lm.corpora.imports.labels import choose_columns, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 
 AUDIO = "audio"  # in place of a label
@@ -51,7 +51,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     audio_column, options = _audio_column(path, columns, options)
     free = [column for column in columns if column not in (*AUDIO_COLUMNS, audio_column)]
-    label_of_column = chosen_columns(free, options)
+    label_of_column = choose_columns(free, options)
     ids = "id" if "id" not in options.columns else ""
     has_split = SPLIT in free and SPLIT not in options.columns
     left_out: Counter[str] = Counter()

@@ -2,19 +2,19 @@ import pytest
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.imports.labels import COLUMN_LABELS, chosen_columns, label_value, row_labels
+from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, label_value, row_labels
 from audio_lm.corpora.labels import LABELS
 
 
 def test_columns_named_like_labels_are_labels_and_those_asked_for_come_first():
     columns = ["text", "sentence", "locale", "caption", "other"]
-    assert chosen_columns(columns, ImportOptions()) == {
+    assert choose_columns(columns, ImportOptions()) == {
         "text": "text",
         "locale": "language",
         "caption": "caption",
     }
     asked = ImportOptions(columns={"other": "text", "caption": ""})
-    assert chosen_columns(columns, asked) == {"other": "text", "locale": "language"}
+    assert choose_columns(columns, asked) == {"other": "text", "locale": "language"}
 
 
 def test_every_label_but_those_of_whole_conversations_can_be_a_column():
@@ -33,7 +33,7 @@ def test_every_label_but_those_of_whole_conversations_can_be_a_column():
 )
 def test_columns_that_cannot_be_are_refused(columns, asked, kind, reason):
     with pytest.raises(kind, match=reason):
-        chosen_columns(columns, ImportOptions(columns=asked))
+        choose_columns(columns, ImportOptions(columns=asked))
 
 
 @pytest.mark.parametrize(
