@@ -16,7 +16,7 @@ from audio_lm.corpora.labels import LABELS
 NUMBERS = frozenset({"pitch", "velocity"})
 LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
 COLUMN_LABELS = LABELS - {"conversation", "rejected", "places", "honesty"}
-ASIDES = frozenset(
+NON_TARGET_LABELS = frozenset(
     {"language", "target_language", "speaker"}
 )  # which are true of a clip but nothing to learn
 LABEL_OF_COLUMN = {
@@ -87,7 +87,7 @@ def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOpti
         value = row.get(column)
         if value is not None and value != "":
             labels[label] = label_value(label, value, column)
-    if not labels.keys() - ASIDES:
+    if not labels.keys() - NON_TARGET_LABELS:
         raise DataError(f"the row says nothing in {sorted(label_of_column)}; fill it in or leave the row out")
     return labels
 
