@@ -14,7 +14,7 @@ from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.labels import LABELS
 
 NUMBERS = frozenset({"pitch", "velocity"})
-LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
+LIST_LABELS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
 COLUMN_LABELS = LABELS - {"conversation", "rejected", "places", "honesty"}
 NON_TARGET_LABELS = frozenset(
     {"language", "target_language", "speaker"}
@@ -98,7 +98,7 @@ def label_value(label: str, value: Any, column: str) -> Any:
     Raises:
         DataError: it cannot be one.
     """
-    if label in LISTS:
+    if label in LIST_LABELS:
         return _list(value, label, column)
     if label in NUMBERS:
         return _integer(value, label, column)

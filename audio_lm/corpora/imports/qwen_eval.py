@@ -20,7 +20,7 @@ from audio_lm.corpora.imports.conversations import (
     check_text,
     escape_placeholders,
 )
-from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
+from audio_lm.corpora.imports.labels import LIST_LABELS, check_labels, label_value
 from audio_lm.corpora.imports.writer import ImportWriter
 
 ANSWERS = ("gt", "text")
@@ -61,7 +61,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:
     """The right answers of a row; a list is one answer where its label is a list."""
-    if not isinstance(value, list) or label in LISTS:
+    if not isinstance(value, list) or label in LIST_LABELS:
         return [value]
     if not value:
         raise DataError(f"{column!r} is an empty list; write what the answer should be")
