@@ -13,7 +13,7 @@ from audio_lm.common.languages import LANGUAGE_LABELS, language_code
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.labels import LABELS
 
-NUMBERS = frozenset({"pitch", "velocity"})
+INTEGER_LABELS = frozenset({"pitch", "velocity"})
 LIST_LABELS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
 COLUMN_LABELS = LABELS - {"conversation", "rejected", "places", "honesty"}
 NON_TARGET_LABELS = frozenset(
@@ -100,7 +100,7 @@ def label_value(label: str, value: Any, column: str) -> Any:
     """
     if label in LIST_LABELS:
         return _list(value, label, column)
-    if label in NUMBERS:
+    if label in INTEGER_LABELS:
         return _integer(value, label, column)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{column!r} is {value!r} -- expected a text for the label {label!r}; correct it")
