@@ -12,7 +12,7 @@ import re
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.imports.labels import label_value
+from audio_lm.corpora.imports.labels import parse_label
 
 COLUMNS = {"text": "text", "lang": "language", "speaker": "speaker"}
 ASR, TRANSLATION = "asr", "translation"
@@ -103,7 +103,7 @@ def _column_of_target(row: Row, task: str) -> str:
 def _language(row: Row, column: str, options: ImportOptions) -> str | None:
     if not _has(row, column, options):
         return None
-    return str(label_value("language", row.get(column), column))
+    return str(parse_label("language", row.get(column), column))
 
 
 def _has(row: Row, column: str, options: ImportOptions) -> bool:

@@ -21,7 +21,7 @@ from audio_lm.corpora.imports.common import (
     refuse_columns,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.labels import label_value
+from audio_lm.corpora.imports.labels import parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "kaldi"
@@ -126,10 +126,10 @@ def _segment(value: str) -> tuple[str, float, float | None]:
 def _labels(utterance: str, others: Mapping[str, Table]) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     if "utt2lang" in others:
-        labels["language"] = label_value("language", others["utt2lang"].value(utterance), "utt2lang")
+        labels["language"] = parse_label("language", others["utt2lang"].value(utterance), "utt2lang")
     if "utt2spk" in others:
         labels["speaker"] = others["utt2spk"].value(utterance)
         if "spk2gender" in others:
             gender = others["spk2gender"].value(labels["speaker"])
-            labels["gender"] = label_value("gender", gender, "spk2gender")
+            labels["gender"] = parse_label("gender", gender, "spk2gender")
     return labels

@@ -86,13 +86,13 @@ def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOpti
     for column, label in label_of_column.items():
         value = row.get(column)
         if value is not None and value != "":
-            labels[label] = label_value(label, value, column)
+            labels[label] = parse_label(label, value, column)
     if not labels.keys() - NON_TARGET_LABELS:
         raise DataError(f"the row says nothing in {sorted(label_of_column)}; fill it in or leave the row out")
     return labels
 
 
-def label_value(label: str, value: Any, column: str) -> Any:
+def parse_label(label: str, value: Any, column: str) -> Any:
     """A value as its label has it.
 
     Raises:

@@ -20,7 +20,7 @@ from audio_lm.corpora.imports.conversations import (
     check_text,
     escape_placeholders,
 )
-from audio_lm.corpora.imports.labels import LIST_LABELS, check_labels, label_value
+from audio_lm.corpora.imports.labels import LIST_LABELS, check_labels, parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 ANSWERS = ("gt", "text")
@@ -70,9 +70,9 @@ def _answers(value: Any, column: str, label: str) -> list[Any]:
 
 def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
     if label == "translation":
-        return {**_languages(row), label: label_value(label, value, column)}
+        return {**_languages(row), label: parse_label(label, value, column)}
     if label:
-        return {label: label_value(label, value, column)}
+        return {label: parse_label(label, value, column)}
     answer = check_text(value, repr(column))
     if row.get("prompt") is not None:
         prompt = append_placeholder("") + escape_placeholders(check_text(row["prompt"], "'prompt'"))
@@ -95,4 +95,4 @@ def _languages(row: Row) -> dict[str, str]:
             f"correct it"
         )
     languages = zip(LANGUAGE_LABELS, parts[-3:-1], strict=True)
-    return {label: label_value(label, part, "source") for label, part in languages}
+    return {label: parse_label(label, part, "source") for label, part in languages}

@@ -12,7 +12,7 @@ from typing import Any
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import check_text, path_list
-from audio_lm.corpora.imports.labels import check_labels, label_value
+from audio_lm.corpora.imports.labels import check_labels, parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 SPEAKERS = "speaker_verification"
@@ -95,5 +95,5 @@ def _labels(row: Row, task: str, label: str) -> dict[str, Any]:
         if not question:
             raise DataError("'Q' is empty -- expected the question that 'text' answers; write it")
         labels["question"] = question
-    labels[label] = label_value(label, text.lower() if label == "same_speaker" else text, "text")
+    labels[label] = parse_label(label, text.lower() if label == "same_speaker" else text, "text")
     return labels

@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, label_value, row_labels
+from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, parse_label, row_labels
 from audio_lm.corpora.labels import LABELS
 
 
@@ -53,7 +53,7 @@ def test_columns_that_cannot_be_are_refused(columns, asked, kind, reason):
     ],
 )
 def test_values_are_what_their_label_has_to_be(label, value, expected):
-    assert label_value(label, value, "column") == expected
+    assert parse_label(label, value, "column") == expected
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_values_are_what_their_label_has_to_be(label, value, expected):
 )
 def test_other_values_are_refused(label, value):
     with pytest.raises(DataError, match="'column' is"):
-        label_value(label, value, "column")
+        parse_label(label, value, "column")
 
 
 def test_what_is_no_language_is_refused():
     with pytest.raises(DataError, match="language 'xx' is not known"):
-        label_value("language", "xx", "lang")
+        parse_label("language", "xx", "lang")
 
 
 def test_a_row_needs_something_to_learn():
