@@ -75,7 +75,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: no entry describes the file, or bad lines, all of them in one message.
     """
     refuse_columns(options, NAME)
-    description = description_of(path, options.subset)
+    description = find_description(path, options.subset)
 
     def take(number: int, row: Row) -> None:
         refuse_tools(row)
@@ -101,7 +101,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     for_each_row(path, take, writer.notes)
 
 
-def description_of(path: Path, subset: str) -> Description:
+def find_description(path: Path, subset: str) -> Description:
     """The entry that describes a file.
 
     Args:
