@@ -36,7 +36,7 @@ AUDIO = "<audio>"
 ROLES = ("system", "user", "assistant")
 FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "objects")
 
-Said = list[tuple[str, str]]
+RoleTexts = list[tuple[str, str]]
 
 
 def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
@@ -80,7 +80,7 @@ def _refuse(row: Row) -> None:
         raise DataError("label is false, so that the answer is a bad one (KTO); leave such rows out")
 
 
-def _said(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[Said, list[Any]]:
+def _said(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
     """Turns as role and text, and the audio of the row."""
     messages = row.get(key)
     if not isinstance(messages, list) or not messages:
@@ -126,7 +126,7 @@ def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
     return text, [audio for audio in audios if audio]
 
 
-def _conversation(turns: Said, num_clips: int) -> Conversation:
+def _conversation(turns: RoleTexts, num_clips: int) -> Conversation:
     """The label; places that are missing stand before the first turn that is not the system's."""
     num_missing = num_clips - count_placeholders(turns)
     first = next((index for index, (role, _) in enumerate(turns) if role != "system"), 0)
@@ -136,7 +136,7 @@ def _conversation(turns: Said, num_clips: int) -> Conversation:
     return build_conversation(turns, num_clips)
 
 
-def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]] | None:
+def _rejected(row: Row, turns: RoleTexts, audios: list[Any]) -> tuple[RoleTexts, list[Any]] | None:
     """Turns and audio of what was rejected."""
     if row.get("rejected_messages") is not None:
         return _said(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
