@@ -49,7 +49,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
 
     def take(number: int, row: Row) -> None:
         _refuse(row)
-        turns, audios = _said(row, "messages", ("audios", "audio"))
+        turns, audios = _read_turns(row, "messages", ("audios", "audio"))
         clips = [resolve_audio_path(one, path.parent, options) for one in audios]
         labels: dict[str, Any] = {
             **options.label_language(),
@@ -80,7 +80,7 @@ def _refuse(row: Row) -> None:
         raise DataError("label is false, so that the answer is a bad one (KTO); leave such rows out")
 
 
-def _said(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
+def _read_turns(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
     """Turns as role and text, and the audio of the row."""
     messages = row.get(key)
     if not isinstance(messages, list) or not messages:
@@ -139,13 +139,13 @@ def _conversation(turns: RoleTexts, num_clips: int) -> Conversation:
 def _rejected(row: Row, turns: RoleTexts, audios: list[Any]) -> tuple[RoleTexts, list[Any]] | None:
     """Turns and audio of what was rejected."""
     if row.get("rejected_messages") is not None:
-        return _said(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
+        return _read_turns(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
     others = path_list(row.get("rejected_audios"), "rejected_audios") or audios
     response = row.get("rejected_response")
     if response is None:
         return None if others == audios else (turns, others)
     if isinstance(response, str):
         response = [{"role": "assistant", "content": response}]
-    answers, _ = _said(Row({"rejected_response": response}), "rejected_response", ())
+    answers, _ = _read_turns(Row({"rejected_response": response}), "rejected_response", ())
     last_user = max((index for index, (role, _) in enumerate(turns) if role == "user"), default=-1)
     return [*turns[: last_user + 1], *answers], others
