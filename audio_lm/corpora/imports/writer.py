@@ -23,7 +23,7 @@ OVERSHOOT: Seconds = 0.5
 
 Source: ``--max-overshoot`` of Kaldi's extract-segments.
 """
-MOST_CLIPS = 9  # of a conversation: ``audio_10`` would be sorted before ``audio_2``
+MAX_CLIPS = 9  # of a conversation: ``audio_10`` would be sorted before ``audio_2``
 
 
 class ImportWriter(CutSetWriter):
@@ -103,7 +103,7 @@ class ImportWriter(CutSetWriter):
             DataError: too many clips, one cannot be heard, an id came twice.
         """
         num_clips = max(len(clips), len(rejected_clips))
-        if num_clips > MOST_CLIPS:
+        if num_clips > MAX_CLIPS:
             raise DataError(
                 f"{num_clips} clips in one conversation -- expected at most {MOST_CLIPS}; split it"
             )

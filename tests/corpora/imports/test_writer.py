@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.writer import MOST_CLIPS, ImportWriter
+from audio_lm.corpora.imports.writer import MAX_CLIPS, ImportWriter
 from audio_lm.data.manifest.cuts import load_waves, read_cuts
 
 
@@ -15,13 +15,13 @@ def writer(tmp_path):
 
 def test_clips_of_any_rate_come_back_at_16_khz_and_in_order(writer, folder, tmp_path):
     clips = [folder / "wavs" / f"{name}.wav" for name in "cba"]
-    clips += [clips[0]] * (MOST_CLIPS - 3)
+    clips += [clips[0]] * (MAX_CLIPS - 3)
     writer.add_conversation("all-train", "x", clips, {"conversation": []})
     writer.close(lambda line: None)
     (cut,) = read_cuts(tmp_path, "mine/all-train")
-    assert [len(wave) for wave in load_waves(cut)] == [12_800, 9_600, 6_400, *[12_800] * (MOST_CLIPS - 3)]
+    assert [len(wave) for wave in load_waves(cut)] == [12_800, 9_600, 6_400, *[12_800] * (MAX_CLIPS - 3)]
     loudest = [float(np.abs(wave[2_000:-2_000]).max()) for wave in load_waves(cut)]
-    assert loudest == pytest.approx([0.3] * MOST_CLIPS, abs=0.03)
+    assert loudest == pytest.approx([0.3] * MAX_CLIPS, abs=0.03)
 
 
 def test_what_is_no_audio_and_what_is_too_short_is_refused(writer, folder):
