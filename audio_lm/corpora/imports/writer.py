@@ -18,7 +18,7 @@ from audio_lm.corpora.labels import supervision_of
 from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, Clip, CutSetWriter
 from audio_lm.data.audio.decode import Measured
 
-OVERSHOOT: Seconds = 0.5
+MAX_OVERSHOOT: Seconds = 0.5
 """By which a clip may be said to outlast its file; the clip then ends with the file.
 
 Source: ``--max-overshoot`` of Kaldi's extract-segments.
@@ -58,7 +58,9 @@ class ImportWriter(CutSetWriter):
         """
         start, duration = clip.start, clip.duration
         file_seconds = self._recording(clip.audio).duration
-        if start >= file_seconds or (duration is not None and start + duration > file_seconds + OVERSHOOT):
+        if start >= file_seconds or (
+            duration is not None and start + duration > file_seconds + MAX_OVERSHOOT
+        ):
             end = "its end" if duration is None else f"{start + duration:.2f} s"
             raise DataError(
                 f"the clip lasts from {start:.2f} s to {end}, but {clip.audio} only {file_seconds:.2f} s; correct the times"
@@ -74,10 +76,10 @@ class ImportWriter(CutSetWriter):
         """Compare a clip with the duration that somebody wrote down for it.
 
         Raises:
-            DataError: they differ by more than ``OVERSHOOT``.
+            DataError: they differ by more than ``MAX_OVERSHOOT``.
         """
         found = self._recording(audio).duration - start if duration is None else duration
-        if abs(found - told) > OVERSHOOT:
+        if abs(found - told) > MAX_OVERSHOOT:
             raise DataError(
                 f"the clip lasts {found:.2f} s and was said to last {told:.2f} s; correct one of them"
             )
