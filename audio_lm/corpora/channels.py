@@ -132,6 +132,6 @@ def channel_note(files: Mapping[Path, Measured], remedy: str) -> str | None:
     first = files[different[0]]
     return (
         f"{len(different)} of {len(several)} files of several channels have channels that differ strongly, such as "
-        f"{different[0]} ({min(decibels_apart(first), 99):.0f} dB apart, correlation {correlation(first):.2f}); "
+        f"{different[0]} ({min(level_difference_db(first), 99):.0f} dB apart, correlation {correlation(first):.2f}); "
         f"they are averaged; {remedy}"
     )

@@ -164,7 +164,7 @@ def _write_single(writer: CutWriter, one: RecordedDigit) -> None:
     }
     cut_id = f"single-{one.digit}_{one.speaker}_{one.take}"
     units = [(word, 0.0, seconds_of(wave))]
-    writer.add(f"single-{split_of(one.take)}", wave, labels, cut_id=cut_id, units=units)
+    writer.add(f"single-{split_of_take(one.take)}", wave, labels, cut_id=cut_id, units=units)
 
 
 def _write_string(

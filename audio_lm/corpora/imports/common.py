@@ -71,8 +71,8 @@ class UnreadKeys:
         if not self._num_rows:
             return []
         named = [f"{key} ({num} rows)" for key, num in sorted(self._num_rows.items())]
-        more = [f"and {len(named) - MOST_KEYS} more"] if len(named) > MAX_KEYS_SHOWN else []
-        return [f"columns not read: {', '.join(named[:MOST_KEYS] + more)}"]
+        more = [f"and {len(named) - MAX_KEYS_SHOWN} more"] if len(named) > MAX_KEYS_SHOWN else []
+        return [f"columns not read: {', '.join(named[:MAX_KEYS_SHOWN] + more)}"]
 
 
 @dataclass(frozen=True)

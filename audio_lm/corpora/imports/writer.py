@@ -107,7 +107,7 @@ class ImportWriter(CutSetWriter):
         num_clips = max(len(clips), len(rejected_clips))
         if num_clips > MAX_CLIPS:
             raise DataError(
-                f"{num_clips} clips in one conversation -- expected at most {MOST_CLIPS}; split it"
+                f"{num_clips} clips in one conversation -- expected at most {MAX_CLIPS}; split it"
             )
         if clips:
             self.add(
