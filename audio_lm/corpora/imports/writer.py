@@ -128,7 +128,7 @@ class ImportWriter(CutSetWriter):
     def _check_heard(self, audio: Path) -> None:
         if self._recording(audio).duration < MIN_SECONDS:
             raise DataError(
-                f"{audio} lasts under {SHORTEST * 1000:.0f} ms, too short to be heard; leave it out"
+                f"{audio} lasts under {MIN_SECONDS * 1000:.0f} ms, too short to be heard; leave it out"
             )
 
     def _recording(self, audio: Path) -> Recording:

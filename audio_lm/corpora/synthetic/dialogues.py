@@ -15,9 +15,9 @@ from lhotse import MonoCut
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 from audio_lm.data.audio.recordings import samples_of

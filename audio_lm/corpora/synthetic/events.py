@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import (
     at_peak,
     cycles,

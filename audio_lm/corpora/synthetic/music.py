@@ -14,7 +14,6 @@ import numpy as np
 
 from audio_lm.common.audio_units import Seconds, samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
     INSTRUMENTS,
@@ -22,6 +21,7 @@ from audio_lm.corpora.synthetic.notes import (
     VELOCITIES,
     note,
 )
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave

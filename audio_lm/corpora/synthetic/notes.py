@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import (
     Floats,
     at_peak,

@@ -13,8 +13,8 @@ import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave

@@ -6,7 +6,7 @@ the same question contain, so that it asks for understanding and not for vocabul
 
 from dataclasses import dataclass
 
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import Chance
 
 HELD_OUT_SHARE = 0.5
 

@@ -5,8 +5,8 @@ import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
 NUM_SAMPLES = 16_000

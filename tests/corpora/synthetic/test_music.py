@@ -3,7 +3,6 @@ import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.music import (
     MOOD_OF_MODE,
     MUSIC_SUBSETS,
@@ -22,6 +21,7 @@ from audio_lm.corpora.synthetic.notes import (
     VELOCITIES,
     frequency_of,
 )
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS = {"notes": 125, "melodies": 12, "validation": 25, "test": 30}

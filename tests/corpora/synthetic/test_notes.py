@@ -3,7 +3,6 @@ import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
     INSTRUMENTS,
@@ -13,6 +12,7 @@ from audio_lm.corpora.synthetic.notes import (
     frequency_of,
     note,
 )
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
 NUM_SAMPLES = 16_000

@@ -5,7 +5,6 @@ import pytest
 
 from audio_lm.common.audio_units import samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES
 from audio_lm.corpora.synthetic.sounds import (
     NUMBERS,
@@ -15,6 +14,7 @@ from audio_lm.corpora.synthetic.sounds import (
     question_about,
     write_sounds,
 )
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.waves import root_mean_square
 from audio_lm.corpora.synthetic.writing import CutWriter
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.text_dialogues import EXERCISES, NUMBERS, OPPOSITES, text_conversation
 
 VALUE = {word: number for number, word in enumerate(NUMBERS)}

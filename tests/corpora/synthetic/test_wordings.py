@@ -3,7 +3,7 @@ import re
 import pytest
 
 from audio_lm.corpora.synthetic import comparisons, music, questions, sounds
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import Chance
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 
 DIALOGUE_WORDINGS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.chance import NUM_STRIPES, Chance
+from audio_lm.corpora.synthetic.split_random import NUM_STRIPES, Chance
 
 
 def stripe_shares(split):
