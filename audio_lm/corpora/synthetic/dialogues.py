@@ -17,7 +17,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 from audio_lm.data.audio.recordings import samples_of
@@ -82,12 +82,12 @@ def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -
                 f"let one of them have clips, or set dialogues to 0"
             )
         for number in range(num_rows):
-            exchanges = _exchanges(pools, Chance(split, seed, "dialogues", number))
+            exchanges = _exchanges(pools, SplitRandom(split, seed, "dialogues", number))
             waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
             labels = _labels(exchanges)
             writer.add(f"dialogues-{split}", waves[0], labels, more_waves=waves[1:])
     for number in range(clips.get("dialogues_text", 0)):
-        conversation = text_conversation(Chance("train", seed, "dialogues_text", number))
+        conversation = text_conversation(SplitRandom("train", seed, "dialogues_text", number))
         labels = {"conversation": conversation, "honesty": {"conversation": "exact"}}
         writer.add("dialogues_text-train", None, labels)
 
@@ -120,7 +120,7 @@ def _known_clip(cut: MonoCut) -> KnownClip | None:
     return KnownClip(cut, answers, honesty)
 
 
-def _exchanges(pools: Pools, chance: Chance) -> list[Exchange]:
+def _exchanges(pools: Pools, chance: SplitRandom) -> list[Exchange]:
     """What is asked and answered in one conversation."""
     form = chance.one_by_share(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
     if form == "comparison" and (exchange := _comparison(pools, chance)):
@@ -137,7 +137,7 @@ def _exchanges(pools: Pools, chance: Chance) -> list[Exchange]:
     return [first]
 
 
-def _about_second_clip(pools: Pools, first: KnownClip, chance: Chance) -> Exchange:
+def _about_second_clip(pools: Pools, first: KnownClip, chance: SplitRandom) -> Exchange:
     """Another clip, and a question about it or, one time in four, about the first."""
     question = _one_question(pools, chance)
     second = _one_clip(pools, question, chance)
@@ -149,7 +149,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, chance: Chance) -> Exchan
     return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
 
 
-def _comparison(pools: Pools, chance: Chance) -> Exchange | None:
+def _comparison(pools: Pools, chance: SplitRandom) -> Exchange | None:
     """Two clips and a question about both; none where no two clips answer one."""
     possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
     if not possible:
@@ -164,7 +164,10 @@ def _comparison(pools: Pools, chance: Chance) -> Exchange | None:
 
 
 def _pair(
-    clips_of_answer: Mapping[str, Sequence[KnownClip]], comparison: Comparison, wanted: str, chance: Chance
+    clips_of_answer: Mapping[str, Sequence[KnownClip]],
+    comparison: Comparison,
+    wanted: str,
+    chance: SplitRandom,
 ) -> tuple[KnownClip, KnownClip] | None:
     """Two different clips whose comparison gives the wanted answer."""
     answers = sorted(clips_of_answer)
@@ -179,20 +182,20 @@ def _pair(
     return chance.one_of(clips_of_answer[one]), chance.one_of(clips_of_answer[two])
 
 
-def _one_question(pools: Pools, chance: Chance) -> Question:
+def _one_question(pools: Pools, chance: SplitRandom) -> Question:
     """As often as its share says, among those that some clip answers."""
     possible = [question for question in QUESTIONS if question.name in pools]
     return chance.one_by_share(possible, [question.share for question in possible])
 
 
-def _one_clip(pools: Pools, question: Question, chance: Chance) -> KnownClip:
+def _one_clip(pools: Pools, question: Question, chance: SplitRandom) -> KnownClip:
     """A clip that answers the question; all answers are equally frequent."""
     clips_of_answer = pools[question.name]
     return chance.one_of(clips_of_answer[chance.one_of(sorted(clips_of_answer))])
 
 
 def _about(
-    clip: KnownClip, question: Question, chance: Chance, new_clips: tuple[KnownClip, ...] = ()
+    clip: KnownClip, question: Question, chance: SplitRandom, new_clips: tuple[KnownClip, ...] = ()
 ) -> Exchange:
     words = question.wordings.one(chance)
     return Exchange(words, clip.answers[question.name], clip.honesty[question.name], new_clips)

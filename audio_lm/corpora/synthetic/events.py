@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     at_peak,
     cycles,
@@ -25,37 +25,37 @@ from audio_lm.corpora.synthetic.waves import (
 )
 from audio_lm.corpora.synthetic.writing import Wave
 
-Sound = Callable[[int, Chance], Wave]
+Sound = Callable[[int, SplitRandom], Wave]
 
 
-def event(name: str, num_samples: int, chance: Chance) -> Wave:
+def event(name: str, num_samples: int, chance: SplitRandom) -> Wave:
     """A sound of one of ``EVENTS``, as long as asked, loudest point 1."""
     return at_peak(faded(EVENTS[name](num_samples, chance), attack=0.001))
 
 
-def scene(name: str, num_samples: int, chance: Chance) -> Wave:
+def scene(name: str, num_samples: int, chance: SplitRandom) -> Wave:
     """A background of one of ``SCENES``, as long as asked, loudest point 1."""
     return at_peak(faded(SCENES[name](num_samples, chance)))
 
 
-def _siren_sweep(num_samples: int, chance: Chance) -> Wave:
+def _siren_sweep(num_samples: int, chance: SplitRandom) -> Wave:
     centre, depth = chance.log_between(550, 950), chance.between(0.25, 0.4)
     swing = np.sin(2 * np.pi * (chance.between(0, 1) + chance.between(1.8, 3.2) * seconds_at(num_samples)))
     hertz = centre * np.exp2(depth * swing)
     return harmonic(cycles(hertz, num_samples), _partials(5, -8, chance), highest_hz=1.4 * centre)
 
 
-def _beep(num_samples: int, chance: Chance) -> Wave:
+def _beep(num_samples: int, chance: SplitRandom) -> Wave:
     hertz = chance.log_between(900, 2_000)
     return harmonic(cycles(hertz, num_samples), _partials(3, -12, chance), highest_hz=hertz)
 
 
-def _noise_burst(num_samples: int, chance: Chance) -> Wave:
+def _noise_burst(num_samples: int, chance: SplitRandom) -> Wave:
     hiss = noise(num_samples, chance.rng, slope=chance.between(-4, 1), low_hz=chance.log_between(100, 600))
     return hiss * decay(num_samples, decibels=chance.between(6, 16))
 
 
-def _click_train(num_samples: int, chance: Chance) -> Wave:
+def _click_train(num_samples: int, chance: SplitRandom) -> Wave:
     """Clicks at equal distances, the last one at the very end."""
     num_kernel = samples_in(0.02)
     ring = sine(cycles(chance.log_between(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
@@ -64,24 +64,24 @@ def _click_train(num_samples: int, chance: Chance) -> Wave:
     return struck(num_samples, starts, np.ones(num_clicks), ring)
 
 
-def _chirp_up(num_samples: int, chance: Chance) -> Wave:
+def _chirp_up(num_samples: int, chance: SplitRandom) -> Wave:
     low = chance.log_between(300, 600)
     octaves = chance.between(1.7, 2.4)
     hertz = low * np.exp2(np.linspace(0, octaves, num_samples))
     return harmonic(cycles(hertz, num_samples), _partials(3, -12, chance), highest_hz=float(hertz[-1]))
 
 
-def _chirp_down(num_samples: int, chance: Chance) -> Wave:
+def _chirp_down(num_samples: int, chance: SplitRandom) -> Wave:
     return _chirp_up(num_samples, chance)[::-1]
 
 
-def _low_hum(num_samples: int, chance: Chance) -> Wave:
+def _low_hum(num_samples: int, chance: SplitRandom) -> Wave:
     hertz = chance.log_between(55, 105)
     wobble = 1 + 0.2 * sine(cycles(chance.between(2, 6), num_samples))
     return wobble * harmonic(cycles(hertz, num_samples), _partials(7, -7, chance), highest_hz=hertz)
 
 
-def _bell_tone(num_samples: int, chance: Chance) -> Wave:
+def _bell_tone(num_samples: int, chance: SplitRandom) -> Wave:
     """Inharmonic partials that die away, the higher the faster.
 
     Source: ratios of a bell's partials, Risset, "An Introductory Catalogue of
@@ -97,7 +97,7 @@ def _bell_tone(num_samples: int, chance: Chance) -> Wave:
     return wave
 
 
-def _pulse_engine(num_samples: int, chance: Chance) -> Wave:
+def _pulse_engine(num_samples: int, chance: SplitRandom) -> Wave:
     """Low thumps in quick succession, not quite regular, over a rumble."""
     num_kernel = samples_in(0.025)
     thump = sine(cycles(chance.log_between(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
@@ -109,7 +109,7 @@ def _pulse_engine(num_samples: int, chance: Chance) -> Wave:
     return struck(num_samples, starts, 0.8 + 0.4 * chance.many(len(starts)), thump) + rumble
 
 
-def _crackle(num_samples: int, chance: Chance) -> Wave:
+def _crackle(num_samples: int, chance: SplitRandom) -> Wave:
     """Short clicks at random, of random loudness; one at either end."""
     num_kernel = samples_in(0.003)
     kernel = noise(num_kernel, chance.rng, slope=chance.between(0, 4)) * decay(num_kernel, decibels=30)
@@ -121,29 +121,29 @@ def _crackle(num_samples: int, chance: Chance) -> Wave:
     return struck(num_samples, starts, gains, kernel)
 
 
-def _machine(num_samples: int, chance: Chance) -> Wave:
+def _machine(num_samples: int, chance: SplitRandom) -> Wave:
     hiss = gain_of(-14) * noise(num_samples, chance.rng, slope=-3)
     hum: Wave = 0.5 * at_peak(_low_hum(num_samples, chance))
     return _pulse_engine(num_samples, chance) + hum + hiss
 
 
-def _rain(num_samples: int, chance: Chance) -> Wave:
+def _rain(num_samples: int, chance: SplitRandom) -> Wave:
     drops = at_peak(_crackle(num_samples, chance)) + at_peak(_crackle(num_samples, chance))
     return drops + gain_of(-16) * noise(num_samples, chance.rng, slope=chance.between(-2, 1), low_hz=800)
 
 
-def _wind(num_samples: int, chance: Chance) -> Wave:
+def _wind(num_samples: int, chance: SplitRandom) -> Wave:
     """Low noise that swells and sinks."""
     gusts = 0.6 + 0.4 * sine(cycles(chance.between(0.4, 1.0), num_samples, start=chance.between(0, 1)))
     return gusts * noise(num_samples, chance.rng, slope=chance.between(-8, -5), low_hz=80)
 
 
-def _alarm_hall(num_samples: int, chance: Chance) -> Wave:
+def _alarm_hall(num_samples: int, chance: SplitRandom) -> Wave:
     siren = at_peak(_siren_sweep(num_samples, chance))
     return reverberated(siren, chance.rng, seconds=chance.between(0.5, 0.9), wet=chance.between(0.5, 0.9))
 
 
-def _workshop(num_samples: int, chance: Chance) -> Wave:
+def _workshop(num_samples: int, chance: SplitRandom) -> Wave:
     """Regular clicks and bursts of noise in a room."""
     wave = at_peak(_click_train(num_samples, chance))
     num_burst = samples_in(0.25)
@@ -152,7 +152,7 @@ def _workshop(num_samples: int, chance: Chance) -> Wave:
     return reverberated(wave, chance.rng, seconds=chance.between(0.2, 0.4), wet=0.5)
 
 
-def _partials(num: int, slope: float, chance: Chance) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _partials(num: int, slope: float, chance: SplitRandom) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Amplitudes of harmonic partials, falling by ``slope`` dB per octave, each off by up to 4 dB."""
     off = 8 * (chance.many(num) - 0.5)
     return 10 ** ((slope * np.log2(np.arange(1, num + 1)) + off) / 20)

@@ -21,7 +21,7 @@ from audio_lm.corpora.synthetic.notes import (
     VELOCITIES,
     note,
 )
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
@@ -125,10 +125,12 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
     for subset in MUSIC_SUBSETS:
         for split in SPLITS if clips.get(subset, 0) else ():
             for number in range(clips[subset if split == "train" else split]):
-                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+                write_one[subset](
+                    writer, f"{subset}-{split}", number, SplitRandom(split, seed, subset, number)
+                )
 
 
-def question_about(melody: Melody, chance: Chance) -> tuple[str, str]:
+def question_about(melody: Melody, chance: SplitRandom) -> tuple[str, str]:
     """A question that the melody answers, and its answer."""
     kind = chance.one_of(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
@@ -140,7 +142,7 @@ def question_about(melody: Melody, chance: Chance) -> tuple[str, str]:
     return wordings.one(chance), str(getattr(melody, kind))
 
 
-def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: Chance) -> Wave:
+def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:
     """The tune over its rhythm; every note rings a little into the next."""
     wave = _drums(melody.genre, seconds_per_beat, chance)
     maker, note_of_kind = chance.integer(0, 2**31), dict[tuple[int, int], Wave]()
@@ -148,13 +150,13 @@ def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: Chance) -> Wa
         start = samples_in(beat * seconds_per_beat)
         num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
         if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
-            same = Chance(chance.split, maker)
+            same = SplitRandom(chance.split, maker)
             note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
     return wave * np.float32(gain_of(chance.between(-8, -3)))
 
 
-def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_note(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     """Pitches and instruments take turns, so that each pair is equally frequent."""
     num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
     pitch = LOWEST_PITCH + number % num_pitches
@@ -175,7 +177,7 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Chanc
     writer.add(subset_split, wave, labels | {"honesty": dict.fromkeys(labels, "exact")})
 
 
-def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     melody = Melody(
         title=tuple(TUNES)[number % len(TUNES)],
         mode=chance.one_of(tuple(SCALES)),
@@ -199,14 +201,14 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Cha
     writer.add(subset_split, melody_wave(melody, seconds_per_beat, chance), labels)
 
 
-def _qualities(chance: Chance) -> list[str]:
+def _qualities(chance: SplitRandom) -> list[str]:
     """Qualities that do not contradict each other; at least one."""
     qualities = [chance.one_of(("bright", "dark"))]
     qualities += chance.one_of((["fast_decay"], ["long_release"], []))
     return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.happens(0.25)]
 
 
-def _drums(genre: str, seconds_per_beat: Seconds, chance: Chance) -> Wave:
+def _drums(genre: str, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:
     """The rhythm alone, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)

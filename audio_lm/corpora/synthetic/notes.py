@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     Floats,
     at_peak,
@@ -78,7 +78,7 @@ def note(
     instrument: str,
     qualities: Collection[str],
     num_samples: int,
-    chance: Chance,
+    chance: SplitRandom,
 ) -> Wave:
     """A note as loud as its velocity says: the loudest point is (velocity / 127) squared.
 
@@ -114,7 +114,12 @@ def frequency_of(pitch: float) -> float:
 
 
 def _held_tone(
-    timbre: Timbre, hertz: float, velocity: int, qualities: Collection[str], num_samples: int, chance: Chance
+    timbre: Timbre,
+    hertz: float,
+    velocity: int,
+    qualities: Collection[str],
+    num_samples: int,
+    chance: SplitRandom,
 ) -> Wave:
     """The tone at even loudness, gliding from its first colour to its last, loudest point about 1."""
     slope = timbre.slope + chance.between(-1, 1) + 2 * np.log2(velocity / 96)

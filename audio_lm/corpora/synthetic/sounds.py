@@ -14,7 +14,7 @@ import numpy as np
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
@@ -65,7 +65,9 @@ def write_sounds(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> N
     for subset in SOUND_SUBSETS:
         for split in SPLITS if clips.get(subset, 0) else ():
             for number in range(clips[subset if split == "train" else split]):
-                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+                write_one[subset](
+                    writer, f"{subset}-{split}", number, SplitRandom(split, seed, subset, number)
+                )
 
 
 def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
@@ -82,7 +84,7 @@ def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
     return ", then ".join(parts)
 
 
-def question_about(placed: Sequence[Placed], chance: Chance) -> tuple[str, str]:
+def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, str]:
     """A question that the events answer, and its answer."""
     names = [one.name for one in placed]
     kind = chance.one_of(("present", "present", "how many", "first", "last"))
@@ -97,7 +99,7 @@ def question_about(placed: Sequence[Placed], chance: Chance) -> tuple[str, str]:
     return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
 
 
-def _write_event(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_event(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     """Classes take turns, so that they are equally frequent."""
     name = tuple(EVENTS)[number % len(EVENTS)]
     num_event = in_whole_frames(chance.between(0.6, 1.5))
@@ -107,13 +109,13 @@ def _write_event(writer: CutWriter, subset_split: str, number: int, chance: Chan
     writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
 
 
-def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     del number
     placed, num_samples = _sequence(chance.integer(2, 3), chance)
     writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
 
 
-def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     name = tuple(SCENES)[number % len(SCENES)]
     wave = scene(name, in_whole_frames(chance.between(1.5, 2.5)), chance) * np.float32(
         gain_of(chance.between(-14, -3))
@@ -122,7 +124,7 @@ def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: Chan
     writer.add(subset_split, wave, labels)
 
 
-def _write_question(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_question(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     del number
     placed, num_samples = _sequence(chance.integer(1, 3), chance)
     question, answer = question_about(placed, chance)
@@ -132,7 +134,7 @@ def _write_question(writer: CutWriter, subset_split: str, number: int, chance: C
     writer.add(subset_split, _composed(placed, num_samples, chance), labels)
 
 
-def _sequence(num_events: int, chance: Chance) -> tuple[list[Placed], int]:
+def _sequence(num_events: int, chance: SplitRandom) -> tuple[list[Placed], int]:
     """Events one after the other with at least 100 ms between them; samples of the clip.
 
     One time in four an event is heard twice in a row: counting is worth asking.
@@ -148,7 +150,7 @@ def _sequence(num_events: int, chance: Chance) -> tuple[list[Placed], int]:
     return placed, now + in_whole_frames(chance.between(0.0, 0.3))
 
 
-def _composed(placed: Sequence[Placed], num_samples: int, chance: Chance) -> Wave:
+def _composed(placed: Sequence[Placed], num_samples: int, chance: SplitRandom) -> Wave:
     """The events at their times, each at its own level, over a faint background of some colour."""
     background = noise(num_samples, chance.rng, slope=chance.between(-6, 3))
     wave = background * np.float32(gain_of(chance.between(-72, -58)))

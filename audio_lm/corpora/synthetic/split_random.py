@@ -18,7 +18,7 @@ SHARE_OF_SPLIT = {"train": (0.0, 0.58), "validation": (0.6, 0.78), "test": (0.8,
 T = TypeVar("T")
 
 
-class Chance:
+class SplitRandom:
     """The random numbers of one clip."""
 
     def __init__(self, split: str, *purpose: str | int) -> None:
@@ -30,7 +30,7 @@ class Chance:
     def between(self, low: float, high: float) -> float:
         """A number that only this split draws.
 
-        >>> 3.0 <= Chance("test", 0).between(3.0, 4.0) < 4.0
+        >>> 3.0 <= SplitRandom("test", 0).between(3.0, 4.0) < 4.0
         True
         """
         return low + (high - low) * float(self.many(1)[0])

@@ -11,7 +11,7 @@ from audio_lm.common.languages import NAME_OF_LANGUAGE
 from audio_lm.corpora.synthetic.events import EVENTS
 from audio_lm.corpora.synthetic.notes import HIGHEST_PITCH, INSTRUMENTS, LOWEST_PITCH
 from audio_lm.corpora.synthetic.questions import DIGITS, QUESTIONS
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 
 NUMBERS = (
     *DIGITS,
@@ -37,10 +37,10 @@ OPPOSITES = (
 )
 WORDS = (*DIGITS, *(word for pair in OPPOSITES for word in pair))
 
-Exercise = Callable[[Chance], tuple[str, str]]
+Exercise = Callable[[SplitRandom], tuple[str, str]]
 
 
-def text_conversation(chance: Chance) -> list[dict[str, Any]]:
+def text_conversation(chance: SplitRandom) -> list[dict[str, Any]]:
     """One or two turns of text; roles and contents as in the label ``conversation``."""
     exercises: list[Exercise] = [chance.one_of((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
     turns: list[dict[str, Any]] = []
@@ -51,26 +51,26 @@ def text_conversation(chance: Chance) -> list[dict[str, Any]]:
     return turns
 
 
-def _sum(chance: Chance) -> tuple[str, str]:
+def _sum(chance: SplitRandom) -> tuple[str, str]:
     one, two = chance.integer(0, 9), chance.integer(0, 9)
     asked = chance.one_of(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
 
 
-def _difference(chance: Chance) -> tuple[str, str]:
+def _difference(chance: SplitRandom) -> tuple[str, str]:
     one = chance.integer(0, 9)
     two = chance.integer(0, one)
     asked = chance.one_of(("What is {} minus {}?", "How much is {} minus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
 
 
-def _larger(chance: Chance) -> tuple[str, str]:
+def _larger(chance: SplitRandom) -> tuple[str, str]:
     one, two = chance.some_of(range(len(DIGITS)), 2)
     asked, answer = chance.one_of((("larger", max(one, two)), ("smaller", min(one, two))))
     return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
 
 
-def _opposite(chance: Chance) -> tuple[str, str]:
+def _opposite(chance: SplitRandom) -> tuple[str, str]:
     pair = chance.one_of(OPPOSITES)
     asked, answer = pair if chance.happens(0.5) else pair[::-1]
     words = chance.one_of(
@@ -79,29 +79,29 @@ def _opposite(chance: Chance) -> tuple[str, str]:
     return words.format(asked), answer
 
 
-def _repeat(chance: Chance) -> tuple[str, str]:
+def _repeat(chance: SplitRandom) -> tuple[str, str]:
     words = " ".join(_some_words(chance))
     return chance.one_of(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
 
 
-def _end_of_list(chance: Chance) -> tuple[str, str]:
+def _end_of_list(chance: SplitRandom) -> tuple[str, str]:
     words = _some_words(chance)
     asked, answer = chance.one_of((("first", words[0]), ("last", words[-1])))
     return f"What is the {asked} word? {' '.join(words)}", answer
 
 
-def _num_words(chance: Chance) -> tuple[str, str]:
+def _num_words(chance: SplitRandom) -> tuple[str, str]:
     words = _some_words(chance)
     return f"How many words are there? {' '.join(words)}", NUMBERS[len(words)]
 
 
-def _next_number(chance: Chance) -> tuple[str, str]:
+def _next_number(chance: SplitRandom) -> tuple[str, str]:
     number = chance.integer(1, 9)
     asked, answer = chance.one_of((("after", number + 1), ("before", number - 1)))
     return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
 
 
-def _described(chance: Chance) -> tuple[str, str]:
+def _described(chance: SplitRandom) -> tuple[str, str]:
     """A clip in words, and a question that may be asked about clips."""
     values = {
         "digits": " ".join(chance.one_of(DIGITS) for _ in range(chance.integer(1, 5))),
@@ -118,7 +118,7 @@ def _described(chance: Chance) -> tuple[str, str]:
     return f"Audio: {description}. {question.wordings.one(chance)}", values[asked]
 
 
-def _some_words(chance: Chance) -> list[str]:
+def _some_words(chance: SplitRandom) -> list[str]:
     return [chance.one_of(WORDS) for _ in range(chance.integer(2, 6))]
 
 

@@ -6,7 +6,7 @@ the same question contain, so that it asks for understanding and not for vocabul
 
 from dataclasses import dataclass
 
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 
 HELD_OUT_SHARE = 0.5
 
@@ -21,7 +21,7 @@ class Wordings:
     held_out: tuple[str, ...]
     """Asked in validation and test only, there ``HELD_OUT_SHARE`` of the time."""
 
-    def one(self, chance: Chance, **values: str) -> str:
+    def one(self, chance: SplitRandom, **values: str) -> str:
         """A wording that the split may ask, with its gaps filled."""
         is_held_out = chance.split != "train" and chance.happens(HELD_OUT_SHARE)
         return chance.one_of(self.held_out if is_held_out else self.training).format(**values)

@@ -21,7 +21,7 @@ from audio_lm.corpora.synthetic.notes import (
     VELOCITIES,
     frequency_of,
 )
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS = {"notes": 125, "melodies": 12, "validation": 25, "test": 30}
@@ -102,7 +102,7 @@ def test_minor_lowers_the_third():
 
 
 def test_a_melody_plays_its_notes_at_their_beats():
-    wave = melody_wave(MELODY, 0.3, Chance("test", 0))
+    wave = melody_wave(MELODY, 0.3, SplitRandom("test", 0))
     assert len(wave) == samples_in(NUM_BEATS * 0.3)
     for pitch, beat, num_beats in MELODY.notes:
         part = wave[samples_in(beat * 0.3) : samples_in((beat + num_beats) * 0.3)]
@@ -112,7 +112,7 @@ def test_a_melody_plays_its_notes_at_their_beats():
 
 def test_rhythms_differ():
     waves = [
-        melody_wave(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, Chance("train", 0))
+        melody_wave(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, SplitRandom("train", 0))
         for genre in THUMPS_AND_TICKS
     ]
     assert len(waves) == 3
@@ -124,7 +124,7 @@ def test_rhythms_differ():
 def test_answers_follow_from_the_melody(split):
     answers = set()
     for number in range(120):
-        question, answer = question_about(MELODY, Chance(split, number))
+        question, answer = question_about(MELODY, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             assert ("organ" in question) == (answer == "yes"), question

@@ -14,7 +14,7 @@ from audio_lm.corpora.synthetic.sounds import (
     question_about,
     write_sounds,
 )
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 from audio_lm.corpora.synthetic.writing import CutWriter
 
@@ -112,7 +112,7 @@ def test_answers_follow_from_the_events(split):
     placed = [Placed("beep", 0, 1), Placed("crackle", 1.2, 2), Placed("bell tone", 2.2, 3)]
     answers = set()
     for number in range(120):
-        question, answer = question_about(placed, Chance(split, number))
+        question, answer = question_about(placed, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             named = [name for name in EVENTS if name in question]

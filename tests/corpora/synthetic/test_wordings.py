@@ -3,7 +3,7 @@ import re
 import pytest
 
 from audio_lm.corpora.synthetic import comparisons, music, questions, sounds
-from audio_lm.corpora.synthetic.split_random import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 
 DIALOGUE_WORDINGS = {
@@ -46,7 +46,7 @@ def test_dialogues_ask_in_many_ways(wordings):
 def test_training_never_asks_in_held_out_words_and_evaluation_does_half_of_the_time():
     wordings = Wordings(training=("a {x}", "b {x}"), held_out=("c {x}",))
     asked = {
-        split: [wordings.one(Chance(split, number), x="y") for number in range(200)]
+        split: [wordings.one(SplitRandom(split, number), x="y") for number in range(200)]
         for split in ("train", "validation", "test")
     }
     assert set(asked["train"]) == {"a y", "b y"}
