@@ -13,7 +13,7 @@ import numpy as np
 from audio_lm.common.runtime import random_for
 
 NUM_STRIPES = 8
-SHARE_OF_SPLIT = {"train": (0.0, 0.58), "validation": (0.6, 0.78), "test": (0.8, 0.98)}
+RANGE_OF_SPLIT = {"train": (0.0, 0.58), "validation": (0.6, 0.78), "test": (0.8, 0.98)}
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class SplitRandom:
         """Draw for a split; equal purposes give equal numbers."""
         self.split = split
         self.rng = random_for(*purpose, split)
-        self._low, self._high = SHARE_OF_SPLIT[split]
+        self._low, self._high = RANGE_OF_SPLIT[split]
 
     def between(self, low: float, high: float) -> float:
         """A number that only this split draws.
