@@ -39,33 +39,33 @@ def scene(name: str, num_samples: int, chance: SplitRandom) -> Wave:
 
 
 def _siren_sweep(num_samples: int, chance: SplitRandom) -> Wave:
-    centre, depth = chance.log_between(550, 950), chance.between(0.25, 0.4)
+    centre, depth = chance.log_uniform(550, 950), chance.between(0.25, 0.4)
     swing = np.sin(2 * np.pi * (chance.between(0, 1) + chance.between(1.8, 3.2) * seconds_at(num_samples)))
     hertz = centre * np.exp2(depth * swing)
     return harmonic(cycles(hertz, num_samples), _partials(5, -8, chance), highest_hz=1.4 * centre)
 
 
 def _beep(num_samples: int, chance: SplitRandom) -> Wave:
-    hertz = chance.log_between(900, 2_000)
+    hertz = chance.log_uniform(900, 2_000)
     return harmonic(cycles(hertz, num_samples), _partials(3, -12, chance), highest_hz=hertz)
 
 
 def _noise_burst(num_samples: int, chance: SplitRandom) -> Wave:
-    hiss = noise(num_samples, chance.rng, slope=chance.between(-4, 1), low_hz=chance.log_between(100, 600))
+    hiss = noise(num_samples, chance.rng, slope=chance.between(-4, 1), low_hz=chance.log_uniform(100, 600))
     return hiss * decay(num_samples, decibels=chance.between(6, 16))
 
 
 def _click_train(num_samples: int, chance: SplitRandom) -> Wave:
     """Clicks at equal distances, the last one at the very end."""
     num_kernel = samples_in(0.02)
-    ring = sine(cycles(chance.log_between(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
+    ring = sine(cycles(chance.log_uniform(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
     num_clicks = max(2, round(chance.between(7, 14) * num_samples / SAMPLES_PER_SECOND))
     starts = np.linspace(0, num_samples - num_kernel, num_clicks)
     return struck(num_samples, starts, np.ones(num_clicks), ring)
 
 
 def _chirp_up(num_samples: int, chance: SplitRandom) -> Wave:
-    low = chance.log_between(300, 600)
+    low = chance.log_uniform(300, 600)
     octaves = chance.between(1.7, 2.4)
     hertz = low * np.exp2(np.linspace(0, octaves, num_samples))
     return harmonic(cycles(hertz, num_samples), _partials(3, -12, chance), highest_hz=float(hertz[-1]))
@@ -76,7 +76,7 @@ def _chirp_down(num_samples: int, chance: SplitRandom) -> Wave:
 
 
 def _low_hum(num_samples: int, chance: SplitRandom) -> Wave:
-    hertz = chance.log_between(55, 105)
+    hertz = chance.log_uniform(55, 105)
     wobble = 1 + 0.2 * sine(cycles(chance.between(2, 6), num_samples))
     return wobble * harmonic(cycles(hertz, num_samples), _partials(7, -7, chance), highest_hz=hertz)
 
@@ -89,7 +89,7 @@ def _bell_tone(num_samples: int, chance: SplitRandom) -> Wave:
     """
     ratios = np.array([0.56, 0.92, 1.19, 1.7, 2.0, 2.74, 3.0, 3.76]) * (1 + 0.03 * (chance.many(8) - 0.5))
     gains = np.array([1.0, 0.9, 1.0, 0.9, 1.3, 0.7, 0.7, 0.6]) * (0.5 + chance.many(8))
-    strike = chance.log_between(450, 850)
+    strike = chance.log_uniform(450, 850)
     wave = np.zeros(num_samples, dtype=np.float32)
     for ratio, gain in zip(ratios, gains, strict=True):
         ring = sine(cycles(strike * ratio, num_samples, start=ratio))
@@ -100,9 +100,9 @@ def _bell_tone(num_samples: int, chance: SplitRandom) -> Wave:
 def _pulse_engine(num_samples: int, chance: SplitRandom) -> Wave:
     """Low thumps in quick succession, not quite regular, over a rumble."""
     num_kernel = samples_in(0.025)
-    thump = sine(cycles(chance.log_between(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
+    thump = sine(cycles(chance.log_uniform(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
     thump += 0.4 * noise(num_kernel, chance.rng, slope=-6) * decay(num_kernel, decibels=30)
-    distance = SAMPLES_PER_SECOND / chance.log_between(18, 30)
+    distance = SAMPLES_PER_SECOND / chance.log_uniform(18, 30)
     starts = np.arange(0, num_samples, distance)
     starts = np.clip(starts + 0.05 * distance * (chance.many(len(starts)) - 0.5), 0, num_samples - 1)
     rumble = gain_of(-22) * noise(num_samples, chance.rng, slope=-6)

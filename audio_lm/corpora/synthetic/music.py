@@ -212,8 +212,8 @@ def _drums(genre: str, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:
     """The rhythm alone, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)
-    thump = sine(cycles(chance.log_between(60, 80), num_thump)) * decay(num_thump, decibels=30)
-    hiss = noise(num_tick, chance.rng, low_hz=chance.log_between(4_000, 5_500)) * decay(num_tick, decibels=40)
+    thump = sine(cycles(chance.log_uniform(60, 80), num_thump)) * decay(num_thump, decibels=30)
+    hiss = noise(num_tick, chance.rng, low_hz=chance.log_uniform(4_000, 5_500)) * decay(num_tick, decibels=40)
     for beats, drum in zip(THUMPS_AND_TICKS[genre], (0.5 * thump, 0.15 * hiss), strict=True):
         for beat in beats:
             start = samples_in(beat * seconds_per_beat)

@@ -35,7 +35,7 @@ class SplitRandom:
         """
         return low + (high - low) * float(self.many(1)[0])
 
-    def log_between(self, low: float, high: float) -> float:
+    def log_uniform(self, low: float, high: float) -> float:
         """The same, spread evenly over the logarithm; for frequencies and rates."""
         return float(np.exp(self.between(np.log(low), np.log(high))))
 
