@@ -39,8 +39,8 @@ def scene(name: str, num_samples: int, chance: SplitRandom) -> Wave:
 
 
 def _siren_sweep(num_samples: int, chance: SplitRandom) -> Wave:
-    centre, depth = chance.log_uniform(550, 950), chance.between(0.25, 0.4)
-    swing = np.sin(2 * np.pi * (chance.between(0, 1) + chance.between(1.8, 3.2) * seconds_at(num_samples)))
+    centre, depth = chance.log_uniform(550, 950), chance.uniform(0.25, 0.4)
+    swing = np.sin(2 * np.pi * (chance.uniform(0, 1) + chance.uniform(1.8, 3.2) * seconds_at(num_samples)))
     hertz = centre * np.exp2(depth * swing)
     return harmonic(cycles(hertz, num_samples), _partials(5, -8, chance), highest_hz=1.4 * centre)
 
@@ -51,22 +51,22 @@ def _beep(num_samples: int, chance: SplitRandom) -> Wave:
 
 
 def _noise_burst(num_samples: int, chance: SplitRandom) -> Wave:
-    hiss = noise(num_samples, chance.rng, slope=chance.between(-4, 1), low_hz=chance.log_uniform(100, 600))
-    return hiss * decay(num_samples, decibels=chance.between(6, 16))
+    hiss = noise(num_samples, chance.rng, slope=chance.uniform(-4, 1), low_hz=chance.log_uniform(100, 600))
+    return hiss * decay(num_samples, decibels=chance.uniform(6, 16))
 
 
 def _click_train(num_samples: int, chance: SplitRandom) -> Wave:
     """Clicks at equal distances, the last one at the very end."""
     num_kernel = samples_in(0.02)
     ring = sine(cycles(chance.log_uniform(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
-    num_clicks = max(2, round(chance.between(7, 14) * num_samples / SAMPLES_PER_SECOND))
+    num_clicks = max(2, round(chance.uniform(7, 14) * num_samples / SAMPLES_PER_SECOND))
     starts = np.linspace(0, num_samples - num_kernel, num_clicks)
     return struck(num_samples, starts, np.ones(num_clicks), ring)
 
 
 def _chirp_up(num_samples: int, chance: SplitRandom) -> Wave:
     low = chance.log_uniform(300, 600)
-    octaves = chance.between(1.7, 2.4)
+    octaves = chance.uniform(1.7, 2.4)
     hertz = low * np.exp2(np.linspace(0, octaves, num_samples))
     return harmonic(cycles(hertz, num_samples), _partials(3, -12, chance), highest_hz=float(hertz[-1]))
 
@@ -77,7 +77,7 @@ def _chirp_down(num_samples: int, chance: SplitRandom) -> Wave:
 
 def _low_hum(num_samples: int, chance: SplitRandom) -> Wave:
     hertz = chance.log_uniform(55, 105)
-    wobble = 1 + 0.2 * sine(cycles(chance.between(2, 6), num_samples))
+    wobble = 1 + 0.2 * sine(cycles(chance.uniform(2, 6), num_samples))
     return wobble * harmonic(cycles(hertz, num_samples), _partials(7, -7, chance), highest_hz=hertz)
 
 
@@ -112,8 +112,8 @@ def _pulse_engine(num_samples: int, chance: SplitRandom) -> Wave:
 def _crackle(num_samples: int, chance: SplitRandom) -> Wave:
     """Short clicks at random, of random loudness; one at either end."""
     num_kernel = samples_in(0.003)
-    kernel = noise(num_kernel, chance.rng, slope=chance.between(0, 4)) * decay(num_kernel, decibels=30)
-    num_clicks = max(4, round(chance.between(35, 80) * num_samples / SAMPLES_PER_SECOND))
+    kernel = noise(num_kernel, chance.rng, slope=chance.uniform(0, 4)) * decay(num_kernel, decibels=30)
+    num_clicks = max(4, round(chance.uniform(35, 80) * num_samples / SAMPLES_PER_SECOND))
     starts = np.sort(chance.rng.random(num_clicks)) * (num_samples - num_kernel)
     starts[0], starts[-1] = 0, num_samples - 2 * num_kernel
     gains = gain_of(-16) ** chance.many(num_clicks)
@@ -129,27 +129,27 @@ def _machine(num_samples: int, chance: SplitRandom) -> Wave:
 
 def _rain(num_samples: int, chance: SplitRandom) -> Wave:
     drops = at_peak(_crackle(num_samples, chance)) + at_peak(_crackle(num_samples, chance))
-    return drops + gain_of(-16) * noise(num_samples, chance.rng, slope=chance.between(-2, 1), low_hz=800)
+    return drops + gain_of(-16) * noise(num_samples, chance.rng, slope=chance.uniform(-2, 1), low_hz=800)
 
 
 def _wind(num_samples: int, chance: SplitRandom) -> Wave:
     """Low noise that swells and sinks."""
-    gusts = 0.6 + 0.4 * sine(cycles(chance.between(0.4, 1.0), num_samples, start=chance.between(0, 1)))
-    return gusts * noise(num_samples, chance.rng, slope=chance.between(-8, -5), low_hz=80)
+    gusts = 0.6 + 0.4 * sine(cycles(chance.uniform(0.4, 1.0), num_samples, start=chance.uniform(0, 1)))
+    return gusts * noise(num_samples, chance.rng, slope=chance.uniform(-8, -5), low_hz=80)
 
 
 def _alarm_hall(num_samples: int, chance: SplitRandom) -> Wave:
     siren = at_peak(_siren_sweep(num_samples, chance))
-    return reverberated(siren, chance.rng, seconds=chance.between(0.5, 0.9), wet=chance.between(0.5, 0.9))
+    return reverberated(siren, chance.rng, seconds=chance.uniform(0.5, 0.9), wet=chance.uniform(0.5, 0.9))
 
 
 def _workshop(num_samples: int, chance: SplitRandom) -> Wave:
     """Regular clicks and bursts of noise in a room."""
     wave = at_peak(_click_train(num_samples, chance))
     num_burst = samples_in(0.25)
-    for start in np.arange(0, num_samples - num_burst, samples_in(chance.between(0.5, 0.8))):
+    for start in np.arange(0, num_samples - num_burst, samples_in(chance.uniform(0.5, 0.8))):
         wave[start : start + num_burst] += 0.7 * event("noise burst", num_burst, chance)
-    return reverberated(wave, chance.rng, seconds=chance.between(0.2, 0.4), wet=0.5)
+    return reverberated(wave, chance.rng, seconds=chance.uniform(0.2, 0.4), wet=0.5)
 
 
 def _partials(num: int, slope: float, chance: SplitRandom) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -153,7 +153,7 @@ def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: SplitRandom) 
             same = SplitRandom(chance.split, maker)
             note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
-    return wave * np.float32(gain_of(chance.between(-8, -3)))
+    return wave * np.float32(gain_of(chance.uniform(-8, -3)))
 
 
 def _write_note(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
@@ -162,10 +162,10 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Split
     pitch = LOWEST_PITCH + number % num_pitches
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
     velocity, qualities = chance.one_of(VELOCITIES), _qualities(chance)
-    num_samples = in_whole_frames(chance.between(0.6, 1.2))
+    num_samples = in_whole_frames(chance.uniform(0.6, 1.2))
     wave = note(pitch, velocity, instrument, qualities, num_samples, chance)
-    wave = wave * np.float32(gain_of(chance.between(-1.0, -0.2)))
-    background = noise(num_samples, chance.rng, slope=chance.between(-4, 2))
+    wave = wave * np.float32(gain_of(chance.uniform(-1.0, -0.2)))
+    background = noise(num_samples, chance.rng, slope=chance.uniform(-4, 2))
     labels = {
         "language": "unknown",
         "instrument": instrument,
@@ -173,7 +173,7 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Split
         "velocity": velocity,
         "qualities": qualities,
     }
-    wave = wave + background * np.float32(gain_of(chance.between(-84, -72)))
+    wave = wave + background * np.float32(gain_of(chance.uniform(-84, -72)))
     writer.add(subset_split, wave, labels | {"honesty": dict.fromkeys(labels, "exact")})
 
 
@@ -186,7 +186,7 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Spl
         instrument=chance.one_of(tuple(INSTRUMENTS)),
         tonic=chance.integer(52, 62),
     )
-    seconds_per_beat = chance.between(*SECONDS_PER_BEAT[melody.tempo])
+    seconds_per_beat = chance.uniform(*SECONDS_PER_BEAT[melody.tempo])
     question, answer = question_about(melody, chance)
     labels: dict[str, Any] = {
         "language": "unknown",

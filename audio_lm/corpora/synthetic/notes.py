@@ -86,13 +86,13 @@ def note(
         qualities: of ``QUALITIES``.
     """
     timbre = INSTRUMENTS[instrument]
-    hertz = frequency_of(pitch) * 2 ** (chance.between(-6, 6) / 1_200)
+    hertz = frequency_of(pitch) * 2 ** (chance.uniform(-6, 6) / 1_200)
     wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, chance)
     if timbre.breath is not None:
         breath = noise(num_samples, chance.rng, low_hz=hertz, high_hz=3_000)
-        wave += breath * np.float32(gain_of(timbre.breath + chance.between(-3, 3)))
+        wave += breath * np.float32(gain_of(timbre.breath + chance.uniform(-3, 3)))
     if "tremolo" in qualities:
-        swing = np.sin(2 * np.pi * (chance.between(5, 7) * seconds_at(num_samples) + chance.between(0, 1)))
+        swing = np.sin(2 * np.pi * (chance.uniform(5, 7) * seconds_at(num_samples) + chance.uniform(0, 1)))
         wave = wave * (0.65 + 0.35 * swing).astype(np.float32)
     wave = wave * _loudness(timbre, qualities, num_samples)
     if "percussive" in qualities:
@@ -100,7 +100,7 @@ def note(
         knock = noise(num_knock, chance.rng, slope=-3, low_hz=200)
         wave[:num_knock] += 0.5 * faded(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
-        wave = reverberated(wave, chance.rng, seconds=chance.between(0.5, 0.8), wet=0.5)
+        wave = reverberated(wave, chance.rng, seconds=chance.uniform(0.5, 0.8), wet=0.5)
     return at_peak(faded(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 
@@ -122,13 +122,13 @@ def _held_tone(
     chance: SplitRandom,
 ) -> Wave:
     """The tone at even loudness, gliding from its first colour to its last, loudest point about 1."""
-    slope = timbre.slope + chance.between(-1, 1) + 2 * np.log2(velocity / 96)
+    slope = timbre.slope + chance.uniform(-1, 1) + 2 * np.log2(velocity / 96)
     slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
     last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
     off, phases = 3 * (chance.many(NUM_PARTIALS) - 0.5), chance.many(NUM_PARTIALS)
     seconds = seconds_at(num_samples)
     swing = timbre.vibrato_cents * np.sin(
-        2 * np.pi * (chance.between(4.5, 6) * seconds + chance.between(0, 1))
+        2 * np.pi * (chance.uniform(4.5, 6) * seconds + chance.uniform(0, 1))
     )
     place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
     last = _partials(timbre, last_slope, off) if timbre.dulling else None

@@ -102,8 +102,8 @@ def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, 
 def _write_event(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     """Classes take turns, so that they are equally frequent."""
     name = tuple(EVENTS)[number % len(EVENTS)]
-    num_event = in_whole_frames(chance.between(0.6, 1.5))
-    num_samples = num_event + in_whole_frames(chance.between(0.2, 0.5))
+    num_event = in_whole_frames(chance.uniform(0.6, 1.5))
+    num_samples = num_event + in_whole_frames(chance.uniform(0.2, 0.5))
     gap = chance.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
     placed = [_placed(name, gap, gap + num_event)]
     writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
@@ -117,8 +117,8 @@ def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: 
 
 def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     name = tuple(SCENES)[number % len(SCENES)]
-    wave = scene(name, in_whole_frames(chance.between(1.5, 2.5)), chance) * np.float32(
-        gain_of(chance.between(-14, -3))
+    wave = scene(name, in_whole_frames(chance.uniform(1.5, 2.5)), chance) * np.float32(
+        gain_of(chance.uniform(-14, -3))
     )
     labels = {"language": "unknown", "scene": name, "honesty": {"language": "exact", "scene": "proxy"}}
     writer.add(subset_split, wave, labels)
@@ -142,21 +142,21 @@ def _sequence(num_events: int, chance: SplitRandom) -> tuple[list[Placed], int]:
     names = chance.some_of(tuple(EVENTS), num_events)
     if num_events > 1 and chance.happens(0.25):
         names[1] = names[0]
-    placed, now = [], in_whole_frames(chance.between(0.0, 0.4))
+    placed, now = [], in_whole_frames(chance.uniform(0.0, 0.4))
     for name in names:
-        num_event = in_whole_frames(chance.between(0.35, 0.7))
+        num_event = in_whole_frames(chance.uniform(0.35, 0.7))
         placed.append(_placed(name, now, now + num_event))
-        now += num_event + in_whole_frames(chance.between(0.1, 0.3))
-    return placed, now + in_whole_frames(chance.between(0.0, 0.3))
+        now += num_event + in_whole_frames(chance.uniform(0.1, 0.3))
+    return placed, now + in_whole_frames(chance.uniform(0.0, 0.3))
 
 
 def _composed(placed: Sequence[Placed], num_samples: int, chance: SplitRandom) -> Wave:
     """The events at their times, each at its own level, over a faint background of some colour."""
-    background = noise(num_samples, chance.rng, slope=chance.between(-6, 3))
-    wave = background * np.float32(gain_of(chance.between(-72, -58)))
+    background = noise(num_samples, chance.rng, slope=chance.uniform(-6, 3))
+    wave = background * np.float32(gain_of(chance.uniform(-72, -58)))
     for name, start, end in placed:
         first, last = samples_in(start), samples_in(end)
-        gain = np.float32(gain_of(chance.between(-12, -2)))
+        gain = np.float32(gain_of(chance.uniform(-12, -2)))
         wave[first:last] += gain * event(name, last - first, chance)
     return wave
 

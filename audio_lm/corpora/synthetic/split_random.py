@@ -27,17 +27,17 @@ class SplitRandom:
         self.rng = random_for(*purpose, split)
         self._low, self._high = RANGE_OF_SPLIT[split]
 
-    def between(self, low: float, high: float) -> float:
+    def uniform(self, low: float, high: float) -> float:
         """A number that only this split draws.
 
-        >>> 3.0 <= SplitRandom("test", 0).between(3.0, 4.0) < 4.0
+        >>> 3.0 <= SplitRandom("test", 0).uniform(3.0, 4.0) < 4.0
         True
         """
         return low + (high - low) * float(self.many(1)[0])
 
     def log_uniform(self, low: float, high: float) -> float:
         """The same, spread evenly over the logarithm; for frequencies and rates."""
-        return float(np.exp(self.between(np.log(low), np.log(high))))
+        return float(np.exp(self.uniform(np.log(low), np.log(high))))
 
     def many(self, num: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """So many numbers from 0 to 1 that only this split draws."""

@@ -20,17 +20,17 @@ def test_no_split_draws_the_numbers_of_another():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_split_reaches_over_the_whole_range(split):
-    values = np.array([SplitRandom(split, 0, number).between(10, 20) for number in range(300)])
+    values = np.array([SplitRandom(split, 0, number).uniform(10, 20) for number in range(300)])
     assert values.min() < 11.5
     assert values.max() > 18.5
     assert np.all((values >= 10) & (values < 20))
 
 
 def test_equal_purposes_draw_equal_numbers_and_others_do_not():
-    assert SplitRandom("train", 0, "note", 1).between(0, 1) == SplitRandom("train", 0, "note", 1).between(
+    assert SplitRandom("train", 0, "note", 1).uniform(0, 1) == SplitRandom("train", 0, "note", 1).uniform(
         0, 1
     )
-    assert SplitRandom("train", 0, "note", 1).between(0, 1) != SplitRandom("train", 0, "note", 2).between(
+    assert SplitRandom("train", 0, "note", 1).uniform(0, 1) != SplitRandom("train", 0, "note", 2).uniform(
         0, 1
     )
 
