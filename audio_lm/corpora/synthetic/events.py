@@ -87,8 +87,8 @@ def _bell_tone(num_samples: int, chance: SplitRandom) -> Wave:
     Source: ratios of a bell's partials, Risset, "An Introductory Catalogue of
     Computer Synthesized Sounds", 1969, no. 430.
     """
-    ratios = np.array([0.56, 0.92, 1.19, 1.7, 2.0, 2.74, 3.0, 3.76]) * (1 + 0.03 * (chance.many(8) - 0.5))
-    gains = np.array([1.0, 0.9, 1.0, 0.9, 1.3, 0.7, 0.7, 0.6]) * (0.5 + chance.many(8))
+    ratios = np.array([0.56, 0.92, 1.19, 1.7, 2.0, 2.74, 3.0, 3.76]) * (1 + 0.03 * (chance.uniforms(8) - 0.5))
+    gains = np.array([1.0, 0.9, 1.0, 0.9, 1.3, 0.7, 0.7, 0.6]) * (0.5 + chance.uniforms(8))
     strike = chance.log_uniform(450, 850)
     wave = np.zeros(num_samples, dtype=np.float32)
     for ratio, gain in zip(ratios, gains, strict=True):
@@ -104,9 +104,9 @@ def _pulse_engine(num_samples: int, chance: SplitRandom) -> Wave:
     thump += 0.4 * noise(num_kernel, chance.rng, slope=-6) * decay(num_kernel, decibels=30)
     distance = SAMPLES_PER_SECOND / chance.log_uniform(18, 30)
     starts = np.arange(0, num_samples, distance)
-    starts = np.clip(starts + 0.05 * distance * (chance.many(len(starts)) - 0.5), 0, num_samples - 1)
+    starts = np.clip(starts + 0.05 * distance * (chance.uniforms(len(starts)) - 0.5), 0, num_samples - 1)
     rumble = gain_of(-22) * noise(num_samples, chance.rng, slope=-6)
-    return struck(num_samples, starts, 0.8 + 0.4 * chance.many(len(starts)), thump) + rumble
+    return struck(num_samples, starts, 0.8 + 0.4 * chance.uniforms(len(starts)), thump) + rumble
 
 
 def _crackle(num_samples: int, chance: SplitRandom) -> Wave:
@@ -116,7 +116,7 @@ def _crackle(num_samples: int, chance: SplitRandom) -> Wave:
     num_clicks = max(4, round(chance.uniform(35, 80) * num_samples / SAMPLES_PER_SECOND))
     starts = np.sort(chance.rng.random(num_clicks)) * (num_samples - num_kernel)
     starts[0], starts[-1] = 0, num_samples - 2 * num_kernel
-    gains = gain_of(-16) ** chance.many(num_clicks)
+    gains = gain_of(-16) ** chance.uniforms(num_clicks)
     gains[0] = gains[-1] = 1.0
     return struck(num_samples, starts, gains, kernel)
 
@@ -154,7 +154,7 @@ def _workshop(num_samples: int, chance: SplitRandom) -> Wave:
 
 def _partials(num: int, slope: float, chance: SplitRandom) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Amplitudes of harmonic partials, falling by ``slope`` dB per octave, each off by up to 4 dB."""
-    off = 8 * (chance.many(num) - 0.5)
+    off = 8 * (chance.uniforms(num) - 0.5)
     return 10 ** ((slope * np.log2(np.arange(1, num + 1)) + off) / 20)
 
 

@@ -125,7 +125,7 @@ def _held_tone(
     slope = timbre.slope + chance.uniform(-1, 1) + 2 * np.log2(velocity / 96)
     slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
     last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
-    off, phases = 3 * (chance.many(NUM_PARTIALS) - 0.5), chance.many(NUM_PARTIALS)
+    off, phases = 3 * (chance.uniforms(NUM_PARTIALS) - 0.5), chance.uniforms(NUM_PARTIALS)
     seconds = seconds_at(num_samples)
     swing = timbre.vibrato_cents * np.sin(
         2 * np.pi * (chance.uniform(4.5, 6) * seconds + chance.uniform(0, 1))

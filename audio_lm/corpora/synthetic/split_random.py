@@ -33,13 +33,13 @@ class SplitRandom:
         >>> 3.0 <= SplitRandom("test", 0).uniform(3.0, 4.0) < 4.0
         True
         """
-        return low + (high - low) * float(self.many(1)[0])
+        return low + (high - low) * float(self.uniforms(1)[0])
 
     def log_uniform(self, low: float, high: float) -> float:
         """The same, spread evenly over the logarithm; for frequencies and rates."""
         return float(np.exp(self.uniform(np.log(low), np.log(high))))
 
-    def many(self, num: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def uniforms(self, num: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """So many numbers from 0 to 1 that only this split draws."""
         stripes = np.floor(self.rng.random(num) * NUM_STRIPES)
         share = self._low + (self._high - self._low) * self.rng.random(num)

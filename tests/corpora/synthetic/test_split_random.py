@@ -8,7 +8,7 @@ from audio_lm.corpora.synthetic.split_random import NUM_STRIPES, SplitRandom
 
 
 def stripe_shares(split):
-    values = SplitRandom(split, 0).many(2_000) * NUM_STRIPES
+    values = SplitRandom(split, 0).uniforms(2_000) * NUM_STRIPES
     return values - np.floor(values)
 
 
