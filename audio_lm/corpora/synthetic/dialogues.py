@@ -122,7 +122,7 @@ def _known_clip(cut: MonoCut) -> KnownClip | None:
 
 def _exchanges(pools: Pools, chance: SplitRandom) -> list[Exchange]:
     """What is asked and answered in one conversation."""
-    form = chance.one_by_share(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
+    form = chance.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
     if form == "comparison" and (exchange := _comparison(pools, chance)):
         return [exchange]
     question = _one_question(pools, chance)
@@ -185,7 +185,7 @@ def _pair(
 def _one_question(pools: Pools, chance: SplitRandom) -> Question:
     """As often as its share says, among those that some clip answers."""
     possible = [question for question in QUESTIONS if question.name in pools]
-    return chance.one_by_share(possible, [question.share for question in possible])
+    return chance.weighted_choice(possible, [question.share for question in possible])
 
 
 def _one_clip(pools: Pools, question: Question, chance: SplitRandom) -> KnownClip:

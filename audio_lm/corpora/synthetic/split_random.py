@@ -53,7 +53,7 @@ class SplitRandom:
         """One of them; the same for all splits, because classes are shared."""
         return options[int(self.rng.integers(len(options)))]
 
-    def one_by_share(self, options: Sequence[T], shares: Sequence[float]) -> T:
+    def weighted_choice(self, options: Sequence[T], shares: Sequence[float]) -> T:
         """One of them, as often as its share says; shares need not sum to one."""
         below = np.cumsum(shares)
         return options[int(np.searchsorted(below, self.rng.random() * below[-1], side="right"))]
