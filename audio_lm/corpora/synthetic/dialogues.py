@@ -132,7 +132,7 @@ def _exchanges(pools: Pools, chance: SplitRandom) -> list[Exchange]:
         return [first, _about_second_clip(pools, clip, chance)]
     if form == "more_turns":
         others = [q for q in QUESTIONS if q.name in clip.answers and q is not question]
-        others = chance.some_of(others, chance.integer(1, MAX_TURNS - 1))
+        others = chance.choose_distinct(others, chance.integer(1, MAX_TURNS - 1))
         return [first, *(_about(clip, other, chance) for other in others)]
     return [first]
 
@@ -177,7 +177,7 @@ def _pair(
         return None
     one, two = chance.one_of(pairs)
     if one == two:
-        first, second = chance.some_of(clips_of_answer[one], 2)
+        first, second = chance.choose_distinct(clips_of_answer[one], 2)
         return first, second
     return chance.one_of(clips_of_answer[one]), chance.one_of(clips_of_answer[two])
 

@@ -139,7 +139,7 @@ def _sequence(num_events: int, chance: SplitRandom) -> tuple[list[Placed], int]:
 
     One time in four an event is heard twice in a row: counting is worth asking.
     """
-    names = chance.some_of(tuple(EVENTS), num_events)
+    names = chance.choose_distinct(tuple(EVENTS), num_events)
     if num_events > 1 and chance.happens(0.25):
         names[1] = names[0]
     placed, now = [], in_whole_frames(chance.uniform(0.0, 0.4))

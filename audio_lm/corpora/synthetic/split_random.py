@@ -58,7 +58,7 @@ class SplitRandom:
         below = np.cumsum(shares)
         return options[int(np.searchsorted(below, self.rng.random() * below[-1], side="right"))]
 
-    def some_of(self, options: Sequence[T], num: int) -> list[T]:
+    def choose_distinct(self, options: Sequence[T], num: int) -> list[T]:
         """So many different ones, in random order."""
         return [options[int(i)] for i in self.rng.permutation(len(options))[:num]]
 

@@ -65,7 +65,7 @@ def _difference(chance: SplitRandom) -> tuple[str, str]:
 
 
 def _larger(chance: SplitRandom) -> tuple[str, str]:
-    one, two = chance.some_of(range(len(DIGITS)), 2)
+    one, two = chance.choose_distinct(range(len(DIGITS)), 2)
     asked, answer = chance.one_of((("larger", max(one, two)), ("smaller", min(one, two))))
     return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
 
@@ -111,7 +111,7 @@ def _described(chance: SplitRandom) -> tuple[str, str]:
         "pitch": str(chance.integer(LOWEST_PITCH, HIGHEST_PITCH)),
         "event": chance.one_of(tuple(EVENTS)),
     }
-    known = chance.some_of(tuple(values), chance.integer(1, 3))
+    known = chance.choose_distinct(tuple(values), chance.integer(1, 3))
     asked = chance.one_of(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
     question = next(question for question in QUESTIONS if question.name == asked)

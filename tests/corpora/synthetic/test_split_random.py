@@ -42,4 +42,4 @@ def test_shares_are_how_often_one_is_drawn():
 
 
 def test_some_of_them_are_different_ones():
-    assert len(set(SplitRandom("train", 0).some_of("abcdef", 4))) == 4
+    assert len(set(SplitRandom("train", 0).choose_distinct("abcdef", 4))) == 4
