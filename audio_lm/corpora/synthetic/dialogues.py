@@ -143,7 +143,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, chance: SplitRandom) -> E
     second = _one_clip(pools, question, chance)
     number, asked = ("1", first) if chance.happens(0.25) else ("2", second)
     if asked is first:
-        question = QUESTION_OF_NAME[chance.one_of(tuple(first.answers))]
+        question = QUESTION_OF_NAME[chance.choice(tuple(first.answers))]
     exchange = _about(asked, question, chance, new_clips=(second,))
     words = WHICH_AUDIO.one(chance, number=number, question=exchange.question)
     return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
@@ -154,8 +154,8 @@ def _comparison(pools: Pools, chance: SplitRandom) -> Exchange | None:
     possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
     if not possible:
         return None
-    comparison = chance.one_of(possible)
-    wanted = chance.one_of(comparison.answers)
+    comparison = chance.choice(possible)
+    wanted = chance.choice(comparison.answers)
     pair = _pair(pools[comparison.question], comparison, wanted, chance)
     if pair is None:
         return None
@@ -175,11 +175,11 @@ def _pair(
     pairs = [(one, two) for one, two in pairs if one != two or len(clips_of_answer[one]) > 1]
     if not pairs:
         return None
-    one, two = chance.one_of(pairs)
+    one, two = chance.choice(pairs)
     if one == two:
         first, second = chance.choose_distinct(clips_of_answer[one], 2)
         return first, second
-    return chance.one_of(clips_of_answer[one]), chance.one_of(clips_of_answer[two])
+    return chance.choice(clips_of_answer[one]), chance.choice(clips_of_answer[two])
 
 
 def _one_question(pools: Pools, chance: SplitRandom) -> Question:
@@ -191,7 +191,7 @@ def _one_question(pools: Pools, chance: SplitRandom) -> Question:
 def _one_clip(pools: Pools, question: Question, chance: SplitRandom) -> KnownClip:
     """A clip that answers the question; all answers are equally frequent."""
     clips_of_answer = pools[question.name]
-    return chance.one_of(clips_of_answer[chance.one_of(sorted(clips_of_answer))])
+    return chance.choice(clips_of_answer[chance.choice(sorted(clips_of_answer))])
 
 
 def _about(

@@ -132,11 +132,11 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
 
 def question_about(melody: Melody, chance: SplitRandom) -> tuple[str, str]:
     """A question that the melody answers, and its answer."""
-    kind = chance.one_of(("title", "tempo", "mode", "instrument", "is instrument"))
+    kind = chance.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
         is_it = chance.happens(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
-        asked = melody.instrument if is_it else chance.one_of(others)
+        asked = melody.instrument if is_it else chance.choice(others)
         return IS_INSTRUMENT.one(chance, instrument=with_article(asked)), "yes" if is_it else "no"
     wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
     return wordings.one(chance), str(getattr(melody, kind))
@@ -161,7 +161,7 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Split
     num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
     pitch = LOWEST_PITCH + number % num_pitches
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
-    velocity, qualities = chance.one_of(VELOCITIES), _qualities(chance)
+    velocity, qualities = chance.choice(VELOCITIES), _qualities(chance)
     num_samples = in_whole_frames(chance.uniform(0.6, 1.2))
     wave = note(pitch, velocity, instrument, qualities, num_samples, chance)
     wave = wave * np.float32(gain_of(chance.uniform(-1.0, -0.2)))
@@ -180,10 +180,10 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Split
 def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
     melody = Melody(
         title=tuple(TUNES)[number % len(TUNES)],
-        mode=chance.one_of(tuple(SCALES)),
-        tempo=chance.one_of(tuple(SECONDS_PER_BEAT)),
-        genre=chance.one_of(tuple(THUMPS_AND_TICKS)),
-        instrument=chance.one_of(tuple(INSTRUMENTS)),
+        mode=chance.choice(tuple(SCALES)),
+        tempo=chance.choice(tuple(SECONDS_PER_BEAT)),
+        genre=chance.choice(tuple(THUMPS_AND_TICKS)),
+        instrument=chance.choice(tuple(INSTRUMENTS)),
         tonic=chance.integer(52, 62),
     )
     seconds_per_beat = chance.uniform(*SECONDS_PER_BEAT[melody.tempo])
@@ -203,8 +203,8 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Spl
 
 def _qualities(chance: SplitRandom) -> list[str]:
     """Qualities that do not contradict each other; at least one."""
-    qualities = [chance.one_of(("bright", "dark"))]
-    qualities += chance.one_of((["fast_decay"], ["long_release"], []))
+    qualities = [chance.choice(("bright", "dark"))]
+    qualities += chance.choice((["fast_decay"], ["long_release"], []))
     return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.happens(0.25)]
 
 

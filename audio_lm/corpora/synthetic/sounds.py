@@ -87,7 +87,7 @@ def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
 def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, str]:
     """A question that the events answer, and its answer."""
     names = [one.name for one in placed]
-    kind = chance.one_of(("present", "present", "how many", "first", "last"))
+    kind = chance.choice(("present", "present", "how many", "first", "last"))
     if kind == "how many":
         return HOW_MANY.one(chance), NUMBERS[len(names)]
     if kind == "first":
@@ -95,7 +95,7 @@ def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, 
     if kind == "last":
         return LAST.one(chance), names[-1]
     is_there = chance.happens(0.5)
-    asked = chance.one_of(names if is_there else [name for name in EVENTS if name not in names])
+    asked = chance.choice(names if is_there else [name for name in EVENTS if name not in names])
     return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
 
 

@@ -49,7 +49,7 @@ class SplitRandom:
         """A whole number from low to high, both included; the same for all splits."""
         return int(self.rng.integers(low, high + 1))
 
-    def one_of(self, options: Sequence[T]) -> T:
+    def choice(self, options: Sequence[T]) -> T:
         """One of them; the same for all splits, because classes are shared."""
         return options[int(self.rng.integers(len(options)))]
 

@@ -42,7 +42,7 @@ Exercise = Callable[[SplitRandom], tuple[str, str]]
 
 def text_conversation(chance: SplitRandom) -> list[dict[str, Any]]:
     """One or two turns of text; roles and contents as in the label ``conversation``."""
-    exercises: list[Exercise] = [chance.one_of((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
+    exercises: list[Exercise] = [chance.choice((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
     turns: list[dict[str, Any]] = []
     for exercise in exercises:
         question, answer = exercise(chance)
@@ -53,27 +53,27 @@ def text_conversation(chance: SplitRandom) -> list[dict[str, Any]]:
 
 def _sum(chance: SplitRandom) -> tuple[str, str]:
     one, two = chance.integer(0, 9), chance.integer(0, 9)
-    asked = chance.one_of(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
+    asked = chance.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
 
 
 def _difference(chance: SplitRandom) -> tuple[str, str]:
     one = chance.integer(0, 9)
     two = chance.integer(0, one)
-    asked = chance.one_of(("What is {} minus {}?", "How much is {} minus {}?"))
+    asked = chance.choice(("What is {} minus {}?", "How much is {} minus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
 
 
 def _larger(chance: SplitRandom) -> tuple[str, str]:
     one, two = chance.choose_distinct(range(len(DIGITS)), 2)
-    asked, answer = chance.one_of((("larger", max(one, two)), ("smaller", min(one, two))))
+    asked, answer = chance.choice((("larger", max(one, two)), ("smaller", min(one, two))))
     return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
 
 
 def _opposite(chance: SplitRandom) -> tuple[str, str]:
-    pair = chance.one_of(OPPOSITES)
+    pair = chance.choice(OPPOSITES)
     asked, answer = pair if chance.happens(0.5) else pair[::-1]
-    words = chance.one_of(
+    words = chance.choice(
         ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
     )
     return words.format(asked), answer
@@ -81,12 +81,12 @@ def _opposite(chance: SplitRandom) -> tuple[str, str]:
 
 def _repeat(chance: SplitRandom) -> tuple[str, str]:
     words = " ".join(_some_words(chance))
-    return chance.one_of(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
+    return chance.choice(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
 
 
 def _end_of_list(chance: SplitRandom) -> tuple[str, str]:
     words = _some_words(chance)
-    asked, answer = chance.one_of((("first", words[0]), ("last", words[-1])))
+    asked, answer = chance.choice((("first", words[0]), ("last", words[-1])))
     return f"What is the {asked} word? {' '.join(words)}", answer
 
 
@@ -97,29 +97,29 @@ def _num_words(chance: SplitRandom) -> tuple[str, str]:
 
 def _next_number(chance: SplitRandom) -> tuple[str, str]:
     number = chance.integer(1, 9)
-    asked, answer = chance.one_of((("after", number + 1), ("before", number - 1)))
+    asked, answer = chance.choice((("after", number + 1), ("before", number - 1)))
     return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
 
 
 def _described(chance: SplitRandom) -> tuple[str, str]:
     """A clip in words, and a question that may be asked about clips."""
     values = {
-        "digits": " ".join(chance.one_of(DIGITS) for _ in range(chance.integer(1, 5))),
-        "gender": chance.one_of(("male", "female")),
-        "language": chance.one_of(tuple(NAME_OF_LANGUAGE.values())),
-        "instrument": chance.one_of(tuple(INSTRUMENTS)),
+        "digits": " ".join(chance.choice(DIGITS) for _ in range(chance.integer(1, 5))),
+        "gender": chance.choice(("male", "female")),
+        "language": chance.choice(tuple(NAME_OF_LANGUAGE.values())),
+        "instrument": chance.choice(tuple(INSTRUMENTS)),
         "pitch": str(chance.integer(LOWEST_PITCH, HIGHEST_PITCH)),
-        "event": chance.one_of(tuple(EVENTS)),
+        "event": chance.choice(tuple(EVENTS)),
     }
     known = chance.choose_distinct(tuple(values), chance.integer(1, 3))
-    asked = chance.one_of(known)
+    asked = chance.choice(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
     question = next(question for question in QUESTIONS if question.name == asked)
     return f"Audio: {description}. {question.wordings.one(chance)}", values[asked]
 
 
 def _some_words(chance: SplitRandom) -> list[str]:
-    return [chance.one_of(WORDS) for _ in range(chance.integer(2, 6))]
+    return [chance.choice(WORDS) for _ in range(chance.integer(2, 6))]
 
 
 EXERCISES: tuple[Exercise, ...] = (
