@@ -141,7 +141,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, chance: SplitRandom) -> E
     """Another clip, and a question about it or, one time in four, about the first."""
     question = _one_question(pools, chance)
     second = _one_clip(pools, question, chance)
-    number, asked = ("1", first) if chance.happens(0.25) else ("2", second)
+    number, asked = ("1", first) if chance.bernoulli(0.25) else ("2", second)
     if asked is first:
         question = QUESTION_OF_NAME[chance.choice(tuple(first.answers))]
     exchange = _about(asked, question, chance, new_clips=(second,))

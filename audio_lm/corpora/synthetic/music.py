@@ -134,7 +134,7 @@ def question_about(melody: Melody, chance: SplitRandom) -> tuple[str, str]:
     """A question that the melody answers, and its answer."""
     kind = chance.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
-        is_it = chance.happens(0.5)
+        is_it = chance.bernoulli(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
         asked = melody.instrument if is_it else chance.choice(others)
         return IS_INSTRUMENT.one(chance, instrument=with_article(asked)), "yes" if is_it else "no"
@@ -205,7 +205,7 @@ def _qualities(chance: SplitRandom) -> list[str]:
     """Qualities that do not contradict each other; at least one."""
     qualities = [chance.choice(("bright", "dark"))]
     qualities += chance.choice((["fast_decay"], ["long_release"], []))
-    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.happens(0.25)]
+    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.bernoulli(0.25)]
 
 
 def _drums(genre: str, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:

@@ -94,7 +94,7 @@ def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, 
         return FIRST.one(chance), names[0]
     if kind == "last":
         return LAST.one(chance), names[-1]
-    is_there = chance.happens(0.5)
+    is_there = chance.bernoulli(0.5)
     asked = chance.choice(names if is_there else [name for name in EVENTS if name not in names])
     return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
 
@@ -140,7 +140,7 @@ def _sequence(num_events: int, chance: SplitRandom) -> tuple[list[Placed], int]:
     One time in four an event is heard twice in a row: counting is worth asking.
     """
     names = chance.choose_distinct(tuple(EVENTS), num_events)
-    if num_events > 1 and chance.happens(0.25):
+    if num_events > 1 and chance.bernoulli(0.25):
         names[1] = names[0]
     placed, now = [], in_whole_frames(chance.uniform(0.0, 0.4))
     for name in names:

@@ -62,6 +62,6 @@ class SplitRandom:
         """So many different ones, in random order."""
         return [options[int(i)] for i in self.rng.permutation(len(options))[:num]]
 
-    def happens(self, probability: float) -> bool:
+    def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
         return bool(self.rng.random() < probability)

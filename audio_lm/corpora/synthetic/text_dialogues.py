@@ -72,7 +72,7 @@ def _larger(chance: SplitRandom) -> tuple[str, str]:
 
 def _opposite(chance: SplitRandom) -> tuple[str, str]:
     pair = chance.choice(OPPOSITES)
-    asked, answer = pair if chance.happens(0.5) else pair[::-1]
+    asked, answer = pair if chance.bernoulli(0.5) else pair[::-1]
     words = chance.choice(
         ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
     )

@@ -23,7 +23,7 @@ class Wordings:
 
     def one(self, chance: SplitRandom, **values: str) -> str:
         """A wording that the split may ask, with its gaps filled."""
-        is_held_out = chance.split != "train" and chance.happens(HELD_OUT_SHARE)
+        is_held_out = chance.split != "train" and chance.bernoulli(HELD_OUT_SHARE)
         return chance.choice(self.held_out if is_held_out else self.training).format(**values)
 
 
