@@ -120,54 +120,54 @@ def _known_clip(cut: MonoCut) -> KnownClip | None:
     return KnownClip(cut, answers, honesty)
 
 
-def _exchanges(pools: Pools, chance: SplitRandom) -> list[Exchange]:
+def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     """What is asked and answered in one conversation."""
-    form = chance.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
-    if form == "comparison" and (exchange := _comparison(pools, chance)):
+    form = random.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
+    if form == "comparison" and (exchange := _comparison(pools, random)):
         return [exchange]
-    question = _one_question(pools, chance)
-    clip = _one_clip(pools, question, chance)
-    first = _about(clip, question, chance, new_clips=(clip,))
+    question = _one_question(pools, random)
+    clip = _one_clip(pools, question, random)
+    first = _about(clip, question, random, new_clips=(clip,))
     if form == "second_clip":
-        return [first, _about_second_clip(pools, clip, chance)]
+        return [first, _about_second_clip(pools, clip, random)]
     if form == "more_turns":
         others = [q for q in QUESTIONS if q.name in clip.answers and q is not question]
-        others = chance.choose_distinct(others, chance.integer(1, MAX_TURNS - 1))
-        return [first, *(_about(clip, other, chance) for other in others)]
+        others = random.choose_distinct(others, random.integer(1, MAX_TURNS - 1))
+        return [first, *(_about(clip, other, random) for other in others)]
     return [first]
 
 
-def _about_second_clip(pools: Pools, first: KnownClip, chance: SplitRandom) -> Exchange:
+def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> Exchange:
     """Another clip, and a question about it or, one time in four, about the first."""
-    question = _one_question(pools, chance)
-    second = _one_clip(pools, question, chance)
-    number, asked = ("1", first) if chance.bernoulli(0.25) else ("2", second)
+    question = _one_question(pools, random)
+    second = _one_clip(pools, question, random)
+    number, asked = ("1", first) if random.bernoulli(0.25) else ("2", second)
     if asked is first:
-        question = QUESTION_OF_NAME[chance.choice(tuple(first.answers))]
-    exchange = _about(asked, question, chance, new_clips=(second,))
-    words = WHICH_AUDIO.one(chance, number=number, question=exchange.question)
+        question = QUESTION_OF_NAME[random.choice(tuple(first.answers))]
+    exchange = _about(asked, question, random, new_clips=(second,))
+    words = WHICH_AUDIO.one(random, number=number, question=exchange.question)
     return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
 
 
-def _comparison(pools: Pools, chance: SplitRandom) -> Exchange | None:
+def _comparison(pools: Pools, random: SplitRandom) -> Exchange | None:
     """Two clips and a question about both; none where no two clips answer one."""
     possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
     if not possible:
         return None
-    comparison = chance.choice(possible)
-    wanted = chance.choice(comparison.answers)
-    pair = _pair(pools[comparison.question], comparison, wanted, chance)
+    comparison = random.choice(possible)
+    wanted = random.choice(comparison.answers)
+    pair = _pair(pools[comparison.question], comparison, wanted, random)
     if pair is None:
         return None
     weakest = max((clip.honesty[comparison.question] for clip in pair), key=WEAKEST_LAST.index)
-    return Exchange(comparison.wordings.one(chance), wanted, weakest, pair)
+    return Exchange(comparison.wordings.one(random), wanted, weakest, pair)
 
 
 def _pair(
     clips_of_answer: Mapping[str, Sequence[KnownClip]],
     comparison: Comparison,
     wanted: str,
-    chance: SplitRandom,
+    random: SplitRandom,
 ) -> tuple[KnownClip, KnownClip] | None:
     """Two different clips whose comparison gives the wanted answer."""
     answers = sorted(clips_of_answer)
@@ -175,29 +175,29 @@ def _pair(
     pairs = [(one, two) for one, two in pairs if one != two or len(clips_of_answer[one]) > 1]
     if not pairs:
         return None
-    one, two = chance.choice(pairs)
+    one, two = random.choice(pairs)
     if one == two:
-        first, second = chance.choose_distinct(clips_of_answer[one], 2)
+        first, second = random.choose_distinct(clips_of_answer[one], 2)
         return first, second
-    return chance.choice(clips_of_answer[one]), chance.choice(clips_of_answer[two])
+    return random.choice(clips_of_answer[one]), random.choice(clips_of_answer[two])
 
 
-def _one_question(pools: Pools, chance: SplitRandom) -> Question:
+def _one_question(pools: Pools, random: SplitRandom) -> Question:
     """As often as its share says, among those that some clip answers."""
     possible = [question for question in QUESTIONS if question.name in pools]
-    return chance.weighted_choice(possible, [question.share for question in possible])
+    return random.weighted_choice(possible, [question.share for question in possible])
 
 
-def _one_clip(pools: Pools, question: Question, chance: SplitRandom) -> KnownClip:
+def _one_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownClip:
     """A clip that answers the question; all answers are equally frequent."""
     clips_of_answer = pools[question.name]
-    return chance.choice(clips_of_answer[chance.choice(sorted(clips_of_answer))])
+    return random.choice(clips_of_answer[random.choice(sorted(clips_of_answer))])
 
 
 def _about(
-    clip: KnownClip, question: Question, chance: SplitRandom, new_clips: tuple[KnownClip, ...] = ()
+    clip: KnownClip, question: Question, random: SplitRandom, new_clips: tuple[KnownClip, ...] = ()
 ) -> Exchange:
-    words = question.wordings.one(chance)
+    words = question.wordings.one(random)
     return Exchange(words, clip.answers[question.name], clip.honesty[question.name], new_clips)
 
 

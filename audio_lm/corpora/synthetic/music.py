@@ -130,42 +130,42 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
                 )
 
 
-def question_about(melody: Melody, chance: SplitRandom) -> tuple[str, str]:
+def question_about(melody: Melody, random: SplitRandom) -> tuple[str, str]:
     """A question that the melody answers, and its answer."""
-    kind = chance.choice(("title", "tempo", "mode", "instrument", "is instrument"))
+    kind = random.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
-        is_it = chance.bernoulli(0.5)
+        is_it = random.bernoulli(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
-        asked = melody.instrument if is_it else chance.choice(others)
-        return IS_INSTRUMENT.one(chance, instrument=with_article(asked)), "yes" if is_it else "no"
+        asked = melody.instrument if is_it else random.choice(others)
+        return IS_INSTRUMENT.one(random, instrument=with_article(asked)), "yes" if is_it else "no"
     wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
-    return wordings.one(chance), str(getattr(melody, kind))
+    return wordings.one(random), str(getattr(melody, kind))
 
 
-def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:
+def melody_wave(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
     """The tune over its rhythm; every note rings a little into the next."""
-    wave = _drums(melody.genre, seconds_per_beat, chance)
-    maker, note_of_kind = chance.integer(0, 2**31), dict[tuple[int, int], Wave]()
+    wave = _drums(melody.genre, seconds_per_beat, random)
+    maker, note_of_kind = random.integer(0, 2**31), dict[tuple[int, int], Wave]()
     for pitch, beat, num_beats in melody.notes:
         start = samples_in(beat * seconds_per_beat)
         num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
         if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
-            same = SplitRandom(chance.split, maker)
+            same = SplitRandom(random.split, maker)
             note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
-    return wave * np.float32(gain_of(chance.uniform(-8, -3)))
+    return wave * np.float32(gain_of(random.uniform(-8, -3)))
 
 
-def _write_note(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_note(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     """Pitches and instruments take turns, so that each pair is equally frequent."""
     num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
     pitch = LOWEST_PITCH + number % num_pitches
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
-    velocity, qualities = chance.choice(VELOCITIES), _qualities(chance)
-    num_samples = in_whole_frames(chance.uniform(0.6, 1.2))
-    wave = note(pitch, velocity, instrument, qualities, num_samples, chance)
-    wave = wave * np.float32(gain_of(chance.uniform(-1.0, -0.2)))
-    background = noise(num_samples, chance.rng, slope=chance.uniform(-4, 2))
+    velocity, qualities = random.choice(VELOCITIES), _qualities(random)
+    num_samples = in_whole_frames(random.uniform(0.6, 1.2))
+    wave = note(pitch, velocity, instrument, qualities, num_samples, random)
+    wave = wave * np.float32(gain_of(random.uniform(-1.0, -0.2)))
+    background = noise(num_samples, random.rng, slope=random.uniform(-4, 2))
     labels = {
         "language": "unknown",
         "instrument": instrument,
@@ -173,21 +173,21 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Split
         "velocity": velocity,
         "qualities": qualities,
     }
-    wave = wave + background * np.float32(gain_of(chance.uniform(-84, -72)))
+    wave = wave + background * np.float32(gain_of(random.uniform(-84, -72)))
     writer.add(subset_split, wave, labels | {"honesty": dict.fromkeys(labels, "exact")})
 
 
-def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_melody(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     melody = Melody(
         title=tuple(TUNES)[number % len(TUNES)],
-        mode=chance.choice(tuple(SCALES)),
-        tempo=chance.choice(tuple(SECONDS_PER_BEAT)),
-        genre=chance.choice(tuple(THUMPS_AND_TICKS)),
-        instrument=chance.choice(tuple(INSTRUMENTS)),
-        tonic=chance.integer(52, 62),
+        mode=random.choice(tuple(SCALES)),
+        tempo=random.choice(tuple(SECONDS_PER_BEAT)),
+        genre=random.choice(tuple(THUMPS_AND_TICKS)),
+        instrument=random.choice(tuple(INSTRUMENTS)),
+        tonic=random.integer(52, 62),
     )
-    seconds_per_beat = chance.uniform(*SECONDS_PER_BEAT[melody.tempo])
-    question, answer = question_about(melody, chance)
+    seconds_per_beat = random.uniform(*SECONDS_PER_BEAT[melody.tempo])
+    question, answer = question_about(melody, random)
     labels: dict[str, Any] = {
         "language": "unknown",
         "title": melody.title,
@@ -198,22 +198,22 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Spl
     }
     honesty = dict.fromkeys(labels, "exact") | {"mood": "proxy", "genre": "proxy"}
     labels |= {"mood": MOOD_OF_MODE[melody.mode], "genre": melody.genre, "honesty": honesty}
-    writer.add(subset_split, melody_wave(melody, seconds_per_beat, chance), labels)
+    writer.add(subset_split, melody_wave(melody, seconds_per_beat, random), labels)
 
 
-def _qualities(chance: SplitRandom) -> list[str]:
+def _qualities(random: SplitRandom) -> list[str]:
     """Qualities that do not contradict each other; at least one."""
-    qualities = [chance.choice(("bright", "dark"))]
-    qualities += chance.choice((["fast_decay"], ["long_release"], []))
-    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.bernoulli(0.25)]
+    qualities = [random.choice(("bright", "dark"))]
+    qualities += random.choice((["fast_decay"], ["long_release"], []))
+    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if random.bernoulli(0.25)]
 
 
-def _drums(genre: str, seconds_per_beat: Seconds, chance: SplitRandom) -> Wave:
+def _drums(genre: str, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
     """The rhythm alone, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)
-    thump = sine(cycles(chance.log_uniform(60, 80), num_thump)) * decay(num_thump, decibels=30)
-    hiss = noise(num_tick, chance.rng, low_hz=chance.log_uniform(4_000, 5_500)) * decay(num_tick, decibels=40)
+    thump = sine(cycles(random.log_uniform(60, 80), num_thump)) * decay(num_thump, decibels=30)
+    hiss = noise(num_tick, random.rng, low_hz=random.log_uniform(4_000, 5_500)) * decay(num_tick, decibels=40)
     for beats, drum in zip(THUMPS_AND_TICKS[genre], (0.5 * thump, 0.15 * hiss), strict=True):
         for beat in beats:
             start = samples_in(beat * seconds_per_beat)

@@ -78,7 +78,7 @@ def note(
     instrument: str,
     qualities: Collection[str],
     num_samples: int,
-    chance: SplitRandom,
+    random: SplitRandom,
 ) -> Wave:
     """A note as loud as its velocity says: the loudest point is (velocity / 127) squared.
 
@@ -86,21 +86,21 @@ def note(
         qualities: of ``QUALITIES``.
     """
     timbre = INSTRUMENTS[instrument]
-    hertz = frequency_of(pitch) * 2 ** (chance.uniform(-6, 6) / 1_200)
-    wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, chance)
+    hertz = frequency_of(pitch) * 2 ** (random.uniform(-6, 6) / 1_200)
+    wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, random)
     if timbre.breath is not None:
-        breath = noise(num_samples, chance.rng, low_hz=hertz, high_hz=3_000)
-        wave += breath * np.float32(gain_of(timbre.breath + chance.uniform(-3, 3)))
+        breath = noise(num_samples, random.rng, low_hz=hertz, high_hz=3_000)
+        wave += breath * np.float32(gain_of(timbre.breath + random.uniform(-3, 3)))
     if "tremolo" in qualities:
-        swing = np.sin(2 * np.pi * (chance.uniform(5, 7) * seconds_at(num_samples) + chance.uniform(0, 1)))
+        swing = np.sin(2 * np.pi * (random.uniform(5, 7) * seconds_at(num_samples) + random.uniform(0, 1)))
         wave = wave * (0.65 + 0.35 * swing).astype(np.float32)
     wave = wave * _loudness(timbre, qualities, num_samples)
     if "percussive" in qualities:
         num_knock = min(num_samples, samples_in(0.03))
-        knock = noise(num_knock, chance.rng, slope=-3, low_hz=200)
+        knock = noise(num_knock, random.rng, slope=-3, low_hz=200)
         wave[:num_knock] += 0.5 * faded(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
-        wave = reverberated(wave, chance.rng, seconds=chance.uniform(0.5, 0.8), wet=0.5)
+        wave = reverberated(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
     return at_peak(faded(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 
@@ -119,16 +119,16 @@ def _held_tone(
     velocity: int,
     qualities: Collection[str],
     num_samples: int,
-    chance: SplitRandom,
+    random: SplitRandom,
 ) -> Wave:
     """The tone at even loudness, gliding from its first colour to its last, loudest point about 1."""
-    slope = timbre.slope + chance.uniform(-1, 1) + 2 * np.log2(velocity / 96)
+    slope = timbre.slope + random.uniform(-1, 1) + 2 * np.log2(velocity / 96)
     slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
     last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
-    off, phases = 3 * (chance.uniforms(NUM_PARTIALS) - 0.5), chance.uniforms(NUM_PARTIALS)
+    off, phases = 3 * (random.uniforms(NUM_PARTIALS) - 0.5), random.uniforms(NUM_PARTIALS)
     seconds = seconds_at(num_samples)
     swing = timbre.vibrato_cents * np.sin(
-        2 * np.pi * (chance.uniform(4.5, 6) * seconds + chance.uniform(0, 1))
+        2 * np.pi * (random.uniform(4.5, 6) * seconds + random.uniform(0, 1))
     )
     place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
     last = _partials(timbre, last_slope, off) if timbre.dulling else None

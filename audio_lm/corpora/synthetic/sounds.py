@@ -84,80 +84,80 @@ def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
     return ", then ".join(parts)
 
 
-def question_about(placed: Sequence[Placed], chance: SplitRandom) -> tuple[str, str]:
+def question_about(placed: Sequence[Placed], random: SplitRandom) -> tuple[str, str]:
     """A question that the events answer, and its answer."""
     names = [one.name for one in placed]
-    kind = chance.choice(("present", "present", "how many", "first", "last"))
+    kind = random.choice(("present", "present", "how many", "first", "last"))
     if kind == "how many":
-        return HOW_MANY.one(chance), NUMBERS[len(names)]
+        return HOW_MANY.one(random), NUMBERS[len(names)]
     if kind == "first":
-        return FIRST.one(chance), names[0]
+        return FIRST.one(random), names[0]
     if kind == "last":
-        return LAST.one(chance), names[-1]
-    is_there = chance.bernoulli(0.5)
-    asked = chance.choice(names if is_there else [name for name in EVENTS if name not in names])
-    return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
+        return LAST.one(random), names[-1]
+    is_there = random.bernoulli(0.5)
+    asked = random.choice(names if is_there else [name for name in EVENTS if name not in names])
+    return PRESENT.one(random, sound=with_article(asked)), "yes" if is_there else "no"
 
 
-def _write_event(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_event(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     """Classes take turns, so that they are equally frequent."""
     name = tuple(EVENTS)[number % len(EVENTS)]
-    num_event = in_whole_frames(chance.uniform(0.6, 1.5))
-    num_samples = num_event + in_whole_frames(chance.uniform(0.2, 0.5))
-    gap = chance.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
+    num_event = in_whole_frames(random.uniform(0.6, 1.5))
+    num_samples = num_event + in_whole_frames(random.uniform(0.2, 0.5))
+    gap = random.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
     placed = [_placed(name, gap, gap + num_event)]
-    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+    writer.add(subset_split, _composed(placed, num_samples, random), _labels(placed, num_samples))
 
 
-def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_detection(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(chance.integer(2, 3), chance)
-    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+    placed, num_samples = _sequence(random.integer(2, 3), random)
+    writer.add(subset_split, _composed(placed, num_samples, random), _labels(placed, num_samples))
 
 
-def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_scene(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     name = tuple(SCENES)[number % len(SCENES)]
-    wave = scene(name, in_whole_frames(chance.uniform(1.5, 2.5)), chance) * np.float32(
-        gain_of(chance.uniform(-14, -3))
+    wave = scene(name, in_whole_frames(random.uniform(1.5, 2.5)), random) * np.float32(
+        gain_of(random.uniform(-14, -3))
     )
     labels = {"language": "unknown", "scene": name, "honesty": {"language": "exact", "scene": "proxy"}}
     writer.add(subset_split, wave, labels)
 
 
-def _write_question(writer: CutWriter, subset_split: str, number: int, chance: SplitRandom) -> None:
+def _write_question(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(chance.integer(1, 3), chance)
-    question, answer = question_about(placed, chance)
+    placed, num_samples = _sequence(random.integer(1, 3), random)
+    question, answer = question_about(placed, random)
     labels = _labels(placed, num_samples)
     labels |= {"question": question, "answer": answer}
     labels["honesty"] |= {"question": "exact", "answer": "exact"}
-    writer.add(subset_split, _composed(placed, num_samples, chance), labels)
+    writer.add(subset_split, _composed(placed, num_samples, random), labels)
 
 
-def _sequence(num_events: int, chance: SplitRandom) -> tuple[list[Placed], int]:
+def _sequence(num_events: int, random: SplitRandom) -> tuple[list[Placed], int]:
     """Events one after the other with at least 100 ms between them; samples of the clip.
 
     One time in four an event is heard twice in a row: counting is worth asking.
     """
-    names = chance.choose_distinct(tuple(EVENTS), num_events)
-    if num_events > 1 and chance.bernoulli(0.25):
+    names = random.choose_distinct(tuple(EVENTS), num_events)
+    if num_events > 1 and random.bernoulli(0.25):
         names[1] = names[0]
-    placed, now = [], in_whole_frames(chance.uniform(0.0, 0.4))
+    placed, now = [], in_whole_frames(random.uniform(0.0, 0.4))
     for name in names:
-        num_event = in_whole_frames(chance.uniform(0.35, 0.7))
+        num_event = in_whole_frames(random.uniform(0.35, 0.7))
         placed.append(_placed(name, now, now + num_event))
-        now += num_event + in_whole_frames(chance.uniform(0.1, 0.3))
-    return placed, now + in_whole_frames(chance.uniform(0.0, 0.3))
+        now += num_event + in_whole_frames(random.uniform(0.1, 0.3))
+    return placed, now + in_whole_frames(random.uniform(0.0, 0.3))
 
 
-def _composed(placed: Sequence[Placed], num_samples: int, chance: SplitRandom) -> Wave:
+def _composed(placed: Sequence[Placed], num_samples: int, random: SplitRandom) -> Wave:
     """The events at their times, each at its own level, over a faint background of some colour."""
-    background = noise(num_samples, chance.rng, slope=chance.uniform(-6, 3))
-    wave = background * np.float32(gain_of(chance.uniform(-72, -58)))
+    background = noise(num_samples, random.rng, slope=random.uniform(-6, 3))
+    wave = background * np.float32(gain_of(random.uniform(-72, -58)))
     for name, start, end in placed:
         first, last = samples_in(start), samples_in(end)
-        gain = np.float32(gain_of(chance.uniform(-12, -2)))
-        wave[first:last] += gain * event(name, last - first, chance)
+        gain = np.float32(gain_of(random.uniform(-12, -2)))
+        wave[first:last] += gain * event(name, last - first, random)
     return wave
 
 

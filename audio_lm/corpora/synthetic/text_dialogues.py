@@ -40,86 +40,86 @@ WORDS = (*DIGITS, *(word for pair in OPPOSITES for word in pair))
 Exercise = Callable[[SplitRandom], tuple[str, str]]
 
 
-def text_conversation(chance: SplitRandom) -> list[dict[str, Any]]:
+def text_conversation(random: SplitRandom) -> list[dict[str, Any]]:
     """One or two turns of text; roles and contents as in the label ``conversation``."""
-    exercises: list[Exercise] = [chance.choice((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
+    exercises: list[Exercise] = [random.choice((*EXERCISES, _described)) for _ in range(random.integer(1, 2))]
     turns: list[dict[str, Any]] = []
     for exercise in exercises:
-        question, answer = exercise(chance)
+        question, answer = exercise(random)
         turns.append({"role": "user", "content": [{"text": question}]})
         turns.append({"role": "assistant", "content": [{"text": answer}]})
     return turns
 
 
-def _sum(chance: SplitRandom) -> tuple[str, str]:
-    one, two = chance.integer(0, 9), chance.integer(0, 9)
-    asked = chance.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
+def _sum(random: SplitRandom) -> tuple[str, str]:
+    one, two = random.integer(0, 9), random.integer(0, 9)
+    asked = random.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
 
 
-def _difference(chance: SplitRandom) -> tuple[str, str]:
-    one = chance.integer(0, 9)
-    two = chance.integer(0, one)
-    asked = chance.choice(("What is {} minus {}?", "How much is {} minus {}?"))
+def _difference(random: SplitRandom) -> tuple[str, str]:
+    one = random.integer(0, 9)
+    two = random.integer(0, one)
+    asked = random.choice(("What is {} minus {}?", "How much is {} minus {}?"))
     return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
 
 
-def _larger(chance: SplitRandom) -> tuple[str, str]:
-    one, two = chance.choose_distinct(range(len(DIGITS)), 2)
-    asked, answer = chance.choice((("larger", max(one, two)), ("smaller", min(one, two))))
+def _larger(random: SplitRandom) -> tuple[str, str]:
+    one, two = random.choose_distinct(range(len(DIGITS)), 2)
+    asked, answer = random.choice((("larger", max(one, two)), ("smaller", min(one, two))))
     return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
 
 
-def _opposite(chance: SplitRandom) -> tuple[str, str]:
-    pair = chance.choice(OPPOSITES)
-    asked, answer = pair if chance.bernoulli(0.5) else pair[::-1]
-    words = chance.choice(
+def _opposite(random: SplitRandom) -> tuple[str, str]:
+    pair = random.choice(OPPOSITES)
+    asked, answer = pair if random.bernoulli(0.5) else pair[::-1]
+    words = random.choice(
         ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
     )
     return words.format(asked), answer
 
 
-def _repeat(chance: SplitRandom) -> tuple[str, str]:
-    words = " ".join(_some_words(chance))
-    return chance.choice(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
+def _repeat(random: SplitRandom) -> tuple[str, str]:
+    words = " ".join(_some_words(random))
+    return random.choice(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
 
 
-def _end_of_list(chance: SplitRandom) -> tuple[str, str]:
-    words = _some_words(chance)
-    asked, answer = chance.choice((("first", words[0]), ("last", words[-1])))
+def _end_of_list(random: SplitRandom) -> tuple[str, str]:
+    words = _some_words(random)
+    asked, answer = random.choice((("first", words[0]), ("last", words[-1])))
     return f"What is the {asked} word? {' '.join(words)}", answer
 
 
-def _num_words(chance: SplitRandom) -> tuple[str, str]:
-    words = _some_words(chance)
+def _num_words(random: SplitRandom) -> tuple[str, str]:
+    words = _some_words(random)
     return f"How many words are there? {' '.join(words)}", NUMBERS[len(words)]
 
 
-def _next_number(chance: SplitRandom) -> tuple[str, str]:
-    number = chance.integer(1, 9)
-    asked, answer = chance.choice((("after", number + 1), ("before", number - 1)))
+def _next_number(random: SplitRandom) -> tuple[str, str]:
+    number = random.integer(1, 9)
+    asked, answer = random.choice((("after", number + 1), ("before", number - 1)))
     return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
 
 
-def _described(chance: SplitRandom) -> tuple[str, str]:
+def _described(random: SplitRandom) -> tuple[str, str]:
     """A clip in words, and a question that may be asked about clips."""
     values = {
-        "digits": " ".join(chance.choice(DIGITS) for _ in range(chance.integer(1, 5))),
-        "gender": chance.choice(("male", "female")),
-        "language": chance.choice(tuple(NAME_OF_LANGUAGE.values())),
-        "instrument": chance.choice(tuple(INSTRUMENTS)),
-        "pitch": str(chance.integer(LOWEST_PITCH, HIGHEST_PITCH)),
-        "event": chance.choice(tuple(EVENTS)),
+        "digits": " ".join(random.choice(DIGITS) for _ in range(random.integer(1, 5))),
+        "gender": random.choice(("male", "female")),
+        "language": random.choice(tuple(NAME_OF_LANGUAGE.values())),
+        "instrument": random.choice(tuple(INSTRUMENTS)),
+        "pitch": str(random.integer(LOWEST_PITCH, HIGHEST_PITCH)),
+        "event": random.choice(tuple(EVENTS)),
     }
-    known = chance.choose_distinct(tuple(values), chance.integer(1, 3))
-    asked = chance.choice(known)
+    known = random.choose_distinct(tuple(values), random.integer(1, 3))
+    asked = random.choice(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
     question = next(question for question in QUESTIONS if question.name == asked)
-    return f"Audio: {description}. {question.wordings.one(chance)}", values[asked]
+    return f"Audio: {description}. {question.wordings.one(random)}", values[asked]
 
 
-def _some_words(chance: SplitRandom) -> list[str]:
-    return [chance.choice(WORDS) for _ in range(chance.integer(2, 6))]
+def _some_words(random: SplitRandom) -> list[str]:
+    return [random.choice(WORDS) for _ in range(random.integer(2, 6))]
 
 
 EXERCISES: tuple[Exercise, ...] = (

@@ -21,10 +21,10 @@ class Wordings:
     held_out: tuple[str, ...]
     """Asked in validation and test only, there ``HELD_OUT_SHARE`` of the time."""
 
-    def one(self, chance: SplitRandom, **values: str) -> str:
+    def one(self, random: SplitRandom, **values: str) -> str:
         """A wording that the split may ask, with its gaps filled."""
-        is_held_out = chance.split != "train" and chance.bernoulli(HELD_OUT_SHARE)
-        return chance.choice(self.held_out if is_held_out else self.training).format(**values)
+        is_held_out = random.split != "train" and random.bernoulli(HELD_OUT_SHARE)
+        return random.choice(self.held_out if is_held_out else self.training).format(**values)
 
 
 def with_article(name: str) -> str:

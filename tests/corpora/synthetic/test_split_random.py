@@ -36,8 +36,8 @@ def test_equal_purposes_draw_equal_numbers_and_others_do_not():
 
 
 def test_shares_are_how_often_one_is_drawn():
-    chance = SplitRandom("train", 0)
-    drawn = [chance.weighted_choice("ab", (3, 1)) for _ in range(2_000)]
+    random = SplitRandom("train", 0)
+    drawn = [random.weighted_choice("ab", (3, 1)) for _ in range(2_000)]
     assert abs(drawn.count("a") / 2_000 - 0.75) < 0.04
 
 
