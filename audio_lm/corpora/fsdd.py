@@ -23,7 +23,7 @@ from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_record
 from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
-from audio_lm.corpora.synthetic.speech_spoken import Unit, seconds_of
+from audio_lm.corpora.synthetic.speech_synthesis import Unit, seconds_of
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 

@@ -13,7 +13,7 @@ from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
-from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Speaker, has_speech
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS: Mapping[str, int] = {

@@ -22,7 +22,7 @@ from audio_lm.corpora.synthetic.speech_sentences import (
     draw_digits,
     draw_request,
 )
-from audio_lm.corpora.synthetic.speech_spoken import Sentence, Spoken, Unit, seconds_of
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Spoken, Unit, seconds_of
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES_OF_KNOWN_AGE, Voice, draw_voice
 from audio_lm.corpora.synthetic.writing import Wave
 

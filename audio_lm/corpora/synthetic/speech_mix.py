@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.speech_spoken import Unit
+from audio_lm.corpora.synthetic.speech_synthesis import Unit
 from audio_lm.corpora.synthetic.writing import Wave
 
 SHORTEST_SILENCE, LONGEST_SILENCE = 0.05, 0.3

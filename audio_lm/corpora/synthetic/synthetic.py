@@ -17,7 +17,7 @@ from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogu
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
-from audio_lm.corpora.synthetic.speech_spoken import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_speech
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 

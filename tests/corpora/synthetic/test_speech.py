@@ -5,7 +5,7 @@ from lhotse import CutSet
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS
-from audio_lm.corpora.synthetic.speech_spoken import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_speech
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import units_of
 

@@ -9,7 +9,7 @@ from audio_lm.common.runtime import random_for
 from audio_lm.corpora.labels import LABELS
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, phrases_new
 from audio_lm.corpora.synthetic.speech_phrases import NEW_PHRASES, PHRASES
-from audio_lm.corpora.synthetic.speech_spoken import Spoken, tokens_of
+from audio_lm.corpora.synthetic.speech_synthesis import Spoken, tokens_of
 from audio_lm.corpora.synthetic.voices import VOICES
 
 SECONDS_PER_WORD = 0.25

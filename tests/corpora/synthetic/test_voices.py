@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Speaker, has_speech
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES, VOICES_OF_KNOWN_AGE, draw_voice
 
 

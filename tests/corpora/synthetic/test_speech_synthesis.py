@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.speech_spoken import (
+from audio_lm.corpora.synthetic.speech_synthesis import (
     SAMPLES_PER_SECOND_SPOKEN,
     Sentence,
     Speaker,
