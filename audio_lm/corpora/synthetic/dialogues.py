@@ -145,7 +145,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> E
     if asked is first:
         question = QUESTION_OF_NAME[random.choice(tuple(first.answers))]
     exchange = _about(asked, question, random, new_clips=(second,))
-    words = WHICH_AUDIO.one(random, number=number, question=exchange.question)
+    words = WHICH_AUDIO.choose(random, number=number, question=exchange.question)
     return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
 
 
@@ -160,7 +160,7 @@ def _comparison(pools: Pools, random: SplitRandom) -> Exchange | None:
     if pair is None:
         return None
     weakest = max((clip.honesty[comparison.question] for clip in pair), key=WEAKEST_LAST.index)
-    return Exchange(comparison.wordings.one(random), wanted, weakest, pair)
+    return Exchange(comparison.wordings.choose(random), wanted, weakest, pair)
 
 
 def _pair(
@@ -197,7 +197,7 @@ def _one_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownCli
 def _about(
     clip: KnownClip, question: Question, random: SplitRandom, new_clips: tuple[KnownClip, ...] = ()
 ) -> Exchange:
-    words = question.wordings.one(random)
+    words = question.wordings.choose(random)
     return Exchange(words, clip.answers[question.name], clip.honesty[question.name], new_clips)
 
 

@@ -137,9 +137,9 @@ def question_about(melody: Melody, random: SplitRandom) -> tuple[str, str]:
         is_it = random.bernoulli(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
         asked = melody.instrument if is_it else random.choice(others)
-        return IS_INSTRUMENT.one(random, instrument=with_article(asked)), "yes" if is_it else "no"
+        return IS_INSTRUMENT.choose(random, instrument=with_article(asked)), "yes" if is_it else "no"
     wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
-    return wordings.one(random), str(getattr(melody, kind))
+    return wordings.choose(random), str(getattr(melody, kind))
 
 
 def melody_wave(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:

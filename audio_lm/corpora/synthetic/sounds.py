@@ -89,14 +89,14 @@ def question_about(placed: Sequence[Placed], random: SplitRandom) -> tuple[str, 
     names = [one.name for one in placed]
     kind = random.choice(("present", "present", "how many", "first", "last"))
     if kind == "how many":
-        return HOW_MANY.one(random), NUMBERS[len(names)]
+        return HOW_MANY.choose(random), NUMBERS[len(names)]
     if kind == "first":
-        return FIRST.one(random), names[0]
+        return FIRST.choose(random), names[0]
     if kind == "last":
-        return LAST.one(random), names[-1]
+        return LAST.choose(random), names[-1]
     is_there = random.bernoulli(0.5)
     asked = random.choice(names if is_there else [name for name in EVENTS if name not in names])
-    return PRESENT.one(random, sound=with_article(asked)), "yes" if is_there else "no"
+    return PRESENT.choose(random, sound=with_article(asked)), "yes" if is_there else "no"
 
 
 def _write_event(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:

@@ -115,7 +115,7 @@ def _described(random: SplitRandom) -> tuple[str, str]:
     asked = random.choice(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
     question = next(question for question in QUESTIONS if question.name == asked)
-    return f"Audio: {description}. {question.wordings.one(random)}", values[asked]
+    return f"Audio: {description}. {question.wordings.choose(random)}", values[asked]
 
 
 def _some_words(random: SplitRandom) -> list[str]:

@@ -21,7 +21,7 @@ class Wordings:
     held_out: tuple[str, ...]
     """Asked in validation and test only, there ``HELD_OUT_SHARE`` of the time."""
 
-    def one(self, random: SplitRandom, **values: str) -> str:
+    def choose(self, random: SplitRandom, **values: str) -> str:
         """A wording that the split may ask, with its gaps filled."""
         is_held_out = random.split != "train" and random.bernoulli(HELD_OUT_SHARE)
         return random.choice(self.held_out if is_held_out else self.training).format(**values)

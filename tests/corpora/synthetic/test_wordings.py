@@ -46,7 +46,7 @@ def test_dialogues_ask_in_many_ways(wordings):
 def test_training_never_asks_in_held_out_words_and_evaluation_does_half_of_the_time():
     wordings = Wordings(training=("a {x}", "b {x}"), held_out=("c {x}",))
     asked = {
-        split: [wordings.one(SplitRandom(split, number), x="y") for number in range(200)]
+        split: [wordings.choose(SplitRandom(split, number), x="y") for number in range(200)]
         for split in ("train", "validation", "test")
     }
     assert set(asked["train"]) == {"a y", "b y"}
