@@ -13,7 +13,7 @@ from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
-from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_speech
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS: Mapping[str, int] = {
@@ -43,7 +43,7 @@ def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> Non
             f"(pip install 'audio-lm[speech]'); there will be no clips for {TASKS}"
         )
         return
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         for subset in CLIPS:
             counts = [settings.num_clips(subset, split) for split in SPLITS]
             for split, count in zip(SPLITS, counts, strict=True):
@@ -55,7 +55,13 @@ def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> Non
 
 
 def _write_split(
-    writer: CutWriter, speaker: Speaker, planner: Planner, subset: str, split: str, count: int, seed: int
+    writer: CutWriter,
+    speaker: SpeechSynthesizer,
+    planner: Planner,
+    subset: str,
+    split: str,
+    count: int,
+    seed: int,
 ) -> None:
     """Speak plan after plan until so many clips were made."""
     plans: deque[Plan] = deque()

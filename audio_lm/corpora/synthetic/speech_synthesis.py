@@ -99,7 +99,7 @@ def has_speech() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-class Speaker:
+class SpeechSynthesizer:
     """The running child; a context."""
 
     def __init__(self) -> None:

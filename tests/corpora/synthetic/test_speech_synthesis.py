@@ -6,7 +6,7 @@ import pytest
 from audio_lm.corpora.synthetic.speech_synthesis import (
     SAMPLES_PER_SECOND_SPOKEN,
     Sentence,
-    Speaker,
+    SpeechSynthesizer,
     Spoken,
     at_16_khz,
     has_speech,
@@ -44,7 +44,7 @@ def test_resampling_does_not_move_a_click():
 @needs_speech
 def test_a_word_begins_where_its_sound_begins():
     sentences = [Sentence("one two three four", f"en-us+{voice.name}") for voice in VOICES["train"]]
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         for sentence, said in zip(sentences, speaker.say(sentences), strict=True):
             units = said.units()
             assert [word for word, _, _ in units] == ["one", "two", "three", "four"]
@@ -56,7 +56,7 @@ def test_a_word_begins_where_its_sound_begins():
 @needs_speech
 @pytest.mark.parametrize("speed", [0.88, 1.0, 1.088, 1.14])
 def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         plain, fast = speaker.say([Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)])
     assert len(fast.wave) * speed == pytest.approx(len(plain.wave), rel=0.01)
     for (_, start, end), (_, fast_start, fast_end) in zip(plain.words, fast.words, strict=True):
@@ -67,7 +67,7 @@ def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
 
 @needs_speech
 def test_who_stops_listening_does_not_confuse_the_next():
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         said = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
         next(said)
         said.close()
@@ -82,7 +82,7 @@ def test_two_speakers_say_the_same_in_the_same_way():
     ]
     waves = []
     for _ in range(2):
-        with Speaker() as speaker:
+        with SpeechSynthesizer() as speaker:
             waves.append([said.wave for said in speaker.say(sentences)])
     assert all((a == b).all() for a, b in zip(*waves, strict=True))
 
@@ -90,20 +90,20 @@ def test_two_speakers_say_the_same_in_the_same_way():
 @needs_speech
 @pytest.mark.parametrize("voice", ["en-us+nobody", "elvish", "en-us+../../en_dict"])
 def test_an_unknown_voice_is_not_replaced_by_another(voice):
-    with Speaker() as speaker, pytest.raises(ValueError, match="no voice"):
+    with SpeechSynthesizer() as speaker, pytest.raises(ValueError, match="no voice"):
         list(speaker.say([Sentence("one", voice)]))
 
 
 @needs_speech
 def test_chinese_digits_are_words_of_their_own():
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         (said,) = speaker.say([Sentence("三五七", "cmn+m3")])
     assert [word for word, _, _ in said.units()] == ["三", "五", "七"]
 
 
 @needs_speech
 def test_the_child_ends_with_its_context_even_in_the_middle_of_a_sentence():
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         said = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
         next(said)
     said.close()

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_speech
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES, VOICES_OF_KNOWN_AGE, draw_voice
 
 
@@ -35,6 +35,6 @@ def test_every_known_age_is_declared_by_a_training_voice():
 def test_the_synthesiser_has_every_voice_language_and_accent():
     names = [voice.name for voices in VOICES.values() for voice in voices]
     wanted = [f"en-us+{name}" for name in names] + [*LANGUAGES.values(), *ACCENTS]
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         for said in speaker.say(Sentence("1", voice) for voice in wanted):
             assert len(said.wave) > 1_000
