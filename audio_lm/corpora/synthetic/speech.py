@@ -71,7 +71,7 @@ def _write_split(
             plans.append(planner(split, random_for(seed, "speech", subset, split, index)))
             yield from plans[-1].sentences
 
-    spoken = speaker.say(sentences())
+    spoken = speaker.synthesize(sentences())
     num_written = num_refused = 0
     while num_written < count:
         first = next(spoken)

@@ -132,7 +132,7 @@ class SpeechSynthesizer:
         self._child.kill()
         self._child.communicate()
 
-    def say(self, sentences: Iterable[Sentence]) -> Generator[Spoken, None, None]:
+    def synthesize(self, sentences: Iterable[Sentence]) -> Generator[Spoken, None, None]:
         """Say one after the other, in order; endless input is fine, whoever has enough stops listening.
 
         Raises:

@@ -45,7 +45,7 @@ def test_resampling_does_not_move_a_click():
 def test_a_word_begins_where_its_sound_begins():
     sentences = [Sentence("one two three four", f"en-us+{voice.name}") for voice in VOICES["train"]]
     with SpeechSynthesizer() as speaker:
-        for sentence, said in zip(sentences, speaker.say(sentences), strict=True):
+        for sentence, said in zip(sentences, speaker.synthesize(sentences), strict=True):
             units = said.units()
             assert [word for word, _, _ in units] == ["one", "two", "three", "four"]
             loud = np.flatnonzero(abs(said.wave) > 0.05 * abs(said.wave).max())
@@ -57,7 +57,9 @@ def test_a_word_begins_where_its_sound_begins():
 @pytest.mark.parametrize("speed", [0.88, 1.0, 1.088, 1.14])
 def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
     with SpeechSynthesizer() as speaker:
-        plain, fast = speaker.say([Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)])
+        plain, fast = speaker.synthesize(
+            [Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)]
+        )
     assert len(fast.wave) * speed == pytest.approx(len(plain.wave), rel=0.01)
     for (_, start, end), (_, fast_start, fast_end) in zip(plain.words, fast.words, strict=True):
         assert (fast_start * speed, fast_end * speed) == pytest.approx((start, end), rel=0.01)
@@ -68,10 +70,10 @@ def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
 @needs_speech
 def test_who_stops_listening_does_not_confuse_the_next():
     with SpeechSynthesizer() as speaker:
-        said = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
+        said = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
         next(said)
         said.close()
-        (other,) = speaker.say([Sentence("nine zero", "en-us")])
+        (other,) = speaker.synthesize([Sentence("nine zero", "en-us")])
     assert [word for word, _, _ in other.units()] == ["nine", "zero"]
 
 
@@ -83,7 +85,7 @@ def test_two_speakers_say_the_same_in_the_same_way():
     waves = []
     for _ in range(2):
         with SpeechSynthesizer() as speaker:
-            waves.append([said.wave for said in speaker.say(sentences)])
+            waves.append([said.wave for said in speaker.synthesize(sentences)])
     assert all((a == b).all() for a, b in zip(*waves, strict=True))
 
 
@@ -91,20 +93,20 @@ def test_two_speakers_say_the_same_in_the_same_way():
 @pytest.mark.parametrize("voice", ["en-us+nobody", "elvish", "en-us+../../en_dict"])
 def test_an_unknown_voice_is_not_replaced_by_another(voice):
     with SpeechSynthesizer() as speaker, pytest.raises(ValueError, match="no voice"):
-        list(speaker.say([Sentence("one", voice)]))
+        list(speaker.synthesize([Sentence("one", voice)]))
 
 
 @needs_speech
 def test_chinese_digits_are_words_of_their_own():
     with SpeechSynthesizer() as speaker:
-        (said,) = speaker.say([Sentence("三五七", "cmn+m3")])
+        (said,) = speaker.synthesize([Sentence("三五七", "cmn+m3")])
     assert [word for word, _, _ in said.units()] == ["三", "五", "七"]
 
 
 @needs_speech
 def test_the_child_ends_with_its_context_even_in_the_middle_of_a_sentence():
     with SpeechSynthesizer() as speaker:
-        said = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
+        said = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
         next(said)
     said.close()
     assert speaker._child.returncode is not None

@@ -36,5 +36,5 @@ def test_the_synthesiser_has_every_voice_language_and_accent():
     names = [voice.name for voices in VOICES.values() for voice in voices]
     wanted = [f"en-us+{name}" for name in names] + [*LANGUAGES.values(), *ACCENTS]
     with SpeechSynthesizer() as speaker:
-        for said in speaker.say(Sentence("1", voice) for voice in wanted):
+        for said in speaker.synthesize(Sentence("1", voice) for voice in wanted):
             assert len(said.wave) > 1_000
