@@ -23,7 +23,7 @@ from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_record
 from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic.speech_mix import mixed, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
-from audio_lm.corpora.synthetic.speech_synthesis import Unit, seconds_of
+from audio_lm.corpora.synthetic.speech_synthesis import Unit, duration_of
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 
@@ -163,7 +163,7 @@ def _write_single(writer: CutWriter, one: RecordedDigit) -> None:
         "honesty": {**HONESTY, "keyword": "exact"},
     }
     cut_id = f"single-{one.digit}_{one.speaker}_{one.take}"
-    units = [(word, 0.0, seconds_of(wave))]
+    units = [(word, 0.0, duration_of(wave))]
     writer.add(f"single-{split_of_take(one.take)}", wave, labels, cut_id=cut_id, units=units)
 
 
@@ -183,7 +183,7 @@ def _write_string(
     for index in chosen:
         one = pool[speaker][int(index)]
         wave = _fade_edges(resample_recording(one.wave, speed))
-        end = start + seconds_of(wave)
+        end = start + duration_of(wave)
         placed.append((start, wave))
         units.append((DIGITS[one.digit], start, end))
         start = end + rng.uniform(MIN_GAP, MAX_GAP)

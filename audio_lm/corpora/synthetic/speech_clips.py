@@ -22,7 +22,7 @@ from audio_lm.corpora.synthetic.speech_sentences import (
     draw_digits,
     draw_request,
 )
-from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Spoken, Unit, seconds_of
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Spoken, Unit, duration_of
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES_OF_KNOWN_AGE, Voice, draw_voice
 from audio_lm.corpora.synthetic.writing import Wave
 
@@ -153,7 +153,7 @@ def overlaps(split: str, rng: np.random.Generator) -> Plan:
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip:
         start = silence(rng)
-        lag = rng.uniform(0.15, 0.6) * seconds_of(spoken[0].wave)
+        lag = rng.uniform(0.15, 0.6) * duration_of(spoken[0].wave)
         placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
         wave = mixed(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "texts": texts}))
@@ -211,7 +211,7 @@ def meetings(split: str, rng: np.random.Generator) -> Plan:
             placed.append((start, one.wave))
             begin, end = start + one.words[0][1], start + one.words[-1][2]
             turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
-            start += seconds_of(one.wave) + silence(rng)
+            start += duration_of(one.wave) + silence(rng)
         wave = mixed(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
 

@@ -195,6 +195,6 @@ def _lowpass(down: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.asarray(firwin(2 * 18 * down + 1, 0.96 / down, window=("kaiser", 7.0)), dtype=np.float32)
 
 
-def seconds_of(wave: Wave) -> float:
+def duration_of(wave: Wave) -> float:
     """How long it is."""
     return len(wave) / SAMPLES_PER_SECOND
