@@ -13,7 +13,7 @@ from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
-from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_synthesizer
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS: Mapping[str, int] = {
@@ -37,7 +37,7 @@ MOST_REFUSED = 1000
 
 def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
     """Write every subset that is asked for; without the synthesiser none, and say so."""
-    if not has_speech():
+    if not has_synthesizer():
         report(
             f"speech is skipped, because the package 'espeakng-loader' is not installed "
             f"(pip install 'audio-lm[speech]'); there will be no clips for {TASKS}"

@@ -94,7 +94,7 @@ def tokens_of(text: str) -> list[tuple[int, str]]:
     return tokens
 
 
-def has_speech() -> bool:
+def has_synthesizer() -> bool:
     """Whether the wheel with the synthesiser is installed; nothing of it is loaded."""
     return importlib.util.find_spec(PACKAGE) is not None
 

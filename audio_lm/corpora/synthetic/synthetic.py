@@ -17,7 +17,7 @@ from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogu
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
-from audio_lm.corpora.synthetic.speech_synthesis import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
@@ -60,7 +60,7 @@ def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
 
 def conditions() -> dict[str, Any]:
     """What decides the clips beside the settings: with the synthesiser there is speech."""
-    return {"speech": has_speech()}
+    return {"speech": has_synthesizer()}
 
 
 def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report: Report) -> None:

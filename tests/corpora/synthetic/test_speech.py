@@ -5,12 +5,12 @@ from lhotse import CutSet
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS
-from audio_lm.corpora.synthetic.speech_synthesis import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import units_of
 
 FOUR_EACH = SyntheticSettings(clips=dict.fromkeys(speech.CLIPS, 4), validation_clips=2, test_clips=3)
-needs_speech = pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")
+needs_speech = pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 
 
 def written(folder, final_folder, settings=FOUR_EACH):

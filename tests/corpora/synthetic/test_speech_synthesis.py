@@ -8,12 +8,12 @@ from audio_lm.corpora.synthetic.speech_synthesis import (
     Sentence,
     SpeechSynthesizer,
     Spoken,
-    has_speech,
+    has_synthesizer,
     resample_speech,
 )
 from audio_lm.corpora.synthetic.voices import VOICES
 
-needs_speech = pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")
+needs_speech = pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 
 
 def test_merged_words_give_no_units():
