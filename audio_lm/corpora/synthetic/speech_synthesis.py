@@ -27,7 +27,7 @@ from audio_lm.corpora.synthetic.writing import Wave
 
 PACKAGE = "espeakng_loader"
 LIBRARY = {"win32": "espeak-ng.dll", "darwin": "libespeak-ng.dylib"}
-SAMPLES_PER_SECOND_SPOKEN = 22_050
+ESPEAK_SAMPLES_PER_SECOND = 22_050
 UP, DOWN = 320, 441  # 22 050 -> 16 000
 ON_THEIR_WAY = 16  # requests are short: all of them fit into the pipe, so nobody waits for anybody forever
 PIPE_BYTES = 1 << 20  # room for a few clips, so that the child goes on while we mix
@@ -119,8 +119,8 @@ class SpeechSynthesizer:
         self._requests, self._answers = self._child.stdin, self._child.stdout
         self._is_open = True
         rate = self._header()["samples_per_second"]
-        if rate != SAMPLES_PER_SECOND_SPOKEN:
-            raise RuntimeError(f"espeak-ng speaks at {rate} Hz, not {SAMPLES_PER_SECOND_SPOKEN}")
+        if rate != ESPEAK_SAMPLES_PER_SECOND:
+            raise RuntimeError(f"espeak-ng speaks at {rate} Hz, not {ESPEAK_SAMPLES_PER_SECOND}")
 
     def __enter__(self) -> Self:
         return self

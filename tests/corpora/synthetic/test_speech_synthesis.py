@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audio_lm.corpora.synthetic.speech_synthesis import (
-    SAMPLES_PER_SECOND_SPOKEN,
+    ESPEAK_SAMPLES_PER_SECOND,
     Sentence,
     SpeechSynthesizer,
     Spoken,
@@ -29,15 +29,15 @@ def test_merged_words_give_no_units():
     ("hertz", "least", "most"), [(200, 0.49, 0.51), (6_000, 0.48, 0.51), (9_500, 0.0, 0.01)]
 )
 def test_resampling_keeps_what_16_khz_can_carry(hertz, least, most):
-    times = np.arange(SAMPLES_PER_SECOND_SPOKEN) / SAMPLES_PER_SECOND_SPOKEN
+    times = np.arange(ESPEAK_SAMPLES_PER_SECOND) / ESPEAK_SAMPLES_PER_SECOND
     wave = resample_speech((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
     assert abs(len(wave) - 16_000) <= 1
     assert least <= abs(wave[1_000:-1_000]).max() <= most
 
 
 def test_resampling_does_not_move_a_click():
-    click = np.zeros(SAMPLES_PER_SECOND_SPOKEN, dtype=np.int16)
-    click[SAMPLES_PER_SECOND_SPOKEN // 2] = 20_000
+    click = np.zeros(ESPEAK_SAMPLES_PER_SECOND, dtype=np.int16)
+    click[ESPEAK_SAMPLES_PER_SECOND // 2] = 20_000
     assert abs(int(np.argmax(resample_speech(click))) - 8_000) <= 1
 
 
