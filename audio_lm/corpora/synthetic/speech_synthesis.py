@@ -29,7 +29,7 @@ PACKAGE = "espeakng_loader"
 LIBRARY = {"win32": "espeak-ng.dll", "darwin": "libespeak-ng.dylib"}
 ESPEAK_SAMPLES_PER_SECOND = 22_050
 UP, DOWN = 320, 441  # 22 050 -> 16 000
-ON_THEIR_WAY = 16  # requests are short: all of them fit into the pipe, so nobody waits for anybody forever
+MAX_IN_FLIGHT = 16  # requests are short: all of them fit into the pipe, so nobody waits for anybody forever
 PIPE_BYTES = 1 << 20  # room for a few clips, so that the child goes on while we mix
 
 Unit = tuple[str, float, float]
@@ -144,7 +144,7 @@ class SpeechSynthesizer:
                 self._requests.write(json.dumps(vars(sentence)).encode() + b"\n")
                 self._requests.flush()
                 waiting.append(sentence)
-                if len(waiting) == ON_THEIR_WAY:
+                if len(waiting) == MAX_IN_FLIGHT:
                     yield self._answer(waiting.popleft())
             while waiting:
                 yield self._answer(waiting.popleft())
