@@ -46,7 +46,7 @@ class Event(ctypes.Structure):
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
 
 
-class Voice:
+class EspeakLibrary:
     """The library, opened; there can be one in a process."""
 
     def __init__(self, library_path: str, data_path: str) -> None:
@@ -119,7 +119,7 @@ def words_of(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> 
     return words
 
 
-def serve(voice: Voice, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(voice: EspeakLibrary, requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the requests end."""
     for line in requests:
         try:
@@ -134,7 +134,7 @@ def serve(voice: Voice, requests: BinaryIO, answers: BinaryIO) -> None:
 def main() -> None:
     """Run as ``python -m audio_lm.corpora.synthetic.espeak LIBRARY DATA``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent closes the pipe; it owns Ctrl-C
-    voice = Voice(*sys.argv[1:3])
+    voice = EspeakLibrary(*sys.argv[1:3])
     sys.stdout.buffer.write(json.dumps({"samples_per_second": voice.samples_per_second}).encode() + b"\n")
     sys.stdout.buffer.flush()  # the parent asks nothing before it has read this
     serve(voice, sys.stdin.buffer, sys.stdout.buffer)
