@@ -80,7 +80,7 @@ class EspeakLibrary:
         text = request["text"].encode()
         self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, UTF8, None, None)
         wave = b"".join(self._chunks)
-        return wave, words_of(self._events, num_samples=len(wave) // 2)
+        return wave, word_spans(self._events, num_samples=len(wave) // 2)
 
     def _listen(self, chunk: Any, num_samples: int, events: Any) -> int:
         if num_samples > 0:
@@ -93,14 +93,14 @@ class EspeakLibrary:
         return 0
 
 
-def words_of(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> list[list[int]]:
+def word_spans(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> list[list[int]]:
     """Position, first and last sample of every word.
 
     The word's own event lies up to 50 ms before its sound, so a word starts with its
     first phoneme; it ends with the pause behind it or where the next word is announced.
 
     >>> word, phoneme = (1, 1, 0, b""), (7, 1, 900, b"w")
-    >>> words_of([word, phoneme, (7, 4, 5000, b"_:"), (1, 5, 5100, b"")], num_samples=9000)
+    >>> word_spans([word, phoneme, (7, 4, 5000, b"_:"), (1, 5, 5100, b"")], num_samples=9000)
     [[0, 900, 5000], [4, 5100, 9000]]
     """
     words: list[list[int]] = []
