@@ -21,7 +21,7 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.runtime import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_recordings
 from audio_lm.corpora.settings import Report, parse_settings
-from audio_lm.corpora.synthetic.speech_mix import mixed, silence
+from audio_lm.corpora.synthetic.speech_mix import mix_waves, silence
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_synthesis import Unit, duration_of
 from audio_lm.corpora.synthetic.words import write_words
@@ -187,7 +187,7 @@ def _write_string(
         placed.append((start, wave))
         units.append((DIGITS[one.digit], start, end))
         start = end + rng.uniform(MIN_GAP, MAX_GAP)
-    wave = mixed(placed, rng, is_noisy=varied is not None and varied.noise)
+    wave = mix_waves(placed, rng, is_noisy=varied is not None and varied.noise)
     text = " ".join(word for word, _, _ in units)
     labels = {"language": "en", "text": text, "speaker": speaker, "honesty": dict(HONESTY)}
     writer.add(subset_split, wave, labels, units=units)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audio_lm.corpora.synthetic.speech_mix import mixed, shifted, silence
+from audio_lm.corpora.synthetic.speech_mix import mix_waves, shifted, silence
 from audio_lm.corpora.synthetic.speech_phrases import KNOWN_PHRASES, NEW_PHRASES
 from audio_lm.corpora.synthetic.speech_sentences import (
     COMMANDS,
@@ -155,7 +155,7 @@ def overlaps(split: str, rng: np.random.Generator) -> Plan:
         start = silence(rng)
         lag = rng.uniform(0.15, 0.6) * duration_of(spoken[0].wave)
         placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
-        wave = mixed(placed, rng, is_noisy=split == "train")
+        wave = mix_waves(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "texts": texts}))
 
     return Plan(sentences, clip_of)
@@ -178,7 +178,7 @@ def pairs(split: str, rng: np.random.Generator) -> Plan:
     )
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip:
-        waves = [mixed([(silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
+        waves = [mix_waves([(silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
         return Clip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
 
@@ -212,7 +212,7 @@ def meetings(split: str, rng: np.random.Generator) -> Plan:
             begin, end = start + one.words[0][1], start + one.words[-1][2]
             turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
             start += duration_of(one.wave) + silence(rng)
-        wave = mixed(placed, rng, is_noisy=split == "train")
+        wave = mix_waves(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
 
     return Plan(sentences, clip_of)
@@ -288,7 +288,7 @@ def _alone(
         units = shifted(spoken[0].units(), start)
         if needs_units and units is None:
             return None
-        wave = mixed([(start, spoken[0].wave)], rng, is_noisy=split == "train")
+        wave = mix_waves([(start, spoken[0].wave)], rng, is_noisy=split == "train")
         age = {"age": voice.age} if voice.age else {}
         known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
         return Clip(wave, _with_honesty(known, has_units=units is not None), units)

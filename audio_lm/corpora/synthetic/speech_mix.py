@@ -23,7 +23,7 @@ def silence(rng: np.random.Generator) -> Seconds:
     return samples_in(rng.uniform(SHORTEST_SILENCE, LONGEST_SILENCE)) / SAMPLES_PER_SECOND
 
 
-def mixed(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, *, is_noisy: bool) -> Wave:
+def mix_waves(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, *, is_noisy: bool) -> Wave:
     """All of it on one track, with silence behind, at a random level.
 
     Each wave is brought to the same peak first, so nobody in a clip is drowned.

@@ -4,7 +4,7 @@ import pytest
 from audio_lm.corpora.synthetic.speech_mix import (
     LONGEST_SILENCE,
     SHORTEST_SILENCE,
-    mixed,
+    mix_waves,
     shifted,
     silence,
     toned,
@@ -24,7 +24,7 @@ def test_silence_is_whole_samples_between_its_limits():
 
 
 def test_each_voice_is_equally_loud_and_lies_where_it_was_put():
-    wave = mixed(
+    wave = mix_waves(
         [(0.1, speech(1_600, 0.9)), (0.5, speech(1_600, 0.1))], np.random.default_rng(1), is_noisy=False
     )
     assert not wave[:1_600].any()
@@ -36,13 +36,13 @@ def test_each_voice_is_equally_loud_and_lies_where_it_was_put():
 def test_nothing_is_clipped_where_voices_overlap():
     for seed in range(20):
         placed = [(0.0, speech(1_600, 0.9)), (0.0, speech(1_600, 0.9))]
-        assert abs(mixed(placed, np.random.default_rng(seed), is_noisy=True)).max() <= 0.9001, seed
+        assert abs(mix_waves(placed, np.random.default_rng(seed), is_noisy=True)).max() <= 0.9001, seed
 
 
 def test_noise_is_added_to_about_half_and_is_weaker_than_speech():
     noises = []
     for seed in range(100):
-        wave = mixed([(0.1, speech(8_000, 0.5))], np.random.default_rng(seed), is_noisy=True)
+        wave = mix_waves([(0.1, speech(8_000, 0.5))], np.random.default_rng(seed), is_noisy=True)
         noises.append(wave[:1_600].std() / wave[1_600:9_600].std())
     assert 0.35 < np.mean(np.array(noises) > 0) < 0.65
     assert max(noises) < 0.25  # 15 dB is 0.18; a short stretch of brown noise wanders
