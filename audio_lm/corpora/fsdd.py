@@ -21,7 +21,7 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.runtime import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_recordings
 from audio_lm.corpora.settings import Report, parse_settings
-from audio_lm.corpora.synthetic.speech_mix import mix_waves, silence
+from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_synthesis import Unit, duration_of
 from audio_lm.corpora.synthetic.words import write_words
@@ -177,7 +177,7 @@ def _write_string(
     """
     speaker = str(rng.choice(list(pool)))
     chosen = rng.integers(len(pool[speaker]), size=int(rng.integers(MIN_WORDS, MAX_WORDS + 1)))
-    start, placed, units = silence(rng), list[tuple[float, Wave]](), list[Unit]()
+    start, placed, units = draw_silence(rng), list[tuple[float, Wave]](), list[Unit]()
     change = varied.max_speed_change if varied else 0.0
     speed = 1.0 + rng.uniform(-change, change)
     for index in chosen:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audio_lm.corpora.synthetic.speech_mix import mix_waves, shifted, silence
+from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves, shifted
 from audio_lm.corpora.synthetic.speech_phrases import KNOWN_PHRASES, NEW_PHRASES
 from audio_lm.corpora.synthetic.speech_sentences import (
     COMMANDS,
@@ -152,7 +152,7 @@ def overlaps(split: str, rng: np.random.Generator) -> Plan:
     sentences = tuple(sentence(text, AMERICAN, voice, rng) for text, voice in speakers)
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip:
-        start = silence(rng)
+        start = draw_silence(rng)
         lag = rng.uniform(0.15, 0.6) * duration_of(spoken[0].wave)
         placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
         wave = mix_waves(placed, rng, is_noisy=split == "train")
@@ -178,7 +178,7 @@ def pairs(split: str, rng: np.random.Generator) -> Plan:
     )
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip:
-        waves = [mix_waves([(silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
+        waves = [mix_waves([(draw_silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
         return Clip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
 
@@ -206,12 +206,12 @@ def meetings(split: str, rng: np.random.Generator) -> Plan:
     )
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip:
-        placed, turns, start = [], [], silence(rng)
+        placed, turns, start = [], [], draw_silence(rng)
         for who, one in zip(order, spoken, strict=True):
             placed.append((start, one.wave))
             begin, end = start + one.words[0][1], start + one.words[-1][2]
             turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
-            start += duration_of(one.wave) + silence(rng)
+            start += duration_of(one.wave) + draw_silence(rng)
         wave = mix_waves(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
 
@@ -284,7 +284,7 @@ def _alone(
         said = replace(said, pitch=round(pitch), speed=speed)
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip | None:
-        start = silence(rng)
+        start = draw_silence(rng)
         units = shifted(spoken[0].units(), start)
         if needs_units and units is None:
             return None

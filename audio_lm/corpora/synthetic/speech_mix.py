@@ -18,7 +18,7 @@ TONES = (-0.3, 0.9)  # of a zero and a pole: up to 25 dB between low and high
 LEAST_SNR_DB, MOST_SNR_DB = 15.0, 40.0
 
 
-def silence(rng: np.random.Generator) -> Seconds:
+def draw_silence(rng: np.random.Generator) -> Seconds:
     """How long nobody speaks before or after a clip's speech; whole samples."""
     return samples_in(rng.uniform(SHORTEST_SILENCE, LONGEST_SILENCE)) / SAMPLES_PER_SECOND
 
@@ -34,7 +34,7 @@ def mix_waves(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, 
     """
     starts = [samples_in(start) for start, _ in placed]
     end = max(start + len(wave) for start, (_, wave) in zip(starts, placed, strict=True))
-    track = np.zeros(end + samples_in(silence(rng)), dtype=np.float32)
+    track = np.zeros(end + samples_in(draw_silence(rng)), dtype=np.float32)
     for start, (_, wave) in zip(starts, placed, strict=True):
         if is_noisy and rng.random() < TONED_SHARE:
             wave = toned(wave, rng)

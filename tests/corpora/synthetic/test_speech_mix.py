@@ -4,9 +4,9 @@ import pytest
 from audio_lm.corpora.synthetic.speech_mix import (
     LONGEST_SILENCE,
     SHORTEST_SILENCE,
+    draw_silence,
     mix_waves,
     shifted,
-    silence,
     toned,
 )
 
@@ -18,7 +18,7 @@ def speech(num_samples, peak):
 def test_silence_is_whole_samples_between_its_limits():
     rng = np.random.default_rng(0)
     for _ in range(100):
-        seconds = silence(rng)
+        seconds = draw_silence(rng)
         assert SHORTEST_SILENCE <= seconds <= LONGEST_SILENCE
         assert seconds * 16_000 == pytest.approx(round(seconds * 16_000), abs=1e-6)
 
