@@ -37,7 +37,7 @@ def mix_waves(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, 
     track = np.zeros(end + samples_in(draw_silence(rng)), dtype=np.float32)
     for start, (_, wave) in zip(starts, placed, strict=True):
         if is_noisy and rng.random() < TONED_SHARE:
-            wave = toned(wave, rng)
+            wave = change_tone(wave, rng)
         track[start : start + len(wave)] += wave / max(float(abs(wave).max()), 1e-3)
     if is_noisy and rng.random() < NOISY_SHARE:
         track += _noise(track, rng)
@@ -45,7 +45,7 @@ def mix_waves(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, 
     return np.asarray(track * (level / float(abs(track).max())), dtype=np.float32)
 
 
-def toned(wave: Wave, rng: np.random.Generator) -> Wave:
+def change_tone(wave: Wave, rng: np.random.Generator) -> Wave:
     """Darker or brighter, as another microphone or another mouth would make it; nothing moves in time."""
     from scipy.signal import lfilter  # takes a second to import, and plans import the registry
 

@@ -4,10 +4,10 @@ import pytest
 from audio_lm.corpora.synthetic.speech_mix import (
     LONGEST_SILENCE,
     SHORTEST_SILENCE,
+    change_tone,
     draw_silence,
     mix_waves,
     shifted,
-    toned,
 )
 
 
@@ -58,7 +58,7 @@ def test_another_tone_is_darker_or_brighter_and_starts_where_it_started():
     click[1_000] = 1.0
     tilts = []
     for seed in range(40):
-        wave = toned(click, np.random.default_rng(seed))
+        wave = change_tone(click, np.random.default_rng(seed))
         assert not wave[:1_000].any()
         assert int(np.argmax(abs(wave))) - 1_000 <= 1
         spectrum = abs(np.fft.rfft(wave[1_000:3_048]))
