@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves, shifted
+from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves, shift_units
 from audio_lm.corpora.synthetic.speech_phrases import KNOWN_PHRASES, NEW_PHRASES
 from audio_lm.corpora.synthetic.speech_sentences import (
     COMMANDS,
@@ -285,7 +285,7 @@ def _alone(
 
     def clip_of(spoken: Sequence[Spoken]) -> Clip | None:
         start = draw_silence(rng)
-        units = shifted(spoken[0].units(), start)
+        units = shift_units(spoken[0].units(), start)
         if needs_units and units is None:
             return None
         wave = mix_waves([(start, spoken[0].wave)], rng, is_noisy=split == "train")

@@ -53,7 +53,7 @@ def change_tone(wave: Wave, rng: np.random.Generator) -> Wave:
     return np.asarray(lfilter([1.0, -zero], [1.0, -pole], wave), dtype=np.float32)
 
 
-def shifted(units: Sequence[Unit] | None, start: Seconds) -> list[Unit] | None:
+def shift_units(units: Sequence[Unit] | None, start: Seconds) -> list[Unit] | None:
     """The same words, heard later."""
     return None if units is None else [(word, start + begin, start + end) for word, begin, end in units]
 

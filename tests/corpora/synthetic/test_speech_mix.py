@@ -7,7 +7,7 @@ from audio_lm.corpora.synthetic.speech_mix import (
     change_tone,
     draw_silence,
     mix_waves,
-    shifted,
+    shift_units,
 )
 
 
@@ -49,8 +49,8 @@ def test_noise_is_added_to_about_half_and_is_weaker_than_speech():
 
 
 def test_words_are_shifted_with_their_sound():
-    assert shifted([("one", 0.0, 0.5)], 0.25) == [("one", 0.25, 0.75)]
-    assert shifted(None, 0.25) is None
+    assert shift_units([("one", 0.0, 0.5)], 0.25) == [("one", 0.25, 0.75)]
+    assert shift_units(None, 0.25) is None
 
 
 def test_another_tone_is_darker_or_brighter_and_starts_where_it_started():
