@@ -11,7 +11,7 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
 from audio_lm.corpora.synthetic.speech_synthesis import Unit
 from audio_lm.corpora.synthetic.writing import Wave
 
-MIN_SILENCE, LONGEST_SILENCE = 0.05, 0.3
+MIN_SILENCE, MAX_SILENCE = 0.05, 0.3
 QUIETEST_DB = -12.0
 NOISY_SHARE = TONED_SHARE = 0.5
 TONES = (-0.3, 0.9)  # of a zero and a pole: up to 25 dB between low and high
@@ -20,7 +20,7 @@ LEAST_SNR_DB, MOST_SNR_DB = 15.0, 40.0
 
 def draw_silence(rng: np.random.Generator) -> Seconds:
     """How long nobody speaks before or after a clip's speech; whole samples."""
-    return samples_in(rng.uniform(MIN_SILENCE, LONGEST_SILENCE)) / SAMPLES_PER_SECOND
+    return samples_in(rng.uniform(MIN_SILENCE, MAX_SILENCE)) / SAMPLES_PER_SECOND
 
 
 def mix_waves(placed: Sequence[tuple[Seconds, Wave]], rng: np.random.Generator, *, is_noisy: bool) -> Wave:

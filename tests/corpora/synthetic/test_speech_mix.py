@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.corpora.synthetic.speech_mix import (
-    LONGEST_SILENCE,
+    MAX_SILENCE,
     MIN_SILENCE,
     change_tone,
     draw_silence,
@@ -19,7 +19,7 @@ def test_silence_is_whole_samples_between_its_limits():
     rng = np.random.default_rng(0)
     for _ in range(100):
         seconds = draw_silence(rng)
-        assert MIN_SILENCE <= seconds <= LONGEST_SILENCE
+        assert MIN_SILENCE <= seconds <= MAX_SILENCE
         assert seconds * 16_000 == pytest.approx(round(seconds * 16_000), abs=1e-6)
 
 
