@@ -15,7 +15,7 @@ MIN_SILENCE, MAX_SILENCE = 0.05, 0.3
 QUIETEST_DB = -12.0
 NOISY_SHARE = TONED_SHARE = 0.5
 TONES = (-0.3, 0.9)  # of a zero and a pole: up to 25 dB between low and high
-MIN_SNR_DB, MOST_SNR_DB = 15.0, 40.0
+MIN_SNR_DB, MAX_SNR_DB = 15.0, 40.0
 
 
 def draw_silence(rng: np.random.Generator) -> Seconds:
@@ -64,6 +64,6 @@ def _noise(track: Wave, rng: np.random.Generator) -> Wave:
 
     noise = rng.standard_normal(len(track), dtype=np.float32)
     noise = lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], noise)
-    snr = rng.uniform(MIN_SNR_DB, MOST_SNR_DB)
+    snr = rng.uniform(MIN_SNR_DB, MAX_SNR_DB)
     spoken = np.sqrt(np.mean(track[track != 0] ** 2))
     return np.asarray(noise / noise.std() * spoken * 10.0 ** (-snr / 20.0), dtype=np.float32)
