@@ -32,7 +32,7 @@ CLIPS: Mapping[str, int] = {
 """Subset -> clips of its training split, unless the recipe says otherwise."""
 
 TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap"
-MOST_REFUSED = 1000
+MAX_REFUSED = 1000
 
 
 def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
@@ -79,7 +79,7 @@ def _write_split(
         clip = plan.clip_of([first, *itertools.islice(spoken, len(plan.sentences) - 1)])
         if clip is None:
             num_refused += 1
-            assert num_refused < MOST_REFUSED, f"{subset}: hardly a clip has exact word times"
+            assert num_refused < MAX_REFUSED, f"{subset}: hardly a clip has exact word times"
             continue
         writer.add(f"{subset}-{split}", clip.wave, clip.labels, units=clip.units, more_waves=clip.more_waves)
         num_written += 1
