@@ -12,7 +12,7 @@ from audio_lm.common.runtime import random_for
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
-from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
+from audio_lm.corpora.synthetic.speech_clips import PLANNERS, ClipPlan, Planner, phrases_new
 from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_synthesizer
 from audio_lm.corpora.synthetic.writing import CutWriter
 
@@ -64,7 +64,7 @@ def _write_split(
     seed: int,
 ) -> None:
     """Speak plan after plan until so many clips were made."""
-    plans: deque[Plan] = deque()
+    plans: deque[ClipPlan] = deque()
 
     def sentences() -> Iterator[Sentence]:
         for index in itertools.count():

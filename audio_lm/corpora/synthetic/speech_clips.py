@@ -57,17 +57,17 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClipPlan:
     """What has to be said for a clip, and how the clip is made of it."""
 
     sentences: tuple[Sentence, ...]
     clip_of: Callable[[Sequence[Spoken]], Clip | None]
 
 
-Planner = Callable[[str, np.random.Generator], Plan]
+Planner = Callable[[str, np.random.Generator], ClipPlan]
 
 
-def digits(split: str, rng: np.random.Generator) -> Plan:
+def digits(split: str, rng: np.random.Generator) -> ClipPlan:
     """One to four English digits; every word's time is known."""
     voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
     text = _digits(rng, least=1, most=4)
@@ -75,17 +75,17 @@ def digits(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng, needs_units=True)
 
 
-def phrases(split: str, rng: np.random.Generator) -> Plan:
+def phrases(split: str, rng: np.random.Generator) -> ClipPlan:
     """A phrase in one of eight languages, and its translation into another."""
     return _phrase(KNOWN_PHRASES, split, rng)
 
 
-def phrases_new(split: str, rng: np.random.Generator) -> Plan:
+def phrases_new(split: str, rng: np.random.Generator) -> ClipPlan:
     """The same with phrases that no training clip says."""
     return _phrase(NEW_PHRASES, split, rng)
 
 
-def commands(split: str, rng: np.random.Generator) -> Plan:
+def commands(split: str, rng: np.random.Generator) -> ClipPlan:
     """One of ten command words, or another word, whose keyword is ``none``."""
     voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
     others = OTHER_WORDS if split == "train" else OTHER_WORDS + NEW_OTHER_WORDS
@@ -95,7 +95,7 @@ def commands(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(word, accent, voice, rng), voice, labels, split, rng)
 
 
-def intents(split: str, rng: np.random.Generator) -> Plan:
+def intents(split: str, rng: np.random.Generator) -> ClipPlan:
     """A request to a machine: scenario, action, slots, and the same values as entities."""
     voice, request = draw_voice(split, rng), draw_request(rng)
     labels = {
@@ -109,7 +109,7 @@ def intents(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(request.text, AMERICAN, voice, rng), voice, labels, split, rng)
 
 
-def mandarin(split: str, rng: np.random.Generator) -> Plan:
+def mandarin(split: str, rng: np.random.Generator) -> ClipPlan:
     """Two to six Chinese digits; kept only if every character's time is known."""
     voice = draw_voice(split, rng)
     text = "".join(draw_digits(rng, MANDARIN_DIGITS, least=2, most=6))
@@ -117,7 +117,7 @@ def mandarin(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(text, LANGUAGES["zh"], voice, rng), voice, labels, split, rng, needs_units=True)
 
 
-def dialects(split: str, rng: np.random.Generator) -> Plan:
+def dialects(split: str, rng: np.random.Generator) -> ClipPlan:
     """A request in one of five accents of English."""
     voice, accent = draw_voice(split, rng), str(rng.choice(list(ACCENTS)))
     text = draw_request(rng).text
@@ -125,7 +125,7 @@ def dialects(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng)
 
 
-def ages(split: str, rng: np.random.Generator) -> Plan:
+def ages(split: str, rng: np.random.Generator) -> ClipPlan:
     """Digits by voices whose file declares an age; the same voices in every split."""
     voice = VOICES_OF_KNOWN_AGE[int(rng.integers(len(VOICES_OF_KNOWN_AGE)))]
     text = _digits(rng, least=2, most=4)
@@ -133,7 +133,7 @@ def ages(split: str, rng: np.random.Generator) -> Plan:
     return _alone(sentence(text, AMERICAN, voice, rng), voice, labels, split, rng)
 
 
-def emotions(split: str, rng: np.random.Generator) -> Plan:
+def emotions(split: str, rng: np.random.Generator) -> ClipPlan:
     """A request spoken calmly, plainly or excitedly."""
     voice, emotion = draw_voice(split, rng), str(rng.choice(list(EMOTIONS)))
     text = draw_request(rng).text
@@ -143,7 +143,7 @@ def emotions(split: str, rng: np.random.Generator) -> Plan:
     return _alone(said, voice, labels, split, rng, is_varied=False)
 
 
-def overlaps(split: str, rng: np.random.Generator) -> Plan:
+def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
     """Two voices that say digits at once; the one that begins first is written first."""
     first = draw_voice(split, rng)
     second = draw_voice(split, rng, gender="female" if first.gender == "male" else "male")
@@ -158,10 +158,10 @@ def overlaps(split: str, rng: np.random.Generator) -> Plan:
         wave = mix_waves(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "texts": texts}))
 
-    return Plan(sentences, clip_of)
+    return ClipPlan(sentences, clip_of)
 
 
-def pairs(split: str, rng: np.random.Generator) -> Plan:
+def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
     """Two clips by one voice or by two, which are of the same gender half of the time."""
     first, is_same = draw_voice(split, rng), rng.random() < 0.5
     is_same_gender = rng.random() < 0.5
@@ -182,10 +182,10 @@ def pairs(split: str, rng: np.random.Generator) -> Plan:
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
         return Clip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
 
-    return Plan(sentences, clip_of)
+    return ClipPlan(sentences, clip_of)
 
 
-def meetings(split: str, rng: np.random.Generator) -> Plan:
+def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
     """Two or three voices that take turns with digits, and when each speaks."""
     voices = [draw_voice(split, rng, gender="female"), draw_voice(split, rng, gender="male")]
     if rng.random() < 0.5:
@@ -215,7 +215,7 @@ def meetings(split: str, rng: np.random.Generator) -> Plan:
         wave = mix_waves(placed, rng, is_noisy=split == "train")
         return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
 
-    return Plan(sentences, clip_of)
+    return ClipPlan(sentences, clip_of)
 
 
 PLANNERS: Mapping[str, Planner] = {
@@ -248,7 +248,7 @@ def _digits(rng: np.random.Generator, *, least: int, most: int) -> str:
     return " ".join(draw_digits(rng, DIGITS, least=least, most=most))
 
 
-def _phrase(table: Sequence[Mapping[str, str]], split: str, rng: np.random.Generator) -> Plan:
+def _phrase(table: Sequence[Mapping[str, str]], split: str, rng: np.random.Generator) -> ClipPlan:
     voice, phrase = draw_voice(split, rng), table[int(rng.integers(len(table)))]
     language = str(rng.choice(list(LANGUAGES)))
     others = [other for other in LANGUAGES if other != language]
@@ -272,7 +272,7 @@ def _alone(
     *,
     needs_units: bool = False,
     is_varied: bool = True,
-) -> Plan:
+) -> ClipPlan:
     """One sentence by one voice; times of its words where the synthesiser knows them.
 
     Args:
@@ -293,7 +293,7 @@ def _alone(
         known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
         return Clip(wave, _with_honesty(known, has_units=units is not None), units)
 
-    return Plan((said,), clip_of)
+    return ClipPlan((said,), clip_of)
 
 
 def _with_honesty(labels: Mapping[str, Any], *, has_units: bool = False) -> dict[str, Any]:
