@@ -47,7 +47,7 @@ few voices sound like many and only the pitch tells female from male."""
 
 
 @dataclass(frozen=True)
-class Clip:
+class SpokenClip:
     """A clip ready to be written."""
 
     wave: Wave
@@ -61,7 +61,7 @@ class ClipPlan:
     """What has to be said for a clip, and how the clip is made of it."""
 
     sentences: tuple[Sentence, ...]
-    clip_of: Callable[[Sequence[Spoken]], Clip | None]
+    clip_of: Callable[[Sequence[Spoken]], SpokenClip | None]
 
 
 Planner = Callable[[str, np.random.Generator], ClipPlan]
@@ -151,12 +151,12 @@ def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
     speakers = zip(texts, (first, second), strict=True)
     sentences = tuple(sentence(text, AMERICAN, voice, rng) for text, voice in speakers)
 
-    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+    def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
         start = draw_silence(rng)
         lag = rng.uniform(0.15, 0.6) * duration_of(spoken[0].wave)
         placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
         wave = mix_waves(placed, rng, is_noisy=split == "train")
-        return Clip(wave, _with_honesty({"language": "en", "texts": texts}))
+        return SpokenClip(wave, _with_honesty({"language": "en", "texts": texts}))
 
     return ClipPlan(sentences, clip_of)
 
@@ -177,10 +177,10 @@ def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
         for voice in (first, first if is_same else other)
     )
 
-    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+    def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
         waves = [mix_waves([(draw_silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
-        return Clip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
+        return SpokenClip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
 
     return ClipPlan(sentences, clip_of)
 
@@ -205,7 +205,7 @@ def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
         for who in order
     )
 
-    def clip_of(spoken: Sequence[Spoken]) -> Clip:
+    def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
         placed, turns, start = [], [], draw_silence(rng)
         for who, one in zip(order, spoken, strict=True):
             placed.append((start, one.wave))
@@ -213,7 +213,7 @@ def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
             turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
             start += duration_of(one.wave) + draw_silence(rng)
         wave = mix_waves(placed, rng, is_noisy=split == "train")
-        return Clip(wave, _with_honesty({"language": "en", "turns": turns}))
+        return SpokenClip(wave, _with_honesty({"language": "en", "turns": turns}))
 
     return ClipPlan(sentences, clip_of)
 
@@ -283,7 +283,7 @@ def _alone(
         pitch = 50 + PITCH_PER_SPEED * (1 / speed - 1) + rng.uniform(-PITCH_JITTER, PITCH_JITTER)
         said = replace(said, pitch=round(pitch), speed=speed)
 
-    def clip_of(spoken: Sequence[Spoken]) -> Clip | None:
+    def clip_of(spoken: Sequence[Spoken]) -> SpokenClip | None:
         start = draw_silence(rng)
         units = shift_units(spoken[0].units(), start)
         if needs_units and units is None:
@@ -291,7 +291,7 @@ def _alone(
         wave = mix_waves([(start, spoken[0].wave)], rng, is_noisy=split == "train")
         age = {"age": voice.age} if voice.age else {}
         known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
-        return Clip(wave, _with_honesty(known, has_units=units is not None), units)
+        return SpokenClip(wave, _with_honesty(known, has_units=units is not None), units)
 
     return ClipPlan((said,), clip_of)
 
