@@ -72,7 +72,7 @@ def digits(split: str, rng: np.random.Generator) -> ClipPlan:
     voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
     text = _digits(rng, least=1, most=4)
     labels = {"language": "en", "text": text, "dialect": ACCENTS[accent]}
-    return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng, needs_units=True)
+    return _single_sentence(sentence(text, accent, voice, rng), voice, labels, split, rng, needs_units=True)
 
 
 def phrases(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -92,7 +92,7 @@ def commands(split: str, rng: np.random.Generator) -> ClipPlan:
     is_command = rng.random() >= NONE_SHARE
     word = str(rng.choice(COMMANDS if is_command else others))
     labels = {"language": "en", "text": word, "keyword": word if is_command else "none"}
-    return _alone(sentence(word, accent, voice, rng), voice, labels, split, rng)
+    return _single_sentence(sentence(word, accent, voice, rng), voice, labels, split, rng)
 
 
 def intents(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -106,7 +106,7 @@ def intents(split: str, rng: np.random.Generator) -> ClipPlan:
         "slots": request.slots,
         "entities": [[value, kind] for kind, value in request.slots],
     }
-    return _alone(sentence(request.text, AMERICAN, voice, rng), voice, labels, split, rng)
+    return _single_sentence(sentence(request.text, AMERICAN, voice, rng), voice, labels, split, rng)
 
 
 def mandarin(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -114,7 +114,9 @@ def mandarin(split: str, rng: np.random.Generator) -> ClipPlan:
     voice = draw_voice(split, rng)
     text = "".join(draw_digits(rng, MANDARIN_DIGITS, least=2, most=6))
     labels = {"language": "zh", "text": text}
-    return _alone(sentence(text, LANGUAGES["zh"], voice, rng), voice, labels, split, rng, needs_units=True)
+    return _single_sentence(
+        sentence(text, LANGUAGES["zh"], voice, rng), voice, labels, split, rng, needs_units=True
+    )
 
 
 def dialects(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -122,7 +124,7 @@ def dialects(split: str, rng: np.random.Generator) -> ClipPlan:
     voice, accent = draw_voice(split, rng), str(rng.choice(list(ACCENTS)))
     text = draw_request(rng).text
     labels = {"language": "en", "text": text, "dialect": ACCENTS[accent]}
-    return _alone(sentence(text, accent, voice, rng), voice, labels, split, rng)
+    return _single_sentence(sentence(text, accent, voice, rng), voice, labels, split, rng)
 
 
 def ages(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -130,7 +132,7 @@ def ages(split: str, rng: np.random.Generator) -> ClipPlan:
     voice = VOICES_OF_KNOWN_AGE[int(rng.integers(len(VOICES_OF_KNOWN_AGE)))]
     text = _digits(rng, least=2, most=4)
     labels = {"language": "en", "text": text, "age": voice.age}
-    return _alone(sentence(text, AMERICAN, voice, rng), voice, labels, split, rng)
+    return _single_sentence(sentence(text, AMERICAN, voice, rng), voice, labels, split, rng)
 
 
 def emotions(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -140,7 +142,7 @@ def emotions(split: str, rng: np.random.Generator) -> ClipPlan:
     manner = {key: int(rng.integers(low, high + 1)) for key, (low, high) in EMOTIONS[emotion].items()}
     labels = {"language": "en", "text": text, "emotion": emotion}
     said = sentence(text, AMERICAN, voice, rng, **manner)
-    return _alone(said, voice, labels, split, rng, is_varied=False)
+    return _single_sentence(said, voice, labels, split, rng, is_varied=False)
 
 
 def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
@@ -260,10 +262,10 @@ def _phrase(table: Sequence[Mapping[str, str]], split: str, rng: np.random.Gener
         "target_language": target,
     }
     spoken = sentence(phrase[language], LANGUAGES[language], voice, rng)
-    return _alone(spoken, voice, labels, split, rng)
+    return _single_sentence(spoken, voice, labels, split, rng)
 
 
-def _alone(
+def _single_sentence(
     said: Sentence,
     voice: Voice,
     labels: Mapping[str, Any],
