@@ -158,7 +158,7 @@ def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
         lag = rng.uniform(0.15, 0.6) * duration_of(spoken[0].wave)
         placed = [(start, spoken[0].wave), (start + lag, spoken[1].wave)]
         wave = mix_waves(placed, rng, is_noisy=split == "train")
-        return SpokenClip(wave, _with_honesty({"language": "en", "texts": texts}))
+        return SpokenClip(wave, _add_honesty({"language": "en", "texts": texts}))
 
     return ClipPlan(sentences, clip_of)
 
@@ -182,7 +182,7 @@ def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
     def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
         waves = [mix_waves([(draw_silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
-        return SpokenClip(waves[0], _with_honesty(labels), more_waves=(waves[1],))
+        return SpokenClip(waves[0], _add_honesty(labels), more_waves=(waves[1],))
 
     return ClipPlan(sentences, clip_of)
 
@@ -215,7 +215,7 @@ def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
             turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
             start += duration_of(one.wave) + draw_silence(rng)
         wave = mix_waves(placed, rng, is_noisy=split == "train")
-        return SpokenClip(wave, _with_honesty({"language": "en", "turns": turns}))
+        return SpokenClip(wave, _add_honesty({"language": "en", "turns": turns}))
 
     return ClipPlan(sentences, clip_of)
 
@@ -293,12 +293,12 @@ def _single_sentence(
         wave = mix_waves([(start, spoken[0].wave)], rng, is_noisy=split == "train")
         age = {"age": voice.age} if voice.age else {}
         known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
-        return SpokenClip(wave, _with_honesty(known, has_units=units is not None), units)
+        return SpokenClip(wave, _add_honesty(known, has_units=units is not None), units)
 
     return ClipPlan((said,), clip_of)
 
 
-def _with_honesty(labels: Mapping[str, Any], *, has_units: bool = False) -> dict[str, Any]:
+def _add_honesty(labels: Mapping[str, Any], *, has_units: bool = False) -> dict[str, Any]:
     """The labels, and how far each can be believed."""
     honesty = {label: "exact" for label in labels if label != "speaker"}
     honesty |= {label: "declared" for label in DECLARED if label in labels}
