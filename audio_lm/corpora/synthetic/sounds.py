@@ -41,7 +41,7 @@ LAST = Wordings(
 )
 
 
-class Placed(NamedTuple):
+class TimedEvent(NamedTuple):
     """A sound event and when it is heard."""
 
     name: str
@@ -70,10 +70,10 @@ def write_sounds(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> N
                 )
 
 
-def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
+def caption_of(placed: Sequence[TimedEvent], num_seconds: Seconds) -> str:
     """What is heard one after the other, in words.
 
-    >>> caption_of([Placed("beep", 0.5, 1.0), Placed("beep", 1.1, 1.5), Placed("crackle", 1.6, 2.0)], 2.0)
+    >>> caption_of([TimedEvent("beep", 0.5, 1.0), TimedEvent("beep", 1.1, 1.5), TimedEvent("crackle", 1.6, 2.0)], 2.0)
     'silence, then two beeps, then a crackle'
     """
     parts = [_counted(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
@@ -84,7 +84,7 @@ def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
     return ", then ".join(parts)
 
 
-def question_about(placed: Sequence[Placed], random: SplitRandom) -> tuple[str, str]:
+def question_about(placed: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
     """A question that the events answer, and its answer."""
     names = [one.name for one in placed]
     kind = random.choice(("present", "present", "how many", "first", "last"))
@@ -134,7 +134,7 @@ def _write_question(writer: CutWriter, subset_split: str, number: int, random: S
     writer.add(subset_split, _composed(placed, num_samples, random), labels)
 
 
-def _sequence(num_events: int, random: SplitRandom) -> tuple[list[Placed], int]:
+def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], int]:
     """Events one after the other with at least 100 ms between them; samples of the clip.
 
     One time in four an event is heard twice in a row: counting is worth asking.
@@ -150,7 +150,7 @@ def _sequence(num_events: int, random: SplitRandom) -> tuple[list[Placed], int]:
     return placed, now + in_whole_frames(random.uniform(0.0, 0.3))
 
 
-def _composed(placed: Sequence[Placed], num_samples: int, random: SplitRandom) -> Wave:
+def _composed(placed: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
     """The events at their times, each at its own level, over a faint background of some colour."""
     background = noise(num_samples, random.rng, slope=random.uniform(-6, 3))
     wave = background * np.float32(gain_of(random.uniform(-72, -58)))
@@ -161,7 +161,7 @@ def _composed(placed: Sequence[Placed], num_samples: int, random: SplitRandom) -
     return wave
 
 
-def _labels(placed: Sequence[Placed], num_samples: int) -> dict[str, Any]:
+def _labels(placed: Sequence[TimedEvent], num_samples: int) -> dict[str, Any]:
     labels: dict[str, Any] = {
         "language": "unknown",
         "events": list(dict.fromkeys(one.name for one in placed)),
@@ -171,9 +171,9 @@ def _labels(placed: Sequence[Placed], num_samples: int) -> dict[str, Any]:
     return labels | {"honesty": dict.fromkeys(labels, "exact")}
 
 
-def _placed(name: str, start: int, end: int) -> Placed:
+def _placed(name: str, start: int, end: int) -> TimedEvent:
     """From samples, which are whole frames, to seconds."""
-    return Placed(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
+    return TimedEvent(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
 
 
 def _counted(name: str, num: int) -> str:
