@@ -105,7 +105,7 @@ def _write_event(writer: CutWriter, subset_split: str, number: int, random: Spli
     num_event = in_whole_frames(random.uniform(0.6, 1.5))
     num_samples = num_event + in_whole_frames(random.uniform(0.2, 0.5))
     gap = random.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
-    placed = [_placed(name, gap, gap + num_event)]
+    placed = [_timed_event(name, gap, gap + num_event)]
     writer.add(subset_split, _composed(placed, num_samples, random), _labels(placed, num_samples))
 
 
@@ -145,7 +145,7 @@ def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], i
     placed, now = [], in_whole_frames(random.uniform(0.0, 0.4))
     for name in names:
         num_event = in_whole_frames(random.uniform(0.35, 0.7))
-        placed.append(_placed(name, now, now + num_event))
+        placed.append(_timed_event(name, now, now + num_event))
         now += num_event + in_whole_frames(random.uniform(0.1, 0.3))
     return placed, now + in_whole_frames(random.uniform(0.0, 0.3))
 
@@ -171,7 +171,7 @@ def _labels(placed: Sequence[TimedEvent], num_samples: int) -> dict[str, Any]:
     return labels | {"honesty": dict.fromkeys(labels, "exact")}
 
 
-def _placed(name: str, start: int, end: int) -> TimedEvent:
+def _timed_event(name: str, start: int, end: int) -> TimedEvent:
     """From samples, which are whole frames, to seconds."""
     return TimedEvent(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
 
