@@ -106,13 +106,13 @@ def _write_event(writer: CutWriter, subset_split: str, number: int, random: Spli
     num_samples = num_event + in_whole_frames(random.uniform(0.2, 0.5))
     gap = random.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
     placed = [_timed_event(name, gap, gap + num_event)]
-    writer.add(subset_split, _composed(placed, num_samples, random), _labels(placed, num_samples))
+    writer.add(subset_split, _mix_events(placed, num_samples, random), _labels(placed, num_samples))
 
 
 def _write_detection(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
     placed, num_samples = _sequence(random.integer(2, 3), random)
-    writer.add(subset_split, _composed(placed, num_samples, random), _labels(placed, num_samples))
+    writer.add(subset_split, _mix_events(placed, num_samples, random), _labels(placed, num_samples))
 
 
 def _write_scene(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
@@ -131,7 +131,7 @@ def _write_question(writer: CutWriter, subset_split: str, number: int, random: S
     labels = _labels(placed, num_samples)
     labels |= {"question": question, "answer": answer}
     labels["honesty"] |= {"question": "exact", "answer": "exact"}
-    writer.add(subset_split, _composed(placed, num_samples, random), labels)
+    writer.add(subset_split, _mix_events(placed, num_samples, random), labels)
 
 
 def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], int]:
@@ -150,7 +150,7 @@ def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], i
     return placed, now + in_whole_frames(random.uniform(0.0, 0.3))
 
 
-def _composed(placed: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
+def _mix_events(placed: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
     """The events at their times, each at its own level, over a faint background of some colour."""
     background = noise(num_samples, random.rng, slope=random.uniform(-6, 3))
     wave = background * np.float32(gain_of(random.uniform(-72, -58)))
