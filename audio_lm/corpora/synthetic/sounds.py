@@ -76,7 +76,7 @@ def caption_of(placed: Sequence[TimedEvent], num_seconds: Seconds) -> str:
     >>> caption_of([TimedEvent("beep", 0.5, 1.0), TimedEvent("beep", 1.1, 1.5), TimedEvent("crackle", 1.6, 2.0)], 2.0)
     'silence, then two beeps, then a crackle'
     """
-    parts = [_counted(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
+    parts = [_with_count(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
     if placed[0].start >= LONG_SILENCE:
         parts.insert(0, "silence")
     if num_seconds - placed[-1].end >= LONG_SILENCE:
@@ -176,10 +176,10 @@ def _timed_event(name: str, start: int, end: int) -> TimedEvent:
     return TimedEvent(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
 
 
-def _counted(name: str, num: int) -> str:
+def _with_count(name: str, num: int) -> str:
     """The same sound one or several times; "up" and "down" keep their place.
 
-    >>> _counted("chirp up", 2)
+    >>> _with_count("chirp up", 2)
     'two chirps up'
     """
     if num == 1:
