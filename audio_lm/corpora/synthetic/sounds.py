@@ -84,7 +84,7 @@ def caption_of(placed: Sequence[TimedEvent], num_seconds: Seconds) -> str:
     return ", then ".join(parts)
 
 
-def question_about(placed: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
+def events_question(placed: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
     """A question that the events answer, and its answer."""
     names = [one.name for one in placed]
     kind = random.choice(("present", "present", "how many", "first", "last"))
@@ -127,7 +127,7 @@ def _write_scene(writer: CutWriter, subset_split: str, number: int, random: Spli
 def _write_question(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
     placed, num_samples = _sequence(random.integer(1, 3), random)
-    question, answer = question_about(placed, random)
+    question, answer = events_question(placed, random)
     labels = _labels(placed, num_samples)
     labels |= {"question": question, "answer": answer}
     labels["honesty"] |= {"question": "exact", "answer": "exact"}

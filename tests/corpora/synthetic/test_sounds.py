@@ -11,7 +11,7 @@ from audio_lm.corpora.synthetic.sounds import (
     SOUND_SUBSETS,
     TimedEvent,
     caption_of,
-    question_about,
+    events_question,
     write_sounds,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
@@ -112,7 +112,7 @@ def test_answers_follow_from_the_events(split):
     placed = [TimedEvent("beep", 0, 1), TimedEvent("crackle", 1.2, 2), TimedEvent("bell tone", 2.2, 3)]
     answers = set()
     for number in range(120):
-        question, answer = question_about(placed, SplitRandom(split, number))
+        question, answer = events_question(placed, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             named = [name for name in EVENTS if name in question]
