@@ -28,7 +28,7 @@ from audio_lm.corpora.synthetic.writing import Wave
 Sound = Callable[[int, SplitRandom], Wave]
 
 
-def event(name: str, num_samples: int, random: SplitRandom) -> Wave:
+def make_event(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A sound of one of ``EVENTS``, as long as asked, loudest point 1."""
     return at_peak(faded(EVENTS[name](num_samples, random), attack=0.001))
 
@@ -148,7 +148,7 @@ def _workshop(num_samples: int, random: SplitRandom) -> Wave:
     wave = at_peak(_click_train(num_samples, random))
     num_burst = samples_in(0.25)
     for start in np.arange(0, num_samples - num_burst, samples_in(random.uniform(0.5, 0.8))):
-        wave[start : start + num_burst] += 0.7 * event("noise burst", num_burst, random)
+        wave[start : start + num_burst] += 0.7 * make_event("noise burst", num_burst, random)
     return reverberated(wave, random.rng, seconds=random.uniform(0.2, 0.4), wet=0.5)
 
 

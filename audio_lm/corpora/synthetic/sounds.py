@@ -13,7 +13,7 @@ import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, scene
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
@@ -157,7 +157,7 @@ def _mix_events(placed: Sequence[TimedEvent], num_samples: int, random: SplitRan
     for name, start, end in placed:
         first, last = samples_in(start), samples_in(end)
         gain = np.float32(gain_of(random.uniform(-12, -2)))
-        wave[first:last] += gain * event(name, last - first, random)
+        wave[first:last] += gain * make_event(name, last - first, random)
     return wave
 
 

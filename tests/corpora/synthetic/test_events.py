@@ -5,7 +5,7 @@ import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, scene
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
@@ -29,7 +29,7 @@ def test_there_are_ten_sounds_and_five_scenes():
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_sound_is_heard_from_its_beginning_to_its_end(name, split):
     for number in range(4):
-        wave = event(name, NUM_SAMPLES, SplitRandom(split, name, number))
+        wave = make_event(name, NUM_SAMPLES, SplitRandom(split, name, number))
         assert wave.shape == (NUM_SAMPLES,)
         assert wave.dtype == np.float32
         assert np.max(np.abs(wave)) == pytest.approx(1.0)
@@ -46,7 +46,7 @@ def test_a_scene_fills_its_clip(name):
 
 @pytest.mark.parametrize("name", [*EVENTS, *SCENES])
 def test_splits_sound_different(name):
-    make = event if name in EVENTS else scene
+    make = make_event if name in EVENTS else scene
     waves = [make(name, NUM_SAMPLES, SplitRandom(split, name, 0)) for split in SPLITS]
     for one, other in pairwise(waves):
         assert np.max(np.abs(one - other)) > 0.1
@@ -54,7 +54,7 @@ def test_splits_sound_different(name):
 
 @pytest.mark.parametrize(("name", "is_rising"), [("chirp up", True), ("chirp down", False)])
 def test_chirps_go_where_their_name_says(name, is_rising):
-    wave = event(name, NUM_SAMPLES, SplitRandom("test", name))
+    wave = make_event(name, NUM_SAMPLES, SplitRandom("test", name))
     first, last = loudest_hz(wave[:1_600]), loudest_hz(wave[-1_600:])
     assert (last > 2 * first) == is_rising
     assert (first > 2 * last) != is_rising
@@ -62,12 +62,12 @@ def test_chirps_go_where_their_name_says(name, is_rising):
 
 def test_a_hum_is_low_and_a_beep_is_high():
     for number in range(5):
-        assert loudest_hz(event("low hum", NUM_SAMPLES, SplitRandom("train", number))) < 350
-        assert loudest_hz(event("beep", NUM_SAMPLES, SplitRandom("train", number))) > 850
+        assert loudest_hz(make_event("low hum", NUM_SAMPLES, SplitRandom("train", number))) < 350
+        assert loudest_hz(make_event("beep", NUM_SAMPLES, SplitRandom("train", number))) > 850
 
 
 def test_a_siren_swings_up_and_down():
-    wave = event("siren sweep", NUM_SAMPLES, SplitRandom("train", 0))
+    wave = make_event("siren sweep", NUM_SAMPLES, SplitRandom("train", 0))
     hertz = np.array([loudest_hz(block) for block in np.split(wave, 20)])
     turns = np.count_nonzero(np.diff(np.sign(np.diff(hertz))))
     assert turns >= 3
@@ -75,7 +75,7 @@ def test_a_siren_swings_up_and_down():
 
 def test_a_bell_dies_away_and_a_beep_does_not():
     bell, beep = (
-        envelope(event(name, NUM_SAMPLES, SplitRandom("train", 0))) for name in ("bell tone", "beep")
+        envelope(make_event(name, NUM_SAMPLES, SplitRandom("train", 0))) for name in ("bell tone", "beep")
     )
     assert bell[-3] < 0.3 * bell[1]
     assert beep[-3] > 0.9 * beep[1]
@@ -83,7 +83,7 @@ def test_a_bell_dies_away_and_a_beep_does_not():
 
 def onset_gaps(name):
     """Distances between sounds, from where the level jumps up."""
-    wave = np.abs(event(name, NUM_SAMPLES, SplitRandom("train", 1)))
+    wave = np.abs(make_event(name, NUM_SAMPLES, SplitRandom("train", 1)))
     level = wave.reshape(-1, 80).max(axis=1)
     onsets = np.flatnonzero((level[1:] > 0.15) & (level[1:] > 3 * level[:-1]))
     return np.diff(onsets)
