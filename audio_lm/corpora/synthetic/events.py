@@ -33,7 +33,7 @@ def make_event(name: str, num_samples: int, random: SplitRandom) -> Wave:
     return at_peak(faded(EVENTS[name](num_samples, random), attack=0.001))
 
 
-def scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
+def make_scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A background of one of ``SCENES``, as long as asked, loudest point 1."""
     return at_peak(faded(SCENES[name](num_samples, random)))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, scene
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, make_scene
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
@@ -117,7 +117,7 @@ def _write_detection(writer: CutWriter, subset_split: str, number: int, random: 
 
 def _write_scene(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     name = tuple(SCENES)[number % len(SCENES)]
-    wave = scene(name, in_whole_frames(random.uniform(1.5, 2.5)), random) * np.float32(
+    wave = make_scene(name, in_whole_frames(random.uniform(1.5, 2.5)), random) * np.float32(
         gain_of(random.uniform(-14, -3))
     )
     labels = {"language": "unknown", "scene": name, "honesty": {"language": "exact", "scene": "proxy"}}

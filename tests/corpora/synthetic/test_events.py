@@ -5,7 +5,7 @@ import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, scene
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, make_scene
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
@@ -39,14 +39,14 @@ def test_a_sound_is_heard_from_its_beginning_to_its_end(name, split):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_fills_its_clip(name):
-    wave = scene(name, 2 * NUM_SAMPLES, SplitRandom("train", name))
+    wave = make_scene(name, 2 * NUM_SAMPLES, SplitRandom("train", name))
     assert wave.shape == (2 * NUM_SAMPLES,)
     assert envelope(wave, 4).min() > 0.01
 
 
 @pytest.mark.parametrize("name", [*EVENTS, *SCENES])
 def test_splits_sound_different(name):
-    make = make_event if name in EVENTS else scene
+    make = make_event if name in EVENTS else make_scene
     waves = [make(name, NUM_SAMPLES, SplitRandom(split, name, 0)) for split in SPLITS]
     for one, other in pairwise(waves):
         assert np.max(np.abs(one - other)) > 0.1
