@@ -19,7 +19,7 @@ from audio_lm.corpora.synthetic.notes import (
     INSTRUMENTS,
     LOWEST_PITCH,
     VELOCITIES,
-    note,
+    make_note,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
@@ -151,7 +151,7 @@ def melody_wave(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) 
         num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
         if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
             same = SplitRandom(random.split, maker)
-            note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
+            note_of_kind[pitch, num_note] = 0.6 * make_note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
     return wave * np.float32(gain_of(random.uniform(-8, -3)))
 
@@ -163,7 +163,7 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, random: Split
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
     velocity, qualities = random.choice(VELOCITIES), _qualities(random)
     num_samples = in_whole_frames(random.uniform(0.6, 1.2))
-    wave = note(pitch, velocity, instrument, qualities, num_samples, random)
+    wave = make_note(pitch, velocity, instrument, qualities, num_samples, random)
     wave = wave * np.float32(gain_of(random.uniform(-1.0, -0.2)))
     background = noise(num_samples, random.rng, slope=random.uniform(-4, 2))
     labels = {

@@ -72,7 +72,7 @@ INSTRUMENTS: dict[str, Timbre] = {
 QUALITIES = ("bright", "dark", "fast_decay", "long_release", "percussive", "reverb", "tremolo")
 
 
-def note(
+def make_note(
     pitch: int,
     velocity: int,
     instrument: str,

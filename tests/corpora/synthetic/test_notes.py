@@ -10,7 +10,7 @@ from audio_lm.corpora.synthetic.notes import (
     QUALITIES,
     VELOCITIES,
     frequency_of,
-    note,
+    make_note,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
@@ -40,7 +40,7 @@ def levels(wave, num_blocks=20):
 
 
 def play(instrument="organ", *, pitch=57, velocity=96, qualities=(), split="train", number=0):
-    return note(pitch, velocity, instrument, qualities, NUM_SAMPLES, SplitRandom(split, number))
+    return make_note(pitch, velocity, instrument, qualities, NUM_SAMPLES, SplitRandom(split, number))
 
 
 @pytest.mark.parametrize("split", SPLITS)
