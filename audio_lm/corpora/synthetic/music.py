@@ -142,7 +142,7 @@ def question_about(melody: Melody, random: SplitRandom) -> tuple[str, str]:
     return wordings.choose(random), str(getattr(melody, kind))
 
 
-def melody_wave(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
+def render_melody(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
     """The tune over its rhythm; every note rings a little into the next."""
     wave = _drums(melody.genre, seconds_per_beat, random)
     maker, note_of_kind = random.integer(0, 2**31), dict[tuple[int, int], Wave]()
@@ -198,7 +198,7 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, random: Spl
     }
     honesty = dict.fromkeys(labels, "exact") | {"mood": "proxy", "genre": "proxy"}
     labels |= {"mood": MOOD_OF_MODE[melody.mode], "genre": melody.genre, "honesty": honesty}
-    writer.add(subset_split, melody_wave(melody, seconds_per_beat, random), labels)
+    writer.add(subset_split, render_melody(melody, seconds_per_beat, random), labels)
 
 
 def _qualities(random: SplitRandom) -> list[str]:

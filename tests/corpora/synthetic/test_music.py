@@ -10,8 +10,8 @@ from audio_lm.corpora.synthetic.music import (
     THUMPS_AND_TICKS,
     TUNES,
     Melody,
-    melody_wave,
     question_about,
+    render_melody,
     write_music,
 )
 from audio_lm.corpora.synthetic.notes import (
@@ -102,7 +102,7 @@ def test_minor_lowers_the_third():
 
 
 def test_a_melody_plays_its_notes_at_their_beats():
-    wave = melody_wave(MELODY, 0.3, SplitRandom("test", 0))
+    wave = render_melody(MELODY, 0.3, SplitRandom("test", 0))
     assert len(wave) == samples_in(NUM_BEATS * 0.3)
     for pitch, beat, num_beats in MELODY.notes:
         part = wave[samples_in(beat * 0.3) : samples_in((beat + num_beats) * 0.3)]
@@ -112,7 +112,7 @@ def test_a_melody_plays_its_notes_at_their_beats():
 
 def test_rhythms_differ():
     waves = [
-        melody_wave(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, SplitRandom("train", 0))
+        render_melody(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, SplitRandom("train", 0))
         for genre in THUMPS_AND_TICKS
     ]
     assert len(waves) == 3
