@@ -130,7 +130,7 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
                 )
 
 
-def question_about(melody: Melody, random: SplitRandom) -> tuple[str, str]:
+def melody_question(melody: Melody, random: SplitRandom) -> tuple[str, str]:
     """A question that the melody answers, and its answer."""
     kind = random.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
@@ -187,7 +187,7 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, random: Spl
         tonic=random.integer(52, 62),
     )
     seconds_per_beat = random.uniform(*SECONDS_PER_BEAT[melody.tempo])
-    question, answer = question_about(melody, random)
+    question, answer = melody_question(melody, random)
     labels: dict[str, Any] = {
         "language": "unknown",
         "title": melody.title,

@@ -10,7 +10,7 @@ from audio_lm.corpora.synthetic.music import (
     THUMPS_AND_TICKS,
     TUNES,
     Melody,
-    question_about,
+    melody_question,
     render_melody,
     write_music,
 )
@@ -124,7 +124,7 @@ def test_rhythms_differ():
 def test_answers_follow_from_the_melody(split):
     answers = set()
     for number in range(120):
-        question, answer = question_about(MELODY, SplitRandom(split, number))
+        question, answer = melody_question(MELODY, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             assert ("organ" in question) == (answer == "yes"), question
