@@ -14,7 +14,7 @@ from audio_lm.corpora.synthetic.waves import (
     at_peak,
     cycles,
     decay,
-    faded,
+    fade,
     gain_of,
     harmonic,
     noise,
@@ -30,12 +30,12 @@ Sound = Callable[[int, SplitRandom], Wave]
 
 def make_event(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A sound of one of ``EVENTS``, as long as asked, loudest point 1."""
-    return at_peak(faded(EVENTS[name](num_samples, random), attack=0.001))
+    return at_peak(fade(EVENTS[name](num_samples, random), attack=0.001))
 
 
 def make_scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A background of one of ``SCENES``, as long as asked, loudest point 1."""
-    return at_peak(faded(SCENES[name](num_samples, random)))
+    return at_peak(fade(SCENES[name](num_samples, random)))
 
 
 def _siren_sweep(num_samples: int, random: SplitRandom) -> Wave:

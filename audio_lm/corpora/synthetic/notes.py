@@ -18,7 +18,7 @@ from audio_lm.corpora.synthetic.waves import (
     Floats,
     at_peak,
     cycles,
-    faded,
+    fade,
     gain_of,
     harmonic,
     noise,
@@ -98,10 +98,10 @@ def make_note(
     if "percussive" in qualities:
         num_knock = min(num_samples, samples_in(0.03))
         knock = noise(num_knock, random.rng, slope=-3, low_hz=200)
-        wave[:num_knock] += 0.5 * faded(knock, attack=0.001, release=0.025)
+        wave[:num_knock] += 0.5 * fade(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
         wave = reverberated(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
-    return at_peak(faded(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
+    return at_peak(fade(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 
 def frequency_of(pitch: float) -> float:

@@ -100,7 +100,7 @@ def decay(num_samples: int, *, decibels: float) -> Wave:
     return np.exp(np.linspace(0.0, -decibels / 8.686, num_samples, dtype=np.float32))
 
 
-def faded(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> Wave:
+def fade(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> Wave:
     """The same with a ramp at both ends, so that it does not click."""
     faded_wave = wave.astype(np.float32)
     for ramp_seconds, part in ((attack, faded_wave), (release, faded_wave[::-1])):

@@ -7,7 +7,7 @@ from audio_lm.corpora.synthetic.waves import (
     at_peak,
     cycles,
     decay,
-    faded,
+    fade,
     harmonic,
     in_whole_frames,
     noise,
@@ -81,7 +81,7 @@ def test_a_decay_has_fallen_by_its_decibels():
 
 def test_a_faded_wave_begins_and_ends_in_silence_and_its_input_is_untouched():
     wave = np.ones(1_600, dtype=np.float32)
-    ends = faded(wave, attack=0.01, release=0.02)
+    ends = fade(wave, attack=0.01, release=0.02)
     assert (ends[0], ends[-1], ends[800]) == (pytest.approx(1 / 160), pytest.approx(1 / 320), 1)
     assert np.all(wave == 1)
 
