@@ -11,6 +11,7 @@ import numpy as np
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
+    add_reverb,
     at_peak,
     cycles,
     decay,
@@ -18,7 +19,6 @@ from audio_lm.corpora.synthetic.waves import (
     gain_of,
     harmonic,
     noise,
-    reverberated,
     seconds_at,
     sine,
     struck,
@@ -140,7 +140,7 @@ def _wind(num_samples: int, random: SplitRandom) -> Wave:
 
 def _alarm_hall(num_samples: int, random: SplitRandom) -> Wave:
     siren = at_peak(_siren_sweep(num_samples, random))
-    return reverberated(siren, random.rng, seconds=random.uniform(0.5, 0.9), wet=random.uniform(0.5, 0.9))
+    return add_reverb(siren, random.rng, seconds=random.uniform(0.5, 0.9), wet=random.uniform(0.5, 0.9))
 
 
 def _workshop(num_samples: int, random: SplitRandom) -> Wave:
@@ -149,7 +149,7 @@ def _workshop(num_samples: int, random: SplitRandom) -> Wave:
     num_burst = samples_in(0.25)
     for start in np.arange(0, num_samples - num_burst, samples_in(random.uniform(0.5, 0.8))):
         wave[start : start + num_burst] += 0.7 * make_event("noise burst", num_burst, random)
-    return reverberated(wave, random.rng, seconds=random.uniform(0.2, 0.4), wet=0.5)
+    return add_reverb(wave, random.rng, seconds=random.uniform(0.2, 0.4), wet=0.5)
 
 
 def _partials(num: int, slope: float, random: SplitRandom) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -16,13 +16,13 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     Floats,
+    add_reverb,
     at_peak,
     cycles,
     fade,
     gain_of,
     harmonic,
     noise,
-    reverberated,
     seconds_at,
 )
 from audio_lm.corpora.synthetic.writing import Wave
@@ -100,7 +100,7 @@ def make_note(
         knock = noise(num_knock, random.rng, slope=-3, low_hz=200)
         wave[:num_knock] += 0.5 * fade(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
-        wave = reverberated(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
+        wave = add_reverb(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
     return at_peak(fade(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 

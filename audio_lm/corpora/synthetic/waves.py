@@ -109,7 +109,7 @@ def fade(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> Wa
     return faded_wave
 
 
-def reverberated(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: float) -> Wave:
+def add_reverb(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: float) -> Wave:
     """The same in a room: noise that decays by 60 dB is the room's answer to a click.
 
     Args:

@@ -4,6 +4,7 @@ import pytest
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.waves import (
     HIGHEST_HZ,
+    add_reverb,
     at_peak,
     cycles,
     decay,
@@ -11,7 +12,6 @@ from audio_lm.corpora.synthetic.waves import (
     harmonic,
     in_whole_frames,
     noise,
-    reverberated,
     root_mean_square,
     seconds_at,
     sine,
@@ -89,7 +89,7 @@ def test_a_faded_wave_begins_and_ends_in_silence_and_its_input_is_untouched():
 def test_a_room_rings_after_the_sound_and_dies_away(rng):
     click = np.zeros(SAMPLES_PER_SECOND, dtype=np.float32)
     click[0] = 1
-    room = reverberated(click, rng, seconds=0.5, wet=0.5)
+    room = add_reverb(click, rng, seconds=0.5, wet=0.5)
     early, late, after = room[800:2_400], room[4_800:6_400], room[8_200:]
     assert root_mean_square(early) > 3 * root_mean_square(late) > 0
     assert root_mean_square(after) < 1e-4
