@@ -19,9 +19,9 @@ from audio_lm.corpora.synthetic.waves import (
     gain_of,
     harmonic,
     noise,
+    repeat_at,
     seconds_at,
     sine,
-    struck,
 )
 from audio_lm.corpora.synthetic.writing import Wave
 
@@ -61,7 +61,7 @@ def _click_train(num_samples: int, random: SplitRandom) -> Wave:
     ring = sine(cycles(random.log_uniform(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
     num_clicks = max(2, round(random.uniform(7, 14) * num_samples / SAMPLES_PER_SECOND))
     starts = np.linspace(0, num_samples - num_kernel, num_clicks)
-    return struck(num_samples, starts, np.ones(num_clicks), ring)
+    return repeat_at(num_samples, starts, np.ones(num_clicks), ring)
 
 
 def _chirp_up(num_samples: int, random: SplitRandom) -> Wave:
@@ -106,7 +106,7 @@ def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
     starts = np.arange(0, num_samples, distance)
     starts = np.clip(starts + 0.05 * distance * (random.uniforms(len(starts)) - 0.5), 0, num_samples - 1)
     rumble = gain_of(-22) * noise(num_samples, random.rng, slope=-6)
-    return struck(num_samples, starts, 0.8 + 0.4 * random.uniforms(len(starts)), thump) + rumble
+    return repeat_at(num_samples, starts, 0.8 + 0.4 * random.uniforms(len(starts)), thump) + rumble
 
 
 def _crackle(num_samples: int, random: SplitRandom) -> Wave:
@@ -118,7 +118,7 @@ def _crackle(num_samples: int, random: SplitRandom) -> Wave:
     starts[0], starts[-1] = 0, num_samples - 2 * num_kernel
     gains = gain_of(-16) ** random.uniforms(num_clicks)
     gains[0] = gains[-1] = 1.0
-    return struck(num_samples, starts, gains, kernel)
+    return repeat_at(num_samples, starts, gains, kernel)
 
 
 def _machine(num_samples: int, random: SplitRandom) -> Wave:

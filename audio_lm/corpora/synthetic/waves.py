@@ -125,7 +125,7 @@ def add_reverb(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: f
     return (wave + wet * room).astype(np.float32)
 
 
-def struck(num_samples: int, starts: Floats, gains: Floats, kernel: Wave) -> Wave:
+def repeat_at(num_samples: int, starts: Floats, gains: Floats, kernel: Wave) -> Wave:
     """The same short sound again and again; what would pass the end is cut off."""
     wave = np.zeros(num_samples + len(kernel), dtype=np.float32)
     for start, gain in zip(starts, gains, strict=True):

@@ -12,10 +12,10 @@ from audio_lm.corpora.synthetic.waves import (
     harmonic,
     in_whole_frames,
     noise,
+    repeat_at,
     root_mean_square,
     seconds_at,
     sine,
-    struck,
 )
 
 
@@ -97,7 +97,7 @@ def test_a_room_rings_after_the_sound_and_dies_away(rng):
 
 def test_struck_sounds_stand_where_they_were_put():
     kernel = np.array([1.0, -1.0], dtype=np.float32)
-    assert struck(6, np.array([0, 3, 5]), np.array([1, 2, 4]), kernel).tolist() == [1, -1, 0, 2, -2, 4]
+    assert repeat_at(6, np.array([0, 3, 5]), np.array([1, 2, 4]), kernel).tolist() == [1, -1, 0, 2, -2, 4]
 
 
 def test_the_loudest_point_is_as_loud_as_asked():
