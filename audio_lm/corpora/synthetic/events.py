@@ -12,13 +12,13 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     add_reverb,
-    at_peak,
     cycles,
     decay,
     fade,
     gain_of,
     harmonic,
     noise,
+    normalize_peak,
     repeat_at,
     seconds_at,
     sine,
@@ -30,12 +30,12 @@ Sound = Callable[[int, SplitRandom], Wave]
 
 def make_event(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A sound of one of ``EVENTS``, as long as asked, loudest point 1."""
-    return at_peak(fade(EVENTS[name](num_samples, random), attack=0.001))
+    return normalize_peak(fade(EVENTS[name](num_samples, random), attack=0.001))
 
 
 def make_scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
     """A background of one of ``SCENES``, as long as asked, loudest point 1."""
-    return at_peak(fade(SCENES[name](num_samples, random)))
+    return normalize_peak(fade(SCENES[name](num_samples, random)))
 
 
 def _siren_sweep(num_samples: int, random: SplitRandom) -> Wave:
@@ -123,12 +123,12 @@ def _crackle(num_samples: int, random: SplitRandom) -> Wave:
 
 def _machine(num_samples: int, random: SplitRandom) -> Wave:
     hiss = gain_of(-14) * noise(num_samples, random.rng, slope=-3)
-    hum: Wave = 0.5 * at_peak(_low_hum(num_samples, random))
+    hum: Wave = 0.5 * normalize_peak(_low_hum(num_samples, random))
     return _pulse_engine(num_samples, random) + hum + hiss
 
 
 def _rain(num_samples: int, random: SplitRandom) -> Wave:
-    drops = at_peak(_crackle(num_samples, random)) + at_peak(_crackle(num_samples, random))
+    drops = normalize_peak(_crackle(num_samples, random)) + normalize_peak(_crackle(num_samples, random))
     return drops + gain_of(-16) * noise(num_samples, random.rng, slope=random.uniform(-2, 1), low_hz=800)
 
 
@@ -139,13 +139,13 @@ def _wind(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _alarm_hall(num_samples: int, random: SplitRandom) -> Wave:
-    siren = at_peak(_siren_sweep(num_samples, random))
+    siren = normalize_peak(_siren_sweep(num_samples, random))
     return add_reverb(siren, random.rng, seconds=random.uniform(0.5, 0.9), wet=random.uniform(0.5, 0.9))
 
 
 def _workshop(num_samples: int, random: SplitRandom) -> Wave:
     """Regular clicks and bursts of noise in a room."""
-    wave = at_peak(_click_train(num_samples, random))
+    wave = normalize_peak(_click_train(num_samples, random))
     num_burst = samples_in(0.25)
     for start in np.arange(0, num_samples - num_burst, samples_in(random.uniform(0.5, 0.8))):
         wave[start : start + num_burst] += 0.7 * make_event("noise burst", num_burst, random)

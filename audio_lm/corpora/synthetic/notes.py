@@ -17,12 +17,12 @@ from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     Floats,
     add_reverb,
-    at_peak,
     cycles,
     fade,
     gain_of,
     harmonic,
     noise,
+    normalize_peak,
     seconds_at,
 )
 from audio_lm.corpora.synthetic.writing import Wave
@@ -101,7 +101,7 @@ def make_note(
         wave[:num_knock] += 0.5 * fade(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
         wave = add_reverb(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
-    return at_peak(fade(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
+    return normalize_peak(fade(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 
 def frequency_of(pitch: float) -> float:
@@ -133,7 +133,9 @@ def _held_tone(
     place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
     last = _partials(timbre, last_slope, off) if timbre.dulling else None
     first = _partials(timbre, slope, off)
-    return at_peak(harmonic(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last))
+    return normalize_peak(
+        harmonic(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last)
+    )
 
 
 def _partials(timbre: Timbre, slope: float, off: Floats) -> Floats:

@@ -133,7 +133,7 @@ def repeat_at(num_samples: int, starts: Floats, gains: Floats, kernel: Wave) -> 
     return wave[:num_samples]
 
 
-def at_peak(wave: Wave, peak: float = 1.0) -> Wave:
+def normalize_peak(wave: Wave, peak: float = 1.0) -> Wave:
     """The same at a given loudest point; silence stays silent."""
     return wave * np.float32(peak / max(float(np.max(np.abs(wave))), 1e-9))
 

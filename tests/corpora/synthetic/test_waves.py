@@ -5,13 +5,13 @@ from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.waves import (
     HIGHEST_HZ,
     add_reverb,
-    at_peak,
     cycles,
     decay,
     fade,
     harmonic,
     in_whole_frames,
     noise,
+    normalize_peak,
     repeat_at,
     root_mean_square,
     seconds_at,
@@ -101,8 +101,8 @@ def test_struck_sounds_stand_where_they_were_put():
 
 
 def test_the_loudest_point_is_as_loud_as_asked():
-    assert np.max(np.abs(at_peak(sine(cycles(440, 1_600)), 0.3))) == pytest.approx(0.3)
-    assert not at_peak(np.zeros(10, dtype=np.float32)).any()
+    assert np.max(np.abs(normalize_peak(sine(cycles(440, 1_600)), 0.3))) == pytest.approx(0.3)
+    assert not normalize_peak(np.zeros(10, dtype=np.float32)).any()
 
 
 def test_lengths_come_in_whole_frames():
