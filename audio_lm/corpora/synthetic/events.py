@@ -12,13 +12,13 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     add_reverb,
-    cycles,
     decay,
     fade,
     gain_of,
     harmonic,
     noise,
     normalize_peak,
+    oscillator_phase,
     repeat_at,
     seconds_at,
     sine,
@@ -42,12 +42,12 @@ def _siren_sweep(num_samples: int, random: SplitRandom) -> Wave:
     centre, depth = random.log_uniform(550, 950), random.uniform(0.25, 0.4)
     swing = np.sin(2 * np.pi * (random.uniform(0, 1) + random.uniform(1.8, 3.2) * seconds_at(num_samples)))
     hertz = centre * np.exp2(depth * swing)
-    return harmonic(cycles(hertz, num_samples), _partials(5, -8, random), highest_hz=1.4 * centre)
+    return harmonic(oscillator_phase(hertz, num_samples), _partials(5, -8, random), highest_hz=1.4 * centre)
 
 
 def _beep(num_samples: int, random: SplitRandom) -> Wave:
     hertz = random.log_uniform(900, 2_000)
-    return harmonic(cycles(hertz, num_samples), _partials(3, -12, random), highest_hz=hertz)
+    return harmonic(oscillator_phase(hertz, num_samples), _partials(3, -12, random), highest_hz=hertz)
 
 
 def _noise_burst(num_samples: int, random: SplitRandom) -> Wave:
@@ -58,7 +58,9 @@ def _noise_burst(num_samples: int, random: SplitRandom) -> Wave:
 def _click_train(num_samples: int, random: SplitRandom) -> Wave:
     """Clicks at equal distances, the last one at the very end."""
     num_kernel = samples_in(0.02)
-    ring = sine(cycles(random.log_uniform(1_200, 3_500), num_kernel)) * decay(num_kernel, decibels=30)
+    ring = sine(oscillator_phase(random.log_uniform(1_200, 3_500), num_kernel)) * decay(
+        num_kernel, decibels=30
+    )
     num_clicks = max(2, round(random.uniform(7, 14) * num_samples / SAMPLES_PER_SECOND))
     starts = np.linspace(0, num_samples - num_kernel, num_clicks)
     return repeat_at(num_samples, starts, np.ones(num_clicks), ring)
@@ -68,7 +70,9 @@ def _chirp_up(num_samples: int, random: SplitRandom) -> Wave:
     low = random.log_uniform(300, 600)
     octaves = random.uniform(1.7, 2.4)
     hertz = low * np.exp2(np.linspace(0, octaves, num_samples))
-    return harmonic(cycles(hertz, num_samples), _partials(3, -12, random), highest_hz=float(hertz[-1]))
+    return harmonic(
+        oscillator_phase(hertz, num_samples), _partials(3, -12, random), highest_hz=float(hertz[-1])
+    )
 
 
 def _chirp_down(num_samples: int, random: SplitRandom) -> Wave:
@@ -77,8 +81,8 @@ def _chirp_down(num_samples: int, random: SplitRandom) -> Wave:
 
 def _low_hum(num_samples: int, random: SplitRandom) -> Wave:
     hertz = random.log_uniform(55, 105)
-    wobble = 1 + 0.2 * sine(cycles(random.uniform(2, 6), num_samples))
-    return wobble * harmonic(cycles(hertz, num_samples), _partials(7, -7, random), highest_hz=hertz)
+    wobble = 1 + 0.2 * sine(oscillator_phase(random.uniform(2, 6), num_samples))
+    return wobble * harmonic(oscillator_phase(hertz, num_samples), _partials(7, -7, random), highest_hz=hertz)
 
 
 def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
@@ -92,7 +96,7 @@ def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
     strike = random.log_uniform(450, 850)
     wave = np.zeros(num_samples, dtype=np.float32)
     for ratio, gain in zip(ratios, gains, strict=True):
-        ring = sine(cycles(strike * ratio, num_samples, start=ratio))
+        ring = sine(oscillator_phase(strike * ratio, num_samples, start=ratio))
         wave += np.float32(gain) * ring * decay(num_samples, decibels=16 + 6 * ratio)
     return wave
 
@@ -100,7 +104,7 @@ def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
 def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
     """Low thumps in quick succession, not quite regular, over a rumble."""
     num_kernel = samples_in(0.025)
-    thump = sine(cycles(random.log_uniform(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
+    thump = sine(oscillator_phase(random.log_uniform(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
     thump += 0.4 * noise(num_kernel, random.rng, slope=-6) * decay(num_kernel, decibels=30)
     distance = SAMPLES_PER_SECOND / random.log_uniform(18, 30)
     starts = np.arange(0, num_samples, distance)
@@ -134,7 +138,9 @@ def _rain(num_samples: int, random: SplitRandom) -> Wave:
 
 def _wind(num_samples: int, random: SplitRandom) -> Wave:
     """Low noise that swells and sinks."""
-    gusts = 0.6 + 0.4 * sine(cycles(random.uniform(0.4, 1.0), num_samples, start=random.uniform(0, 1)))
+    gusts = 0.6 + 0.4 * sine(
+        oscillator_phase(random.uniform(0.4, 1.0), num_samples, start=random.uniform(0, 1))
+    )
     return gusts * noise(num_samples, random.rng, slope=random.uniform(-8, -5), low_hz=80)
 
 

@@ -17,12 +17,12 @@ from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     Floats,
     add_reverb,
-    cycles,
     fade,
     gain_of,
     harmonic,
     noise,
     normalize_peak,
+    oscillator_phase,
     seconds_at,
 )
 from audio_lm.corpora.synthetic.writing import Wave
@@ -130,7 +130,7 @@ def _held_tone(
     swing = timbre.vibrato_cents * np.sin(
         2 * np.pi * (random.uniform(4.5, 6) * seconds + random.uniform(0, 1))
     )
-    place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
+    place = oscillator_phase(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
     last = _partials(timbre, last_slope, off) if timbre.dulling else None
     first = _partials(timbre, slope, off)
     return normalize_peak(

@@ -24,7 +24,7 @@ def seconds_at(num_samples: int) -> Floats:
     return np.arange(num_samples) / SAMPLES_PER_SECOND
 
 
-def cycles(hertz: Floats | float, num_samples: int, *, start: float = 0.0) -> Floats:
+def oscillator_phase(hertz: Floats | float, num_samples: int, *, start: float = 0.0) -> Floats:
     """Where an oscillator stands at each sample, in periods.
 
     Args:

@@ -5,13 +5,13 @@ from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.waves import (
     HIGHEST_HZ,
     add_reverb,
-    cycles,
     decay,
     fade,
     harmonic,
     in_whole_frames,
     noise,
     normalize_peak,
+    oscillator_phase,
     repeat_at,
     root_mean_square,
     seconds_at,
@@ -32,7 +32,7 @@ def level_db(wave, low_hz, high_hz):
 
 def test_a_tone_from_a_table_is_the_sum_of_its_partials():
     amplitudes, phases = np.array([1.0, 0.5, 0.25]), np.array([0.1, 0.7, 0.3])
-    tone = harmonic(cycles(313.7, 8_000), amplitudes, highest_hz=320, phases=phases)
+    tone = harmonic(oscillator_phase(313.7, 8_000), amplitudes, highest_hz=320, phases=phases)
     time = seconds_at(8_000)
     partials = [
         amplitude * np.sin(2 * np.pi * (number * 313.7 * time + phase))
@@ -42,13 +42,16 @@ def test_a_tone_from_a_table_is_the_sum_of_its_partials():
 
 
 def test_no_partial_passes_the_highest_frequency():
-    tone = harmonic(cycles(1_500, 16_000), np.ones(20), highest_hz=1_500)
+    tone = harmonic(oscillator_phase(1_500, 16_000), np.ones(20), highest_hz=1_500)
     assert level_db(tone, HIGHEST_HZ, 8_000) < level_db(tone, 0, HIGHEST_HZ) - 60
 
 
 def test_the_colour_of_a_tone_glides_from_the_first_to_the_last():
     tone = harmonic(
-        cycles(400, 16_000), np.array([1.0, 0.0]), highest_hz=400, last_amplitudes=np.array([0.0, 1.0])
+        oscillator_phase(400, 16_000),
+        np.array([1.0, 0.0]),
+        highest_hz=400,
+        last_amplitudes=np.array([0.0, 1.0]),
     )
     assert level_db(tone[:2_000], 300, 500) > level_db(tone[:2_000], 700, 900) + 10
     assert level_db(tone[-2_000:], 700, 900) > level_db(tone[-2_000:], 300, 500) + 10
@@ -56,7 +59,7 @@ def test_the_colour_of_a_tone_glides_from_the_first_to_the_last():
 
 def test_a_gliding_oscillator_turns_as_often_as_its_frequency_says():
     hertz = np.linspace(100, 300, SAMPLES_PER_SECOND)
-    assert cycles(hertz, SAMPLES_PER_SECOND)[-1] == pytest.approx(200, abs=0.05)
+    assert oscillator_phase(hertz, SAMPLES_PER_SECOND)[-1] == pytest.approx(200, abs=0.05)
 
 
 @pytest.mark.parametrize("slope", [-6.0, -3.0, 0.0, 3.0])
@@ -101,7 +104,7 @@ def test_struck_sounds_stand_where_they_were_put():
 
 
 def test_the_loudest_point_is_as_loud_as_asked():
-    assert np.max(np.abs(normalize_peak(sine(cycles(440, 1_600)), 0.3))) == pytest.approx(0.3)
+    assert np.max(np.abs(normalize_peak(sine(oscillator_phase(440, 1_600)), 0.3))) == pytest.approx(0.3)
     assert not normalize_peak(np.zeros(10, dtype=np.float32)).any()
 
 
