@@ -15,7 +15,7 @@ from audio_lm.corpora.synthetic.waves import (
     decay,
     fade,
     gain_of,
-    harmonic,
+    harmonic_tone,
     noise,
     normalize_peak,
     oscillator_phase,
@@ -42,12 +42,14 @@ def _siren_sweep(num_samples: int, random: SplitRandom) -> Wave:
     centre, depth = random.log_uniform(550, 950), random.uniform(0.25, 0.4)
     swing = np.sin(2 * np.pi * (random.uniform(0, 1) + random.uniform(1.8, 3.2) * seconds_at(num_samples)))
     hertz = centre * np.exp2(depth * swing)
-    return harmonic(oscillator_phase(hertz, num_samples), _partials(5, -8, random), highest_hz=1.4 * centre)
+    return harmonic_tone(
+        oscillator_phase(hertz, num_samples), _partials(5, -8, random), highest_hz=1.4 * centre
+    )
 
 
 def _beep(num_samples: int, random: SplitRandom) -> Wave:
     hertz = random.log_uniform(900, 2_000)
-    return harmonic(oscillator_phase(hertz, num_samples), _partials(3, -12, random), highest_hz=hertz)
+    return harmonic_tone(oscillator_phase(hertz, num_samples), _partials(3, -12, random), highest_hz=hertz)
 
 
 def _noise_burst(num_samples: int, random: SplitRandom) -> Wave:
@@ -70,7 +72,7 @@ def _chirp_up(num_samples: int, random: SplitRandom) -> Wave:
     low = random.log_uniform(300, 600)
     octaves = random.uniform(1.7, 2.4)
     hertz = low * np.exp2(np.linspace(0, octaves, num_samples))
-    return harmonic(
+    return harmonic_tone(
         oscillator_phase(hertz, num_samples), _partials(3, -12, random), highest_hz=float(hertz[-1])
     )
 
@@ -82,7 +84,9 @@ def _chirp_down(num_samples: int, random: SplitRandom) -> Wave:
 def _low_hum(num_samples: int, random: SplitRandom) -> Wave:
     hertz = random.log_uniform(55, 105)
     wobble = 1 + 0.2 * sine(oscillator_phase(random.uniform(2, 6), num_samples))
-    return wobble * harmonic(oscillator_phase(hertz, num_samples), _partials(7, -7, random), highest_hz=hertz)
+    return wobble * harmonic_tone(
+        oscillator_phase(hertz, num_samples), _partials(7, -7, random), highest_hz=hertz
+    )
 
 
 def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:

@@ -19,7 +19,7 @@ from audio_lm.corpora.synthetic.waves import (
     add_reverb,
     fade,
     gain_of,
-    harmonic,
+    harmonic_tone,
     noise,
     normalize_peak,
     oscillator_phase,
@@ -134,7 +134,7 @@ def _held_tone(
     last = _partials(timbre, last_slope, off) if timbre.dulling else None
     first = _partials(timbre, slope, off)
     return normalize_peak(
-        harmonic(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last)
+        harmonic_tone(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last)
     )
 
 

@@ -40,7 +40,7 @@ def sine(cycles_: Floats) -> Wave:
     return np.sin((2 * np.pi * (cycles_ % 1.0)).astype(np.float32))
 
 
-def harmonic(
+def harmonic_tone(
     cycles_: Floats,
     amplitudes: Floats,
     *,

@@ -7,7 +7,7 @@ from audio_lm.corpora.synthetic.waves import (
     add_reverb,
     decay,
     fade,
-    harmonic,
+    harmonic_tone,
     in_whole_frames,
     noise,
     normalize_peak,
@@ -32,7 +32,7 @@ def level_db(wave, low_hz, high_hz):
 
 def test_a_tone_from_a_table_is_the_sum_of_its_partials():
     amplitudes, phases = np.array([1.0, 0.5, 0.25]), np.array([0.1, 0.7, 0.3])
-    tone = harmonic(oscillator_phase(313.7, 8_000), amplitudes, highest_hz=320, phases=phases)
+    tone = harmonic_tone(oscillator_phase(313.7, 8_000), amplitudes, highest_hz=320, phases=phases)
     time = seconds_at(8_000)
     partials = [
         amplitude * np.sin(2 * np.pi * (number * 313.7 * time + phase))
@@ -42,12 +42,12 @@ def test_a_tone_from_a_table_is_the_sum_of_its_partials():
 
 
 def test_no_partial_passes_the_highest_frequency():
-    tone = harmonic(oscillator_phase(1_500, 16_000), np.ones(20), highest_hz=1_500)
+    tone = harmonic_tone(oscillator_phase(1_500, 16_000), np.ones(20), highest_hz=1_500)
     assert level_db(tone, HIGHEST_HZ, 8_000) < level_db(tone, 0, HIGHEST_HZ) - 60
 
 
 def test_the_colour_of_a_tone_glides_from_the_first_to_the_last():
-    tone = harmonic(
+    tone = harmonic_tone(
         oscillator_phase(400, 16_000),
         np.array([1.0, 0.0]),
         highest_hz=400,
