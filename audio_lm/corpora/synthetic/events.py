@@ -12,7 +12,7 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     add_reverb,
-    decay,
+    decay_envelope,
     fade,
     gain_of,
     harmonic_tone,
@@ -54,13 +54,13 @@ def _beep(num_samples: int, random: SplitRandom) -> Wave:
 
 def _noise_burst(num_samples: int, random: SplitRandom) -> Wave:
     hiss = noise(num_samples, random.rng, slope=random.uniform(-4, 1), low_hz=random.log_uniform(100, 600))
-    return hiss * decay(num_samples, decibels=random.uniform(6, 16))
+    return hiss * decay_envelope(num_samples, decibels=random.uniform(6, 16))
 
 
 def _click_train(num_samples: int, random: SplitRandom) -> Wave:
     """Clicks at equal distances, the last one at the very end."""
     num_kernel = samples_in(0.02)
-    ring = sine(oscillator_phase(random.log_uniform(1_200, 3_500), num_kernel)) * decay(
+    ring = sine(oscillator_phase(random.log_uniform(1_200, 3_500), num_kernel)) * decay_envelope(
         num_kernel, decibels=30
     )
     num_clicks = max(2, round(random.uniform(7, 14) * num_samples / SAMPLES_PER_SECOND))
@@ -101,15 +101,17 @@ def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
     wave = np.zeros(num_samples, dtype=np.float32)
     for ratio, gain in zip(ratios, gains, strict=True):
         ring = sine(oscillator_phase(strike * ratio, num_samples, start=ratio))
-        wave += np.float32(gain) * ring * decay(num_samples, decibels=16 + 6 * ratio)
+        wave += np.float32(gain) * ring * decay_envelope(num_samples, decibels=16 + 6 * ratio)
     return wave
 
 
 def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
     """Low thumps in quick succession, not quite regular, over a rumble."""
     num_kernel = samples_in(0.025)
-    thump = sine(oscillator_phase(random.log_uniform(80, 160), num_kernel)) * decay(num_kernel, decibels=20)
-    thump += 0.4 * noise(num_kernel, random.rng, slope=-6) * decay(num_kernel, decibels=30)
+    thump = sine(oscillator_phase(random.log_uniform(80, 160), num_kernel)) * decay_envelope(
+        num_kernel, decibels=20
+    )
+    thump += 0.4 * noise(num_kernel, random.rng, slope=-6) * decay_envelope(num_kernel, decibels=30)
     distance = SAMPLES_PER_SECOND / random.log_uniform(18, 30)
     starts = np.arange(0, num_samples, distance)
     starts = np.clip(starts + 0.05 * distance * (random.uniforms(len(starts)) - 0.5), 0, num_samples - 1)
@@ -120,7 +122,9 @@ def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
 def _crackle(num_samples: int, random: SplitRandom) -> Wave:
     """Short clicks at random, of random loudness; one at either end."""
     num_kernel = samples_in(0.003)
-    kernel = noise(num_kernel, random.rng, slope=random.uniform(0, 4)) * decay(num_kernel, decibels=30)
+    kernel = noise(num_kernel, random.rng, slope=random.uniform(0, 4)) * decay_envelope(
+        num_kernel, decibels=30
+    )
     num_clicks = max(4, round(random.uniform(35, 80) * num_samples / SAMPLES_PER_SECOND))
     starts = np.sort(random.rng.random(num_clicks)) * (num_samples - num_kernel)
     starts[0], starts[-1] = 0, num_samples - 2 * num_kernel

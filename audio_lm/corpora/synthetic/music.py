@@ -22,7 +22,14 @@ from audio_lm.corpora.synthetic.notes import (
     make_note,
 )
 from audio_lm.corpora.synthetic.split_random import SplitRandom
-from audio_lm.corpora.synthetic.waves import decay, gain_of, in_whole_frames, noise, oscillator_phase, sine
+from audio_lm.corpora.synthetic.waves import (
+    decay_envelope,
+    gain_of,
+    in_whole_frames,
+    noise,
+    oscillator_phase,
+    sine,
+)
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 from audio_lm.corpora.synthetic.writing import CutWriter, Wave
 
@@ -212,8 +219,12 @@ def _drums(genre: str, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
     """The rhythm alone, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)
-    thump = sine(oscillator_phase(random.log_uniform(60, 80), num_thump)) * decay(num_thump, decibels=30)
-    hiss = noise(num_tick, random.rng, low_hz=random.log_uniform(4_000, 5_500)) * decay(num_tick, decibels=40)
+    thump = sine(oscillator_phase(random.log_uniform(60, 80), num_thump)) * decay_envelope(
+        num_thump, decibels=30
+    )
+    hiss = noise(num_tick, random.rng, low_hz=random.log_uniform(4_000, 5_500)) * decay_envelope(
+        num_tick, decibels=40
+    )
     for beats, drum in zip(THUMPS_AND_TICKS[genre], (0.5 * thump, 0.15 * hiss), strict=True):
         for beat in beats:
             start = samples_in(beat * seconds_per_beat)

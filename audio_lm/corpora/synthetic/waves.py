@@ -95,7 +95,7 @@ def noise(
     return wave / max(root_mean_square(wave), 1e-9)
 
 
-def decay(num_samples: int, *, decibels: float) -> Wave:
+def decay_envelope(num_samples: int, *, decibels: float) -> Wave:
     """An envelope that has fallen by so much at its end."""
     return np.exp(np.linspace(0.0, -decibels / 8.686, num_samples, dtype=np.float32))
 
@@ -118,7 +118,7 @@ def add_reverb(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: f
     Source: Moorer, "About This Reverberation Business", 1979.
     """
     num_answer = samples_in(seconds)
-    answer = rng.standard_normal(num_answer, dtype=np.float32) * decay(num_answer, decibels=60.0)
+    answer = rng.standard_normal(num_answer, dtype=np.float32) * decay_envelope(num_answer, decibels=60.0)
     answer /= np.sqrt(np.sum(answer**2))
     length = _fast_length(len(wave) + num_answer)
     room = np.fft.irfft(np.fft.rfft(wave, length) * np.fft.rfft(answer, length), length)[: len(wave)]

@@ -5,7 +5,7 @@ from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.corpora.synthetic.waves import (
     HIGHEST_HZ,
     add_reverb,
-    decay,
+    decay_envelope,
     fade,
     harmonic_tone,
     in_whole_frames,
@@ -77,7 +77,7 @@ def test_noise_stays_in_its_band(rng):
 
 
 def test_a_decay_has_fallen_by_its_decibels():
-    envelope = decay(1_000, decibels=20)
+    envelope = decay_envelope(1_000, decibels=20)
     assert envelope[0] == 1
     assert envelope[-1] == pytest.approx(0.1, rel=1e-3)
 
