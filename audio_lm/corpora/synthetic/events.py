@@ -20,7 +20,7 @@ from audio_lm.corpora.synthetic.waves import (
     normalize_peak,
     oscillator_phase,
     repeat_at,
-    seconds_at,
+    sample_times,
     sine,
 )
 from audio_lm.corpora.synthetic.writing import Wave
@@ -40,7 +40,7 @@ def make_scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
 
 def _siren_sweep(num_samples: int, random: SplitRandom) -> Wave:
     centre, depth = random.log_uniform(550, 950), random.uniform(0.25, 0.4)
-    swing = np.sin(2 * np.pi * (random.uniform(0, 1) + random.uniform(1.8, 3.2) * seconds_at(num_samples)))
+    swing = np.sin(2 * np.pi * (random.uniform(0, 1) + random.uniform(1.8, 3.2) * sample_times(num_samples)))
     hertz = centre * np.exp2(depth * swing)
     return harmonic_tone(
         oscillator_phase(hertz, num_samples), _partials(5, -8, random), highest_hz=1.4 * centre

@@ -23,7 +23,7 @@ from audio_lm.corpora.synthetic.waves import (
     noise,
     normalize_peak,
     oscillator_phase,
-    seconds_at,
+    sample_times,
 )
 from audio_lm.corpora.synthetic.writing import Wave
 
@@ -92,7 +92,7 @@ def make_note(
         breath = noise(num_samples, random.rng, low_hz=hertz, high_hz=3_000)
         wave += breath * np.float32(gain_of(timbre.breath + random.uniform(-3, 3)))
     if "tremolo" in qualities:
-        swing = np.sin(2 * np.pi * (random.uniform(5, 7) * seconds_at(num_samples) + random.uniform(0, 1)))
+        swing = np.sin(2 * np.pi * (random.uniform(5, 7) * sample_times(num_samples) + random.uniform(0, 1)))
         wave = wave * (0.65 + 0.35 * swing).astype(np.float32)
     wave = wave * _loudness(timbre, qualities, num_samples)
     if "percussive" in qualities:
@@ -126,7 +126,7 @@ def _held_tone(
     slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
     last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
     off, phases = 3 * (random.uniforms(NUM_PARTIALS) - 0.5), random.uniforms(NUM_PARTIALS)
-    seconds = seconds_at(num_samples)
+    seconds = sample_times(num_samples)
     swing = timbre.vibrato_cents * np.sin(
         2 * np.pi * (random.uniform(4.5, 6) * seconds + random.uniform(0, 1))
     )
@@ -154,7 +154,7 @@ def _partials(timbre: Timbre, slope: float, off: Floats) -> Floats:
 
 def _loudness(timbre: Timbre, qualities: Collection[str], num_samples: int) -> Wave:
     """Attack, decay while held, and release after the key is let go."""
-    seconds = seconds_at(num_samples)
+    seconds = sample_times(num_samples)
     end = num_samples / SAMPLES_PER_SECOND
     held, lost = (0.55 * end, 60.0) if "long_release" in qualities else (0.9 * end, 400.0)
     rate = timbre.decay + 45.0 * ("fast_decay" in qualities)

@@ -19,7 +19,7 @@ PERIOD = 4096  # entries of a table
 HIGHEST_HZ = 7_600.0  # partials above are left out
 
 
-def seconds_at(num_samples: int) -> Floats:
+def sample_times(num_samples: int) -> Floats:
     """The time of each sample."""
     return np.arange(num_samples) / SAMPLES_PER_SECOND
 

@@ -14,7 +14,7 @@ from audio_lm.corpora.synthetic.waves import (
     oscillator_phase,
     repeat_at,
     root_mean_square,
-    seconds_at,
+    sample_times,
     sine,
 )
 
@@ -33,7 +33,7 @@ def level_db(wave, low_hz, high_hz):
 def test_a_tone_from_a_table_is_the_sum_of_its_partials():
     amplitudes, phases = np.array([1.0, 0.5, 0.25]), np.array([0.1, 0.7, 0.3])
     tone = harmonic_tone(oscillator_phase(313.7, 8_000), amplitudes, highest_hz=320, phases=phases)
-    time = seconds_at(8_000)
+    time = sample_times(8_000)
     partials = [
         amplitude * np.sin(2 * np.pi * (number * 313.7 * time + phase))
         for number, amplitude, phase in zip((1, 2, 3), amplitudes, phases, strict=True)
