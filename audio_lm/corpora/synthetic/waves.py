@@ -35,13 +35,13 @@ def oscillator_phase(hertz: Floats | float, num_samples: int, *, start: float = 
     return start + np.cumsum(hertz) / SAMPLES_PER_SECOND
 
 
-def sine(cycles_: Floats) -> Wave:
+def sine(phase: Floats) -> Wave:
     """A pure tone; phases are reduced before they lose precision in float32."""
-    return np.sin((2 * np.pi * (cycles_ % 1.0)).astype(np.float32))
+    return np.sin((2 * np.pi * (phase % 1.0)).astype(np.float32))
 
 
 def harmonic_tone(
-    cycles_: Floats,
+    phase: Floats,
     amplitudes: Floats,
     *,
     highest_hz: float,
@@ -57,7 +57,7 @@ def harmonic_tone(
         last_amplitudes: what the colour of the tone changes to on the way.
     """
     num_partials = max(1, min(len(amplitudes), int(HIGHEST_HZ / highest_hz)))
-    place = ((cycles_ % 1.0) * PERIOD).astype(np.float32)
+    place = ((phase % 1.0) * PERIOD).astype(np.float32)
     index = np.minimum(place.astype(np.int32), PERIOD - 1)
     share = place - index
     turns = np.exp(2j * np.pi * (np.zeros(len(amplitudes)) + phases))[:num_partials]
