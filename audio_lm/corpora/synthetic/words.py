@@ -64,7 +64,7 @@ def row_of(
     labels |= {"language": supervision.language} if supervision.language else {}
     labels |= {"text": supervision.text} if supervision.text else {}
     labels.pop(RECORDING_START, None)
-    units = None if supervision.alignment is None else stretched(units_of(cut, supervision), rng)
+    units = None if supervision.alignment is None else stretch_units(units_of(cut, supervision), rng)
     num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
@@ -72,7 +72,7 @@ def row_of(
     return labels | {"places": places}, units
 
 
-def stretched(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
+def stretch_units(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
     """The same words at another pace, with another start and other gaps, on the 10 ms grid."""
     pace, at = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.5)
     moved, before = [], units[0][1] if units else 0.0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.runtime import random_for
-from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretched, write_words
+from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretch_units, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
@@ -53,7 +53,7 @@ def test_facts_are_single_words_or_markup():
 
 def test_stretching_keeps_the_words_in_order_on_the_grid():
     for seed in range(20):
-        units = stretched(UNITS, np.random.default_rng(seed))
+        units = stretch_units(UNITS, np.random.default_rng(seed))
         assert [symbol for symbol, _, _ in units] == ["one", "one", "two"]
         times = [time for _, start, end in units for time in (start, end)]
         assert times == sorted(times)
