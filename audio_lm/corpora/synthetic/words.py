@@ -68,7 +68,7 @@ def row_of(
     num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
-    places = _runs(scattered(_timeline(labels, units, num_places), facts_of(labels), rng))
+    places = _runs(scatter_facts(_timeline(labels, units, num_places), facts_of(labels), rng))
     return labels | {"places": places}, units
 
 
@@ -96,12 +96,12 @@ def facts_of(labels: Mapping[str, Any]) -> list[str]:
     return [fact if fact.startswith("<|") else f" {fact}" for fact in facts]
 
 
-def scattered(places: Sequence[str], facts: Sequence[str], rng: np.random.Generator) -> list[str]:
+def scatter_facts(places: Sequence[str], facts: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Some places overwritten by facts; where a word begins, it stays, and so does a gap before it.
 
     Else nobody could tell a word said twice from one with a fact in its middle.
 
-    >>> scattered(["", "", " one", " one", ""], [" female"], np.random.default_rng(0))
+    >>> scatter_facts(["", "", " one", " one", ""], [" female"], np.random.default_rng(0))
     [' female', '', ' one', ' one', ' female']
     """
     free = [

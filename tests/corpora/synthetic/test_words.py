@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.runtime import random_for
-from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretch_units, write_words
+from audio_lm.corpora.synthetic.words import facts_of, row_of, scatter_facts, stretch_units, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
@@ -40,7 +40,7 @@ def test_what_was_said_can_be_read_off_the_places(writer):
 def test_facts_are_scattered_and_words_begin_where_they_began():
     places = ["", " one", " one", " one", ""]
     for seed in range(20):
-        changed = scattered(places, [" female"], np.random.default_rng(seed))
+        changed = scatter_facts(places, [" female"], np.random.default_rng(seed))
         assert changed[1] == " one"
         assert " female" in changed
 
