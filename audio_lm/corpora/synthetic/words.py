@@ -51,11 +51,11 @@ def write_words(writer: CutWriter, *, subsets: Sequence[str], copies: int, seed:
         for cut in writer.cuts(f"{subset}-train"):
             for copy in range(copies):
                 rng = random_for(seed, "words", cut.id, copy)
-                labels, units = row_of(cut, rng)
+                labels, units = text_row(cut, rng)
                 writer.add(f"words_{subset}-train", None, labels, units=units)
 
 
-def row_of(
+def text_row(
     cut: Cut, rng: np.random.Generator
 ) -> tuple[dict[str, Any], list[tuple[str, Seconds, Seconds]] | None]:
     """The labels of a clip with places instead of sound, and the times of its words."""

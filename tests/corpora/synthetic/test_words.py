@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.runtime import random_for
-from audio_lm.corpora.synthetic.words import facts_of, row_of, scatter_facts, stretch_units, write_words
+from audio_lm.corpora.synthetic.words import facts_of, scatter_facts, stretch_units, text_row, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
@@ -20,7 +20,7 @@ def writer(tmp_path):
 
 def test_every_word_has_places_where_its_time_says(writer):
     for cut in writer.cuts("digits-train"):
-        labels, units = row_of(cut, random_for("test", cut.id))
+        labels, units = text_row(cut, random_for("test", cut.id))
         places = [text for text, count in labels["places"] for _ in range(count)]
         for symbol, start, end in units:
             inside = places[round(start * 25) : round(end * 25)]
@@ -29,7 +29,7 @@ def test_every_word_has_places_where_its_time_says(writer):
 
 def test_what_was_said_can_be_read_off_the_places(writer):
     for seed, cut in enumerate(writer.cuts("digits-train") * 10):
-        labels, _ = row_of(cut, random_for("test", seed))
+        labels, _ = text_row(cut, random_for("test", seed))
         heard, before = [], ""
         for text in [text for text, _ in labels["places"] if text not in (" female", "<|en|>")]:
             heard += [text.strip()] if text not in ("", before) else []
