@@ -68,7 +68,7 @@ def text_row(
     num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
-    places = _runs(scatter_facts(_timeline(labels, units, num_places), facts_of(labels), rng))
+    places = _run_lengths(scatter_facts(_timeline(labels, units, num_places), facts_of(labels), rng))
     return labels | {"places": places}, units
 
 
@@ -132,10 +132,10 @@ def _timeline(labels: Mapping[str, Any], units: Units | None, num_places: int) -
     return places
 
 
-def _runs(places: Sequence[str]) -> list[Place]:
+def _run_lengths(places: Sequence[str]) -> list[Place]:
     """Neighbouring equal places counted together.
 
-    >>> _runs(["", " one", " one", ""])
+    >>> _run_lengths(["", " one", " one", ""])
     [('', 1), (' one', 2), ('', 1)]
     """
     runs: list[Place] = []
