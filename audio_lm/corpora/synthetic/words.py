@@ -23,7 +23,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import RECORDING_START, units_of
 
 GAP = ""
-SCATTERED = (
+SCATTERED_LABELS = (
     "gender",
     "age",
     "dialect",
@@ -86,7 +86,7 @@ def stretch_units(units: Units, rng: np.random.Generator) -> list[tuple[str, Sec
 
 def facts_of(labels: Mapping[str, Any]) -> list[str]:
     """What is known of a clip beside its words, each as one text or one markup token."""
-    facts = [str(labels[key]) for key in SCATTERED if key in labels]
+    facts = [str(labels[key]) for key in SCATTERED_LABELS if key in labels]
     facts += [str(event) for event in labels.get("events", ())]
     facts += [str(quality) for quality in labels.get("qualities", ())]
     language = labels.get("language", "unknown")
