@@ -92,13 +92,13 @@ class CutWriter:
             channel=0,
             supervisions=[supervision_of(cut_id, seconds, labels, units)],
             custom={
-                f"audio_{number}": self._write(f"{cut_id}-{number}", [_integers(cut_id, extra)])
+                f"audio_{number}": self._write(f"{cut_id}-{number}", [_to_int16(cut_id, extra)])
                 for number, extra in enumerate(more_waves, start=2)
             }
             or None,
         )
         if wave is not None:
-            self._unplaced.setdefault(subset_split, []).append((cut, _integers(cut_id, wave)))
+            self._unplaced.setdefault(subset_split, []).append((cut, _to_int16(cut_id, wave)))
             self._num_samples[subset_split] = self._num_samples.get(subset_split, 0) + len(wave)
         self._ids.add(cut_id)
         cuts.append(cut)
@@ -164,7 +164,7 @@ class CutWriter:
         }
 
 
-def _integers(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
+def _to_int16(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
     """The clip as it is stored; louder than full scale is clipped."""
     if wave.ndim != 1 or frames_in(len(wave)) < MIN_FRAMES or len(wave) > MAX_SAMPLES:
         raise ValueError(f"cut {cut_id!r}: a wave of shape {wave.shape} is not a clip of 30 ms to 30 s")
