@@ -103,12 +103,12 @@ class CutWriter:
         self._ids.add(cut_id)
         cuts.append(cut)
         if self._num_samples.get(subset_split, 0) >= SAMPLES_PER_FILE:
-            self._place(subset_split)
+            self._write_waiting(subset_split)
         return cut_id
 
     def cuts(self, subset_split: str) -> list[MonoCut]:
         """What was written so far, readable with ``cut.load_audio()``; empty where nothing was."""
-        self._place(subset_split)
+        self._write_waiting(subset_split)
         return list(self._cuts.get(subset_split, ()))
 
     @property
@@ -124,7 +124,7 @@ class CutWriter:
                 for cut in cuts:
                     manifest.write(json.dumps(self._final(cut.to_dict()), ensure_ascii=False) + "\n")
 
-    def _place(self, subset_split: str) -> None:
+    def _write_waiting(self, subset_split: str) -> None:
         """Write the waiting clips one behind the other and tell each cut where it starts."""
         waiting = self._unplaced.pop(subset_split, [])
         if not waiting:
