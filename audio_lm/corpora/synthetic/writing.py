@@ -51,7 +51,7 @@ class CutWriter:
         self._audio = folder.absolute() / "audio"
         self._audio.mkdir(parents=True, exist_ok=True)
         self._cuts: dict[str, list[MonoCut]] = {}
-        self._unplaced: dict[str, list[tuple[MonoCut, np.ndarray[Any, np.dtype[np.int16]]]]] = {}
+        self._waiting: dict[str, list[tuple[MonoCut, np.ndarray[Any, np.dtype[np.int16]]]]] = {}
         self._num_samples: dict[str, int] = {}
         self._num_files: dict[str, int] = {}
         self._ids: set[str] = set()
@@ -98,7 +98,7 @@ class CutWriter:
             or None,
         )
         if wave is not None:
-            self._unplaced.setdefault(subset_split, []).append((cut, _to_int16(cut_id, wave)))
+            self._waiting.setdefault(subset_split, []).append((cut, _to_int16(cut_id, wave)))
             self._num_samples[subset_split] = self._num_samples.get(subset_split, 0) + len(wave)
         self._ids.add(cut_id)
         cuts.append(cut)
@@ -126,7 +126,7 @@ class CutWriter:
 
     def _write_waiting(self, subset_split: str) -> None:
         """Write the waiting clips one behind the other and tell each cut where it starts."""
-        waiting = self._unplaced.pop(subset_split, [])
+        waiting = self._waiting.pop(subset_split, [])
         if not waiting:
             return
         self._num_samples[subset_split] = 0
