@@ -122,7 +122,9 @@ class CutWriter:
             cuts = self.cuts(subset_split)
             with (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as manifest:
                 for cut in cuts:
-                    manifest.write(json.dumps(self._final(cut.to_dict()), ensure_ascii=False) + "\n")
+                    manifest.write(
+                        json.dumps(self._with_final_paths(cut.to_dict()), ensure_ascii=False) + "\n"
+                    )
 
     def _write_waiting(self, subset_split: str) -> None:
         """Write the waiting clips one behind the other and tell each cut where it starts."""
@@ -152,14 +154,16 @@ class CutWriter:
             duration=num_samples / SAMPLES_PER_SECOND,
         )
 
-    def _final(self, value: Any) -> Any:
+    def _with_final_paths(self, value: Any) -> Any:
         """The same with every path of an audio source moved to the final folder."""
         if isinstance(value, list):
-            return [self._final(one) for one in value]
+            return [self._with_final_paths(one) for one in value]
         if not isinstance(value, dict):
             return value
         return {
-            key: str(self.final_folder / "audio" / Path(one).name) if key == "source" else self._final(one)
+            key: str(self.final_folder / "audio" / Path(one).name)
+            if key == "source"
+            else self._with_final_paths(one)
             for key, one in value.items()
         }
 
