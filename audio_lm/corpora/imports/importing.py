@@ -106,7 +106,7 @@ def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
         raise UserError(f"{place} is there already; choose another name, or overwrite it")
 
 
-def _write(writer: ImportWriter, place: Path, report: Report) -> None:
+def _write_recording(writer: ImportWriter, place: Path, report: Report) -> None:
     try:
         with partial_folder(place) as partial:
             writer.folder = partial

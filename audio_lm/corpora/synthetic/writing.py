@@ -92,7 +92,7 @@ class CutWriter:
             channel=0,
             supervisions=[supervision_of(cut_id, seconds, labels, units)],
             custom={
-                f"audio_{number}": self._write(f"{cut_id}-{number}", [_to_int16(cut_id, extra)])
+                f"audio_{number}": self._write_recording(f"{cut_id}-{number}", [_to_int16(cut_id, extra)])
                 for number, extra in enumerate(more_waves, start=2)
             }
             or None,
@@ -134,7 +134,7 @@ class CutWriter:
         self._num_samples[subset_split] = 0
         number = self._num_files.get(subset_split, 0)
         self._num_files[subset_split] = number + 1
-        recording = self._write(f"{subset_split}-{number:03d}", [wave for _, wave in waiting])
+        recording = self._write_recording(f"{subset_split}-{number:03d}", [wave for _, wave in waiting])
         start = 0
         for cut, wave in waiting:
             cut.recording = recording
@@ -142,7 +142,7 @@ class CutWriter:
             cut.supervisions = [in_recording(one, recording, cut.start) for one in cut.supervisions]
             start += len(wave)
 
-    def _write(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
+    def _write_recording(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
         path = self._audio / f"{name}.wav"
         soundfile.write(path, np.concatenate(waves), SAMPLES_PER_SECOND, subtype="PCM_16")
         num_samples = sum(map(len, waves))
