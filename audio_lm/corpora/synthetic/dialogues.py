@@ -29,7 +29,7 @@ MAX_TURNS = 3
 MANY_CLIPS = frozenset({"texts", "turns", "same_speaker", "conversation", "places"})  # not one plain clip
 WEAKEST_LAST = ("exact", "declared", "proxy")
 
-Turn = dict[str, Any]
+TurnDict = dict[str, Any]
 QUESTION_OF_NAME = {question.name: question for question in QUESTIONS}
 
 
@@ -203,7 +203,7 @@ def _about(
 
 def _labels(exchanges: Sequence[Exchange]) -> dict[str, Any]:
     """The conversation; it is as true as the least true of its answers."""
-    turns: list[Turn] = []
+    turns: list[TurnDict] = []
     num_clips = 0
     for exchange in exchanges:
         content: list[dict[str, Any]] = []
