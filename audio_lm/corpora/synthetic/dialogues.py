@@ -26,7 +26,9 @@ DIALOGUE_SUBSETS = ("dialogues", "dialogues_text")
 MAX_CLIP_SECONDS: Seconds = 5.0  # of a clip that is asked about
 SHARE_OF_FORM = {"one": 0.58, "more_turns": 0.22, "second_clip": 0.1, "comparison": 0.1}
 MAX_TURNS = 3
-MANY_CLIPS = frozenset({"texts", "turns", "same_speaker", "conversation", "places"})  # not one plain clip
+NOT_SINGLE_CLIP_LABELS = frozenset(
+    {"texts", "turns", "same_speaker", "conversation", "places"}
+)  # not one plain clip
 WEAKEST_LAST = ("exact", "declared", "proxy")
 
 TurnDict = dict[str, Any]
@@ -112,7 +114,7 @@ def _known_clip(cut: MonoCut) -> KnownClip | None:
     """What can be asked about a clip; none where it is not one short plain clip."""
     supervision = cut.supervisions[0]
     labels = {**(supervision.custom or {}), "language": supervision.language, "text": supervision.text}
-    if not cut.has_recording or cut.duration > MAX_CLIP_SECONDS or MANY_CLIPS & labels.keys():
+    if not cut.has_recording or cut.duration > MAX_CLIP_SECONDS or NOT_SINGLE_CLIP_LABELS & labels.keys():
         return None
     answers = {q.name: answer for q in QUESTIONS if (answer := q.answer(labels)) is not None}
     told = labels.get("honesty", {})
