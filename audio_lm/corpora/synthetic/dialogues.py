@@ -127,7 +127,7 @@ def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     form = random.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
     if form == "comparison" and (exchange := _comparison(pools, random)):
         return [exchange]
-    question = _one_question(pools, random)
+    question = _choose_question(pools, random)
     clip = _one_clip(pools, question, random)
     first = _about(clip, question, random, new_clips=(clip,))
     if form == "second_clip":
@@ -141,7 +141,7 @@ def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
 
 def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> Exchange:
     """Another clip, and a question about it or, one time in four, about the first."""
-    question = _one_question(pools, random)
+    question = _choose_question(pools, random)
     second = _one_clip(pools, question, random)
     number, asked = ("1", first) if random.bernoulli(0.25) else ("2", second)
     if asked is first:
@@ -184,7 +184,7 @@ def _pair(
     return random.choice(clips_of_answer[one]), random.choice(clips_of_answer[two])
 
 
-def _one_question(pools: Pools, random: SplitRandom) -> Question:
+def _choose_question(pools: Pools, random: SplitRandom) -> Question:
     """As often as its share says, among those that some clip answers."""
     possible = [question for question in QUESTIONS if question.name in pools]
     return random.weighted_choice(possible, [question.share for question in possible])
