@@ -128,7 +128,7 @@ def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     if form == "comparison" and (exchange := _comparison(pools, random)):
         return [exchange]
     question = _choose_question(pools, random)
-    clip = _one_clip(pools, question, random)
+    clip = _choose_clip(pools, question, random)
     first = _about(clip, question, random, new_clips=(clip,))
     if form == "second_clip":
         return [first, _about_second_clip(pools, clip, random)]
@@ -142,7 +142,7 @@ def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
 def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> Exchange:
     """Another clip, and a question about it or, one time in four, about the first."""
     question = _choose_question(pools, random)
-    second = _one_clip(pools, question, random)
+    second = _choose_clip(pools, question, random)
     number, asked = ("1", first) if random.bernoulli(0.25) else ("2", second)
     if asked is first:
         question = QUESTION_OF_NAME[random.choice(tuple(first.answers))]
@@ -190,7 +190,7 @@ def _choose_question(pools: Pools, random: SplitRandom) -> Question:
     return random.weighted_choice(possible, [question.share for question in possible])
 
 
-def _one_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownClip:
+def _choose_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownClip:
     """A clip that answers the question; all answers are equally frequent."""
     clips_of_answer = pools[question.name]
     return random.choice(clips_of_answer[random.choice(sorted(clips_of_answer))])
