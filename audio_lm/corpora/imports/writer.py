@@ -15,7 +15,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
 from audio_lm.corpora.labels import supervision_of
-from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, Clip, CutSetWriter
+from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, CutSetWriter, NewCut
 from audio_lm.data.audio.decode import Measured
 
 MAX_OVERSHOOT: Seconds = 0.5
@@ -50,7 +50,7 @@ class ImportWriter(CutSetWriter):
         """Collected so far."""
         return sum(map(len, self._cuts.values()))
 
-    def _add(self, subset_split: str, clip: Clip) -> None:
+    def _add(self, subset_split: str, clip: NewCut) -> None:
         """Add a clip that does not pass the end of its file.
 
         Raises:

@@ -75,7 +75,7 @@ class PublishedSettings:
 
 
 @dataclass(frozen=True)
-class Clip:
+class NewCut:
     """A cut to be written; the arguments of ``CutSetWriter.add``."""
 
     cut_id: str
@@ -159,12 +159,12 @@ class CutSetWriter:
             DataError: the file is missing or no audio, an id came twice.
             ValueError: an unknown label.
         """
-        clip = Clip(
+        clip = NewCut(
             cut_id, audio, labels, start, duration, more_audio, rejected_audio, units, honesty or self.honesty
         )
         self._add(subset_split, clip)
 
-    def _add(self, subset_split: str, clip: Clip) -> None:
+    def _add(self, subset_split: str, clip: NewCut) -> None:
         check_label_names(clip.cut_id, clip.labels)
         recording = self._recording(clip.audio)
         further = {f"audio_{number}": path for number, path in enumerate(clip.more_audio, start=2)}
@@ -265,7 +265,7 @@ class AudioListing(CutSetWriter):
         super().__init__(folder, corpus)
         self.files: dict[Path, None] = {}
 
-    def _add(self, subset_split: str, clip: Clip) -> None:
+    def _add(self, subset_split: str, clip: NewCut) -> None:
         self.files |= dict.fromkeys((clip.audio, *clip.further_audio))
 
 
