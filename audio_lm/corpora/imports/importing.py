@@ -73,7 +73,7 @@ def import_file(
     if untagged := writer.num_clips_of_untagged:
         counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
         writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
-    _write(writer, place, report)
+    _write_manifest(writer, place, report)
     for note in writer.notes:
         report(f"{corpus}: {note}")
     report(f"source {corpus}/{subset_split}: {place}")
@@ -106,7 +106,7 @@ def _check_place(place: Path, corpus: str, overwrite: bool) -> None:
         raise UserError(f"{place} is there already; choose another name, or overwrite it")
 
 
-def _write_recording(writer: ImportWriter, place: Path, report: Report) -> None:
+def _write_manifest(writer: ImportWriter, place: Path, report: Report) -> None:
     try:
         with partial_folder(place) as partial:
             writer.folder = partial
