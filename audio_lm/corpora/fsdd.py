@@ -25,7 +25,8 @@ from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_synthesis import Unit, duration_of
 from audio_lm.corpora.synthetic.words import write_words
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 
 VERSION = 1  # raised whenever the same settings give other clips
 

@@ -18,7 +18,7 @@ import soundfile
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.download import Archive, download
 from audio_lm.corpora.settings import Report
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 ARCHIVE_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
 RECORDED_SAMPLES_PER_SECOND = 8_000

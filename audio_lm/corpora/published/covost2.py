@@ -18,9 +18,8 @@ from audio_lm.corpora.published.base import (
     find_folders,
     read_table_rows,
 )
+from audio_lm.corpora.published.commonvoice import LANGUAGES, SPLITS
 
-LANGUAGES = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
-SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split>train|dev|test)\.tsv")
 
 

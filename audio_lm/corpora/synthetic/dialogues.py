@@ -19,7 +19,8 @@ from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Com
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 from audio_lm.data.audio.recordings import samples_of
 
 DIALOGUE_SUBSETS = ("dialogues", "dialogues_text")

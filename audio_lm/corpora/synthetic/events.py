@@ -23,7 +23,7 @@ from audio_lm.corpora.synthetic.waves import (
     sample_times,
     sine,
 )
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 Sound = Callable[[int, SplitRandom], Wave]
 

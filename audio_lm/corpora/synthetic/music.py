@@ -31,7 +31,8 @@ from audio_lm.corpora.synthetic.waves import (
     sine,
 )
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 
 MUSIC_SUBSETS = ("notes", "melodies")
 

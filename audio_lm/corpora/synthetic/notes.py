@@ -25,7 +25,7 @@ from audio_lm.corpora.synthetic.waves import (
     oscillator_phase,
     sample_times,
 )
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 LOWEST_PITCH, HIGHEST_PITCH = 48, 72
 VELOCITIES = (32, 64, 96, 120)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.wordings import Wordings
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 Labels = Mapping[str, Any]
 

@@ -17,7 +17,8 @@ from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, make_s
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 
 SOUND_SUBSETS = ("events", "detection", "scenes", "sound_questions")
 LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word

@@ -24,7 +24,7 @@ from audio_lm.corpora.synthetic.speech_sentences import (
 )
 from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Spoken, Unit, duration_of
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES_OF_KNOWN_AGE, Voice, draw_voice
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 DECLARED = ("gender", "dialect", "age")
 AMERICAN = "en-us"

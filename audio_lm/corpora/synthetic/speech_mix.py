@@ -9,7 +9,7 @@ import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
 from audio_lm.corpora.synthetic.speech_synthesis import Unit
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 MIN_SILENCE, MAX_SILENCE = 0.05, 0.3
 QUIETEST_DB = -12.0

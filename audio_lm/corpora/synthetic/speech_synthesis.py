@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 PACKAGE = "espeakng_loader"
 LIBRARY = {"win32": "espeak-ng.dll", "darwin": "libespeak-ng.dylib"}

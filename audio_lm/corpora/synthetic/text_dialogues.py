@@ -10,7 +10,8 @@ from typing import Any
 from audio_lm.common.languages import NAME_OF_LANGUAGE
 from audio_lm.corpora.synthetic.events import EVENTS
 from audio_lm.corpora.synthetic.notes import HIGHEST_PITCH, INSTRUMENTS, LOWEST_PITCH
-from audio_lm.corpora.synthetic.questions import DIGITS, QUESTIONS
+from audio_lm.corpora.synthetic.questions import QUESTIONS
+from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 
 NUMBERS = (

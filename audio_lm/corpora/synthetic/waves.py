@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 Floats = np.ndarray[Any, np.dtype[Any]]
 

@@ -26,10 +26,9 @@ from audio_lm.common.audio_units import (
     frames_in,
 )
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
+from audio_lm.data.audio.decode import Wave
 
 SAMPLES_PER_FILE = 600 * SAMPLES_PER_SECOND
-
-Wave = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class CutWriter:
