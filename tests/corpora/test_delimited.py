@@ -81,12 +81,12 @@ def test_cells_of_several_lines_are_read_where_they_hold_no_rows(tmp_path, cell)
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'name,text\na.wav,x\nb.wav,"word" word\n', r"a\.csv:3: this is no CSV"),
-        (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is no CSV"),
+        (b'name,text\na.wav,x\nb.wav,"word" word\n', r"a\.csv:3: this is not CSV"),
+        (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is not CSV"),
         (b"name,text\na.wav,caf\xe9\n", r"a\.csv:\d: this is not UTF-8"),
-        (b"name;text\na.wav;x\n", r"a\.csv:1: the heading is one column, 'name;text'"),
-        (b"name,name\na.wav,x\n", r"a\.csv:1: columns \['name'\] stand there twice"),
-        (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is no CSV .*field larger"),
+        (b"name;text\na.wav;x\n", r"a\.csv:1: the header is one column, 'name;text'"),
+        (b"name,name\na.wav,x\n", r"a\.csv:1: columns \['name'\] are there twice"),
+        (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is not CSV .*field larger"),
     ],
 )
 def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, content, reason):
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, content, reaso
 def test_a_record_needs_a_cell_for_each_column():
     assert record_dict(["a", "b"], ["1", "2"]) == {"a": "1", "b": "2"}
     for cells in (["1"], ["1", "2", "3"]):
-        with pytest.raises(DataError, match=f"2 columns wanted and {len(cells)} found"):
+        with pytest.raises(DataError, match=f"cells: {len(cells)} -- expected 2"):
             record_dict(["a", "b"], cells)
 
 

@@ -125,7 +125,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
     with pytest.raises(DataError, match=r"latin\.csv:\d: this is not UTF-8"):
         read_table_rows(tmp_path / "latin.csv")
     (tmp_path / "open.csv").write_text('file,caption\nx.wav,"rain\n')
-    with pytest.raises(DataError, match=r"open\.csv:2: this is no CSV .*not closed"):
+    with pytest.raises(DataError, match=r"open\.csv:2: this is not CSV .*not closed"):
         read_table_rows(tmp_path / "open.csv")
 
 
