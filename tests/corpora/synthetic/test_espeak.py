@@ -28,9 +28,9 @@ def test_sounds_before_the_first_word_belong_to_none():
 
 SPEAKING = """
 from audio_lm.corpora.synthetic import espeak
-class Voice:
+class Library:
     samples_per_second = 22_050
-espeak.Voice = lambda library, data: Voice()
+espeak.EspeakLibrary = lambda library, data: Library()
 espeak.main()
 """
 
