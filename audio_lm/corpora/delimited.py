@@ -50,7 +50,9 @@ def record_dict(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
         DataError: the number of cells is not the number of columns.
     """
     if len(cells) != len(columns):
-        raise DataError(f"cells: {len(cells)} -- expected {len(columns)}, one for each column; repair the line")
+        raise DataError(
+            f"cells: {len(cells)} -- expected {len(columns)}, one for each column; repair the line"
+        )
     return dict(zip(columns, cells, strict=True))
 
 

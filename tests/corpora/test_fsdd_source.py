@@ -35,7 +35,7 @@ def test_a_missing_source_says_what_to_do(tmp_path, monkeypatch):
         load_recordings("", (tmp_path / "none.tar.gz").as_uri(), tmp_path / "downloads", print)
     with pytest.raises(DataError, match="is not a folder"):
         load_recordings(str(tmp_path / "none"), "", tmp_path, print)
-    with pytest.raises(DataError, match="holds no recordings"):
+    with pytest.raises(DataError, match="contains no recordings"):
         load_recordings(str(tmp_path), "", tmp_path, print)
 
 
@@ -49,5 +49,5 @@ def test_half_an_archive_is_named(spoken_digits, tmp_path, monkeypatch):
     monkeypatch.delenv("AUDIO_LM_DATA", raising=False)
     path = archive_of(spoken_digits, tmp_path / "fsdd.tar.gz")
     path.write_bytes(path.read_bytes()[:20_000])
-    with pytest.raises(DataError, match=r"fsdd\.tar\.gz is not a whole archive"):
+    with pytest.raises(DataError, match=r"fsdd\.tar\.gz is not a complete archive"):
         load_recordings("", "", tmp_path, print)

@@ -1,7 +1,7 @@
-"""What all published corpora share: facts known before anything is on the disk, and cut-sets over the publisher's files.
+"""Common parts of published corpora: facts, settings, and cut-sets that point to the publisher's files.
 
-Audio stays where the publisher's layout has it; a manifest holds absolute paths into it. A
-corpus is one module with one ``CORPUS`` in it and one row in ``registry.py``.
+Audio files are not copied; manifests contain absolute paths into the publisher's layout. A corpus is one module with a
+``CORPUS`` and one row in ``registry.py``.
 """
 
 import json
@@ -30,15 +30,15 @@ from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 
-MAX_START_OVERSHOOT: Seconds = (
-    0.5  # behind a file's end, by which the segments of corpora are known to be off
-)
+MAX_START_OVERSHOOT: Seconds = 0.5
+"""By which a segment may start past the end of its file; segments of published corpora are known to be off."""
+
 MIN_SECONDS: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
 
 
 @dataclass(frozen=True)
 class Subset:
-    """How much there is of a cut-set, as its publisher says."""
+    """Size of a cut-set, as published."""
 
     hours: float
     clips: int
@@ -46,18 +46,18 @@ class Subset:
 
 @dataclass(frozen=True)
 class Facts:
-    """What somebody wants to know before downloading."""
+    """Facts about a corpus that need no files."""
 
     what: str
-    """In one line."""
+    """Description in one line."""
 
     licence: str
 
     url: str
-    """Where it is described."""
+    """Page that describes it."""
 
     tasks: tuple[str, ...] = ()
-    """It has labels for."""
+    """Tasks that it has labels for."""
 
     subsets: Mapping[str, Subset] = field(default_factory=dict)
     """``subset-split`` of every manifest -> its size."""
@@ -65,13 +65,13 @@ class Facts:
 
 @dataclass(frozen=True)
 class PublishedSettings:
-    """Where a published corpus lies, or that it may be fetched."""
+    """Settings of a published corpus."""
 
     source: str = ""
-    """Folder that holds it in its publisher's layout."""
+    """Folder with the corpus in its publisher's layout."""
 
     download: bool = False
-    """Fetch it from its publisher when no source is given."""
+    """Download it when no source is given."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class NewCut:
 
 
 class CutSetWriter:
-    """Collects cuts over audio files that are somebody else's, and writes one manifest per subset and split."""
+    """Collect cuts of existing audio files and write one manifest per subset and split."""
 
-    remedy = "convert the files where one channel is wanted"
-    """For files whose channels differ strongly."""
+    remedy = "convert the files to select one channel"
+    """Advice for averaged files whose channels differ strongly."""
 
     honesty = "exact"
-    """Of labels, unless ``add`` says otherwise."""
+    """Of labels, unless ``add`` gets another."""
 
     def __init__(
         self,
@@ -111,11 +111,11 @@ class CutSetWriter:
         channel: Choice = AVERAGE,
         measured: Mapping[Path, Measured | str] | None = None,
     ) -> None:
-        """Begin without a cut.
+        """Start with no cuts.
 
         Args:
-            channel: what is taken of files of several channels.
-            measured: what ``measure_files`` says; others are measured when they come.
+            channel: selection for files with several channels.
+            measured: results of ``measure_files``; other files are measured when they are added.
         """
         self.folder = folder
         self.corpus = corpus
@@ -141,22 +141,22 @@ class CutSetWriter:
         units: Sequence[tuple[str, float, float]] | None = None,
         honesty: str | None = None,
     ) -> None:
-        """Add a clip with what is known about it.
+        """Add a clip with its labels.
 
-        Clips too short to be heard are left out and counted; those over 30 s are
-        kept, because a recipe says what becomes of them.
+        Clips under 30 ms are dropped and counted. Clips over 30 s are kept, because a recipe decides how they are handled
+        (``long_audio``).
 
         Args:
             subset_split: the manifest, such as ``clean-test``.
-            audio: the file; ``start`` and ``duration`` choose a part of it.
+            audio: the file; ``start`` and ``duration`` select a segment.
             labels: keys of ``LABELS``.
-            more_audio: further clips, custom fields ``audio_2`` ...
-            rejected_audio: custom fields ``rejected_audio_1`` ...
+            more_audio: further clips; custom fields ``audio_2`` ...
+            rejected_audio: clips of the label ``rejected``; custom fields ``rejected_audio_1`` ...
             units: word, start, end in seconds from the clip's start.
-            honesty: of the labels: ``exact`` by people, ``declared`` or ``proxy``.
+            honesty: of the labels: ``exact``, ``declared`` or ``proxy``.
 
         Raises:
-            DataError: the file is missing or no audio, an id came twice.
+            DataError: the file is missing or unreadable, or the id is a duplicate.
             ValueError: an unknown label.
         """
         clip = NewCut(
@@ -193,17 +193,17 @@ class CutSetWriter:
 
     def _take_id(self, cut_id: str) -> None:
         if cut_id in self._ids:
-            raise DataError(f"{self.corpus}: id {cut_id!r} came twice; is a file listed twice?")
+            raise DataError(f"{self.corpus}: id {cut_id!r} is there twice; is a file listed twice?")
         self._ids.add(cut_id)
 
     def leave_out(self, cut_id: str) -> None:
-        """Count a clip that its publisher lists but whose sound is not to be had, such as that of a video which is gone."""
+        """Count a listed clip without audio, such as a video that was taken offline."""
         self._without_sound.append(cut_id)
 
     def _seconds(
         self, cut_id: str, recording: Recording, start: Seconds, duration: Seconds | None
     ) -> Seconds:
-        """How long the part of a file is that a cut asks for."""
+        """Duration of a segment, limited to the end of its file."""
         left = recording.duration - start
         if left < -MAX_START_OVERSHOOT:
             raise DataError(
@@ -219,7 +219,7 @@ class CutSetWriter:
             DataError: there is nothing to write.
         """
         if not self._cuts:
-            raise DataError(f"{self.corpus}: not one clip was found; is the layout the publisher's?")
+            raise DataError(f"{self.corpus}: no clip was found; is the layout the publisher's?")
         for subset_split, cuts in self._cuts.items():
             with (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as manifest:
                 for cut in cuts:
@@ -231,17 +231,16 @@ class CutSetWriter:
         if self.num_left_out:
             report(f"{self.corpus}: {self.num_left_out} clips under 30 ms were left out")
         if gone := self._without_sound:
-            report(f"{self.corpus}: {len(gone)} clips have no sound and were left out, such as {gone[0]!r}")
+            report(f"{self.corpus}: {len(gone)} clips have no audio and were left out, such as {gone[0]!r}")
         if differing := self._note_on_channels():
             report(f"{self.corpus}: {differing}")
 
     def _note_on_channels(self) -> str | None:
         if self.channel != AVERAGE:
             return None
-        found = {path: self._measured[path] for path in self._recordings}
-        return channel_note(
-            {path: one for path, one in found.items() if not isinstance(one, str)}, self.remedy
-        )
+        results = {path: self._measured[path] for path in self._recordings}
+        measured = {path: result for path, result in results.items() if not isinstance(result, str)}
+        return channel_note(measured, self.remedy)
 
     def _recording(self, audio: Path) -> Recording:
         if audio not in self._recordings:
@@ -249,17 +248,15 @@ class CutSetWriter:
                 raise DataError(f"{self.corpus}: {audio} is missing; unpack the corpus completely")
             if audio not in self._measured:
                 self._measured |= measure_files([audio], lambda line: None)
-            found = self._measured[audio]
-            if isinstance(found, str):
-                raise DataError(
-                    f"{self.corpus}: {audio} is no audio that can be used: it {found}; replace the file"
-                )
-            self._recordings[audio] = recording_of(audio, found)
+            measured = self._measured[audio]
+            if isinstance(measured, str):
+                raise DataError(f"{self.corpus}: {audio} is unusable: it {measured}; replace the file")
+            self._recordings[audio] = recording_of(audio, measured)
         return self._recordings[audio]
 
 
 class AudioListing(CutSetWriter):
-    """Collects the files of what would be written, so that all of them are measured together before."""
+    """Collect the audio files of a corpus, to measure them in parallel before its cuts are written."""
 
     def __init__(self, folder: Path, corpus: str) -> None:
         super().__init__(folder, corpus)
@@ -271,83 +268,85 @@ class AudioListing(CutSetWriter):
 
 @dataclass(frozen=True)
 class PublishedCorpus:
-    """A corpus that somebody else made."""
+    """A corpus by another publisher."""
 
     name: str
     facts: Facts
 
     read: Callable[[Path, CutSetWriter], None]
-    """From the folder in the publisher's layout into the writer."""
+    """Add all clips of a folder in the publisher's layout to the writer."""
 
     archives: tuple[Archive, ...] = ()
-    """What is downloaded and unpacked, each into one common folder."""
+    """Archives to download and to unpack side by side."""
 
     by_hand: str = ""
-    """How to get it where it cannot simply be downloaded."""
+    """Instructions for a manual download."""
 
-    version: int = 2  # lengths are counted, and channels averaged
+    version: int = 2  # since lengths are counted by decoding, and channels averaged
 
     def read_settings(self, given: Mapping[str, Any]) -> PublishedSettings:
-        """The settings, defaults filled in."""
+        """Parse the settings of a recipe."""
         return parse_settings(PublishedSettings, self.name, given)
 
     def write(self, folder: Path, final_folder: Path, settings: PublishedSettings, report: Report) -> None:
         """Write the manifests.
 
         Raises:
-            DataError: the corpus is not there, or not in its publisher's layout.
+            DataError: the corpus is missing, or not in its publisher's layout.
         """
-        source = self._source(settings, final_folder.parent / "downloads" / self.name, report)
+        source = self._find_source(settings, final_folder.parent / "downloads" / self.name, report)
         listing = AudioListing(folder, self.name)
         self.read(source, listing)
-        files = [path for path in listing.files if path.is_file()]  # the others are named with their clip
+        files = [
+            path for path in listing.files if path.is_file()
+        ]  # for missing files, the writer names the clip
         writer = CutSetWriter(folder, self.name, measured=measure_files(files, report))
         self.read(source, writer)
         writer.close(report)
 
-    def _source(self, settings: PublishedSettings, downloads: Path, report: Report) -> Path:
-        place = f"set corpora.{self.name}.source to the folder that holds it"
+    def _find_source(self, settings: PublishedSettings, downloads: Path, report: Report) -> Path:
+        alternative = f"set corpora.{self.name}.source to the folder that contains it"
         if settings.source:
             source = Path(settings.source)
             if not source.is_dir():
-                raise DataError(f"{self.name}: {source} is not a folder; {place}")
+                raise DataError(f"{self.name}: {source} is not a folder; {alternative}")
             return source
         if not self.archives:
             raise DataError(
-                f"{self.name} has to be fetched by hand ({self.by_hand or self.facts.url}); then {place}"
+                f"{self.name} needs a manual download ({self.by_hand or self.facts.url}); then {alternative}"
             )
         if not settings.download:
             raise DataError(
-                f"{self.name} is not here; set corpora.{self.name}.download=true to fetch it, or {place}"
+                f"{self.name} is missing; set corpora.{self.name}.download=true to download it, or {alternative}"
             )
         for archive in self.archives:
-            path = download(archive, downloads / archive.file_name, report, otherwise=place)
+            path = download(archive, downloads / archive.file_name, report, alternative=alternative)
             unpack(path, downloads / "unpacked" / archive.file_name, report)
         return downloads / "unpacked"
 
 
 def find_folders(source: Path, *entries: str) -> list[Path]:
-    """The folders of a corpus: the one that was named, or those up to two levels below it.
+    """Find the folders of a corpus: the given one, or those up to two levels below it.
 
-    Users name the corpus or what holds it, and every archive is unpacked into a folder of its own.
+    Users give the corpus or a parent folder, and each archive is unpacked to a folder of its own.
 
     Args:
-        entries: files or folders; a folder of the corpus has one of them.
+        entries: files or folders; a folder of the corpus contains one of them.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: no folder matches.
     """
     candidates = [source, *sorted(source.glob("*")), *sorted(source.glob("*/*"))]
-    found = [folder for folder in candidates if any((folder / entry).exists() for entry in entries)]
-    if not found:
+    folders = [folder for folder in candidates if any((folder / entry).exists() for entry in entries)]
+    if not folders:
         raise DataError(
-            f"{source} and the folders in it hold none of {', '.join(entries)}; name the corpus's folder"
+            f"{source} and the folders in it contain none of {', '.join(entries)}; give the folder of the corpus"
         )
-    return found
+    return folders
 
 
 def find_audio(stem: Path) -> Path:
-    """The file of a clip whose publisher sends no sound, so that its ending is the user's: FLAC if there is one, or WAV."""
+    """Path of a clip that users obtain themselves, in a format of theirs: FLAC if it exists, else WAV."""
     flac = stem.with_name(f"{stem.name}.flac")
     return flac if flac.is_file() else stem.with_name(f"{stem.name}.wav")
 
@@ -355,46 +354,46 @@ def find_audio(stem: Path) -> Path:
 def read_table_rows(
     path: Path, *, separator: str = ",", columns: Sequence[str] = (), escape: str | None = None
 ) -> list[dict[str, str]]:
-    """The rows of a CSV or TSV file.
+    """Read the rows of a CSV or TSV file.
 
     Args:
-        columns: names, where the file has no heading.
-        escape: the sign that stands before signs which mean themselves.
+        columns: names, for a file without a header.
+        escape: escape character.
 
     Raises:
-        DataError: the file is missing or no such table, or a row has another number of columns; names the line.
+        DataError: the file is missing or malformed, or a row has the wrong number of cells; names the line.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing; is the folder the one that holds the corpus?")
+        raise DataError(f"{path} is missing; is the folder the one that contains the corpus?")
     names, lines = read_records(path, separator=separator, columns=columns, escape=escape)
-    found = []
+    rows = []
     for line, cells in lines:
         try:
-            found.append(record_dict(names, cells))
+            rows.append(record_dict(names, cells))
         except DataError as error:
             raise DataError(f"{path}:{line}: {error}") from error
-    return found
+    return rows
 
 
-def read_json_rows(path: Path, wanted: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of a JSON file that is a list of objects.
+def read_json_rows(path: Path, required: Collection[str]) -> list[dict[str, Any]]:
+    """Read the rows of a JSON file that is a list of objects.
 
     Args:
-        wanted: keys of every row.
+        required: keys of every row.
 
     Raises:
-        DataError: it is no such file, or a row lacks a key; names the row.
+        DataError: the file is malformed, or a row lacks a key; names the row.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is no JSON ({error}); download it again") from error
+        raise DataError(f"{path} is not JSON ({error}); download it again") from error
     if not isinstance(rows, list):
         raise DataError(
-            f"{path} holds a {type(rows).__name__} where a list of rows is wanted; download it again"
+            f"{path} contains a {type(rows).__name__} -- expected a list of rows; download it again"
         )
     for number, row in enumerate(rows, start=1):
-        there = row if isinstance(row, dict) else {}
-        if missing := [key for key in wanted if there.get(key) in (None, "")]:
+        values = row if isinstance(row, dict) else {}
+        if missing := [key for key in required if values.get(key) in (None, "")]:
             raise DataError(f"{path}: row {number} has no {', '.join(missing)}; repair the row")
     return rows

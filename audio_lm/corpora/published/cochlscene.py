@@ -1,4 +1,4 @@
-"""CochlScene: ten seconds of thirteen places, recorded by volunteers.
+"""CochlScene: acoustic scenes, 13 classes, 10 s clips recorded by volunteers.
 
 Layout: ``<Train|Val|Test>/<scene>/<scene>_user<number>_<recording>.wav``.
 
@@ -14,7 +14,7 @@ SPLITS = {"Train": "scenes-train", "Val": "scenes-validation", "Test": "scenes-t
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every clip; a folder is a scene."""
+    """Read all clips; the folder is the scene."""
     for root in find_folders(source, *SPLITS):
         for folder, subset_split in SPLITS.items():
             for audio in sorted((root / folder).glob("*/*.wav")):

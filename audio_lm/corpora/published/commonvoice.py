@@ -1,7 +1,7 @@
-"""Common Voice: sentences read by volunteers, with what some of them said of themselves.
+"""Common Voice: sentences read by volunteers, some with declared gender, age and accent.
 
-Layout: ``<language>/<train|dev|test>.tsv`` and ``<language>/clips/<path>``, as in every release. How much there is
-depends on the release, so it is not among the facts.
+Layout: ``<language>/<train|dev|test>.tsv`` and ``<language>/clips/<path>``, as in every release. Sizes
+depend on the release, so the facts contain none.
 
 Source: Ardila et al., arXiv:1912.06670; https://github.com/common-voice/cv-dataset, "Scripted Speech".
 """
@@ -25,7 +25,7 @@ GENDERS = {"male": "male", "female": "female", "male_masculine": "male", "female
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every validated sentence of the languages that are there."""
+    """Read all validated sentences of the existing languages."""
     for root in find_folders(source, *(f"{folder}/clips" for folder in LANGUAGES)):
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
@@ -34,7 +34,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                     read_table_rows(path, separator="\t") if path.is_file() else (), start=2
                 ):
                     if not row.get("path") or not row.get("sentence"):
-                        raise DataError(f"{path}:{number}: a path and a sentence are wanted; repair the line")
+                        raise DataError(f"{path}:{number}: expected a path and a sentence; repair the line")
                     audio = root / folder / "clips" / row["path"]
                     writer.add(
                         f"{language}-{split}", audio.stem, audio, labels_of(row, language), honesty="declared"
@@ -42,7 +42,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
 
 
 def labels_of(row: Mapping[str, str], language: str) -> dict[str, Any]:
-    """What a row of the table says; speakers need not say anything of themselves."""
+    """Labels of a row; facts about the speaker are optional."""
     labels: dict[str, Any] = {"language": language, "text": row["sentence"]}
     if row.get("client_id"):
         labels["speaker"] = row["client_id"][:16]

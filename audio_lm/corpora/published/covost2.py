@@ -1,8 +1,8 @@
-"""CoVoST 2: translations of Common Voice 4, from and into English.
+"""CoVoST 2: translations of Common Voice 4 from and into English.
 
-Layout: the release of Common Voice unpacked as ``<language>/clips/<path>``, and beside the tables that CoVoST's
-own script makes, ``covost_v2.<from>_<to>.<train|dev|test>.tsv``. The script writes a backslash before tabs,
-quotation marks and backslashes; it is no part of a sentence.
+Layout: the Common Voice release unpacked as ``<language>/clips/<path>``, next to the tables written by CoVoST's
+script, ``covost_v2.<from>_<to>.<train|dev|test>.tsv``. The script escapes tabs, quotation marks and backslashes
+with a backslash, which is removed here.
 
 Source: Wang et al., arXiv:2007.10310; https://github.com/facebookresearch/covost.
 """
@@ -24,7 +24,7 @@ TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every table of languages that have a tag."""
+    """Read all tables of languages with a tag."""
     root = find_folders(source, *(f"{folder}/clips" for folder in LANGUAGES))[0]
     for path in sorted(root.glob("covost_v2.*.tsv")):
         match = TABLE.fullmatch(path.name)
@@ -34,7 +34,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
         for number, row in enumerate(read_table_rows(path, separator="\t", escape="\\"), start=2):
             if not (row.get("path") and row.get("sentence") and row.get("translation")):
                 raise DataError(
-                    f"{path}:{number}: a path, a sentence and a translation are wanted; repair the line"
+                    f"{path}:{number}: expected a path, a sentence and a translation; repair the line"
                 )
             audio = root / match["source"] / "clips" / row["path"]
             labels = {

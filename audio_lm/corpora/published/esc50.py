@@ -1,7 +1,7 @@
-"""ESC-50: two thousand environmental sounds in fifty classes.
+"""ESC-50: 2 000 environmental sounds in 50 classes.
 
 Layout: ``audio/<fold>-<clip>-<take>-<class>.wav`` and ``meta/esc50.csv``. The publisher's five folds are for
-cross-validation; here 1 to 3 train, 4 validates and 5 tests.
+cross-validation; here 1 to 3 are for training, 4 for validation and 5 for testing.
 
 Source: Piczak, ACM Multimedia 2015; https://github.com/karolpiczak/ESC-50.
 """
@@ -24,13 +24,13 @@ HOURS_OF_FOLD = 400 * 5 / 3600
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every row of the table."""
+    """Read all rows of the table."""
     root = find_folders(source, "meta/esc50.csv")[0]
     path = root / "meta" / "esc50.csv"
     for number, row in enumerate(read_table_rows(path), start=2):
         if row.get("fold") not in SPLIT_OF_FOLD or "filename" not in row or "category" not in row:
             raise DataError(
-                f"{path}:{number}: a filename, a fold of 1 to 5 and a category are wanted; repair the line"
+                f"{path}:{number}: expected a filename, a fold of 1 to 5 and a category; repair the line"
             )
         event = row["category"].replace("_", " ")
         audio = root / "audio" / row["filename"]

@@ -1,6 +1,6 @@
-"""FLEURS: the same sentences read in a hundred languages; here the eight that have a tag.
+"""FLEURS: the same sentences read in a hundred languages; here the eight with a tag.
 
-Layout: ``<language>/<train|dev|test>.tsv`` without a heading and ``<language>/audio/<split>/<file>.wav``.
+Layout: ``<language>/<train|dev|test>.tsv`` without a header and ``<language>/audio/<split>/<file>.wav``.
 
 Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google/fleurs.
 """
@@ -30,7 +30,7 @@ COLUMNS = ("id", "file_name", "raw_transcription", "transcription", "characters"
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every recording; a sentence has several, so ids are those of the files."""
+    """Read all recordings; a sentence has several, so ids come from file names."""
     for root in find_folders(source, *LANGUAGES):
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():

@@ -1,7 +1,8 @@
-"""GTZAN: ten genres of music, a hundred clips of half a minute each.
+"""GTZAN: ten music genres with 100 clips of 30 s each.
 
-Layout: ``<genre>/<genre>.<number>.wav`` (the original's ``.au`` too). There is no official split; of every ten
-clips of a genre the ninth validates and the tenth tests. Clips are cut off at 30 s, which some exceed by a hundredth.
+Layout: ``<genre>/<genre>.<number>.wav`` (or ``.au``, as in the original). There is no official split; of every ten
+clips of a genre the ninth is for validation and the tenth for testing. Clips are truncated to 30 s; some exceed it by
+10 ms.
 
 Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
 """
@@ -16,7 +17,7 @@ SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every clip of every genre."""
+    """Read all clips of all genres."""
     root = find_folders(source, *GENRES)[0]
     for genre in GENRES:
         for audio in sorted((root / genre).glob(f"{genre}.*.*")):

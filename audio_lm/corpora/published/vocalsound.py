@@ -1,7 +1,7 @@
-"""VocalSound: laughter, sighs, coughs, throat clearing, sneezes and sniffs of three thousand people.
+"""VocalSound: laughter, sighs, coughs, throat clearing, sneezes and sniffs of over 3 000 people.
 
-Layout: ``audio_16k/<speaker>_<number>_<sound>.wav``, whose first letter is the gender, and ``datafiles/<tr|val|te>.json``,
-which list the clips of the splits.
+Layout: ``audio_16k/<speaker>_<number>_<sound>.wav``, where ``<speaker>`` starts with the gender, and
+``datafiles/<tr|val|te>.json``, which list the clips of the splits.
 
 Source: Gong et al., arXiv:2205.03433; https://github.com/YuanGongND/vocalsound.
 """
@@ -26,7 +26,7 @@ GENDERS = {"f": "female", "m": "male"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every clip of the three lists."""
+    """Read all clips of the three lists."""
     root = find_folders(source, "datafiles")[0]
     for name, subset_split in SPLITS.items():
         path = root / "datafiles" / f"{name}.json"

@@ -104,10 +104,10 @@ def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, va
     [
         (b"", "holds no rows"),
         (b"[]", "holds no rows"),
-        (b'{"a": 1}\n{"a": }\n', r"a\.jsonl:2: this is no JSON"),
+        (b'{"a": 1}\n{"a": }\n', r"a\.jsonl:2: this is not JSON"),
         (b'{"a": 1}\n7\n', r"a\.jsonl:2: a JSON object was expected"),
         (b'[{"a": 1},\n7]', r"a\.jsonl:2: row 2: a JSON object was expected"),
-        (b'[{"a": 1},\n{]', r"a\.jsonl:2: this is no JSON"),
+        (b'[{"a": 1},\n{]', r"a\.jsonl:2: this is not JSON"),
         (b'{"a": "\xe9"}', "is not UTF-8"),
         (
             b'{"a": 1}\n{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",

@@ -77,5 +77,5 @@ def test_a_file_of_another_layout_is_refused(write, imported, folder):
     with pytest.raises(DataError, match="the list 'annotation'"):
         imported("salmonn", path)
     path.write_text('{"annotation": [\n{"path": }]}')
-    with pytest.raises(DataError, match=r"list\.json:2: this is no JSON"):
+    with pytest.raises(DataError, match=r"list\.json:2: this is not JSON"):
         imported("salmonn", path)

@@ -28,7 +28,7 @@ def test_what_is_no_audio_and_what_is_too_short_is_refused(writer, folder):
     (folder / "text.wav").write_text("no audio")
     soundfile.write(folder / "click.wav", np.zeros(160), 16_000)
     a = folder / "wavs" / "a.wav"
-    with pytest.raises(DataError, match=r"text\.wav is no audio"):
+    with pytest.raises(DataError, match=r"text\.wav is unusable"):
         writer.add("all-train", "x", folder / "text.wav", {"text": "one"})
     with pytest.raises(DataError, match=r"click\.wav lasts under 30 ms"):
         writer.add_conversation("all-train", "x", [a, folder / "click.wav"], {"conversation": []})
@@ -52,7 +52,7 @@ def test_a_clip_may_outlast_its_file_a_little_and_then_ends_with_it(writer, fold
 
 def test_ids_of_texts_are_unique_too(writer):
     writer.add_conversation("all-train", "x", [], {"conversation": []})
-    with pytest.raises(DataError, match="'x' came twice"):
+    with pytest.raises(DataError, match="'x' is there twice"):
         writer.add_conversation("all-train", "x", [], {"conversation": []})
 
 

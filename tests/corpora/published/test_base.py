@@ -74,21 +74,21 @@ def test_what_is_wrong_with_a_file_is_said(source, tmp_path):
     (source / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(DataError, match=r"gone\.wav is missing"):
         writer.add("all-train", "x", source / "gone.wav", {})
-    with pytest.raises(DataError, match=r"broken\.wav is no audio"):
+    with pytest.raises(DataError, match=r"broken\.wav is unusable"):
         writer.add("all-train", "x", source / "broken.wav", {})
     with pytest.raises(DataError, match=r"'x' starts at 9.00 s"):
         writer.add("all-train", "x", source / "a.wav", {}, start=9.0)
     with pytest.raises(ValueError, match="no labels"):
         writer.add("all-train", "x", source / "a.wav", {"colour": "red"})
     writer.add("all-train", "x", source / "a.wav", {})
-    with pytest.raises(DataError, match="came twice"):
+    with pytest.raises(DataError, match="is there twice"):
         writer.add("all-train", "x", source / "b.wav", {})
-    with pytest.raises(DataError, match="not one clip was found"):
+    with pytest.raises(DataError, match="no clip was found"):
         CutSetWriter(tmp_path, "clips").close(print)
 
 
 def test_who_has_no_corpus_is_told_how_to_come_by_it(source, tmp_path):
-    with pytest.raises(DataError, match=r"by hand \(ask them\); then set corpora\.clips\.source"):
+    with pytest.raises(DataError, match=r"a manual download \(ask them\); then set corpora\.clips\.source"):
         write(CORPUS, tmp_path, [])
     with pytest.raises(DataError, match="is not a folder"):
         write(CORPUS, tmp_path, [], source=str(tmp_path / "none"))
@@ -136,8 +136,8 @@ def test_rows_of_json_have_the_wanted_keys(tmp_path):
     for content, message in (
         ('[{"id": 0, "text": ""}]', "row 1 has no text"),
         ("[3]", "row 1 has no id, text"),
-        ("{}", "holds a dict where a list of rows is wanted"),
-        ("[", "is no JSON"),
+        ("{}", "contains a dict -- expected a list of rows"),
+        ("[", "is not JSON"),
     ):
         path.write_text(content)
         with pytest.raises(DataError, match=message):

@@ -51,10 +51,10 @@ def served():
 def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
     GoesOn.asked.clear()
     url = served(GoesOn)
-    with pytest.raises(DataError, match="start again to go on"):
-        download(Archive(url), tmp_path / "file", print, otherwise="wait")
+    with pytest.raises(DataError, match="run the command again to resume"):
+        download(Archive(url), tmp_path / "file", print, alternative="wait")
     assert not (tmp_path / "file").exists()
-    assert download(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
     assert GoesOn.asked == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
@@ -67,16 +67,16 @@ def test_a_server_without_ranges_is_asked_from_the_start(served, tmp_path):
     (tmp_path / "here" / "content").write_bytes(CONTENT)
     (tmp_path / "file.part").write_bytes(b"half of something")
     url = served(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
-    assert download(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
 
 
 def test_a_wrong_sum_is_told_and_the_file_does_not_stay(tmp_path):
     (tmp_path / "content").write_bytes(CONTENT)
     url = (tmp_path / "content").as_uri()
     right = Archive(url, md5=hashlib.md5(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
-    assert download(right, tmp_path / "right", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(right, tmp_path / "right", print, alternative="wait").read_bytes() == CONTENT
     with pytest.raises(DataError, match="md5"):
-        download(Archive(url, md5="0" * 32), tmp_path / "wrong", print, otherwise="wait")
+        download(Archive(url, md5="0" * 32), tmp_path / "wrong", print, alternative="wait")
     assert not list(tmp_path.glob("wrong*"))
 
 
@@ -92,6 +92,6 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, kind):
             archive.add(tmp_path / "content", "inside/content")
     assert (unpack(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(DataError, match="not a whole archive"):
+    with pytest.raises(DataError, match="not a complete archive"):
         unpack(path, tmp_path / "there", print)
     assert not [one for one in tmp_path.iterdir() if "there" in one.name]

@@ -51,8 +51,8 @@ def test_what_can_be_heard_is_asked_with_its_holes_filled(source, tmp_path):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (LOUDER | {"templ_values": '["piano"]'}, r"row 1: the question has more holes"),
-        (row(type="Audio"), r"row 1: type is 'Audio', a list in JSON is wanted"),
+        (LOUDER | {"templ_values": '["piano"]'}, r"row 1: the question has more placeholders"),
+        (row(type="Audio"), r"row 1: type is 'Audio' -- expected a JSON list"),
         (row(anser=""), r"row 1 has no anser"),
     ],
 )

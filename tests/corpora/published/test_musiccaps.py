@@ -29,10 +29,10 @@ def test_clips_that_are_gone_are_counted(source, tmp_path):
     CORPUS.write(
         tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), said.append
     )
-    assert said[-1] == "musiccaps: 1 clips have no sound and were left out, such as '-0SdAVK79lg'"
+    assert said[-1] == "musiccaps: 1 clips have no audio and were left out, such as '-0SdAVK79lg'"
 
 
 def test_nothing_to_hear_is_told(source, tmp_path):
     (source / "audio" / "-0Gj8-vB1q4.wav").unlink()
-    with pytest.raises(DataError, match="not one clip was found"):
+    with pytest.raises(DataError, match="no clip was found"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -33,7 +33,7 @@ def test_every_subset_can_be_planned():
 
 
 def test_without_the_synthesiser_one_line_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(speech, "has_speech", lambda: False)
+    monkeypatch.setattr(speech, "has_synthesizer", lambda: False)
     (line,) = written(tmp_path, tmp_path)
     assert "pip install 'audio-lm[speech]'" in line
     assert "asr" in line
