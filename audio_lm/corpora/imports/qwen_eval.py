@@ -1,9 +1,9 @@
-"""The evaluation files of Qwen-Audio and Qwen2-Audio: JSONL of ``audio``, ``gt``, ``source``.
+"""Evaluation files of Qwen-Audio and Qwen2-Audio: JSONL of ``audio``, ``gt``, ``source``.
 
-A row with ``prompt`` (Qwen2-Audio) is a conversation of one question, one with ``question`` (Qwen-Audio's
-audio questions) is question and answer, any other is a transcript -- unless the columns say which
-label ``gt`` is. For translations the languages stand in ``source``. Where ``gt`` is a list of right answers, each is a
-cut of its own, as in the published corpora; an evaluation puts them together again.
+A row with ``prompt`` (Qwen2-Audio) is a conversation with one question, a row with ``question`` (audio questions of
+Qwen-Audio) is question and answer, any other row is a transcript -- unless the columns give ``gt`` a label. Languages
+of translations are in ``source``. If ``gt`` is a list of correct answers, each answer is a separate cut, as in published
+corpora; an evaluation groups them again.
 
 Source: QwenLM/Qwen-Audio at b50fb958 and QwenLM/Qwen2-Audio, eval_audio/evaluate_*.py.
 """
@@ -30,41 +30,43 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """Import a file of this format.
 
     Raises:
-        DataError: bad lines, all of them in one message; or a column was asked for that no row can have.
+        DataError: bad lines, all in one message; or a requested column does not exist in this format.
     """
     check_labels(options)
-    if strangers := options.columns.keys() - set(ANSWERS):
-        raise DataError(f"columns {sorted(strangers)} are not read here; only {ANSWERS} can be given a label")
+    if unknown := options.columns.keys() - set(ANSWERS):
+        raise DataError(
+            f"columns {sorted(unknown)} are not read; only {ANSWERS} can have a label; remove the others"
+        )
 
     def take(number: int, row: Row) -> None:
         audio = resolve_audio_path(row.get("audio"), path.parent, options)
-        column = next((one for one in ANSWERS if row.get(one) is not None), None)
+        column = next((name for name in ANSWERS if row.get(name) is not None), None)
         if column is None:
-            raise DataError(f"the row has none of {ANSWERS}; write what the answer should be")
+            raise DataError(f"the row has none of {ANSWERS}; add the answer")
         cut_id = options.cut_id(number, row.get("id"))
         label = options.columns.get(column, "")
         answers = _answers(row[column], column, label)
-        for place, answer in enumerate(answers, start=1):
+        for answer_number, answer in enumerate(answers, start=1):
             labels = {**options.label_language(), **_labels(row, column, label, answer)}
-            one_id = f"{cut_id}-{place}" if len(answers) > 1 else cut_id
+            answer_id = f"{cut_id}-{answer_number}" if len(answers) > 1 else cut_id
             if len(answers) > 1 and "text" in labels:
                 raise DataError(
-                    f"{column!r} has {len(answers)} transcripts -- expected one; keep the right one"
+                    f"{column!r} has {len(answers)} transcripts -- expected one; keep the correct one"
                 )
             if "conversation" in labels:
-                writer.add_conversation(options.subset_split, one_id, [audio], labels)
+                writer.add_conversation(options.subset_split, answer_id, [audio], labels)
             else:
-                writer.add(options.subset_split, one_id, audio, labels)
+                writer.add(options.subset_split, answer_id, audio, labels)
 
     for_each_row(path, take, writer.notes)
 
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:
-    """The right answers of a row; a list is one answer where its label is a list."""
+    """Correct answers of a row; a list is one answer if its label is a list."""
     if not isinstance(value, list) or label in LIST_LABELS:
         return [value]
     if not value:
-        raise DataError(f"{column!r} is an empty list; write what the answer should be")
+        raise DataError(f"{column!r} is an empty list; add the answer")
     return value
 
 
@@ -87,11 +89,11 @@ def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
 
 
 def _languages(row: Row) -> dict[str, str]:
-    """Spoken and written language, third and second from the end of ``source``."""
+    """Spoken and target language: the third and second last parts of ``source``."""
     parts = str(row.get("source", "")).split("_")
     if len(parts) < 3:
         raise DataError(
-            f"'source' is {row.get('source')!r} -- a translation's names its languages, such as covost2_en_de_test; "
+            f"'source' is {row.get('source')!r} -- expected the languages of the translation, as in covost2_en_de_test; "
             f"correct it"
         )
     languages = zip(LANGUAGE_LABELS, parts[-3:-1], strict=True)

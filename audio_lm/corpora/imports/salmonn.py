@@ -1,7 +1,7 @@
 """SALMONN's annotations: one JSON object whose list ``annotation`` has ``path``, ``text``, ``task`` and sometimes ``Q``.
 
-What SALMONN asks for a task stands in its own file of prompts; here a task's text becomes the
-label that the task is about, and our prompts ask for it.
+SALMONN's prompts for a task are in a separate file. Here the text of a task becomes a label, and the prompts of this
+project request it.
 
 Source: bytedance/SALMONN, branch salmonn: dataset.py, data/example_data.json, prompts/train_prompt.json and test_prompt.json.
 """
@@ -47,7 +47,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """Import a file of this format; the options' columns are tasks and their labels.
 
     Raises:
-        DataError: bad lines, all of them in one message; or a task was given a label and no row has it.
+        DataError: bad lines, all in one message; or no row has a task that the options give a label.
     """
     check_labels(options)
     label_of_task = {**LABEL_OF_TASK, **options.columns}
@@ -60,8 +60,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         seen.add(task)
         if task not in label_of_task:
             raise DataError(
-                f"task {task!r} has no label here -- expected one of {sorted(LABEL_OF_TASK)}; give it one as a column, "
-                f"or an empty one to leave it out"
+                f"task {task!r} has no label -- expected one of {sorted(LABEL_OF_TASK)}; give it a label as a column, "
+                f"or an empty label to leave it out"
             )
         if not label_of_task[task]:
             num_left_out += 1
@@ -69,20 +69,22 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             return
         audio = resolve_audio_path(row.get("path"), path.parent, options)
         more = [
-            resolve_audio_path(one, path.parent, options)
-            for one in path_list(row.get("expand_wav"), "expand_wav")
+            resolve_audio_path(audio_file, path.parent, options)
+            for audio_file in path_list(row.get("expand_wav"), "expand_wav")
         ]
         if len(more) != (task == SPEAKERS):
             raise DataError(
                 f"expand_wav has {len(more)} files -- expected one for {SPEAKERS!r} and none for other tasks; "
-                f"leave the row out"
+                f"remove the row"
             )
         labels = {**options.label_language(), **_labels(row, task, label_of_task[task])}
         writer.add(options.subset_split, options.cut_id(number), audio, labels, more_audio=more)
 
     for_each_row(path, take, writer.notes, key="annotation")
     if missing := options.columns.keys() - seen:
-        raise DataError(f"{path}: no row has the tasks {sorted(missing)}; it has {sorted(seen)}")
+        raise DataError(
+            f"{path}: no row has the tasks {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
+        )
     if num_left_out:
         writer.notes.append(f"{num_left_out} rows of tasks without a label were left out")
 
@@ -93,7 +95,7 @@ def _labels(row: Row, task: str, label: str) -> dict[str, Any]:
     if label == "answer":
         question = check_text(row.get("Q"), "'Q'")
         if not question:
-            raise DataError("'Q' is empty -- expected the question that 'text' answers; write it")
+            raise DataError("'Q' is empty -- expected the question that 'text' answers; add it")
         labels["question"] = question
     labels[label] = parse_label(label, text.lower() if label == "same_speaker" else text, "text")
     return labels

@@ -102,11 +102,11 @@ def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, va
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "holds no rows"),
-        (b"[]", "holds no rows"),
+        (b"", "has no rows"),
+        (b"[]", "has no rows"),
         (b'{"a": 1}\n{"a": }\n', r"a\.jsonl:2: this is not JSON"),
-        (b'{"a": 1}\n7\n', r"a\.jsonl:2: a JSON object was expected"),
-        (b'[{"a": 1},\n7]', r"a\.jsonl:2: row 2: a JSON object was expected"),
+        (b'{"a": 1}\n7\n', r"a\.jsonl:2: .* expected a JSON object"),
+        (b'[{"a": 1},\n7]', r"a\.jsonl:2: row 2: .* expected a JSON object"),
         (b'[{"a": 1},\n{]', r"a\.jsonl:2: this is not JSON"),
         (b'{"a": "\xe9"}', "is not UTF-8"),
         (
@@ -115,7 +115,7 @@ def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, va
         ),
         (b'{"a": 1}\n{"a": ' + b"7" * 5_000 + b"}", r"a\.jsonl:2: this JSON cannot be read"),
         (b"[" * 100_000, r"a\.jsonl: this JSON cannot be read"),
-        (b'{"a": "x"}\n{"a": "\\ud83d"}', r"a\.jsonl:2: the row holds half of a character"),
+        (b'{"a": "x"}\n{"a": "\\ud83d"}', r"a\.jsonl:2: the row contains half of a character"),
     ],
 )
 def test_what_is_no_row_is_named(tmp_path, text, reason):
@@ -160,10 +160,10 @@ def test_paths_start_from_the_file_or_from_the_audio_root(folder, tmp_path):
         ("sox x.wav -t wav - |", "commands are not run"),
         ("pipe:cat a.wav", "commands are not run"),
         ("| cat a.wav", "commands are not run"),
-        ("s3://bucket/a.wav", "URLs are not fetched"),
-        ("data:audio/wav;base64,UklGR", "URLs are not fetched"),
-        ("../a.wav", "lies outside"),
-        ("/etc/passwd", "lies outside"),
+        ("s3://bucket/a.wav", "URLs are not downloaded"),
+        ("data:audio/wav;base64,UklGR", "URLs are not downloaded"),
+        ("../a.wav", "is outside"),
+        ("/etc/passwd", "is outside"),
         ("gone.wav", "is missing"),
         (".", "is missing"),
     ],

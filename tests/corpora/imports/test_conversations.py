@@ -52,12 +52,12 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
 @pytest.mark.parametrize(
     ("turns", "num_clips", "reason"),
     [
-        ([("user", "?"), ANSWER], 1, "0 places for audio .* 1 audio files"),
+        ([("user", "?"), ANSWER], 1, "0 placeholders for audio .* 1 audio files"),
         ([], 0, "by turns"),
         ([ANSWER], 0, "by turns"),
         ([("user", "?")], 0, "without an answer"),
-        ([("user", "?"), ("assistant", "")], 0, "holds nothing"),
-        ([("user", "?"), ("assistant", "listen: <audio>")], 1, "holds audio"),
+        ([("user", "?"), ("assistant", "")], 0, "contains nothing"),
+        ([("user", "?"), ("assistant", "listen: <audio>")], 1, "contains audio"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(turns, num_clips, reason):
@@ -73,7 +73,7 @@ def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs()
     assert rejected_label(chosen, worse, same_clips=False) == worse
     assert rejected_label(chosen, chosen, same_clips=False) == chosen
     assert rejected_label(chosen, other, same_clips=True) == other
-    with pytest.raises(DataError, match="is the chosen one"):
+    with pytest.raises(DataError, match="equals the chosen one"):
         rejected_label(chosen, chosen, same_clips=True)
 
 

@@ -40,7 +40,7 @@ def test_the_manifest_lies_where_recipes_look_and_the_index_takes_it(run, tmp_pa
 
 def test_an_older_import_is_kept_unless_it_is_to_be_overwritten(run, tmp_path):
     run()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists; choose"):
         run([ROW | {"text": "two"}])
     with pytest.raises(DataError, match="is missing"):
         run([ROW | {"audio_filepath": "gone.wav"}], overwrite=True)
@@ -67,7 +67,7 @@ def test_two_imports_make_one_corpus(run):
         ({"corpus": ""}, "a name begins with"),
         ({"options": ImportOptions(split="test")}, "make them agree"),
         ({"options": ImportOptions(language="xx")}, "language 'xx' is not known"),
-        ({"rows": [ROW | {"_skipme": True}]}, r"no row is left for split 'train' \(1 rows with _skipme"),
+        ({"rows": [ROW | {"_skipme": True}]}, r"no rows are left for split 'train' \(1 rows with _skipme"),
     ],
 )
 def test_what_cannot_be_imported_leaves_nothing_behind(run, changed, reason, tmp_path):

@@ -24,8 +24,8 @@ def test_every_label_but_those_of_whole_conversations_can_be_a_column():
 @pytest.mark.parametrize(
     ("columns", "asked", "kind", "reason"),
     [
-        (["sentence", "transcript"], {}, DataError, "would be one label"),
-        (["a", "b"], {"a": "text", "b": "text"}, DataError, "would be one label"),
+        (["sentence", "transcript"], {}, DataError, "have the same label"),
+        (["a", "b"], {"a": "text", "b": "text"}, DataError, "have the same label"),
         (["a"], {"b": "text"}, DataError, r"no column \['b'\]"),
         (["a"], {"a": "conversation"}, UserError, "unknown label"),
         (["a"], {"a": "captoin"}, UserError, "Did you mean 'caption'"),
@@ -83,5 +83,5 @@ def test_a_row_needs_something_to_learn():
     given = ImportOptions(language="en")
     assert row_labels(Row({"text": "one", "lang": None}), columns, given) == {"language": "en", "text": "one"}
     assert row_labels(Row({"text": "un", "lang": "fr"}), columns, given)["language"] == "fr"
-    with pytest.raises(DataError, match="says nothing"):
+    with pytest.raises(DataError, match="has no value"):
         row_labels(Row({"text": "", "lang": "fr"}), columns, given)

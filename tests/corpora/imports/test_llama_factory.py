@@ -95,7 +95,7 @@ def test_every_bad_row_is_named_with_its_line(write, imported):
     first, second, third = str(caught.value).splitlines()[1:]
     lines = write(rows).read_text().splitlines()
     for sentence, reason in (
-        (first, "1 places for audio"),
+        (first, "1 placeholders for audio"),
         (second, "'observation'"),
         (third, "expected a list of turns"),
     ):
@@ -123,7 +123,7 @@ def test_the_subset_chooses_among_entries_for_one_file(write, imported, folder):
 
 @pytest.mark.parametrize(
     ("entry", "reason"),
-    [({"formatting": "alpaca"}, "'alpaca'"), ({"ranking": True}, "name no chosen and rejected")],
+    [({"formatting": "alpaca"}, "'alpaca'"), ({"ranking": True}, "without the columns chosen and rejected")],
 )
 def test_an_entry_of_another_kind_is_refused(write, imported, entry, reason):
     with pytest.raises(DataError, match=reason):
@@ -133,5 +133,5 @@ def test_an_entry_of_another_kind_is_refused(write, imported, entry, reason):
 @pytest.mark.parametrize(("column", "value"), [("kto_tag", False), ("tools", "[...]")])
 def test_rows_rated_bad_or_with_tools_are_refused(write, imported, column, value):
     row = {"conversations": ASKED, "audios": ["wavs/a.wav"], column: value}
-    with pytest.raises(DataError, match=r"clips.json:2: .*leave"):
+    with pytest.raises(DataError, match=r"clips.json:2: .*remove"):
         imported("llama-factory", write([row], columns={**COLUMNS, column: column}))

@@ -56,7 +56,7 @@ def test_bad_rows_are_named(write_rows, imported):
         DataError, match=r"(?s)rows.jsonl:2: .*'gt', 'text'.*rows.jsonl:3: 'gt' has 2 transcripts"
     ):
         imported("qwen-eval", write_rows(rows))
-    with pytest.raises(DataError, match="names its languages"):
+    with pytest.raises(DataError, match="expected the languages of the translation"):
         imported("qwen-eval", write_rows([ROW | {"source": "x"}]), columns={"gt": "translation"})
     with pytest.raises(DataError, match=r"\['source'\] are not read"):
         imported("qwen-eval", write_rows([ROW]), columns={"source": "scene"})
