@@ -1,7 +1,7 @@
-"""Ten kinds of sound, named for what they are, and five backgrounds, named for what they are like.
+"""Generators of ten sound events and five backgrounds.
 
-Each is a function of a length and of chance; a sound is heard from its first
-sample to its last, so that its times are exact. Labels are made in ``sounds.py``.
+Each is a function of a length and a random generator. An event is audible from its first to its last sample, so that
+its times are exact. Labels are made in ``sounds.py``.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ Sound = Callable[[int, SplitRandom], Wave]
 
 
 def make_event(name: str, num_samples: int, random: SplitRandom) -> Wave:
-    """A sound of one of ``EVENTS``, as long as asked, loudest point 1."""
+    """Generate one of ``EVENTS`` with peak 1."""
     return normalize_peak(fade(EVENTS[name](num_samples, random), attack=0.001))
 
 
 def make_scene(name: str, num_samples: int, random: SplitRandom) -> Wave:
-    """A background of one of ``SCENES``, as long as asked, loudest point 1."""
+    """Generate one of ``SCENES`` with peak 1."""
     return normalize_peak(fade(SCENES[name](num_samples, random)))
 
 
@@ -58,7 +58,7 @@ def _noise_burst(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _click_train(num_samples: int, random: SplitRandom) -> Wave:
-    """Clicks at equal distances, the last one at the very end."""
+    """Clicks at equal distances, the last one at the end."""
     num_kernel = samples_in(0.02)
     ring = sine(oscillator_phase(random.log_uniform(1_200, 3_500), num_kernel)) * decay_envelope(
         num_kernel, decibels=30
@@ -90,7 +90,7 @@ def _low_hum(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
-    """Inharmonic partials that die away, the higher the faster.
+    """Decaying inharmonic partials; higher ones decay faster.
 
     Source: ratios of a bell's partials, Risset, "An Introductory Catalogue of
     Computer Synthesized Sounds", 1969, no. 430.
@@ -106,7 +106,7 @@ def _bell_tone(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
-    """Low thumps in quick succession, not quite regular, over a rumble."""
+    """Fast, slightly irregular low thumps over a rumble."""
     num_kernel = samples_in(0.025)
     thump = sine(oscillator_phase(random.log_uniform(80, 160), num_kernel)) * decay_envelope(
         num_kernel, decibels=20
@@ -120,7 +120,7 @@ def _pulse_engine(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _crackle(num_samples: int, random: SplitRandom) -> Wave:
-    """Short clicks at random, of random loudness; one at either end."""
+    """Short clicks at random times with random levels; one at either end."""
     num_kernel = samples_in(0.003)
     kernel = noise(num_kernel, random.rng, slope=random.uniform(0, 4)) * decay_envelope(
         num_kernel, decibels=30
@@ -145,7 +145,7 @@ def _rain(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _wind(num_samples: int, random: SplitRandom) -> Wave:
-    """Low noise that swells and sinks."""
+    """Low noise with slowly varying level."""
     gusts = 0.6 + 0.4 * sine(
         oscillator_phase(random.uniform(0.4, 1.0), num_samples, start=random.uniform(0, 1))
     )
@@ -158,7 +158,7 @@ def _alarm_hall(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _workshop(num_samples: int, random: SplitRandom) -> Wave:
-    """Regular clicks and bursts of noise in a room."""
+    """Regular clicks and noise bursts with reverberation."""
     wave = normalize_peak(_click_train(num_samples, random))
     num_burst = samples_in(0.25)
     for start in np.arange(0, num_samples - num_burst, samples_in(random.uniform(0.5, 0.8))):
@@ -167,9 +167,9 @@ def _workshop(num_samples: int, random: SplitRandom) -> Wave:
 
 
 def _partials(num: int, slope: float, random: SplitRandom) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Amplitudes of harmonic partials, falling by ``slope`` dB per octave, each off by up to 4 dB."""
-    off = 8 * (random.uniforms(num) - 0.5)
-    return 10 ** ((slope * np.log2(np.arange(1, num + 1)) + off) / 20)
+    """Amplitudes of harmonic partials with ``slope`` dB per octave and a random deviation of up to 4 dB."""
+    deviation = 8 * (random.uniforms(num) - 0.5)
+    return 10 ** ((slope * np.log2(np.arange(1, num + 1)) + deviation) / 20)
 
 
 EVENTS: dict[str, Sound] = {

@@ -1,9 +1,8 @@
 """Notes and melodies with exact labels.
 
-Tasks taught: note analysis (mna), instruments (mic), titles (mr), captions (mc),
-questions (mqa) and, as proxies, mood (smer: major or minor) and genre (mgr: the
-rhythm below the tune). Tunes are old enough to belong to everybody. How an
-instrument sounds stands in ``notes.py``.
+Tasks: note analysis (mna), instruments (mic), titles (mr), captions (mc), questions (mqa) and, as proxies, mood
+(smer: major or minor) and genre (mgr: the accompanying rhythm). All tunes are in the public domain. Instruments are in
+``notes.py``.
 """
 
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ from audio_lm.data.audio.decode import Wave
 MUSIC_SUBSETS = ("notes", "melodies")
 
 Tune = tuple[tuple[int, float], ...]
-"""Degrees of the scale (0 is the tonic) and how many beats each lasts; 8 beats in all."""
+"""Degree of the scale (0 is the tonic) and number of beats of each note; 8 beats in total."""
 
 TUNES: dict[str, Tune] = {
     "Frere Jacques": ((0, 1), (1, 1), (2, 1), (0, 1), (0, 1), (1, 1), (2, 1), (0, 1)),
@@ -60,7 +59,7 @@ THUMPS_AND_TICKS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "waltz": ((0, 3, 6), (1, 2, 4, 5, 7)),
     "swing": ((), (0, 1, 5 / 3, 2, 3, 11 / 3, 4, 5, 17 / 3, 6, 7, 23 / 3)),
 }
-"""Beats on which a low drum and a bright one sound, by genre."""
+"""Genre -> beats of the low drum, beats of the bright one."""
 
 TITLE = Wordings(
     training=("Which tune is this?", "What is the name of the tune?", "Name this tune."),
@@ -98,7 +97,7 @@ IS_INSTRUMENT = Wordings(
 
 @dataclass(frozen=True)
 class Melody:
-    """What is known of a melody before it sounds."""
+    """Parameters of a melody."""
 
     title: str
     mode: str
@@ -118,7 +117,7 @@ class Melody:
 
     @property
     def caption(self) -> str:
-        """The melody in words."""
+        """Caption of the melody."""
         return f"{self.title} played on {with_article(self.instrument)}, {self.tempo} and in {self.mode}"
 
 
@@ -139,33 +138,33 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
 
 
 def melody_question(melody: Melody, random: SplitRandom) -> tuple[str, str]:
-    """A question that the melody answers, and its answer."""
+    """Draw a question about the melody, with its answer."""
     kind = random.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
         is_it = random.bernoulli(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
-        asked = melody.instrument if is_it else random.choice(others)
-        return IS_INSTRUMENT.choose(random, instrument=with_article(asked)), "yes" if is_it else "no"
+        instrument = melody.instrument if is_it else random.choice(others)
+        return IS_INSTRUMENT.choose(random, instrument=with_article(instrument)), "yes" if is_it else "no"
     wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
     return wordings.choose(random), str(getattr(melody, kind))
 
 
 def render_melody(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
-    """The tune over its rhythm; every note rings a little into the next."""
+    """Synthesize the tune and its rhythm; each note overlaps the next by 50 ms."""
     wave = _drums(melody.genre, seconds_per_beat, random)
-    maker, note_of_kind = random.integer(0, 2**31), dict[tuple[int, int], Wave]()
+    instrument_seed, note_of_kind = random.integer(0, 2**31), dict[tuple[int, int], Wave]()
     for pitch, beat, num_beats in melody.notes:
         start = samples_in(beat * seconds_per_beat)
         num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
-        if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
-            same = SplitRandom(random.split, maker)
+        if (pitch, num_note) not in note_of_kind:  # repeated notes sound the same
+            same = SplitRandom(random.split, instrument_seed)
             note_of_kind[pitch, num_note] = 0.6 * make_note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
     return wave * np.float32(gain_of(random.uniform(-8, -3)))
 
 
 def _write_note(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
-    """Pitches and instruments take turns, so that each pair is equally frequent."""
+    """Write a note; all pairs of pitch and instrument are equally frequent."""
     num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
     pitch = LOWEST_PITCH + number % num_pitches
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
@@ -210,14 +209,14 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, random: Spl
 
 
 def _qualities(random: SplitRandom) -> list[str]:
-    """Qualities that do not contradict each other; at least one."""
+    """Draw one or more qualities that do not contradict each other."""
     qualities = [random.choice(("bright", "dark"))]
     qualities += random.choice((["fast_decay"], ["long_release"], []))
     return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if random.bernoulli(0.25)]
 
 
 def _drums(genre: str, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
-    """The rhythm alone, as long as the tune."""
+    """Synthesize the rhythm, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)
     thump = sine(oscillator_phase(random.log_uniform(60, 80), num_thump)) * decay_envelope(

@@ -1,8 +1,7 @@
 """Sound clips with exact labels: single events, sequences of events, scenes, questions.
 
-Tasks taught: classification (sec), detection (sed), captioning (aac), question
-answering (aqa) and, as a proxy, scenes (asc). What an event sounds like stands in
-``events.py``. Captions and answers follow from the labels by rule.
+Tasks: classification (sec), detection (sed), captioning (aac), question answering (aqa) and, as a proxy, scenes (asc).
+Events are generated in ``events.py``. Captions and answers follow from labels by rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.audio.decode import Wave
 
 SOUND_SUBSETS = ("events", "detection", "scenes", "sound_questions")
-LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word
+LONG_SILENCE: Seconds = 0.2  # shorter ones are not mentioned in captions
 NUMBERS = ("zero", "one", "two", "three", "four")
 
 PRESENT = Wordings(
@@ -43,7 +42,7 @@ LAST = Wordings(
 
 
 class TimedEvent(NamedTuple):
-    """A sound event and when it is heard."""
+    """Sound event with start and end."""
 
     name: str
     start: Seconds
@@ -71,23 +70,23 @@ def write_sounds(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> N
                 )
 
 
-def caption_of(placed: Sequence[TimedEvent], num_seconds: Seconds) -> str:
-    """What is heard one after the other, in words.
+def caption_of(events: Sequence[TimedEvent], num_seconds: Seconds) -> str:
+    """Caption of a sequence of events.
 
     >>> caption_of([TimedEvent("beep", 0.5, 1.0), TimedEvent("beep", 1.1, 1.5), TimedEvent("crackle", 1.6, 2.0)], 2.0)
     'silence, then two beeps, then a crackle'
     """
-    parts = [_with_count(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
-    if placed[0].start >= LONG_SILENCE:
+    parts = [_with_count(name, len(list(group))) for name, group in groupby(event.name for event in events)]
+    if events[0].start >= LONG_SILENCE:
         parts.insert(0, "silence")
-    if num_seconds - placed[-1].end >= LONG_SILENCE:
+    if num_seconds - events[-1].end >= LONG_SILENCE:
         parts.append("silence")
     return ", then ".join(parts)
 
 
-def events_question(placed: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
-    """A question that the events answer, and its answer."""
-    names = [one.name for one in placed]
+def events_question(events: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
+    """Draw a question about the events, with its answer."""
+    names = [event.name for event in events]
     kind = random.choice(("present", "present", "how many", "first", "last"))
     if kind == "how many":
         return HOW_MANY.choose(random), NUMBERS[len(names)]
@@ -96,24 +95,24 @@ def events_question(placed: Sequence[TimedEvent], random: SplitRandom) -> tuple[
     if kind == "last":
         return LAST.choose(random), names[-1]
     is_there = random.bernoulli(0.5)
-    asked = random.choice(names if is_there else [name for name in EVENTS if name not in names])
-    return PRESENT.choose(random, sound=with_article(asked)), "yes" if is_there else "no"
+    sound = random.choice(names if is_there else [name for name in EVENTS if name not in names])
+    return PRESENT.choose(random, sound=with_article(sound)), "yes" if is_there else "no"
 
 
 def _write_event(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
-    """Classes take turns, so that they are equally frequent."""
+    """Write a single event; all classes are equally frequent."""
     name = tuple(EVENTS)[number % len(EVENTS)]
     num_event = in_whole_frames(random.uniform(0.6, 1.5))
     num_samples = num_event + in_whole_frames(random.uniform(0.2, 0.5))
     gap = random.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
-    placed = [_timed_event(name, gap, gap + num_event)]
-    writer.add(subset_split, _mix_events(placed, num_samples, random), _labels(placed, num_samples))
+    events = [_timed_event(name, gap, gap + num_event)]
+    writer.add(subset_split, _mix_events(events, num_samples, random), _labels(events, num_samples))
 
 
 def _write_detection(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(random.integer(2, 3), random)
-    writer.add(subset_split, _mix_events(placed, num_samples, random), _labels(placed, num_samples))
+    events, num_samples = _sequence(random.integer(2, 3), random)
+    writer.add(subset_split, _mix_events(events, num_samples, random), _labels(events, num_samples))
 
 
 def _write_scene(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
@@ -127,58 +126,58 @@ def _write_scene(writer: CutWriter, subset_split: str, number: int, random: Spli
 
 def _write_question(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(random.integer(1, 3), random)
-    question, answer = events_question(placed, random)
-    labels = _labels(placed, num_samples)
+    events, num_samples = _sequence(random.integer(1, 3), random)
+    question, answer = events_question(events, random)
+    labels = _labels(events, num_samples)
     labels |= {"question": question, "answer": answer}
     labels["honesty"] |= {"question": "exact", "answer": "exact"}
-    writer.add(subset_split, _mix_events(placed, num_samples, random), labels)
+    writer.add(subset_split, _mix_events(events, num_samples, random), labels)
 
 
 def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], int]:
-    """Events one after the other with at least 100 ms between them; samples of the clip.
+    """Draw a sequence of events with gaps of at least 100 ms, and the number of samples of the clip.
 
-    One time in four an event is heard twice in a row: counting is worth asking.
+    One time in four the first event is repeated, so that questions about counts are not trivial.
     """
     names = random.choose_distinct(tuple(EVENTS), num_events)
     if num_events > 1 and random.bernoulli(0.25):
         names[1] = names[0]
-    placed, now = [], in_whole_frames(random.uniform(0.0, 0.4))
+    events, now = [], in_whole_frames(random.uniform(0.0, 0.4))
     for name in names:
         num_event = in_whole_frames(random.uniform(0.35, 0.7))
-        placed.append(_timed_event(name, now, now + num_event))
+        events.append(_timed_event(name, now, now + num_event))
         now += num_event + in_whole_frames(random.uniform(0.1, 0.3))
-    return placed, now + in_whole_frames(random.uniform(0.0, 0.3))
+    return events, now + in_whole_frames(random.uniform(0.0, 0.3))
 
 
-def _mix_events(placed: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
-    """The events at their times, each at its own level, over a faint background of some colour."""
+def _mix_events(events: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
+    """Mix the events, each at a random level, with faint background noise."""
     background = noise(num_samples, random.rng, slope=random.uniform(-6, 3))
     wave = background * np.float32(gain_of(random.uniform(-72, -58)))
-    for name, start, end in placed:
+    for name, start, end in events:
         first, last = samples_in(start), samples_in(end)
         gain = np.float32(gain_of(random.uniform(-12, -2)))
         wave[first:last] += gain * make_event(name, last - first, random)
     return wave
 
 
-def _labels(placed: Sequence[TimedEvent], num_samples: int) -> dict[str, Any]:
+def _labels(events: Sequence[TimedEvent], num_samples: int) -> dict[str, Any]:
     labels: dict[str, Any] = {
         "language": "unknown",
-        "events": list(dict.fromkeys(one.name for one in placed)),
-        "event_times": [list(one) for one in placed],
-        "caption": caption_of(placed, num_samples / samples_in(1.0)),
+        "events": list(dict.fromkeys(event.name for event in events)),
+        "event_times": [list(event) for event in events],
+        "caption": caption_of(events, num_samples / samples_in(1.0)),
     }
     return labels | {"honesty": dict.fromkeys(labels, "exact")}
 
 
 def _timed_event(name: str, start: int, end: int) -> TimedEvent:
-    """From samples, which are whole frames, to seconds."""
+    """Convert samples (whole frames) to seconds."""
     return TimedEvent(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
 
 
 def _with_count(name: str, num: int) -> str:
-    """The same sound one or several times; "up" and "down" keep their place.
+    """Name of a sound with article or number; "up" and "down" stay at the end.
 
     >>> _with_count("chirp up", 2)
     'two chirps up'

@@ -1,7 +1,6 @@
-"""Writes the speech of the synthetic corpus: eleven subsets, three splits each.
+"""Write the speech of the synthetic corpus: eleven subsets with three splits, and ``phrases_new-test``.
 
-What a clip is made of stands in ``speech_clips``; this module counts, keeps the
-order, and says in one line what cannot be made where the synthesiser is missing.
+Clips are planned in ``speech_clips``. Without the synthesizer, all speech is skipped with a message.
 """
 
 import itertools
@@ -29,14 +28,14 @@ CLIPS: Mapping[str, int] = {
     "pairs": 600,
     "meetings": 500,
 }
-"""Subset -> clips of its training split, unless the recipe says otherwise."""
+"""Subset -> number of training clips, unless the recipe sets it."""
 
 TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap"
 MAX_REFUSED = 1000
 
 
 def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
-    """Write every subset that is asked for; without the synthesiser none, and say so."""
+    """Write all requested subsets; without the synthesizer, report that they are skipped."""
     if not has_synthesizer():
         report(
             f"speech is skipped, because the package 'espeakng-loader' is not installed "
@@ -63,7 +62,7 @@ def _write_split(
     count: int,
     seed: int,
 ) -> None:
-    """Speak plan after plan until so many clips were made."""
+    """Synthesize plans until ``count`` clips are written."""
     plans: deque[ClipPlan] = deque()
 
     def sentences() -> Iterator[Sentence]:
@@ -79,7 +78,7 @@ def _write_split(
         clip = plan.clip_of([first, *itertools.islice(spoken, len(plan.sentences) - 1)])
         if clip is None:
             num_refused += 1
-            assert num_refused < MAX_REFUSED, f"{subset}: hardly a clip has exact word times"
+            assert num_refused < MAX_REFUSED, f"{subset}: too few clips have exact word times"
             continue
         writer.add(f"{subset}-{split}", clip.wave, clip.labels, units=clip.units, more_waves=clip.more_waves)
         num_written += 1

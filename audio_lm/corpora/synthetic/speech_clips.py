@@ -1,8 +1,7 @@
-"""The subsets of speech: for each, what is said by whom and what is then known about the clip.
+"""Subsets of speech: sentences, voices and labels of their clips.
 
-A planner draws sentences; when they have been spoken, the plan makes a clip of them,
-or nothing if its labels would not be exact. Voices of a split are heard in that
-split only (``ages`` excepted).
+A planner draws sentences. When they are synthesized, the plan turns them into a clip, or into None if the labels
+would not be exact. Each voice belongs to one split (except in ``ages``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,18 +36,18 @@ EMOTIONS = {
     "neutral": {"rate": (165, 185), "pitch": (46, 54), "range": (45, 55)},
     "excited": {"rate": (210, 240), "pitch": (60, 74), "range": (85, 99)},
 }
-"""Ways of speaking that stand for an emotion; nobody feels it, so the label is a proxy."""
+"""Emotion -> ranges of espeak-ng parameters. The label is a proxy, because no emotion is felt."""
 
 TAPE_SPEEDS = {"female": (0.75, 1.08), "male": (0.92, 1.3)}
-PITCH_PER_SPEED = 85  # steps of espeak-ng's pitch that undo what a tape's speed does to it
+PITCH_PER_SPEED = 85  # steps of espeak-ng's pitch that compensate a change of the tape speed
 PITCH_JITTER = 12
-"""In training (ours): the formants of each gender move towards the other's and the pitch stays where it was, so that a
-few voices sound like many and only the pitch tells female from male."""
+"""Augmentation in training (ours): tape speed moves the formants of each gender towards the other's, and the pitch is
+kept. The few voices become more diverse, and only pitch separates female from male."""
 
 
 @dataclass(frozen=True)
 class SpokenClip:
-    """A clip ready to be written."""
+    """Clip with its labels, ready to be written."""
 
     wave: Wave
     labels: dict[str, Any]
@@ -58,7 +57,7 @@ class SpokenClip:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What has to be said for a clip, and how the clip is made of it."""
+    """Sentences to synthesize for a clip, and the function that builds the clip."""
 
     sentences: tuple[Sentence, ...]
     clip_of: Callable[[Sequence[Spoken]], SpokenClip | None]
@@ -68,7 +67,7 @@ Planner = Callable[[str, np.random.Generator], ClipPlan]
 
 
 def digits(split: str, rng: np.random.Generator) -> ClipPlan:
-    """One to four English digits; every word's time is known."""
+    """One to four English digits; rejected without word times."""
     voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
     text = _digits(rng, least=1, most=4)
     labels = {"language": "en", "text": text, "dialect": ACCENTS[accent]}
@@ -81,12 +80,12 @@ def phrases(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def phrases_new(split: str, rng: np.random.Generator) -> ClipPlan:
-    """The same with phrases that no training clip says."""
+    """Like ``phrases``, with phrases that are not in training."""
     return _phrase(NEW_PHRASES, split, rng)
 
 
 def commands(split: str, rng: np.random.Generator) -> ClipPlan:
-    """One of ten command words, or another word, whose keyword is ``none``."""
+    """One of ten command words, or another word with the keyword ``none``."""
     voice, accent = draw_voice(split, rng), str(rng.choice(ACCENTS_OF_DIGITS))
     others = OTHER_WORDS if split == "train" else OTHER_WORDS + NEW_OTHER_WORDS
     is_command = rng.random() >= NONE_SHARE
@@ -96,7 +95,7 @@ def commands(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def intents(split: str, rng: np.random.Generator) -> ClipPlan:
-    """A request to a machine: scenario, action, slots, and the same values as entities."""
+    """A request with scenario, action and slots, and the values of the slots as entities."""
     voice, request = draw_voice(split, rng), draw_request(rng)
     labels = {
         "language": "en",
@@ -110,7 +109,7 @@ def intents(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def mandarin(split: str, rng: np.random.Generator) -> ClipPlan:
-    """Two to six Chinese digits; kept only if every character's time is known."""
+    """Two to six Mandarin digits; rejected without a time for each character."""
     voice = draw_voice(split, rng)
     text = "".join(draw_digits(rng, MANDARIN_DIGITS, least=2, most=6))
     labels = {"language": "zh", "text": text}
@@ -128,7 +127,7 @@ def dialects(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def ages(split: str, rng: np.random.Generator) -> ClipPlan:
-    """Digits by voices whose file declares an age; the same voices in every split."""
+    """Digits by voices with a declared age; the same voices in every split."""
     voice = VOICES_OF_KNOWN_AGE[int(rng.integers(len(VOICES_OF_KNOWN_AGE)))]
     text = _digits(rng, least=2, most=4)
     labels = {"language": "en", "text": text, "age": voice.age}
@@ -136,17 +135,17 @@ def ages(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def emotions(split: str, rng: np.random.Generator) -> ClipPlan:
-    """A request spoken calmly, plainly or excitedly."""
+    """A request with calm, neutral or excited prosody."""
     voice, emotion = draw_voice(split, rng), str(rng.choice(list(EMOTIONS)))
     text = draw_request(rng).text
     manner = {key: int(rng.integers(low, high + 1)) for key, (low, high) in EMOTIONS[emotion].items()}
     labels = {"language": "en", "text": text, "emotion": emotion}
-    said = sentence(text, AMERICAN, voice, rng, **manner)
-    return _single_sentence(said, voice, labels, split, rng, is_varied=False)
+    spoken = sentence(text, AMERICAN, voice, rng, **manner)
+    return _single_sentence(spoken, voice, labels, split, rng, is_varied=False)
 
 
 def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
-    """Two voices that say digits at once; the one that begins first is written first."""
+    """Overlapping digits by two voices, in the order of their start."""
     first = draw_voice(split, rng)
     second = draw_voice(split, rng, gender="female" if first.gender == "male" else "male")
     texts = [_digits(rng, least=2, most=3) for _ in range(2)]
@@ -164,7 +163,7 @@ def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
-    """Two clips by one voice or by two, which are of the same gender half of the time."""
+    """Two clips by one voice or two; two voices have the same gender in three quarters of them."""
     first, is_same = draw_voice(split, rng), rng.random() < 0.5
     is_same_gender = rng.random() < 0.5
     other = draw_voice(split, rng, gender=first.gender if is_same_gender else None, other_than=first.name)
@@ -180,7 +179,10 @@ def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
     )
 
     def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
-        waves = [mix_waves([(draw_silence(rng), one.wave)], rng, is_noisy=split == "train") for one in spoken]
+        waves = [
+            mix_waves([(draw_silence(rng), utterance.wave)], rng, is_noisy=split == "train")
+            for utterance in spoken
+        ]
         labels = {"language": "en", "same_speaker": "yes" if is_same else "no"}
         return SpokenClip(waves[0], _add_honesty(labels), more_waves=(waves[1],))
 
@@ -188,7 +190,7 @@ def pairs(split: str, rng: np.random.Generator) -> ClipPlan:
 
 
 def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
-    """Two or three voices that take turns with digits, and when each speaks."""
+    """Two or three voices that take turns with digits, and the times of their turns."""
     voices = [draw_voice(split, rng, gender="female"), draw_voice(split, rng, gender="male")]
     if rng.random() < 0.5:
         voices.append(draw_voice(split, rng, gender="male", other_than=voices[1].name))
@@ -200,20 +202,20 @@ def meetings(split: str, rng: np.random.Generator) -> ClipPlan:
         sentence(
             _digits(rng, least=1, most=3),
             AMERICAN,
-            voices[who],
+            voices[speaker],
             rng,
-            pitch=pitches[who],
+            pitch=pitches[speaker],
         )
-        for who in order
+        for speaker in order
     )
 
     def clip_of(spoken: Sequence[Spoken]) -> SpokenClip:
         placed, turns, start = [], [], draw_silence(rng)
-        for who, one in zip(order, spoken, strict=True):
-            placed.append((start, one.wave))
-            begin, end = start + one.words[0][1], start + one.words[-1][2]
-            turns.append([f"speaker {who + 1}", round(begin, 4), round(end, 4)])
-            start += duration_of(one.wave) + draw_silence(rng)
+        for speaker, utterance in zip(order, spoken, strict=True):
+            placed.append((start, utterance.wave))
+            turn_start, turn_end = start + utterance.words[0][1], start + utterance.words[-1][2]
+            turns.append([f"speaker {speaker + 1}", round(turn_start, 4), round(turn_end, 4)])
+            start += duration_of(utterance.wave) + draw_silence(rng)
         wave = mix_waves(placed, rng, is_noisy=split == "train")
         return SpokenClip(wave, _add_honesty({"language": "en", "turns": turns}))
 
@@ -236,7 +238,7 @@ PLANNERS: Mapping[str, Planner] = {
 
 
 def sentence(text: str, accent: str, voice: Voice, rng: np.random.Generator, **manner: int) -> Sentence:
-    """Something to be said by somebody, in a manner of the moment unless one is given."""
+    """Sentence with random prosody, unless ``manner`` sets it."""
     drawn = {
         "pitch": int(rng.integers(38, 63)),
         "range": int(rng.integers(30, 76)),
@@ -266,7 +268,7 @@ def _phrase(table: Sequence[Mapping[str, str]], split: str, rng: np.random.Gener
 
 
 def _single_sentence(
-    said: Sentence,
+    to_speak: Sentence,
     voice: Voice,
     labels: Mapping[str, Any],
     split: str,
@@ -275,15 +277,15 @@ def _single_sentence(
     needs_units: bool = False,
     is_varied: bool = True,
 ) -> ClipPlan:
-    """One sentence by one voice; times of its words where the synthesiser knows them.
+    """Plan of one sentence by one voice, with word times where the synthesizer gives them.
 
     Args:
-        is_varied: another tape speed and pitch for every training clip.
+        is_varied: vary tape speed and pitch of training clips.
     """
     if is_varied and split == "train":
         speed = float(rng.uniform(*TAPE_SPEEDS[voice.gender]))
         pitch = 50 + PITCH_PER_SPEED * (1 / speed - 1) + rng.uniform(-PITCH_JITTER, PITCH_JITTER)
-        said = replace(said, pitch=round(pitch), speed=speed)
+        to_speak = replace(to_speak, pitch=round(pitch), speed=speed)
 
     def clip_of(spoken: Sequence[Spoken]) -> SpokenClip | None:
         start = draw_silence(rng)
@@ -295,11 +297,11 @@ def _single_sentence(
         known = {"speaker": voice.name, "gender": voice.gender, **age, **labels}
         return SpokenClip(wave, _add_honesty(known, has_units=units is not None), units)
 
-    return ClipPlan((said,), clip_of)
+    return ClipPlan((to_speak,), clip_of)
 
 
 def _add_honesty(labels: Mapping[str, Any], *, has_units: bool = False) -> dict[str, Any]:
-    """The labels, and how far each can be believed."""
+    """Add the label ``honesty``."""
     honesty = {label: "exact" for label in labels if label != "speaker"}
     honesty |= {label: "declared" for label in DECLARED if label in labels}
     honesty |= {"emotion": "proxy"} if "emotion" in labels else {}

@@ -1,8 +1,8 @@
-"""Random numbers that differ between splits by value, not only by seed.
+"""Random numbers whose ranges of values are disjoint between splits.
 
-A range of a parameter is cut into stripes, and each stripe is shared out among
-train, validation and test. So a test clip is made of parameters that training
-never drew, all over the same range: what unseen voices are to speech.
+The range of a parameter is divided into stripes, and each stripe into disjoint intervals for train, validation and
+test. Test clips therefore have parameters that never occur in training, but cover the same range, like unseen voices
+in speech.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class SplitRandom:
-    """The random numbers of one clip."""
+    """Random generator of one clip."""
 
     def __init__(self, split: str, *purpose: str | int) -> None:
-        """Draw for a split; equal purposes give equal numbers."""
+        """Seed the generator; equal splits and purposes give equal numbers."""
         self.split = split
         self.rng = random_for(*purpose, split)
         self._low, self._high = RANGE_OF_SPLIT[split]
 
     def uniform(self, low: float, high: float) -> float:
-        """A number that only this split draws.
+        """Number between low and high, from this split's intervals.
 
         >>> 3.0 <= SplitRandom("test", 0).uniform(3.0, 4.0) < 4.0
         True
@@ -36,30 +36,30 @@ class SplitRandom:
         return low + (high - low) * float(self.uniforms(1)[0])
 
     def log_uniform(self, low: float, high: float) -> float:
-        """The same, spread evenly over the logarithm; for frequencies and rates."""
+        """Log-uniform ``uniform``; for frequencies and rates."""
         return float(np.exp(self.uniform(np.log(low), np.log(high))))
 
     def uniforms(self, num: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """So many numbers from 0 to 1 that only this split draws."""
+        """Numbers between 0 and 1, from this split's intervals."""
         stripes = np.floor(self.rng.random(num) * NUM_STRIPES)
-        share = self._low + (self._high - self._low) * self.rng.random(num)
-        return (stripes + share) / NUM_STRIPES
+        offset = self._low + (self._high - self._low) * self.rng.random(num)
+        return (stripes + offset) / NUM_STRIPES
 
     def integer(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included; the same for all splits."""
+        """Integer from low to high inclusive, the same for all splits."""
         return int(self.rng.integers(low, high + 1))
 
     def choice(self, options: Sequence[T]) -> T:
-        """One of them; the same for all splits, because classes are shared."""
+        """One of the options; the same for all splits, because they share classes."""
         return options[int(self.rng.integers(len(options)))]
 
-    def weighted_choice(self, options: Sequence[T], shares: Sequence[float]) -> T:
-        """One of them, as often as its share says; shares need not sum to one."""
-        below = np.cumsum(shares)
-        return options[int(np.searchsorted(below, self.rng.random() * below[-1], side="right"))]
+    def weighted_choice(self, options: Sequence[T], weights: Sequence[float]) -> T:
+        """One of the options with the given weights, which need not sum to one."""
+        cumulative = np.cumsum(weights)
+        return options[int(np.searchsorted(cumulative, self.rng.random() * cumulative[-1], side="right"))]
 
     def choose_distinct(self, options: Sequence[T], num: int) -> list[T]:
-        """So many different ones, in random order."""
+        """Distinct options in random order."""
         return [options[int(i)] for i in self.rng.permutation(len(options))[:num]]
 
     def bernoulli(self, probability: float) -> bool:

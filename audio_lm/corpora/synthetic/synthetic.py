@@ -1,7 +1,6 @@
-"""The synthetic corpus: speech, sounds, music, conversations and text rows from one seed.
+"""Synthetic corpus: speech, sounds, music, conversations and text rows from one seed.
 
-Only the order is decided here: dialogues are about clips that exist already, and
-text rows mirror training clips.
+This module defines the order: dialogues use clips that are already written, and text rows correspond to training clips.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
-VERSION = 2  # raised whenever the same settings give other clips
+VERSION = 2  # increased whenever the same settings give other clips
 
 CLIPS: Mapping[str, int] = {
     **speech.CLIPS,
@@ -34,20 +33,20 @@ CLIPS: Mapping[str, int] = {
     "dialogues": 6000,
     "dialogues_text": 1000,
 }
-"""Subset -> clips of its training split, where a recipe names none."""
+"""Subset -> number of training clips, if a recipe sets none."""
 
 WORD_SUBSETS = (
     *("digits", "phrases", "commands", "intents", "mandarin", "dialects", "ages"),
     *("events", "scenes", "notes", "melodies"),
 )
-"""Subsets whose labels can be told by text in audio places."""
+"""Subsets whose labels can be expressed as text in audio places."""
 
 
 def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
-    """The settings with all subsets filled in.
+    """Parse the settings of a recipe; without ``clips``, all subsets have default sizes.
 
     Raises:
-        RecipeError: an unknown key, an unknown subset, or a value that cannot be.
+        RecipeError: an unknown key or subset, or an invalid value.
     """
     settings = parse_settings(SyntheticSettings, "synthetic", given)
     for subset in settings.clips:
@@ -59,7 +58,7 @@ def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
 
 
 def conditions() -> dict[str, Any]:
-    """What decides the clips beside the settings: with the synthesiser there is speech."""
+    """Conditions outside the settings: there is speech only with the synthesizer."""
     return {"speech": has_synthesizer()}
 
 

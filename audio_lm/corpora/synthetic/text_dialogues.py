@@ -1,7 +1,6 @@
-"""Conversations without a clip: the text half of chat.
+"""Text-only conversations for the task chat.
 
-Small exercises whose answers follow by rule, and clips described in words instead
-of heard, about which the same questions are asked as about clips.
+Small exercises with answers by rule, and descriptions of clips with the questions that are used for clips.
 """
 
 from collections.abc import Callable
@@ -42,8 +41,10 @@ Exercise = Callable[[SplitRandom], tuple[str, str]]
 
 
 def text_conversation(random: SplitRandom) -> list[dict[str, Any]]:
-    """One or two turns of text; roles and contents as in the label ``conversation``."""
-    exercises: list[Exercise] = [random.choice((*EXERCISES, _described)) for _ in range(random.integer(1, 2))]
+    """One or two exchanges of text, in the format of the label ``conversation``."""
+    exercises: list[Exercise] = [
+        random.choice((*EXERCISES, _described_clip)) for _ in range(random.integer(1, 2))
+    ]
     turns: list[dict[str, Any]] = []
     for exercise in exercises:
         question, answer = exercise(random)
@@ -53,31 +54,31 @@ def text_conversation(random: SplitRandom) -> list[dict[str, Any]]:
 
 
 def _sum(random: SplitRandom) -> tuple[str, str]:
-    one, two = random.integer(0, 9), random.integer(0, 9)
-    asked = random.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
-    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
+    first, second = random.integer(0, 9), random.integer(0, 9)
+    wording = random.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
+    return wording.format(NUMBERS[first], NUMBERS[second]), NUMBERS[first + second]
 
 
 def _difference(random: SplitRandom) -> tuple[str, str]:
-    one = random.integer(0, 9)
-    two = random.integer(0, one)
-    asked = random.choice(("What is {} minus {}?", "How much is {} minus {}?"))
-    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
+    first = random.integer(0, 9)
+    second = random.integer(0, first)
+    wording = random.choice(("What is {} minus {}?", "How much is {} minus {}?"))
+    return wording.format(NUMBERS[first], NUMBERS[second]), NUMBERS[first - second]
 
 
 def _larger(random: SplitRandom) -> tuple[str, str]:
-    one, two = random.choose_distinct(range(len(DIGITS)), 2)
-    asked, answer = random.choice((("larger", max(one, two)), ("smaller", min(one, two))))
-    return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
+    first, second = random.choose_distinct(range(len(DIGITS)), 2)
+    adjective, answer = random.choice((("larger", max(first, second)), ("smaller", min(first, second))))
+    return f"Which is {adjective}, {DIGITS[first]} or {DIGITS[second]}?", DIGITS[answer]
 
 
 def _opposite(random: SplitRandom) -> tuple[str, str]:
     pair = random.choice(OPPOSITES)
-    asked, answer = pair if random.bernoulli(0.5) else pair[::-1]
-    words = random.choice(
+    word, answer = pair if random.bernoulli(0.5) else pair[::-1]
+    wording = random.choice(
         ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
     )
-    return words.format(asked), answer
+    return wording.format(word), answer
 
 
 def _repeat(random: SplitRandom) -> tuple[str, str]:
@@ -87,8 +88,8 @@ def _repeat(random: SplitRandom) -> tuple[str, str]:
 
 def _end_of_list(random: SplitRandom) -> tuple[str, str]:
     words = _some_words(random)
-    asked, answer = random.choice((("first", words[0]), ("last", words[-1])))
-    return f"What is the {asked} word? {' '.join(words)}", answer
+    position, answer = random.choice((("first", words[0]), ("last", words[-1])))
+    return f"What is the {position} word? {' '.join(words)}", answer
 
 
 def _num_words(random: SplitRandom) -> tuple[str, str]:
@@ -98,12 +99,12 @@ def _num_words(random: SplitRandom) -> tuple[str, str]:
 
 def _next_number(random: SplitRandom) -> tuple[str, str]:
     number = random.integer(1, 9)
-    asked, answer = random.choice((("after", number + 1), ("before", number - 1)))
-    return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
+    preposition, answer = random.choice((("after", number + 1), ("before", number - 1)))
+    return f"Which number comes {preposition} {NUMBERS[number]}?", NUMBERS[answer]
 
 
-def _described(random: SplitRandom) -> tuple[str, str]:
-    """A clip in words, and a question that may be asked about clips."""
+def _described_clip(random: SplitRandom) -> tuple[str, str]:
+    """Description of a clip, and a question about it."""
     values = {
         "digits": " ".join(random.choice(DIGITS) for _ in range(random.integer(1, 5))),
         "gender": random.choice(("male", "female")),
@@ -113,10 +114,10 @@ def _described(random: SplitRandom) -> tuple[str, str]:
         "event": random.choice(tuple(EVENTS)),
     }
     known = random.choose_distinct(tuple(values), random.integer(1, 3))
-    asked = random.choice(known)
+    requested = random.choice(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
-    question = next(question for question in QUESTIONS if question.name == asked)
-    return f"Audio: {description}. {question.wordings.choose(random)}", values[asked]
+    question = next(question for question in QUESTIONS if question.name == requested)
+    return f"Audio: {description}. {question.wordings.choose(random)}", values[requested]
 
 
 def _some_words(random: SplitRandom) -> list[str]:
@@ -132,5 +133,5 @@ EXERCISES: tuple[Exercise, ...] = (
     _end_of_list,
     _num_words,
     _next_number,
-    _described,
+    _described_clip,
 )

@@ -1,11 +1,10 @@
-"""How clips and their labels are put into a corpus folder.
+"""Writer of generated clips and their labels.
 
-Many clips share one long WAV and a cut knows its place in it: one core writes
-that twice as fast as a file per clip, and reads WAV twice as fast as FLAC, in
-both layouts alike. Clips stay exact to the sample; audio is 16-bit, 16 kHz, mono.
+Many clips share one long WAV file, and a cut has its position in it. On one core this is written twice as fast as one
+file per clip; in both layouts WAV is read twice as fast as FLAC. Clips are exact to the sample; audio is 16-bit, 16 kHz,
+mono.
 
-Paths in manifests are those of the folder's final place, because ``prepare``
-renames the folder when everything is written.
+Paths in manifests are in the final folder, because ``prepare`` renames the folder at the end.
 """
 
 import json
@@ -32,18 +31,17 @@ SAMPLES_PER_FILE = 600 * SAMPLES_PER_SECOND
 
 
 class CutWriter:
-    """Writes the clips of a corpus and, when closed, one manifest per subset and split.
+    """Write the clips of a corpus and, on close, one manifest per subset and split.
 
-    Nothing is read back from manifests while writing: ``cuts`` gives the cuts with
-    paths that can be read at once.
+    ``cuts`` returns cuts whose paths are readable before the folder is renamed.
     """
 
     def __init__(self, folder: Path, final_folder: Path) -> None:
-        """Write into one folder, for another.
+        """Create the writer and the folder for audio.
 
         Args:
-            folder: where files are written now.
-            final_folder: where the same files lie when manifests are read; may be ``folder``.
+            folder: temporary folder, to write to.
+            final_folder: folder of the paths in manifests; may be ``folder``.
         """
         self.folder = folder
         self.final_folder = final_folder.absolute()
@@ -65,23 +63,23 @@ class CutWriter:
         more_waves: Sequence[Wave] = (),
         units: Sequence[tuple[str, float, float]] | None = None,
     ) -> str:
-        """Add a clip with what is known about it; gives the id of its cut.
+        """Add a clip with its labels; return the id of its cut.
 
         Args:
             subset_split: the manifest, such as ``digits-train``.
-            wave: within -1 and 1; ``None`` for a row of text only, whose length follows from ``places``.
+            wave: between -1 and 1; ``None`` for a text row, whose length follows from ``places``.
             labels: keys of ``corpora.labels.LABELS``.
-            more_waves: the second clip and further ones; recordings of their own (``audio_2``, ...).
+            more_waves: further clips, written as separate recordings (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 
         Raises:
-            ValueError: an unknown label, an id given twice, a clip too short or over 30 s.
+            ValueError: an unknown label, a duplicate id, or a clip under 30 ms or over 30 s.
         """
         cuts = self._cuts.setdefault(subset_split, [])
         if cut_id is None:
             cut_id = f"{subset_split}-{len(cuts):05d}"
         if cut_id in self._ids:
-            raise ValueError(f"cut {cut_id!r} was written before; ids of a corpus are unique")
+            raise ValueError(f"cut {cut_id!r} exists; ids of a corpus have to be unique")
         check_label_names(cut_id, labels)
         seconds = _text_seconds(labels) if wave is None else len(wave) / SAMPLES_PER_SECOND
         cut = MonoCut(
@@ -106,17 +104,17 @@ class CutWriter:
         return cut_id
 
     def cuts(self, subset_split: str) -> list[MonoCut]:
-        """What was written so far, readable with ``cut.load_audio()``; empty where nothing was."""
+        """Cuts written so far, readable with ``cut.load_audio()``."""
         self._write_waiting(subset_split)
         return list(self._cuts.get(subset_split, ()))
 
     @property
     def subset_splits(self) -> list[str]:
-        """All manifests begun, in the order of their first clip."""
+        """Names of all manifests, in the order of their first clip."""
         return list(self._cuts)
 
     def close(self) -> None:
-        """Write the last clips and all manifests."""
+        """Write the remaining clips and all manifests."""
         for subset_split in self._cuts:
             cuts = self.cuts(subset_split)
             with (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as manifest:
@@ -126,7 +124,7 @@ class CutWriter:
                     )
 
     def _write_waiting(self, subset_split: str) -> None:
-        """Write the waiting clips one behind the other and tell each cut where it starts."""
+        """Write the waiting clips to one file and set the start of each cut."""
         waiting = self._waiting.pop(subset_split, [])
         if not waiting:
             return
@@ -138,7 +136,9 @@ class CutWriter:
         for cut, wave in waiting:
             cut.recording = recording
             cut.start = start / SAMPLES_PER_SECOND
-            cut.supervisions = [in_recording(one, recording, cut.start) for one in cut.supervisions]
+            cut.supervisions = [
+                in_recording(supervision, recording, cut.start) for supervision in cut.supervisions
+            ]
             start += len(wave)
 
     def _write_recording(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
@@ -154,23 +154,25 @@ class CutWriter:
         )
 
     def _with_final_paths(self, value: Any) -> Any:
-        """The same with every path of an audio source moved to the final folder."""
+        """Replace the paths of audio sources by those in the final folder."""
         if isinstance(value, list):
-            return [self._with_final_paths(one) for one in value]
+            return [self._with_final_paths(item) for item in value]
         if not isinstance(value, dict):
             return value
         return {
-            key: str(self.final_folder / "audio" / Path(one).name)
+            key: str(self.final_folder / "audio" / Path(item).name)
             if key == "source"
-            else self._with_final_paths(one)
-            for key, one in value.items()
+            else self._with_final_paths(item)
+            for key, item in value.items()
         }
 
 
 def _to_int16(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """The clip as it is stored; louder than full scale is clipped."""
+    """Convert a clip to 16-bit samples; values beyond full scale are clipped."""
     if wave.ndim != 1 or frames_in(len(wave)) < MIN_FRAMES or len(wave) > MAX_SAMPLES:
-        raise ValueError(f"cut {cut_id!r}: a wave of shape {wave.shape} is not a clip of 30 ms to 30 s")
+        raise ValueError(
+            f"cut {cut_id!r}: a wave of shape {wave.shape} -- expected (num_samples,) of 30 ms to 30 s"
+        )
     return np.clip(np.round(wave * 32768.0), -32768, 32767).astype(np.int16)
 
 
