@@ -32,14 +32,14 @@ FORMATS: dict[str, Format] = {
         Format(
             name=ms_swift.NAME,
             what="ms-swift's messages and audios, JSONL; rejected_response, rejected_messages, rejected_audios are read",
-            example='{"messages": [{"role": "user", "content": "<audio>What is said?"}, '
+            example='{"messages": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
             '{"role": "assistant", "content": "Good morning."}], "audios": ["a.wav"]}',
             read=ms_swift.read,
         ),
         Format(
             name=llama_factory.NAME,
             what="LLaMA-Factory's sharegpt, JSON described by dataset_info.json; chosen and rejected are read",
-            example='[{"conversations": [{"from": "human", "value": "<audio>What is said?"}, '
+            example='[{"conversations": [{"from": "human", "value": "<audio>Transcribe the speech."}, '
             '{"from": "gpt", "value": "Good morning."}], "audios": ["a.wav"]}]',
             read=llama_factory.read,
         ),
@@ -52,14 +52,14 @@ FORMATS: dict[str, Format] = {
         Format(
             name=nemo.CONVERSATIONS,
             what="NeMo's conversations, JSONL, of share_gpt or with turns of text and audio",
-            example='{"id": "1", "sound": "a.wav", "conversations": [{"from": "human", "value": "<sound>What is said?"}, '
+            example='{"id": "1", "sound": "a.wav", "conversations": [{"from": "human", "value": "<sound>Transcribe the speech."}, '
             '{"from": "gpt", "value": "Good morning."}]}',
             read=nemo.read_conversations,
         ),
         Format(
             name="qwen-eval",
             what="the evaluation files of Qwen-Audio and Qwen2-Audio, JSONL; the column gt may have a label",
-            example='{"audio": "a.wav", "prompt": "What is said?", "gt": "Good morning.", "source": "mine_test"}',
+            example='{"audio": "a.wav", "prompt": "Transcribe the speech.", "gt": "Good morning.", "source": "mine_test"}',
             read=qwen_eval.read,
         ),
         Format(
