@@ -118,7 +118,7 @@ class BadLines:
         self._errors: list[str] = []
 
     @contextmanager
-    def noted(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
+    def collect(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
         """Context that records a DataError of a line and suppresses it.
 
         Args:
@@ -162,7 +162,7 @@ def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str],
     unread = UnreadKeys()
     number = 0
     for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
-        with bad.noted(path, line, None if is_line else number):
+        with bad.collect(path, line, None if is_line else number):
             row = _parse_row(text)
             take(number, row)
             unread.add(row)

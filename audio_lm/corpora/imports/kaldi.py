@@ -68,7 +68,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
     segments = others.pop("segments", None)
     utterances = scp if segments is None else segments
     for utterance, line in utterances.line_of.items():
-        with bad.noted(utterances.path, line):
+        with bad.collect(utterances.path, line):
             labels = {**options.label_language(), "text": texts.value(utterance)}
             labels |= _labels(utterance, others)
             recording, start, duration = utterance, 0.0, None
@@ -80,7 +80,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
                 writer.check_duration(audio, start, duration, declared)
             writer.add(options.subset_split, utterance, audio, labels, start=start, duration=duration)
     for utterance, line in texts.line_of.items():
-        with bad.noted(texts.path, line):
+        with bad.collect(texts.path, line):
             utterances.value(utterance)
     bad.stop()
 
@@ -97,7 +97,7 @@ def _read_table(path: Path, bad: BadLines) -> Table:
     values: dict[str, str] = {}
     line_of: dict[str, int] = {}
     for number, line in read_lines(path):
-        with bad.noted(path, number):
+        with bad.collect(path, number):
             key, *rest = line.split(maxsplit=1)
             if key in values:
                 raise DataError(f"{key!r} is already in line {line_of[key]}; {REPAIR}")

@@ -57,7 +57,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     left_out: Counter[str] = Counter()
     bad, unread = BadLines(), UnreadKeys()
     for line, row in rows:
-        with bad.noted(path, line):
+        with bad.collect(path, line):
             if has_split and (split := _split(row)) != options.split:
                 left_out[split] += 1
                 continue
@@ -113,7 +113,7 @@ def _read_delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
     bad = BadLines()
     rows: list[tuple[int, Row]] = []
     for line, cells in lines:
-        with bad.noted(path, line):
+        with bad.collect(path, line):
             rows.append((line, Row(record_dict(columns, cells))))
     bad.stop()
     if not rows:
