@@ -130,7 +130,7 @@ class BadLines:
         except DataError as error:
             self._errors.append(f"{path}:{line}: {row}{error}")
 
-    def stop(self) -> None:
+    def raise_errors(self) -> None:
         """Raise the recorded errors, if any.
 
         Raises:
@@ -166,7 +166,7 @@ def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str],
             row = _parse_row(text)
             take(number, row)
             unread.add(row)
-    bad.stop()
+    bad.raise_errors()
     if not number:
         raise DataError(f"{path} has no rows; is it the right file?")
     notes += unread.notes()

@@ -63,7 +63,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
         for name in ("segments", "utt2spk", "spk2gender", "utt2lang", "utt2dur")
         if (folder / name).is_file()
     }
-    bad.stop()
+    bad.raise_errors()
     _note_unread(folder, others, writer)
     segments = others.pop("segments", None)
     utterances = scp if segments is None else segments
@@ -82,7 +82,7 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
     for utterance, line in texts.line_of.items():
         with bad.collect(texts.path, line):
             utterances.value(utterance)
-    bad.stop()
+    bad.raise_errors()
 
 
 def _note_unread(folder: Path, others: Mapping[str, Table], writer: ImportWriter) -> None:

@@ -65,7 +65,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             labels = row_labels(row, label_of_column, options)
             writer.add(options.subset_split, options.cut_id(line, row.get(ids)), audio, labels)
             unread.add(row)
-    bad.stop()
+    bad.raise_errors()
     if left_out:
         counts = ", ".join(f"{count} of {split}" for split, count in sorted(left_out.items()))
         writer.notes.append(f"rows of other splits were left out: {counts}")
@@ -115,7 +115,7 @@ def _read_delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
     for line, cells in lines:
         with bad.collect(path, line):
             rows.append((line, Row(record_dict(columns, cells))))
-    bad.stop()
+    bad.raise_errors()
     if not rows:
         raise DataError(f"{path} has no rows; is it the right file?")
     return rows

@@ -132,11 +132,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_one_bad_line_is_one_sentence_and_none_is_silence(tmp_path):
     bad = BadLines()
-    bad.stop()
+    bad.raise_errors()
     with bad.collect(tmp_path, 3):
         raise DataError("no good")
     with pytest.raises(DataError, match=r":3: no good$"):
-        bad.stop()
+        bad.raise_errors()
     with pytest.raises(ValueError, match="ours"), bad.collect(tmp_path, 4):
         raise ValueError("ours")
 
