@@ -39,7 +39,7 @@ class Row(dict[str, Any]):
         """Mark keys, or all of them, as left out on purpose."""
         self.read.update(self if keys is None else keys)
 
-    def inner(self) -> Iterator[tuple[str, "Row"]]:
+    def inner_rows(self) -> Iterator[tuple[str, "Row"]]:
         """Directly nested rows with their keys: ``a``, or ``a[]`` for items of a list."""
         for key, value in self.items():
             if isinstance(value, Row):
@@ -50,7 +50,7 @@ class Row(dict[str, Any]):
     def unread(self) -> set[str]:
         """Keys with a value that were not read, including those of nested rows that were read in part."""
         keys = {key for key, value in self.items() if key not in self.read and not _is_empty(value)}
-        for key, row in self.inner():
+        for key, row in self.inner_rows():
             if row.read and key.removesuffix("[]") in self.read:
                 keys |= {f"{key}.{inner}" for inner in row.unread()}
         return keys
@@ -181,7 +181,7 @@ def refuse_tools(row: Row) -> None:
     for key, value in row.items():
         if key in TOOL_KEYS and not _is_empty(value) and value is not False:
             raise DataError(f"{key!r} describes or calls tools, which are not supported; remove the row")
-    for _, inner in row.inner():
+    for _, inner in row.inner_rows():
         refuse_tools(inner)
 
 
