@@ -119,7 +119,7 @@ class ImportWriter(CutSetWriter):
             self._add_text(subset_split, cut_id, labels)
 
     def _add_text(self, subset_split: str, cut_id: str, labels: Mapping[str, Any]) -> None:
-        self._take_id(cut_id)
+        self._reserve_id(cut_id)
         seconds = 1 / TOKENS_PER_SECOND
         labels = {**labels, "honesty": dict.fromkeys(labels, "declared")}
         supervision = supervision_of(cut_id, seconds, labels, None)

@@ -188,10 +188,10 @@ class CutSetWriter:
         for selection in selections(
             self.channel, [rec.num_channels for rec in (recording, *custom.values())]
         ):
-            self._take_id(clip.cut_id + selection.suffix)
+            self._reserve_id(clip.cut_id + selection.suffix)
             self._cuts.setdefault(subset_split, []).append(select_channels(cut, selection))
 
-    def _take_id(self, cut_id: str) -> None:
+    def _reserve_id(self, cut_id: str) -> None:
         if cut_id in self._ids:
             raise DataError(f"{self.corpus}: id {cut_id!r} is there twice; is a file listed twice?")
         self._ids.add(cut_id)
