@@ -147,11 +147,13 @@ class BadLines:
         )
 
 
-def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str], *, key: str = "") -> None:
-    """Call ``take`` with number (from 1) and object of each row of a JSON or JSONL file.
+def for_each_row(
+    path: Path, import_row: Callable[[int, Row], None], notes: list[str], *, key: str = ""
+) -> None:
+    """Call ``import_row`` with number (from 1) and object of each row of a JSON or JSONL file.
 
     Args:
-        take: raises DataError for an unusable row.
+        import_row: raises DataError for an unusable row.
         notes: extended by a sentence about unread keys.
         key: of the list of rows, if the file is a JSON object.
 
@@ -164,7 +166,7 @@ def for_each_row(path: Path, take: Callable[[int, Row], None], notes: list[str],
     for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
         with bad.collect(path, line, None if is_line else number):
             row = _parse_row(text)
-            take(number, row)
+            import_row(number, row)
             unread.add(row)
     bad.raise_errors()
     if not number:

@@ -77,7 +77,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     refuse_columns(options, NAME)
     description = find_description(path, options.subset)
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         refuse_tools(row)
         if any(description.value(row, column) for column in ("images", "videos", "tools")):
             raise DataError("the row has images, videos or tools, which are not supported; remove it")
@@ -98,7 +98,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             labels["conversation"] = build_conversation(turns, len(clips))
         writer.add_conversation(options.subset_split, options.cut_id(number), clips, labels)
 
-    for_each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def find_description(path: Path, subset: str) -> Description:

@@ -47,7 +47,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """
     refuse_columns(options, NAME)
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         _refuse(row)
         turns, audios = _read_turns(row, "messages", ("audios", "audio"))
         clips = [resolve_audio_path(audio, path.parent, options) for audio in audios]
@@ -67,7 +67,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    for_each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _refuse(row: Row) -> None:

@@ -55,7 +55,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     seen: set[str] = set()
     num_skipped = 0
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         nonlocal num_skipped
         seen.update(row)
         if row.get("_skipme"):
@@ -69,7 +69,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    for_each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
     if missing := options.columns.keys() - seen:
         raise DataError(
             f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
@@ -86,7 +86,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
     """
     refuse_columns(options, CONVERSATIONS)
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         refuse_tools(row)
         turns = row.get("conversations")
         if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
@@ -100,7 +100,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)
 
-    for_each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:

@@ -38,7 +38,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             f"columns {sorted(unknown)} are not read; only {ANSWERS} can have a label; remove the others"
         )
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         audio = resolve_audio_path(row.get("audio"), path.parent, options)
         column = next((name for name in ANSWERS if row.get(name) is not None), None)
         if column is None:
@@ -58,7 +58,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             else:
                 writer.add(options.subset_split, answer_id, audio, labels)
 
-    for_each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:

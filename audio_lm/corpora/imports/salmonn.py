@@ -54,7 +54,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     seen: set[str] = set()
     num_left_out = 0
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         nonlocal num_left_out
         task = str(row.get("task", "asr"))
         seen.add(task)
@@ -80,7 +80,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         labels = {**options.label_language(), **_labels(row, task, label_of_task[task])}
         writer.add(options.subset_split, options.cut_id(number), audio, labels, more_audio=more)
 
-    for_each_row(path, take, writer.notes, key="annotation")
+    for_each_row(path, import_row, writer.notes, key="annotation")
     if missing := options.columns.keys() - seen:
         raise DataError(
             f"{path}: no row has the tasks {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
