@@ -37,7 +37,7 @@ def read_records(
             f"{path}:1: the header is one column, {header[0]!r}; separate columns by commas, or by tabs in a file .tsv"
         )
     if duplicates := sorted({name for name in header if name and header.count(name) > 1}):
-        raise DataError(f"{path}:1: columns {duplicates} are there twice; rename or remove one of each")
+        raise DataError(f"{path}:1: duplicate columns {duplicates}; rename or remove one of each")
     if _has_quotes(separator):
         rows = _check_records(path, rows, len(header), separator)
     return header, rows

@@ -85,7 +85,7 @@ def test_cells_of_several_lines_are_read_where_they_hold_no_rows(tmp_path, cell)
         (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is not CSV"),
         (b"name,text\na.wav,caf\xe9\n", r"a\.csv:\d: this is not UTF-8"),
         (b"name;text\na.wav;x\n", r"a\.csv:1: the header is one column, 'name;text'"),
-        (b"name,name\na.wav,x\n", r"a\.csv:1: columns \['name'\] are there twice"),
+        (b"name,name\na.wav,x\n", r"a\.csv:1: duplicate columns \['name'\]"),
         (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is not CSV .*field larger"),
     ],
 )

@@ -52,8 +52,8 @@ FORMATS: dict[str, Format] = {
         Format(
             name=nemo.CONVERSATIONS,
             what="NeMo's conversations, JSONL, of share_gpt or with turns of text and audio",
-            example='{"id": "1", "sound": "a.wav", "conversations": [{"from": "human", "value": "<sound>Transcribe the speech."}, '
-            '{"from": "gpt", "value": "Good morning."}]}',
+            example='{"id": "1", "sound": "a.wav", "conversations": '
+            '[{"from": "human", "value": "<sound>Transcribe the speech."}, {"from": "gpt", "value": "Good morning."}]}',
             read=nemo.read_conversations,
         ),
         Format(

@@ -54,7 +54,7 @@ def _column(path: Path, what: str) -> dict[str, str]:
             raise DataError(f"{path}:{number}: expected an id and {what}; repair the line")
         if values.setdefault(name, value) != value:
             raise DataError(
-                f"{path}:{number}: {name!r} is there twice with different values; remove one of the lines"
+                f"{path}:{number}: duplicate {name!r} with different values; remove one of the lines"
             )
     return values
 

@@ -122,7 +122,7 @@ class CutSetWriter:
         self.channel = channel
         self.num_left_out = 0
         self._measured = dict(measured or {})
-        self._without_sound: list[str] = []
+        self._without_audio: list[str] = []
         self._cuts: dict[str, list[DataCut]] = {}
         self._ids: set[str] = set()
         self._recordings: dict[Path, Recording] = {}
@@ -193,12 +193,12 @@ class CutSetWriter:
 
     def _reserve_id(self, cut_id: str) -> None:
         if cut_id in self._ids:
-            raise DataError(f"{self.corpus}: id {cut_id!r} is there twice; is a file listed twice?")
+            raise DataError(f"{self.corpus}: duplicate id {cut_id!r}; is a file listed twice?")
         self._ids.add(cut_id)
 
     def leave_out(self, cut_id: str) -> None:
         """Count a listed clip without audio, such as a video that was taken offline."""
-        self._without_sound.append(cut_id)
+        self._without_audio.append(cut_id)
 
     def _seconds(
         self, cut_id: str, recording: Recording, start: Seconds, duration: Seconds | None
@@ -230,8 +230,10 @@ class CutSetWriter:
             report(f"{self.corpus}: {subset_split}, {len(cuts)} clips, {hours:.2f} h{note}")
         if self.num_left_out:
             report(f"{self.corpus}: {self.num_left_out} clips under 30 ms were left out")
-        if gone := self._without_sound:
-            report(f"{self.corpus}: {len(gone)} clips have no audio and were left out, such as {gone[0]!r}")
+        if missing := self._without_audio:
+            report(
+                f"{self.corpus}: {len(missing)} clips have no audio and were left out, such as {missing[0]!r}"
+            )
         if differing := self._note_on_channels():
             report(f"{self.corpus}: {differing}")
 

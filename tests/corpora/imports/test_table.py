@@ -95,7 +95,7 @@ def test_all_bad_lines_are_told_and_at_most_twenty_are_listed(folder, imported, 
         ("clip,text\nwavs/a.wav,one\n", "no column of audio"),
         ("audio,length\nwavs/a.wav,1\n", "the row has no value"),
         ("audio,transcript,sentence\nwavs/a.wav,one,two\n", "have the same label"),
-        ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: columns \['text'\] are there twice"),
+        ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: duplicate columns \['text'\]"),
         (
             'audio,text\nwavs/a.wav,"one\nwavs/b.wav,two"\n',
             "many.csv:2: the quote that opens here closes 1 lines below",

@@ -52,7 +52,7 @@ def test_a_clip_may_outlast_its_file_a_little_and_then_ends_with_it(writer, fold
 
 def test_ids_of_texts_are_unique_too(writer):
     writer.add_conversation("all-train", "x", [], {"conversation": []})
-    with pytest.raises(DataError, match="'x' is there twice"):
+    with pytest.raises(DataError, match="duplicate id 'x'"):
         writer.add_conversation("all-train", "x", [], {"conversation": []})
 
 

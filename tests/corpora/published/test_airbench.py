@@ -75,7 +75,7 @@ def test_clips_that_are_not_there_are_counted(source, tmp_path):
     ("half", "rows", "message"),
     [
         ("Foundation", [choice(0, "a.wav", answer_gt="drum")], "foundation-0: answer_gt 'drum' is none of"),
-        ("Foundation", [choice(0, "a.wav"), choice(0, "a.wav")], "'foundation-0' is there twice"),
+        ("Foundation", [choice(0, "a.wav"), choice(0, "a.wav")], "duplicate id 'foundation-0'"),
         ("Foundation", [choice(0, "a.wav", task_name=None)], "row 1 has no task_name"),
         ("Foundation", {"data": []}, "expected a list of rows"),
         ("Chat", [OPEN | {"task_name": "poetry_QA"}], "chat-0: task 'poetry_QA' is none of"),

@@ -57,7 +57,7 @@ def test_english_words_keep_their_blanks_and_waves_without_a_text_are_no_clips(s
     [
         ("trans.txt", "IC0001W0061\n", r"trans\.txt:1: expected an id and a text"),
         ("trans.txt", "IC0001W0061\t听\n\n", r"trans\.txt:2: expected an id and a text"),
-        ("trans.txt", "IC0001W0061\t听\nIC0001W0061\t说\n", r"trans\.txt:2: 'IC0001W0061' is there twice"),
+        ("trans.txt", "IC0001W0061\t听\nIC0001W0061\t说\n", r"trans\.txt:2: duplicate 'IC0001W0061'"),
         ("trans.txt", "IC0009W0001\t听\n", r"wav\.scp has no 'IC0009W0001'"),
         ("wav.scp", "IC0001W0061\n", r"wav\.scp:1: expected an id and a path"),
     ],

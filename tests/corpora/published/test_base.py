@@ -81,7 +81,7 @@ def test_what_is_wrong_with_a_file_is_said(source, tmp_path):
     with pytest.raises(ValueError, match="no labels"):
         writer.add("all-train", "x", source / "a.wav", {"colour": "red"})
     writer.add("all-train", "x", source / "a.wav", {})
-    with pytest.raises(DataError, match="is there twice"):
+    with pytest.raises(DataError, match="duplicate id"):
         writer.add("all-train", "x", source / "b.wav", {})
     with pytest.raises(DataError, match="no clip was found"):
         CutSetWriter(tmp_path, "clips").close(print)
