@@ -30,9 +30,8 @@ from audio_lm.data.audio.decode import Measured
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 
+# By which a segment may start past the end of its file; segments of published corpora are known to be off.
 MAX_START_OVERSHOOT: Seconds = 0.5
-"""By which a segment may start past the end of its file; segments of published corpora are known to be off."""
-
 MIN_SECONDS: Seconds = MIN_FRAMES * SAMPLES_PER_FRAME / SAMPLES_PER_SECOND
 
 
@@ -97,11 +96,8 @@ class NewCut:
 class CutSetWriter:
     """Collect cuts of existing audio files and write one manifest per subset and split."""
 
-    remedy = "convert the files to select one channel"
-    """Advice for averaged files whose channels differ strongly."""
-
-    honesty = "exact"
-    """Of labels, unless ``add`` gets another."""
+    remedy = "convert the files to select one channel"  # for averaged files whose channels differ strongly
+    honesty = "exact"  # of labels, unless ``add`` gets another
 
     def __init__(
         self,
