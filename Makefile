@@ -1,28 +1,28 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# `make demo` and `make test` create the environment and run.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python scripts/install.py
 
 .PHONY: help demo test check chaos clean
 help:
-	@echo "make demo    environment, then the default recipe: an audio-language model from nothing, offline"
+	@echo "make demo    environment, then the default recipe: train a small audio-language model, offline"
 	@echo "make test    environment, then the tests (CPU, no network)"
-	@echo "make chaos   100 random kills, and every other way to end a run: two nodes on this machine, about an hour"
+	@echo "make chaos   environment, then fault injection: 100 random kills and stops of two-node runs on this machine, about an hour"
 	@echo "make check   environment, then ruff, mypy and codespell"
-	@echo "make clean   forget the environment"
+	@echo "make clean   remove the environment"
 
 .venv/bin/python:
 	@echo "making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
 .stamps/demo: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
-	@echo "installing audio-lm and what it stands on (about 2 GB)"
+	@echo "installing audio-lm and its dependencies (about 2 GB)"
 	@$(INSTALL) ".[speech,codecs]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@
 
 .stamps/test: pyproject.toml constraints.txt scripts/install.py | .venv/bin/python
-	@echo "installing audio-lm with its tests' tools (about 2 GB; a C++ compiler is needed)"
+	@echo "installing audio-lm with the tools of its tests (about 2 GB; a C++ compiler is needed)"
 	@$(INSTALL) ".[speech,codecs,test,dev]"
 	@$(BIN)/audio-lm --help > /dev/null
 	@mkdir -p .stamps && touch $@

@@ -1,1 +1,45 @@
-"""Train audio-language models from recipes."""
+"""Train audio-language models from recipes.
+
+The names below are imported when they are first used, so ``import audio_lm`` is instant.
+
+>>> import audio_lm
+>>> composed = audio_lm.load_recipe("demo", ["stages.chat.steps=50"])
+>>> list(composed.recipe.stages), composed.recipe.stages["chat"].steps
+(['language', 'pretrain', 'chat'], 50)
+>>> composed.signature == audio_lm.load_recipe("demo").signature
+False
+
+Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
+``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
+``evaluate`` read a run from its folder.
+"""
+
+from importlib import import_module
+
+_MODULE_OF_NAME = {
+    "load_recipe": "audio_lm.config.load",
+    "train": "audio_lm.run.train",
+    "build_model": "audio_lm.run.api",
+    "build_data": "audio_lm.run.api",
+    "build_module": "audio_lm.run.api",
+    "open_run": "audio_lm.run.open",
+    "load_model": "audio_lm.run.api",
+    "predict": "audio_lm.run.api",
+    "evaluate": "audio_lm.run.evaluate",
+    "AudioLM": "audio_lm.model.audio_lm",
+    "MixtureDataModule": "audio_lm.data.datamodule",
+    "NextTokenModule": "audio_lm.training.next_token",
+}
+__all__ = [*_MODULE_OF_NAME]
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of the interface when it is used."""
+    if name not in _MODULE_OF_NAME:
+        raise AttributeError(f"module 'audio_lm' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_MODULE_OF_NAME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Names of the interface."""
+    return sorted([*globals(), *__all__])

@@ -4,7 +4,7 @@
     .venv/bin/python scripts/install.py --dry-run '.[speech]'
 
 uv takes a fraction of pip's time and does not read pip's configuration, so indexes, links, certificates and
-constraints are handed on to it. A setting of pip that has no counterpart here means pip.
+constraints are translated for it. A setting of pip that uv has no counterpart for means that pip installs.
 """
 
 import ast
@@ -19,10 +19,10 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 PIP_INSTALL = (*PIP, "--quiet", "--quiet", "install")  # errors only
 UV_INSTALL = (sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable)
 CONSTRAINTS = ("-c", "constraints.txt")
-SECTIONS = ("global", "install", ":env:")  # of pip's configuration, the last one wins
+SECTIONS = ("global", "install", ":env:")  # of pip's configuration; later sections override earlier ones
 
 INDEXES = ("index-url", "extra-index-url")
-# pip's setting -> uv's variable, and what stands between several values there
+# pip's setting -> uv's variable, and the separator of several values there
 VARIABLES = {
     "find-links": ("UV_FIND_LINKS", ","),
     "trusted-host": ("UV_INSECURE_HOST", " "),
@@ -41,34 +41,34 @@ WITHOUT_EFFECT = {
 
 
 class NoCounterpartError(Exception):
-    """A setting of pip that uv cannot be given."""
+    """A setting of pip without a counterpart in uv."""
 
 
 def main(arguments: list[str]) -> int:
-    """Install; the exit code of the installer that came to an end."""
-    wanted = [*CONSTRAINTS, *arguments[:-1], "-e", arguments[-1]]
+    """Install with uv, or with pip where uv fails; return the exit code of the installer."""
+    requirements = [*CONSTRAINTS, *arguments[:-1], "-e", arguments[-1]]
     try:
-        return with_uv(wanted)
+        return with_uv(requirements)
     except (ImportError, NoCounterpartError, OSError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(f"uv did not install it ({error}); pip does, which takes some minutes\n")
-    return subprocess.run([*PIP_INSTALL, *wanted], cwd=ROOT, check=False).returncode
+        sys.stderr.write(f"uv did not install it ({error}); falling back to pip, which takes some minutes\n")
+    return subprocess.run([*PIP_INSTALL, *requirements], cwd=ROOT, check=False).returncode
 
 
-def with_uv(wanted: list[str]) -> int:
-    """Install uv, then the rest with it.
+def with_uv(requirements: list[str]) -> int:
+    """Install uv, then the requirements with it.
 
     Raises:
-        NoCounterpartError: pip is configured in a way that uv cannot be.
-        CalledProcessError: uv, or what was wanted, could not be installed.
+        NoCounterpartError: a setting of pip has no counterpart in uv.
+        CalledProcessError: uv, or a requirement, could not be installed.
     """
     settings = pip_settings(_output(*PIP, "config", "list"))
     variables, constraints = for_uv(settings)
     subprocess.run([*PIP_INSTALL, *CONSTRAINTS, "uv"], cwd=ROOT, check=True)
     options = [] if sys.stderr.isatty() else ["--quiet"]
-    if sys.dont_write_bytecode:  # else every start of Python would compile again; pip always compiles
+    if sys.dont_write_bytecode:  # otherwise every start of Python compiles again; pip always compiles
         options.append("--compile-bytecode")
     subprocess.run(
-        [*UV_INSTALL, *options, *constraints, *wanted],
+        [*UV_INSTALL, *options, *constraints, *requirements],
         cwd=ROOT,
         env={**variables, **os.environ},
         check=True,
@@ -77,7 +77,7 @@ def with_uv(wanted: list[str]) -> int:
 
 
 def pip_settings(listed: str) -> dict[str, str]:
-    """Setting -> value of ``pip config list``, as far as it is for ``pip install``."""
+    """Setting -> value of ``pip config list``, for the sections that ``pip install`` reads."""
     settings: dict[str, str] = {}
     rows = [line.partition("=") for line in listed.splitlines()]
     for section in SECTIONS:
@@ -89,18 +89,18 @@ def pip_settings(listed: str) -> dict[str, str]:
 
 
 def for_uv(settings: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The same for uv, as variables and as arguments.
+    """Environment variables and arguments of uv for settings of pip.
 
-    pip looks for the best version, then for the best file, in all indexes. uv can be told to look for the best
-    version; the file it takes from the first index that has the version, so the main index has to come first. uv
-    calls the last one the default.
+    pip takes the best version, then the best file, of all indexes. uv with ``unsafe-best-match`` takes the best
+    version too, but its file from the first index that has it, so the main index is the first. uv names the last
+    index the default.
 
     Raises:
-        NoCounterpartError: names the settings that have none.
+        NoCounterpartError: names the settings without a counterpart.
     """
     known = {*INDEXES, *VARIABLES, *SWITCHES, *WITHOUT_EFFECT, "constraint"}
-    if strange := sorted(settings.keys() - known):
-        raise NoCounterpartError(f"it has no counterpart of pip's {', '.join(strange)}")
+    if unknown := sorted(settings.keys() - known):
+        raise NoCounterpartError(f"it has no counterpart of pip's {', '.join(unknown)}")
     variables = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     *before, last = [settings.get("index-url") or pypi(), *settings.get("extra-index-url", "").split()]
     variables["UV_DEFAULT_INDEX"] = last

@@ -1,4 +1,4 @@
-"""Tiny real things for all tests: cuts with sound, a vocabulary, a model."""
+"""Tiny fixtures for all tests: cuts with audio, a vocabulary, a model."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 
-os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide that a child keeps what it should have said
+os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide a missing flush in a child process
 
 TINY = ModelConfig(
     encoder=EncoderConfig(num_mels=80, width=32, num_layers=2, num_heads=2, mlp_width=64),
@@ -50,7 +50,7 @@ WAVLM = {
     "num_conv_pos_embedding_groups": 2,
     "feat_extract_norm": "layer",
 }
-"""A speech encoder of transformers, tiny."""
+"""Settings of a tiny speech encoder of transformers."""
 
 SMALL_RECIPE = """
 use: {{model: tiny, hardware: cpu}}
@@ -101,13 +101,13 @@ published:
 """
 CutMaker = Callable[..., list[Cut]]
 
-# How long an example takes is the machine's affair, and another one with every neighbour.
+# The time of an example depends on the machine and its load.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
-def _same_chance() -> None:
+def _fixed_seed() -> None:
     torch.manual_seed(0)
 
 
@@ -122,7 +122,7 @@ def vocabulary() -> Vocabulary:
 
 @pytest.fixture
 def make_cuts(tmp_path: Path) -> CutMaker:
-    """Clips of noise with a transcript, written to a folder and read back as cuts."""
+    """Function that writes clips of noise with a transcript, and reads them back as cuts."""
 
     def make(count: int, *, seconds: float = 0.4, subset: str = "noise", split: str = "train") -> list[Cut]:
         writer = CutWriter(tmp_path / "data" / "made", tmp_path / "data" / "made")
@@ -142,7 +142,7 @@ def make_cuts(tmp_path: Path) -> CutMaker:
 
 @pytest.fixture
 def make_model(vocabulary: Vocabulary) -> Callable[[], AudioLM]:
-    """A model of two layers each, the same at every call."""
+    """Function that builds a model with two layers per part, the same at every call."""
 
     def make() -> AudioLM:
         torch.manual_seed(0)
@@ -153,7 +153,7 @@ def make_model(vocabulary: Vocabulary) -> Callable[[], AudioLM]:
 
 @pytest.fixture(scope="session")
 def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe of two short stages on sounds, with a corpus and a tracking store that tests share."""
+    """Recipe of two short stages; all tests share its corpus and MLflow database."""
     folder = tmp_path_factory.mktemp("small")
     path = folder / "small.yaml"
     path.write_text(SMALL_RECIPE.format(data=folder / "data", store=folder / "mlflow.db"))
@@ -162,7 +162,7 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(small_recipe: Path) -> Recipe:
-    """The small recipe, loaded, its corpora made."""
+    """The small recipe, loaded and with its corpora prepared."""
     recipe = load_recipe(small_recipe).recipe
     prepare_corpora(recipe, lambda line: None)
     return recipe
@@ -170,18 +170,18 @@ def small(small_recipe: Path) -> Recipe:
 
 @pytest.fixture(scope="session")
 def small_sources(small: Recipe) -> dict[str, StageSources]:
-    """What each stage of the small recipe hears."""
+    """Sources of each stage of the small recipe."""
     return {name: compile_stage(small, stage) for name, stage in small.stages.items()}
 
 
 @pytest.fixture(scope="session")
 def own_vocabulary(small: Recipe, small_sources: dict[str, StageSources]) -> Vocabulary:
-    """The vocabulary that the small recipe trains for itself."""
+    """Vocabulary that the small recipe trains."""
     return build_vocabulary(small, small_sources)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def data_workers():
-    """End data workers that a test has left: they ignore SIGTERM, so that Python would wait for them at its exit."""
+    """Kill data workers that tests left running: they ignore SIGTERM, so Python would wait for them at exit."""
     yield
     end_data_workers()

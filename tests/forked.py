@@ -1,4 +1,4 @@
-"""Ranks that really talk to each other, in processes forked from the one that has imported everything."""
+"""Real ranks with collectives, in processes forked from the test process, so that nothing is imported again."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ import torch
 
 from audio_lm.run.process_groups import ProcessGroups
 
-MOST_SECONDS = 600  # a bound on what hangs; a busy machine takes its time
+TIMEOUT = 600  # seconds; only a bound on what hangs, as a busy machine is slow
 
 
 def _environment(number, count, port):
@@ -28,72 +28,80 @@ def _environment(number, count, port):
     }
 
 
-def _in_a_rank(number, count, port, work, answer):
+def _run_rank(number, count, port, work, pipe):
     os.environ |= _environment(number, count, port)
-    torch.set_num_threads(1)  # threads of the process it was forked from are not there
+    torch.set_num_threads(1)  # a fork has no threads of its parent
     try:
-        answer.send(work(number))
+        pipe.send(work(number))
     except BaseException:
         traceback.print_exc()
-        answer.close()
-        os._exit(1)  # no waiting at exit for ranks that are gone
+        pipe.close()
+        os._exit(1)  # without exit handlers, which would wait for ranks that are gone
 
 
 def on_ranks(count, work, *, may_die=False):
-    """What ``work(rank)`` gives on each of some processes; none for one that died, where that may happen."""
+    """Run ``work(rank)`` in ``count`` processes; returns the results, None for a rank that died.
+
+    Args:
+        may_die: a rank may die; otherwise its death fails the test.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    running = [
-        context.Process(target=_in_a_rank, args=(number, count, port, work, pipes[number][1]))
+    processes = [
+        context.Process(target=_run_rank, args=(number, count, port, work, pipes[number][1]))
         for number in range(count)
     ]
-    for one, (_, send) in zip(running, pipes, strict=True):
-        one.start()
+    for process, (_, send) in zip(processes, pipes, strict=True):
+        process.start()
         send.close()
     try:
-        answers = [_answer(receive, one) for one, (receive, _) in zip(running, pipes, strict=True)]
-        for one in running:
-            one.join(MOST_SECONDS)
+        results = [_receive(pipe, process) for process, (pipe, _) in zip(processes, pipes, strict=True)]
+        for process in processes:
+            process.join(TIMEOUT)
     finally:
-        for one in running:
-            one.kill()
-    assert may_die or [one.exitcode for one in running] == [0] * count, "a rank died; its error stands above"
-    return answers
+        for process in processes:
+            process.kill()
+    exit_codes = [process.exitcode for process in processes]
+    assert may_die or exit_codes == [0] * count, "a rank died; its error is printed above"
+    return results
 
 
 def in_parallel(count, work):
-    """What ``work(number)`` gives in each of some processes that are no ranks; errors of all of them in one."""
+    """Run ``work(number)`` in ``count`` processes without a process group; returns the results.
 
-    def alone(number):
+    The errors of all processes are raised together.
+    """
+
+    def run_alone(number):
         for name in _environment(0, 0, 0):
             os.environ.pop(name)
         try:
             return work(number), ""
-        except BaseException:  # the output of a forked process may be captured, and lost
+        except BaseException:  # the output of a forked process may be lost
             return None, traceback.format_exc()
 
-    answers = on_ranks(count, alone)
-    errors = [error for _, error in answers if error]
+    results = on_ranks(count, run_alone)
+    errors = [error for _, error in results if error]
     assert not errors, "\n".join(errors)
-    return [answer for answer, _ in answers]
+    return [result for result, _ in results]
 
 
-def _answer(receive, process):
-    until = time.monotonic() + MOST_SECONDS
+def _receive(pipe, process):
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until:
-        if receive.poll(0.1):
+        if pipe.poll(0.1):
             try:
-                return receive.recv()
+                return pipe.recv()
             except EOFError:
                 return None
-    raise AssertionError(f"rank {process.name} said nothing in {MOST_SECONDS} s")
+    raise AssertionError(f"rank {process.name} sent no result in {TIMEOUT} s")
 
 
 def killed_after(num_calls, work):
-    """Work, and be killed at the start of such a call of a function, however fast the machine is."""
+    """Run ``work`` and kill this process at its n-th function call, which does not depend on the machine's speed."""
     left = num_calls
 
     def count(*_):
@@ -107,7 +115,7 @@ def killed_after(num_calls, work):
 
 
 def together(work):
-    """The same work inside a group of all ranks, as ``train`` opens one."""
+    """Wrap work in a process group of all ranks, as ``train`` creates it."""
 
     def grouped(number):
         with ProcessGroups("cpu"):

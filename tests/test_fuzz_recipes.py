@@ -1,6 +1,6 @@
-"""Good recipes, mutated by chance: a sentence and exit code 2, or success, and nothing else.
+"""Randomly mutated recipes: the command succeeds, or exits with 2 and an error message without a traceback.
 
-2 000 of them with the marker ``slow``, 30 without.
+2 000 mutations with the marker ``slow``, 30 without.
 """
 
 import copy
@@ -51,7 +51,7 @@ STAGE = {
     "long_audio": "drop",
     "max_bad_fraction": 0.01,
 }
-GOOD = (
+VALID = (
     {
         "use": {"model": "tiny", "hardware": "cpu"},
         "seed": 1,
@@ -84,7 +84,7 @@ GOOD = (
         },
         "hardware": {"devices": 2, "num_workers": 1, "precision": "auto"},
         "stages": {
-            "pretrain": {**STAGE, "mixture": "demo_heard", "validation": "demo_heard_validation"},
+            "pretrain": {**STAGE, "mixture": "demo_audio", "validation": "demo_audio_validation"},
         },
         "resume": "auto",
         "stand_ins": {"sources": {"asr": "synthetic/digits-train"}},
@@ -114,7 +114,7 @@ VALUES = st.one_of(
     st.sampled_from([
         None, True, False, "", "auto", math.nan, math.inf, -math.inf, -1, 0, 1, 10**9, 10**30, -(10**400), 1e308, 0.5, [], {},
         [[]], [{}], [None], {"": None}, "nan", "-1", "1e400", "${oc.env:HOME}", "${data_dir}", "???", "../../x", "/etc/passwd",
-        "a\0b", "x" * 5_000, "\U0001f600", "tags", "demo_heard", {"a": {"b": {"c": [1]}}}, [1, "a", None],
+        "a\0b", "x" * 5_000, "\U0001f600", "tags", "demo_audio", {"a": {"b": {"c": [1]}}}, [1, "a", None],
     ]),
     st.integers(-5, 5), st.floats(), st.text(max_size=8),
     st.dictionaries(st.sampled_from(NAMES), st.integers(-2, 2), max_size=2),
@@ -123,7 +123,7 @@ KEYS = st.one_of(st.sampled_from(NAMES), st.text(max_size=6))
 
 
 def tables(tree):
-    """Every table and list of a tree."""
+    """Tables and lists of a tree."""
     if isinstance(tree, dict | list):
         yield tree
         for inner in tree.values() if isinstance(tree, dict) else tree:
@@ -131,21 +131,21 @@ def tables(tree):
 
 
 def mutate(data, tree):
-    """Change one place of a tree."""
-    table = data.draw(st.sampled_from([one for one in tables(tree) if one] or [tree]))
+    """Change one entry of a tree."""
+    table = data.draw(st.sampled_from([table for table in tables(tree) if table] or [tree]))
     if not table:
         return
-    place = data.draw(st.sampled_from(list(table) if isinstance(table, dict) else range(len(table))))
-    how = data.draw(st.sampled_from(["replace", "replace", "remove", "rename", "add", "exchange"]))
-    if how == "replace":
-        table[place] = data.draw(VALUES)
-    elif how == "remove":
-        del table[place]
-    elif how == "exchange":
+    key = data.draw(st.sampled_from(list(table) if isinstance(table, dict) else range(len(table))))
+    change = data.draw(st.sampled_from(["replace", "replace", "remove", "rename", "add", "exchange"]))
+    if change == "replace":
+        table[key] = data.draw(VALUES)
+    elif change == "remove":
+        del table[key]
+    elif change == "exchange":
         other = data.draw(st.sampled_from(list(tables(tree))))
-        table[place] = copy.deepcopy(other)
+        table[key] = copy.deepcopy(other)
     elif isinstance(table, dict):
-        table[data.draw(KEYS)] = table.pop(place) if how == "rename" else data.draw(VALUES)
+        table[data.draw(KEYS)] = table.pop(key) if change == "rename" else data.draw(VALUES)
     else:
         table.append(data.draw(VALUES))
 
@@ -164,7 +164,7 @@ def damage(data, text):
 
 
 def recipe(data):
-    tree = yaml.safe_load(yaml.safe_dump(data.draw(st.sampled_from(GOOD))))
+    tree = yaml.safe_load(yaml.safe_dump(data.draw(st.sampled_from(VALID))))
     for _ in range(data.draw(st.integers(0, 2))):
         mutate(data, tree)
     text = yaml.dump(tree, Dumper=Writer, sort_keys=False, allow_unicode=False)
@@ -172,13 +172,13 @@ def recipe(data):
 
 
 class Writer(yaml.SafeDumper):
-    """Without aliases, as people write."""
+    """YAML without aliases, as people write it."""
 
     def ignore_aliases(self, data):
         return True
 
 
-def said_about(data, folder, capsys, command):
+def exit_code_of(data, folder, capsys, command):
     path = folder / "r.yaml"
     path.write_bytes(recipe(data).encode("utf-8", "surrogatepass"))
     overrides = (
@@ -188,11 +188,11 @@ def said_about(data, folder, capsys, command):
     )
     start = time.perf_counter()
     code = run(*command, path, *overrides)
-    took, said = time.perf_counter() - start, capsys.readouterr()
-    assert took < 10, f"{took:.0f} s"
-    assert code in (0, 2), said
-    assert "Traceback" not in said.err
-    assert (code == 0) != bool(said.err.strip()), said
+    seconds, output = time.perf_counter() - start, capsys.readouterr()
+    assert seconds < 10, f"{seconds:.0f} s"
+    assert code in (0, 2), output
+    assert "Traceback" not in output.err
+    assert (code == 0) != bool(output.err.strip()), output
     return code
 
 
@@ -210,38 +210,38 @@ QUIET = [
 ]
 
 
-@pytest.mark.parametrize("tree", GOOD)
-def test_what_is_mutated_is_good(tree, folder):
+@pytest.mark.parametrize("tree", VALID)
+def test_the_recipes_that_are_mutated_are_valid(tree, folder):
     (folder / "r.yaml").write_text(yaml.dump(tree, Dumper=Writer))
     assert run("describe", "--examples", "0", folder / "r.yaml") == 0
 
 
-def fuzz(count, command, folder, capsys, chance=11):
-    """Kinds of answers and how often each was given."""
+def fuzz(count, command, folder, capsys, random_seed=11):
+    """Exit code -> number of mutated recipes."""
     codes = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @seed(chance)
+    @seed(random_seed)
     @settings(
         max_examples=count, deadline=None, suppress_health_check=QUIET, phases=[Phase.generate], database=None
     )
     @given(st.data())
-    def one(data):
-        codes.append(said_about(data, folder, capsys, command))
+    def check(data):
+        codes.append(exit_code_of(data, folder, capsys, command))
 
-    one()
+    check()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB"
     return Counter(codes)
 
 
 def fuzz_on_two_cores(count, command, folder, capsys):
-    """Half of the examples in each of two processes."""
+    """Half of the mutations in each of two processes."""
 
     def work(number):
         own = folder / str(number)
         own.mkdir()
         os.chdir(own)
-        return fuzz(count // 2, command, own, capsys, chance=11 + number)
+        return fuzz(count // 2, command, own, capsys, random_seed=11 + number)
 
     return sum(in_parallel(2, work), Counter())
 
@@ -250,21 +250,21 @@ def fuzz_on_two_cores(count, command, folder, capsys):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    importlib.import_module("audio_lm.preview.describe")  # which takes its time once
+    importlib.import_module("audio_lm.preview.describe")  # slow on its first import
     return tmp_path
 
 
-def test_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
+def test_describe_accepts_a_mutated_recipe_or_reports_an_error(folder, capsys):
     codes = fuzz(30, ("describe", "--examples", "0"), folder, capsys)
-    assert min(codes[0], codes[2]) > 3, "each happens"
+    assert min(codes[0], codes[2]) > 3, "both outcomes occur"
 
 
 @pytest.mark.slow
-def test_two_thousand_of_them_do(folder, capsys):
+def test_describe_does_so_for_two_thousand_recipes(folder, capsys):
     codes = fuzz_on_two_cores(2_000, ("describe", "--examples", "0"), folder, capsys)
-    assert min(codes[0], codes[2]) > 200, "each happens"
+    assert min(codes[0], codes[2]) > 200, "both outcomes occur"
 
 
 @pytest.mark.slow
-def test_planning_a_mutated_recipe_gives_a_sentence_or_works(folder, capsys):
+def test_plan_accepts_a_mutated_recipe_or_reports_an_error(folder, capsys):
     fuzz_on_two_cores(150, ("plan",), folder, capsys)

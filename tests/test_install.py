@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "install.py"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# In place of Python: writes down what it is called with, and fails where its name says so.
+# Replaces Python: logs its arguments, and fails as its variables say.
 PYTHON = """#!/bin/bash
 echo "$UV_DEFAULT_INDEX|$*" >> "$0.log"
 case "$*" in
@@ -33,7 +33,7 @@ def load(name="install"):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Runs the script with variables, and gives its exit code and the commands it has run."""
+    """Run the script with environment variables; return its exit code and the commands it ran."""
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -48,7 +48,7 @@ def installed(tmp_path, monkeypatch):
     return run
 
 
-def test_uv_installs_what_pip_would_from_where_pip_would(installed, capfd):
+def test_uv_installs_the_requirements_from_the_indexes_of_pip(installed, capfd):
     code, commands = installed(".[speech]")
     assert code == 0
     assert commands[-1].startswith("https://me:secret@index/simple|-m uv pip install ")
@@ -64,7 +64,7 @@ def test_uv_installs_what_pip_would_from_where_pip_would(installed, capfd):
         ({"EXTRA": "global.no-binary=':all:'"}, "no counterpart of pip's no-binary"),
     ],
 )
-def test_where_uv_fails_pip_installs_the_same(installed, capfd, variables, words):
+def test_pip_installs_the_requirements_where_uv_fails(installed, capfd, variables, words):
     code, commands = installed(".[speech]", **variables)
     assert code == 0
     assert commands[-1].endswith(
@@ -73,7 +73,7 @@ def test_where_uv_fails_pip_installs_the_same(installed, capfd, variables, words
     assert words in capfd.readouterr().err
 
 
-def test_a_variable_of_uv_that_somebody_has_set_stays(installed):
+def test_a_variable_of_uv_in_the_environment_is_kept(installed):
     _, commands = installed(".", UV_DEFAULT_INDEX="https://mine/simple")
     assert commands[-1].startswith("https://mine/simple|-m uv")
 
@@ -106,17 +106,17 @@ def test_the_configuration_of_pip_is_read_as_pip_reads_it(tmp_path):
     assert "no-binary" not in settings
 
 
-def test_the_main_index_stands_before_the_others():
-    """Of one version in two indexes uv takes the file of the first, which may be one without compiled parts."""
+def test_the_main_index_precedes_the_others():
+    """Of one version in two indexes uv takes the file of the first, which may have no compiled wheels."""
     variables, _ = load().for_uv({"extra-index-url": "file:///b/simple\nfile:///c/simple"})
     assert variables["UV_INDEX"].split() == [load().pypi(), "file:///b/simple"]
     assert variables["UV_DEFAULT_INDEX"] == "file:///c/simple"
 
 
 @pytest.mark.parametrize("extra", ["", *PROJECT["optional-dependencies"]])
-def test_everything_that_is_named_is_pinned_within_its_bounds(extra):
+def test_every_requirement_is_pinned_within_its_bounds(extra):
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
     versions = {canonicalize_name(name): version for name, version in pins.items()}
     for text in PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]:
-        wanted = Requirement(text)
-        assert versions[canonicalize_name(wanted.name)] in wanted.specifier, text
+        requirement = Requirement(text)
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier, text

@@ -1,42 +1,150 @@
-"""What the README tells people to type is what the programs take."""
+"""README, CONTRIBUTING and docs: commands are accepted by the programs, keys of recipes exist, links have targets."""
 
 import re
 import shlex
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+from torch.distributed.run import get_args_parser
 
 from audio_lm.cli.main import app
-from audio_lm.config.load import load_recipe
-from audio_lm.config.schema import StageConfig
+from audio_lm.config.load import load_recipe, override_keys
+from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.corpora.imports.registry import FORMATS
+from audio_lm.corpora.registry import CORPORA
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
 from audio_lm.data.mixture.weights import piecewise_weights
+from tests.run.command import run
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^audio-lm .*?(?=\s*#|$)", README, flags=re.MULTILINE)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT_OF_PAGE = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
+README = TEXT_OF_PAGE["README.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+OTHER_PROGRAMS = {"mlflow", "pip", "transformers", "ls", "sleep", "kill"}
+MAX_README_LINES, MAX_PICTURE_BYTES = 110, 200_000
+FILE_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".sent", ".log", ".lock")
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_exists_and_its_overrides_are_read(line):
-    _, command, *arguments = shlex.split(line)
-    names = {info.name or info.callback.__name__ for info in app.registered_commands}
-    names |= {group.name for group in app.registered_groups}
-    assert command in names
-    if command in ("train", "describe", "plan"):
-        overrides = [argument for argument in arguments[1:] if not argument.startswith("--")]
-        assert load_recipe(arguments[0], overrides).recipe.stages
+def blocks(*kinds):
+    """Page and content of every fenced block of these kinds."""
+    found = [(page, *block) for page, text in TEXT_OF_PAGE.items() for block in FENCE.findall(text)]
+    return [(page, content) for page, kind, content in found if kind in kinds]
 
 
-@pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", README, flags=re.MULTILINE))
-def test_every_make_target_exists(target):
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+def lines_of_commands():
+    """Page and line of everything that a reader is to type; of a session, the lines behind a ``$``."""
+    for kind in ("sh", "console"):
+        for page, content in blocks(kind):
+            for line in content.replace("\\\n", " ").splitlines():
+                if kind == "sh" or line.startswith("$ "):
+                    yield page, line.removeprefix("$ ")
 
 
-def test_the_recipe_that_is_read_line_by_line_is_the_recipe():
-    block, _ = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    shown = yaml.safe_load(block)
+def commands():
+    """Page and words of every command, variables left out."""
+    for page, line in lines_of_commands():
+        words = shlex.shlex(line, posix=True, punctuation_chars=";&")
+        words.whitespace_split = True
+        command = []
+        for word in [*words, ";"]:
+            if set(word) <= set(";&"):
+                if command:
+                    yield page, command
+                command = []
+            elif command or not re.match(r"[A-Z_]+=", word):
+                command.append(word)
+
+
+PAGE_OF_COMMAND = {tuple(words): page for page, words in commands()}
+
+
+def parsed(arguments):
+    """Values of the options and arguments of an ``audio-lm`` command; none where it prints help."""
+    command = typer.main.get_command(app)
+    while arguments and hasattr(command, "commands") and arguments[0] in command.commands:
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    with suppress(typer.Exit):
+        return command.make_context("audio-lm", [*arguments]).params
+    return {}
+
+
+def check_recipe(recipe, overrides, **options):
+    assert load_recipe(recipe, list(overrides), **options).recipe.stages
+
+
+@pytest.mark.parametrize("command", PAGE_OF_COMMAND, ids=" ".join)
+def test_every_command_is_accepted_by_its_program(command):
+    program, *arguments = command
+    if program == "audio-lm":
+        check_values(parsed(arguments))
+    elif program == "torchrun":
+        options = get_args_parser().parse_args(arguments)
+        assert options.training_script == "train.py"
+        check_recipe(options.training_script_args[0], options.training_script_args[1:])
+    else:
+        assert program in OTHER_PROGRAMS, f"{PAGE_OF_COMMAND[command]} has the unknown program {program}"
+
+
+def check_values(params):
+    overrides = params.get("overrides") or []
+    if "recipe" in params:
+        check_recipe(params["recipe"], overrides, trusts_code=bool(params.get("trust_code")))
+    elif overrides:  # of `evaluate`, which needs no + for new benchmarks
+        check_recipe(
+            "demo", [f"+{text}" if text.startswith("evaluation.benchmarks.") else text for text in overrides]
+        )
+    if params.get("corpus"):
+        assert params["corpus"] in CORPORA
+        assert all("=" in setting for setting in params["settings"] or [])
+    if params.get("name"):
+        assert params["name"] in FORMATS
+
+
+CHEAP = ("describe demo --where", "import --list", "prepare --list", "submit demo --dry-run --nodes 2")
+
+
+@pytest.mark.parametrize("arguments", CHEAP)
+def test_a_cheap_command_runs_and_prints_what_its_page_shows(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments.split()) == 0
+    output = capsys.readouterr().out
+    assert any(f"audio-lm {arguments}" in line for _, line in lines_of_commands()), "it is on no page"
+    for _, content in blocks("console"):
+        for session in content.split("$ ")[1:]:
+            command, _, shown = session.partition("\n")
+            if command == f"audio-lm {arguments}":
+                assert [
+                    line for line in shown.splitlines() if line not in ("...", *output.splitlines())
+                ] == []
+
+
+def with_fragment(shown):
+    """The demo recipe with the keys that a page shows."""
+    recipe = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text())
+    for name, stage in shown.pop("stages", {}).items():
+        recipe["stages"][name] |= stage
+    return recipe | shown
+
+
+@pytest.mark.parametrize(("page", "content"), blocks("yaml"), ids=lambda text: text.partition("\n")[0])
+def test_every_piece_of_a_recipe_is_valid(page, content, tmp_path):
+    shown = yaml.safe_load(content)
+    if set(shown) <= set(Recipe.__dataclass_fields__):
+        (tmp_path / "shown.yaml").write_text(yaml.safe_dump(with_fragment(shown)))
+        check_recipe(str(tmp_path / "shown.yaml"), [])
+    else:
+        assert set(shown) <= set(MixtureConfig.__dataclass_fields__), page
+        mixture = MixtureConfig(**shown | {"temperature": TemperatureConfig(**shown["temperature"])})
+        assert piecewise_weights(mixture, steps=20_000)[-1][1]["mna"] == 1.0
+
+
+def test_the_recipe_that_is_explained_line_by_line_is_the_recipe():
+    shown = yaml.safe_load(next(content for page, content in blocks("yaml") if page == "docs/recipes.md"))
     demo = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text())
     assert shown["use"] == demo["use"]
     for name, stage in shown["stages"].items():
@@ -45,14 +153,72 @@ def test_the_recipe_that_is_read_line_by_line_is_the_recipe():
             assert demo["stages"][name][key] == value, key
 
 
-@pytest.mark.parametrize("path", re.findall(r"recipes/\w+\.yaml", README))
-def test_every_recipe_it_names_is_there(path):
-    assert (ROOT / path).is_file()
+@pytest.fixture(scope="session")
+def keys():
+    """Keys and tables of a recipe, ``*`` for the name of a stage."""
+    leaves = {re.sub(r"^stages\.[^.]+", "stages.*", key) for key in override_keys("demo")}
+    return {key[:end] for key in leaves for end, letter in enumerate(f"{key}.") if letter == "."}
 
 
-def test_the_mixture_on_half_a_page_is_one():
-    _, block = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    shown = yaml.safe_load(block)
-    mixture = MixtureConfig(**shown | {"temperature": TemperatureConfig(**shown["temperature"])})
-    assert set(shown) <= set(MixtureConfig.__dataclass_fields__)
-    assert piecewise_weights(mixture, steps=20_000)[-1][1]["mna"] == 1.0
+@pytest.mark.parametrize("page", TEXT_OF_PAGE)
+def test_every_key_in_the_text_exists(page, keys):
+    tables = "hardware|fault_tolerance|tracking|evaluation|model|stages"
+    for key in re.findall(rf"`((?:{tables})\.[^`=/:\s]+)", TEXT_OF_PAGE[page]):
+        if not key.endswith(FILE_SUFFIXES):
+            assert re.sub(r"^stages\.[^.]+", "stages.*", key) in keys, key
+
+
+@pytest.mark.parametrize("page", TEXT_OF_PAGE)
+def test_every_recipe_and_make_target_in_the_text_exists(page):
+    text = TEXT_OF_PAGE[page]
+    for path in re.findall(r"\b((?:recipes|conf/\w+)/\w+\.yaml)", text):
+        assert (ROOT / path).is_file(), path
+    for target in re.findall(r"(?:`|^    )make (\w+)", text, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
+
+
+def pages_of_the_tree():
+    listed = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return sorted({*listed.stdout.splitlines(), *TEXT_OF_PAGE})
+
+
+def anchors(text):
+    """Names that GitHub gives to the headings of a page."""
+    text = FENCE.sub("", text)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", pages_of_the_tree())
+def test_every_relative_link_has_a_target(page):
+    path = ROOT / page
+    if not path.is_file():
+        return
+    for target, _, anchor in re.findall(
+        r"\]\(((?!\w+:)[^)#\s]*)(#([^)]*))?\)", FENCE.sub("", path.read_text())
+    ):
+        file = path.parent / target if target else path
+        assert file.exists(), f"{page} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in anchors(file.read_text()), (
+                f"{page} links to {target}#{anchor}, which has no heading"
+            )
+
+
+def test_the_readme_is_short_and_links_to_every_page():
+    assert len(README.splitlines()) <= MAX_README_LINES
+    assert all(f"](docs/{path.name})" in README for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "pictures").iterdir()), ids=lambda path: path.name)
+def test_every_picture_is_small_and_shown_on_a_page(path):
+    assert path.stat().st_size <= MAX_PICTURE_BYTES
+    assert any(f"pictures/{path.name})" in text for text in TEXT_OF_PAGE.values())
+
+
+def test_a_dead_link_and_a_wrong_option_are_found():
+    assert "no-such-heading" not in anchors(README)
+    with pytest.raises(Exception, match="No such option"):
+        parsed(["train", "demo", "--no-such-option"])

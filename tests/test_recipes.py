@@ -1,10 +1,12 @@
+import os
+
 import pytest
 from rich.console import Console
 
 from audio_lm.config.load import load_recipe, recipe_names
 from audio_lm.run.train import train
 
-FEW = {
+SMALL_CORPORA = {
     "synthetic": [
         "corpora.synthetic.clips={digits: 12, phrases: 12, commands: 8, events: 8, notes: 8, dialogues: 12, dialogues_text: 4}",
         "+corpora.synthetic.validation_clips=2",
@@ -27,12 +29,12 @@ def test_every_recipe_loads(name):
 def test_every_recipe_takes_two_steps_a_stage(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(name).recipe
-    if "fsdd" in recipe.corpora and "AUDIO_LM_DATA" not in __import__("os").environ:
-        pytest.skip("AUDIO_LM_DATA is not set: no real speech here")
+    if "fsdd" in recipe.corpora and "AUDIO_LM_DATA" not in os.environ:
+        pytest.skip("AUDIO_LM_DATA is not set: no recorded speech")
     if "synthetic" in load_recipe(name, ["use.scale=tiny"]).recipe.corpora:
         pytest.importorskip("espeakng_loader")
-    few = [override for corpus in recipe.corpora for override in FEW[corpus]]
-    folder = train(load_recipe(name, ["use.scale=tiny", *few]), console=Console(quiet=True))
+    small = [override for corpus in recipe.corpora for override in SMALL_CORPORA[corpus]]
+    folder = train(load_recipe(name, ["use.scale=tiny", *small]), console=Console(quiet=True))
     for stage in recipe.stages:
         assert folder.is_finished(stage)
         assert folder.status(stage)["step"] == 2

@@ -1,4 +1,4 @@
-"""Plain words: the idioms of `docs/words.md` stand nowhere but in data, and docstrings open as the field's do."""
+"""Plain words: no idiom in names, prose and messages; docstrings open with a noun phrase or an imperative."""
 
 import ast
 import io
@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 IDIOMS = re.compile(
-    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|judge[ds]?|hearts?|shelf|shelves"
-    r"|asks|asked|asking|shared? out|shares out|sharing out|alike|looks? on|whoever|whomever|thaws?|thawed|thawing|said)\b",
+    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|judge[ds]?|hearts?"
+    r"|shelf|shelves|asks|asked|asking|shared? out|shares out|sharing out|alike|looks? on"
+    r"|whoever|whomever|thaws?|thawed|thawing|said)\b",
     re.IGNORECASE,
 )
 OPENINGS = re.compile(r"(What|Who|Whose|Whether|How|Where|When|Which|That|As|So)\b")
-DATA = (  # questions, prompts and texts to train on: people's sentences
+DATA = (  # questions, prompts and texts to train on
     "audio_lm/corpora/synthetic/",
     "audio_lm/corpora/published/",
     "audio_lm/tasks/",
@@ -31,7 +32,7 @@ DATA = (  # questions, prompts and texts to train on: people's sentences
 
 
 def tracked(*patterns):
-    """Files under version control and new ones; none where git is missing."""
+    """Files that git tracks or would add; all matching files where git is missing."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     return [name for name in listed.splitlines() if (ROOT / name).is_file()] or [
@@ -40,26 +41,30 @@ def tracked(*patterns):
 
 
 def docstrings(text):
-    """Each with its line."""
+    """Line and text of every docstring."""
     for node in ast.walk(ast.parse(text)):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             for statement in body:
                 value = getattr(statement, "value", None)
-                if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                if (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(value, ast.Constant)
+                    and isinstance(value.value, str)
+                ):
                     yield statement.lineno, value.value
 
 
 def words_of(name):
-    """Words of a Python file with their lines: all but the sentences in strings of data."""
+    """Line and text of names, comments and strings of a Python file; of data, without the strings that are no docstrings."""
     text = (ROOT / name).read_text()
     is_data = name.startswith(DATA)
     prose = {line for line, _ in docstrings(text)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NAME:
-            yield token.start[0], token.string.replace("_", " ")
-        elif token.type == tokenize.COMMENT or (
-            token.type == tokenize.STRING and (not is_data or token.start[0] in prose)
+        if (
+            token.type == tokenize.NAME
+            or token.type == tokenize.COMMENT
+            or (token.type == tokenize.STRING and (not is_data or token.start[0] in prose))
         ):
             yield token.start[0], token.string.replace("_", " ")
 
@@ -88,7 +93,22 @@ def test_docstrings_open_with_a_noun_phrase_or_an_imperative(name):
     assert not found, "\n".join(found)
 
 
-def test_an_idiom_would_be_found():
+def test_an_idiom_is_found():
     for text in ("the clips heard", "begun again", "who looks on", "Shared out", "it is told"):
         assert IDIOMS.search(text), text
     assert not IDIOMS.search("retold untold sharing")
+
+
+def rows_of_names():
+    """Rows of `docs/words.md`: class or function of today, and its module; modules of today."""
+    names, modules = (ROOT / "docs" / "words.md").read_text().split("Modules of `audio_lm/`:")
+    yield from re.findall(r"^\| `\w+` \| `(\w+)` \| `([\w/]+)` \|$", names, flags=re.MULTILINE)
+    yield from (
+        ("", name) for name in re.findall(r"^\| `[\w/]+` \| `([\w/]+)` \|$", modules, flags=re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize(("name", "module"), list(rows_of_names()))
+def test_a_new_name_in_the_table_of_names_exists(name, module):
+    text = (ROOT / "audio_lm" / f"{module}.py").read_text()
+    assert not name or re.search(rf"^ *(class |def |){name}\b", text, flags=re.MULTILINE), name

@@ -23,7 +23,7 @@ from torch.distributed.tensor import DTensor
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store
+from audio_lm.checkpoints.writer import CheckpointWriter
 from audio_lm.common.audio_units import Seconds
 
 WIDTH, NUM_LAYERS = 1024, 16
@@ -105,7 +105,7 @@ def _blocked(folder: Path, tensors: Mapping[str, Any], *, is_asynchronous: bool)
     """Median of the seconds a save takes from its caller, the first left out, for it finds no memory; and its bytes."""
     sizes: list[int] = []
     saver = Saver(
-        Store(folder, Group()),
+        CheckpointWriter(folder, Group()),
         is_asynchronous=is_asynchronous,
         report=_no_word,
         when_saved=lambda checkpoint, _: sizes.append(checkpoint.manifest.num_bytes),

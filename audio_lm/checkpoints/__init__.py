@@ -1,1 +1,1 @@
-"""Checkpoints on disk: folders that appear whole or not at all, and are believed only while their manifest holds."""
+"""Checkpoints on disk: folders that are complete or absent, and valid only with their manifest."""

@@ -1,7 +1,7 @@
-"""When a checkpoint is written, and what happens when it is not.
+"""Synchronous or asynchronous saves, one at a time, and the reaction to a failed save.
 
-One save at a time: a new one waits for the one before it. A failure is told, and training goes on
-with the checkpoints that are there; after three in a row, or where nothing comes after it, the run stops.
+A new save waits for the one before it. A failed save is reported, and training continues with the checkpoints
+that exist. The run stops after three failures in a row, or if a save fails that no other save follows.
 """
 
 import copy
@@ -13,101 +13,102 @@ import torch
 from torch.distributed.checkpoint._state_dict_stager import StateDictStager
 
 from audio_lm.checkpoints.discovery import Checkpoint
-from audio_lm.checkpoints.writer import SaveFailed, Store
+from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import CheckpointError
 
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 
 
 class Saver:
-    """Saves through a store, one after the other.
+    """Save checkpoints through a writer, one after the other.
 
     Args:
-        is_asynchronous: what is saved is copied, and written while the caller goes on.
-        report: where a failure is told.
-        when_saved: called with every new checkpoint and its progress, by every rank, in the thread that wrote it.
+        is_asynchronous: copy the tensors, and write them while the caller continues.
+        report: receives the message of a failed save.
+        when_saved: called on every rank with each new checkpoint and its progress, in the thread that wrote it.
     """
 
     def __init__(
         self,
-        store: Store,
+        writer: CheckpointWriter,
         *,
         is_asynchronous: bool,
         report: Callable[[str], None],
         when_saved: Callable[[Checkpoint, Mapping[str, Any]], None],
     ) -> None:
-        self.store = store
+        self.writer = writer
         self.report = report
         self.when_saved = when_saved
         self.num_failures = 0
-        # Copies into memory that it keeps. ``DefaultStager`` of torch 2.11 and 2.12 can be used once only.
+        # It keeps the memory of its copies. ``DefaultStager`` of torch 2.11 and 2.12 works only once.
         self._stager = StateDictStager(pin_memory=torch.cuda.is_available()) if is_asynchronous else None
-        self._writing: threading.Thread | None = None
-        self._outcome: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
-    def save(self, tensors: Mapping[str, Any], *, is_last: bool = False, **what: Any) -> None:
-        """Begin to write a checkpoint; see ``Store.write``.
+    def save(self, tensors: Mapping[str, Any], *, is_last: bool = False, **values: Any) -> None:
+        """Start to write a checkpoint.
 
         Args:
-            is_last: it is waited for, and a failure stops the run: nothing comes after it.
+            is_last: no save follows, so wait until it is written, and stop the run if it fails.
+            values: further arguments of ``CheckpointWriter.write``.
 
         Raises:
-            CheckpointError: it was the last, or the third in a row, that could not be written; or the
-                run belongs to somebody else by now.
+            CheckpointError: the last save failed, or the third in a row, or another start of the run has the folder.
         """
-        self._settle()
+        self._wait_for_save()
         if self._stager is None or is_last:
-            self._write(tensors, what)
-            self._settle(is_last=is_last)
+            self._write(tensors, values)
+            self._wait_for_save(is_last=is_last)
             return
         staged: Any = self._stager.stage(dict(tensors), non_blocking=self._stager.pin_memory)
         if self._stager.pin_memory:
             torch.cuda.synchronize()
-        what = copy.deepcopy(what)
-        # A thread that nobody waits for at exit: its messages go to ranks that may be gone.
-        self._writing = threading.Thread(
-            target=self._write, args=(staged, what), daemon=True, name="checkpoint"
+        values = copy.deepcopy(values)
+        # A daemon thread: at exit it may hang in a collective with ranks that are gone.
+        self._thread = threading.Thread(
+            target=self._write, args=(staged, values), daemon=True, name="checkpoint"
         )
-        self._writing.start()
+        self._thread.start()
 
     def finish(self) -> None:
-        """Wait for what is being written.
+        """Wait for the save in progress.
 
         Raises:
-            CheckpointError: it could not be written, and nothing comes after it.
+            CheckpointError: it failed, and no save follows.
         """
-        self._settle(is_last=True)
+        self._wait_for_save(is_last=True)
 
-    def give_up(self, seconds: Seconds) -> None:
-        """Let what is being written come to its end, if it does soon; for who leaves with another error."""
-        if self._writing is not None:
-            self._writing.join(seconds)
+    def wait(self, seconds: Seconds) -> None:
+        """Wait for the save in progress up to a timeout, and ignore its errors; for an exit with another error."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
-    def _write(self, tensors: Mapping[str, Any], what: Mapping[str, Any]) -> None:
+    def _write(self, tensors: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         try:
-            self.when_saved(self.store.write(tensors, **what), what["progress"])
-        except BaseException as error:  # handed on by _settle, in the thread of the caller
-            self._outcome = error
+            self.when_saved(self.writer.write(tensors, **values), values["progress"])
+        except BaseException as error:  # raised by _wait_for_save, in the thread of the caller
+            self._error = error
         else:
             self.num_failures = 0
 
-    def _settle(self, *, is_last: bool = False) -> None:
-        """See how the save before ended."""
-        if self._writing is not None:
-            self._writing.join()
-            self._writing = None
-        outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, SaveFailed):
-            self._fail(outcome, is_last=is_last)
-        elif outcome is not None:
-            raise outcome
+    def _wait_for_save(self, *, is_last: bool = False) -> None:
+        """Wait for the save before, and raise or report its error."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if isinstance(error, SaveFailed):
+            self._fail(error, is_last=is_last)
+        elif error is not None:
+            raise error
 
-    def _fail(self, why: SaveFailed, *, is_last: bool) -> None:
+    def _fail(self, error: SaveFailed, *, is_last: bool) -> None:
         self.num_failures += 1
-        said = f"checkpoint NOT saved ({self.num_failures} in a row), previous ones untouched"
-        if is_last or self.num_failures >= MOST_FAILURES:
+        message = f"checkpoint NOT saved ({self.num_failures} in a row), previous ones untouched"
+        if is_last or self.num_failures >= MAX_FAILURES:
             raise CheckpointError(
-                f"{said}: {why} -- {self.store.folder} has to take one -- make room there, and go on with resume=auto"
-            ) from why
-        self.report(f"{said}; training goes on: {why}")
+                f"{message}: {error} -- expected a writable {self.writer.folder} -- free space there, then continue with "
+                f"resume=auto"
+            ) from error
+        self.report(f"{message}; training continues: {error}")

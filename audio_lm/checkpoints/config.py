@@ -1,29 +1,29 @@
-"""Which checkpoints of a stage stay, and whether training waits for them, as it stands in a recipe's stages."""
+"""Retention of checkpoints, time between them and asynchronous writing: ``checkpoints`` of a stage in a recipe."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from audio_lm.common.ranges import Count, Range
 
-FEWEST = 2
-"""Valid checkpoints that always stay, so that one more fault is survived."""
+MIN_VALID = 2
+"""Valid checkpoints that are never deleted: if the newest turns out damaged, one is left."""
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """None of it changes a result, so it may be another when a run goes on."""
+    """Checkpoint settings of a stage; none changes a result, so a resumed run may change them."""
 
-    keep_last: Annotated[int, Range(FEWEST, 10**6)] = 2
-    """Newest checkpoints that stay; two at least."""
+    keep_last: Annotated[int, Range(MIN_VALID, 10**6)] = 2
+    """Number of newest checkpoints to keep; two at least."""
 
     keep_best: Count = 1
-    """Of those written after a validation, so many with the lowest loss stay as well."""
+    """Number of checkpoints with the lowest validation loss to keep in addition."""
 
     pin_every: Count = 0
-    """Checkpoints of steps that are multiples of it stay for good; 0 pins none. So does one with a file `PINNED`."""
+    """Steps between checkpoints that are never deleted; 0 for none. A file `PINNED` in a checkpoint pins it too."""
 
     every_minutes: Annotated[float, Range(0, 10**6)] = 5.0
-    """One is also written when none was for so long, looked at every 10 steps; 0 counts steps only."""
+    """Longest time between checkpoints, checked every 10 steps; 0 saves by step count only."""
 
     asynchronous: bool = True
-    """Training waits for a copy in the host's memory only, and the disk is written while it goes on."""
+    """Copy the state to host memory, and write it to disk while training continues."""

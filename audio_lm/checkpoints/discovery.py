@@ -1,7 +1,7 @@
-"""The folder of a stage's checkpoints: which one is the newest that holds, which may go, what is left of killed saves.
+"""Checkpoint folder of a stage: find the newest valid checkpoint, prune old ones, remove unfinished saves.
 
-A checkpoint is ``step-00000120/``; ``step-00000120.tmp-1a2b3c4d/`` is one that is being written, or was when its
-writer was killed; ``step-00000120.broken-1/`` is one that was passed over.
+A checkpoint is ``step-00000120/``. ``step-00000120.tmp-1a2b3c4d/`` is being written, or its writer was killed;
+``step-00000120.broken-1/`` was invalid and is skipped.
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_lm.checkpoints.config import FEWEST
-from audio_lm.checkpoints.manifest import Manifest, OtherFormatError, fault_of, read_manifest
+from audio_lm.checkpoints.config import MIN_VALID
+from audio_lm.checkpoints.manifest import CheckpointManifest, OtherFormatError, fault_of, read_manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.seals import FileSeal
@@ -24,40 +24,40 @@ OLD_FILE = "last.ckpt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that was a whole checkpoint when it was looked at."""
+    """A checkpoint that was valid when it was checked."""
 
     path: Path
-    manifest: Manifest
+    manifest: CheckpointManifest
 
     @property
     def step(self) -> int:
-        """Optimizer steps that are in it."""
+        """Optimizer steps before it was saved."""
         return self.manifest.step
 
 
 @dataclass(frozen=True)
 class Search:
-    """What was found in a folder of checkpoints."""
+    """Result of ``find_checkpoint``."""
 
     found: Checkpoint | None
     passed_over: tuple[tuple[Path, str], ...] = ()
-    """Newer ones that do not hold, each with the reason."""
+    """Newer checkpoints that are invalid, each with the reason."""
 
 
-def name_of(step: int) -> str:
-    """Of the folder of a checkpoint.
+def checkpoint_name(step: int) -> str:
+    """Folder name of a checkpoint.
 
-    >>> name_of(120)
+    >>> checkpoint_name(120)
     'step-00000120'
     """
     return f"step-{step:08d}"
 
 
 def newest_valid(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose manifest holds, sizes looked at and checksums not: quick, and changes nothing.
+    """The newest checkpoint with a valid manifest and correct file sizes; checksums are not checked, so it is fast.
 
     Raises:
-        CheckpointError: there are only such as this program does not read.
+        CheckpointError: the newest complete checkpoint has another format.
     """
     return find_checkpoint(folder).found
 
@@ -65,78 +65,77 @@ def newest_valid(folder: Path) -> Checkpoint | None:
 def find_checkpoint(
     folder: Path,
     group: Group | None = None,
-    fault_in: Callable[[Path, Manifest], str | None] = lambda path, manifest: None,
+    fault_in: Callable[[Path, CheckpointManifest], str | None] = lambda path, manifest: None,
 ) -> Search:
-    """The newest checkpoint that holds, by step and never by time.
+    """The newest valid checkpoint, by step and not by time.
 
     Args:
-        group: ranks that look at the checksums of every file, each at its share; sizes only without.
-        fault_in: what is wrong with the content of files whose checksums hold.
+        group: ranks that check all checksums together, each a part of the files; None checks sizes only.
+        fault_in: returns a fault in the content of files with correct checksums, or None.
 
     Raises:
-        CheckpointError: there are only such as this program does not read.
+        CheckpointError: the newest complete checkpoint has another format.
     """
     passed_over: list[tuple[Path, str]] = []
     for path in _candidates(folder):
-        manifest, fault = _looked_at(path)
+        manifest, fault = _check(path)
         if manifest is not None and fault is None and group is not None:
             fault = _bad_checksum(path, manifest, group) or fault_in(path, manifest)
         if manifest is not None and fault is None:
             return Search(Checkpoint(path, manifest), tuple(passed_over))
         passed_over.append((path, str(fault)))
-    _check_none_is_old(folder)
+    _refuse_version_0(folder)
     return Search(None, tuple(passed_over))
 
 
-def valid(folder: Path) -> Iterator[Checkpoint]:
-    """Every checkpoint whose manifest and sizes hold, newest first."""
+def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
+    """Every checkpoint with a valid manifest and correct file sizes, newest first."""
     for path in _candidates(folder):
-        manifest, fault = _looked_at(path)
+        manifest, fault = _check(path)
         if manifest is not None and fault is None:
             yield Checkpoint(path, manifest)
 
 
 def _candidates(folder: Path) -> list[Path]:
-    named = folder.iterdir() if folder.is_dir() else ()
-    steps = {path: int(match[1]) for path in named if (match := NAME.fullmatch(path.name)) and path.is_dir()}
+    paths = folder.iterdir() if folder.is_dir() else ()
+    steps = {path: int(match[1]) for path in paths if (match := NAME.fullmatch(path.name)) and path.is_dir()}
     return sorted(steps, key=steps.__getitem__, reverse=True)
 
 
-def _looked_at(path: Path) -> tuple[Manifest | None, str | None]:
+def _check(path: Path) -> tuple[CheckpointManifest | None, str | None]:
     try:
         manifest = read_manifest(path)
     except OtherFormatError:
         raise
     except CheckpointError as error:
         return None, str(error)
-    if path.name != name_of(manifest.step):
+    if path.name != checkpoint_name(manifest.step):
         return None, f"its manifest is of step {manifest.step}"
     return manifest, fault_of(path, manifest)
 
 
-def _bad_checksum(path: Path, manifest: Manifest, group: Group) -> str | None:
+def _bad_checksum(path: Path, manifest: CheckpointManifest, group: Group) -> str | None:
     names = sorted(manifest.files)[group.rank :: group.size]
-    mine: dict[str, FileSeal] = {name: manifest.files[name] for name in names}
+    part: dict[str, FileSeal] = {name: manifest.files[name] for name in names}
     try:
-        fault = fault_of(path, manifest, mine)
+        fault = fault_of(path, manifest, part)
     except OSError as error:
         fault = f"it cannot be read ({error.strerror})"
-    return next((one for one in group.gathered(fault) if one is not None), None)
+    return next((fault for fault in group.all_gather_object(fault) if fault is not None), None)
 
 
-def _check_none_is_old(folder: Path) -> None:
+def _refuse_version_0(folder: Path) -> None:
     if (folder / OLD_FILE).exists():
         raise CheckpointError(
-            f"{folder / OLD_FILE} is a checkpoint of version 0, one file from before checkpoints were folders, and this "
-            f"program reads folders of format 1 -- finish the stage with the release that began it, or begin it anew "
-            f"without resume"
+            f"{folder / OLD_FILE} is a checkpoint of version 0, one file, but this program reads folders of format 1 -- "
+            f"finish the stage with the release that started it, or restart the stage with resume=never"
         )
 
 
 def remove_unfinished(folder: Path, passed_over: Sequence[tuple[Path, str]] = ()) -> None:
-    """Clear what killed saves have left, and move aside what does not hold, so that its step can be written again.
+    """Remove the folders of killed saves, and rename invalid checkpoints, so that their steps can be saved again.
 
-    For one rank, before anybody saves.
+    One rank calls it, before any rank saves.
     """
     for path in [*folder.glob(f"*{UNFINISHED}*")] if folder.is_dir() else ():
         shutil.rmtree(path, ignore_errors=True)
@@ -148,25 +147,24 @@ def remove_unfinished(folder: Path, passed_over: Sequence[tuple[Path, str]] = ()
 
 
 def prune(folder: Path, *, keep_last: int, keep_best: int, pin_every: int) -> list[Path]:
-    """Delete checkpoints that need not stay; never so that fewer than two valid ones are left.
+    """Delete checkpoints that the settings do not keep; at least two valid ones remain.
 
-    For one rank, after a newer one is there.
+    One rank calls it, after a newer checkpoint exists.
 
     Returns:
-        What is gone.
+        Deleted folders.
     """
-    there = list(valid(folder))
-    stays = {one.path for one in there[: max(FEWEST, keep_last)]}
-    judged = [one for one in there if one.manifest.facts.get("val_loss") is not None]
-    best = sorted(judged, key=lambda one: (one.manifest.facts["val_loss"], -one.step))
-    stays |= {one.path for one in best[:keep_best]}
-    stays |= {one.path for one in there if pin_every and one.step % pin_every == 0}
-    stays |= {one.path for one in there if (one.path / PINNED).exists()}
-    gone = [one.path for one in there if one.path not in stays]
-    for path in gone:
-        beside = path.with_name(
-            f"{path.name}{UNFINISHED}gone"
-        )  # from here on nobody takes it for a checkpoint
-        path.rename(beside)
-        shutil.rmtree(beside, ignore_errors=True)
-    return gone
+    found = list(valid_checkpoints(folder))
+    kept = {checkpoint.path for checkpoint in found[: max(MIN_VALID, keep_last)]}
+    evaluated = [checkpoint for checkpoint in found if checkpoint.manifest.facts.get("val_loss") is not None]
+    best = sorted(evaluated, key=lambda checkpoint: (checkpoint.manifest.facts["val_loss"], -checkpoint.step))
+    kept |= {checkpoint.path for checkpoint in best[:keep_best]}
+    kept |= {checkpoint.path for checkpoint in found if pin_every and checkpoint.step % pin_every == 0}
+    kept |= {checkpoint.path for checkpoint in found if (checkpoint.path / PINNED).exists()}
+    deleted = [checkpoint.path for checkpoint in found if checkpoint.path not in kept]
+    for path in deleted:
+        # Renamed first: a reader must not find a half-deleted checkpoint.
+        unfinished = path.with_name(f"{path.name}{UNFINISHED}gone")
+        path.rename(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return deleted

@@ -1,7 +1,6 @@
-"""The ranks that write and read checkpoints together, in a group of their own.
+"""Process group of the ranks that write and read checkpoints together.
 
-What is written while training goes on must not meet training's own messages, and most of what
-is said here is a sentence: so a gloo group beside the others.
+It is separate, as saves run beside the collectives of training, and uses gloo, as most messages are Python objects.
 """
 
 from typing import Any, TypeVar
@@ -14,23 +13,23 @@ Item = TypeVar("Item")
 
 
 class Group:
-    """All ranks of a run; alone where there is one. Opened by all of them at the same place."""
+    """All ranks of a run; all of them create it at the same place. A single rank needs no process group."""
 
     def __init__(self) -> None:
         self.process_group = distributed.new_group(backend="gloo") if world_size() > 1 else None
 
     @property
     def rank(self) -> int:
-        """This process in the group."""
+        """Rank of this process."""
         return rank()
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """World size."""
         return world_size()
 
-    def gathered(self, item: Item) -> list[Item]:
-        """What every rank has, in the order of ranks."""
+    def all_gather_object(self, item: Item) -> list[Item]:
+        """Objects of all ranks, in the order of ranks."""
         if self.process_group is None:
             return [item]
         items: list[Any] = [None] * self.size

@@ -1,8 +1,8 @@
-"""Reading a checkpoint without running what stands in it.
+"""Checkpoint reader that runs no pickled code.
 
-The stock reader unpickles ``.metadata`` and every entry that is no tensor, whatever they hold.
-Here only the names that a checkpoint is made of are known, files lie in the folder itself,
-and other entries are read as weights are.
+The reader of torch unpickles ``.metadata`` and every entry that is not a tensor without checks. This one
+allows only the classes of checkpoint metadata, opens files of the checkpoint folder only, and reads
+other entries with ``weights_only=True``.
 """
 
 import io
@@ -16,52 +16,52 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import ReadItem
 
-from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.common.errors import CheckpointError
 
 METADATA = ".metadata"
-DESCRIPTION = "torch.distributed.checkpoint.metadata"
-KNOWN = {
-    *((DESCRIPTION, name) for name in ("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties")),
+METADATA_MODULE = "torch.distributed.checkpoint.metadata"
+ALLOWED = {
+    *((METADATA_MODULE, name) for name in ("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties")),
     *(
-        (DESCRIPTION, name)
+        (METADATA_MODULE, name)
         for name in ("TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata")
     ),
-    (DESCRIPTION, "_MEM_FORMAT_ENCODING"),
+    (METADATA_MODULE, "_MEM_FORMAT_ENCODING"),
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
     ("torch.serialization", "_get_layout"),
     ("torch", "Size"),
 }
 
 
-class _KnownNames(pickle.Unpickler):
+class _MetadataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in KNOWN or (
+        if (module, name) in ALLOWED or (
             module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         ):
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is nothing that a checkpoint is made of")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a checkpoint")
 
 
-def metadata_of(folder: Path, manifest: Manifest | None = None) -> Metadata:
-    """What tensors a checkpoint has and where they lie.
+def metadata_of(folder: Path, manifest: CheckpointManifest | None = None) -> Metadata:
+    """Metadata of a checkpoint: tensors and their places in the files.
 
     Args:
-        manifest: of the checkpoint; files that it does not name are refused.
+        manifest: of the checkpoint; files that it does not list are refused.
 
     Raises:
-        CheckpointError: the file is damaged, or holds more than a description.
+        CheckpointError: the file is damaged, or holds more than metadata.
     """
     path = folder / METADATA
     try:
         with path.open("rb") as file:
-            metadata = _KnownNames(file).load()
+            metadata = _MetadataUnpickler(file).load()
     except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise _refused(path, str(error)) from error
-    except (AttributeError, ImportError, IndexError, KeyError, TypeError) as error:  # bytes that say nonsense
+    except (AttributeError, ImportError, IndexError, KeyError, TypeError) as error:  # from damaged bytes
         raise _refused(path, f"it is damaged, {error}") from error
     if not isinstance(metadata, Metadata) or not isinstance(metadata.storage_data, dict):
-        raise _refused(path, "it describes no checkpoint")
+        raise _refused(path, "it is no metadata of a checkpoint")
     for place in metadata.storage_data.values():
         name = str(place.relative_path)
         if Path(name).name != name or (manifest is not None and name not in manifest.files):
@@ -71,25 +71,25 @@ def metadata_of(folder: Path, manifest: Manifest | None = None) -> Metadata:
 
 def _refused(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
-        f"{path} is refused: {why} -- expected what this program wrote -- take another checkpoint"
+        f"{path} is refused: {why} -- expected a file that this program wrote -- use another checkpoint"
     )
 
 
 class RestrictedReader(FileSystemReader):
-    """Reads tensors of a description that was looked at already."""
+    """Read tensors with metadata that was checked before."""
 
     def __init__(self, folder: Path, metadata: Metadata) -> None:
         super().__init__(folder)
         self._metadata = metadata
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """The description."""
+        """Metadata of the checkpoint."""
         return self._metadata
 
 
 class PlainPlanner(DefaultLoadPlanner):
-    """Entries that are no tensors are plain values; the table that is filled is flat."""
+    """Load plans for a flat state dict; entries that are not tensors are plain values."""
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        """Put a plain value where it belongs."""
+        """Read a plain value into the state dict."""
         self.original_state_dict[read_item.dest_index.fqn] = torch.load(value, weights_only=True)

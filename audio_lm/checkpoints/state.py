@@ -1,7 +1,7 @@
-"""What of a training is in a checkpoint: trained weights and buffers, and what the optimizer keeps of them.
+"""Training state in a checkpoint: trained weights, buffers and optimizer state.
 
-Frozen weights are not there; a digest of each part tells whether they are the same. Names are
-those of the model without wrappers, so that what is compiled, or recomputed, may be another when a stage goes on.
+Frozen weights are not saved; a digest of each part detects whether they changed. Names have no wrapper prefixes, so
+a resumed stage may use other settings of torch.compile and activation checkpointing.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load as load_together
+from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from audio_lm.checkpoints.discovery import Checkpoint
-from audio_lm.checkpoints.manifest import PROGRESS, Manifest
+from audio_lm.checkpoints.manifest import PROGRESS, CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.common.errors import CheckpointError
@@ -30,14 +30,14 @@ from audio_lm.common.seals import FILE
 
 MODEL, OPTIMIZER = "model/", "optimizer/"
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
-MOST_NAMED = 6
-ARCHIVE = b"PK\x03\x04"  # what torch writes begins so
+MAX_NAMED = 6
+ARCHIVE = b"PK\x03\x04"  # first bytes of every entry: torch.save writes zip archives
 
 
-def plain(name: str) -> str:
-    """A parameter's name without what is wrapped around its module.
+def unwrapped_name(name: str) -> str:
+    """Parameter name without the prefixes of module wrappers.
 
-    >>> plain("encoder._orig_mod.layers.0._checkpoint_wrapped_module.fc1.weight")
+    >>> unwrapped_name("encoder._orig_mod.layers.0._checkpoint_wrapped_module.fc1.weight")
     'encoder.layers.0.fc1.weight'
     """
     for wrapper in WRAPPERS:
@@ -46,21 +46,21 @@ def plain(name: str) -> str:
 
 
 def weights(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
-    """Trained parameters and all persistent buffers, themselves and no copies.
+    """Trained parameters and all persistent buffers, not copied.
 
     Args:
-        trained: names of the parameters that learn at any step of the stage, as the model has them.
+        trained: names of parameters that are trained at any step of the stage, as in ``named_parameters``.
     """
     parameters = dict(model.named_parameters())
-    named = {plain(name): parameters[name].detach() for name in trained}
+    named = {unwrapped_name(name): parameters[name].detach() for name in trained}
     for name, value in model.state_dict(keep_vars=True).items():
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-            named[plain(name)] = value.detach()
+            named[unwrapped_name(name)] = value.detach()
     return {MODEL + name: value for name, value in named.items()}
 
 
 def optimizer_values(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """What an optimizer keeps, by the name of the parameter; of parameters it never moved there is nothing."""
+    """Optimizer state by parameter name; parameters without an update have none."""
     return {
         f"{OPTIMIZER}{name}/{key}": value
         for name, parameter in _named(model)
@@ -70,67 +70,67 @@ def optimizer_values(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in model.named_parameters():
-        yield plain(name), parameter
+        yield unwrapped_name(name), parameter
 
 
 def trainable_digest(model: nn.Module, trained: Collection[str]) -> str:
-    """Of names, shapes and types of what learns."""
-    there = sorted(
+    """Digest of names, shapes and dtypes of the trained parameters and the buffers."""
+    entries = sorted(
         (name.removeprefix(MODEL), list(value.shape), str(value.dtype))
         for name, value in weights(model, trained).items()
     )
-    return hashlib.sha256(json.dumps(there).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
 
 
 def frozen_digests(model: nn.Module, trained: Collection[str]) -> dict[str, str]:
-    """Of the values of what never learns, part by part; sharded or not, the same. All ranks together."""
-    learns = {plain(name) for name in trained}
+    """Digest of the frozen weights of each part, equal for sharded and unsharded models; all ranks call it together."""
+    trained_names = {unwrapped_name(name) for name in trained}
     digests: dict[str, Any] = defaultdict(hashlib.sha256)
     for name, parameter in _named(model):
-        if name not in learns:
-            whole = parameter.detach()
-            whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
-            values = whole.reshape(-1).contiguous().cpu().view(torch.uint8).numpy()
-            said = f"{name} {tuple(whole.shape)} {whole.dtype} {zlib.crc32(values.data)}\n"
-            digests[name.partition(".")[0]].update(said.encode())
+        if name not in trained_names:
+            full = parameter.detach()
+            full = full.full_tensor() if isinstance(full, DTensor) else full
+            values = full.reshape(-1).contiguous().cpu().view(torch.uint8).numpy()
+            entry = f"{name} {tuple(full.shape)} {full.dtype} {zlib.crc32(values.data)}\n"
+            digests[name.partition(".")[0]].update(entry.encode())
     return {part: digest.hexdigest()[:16] for part, digest in digests.items()}
 
 
 def check_frozen(checkpoint: Checkpoint, digests: Mapping[str, str]) -> None:
-    """Refuse a checkpoint that was written beside other frozen weights.
+    """Refuse a checkpoint that was saved with other frozen weights.
 
     Raises:
-        CheckpointError: names the parts.
+        CheckpointError: names the parts with other weights.
     """
     before = checkpoint.manifest.facts.get("frozen", {})
     if changed := sorted(
         part for part in before.keys() | digests.keys() if before.get(part) != digests.get(part)
     ):
         raise CheckpointError(
-            f"{checkpoint.path} is refused because frozen weights of {changed} are not those it was written beside -- a stage "
-            f"goes on with what it began with -- put them back, or begin it anew without resume"
+            f"{checkpoint.path} is refused because frozen weights of {changed} are not those it was saved with -- a stage "
+            f"continues with the weights that it started with -- restore them, or restart the stage with resume=never"
         )
 
 
 def progress_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The plain values of a checkpoint; none where they are nonsense."""
+    """Plain values of a checkpoint; empty if they cannot be read."""
     return read_table(checkpoint.path / PROGRESS)
 
 
 def content_fault(
-    path: Path, manifest: Manifest, *, facts: Collection[str], progress: Collection[str]
+    path: Path, manifest: CheckpointManifest, *, facts: Collection[str], progress: Collection[str]
 ) -> str | None:
-    """What is wrong with the content of files that are those that were written; None when nothing is.
+    """Fault in the content of files with correct checksums; None if there is none.
 
     Args:
-        facts: keys that the manifest has to have.
-        progress: keys that the plain values have to have.
+        facts: required keys of the manifest.
+        progress: required keys of the plain values.
     """
     values = progress_of(Checkpoint(path, manifest))
-    if lacking := [key for key in progress if key not in values]:
-        return f"{PROGRESS} does not say {', '.join(lacking)}"
-    if lacking := [key for key in facts if key not in manifest.facts]:
-        return f"{FILE} does not say {', '.join(lacking)}"
+    if missing := [key for key in progress if key not in values]:
+        return f"{PROGRESS} has no {', '.join(missing)}"
+    if missing := [key for key in facts if key not in manifest.facts]:
+        return f"{FILE} has no {', '.join(missing)}"
     try:
         metadata = metadata_of(path, manifest)
     except CheckpointError as error:
@@ -151,22 +151,22 @@ def load(
     optimizer: Optimizer | None = None,
     group: Group | None = None,
 ) -> None:
-    """Fill a model, and an optimizer, with what a checkpoint has; by whatever ranks it was written.
+    """Load a checkpoint into a model and an optimizer; the number of ranks may differ from that of the save.
 
     Args:
-        optimizer: fresh, over the parameters of the model; none for the weights alone.
+        optimizer: new, over the parameters of the model; None loads weights only.
 
     Raises:
-        CheckpointError: it is of other parameters, which are named, or cannot be read.
+        CheckpointError: it has other parameters, which are named, or cannot be read.
     """
     metadata = metadata_of(checkpoint.path, checkpoint.manifest)
     wanted = weights(model, trained)
     check_parameters(checkpoint.path, metadata, wanted)
-    values = {} if optimizer is None else _room_for(metadata, model)
-    together: dict[str, Any] = {**wanted, **values}
+    values = {} if optimizer is None else _empty_optimizer_values(metadata, model)
+    state_dict: dict[str, Any] = {**wanted, **values}
     try:
-        load_together(
-            together,
+        load_distributed(
+            state_dict,
             storage_reader=RestrictedReader(checkpoint.path, metadata),
             planner=PlainPlanner(),
             process_group=None if group is None else group.process_group,
@@ -176,40 +176,40 @@ def load(
         (first, _), *_ = error.failures.values()
         why = f"{type(first).__name__}: {str(first).partition(chr(10))[0]}"
         raise CheckpointError(
-            f"{checkpoint.path} cannot be read: {why} -- expected what its manifest names -- take another checkpoint"
+            f"{checkpoint.path} cannot be read: {why} -- expected the files of its manifest -- use another checkpoint"
         ) from error
     if optimizer is not None:
-        _fill(optimizer, model, {name: together[name] for name in values})
+        _load_optimizer(optimizer, model, {name: state_dict[name] for name in values})
 
 
 def check_parameters(path: Path, metadata: Metadata, wanted: Mapping[str, Tensor]) -> None:
-    """Refuse a checkpoint of other parameters than those that learn now.
+    """Refuse a checkpoint with other trained parameters than the stage has now.
 
     Raises:
         CheckpointError: names the first of them.
     """
-    there = {
+    saved = {
         name: tuple(entry.size) if isinstance(entry, TensorStorageMetadata) else None
         for name, entry in metadata.state_dict_metadata.items()
         if name.startswith(MODEL)
     }
-    problems = [f"{name.removeprefix(MODEL)} is not in it" for name in wanted if name not in there]
-    problems += [f"{name.removeprefix(MODEL)} does not learn now" for name in there if name not in wanted]
+    problems = [f"{name.removeprefix(MODEL)} is not in it" for name in wanted if name not in saved]
+    problems += [f"{name.removeprefix(MODEL)} is not trained now" for name in saved if name not in wanted]
     problems += [
-        f"{name.removeprefix(MODEL)} has shape {there[name]} and not {tuple(value.shape)}"
+        f"{name.removeprefix(MODEL)} has shape {saved[name]} and not {tuple(value.shape)}"
         for name, value in wanted.items()
-        if name in there and there[name] != tuple(value.shape)
+        if name in saved and saved[name] != tuple(value.shape)
     ]
     if problems:
-        more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+        more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
         raise CheckpointError(
-            f"{path} is refused because other parameters learn: {'; '.join(problems[:MOST_NAMED])}{more} -- a stage goes on "
-            f"with what it began with -- put its parts back, or begin it anew without resume"
+            f"{path} is refused because other parameters are trained: {'; '.join(problems[:MAX_NAMED])}{more} -- a stage "
+            f"continues with the parts that it started with -- restore them, or restart the stage with resume=never"
         )
 
 
-def _room_for(metadata: Metadata, model: nn.Module) -> dict[str, Any]:
-    """Empty values for everything that an optimizer had kept; of a sharded parameter's shape, sharded like it."""
+def _empty_optimizer_values(metadata: Metadata, model: nn.Module) -> dict[str, Any]:
+    """Empty values for the saved optimizer state; a value with the shape of a sharded parameter is sharded likewise."""
     parameters = dict(_named(model))
     values: dict[str, Any] = {}
     for name, entry in metadata.state_dict_metadata.items():
@@ -225,8 +225,8 @@ def _room_for(metadata: Metadata, model: nn.Module) -> dict[str, Any]:
     return values
 
 
-def _fill(optimizer: Optimizer, model: nn.Module, values: Mapping[str, Any]) -> None:
-    """Through the optimizer's own loading, which puts every value where its kind belongs."""
+def _load_optimizer(optimizer: Optimizer, model: nn.Module, values: Mapping[str, Any]) -> None:
+    """Load through ``load_state_dict`` of the optimizer, which casts each value to its dtype and device."""
     by_parameter: dict[str, dict[str, Any]] = defaultdict(dict)
     for full_name, value in values.items():
         name, _, key = full_name.removeprefix(OPTIMIZER).rpartition("/")

@@ -39,6 +39,15 @@ def unknown(kind: str, name: str, known: Collection[str], *, see: str) -> str:
     return f"unknown {kind} {name!r}. {hint} See {see}."
 
 
+def first_line(error: Exception) -> str:
+    r"""First line of an error's message, or its class name if there is no message.
+
+    >>> first_line(ValueError("no such file\nat line 3")), first_line(KeyError())
+    ('no such file', 'KeyError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
     """Word the error for an optional dependency that is not installed."""
     return UserError(

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from audio_lm.common.audio_units import MAX_SECONDS, Seconds
 from audio_lm.common.errors import DataError
+from audio_lm.common.markup import TAG
 
 SILENCE = "<|sil|>"
 MIN_SILENCE: Seconds = 0.05  # a shorter gap belongs to the unit before it
 STAMPS_PER_SECOND = 100
 MAX_STAMP = round(MAX_SECONDS * STAMPS_PER_SECOND)
 
-_STAMP = re.compile(r"<\|(\d{1,2})\.(\d\d)\|>", re.ASCII)
-_MARKUP = re.compile(r"<\|[^|<>]*\|>")
+STAMP = re.compile(r"<\|([0-9]{1,2}\.[0-9]{2})\|>")
+"""A time stamp; its group is the time in seconds."""
 
 
 class Unit(NamedTuple):
@@ -100,8 +101,8 @@ def parse_units(text: str) -> list[Unit]:
     units: list[Unit] = []
     start: Seconds | None = None
     position = 0
-    for match in _STAMP.finditer(text):
-        hundredths = int(match[1]) * STAMPS_PER_SECOND + int(match[2])
+    for match in STAMP.finditer(text):
+        hundredths = _on_grid(float(match[1]))
         if hundredths > MAX_STAMP:
             continue  # not a token of the vocabulary, so it is markup like any other
         moment = hundredths / STAMPS_PER_SECOND
@@ -113,7 +114,7 @@ def parse_units(text: str) -> list[Unit]:
 
 
 def _symbol(between: str) -> str:
-    words = _MARKUP.sub(" ", between).strip()
+    words = TAG.sub(" ", between).strip()
     return words or (SILENCE if SILENCE in between else "")
 
 

@@ -23,6 +23,7 @@ from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
 from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tracking.mlflow.uri import check_experiment, sqlite_path
+from audio_lm.training.config import PluginConfig
 
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # of the file systems of Linux
 MOST_OF_SETTING = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
@@ -154,13 +155,27 @@ def _check_stage(name: str, recipe: Recipe) -> None:
 
 
 def untrusted_code(recipe: Recipe, where: Where) -> list[str]:
-    """The refusal of a recipe that has Python code of others run while the command line does not allow it."""
-    if not recipe.model.trust_remote_code:
-        return []
-    return [
-        f"{place_of(where, 'model.trust_remote_code')}: `model.trust_remote_code` is true, so Python code that comes with a "
-        f"model would run here -- a recipe alone cannot allow that -- read that code, and add --trust-code to the command"
+    """Refuse a recipe that runs Python code of others, unless the command line allows it."""
+    found = []
+    if recipe.model.trust_remote_code:
+        found.append(
+            ("model.trust_remote_code", "is true, so Python code that comes with a model would run here")
+        )
+    found += [
+        (key, f"names {plugin.class_path}, so Python code beside this project's would run here")
+        for key, plugin in plugins_of(recipe)
     ]
+    return [
+        f"{place_of(where, key)}: `{key}` {reason} -- a recipe alone cannot allow that -- read that code, and add "
+        f"--trust-code to the command"
+        for key, reason in found
+    ]
+
+
+def plugins_of(recipe: Recipe) -> list[tuple[str, PluginConfig]]:
+    """Keys of the classes that a recipe names by dotted path."""
+    plugins = [(f"callbacks[{number}]", plugin) for number, plugin in enumerate(recipe.callbacks)]
+    return plugins + ([("logger", recipe.logger)] if recipe.logger else [])
 
 
 def untrained_tokens(recipe: Recipe, where: Where) -> list[str]:

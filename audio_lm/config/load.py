@@ -21,7 +21,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, first_line, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import harmless_variable, mask_tree
@@ -62,6 +62,10 @@ DEFAULTS_OF_A_STAGE = 60
 MOST_NODES_READ = 10_000  # to find several problems with the schema; a tree is read again after each
 STARRED = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
+WRITTEN_WHERE_SET = (
+    "callbacks",
+    "logger",
+)  # so that recipes without them keep the signature of earlier releases
 
 OmegaConf.register_resolver("oc.env", harmless_variable, replace=True)
 
@@ -181,7 +185,9 @@ def load_recipe(
     tried = Tried(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(tried.recipe))
     assert isinstance(container, dict), "a recipe is a table"
-    container = mask_tree(container)
+    container = {
+        key: value for key, value in mask_tree(container).items() if value or key not in WRITTEN_WHERE_SET
+    }
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return Composed(tried.recipe, text, merged.where, signature_of(container), tried.notes)
 
@@ -306,7 +312,7 @@ def _built(merged: Layer, problems: list[str]) -> Recipe | None:
             return None
         except OmegaConfBaseException as error:
             key = str(error.full_key or "")
-            problems.append(f"{place_of(merged.where, key)}: `{key}` - {_first_line(error)}")
+            problems.append(f"{place_of(merged.where, key)}: `{key}` - {first_line(error)}")
             if not key or not drop(tree, key):
                 return None
     return None
@@ -322,10 +328,6 @@ def _refused_table(config: Any, key: str = "") -> str:
             except RecipeError:
                 return _refused_table(inner, f"{key}.{name}" if key else str(name))
     return key
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _worded(path: Path, problems: Sequence[str]) -> str:

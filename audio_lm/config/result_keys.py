@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 DECIDING = {
-    "": "seed corpora",
+    # What code of others does to the weights is not known, so a callback counts as deciding.
+    "": "seed corpora callbacks",
     "model": "load trust_remote_code",
     "model.encoder": "kind load architecture settings num_mels width num_layers num_heads mlp_width dropout",
     "model.projector": "kind factor width",
@@ -28,7 +29,7 @@ DECIDING = {
 
 RUNNING = {
     # What the run is called, and which of its stages one start trains.
-    "": "name resume only"
+    "": "name resume only logger"
     # Names of the pieces that the recipe was composed of; what was composed of them is declared by itself.
     " use stand_ins"
     # Places, and a filter of places; the plan holds a digest of the rows that were found there.

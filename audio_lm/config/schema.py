@@ -15,7 +15,13 @@ from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.model.config import ModelConfig
 from audio_lm.tracking.config import TrackingConfig
-from audio_lm.training.config import HardwareConfig, OptimizerConfig, PartConfig, ScheduleConfig
+from audio_lm.training.config import (
+    HardwareConfig,
+    OptimizerConfig,
+    PartConfig,
+    PluginConfig,
+    ScheduleConfig,
+)
 
 Resume = Literal["never", "auto", "segment"]
 NEVER: Resume = "never"
@@ -146,6 +152,12 @@ class Recipe:
 
     stand_ins: StandInsConfig = field(default_factory=StandInsConfig)
     """Set by ``use.scale``: lets a recipe run without its data."""
+
+    callbacks: list[PluginConfig] = field(default_factory=list)
+    """Lightning callbacks of every stage, beside our own; they run code, so the command line needs ``--trust-code``."""
+
+    logger: PluginConfig | None = None
+    """A Lightning logger beside MLflow; needs ``--trust-code`` too."""
 
     published: dict[str, dict[str, Annotated[float, Range(-1e9, 1e9)]]] = field(default_factory=dict)
     """Published scores: benchmark -> metric -> value."""

@@ -15,7 +15,7 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource
 from audio_lm.data.mixture.schedule import Cursor, Packing, Plan, ScheduledExample
-from audio_lm.fault_tolerance.processes import live_as_data_worker
+from audio_lm.fault_tolerance.processes import init_data_worker
 
 MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
@@ -144,7 +144,7 @@ class MixtureDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             timeout=self.seconds_for_a_step if self.num_workers else 0,
-            worker_init_fn=live_as_data_worker if self.num_workers else None,
+            worker_init_fn=init_data_worker if self.num_workers else None,
         )
 
     def val_dataloader(self) -> list[DataLoader[tuple[PackedBatch, ...]]]:

@@ -27,9 +27,9 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.progress import progress
-from audio_lm.fault_tolerance.processes import live_as_data_worker
+from audio_lm.fault_tolerance.processes import init_data_worker
 from audio_lm.prompts.conversation import Clip
-from audio_lm.prompts.encode import num_clip_tokens, parts_of
+from audio_lm.prompts.encode import length_inputs, num_clip_tokens
 from audio_lm.prompts.token_counts import TokenCounter
 from audio_lm.tasks.task import Labels
 
@@ -113,7 +113,7 @@ _counter_of_worker: list["_RowCounter"] = []
 
 
 def _begin(counter: "_RowCounter") -> None:
-    live_as_data_worker(0)
+    init_data_worker(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _counter_of_worker.append(counter)
@@ -174,7 +174,7 @@ class _RowCounter:
         labels = [maker.labels(cut, task) for cut in cuts]
         questions = [self._questions(one) for one in labels]
         answers = [maker.answer(one, task) for one in labels]
-        parts = [parts_of(pieces, maker.vocabulary) for pieces in answers]
+        parts = [length_inputs(pieces, maker.vocabulary) for pieces in answers]
         in_clips = list(map(self._num_in_clips, cuts, labels, questions))
         texts = [text for one in questions for words in one.words for text in words]
         texts += [text for one in parts for text in one.words]
@@ -202,7 +202,7 @@ class _RowCounter:
             return self._questions_in[languages]
         noted = _NotedLabels(labels)
         pieces = [self.maker.question(noted, self.task, choice) for choice in self.choices]
-        parts = [parts_of(question, self.maker.vocabulary) for question in pieces]
+        parts = [length_inputs(question, self.maker.vocabulary) for question in pieces]
         num_known, clips = [question.num_markup for question in parts], parts[0].clips
         assert all(question.clips == clips for question in parts), "paraphrases differ in words only"
         words = [question.words for question in parts]

@@ -13,7 +13,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.data.examples import Prompt
 from audio_lm.data.manifest.cuts import recordings_of
 from audio_lm.data.manifest.labels import labels_of
-from audio_lm.prompts.conversation import written
+from audio_lm.prompts.conversation import join_text
 from audio_lm.prompts.render import render, render_chat
 from audio_lm.tasks.registry import CHAT, find_task
 
@@ -48,7 +48,9 @@ def _question(cut: Cut, task: str, prompt: Prompt) -> str:
     labels = labels_of(cut)
     try:
         if task == CHAT:
-            return written(render_chat(labels["conversation"], with_answer=False))
-        return written(render(find_task(task), labels, prompt=prompt, is_evaluation=True, with_answer=False))
+            return join_text(render_chat(labels["conversation"], with_answer=False))
+        return join_text(
+            render(find_task(task), labels, prompt=prompt, is_evaluation=True, with_answer=False)
+        )
     except (DataError, KeyError) as error:
         raise DataError(f"cut {cut.id!r}: {error}") from error

@@ -22,9 +22,8 @@ from audio_lm.model.weights.files import write_weights
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
-from audio_lm.run.evaluate import kept_vocabulary, open_run
 from audio_lm.run.folder import RunFolder, check_writable
-from audio_lm.run.mid_stage import load_mid_stage
+from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_SHARD_BYTES = 5_000_000_000  # what transformers writes

@@ -1,1 +1,1 @@
-"""What a run does when something ends it: it is told, it dies, it freezes, it is started again."""
+"""Fault tolerance of a run: preemption signals, dead and frozen ranks, restarts."""

@@ -1,13 +1,13 @@
-"""What came first, also where somebody sets a clock: machines know how long they have been on.
+"""Order of two points in time, correct even if somebody sets the clock: the kernel counts the time since boot.
 
-Only what happened on two machines is compared by their clocks.
+Only events of two machines, or of two boots, are compared by wall-clock time.
 """
 
 import time
 from dataclasses import dataclass
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.fault_tolerance.processes import boot, since_boot, start_time_of
+from audio_lm.fault_tolerance.processes import boot_id, since_boot, start_time_of
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,15 @@ class Moment:
     """A point in time."""
 
     time: float = 0.0
-    """Seconds since the epoch, by a clock that may be set."""
+    """Wall-clock time, in seconds since the epoch; somebody may set this clock."""
 
     boot: str = ""
-    """Of the machine; empty when that is not known."""
+    """Id of the machine's boot; empty if unknown."""
 
     since_boot: Seconds = 0.0
 
     def is_before(self, other: "Moment") -> bool:
-        """Whether this one was first."""
+        """True if this moment is earlier than the other one."""
         if self.boot and self.boot == other.boot:
             return self.since_boot < other.since_boot
         return self.time < other.time
@@ -33,11 +33,11 @@ NEVER = Moment()
 
 
 def now() -> Moment:
-    """This moment."""
-    return Moment(time.time(), boot(), since_boot())
+    """The current moment."""
+    return Moment(time.time(), boot_id(), since_boot())
 
 
 def start_of(pid: int) -> Moment:
-    """When a process of this machine began; ``NEVER`` when that is not known."""
+    """Start of a process on this machine; ``NEVER`` if unknown."""
     at = start_time_of(pid)
-    return Moment(time.time() - since_boot() + at, boot(), at) if at else NEVER
+    return Moment(time.time() - since_boot() + at, boot_id(), at) if at else NEVER

@@ -1,4 +1,4 @@
-"""How patient a run is, as it stands in a recipe's ``survival``."""
+"""Timeouts and restart limits: ``fault_tolerance`` in a recipe."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,30 +6,30 @@ from typing import Annotated
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.ranges import Count, Range
 
-Patience = Annotated[Seconds, Range(0, 1e8, is_over=True)]
+Timeout = Annotated[Seconds, Range(0, 1e8, is_over=True)]
 
 
 @dataclass(frozen=True)
 class FaultToleranceConfig:
-    """When a rank counts as lost, and how often a run may begin again."""
+    """Timeouts after which a rank counts as lost, and limits on restarts."""
 
-    frozen_seconds: Patience = 60.0
-    """A rank that shows no life, or ends no step, for this and `frozen_steps` steps is ended by its watchdog."""
+    frozen_seconds: Timeout = 60.0
+    """The watchdog kills a rank that sends no heartbeat, or finishes no step, for this long plus `frozen_steps` steps."""
 
     frozen_steps: Annotated[float, Range(0, 1e6)] = 3.0
-    """How many of the slowest steps (99 % are faster) are waited for as well."""
+    """Extra time before a rank counts as frozen, in slow steps (99 % of the steps are faster)."""
 
-    first_step_seconds: Patience = 1800.0
-    """For a first step, of which nobody knows how long it takes; also the most that ranks wait for each other."""
+    first_step_seconds: Timeout = 1800.0
+    """Limit of the first steps of a stage, whose duration is unknown; also the longest that ranks wait for each other."""
 
-    building_seconds: Patience = 3600.0
-    """For making or loading the model."""
+    building_seconds: Timeout = 3600.0
+    """Limit for building or loading the model."""
 
-    loader_seconds: Patience = 300.0
-    """A data worker may take for one step before it counts as stuck."""
+    loader_seconds: Timeout = 300.0
+    """A data worker that needs longer for one step counts as stuck."""
 
     any_num_nodes: bool = False
-    """Go on with as many nodes as torchrun finds (``--nnodes 1:4``); each number must divide the packs."""
+    """Continue with as many nodes as torchrun finds (``--nnodes 1:4``); each number must divide the packs."""
 
     max_restarts: Count = 3
-    """Restarts of one launch without a newer checkpoint before it is given up."""
+    """Restarts of one launch without a newer checkpoint before the run gives up."""

@@ -1,6 +1,6 @@
-"""How a run ends, for whoever started it: an exit code, and ``exit_reason.json`` in the run folder.
+"""Exit status of a run for its launcher: an exit code, and ``exit_reason.json`` in the run folder.
 
-torchrun makes 1 of every code but 0, so a launcher reads the file.
+torchrun turns every code except 0 into 1, so a launcher reads the file.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +14,13 @@ from audio_lm.fault_tolerance.launcher_env import Launch
 
 FINISHED = 0
 FAULT = 1
-STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: begin again later. Source: sysexits.h
-INTERRUPTED = 130  # Ctrl-C, as of a shell
+STOPPED_BY_SIGNAL = 75  # EX_TEMPFAIL: start it later. Source: sysexits.h
+INTERRUPTED = 130  # Ctrl-C, as in a shell
 FILE = "exit_reason.json"
-Reason = Literal["finished", "told", "interrupted", "loop", "fault", "lost"]
+Reason = Literal["finished", "preempted", "interrupted", "loop", "fault", "lost"]
 CODE_OF_REASON: dict[Reason, int] = {
     "finished": FINISHED,
-    "told": STOPPED_BY_SIGNAL,
+    "preempted": STOPPED_BY_SIGNAL,
     "interrupted": INTERRUPTED,
     "loop": FAULT,
     "fault": FAULT,
@@ -30,7 +30,7 @@ CODE_OF_REASON: dict[Reason, int] = {
 
 @dataclass(frozen=True)
 class ExitReason:
-    """Why a run ended; the launch that is named must not begin again."""
+    """Reason of a run's end; if it is final, the launch that it names must not restart the run."""
 
     reason: Reason
     sentence: str
@@ -46,27 +46,30 @@ class ExitReason:
 
     @property
     def code(self) -> int:
-        """Of the process."""
+        """Exit code of the process."""
         return CODE_OF_REASON[self.reason]
 
     @property
     def is_final(self) -> bool:
-        """Whether the launch is not to begin its processes again."""
-        return self.reason in ("finished", "told", "loop", "fault")
+        """True if the launch must not restart its processes."""
+        return self.reason in ("finished", "preempted", "loop", "fault")
 
     def ends(self, launch: Launch) -> bool:
-        """Whether it ended an earlier try of this launch, which then is not to be tried again.
+        """True if an earlier attempt of this launch ended for good, so that there must be no other attempt.
 
-        An agent that began later is another launch, though somebody gave it the same name.
+        An agent that started later is another launch, even with the same id.
         """
         ended = Moment(self.time, self.boot, self.since_boot)
         return (
-            self.is_final and launch.is_elastic and self.launch == launch.id and launch.began.is_before(ended)
+            self.is_final
+            and launch.is_elastic
+            and self.launch == launch.id
+            and launch.agent_start.is_before(ended)
         )
 
 
 class RunEndedError(Exception):
-    """A run that ends before its time, and knows why; no fault of its code."""
+    """A run ends early for a known reason that is no fault of its code."""
 
     def __init__(self, reason: ExitReason) -> None:
         super().__init__(reason.sentence)
@@ -74,12 +77,15 @@ class RunEndedError(Exception):
 
 
 def write_exit_reason(folder: Path, reason: ExitReason) -> None:
-    """Say in a run folder why it ended."""
-    written = replace(reason, **asdict(now()))
-    write_json(folder / FILE, {**asdict(written), "exit_code": written.code})
+    """Write the exit reason into a run folder, with the current time."""
+    timed = replace(reason, **asdict(now()))
+    write_json(folder / FILE, {**asdict(timed), "exit_code": timed.code})
 
 
 def read_exit_reason(folder: Path) -> ExitReason | None:
-    """What an earlier start left; none when it did not come to an end of its own, or nothing can be read of it."""
-    reason = record_of(ExitReason, read_table(folder / FILE))
+    """Exit reason of an earlier start; None if it left none or the file cannot be read."""
+    table = read_table(folder / FILE)
+    if table.get("exit_code") == STOPPED_BY_SIGNAL:
+        table["reason"] = "preempted"  # earlier releases write another word
+    reason = record_of(ExitReason, table)
     return reason if reason is not None and reason.reason in CODE_OF_REASON else None

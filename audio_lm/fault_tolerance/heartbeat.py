@@ -1,8 +1,7 @@
-"""The pulse of a rank: what it does, how fast, and that it is alive; told to its watchdog once a second.
+"""Heartbeat of a rank: phase, step and speed, sent to its watchdog once a second.
 
-A thread tells it through a pipe, so no disk can hold it up; the watchdog, a process of
-its own, writes ``heartbeats/rank-R.json``. What a phase may take follows from the steps
-that were seen.
+A thread sends it through a pipe, so a slow disk cannot delay it. The watchdog, a separate process,
+writes ``heartbeats/rank-R.json``. Time limits of phases follow from the measured step times.
 """
 
 import faulthandler
@@ -27,23 +26,21 @@ from audio_lm.fault_tolerance.launcher_env import Launch
 
 BEAT: Seconds = 1.0
 FOLDER = "heartbeats"
-NUM_KEPT = 300  # steps whose seconds are remembered; of fewer, 99 % are not all
-NUM_KNOWN = 5  # steps until their seconds say what a step takes
+NUM_KEPT = 300  # step times in memory; the 99th percentile of fewer than 100 is their maximum
+NUM_KNOWN = 5  # steps before their times set the limits
 SMOOTH = 0.1  # weight of the newest step in the running mean
 TRACE_SIGNAL = signal.SIGRTMIN + 5 if hasattr(signal, "SIGRTMIN") else signal.SIGUSR2
-
-
-TOLD = ("rank", "pid", "host", "attempt", "stage", "step", "phase", "step_seconds", "busy_seconds", "time")
+FIELDS = ("rank", "pid", "host", "attempt", "stage", "step", "phase", "step_seconds", "busy_seconds", "time")
 
 
 def beats_in(folder: Path) -> list[dict[str, Any]]:
-    """The last pulse of every rank of a run, as far as it can be read."""
+    """Last heartbeat of every rank of a run; unreadable files are skipped."""
     beats = [read_table(path) for path in sorted((folder / FOLDER).glob("rank-*.json"))]
-    return [beat for beat in beats if beat.keys() >= set(TOLD)]
+    return [beat for beat in beats if beat.keys() >= set(FIELDS)]
 
 
 class Heartbeat:
-    """Tells the watchdog of this rank how it is.
+    """Send the state of this rank to its watchdog.
 
     Args:
         folder: of the run; nothing is written there before ``open``.
@@ -69,17 +66,17 @@ class Heartbeat:
         self._seconds: deque[Seconds] = deque(maxlen=NUM_KEPT)
         self._is_open = False
         self._is_over = threading.Event()
-        self._dog: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         self._trace: IO[str] | None = None
-        self._thread = threading.Thread(target=self._beat_on, name="audio_lm-heart", daemon=True)
+        self._thread = threading.Thread(target=self._send_loop, name="audio_lm-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to be watched."""
-        self._send_for_dog()
+        """Start the watchdog and the thread that sends to it."""
+        self._start_watchdog()
         self._thread.start()
 
     def open(self, attempt: int) -> None:
-        """From here on the run folder is there to be written into.
+        """Let the watchdog write into the run folder, which exists from now on.
 
         Args:
             attempt: the generation of this start.
@@ -92,19 +89,19 @@ class Heartbeat:
         self._is_open = True
 
     def stop(self) -> None:
-        """End being watched."""
+        """Stop the thread and the watchdog."""
         self._is_over.set()
         if self._thread.is_alive():
-            self._thread.join()  # it writes to what is closed here
+            self._thread.join()  # it writes to the pipe that is closed below
         if self._trace is not None:
             faulthandler.unregister(TRACE_SIGNAL)
             self._trace.close()
-        if self._dog is not None and self._dog.stdin is not None:
-            self._dog.stdin.close()
-            self._dog.wait()
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
 
     def begin_stage(self, name: str, *, step: int, steps: int) -> None:
-        """Forget how long the steps of another stage took; an earlier start may have known it of this one."""
+        """Start a stage; its step times are unknown unless an earlier start of the run measured them."""
         self.stage, self.step, self.steps = name, step, steps
         self._seconds.clear()
         self.mean = self.busy = None
@@ -112,36 +109,36 @@ class Heartbeat:
             self._seconds.extend([self._before["step_seconds_p99"]] * NUM_KNOWN)
 
     def phase(self, name: str, limit: Seconds | None = None) -> None:
-        """Say what begins now.
+        """Start a phase.
 
         Args:
-            limit: after which it counts as hanging, unless it ticks; none for what may take hours.
+            limit: longest time between two ticks before the rank counts as hanging; None for no limit.
         """
         self.phase_name, self.limit = name, limit
         self.ticks += 1
 
     @contextmanager
     def within(self, name: str, limit: Seconds | None = None, *, in_step: bool = True) -> Iterator[None]:
-        """Something that interrupts another phase.
+        """A phase that interrupts another one.
 
         Args:
-            in_step: others may wait in a step for it to end.
+            in_step: other ranks may wait for it within a step.
         """
-        before, began = (self.phase_name, self.limit), time.monotonic()
+        outer, start = (self.phase_name, self.limit), time.monotonic()
         self.phase(name, limit)
         yield
-        self.longest_other = max(self.longest_other, time.monotonic() - began if in_step else 0.0)
-        self.phase(*before)
+        self.longest_other = max(self.longest_other, time.monotonic() - start if in_step else 0.0)
+        self.phase(*outer)
 
     def tick(self) -> None:
-        """A piece of this phase is done."""
+        """Report progress within the phase."""
         self.ticks += 1
 
-    def step_took(self, seconds: Seconds, busy: Seconds) -> None:
-        """Learn from a step how long one may take.
+    def record_step(self, seconds: Seconds, busy: Seconds) -> None:
+        """Record the duration of a step.
 
         Args:
-            busy: what of it this rank did not spend waiting for others.
+            busy: part of it that this rank did not spend waiting for other ranks.
         """
         self._seconds.append(seconds)
         self.mean = seconds if self.mean is None else self.mean + SMOOTH * (seconds - self.mean)
@@ -149,7 +146,7 @@ class Heartbeat:
 
     @property
     def p99(self) -> Seconds | None:
-        """Seconds in which 99 % of the last steps ended; none before the first."""
+        """99th percentile of the last step times; None before the first step."""
         if not self._seconds:
             return None
         ordered = sorted(self._seconds)
@@ -157,24 +154,24 @@ class Heartbeat:
 
     @property
     def silence(self) -> Seconds:
-        """How long a rank may show no life."""
+        """Longest time without a heartbeat before the watchdog kills the rank."""
         return self.config.frozen_steps * (self.p99 or 0.0) + self.config.frozen_seconds
 
     @property
     def step_limit(self) -> Seconds:
-        """How long a step may take."""
+        """Longest duration of a step before the watchdog kills the rank."""
         is_known = len(self._seconds) >= NUM_KNOWN
         return self.silence if is_known else max(self.config.first_step_seconds, self.silence)
 
     @property
     def patience(self) -> Seconds:
-        """How long ranks wait for each other: the watchdogs come first, and saving is waited for."""
+        """Timeout of collectives: long enough that watchdogs act first, and that ranks wait for one that saves."""
         if len(self._seconds) < NUM_KNOWN:
             return self.config.first_step_seconds
         return min(self.config.first_step_seconds, 2 * self.silence + self.longest_other)
 
     def beat(self) -> dict[str, Any]:
-        """What is told."""
+        """One heartbeat, as it is sent."""
         return {
             "rank": self.rank,
             "pid": os.getpid(),
@@ -194,25 +191,25 @@ class Heartbeat:
             "is_open": self._is_open,
         }
 
-    def _send_for_dog(self) -> None:
+    def _start_watchdog(self) -> None:
         command = [sys.executable, "-m", "audio_lm.fault_tolerance.watchdog", str(self.folder.absolute())]
         root = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self._dog = subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths}
         )
-        assert self._dog.stdin is not None, "it was asked for"
-        os.set_blocking(self._dog.stdin.fileno(), False)
+        assert self._watchdog.stdin is not None, "stdin is a pipe"
+        os.set_blocking(self._watchdog.stdin.fileno(), False)
 
-    def _beat_on(self) -> None:
+    def _send_loop(self) -> None:
         while not self._is_over.is_set():
-            assert self._dog is not None, "started first"
-            assert self._dog.stdin is not None, "it was asked for"
+            assert self._watchdog is not None, "start() starts it before this thread"
+            assert self._watchdog.stdin is not None, "stdin is a pipe"
             try:
-                os.write(self._dog.stdin.fileno(), json.dumps(self.beat()).encode() + b"\n")
+                os.write(self._watchdog.stdin.fileno(), json.dumps(self.beat()).encode() + b"\n")
             except BlockingIOError:
-                pass  # it is slow; the next beat is as good
+                pass  # the pipe is full; the next heartbeat replaces this one
             except (BrokenPipeError, ValueError):
                 if not self._is_over.is_set():
-                    self._send_for_dog()
+                    self._start_watchdog()
             self._is_over.wait(BEAT)

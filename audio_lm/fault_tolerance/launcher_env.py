@@ -1,6 +1,6 @@
-"""Who started this process: torchrun, SLURM or a person.
+"""Launcher of this process: torchrun, SLURM or a person at a shell.
 
-Source: torch.distributed.elastic's environment, torch 2.13.
+Source: environment of torch.distributed.elastic, torch 2.13.
 """
 
 import os
@@ -17,19 +17,19 @@ FRESH_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 @dataclass(frozen=True)
 class Launch:
-    """One start of a job, which may begin its processes again."""
+    """One start of a job, which may restart its processes."""
 
     id: str
-    """Of the job; empty when a person started a single process."""
+    """Of the job; empty for a single process started by hand."""
 
     is_elastic: bool
-    """Whether an agent of torchrun is our parent."""
+    """True if the parent process is an agent of torchrun."""
 
     max_restarts: int = 0
-    """How often it would begin its processes again."""
+    """Restarts that the agent allows."""
 
-    began: Moment = NEVER
-    """When the agent began; an agent counts its own restarts, but not those of others."""
+    agent_start: Moment = NEVER
+    """Start of the agent. An agent counts its own restarts, but not those of other agents with the same id."""
 
 
 def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
@@ -43,15 +43,15 @@ def current_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         f"{name}/{environment['TORCHELASTIC_RUN_ID']}".lstrip("/"),
         is_elastic=True,
         max_restarts=int(environment.get("TORCHELASTIC_MAX_RESTARTS", "0")),
-        began=start_of(os.getppid()),
+        agent_start=start_of(os.getppid()),
     )
 
 
 def check_launch(launch: Launch, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a launcher whose restarts would meet under the addresses of the processes that died.
+    """Refuse a launcher whose restarted ranks would find the addresses of dead processes in the old store.
 
     Raises:
-        UserError: says what to set.
+        UserError: the launcher restarts processes without a new store; names the variable to set.
     """
     if launch.max_restarts and environment.get(FRESH_STORE) != "1":
         raise UserError(
@@ -61,13 +61,16 @@ def check_launch(launch: Launch, environment: Mapping[str, str] = os.environ) ->
 
 
 def stop_agent(launch: Launch, *, is_cause: bool = False) -> None:
-    """Tell torchrun, our parent, not to begin again; one rank of a node does, and the one that is the cause."""
+    """Stop the agent of torchrun, so that it does not restart the ranks.
+
+    One rank of a node does this, and the rank that failed.
+    """
     if launch.is_elastic and (is_cause or os.environ.get("LOCAL_RANK", "0") == "0"):
         stop_torchrun(os.getppid())
 
 
 def stop_torchrun(pid: int) -> None:
-    """Tell a process to stop if it is torchrun."""
+    """Send SIGTERM to a process if it is torchrun."""
     if _is_torchrun(pid):
         os.kill(pid, signal.SIGTERM)
 

@@ -1,8 +1,8 @@
-"""Who may write into a run folder: the processes that were started last.
+"""Lease of a run folder: only the newest start of a run may write there.
 
-An older start that was thought dead, and was only cut off, finds another name in ``lease.json``: at its next
-heartbeat, and before each line and each checkpoint that it writes. Looking and writing stand under the lock under
-which a lease is taken, so that nothing of an older start comes after a newer one has begun.
+An older start that was believed dead, but only lost its connection, finds another token in ``lease.json``: at
+every heartbeat, and before each line and each checkpoint that it writes. A check and the write after it hold the
+lock that taking the lease needs, so an older start writes nothing after a newer one has started.
 """
 
 import os
@@ -22,7 +22,7 @@ FILE, LOCK = "lease.json", "lease.lock"
 
 
 class Lease:
-    """The right to write into a run folder, until somebody else takes it.
+    """Right to write into a run folder, until another start takes it.
 
     Args:
         folder: of the run.
@@ -35,7 +35,7 @@ class Lease:
         self.generation = 0
 
     def take(self) -> None:
-        """Become the one who may; whoever was is told by the file."""
+        """Take the lease; the previous holder learns it from the file."""
         with locked(self.path.with_name(LOCK)):
             self.generation = generation_in(self.path.parent) + 1
             write_json(
@@ -51,19 +51,19 @@ class Lease:
             )
 
     def is_held(self) -> bool:
-        """Whether nobody has taken it since."""
+        """True if no other start has taken the lease since."""
         table = read_json(self.path)
-        # Whoever takes it writes all of the file anew; one that is damaged was taken by nobody else.
+        # A new holder replaces the whole file, so a damaged file is still our own.
         return self.generation > 0 if table.fault else table.values.get("token") == self.token
 
     @contextmanager
     def writing(self) -> Iterator[bool]:
-        """Whether it is held; as long as this lasts nobody takes it."""
+        """Block other starts from taking the lease while the context is open; yields True if it is still held."""
         with locked(self.path.with_name(LOCK)):
             yield self.is_held()
 
     def check(self) -> None:
-        """Go on only while it is held.
+        """Check that the lease is still held.
 
         Raises:
             UserError: a newer start of the run has it.
@@ -73,24 +73,24 @@ class Lease:
 
     @property
     def lost(self) -> UserError:
-        """What is said when a newer start has it."""
+        """Error for a lease that a newer start has taken."""
         return UserError(
             f"{self.path}: a newer start of this run writes here; expected to be the only one; "
-            f"this one ends and leaves the folder as it is"
+            f"this one ends and leaves the folder unchanged"
         )
 
 
 def generation_in(folder: Path) -> int:
-    """The number of the start that has the folder; every start has a higher one."""
+    """Generation of the start that holds the lease; it grows with every start."""
     table = read_json(folder / FILE)
     return last_attempt(folder) if table.fault else int(table.values.get("generation", 0))
 
 
 def token_in(folder: Path) -> str:
-    """What names the start that has the folder; empty where it cannot be read."""
+    """Token of the start that holds the lease; empty if it cannot be read."""
     return str(read_table(folder / FILE).get("token", ""))
 
 
 def launch_before(folder: Path) -> str:
-    """The launch that had the folder last; empty when none had."""
+    """Launch that held the lease last; empty if there was none."""
     return str(read_table(folder / FILE).get("launch", ""))

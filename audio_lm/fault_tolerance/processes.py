@@ -1,7 +1,7 @@
-"""Processes and their parents: nobody outlives who started it.
+"""Process lifetime: no process outlives its parent.
 
-A launcher that is killed cannot end its workers any more, and they would go on
-writing beside the restarted run; so each one asks the kernel to be killed with it.
+A killed launcher cannot stop its workers any more, and they would keep writing beside the restarted run.
+So each worker requests a signal from the kernel at the death of its parent.
 """
 
 import ctypes
@@ -17,31 +17,31 @@ PR_SET_PDEATHSIG = 1  # Source: man 2 prctl
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends; Linux alone can."""
+    """Have the kernel kill this process when the thread that started it ends; only Linux supports this."""
     if not Path("/proc/self").exists():
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it had died before we asked
+    if os.getppid() != parent:  # the parent died before the request
         os._exit(1)
 
 
-def live_as_data_worker(number: int) -> None:
-    """What a data worker does first: it dies with its rank, and leaves being told to stop to it."""
+def init_data_worker(number: int) -> None:
+    """Initialise a data worker: it dies with its rank, and leaves stop signals to the rank."""
     die_with_parent()
-    for told in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(told, signal.SIG_IGN)
+    for stop_signal in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(stop_signal, signal.SIG_IGN)
 
 
 def end_data_workers() -> None:
-    """Kill them: Python waits at its exit for those it has asked to end, and ours do not hear that."""
+    """Kill the data workers: at exit Python sends them SIGTERM and waits, but they ignore SIGTERM."""
     for child in multiprocessing.active_children():
         child.kill()
         child.join()
 
 
 def state_of(pid: int) -> str:
-    """The letter that the kernel has for what a process does: R, S, D, T (stopped), Z; empty when it is gone.
+    """Kernel state of a process, one letter: R, S, D, T (stopped), Z; empty if the process is gone.
 
     >>> state_of(os.getpid())
     'R'
@@ -53,8 +53,8 @@ def state_of(pid: int) -> str:
     return text.rpartition(")")[2].split()[0]
 
 
-def boot() -> str:
-    """What names the time since this machine was switched on; empty where that is not known."""
+def boot_id() -> str:
+    """Id of the current boot of this machine; empty if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -62,12 +62,12 @@ def boot() -> str:
 
 
 def since_boot() -> Seconds:
-    """The time on a clock that nobody sets, the same for all processes between two boots."""
+    """Time since boot: a clock that nobody sets, the same for all processes of the machine."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def start_time_of(pid: int) -> Seconds:
-    """When a process began, on the clock of ``since_boot``; 0 when that is not known."""
+    """Start time of a process, on the clock of ``since_boot``; 0 if unknown."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -76,7 +76,7 @@ def start_time_of(pid: int) -> Seconds:
 
 
 def parent_of(pid: int) -> int:
-    """Who started a process, or took it over; 0 when it is gone.
+    """Parent of a process, or the process that adopted it; 0 if the process is gone.
 
     >>> parent_of(os.getpid()) == os.getppid()
     True
@@ -89,5 +89,5 @@ def parent_of(pid: int) -> int:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
+    """True if a process exists and is not a zombie."""
     return state_of(pid) not in ("", "Z")

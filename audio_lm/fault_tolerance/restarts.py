@@ -1,9 +1,8 @@
-"""A run that always dies at the same place is not begun again and again.
+"""Restart limits: a run that fails again and again at the same place is not restarted for ever.
 
-``attempts.json`` says how far the run was at each start of a launch;
-``errors/rank-R.json`` what a rank died of, with the clips it had in hand. The same error
-at the same step twice is a fault that will come again; some restarts without a newer
-checkpoint are too many, whatever the reason.
+``attempts.json`` records the progress of the run at each start; ``errors/rank-R.json`` the error of a rank, with
+the clips of its step. The same error at the same step twice is a permanent fault and ends the launch. So do
+several restarts without a newer checkpoint, for whatever reason.
 """
 
 import re
@@ -27,8 +26,8 @@ from audio_lm.fault_tolerance.launcher_env import Launch
 
 FILE = "attempts.json"
 ERRORS = "errors"
-MOST_KEPT = 50
-MOST_CLIPS = 64
+MAX_ATTEMPTS = 50  # records in the file
+MAX_CLIPS = 64
 FROZEN = "Frozen"
 LOST_PEER = re.compile(
     r"gloo|NCCL|ProcessGroup|[Cc]onnection (reset|closed|refused)|Timed out waiting", re.ASCII
@@ -38,7 +37,7 @@ PAUSE: Seconds = 0.1
 
 @dataclass(frozen=True)
 class RankError:
-    """What one rank died of."""
+    """Error that ended a rank."""
 
     rank: int
     kind: str
@@ -52,17 +51,19 @@ class RankError:
     trace: str = ""
 
     def is_same_fault(self, other: "RankError") -> bool:
-        """Whether another try of the same launch died of the same at the same step."""
+        """True if another attempt of the same launch ended with the same error at the same step."""
         return (
-            self.launch == other.launch and self.attempt != other.attempt and self._where() == other._where()
+            self.launch == other.launch
+            and self.attempt != other.attempt
+            and self._signature() == other._signature()
         )
 
-    def _where(self) -> tuple[Any, ...]:
+    def _signature(self) -> tuple[Any, ...]:
         return self.kind, re.sub(r"0x[0-9a-f]+|\d+", "#", self.text), self.stage, self.step
 
     @property
     def sentence(self) -> str:
-        """For who looks on."""
+        """Error and place, for a person."""
         place = "" if self.step is None else f" in step {self.step} of stage {self.stage!r}"
         return f"rank {self.rank}{place}: {self.kind}: {self.text}"
 
@@ -70,39 +71,45 @@ class RankError:
 def begin_attempt(
     folder: Path, launch: Launch, progress: Sequence[int], *, attempt: int, max_restarts: int
 ) -> None:
-    """Note how far the run is as it starts.
+    """Record the progress of the run at its start.
 
-    A start that found the words of an orderly end is the first of its kind again.
+    An earlier start that left an exit reason resets the count of restarts.
 
     Args:
-        progress: grows with everything that a later start need not do again.
+        progress: grows with all work that a later start need not repeat; the last number is the checkpoint's step.
         attempt: the generation of the start.
 
     Raises:
-        RunEndedError: as many starts of this launch came no further.
+        RunEndedError: more than ``max_restarts`` starts of this launch had the same progress.
     """
     known = _attempts_in(folder)
     is_first = read_exit_reason(folder) is not None
-    now = {
+    current = {
         "attempt": attempt,
         "launch": launch.id,
         "is_first": is_first,
         "progress": [*progress],
         "time": time.time(),
     }
-    write_json(folder / FILE, {"attempts": [*known, now][-MOST_KEPT:]})
+    write_json(folder / FILE, {"attempts": [*known, current][-MAX_ATTEMPTS:]})
     (folder / EXIT_REASON).unlink(missing_ok=True)
-    firsts = [
-        number for number, one in enumerate(known) if one.get("is_first") or one.get("launch") != launch.id
+    resets = [
+        index
+        for index, earlier in enumerate(known)
+        if earlier.get("is_first") or earlier.get("launch") != launch.id
     ]
-    tries = [] if is_first else known[max(firsts, default=0) :]
-    same = [one for one in tries if one.get("launch") == launch.id and one.get("progress") == now["progress"]]
+    since_reset = [] if is_first else known[max(resets, default=0) :]
+    same = [
+        earlier
+        for earlier in since_reset
+        if earlier.get("launch") == launch.id and earlier.get("progress") == current["progress"]
+    ]
     if launch.id and len(same) > max_restarts:
         raise RunEndedError(
             ExitReason(
                 "loop",
-                f"{folder}: {len(same)} starts came no further than the checkpoint of step {progress[-1]} "
-                f"({_last_words(folder, launch)}); mend what ends them, then start the job anew",
+                f"{folder}: {len(same)} starts made no progress beyond the checkpoint of step {progress[-1]} "
+                f"({_last_error(folder, launch)}); fix the cause, then start the job again",
                 launch.id,
                 attempt,
                 step=progress[-1],
@@ -111,25 +118,27 @@ def begin_attempt(
 
 
 def num_restarts(folder: Path) -> int:
-    """How often the run was begun again, by whomever."""
+    """Number of restarts of a run, by any launcher."""
     return max(0, len(_attempts_in(folder)) - 1)
 
 
 def last_attempt(folder: Path) -> int:
-    """The number of the last start that was noted."""
-    return max((int(one.get("attempt", 0)) for one in _attempts_in(folder)), default=0)
+    """Number of the last recorded attempt; 0 if there is none."""
+    return max((int(attempt.get("attempt", 0)) for attempt in _attempts_in(folder)), default=0)
 
 
 def _attempts_in(folder: Path) -> list[dict[str, Any]]:
     attempts = read_table(folder / FILE).get("attempts", ())
-    return [one for one in attempts if isinstance(one, dict)] if isinstance(attempts, list) else []
+    if not isinstance(attempts, list):
+        return []
+    return [attempt for attempt in attempts if isinstance(attempt, dict)]
 
 
 def check_not_ended(folder: Path, launch: Launch) -> None:
-    """Refuse to begin again what an earlier try of this launch has ended for good.
+    """Refuse to restart a run that an earlier attempt of this launch ended for good.
 
     Raises:
-        RunEndedError: with the words of that end.
+        RunEndedError: with the reason of that end.
     """
     reason = read_exit_reason(folder)
     if reason is not None and reason.ends(launch):
@@ -146,14 +155,14 @@ def error_of(
     launch: Launch,
     attempt: int,
 ) -> RankError:
-    """What this rank dies of."""
+    """Record of an exception that ends this rank."""
     return RankError(
         rank=rank,
         kind=type(error).__name__,
         text=(str(error).splitlines() or [""])[0],
         stage=stage,
         step=step,
-        clip_ids=tuple(clip_ids[:MOST_CLIPS]),
+        clip_ids=tuple(clip_ids[:MAX_CLIPS]),
         launch=launch.id,
         attempt=attempt,
         time=time.time(),
@@ -162,16 +171,16 @@ def error_of(
 
 
 def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> bool:
-    """Write down what a rank dies of; the second time of the same also ends the launch.
+    """Write the error that ends a rank; if it is a repeated fault, end the launch.
 
     Args:
-        is_repeatable: whether the same at the same step says that it will come again.
+        is_repeatable: false for an error from outside, which another attempt may not meet again.
 
     Returns:
-        Whether it has ended the launch.
+        True if it ended the launch.
     """
     end = repeated_fault(error, errors_in(folder)) if is_repeatable else None
-    if end is not None:  # first, for others look for it when they see the error
+    if end is not None:  # before the error: other ranks read the exit reason once they see the error
         write_exit_reason(folder, end)
     (folder / ERRORS).mkdir(parents=True, exist_ok=True)
     write_json(folder / ERRORS / f"rank-{error.rank}.json", asdict(error))
@@ -179,14 +188,18 @@ def put_error(folder: Path, error: RankError, *, is_repeatable: bool = True) -> 
 
 
 def errors_in(folder: Path) -> list[RankError]:
-    """What ranks died of, the first one first; the last error of each rank is kept."""
-    found = [read_table(path) for path in (folder / ERRORS).glob("rank-*.json")]
-    read = [record_of(RankError, {**one, "clip_ids": tuple(one.get("clip_ids", ()))}) for one in found]
+    """Last error of every rank, in order of time."""
+    tables = [read_table(path) for path in (folder / ERRORS).glob("rank-*.json")]
+    read = [record_of(RankError, {**table, "clip_ids": tuple(table.get("clip_ids", ()))}) for table in tables]
     return sorted((error for error in read if error is not None), key=lambda error: error.time)
 
 
 def first_error(folder: Path, attempt: int, *, but: int, wait: Seconds = 0.0) -> RankError | None:
-    """What another rank died of in this try, waiting a moment for it to be written."""
+    """First error of an attempt on a rank other than ``but``.
+
+    Args:
+        wait: for the file of another rank to appear.
+    """
     until = time.monotonic() + wait
     while True:
         for error in errors_in(folder):
@@ -198,19 +211,19 @@ def first_error(folder: Path, attempt: int, *, but: int, wait: Seconds = 0.0) ->
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether it only says that another rank is gone."""
+    """True if the error means only that another rank is gone."""
     return isinstance(error, RuntimeError) and LOST_PEER.search(str(error)) is not None
 
 
 def repeated_fault(error: RankError, before: Sequence[RankError]) -> ExitReason | None:
-    """The end of a launch that has died of the same twice; none when it may be tried again."""
+    """Exit reason of a launch that met the same fault twice; None if another attempt is allowed."""
     if not error.launch or not any(error.is_same_fault(other) for other in before):
         return None
-    clips = f"; it had the clips {', '.join(error.clip_ids)}" if error.clip_ids else ""
+    clips = f"; its clips: {', '.join(error.clip_ids)}" if error.clip_ids else ""
     return ExitReason(
         "fault",
-        f"{error.sentence}{clips}. It was the same at the last try, so there is none after it; "
-        f"mend it, then start the job anew",
+        f"{error.sentence}{clips}. The last attempt ended with the same error, so there is no further attempt; "
+        f"fix the cause, then start the job again",
         error.launch,
         error.attempt,
         rank=error.rank,
@@ -219,6 +232,6 @@ def repeated_fault(error: RankError, before: Sequence[RankError]) -> ExitReason 
     )
 
 
-def _last_words(folder: Path, launch: Launch) -> str:
-    said = [error.sentence for error in errors_in(folder) if error.launch == launch.id]
-    return f"last: {said[-1]}" if said else "nothing was said, so they were killed"
+def _last_error(folder: Path, launch: Launch) -> str:
+    sentences = [error.sentence for error in errors_in(folder) if error.launch == launch.id]
+    return f"last: {sentences[-1]}" if sentences else "no error was recorded, so the processes were killed"

@@ -1,25 +1,25 @@
-"""Being told to stop: a signal leaves a note, and nothing else happens until a step has ended.
+"""Stop signals: a handler sets a flag, which is read after the step.
 
-A handler that saves or talks to other ranks may come in the middle of a
-collective, and then all hang; so it only writes a number down.
+A handler that saves, or communicates with other ranks, may interrupt a collective, and then all ranks
+hang; so it only sets a number.
 """
 
 import signal
 from types import FrameType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-RANKS = 1 << 20  # a note is a signal and the rank that had it, in one number
-LOST = 1 << 40  # a note that is larger than any: a newer start has the run
+RANKS = 1 << 20  # a code holds a signal and the rank that received it, in one number
+LOST = 1 << 40  # a code larger than any other: a newer start has the run
 
 
 class SignalFlag:
-    """What this process has been told, first come."""
+    """First stop signal that this process received."""
 
     def __init__(self) -> None:
         self.received = 0
 
     def listen(self) -> None:
-        """Take the signals, over whatever handler there was."""
+        """Install the handler in place of any other."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._note)
 
@@ -27,11 +27,11 @@ class SignalFlag:
         self.received = self.received or number
 
 
-SIGNALS = SignalFlag()  # a signal is sent to a process, so there is one
+SIGNALS = SignalFlag()  # one for the process, as signals are sent to processes
 
 
 def encode_signal(received: int, rank: int) -> int:
-    """One number for a signal and who had it; 0 when nobody was told.
+    """One number for a signal and the rank that received it; 0 for no signal.
 
     >>> decode_signal(encode_signal(15, 3)), encode_signal(0, 3)
     ((15, 3), 0)
@@ -39,6 +39,6 @@ def encode_signal(received: int, rank: int) -> int:
     return received * RANKS + rank if received else 0
 
 
-def decode_signal(note: int) -> tuple[int, int]:
+def decode_signal(code: int) -> tuple[int, int]:
     """The inverse of ``encode_signal``."""
-    return divmod(note, RANKS)
+    return divmod(code, RANKS)

@@ -1,7 +1,7 @@
-"""One process for each device of this machine, begun by the command itself; several machines need torchrun or SLURM.
+"""torchrun for one machine: the command itself starts a process per device; several machines need torchrun or SLURM.
 
-It is torchrun in all but three things: the exit code is that of the rank that ended first, its table of
-failures stays away from the sentence that a rank has said, and nothing listens for other machines.
+It differs from torchrun in three points: the exit code is that of the first rank that failed, torchrun's table
+of failures does not hide the error message of a rank, and no port is open to other machines.
 """
 
 import logging
@@ -29,12 +29,12 @@ EVERY_ADDRESS = ("00000000", 32 * "0")
 
 
 def needs_torchrun(num_devices: int, num_nodes: int, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a recipe wants several processes on one machine, and nobody has begun them."""
+    """True if a recipe needs several processes on one machine and no launcher has started them."""
     return num_devices > 1 and num_nodes == 1 and "WORLD_SIZE" not in environment
 
 
 def exec_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
-    """Go on as the agent of so many ranks; does not return.
+    """Replace this process by a torchrun agent with ``num_devices`` ranks; does not return.
 
     Args:
         arguments: of ``audio-lm`` in every rank.
@@ -51,7 +51,7 @@ def exec_torchrun(num_devices: int, arguments: Sequence[str]) -> None:
 
 
 def torchrun_arguments(num_devices: int, arguments: Sequence[str]) -> list[str]:
-    """What torchrun is told."""
+    """Arguments of torchrun for ranks on one machine."""
     rendezvous = [
         "--rdzv-backend=c10d",
         "--rdzv-conf=store_type=file",
@@ -62,45 +62,45 @@ def torchrun_arguments(num_devices: int, arguments: Sequence[str]) -> list[str]:
 
 
 def ranks_environment(num_devices: int) -> dict[str, str]:
-    """What the ranks of one machine need to meet, and not to be in each other's way."""
-    wanted = {
+    """Environment of ranks on one machine: rendezvous over loopback, cores divided; variables that are set stay."""
+    defaults = {
         FRESH_STORE: "1",
         "OMP_NUM_THREADS": str(max(1, num_cores() // num_devices)),
         "GLOO_SOCKET_IFNAME": LOOPBACK_INTERFACE,
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+    return {name: value for name, value in defaults.items() if name not in os.environ}
 
 
 def is_one_machine(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether all ranks are here: the launcher counts as many on this machine as in all, or has them meet on it."""
+    """True if all ranks are on this machine: the local world size is the world size, or the master is on loopback."""
     address = environment.get("MASTER_ADDR", "")
     is_loopback = address in ("localhost", "::1") or address.startswith("127.")
     return is_loopback or environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE")
 
 
 def own_store(patience: timedelta, environment: Mapping[str, str] = os.environ) -> "TCPStore | None":
-    """Where the ranks of one machine meet, unreachable from others; none where torch's own has to do.
+    """Store for the ranks of one machine that other machines cannot reach; None to use the store of torch.
 
     Args:
-        patience: with ranks that come late.
+        patience: timeout for ranks that arrive late.
     """
-    is_theirs = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    if not is_one_machine(environment) or is_theirs:
+    is_agent_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not is_one_machine(environment) or is_agent_store:
         return None
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     port, size = int(environment["MASTER_PORT"]), int(environment["WORLD_SIZE"])
     if environment["RANK"] != "0":
         return TCPStore(LOOPBACK, port, size, is_master=False, timeout=patience)
-    # Of its own accord the store would listen on every address.
+    # By default the store listens on every address.
     listener = socket.create_server((LOOPBACK, port)).detach()
     return TCPStore(LOOPBACK, port, size, is_master=True, timeout=patience, master_listen_fd=listener)
 
 
 def listens_everywhere(pid: int) -> bool:
-    """Whether a process of this machine has a port open to other machines; false where that cannot be seen.
+    """True if a process of this machine has a port open to other machines; False if that is unknown.
 
-    Source: man proc, /proc/pid/net/tcp; addresses of torchrun's store, which takes none to listen on.
+    torchrun has no option for the address that its store listens on. Source: man proc, /proc/pid/net/tcp.
     """
     try:
         sockets = {_target(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
@@ -117,12 +117,12 @@ def listens_everywhere(pid: int) -> bool:
 def _target(link: Path) -> str:
     try:
         return os.readlink(link)
-    except FileNotFoundError:  # it was closed in between
+    except FileNotFoundError:  # closed since the folder was listed
         return ""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry torchrun out; gives the exit code."""
+    """Run torchrun; returns the exit code."""
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -134,8 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     except ChildFailedError as failed:
         code = failed.get_first_failure()[1].exitcode
         return code if code > 0 else FAULT
-    except SignalException as told:
-        return INTERRUPTED if told.sigval == signal.SIGINT else STOPPED_BY_SIGNAL
+    except SignalException as stopped:
+        return INTERRUPTED if stopped.sigval == signal.SIGINT else STOPPED_BY_SIGNAL
     return 0
 
 

@@ -15,16 +15,15 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.word_timestamps import STAMPS_PER_SECOND, Unit, parse_units
+from audio_lm.common.word_timestamps import STAMP, STAMPS_PER_SECOND, Unit, parse_units
 from audio_lm.metrics.clip_metric import SumMetric
 from audio_lm.metrics.labels import OverlapF1
 
 COLLAR: Seconds = 0.2
 SEGMENTS_PER_SECOND = 1
-STAMP = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
 EVENT = re.compile(r"<\|startofword\|>(.*?)<\|endofword\|>(.*?)(?=<\|startofword\|>|$)", re.DOTALL)
 # The end stays for the next turn to begin with: a model may share stamps, as word stamps are shared.
-TURN = re.compile(r"<\|(\d{1,2}\.\d\d)\|>\s*([^<\s][^<]*)(?=<\|(\d{1,2}\.\d\d)\|>)")
+TURN = re.compile(rf"{STAMP.pattern}\s*([^<\s][^<]*)(?={STAMP.pattern})")
 # Four digits: a model may write any number, and segments are counted one by one.
 PLAIN = re.compile(r"\b(\d{1,4}\.\d\d)-(\d{1,4}\.\d\d) ([^,]*)")
 

@@ -8,9 +8,9 @@ import re
 from abc import abstractmethod
 from typing import NamedTuple
 
+from audio_lm.common.markup import MARKUP
 from audio_lm.metrics.clip_metric import SumMetric, ratio
 from audio_lm.metrics.labels import MeanAveragePrecision
-from audio_lm.metrics.text import MARKUP
 
 PITCH = re.compile(r"midi_pitch_(\d{1,9})|\bpitch (\d{1,9})")
 VELOCITY = re.compile(r"midi_velocity_(\d{1,9})|\bvelocity (\d{1,9})")

@@ -11,8 +11,8 @@ import unicodedata
 from collections import Counter
 
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, find_language
+from audio_lm.common.markup import MARKUP
 
-MARKUP = re.compile(r"<\|[^|<>]*\|>|</?audio>")
 SPEAKER_CHANGE = "<sc>"
 PER_CHARACTER = frozenset({"zh", "yue", "wuu", "ja", "ko", "th", "lo", "km", "my"})
 """Written without blanks between words; ko as papers have it. Source of th, lo, my: Whisper, arXiv:2212.04356, section 4.4."""

@@ -1,6 +1,5 @@
 """The model of a recipe, whole or sharded, with its first weights."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.runtime import local_rank, world_size
+from audio_lm.common.word_timestamps import STAMP
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
@@ -20,8 +20,6 @@ from audio_lm.training.compile import compile_layers, recompute_layers
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.fsdp import check_cuttable, materialise, new_mesh, shard
 from audio_lm.training.param_groups import Rate, learning_rates
-
-STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 
 
 def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool = False) -> AudioLM:

@@ -1,6 +1,5 @@
 """Lightning's module and trainer of a stage."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,10 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy
-from audio_lm.training.next_token import Keep, NextTokenModule
+from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import rate_factor
-
-# Its lines about accelerators and products are not ours to print.
-logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+from audio_lm.training.step import KeepPacks
 
 
 def check_ranks(recipe: Recipe) -> None:
@@ -55,7 +52,7 @@ def build_module(
     seed: int = 0,
     tensor_parallel: int = 1,
     is_half: bool = False,
-    keep: Keep | None = None,
+    keep: KeepPacks | None = None,
 ) -> NextTokenModule:
     """Who learns what and how fast.
 
@@ -90,7 +87,7 @@ def build_trainer(
     stage: StageConfig,
     folder: Path,
     *,
-    logger: Logger | bool,
+    loggers: Sequence[Logger],
     callbacks: Sequence[Callback],
     mesh: DeviceMesh | None = None,
 ) -> Trainer:
@@ -115,7 +112,7 @@ def build_trainer(
         limit_val_batches=None if stage.validate_every else 0,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        logger=logger,
+        logger=list(loggers) or False,
         callbacks=list(callbacks),
         default_root_dir=folder,
         use_distributed_sampler=False,  # the plan shares the packs out itself

@@ -17,7 +17,7 @@ from audio_lm.model.weights.files import published_folder
 from audio_lm.model.weights.released import open_released
 from audio_lm.pipeline.plan_stage import StageSources, cache_of, tokens_of
 from audio_lm.prompts import tags
-from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
+from audio_lm.prompts.tokenizer import load_or_train_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
 
@@ -64,7 +64,7 @@ def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTr
     digests = sorted(rows.index.digest for rows in rows_of.values())
     known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
     with writable_cache(cache_of(recipe)):
-        return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
+        return load_or_train_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
 
 
 def _tasks(recipe: Recipe) -> set[str]:

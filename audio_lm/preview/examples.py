@@ -9,7 +9,7 @@ from audio_lm.common.audio_units import WHISPER, AudioTokenCount, Seconds
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.prompts.conversation import Clip, Piece
 from audio_lm.prompts.render import render, render_chat
-from audio_lm.tasks.imagined import CONVERSATION, labels_for
+from audio_lm.tasks.dummy_labels import CONVERSATION, labels_for
 from audio_lm.tasks.registry import CHAT, find_task
 
 

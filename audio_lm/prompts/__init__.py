@@ -1,1 +1,1 @@
-"""How a task becomes words and token ids."""
+"""Prompts: a task and its labels rendered as text, and tokenized."""

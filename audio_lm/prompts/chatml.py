@@ -1,8 +1,8 @@
-"""Conversations in ChatML, the language of both chat systems.
+"""Conversations in ChatML, the prompt format of both chat models.
 
-Texts and clips of a turn stand in the order of its content. Clips are numbered
-through the whole conversation, and each ends its line. No system prompt tells
-voice chat from audio analysis.
+Texts and clips of a turn keep the order of its content. Clips are numbered
+through the whole conversation, and a line break follows each. Voice chat and
+audio analysis share one system prompt.
 
 Source: Qwen2-Audio, arXiv:2407.10759, section 2; its chat template in ``transformers``.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
-from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, ask
+from audio_lm.prompts.natural import CLIP_END, CLIP_START, answer_in_words, fill_question
 from audio_lm.tasks.task import Labels, Task
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
@@ -22,10 +22,10 @@ USER, ASSISTANT = "user", "assistant"
 
 
 def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
-    """The label ``conversation`` as turns.
+    """Parse the label ``conversation`` into turns.
 
     Raises:
-        DataError: it is empty, the sides do not alternate, or clips are out of order.
+        DataError: the conversation is empty, its roles do not alternate, or its clips are out of order.
     """
     turns = [
         Turn(
@@ -34,25 +34,25 @@ def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
         for row in conversation
     ]
     roles = [turn.role for turn in turns]
-    spoken = roles[1:] if roles[:1] == [SYSTEM_TURN.role] else roles
-    if not spoken or spoken != [(USER, ASSISTANT)[index % 2] for index in range(len(spoken))]:
+    dialogue = roles[1:] if roles[:1] == [SYSTEM_TURN.role] else roles
+    if not dialogue or dialogue != [(USER, ASSISTANT)[index % 2] for index in range(len(dialogue))]:
         raise DataError(
-            f"label 'conversation' has the roles {roles} -- expected at most one system turn and then "
-            f"user and assistant by turns, the user first; correct the conversation"
+            f"label 'conversation' has the roles {roles} -- expected at most one system turn, then "
+            f"alternating user and assistant turns, user first; correct the conversation"
         )
     clips = [part for turn in turns for part in turn.content if isinstance(part, int)]
     if clips != list(range(1, len(clips) + 1)):
         raise DataError(
             f"label 'conversation' has the clips {clips} -- expected each once, numbered from 1 in the order "
-            f"they are heard; renumber them"
+            f"of the turns; renumber them"
         )
     return turns
 
 
 def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
-    """A conversation; what the assistant says is learned, and that it stops.
+    """Render a conversation; the loss covers the assistant texts and their end tokens.
 
-    Without answer the last assistant turn is left open for the model to fill.
+    Without answer, the last assistant turn is left open for generation.
     """
     if turns[0].role != SYSTEM_TURN.role:
         turns = [SYSTEM_TURN, *turns]
@@ -79,8 +79,8 @@ def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
 def render_chatml(
     task: Task, labels: Labels, *, choice: int, is_evaluation: bool, with_answer: bool
 ) -> list[Piece]:
-    """A task in ChatML, asked with the paraphrases of ``natural``."""
-    question = ask(task, labels, choice=choice, is_evaluation=is_evaluation)
+    """Render a task in ChatML, with the questions of ``natural``."""
+    question = fill_question(task, labels, choice=choice, is_evaluation=is_evaluation)
     turn = Turn(USER, (*range(1, task.num_clips + 1), *question))
     pieces = render_turns([turn], with_answer=False)
     return pieces + answer_in_words(task, labels, TURN_END) if with_answer else pieces

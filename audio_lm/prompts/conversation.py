@@ -1,6 +1,6 @@
-"""What is said, before it is token ids: stretches of text and places for clips.
+"""A prompt before tokenization: pieces of text and clips.
 
-Every language of prompts ends here, and ``encode`` begins here.
+Every prompt format renders to pieces, and ``encode`` tokenizes them.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ END_TOKEN = "<|endoftext|>"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A stretch of text; only where it is markup are ``<|...|>`` in it tokens."""
+    """A piece of text; its ``<|...|>`` are special tokens only if it is markup."""
 
     text: str
     is_markup: bool = False
@@ -23,7 +23,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The place of a clip; the cut itself is number 1."""
+    """Position of a clip in the prompt; number 1 is the audio of the cut."""
 
     number: int
 
@@ -33,24 +33,24 @@ Piece = Text | Clip
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side says: strings, and the numbers of clips."""
+    """One turn of a conversation: texts and clip numbers."""
 
     role: str
     content: tuple[str | int, ...]
 
 
 def as_text(part: str, *, is_learned: bool = False) -> Text:
-    """A string as a piece; ``Markup`` stays markup."""
+    """Wrap a string as a piece; ``Markup`` stays markup."""
     return Text(part, is_markup=isinstance(part, Markup), is_learned=is_learned)
 
 
 def markup(token: str, *, is_learned: bool = False) -> Text:
-    """A token, or a string of words and tokens that all are ours."""
+    """Wrap a special token, or a string from a template, as a piece of markup."""
     return Text(token, is_markup=True, is_learned=is_learned)
 
 
-def written(pieces: Iterable[Piece], *, only_learned: bool = False) -> str:
-    """Pieces as somebody would read them; a clip is one ``<|AUDIO|>``."""
+def join_text(pieces: Iterable[Piece], *, only_learned: bool = False) -> str:
+    """Text of pieces; each clip is one ``<|AUDIO|>``."""
     return "".join(
         piece.text if isinstance(piece, Text) else CLIP_TOKEN
         for piece in pieces

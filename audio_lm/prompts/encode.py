@@ -1,4 +1,4 @@
-"""Pieces become token ids, a loss mask and places for audio; integers only."""
+"""Tokenization of prompts: token ids, loss mask and audio positions; integers only."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text
-from audio_lm.prompts.vocabulary import CLOSED_LIST, Vocabulary
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """One conversation in integers."""
+class Encoding:
+    """A tokenized conversation."""
 
     token_ids: list[int]
-    is_learned: list[bool]  # of each token
-    audio_index: list[int]  # positions that hold the placeholder of an audio token, in reading order
+    is_learned: list[bool]  # loss mask, one entry per token
+    audio_index: list[int]  # positions of the audio placeholder token, ascending
 
 
 def encode(
@@ -24,27 +24,27 @@ def encode(
     *,
     num_tokens_of_clip: Sequence[int],
     places: Sequence[tuple[str, int]] | None = None,
-) -> Encoded:
-    """Token ids of a conversation, its clips already as wide as their audio tokens.
+) -> Encoding:
+    """Tokenize a conversation, each clip widened to its number of audio tokens.
 
-    Neighbouring words are put together before they are cut into tokens, so that
-    a text does not depend on how many pieces it came in. A token that the vocabulary
-    does not have is words as well: a question such as "recognize the speech: <|en|>"
-    is then cut as the tokenizer of Qwen2-Audio cuts it.
+    Adjacent text is joined before tokenization, so the token ids do not depend on
+    how a text is split into pieces. A special token that the vocabulary lacks is
+    plain text too: a question such as "recognize the speech: <|en|>" then has the
+    tokens that the tokenizer of Qwen2-Audio gives it.
 
     Args:
-        pieces: what is said.
+        pieces: a rendered prompt.
         vocabulary: of the model.
-        num_tokens_of_clip: audio tokens of clip 1, 2 ...
-        places: words in the places of clip 1, each with its number of places; see ``place_ids``.
+        num_tokens_of_clip: numbers of audio tokens, from clip 1 on.
+        places: texts that replace the audio tokens of clip 1, each with its number of positions; see ``place_ids``.
 
     Raises:
-        DataError: a piece asks for a clip that is not there.
+        DataError: a piece refers to a clip that the cut lacks.
     """
     token_ids: list[int] = []
     is_learned: list[bool] = []
     audio_index: list[int] = []
-    for piece in _joined(pieces, vocabulary):
+    for piece in _join_texts(pieces, vocabulary):
         if isinstance(piece, Text):
             ids = vocabulary.ids(piece.text, is_markup=piece.is_markup)
         elif piece.number == 1 and places is not None:
@@ -54,26 +54,26 @@ def encode(
             audio_index += range(len(token_ids), len(token_ids) + len(ids))
         token_ids += ids
         is_learned += [isinstance(piece, Text) and piece.is_learned] * len(ids)
-    return Encoded(token_ids, is_learned, audio_index)
+    return Encoding(token_ids, is_learned, audio_index)
 
 
-class Parts(NamedTuple):
-    """What the length of pieces follows from."""
+class LengthInputs(NamedTuple):
+    """Inputs to the number of tokens of a prompt."""
 
     num_markup: int
     clips: list[Clip]
     words: list[str]
-    """Stretches that the tokenizer cuts one by one."""
+    """Texts that are tokenized one by one."""
 
 
-def parts_of(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Parts:
-    """What ``encode`` makes tokens of; only markup is counted here.
+def length_inputs(pieces: Sequence[Piece], vocabulary: Vocabulary) -> LengthInputs:
+    """Split a prompt as ``encode`` does, without tokenizing its texts.
 
     Raises:
         RecipeError: markup that is no token.
     """
     num_markup, clips, words = 0, list[Clip](), list[str]()
-    for piece in _joined(pieces, vocabulary):
+    for piece in _join_texts(pieces, vocabulary):
         if isinstance(piece, Clip):
             clips.append(piece)
         else:
@@ -82,16 +82,16 @@ def parts_of(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Parts:
                     words.append(part)
                 else:
                     num_markup += 1
-    return Parts(num_markup, clips, words)
+    return LengthInputs(num_markup, clips, words)
 
 
 def num_clip_tokens(
     clip: Clip, *, num_tokens_of_clip: Sequence[int], places: Sequence[tuple[str, int]] | None = None
 ) -> int:
-    """Tokens that ``encode`` puts in the place of a clip, from the same arguments.
+    """Number of tokens that ``encode`` gives a clip, from the same arguments.
 
     Raises:
-        DataError: the clip is not there.
+        DataError: the cut lacks the clip.
     """
     if clip.number == 1 and places is not None:
         return sum(num_places for _, num_places in places if num_places > 0)
@@ -99,14 +99,14 @@ def num_clip_tokens(
 
 
 def place_ids(places: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> list[int]:
-    """Words where audio tokens would be, each repeated over its places.
+    """Token ids of texts that replace audio tokens, each text repeated over its positions.
 
-    A word of several tokens gives each an equal share of its places, in order;
-    with fewer places than tokens the last tokens have none. A gap (an empty
-    text) holds the placeholder, whose embedding then stands for silence.
+    The tokens of a text share its positions equally, in order; with fewer
+    positions than tokens, the last tokens are dropped. A gap (an empty text)
+    gets the placeholder token, whose embedding then represents silence.
 
     Args:
-        places: text and number of places; a text that is a token of the vocabulary is that token.
+        places: text and number of positions; a text that is a special token of the vocabulary becomes that token.
         vocabulary: of the model.
     """
     ids: list[int] = []
@@ -120,38 +120,38 @@ def place_ids(places: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> list
 def _num_tokens(clip: Clip, num_tokens_of_clip: Sequence[int]) -> int:
     if not 1 <= clip.number <= len(num_tokens_of_clip):
         raise DataError(
-            f"clip {clip.number} is asked for, but there are {len(num_tokens_of_clip)}; add the clip "
-            f"(a cut's custom field audio_{clip.number}), or take its source out of this task"
+            f"the prompt needs clip {clip.number}, but the cut has {len(num_tokens_of_clip)} clips; add the clip "
+            f"(a cut's custom field audio_{clip.number}), or remove its source from this task"
         )
     return num_tokens_of_clip[clip.number - 1]
 
 
-def _worded(piece: Piece, vocabulary: Vocabulary) -> Piece:
-    if isinstance(piece, Text) and piece.text in CLOSED_LIST and piece.text not in vocabulary.id_of:
+def _without_unknown_token(piece: Piece, vocabulary: Vocabulary) -> Piece:
+    if isinstance(piece, Text) and piece.text in MARKUP_TOKENS and piece.text not in vocabulary.id_of:
         return replace(piece, is_markup=False)
     return piece
 
 
-def _joined(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Iterator[Piece]:
-    """Pieces, with neighbouring words of one kind as one."""
-    words = list[Text]()  # neighbours of one kind
-    for piece in (_worded(piece, vocabulary) for piece in pieces):
-        if words and not _is_like(piece, words[0]):
-            yield _together(words)
+def _join_texts(pieces: Iterable[Piece], vocabulary: Vocabulary) -> Iterator[Piece]:
+    """Join adjacent texts with equal loss mask."""
+    words = list[Text]()  # adjacent, with equal loss mask
+    for piece in (_without_unknown_token(piece, vocabulary) for piece in pieces):
+        if words and not _can_join(piece, words[0]):
+            yield _concatenate(words)
             words = []
         if isinstance(piece, Text) and not piece.is_markup:
             words.append(piece)
         else:
             yield piece
     if words:
-        yield _together(words)
+        yield _concatenate(words)
 
 
-def _is_like(piece: Piece, words: Text) -> bool:
+def _can_join(piece: Piece, words: Text) -> bool:
     return isinstance(piece, Text) and not piece.is_markup and piece.is_learned == words.is_learned
 
 
-def _together(words: Sequence[Text]) -> Text:
+def _concatenate(words: Sequence[Text]) -> Text:
     if len(words) == 1:
         return words[0]
     return Text("".join(piece.text for piece in words), is_learned=words[0].is_learned)

@@ -1,4 +1,4 @@
-"""The same labels in three languages of prompts, by one setting."""
+"""Rendering of a task and its labels in one of three prompt formats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,19 +23,19 @@ def render(
     is_evaluation: bool = False,
     with_answer: bool = True,
 ) -> list[Piece]:
-    """A clip's question and answer as pieces.
+    """Render question and answer of a clip as pieces.
 
     Args:
-        task: what is asked.
-        labels: of the clip; without answer only those that the question mentions.
+        task: whose templates are used.
+        labels: of the clip; without answer, only those that the question template uses.
         prompt: one of ``PROMPTS``.
-        choice: of the paraphrase, below ``num_choices``.
-        is_evaluation: ask with the paraphrase that training never draws.
-        with_answer: false ends where the model is to go on.
+        choice: index of the paraphrase, below ``num_choices``.
+        is_evaluation: use the held-out paraphrase, which training never draws.
+        with_answer: if false, end where generation starts.
 
     Raises:
-        DataError: a label is missing or has an impossible value.
-        RecipeError: there is no such language.
+        DataError: a label is missing or has an invalid value.
+        RecipeError: unknown prompt format.
     """
     _check_prompt(prompt)
     if prompt == "tags":
@@ -45,10 +45,10 @@ def render(
 
 
 def render_answer(task: Task, labels: Labels, *, prompt: str) -> list[Piece]:
-    """The end of what ``render`` gives, which is all that an answer adds to a question.
+    """Render the answer alone: the pieces that ``render`` appends with ``with_answer``.
 
     Raises:
-        DataError: a label is missing or has an impossible value.
+        DataError: a label is missing or has an invalid value.
     """
     if prompt == "tags":
         return answer_in_tags(task, labels)
@@ -56,25 +56,25 @@ def render_answer(task: Task, labels: Labels, *, prompt: str) -> list[Piece]:
 
 
 def render_chat(conversation: Sequence[Mapping[str, Any]], *, with_answer: bool = True) -> list[Piece]:
-    """The label ``conversation`` in ChatML.
+    """Render the label ``conversation`` in ChatML.
 
     Raises:
-        DataError: the sides do not alternate or the clips are out of order.
+        DataError: the roles do not alternate or the clips are out of order.
     """
     return render_turns(turns_of(conversation), with_answer=with_answer)
 
 
 def num_choices(task: Task, prompt: str) -> int:
-    """How many numbers a paraphrase is drawn with; tags have one wording."""
+    """Number of choices to draw a paraphrase from; 1 for tags, which have one wording."""
     return 1 if prompt == "tags" else natural.num_choices(task)
 
 
 def reference(task: Task, labels: Labels, prompt: str) -> str:
-    """What the answer should be in this language.
+    """Reference answer in a prompt format.
 
     Raises:
-        DataError: a label is missing or has an impossible value.
-        RecipeError: there is no such language.
+        DataError: a label is missing or has an invalid value.
+        RecipeError: unknown prompt format.
     """
     _check_prompt(prompt)
     return task.answer(labels) if prompt == "tags" else task.plain_answer(labels)

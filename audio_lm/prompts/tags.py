@@ -1,7 +1,7 @@
-"""Questions as hierarchical tags, the language of Qwen-Audio.
+"""Questions as hierarchical tags, the prompt format of Qwen-Audio.
 
 Order: start, audio language, task, text language, time stamps or none, output
-instruction; a question in words takes the place of the last four.
+instruction; a question in words replaces the last four.
 
 Source: Qwen-Audio, arXiv:2311.07919, section 3.
 """
@@ -11,9 +11,10 @@ from collections.abc import Collection
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.markup import TAG
 from audio_lm.prompts.conversation import END_TOKEN, Clip, Piece, as_text, markup
-from audio_lm.prompts.templates import TAG, fill
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.templates import fill
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 from audio_lm.tasks.task import Labels, Markup, Task
 
 _CODES = "|".join(NAME_OF_LANGUAGE)
@@ -29,11 +30,11 @@ _GRAMMAR = re.compile(
 
 
 def render_tags(task: Task, labels: Labels, *, with_answer: bool) -> list[Piece]:
-    """A clip, its tags, the answer and the end token.
+    """Render clips, tags, answer and end token.
 
-    All that follows the start tag is learned, which is how the model comes to
-    know languages. The words of a question are not: they are given, and nobody
-    wants a model that guesses them; the tags around them are learned.
+    The loss covers every token after the start tag, which trains language
+    identification. It leaves out the words of a question, which are input; the
+    tags around them are learned.
     """
     pieces: list[Piece] = []
     for number in range(1, task.num_clips + 1):
@@ -45,33 +46,33 @@ def render_tags(task: Task, labels: Labels, *, with_answer: bool) -> list[Piece]
 
 
 def answer_in_tags(task: Task, labels: Labels) -> list[Piece]:
-    """The answer and the end token."""
+    """Render the tagged answer and the end token."""
     pieces: list[Piece] = [as_text(part, is_learned=True) for part in task.parts(labels)]
     return [*pieces, markup(END_TOKEN, is_learned=True)]
 
 
-def check_tags(task: Task, known: Collection[str] = CLOSED_LIST) -> None:
-    """Whether a task's tags are tokens, and stand in the order of the paper.
+def check_tags(task: Task, known: Collection[str] = MARKUP_TOKENS) -> None:
+    """Check that a task's tags are tokens in the order of the paper.
 
-    A tag the vocabulary does not know would be cut into ordinary sub-words and
-    train without complaint; a tag in another place would teach two languages.
+    A tag that the vocabulary lacks would be split into sub-words and train without
+    an error. A tag at another position would train the model on two orders.
 
     Args:
-        task: whose template is checked; language holes stand for all languages.
+        task: whose template is checked; its language fields match all languages.
         known: tokens of the vocabulary.
 
     Raises:
-        RecipeError: a tag is no token, or the order is broken.
+        RecipeError: a tag is no token, or the order is another.
     """
     tags = [tag for tag in TAG.findall(task.tags) if "{" not in tag]
     absent = sorted({tag for tag in (*tags, *task.extension_tokens) if tag not in known})
     if absent:
         raise RecipeError(
-            f"task {task.name!r} is asked with {absent}, which the vocabulary would cut into pieces -- every "
+            f"task {task.name!r} uses the tags {absent}, which are no tokens of the vocabulary -- every "
             f"tag must be one token; correct the task's tags, or list new ones in its extension_tokens"
         )
     if not _GRAMMAR.fullmatch(task.tags):
         raise RecipeError(
-            f"task {task.name!r} is asked with {task.tags!r} -- expected the order start, language, task, "
+            f"task {task.name!r} has the tags {task.tags!r} -- expected the order start, language, task, "
             f"text language, time stamps, output instruction; correct the task's tags"
         )

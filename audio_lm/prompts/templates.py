@@ -1,29 +1,26 @@
-"""A task's template with the labels of a clip filled in.
+"""Question templates, filled with the labels of a clip.
 
-What stands as ``<|...|>`` in a template becomes a token; what a label brings
-along never does.
+A ``<|...|>`` in a template becomes a special token; one in a label stays text.
 """
 
-import re
 from string import Formatter
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
+from audio_lm.common.markup import TAG
 from audio_lm.tasks.task import Labels, Markup
-
-TAG = re.compile(r"(<\|[^|<>]*\|>)")
 
 
 def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str]:
-    """The parts of a template, its tags as ``Markup`` and all other text as words.
+    """Fill a template and split it: tags as ``Markup``, all other text as plain strings.
 
     Args:
-        template: with holes that are label keys, or ``target_language_name``.
+        template: with fields in braces, named after labels, or ``target_language_name``.
         labels: of the clip.
-        is_chinese: the template is in Chinese, and so are names in it.
+        is_chinese: the template is in Chinese; language names in it are Chinese, too.
 
     Raises:
-        DataError: a label that the template asks for is missing or no language, or the tag of a language that has none.
+        DataError: a label of the template is missing, is no known language, or needs a tag that its language lacks.
     """
     keys = {key for _, key, _, _ in Formatter().parse(template) if key}
     if "target_language_name" in keys:
@@ -31,7 +28,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
     if missing := sorted(key for key in keys if labels.get(key) is None):
         raise DataError(
             f"no label {', '.join(map(repr, missing))} -- the question {template!r} needs it; "
-            f"label the clip, or take its source out of this task"
+            f"label the clip, or remove its source from this task"
         )
     values = {key: labels[key] for key in keys}
     for key in keys.intersection(LANGUAGE_LABELS):
@@ -44,8 +41,8 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
     ]
 
 
-def asks_for_tag(template: str) -> bool:
-    """Whether a template has the tag of a clip's language in it."""
+def has_language_tag(template: str) -> bool:
+    """True if a template contains a language tag to fill."""
     return any(f"<|{{{key}}}|>" in template for key in LANGUAGE_LABELS)
 
 

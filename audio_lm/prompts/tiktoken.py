@@ -1,6 +1,6 @@
-"""The tokenizer of Qwen-Audio: ranked byte strings in ``qwen.tiktoken``, and tokens its own code adds.
+"""The tokenizer of Qwen-Audio: ranked byte strings in ``qwen.tiktoken``, and tokens that its remote code adds.
 
-Here it becomes a tokenizer of ``tokenizers`` with the same ids, so that none of that code is run.
+Converted to a fast tokenizer (``tokenizers``) with the same ids, so that the remote code is not run.
 
 Source: ``qwen.tiktoken`` and ``tokenization_qwen.py`` of Qwen-Audio at commit b50fb95.
 """
@@ -18,42 +18,42 @@ from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS
 
 FILE_NAME = "qwen.tiktoken"
-PATTERN = (
+WORD_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NUM_EXTRAS = 205
 CLIP_PAD = "[[[AUDIO:modality]]]"
-TEXT_MARKUP = (
+SPECIAL_TOKENS = (
     END_TOKEN,
     "<|im_start|>",
     "<|im_end|>",
     *(f"<|extra_{i}|>" for i in range(NUM_EXTRAS)),
     CLIP_PAD,
 )
-"""Tokens after the byte strings; the released audio tokens follow them."""
+"""Special tokens, with ids after the byte strings; the released audio tokens follow them."""
 
 
 def qwen_audio_tokenizer(file: Path) -> PreTrainedTokenizerFast:
-    """A tokenizer with the ids of Qwen-Audio.
+    """Build a fast tokenizer with the ids of Qwen-Audio.
 
     Raises:
-        CheckpointError: the file is not there or no list of ranked byte strings.
+        CheckpointError: the file is missing or no list of ranked byte strings.
     """
     rank_of = read_ranks(file)
-    letter_of = _letters()
-    written = {token: "".join(letter_of[byte] for byte in token) for token in rank_of}
-    vocab = {written[token]: rank for token, rank in rank_of.items()}
-    bpe = Tokenizer(models.BPE(vocab=vocab, merges=[(written[a], written[b]) for a, b in _merges(rank_of)]))
+    char_of_byte = _bytes_to_unicode()
+    text_of = {token: "".join(char_of_byte[byte] for byte in token) for token in rank_of}
+    vocab = {text_of[token]: rank for token, rank in rank_of.items()}
+    bpe = Tokenizer(models.BPE(vocab=vocab, merges=[(text_of[a], text_of[b]) for a, b in _merges(rank_of)]))
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     bpe.decoder = decoders.ByteLevel()
-    bpe.add_tokens([AddedToken(token, special=True, normalized=False) for token in TEXT_MARKUP])
+    bpe.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     bpe.add_tokens([AddedToken(token, special=False, normalized=False) for token in AUDIO_TOKENS])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe, eos_token=END_TOKEN, pad_token=END_TOKEN, clean_up_tokenization_spaces=False
@@ -61,17 +61,17 @@ def qwen_audio_tokenizer(file: Path) -> PreTrainedTokenizerFast:
 
 
 def read_ranks(file: Path) -> dict[bytes, int]:
-    """Byte strings and their ranks, which are their ids.
+    """Read byte strings and their ranks; a rank is a token id.
 
     Raises:
-        CheckpointError: names the line that is none, or says that ranks are not 0, 1, 2 ...
+        CheckpointError: a line is invalid (the message names it), or the ranks are not 0, 1, 2 ...
     """
     ranks: dict[bytes, int] = {}
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise CheckpointError(
-            f"{file} cannot be read ({error.strerror}); copy it from where the model is"
+            f"{file} cannot be read ({error.strerror}); copy it from the folder of the model"
         ) from error
     for number, line in enumerate(lines, start=1):
         if not line:
@@ -92,7 +92,7 @@ def read_ranks(file: Path) -> dict[bytes, int]:
 
 
 def _merges(rank_of: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """Every pair that makes a token, in the order in which tokens are made."""
+    """All merges of two tokens into a third, ordered by the rank of the third."""
     return [
         (token[:cut], token[cut:])
         for token in sorted(rank_of, key=rank_of.__getitem__)
@@ -101,10 +101,12 @@ def _merges(rank_of: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _letters() -> dict[int, str]:
-    """How a byte is written in a byte-level vocabulary.
+def _bytes_to_unicode() -> dict[int, str]:
+    """Character of each byte in a byte-level vocabulary.
 
-    Source: GPT-2's ``bytes_to_unicode``: printable bytes as they are, the others from 256 on.
+    Printable bytes map to themselves, the others to code points from 256 on.
+
+    Source: GPT-2's ``bytes_to_unicode``.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]

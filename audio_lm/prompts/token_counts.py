@@ -1,8 +1,8 @@
-"""Numbers of tokens of many texts.
+"""Token counts of many texts.
 
-A tokenizer with the pattern of Qwen cuts a text into words before it looks for tokens, so a word has as many wherever
-it stands. An ASCII text is cut by the same pattern here, and only words that are new go to the tokenizer; texts in
-other letters, and those of other tokenizers, go to it whole, many at a time.
+A tokenizer with Qwen's pre-tokenizer splits a text into words first, so the number of tokens of a word does not depend
+on its context. ASCII texts are split here by the same pattern, and only words not seen before are tokenized. Non-ASCII
+texts, and all texts of other tokenizers, are tokenized whole, in batches.
 """
 
 import json
@@ -13,32 +13,34 @@ from typing import Any
 from tokenizers import models
 from transformers import PreTrainedTokenizerBase
 
-from audio_lm.prompts.tiktoken import PATTERN
+from audio_lm.prompts.tiktoken import WORD_PATTERN
 
 ASCII_WORD = re.compile(
-    PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]").replace(r"\p{L}", "[a-zA-Z]").replace(r"\p{N}", "[0-9]"),
+    WORD_PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]")
+    .replace(r"\p{L}", "[a-zA-Z]")
+    .replace(r"\p{N}", "[0-9]"),
     re.ASCII,
 )
-"""What ``PATTERN`` matches in a text of ASCII."""
+"""Equivalent of ``WORD_PATTERN`` on ASCII text, for Python's ``re``."""
 
-MAX_KNOWN = 100_000  # words; more are forgotten, all at once
-MAX_LETTERS = 64  # of a word that is kept
+MAX_KNOWN = 100_000  # cached words; the cache is cleared above it
+MAX_LETTERS = 64  # longer words are not cached
 
 
 class TokenCounter:
-    """Counts the tokens of texts that hold no markup, and remembers their words."""
+    """Token counter for texts without markup; caches the counts of words."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        self.has_words = _cuts_by_pattern(tokenizer)
+        self.has_words = _splits_by_pattern(tokenizer)
         self._num_tokens_of: dict[str, int] = {}
 
     def count(self, texts: Iterable[str]) -> list[int]:
-        """Tokens of each text."""
+        """Number of tokens of each text."""
         known = self._num_tokens_of
         words_of_text = [self._words(text) for text in texts]
         unknown = list({word for words in words_of_text for word in words if word not in known})
-        known.update(zip(unknown, self._in_one_call(unknown), strict=True))
+        known.update(zip(unknown, self._count_batch(unknown), strict=True))
         counts = [sum(map(known.__getitem__, words)) for words in words_of_text]
         for word in unknown:
             if len(word) > MAX_LETTERS:
@@ -50,17 +52,17 @@ class TokenCounter:
     def _words(self, text: str) -> list[str]:
         return ASCII_WORD.findall(text) if self.has_words and text.isascii() else [text]
 
-    def _in_one_call(self, words: Sequence[str]) -> list[int]:
+    def _count_batch(self, words: Sequence[str]) -> list[int]:
         if not words:
-            return []  # the tokenizer makes no list of none
-        many = self.tokenizer(
+            return []  # the tokenizer fails on an empty batch
+        batch = self.tokenizer(
             words, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
         )
-        return [len(ids) for ids in many["input_ids"]]
+        return [len(ids) for ids in batch["input_ids"]]
 
 
-def _cuts_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether ASCII texts are cut by ``PATTERN`` and by nothing else."""
+def _splits_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True if the tokenizer splits ASCII text by ``WORD_PATTERN`` only."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not isinstance(backend.model, models.BPE) or backend.model.dropout:
         return False
@@ -68,7 +70,7 @@ def _cuts_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
         return False
     split, *letters = (_settings(backend.pre_tokenizer) or {}).get("pretokenizers") or [{}]
     return (
-        split.get("pattern") == {"Regex": PATTERN}
+        split.get("pattern") == {"Regex": WORD_PATTERN}
         and (split["behavior"], split["invert"]) == ("Isolated", False)
         and [(step["type"], step.get("use_regex"), step.get("add_prefix_space")) for step in letters]
         == [("ByteLevel", False, False)]
@@ -76,5 +78,5 @@ def _cuts_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _settings(step: Any) -> Any:
-    """A step of a tokenizer as its file has it."""
+    """Settings of a tokenizer component, as in ``tokenizer.json``."""
     return None if step is None else json.loads(step.__getstate__())

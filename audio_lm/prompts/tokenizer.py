@@ -1,7 +1,7 @@
-"""Where a tokenizer comes from: a folder, a hub name, or texts.
+"""Tokenizers: loaded from a folder or the hub, or trained on texts.
 
-The trained one is a byte-level BPE as Qwen's: every text has tokens, a word
-keeps the blank before it, and a digit is a token.
+A trained one is a byte-level BPE like Qwen's: any text can be encoded, a word
+includes the space before it, and each digit is one token.
 
 Source: the pre-tokenizer pattern is Qwen's, the same in all its models.
 """
@@ -15,21 +15,21 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from audio_lm.common.errors import RecipeError, needs_code
 from audio_lm.common.seals import kept_folder
 from audio_lm.prompts.conversation import END_TOKEN
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
+from audio_lm.prompts.tiktoken import FILE_NAME, WORD_PATTERN, qwen_audio_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 
 NUM_BYTES = 256
 
 
 def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, or of a model on the hub.
+    """Load a tokenizer from a folder or from the hub.
 
     Args:
-        trust_remote_code: run code that comes with it.
+        trust_remote_code: allow the tokenizer's own code to run.
 
     Raises:
-        RecipeError: there is none, or it brings code of its own.
-        CheckpointError: that of a Qwen-Audio is damaged.
+        RecipeError: there is no tokenizer, or it needs remote code.
+        CheckpointError: ``qwen.tiktoken`` is damaged.
     """
     folder = Path(folder_or_name)
     if (folder / FILE_NAME).is_file() and not (folder / "tokenizer.json").is_file():
@@ -38,7 +38,7 @@ def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> P
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder_or_name, trust_remote_code=trust_remote_code
         )
-    except Exception as error:  # what is wrong with a file comes from Rust as just that
+    except Exception as error:  # the Rust code of tokenizers raises plain Exception for a bad file
         if "trust_remote_code" in str(error):
             raise RecipeError(needs_code("tokenizer", folder_or_name)) from error
         raise RecipeError(
@@ -49,14 +49,14 @@ def load_tokenizer(folder_or_name: str, *, trust_remote_code: bool = False) -> P
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer made from texts; the same texts make the same one.
+    """Train a byte-level BPE tokenizer; deterministic for the same texts.
 
     Args:
-        texts: what it should be good at; it can write anything.
-        vocab_size: at most so many tokens, bytes included and the tokens of chat not counted.
+        texts: of the training domain; any other text can be encoded, too.
+        vocab_size: maximum number of tokens, including the bytes, without the tokens of text and chat.
 
     Raises:
-        RecipeError: there is no room for the 256 bytes.
+        RecipeError: ``vocab_size`` is below the 256 bytes.
     """
     if vocab_size < NUM_BYTES:
         raise RecipeError(
@@ -66,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -86,11 +86,13 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     )
 
 
-def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a sealed folder, which is trained where there is none that holds.
+def load_or_train_tokenizer(
+    folder: Path, train: Callable[[], PreTrainedTokenizerBase]
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a sealed folder; train it first if the folder is missing or damaged.
 
     Args:
-        folder: named after everything that the tokenizer follows from.
+        folder: its name identifies everything that decides the tokenizer.
     """
 
     def make(partial: Path) -> None:
@@ -100,5 +102,5 @@ def kept_tokenizer(folder: Path, train: Callable[[], PreTrainedTokenizerBase]) -
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Keep a tokenizer in a sealed folder, in the place of one that does not hold."""
+    """Save a tokenizer to a sealed folder; replace a damaged one."""
     kept_folder(folder, lambda partial: tokenizer.save_pretrained(partial), lambda there: None)

@@ -1,8 +1,8 @@
-"""Text <-> token ids, with the tokens that prompts need and text tokenizers lack.
+"""Text <-> token ids, with the special tokens that prompts need and text tokenizers lack.
 
-The ids of a language model's own table stay as they are; what it lacks follows
-after the table and is learned by a part of its own. Only ``tags`` needs more than
-the tokens of text and chat: a model that is asked in words gets no rows for tags.
+The ids of the language model's embedding table do not change. New tokens get ids
+after the table; the part ``new_tokens`` learns their embeddings. Only ``tags`` needs
+more than the tokens of text and chat: with other prompt formats a model gets no rows for tags.
 
 Source: the released tokenizers of Qwen-Audio (order of the audio tokens) and
 Qwen2-Audio (the six tokens of text and chat).
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.common.markup import MARKUP
 from audio_lm.common.word_timestamps import MAX_STAMP, SILENCE, STAMPS_PER_SECOND, stamp
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.tasks.registry import TASKS
@@ -55,36 +56,32 @@ TEXT_TOKENS = (END_TOKEN, "<|im_start|>", "<|im_end|>", CLIP_TOKEN, "<|audio_bos
 """Tokens of text and chat, which the Qwen tokenizers have."""
 
 EXTENSION_TOKENS = tuple(dict.fromkeys(token for task in TASKS.values() for token in task.extension_tokens))
-"""Tokens of tasks the paper names and the released vocabulary does not; last, so that they may grow."""
+"""Tokens for tasks of the paper that the released vocabulary lacks; last, so that more can be added."""
 
-CLOSED_LIST = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
-"""Every token that markup may use; a map for its order and for quick look-up."""
+MARKUP_TOKENS = dict.fromkeys((*AUDIO_TOKENS, *TEXT_TOKENS, *EXTENSION_TOKENS))
+"""All tokens that markup may contain; a dict, for its order and fast look-up."""
 
 
 def tokens_for(prompts: Iterable[str]) -> tuple[str, ...]:
-    """The tokens that a model needs to be asked in these languages of prompts, and to answer."""
-    return tuple(CLOSED_LIST) if "tags" in prompts else TEXT_TOKENS
-
-
-_MARKUP = re.compile(r"(<\|[^|<>]*\|>|</?audio>)")
+    """Special tokens that a model needs for these prompt formats."""
+    return tuple(MARKUP_TOKENS) if "tags" in prompts else TEXT_TOKENS
 
 
 class Vocabulary:
-    """Token ids of words and of markup.
+    """Token ids of text and of markup.
 
-    Words are never searched for markup, whatever they hold; markup is never cut
-    into words.
+    Special tokens inside text are not parsed; markup is never split into sub-words.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = CLOSED_LIST
+        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = MARKUP_TOKENS
     ) -> None:
-        """Give ids to the tokens that ``tokenizer`` lacks.
+        """Assign ids to the tokens that ``tokenizer`` lacks.
 
         Args:
             tokenizer: of the language model.
-            num_base: rows of the language model's own table; often more than the tokenizer has tokens.
-            tokens: those that are needed, in the order of their ids; see ``tokens_for``.
+            num_base: rows of the language model's embedding table; often more than the tokenizer has tokens.
+            tokens: required special tokens, in the order of their ids; see ``tokens_for``.
 
         Raises:
             CheckpointError: the tokenizer has ids beyond the table.
@@ -100,20 +97,22 @@ class Vocabulary:
         self.tokens = tuple(dict.fromkeys((*tokens, *TEXT_TOKENS)))
         self.new_tokens = tuple(token for token in self.tokens if token not in own)
         new = {token: num_base + index for index, token in enumerate(self.new_tokens)}
-        known = {token: own[token] for token in CLOSED_LIST if token in own} | new
-        self.id_of = {token: known[token] for token in dict.fromkeys((*CLOSED_LIST, *new)) if token in known}
+        known = {token: own[token] for token in MARKUP_TOKENS if token in own} | new
+        self.id_of = {
+            token: known[token] for token in dict.fromkeys((*MARKUP_TOKENS, *new)) if token in known
+        }
         self.audio_id = self.id_of[CLIP_TOKEN]
         self.end_id = self.id_of[END_TOKEN]
         self.turn_end_id = self.id_of["<|im_end|>"]
         own_pad = tokenizer.pad_token_id
         self.pad_id = own_pad if isinstance(own_pad, int) else self.end_id
         self._token_of_id = {index: token for token, index in self.id_of.items()}
-        # What the tokenizer itself would find inside of words and make a token of.
-        self._traps = _any_of(tokenizer.added_tokens_encoder)
+        # Special tokens that the tokenizer itself would parse inside text.
+        self._parsed_by_tokenizer = _any_of(tokenizer.added_tokens_encoder)
 
     @property
     def digest(self) -> str:
-        """Equal for vocabularies that give every text the same ids."""
+        """Equal for vocabularies that give equal ids to every text."""
         inner = getattr(self.tokenizer, "backend_tokenizer", None)
         own = inner.to_str() if inner is not None else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         return hashlib.sha256(f"{self.num_base} {self.new_tokens} {own}".encode()).hexdigest()
@@ -126,18 +125,18 @@ class Vocabulary:
 
         Args:
             text: any.
-            is_markup: whether ``<|...|>`` in it are tokens; false for whatever a label or a user brings.
+            is_markup: parse ``<|...|>`` as special tokens; false for text from labels and users.
 
         Raises:
             RecipeError: markup that is no token.
         """
         ids: list[int] = []
         for part in self.split(text, is_markup=is_markup):
-            ids += [part] if isinstance(part, int) else self._word_ids(part)
+            ids += [part] if isinstance(part, int) else self._encode(part)
         return ids
 
     def split(self, text: str, *, is_markup: bool) -> list[int | str]:
-        """A text as the ids of its markup, and the words that the tokenizer cuts one by one.
+        """Split a text into the ids of its special tokens and the texts between, which are tokenized one by one.
 
         Args:
             text: any.
@@ -147,52 +146,52 @@ class Vocabulary:
             RecipeError: markup that is no token.
         """
         if not is_markup:
-            return [*self._disarmed(text)]
+            return [*self._break_special_tokens(text)]
         if text in self.id_of:
             return [self.id_of[text]]
         parts: list[int | str] = []
-        for part in filter(None, _MARKUP.split(text)):
-            if _MARKUP.fullmatch(part):
+        for part in filter(None, MARKUP.split(text)):
+            if MARKUP.fullmatch(part):
                 self.check(part)
                 parts.append(self.id_of[part])
             else:
-                parts += self._disarmed(part)
+                parts += self._break_special_tokens(part)
         return parts
 
     def text(self, ids: Sequence[int]) -> str:
-        """What the ids say, markup kept."""
+        """Decode ids, special tokens included."""
         parts: list[str] = []
         for is_markup, run in groupby(ids, key=self._token_of_id.__contains__):
             if is_markup:
                 parts += [self._token_of_id[index] for index in run]
             else:
-                parts.append(self._words(list(run)))
+                parts.append(self._decode(list(run)))
         return "".join(parts)
 
     def check(self, *tags: str) -> None:
-        """Whether each tag is one token.
+        """Check that each tag is one token.
 
         Raises:
-            RecipeError: one is not; it would be cut into sub-words and train without complaint.
+            RecipeError: a tag is none; it would be split into sub-words and train without an error.
         """
         absent = [tag for tag in dict.fromkeys(tags) if tag not in self.id_of]
         if absent:
             raise RecipeError(
-                f"{absent} would be cut into pieces -- expected tokens of this vocabulary; correct them, "
-                f"list new ones in the extension_tokens of their task, or ask with prompt: natural"
+                f"{absent} would be split into sub-words -- expected tokens of this vocabulary; correct them, "
+                f"list new ones in the extension_tokens of their task, or set prompt: natural"
             )
 
-    def _word_ids(self, words: str) -> list[int]:
-        return list(self.tokenizer(words, add_special_tokens=False)["input_ids"])
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _disarmed(self, text: str) -> list[str]:
-        """The text, cut after the first letter of whatever the tokenizer would take for a token."""
-        if self._traps is None or self._traps.search(text) is None:
+    def _break_special_tokens(self, text: str) -> list[str]:
+        """Split text after the first character of each special token, so that the tokenizer does not parse it."""
+        if self._parsed_by_tokenizer is None or self._parsed_by_tokenizer.search(text) is None:
             return [text]
-        cuts = [0, *(match.start() + 1 for match in self._traps.finditer(text)), len(text)]
+        cuts = [0, *(match.start() + 1 for match in self._parsed_by_tokenizer.finditer(text)), len(text)]
         return [text[start:end] for start, end in pairwise(cuts)]
 
-    def _words(self, ids: list[int]) -> str:
+    def _decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 

@@ -9,6 +9,7 @@ stages/<stage>/status.json   step, data position, finished or not, checksums of 
 predictions/<name>.jsonl     one line per clip; benchmarks.json what each benchmark was
 scores.json                  of the last evaluation
 mlflow.txt                   tracking URI and run ids
+run.log                      settings, groups of parameters, messages and warnings of every start
 exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
 heartbeats/, errors/         what a rank is at, and what one died of
 """
@@ -36,7 +37,7 @@ from audio_lm.common.seals import FILE as SEALS
 from audio_lm.common.seals import FileSeal, fault_of, folder_fault, seals_of
 from audio_lm.config.load import RECIPE, Composed, changed_settings, kept_recipe
 from audio_lm.config.schema import SEGMENT, Recipe
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 
 MOST_NAMED = 8
 MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run of its settings
@@ -141,14 +142,19 @@ class RunFolder:
     def mark_evaluated(self, name: str) -> None:
         """Remember that a stage's benchmarks were asked; a later start asks those without answers or defined anew."""
         if is_main():
-            write_json(self.stage(name) / STATUS, self.status(name) | {"judged": True})
+            write_json(self.stage(name) / STATUS, self.status(name) | {"evaluated": True})
+
+    def is_evaluated(self, name: str) -> bool:
+        """True when a stage's benchmarks have been evaluated."""
+        status = self.status(name)
+        return bool(status.get("evaluated", status.get("judged")))  # the key of an earlier release
 
     def progress(self, recipe: Recipe) -> list[int]:
         """What a later start need not do again: stages finished and judged, answers kept, the step of the checkpoint."""
         statuses = [self.status(name) for name in recipe.stages]
         return [
             sum(bool(status.get("finished")) for status in statuses),
-            sum(bool(status.get("judged")) for status in statuses),
+            sum(self.is_evaluated(name) for name in recipe.stages),
             sum(1 for _ in self.predictions.rglob("*.jsonl")),
             next((status.get("step", 0) for status in statuses if status and not status.get("finished")), 0),
         ]
@@ -190,13 +196,13 @@ def kept_tokens(folder: RunFolder) -> list[str] | None:
     if not folder.recipe.is_file():
         return None
     if not folder.tokens.is_file():
-        return list(CLOSED_LIST)
+        return list(MARKUP_TOKENS)
     tokens = read_table(folder.tokens).get("tokens")
     # Where the file is damaged they follow from the recipe.
     return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
 
 
-def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(CLOSED_LIST)) -> None:
+def open_folder(folder: RunFolder, composed: Composed, tokens: Sequence[str] = tuple(MARKUP_TOKENS)) -> None:
     """Make the folder of a fresh run, or take up that of a resumed one.
 
     A run of the same recipe that is there already is moved aside, never written over. The recipe of a resumed run

@@ -25,7 +25,7 @@ from audio_lm.model.weights.part_names import part_of
 from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.run.console import run_console
-from audio_lm.run.evaluate import kept_vocabulary, open_run
+from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.training.config import HardwareConfig
 
 KEPT = "audio_lm.packs"

@@ -24,7 +24,7 @@ from audio_lm.checkpoints.discovery import (
     newest_valid,
     remove_unfinished,
 )
-from audio_lm.checkpoints.manifest import Manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
 from audio_lm.common.errors import CheckpointError, DataError, UserError
@@ -77,8 +77,8 @@ class ResumePoint:
     declared: list[dict[str, Any]]
     """Step and words of every segment that was appended."""
 
-    said: str
-    """For who looks on."""
+    message: str
+    """For the console."""
 
     audio: Mapping[str, str]
     """What the audio files of every source are like, as far as this rank looks."""
@@ -94,7 +94,7 @@ def find_resume_points(composed: Composed, folder: RunFolder, console: Console) 
     if not recipe.is_resumed:
         return {}
     found, group = {}, Group()
-    is_recipe_lost = any(group.gathered(bool(recipe_fault(folder, composed))))
+    is_recipe_lost = any(group.all_gather_object(bool(recipe_fault(folder, composed))))
     for name in recipe.stages:
         if folder.is_finished(name) and not _is_spoilt(folder, name, group, console):
             if is_recipe_lost:
@@ -103,7 +103,7 @@ def find_resume_points(composed: Composed, folder: RunFolder, console: Console) 
         one = find_checkpoint(folder.checkpoints(name), group, _content_fault)
         if (last := _newest(one, name, folder, console)) is not None:
             found[name] = last
-        group.gathered(None)  # nobody looks any more at what the first rank changes now
+        group.all_gather_object(None)  # nobody looks any more at what the first rank changes now
         if is_main():
             remove_unfinished(folder.checkpoints(name), one.passed_over)
     return found
@@ -128,7 +128,7 @@ def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
             _check_same_training(composed, name, last, progress_of(last))
 
 
-def _content_fault(path: Path, manifest: Manifest) -> str | None:
+def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
     return content_fault(
         path,
         manifest,
@@ -143,16 +143,16 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
     Raises:
         CheckpointError: they are not, and there is no checkpoint.
     """
-    (fault, *_) = group.gathered(folder.model_fault(name) if is_main() else None)
+    (fault, *_) = group.all_gather_object(folder.model_fault(name) if is_main() else None)
     if fault is None:
         return False
     if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
         with refusing():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
-    group.gathered(None)  # nobody looks any more
+    group.all_gather_object(None)  # nobody looks any more
     folder.mark_unfinished(name)
-    group.gathered(None)
+    group.all_gather_object(None)
     return True
 
 
@@ -202,8 +202,8 @@ def resolve_resume(
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
-        said = f"{name}: going on from step {cursor.step}, {how}"
-        return ResumePoint(checkpoint, status, before, cursor, declared, said, digests_of(audio))
+        message = f"{name}: continues from step {cursor.step}, {how}"
+        return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
     begin = next_begin(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -214,10 +214,14 @@ def resolve_resume(
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
     longer = history.appended(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
-    said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
+    message = (
+        f"{name}: continues from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
+    )
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
-    return ResumePoint(checkpoint, status, along, cursor, declared, said, digests_of(audio_of(along.loaded)))
+    return ResumePoint(
+        checkpoint, status, along, cursor, declared, message, digests_of(audio_of(along.loaded))
+    )
 
 
 def _before(

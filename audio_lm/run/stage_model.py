@@ -1,90 +1,71 @@
-"""The model of each stage: one that stays, or one that is shared out anew for what the stage trains.
+"""The model of each stage: one that stays in memory, or one that is sharded anew for what the stage trains.
 
-A model that is shared out begins every stage from files, so no rank ever holds the whole of it: from
-those the stage before left, or from where the recipe's first weights come from.
+A sharded model loads its weights from files at every stage, so that no rank ever holds all of it: those of the stage
+before, or those that the recipe starts from.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from audio_lm.common.errors import CheckpointError
-from audio_lm.common.runtime import is_main
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import apply_fsdp, build_audio_lm, build_mesh
 from audio_lm.pipeline.trainer import build_module
-from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.folder import RunFolder
+from audio_lm.run.prepare import Prepared
 from audio_lm.run.replay import keep_packs
+from audio_lm.run.session import RunSession
 from audio_lm.training.fsdp import summon_full_params
 from audio_lm.training.next_token import NextTokenModule
-from audio_lm.training.param_groups import Rate
 
 
 class StageModels:
-    """Gives each stage its model.
+    """Loads, shards and wraps the model for each stage."""
 
-    Args:
-        model: with its first weights, or its outline where it is shared out.
-        rates: of every stage.
-        wait: until all ranks are here, however long.
-        building: what making or loading a model stands in.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        vocabulary: Vocabulary,
-        model: AudioLM,
-        rates: Mapping[str, Mapping[str, Rate | None]],
-        *,
-        wait: Callable[[], object] = lambda: None,
-        building: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
+    def __init__(self, recipe: Recipe, prepared: Prepared, session: RunSession) -> None:
         self.recipe = recipe
-        self.vocabulary = vocabulary
-        self.model = model
-        self.rates = rates
-        self.wait = wait
-        self.building = building
+        self.vocabulary = prepared.vocabulary
+        self.model = prepared.model
+        self.rates = prepared.rates
+        self.session = session
         self.mesh = build_mesh(recipe.hardware)
+        session.groups.include(self.mesh)
 
     @property
-    def is_shared(self) -> bool:
-        """Whether all ranks are needed to ask it anything."""
+    def is_sharded(self) -> bool:
+        """True when the model is sharded, and every use of it is a collective."""
         return self.mesh is not None
 
-    def begin(self, stage: str, weights: Path | None) -> AudioLM:
-        """The model as a stage begins.
+    def load(self, stage: str, weights: Path | None) -> AudioLM:
+        """Load the model as a stage starts with it.
 
         Args:
-            weights: what ``save_model`` wrote; none goes on with the weights there are, which are the first
-                ones where the model is shared out.
+            weights: folder that ``save_model`` wrote; None keeps the weights in memory, or, where the model is
+                sharded, loads those that the recipe starts from.
 
         Raises:
             CheckpointError: they do not fit.
         """
-        with self.building():
-            self._begin(stage, weights)
+        with self.session.building():
+            self._load(stage, weights)
         return self.model
 
-    def _begin(self, stage: str, weights: Path | None) -> None:
+    def _load(self, stage: str, weights: Path | None) -> None:
         if self.mesh is not None:
             del self.model
-            gc.collect()  # a model and what gathers it know each other
+            gc.collect()  # the model and its gradient hooks reference each other
             self.model = build_audio_lm(self.recipe, self.vocabulary, is_outline=True)
             apply_fsdp(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
         elif weights is not None:
             load_weights(self.model, weights)
 
     def module(self, stage: str, folder: Path) -> NextTokenModule:
-        """Who learns what in a stage, and where packs of steps that went wrong are kept.
+        """Lightning module of a stage.
 
         Args:
             folder: of the stage.
@@ -100,38 +81,13 @@ class StageModels:
         )
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """For as long as the model answers, which all ranks do where it is shared out."""
+    def generating(self) -> Iterator[None]:
+        """Context in which the model generates; of a sharded model all ranks gather the weights."""
         if self.mesh is None:
             yield
             return
         hardware = self.recipe.hardware
         half = torch.autocast(self.mesh.device_type, torch.bfloat16, enabled=hardware.is_half)
-        self.wait()  # the first rank also writes down what was answered before
+        self.session.wait()  # the first rank also writes the answers of the benchmark before
         with summon_full_params(self.model), half:
             yield
-
-
-def first_weights(
-    recipe: Recipe, folder: RunFolder, stage: str, *, is_shared: bool, agreed: Callable[[int], int]
-) -> Path | None:
-    """Where a stage finds the weights it begins with, unless the model has them; the first rank looks at their seals.
-
-    Args:
-        is_shared: the model is shared out, and begins every stage from files.
-        agreed: the largest of the ranks' numbers.
-
-    Raises:
-        CheckpointError: they are not those that the stage before has left; names the file.
-    """
-    names = list(recipe.stages)
-    before = names[: names.index(stage)]
-    if not before or not (recipe.only or recipe.is_resumed or is_shared):
-        return None
-    fault = folder.model_fault(before[-1]) if is_main() else None
-    if agreed(int(fault is not None)):
-        folder.check_model(before[-1])
-        raise CheckpointError(
-            f"{folder.model(before[-1])}: the first rank reads something else than was written"
-        )
-    return folder.model(before[-1])

@@ -1,1 +1,1 @@
-"""What a model can be asked to do with a clip."""
+"""Tasks: the questions and answers that a model is trained and evaluated on."""

@@ -1,4 +1,4 @@
-"""The 8 tasks about music: rows 24-31 of the paper's table; see ``speech``."""
+"""Eight tasks on music: rows 24-31 of the paper's table; see ``speech``."""
 
 from audio_lm.tasks.targets import (
     label,

@@ -7,16 +7,16 @@ from audio_lm.tasks.speech import SPEECH_TASKS
 from audio_lm.tasks.task import Task
 
 CHAT = "chat"
-"""What mixtures call conversations: each brings its own question, so it is no task of the table."""
+"""Name of conversations in mixtures. No task of the table, as every conversation has its own questions."""
 
 TASKS: dict[str, Task] = {task.name: task for task in (*SPEECH_TASKS, *SOUND_TASKS, *MUSIC_TASKS)}
 
 
 def find_task(name: str) -> Task:
-    """The task called ``name``.
+    """Find a task by name.
 
     Raises:
-        RecipeError: there is none; the message offers the nearest.
+        RecipeError: unknown task; the message suggests the nearest name.
     """
     if name not in TASKS:
         raise RecipeError(unknown("task", name, TASKS, see="audio_lm/tasks/"))

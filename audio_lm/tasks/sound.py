@@ -1,10 +1,10 @@
-"""The 5 tasks about sounds: rows 19-23 of the paper's table; see ``speech``."""
+"""Five tasks on sounds: rows 19-23 of the paper's table; see ``speech``."""
 
 from audio_lm.tasks.targets import (
     event_spans,
     event_spans_plain,
     label,
-    listed,
+    label_list,
 )
 from audio_lm.tasks.task import Task
 
@@ -39,7 +39,7 @@ SOUND_TASKS = (
         prompts=("Classify the sound event in English:", "What is that sound?"),
         prompts_zh=("这是什么声音？",),
         needs=("events",),
-        target=listed("events", between=", "),
+        target=label_list("events", separator=", "),
         metrics=("acc", "map"),
         corpora={"AudioSet": None, "FSD50K": None, "ESC-50": None},
     ),

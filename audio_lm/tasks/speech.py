@@ -1,7 +1,7 @@
-"""The 18 tasks about somebody who speaks: rows 1-18 of the paper's table.
+"""Eighteen tasks on speech: rows 1-18 of the paper's table.
 
-Tag prefixes are those of the released evaluation scripts where these have one;
-``tag_status`` says which. A new task is one more row.
+Tags are those of the released evaluation scripts where these have the task, see
+``tag_status``. A new task is one more row.
 
 Source: Qwen-Audio, arXiv:2311.07919, table 1; prompts marked ``qwen2-audio:``
 are from the released Qwen2-Audio, arXiv:2407.10759.
@@ -11,9 +11,9 @@ from audio_lm.tasks.targets import (
     intent,
     intent_plain,
     label,
+    label_list,
     language_tag,
     language_words,
-    listed,
     marked_entities,
     marked_entities_plain,
     slots,
@@ -98,7 +98,7 @@ SPEECH_TASKS = (
         ),
         prompts_zh=("多人同时说话，请按先后写出每个人的内容。",),
         needs=("language", "texts"),
-        target=listed("texts", between=" <sc> "),
+        target=label_list("texts", separator=" <sc> "),
         metrics=("cpwer", "orcwer"),
         corpora={
             "LibriMix": "librimix",
@@ -302,8 +302,8 @@ SPEECH_TASKS = (
         tags="<|startofanalysis|><|{language}|><|keyword|><|en|><|notimestamps|><|keyword_spotting|>",
         tag_status="extension",
         extension_tokens=("<|keyword_spotting|>",),
-        # The paper's table also lists a question that names the keyword. It needs a word asked about, which
-        # no label gives; asked about the word that is spoken it would hold its own answer.
+        # The paper's table also lists a question that names a keyword to detect. No label has such a word, and
+        # with the spoken word the question would contain its answer.
         prompts=("Which command word is spoken?",),
         prompts_zh=("说的是哪个唤醒词？",),
         needs=("language", "keyword"),

@@ -1,7 +1,7 @@
-"""Answers that are more than one label: stamps, entities, slots, notes.
+"""Answers of more than one label: time stamps, entities, slots, notes.
 
-Each comes twice, as parts with tokens (``Markup``) and in plain words. Both say
-the same; the forms with tokens follow the released vocabulary of Qwen-Audio.
+Each has two functions with the same content: parts with special tokens (``Markup``),
+and plain words. The special tokens follow the released vocabulary of Qwen-Audio.
 """
 
 from collections.abc import Sequence
@@ -17,33 +17,32 @@ NONE = "none"
 
 
 def label(key: str, *, title: str = "") -> Target:
-    """The label itself, after its title where several tasks share their tags."""
+    """Answer with one label, after its title if several tasks share their tags."""
     return lambda labels: (f"{title}: {labels[key]}" if title else str(labels[key]),)
 
 
-def listed(key: str, *, between: str) -> Target:
-    """A label that is a list of strings."""
-    return lambda labels: (between.join(labels[key]),)
+def label_list(key: str, *, separator: str) -> Target:
+    """Answer with a label that is a list of strings."""
+    return lambda labels: (separator.join(labels[key]),)
 
 
 def language_tag(labels: Labels) -> Sequence[str]:
-    """The language as its own token, which is what follows the start tag."""
+    """Language token, which follows the start tag."""
     check_tag(labels["language"])
     return (Markup(f"<|{labels['language']}|>"),)
 
 
 def language_words(labels: Labels) -> str:
-    """The language by its English name."""
+    """English name of the language."""
     return name_of_language(labels["language"])
 
 
 def timed_words(labels: Labels) -> Sequence[str]:
-    """Words and silences between shared stamps, beginning with the stamp of 0 s.
+    """Words and silences between shared time stamps, from 0 s on.
 
-    The released evaluation prompt already ends with that first stamp and its
+    The released evaluation prompt already ends with the stamp of 0 s, and its
     script therefore drops the first unit of every hypothesis. Here the stamp is
-    part of the answer, in training and in evaluation, so that what is scored is
-    the whole target.
+    part of the answer in training and evaluation, so the whole target is scored.
     """
     parts: list[str] = [Markup(stamp(0.0))]
     for unit in timed_units(labels["units"], num_seconds=MAX_SECONDS):
@@ -53,27 +52,30 @@ def timed_words(labels: Labels) -> Sequence[str]:
 
 
 def timed_words_plain(labels: Labels) -> str:
-    """Words with their spans; silences are what is left."""
+    """Words with start and end; silences are left out."""
     units = timed_units(labels["units"], num_seconds=MAX_SECONDS)
     return ", ".join(_span(unit.start, unit.end, unit.symbol) for unit in units if unit.symbol != SILENCE)
 
 
 def speaker_turns(labels: Labels) -> Sequence[str]:
-    """Who speaks when; speakers are numbered as they come in."""
+    """Speaker turns with start and end; speakers are numbered by their first turn."""
     parts: list[str] = []
-    for speaker, start, end in _numbered(labels["turns"]):
+    for speaker, start, end in _with_speaker_numbers(labels["turns"]):
         parts += [Markup(stamp(start)), f"speaker {speaker}", Markup(stamp(end))]
     return parts
 
 
 def speaker_turns_plain(labels: Labels) -> str:
-    """Who speaks when, in words."""
+    """Speaker turns in plain words."""
     return ", ".join(
-        _span(start, end, f"speaker {speaker}") for speaker, start, end in _numbered(labels["turns"])
+        _span(start, end, f"speaker {speaker}")
+        for speaker, start, end in _with_speaker_numbers(labels["turns"])
     )
 
 
-def _numbered(turns: Sequence[tuple[str, Seconds, Seconds]]) -> list[tuple[int, Seconds, Seconds]]:
+def _with_speaker_numbers(
+    turns: Sequence[tuple[str, Seconds, Seconds]],
+) -> list[tuple[int, Seconds, Seconds]]:
     number_of: dict[str, int] = {}
     return [
         (number_of.setdefault(speaker, len(number_of) + 1), start, end)
@@ -82,9 +84,9 @@ def _numbered(turns: Sequence[tuple[str, Seconds, Seconds]]) -> list[tuple[int, 
 
 
 def marked_entities(labels: Labels) -> Sequence[str]:
-    """The transcript with every entity marked and typed where it stands."""
+    """Transcript with entities and their types marked inline."""
     parts: list[str] = []
-    for before, value, kind in _entities_in_place(labels):
+    for before, value, kind in _split_at_entities(labels):
         parts.append(before)
         if value:
             parts += [Markup("<|startofentityvalue|>"), value, Markup("<|endofentityvalue|>")]
@@ -93,14 +95,14 @@ def marked_entities(labels: Labels) -> Sequence[str]:
 
 
 def marked_entities_plain(labels: Labels) -> str:
-    """The transcript with every entity in brackets: ``we met [Ada: person]``."""
+    """Transcript with entities in brackets: ``we met [Ada: person]``."""
     return "".join(
-        before + (f"[{value}: {kind}]" if value else "") for before, value, kind in _entities_in_place(labels)
+        before + (f"[{value}: {kind}]" if value else "") for before, value, kind in _split_at_entities(labels)
     )
 
 
-def _entities_in_place(labels: Labels) -> list[tuple[str, str, str]]:
-    """Each entity with the words before it; the last row holds the words after them all."""
+def _split_at_entities(labels: Labels) -> list[tuple[str, str, str]]:
+    """Entities, each after the text before it; the last row has the remaining text only."""
     text, rows, position = labels["text"], [], 0
     for value, kind in labels["entities"]:
         start = text.find(value, position)
@@ -115,27 +117,27 @@ def _entities_in_place(labels: Labels) -> list[tuple[str, str, str]]:
 
 
 def intent(labels: Labels) -> Sequence[str]:
-    """What is wanted: a scenario and an action in it."""
+    """Intent: a scenario and an action."""
     return (Markup("<|scenario|>"), labels["scenario"], Markup("<|action|>"), labels["action"])
 
 
 def intent_plain(labels: Labels) -> str:
-    """What is wanted, in words."""
+    """Intent in plain words."""
     return f"scenario: {labels['scenario']}, action: {labels['action']}"
 
 
 def slots(labels: Labels) -> Sequence[str]:
-    """The slots of a command."""
+    """Slots of a command."""
     return (Markup("<|entities|>"), slots_plain(labels))
 
 
 def slots_plain(labels: Labels) -> str:
-    """The slots of a command, in words."""
+    """Slots of a command in plain words."""
     return ", ".join(f"{kind}: {value}" for kind, value in labels["slots"]) or NONE
 
 
 def event_spans(labels: Labels) -> Sequence[str]:
-    """Every event once, with the stamps of all its occurrences."""
+    """Each event once, with the time stamps of all its occurrences."""
     parts: list[str] = []
     for event, spans in _spans_of_event(labels).items():
         parts += [Markup("<|startofword|>"), event, Markup("<|endofword|>")]
@@ -146,7 +148,7 @@ def event_spans(labels: Labels) -> Sequence[str]:
 
 
 def event_spans_plain(labels: Labels) -> str:
-    """Every occurrence of an event with its span, in order of time."""
+    """All occurrences of events with start and end, by start time."""
     times = sorted(labels["event_times"], key=lambda event_time: event_time[1])
     return ", ".join(_span(start, end, event) for event, start, end in times)
 
@@ -159,7 +161,7 @@ def _spans_of_event(labels: Labels) -> dict[str, list[tuple[Seconds, Seconds]]]:
 
 
 def note(labels: Labels) -> Sequence[str]:
-    """A note as NSynth describes it: pitch, velocity, instrument, qualities."""
+    """Note as in NSynth: pitch, velocity, instrument, qualities."""
     return (
         Markup("<|pitch|>"),
         Markup(f"<|midi_pitch_{_midi(labels, 'pitch')}|>"),
@@ -173,7 +175,7 @@ def note(labels: Labels) -> Sequence[str]:
 
 
 def note_plain(labels: Labels) -> str:
-    """A note in words."""
+    """Note in plain words."""
     return (
         f"pitch {_midi(labels, 'pitch')}, velocity {_midi(labels, 'velocity')}, "
         f"instrument {labels['instrument']}, qualities {', '.join(labels['qualities']) or NONE}"

@@ -1,8 +1,8 @@
-"""What a task is: how it is asked, what it needs to know, what its answer looks like.
+"""The definition of a task: question templates, required labels, form of the answer.
 
-A task turns the labels of a clip into a question and an answer. It does not know
-which cut-sets teach it (the mixture's business), nor how an answer is scored
-(the metrics'), nor how its templates become tokens (the prompts').
+A task turns the labels of a clip into a question and an answer. Not defined here:
+which cut-sets it is trained on (the mixture), how answers are scored (``metrics``),
+and how templates are tokenized (``prompts``).
 
 Source: Qwen-Audio, arXiv:2311.07919, table 1.
 """
@@ -14,117 +14,117 @@ from typing import Any, Literal
 from audio_lm.common.errors import DataError
 
 Labels = Mapping[str, Any]
-"""What is known about a clip; the closed set of keys is in ``README.md``."""
+"""Labels of a clip; ``README.md`` lists all keys."""
 
 
 class Markup(str):
-    """A string that is one token of the vocabulary; any other string is words.
+    """A string that is one special token of the vocabulary; any other string is text.
 
-    Somebody's transcript may well contain ``<|endoftext|>``; only what carries
-    this type is ever read as a token.
+    A transcript may contain ``<|endoftext|>``; only strings of this type are
+    encoded as special tokens.
     """
 
     __slots__ = ()
 
 
 Target = Callable[[Labels], Sequence[str]]
-"""Labels -> the answer in parts, its tokens marked as ``Markup``."""
+"""Labels -> parts of the answer, its special tokens as ``Markup``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Something the model can be asked to do with a clip."""
+    """A task of the paper's table, as one row of data."""
 
     name: str
-    """As in recipes and metric names: ``asr``."""
+    """Name in recipes and metrics: ``asr``."""
 
     row: int
-    """In the paper's table, from 1."""
+    """Number in the paper's table, from 1."""
 
     title: str
-    """As in the paper's table."""
+    """Title in the paper's table."""
 
     group: Literal["speech", "sound", "music"]
-    """What is heard."""
+    """Kind of audio."""
 
     hours: float
-    """Audio the paper trained it on."""
+    """Hours of training audio in the paper."""
 
     is_hours_bound: bool = False
-    """Whether ``hours`` is only an upper bound ("<1000")."""
+    """True if ``hours`` is an upper bound ("<1000")."""
 
     tags: str
-    """Asked with hierarchical tags; holes: language, target_language, question."""
+    """Template of hierarchical tags; fields: language, target_language, question."""
 
     tag_status: Literal["eval_script", "tokens_exist", "extension"]
-    """Verbatim from the released scripts, made of released tokens, or with a token of ours."""
+    """Source of the tags: released scripts verbatim, released tokens only, or with a token added here."""
 
     extension_tokens: tuple[str, ...] = ()
-    """Tokens that the released vocabulary does not have."""
+    """Tokens that the released vocabulary lacks."""
 
     prompts: tuple[str, ...]
-    """Asked in plain words. Those marked ``qwen2-audio:`` are that system's own."""
+    """Questions in English. The prefix ``qwen2-audio:`` marks those copied from that model."""
 
     prompts_zh: tuple[str, ...]
-    """... and in Chinese."""
+    """Questions in Chinese."""
 
     needs: tuple[str, ...]
-    """Labels without which a clip cannot serve it."""
+    """Labels that a clip must have."""
 
     target: Target
-    """The answer, with its tokens."""
+    """Answer with special tokens."""
 
     plain: Callable[[Labels], str] | None = None
-    """The answer in words, where ``target`` has tokens."""
+    """Answer in plain words; required if ``target`` has special tokens."""
 
     metrics: tuple[str, ...]
-    """How answers are judged; names of ``METRICS``."""
+    """Metrics of the answers; names of ``METRICS``."""
 
     corpora: Mapping[str, str | None]
-    """Public corpora -> the lhotse recipe that reads each, where there is one."""
+    """Public corpora -> Lhotse recipe, or None if Lhotse has none."""
 
     num_clips: int = 1
     """Clips in one question."""
 
     language: str | None = None
-    """The only language it can be asked in."""
+    """Language that its clips must have; None for any."""
 
-    def missing(self, labels: Labels) -> tuple[str, ...]:
-        """What the task needs to know about a clip and is not told."""
+    def missing_labels(self, labels: Labels) -> tuple[str, ...]:
+        """Required labels that a clip lacks."""
         return tuple(key for key in self.needs if labels.get(key) is None)
 
     def check(self, labels: Labels) -> None:
-        """Whether a clip can serve this task.
+        """Check that a clip has the labels and the language of this task.
 
         Raises:
-            DataError: it cannot; the message names the label, the caller the cut.
+            DataError: it has not. The message names the label; the caller adds the cut.
         """
-        if missing := self.missing(labels):
+        if missing := self.missing_labels(labels):
             raise DataError(
                 f"no label {', '.join(map(repr, missing))} -- task {self.name!r} needs "
-                f"{', '.join(self.needs)}; label the clip, or take its source out of this task"
+                f"{', '.join(self.needs)}; label the clip, or remove its source from this task"
             )
         if self.language not in (None, labels.get("language", self.language)):
             raise DataError(
-                f"label 'language' is {labels['language']!r} -- task {self.name!r} is asked in "
-                f"{self.language!r} only; take the clip's source out of this task"
+                f"label 'language' is {labels['language']!r} -- task {self.name!r} is for "
+                f"{self.language!r} only; remove the clip's source from this task"
             )
 
     def parts(self, labels: Labels) -> tuple[str, ...]:
-        """The answer in the language of tags, its tokens apart from its words.
+        """Parts of the answer in the prompt format ``tags``: special tokens and texts.
 
         Raises:
-            DataError: a label is missing or has an impossible value.
+            DataError: a label is missing or has an invalid value.
         """
         self.check(labels)
         return tuple(part for part in self.target(labels) if part)
 
     def answer(self, labels: Labels) -> str:
-        """The answer in the language of tags, as one string."""
+        """Answer in the prompt format ``tags``, as one string."""
         return "".join(self.parts(labels))
 
     def plain_answer(self, labels: Labels) -> str:
-        """The same answer in words that a reader needs no tokens for."""
+        """Answer in plain words, without special tokens."""
         if self.plain is None:
             return self.answer(labels)
         self.check(labels)

@@ -135,6 +135,12 @@ class RecipeRun(Record):
         if logger is not None and logger.status is None:
             logger.close("FINISHED")
 
+    def sync(self) -> None:
+        """Return when everything written so far is on the disk, the runs of the stages included."""
+        super().sync()
+        for logger in self._logger_of_stage.values():
+            logger.sync()
+
     def send(self) -> None:
         """Begin to send what is in the journal, from a process of its own."""
         if self._journal is not None:

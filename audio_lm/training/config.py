@@ -1,7 +1,7 @@
 """Who learns, how fast, and on what machine, as it stands in a recipe's stages and ``conf/hardware/``."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Count, Decay, Factor, Range, Size
@@ -77,6 +77,17 @@ class OptimizerConfig:
                 f"optimizer.matrix_factor is {self.matrix_factor:g} and optimizer.kind is adamw, which has no rate of its own "
                 f"for matrices; leave it out or set it to 1, or choose kind: muon"
             )
+
+
+@dataclass(frozen=True)
+class PluginConfig:
+    """A class named by its dotted path, as in Lightning's own configuration files."""
+
+    class_path: str
+    """Such as ``lightning.pytorch.callbacks.LearningRateMonitor``, or ``my_module.MyCallback`` of the working folder."""
+
+    init_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of its constructor."""
 
 
 @dataclass(frozen=True)

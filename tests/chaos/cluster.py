@@ -1,4 +1,4 @@
-"""Two nodes of one rank each on this machine, under torchrun as a cluster starts it, to be disturbed at will."""
+"""Cluster of two nodes on this machine, one rank each, under torchrun as on a real cluster, for fault injection."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from torch.distributed import TCPStore
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
 RESUME = "resume=auto"
-PATIENCE = 600  # seconds; says nothing of how long anything takes
+TIMEOUT = 600  # seconds; only a bound on what hangs
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
 model: {{lora: {{language_model: {{rank: 2, dropout: 0.1}}}}}}
@@ -82,12 +82,13 @@ def free_port():
 
 
 class Cluster:
-    """One run on so many nodes, each an agent of torchrun with one rank.
+    """One run on several nodes, each an agent of torchrun with one rank.
 
     Args:
         folder: of this run's recipe, output and records.
-        data: where the corpora of all runs lie.
-        nodes: as torchrun has them, ``1:2`` for any number up to two.
+        data: folder of the corpora of all runs.
+        nodes: as for torchrun; ``1:2`` allows one or two nodes.
+        plan: faults to inject; see ``worker.py``.
     """
 
     def __init__(
@@ -109,16 +110,17 @@ class Cluster:
         folder.mkdir(parents=True, exist_ok=True)
         self.out = folder / "run"
         self.recipe = folder / "chaos.yaml"
-        self.places = (
-            f"data_dir={data}",
-        )  # outside the recipe's folder, which the command line alone may name
+        # Outside the recipe's folder, so only the command line may name it.
+        self.places = (f"data_dir={data}",)
         self.recipe.write_text(
             RECIPE.format(
                 **{"folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
                 **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower(), "building": building},
             )
         )
-        (folder / "plan.json").write_text(json.dumps([{"id": i, **one} for i, one in enumerate(plan)]))
+        (folder / "plan.json").write_text(
+            json.dumps([{"id": number, **event} for number, event in enumerate(plan)])
+        )
         self.environment = os.environ | {
             "CHAOS_FOLDER": str(folder),
             "CHAOS_PAUSE": str(pause),
@@ -143,7 +145,7 @@ class Cluster:
         """Launch every node."""
         self.launches += 1
         port = free_port()
-        # The meeting place outlives every node, as a cluster's own would.
+        # The rendezvous store outlives every node, as that of a cluster does.
         self.store = TCPStore("127.0.0.1", port, is_master=True, timeout=timedelta(seconds=60))
         self.endpoint, self.overrides = f"127.0.0.1:{port}", overrides
         for node in range(self.nodes):
@@ -168,34 +170,38 @@ class Cluster:
     def codes(self):
         return [agent.poll() for agent in self.agents.values()]
 
-    def wait(self, seconds=PATIENCE, *, mend=False):
-        """The exit codes of all agents; dead ones are started again first where a cluster would mend its nodes."""
+    def wait(self, seconds=TIMEOUT, *, restart_nodes=False):
+        """Wait for all agents and return their exit codes.
+
+        Args:
+            restart_nodes: start killed agents again, as a cluster replaces its nodes.
+        """
         until = time.monotonic() + seconds
         while True:
             for node, agent in self.agents.items():
-                if mend and agent.poll() == -signal.SIGKILL:
+                if restart_nodes and agent.poll() == -signal.SIGKILL:
                     self.start_node(node)
             if None not in self.codes():
                 return self.codes()
             assert time.monotonic() < until, f"still running after {seconds} s:\n{self.log()}"
             time.sleep(0.1)
 
-    def pid(self, rank, *, seconds=PATIENCE):
-        """The process of a rank that is training."""
+    def pid(self, rank, *, seconds=TIMEOUT):
+        """Process id of a rank that is training."""
         return self.beat(rank, seconds=seconds)["pid"]
 
     def beat(
-        self, rank, *, seconds=PATIENCE, is_meant=lambda beat: beat["phase"] in ("step", "data", "save")
+        self, rank, *, seconds=TIMEOUT, condition=lambda beat: beat["phase"] in ("step", "data", "save")
     ):
-        """The pulse of a rank, once it is as it is meant to be and its process is there."""
+        """Wait until the heartbeat of a live rank meets a condition; returns the heartbeat."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             beat = json_of(self.out / "heartbeats" / f"rank-{rank}.json")
-            if beat and is_meant(beat) and Path(f"/proc/{beat['pid']}").exists():
+            if beat and condition(beat) and Path(f"/proc/{beat['pid']}").exists():
                 return beat
             assert any(code is None for code in self.codes()), self.log()
             time.sleep(0.05)
-        raise AssertionError(f"rank {rank} is not there:\n{self.log()}")
+        raise AssertionError(f"rank {rank} did not meet the condition:\n{self.log()}")
 
     def log(self):
         return "\n".join(path.read_text()[-6000:] for path in sorted(self.folder.glob("node-*.log")))
@@ -203,10 +209,10 @@ class Cluster:
     def exit_reason(self):
         return json_of(self.out / "exit_reason.json")
 
-    def struck(self):
-        """What has befallen it so far."""
-        told = [line for path in self.folder.glob("struck-*.jsonl") for line in lines_of(path)]
-        return sorted(told, key=lambda line: line["time"])
+    def injected(self):
+        """Faults injected so far, in order of time."""
+        faults = [line for path in self.folder.glob("faults-*.jsonl") for line in lines_of(path)]
+        return sorted(faults, key=lambda line: line["time"])
 
 
 def json_of(path):
@@ -217,6 +223,6 @@ def json_of(path):
 
 
 def lines_of(path):
-    """Records of a file that a process may have been killed over."""
+    """Records of a file; its writer may have been killed within the last line."""
     text = path.read_text() if path.is_file() else ""
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]

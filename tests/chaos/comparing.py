@@ -1,4 +1,4 @@
-"""What two runs left, bit for bit, and what one run should have left by its recipe alone."""
+"""Comparison of the outputs of two runs, bit for bit, and of one run with its recipe."""
 
 import sqlite3
 from itertools import islice
@@ -9,18 +9,18 @@ from audio_lm.pipeline.plan_stage import compile_stage, plan_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from tests.chaos.cluster import lines_of
 
-STEPS_OF_A_VALUE = 10
+LOG_EVERY = 10  # steps
 
 
 def assert_same(one, other):
-    """The first run is whole, and nothing tells what it left from what the other left."""
+    """Assert that the first run is complete, and that both runs left the same output."""
     found = differences(one, other)
     assert not found, f"other {', '.join(found)}: {found}"
-    assert_whole(one)
+    assert_complete(one)
 
 
 def differences(one, other):
-    """What is not the same in two runs, by name; each with what tells them apart."""
+    """Differences between two runs: name of the output -> differing entries."""
     found = {
         "weights": _differing(weights_of(one.out), weights_of(other.out), show=len),
         "values": _differing(values_of(one.out), values_of(other.out)),
@@ -29,7 +29,7 @@ def differences(one, other):
         "runs": _differing(dict(enumerate(runs_of(one.folder))), dict(enumerate(runs_of(other.folder)))),
         "points": _differing(points_of(one.folder), points_of(other.folder)),
     }
-    return {name: what for name, what in found.items() if what}
+    return {name: entries for name, entries in found.items() if entries}
 
 
 def _differing(ours, theirs, show=lambda value: value):
@@ -40,25 +40,27 @@ def _differing(ours, theirs, show=lambda value: value):
     }
 
 
-def assert_whole(cluster):
-    """By the recipe alone: every clip of the order once, every value once, one run for each stage."""
+def assert_complete(cluster):
+    """Assert by the recipe: every clip of the schedule once, every value once, one MLflow run for each stage."""
     order = order_of(cluster)
     assert {key: [[clips]] for key, clips in order.items()} == {
         key: [clips] for key, clips in clips_of(cluster.folder).items()
-    }, "a step of the order was left out, or heard with other clips when it was heard again"
+    }, "a step of the schedule is missing, or was repeated with other clips"
     assert losses_of(cluster.folder).keys() == order.keys()
-    stages = {stage: 1 + max(step for of, step, _ in order if of == stage) for stage, _, _ in order}
+    stages = {name: 1 + max(step for stage, step, _ in order if stage == name) for name, _, _ in order}
     assert runs_of(cluster.folder) == sorted((name, "FINISHED") for name in (cluster.out.name, *stages))
     written = values_of(cluster.out)
     assert all(len(values) == 1 for values in written.values()), "a value was written twice"
     for stage, steps in stages.items():
-        due = list(range(STEPS_OF_A_VALUE - 1, steps, STEPS_OF_A_VALUE))
-        assert sorted(step for of, name, step in written if (of, name) == (stage, "train_loss/all")) == due
-    assert points_of(cluster.folder) == written, "the store has other points than the journal, or one twice"
+        due = list(range(LOG_EVERY - 1, steps, LOG_EVERY))
+        assert sorted(step for *key, step in written if key == [stage, "train_loss/all"]) == due
+    assert points_of(cluster.folder) == written, (
+        "the points in MLflow differ from the journal, or one was sent twice"
+    )
 
 
 def order_of(cluster):
-    """Clips of every (stage, step, rank), as the plan has them; no run is asked."""
+    """Clips of every (stage, step, rank) by the plan alone, without a run."""
     recipe = load_recipe(str(cluster.recipe), cluster.places).recipe
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     vocabulary = build_vocabulary(recipe, sources)
@@ -67,19 +69,19 @@ def order_of(cluster):
         planned = plan_stage(recipe, stage, sources[name], vocabulary)
         share, positions = stage.packs_per_step // cluster.nodes, []
         for step, (_, packs) in enumerate(islice(planned.plan.steps(Cursor()), stage.steps)):
-            positions += [turn.position for pack in packs for turn in pack]
+            positions += [example.position for pack in packs for example in pack]
             for rank in range(cluster.nodes):
                 order[name, step, rank] = [
-                    planned.loaded[turn.leaf].rows.cut(turn.row).id
+                    planned.loaded[example.leaf].rows.cut(example.row).id
                     for pack in packs[rank * share : (rank + 1) * share]
-                    for turn in pack
+                    for example in pack
                 ]
-        assert len(positions) == len(set(positions)), "a position of the order is dealt twice"
+        assert len(positions) == len(set(positions)), "a position of the order is scheduled twice"
     return order
 
 
 def weights_of(out):
-    """Bytes of every weight file that the stages have left."""
+    """Bytes of every weight file of the stages."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("stages/*/model/*.safetensors"))
@@ -87,7 +89,7 @@ def weights_of(out):
 
 
 def values_of(out):
-    """Every value of a loss in the journal: (stage, name, step) -> values in the order of writing, to the last bit."""
+    """Losses and learning rates in the journal: (stage, name, step) -> values in the order of writing, in hexadecimal."""
     values = {}
     for path in sorted(out.glob("stages/*/metrics.jsonl")):
         for record in lines_of(path):
@@ -98,9 +100,9 @@ def values_of(out):
 
 
 def points_of(folder):
-    """The same, of the tracking store."""
-    store = sqlite3.connect(folder / "mlflow.db")
-    rows = store.execute(
+    """The same values in the MLflow database."""
+    database = sqlite3.connect(folder / "mlflow.db")
+    rows = database.execute(
         "select runs.name, key, step, value from metrics join runs on runs.run_uuid = metrics.run_uuid"
     )
     values = {}
@@ -115,25 +117,25 @@ def is_compared(name):
 
 
 def runs_of(folder):
-    """Name and end of every run in the tracking store."""
+    """Name and status of every run in the MLflow database."""
     return sorted(sqlite3.connect(folder / "mlflow.db").execute("select name, status from runs"))
 
 
 def losses_of(folder):
-    """Loss of every (stage, step, rank) as summed there, task by task, one entry for each way it ever came out."""
-    return _told(folder, "learnt-*.jsonl", "losses")
+    """Losses of every (stage, step, rank) by task; one entry for each distinct value of repeated steps."""
+    return _distinct(folder, "losses-*.jsonl", "losses")
 
 
 def clips_of(folder):
-    """Clips of every (stage, step, rank), one entry for each way they ever came."""
-    return _told(folder, "heard-*.jsonl", "clips")
+    """Clips of every (stage, step, rank); one entry for each distinct list of repeated steps."""
+    return _distinct(folder, "clips-*.jsonl", "clips")
 
 
-def _told(folder, files, name):
-    told = {}
+def _distinct(folder, files, name):
+    entries = {}
     for path in sorted(folder.glob(files)):
         for line in lines_of(path):
-            ways = told.setdefault((line["stage"], line["step"], line["rank"]), [])
-            if line[name] not in ways:
-                ways.append(line[name])
-    return told
+            distinct = entries.setdefault((line["stage"], line["step"], line["rank"]), [])
+            if line[name] not in distinct:
+                distinct.append(line[name])
+    return entries

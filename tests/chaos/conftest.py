@@ -3,12 +3,12 @@ import pytest
 from tests.chaos.cluster import Cluster
 
 pytest.register_assert_rewrite("tests.chaos.comparing")
-collect_ignore = ["worker.py"]  # a process of its own, which reads its environment at once
+collect_ignore = ["worker.py"]  # a separate program, which reads its environment at import
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=6, help="SIGKILLs in the random test")
-    parser.addoption("--seed", type=int, default=0, help="of what is killed when")
+    parser.addoption("--kills", type=int, default=6, help="number of faults in the random test, 3 at least")
+    parser.addoption("--seed", type=int, default=0, help="seed of the random faults")
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def chaos_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(chaos_folder):
-    """A run of two nodes that nothing befell, by its number of steps."""
+    """A run of two nodes without faults, by its number of steps."""
     known = {}
 
     def run(steps):

@@ -1,4 +1,4 @@
-"""Clocks that are set back and machines whose name changes: what was first is told by steps and numbers."""
+"""Clocks that are set back and host names that change: order follows from steps and generations."""
 
 import pytest
 
@@ -9,9 +9,7 @@ STEPS = 16
 
 
 @pytest.mark.chaos
-def test_every_start_an_hour_before_the_last_one_under_another_name_changes_nothing(
-    undisturbed, chaos_folder
-):
+def test_clocks_set_back_and_new_host_names_at_every_start_change_nothing(undisturbed, chaos_folder):
     plan = [
         {"kind": "rank", "moment": "step", "stage": "pretrain", "step": 8, "rank": 0},
         {"kind": "rank", "moment": "save", "stage": "chat", "step": 8, "rank": 1},
@@ -20,8 +18,8 @@ def test_every_start_an_hour_before_the_last_one_under_another_name_changes_noth
         cluster.environment["CHAOS_CLOCK"] = "set back at every start"
         cluster.start()
         assert cluster.wait() == [0, 0], cluster.log()
-    assert len(cluster.struck()) == 2
-    starts = [one["time"] for one in json_of(cluster.out / "attempts.json")["attempts"]]
+    assert len(cluster.injected()) == 2
+    starts = [attempt["time"] for attempt in json_of(cluster.out / "attempts.json")["attempts"]]
     assert starts == sorted(starts, reverse=True), "the clocks were not set back"
     assert len(starts) == 3
     assert json_of(cluster.out / "lease.json")["host"].endswith("-2")

@@ -1,4 +1,4 @@
-"""What the comparison of two runs is worth: whatever is changed in one of them, it is found and named."""
+"""Sensitivity of the comparison of two runs: any change in one of them is found and named."""
 
 import json
 import shutil
@@ -7,12 +7,12 @@ import sqlite3
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.comparing import assert_same, assert_whole, differences
+from tests.chaos.comparing import assert_complete, assert_same, differences
 
 STEPS = 16
 WEIGHTS = "stages/tune/model/language_model_lora.safetensors"
-# Of a program that goes on wrongly: what it leaves otherwise, and what not.
-FAULTS = {
+# Bugs of a resume: outputs that must differ, and outputs that must not.
+BUGS = {
     "optimizer": ({"weights", "losses", "values", "points"}, {"clips", "runs"}),
     "dropout": ({"weights", "losses"}, {"clips", "runs"}),
     "position": ({"clips", "losses", "weights"}, {"runs"}),
@@ -20,16 +20,16 @@ FAULTS = {
 
 
 class Copy:
-    """What a run left, to be changed."""
+    """Output of a run, to be changed."""
 
     def __init__(self, cluster, folder):
         shutil.copytree(cluster.folder, folder)
         self.folder, self.out, self.nodes = folder, folder / "run", cluster.nodes
         self.recipe, self.places = folder / cluster.recipe.name, cluster.places
 
-    def say(self, sql):
-        with sqlite3.connect(self.folder / "mlflow.db") as store:
-            store.execute(sql)
+    def execute(self, sql):
+        with sqlite3.connect(self.folder / "mlflow.db") as database:
+            database.execute(sql)
 
     def edit(self, file, edit):
         """Change the records of a file."""
@@ -71,53 +71,53 @@ CHANGES = {
         "values",
         lambda copy: copy.edit("run/stages/chat/metrics.jsonl", lambda lines: [*lines, *lines[-3:]]),
     ),
-    "the last bit of a loss": ("losses", lambda copy: copy.edit("learnt-1.jsonl", nudge_loss)),
-    "two clips the other way round": ("clips", lambda copy: copy.edit("heard-0.jsonl", swap_clips)),
-    "a step that was left out": ("clips", lambda copy: copy.edit("heard-1.jsonl", lambda lines: lines[1:])),
-    "a point less in the store": ("points", lambda copy: copy.say(f"delete from metrics where {POINT}")),
-    "another value in the store": (
+    "the last bit of a loss": ("losses", lambda copy: copy.edit("losses-1.jsonl", nudge_loss)),
+    "two clips in reverse order": ("clips", lambda copy: copy.edit("clips-0.jsonl", swap_clips)),
+    "a missing step": ("clips", lambda copy: copy.edit("clips-1.jsonl", lambda lines: lines[1:])),
+    "a missing point in MLflow": ("points", lambda copy: copy.execute(f"delete from metrics where {POINT}")),
+    "another value in MLflow": (
         "points",
-        lambda copy: copy.say(f"update metrics set value = value + 1e-9 where {POINT}"),
+        lambda copy: copy.execute(f"update metrics set value = value + 1e-9 where {POINT}"),
     ),
-    "a run more in the store": (
+    "an additional run in MLflow": (
         "runs",
-        lambda copy: copy.say(
+        lambda copy: copy.execute(
             "insert into runs (run_uuid, name, status) select 'another', name, status from runs where name = 'chat'"
         ),
     ),
     "a run that has not ended": (
         "runs",
-        lambda copy: copy.say("update runs set status = 'RUNNING' where name = 'tune'"),
+        lambda copy: copy.execute("update runs set status = 'RUNNING' where name = 'tune'"),
     ),
 }
 
 
 @pytest.mark.chaos
-def test_whatever_is_changed_in_a_run_is_found_and_named(undisturbed, tmp_path):
-    whole = undisturbed(STEPS)
-    assert_same(Copy(whole, tmp_path / "same"), whole)
-    for number, (change, (name, make)) in enumerate(CHANGES.items()):
-        copy = Copy(whole, tmp_path / str(number))
-        make(copy)
-        assert differences(copy, whole).keys() == {name}, change
+def test_any_change_in_a_run_is_found_and_named(undisturbed, tmp_path):
+    reference = undisturbed(STEPS)
+    assert_same(Copy(reference, tmp_path / "same"), reference)
+    for number, (change, (name, apply)) in enumerate(CHANGES.items()):
+        copy = Copy(reference, tmp_path / str(number))
+        apply(copy)
+        assert differences(copy, reference).keys() == {name}, change
         if name != "weights" and not change.startswith("the last bit of a loss"):
             with pytest.raises(AssertionError):
-                assert_whole(copy)
+                assert_complete(copy)
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_program_that_goes_on_wrongly_does_not_pass(fault, undisturbed, chaos_folder, record_property):
-    must, must_not = FAULTS[fault]
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_of_a_resume_is_found(bug, undisturbed, chaos_folder, record_property):
+    differing, equal = BUGS[bug]
     plan = [{"kind": "rank", "moment": "step", "stage": "tune", "step": 7, "rank": 1}]
-    with Cluster(chaos_folder / fault, chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
-        cluster.environment["CHAOS_FAULT"] = fault
+    with Cluster(chaos_folder / bug, chaos_folder / "data", steps=STEPS, plan=plan) as cluster:
+        cluster.environment["CHAOS_BUG"] = bug
         cluster.start()
         assert cluster.wait() == [0, 0], cluster.log()
-    assert len(cluster.struck()) == 1
+    assert len(cluster.injected()) == 1
     found = differences(cluster, undisturbed(STEPS))
     record_property("differs in", sorted(found))
-    assert found.keys() >= must
-    assert not found.keys() & must_not
+    assert found.keys() >= differing
+    assert not found.keys() & equal
     with pytest.raises(AssertionError, match="other weights"):
         assert_same(cluster, undisturbed(STEPS))

@@ -1,4 +1,4 @@
-"""A rank that comes late after a restart, under torchrun alone: why its store has to be a fresh one each time."""
+"""A rank that is late after a restart, under plain torchrun: the reason why each restart needs a new store."""
 
 import os
 import subprocess
@@ -17,29 +17,29 @@ rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_CO
 if attempt and rank == 1:
     time.sleep(4)
 store, rank, size = next(distributed.rendezvous("env://", timeout=timedelta(seconds=60)))
-if store.check(["address of the dead"]):
-    sys.exit(sys.stdout.write("met the dead\\n") and 0)
+if store.check(["address of a dead rank"]):
+    sys.exit(sys.stdout.write("found dead ranks\\n") and 0)
 distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
 distributed.all_reduce(torch.ones(1))
 if not attempt:
-    store.set("address of the dead", "")
+    store.set("address of a dead rank", "")
     distributed.barrier()
     if rank == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
-sys.stdout.write("met again\\n")
+sys.stdout.write("connected\\n")
 sys.stdout.flush()
 store.set(f"{rank} is done", "")
 store.wait(["0 is done", "1 is done"])
 if rank == 0:
-    time.sleep(1)  # it holds the store
+    time.sleep(1)  # this process hosts the store
 os._exit(0)  # gloo's threads may still run, and Python's exit would abort
 """
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize(("fresh", "said"), [({FRESH_STORE: "1"}, "met again"), ({}, "met the dead")])
-def test_who_comes_late_is_met_in_a_fresh_store_and_in_the_old_one_are_the_dead(fresh, said, tmp_path):
+@pytest.mark.parametrize(("fresh", "output"), [({FRESH_STORE: "1"}, "connected"), ({}, "found dead ranks")])
+def test_a_late_rank_connects_in_a_new_store_and_finds_dead_ranks_in_the_old_one(fresh, output, tmp_path):
     program = tmp_path / "rank.py"
     program.write_text(RANK)
     environment = {name: value for name, value in os.environ.items() if name != FRESH_STORE}
@@ -54,4 +54,4 @@ def test_who_comes_late_is_met_in_a_fresh_store_and_in_the_old_one_are_the_dead(
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == said.split() * 2
+    assert done.stdout.split() == output.split() * 2

@@ -1,4 +1,4 @@
-"""The job that ``audio-lm submit`` writes, run by a scheduler of two shell scripts through a whole preemption."""
+"""The job of ``audio-lm submit``, preempted and requeued by a scheduler made of two shell scripts."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import PATIENCE, Cluster, json_of
+from tests.chaos.cluster import TIMEOUT, Cluster, json_of
 from tests.chaos.comparing import assert_same
 
 STEPS = 16
-# Starts the nodes, passes signals on to them, and ends all when one ends badly: what --kill-on-bad-exit=1 is for.
+# Starts the nodes and forwards signals to them; exits with 1 if a node fails. It requires --kill-on-bad-exit=1.
 SRUN = """#!/usr/bin/env bash
 [ "$1" = --kill-on-bad-exit=1 ] || exit 9
 shift
@@ -33,7 +33,7 @@ case "$1" in
   requeue) echo "$2" >> "$CHAOS_FOLDER/requeued" ;;
 esac
 """
-# The program of a rank, as an installed one would be on PATH.
+# The program of a rank, in place of the installed one on PATH.
 AUDIO_LM = """#!/usr/bin/env bash
 shift
 exec {python} {worker} "$@"
@@ -41,33 +41,35 @@ exec {python} {worker} "$@"
 
 
 @pytest.mark.chaos
-def test_a_job_whose_time_is_over_is_queued_again_once_and_ends_as_if_it_had_had_the_time(
+def test_a_job_at_its_time_limit_is_requeued_once_and_ends_with_the_same_output(
     undisturbed, chaos_folder, record_property
 ):
     cluster = Cluster(chaos_folder / "slurm", chaos_folder / "data", steps=STEPS, pause=0.3)
-    script = written_job(cluster)
-    began = time.monotonic()
-    job = started(cluster, script, restart=0)
-    cluster.agents[0] = job  # so that what waits for ranks knows that it is there
-    cluster.beat(1, is_meant=lambda beat: bool(beat["step"]))
-    told = time.time()
-    job.send_signal(signal.SIGUSR1)  # the batch script alone, as --signal=B:USR1@300 has it
-    assert job.wait(timeout=PATIENCE) == 0, said(cluster)
-    record_property("last word after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - told:.2f} s")
-    record_property("job left after", f"{time.time() - told:.1f} s")
+    script = write_job(cluster)
+    start = time.monotonic()
+    job = start_job(cluster, script, restart=0)
+    cluster.agents[0] = job  # ``beat`` checks that it runs
+    cluster.beat(1, condition=lambda beat: bool(beat["step"]))
+    signalled = time.time()
+    job.send_signal(signal.SIGUSR1)  # to the batch script only, as with --signal=B:USR1@300
+    assert job.wait(timeout=TIMEOUT) == 0, cluster.log()
+    record_property(
+        "exit reason after", f"{json_of(cluster.out / 'exit_reason.json')['time'] - signalled:.2f} s"
+    )
+    record_property("job left after", f"{time.time() - signalled:.1f} s")
     reason = cluster.exit_reason()
-    assert (reason["reason"], reason["signal"]) == ("told", "SIGUSR1"), said(cluster)
+    assert (reason["reason"], reason["signal"]) == ("preempted", "SIGUSR1"), cluster.log()
     assert (cluster.folder / "requeued").read_text().split() == ["4711"]
     cluster.environment["CHAOS_PAUSE"] = "0"
-    assert started(cluster, script, restart=1).wait(timeout=PATIENCE) == 0, said(cluster)
-    assert cluster.exit_reason()["reason"] == "finished", said(cluster)
-    assert (cluster.folder / "requeued").read_text().split() == ["4711"], "once"
+    assert start_job(cluster, script, restart=1).wait(timeout=TIMEOUT) == 0, cluster.log()
+    assert cluster.exit_reason()["reason"] == "finished", cluster.log()
+    assert (cluster.folder / "requeued").read_text().split() == ["4711"], "it is requeued once"
     assert_same(cluster, undisturbed(STEPS))
-    record_property("whole cycle", f"{time.monotonic() - began:.0f} s")
+    record_property("whole cycle", f"{time.monotonic() - start:.0f} s")
 
 
-def written_job(cluster):
-    """The job, and a cluster of scripts on PATH."""
+def write_job(cluster):
+    """Write the job script, and the scripts of the scheduler on PATH."""
     path = cluster.folder / "bin"
     path.mkdir()
     worker = Path(__file__).with_name("worker.py")
@@ -101,7 +103,7 @@ def written_job(cluster):
     return script
 
 
-def started(cluster, script, *, restart):
+def start_job(cluster, script, *, restart):
     environment = cluster.environment | {
         "PATH": f"{cluster.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "SLURM_JOB_ID": "4711",
@@ -119,7 +121,3 @@ def started(cluster, script, *, restart):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def said(cluster):
-    return cluster.log()

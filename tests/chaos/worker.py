@@ -1,4 +1,4 @@
-"""The program of a rank in these tests: train.py, with a plan of what befalls it and a record of what it heard."""
+"""Program of a rank in these tests: ``audio-lm train`` with injected faults and a record of clips and losses."""
 
 import importlib.util
 import json
@@ -21,20 +21,20 @@ ROOT = Path(__file__).parents[2]
 
 def main():
     if "CHAOS_CLOCK" in os.environ:
-        setting_clocks(hours=len([*FOLDER.glob("befell-*")]))
-    late = (one for one in plan() if one["moment"] == "start" and one.get("rank") == RANK)
-    for event in islice(filter(is_due, late), 1):
-        befall(event)
+        set_clocks_back(hours=len([*FOLDER.glob("done-*")]))
+    at_start = (event for event in plan() if event["moment"] == "start" and event.get("rank") == RANK)
+    for event in islice(filter(is_due, at_start), 1):
+        inject(event)
     spec = importlib.util.find_spec("audio_lm.cli.main")
     assert spec.origin.startswith(str(ROOT)), spec.origin
     from audio_lm.cli.main import main as command
 
-    import_hook()
+    patch_after_import()
     command(["train", *sys.argv[1:]])
 
 
-def setting_clocks(hours):
-    """Every start is an hour before the one that it follows, on a machine of another name; so are its files."""
+def set_clocks_back(hours):
+    """Move each start an hour before the previous one, on a host of another name, and reverse the file times."""
     import platform
 
     now, name = time.time, platform.node()
@@ -52,156 +52,159 @@ def plan():
 
 
 def is_due(event):
-    """Whether it has not befallen yet; some come at every try, some only after another one."""
-    if (after := event.get("after")) is not None and not (FOLDER / f"befell-{after}").exists():
+    """True if a fault is to be injected now: once, or at every attempt, or only after another fault."""
+    if (after := event.get("after")) is not None and not (FOLDER / f"done-{after}").exists():
         return False
-    return event.get("always") or not (FOLDER / f"befell-{event['id']}").exists()
+    return event.get("always") or not (FOLDER / f"done-{event['id']}").exists()
 
 
-def import_hook():
-    """Patch the trainer's builder when train.py's own late import has happened."""
-    import audio_lm.fault_tolerance.restarts as attempts
+def patch_after_import():
+    """Patch the modules of the run once the command has imported them."""
+    import audio_lm.fault_tolerance.restarts as restarts
 
-    check = attempts.check_not_ended
+    check = restarts.check_not_ended
 
     def check_and_patch(folder, launch):
         check(folder, launch)
-        attempts.check_not_ended = check
+        restarts.check_not_ended = check
         patch()
 
-    attempts.check_not_ended = check_and_patch
+    restarts.check_not_ended = check_and_patch
 
 
-def fate_of(stage):
-    """A callback: what befalls this rank, and what it heard."""
+def fault_injector(stage):
+    """Callback that injects faults into this rank and records its clips."""
     from lightning import Callback
 
-    record = record_of("heard")
+    record = record_of("clips")
     pause = float(os.environ.get("CHAOS_PAUSE", "0"))
 
-    meet = partial(meet_in, stage)
+    inject_here = partial(inject_at, stage)
 
-    class Fate(Callback):
+    class FaultInjector(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             step = trainer.global_step
             clips = [cut_id for pack in batch for cut_id in pack.cut_ids]
             line = {"stage": stage, "step": step, "rank": RANK, "time": time.time(), "clips": clips}
             record(line)
             time.sleep(pause)
-            meet("step", step)
+            inject_here("step", step)
 
         def on_validation_batch_start(self, trainer, *_, **__):
-            meet("validation", trainer.global_step - 1)
+            inject_here("validation", trainer.global_step - 1)
 
         def on_train_end(self, trainer, module):
             if trainer.global_step == trainer.max_steps:
-                meet("stage change", trainer.global_step - 1)
+                inject_here("stage change", trainer.global_step - 1)
 
-    return Fate()
+    return FaultInjector()
 
 
 def record_of(name):
-    """Writes lines that a kill leaves whole."""
+    """Function that writes a record as one unbuffered line, which a kill does not split."""
     file = (FOLDER / f"{name}-{RANK}.jsonl").open("ab", buffering=0)
     return lambda line: file.write(json.dumps(line).encode() + b"\n")
 
 
-def meet_in(stage, moment, step):
+def inject_at(stage, moment, step):
     for event in plan():
-        here = (event["moment"], event.get("rank"), event.get("stage"), event.get("step"))
-        if here == (moment, RANK, stage, step) and is_due(event):
-            befall(event)
+        place = (event["moment"], event.get("rank"), event.get("stage"), event.get("step"))
+        if place == (moment, RANK, stage, step) and is_due(event):
+            inject(event)
 
 
 def patch():
-    from audio_lm.run import train as training
+    from audio_lm.run import prepare, session
+    from audio_lm.run import stage as stage_runner
 
-    build = training.build_trainer
+    build = stage_runner.build_trainer
 
-    def build_with_fate(recipe, stage, folder, *, callbacks, **more):
-        return build(recipe, stage, folder, callbacks=[*callbacks, fate_of(folder.name)], **more)
+    def build_with_faults(recipe, stage, folder, *, callbacks, **more):
+        return build(recipe, stage, folder, callbacks=[*callbacks, fault_injector(folder.name)], **more)
 
-    training.build_trainer = build_with_fate
-    building(training)
-    judging(training)
-    saving()
-    leaving(training)
-    learning()
-    leaking()
-    if fault := os.environ.get("CHAOS_FAULT"):
-        going_on_wrongly(fault)
-
-
-def saving():
-    """Moments of a save: between a checkpoint's files and its manifest, before and behind its rename."""
-    from audio_lm.checkpoints.writer import Store
-
-    seals, moved = Store._own_seals, Store._moved
-
-    def meet(self, moment, beside):
-        meet_in(self.folder.parent.name, moment, int(re.search(r"\d+", beside.name)[0]) - 1)
-
-    def seals_met(self, beside):
-        meet(self, "save", beside)
-        return seals(self, beside)
-
-    def moved_met(self, beside, final):
-        meet(self, "rename", beside)
-        found = moved(self, beside, final)
-        meet(self, "renamed", beside)
-        return found
-
-    Store._own_seals, Store._moved = seals_met, moved_met
+    stage_runner.build_trainer = build_with_faults
+    patch_building(prepare)
+    patch_evaluation(session.RunSession)
+    patch_saving()
+    patch_stage_end(stage_runner)
+    record_losses()
+    patch_data_worker()
+    if bug := os.environ.get("CHAOS_BUG"):
+        patch_resume_bug(bug)
 
 
-def leaving(training):
-    """Between the weights that a stage leaves and the word that it is finished."""
-    save = training.save_model
+def patch_saving():
+    """Faults in a save: before the manifest, before the rename and after it."""
+    from audio_lm.checkpoints.writer import CheckpointWriter
 
-    def meet(model, folder, **how):
-        save(model, folder, **how)
-        meet_in(folder.parent.name, "weights", "last")
+    seal_shards, rename = CheckpointWriter._seal_shards, CheckpointWriter._rename
 
-    training.save_model = meet
+    def inject_here(writer, moment, partial):
+        inject_at(writer.folder.parent.name, moment, int(re.search(r"\d+", partial.name)[0]) - 1)
+
+    def seal_with_faults(self, partial):
+        inject_here(self, "save", partial)
+        return seal_shards(self, partial)
+
+    def rename_with_faults(self, partial, final):
+        inject_here(self, "rename", partial)
+        result = rename(self, partial, final)
+        inject_here(self, "renamed", partial)
+        return result
+
+    CheckpointWriter._seal_shards, CheckpointWriter._rename = seal_with_faults, rename_with_faults
 
 
-def learning():
-    """What every rank makes of every step is written down to the last bit."""
+def patch_stage_end(module):
+    """Faults between the final weights of a stage and its status."""
+    save = module.save_model
+
+    def save_with_faults(model, folder, **options):
+        save(model, folder, **options)
+        inject_at(folder.parent.name, "weights", "last")
+
+    module.save_model = save_with_faults
+
+
+def record_losses():
+    """Record the losses of every step on every rank to the last bit."""
     from audio_lm.training.losses import TaskLoss
     from audio_lm.training.next_token import NextTokenModule
 
-    step, update, record = NextTokenModule.training_step, TaskLoss.update, record_of("learnt")
-    training = []  # the module whose step is being made
+    step, update, record = NextTokenModule.training_step, TaskLoss.update, record_of("losses")
+    training = []  # the module of the current step
 
-    def meet(self, packs, batch_idx):
+    def step_and_remember(self, packs, batch_idx):
         training[:] = [self]
         step(self, packs, batch_idx)
 
-    def write_down(self, sums):
+    def update_and_record(self, sums):
         update(self, sums)
         (module,) = training or [None]
         if module is not None and module.train_loss is self:
             losses = [
-                {task: [total.hex(), count] for task, (total, count) in sorted(one.items())} for one in sums
+                {task: [total.hex(), count] for task, (total, count) in sorted(by_task.items())}
+                for by_task in sums
             ]
             stage = Path(module.trainer.default_root_dir).name
             record({"stage": stage, "step": module.global_step, "rank": RANK, "losses": losses})
 
-    NextTokenModule.training_step, TaskLoss.update = meet, write_down
+    NextTokenModule.training_step, TaskLoss.update = step_and_remember, update_and_record
 
 
-def leaking():
-    """A data worker that forgets to close what it opens, and may not open much."""
+def patch_data_worker():
+    """A data worker that leaks file descriptors, with a low limit of open files."""
     from audio_lm.data.datamodule import PlannedPacks
 
     read, left_open = PlannedPacks.__getitem__, []
 
     def leak(self, packs):
-        due = [one for one in plan() if (one["moment"], one["rank"]) == ("data", RANK) and is_due(one)]
+        events = [event for event in plan() if (event["moment"], event["rank"]) == ("data", RANK)]
+        due = [*filter(is_due, events)]
         if due and multiprocessing.parent_process() is not None:
-            strike(due[0])
-            there = len(os.listdir("/proc/self/fd"))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (there + due[0]["more"],) * 2)
+            inject_now(due[0])
+            num_open = len(os.listdir("/proc/self/fd"))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (num_open + due[0]["more"],) * 2)
             left_open.append(os.dup(0))
         elif left_open:
             left_open.append(os.dup(0))
@@ -210,74 +213,74 @@ def leaking():
     PlannedPacks.__getitem__ = leak
 
 
-def going_on_wrongly(fault):
-    """A program with a fault that shows only where a stage goes on from a checkpoint."""
+def patch_resume_bug(bug):
+    """Add a bug that shows only in a stage that resumes from a checkpoint."""
     from audio_lm.data.datamodule import PlanSampler
     from audio_lm.training.next_token import NextTokenModule
 
-    if fault == "position":
+    if bug == "position":
         build = PlanSampler.__init__
 
-        def build_one_further(self, plan, cursor, **how):
-            build(self, plan, cursor._replace(place=cursor.place + bool(cursor.step)), **how)
+        def build_one_further(self, plan, cursor, **options):
+            build(self, plan, cursor._replace(place=cursor.place + bool(cursor.step)), **options)
 
         PlanSampler.__init__ = build_one_further
         return
     start = NextTokenModule.on_train_start
 
-    def start_wrongly(self):
+    def start_with_bug(self):
         start(self)
-        if self.global_step and fault == "optimizer":
+        if self.global_step and bug == "optimizer":
             self.optimizers().optimizer.state.clear()
-        elif self.global_step and fault == "dropout":
+        elif self.global_step and bug == "dropout":
             self.seed += 1
 
-    NextTokenModule.on_train_start = start_wrongly
+    NextTokenModule.on_train_start = start_with_bug
 
 
-def building(training):
-    """The model is made."""
-    build = training.build_audio_lm
+def patch_building(module):
+    """Faults before the model is built."""
+    build = module.build_audio_lm
 
-    def meet(*args, **how):
-        meet_in(None, "building", None)
-        return build(*args, **how)
+    def build_with_faults(*args, **options):
+        inject_at(None, "building", None)
+        return build(*args, **options)
 
-    training.build_audio_lm = meet
+    module.build_audio_lm = build_with_faults
 
 
-def judging(training):
-    """The evaluation is a moment too."""
-    until_stopped = training.Survival.until_stopped
+def patch_evaluation(run_session):
+    """Faults after the first item of an evaluation."""
+    until_stopped = run_session.until_stopped
 
-    def meet(self, items, **how):
-        for number, item in enumerate(until_stopped(self, items, **how)):
+    def until_stopped_with_faults(self, items, **options):
+        for number, item in enumerate(until_stopped(self, items, **options)):
             if number == 0:
                 for event in plan():
                     if event["moment"] == "evaluation" and is_due(event):
-                        befall(event)
+                        inject(event)
             yield item
 
-    training.Survival.until_stopped = meet
+    run_session.until_stopped = until_stopped_with_faults
 
 
-def befall(event):
-    """Have it happen, now or in some milliseconds."""
+def inject(event):
+    """Inject a fault, now or after its delay."""
     if event.get("delay"):
-        threading.Timer(event["delay"], lambda: strike(event)).start()
+        threading.Timer(event["delay"], lambda: inject_now(event)).start()
     else:
-        strike(event)
+        inject_now(event)
 
 
-def strike(event):
+def inject_now(event):
     kind, number = event["kind"], getattr(signal, event.get("signal", "SIGKILL"))
     pids = {
         "rank": lambda: [os.getpid()],
         "agent": lambda: [os.getppid()],
         "data worker": lambda: [worker.pid for worker in multiprocessing.active_children()],
     }.get(kind, list)()
-    (FOLDER / f"befell-{event['id']}").touch()
-    record_of("struck")(event | {"time": time.time(), "pids": pids})
+    (FOLDER / f"done-{event['id']}").touch()
+    record_of("faults")(event | {"time": time.time(), "pids": pids})
     if kind == "raise":
         raise RuntimeError(f"chaos in a step, at {hex(id(event))}")
     if kind in ("hang", "sleep"):

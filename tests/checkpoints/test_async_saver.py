@@ -1,5 +1,6 @@
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,36 +9,37 @@ from audio_lm.checkpoints.async_saver import Saver
 from audio_lm.checkpoints.discovery import newest_valid
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import progress_of
-from audio_lm.checkpoints.writer import SaveFailed, Store
+from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.errors import CheckpointError
 from tests.checkpoints.tiny import Training, assert_equal
 
 
 @pytest.fixture
 def make(tmp_path):
-    """A saver, what it said and what it has saved."""
+    """A saver, its reports and the saved steps."""
 
     def of(*, is_asynchronous=True, folder=tmp_path / "checkpoints"):
-        told, saved = [], []
+        reports, saved = [], []
         saver = Saver(
-            Store(folder, Group()),
+            CheckpointWriter(folder, Group()),
             is_asynchronous=is_asynchronous,
-            report=told.append,
+            report=reports.append,
             when_saved=lambda checkpoint, progress: saved.append((checkpoint.step, progress["cursor"])),
         )
-        return saver, told, saved
+        return saver, reports, saved
 
     return of
 
 
-def save(saver, training, **how):
-    saver.save(training.tensors, step=training.step, facts={}, progress={"cursor": [training.step]}, **how)
+def save(saver, training, **options):
+    progress = {"cursor": [training.step]}
+    saver.save(training.tensors, step=training.step, facts={}, progress=progress, **options)
 
 
-def test_what_is_saved_is_the_state_at_the_call_although_training_goes_on(make, tmp_path, monkeypatch):
+def test_a_save_writes_the_state_at_its_call_while_training_continues(make, tmp_path, monkeypatch):
     saver, _, saved = make()
-    write, go = saver.store.write, threading.Event()
-    monkeypatch.setattr(saver.store, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
+    write, go = saver.writer.write, threading.Event()
+    monkeypatch.setattr(saver.writer, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
     training, counts = Training(), {"clips": 0}
     for step in (2, 4):
         counts["clips"] = step
@@ -54,15 +56,15 @@ def test_what_is_saved_is_the_state_at_the_call_although_training_goes_on(make, 
 
 
 @pytest.mark.parametrize("is_asynchronous", [True, False])
-def test_a_slow_disk_does_not_hold_training_up_unless_it_waits(make, monkeypatch, is_asynchronous):
+def test_a_slow_disk_delays_training_only_in_synchronous_saves(make, monkeypatch, is_asynchronous):
     saver, _, saved = make(is_asynchronous=is_asynchronous)
-    write, is_trained_on, waited = saver.store.write, threading.Event(), []
+    write, is_trained_on, waited = saver.writer.write, threading.Event(), []
 
     def write_slowly(*a, **k):
         waited.append(is_trained_on.wait(30 if is_asynchronous else 0.1))
         return write(*a, **k)
 
-    monkeypatch.setattr(saver.store, "write", write_slowly)
+    monkeypatch.setattr(saver.writer, "write", write_slowly)
     save(saver, Training().walk(1))
     is_trained_on.set()
     saver.finish()
@@ -70,10 +72,10 @@ def test_a_slow_disk_does_not_hold_training_up_unless_it_waits(make, monkeypatch
     assert [step for step, _ in saved] == [1]
 
 
-def test_one_save_waits_for_the_one_before_it(make, monkeypatch):
+def test_a_save_waits_for_the_save_before_it(make, monkeypatch):
     saver, _, saved = make()
-    write = saver.store.write
-    monkeypatch.setattr(saver.store, "write", lambda *a, **k: (time.sleep(0.1), write(*a, **k))[1])
+    write = saver.writer.write
+    monkeypatch.setattr(saver.writer, "write", lambda *a, **k: (time.sleep(0.1), write(*a, **k))[1])
     training = Training()
     for step in (1, 2, 3):
         save(saver, training.walk(step))
@@ -83,80 +85,80 @@ def test_one_save_waits_for_the_one_before_it(make, monkeypatch):
 
 
 @pytest.mark.parametrize("is_asynchronous", [True, False])
-def test_failures_are_told_and_the_third_in_a_row_stops_the_run(make, monkeypatch, is_asynchronous):
-    saver, told, saved = make(is_asynchronous=is_asynchronous)
-    write, is_full = saver.store.write, [False]
+def test_failed_saves_are_reported_and_the_third_in_a_row_stops_the_run(make, monkeypatch, is_asynchronous):
+    saver, reports, saved = make(is_asynchronous=is_asynchronous)
+    write, is_full = saver.writer.write, [False]
 
     def sometimes(*a, **k):
         if is_full[0]:
             raise SaveFailed("rank 1: No space left on device")
         return write(*a, **k)
 
-    monkeypatch.setattr(saver.store, "write", sometimes)
+    monkeypatch.setattr(saver.writer, "write", sometimes)
     training = Training()
 
-    def step(full):
+    def step(then_full):
         save(saver, training.walk(training.step + 1))
         if is_asynchronous:
-            saver._writing.join()
-        is_full[0] = full
+            saver._thread.join()
+        is_full[0] = then_full
 
-    step(True)  # step 1 is saved, and from now on the disk is full
+    step(True)  # saves step 1; then the disk is full
     step(True)
-    step(False)  # steps 2 and 3 are not, and now there is room
+    step(False)  # steps 2 and 3 are not saved; then the disk has space
     step(True)
-    assert told == [
-        f"checkpoint NOT saved ({number} in a row), previous ones untouched; training goes on: "
+    assert reports == [
+        f"checkpoint NOT saved ({number} in a row), previous ones untouched; training continues: "
         f"rank 1: No space left on device"
         for number in (1, 2)
     ]
-    assert [one for one, _ in saved] == [1, 4]
+    assert [number for number, _ in saved] == [1, 4]
     step(True)
     step(True)
-    with pytest.raises(CheckpointError, match=r"NOT saved \(3 in a row\).*go on with resume=auto"):
+    with pytest.raises(CheckpointError, match=r"NOT saved \(3 in a row\).*continue with resume=auto"):
         (step(True), step(True))
-    assert len(told) == 4
+    assert len(reports) == 4
 
 
-def test_an_error_nobody_has_seen_yet_surfaces_at_the_end(make):
-    saver, told, _ = make(folder=__import__("pathlib").Path("/proc/nope"))
+def test_an_asynchronous_error_is_raised_at_the_end(make):
+    saver, reports, _ = make(folder=Path("/proc/nope"))
     save(saver, Training().walk(1))
     with pytest.raises(CheckpointError, match=r"NOT saved \(1 in a row\)"):
         saver.finish()
-    saver.finish()  # and once only
-    assert told == []
+    saver.finish()  # it is raised once only
+    assert reports == []
 
 
-def test_an_error_nobody_has_seen_yet_surfaces_at_the_next_save(make):
-    saver, told, _ = make(folder=__import__("pathlib").Path("/proc/nope"))
+def test_an_asynchronous_error_is_reported_at_the_next_save(make):
+    saver, reports, _ = make(folder=Path("/proc/nope"))
     save(saver, Training().walk(1))
-    saver._writing.join()
+    saver._thread.join()
     with pytest.raises(CheckpointError, match=r"\(2 in a row\)"):
         save(saver, Training().walk(2), is_last=True)
-    assert len(told) == 1
+    assert len(reports) == 1
 
 
-def test_a_run_that_was_taken_over_stops_at_once(make, monkeypatch):
-    saver, told, _ = make()
+def test_a_run_whose_folder_another_start_has_stops_at_once(make, monkeypatch):
+    saver, reports, _ = make()
 
     def refuse():
         raise CheckpointError("the run belongs to another process")
 
-    monkeypatch.setattr(saver.store, "may_rename", refuse)
+    monkeypatch.setattr(saver.writer, "may_rename", refuse)
     save(saver, Training().walk(1))
     with pytest.raises(CheckpointError, match="belongs to another"):
         save(saver, Training().walk(2))
-    assert told == []
+    assert reports == []
 
 
-def test_who_leaves_with_an_error_waits_a_little_and_no_longer(make, monkeypatch):
+def test_an_exit_with_an_error_waits_for_a_save_up_to_a_timeout(make, monkeypatch):
     saver, _, saved = make()
-    write, go = saver.store.write, threading.Event()
-    monkeypatch.setattr(saver.store, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
+    write, go = saver.writer.write, threading.Event()
+    monkeypatch.setattr(saver.writer, "write", lambda *a, **k: (go.wait(30), write(*a, **k))[1])
     save(saver, Training().walk(1))
-    saver.give_up(0.05)
-    assert saved == [], "it was left while it was still waiting"
+    saver.wait(0.05)
+    assert saved == [], "the save is still in progress"
     go.set()
-    saver.give_up(30)
+    saver.wait(30)
     assert [step for step, _ in saved] == [1]
-    assert async_saver.MOST_FAILURES == 3
+    assert async_saver.MAX_FAILURES == 3

@@ -5,14 +5,14 @@ import pytest
 
 from audio_lm.checkpoints.discovery import (
     PINNED,
+    checkpoint_name,
     find_checkpoint,
-    name_of,
     newest_valid,
     prune,
     remove_unfinished,
-    valid,
+    valid_checkpoints,
 )
-from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, Manifest, write_manifest
+from audio_lm.checkpoints.manifest import FILE, FORMAT, PROGRESS, CheckpointManifest, write_manifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import METADATA
 from audio_lm.common.errors import CheckpointError
@@ -42,82 +42,86 @@ def truncate(path):
 
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
 @pytest.mark.parametrize("name", ["__0_0.distcp", METADATA, PROGRESS, FILE])
-def test_whatever_is_damaged_is_found_and_the_one_before_it_is_taken(three, name, damage):
-    damage(three / name_of(3) / name)
-    looked = find_checkpoint(three, Group())
-    assert looked.found.step == 2
-    ((path, why),) = looked.passed_over
-    assert path == three / name_of(3)
-    assert name in why
-    assert_equal(Training().load(looked.found).tensors, Training().walk(2).tensors)
+def test_a_damaged_checkpoint_is_detected_and_the_one_before_it_is_used(three, name, damage):
+    damage(three / checkpoint_name(3) / name)
+    search = find_checkpoint(three, Group())
+    assert search.found.step == 2
+    ((path, fault),) = search.passed_over
+    assert path == three / checkpoint_name(3)
+    assert name in fault
+    assert_equal(Training().load(search.found).tensors, Training().walk(2).tensors)
 
 
-def test_without_checksums_a_flipped_bit_would_be_loaded(three):
-    flip(three / name_of(3) / "__0_0.distcp")
+def test_a_flipped_bit_is_detected_only_with_checksums(three):
+    flip(three / checkpoint_name(3) / "__0_0.distcp")
     assert newest_valid(three).step == 3
     assert find_checkpoint(three, Group()).found.step == 2
 
 
-def test_order_is_by_step_and_not_by_time_and_a_name_is_not_believed(three):
-    (three / name_of(1)).touch()
+def test_the_newest_is_by_step_and_not_by_time_and_a_wrong_name_is_detected(three):
+    (three / checkpoint_name(1)).touch()
     assert newest_valid(three).step == 3
-    shutil.copytree(three / name_of(1), three / name_of(9))
-    looked = find_checkpoint(three)
-    assert looked.found.step == 3
-    assert looked.passed_over == ((three / name_of(9), "its manifest is of step 1"),)
+    shutil.copytree(three / checkpoint_name(1), three / checkpoint_name(9))
+    search = find_checkpoint(three)
+    assert search.found.step == 3
+    assert search.passed_over == ((three / checkpoint_name(9), "its manifest is of step 1"),)
 
 
-def test_nothing_is_there_before_the_first(tmp_path):
+def test_no_checkpoint_is_found_before_the_first(tmp_path):
     assert newest_valid(tmp_path) is newest_valid(tmp_path / "nowhere") is None
-    (tmp_path / f"{name_of(4)}.tmp-12345678").mkdir()
+    (tmp_path / f"{checkpoint_name(4)}.tmp-12345678").mkdir()
     assert find_checkpoint(tmp_path).passed_over == ()
 
 
-def test_a_sweep_clears_halves_and_moves_aside_what_does_not_hold(three):
-    (three / f"{name_of(4)}.tmp-12345678").mkdir()
-    truncate(three / name_of(3) / METADATA)
+def test_unfinished_saves_are_removed_and_invalid_checkpoints_renamed(three):
+    (three / f"{checkpoint_name(4)}.tmp-12345678").mkdir()
+    truncate(three / checkpoint_name(3) / METADATA)
     remove_unfinished(three, find_checkpoint(three).passed_over)
-    assert sorted(path.name for path in three.iterdir()) == [name_of(1), name_of(2), name_of(3) + ".broken-1"]
+    assert sorted(path.name for path in three.iterdir()) == [
+        checkpoint_name(1),
+        checkpoint_name(2),
+        checkpoint_name(3) + ".broken-1",
+    ]
     write(three, Training().walk(3))
     assert newest_valid(three).step == 3
 
 
 def steps(folder):
-    return sorted(one.step for one in valid(folder))
+    return sorted(checkpoint.step for checkpoint in valid_checkpoints(folder))
 
 
-def test_the_newest_the_best_and_the_pinned_stay(tmp_path):
+def test_the_newest_the_best_and_the_pinned_are_kept(tmp_path):
     training = Training()
     for step, loss in enumerate([0.9, 0.2, 0.8, 0.1, None, 0.7, 0.6, 0.5], start=1):
         write(tmp_path, training.walk(step), val_loss=loss)
-    (tmp_path / name_of(1) / PINNED).touch()
-    gone = prune(tmp_path, keep_last=2, keep_best=2, pin_every=3)
+    (tmp_path / checkpoint_name(1) / PINNED).touch()
+    deleted = prune(tmp_path, keep_last=2, keep_best=2, pin_every=3)
     assert steps(tmp_path) == [1, 2, 3, 4, 6, 7, 8]
-    assert [path.name for path in gone] == [name_of(5)]
+    assert [path.name for path in deleted] == [checkpoint_name(5)]
     prune(tmp_path, keep_last=2, keep_best=0, pin_every=0)
     assert steps(tmp_path) == [1, 7, 8]
 
 
-def test_never_fewer_than_two_that_hold_are_left(three):
-    truncate(three / name_of(3) / METADATA)
+def test_at_least_two_valid_checkpoints_are_kept(three):
+    truncate(three / checkpoint_name(3) / METADATA)
     prune(three, keep_last=0, keep_best=0, pin_every=0)
     assert steps(three) == [1, 2]
 
 
-def test_a_checkpoint_of_this_release_is_read_by_every_later_one():
+def test_a_checkpoint_of_this_format_stays_readable():
     found = find_checkpoint(GOLDEN / f"format_{FORMAT}", Group()).found
     assert_equal(Training().load(found).tensors, Training().walk(2).tensors)
 
 
-def test_one_file_from_before_checkpoints_were_folders_is_refused_with_its_version():
+def test_a_checkpoint_file_of_version_0_is_refused_with_its_version():
     with pytest.raises(
-        CheckpointError, match=r"version 0, one file.*finish the stage with the release that began it"
+        CheckpointError, match=r"version 0, one file.*finish the stage with the release that started it"
     ):
         newest_valid(GOLDEN / "format_0")
 
 
-def test_a_later_format_is_refused_and_not_passed_over(three):
-    (three / name_of(4)).mkdir()
-    write_manifest(three / name_of(4), Manifest(4, 1, {}, {}, format=FORMAT + 1))
+def test_a_later_format_is_refused_and_not_skipped(three):
+    (three / checkpoint_name(4)).mkdir()
+    write_manifest(three / checkpoint_name(4), CheckpointManifest(4, 1, {}, {}, format=FORMAT + 1))
     with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}"):
         find_checkpoint(three)

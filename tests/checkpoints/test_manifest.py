@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.checkpoints.manifest import (
     FORMAT,
-    Manifest,
+    CheckpointManifest,
     OtherFormatError,
     fault_of,
     read_manifest,
@@ -15,14 +15,14 @@ from audio_lm.common.seals import FILE, FileSeal, seal_of
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path / "shard").write_bytes(b"values" * 100)
-    manifest = Manifest(
+    manifest = CheckpointManifest(
         7, 2, {"stage": "chat", "val_loss": 0.1 + 0.2}, {"shard": seal_of(tmp_path / "shard")}
     )
     write_manifest(tmp_path, manifest)
     return tmp_path
 
 
-def test_a_manifest_reads_back_as_it_was_written(sealed):
+def test_a_manifest_reads_back_equal(sealed):
     manifest = read_manifest(sealed)
     assert (manifest.step, manifest.world_size, manifest.format) == (7, 2, FORMAT)
     assert manifest.facts == {"stage": "chat", "val_loss": 0.1 + 0.2}
@@ -30,7 +30,7 @@ def test_a_manifest_reads_back_as_it_was_written(sealed):
     assert fault_of(sealed, manifest, manifest.files) is None
 
 
-def test_any_other_byte_in_it_is_found(sealed):
+def test_any_changed_byte_is_detected(sealed):
     whole = (sealed / FILE).read_text()
     for changed in (
         whole.replace('"step": 7', '"step": 8'),
@@ -46,7 +46,7 @@ def test_any_other_byte_in_it_is_found(sealed):
         read_manifest(sealed)
 
 
-def test_sizes_are_always_looked_at_and_checksums_when_asked_for(sealed):
+def test_sizes_are_always_checked_and_checksums_on_request(sealed):
     manifest = read_manifest(sealed)
     values = bytearray((sealed / "shard").read_bytes())
     values[50] ^= 1
@@ -60,7 +60,7 @@ def test_sizes_are_always_looked_at_and_checksums_when_asked_for(sealed):
 
 
 def test_another_format_is_refused_with_its_number(tmp_path):
-    write_manifest(tmp_path, Manifest(1, 1, {}, {}, format=FORMAT + 1))
+    write_manifest(tmp_path, CheckpointManifest(1, 1, {}, {}, format=FORMAT + 1))
     with pytest.raises(
         OtherFormatError, match=f"format {FORMAT + 1}, and this program reads format {FORMAT}"
     ):
@@ -68,7 +68,7 @@ def test_another_format_is_refused_with_its_number(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../stolen", "/etc/passwd", "a/b", ".."])
-def test_files_lie_in_the_folder_itself(tmp_path, name):
-    write_manifest(tmp_path, Manifest(1, 1, {}, {name: FileSeal(1, 1)}))
+def test_files_outside_the_folder_are_refused(tmp_path, name):
+    write_manifest(tmp_path, CheckpointManifest(1, 1, {}, {name: FileSeal(1, 1)}))
     with pytest.raises(CheckpointError, match="no file of this folder"):
         read_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""Files made to run code, or to read others, when they are loaded; none of them does."""
+"""Attacks: files that would run code, or read other files, when they are loaded; none succeeds."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 from torch.distributed.checkpoint.state_dict_loader import load as stock_load
 
 from audio_lm.checkpoints.discovery import Checkpoint, find_checkpoint
-from audio_lm.checkpoints.manifest import FILE, Manifest, read_manifest, write_manifest
+from audio_lm.checkpoints.manifest import FILE, CheckpointManifest, read_manifest, write_manifest
 from audio_lm.checkpoints.safe_reader import METADATA, PlainPlanner, RestrictedReader, metadata_of
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.seals import seal_of
@@ -20,7 +20,7 @@ from tests.checkpoints.tiny import Training, write
 
 
 class Evil:
-    """Writes a file when it is unpickled."""
+    """Object that writes a file when it is unpickled."""
 
     def __init__(self, path, how="system"):
         self.path, self.how = path, how
@@ -41,38 +41,36 @@ def trap(tmp_path):
     return tmp_path / "ran"
 
 
-def sealed_again(checkpoint):
-    """As an attacker would: manifest and checksums fit."""
+def reseal(checkpoint):
+    """Rewrite manifest and checksums to fit, as an attacker would."""
     old = read_manifest(checkpoint.path)
     (checkpoint.path / FILE).unlink()
     files = {path.name: seal_of(path) for path in checkpoint.path.iterdir()}
-    write_manifest(checkpoint.path, Manifest(old.step, old.world_size, old.facts, files))
+    write_manifest(checkpoint.path, CheckpointManifest(old.step, old.world_size, old.facts, files))
     return Checkpoint(checkpoint.path, read_manifest(checkpoint.path))
 
 
 @pytest.mark.parametrize("how", ["system", "eval"])
-def test_a_description_that_runs_code_is_refused(checkpoint, trap, how):
+def test_metadata_that_runs_code_is_refused(checkpoint, trap, how):
     (checkpoint.path / METADATA).write_bytes(pickle.dumps(Evil(trap, how)))
-    with pytest.raises(CheckpointError, match="nothing that a checkpoint is made of"):
-        Training().load(sealed_again(checkpoint))
+    with pytest.raises(CheckpointError, match="not allowed in a checkpoint"):
+        Training().load(reseal(checkpoint))
     assert not trap.exists()
 
 
-def test_a_description_with_code_inside_a_true_one_is_refused_where_the_stock_reader_runs_it(
-    checkpoint, trap
-):
+def test_code_inside_valid_metadata_is_refused_where_the_reader_of_torch_runs_it(checkpoint, trap):
     metadata = metadata_of(checkpoint.path)
     metadata.planner_data = {"x": Evil(trap)}
     (checkpoint.path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(CheckpointError, match=r"posix\.system"):
-        Training().load(sealed_again(checkpoint))
+        Training().load(reseal(checkpoint))
     assert not trap.exists()
     stock_load(Training().walk(1).tensors, checkpoint_id=checkpoint.path)
     assert trap.exists()
 
 
 def with_entry(checkpoint, content):
-    """A checkpoint with one more entry, which is no tensor."""
+    """A checkpoint with one more entry that is not a tensor."""
     (shard,) = checkpoint.path.glob("*.distcp")
     offset = shard.stat().st_size
     with shard.open("ab") as file:
@@ -83,7 +81,7 @@ def with_entry(checkpoint, content):
     metadata.storage_data[index] = _StorageInfo(shard.name, offset, len(content))
     metadata.planner_data["optimizer/encoder.0.weight/evil"] = ("optimizer/encoder.0.weight/evil",)
     (checkpoint.path / METADATA).write_bytes(pickle.dumps(metadata))
-    return sealed_again(checkpoint)
+    return reseal(checkpoint)
 
 
 def test_an_entry_that_runs_code_is_refused(checkpoint, trap):
@@ -111,12 +109,12 @@ def test_a_shard_that_runs_code_is_refused(checkpoint, trap):
     (checkpoint.path / METADATA).write_bytes(pickle.dumps(metadata))
     shard.write_bytes(content.getvalue())
     with pytest.raises(CheckpointError, match="cannot be read: UnpicklingError"):
-        Training().load(sealed_again(checkpoint))
+        Training().load(reseal(checkpoint))
     assert not trap.exists()
 
 
 @pytest.mark.parametrize("name", ["../../stolen", "/etc/passwd", "not-in-the-manifest"])
-def test_tensors_come_from_files_of_the_checkpoint_only(checkpoint, tmp_path, name):
+def test_tensors_are_read_from_files_of_the_checkpoint_only(checkpoint, tmp_path, name):
     (shard,) = checkpoint.path.glob("*.distcp")
     shutil.copy(shard, tmp_path / "stolen")
     metadata = metadata_of(checkpoint.path)
@@ -124,10 +122,10 @@ def test_tensors_come_from_files_of_the_checkpoint_only(checkpoint, tmp_path, na
         metadata.storage_data[index] = _StorageInfo(name, place.offset, place.length)
     (checkpoint.path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(CheckpointError, match="no file of this checkpoint"):
-        Training().load(sealed_again(checkpoint))
+        Training().load(reseal(checkpoint))
 
 
-def test_plain_values_of_a_pickle_are_not_read_as_json(checkpoint, trap):
+def test_a_pickled_manifest_is_not_loaded(checkpoint, trap):
     (checkpoint.path / FILE).write_bytes(pickle.dumps(Evil(trap)))
     assert find_checkpoint(checkpoint.path.parent).found is None
     assert not trap.exists()
@@ -136,13 +134,13 @@ def test_plain_values_of_a_pickle_are_not_read_as_json(checkpoint, trap):
 @pytest.mark.parametrize(
     "content", [b"", b"\x80", b"not a pickle", pickle.dumps({"a": 1}), pickle.dumps(None)]
 )
-def test_a_description_that_is_none_is_refused_in_a_sentence(checkpoint, content):
+def test_damaged_metadata_is_refused_with_a_message(checkpoint, content):
     (checkpoint.path / METADATA).write_bytes(content)
     with pytest.raises(CheckpointError, match="is refused"):
         metadata_of(checkpoint.path)
 
 
-def test_what_was_saved_has_plain_values_and_no_paths(checkpoint):
+def test_saved_metadata_has_no_paths(checkpoint):
     raw = (checkpoint.path / METADATA).read_bytes()
     assert str(checkpoint.path.parent).encode() not in raw
     reader = RestrictedReader(checkpoint.path, metadata_of(checkpoint.path))

@@ -1,17 +1,17 @@
-"""A training of a few numbers, whose state at each step is known, and ways to save it."""
+"""Tiny model and training loop with a known state at each step, and helpers to save it."""
 
 import torch
 from torch import nn
 
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store
+from audio_lm.checkpoints.writer import CheckpointWriter
 
 LEARNING = ("encoder.0.weight", "encoder.0.bias", "encoder.2.weight", "encoder.2.bias")
 
 
 class Tiny(nn.Module):
-    """A part that learns, one that does not, and a buffer."""
+    """Model with a trained part, a frozen part and a buffer."""
 
     def __init__(self, width=8):
         super().__init__()
@@ -29,7 +29,7 @@ class Tiny(nn.Module):
 
 
 class Training:
-    """Walks; every step is a function of its number alone."""
+    """Training loop; every step is a function of its number alone."""
 
     def __init__(self, model=None):
         self.model = model or Tiny()
@@ -60,10 +60,10 @@ class Training:
         return self
 
 
-def write(folder, training, *, store=None, **facts):
-    """A checkpoint of a training."""
-    store = store or Store(folder, Group())
-    return store.write(
+def write(folder, training, *, writer=None, **facts):
+    """Write a checkpoint of a training."""
+    writer = writer or CheckpointWriter(folder, Group())
+    return writer.write(
         training.tensors, step=training.step, facts=facts, progress={"cursor": [training.step, 0, 0]}
     )
 

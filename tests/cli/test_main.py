@@ -156,10 +156,10 @@ def test_a_plan_for_other_programs_needs_no_audio_and_little_time(tmp_path, monk
         assert all(example["is_imagined"] for example in stage["examples"])
 
 
-def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(monkeypatch, capsys):
+def test_ctrl_c_exits_with_130_and_names_the_way_to_resume(monkeypatch, capsys):
     def stopped(*_, **__):
-        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto goes on from there")
+        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto continues from there")
 
     monkeypatch.setattr("audio_lm.run.train.train", stopped)
     assert run("train", "demo", "hardware.devices=1") == 130
-    assert "audio-lm: stopped at step 3 of stage 'chat'; resume=auto goes on" in capsys.readouterr().err
+    assert "audio-lm: stopped at step 3 of stage 'chat'; resume=auto continues" in capsys.readouterr().err

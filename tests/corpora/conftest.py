@@ -1,4 +1,4 @@
-"""Recordings like those of fsdd, made of tones."""
+"""Recordings in the layout of fsdd, made of tones."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ SPEAKERS = ("george", "lucas", "theo")
 
 @pytest.fixture(scope="session")
 def spoken_digits(tmp_path_factory):
-    """A folder with nine takes of three digits by three speakers, each take with its own pitch."""
+    """Folder with nine takes of three digits by three speakers; each take has its own pitch."""
     folder = tmp_path_factory.mktemp("recordings")
     rng = np.random.default_rng(0)
     for digit in range(3):

@@ -21,32 +21,36 @@ def measured(tmp_path, *channels):
     return measure(str(tmp_path / "a.wav"), with_powers=True)
 
 
-def test_channels_that_an_average_would_lose_differ(tmp_path):
+def test_channels_that_averaging_would_lose_differ(tmp_path):
     one, other = NOISE[:, 0], NOISE[:, 1]
     assert has_different_channels(measured(tmp_path, one, 0 * one))  # silent
     assert has_different_channels(measured(tmp_path, one, 0.2 * one))  # 14 dB
     assert has_different_channels(measured(tmp_path, one, -one))  # cancels
-    assert has_different_channels(measured(tmp_path, one, other))  # a speaker each
+    assert has_different_channels(measured(tmp_path, one, other))  # one speaker per channel
     assert not has_different_channels(measured(tmp_path, one, one))
     assert not has_different_channels(measured(tmp_path, one, 0.5 * one))
-    assert not has_different_channels(measured(tmp_path, one + 0.5 * other, one - 0.5 * other))  # a room
+    assert not has_different_channels(
+        measured(tmp_path, one + 0.5 * other, one - 0.5 * other)
+    )  # room microphones
     assert not has_different_channels(measured(tmp_path, 0 * one, 0 * one))
     assert not has_different_channels(measured(tmp_path, one))
 
 
-def test_figures_are_those_of_the_samples(tmp_path):
-    found = measured(tmp_path, NOISE[:, 0], 0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1])
+def test_correlation_and_level_difference_match_the_waveform(tmp_path):
+    audio = measured(tmp_path, NOISE[:, 0], 0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1])
     covariance = np.mean(NOISE[:, 0] * (0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1]))
-    assert correlation(found) == pytest.approx(covariance / np.mean(found.powers), rel=1e-3)
-    assert level_difference_db(found) == pytest.approx(10 * np.log10(found.powers[0] / found.powers[1]))
+    assert correlation(audio) == pytest.approx(covariance / np.mean(audio.powers), rel=1e-3)
+    assert level_difference_db(audio) == pytest.approx(10 * np.log10(audio.powers[0] / audio.powers[1]))
     many = measured(tmp_path, *(NOISE.T + NOISE[:, :1].T))
     assert correlation(many) > 0.5
 
 
-def test_every_choice_makes_cuts_of_all_files_alike():
-    assert [one.suffix for one in selections("both", [1, 1])] == [""]
-    assert [one.suffix for one in selections("both", [1, 2])] == ["-left", "-right"]
-    assert [one.suffix for one in selections("both", [8])] == [f"-channel-{number}" for number in range(1, 9)]
+def test_every_choice_selects_the_same_channel_of_all_files():
+    assert [selection.suffix for selection in selections("both", [1, 1])] == [""]
+    assert [selection.suffix for selection in selections("both", [1, 2])] == ["-left", "-right"]
+    assert [selection.suffix for selection in selections("both", [8])] == [
+        f"-channel-{number}" for number in range(1, 9)
+    ]
     (right,) = selections("right", [2, 1])
     assert [right.channel_of(count) for count in (1, 2, 8)] == [0, 1, 1]
     (average,) = selections("average", [2])

@@ -15,18 +15,18 @@ def read(path, text, separator=","):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_records_know_the_line_they_begin_in(tmp_path, end):
+def test_records_have_the_number_of_their_first_line(tmp_path, end):
     lines = ["name,text", 'a.wav,"one, two"', "", 'b.wav,"first', 'second ""quoted"""', 'c.wav,5" pipe', ""]
-    columns, found = read(tmp_path / "a.csv", "\ufeff" + end.join(lines))
+    columns, rows = read(tmp_path / "a.csv", "\ufeff" + end.join(lines))
     assert columns == ["name", "text"]
-    assert found == [
+    assert rows == [
         (2, ["a.wav", "one, two"]),
         (4, ["b.wav", f'first{end}second "quoted"']),
         (6, ["c.wav", '5" pipe']),
     ]
 
 
-def test_quotes_of_a_tab_separated_file_are_signs_like_others(tmp_path):
+def test_quotes_in_a_tab_separated_file_are_ordinary_characters(tmp_path):
     assert read(tmp_path / "a.tsv", 'name\ttext\na.wav\t"one\nb.wav\ttwo\n', "\t")[1] == [
         (2, ["a.wav", '"one']),
         (3, ["b.wav", "two"]),
@@ -40,7 +40,7 @@ ROWS = ["a.wav,Hello there,en", "b.wav,two,en", "c.wav,three,de", "d.wav,four,en
 @pytest.mark.parametrize("column", [0, 1, 2])
 @pytest.mark.parametrize("closed_by", [1, 2, 4, None])
 @pytest.mark.parametrize("opened_in", [0, 2, 4])
-def test_an_open_quote_is_refused_with_its_line(tmp_path, end, column, closed_by, opened_in):
+def test_the_error_for_an_unclosed_quote_names_its_line(tmp_path, end, column, closed_by, opened_in):
     rows = [row.split(",") for row in ROWS]
     rows[opened_in][column] = '"' + rows[opened_in][column]
     if closed_by is not None:
@@ -65,7 +65,7 @@ def test_an_open_quote_is_refused_with_its_line(tmp_path, end, column, closed_by
         'id,text\na,"Hello\nb,two\nc,three"\n',
     ],
 )
-def test_rows_that_a_cell_has_swallowed_are_seen_in_other_forms_too(tmp_path, text):
+def test_rows_swallowed_by_an_unclosed_quote_are_detected(tmp_path, text):
     with pytest.raises(DataError, match=r"a\.csv:2: the quote that opens here closes \d lines below"):
         read(tmp_path / "a.csv", text)
 
@@ -74,7 +74,7 @@ def test_rows_that_a_cell_has_swallowed_are_seen_in_other_forms_too(tmp_path, te
     "cell",
     ["first\nsecond", "Row, row,\nrow your boat,\ngently", "one\n\ntwo", "a list:\n- x\n- y, z, and more\n"],
 )
-def test_cells_of_several_lines_are_read_where_they_hold_no_rows(tmp_path, cell):
+def test_cells_of_several_lines_are_read_unless_they_look_like_rows(tmp_path, cell):
     assert read(tmp_path / "a.csv", f'name,text\na.wav,"{cell}"\n')[1] == [(2, ["a.wav", cell])]
 
 
@@ -89,7 +89,7 @@ def test_cells_of_several_lines_are_read_where_they_hold_no_rows(tmp_path, cell)
         (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is not CSV .*field larger"),
     ],
 )
-def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, content, reason):
+def test_the_error_for_an_invalid_table_names_its_line(tmp_path, content, reason):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=reason):
@@ -103,7 +103,7 @@ def test_a_record_needs_a_cell_for_each_column():
             record_dict(["a", "b"], cells)
 
 
-def test_an_empty_file_has_no_columns_and_a_missing_one_is_named(tmp_path):
+def test_an_empty_file_has_no_columns_and_a_missing_one_is_an_error(tmp_path):
     assert read(tmp_path / "a.csv", "") == ([], [])
     with pytest.raises(DataError, match="is missing"):
         read_records(tmp_path / "none.csv")
@@ -113,7 +113,7 @@ texts = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, ma
 
 
 @given(rows=st.lists(st.tuples(texts, texts), max_size=4))
-def test_what_csv_writes_is_read_again(tmp_path_factory, rows):
+def test_reading_inverts_the_csv_writer(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "text"), *rows])

@@ -20,7 +20,7 @@ def cuts(folder, name):
 
 
 def pitch_of(wave):
-    """Of a pure tone at 16 kHz."""
+    """Frequency in hertz of a pure tone at 16 kHz."""
     spectrum = abs(np.fft.rfft(wave * np.hanning(len(wave)), 1 << 17))
     return np.argmax(spectrum) * 16_000 / (1 << 17)
 
@@ -32,14 +32,18 @@ def words_of(cut):
         yield word, audio[round(start * 16_000) : round(end * 16_000)]
 
 
-def test_takes_are_shared_out_between_the_splits(corpus):
-    names = {split: cuts(corpus, f"single-{split}") for split in ("train", "validation", "test")}
-    assert {split: len(found) for split, found in names.items()} == {"train": 9, "validation": 27, "test": 45}
-    for split, found in names.items():
-        assert {split_of_take(int(cut.id.rpartition("_")[2])) for cut in found} == {split}
+def test_every_take_belongs_to_one_split(corpus):
+    cuts_of_split = {split: cuts(corpus, f"single-{split}") for split in ("train", "validation", "test")}
+    assert {split: len(cuts_found) for split, cuts_found in cuts_of_split.items()} == {
+        "train": 9,
+        "validation": 27,
+        "test": 45,
+    }
+    for split, cuts_found in cuts_of_split.items():
+        assert {split_of_take(int(cut.id.rpartition("_")[2])) for cut in cuts_found} == {split}
 
 
-def test_a_string_is_made_of_takes_of_its_own_split(corpus):
+def test_a_string_uses_takes_of_its_own_split_only(corpus):
     digits, speakers = ("zero", "one", "two"), ("george", "lucas", "theo")
     for split in ("validation", "test"):
         for cut in cuts(corpus, f"strings-{split}"):
@@ -50,7 +54,7 @@ def test_a_string_is_made_of_takes_of_its_own_split(corpus):
                 assert split_of_take(round(take)) == split, (cut.id, word, take)
 
 
-def test_words_are_heard_when_the_labels_say_so(corpus):
+def test_words_sound_at_their_labelled_times(corpus):
     for cut in cuts(corpus, "strings-test"):
         audio = abs(cut.load_audio()[0])
         is_word = np.zeros(len(audio), dtype=bool)
@@ -61,16 +65,16 @@ def test_words_are_heard_when_the_labels_say_so(corpus):
         assert cut.supervisions[0].text.split() == [word for word, _ in words_of(cut)], cut.id
 
 
-def test_the_speaker_held_out_is_heard_in_the_test_alone(corpus):
+def test_the_held_out_speaker_is_in_the_test_split_only(corpus):
     for split in ("train", "validation"):
-        heard = {cut.supervisions[0].speaker for cut in cuts(corpus, f"strings_without_theo-{split}")}
-        assert heard == {"george", "lucas"}, split
+        speakers = {cut.supervisions[0].speaker for cut in cuts(corpus, f"strings_without_theo-{split}")}
+        assert speakers == {"george", "lucas"}, split
     assert {cut.supervisions[0].speaker for cut in cuts(corpus, "strings_theo-test")} == {"theo"}
 
 
-def test_text_rows_mirror_training_strings(corpus):
-    rows, heard = cuts(corpus, "words_strings-train"), cuts(corpus, "strings-train")
-    assert [row.supervisions[0].text for row in rows] == [cut.supervisions[0].text for cut in heard]
+def test_text_rows_have_the_texts_of_the_training_strings(corpus):
+    rows, clips = cuts(corpus, "words_strings-train"), cuts(corpus, "strings-train")
+    assert [row.supervisions[0].text for row in rows] == [cut.supervisions[0].text for cut in clips]
     assert not any(row.has_recording for row in rows)
 
 
@@ -88,7 +92,7 @@ def test_the_same_seed_gives_the_same_bytes(spoken_digits, tmp_path):
 
 
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.07])
-def test_speed_changes_length_and_pitch_alike(speed):
+def test_speed_scales_length_and_pitch(speed):
     tone = np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000).astype(np.float32)
     wave = resample_recording(tone, speed)
     assert abs(len(wave) - 8_000 / speed) < 3
@@ -102,6 +106,6 @@ def test_an_unknown_speaker_cannot_be_held_out(spoken_digits, tmp_path):
         write(tmp_path, tmp_path, settings, print)
 
 
-def test_a_speed_nobody_speaks_at_is_refused():
+def test_a_max_speed_change_out_of_range_is_refused():
     with pytest.raises(RecipeError, match=r"max_speed_change is 2\.0"):
         read_settings({"max_speed_change": 2.0})

@@ -6,7 +6,7 @@ from audio_lm.corpora.settings import parse_settings
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 
 
-def test_what_is_not_given_keeps_its_default():
+def test_missing_settings_keep_their_defaults():
     assert parse_settings(FsddSettings, "fsdd", {"seed": 7}) == FsddSettings(seed=7)
     assert parse_settings(FsddSettings, "fsdd", {"max_speed_change": 0}) == FsddSettings(max_speed_change=0)
 
@@ -22,6 +22,6 @@ def test_what_is_not_given_keeps_its_default():
         (SyntheticSettings, {"clips": {"digits": 1.5}}, r"corpora.x.clips.digits is 1.5"),
     ],
 )
-def test_a_wrong_setting_is_named(kind, given, message):
+def test_the_error_for_a_wrong_setting_names_it(kind, given, message):
     with pytest.raises(RecipeError, match=message):
         parse_settings(kind, "x", given)

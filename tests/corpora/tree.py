@@ -1,4 +1,4 @@
-"""Tiny trees in the layouts of publishers, and what is read from them."""
+"""Helpers that write small corpora in the layouts of publishers, and read the resulting manifests."""
 
 import json
 from pathlib import Path
@@ -8,21 +8,21 @@ import soundfile
 
 
 def sound(path: Path, seconds: float = 0.3, rate: int = 16_000) -> Path:
-    """Write a little noise where an audio file should be."""
+    """Write noise as an audio file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, int(seconds * rate)), rate)
     return path
 
 
 def text(path: Path, content: str) -> Path:
-    """Write a file of words."""
+    """Write a text file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content, encoding="utf-8")
     return path
 
 
 def cuts_of(corpus, source: Path, folder: Path) -> dict[str, list[dict]]:
-    """The manifests that a corpus writes, by name."""
+    """Prepare a corpus from ``source``; returns the cuts of each manifest by its name."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = corpus.read_settings({"source": str(source)})
     corpus.write(folder, folder.parent / corpus.name, settings, lambda line: None)
@@ -33,7 +33,7 @@ def cuts_of(corpus, source: Path, folder: Path) -> dict[str, list[dict]]:
 
 
 def labels_of(cut: dict) -> dict:
-    """What a cut of a manifest says, without its honesty."""
+    """Labels of a cut in a manifest, without ``honesty``."""
     supervision = cut["supervisions"][0]
     fields = {key: supervision[key] for key in ("language", "text", "speaker") if supervision.get(key)}
     return fields | {

@@ -26,7 +26,7 @@ from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.render import PROMPTS
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.imagined import CONVERSATION, LABELS, labels_for
+from audio_lm.tasks.dummy_labels import CONVERSATION, LABELS, labels_for
 from audio_lm.tasks.registry import CHAT, TASKS
 from tests.prompts.fixtures import small_vocabulary
 

@@ -5,7 +5,7 @@ from transformers import AutoConfig, Qwen2Config
 
 from audio_lm.export.configs import chat_template, model_config
 from audio_lm.prompts.chatml import render_turns, turns_of
-from audio_lm.prompts.conversation import written
+from audio_lm.prompts.conversation import join_text
 from tests.model.originals import SETTINGS
 
 CLIP, OTHER_CLIP = {"audio": 1}, {"audio": 2}
@@ -37,7 +37,7 @@ def test_the_template_says_what_training_said(talk):
     ]
     said = Environment().from_string(chat_template()).render(messages=as_openai, add_generation_prompt=True)
     answered = [*talk, {"role": "assistant", "content": [{"text": "x"}]}]
-    assert said == written(render_turns(turns_of(answered), with_answer=False))
+    assert said == join_text(render_turns(turns_of(answered), with_answer=False))
 
 
 def test_a_turn_that_is_one_string_is_text():

@@ -15,13 +15,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_every_rank_finds_is_said_by_one_and_what_one_finds_by_that_one():
-    said = on_ranks(3, lambda number: (is_first_to_report("all"), is_first_to_report(f"only {number}")))
-    assert sorted(everybody for everybody, _ in said) == [False, False, True]
-    assert all(alone for _, alone in said)
+def test_an_error_of_all_ranks_is_reported_once_and_an_error_of_one_rank_by_that_rank():
+    reports = on_ranks(3, lambda number: (is_first_to_report("all"), is_first_to_report(f"only {number}")))
+    assert sorted(common for common, _ in reports) == [False, False, True]
+    assert all(own for _, own in reports)
 
 
-def test_every_start_says_it_again(monkeypatch):
+def test_every_start_reports_again(monkeypatch):
     assert is_first_to_report("wrong", LAUNCHED)
     assert not is_first_to_report("wrong", LAUNCHED)
     assert is_first_to_report("wrong", LAUNCHED | {"TORCHELASTIC_RESTART_COUNT": "1"})
@@ -29,12 +29,12 @@ def test_every_start_says_it_again(monkeypatch):
     assert is_first_to_report("wrong", LAUNCHED)
 
 
-def test_who_was_begun_by_hand_or_alone_says_everything(folder):
+def test_ranks_started_by_hand_and_single_ranks_report_everything(folder):
     for environment in ({"WORLD_SIZE": "2"}, {"WORLD_SIZE": "1", "SLURM_JOB_ID": "7"}):
         assert all(is_first_to_report("wrong", environment) for _ in range(2))
     assert not [*folder.iterdir()]
 
 
-def test_without_room_for_the_word_it_is_said_and_not_lost(monkeypatch, folder):
+def test_an_error_is_reported_even_if_the_temporary_file_cannot_be_created(monkeypatch, folder):
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "gone"))
     assert all(is_first_to_report("wrong", LAUNCHED) for _ in range(2))

@@ -17,26 +17,26 @@ def heartbeat(tmp_path):
     return Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
 
 
-def test_what_a_step_may_take_follows_from_the_steps_that_were_seen(heartbeat):
+def test_time_limits_follow_from_the_measured_step_times(heartbeat):
     assert heartbeat.p99 is None
     assert (heartbeat.silence, heartbeat.step_limit, heartbeat.patience) == (60, 1800, 1800)
     for number in range(200):
-        heartbeat.step_took(2.0 if number % 50 else 10.0, 1.0)
+        heartbeat.record_step(2.0 if number % 50 else 10.0, 1.0)
     assert heartbeat.p99 == 10.0
     assert heartbeat.silence == heartbeat.step_limit == 3 * 10 + 60
     assert heartbeat.patience == 2 * 90
     assert 2.0 <= heartbeat.mean < 4
 
 
-def test_another_stage_has_steps_of_its_own(heartbeat):
+def test_step_times_of_one_stage_do_not_limit_the_next(heartbeat):
     for _ in range(NUM_KNOWN):
-        heartbeat.step_took(100.0, 1.0)
+        heartbeat.record_step(100.0, 1.0)
     assert heartbeat.step_limit == 360
     heartbeat.begin_stage("chat", step=0, steps=10)
     assert heartbeat.step_limit == 1800
 
 
-def test_what_interrupts_a_phase_gives_it_back_and_counts_as_life(heartbeat):
+def test_a_phase_within_another_restores_it_and_counts_as_progress(heartbeat):
     heartbeat.phase("step", 90)
     with heartbeat.within("evaluation"):
         assert (heartbeat.phase_name, heartbeat.limit, heartbeat.ticks) == ("evaluation", None, 2)
@@ -44,11 +44,11 @@ def test_what_interrupts_a_phase_gives_it_back_and_counts_as_life(heartbeat):
     assert (heartbeat.phase_name, heartbeat.limit, heartbeat.ticks) == ("step", 90, 4)
 
 
-def test_ranks_wait_longer_in_a_step_for_what_may_hold_one_up_and_not_for_what_comes_before(
+def test_phases_within_a_step_extend_the_timeout_of_collectives_and_those_before_it_do_not(
     heartbeat, monkeypatch
 ):
     for _ in range(NUM_KNOWN):
-        heartbeat.step_took(1.0, 1.0)
+        heartbeat.record_step(1.0, 1.0)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     patience = heartbeat.patience
@@ -66,15 +66,15 @@ def until(condition, seconds=15):
     return condition()
 
 
-def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
+def test_the_watchdog_writes_heartbeats_and_a_restart_reads_them(tmp_path):
     path = tmp_path / "heartbeats" / "rank-0.json"
     heartbeat = Heartbeat(tmp_path, PATIENT, rank=0, launch=Launch("", is_elastic=False))
     heartbeat.start()
     try:
-        assert not path.exists(), "the folder of the run is not there yet"
+        assert not path.exists(), "the run folder does not exist yet"
         heartbeat.open(attempt=3)
         heartbeat.begin_stage("chat", step=5, steps=9)
-        heartbeat.step_took(0.5, 0.25)
+        heartbeat.record_step(0.5, 0.25)
         heartbeat.phase("step", 60)
         assert until(lambda: read_table(path).get("phase") == "step")
         beat = read_table(path)
@@ -87,7 +87,7 @@ def test_a_pulse_is_written_by_the_watchdog_and_known_after_a_restart(tmp_path):
         }
         assert (beat["step_seconds"], beat["busy_seconds"], beat["step_seconds_p99"]) == (0.5, 0.25, 0.5)
         assert abs(beat["time"] - time.time()) < 5
-        os.kill(heartbeat._dog.pid, signal.SIGKILL)  # another one is sent for
+        os.kill(heartbeat._watchdog.pid, signal.SIGKILL)  # another watchdog is started
         heartbeat.tick()
         assert until(lambda: read_table(path)["ticks"] == heartbeat.ticks)
     finally:

@@ -17,17 +17,17 @@ from audio_lm.fault_tolerance.launcher_env import (
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "job", "TORCHELASTIC_MAX_RESTARTS": "3"}
 
 
-def test_a_person_torchrun_and_slurm_are_told_apart():
+def test_a_person_torchrun_and_slurm_are_distinguished():
     assert current_launch({}) == Launch("", is_elastic=False)
     found = current_launch(TORCHRUN)
     assert (found.id, found.is_elastic, found.max_restarts) == ("job", True, 3)
-    assert NEVER.is_before(found.began)
-    assert found.began.is_before(now())
+    assert NEVER.is_before(found.agent_start)
+    assert found.agent_start.is_before(now())
     assert current_launch({"SLURM_JOB_ID": "7"}).id == "slurm-7-0"
     assert current_launch({"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "2", **TORCHRUN}).id == "slurm-7-2/job"
 
 
-def test_restarts_are_refused_where_they_would_meet_under_old_addresses():
+def test_restarts_are_refused_if_ranks_would_find_old_addresses():
     launch = current_launch(TORCHRUN)
     with pytest.raises(UserError, match=f"{FRESH_STORE}=1"):
         check_launch(launch, TORCHRUN)
@@ -35,18 +35,18 @@ def test_restarts_are_refused_where_they_would_meet_under_old_addresses():
     check_launch(Launch("job", is_elastic=True, max_restarts=0), {})
 
 
-def test_only_an_agent_of_torchrun_is_told_to_stop_and_by_one_rank_of_a_node(monkeypatch):
-    told = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: told.append((pid, number)))
+def test_only_a_torchrun_agent_is_stopped_and_only_by_one_rank_of_a_node(monkeypatch):
+    sent = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
     elastic = Launch("job", is_elastic=True)
     stop_agent(elastic)
-    assert told == [], "our parent is no torchrun"
+    assert sent == [], "the parent is not torchrun"
     monkeypatch.setattr(launcher_env, "_is_torchrun", lambda pid: True)
     stop_agent(Launch("", is_elastic=False))
     monkeypatch.setenv("LOCAL_RANK", "1")
     stop_agent(elastic)
-    assert told == []
+    assert sent == []
     stop_agent(elastic, is_cause=True)
     monkeypatch.setenv("LOCAL_RANK", "0")
     stop_agent(elastic)
-    assert told == [(os.getppid(), signal.SIGTERM)] * 2
+    assert sent == [(os.getppid(), signal.SIGTERM)] * 2

@@ -8,7 +8,7 @@ from audio_lm.fault_tolerance.lease import Lease, generation_in, launch_before
 from audio_lm.fault_tolerance.restarts import begin_attempt
 
 
-def test_who_comes_later_has_it_and_who_had_it_is_stopped(tmp_path):
+def test_the_newest_start_holds_the_lease_and_the_previous_holder_is_stopped(tmp_path):
     old, new = (
         Lease(tmp_path, Launch("first", is_elastic=True)),
         Lease(tmp_path, Launch("second", is_elastic=True)),
@@ -26,7 +26,7 @@ def test_who_comes_later_has_it_and_who_had_it_is_stopped(tmp_path):
         old.check()
 
 
-def test_two_starts_of_one_launch_are_not_the_same(tmp_path):
+def test_two_starts_of_one_launch_have_different_leases(tmp_path):
     launch = Launch("job", is_elastic=True)
     first, second = Lease(tmp_path, launch), Lease(tmp_path, launch)
     first.take()
@@ -34,7 +34,7 @@ def test_two_starts_of_one_launch_are_not_the_same(tmp_path):
     assert not first.is_held()
 
 
-def test_while_one_writes_nobody_takes_it_and_afterwards_nothing_is_written(tmp_path):
+def test_a_lease_cannot_be_taken_while_its_holder_writes_and_then_the_old_holder_cannot_write(tmp_path):
     old, new = (Lease(tmp_path, Launch(name, is_elastic=False)) for name in ("first", "second"))
     old.take()
     taken = threading.Event()
@@ -43,17 +43,17 @@ def test_while_one_writes_nobody_takes_it_and_afterwards_nothing_is_written(tmp_
         new.take()
         taken.set()
 
-    with old.writing() as is_ours:
-        assert is_ours
+    with old.writing() as is_held:
+        assert is_held
         thread = threading.Thread(target=take)
         thread.start()
         assert not taken.wait(0.2)
     thread.join()
-    with old.writing() as is_ours:
-        assert not is_ours
+    with old.writing() as is_held:
+        assert not is_held
 
 
-def test_a_holder_that_is_frozen_while_it_writes_is_not_waited_for(tmp_path):
+def test_taking_a_lease_does_not_wait_for_a_holder_that_is_frozen_while_it_writes(tmp_path):
     old, new = (Lease(tmp_path, Launch(name, is_elastic=False)) for name in ("first", "second"))
     old.take()
     with old.writing():
@@ -61,7 +61,7 @@ def test_a_holder_that_is_frozen_while_it_writes_is_not_waited_for(tmp_path):
         assert not old.is_held()
 
 
-def test_starts_at_the_same_moment_have_numbers_of_their_own(tmp_path):
+def test_simultaneous_starts_have_different_generations(tmp_path):
     leases = [Lease(tmp_path, Launch(str(number), is_elastic=False)) for number in range(8)]
     threads = [threading.Thread(target=lease.take) for lease in leases]
     for thread in threads:
@@ -73,7 +73,7 @@ def test_starts_at_the_same_moment_have_numbers_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"generation": 3', b"[]"])
-def test_a_damaged_lease_is_still_held_and_the_next_start_has_a_higher_number(tmp_path, content):
+def test_a_damaged_lease_is_still_held_and_the_next_start_has_a_higher_generation(tmp_path, content):
     old = Lease(tmp_path, Launch("first", is_elastic=False))
     for _ in range(3):
         old.take()

@@ -37,14 +37,14 @@ def is_gone(pid, seconds):
     return not is_alive(pid)
 
 
-def test_a_child_that_asked_for_it_dies_with_its_parent_and_another_lives_on():
+def test_a_child_dies_with_its_parent_only_after_die_with_parent():
     assert is_gone(child_of_a_killed_parent(FIRST), 2)
     orphan = child_of_a_killed_parent("")
     assert not is_gone(orphan, 0.3)
     os.kill(orphan, signal.SIGKILL)
 
 
-def test_a_stopped_process_shows_it_and_one_that_is_gone_shows_nothing():
+def test_a_stopped_process_has_state_t_and_a_process_that_is_gone_has_none():
     sleeper = subprocess.Popen(["sleep", "60"])
     sleeper.send_signal(signal.SIGSTOP)
     until = time.monotonic() + 2
@@ -57,18 +57,18 @@ def test_a_stopped_process_shows_it_and_one_that_is_gone_shows_nothing():
     assert not is_alive(sleeper.pid)
 
 
-def test_a_process_began_before_now_and_after_its_parent():
+def test_a_process_starts_after_its_parent_and_before_now():
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         assert 0 < start_time_of(os.getpid()) <= start_time_of(sleeper.pid) <= since_boot()
-        assert start_time_of(2**22) == 0, "there is none"
+        assert start_time_of(2**22) == 0, "no such process"
     finally:
         sleeper.kill()
         sleeper.wait()
 
 
-def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
-    first = "from audio_lm.fault_tolerance.processes import live_as_data_worker; live_as_data_worker(0)"
+def test_a_data_worker_dies_with_its_rank_and_ignores_stop_signals():
+    first = "from audio_lm.fault_tolerance.processes import init_data_worker; init_data_worker(0)"
     child = subprocess.Popen([sys.executable, "-c", CHILD.format(first=first)], stdout=subprocess.PIPE)
     child.stdout.readline()
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
@@ -81,12 +81,12 @@ def test_a_data_worker_dies_with_its_rank_and_is_not_told_to_stop():
 
 
 @pytest.mark.parametrize(("last", "is_quick"), [("end_data_workers()", True), ("pass", False)])
-def test_who_leaves_ends_its_data_workers_or_waits_for_them_at_its_exit(last, is_quick):
+def test_exit_waits_for_data_workers_unless_they_are_killed_first(last, is_quick):
     program = f"""
 import multiprocessing, time
-from audio_lm.fault_tolerance.processes import end_data_workers, live_as_data_worker
+from audio_lm.fault_tolerance.processes import end_data_workers, init_data_worker
 def work(pipe):
-    live_as_data_worker(0)
+    init_data_worker(0)
     pipe.send(0)
     time.sleep(60)
 ours, theirs = multiprocessing.get_context("fork").Pipe()
@@ -95,12 +95,12 @@ ours.recv()
 print(flush=True)
 {last}
 """
-    leaving = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    leaving.stdout.readline()
+    exiting = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    exiting.stdout.readline()
     if is_quick:
-        assert leaving.wait(timeout=30) == 0
+        assert exiting.wait(timeout=30) == 0
     else:
         with pytest.raises(subprocess.TimeoutExpired):
-            leaving.wait(timeout=1)
-        leaving.kill()
-        leaving.wait()
+            exiting.wait(timeout=1)
+        exiting.kill()
+        exiting.wait()

@@ -1,11 +1,11 @@
-"""Losses of the first 20 steps of recipes, and checksums of the weights after them, to hold two versions of the code together.
+"""Losses of the first 20 steps of recipes and checksums of the resulting weights, to compare two versions of the code.
 
-    python tests/golden/loss_curves.py before.json            # with the one version
+    python tests/golden/loss_curves.py before.json            # with one version
     python tests/golden/loss_curves.py after.json             # with the other, on the same machine
     python tests/golden/loss_curves.py --compare before.json after.json
 
 Runs: every stage of ``demo`` in two processes, every stage of ``spoken_digits`` (skipped without ``AUDIO_LM_DATA``), and
-the stages of ``demo`` with FSDP2 over two processes. The figures hold on one machine and one torch: none are kept.
+the stages of ``demo`` with FSDP2 over two processes. The numbers depend on the machine and on torch, so none are stored here.
 """
 
 import argparse
@@ -35,28 +35,28 @@ def curves(name: str, data: Path, out: Path) -> dict[str, dict[str, object]]:
     """Train the stages of one run; the loss of every step and the checksum of every file of weights.
 
     Args:
-        data: where its corpora are prepared, once.
-        out: its folder.
+        data: folder of the prepared corpora.
+        out: folder of the run.
     """
     recipe, *overrides = RUNS[name]
-    known = [stage for stage in STAGES if f"\n  {stage}:" in (ROOT / recipe).read_text()]
-    steps = [f"stages.{stage}.steps=20" for stage in known]
-    places = [f"data_dir={data / name}", f"tracking.uri=sqlite:///{out}.db"]
+    stages = [stage for stage in STAGES if f"\n  {stage}:" in (ROOT / recipe).read_text()]
+    steps = [f"stages.{stage}.steps=20" for stage in stages]
+    paths = [f"data_dir={data / name}", f"tracking.uri=sqlite:///{out}.db"]
     ranks = ["-m", "torch.distributed.run", "--nproc-per-node=2"] if name in TWO_RANKS else []
     command = [sys.executable, *ranks, __file__, "--train", recipe, "--out", str(out)]
-    command += ["~evaluation.benchmarks", *steps, *places, *overrides]
+    command += ["~evaluation.benchmarks", *steps, *paths, *overrides]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    return {stage: curve(out / "stages" / stage) for stage in known}
+    return {stage: curve(out / "stages" / stage) for stage in stages}
 
 
 def curve(folder: Path) -> dict[str, object]:
-    """What a stage has left: losses by name, one a step, and checksums."""
+    """Losses of every step by name, and checksums of the weights of a stage."""
     losses: dict[str, list[str]] = {}
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         for key, value in json.loads(line).get("values", {}).items():
             if key.startswith(("train_loss/", "val_loss/")):
                 losses.setdefault(key, []).append(float(value).hex())
-    assert len(losses["train_loss/all"]) == 20, "a value every step"
+    assert len(losses["train_loss/all"]) == 20, "one value per step"
     weights = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((folder / "model").glob("*.safetensors"))
@@ -65,7 +65,7 @@ def curve(folder: Path) -> dict[str, object]:
 
 
 def train(arguments: list[str]) -> None:
-    """The command line's ``train``, with losses logged at every step, on one rank."""
+    """Run ``audio-lm train`` with losses logged at every step."""
     import audio_lm.training as package
 
     here = Path(package.__file__).parent
@@ -79,10 +79,10 @@ def train(arguments: list[str]) -> None:
     sys.exit(main())
 
 
-def compare(one: Path, other: Path) -> list[str]:
-    """Places in which two files of curves are not the same."""
-    before, after = (json.loads(path.read_text()) for path in (one, other))
-    found = [f"{run}: in one of them only" for run in before.keys() ^ after.keys()]
+def compare(first: Path, second: Path) -> list[str]:
+    """Entries in which two files of curves differ."""
+    before, after = (json.loads(path.read_text()) for path in (first, second))
+    found = [f"{run}: in one file only" for run in before.keys() ^ after.keys()]
     for run in before.keys() & after.keys():
         for stage in before[run].keys() | after[run].keys():
             for kind in ("losses", "weights"):
@@ -101,24 +101,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "file", type=Path, nargs="+", help="where curves are written, or two files to compare"
-    )
+    parser.add_argument("file", type=Path, nargs="+", help="output file, or two files to compare")
     parser.add_argument("--compare", action="store_true")
-    parser.add_argument("--only", choices=sorted(RUNS), help="one of the runs")
+    parser.add_argument("--only", choices=sorted(RUNS), help="run only this one")
     options = parser.parse_args()
     if options.compare:
         found = compare(*options.file)
         print("\n".join(found) or "identical")
         sys.exit(bool(found))
-    done = {}
-    with tempfile.TemporaryDirectory() as place:
+    curves_of_run = {}
+    with tempfile.TemporaryDirectory() as folder:
         for name in [options.only] if options.only else RUNS:
             if name == "spoken_digits" and not os.environ.get("AUDIO_LM_DATA"):
-                print("spoken_digits: left out, AUDIO_LM_DATA is not set")
+                print("spoken_digits: skipped, AUDIO_LM_DATA is not set")
                 continue
-            done[name] = curves(name, Path(place) / "data", Path(place) / name)
-    options.file[0].write_text(json.dumps(done, indent=1))
+            curves_of_run[name] = curves(name, Path(folder) / "data", Path(folder) / name)
+    options.file[0].write_text(json.dumps(curves_of_run, indent=1))
 
 
 if __name__ == "__main__":

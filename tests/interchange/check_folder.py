@@ -1,7 +1,7 @@
-"""What transformers makes of an exported folder: ``check_folder.py DIR``.
+"""Compare transformers on an exported folder with our reference: ``check_folder.py DIR``.
 
-Needs torch and transformers, not this program. Compares with DIR/reference.json the tokens of every
-prompt, the logits at every place of the answer, and the generated text; leaves with 1 where one differs.
+Needs torch and transformers, not this program. Compares the tokens of every prompt, the logits at every
+position of the answer, and the generated text with DIR/reference.json; exits with 1 if one differs.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
-TOLERANCE = 1e-5  # of the largest logit
+TOLERANCE = 1e-5  # relative to the largest logit
 
 
 def main(folder: Path) -> int:
@@ -29,15 +29,15 @@ def main(folder: Path) -> int:
     worst = 0.0
     for record in records:
         text = processor.apply_chat_template(record["messages"], add_generation_prompt=True, tokenize=False)
-        clips = [heard(folder / name) for name in record["clips"]]
+        clips = [read_wav(folder / name) for name in record["clips"]]
         inputs = processor(text=text, audio=clips, sampling_rate=16_000, return_tensors="pt")
         ids = inputs["input_ids"][0].tolist()
         prompts += ids == record["prompt_ids"]
         worst = max(worst, difference(model, inputs, record, np.load(folder / record["logits"])))
         with torch.no_grad():
             whole = model.generate(**inputs, max_new_tokens=24)[0, len(ids) :]
-        said = processor.decode(whole, skip_special_tokens=True)
-        answers += said == record["answer"]
+        answer = processor.decode(whole, skip_special_tokens=True)
+        answers += answer == record["answer"]
     figures = {
         "transformers": transformers.__version__,
         "conversations": len(records),
@@ -51,17 +51,17 @@ def main(folder: Path) -> int:
 
 
 def difference(model, inputs, record, expected) -> float:
-    """Of logits, relative to the largest."""
+    """Maximum difference of logits, relative to the largest logit."""
     ids = torch.tensor([[*record["prompt_ids"], *record["answer_ids"]]])
     others = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
     with torch.no_grad():
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **others).logits[0].numpy()
-    got = logits[-len(expected) :]
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+    actual = logits[-len(expected) :]
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
 
 
-def heard(path: Path) -> np.ndarray:
-    """A mono wav file of 16 bits, as floats."""
+def read_wav(path: Path) -> np.ndarray:
+    """Read a mono WAV file of 16 bits as floats."""
     with wave.open(str(path)) as file:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32_768
 

@@ -1,7 +1,7 @@
-"""What ``transformers serve`` answers from an exported folder: ``check_serve.py DIR [PORT]``.
+"""Compare ``transformers serve`` on an exported folder with our reference: ``check_serve.py DIR [PORT]``.
 
-Starts the server on this machine, asks the questions of DIR/reference.json with ``input_audio``, and
-leaves with 1 unless every answer is the reference's; what the server says is in DIR/serve.log. Needs
+Starts a local server, sends the conversations of DIR/reference.json with ``input_audio``, and exits with 1
+unless every answer equals the reference. The log of the server is DIR/serve.log. Needs
 ``transformers[serving]``, soundfile and soxr.
 """
 
@@ -27,38 +27,38 @@ def main(folder: Path, port: int) -> int:
     records = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
     chosen = records[:: max(1, len(records) // NUM_QUESTIONS)]
     with tempfile.TemporaryDirectory() as home:
-        (Path(home) / "hub").mkdir()  # GET /v1/models fails where it is not there
+        (Path(home) / "hub").mkdir()  # GET /v1/models fails without it
         settings = {**os.environ, "HF_HOME": home, "HF_HUB_OFFLINE": "1"}
         with (folder / "serve.log").open("wb") as log:
             server = subprocess.Popen(command, env=settings, stdout=log, stderr=subprocess.STDOUT)
         try:
-            seconds = started(port, server)
-            said = [asked(folder, record, port) for record in chosen]
+            seconds = wait_for_server(port, server)
+            replies = [query(folder, record, port) for record in chosen]
         finally:
             server.terminate()
             server.wait(30)
-    equal = sum(text == record["answer"] for text, record in zip(said, chosen, strict=True))
+    equal = sum(text == record["answer"] for text, record in zip(replies, chosen, strict=True))
     figures = {"questions": len(chosen), "equal_answers": equal, "seconds_to_start": round(seconds, 1)}
-    print(json.dumps({**figures, "first": said[:3]}))
+    print(json.dumps({**figures, "first": replies[:3]}))
     return int(equal != len(chosen))
 
 
-def started(port: int, server: subprocess.Popen) -> float:
-    """Seconds until the server answers."""
-    began = time.monotonic()
-    while time.monotonic() - began < SECONDS_TO_START:
+def wait_for_server(port: int, server: subprocess.Popen) -> float:
+    """Wait until the server responds; returns the seconds this took."""
+    start = time.monotonic()
+    while time.monotonic() - start < SECONDS_TO_START:
         if server.poll() is not None:
-            raise SystemExit(f"the server left with {server.returncode}")
+            raise SystemExit(f"the server exited with {server.returncode}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return time.monotonic() - began
+                return time.monotonic() - start
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(1)
     raise SystemExit(f"no answer in {SECONDS_TO_START} s")
 
 
-def asked(folder: Path, record: dict, port: int) -> str:
-    """The answer to a conversation."""
+def query(folder: Path, record: dict, port: int) -> str:
+    """Send a conversation and return the answer."""
     body = {
         "model": str((folder / "model").resolve()),
         "messages": [
@@ -78,7 +78,7 @@ def asked(folder: Path, record: dict, port: int) -> str:
 
 
 def as_openai(folder: Path, part: dict) -> dict:
-    """A part of a turn as OpenAI's clients send it."""
+    """Convert a part of a turn to the format of OpenAI clients."""
     if part["type"] == "text":
         return part
     data = base64.b64encode((folder / part["path"]).read_bytes()).decode()

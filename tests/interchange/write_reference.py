@@ -1,7 +1,7 @@
-"""Export a run and write down what our model answers: ``write_reference.py RUN DIR``.
+"""Export a run and record the answers of our model: ``write_reference.py RUN DIR``.
 
-Questions with one clip each are the first of a chat benchmark's cut-set; with two, conversations of
-two such questions. Leaves DIR/model, DIR/clips/*.wav and DIR/reference.json.
+Conversations with one clip are the first of a chat benchmark's cut-set; those with two clips combine
+two such questions. Writes DIR/model, DIR/clips/*.wav and DIR/reference.json.
 """
 
 import itertools
@@ -38,11 +38,13 @@ def main(run: Path, folder: Path) -> None:
     load_weights(model, run_folder.model([*recipe.stages][-1]))
     model.eval()
     export_model(model, vocabulary, folder / "model")
-    (source,) = {one.source for one in recipe.evaluation.benchmarks.values() if one.task == "chat"}
+    (source,) = {
+        benchmark.source for benchmark in recipe.evaluation.benchmarks.values() if benchmark.task == "chat"
+    }
     cuts = [cut for cut in read_cuts(Path(recipe.data_dir), source) if _is_one_question(_turns(cut))]
     cuts = cuts[:NUM_QUESTIONS]
     talks = [([cut], _turns(cut)) for cut in cuts]
-    talks += [([one, other], _turns(one) + _turns(other)) for one, other in itertools.pairwise(cuts)]
+    talks += [([first, second], _turns(first) + _turns(second)) for first, second in itertools.pairwise(cuts)]
     (folder / "clips").mkdir()
     records = [_record(model, vocabulary, talk, folder, number) for number, talk in enumerate(talks)]
     (folder / "reference.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
@@ -91,7 +93,7 @@ def _example(ids, audio_index, waves, *, num_open: int = 0) -> Example:
 
 
 def _numbered(turns):
-    """Turns whose clips are counted through all of them."""
+    """Number the clips through all turns."""
     counted, number = [], 0
     for turn in turns:
         parts = []
@@ -103,7 +105,7 @@ def _numbered(turns):
 
 
 def _messages(turns, names):
-    """Turns as chat templates take them."""
+    """Convert turns to the messages of chat templates."""
     return [
         {
             "role": turn["role"],

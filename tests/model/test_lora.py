@@ -63,7 +63,7 @@ def learnt(model, pack, *, steps=3):
     module = NextTokenModule(
         model, rate_of=learning_rates(names, parts), factor=lambda step: 1.0, optimizer=OptimizerConfig()
     )
-    optimizer = module.configure_optimizers()
+    optimizer = module.configure_optimizers()["optimizer"]
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"]
     for _ in range(steps):

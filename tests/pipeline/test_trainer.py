@@ -23,4 +23,4 @@ def test_as_many_processes_as_devices_have_to_be_started(small):
 
 def test_the_trainer_has_the_steps_of_the_stage(small, tmp_path):
     stage = small.stages["pretrain"]
-    assert build_trainer(small, stage, tmp_path, logger=False, callbacks=[]).max_steps == stage.steps
+    assert build_trainer(small, stage, tmp_path, loggers=[], callbacks=[]).max_steps == stage.steps

@@ -1,4 +1,4 @@
-"""A small real vocabulary, and every task in every language, for the tests of prompts."""
+"""Small vocabulary on a trained tokenizer, and the list of tasks, for tests of prompts."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ TEXTS = [
     "What does the person say?",
     "one two three four five six seven",
 ] * 4
-SPARE_ROWS = 3  # a language model's table is often longer than its tokenizer
+SPARE_ROWS = 3  # embedding tables often have more rows than the tokenizer has tokens
 
 
 @cache

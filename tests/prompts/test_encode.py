@@ -7,7 +7,7 @@ from audio_lm.prompts.conversation import Clip, Text, markup
 from audio_lm.prompts.encode import encode, place_ids
 from audio_lm.prompts.render import render
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
-from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.dummy_labels import labels_for
 from audio_lm.tasks.registry import find_task
 from tests.prompts.fixtures import small_vocabulary
 
@@ -17,7 +17,7 @@ PLACES = st.lists(
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=3), st.text())
-def test_placeholders_are_as_many_as_the_clips_have_tokens(num_tokens, text):
+def test_each_clip_gets_one_placeholder_per_audio_token(num_tokens, text):
     vocabulary = small_vocabulary()
     pieces = [Text(text)]
     for number in range(1, len(num_tokens) + 1):
@@ -31,14 +31,14 @@ def test_placeholders_are_as_many_as_the_clips_have_tokens(num_tokens, text):
 
 
 @given(st.text(), st.text())
-def test_a_text_does_not_depend_on_its_pieces(first, second):
+def test_token_ids_do_not_depend_on_how_a_text_is_split(first, second):
     vocabulary = small_vocabulary()
-    in_two = encode([Text(first), Text(second)], vocabulary, num_tokens_of_clip=[])
-    in_one = encode([Text(first + second)], vocabulary, num_tokens_of_clip=[])
-    assert in_two == in_one
+    of_two_pieces = encode([Text(first), Text(second)], vocabulary, num_tokens_of_clip=[])
+    of_one_piece = encode([Text(first + second)], vocabulary, num_tokens_of_clip=[])
+    assert of_two_pieces == of_one_piece
 
 
-def test_the_mask_is_that_of_the_pieces():
+def test_the_loss_mask_follows_the_pieces():
     vocabulary = small_vocabulary()
     pieces = [Text("she"), Text(" sells", is_learned=True), markup("<|im_end|>", is_learned=True), Text("\n")]
     encoded = encode(pieces, vocabulary, num_tokens_of_clip=[])
@@ -48,7 +48,7 @@ def test_the_mask_is_that_of_the_pieces():
     assert vocabulary.text(learned) == " sells<|im_end|>"
 
 
-def test_markup_in_the_words_of_a_user_is_not_parsed():
+def test_markup_in_the_text_of_a_user_is_not_parsed():
     vocabulary = small_vocabulary()
     ids = encode([Text("<|im_end|><audio><|en|>")], vocabulary, num_tokens_of_clip=[]).token_ids
     assert set(ids).isdisjoint(vocabulary.id_of.values())
@@ -56,21 +56,21 @@ def test_markup_in_the_words_of_a_user_is_not_parsed():
 
 
 @given(PLACES)
-def test_words_fill_their_places_in_order(places):
+def test_texts_fill_their_positions_in_order(places):
     vocabulary = small_vocabulary()
     ids = place_ids(places, vocabulary)
     assert len(ids) == sum(num_places for _, num_places in places)
     for text, num_places in places:
-        own, ids = ids[:num_places], ids[num_places:]
-        tokens = list(dict.fromkeys(own))
+        ids_of_text, ids = ids[:num_places], ids[num_places:]
+        tokens = list(dict.fromkeys(ids_of_text))
         expected = vocabulary.ids(text, is_markup=text == "<|en|>") or [vocabulary.audio_id]
         assert tokens == expected[:num_places]
-        shares = [own.count(token) for token in tokens]
+        shares = [ids_of_text.count(token) for token in tokens]
         assert not shares or max(shares) - min(shares) <= 1, text
 
 
 @given(PLACES)
-def test_a_clip_of_words_asks_for_no_audio(places):
+def test_a_clip_replaced_by_text_needs_no_audio(places):
     vocabulary = small_vocabulary()
     pieces = [markup("<audio>"), Clip(1), markup("</audio>"), Clip(2)]
     encoded = encode(pieces, vocabulary, num_tokens_of_clip=[3, 2], places=places)
@@ -78,14 +78,14 @@ def test_a_clip_of_words_asks_for_no_audio(places):
     assert encoded.audio_index == [num_places + 2, num_places + 3]
 
 
-def test_a_clip_that_is_not_there_is_named():
+def test_a_missing_clip_is_named():
     with pytest.raises(DataError, match="audio_2"):
         encode([Clip(2)], small_vocabulary(), num_tokens_of_clip=[4])
 
 
 @pytest.mark.parametrize("task", ["asr", "s2tt", "srwt-zh"])
-def test_a_token_that_the_vocabulary_lacks_is_words_like_those_beside_it(task):
-    """As the tokenizer of the released Qwen2-Audio cuts its own question."""
+def test_a_token_that_the_vocabulary_lacks_is_tokenized_as_text(task):
+    """The tokenizer of the released Qwen2-Audio does the same with its own question."""
     tokenizer = small_vocabulary().tokenizer
     vocabulary = Vocabulary(tokenizer, num_base=len(tokenizer), tokens=tokens_for(["natural"]))
     task = find_task(task)

@@ -3,25 +3,25 @@ from dataclasses import replace
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.prompts.conversation import Text, written
+from audio_lm.prompts.conversation import Text, join_text
 from audio_lm.prompts.tags import check_tags, render_tags
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS
 
 EVERY_TASK = pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)
 
 
-def test_a_clip_its_tags_the_answer_and_the_end():
+def test_a_prompt_is_clip_tags_answer_and_end_token():
     pieces = render_tags(TASKS["asr"], LABELS, with_answer=True)
-    assert written(pieces) == (
+    assert join_text(pieces) == (
         "<audio><|AUDIO|></audio><|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|>"
         "Ada met Bob in Paris<|endoftext|>"
     )
 
 
 @EVERY_TASK
-def test_all_after_the_start_tag_is_learned_but_the_question(task):
+def test_all_after_the_start_tag_except_the_question_is_learned(task):
     pieces = render_tags(task, labels_for(task), with_answer=True)
     is_start = [isinstance(piece, Text) and piece.text.startswith("<|startof") for piece in pieces].index(
         True
@@ -32,24 +32,24 @@ def test_all_after_the_start_tag_is_learned_but_the_question(task):
 
 
 @EVERY_TASK
-def test_without_the_answer_it_ends_where_the_model_goes_on(task):
+def test_without_answer_the_prompt_ends_where_generation_starts(task):
     labels = labels_for(task)
-    asked = {
+    question_labels = {
         key: value for key, value in labels.items() if key in ("language", "target_language", "question")
     }
-    question = written(render_tags(task, asked, with_answer=False))
-    assert question + task.answer(labels) + "<|endoftext|>" == written(
+    question = join_text(render_tags(task, question_labels, with_answer=False))
+    assert question + task.answer(labels) + "<|endoftext|>" == join_text(
         render_tags(task, labels, with_answer=True)
     )
 
 
-def test_two_clips_have_a_span_each():
-    text = written(render_tags(TASKS["sv"], LABELS, with_answer=True))
+def test_each_of_two_clips_has_its_own_markers():
+    text = join_text(render_tags(TASKS["sv"], LABELS, with_answer=True))
     assert text.startswith("<audio><|AUDIO|></audio><audio><|AUDIO|></audio><|startofanalysis|>")
 
 
 @EVERY_TASK
-def test_every_task_keeps_the_grammar(task):
+def test_the_tags_of_every_task_are_in_order(task):
     check_tags(task)
 
 

@@ -5,19 +5,19 @@ from audio_lm.prompts.templates import fill
 from audio_lm.tasks.task import Markup
 
 
-def test_tags_of_a_template_are_tokens_and_labels_are_words():
+def test_tags_of_a_template_are_markup_and_labels_are_text():
     parts = fill("<|{language}|><|question|>{question}", {"language": "de", "question": "<|endoftext|> {x}?"})
     assert parts == ["<|de|>", "<|question|>", "<|endoftext|> {x}?"]
     assert [isinstance(part, Markup) for part in parts] == [True, True, False]
 
 
-def test_a_language_is_named_in_the_language_of_the_question():
+def test_language_names_are_in_the_language_of_the_question():
     labels = {"target_language": "de"}
     assert fill("into {target_language_name}", labels) == ["into German"]
     assert fill("{target_language_name}", labels, is_chinese=True) == ["德语"]
 
 
-def test_a_hole_without_a_label_is_named():
+def test_a_field_without_a_label_is_named():
     with pytest.raises(DataError, match="no label 'dialect'"):
         fill("the {dialect} speech", {"dialect": None})
 
@@ -27,7 +27,7 @@ def test_a_language_without_a_tag_is_refused():
         fill("<|{language}|>", {"language": "pt"})
 
 
-def test_a_language_without_a_tag_has_a_name_in_words():
+def test_a_language_without_a_tag_has_a_name():
     labels = {"language": "pt", "target_language": "ky"}
     assert fill("into {target_language_name}", labels) == ["into Kyrgyz"]
     assert fill("{target_language_name}", labels, is_chinese=True) == ["Kyrgyz"]

@@ -7,7 +7,13 @@ import pytest
 from tokenizers import Regex, pre_tokenizers
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, TEXT_MARKUP, qwen_audio_tokenizer, read_ranks
+from audio_lm.prompts.tiktoken import (
+    FILE_NAME,
+    SPECIAL_TOKENS,
+    WORD_PATTERN,
+    qwen_audio_tokenizer,
+    read_ranks,
+)
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS, Vocabulary
 
@@ -20,18 +26,18 @@ TEXTS = (
 
 
 def ranks_of(texts, num_merges=30):
-    """Byte strings in the order in which the most frequent pairs become one."""
+    """Train a BPE: ranks of byte strings, by merging the most frequent pair first."""
     ranks = {bytes([byte]): byte for byte in range(256)}
     words = [[bytes([byte]) for byte in word.encode()] for text in texts for word in text.split(" ")]
     for _ in range(num_merges):
         pairs = Counter(pair for word in words for pair in pairwise(word))
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         ranks.setdefault(b"".join(best), len(ranks))
-        words = [joined(word, b"".join(best)) for word in words]
+        words = [merge_pair(word, b"".join(best)) for word in words]
     return ranks
 
 
-def joined(parts, whole):
+def merge_pair(parts, whole):
     result = []
     for part in parts:
         if result and result[-1] + part == whole:
@@ -42,8 +48,8 @@ def joined(parts, whole):
 
 
 def ids_by_rank(text, ranks):
-    """What ranked byte strings mean: the pair whose union has the lowest rank is joined first."""
-    splitter = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+    """Reference encoder: merge the adjacent pair whose union has the lowest rank, until none is left."""
+    splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated")
     ids = []
     for word, _ in splitter.pre_tokenize_str(unicodedata.normalize("NFC", text)):
         parts = [bytes([byte]) for byte in word.encode()]
@@ -66,20 +72,20 @@ def file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "banana theme 7", "\n\n  two  spaces\n", "anan na nan"])
-def test_words_have_the_ids_that_ranks_give_them(file, text):
+def test_token_ids_equal_those_of_the_reference_encoder(file, text):
     tokenizer = qwen_audio_tokenizer(file)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ids == ids_by_rank(text, ranks_of(TEXTS))
     assert tokenizer.decode(ids) == unicodedata.normalize("NFC", text)
 
 
-def test_merging_is_really_at_work(file):
+def test_the_texts_of_these_tests_need_merges(file):
     assert len(qwen_audio_tokenizer(file)("banana theme")["input_ids"]) < len("banana theme") / 1.5
 
 
-def test_markup_follows_in_the_released_order(file):
+def test_special_tokens_follow_in_the_released_order(file):
     tokenizer, first = load_tokenizer(str(file.parent)), len(read_ranks(file))
-    ids = tokenizer.convert_tokens_to_ids([*TEXT_MARKUP, *AUDIO_TOKENS])
+    ids = tokenizer.convert_tokens_to_ids([*SPECIAL_TOKENS, *AUDIO_TOKENS])
     assert ids == list(range(first, first + 209 + 3313))
     vocabulary = Vocabulary(tokenizer, num_base=len(tokenizer))
     assert vocabulary.id_of["</audio>"] == vocabulary.id_of["<audio>"] + 1
@@ -87,21 +93,21 @@ def test_markup_follows_in_the_released_order(file):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("not-base64! 3", r"qwen.tiktoken:2[0-9]+: .*expected a byte string"),
         ("YQ==", r"qwen.tiktoken:2[0-9]+: .*expected a byte string"),
         ("enp6eg== 999", "expected ranks 0, 1, 2"),
     ],
 )
-def test_a_damaged_file_is_refused_with_the_line(file, tmp_path, line, words):
+def test_the_error_for_a_damaged_file_names_the_line(file, tmp_path, line, message):
     path = tmp_path / FILE_NAME
     path.write_text(file.read_text() + line + "\n")
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(CheckpointError, match=message):
         qwen_audio_tokenizer(path)
 
 
-def test_a_file_without_all_bytes_or_none_is_refused(tmp_path):
+def test_a_missing_file_and_one_without_all_bytes_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_ranks(tmp_path / FILE_NAME)
     (tmp_path / FILE_NAME).write_text("YQ== 0\n")

@@ -7,7 +7,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from audio_lm.prompts import token_counts
-from audio_lm.prompts.tiktoken import PATTERN
+from audio_lm.prompts.tiktoken import WORD_PATTERN
 from audio_lm.prompts.token_counts import ASCII_WORD, TokenCounter
 from tests.prompts.fixtures import small_vocabulary
 
@@ -17,21 +17,21 @@ WORDS = st.lists(st.sampled_from(["she", " sells", "'S", "'ll", " ", "\n", "7", 
 )
 
 
-def number_of(tokenizer, text):
+def num_tokens(tokenizer, text):
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 @given(st.lists(ASCII | WORDS | st.text()))
-def test_texts_have_as_many_tokens_as_the_tokenizer_makes(texts):
+def test_counts_equal_those_of_the_tokenizer(texts):
     tokenizer = small_vocabulary().tokenizer
     counter = TokenCounter(tokenizer)
     assert counter.has_words
-    for _ in range(2):  # all words new, then all known
-        assert counter.count(texts) == [number_of(tokenizer, text) for text in texts]
+    for _ in range(2):  # first all words are new, then all are cached
+        assert counter.count(texts) == [num_tokens(tokenizer, text) for text in texts]
 
 
-def test_ascii_is_cut_where_the_tokenizer_cuts_it():
-    split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+def test_ascii_text_is_split_as_by_the_tokenizer():
+    split = pre_tokenizers.Split(Regex(WORD_PATTERN), behavior="isolated")
     kinds = ["a", "Z", "s", "'", "0", " ", "\t", "\n", "\r", "\x0b", "\x1c", "\x00", "_", "."]
     for letters in [*product(map(chr, range(128)), repeat=2), *product(kinds, repeat=4)]:
         text = "".join(letters)
@@ -40,7 +40,9 @@ def test_ascii_is_cut_where_the_tokenizer_cuts_it():
         assert all(ASCII_WORD.findall(word) == [word] for word in words), repr(text)
 
 
-def changed(*, pattern=PATTERN, behavior="isolated", prefix=False, normalizer=None, dropout=None):
+def changed_tokenizer(
+    *, pattern=WORD_PATTERN, behavior="isolated", prefix=False, normalizer=None, dropout=None
+):
     letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     pair = {"ab": len(letters)}
     backend = Tokenizer(models.BPE(letters | pair, [("a", "b")], dropout=dropout))
@@ -66,23 +68,23 @@ def changed(*, pattern=PATTERN, behavior="isolated", prefix=False, normalizer=No
     ],
     ids=str,
 )
-def test_other_tokenizers_count_whole_texts(change):
-    assert TokenCounter(changed()).has_words
-    assert TokenCounter(changed(normalizer=normalizers.NFC())).has_words
-    tokenizer = changed(**change)
+def test_other_tokenizers_tokenize_whole_texts(change):
+    assert TokenCounter(changed_tokenizer()).has_words
+    assert TokenCounter(changed_tokenizer(normalizer=normalizers.NFC())).has_words
+    tokenizer = changed_tokenizer(**change)
     counter = TokenCounter(tokenizer)
     assert not counter.has_words
     if "dropout" not in change:
         texts = ["a b  ab", "Ab ab", ""]
-        assert counter.count(texts) == [number_of(tokenizer, text) for text in texts]
+        assert counter.count(texts) == [num_tokens(tokenizer, text) for text in texts]
 
 
-def test_what_is_remembered_has_a_bound(monkeypatch):
+def test_the_cache_is_bounded(monkeypatch):
     monkeypatch.setattr(token_counts, "MAX_KNOWN", 50)
     tokenizer = small_vocabulary().tokenizer
     counter = TokenCounter(tokenizer)
     for number in range(40):
         texts = [f"word{chr(97 + number % 26)}{'x' * number} and {'y' * (100 + number)} \u00e4 {number}"]
-        assert counter.count(texts) == [number_of(tokenizer, text) for text in texts]
+        assert counter.count(texts) == [num_tokens(tokenizer, text) for text in texts]
         assert len(counter._num_tokens_of) <= 50
         assert max(map(len, counter._num_tokens_of), default=0) <= token_counts.MAX_LETTERS

@@ -3,35 +3,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
+from audio_lm.prompts.tokenizer import load_or_train_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 from tests.prompts.fixtures import TEXTS, small_vocabulary
 
 
-def test_the_same_texts_make_the_same_tokenizer():
+def test_training_is_deterministic():
     vocabularies = [train_tokenizer(iter(TEXTS), vocab_size=300).get_vocab() for _ in range(2)]
     assert vocabularies[0] == vocabularies[1]
 
 
-def test_a_word_keeps_the_blank_before_it():
+def test_a_word_includes_the_space_before_it():
     tokenizer = small_vocabulary().tokenizer
     assert tokenizer.tokenize("she sells shells") == ["she", "Ġsells", "Ġshells"]
 
 
-def test_the_tokens_of_chat_stand_after_the_bytes_and_words():
+def test_special_tokens_follow_the_trained_tokens():
     tokenizer = train_tokenizer(TEXTS, vocab_size=280)
     assert [tokenizer.convert_tokens_to_ids(token) for token in TEXT_TOKENS] == list(range(280, 286))
     assert tokenizer.eos_token_id == tokenizer.pad_token_id == 280
 
 
 @given(st.text())
-def test_every_text_can_be_written_and_comes_back(text):
+def test_decoding_inverts_encoding_for_any_text(text):
     tokenizer = small_vocabulary().tokenizer
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids) == text
 
 
-def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path):
+def test_a_saved_tokenizer_loads_unchanged(tmp_path):
     tokenizer = small_vocabulary().tokenizer
     tokenizer.save_pretrained(tmp_path)
     loaded = load_tokenizer(str(tmp_path))
@@ -47,31 +47,31 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
         load_tokenizer(str(tmp_path))
 
 
-def test_there_must_be_room_for_the_bytes():
+def test_a_vocabulary_below_256_tokens_is_refused():
     with pytest.raises(RecipeError, match="at least 256"):
         train_tokenizer(TEXTS, vocab_size=255)
 
 
-def test_a_kept_tokenizer_is_trained_once_even_by_two_at_once(tmp_path):
-    folder, trained = tmp_path / "kept" / "one", []
+def test_two_processes_agree_on_one_cached_tokenizer(tmp_path):
+    folder, calls = tmp_path / "cache" / "one", []
 
     def train():
-        trained.append(1)
+        calls.append(1)
         return train_tokenizer(["one two three"], vocab_size=260)
 
-    def overtaken():
-        kept_tokenizer(folder, train)  # another process, meanwhile
+    def train_second():
+        load_or_train_tokenizer(folder, train)  # another process finishes first
         return train()
 
-    ids = kept_tokenizer(folder, overtaken)("one two").input_ids
-    assert len(trained) == 2
-    assert kept_tokenizer(folder, train)("one two").input_ids == ids
-    assert len(trained) == 2
+    ids = load_or_train_tokenizer(folder, train_second)("one two").input_ids
+    assert len(calls) == 2
+    assert load_or_train_tokenizer(folder, train)("one two").input_ids == ids
+    assert len(calls) == 2
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_folder_that_cannot_be_written_raises_and_leaves_no_file(tmp_path):
     (tmp_path / "one").write_text("a file")
     with pytest.raises(OSError, match="one"):
-        kept_tokenizer(tmp_path / "one", lambda: train_tokenizer(["one"], vocab_size=256))
+        load_or_train_tokenizer(tmp_path / "one", lambda: train_tokenizer(["one"], vocab_size=256))
     assert [path.name for path in tmp_path.iterdir()] == ["one"]

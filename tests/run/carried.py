@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from audio_lm.config.load import load_recipe
 from audio_lm.fault_tolerance.heartbeat import Heartbeat
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 from audio_lm.tracking import run as tracking_run
 from tests.forked import on_ranks

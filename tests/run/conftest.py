@@ -1,4 +1,5 @@
 import io
+import signal
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,10 @@ from rich.console import Console
 
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe
+from audio_lm.fault_tolerance.heartbeat import Heartbeat
+from audio_lm.fault_tolerance.signals import SIGNALS, STOP_SIGNALS
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.session import RunSession
 from audio_lm.run.train import train
 from tests.run import carried
 from tests.run import stopped as stopping
@@ -14,7 +18,7 @@ from tests.run import stopped as stopping
 
 @pytest.fixture
 def console() -> Console:
-    """Remembers what it was told."""
+    """Records what is printed."""
     return Console(record=True, width=160, file=io.StringIO())
 
 
@@ -67,3 +71,48 @@ def stopped(stopped_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("stopped")
     assert stopping.started(stopped_recipe, folder, kill=stopping.KILLED_AT) is None
     return folder
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A stage that has left weights."""
+    folder = RunFolder(tmp_path / "run")
+    folder.model("pretrain").mkdir(parents=True)
+    (folder.model("pretrain") / "encoder.safetensors").write_bytes(b"weights" * 100)
+    folder.mark_finished("pretrain", 6)
+    return folder
+
+
+@pytest.fixture
+def unwatched(monkeypatch):
+    monkeypatch.setattr(Heartbeat, "start", lambda self: None)
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    SIGNALS.received = 0
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before, "handlers are given back"
+
+
+@pytest.fixture
+def session_of(small_recipe):
+    """A session that is not entered, of a folder."""
+
+    def of(folder, **config):
+        overrides = [f"fault_tolerance.{key}={value}" for key, value in config.items()]
+        console = Console(file=io.StringIO())
+        return RunSession(load_recipe(small_recipe, overrides), RunFolder(folder), console)
+
+    return of
+
+
+@pytest.fixture
+def started(session_of):
+    """A session that has claimed and opened its folder."""
+
+    def start(folder, **config):
+        session = session_of(folder, **config)
+        session.__enter__()
+        session.claim([0, 0, 0, 7])
+        session.open()
+        return session
+
+    return start

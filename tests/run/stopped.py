@@ -10,7 +10,7 @@ from rich.console import Console
 
 from audio_lm.common.errors import UserError
 from audio_lm.config.load import load_recipe
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 from tests.forked import on_ranks
 from tests.run.carried import unwatched

@@ -11,7 +11,7 @@ from lightning import Callback
 
 from audio_lm.checkpoints import async_saver
 from audio_lm.checkpoints import writer as writing
-from audio_lm.checkpoints.discovery import find_checkpoint, name_of, valid
+from audio_lm.checkpoints.discovery import checkpoint_name, find_checkpoint, valid_checkpoints
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.fault_tolerance.lease import Lease
 from audio_lm.tracking.event_log import journal
@@ -51,13 +51,13 @@ def test_a_disk_that_is_full_for_two_steps_costs_their_checkpoints_and_lines_onl
     assert ended.codes == [0, 0], ended.said
     for number in (1, 2):
         assert (
-            f"NOT saved ({number} in a row), previous ones untouched; training goes on: rank {full[0]}"
+            f"NOT saved ({number} in a row), previous ones untouched; training continues: rank {full[0]}"
             in ended.said
         )
     assert "(3 in a row)" not in ended.said
     assert ended.losses == whole.losses
     assert equal_weights(tmp_path, out)
-    assert [one.step for one in valid(checkpoints(tmp_path))][:2] == [6, 5]
+    assert [one.step for one in valid_checkpoints(checkpoints(tmp_path))][:2] == [6, 5]
     rows = [
         json.loads(line) for line in (tmp_path / "stages/pretrain/metrics.jsonl").read_text().splitlines()
     ]
@@ -74,23 +74,23 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_and_with_room_it_goes_
 ):
     def fill(number):
         if is_control:
-            async_saver.MOST_FAILURES = 99
+            async_saver.MAX_FAILURES = 99
         return [Full(range(3, 99), tmp_path, is_behind=True)]
 
     ended = command(carried_recipe, tmp_path, 2, BEHIND, fault=fill)
     assert ended.codes == [2, 2], ended.said
-    kept = next(one.step for one in valid(checkpoints(tmp_path)))
+    kept = next(one.step for one in valid_checkpoints(checkpoints(tmp_path)))
     assert kept in (1, 2)
     (last,) = ended.mistakes
     assert last.startswith(
         f"audio-lm: checkpoint NOT saved ({6 - kept + 1 if is_control else 3} in a row), previous ones untouched"
     )
-    assert last.endswith("has to take one -- make room there, and go on with resume=auto")
+    assert last.endswith("free space there, then continue with resume=auto")
     if is_control:
         assert max(ended.losses) == 6, "it would have gone on to its last step"
         return
     again = command(carried_recipe, tmp_path, 2, "resume=auto")
-    assert f"going on from step {kept}, exact" in again.said
+    assert f"continues from step {kept}, exact" in again.said
     whole, out = undisturbed
     assert ended.losses | again.losses == whole.losses
     assert equal_weights(tmp_path, out)
@@ -129,7 +129,7 @@ def test_a_journal_that_is_full_to_the_end_costs_no_step_and_says_how_much_is_mi
     assert sorted(ended.losses) == [1, 2, 3, 4, 5, 6]
     assert "training goes on, what does not fit is counted and dropped" in ended.said
     assert "points were dropped, for the disk had no room" in ended.said
-    assert next(one.step for one in valid(checkpoints(tmp_path))) == 6
+    assert next(one.step for one in valid_checkpoints(checkpoints(tmp_path))) == 6
 
 
 @pytest.mark.parametrize("way", ["read-only", "a file"])
@@ -151,7 +151,7 @@ def test_what_goes_wrong_behind_training_is_told_at_the_next_save_and_ends_the_r
                 def refuse(*_, **__):
                     raise OSError(30, "Read-only file system", "checkpoints")
 
-                writing.Store._opened = refuse
+                writing.CheckpointWriter._open_partial = refuse
 
         return [Change()]
 
@@ -159,7 +159,7 @@ def test_what_goes_wrong_behind_training_is_told_at_the_next_save_and_ends_the_r
         carried_recipe, tmp_path, 1, BEHIND, "stages.pretrain.checkpoint_every=4", fault=make_unwritable
     )
     why = "Read-only file system" if way == "read-only" else "File exists"
-    assert f"NOT saved (1 in a row), previous ones untouched; training goes on: rank 0: {why}" in ended.said
+    assert f"NOT saved (1 in a row), previous ones untouched; training continues: rank 0: {why}" in ended.said
     assert (
         f"audio-lm: checkpoint NOT saved (2 in a row), previous ones untouched: rank 0: {why}" in ended.said
     )
@@ -174,7 +174,7 @@ def test_steps_go_on_while_a_slow_disk_writes_and_otherwise_would_not(carried_re
 
     def be_slow(number):
         step, has_come = [0], threading.Event()
-        write = writing.Store.write
+        write = writing.CheckpointWriter.write
 
         class Count(Callback):
             def on_train_batch_start(self, trainer, *_):
@@ -188,14 +188,14 @@ def test_steps_go_on_while_a_slow_disk_writes_and_otherwise_would_not(carried_re
                 seen.write_text(json.dumps(step[0]))
             return write(self, tensors, **what)
 
-        writing.Store.write = write_slowly
+        writing.CheckpointWriter.write = write_slowly
         return [Count()]
 
     how = ["stages.pretrain.checkpoint_every=3", f"stages.pretrain.checkpoints.asynchronous={behind}".lower()]
     ended = command(carried_recipe, tmp_path / "run", 1, *how, fault=be_slow)
     assert ended.code == 0, ended.said
     assert json.loads(seen.read_text()) == (5 if behind else 2)
-    assert [one.step for one in valid(checkpoints(tmp_path / "run"))] == [6, 3]
+    assert [one.step for one in valid_checkpoints(checkpoints(tmp_path / "run"))] == [6, 3]
 
 
 @pytest.mark.parametrize("is_control", [False, True])
@@ -206,7 +206,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     out, is_frozen, go = tmp_path / "run", tmp_path / "is_frozen", tmp_path / "go"
 
     def freeze(number):
-        write, move = writing.Store.write, writing.Store._moved
+        write, move = writing.CheckpointWriter.write, writing.CheckpointWriter._rename
 
         def write_later(self, tensors, **what):
             if what["step"] == 3:
@@ -218,7 +218,7 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
             move(self, beside, final)
             (tmp_path / f"moved-{final.name}").touch()
 
-        writing.Store.write, writing.Store._moved = write_later, move_and_tell
+        writing.CheckpointWriter.write, writing.CheckpointWriter._rename = write_later, move_and_tell
         if is_control:
             Lease.check = lambda self: None
 
@@ -232,13 +232,13 @@ def test_of_two_starts_of_a_run_the_older_one_ends_before_it_renames(
     go.touch()
     thread.join()
     (ended,) = older
-    assert (tmp_path / f"moved-{name_of(3)}").exists() == is_control
+    assert (tmp_path / f"moved-{checkpoint_name(3)}").exists() == is_control
     if is_control:
         return
     assert ended.code == 2
     assert "a newer start of this run writes here" in ended.said
     assert _files(out) == _files(tmp_path / "left")
-    assert [one.step for one in valid(checkpoints(out))][:2] == [6, 5]
+    assert [one.step for one in valid_checkpoints(checkpoints(out))][:2] == [6, 5]
 
 
 def test_a_store_that_is_away_from_beginning_to_end_changes_no_bit(carried_recipe, undisturbed, tmp_path):

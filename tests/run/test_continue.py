@@ -6,7 +6,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from audio_lm.checkpoints.discovery import name_of, newest_valid, valid
+from audio_lm.checkpoints.discovery import checkpoint_name, newest_valid, valid_checkpoints
 from audio_lm.checkpoints.manifest import read_manifest
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError
 from audio_lm.config.load import load_recipe
@@ -57,7 +57,9 @@ def assert_killed_and_gone_on(path, out, whole, ranks, *how):
     step = newest_valid(out / "stages/pretrain/checkpoints").step
     assert step in (3, 4, 5)
     more_cuts, more_losses, said = carry_out(path, out, ranks, *how, "resume=auto")
-    assert f"going on from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
+    assert (
+        f"continues from step {step}, exact: the same packs follow, and bit for bit the same losses" in said
+    )
     assert min(more_losses) == step + 1
     assert (cuts | more_cuts, losses | more_losses) == whole[:2]
     assert_equal_weights(weights(out), weights(whole[2]))
@@ -90,9 +92,11 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
     for of in whole.values():
         assert_alike(losses, of[1])
     assert losses != whole[1][1]  # bit for bit it cannot be, or nothing was summed in another order
-    assert "going on from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
+    assert "continues from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
     assert "for ranks was 4 and is 2" in said[0]
-    saved_by = {one.step: one.manifest.world_size for one in valid(out / "stages/pretrain/checkpoints")}
+    saved_by = {
+        one.step: one.manifest.world_size for one in valid_checkpoints(out / "stages/pretrain/checkpoints")
+    }
     assert saved_by[STEPS] == 2
 
 
@@ -136,14 +140,14 @@ def gone_on(path, out, *overrides):
 def test_the_newest_that_does_not_hold_is_passed_over_and_its_step_is_written_again(
     recipe_path, out, whole_weights
 ):
-    shard = next((checkpoints(out) / name_of(4)).glob("*.distcp"))
+    shard = next((checkpoints(out) / checkpoint_name(4)).glob("*.distcp"))
     values = bytearray(shard.read_bytes())
     values[len(values) // 2] ^= 1
     shard.write_bytes(values)
     said = gone_on(recipe_path, out)
-    assert f"{name_of(4)} is passed over, {shard.name} has another checksum than was written" in said
-    assert "going on from step 3, exact" in said
-    assert (checkpoints(out) / f"{name_of(4)}.broken-1").is_dir()
+    assert f"{checkpoint_name(4)} is passed over, {shard.name} has another checksum than was written" in said
+    assert "continues from step 3, exact" in said
+    assert (checkpoints(out) / f"{checkpoint_name(4)}.broken-1").is_dir()
     assert_equal_weights(weights(out), whole_weights)
 
 
@@ -189,7 +193,7 @@ def test_going_on_from_another_stage_is_refused(recipe_path, out):
 
 
 def test_going_on_where_nothing_holds_is_refused_and_where_nothing_is_begins(recipe_path, out):
-    for one in valid(checkpoints(out)):
+    for one in valid_checkpoints(checkpoints(out)):
         (one.path / "MANIFEST.json").unlink()
     with pytest.raises(CheckpointError, match=r"^refused because no checkpoint in .* holds"):
         gone_on(recipe_path, out)
@@ -216,13 +220,13 @@ def test_how_checkpoints_are_kept_may_change_and_the_machine_is_told(recipe_path
         "same batches: the same packs follow; losses are not the same bit for bit, for precision was 32"
         in said
     )
-    assert {one.step for one in valid(checkpoints(out))} >= {5, 7, 8, 9, 10}
+    assert {one.step for one in valid_checkpoints(checkpoints(out))} >= {5, 7, 8, 9, 10}
 
 
 def test_a_manifest_says_what_it_is_of(begun):
-    facts = read_manifest(checkpoints(begun) / name_of(4)).facts
+    facts = read_manifest(checkpoints(begun) / checkpoint_name(4)).facts
     assert facts["stage"] == "pretrain"
     assert facts["environment"]["ranks"] == "1"
     assert {"recipe", "plan", "trainable", "frozen", "mlflow_run_id", "val_loss"} <= facts.keys()
     assert facts["val_loss"] is not None
-    assert read_manifest(checkpoints(begun) / name_of(3)).facts["val_loss"] is None
+    assert read_manifest(checkpoints(begun) / checkpoint_name(3)).facts["val_loss"] is None

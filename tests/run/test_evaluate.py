@@ -6,7 +6,7 @@ import pytest
 from audio_lm.common.errors import UserError
 from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.run.evaluate import Evaluator, evaluate, report, rescore, table_rows, with_asked
+from audio_lm.run.evaluate import Evaluator, evaluate, report, rescore, table_rows, with_kept_benchmarks
 from audio_lm.run.folder import RunFolder
 
 
@@ -54,35 +54,35 @@ def test_a_folder_without_a_run_is_refused(tmp_path, console):
             look(tmp_path, console)
 
 
-def judged_again(copy, small_recipe, console, *overrides):
+def due_again(copy, small_recipe, console, *overrides):
     """A start of a finished run with other benchmarks; which it asks."""
     recipe = load_recipe(small_recipe, ["resume=auto", *overrides]).recipe
-    judge = Evaluator(recipe, copy, None, None, console)
-    return [*judge.due("pretrain"), *judge.due("chat")]
+    evaluator = Evaluator(recipe, copy, None, console)
+    return [*evaluator.due("pretrain"), *evaluator.due("chat")]
 
 
 def test_a_benchmark_is_asked_again_where_answers_are_missing_or_it_is_another(copy, small_recipe, console):
     events = "evaluation.benchmarks.events"
-    assert judged_again(copy, small_recipe, console) == []
-    assert judged_again(copy, small_recipe, console, "+published.events.acc=0.3") == []
+    assert due_again(copy, small_recipe, console) == []
+    assert due_again(copy, small_recipe, console, "+published.events.acc=0.3") == []
     for change in ("max_clips=3", "max_new_tokens=5", "metrics=[acc, wer]", "task=sgc", "prompt=chatml"):
-        assert judged_again(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
+        assert due_again(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
     new = (
         "+evaluation.benchmarks.new={source: c/d-test, task: asr, metrics: [wer], prompt: tags, stage: chat}"
     )
-    assert judged_again(copy, small_recipe, console, new) == ["new"]
+    assert due_again(copy, small_recipe, console, new) == ["new"]
     (copy.predictions / "dialogues.jsonl").unlink()
-    assert judged_again(copy, small_recipe, console) == ["dialogues"]
+    assert due_again(copy, small_recipe, console) == ["dialogues"]
     (copy.predictions / "benchmarks.json").unlink()
-    assert judged_again(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
+    assert due_again(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
     (copy.stage("pretrain") / "status.json").unlink()
-    assert judged_again(copy, small_recipe, console) == ["events", "dialogues"], "a stage that trained again"
+    assert due_again(copy, small_recipe, console) == ["events", "dialogues"], "a stage that trained again"
 
 
 def test_the_report_shows_what_was_answered(copy, small_recipe, console):
     recipe = load_recipe(
         small_recipe, ["evaluation.benchmarks.events.source=c/d-test", "+published.events.acc=0.3"]
     ).recipe
-    shown = with_asked(recipe, copy)
+    shown = with_kept_benchmarks(recipe, copy)
     assert shown.evaluation.benchmarks["events"].source == "synthetic/events-test"
     assert shown.published["events"]["acc"] == 0.3

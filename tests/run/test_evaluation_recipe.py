@@ -175,7 +175,7 @@ def test_the_runs_own_recipe_stays_what_it_is(copy):
 def test_the_command_takes_overrides_and_names(copy, capsys):
     assert run("evaluate", copy.path, ADDED, "--benchmarks", "notes,events", "--benchmarks=dialogues") == 0
     said = capsys.readouterr()
-    assert "pretrain: asking notes, events" in said.out + said.err
+    assert "pretrain: evaluating notes, events" in said.out + said.err
     before = files(copy)
     assert run("evaluate", copy.path, "--benchmarks", "evnts") == 2
     assert run("evaluate", copy.path, "seed=1") == 2

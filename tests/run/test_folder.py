@@ -2,7 +2,7 @@ import pytest
 
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.prompts.vocabulary import CLOSED_LIST
+from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 from audio_lm.run.folder import (
     RunFolder,
     check_writable,
@@ -12,7 +12,6 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
-from audio_lm.run.stage_model import first_weights
 
 
 def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
@@ -89,16 +88,6 @@ def test_a_stage_is_finished_only_with_its_weights(tmp_path):
     assert folder.status("other") == {}
 
 
-@pytest.fixture
-def ended(tmp_path):
-    """A stage that has left weights."""
-    folder = RunFolder(tmp_path / "run")
-    folder.model("pretrain").mkdir(parents=True)
-    (folder.model("pretrain") / "encoder.safetensors").write_bytes(b"weights" * 100)
-    folder.mark_finished("pretrain", 6)
-    return folder
-
-
 def test_weights_that_are_not_those_a_stage_left_are_refused_by_name(ended):
     ended.check_model("pretrain")
     path = ended.model("pretrain") / "encoder.safetensors"
@@ -143,15 +132,4 @@ def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path)
         folder.tokens.write_text(spoiled)
         assert kept_tokens(folder) is None, "they follow from the recipe"
     folder.tokens.unlink()
-    assert kept_tokens(folder) == list(CLOSED_LIST)
-
-
-def test_the_next_stage_begins_with_the_weights_left_to_it_and_no_others(ended, small_recipe):
-    recipe = load_recipe(small_recipe, ["resume=auto"]).recipe
-    assert first_weights(recipe, ended, "pretrain", is_shared=False, agreed=int) is None
-    assert first_weights(recipe, ended, "chat", is_shared=False, agreed=int) == ended.model("pretrain")
-    (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
-    with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):
-        first_weights(recipe, ended, "chat", is_shared=False, agreed=int)
-    fresh = load_recipe(small_recipe).recipe
-    assert first_weights(fresh, ended, "chat", is_shared=False, agreed=int) is None, "the model has them"
+    assert kept_tokens(folder) == list(MARKUP_TOKENS)

@@ -15,7 +15,7 @@ from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.data.mixture import schedule
 from audio_lm.fault_tolerance.exit_status import RunEndedError
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 
 STEPS, STOP = 26, 3
@@ -88,7 +88,7 @@ def test_a_declared_mixture_follows_the_old_order_and_goes_on_exactly(carry_out,
     (declared,) = status(tmp_path, "undisturbed")["declared"]
     begin = declared["step"]
     assert STOP < begin < 10
-    assert f"going on from step {STOP}; from step {begin} on" in said
+    assert f"continues from step {STOP}; from step {begin} on" in said
     assert f"sec {EVENTS} 50.0 -> 0.0 %" in said
     assert f"mna {MORE} 0.0 -> 25.0 %" in said
     assert sorted(undisturbed) == list(range(STOP + 1, STEPS + 1))
@@ -120,7 +120,7 @@ def test_a_declared_mixture_follows_the_old_order_and_goes_on_exactly(carry_out,
     (newest.path / "progress.json").write_text("{}")
     fallen, said = carry_out(NEW, "resume=auto", out="fallen")
     assert f"{newest.path.name} is passed over, progress.json has 2 bytes" in said
-    assert f"going on from step {STOP}, exact" in said  # before the segment, which is still declared
+    assert f"continues from step {STOP}, exact" in said  # before the segment, which is still declared
     assert fallen == undisturbed
 
 

@@ -10,7 +10,7 @@ from audio_lm.config.result_keys import affects_result
 from audio_lm.config.yaml_layers import flat
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.pipeline import plan_stage
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.folder import RunFolder
 from tests.run.stopped import KILLED_AT, started
 from tests.run.test_damage import weights
@@ -76,8 +76,8 @@ def test_all_of_them_can_change_at_once(stopped_recipe, stopped, unstopped, tmp_
     assert not any(affects_result(key_of(one)) for one in changes)
     outcome = resumed(stopped_recipe, stopped, unstopped, tmp_path, changes, is_exact=False)
     folder = RunFolder(tmp_path / "run")
-    assert "pretrain: asking events, notes" in outcome.said
-    assert "chat: asking talks" in outcome.said
+    assert "pretrain: evaluating events, notes" in outcome.said
+    assert "chat: evaluating talks" in outcome.said
     assert len(read_predictions(folder.predictions / "events.jsonl")) == 2
     scores = json.loads(folder.scores.read_text())
     assert {"test/synthetic/notes/mna/pitch_acc", "test/synthetic/dialogues/chat/acc"} <= scores.keys()
@@ -117,7 +117,7 @@ def test_a_run_of_an_earlier_release_goes_on(stopped_recipe, unstopped, tmp_path
     (before / "run" / "predictions" / "benchmarks.json").unlink()
     changes = ["stages.chat.checkpoint_every=3", f"+evaluation.benchmarks.notes={NOTES}"]
     outcome = resumed(stopped_recipe, before, unstopped, tmp_path / "after", changes)
-    assert "pretrain: asking notes\n" in outcome.said, "the others have answers"
+    assert "pretrain: evaluating notes\n" in outcome.said, "the others have answers"
 
 
 def test_a_setting_that_decides_is_still_refused(stopped_recipe, stopped, tmp_path):

@@ -15,7 +15,7 @@ from audio_lm.config.load import load_recipe
 from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.pipeline.plan_stage import compile_stage, plan_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 
 NUM_CLIPS = 600

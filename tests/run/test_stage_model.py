@@ -1,9 +1,14 @@
 """A recipe of two stages that train other parts, with a model that is whole and with one that is shared out."""
 
 import pytest
+from rich.console import Console
 from safetensors.torch import load_file
 
+from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.predict import read_predictions
+from audio_lm.run.folder import RunFolder
+from audio_lm.run.prepare import Prepared
+from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from tests.conftest import SMALL_RECIPE
 from tests.run.test_process_groups import curves, trained, written
@@ -61,10 +66,13 @@ def test_stages_learn_the_same_and_leave_the_same_files_and_answers(folder, alon
     assert written(together)[0] == written(alone)[0]
 
 
-def test_a_model_that_is_not_shared_out_stays_and_is_asked_by_one(small, own_vocabulary):
+def test_a_model_that_is_not_sharded_stays_in_memory(small, small_recipe, own_vocabulary, tmp_path):
     model = object()
-    models = StageModels(small, own_vocabulary, model, {})
-    assert not models.is_shared
-    assert models.begin("pretrain", None) is model
-    with models.asked():
+    prepared = Prepared({}, {}, own_vocabulary, model, {})
+    models = StageModels(
+        small, prepared, RunSession(load_recipe(small_recipe), RunFolder(tmp_path), Console())
+    )
+    assert not models.is_sharded
+    assert models.load("pretrain", None) is model
+    with models.generating():
         assert models.model is model

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from audio_lm.checkpoints.manifest import Manifest, write_manifest
+from audio_lm.checkpoints.manifest import CheckpointManifest, write_manifest
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import write_json
 from audio_lm.common.seals import seal_of
@@ -43,7 +43,7 @@ def keep(run, stage, step, age, name=None):
     folder = run / "stages" / stage / "checkpoints" / (name or f"step-{step:08d}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "part").write_bytes(b"weights")
-    write_manifest(folder, Manifest(step, 2, {}, {"part": seal_of(folder / "part")}))
+    write_manifest(folder, CheckpointManifest(step, 2, {}, {"part": seal_of(folder / "part")}))
     os.utime(folder, (NOW - age, NOW - age))
     write_json(run / "stages" / stage / "status.json", {"step": step, "steps": 50, "finished": False})
     return folder
@@ -94,7 +94,9 @@ def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run
 
 def test_a_run_that_has_ended_says_why(run):
     beat(run, 0)
-    write_exit_reason(run, ExitReason("told", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1))
+    write_exit_reason(
+        run, ExitReason("preempted", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1)
+    )
     status = status_of(run, NOW)
     assert (status.state, status.exit_reason.signal) == ("ended", "SIGTERM")
     assert json.loads(json.dumps(as_table(status)))["exit_reason"]["sentence"] == "stopped after step 20"
@@ -102,7 +104,7 @@ def test_a_run_that_has_ended_says_why(run):
     print_status(status, console)
     watch_status(run, console)
     said = console.file.getvalue()
-    for words in ("told: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
+    for words in ("preempted: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
         assert words in said, words
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError, UserError
 from audio_lm.config.load import load_recipe
-from audio_lm.run import train as training
+from audio_lm.run import stage as training
 from audio_lm.run.train import train
 from tests.conftest import WAVLM
 
@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
     assert json.loads((out / "stages/pretrain/status.json").read_text())["step"] == 4
     monkeypatch.setattr(training, "build_trainer", build)
     resumed = train(load_recipe(small_recipe, ["resume=auto"]), out=out, console=console)
-    assert "going on from step 4" in console.export_text()
+    assert "continues from step 4" in console.export_text()
     for stage in ("pretrain", "chat"):
         assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
 

@@ -47,7 +47,7 @@ def test_audio_that_was_replaced_is_named_and_nothing_is_called_exact(
     path = replaced()
     outcome = started(stopped_recipe, folder, "resume=auto")
     assert (
-        "chat: going on from step 3, same order; audio files of synthetic/dialogues-train were changed"
+        "chat: continues from step 3, same order; audio files of synthetic/dialogues-train were changed"
         in outcome.said
     )
     assert str(path) in outcome.said
@@ -82,8 +82,8 @@ def test_a_checkpoint_of_nonsense_is_passed_over_like_one_with_another_checksum(
     newest = max((folder / "run" / "stages" / "chat" / "checkpoints").iterdir())
     rewrite(newest, nonsense)
     outcome = started(stopped_recipe, folder, "resume=auto")
-    assert f"{newest.name} is passed over, {PROGRESS} does not say" in outcome.said
-    assert "going on from step 2, exact" in outcome.said
+    assert f"{newest.name} is passed over, {PROGRESS} has no" in outcome.said
+    assert "continues from step 2, exact" in outcome.said
     assert outcome.losses == {key: unstopped[0].losses[key] for key in outcome.losses}
 
 

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.tasks.music import MUSIC_TASKS
 
 
-def test_the_group_has_its_rows():
+def test_the_group_has_all_its_rows():
     assert len(MUSIC_TASKS) == 8
 
 

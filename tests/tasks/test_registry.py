@@ -40,17 +40,17 @@ PREFIXES = {
 }
 
 
-def test_there_are_the_31_rows_of_the_table_in_its_order():
+def test_the_tasks_are_the_31_rows_of_the_table_in_order():
     assert list(TASKS) == list(PREFIXES)
     assert [task.row for task in TASKS.values()] == list(range(1, 32))
 
 
 @pytest.mark.parametrize("name", PREFIXES)
-def test_every_task_is_asked_with_the_tags_of_the_table(name):
-    asked = TASKS[name].tags.format(language="en", target_language="de", question="Q?")
-    assert asked == PREFIXES[name]
+def test_every_task_has_the_tags_of_the_table(name):
+    tags = TASKS[name].tags.format(language="en", target_language="de", question="Q?")
+    assert tags == PREFIXES[name]
 
 
-def test_a_misspelt_task_is_answered_with_the_nearest():
+def test_the_error_for_an_unknown_task_suggests_the_nearest():
     with pytest.raises(RecipeError, match="Did you mean 'asr'"):
         find_task("ars")

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.tasks.speech import SPEECH_TASKS
 
 
-def test_the_group_has_its_rows():
+def test_the_group_has_all_its_rows():
     assert len(SPEECH_TASKS) == 18
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.tasks.imagined import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.task import Markup
 
@@ -54,7 +54,7 @@ def test_an_answer_has_the_form_of_the_table(name):
     assert task.plain_answer(labels_for(task)) == (plain or tagged)
 
 
-def test_words_that_look_like_tokens_stay_words():
+def test_text_that_looks_like_a_token_stays_text():
     labels = {**LABELS, "units": [["<|endoftext|>", 0.0, 0.5]], "slots": [["a", "<|en|>"]]}
     for name in ("srwt-en", "sf"):
         words = [part for part in TASKS[name].parts(labels) if not isinstance(part, Markup)]
@@ -62,7 +62,7 @@ def test_words_that_look_like_tokens_stay_words():
         assert "<|" in words[0], name
 
 
-def test_an_entity_that_nobody_says_is_named():
+def test_an_entity_that_the_text_lacks_is_named():
     with pytest.raises(DataError, match="'Rome' does not occur"):
         TASKS["ser"].answer({**LABELS, "entities": [["Rome", "place"]]})
 
@@ -72,7 +72,7 @@ def test_a_pitch_outside_of_midi_is_refused():
         TASKS["mna"].answer({**LABELS, "pitch": 128})
 
 
-def test_an_answer_without_slots_or_qualities_still_says_something():
+def test_an_answer_without_slots_or_qualities_is_not_empty():
     labels = {**LABELS, "slots": [], "qualities": []}
     assert TASKS["sf"].answer(labels) == "<|entities|>none"
     assert TASKS["mna"].plain_answer(labels).endswith("qualities none")

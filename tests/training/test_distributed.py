@@ -20,6 +20,7 @@ from audio_lm.fault_tolerance.signals import SIGNALS
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
 from audio_lm.training.callbacks.preemption import PreemptionCallback
+from audio_lm.training.callbacks.run_guard import LocalGuard
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.distributed import (
     TokenSumDDPStrategy,
@@ -188,16 +189,14 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
             tmp_path,
             steps=STEPS,
             every=100,
-            facts={},
-            progress={},
             cursor_behind={2: (2, 0, 2), 3: (3, 0, 3)},
         )
         SIGNALS.received = 0
         SIGNALS.listen()
-        stop = PreemptionCallback(keep, lambda told: max(all_gather_object(told)))
+        stop = PreemptionCallback(keep, LocalGuard())
         callbacks = [keep, stop, *([SignalAtTheFirst()] if number else [])]
         _, steps, _, _ = fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=callbacks)
-        return steps, stop.told
+        return steps, stop.received
 
     assert on_two_ranks(work) == ((2, (signal.SIGTERM, 1)),) * 2
     assert json.loads((tmp_path / "status.json").read_text())["step"] == 2

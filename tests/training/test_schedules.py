@@ -1,8 +1,9 @@
 from itertools import pairwise
 
 import pytest
+import torch
 
-from audio_lm.training.schedules import rate_factor
+from audio_lm.training.schedules import StepSchedule, rate_factor
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
@@ -20,3 +21,16 @@ def test_it_ends_at_the_floor(kind):
 
 def test_the_cosine_is_half_way_in_the_middle():
     assert rate_factor(55, kind="cosine", steps=100, warmup_steps=10, floor=0.2) == pytest.approx(0.6)
+
+
+def test_rates_follow_the_step_that_is_set_and_each_group_has_its_own_peak():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [
+        {"params": [one], "lr": lr, "peak_lr": lr} for one, lr in zip(weights, (1e-3, 4e-3), strict=True)
+    ]
+    optimizer = torch.optim.SGD(groups)
+    schedule = StepSchedule(optimizer, lambda step: 1 / (1 + step))
+    for step in (0, 3, 1):
+        schedule.seek(step)
+        assert schedule.get_last_lr() == [1e-3 / (1 + step), 4e-3 / (1 + step)]
+        assert [group["lr"] for group in optimizer.param_groups] == schedule.get_last_lr()

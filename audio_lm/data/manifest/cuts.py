@@ -23,7 +23,7 @@ from audio_lm.common.audio_units import (
     frames_in,
     samples_in,
 )
-from audio_lm.common.errors import DataError
+from audio_lm.common.errors import DataError, first_line
 from audio_lm.common.source_name import corpus_of
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.errors import AudioError
@@ -271,8 +271,9 @@ def load_waves(cut: Cut) -> list[np.ndarray]:
     try:
         waves = samples_of(cut, recordings_of(cut))
     except Exception as error:  # of Lhotse, its transforms and decoders; all of them are faults of this clip
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"cut {cut.id!r}: its audio cannot be read ({reason}); replace the file") from error
+        raise DataError(
+            f"cut {cut.id!r}: its audio cannot be read ({first_line(error)}); replace the file"
+        ) from error
     return [
         _mono(wave, num_samples, cut.id) for wave, num_samples in zip(waves, num_samples_of(cut), strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PretrainedConfig
 
-from audio_lm.common.errors import CheckpointError, RecipeError, needs_code, unknown
+from audio_lm.common.errors import CheckpointError, RecipeError, first_line, needs_code, unknown
 
 
 def new_settings(
@@ -40,7 +40,7 @@ def settings_errors(architecture: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise RecipeError(
-            f"language_model.settings do not make a {architecture} ({_first_line(error)}); see its "
+            f"language_model.settings do not make a {architecture} ({first_line(error)}); see its "
             f"configuration in transformers"
         ) from error
 
@@ -90,10 +90,6 @@ def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
     if "trust_remote_code" in str(error):
         return CheckpointError(needs_code("language model", folder_or_name))
     return CheckpointError(
-        f"language model {folder_or_name!r} cannot be loaded ({_first_line(error)}); give a folder or hub name "
+        f"language model {folder_or_name!r} cannot be loaded ({first_line(error)}); give a folder or hub name "
         f"of a causal language model that transformers knows"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

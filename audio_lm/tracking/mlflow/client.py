@@ -25,7 +25,7 @@ from audio_lm.tracking.event_log.journal import (
 )
 from audio_lm.tracking.event_log.provenance import Manifest
 from audio_lm.tracking.mlflow.state import Delivered, DeliveredRun, read_delivered
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store, first_line, is_refusal
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, Store, error_summary, is_refusal
 
 PARENT_TAG = "mlflow.parentRunId"
 LINES_PER_BATCH = 500
@@ -153,7 +153,7 @@ class MlflowSync:
             if record["kind"] not in LEAVABLE or attempts < MAX_ATTEMPTS:
                 raise
             self.say(
-                f"{_subject(record)} cannot be sent for now ({first_line(error)}); it is tried again at the end"
+                f"{_subject(record)} cannot be sent for now ({error_summary(error)}); it is tried again at the end"
             )
             self.delivered.left.append(line.end)
 
@@ -242,7 +242,7 @@ class MlflowSync:
 
     def _refuse(self, subject: str, error: Exception) -> None:
         if subject not in self._refused:
-            self.say(f"{self.delivered.uri} did not take {subject} ({first_line(error)})")
+            self.say(f"{self.delivered.uri} did not take {subject} ({error_summary(error)})")
         self._refused.add(subject)
 
 

@@ -46,10 +46,10 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
 
 
-def first_line(error: Exception) -> str:
+def error_summary(error: Exception) -> str:
     """The kind and the beginning of an error's message, for one line of a log.
 
-    >>> first_line(OSError("no route to http://me:secret@host"))
+    >>> error_summary(OSError("no route to http://me:secret@host"))
     'OSError: no route to http://host'
     """
     line = (str(error).splitlines() or [""])[0].partition(" failed with exception HTTP")[0]

@@ -8,7 +8,7 @@ from audio_lm.common.errors import UserError
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import ENTRIES, read_lines
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, error_summary
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
 from audio_lm.tracking.mlflow.worker import AlreadySentError, alone
 
@@ -60,8 +60,8 @@ def _sent(folder: Path, say: Say) -> str:
         return "a process of its own is sending it now"
     except TRACKING_ERRORS as error:
         raise UserError(
-            f"{folder}: {mask_secrets(uri)} took {delivery.num_points} points and then did not answer ({first_line(error)}); "
-            f"the rest is kept, start again when it is back"
+            f"{folder}: {mask_secrets(uri)} took {delivery.num_points} points and then did not answer "
+            f"({error_summary(error)}); the rest is kept, start again when it is back"
         ) from error
     if not delivery.num_points and not delivery.num_entries:
         return f"{mask_secrets(uri)} has everything"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, first_line
+from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, error_summary
 from audio_lm.tracking.mlflow.supervisor import ALL_SENT, FINISH, SOME_LEFT
 from audio_lm.tracking.mlflow.uri import VARIABLE
 
@@ -129,7 +129,7 @@ def _once(delivery: MlflowSync, parent: Parent, *, is_last: bool) -> None:
 
 def _away(delivery: MlflowSync, error: Exception) -> str:
     return (
-        f"{delivery.delivered.uri} does not answer ({first_line(error)}); "
+        f"{delivery.delivered.uri} does not answer ({error_summary(error)}); "
         f"training goes on, everything is kept in the run's folder"
     )
 

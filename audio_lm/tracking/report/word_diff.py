@@ -3,12 +3,13 @@
 import re
 from typing import Literal, NamedTuple
 
+from audio_lm.common.markup import TAG
+from audio_lm.common.word_timestamps import STAMP
+
 Kind = Literal["same", "near", "wrong", "missing", "extra"]
 
-MARKUP = r"<\|[^|<>]*\|>"
 WITHOUT_BLANKS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Chinese characters
-UNIT = re.compile(rf"{MARKUP}|[{WITHOUT_BLANKS}]|[^\s<{WITHOUT_BLANKS}]+|<")
-STAMP = re.compile(r"<\|(\d+\.\d\d)\|>")
+UNIT = re.compile(rf"{TAG.pattern}|[{WITHOUT_BLANKS}]|[^\s<{WITHOUT_BLANKS}]+|<")
 NEAR_SECONDS = 0.1
 COST_OF_NEAR = 0.25
 COST_OF_WRONG = 1.1  # over 1, so that of equally good alignments the one with more right words is shown

@@ -1,7 +1,6 @@
-"""Conversations whose audio could not be used: written down as they come, counted, and a stop when they are too many.
+"""Conversations with unreadable audio: recorded and counted; training stops when they are too many.
 
-Few of them are life; many of them are a disk that is gone, and a run must not
-go on thinning its data.
+A few are normal. Many mean that a disk is gone, and a run must not continue on ever fewer data.
 """
 
 import logging
@@ -16,25 +15,24 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_lines
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.runtime import is_main
-from audio_lm.tracking.event_log.journal import JsonlWriter, Writing, always
+from audio_lm.tracking.event_log.journal import JsonlWriter
+from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from audio_lm.training.distributed import all_gather_object, all_reduce_sum
 
 FILE = "bad_audio.jsonl"
 MIN_CONVERSATIONS = 1000
-"""Conversations that a share is taken of at least, so that one bad clip among the first does not end a run."""
+"""Least denominator of the fraction, so that one bad clip among the first does not end a run."""
 
 MOST_NAMED = 8
 log = logging.getLogger(__name__)
 
 
 class BadAudioMonitor(Callback):
-    """Keeps ``bad_audio.jsonl`` of a stage, one line per fault, and stops above a cap.
+    """Writes ``bad_audio.jsonl`` of a stage, one line per fault, and stops above a limit.
 
     Args:
-        max_bad_fraction: of the conversations heard so far.
-        tensor_parallel: neighbouring ranks that hear the same, of which one counts.
-        before: what ``counts`` gave at the checkpoint that is gone on from.
-        writing: see ``JsonlWriter``.
+        max_bad_fraction: of the conversations trained on so far.
+        tensor_parallel: neighbouring ranks that train on the same packs, of which one counts.
     """
 
     def __init__(
@@ -44,19 +42,17 @@ class BadAudioMonitor(Callback):
         max_bad_fraction: float,
         tensor_parallel: int = 1,
         log_every: int = 10,
-        before: Mapping[str, Any] | None = None,
-        writing: Writing = always,
+        guard: RunGuard | None = None,
     ) -> None:
-        self.writing = writing
+        self.guard = guard or LocalGuard()
         self.path = folder / FILE
         self.lines: JsonlWriter | None = None
-        self.before: Counter[tuple[object, ...]] = Counter()
+        self.written_before: Counter[tuple[object, ...]] = Counter()
         self.max_bad_fraction = max_bad_fraction
         self.tensor_parallel = tensor_parallel
         self.log_every = log_every
-        self.bad_by_source: Counter[str] = Counter((before or {}).get("bad", {}))
-        self.num_bad = self.bad_by_source.total()
-        self.num_conversations = (before or {}).get("conversations", 0)
+        self.bad_by_source: Counter[str] = Counter()
+        self.num_bad = self.num_conversations = 0
         self.last: list[str] = []
 
     def on_train_batch_end(
@@ -74,50 +70,58 @@ class BadAudioMonitor(Callback):
             of_ranks = all_gather_object(faults, tensor_parallel=self.tensor_parallel)
             self._write(trainer.global_step, [fault for of_rank in of_ranks for fault in of_rank])
             self._check()
-        if self.num_bad and trainer.global_step % self.log_every == 0 and trainer.logger is not None:
+        if self.num_bad and trainer.global_step % self.log_every == 0:
             counts = {
                 f"bad_clips/{source.replace('/', ' ')}": float(count)
                 for source, count in self.bad_by_source.items()
             }
-            trainer.logger.log_metrics(counts, step=trainer.global_step)
+            for logger in trainer.loggers:
+                logger.log_metrics(counts, step=trainer.global_step)
 
-    def counts(self) -> dict[str, Any]:
-        """Everything counted, as a checkpoint keeps it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Counts of the stage so far."""
         return {"conversations": self.num_conversations, "bad": dict(self.bad_by_source)}
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.bad_by_source = Counter(state_dict["bad"])
+        self.num_bad = self.bad_by_source.total()
+        self.num_conversations = state_dict["conversations"]
+
     def _write(self, step: int, faults: Sequence[tuple[str, str, str, str, str]]) -> None:
-        """Keep the faults of all ranks in mind; the first rank writes them down."""
+        """Count the faults of all ranks; the first rank writes them."""
         rows = [
             {"step": step, "cut": cut_id, "task": task, "source": source, "reason": reason, "detail": detail}
             for cut_id, task, source, reason, detail in faults
         ]
         if is_main():
-            self._list(rows)
+            self._append(rows)
         self.bad_by_source.update(str(row["source"]) for row in rows)
         self.last += [f"{row['cut']} of {row['source']}: {row['reason']}" for row in rows]
         self.num_bad += len(rows)
 
-    def _list(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write them down where the disk takes them; counted they are all the same."""
+    def _append(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Append rows to the file; where the disk refuses them they are still counted."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.lines is None:
-                self.lines = JsonlWriter(self.path, writing=self.writing)
-                self.before = Counter(_key(line.record) for line in read_lines(self.path) if line.record)
+                self.lines = JsonlWriter(self.path, writing=self.guard.writing)
+                self.written_before = Counter(
+                    _key(line.record) for line in read_lines(self.path) if line.record
+                )
         except OSError as error:
             log.warning(
-                "%s cannot be written (%s); training goes on, and clips that could not be used are counted only",
+                "%s cannot be written (%s); training continues, and unreadable clips are only counted",
                 self.path, error.strerror,
             )  # fmt: skip
             return
         for row in rows:
-            if self.before[_key(row)]:
-                self.before[_key(row)] -= 1  # a killed attempt, whose steps come again, has written it
+            if self.written_before[_key(row)]:
+                self.written_before[_key(row)] -= 1  # by a killed attempt, whose steps are repeated
             else:
                 self.lines.append(row)
 
     def _check(self) -> None:
-        """Of all ranks, which know the same and so stop at the same step.
+        """Compare with the limit; all ranks have the same counts, and so stop at the same step.
 
         Raises:
             DataError: names the last of them.

@@ -1,13 +1,12 @@
-"""Checkpoints around the steps of a stage: written every so many, and one gone on from before the first.
+"""Checkpoints of a stage: one every so many steps, restored before the first step of a resumed stage.
 
-A stage is a function of its step, so a checkpoint is what was learned, the step, and plain counts; nothing of
-Lightning's loops is kept. One is written behind the validation of its step, so that nothing of a step is left to do.
+A stage is a function of its step, so a checkpoint holds the trained weights, the optimizer, the step and plain
+counts; no state of Lightning's loops. One is written after the validation of its step, so that a step is complete.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,40 @@ from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.checkpoints import state
 from audio_lm.checkpoints.async_saver import Saver
+from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
-from audio_lm.checkpoints.writer import Store, anyone
+from audio_lm.checkpoints.writer import CheckpointWriter
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.files import write_json
 from audio_lm.common.runtime import is_main, rank, world_size
-from audio_lm.training.callbacks.state import load_callback_states, save_callback_states
+from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
+from audio_lm.training.callbacks.state import (
+    load_callback_states,
+    save_callback_states,
+    states_of_earlier_release,
+)
 from audio_lm.training.distributed import all_gather_object
 
 FOLDER = "checkpoints"
 VAL_LOSS = "val_loss/all"
-OWN = (
-    "settings",
-    "loss_sums",
-    "nonfinite",
-    "is_validated",
-    "audio",
-    "callbacks",
-)  # of a checkpoint's plain values, what status.json does not repeat
-LOOK_EVERY = 10  # steps between two looks at the clock, which ranks take together
+NOT_IN_STATUS = ("settings", "loss_sums", "nonfinite", "is_validated", "audio", "callbacks")
+"""Plain values of a checkpoint that ``status.json`` does not repeat."""
+
+CLOCK_STEPS = 10  # between two looks at the clock, which ranks take together
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
 
 
 class StageCheckpoint(Callback):
-    """Writes the checkpoints and ``status.json`` of a stage, and begins where one of them ends.
+    """Writes the checkpoints and ``status.json`` of a stage, and restores the one that a stage resumes from.
 
     Args:
-        every: steps between checkpoints, the most a kill can lose.
-        every_seconds: one is also written when none was for so long by the clock of the first rank; 0 for steps only.
+        folder: of the stage.
+        every: steps between checkpoints, the most that a kill can lose.
+        cursor_behind: step -> position in the data order at its end, as plain integers.
         facts: plain values for the manifests.
-        progress: plain values for every checkpoint and, less those of ``OWN``, for ``status.json``.
-        cursor_behind: where in the order each step ends, as plain integers.
-        counts: what has been counted so far, to go on counting from.
-        known_late: plain values for both that may not be known before a checkpoint is written.
-        begin: the checkpoint the stage goes on from.
-        keep: see ``shelf.prune``.
-        may_rename: see ``Store``.
-        during: what every save stands in.
+        progress: plain values for every checkpoint and, less ``NOT_IN_STATUS``, for ``status.json``.
+        begin: the checkpoint to resume from.
     """
 
     def __init__(
@@ -61,68 +56,57 @@ class StageCheckpoint(Callback):
         *,
         steps: int,
         every: int,
-        every_seconds: Seconds = 0.0,
-        facts: Mapping[str, Any],
-        progress: Mapping[str, Any],
         cursor_behind: Mapping[int, Sequence[int]],
-        counts: Callable[[], dict[str, Any]] = dict,
-        known_late: Callable[[], dict[str, Any]] = dict,
+        config: CheckpointConfig | None = None,
+        facts: Mapping[str, Any] | None = None,
+        progress: Mapping[str, Any] | None = None,
         begin: Checkpoint | None = None,
-        is_asynchronous: bool = True,
-        keep: Mapping[str, int] | None = None,
-        may_rename: Callable[[], None] = anyone,
-        during: Callable[[], AbstractContextManager[None]] = nullcontext,
-        report: Callable[[str], None] = print,
+        guard: RunGuard | None = None,
     ) -> None:
         self.folder = folder
         self.steps = steps
         self.every = every
-        self.every_seconds = every_seconds
-        self.facts = dict(facts)
-        self.progress = dict(progress)
         self.cursor_behind = cursor_behind
-        self.counts = counts
-        self.known_late = known_late
+        self.config = config or CheckpointConfig()
+        self.facts = dict(facts or {})
+        self.progress = dict(progress or {})
         self.begin = begin
-        self.is_asynchronous = is_asynchronous
-        self.keep = {"keep_last": 2, "keep_best": 0, "pin_every": 0, **(keep or {})}
-        self.may_rename = may_rename
-        self.during = during
-        self.report = report
+        self.guard = guard or LocalGuard()
         self.val_loss: tuple[int, float] | None = None  # step, loss
         self.is_due = False
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.model: Any = module.model
         self.tensor_parallel: int = module.tensor_parallel
-        learners = {state.plain(name) for name, rate in module.rate_of.items() if rate is not None}
-        self.trained = [name for name, _ in self.model.named_parameters() if state.plain(name) in learners]
+        trained = {state.unwrapped_name(name) for name, rate in module.rate_of.items() if rate is not None}
+        self.trained = [
+            name for name, _ in self.model.named_parameters() if state.unwrapped_name(name) in trained
+        ]
         group = Group()
-        store = Store(self.folder / FOLDER, group, may_rename=self.may_rename)
         self.saver = Saver(
-            store,
-            is_asynchronous=self.is_asynchronous,
-            report=self.report,
+            CheckpointWriter(self.folder / FOLDER, group, may_rename=self.guard.commit),
+            is_asynchronous=self.config.asynchronous,
+            report=self.guard.print,
             when_saved=self._saved,
         )
-        self.since = time.monotonic()
+        self.last_save = time.monotonic()
         self.facts["frozen"] = state.frozen_digests(self.model, self.trained)
         self.facts["trainable"] = state.trainable_digest(self.model, self.trained)
         if self.begin is not None:
             self._restore(self.begin, trainer, module, group)
 
     def _restore(self, begin: Checkpoint, trainer: Trainer, module: LightningModule, group: Group) -> None:
-        """Everything as it was behind the step of a checkpoint."""
+        """Restore the state at the end of a checkpoint's step."""
         state.load(begin, self.model, self.trained, trainer.optimizers[0], group)
         state.check_frozen(begin, self.facts["frozen"])
         set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
         module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
-        if "callbacks" in self.restored:  # checkpoints of earlier releases have none
-            for key in load_callback_states(trainer, self.restored["callbacks"]):
-                self.report(
-                    f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
-                )
+        earlier = states_of_earlier_release(self.restored)
+        for key in load_callback_states(trainer, self.restored.get("callbacks"), earlier):
+            self.guard.print(
+                f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
+            )
         sums, tensor_parallel = self.restored["loss_sums"], self.tensor_parallel
         learner = rank() // tensor_parallel
         if len(sums) == world_size() // tensor_parallel:
@@ -143,10 +127,10 @@ class StageCheckpoint(Callback):
                 self._save(trainer, is_last=False)
 
     def _is_late(self, step: int) -> bool:
-        """Whether the last one is long ago; ranks ask the first one, and not at every step."""
-        if not self.every_seconds or step % LOOK_EVERY:
+        """Compare the time since the last save with the limit, by the clock of the first rank and not at every step."""
+        if not self.config.every_minutes or step % CLOCK_STEPS:
             return False
-        return all_gather_object(time.monotonic() - self.since > self.every_seconds)[0]
+        return all_gather_object(time.monotonic() - self.last_save > 60 * self.config.every_minutes)[0]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         loss = float(trainer.callback_metrics.get(VAL_LOSS, math.nan))
@@ -161,10 +145,10 @@ class StageCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         if saver := getattr(self, "saver", None):
-            saver.give_up(PATIENCE)
+            saver.wait(PATIENCE)
 
     def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint of the step that has just ended, and wait for it; all ranks together.
+        """Write a checkpoint of the step that has just ended, and wait for it; a collective.
 
         Raises:
             CheckpointError: it could not be written.
@@ -172,58 +156,73 @@ class StageCheckpoint(Callback):
         self._save(trainer, is_last=True)
 
     def _save(self, trainer: Trainer, *, is_last: bool) -> None:
-        step = trainer.global_step
         self.is_due = False
-        self.since = time.monotonic()
-        is_validated = self.val_loss is not None and self.val_loss[0] == step
-        loss = (
-            self.val_loss[1] if self.val_loss and is_validated and math.isfinite(self.val_loss[1]) else None
-        )
-        late = self.known_late()
-        progress = {
-            **self.progress,
-            **late,
-            **self.counts(),
-            "step": step,
-            "steps": self.steps,
-            "cursor": [*self.cursor_behind[step]],
-            "loss_sums": all_gather_object(
-                trainer.lightning_module.train_loss.sums, tensor_parallel=self.tensor_parallel
-            ),
-            "nonfinite": [*trainer.lightning_module.nonfinite],
-            "is_validated": is_validated or not validates(trainer),
-            "callbacks": save_callback_states(trainer),
-        }
+        self.last_save = time.monotonic()
         tensors = {
             **state.weights(self.model, self.trained),
             **state.optimizer_values(self.model, trainer.optimizers[0]),
         }
-        with self.during():
+        progress = self._progress(trainer)
+        run = {key: progress[key] for key in ("mlflow_run_id",) if key in progress}
+        with self.guard.saving():
             self.saver.save(
                 tensors,
-                step=step,
-                facts={**self.facts, **late, "val_loss": loss},
+                step=trainer.global_step,
+                facts={**self.facts, **run, "val_loss": self._last_val_loss(trainer.global_step)},
                 progress=progress,
                 is_last=is_last,
             )
 
+    def _progress(self, trainer: Trainer) -> dict[str, Any]:
+        """Plain values of a checkpoint; all ranks together."""
+        step, module = trainer.global_step, trainer.lightning_module
+        sums = all_gather_object(module.train_loss.sums, tensor_parallel=self.tensor_parallel)
+        is_validated = self.val_loss is not None and self.val_loss[0] == step
+        # The tracking run is known only once the logger is open.
+        run_id = getattr(trainer.logger, "run_id", None)
+        return {
+            **self.progress,
+            **({} if run_id is None else {"mlflow_run_id": run_id}),
+            "step": step,
+            "steps": self.steps,
+            "cursor": [*self.cursor_behind[step]],
+            "loss_sums": sums,
+            "nonfinite": [*module.nonfinite],
+            "is_validated": is_validated or not validates(trainer),
+            "callbacks": save_callback_states(trainer),
+        }
+
+    def _last_val_loss(self, step: int) -> float | None:
+        """Validation loss of a step; None where it has none, or it is not finite."""
+        if self.val_loss is None or self.val_loss[0] != step or not math.isfinite(self.val_loss[1]):
+            return None
+        return self.val_loss[1]
+
     def _saved(self, checkpoint: Checkpoint, progress: Mapping[str, Any]) -> None:
-        """Tell others, and make room; what fails here costs no checkpoint."""
+        """Write ``status.json`` and delete old checkpoints; a failure here costs no checkpoint."""
         if not is_main():
             return
-        self.may_rename()  # a start that has the run by now tells for itself
-        told = {key: value for key, value in progress.items() if key not in OWN}
+        self.guard.commit()  # where a newer start has the run, the status is that start's
+        status = {key: value for key, value in progress.items() if key not in NOT_IN_STATUS}
+        config = self.config
         try:
             write_json(
-                self.folder / "status.json", told | {"checkpoint": checkpoint.path.name, "finished": False}
+                self.folder / "status.json", status | {"checkpoint": checkpoint.path.name, "finished": False}
             )
-            prune(checkpoint.path.parent, **self.keep)
+            prune(
+                checkpoint.path.parent,
+                keep_last=config.keep_last,
+                keep_best=config.keep_best,
+                pin_every=config.pin_every,
+            )
         except OSError as error:
-            self.report(f"{checkpoint.path.name} is saved, but not told or tidied up after: {error}")
+            self.guard.print(
+                f"{checkpoint.path.name} is saved, but status.json or old checkpoints are not up to date: {error}"
+            )
 
 
 def set_step(trainer: Trainer, step: int) -> None:
-    """Make Lightning count on from a step; its optimizer, its batches and its loggers count each for themselves."""
+    """Set the step that Lightning counts from; its optimizers, batches and loggers each have a counter."""
     loop = trainer.fit_loop.epoch_loop
     optimizer_steps = loop.manual_optimization.optim_step_progress.total
     optimizer_steps.ready = optimizer_steps.completed = step
@@ -233,14 +232,14 @@ def set_step(trainer: Trainer, step: int) -> None:
 
 
 def validates(trainer: Trainer) -> bool:
-    """Whether a validation follows the step that has just ended."""
+    """Check whether a validation follows the step that has just ended."""
     every = trainer.val_check_interval
     num_batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     return bool(trainer.enable_validation) and isinstance(every, int) and num_batches % every == 0
 
 
 def _validate(trainer: Trainer) -> None:
-    """The validation that was to follow the last step, as Lightning would have run it then."""
+    """Run the validation that was due after the last step, as Lightning would have run it then."""
     loop = trainer.fit_loop.epoch_loop
     loop._batches_that_stepped -= 1
     trainer.validating = True

@@ -1,4 +1,4 @@
-"""What was really heard, task by task and source by source, beside what was planned."""
+"""Realised mixture of a stage, task by task and source by source, beside the planned one."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,37 +14,34 @@ from audio_lm.common.runtime import is_main
 FILE = "mixture.json"
 COUNTED = ("clips", "seconds", "tokens", "learned_tokens")
 
-Leaf = tuple[str, str]  # task, source
+Source = tuple[str, str]  # task, source
 
 
 class MixtureMonitor(Callback):
-    """Counts what this rank hears and logs each task's share.
+    """Counts the clips that this rank trains on and logs each task's share.
 
-    Ranks share every step equally and by chance, so one rank's shares are everybody's.
+    Packs are divided over ranks equally and at random, so the shares of one rank estimate those of all.
 
     Args:
         planned: task and source -> share of the clips.
-        num_rows: task and source -> how many rows one pass has.
-        before: what ``counts`` gave at the checkpoint that is gone on from.
+        num_rows: task and source -> rows of one pass.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        planned: Mapping[Leaf, float],
-        num_rows: Mapping[Leaf, int],
+        planned: Mapping[Source, float],
+        num_rows: Mapping[Source, int],
         log_every: int = 50,
-        before: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / FILE
         self.planned = planned
         self.num_rows = num_rows
         self.log_every = log_every
-        self.counts_of_leaf: dict[Leaf, dict[str, float]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0.0))
-        before = before or {}
-        for task, source, counts in before.get("counts", before.get("heard", ())):  # "heard": before 2026-12
-            self.counts_of_leaf[task, source].update(counts)
+        self.counts_of_source: dict[Source, dict[str, float]] = defaultdict(
+            lambda: dict.fromkeys(COUNTED, 0.0)
+        )
 
     def on_train_batch_end(
         self,
@@ -57,21 +54,29 @@ class MixtureMonitor(Callback):
         for pack in batch:
             for task, source, *counts in pack.source_counts:
                 for name, count in zip(COUNTED, counts, strict=True):
-                    self.counts_of_leaf[task, source][name] += count
-        if trainer.global_step % self.log_every == 0 and trainer.logger is not None:
-            trainer.logger.log_metrics(self.metrics(), step=trainer.global_step)
+                    self.counts_of_source[task, source][name] += count
+        if trainer.global_step % self.log_every == 0:
+            for logger in trainer.loggers:
+                logger.log_metrics(self.metrics(), step=trainer.global_step)
 
-    def counts(self) -> dict[str, Any]:
-        """Everything counted, as a checkpoint keeps it."""
-        return {"counts": [[task, source, counts] for (task, source), counts in self.counts_of_leaf.items()]}
+    def state_dict(self) -> dict[str, Any]:
+        """Counts of the stage so far."""
+        return {
+            "counts": [[task, source, counts] for (task, source), counts in self.counts_of_source.items()]
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.counts_of_source.clear()
+        for task, source, counts in state_dict["counts"]:
+            self.counts_of_source[task, source].update(counts)
 
     def metrics(self) -> dict[str, float]:
-        """Shares per task of everything counted, and passes over every source.
+        """Share of each task, and passes over each source.
 
-        A name has one stroke, because MLflow's page makes a section of whatever stands before the last one.
+        Names have one slash, because MLflow makes a section of everything before the last one.
         """
         by_task: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0.0))
-        for (task, _), counts in self.counts_of_leaf.items():
+        for (task, _), counts in self.counts_of_source.items():
             for name, count in counts.items():
                 by_task[task][name] += count
         totals = {name: sum(counts[name] for counts in by_task.values()) for name in COUNTED}
@@ -83,21 +88,21 @@ class MixtureMonitor(Callback):
         }
         passes = {
             f"passes/{task} {source.replace('/', ' ')}": counts["clips"] / self.num_rows[task, source]
-            for (task, source), counts in self.counts_of_leaf.items()
+            for (task, source), counts in self.counts_of_source.items()
         }
         return shares | passes
 
     def rows(self) -> list[dict[str, Any]]:
-        """Plan and truth of every leaf."""
-        total = sum(counts["clips"] for counts in self.counts_of_leaf.values()) or 1.0
+        """Planned and realised share of every source."""
+        total = sum(counts["clips"] for counts in self.counts_of_source.values()) or 1.0
         return [
             {
                 "task": task,
                 "source": source,
                 "planned_share": share,
-                "realised_share": self.counts_of_leaf[task, source]["clips"] / total,
-                "passes": self.counts_of_leaf[task, source]["clips"] / self.num_rows[task, source],
-                **self.counts_of_leaf[task, source],
+                "realised_share": self.counts_of_source[task, source]["clips"] / total,
+                "passes": self.counts_of_source[task, source]["clips"] / self.num_rows[task, source],
+                **self.counts_of_source[task, source],
             }
             for (task, source), share in self.planned.items()
         ]

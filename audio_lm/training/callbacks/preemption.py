@@ -1,14 +1,13 @@
-"""What a stage does about being ended: all ranks stop after the same step, and a watchdog knows what each is at.
+"""Preemption of a stage, and its heartbeat.
 
-Lightning's own answers to signals save from inside the handler, where ranks that
-were told a moment apart wait for each other for ever; they are taken out.
+All ranks stop after the same step. Lightning's own signal handlers save from inside the handler, where ranks whose
+signals arrive a moment apart deadlock; they are removed.
 Source: Lightning #21406; ``signal_connector.py`` and ``training_epoch_loop.py`` of Lightning 2.6.
 """
 
 import os
 import signal
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
@@ -20,57 +19,44 @@ from audio_lm.common.runtime import rank
 from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.fault_tolerance.signals import LOST, SIGNALS, decode_signal, encode_signal
 from audio_lm.training.callbacks.checkpoint import validates
+from audio_lm.training.callbacks.run_guard import RunGuard
 
 SAME_SIGNAL: Seconds = 1.0
-BETWEEN_HURRIES = 50  # steps
+STEPS_PER_LIMIT = 50  # between two updates of the timeout of collectives
 
 
-class Saves(Protocol):
-    """Can write a checkpoint of the step that has just ended, all ranks together."""
+class SavesCheckpoint(Protocol):
+    """Writer of the checkpoint of the step that has just ended; a collective."""
 
     def save(self, trainer: Trainer) -> None:
-        """Write it, unless it is there."""
+        """Write it, unless it exists."""
 
 
 def disable_lightning_signals(trainer: Trainer) -> None:
-    """Take Lightning's signal handlers out, and what it sends between the ranks for them in every step."""
+    """Remove Lightning's signal handlers, and the broadcast that they cost in every step."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 class PreemptionCallback(Callback):
-    """Ends the stage after the step in which any rank was told to stop, with a checkpoint of it on all ranks.
+    """Ends the stage after the step in which any rank received a stop signal, with a checkpoint on all ranks.
 
-    Ctrl-C is heard only while a stage is trained; the second one ends the process at once. A
-    launcher passes on what the ranks have had from the terminal themselves, so what
-    comes at once after the first is still the first.
-
-    Args:
-        agreed: the largest of the ranks' numbers.
-        is_lost: whether a newer start has the run; then all ranks leave after the step, and nothing is saved.
-        lost: what is raised then.
+    Ctrl-C is caught only while a stage trains; the second one ends the process at once. A launcher forwards the
+    SIGINT that its ranks also received from the terminal, so one that follows within a second counts as the same.
+    Where a newer start has taken the run, all ranks leave after the step and nothing is saved.
     """
 
-    def __init__(
-        self,
-        checkpoint: Saves,
-        agreed: Callable[[int], int],
-        *,
-        is_lost: Callable[[], bool] = bool,
-        lost: Callable[[], Exception] = RuntimeError,
-    ) -> None:
+    def __init__(self, checkpoint: SavesCheckpoint, guard: RunGuard) -> None:
         self.checkpoint = checkpoint
-        self.agreed = agreed
-        self.is_lost = is_lost
-        self.lost = lost
-        self.note = 0
+        self.guard = guard
+        self.code = 0  # signal and rank, see ``encode_signal``
         self.interrupted = 0
         self.before: Any = None
 
     @property
-    def told(self) -> tuple[int, int]:
-        """The signal and the rank that had it; zeros when nobody was told."""
-        return decode_signal(self.note)
+    def received(self) -> tuple[int, int]:
+        """Signal, and the rank that received it; zeros when there was none."""
+        return decode_signal(self.code)
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         disable_lightning_signals(trainer)
@@ -86,19 +72,19 @@ class PreemptionCallback(Callback):
             os.kill(os.getpid(), number)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if self.note:
+        if self.code:
             return
-        own = LOST if self.is_lost() else encode_signal(self.interrupted or SIGNALS.received, rank())
-        self.note = self.agreed(own)
-        if self.note >= LOST:
-            raise self.lost()
-        if self.note and not validates(trainer):
+        own = LOST if self.guard.is_lost else encode_signal(self.interrupted or SIGNALS.received, rank())
+        self.code = self.guard.agree(own)
+        if self.code >= LOST:
+            raise self.guard.lost_error()
+        if self.code and not validates(trainer):
             self._stop(trainer)
-            # Lightning would validate because it stops.
+            # Lightning validates whenever it stops; this step has no validation.
             trainer.fit_loop.epoch_loop._should_check_val_fx = lambda _: False  # type: ignore[method-assign]
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if self.note:
+        if self.code:
             self._stop(trainer)
 
     def _stop(self, trainer: Trainer) -> None:
@@ -111,27 +97,13 @@ class PreemptionCallback(Callback):
 
 
 class HeartbeatCallback(Callback):
-    """Says what the rank is at, and what it dies of.
+    """Reports phase, step and clips of this rank to its heartbeat, and the error that ends it to the run."""
 
-    Args:
-        note_error: called at once when the stage fails, before anything is taken down.
-        hurry: sets after how long ranks give up on each other.
-    """
-
-    def __init__(
-        self,
-        heartbeat: Heartbeat,
-        name: str,
-        *,
-        steps: int,
-        note_error: Callable[[BaseException], object],
-        hurry: Callable[[Seconds], object],
-    ) -> None:
+    def __init__(self, heartbeat: Heartbeat, name: str, *, steps: int, guard: RunGuard) -> None:
         self.heartbeat = heartbeat
         self.name = name
         self.steps = steps
-        self.note_error = note_error
-        self.hurry = hurry
+        self.guard = guard
         self.num_seen = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -149,10 +121,12 @@ class HeartbeatCallback(Callback):
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
             waited = self.began - self.ended
-            self.heartbeat.step_took(time.monotonic() - self.began, waited + time.thread_time() - self.worked)
+            self.heartbeat.record_step(
+                time.monotonic() - self.began, waited + time.thread_time() - self.worked
+            )
         self.heartbeat.step = trainer.global_step
-        if self.num_seen % BETWEEN_HURRIES == 0:
-            self.hurry(self.heartbeat.patience)
+        if self.num_seen % STEPS_PER_LIMIT == 0:
+            self.guard.limit_collectives(self.heartbeat.patience)
         self._wait_for_data()
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -168,7 +142,7 @@ class HeartbeatCallback(Callback):
         self.heartbeat.phase("end of stage", self.heartbeat.config.first_step_seconds)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        self.note_error(exception)
+        self.guard.note_error(exception)
 
     def _wait_for_data(self) -> None:
         config = self.heartbeat.config

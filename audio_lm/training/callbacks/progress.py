@@ -1,4 +1,4 @@
-"""What happens around the steps: progress, throughput. Saving: ``stage_checkpoint``; being stopped: ``preemption``."""
+"""Progress of a stage on the console, and its throughput."""
 
 import time
 from collections import defaultdict
@@ -14,13 +14,12 @@ from audio_lm.common.runtime import is_main
 
 
 class Throughput(Callback):
-    """Counts what went through the model since it was last asked, and logs it per second.
+    """Logs audio, tokens and conversations per second since the last log.
 
-    Padding is the share of the token budget that no conversation filled; a pack
-    itself has none.
+    ``unfilled_share`` is the share of the token budget that no conversation filled; packs have no padding.
 
     Args:
-        budget: tokens a rank could have read in one step.
+        budget: tokens per step and rank.
     """
 
     def __init__(self, *, budget: int, log_every: int = 10) -> None:
@@ -51,18 +50,18 @@ class Throughput(Callback):
             self.rates = {
                 f"throughput/{name}_per_second": total / elapsed for name, total in self.totals.items()
             }
-            if trainer.logger is not None:
-                rates = self.rates | {"throughput/unfilled_share": max(0.0, 1 - filled)}
-                trainer.logger.log_metrics(rates, step=trainer.global_step)
+            rates = self.rates | {"throughput/unfilled_share": max(0.0, 1 - filled)}
+            for logger in trainer.loggers:
+                logger.log_metrics(rates, step=trainer.global_step)
             self.totals.clear()
             self.since = time.monotonic()
 
 
 class ProgressLine(Callback):
-    """A bar where somebody looks at a terminal, a line now and then where a file is written.
+    """A progress bar on a terminal; elsewhere a line with step, losses, speed and time left.
 
     Args:
-        every_seconds: between two lines when the output is no terminal.
+        every_seconds: between two lines.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class ProgressLine(Callback):
         self.bar: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.began = self.spoke = time.monotonic()
+        self.began = self.last_line = time.monotonic()
         self.first_step = trainer.global_step
         if self.console.is_terminal and is_main():
             columns = (
@@ -93,10 +92,10 @@ class ProgressLine(Callback):
         if self.bar is not None:
             self.bar.update(self.row, completed=trainer.global_step, note=self._note(trainer))
         elif is_main() and (
-            time.monotonic() - self.spoke > self.every_seconds or trainer.global_step == self.steps
+            time.monotonic() - self.last_line > self.every_seconds or trainer.global_step == self.steps
         ):
-            self.spoke = time.monotonic()
-            left = (self.spoke - self.began) / (trainer.global_step - self.first_step)
+            self.last_line = time.monotonic()
+            left = (self.last_line - self.began) / (trainer.global_step - self.first_step)
             left *= self.steps - trainer.global_step
             note = f"{self._note(trainer)}  {left:.0f} s left"
             self.console.print(

@@ -9,6 +9,7 @@ Source: Lightning 2.6, ``checkpoint_connector.py`` (the order of hooks) and ``tr
 import base64
 import io
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from audio_lm.common.errors import CheckpointError, UserError
 
 
 def save_callback_states(trainer: Trainer) -> str:
-    """Encode what ``state_dict`` and ``on_save_checkpoint`` of every callback and of the module give.
+    """Encode the states of all callbacks and of the module: ``state_dict`` and ``on_save_checkpoint``.
 
     Raises:
         UserError: a state holds something other than tensors and plain values; names the callback.
@@ -38,26 +39,44 @@ def save_callback_states(trainer: Trainer) -> str:
     return _encode(checkpoint)
 
 
-def load_callback_states(trainer: Trainer, text: str) -> list[str]:
-    """Give every callback and the module what ``save_callback_states`` encoded.
+def states_of_earlier_release(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Callback states from plain values of a checkpoint, where releases before 2026-12 kept them."""
+    states: dict[str, Any] = {}
+    if "heard" in progress:
+        states["MixtureMonitor"] = {"counts": progress["heard"]}
+    if "bad" in progress and "conversations" in progress:
+        states["BadAudioMonitor"] = {key: progress[key] for key in ("bad", "conversations")}
+    return states
+
+
+def load_callback_states(
+    trainer: Trainer, text: str | None, earlier: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Restore every callback, and the module, from what ``save_callback_states`` encoded.
+
+    Args:
+        text: None in checkpoints of earlier releases.
+        earlier: states by key, of callbacks that ``text`` does not know.
 
     Returns:
-        Keys of states whose callback is not there any more.
+        Keys of states whose callback this run does not have.
 
     Raises:
         CheckpointError: the text is not what was saved.
     """
-    checkpoint = _decode(text, "the callbacks")
+    checkpoint = {"callbacks": {}} if text is None else _decode(text, "the callbacks")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("callbacks"), dict):
         raise CheckpointError("the callbacks' states in the checkpoint are damaged; resume from another one")
-    trainer.lightning_module.on_load_checkpoint(checkpoint)
-    for callback in _callbacks(trainer):
-        callback.on_load_checkpoint(trainer, trainer.lightning_module, checkpoint)
-    states = checkpoint["callbacks"]
+    known = checkpoint["callbacks"]
+    states = checkpoint["callbacks"] = {**(earlier or {}), **known}
+    if text is not None:
+        trainer.lightning_module.on_load_checkpoint(checkpoint)
+        for callback in _callbacks(trainer):
+            callback.on_load_checkpoint(trainer, trainer.lightning_module, checkpoint)
     for callback in _callbacks(trainer):
         if callback.state_key in states:
             callback.load_state_dict(states[callback.state_key])
-    return sorted(states.keys() - {callback.state_key for callback in _callbacks(trainer)})
+    return sorted(known.keys() - {callback.state_key for callback in _callbacks(trainer)})
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:

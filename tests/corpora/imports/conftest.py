@@ -1,4 +1,4 @@
-"""Tiny clips of foreign projects, and the way from a foreign file to an example."""
+"""Small audio files, and fixtures that import a file of another toolkit and render its examples."""
 
 import json
 
@@ -14,7 +14,7 @@ from audio_lm.data.manifest.cuts import num_samples_of, read_cuts
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the foreign files lie: three clips of 0.4, 0.6 and 0.8 s, the last at 44.1 kHz."""
+    """Folder of the files to import, with clips of 0.4, 0.6 and 0.8 s at 16, 8 and 44.1 kHz."""
     place = tmp_path / "foreign"
     (place / "wavs").mkdir(parents=True)
     for name, seconds, rate in (("a", 0.4, 16_000), ("b", 0.6, 8_000), ("c", 0.8, 44_100)):
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def write_rows(folder):
-    """Write JSON lines, give their path."""
+    """Function that writes rows as JSON lines and returns the path."""
 
     def write(rows, name="rows.jsonl"):
         path = folder / name
@@ -36,8 +36,8 @@ def write_rows(folder):
 
 
 @pytest.fixture
-def imported(tmp_path):
-    """Import a file and read its cuts back, as a recipe would; keeps what was reported in ``lines``."""
+def import_cuts(tmp_path):
+    """Function that imports a file and reads its cuts as a recipe does; ``lines`` has the reported messages."""
 
     def run(format_name, path, subset_split="all-train", **options):
         run.lines = []
@@ -56,10 +56,10 @@ def imported(tmp_path):
 
 
 @pytest.fixture
-def told(vocabulary):
-    """What a cut's example says under a task, audio tokens as one place, and how many samples each clip has."""
+def render_example(vocabulary):
+    """Function that renders a cut under a task: the text, each clip as one audio token, and the samples per clip."""
 
-    def tell(cut, task="chat", prompt="chatml"):
+    def render(cut, task="chat", prompt="chatml"):
         example = ExampleMaker(vocabulary, prompt).example(cut, task)
         assert example.num_samples == tuple(num_samples_of(cut))
         text = vocabulary.text(example.token_ids)
@@ -67,4 +67,4 @@ def told(vocabulary):
             text = text.replace("<|AUDIO|><|AUDIO|>", "<|AUDIO|>")
         return text, example.num_samples
 
-    return tell
+    return render

@@ -19,28 +19,28 @@ def read(row, **options):
     }
 
 
-def test_rows_are_transcripts_or_translations_by_their_task(write_rows, imported, told):
+def test_the_task_of_a_row_makes_it_a_transcript_or_a_translation(write_rows, import_cuts, render_example):
     rows = [ASR | {"taskname": "asr", "pnc": "yes"}, AST | {"taskname": "s2t_translation", "pnc": "no"}]
-    transcript, translation = imported("nemo", write_rows(rows))
-    assert told(transcript, "asr")[0].endswith("assistant\none<|im_end|>")
+    transcript, translation = import_cuts("nemo", write_rows(rows))
+    assert render_example(transcript, "asr")[0].endswith("assistant\none<|im_end|>")
     assert labels_of(transcript)["language"] == "en"
     labels = labels_of(translation)
     assert "text" not in labels
     assert (labels["language"], labels["target_language"], labels["translation"]) == ("en", "de", "eins")
-    assert told(translation, "s2tt")[0].endswith("assistant\neins<|im_end|>")
-    assert "mine: columns not read: pnc (2 rows)" in imported.lines
+    assert render_example(translation, "s2tt")[0].endswith("assistant\neins<|im_end|>")
+    assert "mine: columns not read: pnc (2 rows)" in import_cuts.lines
 
 
 @pytest.mark.parametrize(
     "task", ["ast", "s2t_translation", "translate", "translation", "<|translate|>", "AST", None]
 )
 @pytest.mark.parametrize("key", ["taskname", "task"])
-def test_a_translation_is_one_under_every_name_or_by_its_languages(key, task):
+def test_translations_are_recognised_by_any_task_name_or_by_languages(key, task):
     assert read(AST | {key: task}) == {"translation": "eins", "language": "en", "target_language": "de"}
 
 
 @pytest.mark.parametrize("task", ["asr", "transcribe", "<|transcribe|>", "ASR", None])
-def test_a_transcript_is_one_under_every_name_or_by_its_languages(task):
+def test_transcripts_are_recognised_by_any_task_name_or_by_languages(task):
     assert read(ASR | {"task": task}) == {"text": "one", "language": "en"}
     assert read(ASR | {"task": task, "target_lang": "English"}) == {"text": "one", "language": "en"}
 
@@ -55,11 +55,11 @@ def test_a_transcript_is_one_under_every_name_or_by_its_languages(task):
         ({"lang": "de"}, {"translation": "eins"}),
     ],
 )
-def test_the_target_may_stand_in_other_columns(changed, expected):
+def test_the_target_may_be_in_other_columns(changed, expected):
     assert read(AST | changed) == {"language": "en", "target_language": "de", **expected}
 
 
-def test_what_is_answered_is_the_transcript_where_there_is_no_other():
+def test_the_answer_is_the_transcript_if_there_is_no_other():
     assert read({**ASR, "text": "", "answer": "one"}) == {"text": "one", "language": "en"}
     assert read({"text": "", "answer": "one", "taskname": "asr", "lang": "en"}) == {
         "text": "one",
@@ -67,14 +67,14 @@ def test_what_is_answered_is_the_transcript_where_there_is_no_other():
     }
 
 
-def test_languages_that_rows_do_not_tell_are_those_of_the_import():
+def test_rows_without_a_language_get_that_of_the_import():
     row = {key: value for key, value in AST.items() if key != "source_lang"}
     assert read(row, language="en") == {"translation": "eins", "target_language": "de"}
     assert read(row | {"taskname": "ast"}, language="en") == {"translation": "eins", "target_language": "de"}
     assert read(row | {"taskname": "asr"}, language="en") == {"text": "eins", "language": "de"}
 
 
-def test_other_manifests_are_read_as_before_and_the_columns_of_the_options_come_first():
+def test_other_manifests_are_unaffected_and_columns_of_the_options_win():
     plain = {"text": "one", "lang": "en", "speaker": "x"}
     assert read(plain) == {"text": "one", "language": "en", "speaker": "x"}
     assert read(plain | {"task": "kws"}, columns={"task": ""}) == {
@@ -82,8 +82,8 @@ def test_other_manifests_are_read_as_before_and_the_columns_of_the_options_come_
         "language": "en",
         "speaker": "x",
     }
-    asked = read(AST | {"caption_de": "zwei"}, columns={"caption_de": "translation"})
-    assert asked == {"translation": "zwei", "language": "en", "target_language": "de"}
+    labels = read(AST | {"caption_de": "zwei"}, columns={"caption_de": "translation"})
+    assert labels == {"translation": "zwei", "language": "en", "target_language": "de"}
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_other_manifests_are_read_as_before_and_the_columns_of_the_options_come_
         (ASR | {"text": "<|3|> one <|7|>", "timestamp": "yes"}, r"contains tokens such as '<\|3\|>'"),
     ],
 )
-def test_rows_that_are_no_task_are_refused(row, reason):
+def test_rows_of_no_known_task_are_refused(row, reason):
     with pytest.raises(DataError, match=reason):
         read(row)
 
 
-def test_a_bad_row_is_named_by_its_line(write_rows, imported):
+def test_the_error_for_a_bad_row_names_its_line(write_rows, import_cuts):
     with pytest.raises(DataError, match=r"rows\.jsonl:2: the task is 'slu'"):
-        imported("nemo", write_rows([ASR, AST | {"taskname": "slu"}]))
+        import_cuts("nemo", write_rows([ASR, AST | {"taskname": "slu"}]))

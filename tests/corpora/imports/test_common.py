@@ -17,30 +17,30 @@ from audio_lm.corpora.imports.common import (
 
 
 def rows_of(path, key=""):
-    found = []
-    for_each_row(path, lambda number, row: found.append((number, row)), [], key=key)
-    return found
+    rows = []
+    for_each_row(path, lambda number, row: rows.append((number, row)), [], key=key)
+    return rows
 
 
-def test_lines_and_lists_give_the_same_rows_with_the_same_numbers(tmp_path):
+def test_json_lines_and_json_arrays_give_the_same_numbered_rows(tmp_path):
     rows = [{"a": "x, [y]"}, {"a": {"b": ["\u2028", "]"]}}, {"a": None}]
-    lines, listed, inside = tmp_path / "a.jsonl", tmp_path / "a.json", tmp_path / "b.json"
+    lines, array, inside = tmp_path / "a.jsonl", tmp_path / "a.json", tmp_path / "b.json"
     lines.write_text(
         "\ufeff" + "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8"
     )
-    listed.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    array.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     inside.write_text(json.dumps({"more": "[", "key": rows}, indent=1), encoding="utf-8")
     in_one_line = tmp_path / "c.json"
     in_one_line.write_text(json.dumps(rows), encoding="utf-8")
     numbered = list(enumerate(rows, start=1))
-    assert rows_of(lines) == rows_of(listed) == rows_of(in_one_line) == numbered
+    assert rows_of(lines) == rows_of(array) == rows_of(in_one_line) == numbered
     assert rows_of(inside, "key") == numbered
 
 
 @pytest.mark.parametrize(
     ("indent", "places"), [(None, [(1, 2), (1, 3)]), (1, [(5, 2), (8, 3)])], ids=["one line", "many lines"]
 )
-def test_bad_rows_of_a_list_are_named_by_number_and_line(tmp_path, indent, places):
+def test_errors_in_a_json_array_name_row_and_line(tmp_path, indent, places):
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"a": 1}, {"a": 2}, {"a": 3}], indent=indent))
 
@@ -55,7 +55,7 @@ def test_bad_rows_of_a_list_are_named_by_number_and_line(tmp_path, indent, place
     ]
 
 
-def test_keys_that_were_not_read_are_counted_also_inside_of_those_that_were(tmp_path):
+def test_unread_keys_are_counted_also_within_read_ones(tmp_path):
     rows = [
         {
             "text": "a",
@@ -88,13 +88,13 @@ def test_keys_that_were_not_read_are_counted_also_inside_of_those_that_were(tmp_
 
 @pytest.mark.parametrize("value", [[{"function": {}}], {"name": "off"}, '[{"name": "off"}]'])
 @pytest.mark.parametrize("key", ["tools", "tool_calls", "function_call", "functions"])
-def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, value):
+def test_tools_are_refused_at_any_depth_unless_empty(key, value):
     def row(value):
         return Row({"messages": [Row({"content": [Row({key: value})]})]})
 
-    for one in (Row({key: value}), row(value)):
+    for with_tools in (Row({key: value}), row(value)):
         with pytest.raises(DataError, match=f"'{key}' describes or calls tools"):
-            refuse_tools(one)
+            refuse_tools(with_tools)
     for empty in (None, [], {}, "", "[]", False):
         refuse_tools(row(empty))
 
@@ -118,19 +118,19 @@ def test_tools_are_refused_wherever_they_stand_and_what_is_empty_is_none(key, va
         (b'{"a": "x"}\n{"a": "\\ud83d"}', r"a\.jsonl:2: the row contains half of a character"),
     ],
 )
-def test_what_is_no_row_is_named(tmp_path, text, reason):
+def test_the_error_for_an_invalid_row_names_it(tmp_path, text, reason):
     path = tmp_path / "a.jsonl"
     path.write_bytes(text)
     with pytest.raises(DataError, match=reason):
         rows_of(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_the_error_for_a_missing_file_names_it(tmp_path):
     with pytest.raises(DataError, match=r"gone\.txt is missing"):
         list(read_lines(tmp_path / "gone.txt"))
 
 
-def test_one_bad_line_is_one_sentence_and_none_is_silence(tmp_path):
+def test_one_bad_line_raises_one_sentence_and_none_raises_nothing(tmp_path):
     bad = BadLines()
     bad.raise_errors()
     with bad.collect(tmp_path, 3):
@@ -141,7 +141,7 @@ def test_one_bad_line_is_one_sentence_and_none_is_silence(tmp_path):
         raise ValueError("ours")
 
 
-def test_paths_start_from_the_file_or_from_the_audio_root(folder, tmp_path):
+def test_paths_are_relative_to_the_file_or_to_the_audio_root(folder, tmp_path):
     a = folder / "wavs" / "a.wav"
     assert resolve_audio_path("wavs/a.wav", folder, ImportOptions()) == a
     assert resolve_audio_path(str(a), tmp_path, ImportOptions()) == a
@@ -168,7 +168,7 @@ def test_paths_start_from_the_file_or_from_the_audio_root(folder, tmp_path):
         (".", "is missing"),
     ],
 )
-def test_audio_that_must_not_be_read_is_refused(folder, value, reason):
+def test_audio_paths_that_must_not_be_read_are_refused(folder, value, reason):
     with pytest.raises(DataError, match=reason):
         resolve_audio_path(value, folder, ImportOptions(audio_root=folder / "wavs"))
 

@@ -16,7 +16,7 @@ from audio_lm.corpora.imports.conversations import (
 ANSWER = ("assistant", "one")
 
 
-def test_every_placeholder_is_the_next_clip_where_it_stands():
+def test_each_placeholder_becomes_the_next_clip_in_place():
     turns = [("user", "<a>Listen: <b> and say."), ANSWER, ("user", "<a>"), ("assistant", "two")]
     user, first, again, second = build_conversation(turns, 3, placeholders=("<a>", "<b>"))
     assert user["content"] == [{"audio": 1}, {"text": "Listen: "}, {"audio": 2}, {"text": " and say."}]
@@ -36,12 +36,12 @@ TRICKY = st.lists(st.sampled_from(["<audio>", "\\", "<", "audio>", " ", "a"])).m
         (r"C:\a <audio>\b", [{"text": "C:\\a "}, {"audio": 1}, {"text": r"\b"}]),
     ],
 )
-def test_a_placeholder_behind_a_backslash_is_a_word(text, content):
+def test_an_escaped_placeholder_is_text(text, content):
     assert build_conversation([("user", text), ANSWER], 1)[0]["content"] == content
 
 
 @given(TRICKY, TRICKY)
-def test_any_text_can_be_written_before_and_after_a_place(before, after):
+def test_escaping_preserves_any_text_around_a_placeholder(before, after):
     text = append_placeholder(escape_placeholders(before)) + escape_placeholders(after)
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
@@ -53,19 +53,19 @@ def test_any_text_can_be_written_before_and_after_a_place(before, after):
     ("turns", "num_clips", "reason"),
     [
         ([("user", "?"), ANSWER], 1, "0 placeholders for audio .* 1 audio files"),
-        ([], 0, "by turns"),
-        ([ANSWER], 0, "by turns"),
+        ([], 0, "alternating user"),
+        ([ANSWER], 0, "alternating user"),
         ([("user", "?")], 0, "without an answer"),
         ([("user", "?"), ("assistant", "")], 0, "contains nothing"),
         ([("user", "?"), ("assistant", "listen: <audio>")], 1, "contains audio"),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused(turns, num_clips, reason):
+def test_conversations_that_cannot_be_trained_on_are_refused(turns, num_clips, reason):
     with pytest.raises(DataError, match=reason):
         build_conversation(turns, num_clips)
 
 
-def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs():
+def test_a_rejected_conversation_becomes_a_text_if_only_its_answer_differs():
     chosen = build_conversation([("user", "?"), ANSWER], 0)
     worse = build_conversation([("user", "?"), ("assistant", "two")], 0)
     other = build_conversation([("user", "!"), ANSWER], 0)
@@ -77,7 +77,7 @@ def test_what_was_rejected_is_a_text_only_where_nothing_but_the_answer_differs()
         rejected_label(chosen, chosen, same_clips=True)
 
 
-def test_texts_and_lists_of_paths_are_told_from_other_things():
+def test_only_texts_and_lists_of_paths_are_accepted():
     assert check_text("a", "it") == "a"
     assert path_list("a", "it") == ["a"]
     assert path_list(None, "it") == []

@@ -16,7 +16,7 @@ ROW = {"audio_filepath": "wavs/a.wav", "text": "one", "lang": "en"}
 
 @pytest.fixture
 def run(write_rows, tmp_path):
-    """Import rows of a NeMo manifest."""
+    """Function that imports rows as a NeMo manifest."""
 
     def run(
         rows=(ROW,), corpus="mine", subset_split="all-train", options=None, report=lambda line: None, **more
@@ -29,7 +29,7 @@ def run(write_rows, tmp_path):
     return run
 
 
-def test_the_manifest_lies_where_recipes_look_and_the_index_takes_it(run, tmp_path):
+def test_the_manifest_is_where_recipes_expect_it_and_can_be_indexed(run, tmp_path):
     rows = [ROW, ROW | {"audio_filepath": "wavs/c.wav"}]
     place = run(rows, subset_split="noise_1-validation")
     assert place == tmp_path / "data" / "mine" / "noise_1-validation.jsonl"
@@ -38,7 +38,7 @@ def test_the_manifest_lies_where_recipes_look_and_the_index_takes_it(run, tmp_pa
     assert len(index) == 2
 
 
-def test_an_older_import_is_kept_unless_it_is_to_be_overwritten(run, tmp_path):
+def test_an_earlier_import_is_kept_unless_overwrite_is_set(run, tmp_path):
     run()
     with pytest.raises(UserError, match="exists; choose"):
         run([ROW | {"text": "two"}])
@@ -51,7 +51,7 @@ def test_an_older_import_is_kept_unless_it_is_to_be_overwritten(run, tmp_path):
     assert labels_of(cut)["text"] == "two"
 
 
-def test_two_imports_make_one_corpus(run):
+def test_two_imports_add_up_to_one_corpus(run):
     place = run()
     run(subset_split="all-test")
     assert sorted(path.name for path in place.parent.iterdir()) == ["all-test.jsonl", "all-train.jsonl"]
@@ -70,20 +70,20 @@ def test_two_imports_make_one_corpus(run):
         ({"rows": [ROW | {"_skipme": True}]}, r"no rows are left for split 'train' \(1 rows with _skipme"),
     ],
 )
-def test_what_cannot_be_imported_leaves_nothing_behind(run, changed, reason, tmp_path):
+def test_a_failed_import_leaves_no_files(run, changed, reason, tmp_path):
     with pytest.raises((UserError, DataError), match=reason):
         run(**changed)
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("written", ["English", "en-US", "eng", "<|en|>"])
-def test_a_language_may_be_given_by_any_of_its_names(run, tmp_path, written):
-    run([ROW | {"lang": None}], options=ImportOptions(language=written))
+@pytest.mark.parametrize("language", ["English", "en-US", "eng", "<|en|>"])
+def test_a_language_may_have_any_of_its_names(run, tmp_path, language):
+    run([ROW | {"lang": None}], options=ImportOptions(language=language))
     (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
     assert cut.supervisions[0].language == "en"
 
 
-def test_languages_without_a_tag_are_imported_and_said(run, tmp_path):
+def test_languages_without_a_tag_are_imported_and_reported(run, tmp_path):
     lines = []
     rows = [ROW | {"lang": "Portuguese"}, ROW | {"lang": "hi", "audio_filepath": "wavs/c.wav"}]
     run(rows, report=lines.append)
@@ -104,13 +104,13 @@ def test_a_prepared_corpus_is_not_mixed_with_an_import(run, tmp_path):
         run()
 
 
-def test_a_folder_that_cannot_be_written_is_told(run, tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(run, tmp_path):
     (tmp_path / "data").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
         run()
 
 
-def test_a_missing_file_and_an_unknown_format_are_told(tmp_path):
+def test_a_missing_file_and_an_unknown_format_are_errors(tmp_path):
     for name, kind, reason in (
         ("nemo", DataError, "is missing"),
         ("nemmo", UserError, "Did you mean 'nemo'"),
@@ -145,7 +145,7 @@ def test_compressed_audio_is_imported_with_the_length_that_ffmpeg_decodes(run, f
     assert (len(index), index.silent) == (len(kinds), ())
 
 
-def test_files_that_break_off_are_refused_by_line_all_at_once(run, folder, tmp_path):
+def test_all_truncated_files_are_refused_in_one_error_with_lines(run, folder, tmp_path):
     wave = tone(16_000, 1, 1.5)
     (folder / "half.wav").write_bytes(wav_of_size(wave, 16_000, 4 * len(wave)))
     soundfile.write(folder / "b.flac", wave, 16_000)
@@ -164,28 +164,28 @@ def test_files_that_break_off_are_refused_by_line_all_at_once(run, folder, tmp_p
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_streams_are_imported_whole(run, folder, tmp_path, size):
+def test_wav_files_with_the_header_of_a_stream_are_imported_in_full(run, folder, tmp_path, size):
     (folder / "stream.wav").write_bytes(wav_of_size(tone(16_000, 1, 1.5), 16_000, size))
     run([ROW | {"audio_filepath": "stream.wav"}])
     (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
     assert cut.duration == 1.5
 
 
-def test_what_is_wrong_with_rows_is_told_before_audio_is_measured(run, monkeypatch):
+def test_bad_rows_are_reported_before_audio_is_measured(run, monkeypatch):
     monkeypatch.setattr(file_lengths, "_measured", None)
     with pytest.raises(DataError, match="is missing"):
         run([ROW, ROW | {"audio_filepath": "gone.wav"}])
 
 
 @pytest.mark.parametrize(
-    ("channel", "loudest"),
+    ("channel", "peaks"),
     [("average", [0.15]), ("left", [0.0]), ("right", [0.3]), ("both", [0.0, 0.3])],
 )
-def test_channels_are_averaged_or_chosen(run, folder, tmp_path, channel, loudest):
-    silent = 0.3 * tone(16_000, 1, 0.5)[:, 0] / np.abs(tone(16_000, 1, 0.5)).max()
-    soundfile.write(folder / "s.wav", np.stack([0 * silent, silent], 1), 16_000)
+def test_channels_are_averaged_or_chosen(run, folder, tmp_path, channel, peaks):
+    wave = 0.3 * tone(16_000, 1, 0.5)[:, 0] / np.abs(tone(16_000, 1, 0.5)).max()
+    soundfile.write(folder / "s.wav", np.stack([0 * wave, wave], 1), 16_000)
     run([ROW | {"audio_filepath": "s.wav"}], options=ImportOptions(channel=channel))
     cuts = read_cuts(tmp_path / "data", "mine/all-train")
-    assert [np.abs(load_waves(cut)[0]).max() for cut in cuts] == pytest.approx(loudest, abs=0.001)
-    assert len({cut.id for cut in cuts}) == len(loudest)
+    assert [np.abs(load_waves(cut)[0]).max() for cut in cuts] == pytest.approx(peaks, abs=0.001)
+    assert len({cut.id for cut in cuts}) == len(peaks)
     assert all(labels_of(cut)["text"] == "one" for cut in cuts)

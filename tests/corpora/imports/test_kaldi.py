@@ -28,29 +28,29 @@ def write(folder):
     return write
 
 
-def test_a_directory_gives_transcripts_speakers_and_genders(write, imported, told):
-    first, second = imported("kaldi", write(WHOLE), language="en")
+def test_a_directory_gives_transcripts_speakers_and_genders(write, import_cuts, render_example):
+    first, second = import_cuts("kaldi", write(WHOLE), language="en")
     assert (first.id, second.id) == ("s1-a", "s2-b")
     assert [cut.supervisions[0].speaker for cut in (first, second)] == ["s1", "s2"]
     assert [labels_of(cut)["gender"] for cut in (first, second)] == ["female", "male"]
-    text, num_samples = told(first, "asr")
+    text, num_samples = render_example(first, "asr")
     assert text.endswith("assistant\none two<|im_end|>")
     assert num_samples == (6_400,)
-    assert told(second, "sgc")[0].endswith("male<|im_end|>")
+    assert render_example(second, "sgc")[0].endswith("male<|im_end|>")
 
 
-def test_segments_are_parts_of_recordings_and_minus_one_is_the_end(write, imported, told):
-    first, second = imported("kaldi", write(PARTS))
+def test_segments_cut_recordings_and_minus_one_is_the_end(write, import_cuts, render_example):
+    first, second = import_cuts("kaldi", write(PARTS))
     assert (first.start, first.duration) == (0.1, pytest.approx(0.25))
-    assert told(first, "asr")[1] == (4_000,)
-    assert told(second, "asr")[1] == (4_800,)
+    assert render_example(first, "asr")[1] == (4_000,)
+    assert render_example(second, "asr")[1] == (4_800,)
     assert len(load_waves(second)[0]) == 4_800
     assert labels_of(first)["language"] == "en"
 
 
-def test_paths_may_start_from_another_folder(write, imported, folder):
+def test_paths_may_be_relative_to_another_folder(write, import_cuts, folder):
     files = {**WHOLE, "wav.scp": "s1-a a.wav\ns2-b b.wav\n"}
-    assert len(imported("kaldi", write(files), audio_root=folder / "wavs")) == 2
+    assert len(import_cuts("kaldi", write(files), audio_root=folder / "wavs")) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,33 +66,36 @@ def test_paths_may_start_from_another_folder(write, imported, folder):
         ({"text": "s1-a one\ns2-b two\ns3-c three\n"}, "text:3: wav.scp has no 's3-c'"),
         ({"utt2spk": "s1-a s1\n"}, "wav.scp:2: utt2spk has no 's2-b'"),
         ({"spk2gender": "s1 f\ns2 x\n"}, "wav.scp:2: 'spk2gender' is 'x'"),
-        ({"utt2dur": "s1-a 0.4\ns2-b 6.0\n"}, "wav.scp:2: the clip lasts 0.60 s -- the declared duration is 6.00 s"),
+        (
+            {"utt2dur": "s1-a 0.4\ns2-b 6.0\n"},
+            "wav.scp:2: the clip lasts 0.60 s -- the declared duration is 6.00 s",
+        ),
         ({"segments": "s1-a talk 0 1\n"}, "segments:1: wav.scp has no 'talk'"),
         ({"segments": "s1-a s1-a 0.3 0.1\ns2-b s2-b 0 0.5\n"}, "segments:1: the segment ends at 0.1"),
         ({"segments": "s1-a s1-a 0 0.4 1\ns2-b s2-b 0 0.5\n"}, "segments:1: 5 fields"),
         ({"segments": "s1-a s1-a 0 0.4\ns2-b s2-b 0.7 0.8\n"}, "segments:2: the clip lasts from 0.70 s"),
     ],
 )
-def test_a_bad_line_is_named(write, imported, changed, reason, tmp_path):
+def test_the_error_for_a_bad_line_names_it(write, import_cuts, changed, reason, tmp_path):
     with pytest.raises(DataError, match=reason):
-        imported("kaldi", write({**WHOLE, **changed}))
+        import_cuts("kaldi", write({**WHOLE, **changed}))
     assert not (tmp_path / "data").exists()
 
 
-def test_a_directory_needs_its_files_and_has_no_columns(write, imported, folder):
+def test_a_directory_needs_its_files_and_has_no_columns(write, import_cuts, folder):
     with pytest.raises(DataError, match="text is missing"):
-        imported("kaldi", write({"wav.scp": WHOLE["wav.scp"]}))
+        import_cuts("kaldi", write({"wav.scp": WHOLE["wav.scp"]}))
     with pytest.raises(DataError, match="not a folder"):
-        imported("kaldi", folder / "wav.scp")
+        import_cuts("kaldi", folder / "wav.scp")
     with pytest.raises(DataError, match="has no columns"):
-        imported("kaldi", write(WHOLE), columns={"a": "text"})
+        import_cuts("kaldi", write(WHOLE), columns={"a": "text"})
 
 
-def test_files_of_the_directory_that_are_not_read_are_named(write, imported):
+def test_unread_files_of_the_directory_are_reported(write, import_cuts):
     more = {"feats.scp": "s1-a x\n", "spk2utt": "s1 s1-a\n"}
-    imported("kaldi", write(WHOLE | more), language="en")
-    assert "mine: files not read: feats.scp" in imported.lines
+    import_cuts("kaldi", write(WHOLE | more), language="en")
+    assert "mine: files not read: feats.scp" in import_cuts.lines
     for name in ("utt2spk", "feats.scp"):
         (write({}) / name).unlink()
-    imported("kaldi", write({}), "more-train", language="en")
-    assert "mine: files not read: spk2gender" in imported.lines, "genders are those of speakers"
+    import_cuts("kaldi", write({}), "more-train", language="en")
+    assert "mine: files not read: spk2gender" in import_cuts.lines, "genders are those of speakers"

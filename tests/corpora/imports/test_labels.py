@@ -6,23 +6,23 @@ from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, parse
 from audio_lm.corpora.labels import LABELS
 
 
-def test_columns_named_like_labels_are_labels_and_those_asked_for_come_first():
+def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
     columns = ["text", "sentence", "locale", "caption", "other"]
     assert choose_columns(columns, ImportOptions()) == {
         "text": "text",
         "locale": "language",
         "caption": "caption",
     }
-    asked = ImportOptions(columns={"other": "text", "caption": ""})
-    assert choose_columns(columns, asked) == {"other": "text", "locale": "language"}
+    options = ImportOptions(columns={"other": "text", "caption": ""})
+    assert choose_columns(columns, options) == {"other": "text", "locale": "language"}
 
 
-def test_every_label_but_those_of_whole_conversations_can_be_a_column():
+def test_every_label_except_those_of_conversations_can_be_a_column():
     assert {"conversation", "rejected", "places", "honesty"} == LABELS - COLUMN_LABELS
 
 
 @pytest.mark.parametrize(
-    ("columns", "asked", "kind", "reason"),
+    ("columns", "chosen", "kind", "reason"),
     [
         (["sentence", "transcript"], {}, DataError, "have the same label"),
         (["a", "b"], {"a": "text", "b": "text"}, DataError, "have the same label"),
@@ -31,9 +31,9 @@ def test_every_label_but_those_of_whole_conversations_can_be_a_column():
         (["a"], {"a": "captoin"}, UserError, "Did you mean 'caption'"),
     ],
 )
-def test_columns_that_cannot_be_are_refused(columns, asked, kind, reason):
+def test_impossible_columns_are_refused(columns, chosen, kind, reason):
     with pytest.raises(kind, match=reason):
-        choose_columns(columns, ImportOptions(columns=asked))
+        choose_columns(columns, ImportOptions(columns=chosen))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_columns_that_cannot_be_are_refused(columns, asked, kind, reason):
         ("text", " one ", " one "),
     ],
 )
-def test_values_are_what_their_label_has_to_be(label, value, expected):
+def test_values_are_converted_to_the_type_of_their_label(label, value, expected):
     assert parse_label(label, value, "column") == expected
 
 
@@ -73,12 +73,12 @@ def test_other_values_are_refused(label, value):
         parse_label(label, value, "column")
 
 
-def test_what_is_no_language_is_refused():
+def test_an_unknown_language_is_refused():
     with pytest.raises(DataError, match="language 'xx' is not known"):
         parse_label("language", "xx", "lang")
 
 
-def test_a_row_needs_something_to_learn():
+def test_a_row_needs_a_label_to_train_on():
     columns = {"text": "text", "lang": "language"}
     given = ImportOptions(language="en")
     assert row_labels(Row({"text": "one", "lang": None}), columns, given) == {"language": "en", "text": "one"}

@@ -4,7 +4,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.data.manifest.cuts import labels_of, load_waves
 
 
-def test_a_manifest_gives_transcripts_of_parts_of_files(write_rows, imported, told):
+def test_a_manifest_gives_transcripts_of_file_segments(write_rows, import_cuts, render_example):
     rows = [
         {
             "audio_filepath": "wavs/a.wav",
@@ -16,26 +16,26 @@ def test_a_manifest_gives_transcripts_of_parts_of_files(write_rows, imported, to
         {"audio_filepath": "wavs/c.wav", "offset": 0.2, "duration": 0.5, "text": "three", "lang": "en"},
         {"audio_filepath": "wavs/b.wav", "text": "one", "lang": "en", "_skipme": 1},
     ]
-    first, second = imported("nemo", write_rows(rows, "manifest.json"))
+    first, second = import_cuts("nemo", write_rows(rows, "manifest.json"))
     assert labels_of(first)["language"] == "en"
     assert first.supervisions[0].speaker == "s1"
-    assert told(first, "asr")[0].endswith("assistant\none two<|im_end|>")
-    text, num_samples = told(second, "asr")
+    assert render_example(first, "asr")[0].endswith("assistant\none two<|im_end|>")
+    text, num_samples = render_example(second, "asr")
     assert text.endswith("assistant\nthree<|im_end|>")
     assert num_samples == (8_000,)
     assert second.start == 0.2
     assert len(load_waves(second)[0]) == 8_000
-    assert "mine: 1 rows with _skipme were left out" in imported.lines
+    assert "mine: 1 rows with _skipme were left out" in import_cuts.lines
 
 
-def test_another_column_may_be_the_transcript(write_rows, imported):
+def test_another_column_may_be_the_transcript(write_rows, import_cuts):
     rows = [{"audio_filepath": "wavs/a.wav", "text": "one two", "pnc_text": "One, two."}]
-    (cut,) = imported("nemo", write_rows(rows), columns={"pnc_text": "text"}, language="en")
+    (cut,) = import_cuts("nemo", write_rows(rows), columns={"pnc_text": "text"}, language="en")
     assert cut.supervisions[0].text == "One, two."
     with pytest.raises(DataError, match=r"no row has \['gone'\]"):
-        imported("nemo", write_rows(rows), "other-train", columns={"gone": "caption"})
+        import_cuts("nemo", write_rows(rows), "other-train", columns={"gone": "caption"})
     with pytest.raises(UserError, match="unknown label 'txt'"):
-        imported("nemo", write_rows(rows), "other-train", columns={"pnc_text": "txt"})
+        import_cuts("nemo", write_rows(rows), "other-train", columns={"pnc_text": "txt"})
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_another_column_may_be_the_transcript(write_rows, imported):
         ({"text": ""}, "the row has no value"),
     ],
 )
-def test_a_bad_line_of_a_manifest_is_named(write_rows, imported, changed, reason):
+def test_the_error_for_a_bad_line_of_a_manifest_names_it(write_rows, import_cuts, changed, reason):
     row = {"audio_filepath": "wavs/a.wav", "duration": 0.4, "text": "one", "lang": "en"}
     with pytest.raises(DataError, match=rf"rows.jsonl:2: .*{reason}"):
-        imported("nemo", write_rows([row, row | changed]))
+        import_cuts("nemo", write_rows([row, row | changed]))
 
 
-def test_share_gpt_hears_its_sound_wherever_it_has_a_place(write_rows, imported, told):
+def test_the_sound_of_a_share_gpt_row_fills_all_its_placeholders(write_rows, import_cuts, render_example):
     row = {
         "id": "talk-1",
         "sound": "wavs/c.wav",
@@ -66,8 +66,8 @@ def test_share_gpt_hears_its_sound_wherever_it_has_a_place(write_rows, imported,
             {"from": "gpt", "value": "two"},
         ],
     }
-    (cut,) = imported("nemo-share-gpt", write_rows([row]))
-    text, num_samples = told(cut)
+    (cut,) = import_cuts("nemo-share-gpt", write_rows([row]))
+    text, num_samples = render_example(cut)
     assert cut.id == "talk-1"
     assert num_samples == (12_800, 12_800)
     assert text.count("<|AUDIO|>") == 2
@@ -77,13 +77,16 @@ def test_share_gpt_hears_its_sound_wherever_it_has_a_place(write_rows, imported,
     )
 
 
-def test_a_placeholder_of_share_gpt_behind_a_backslash_is_a_word(write_rows, imported, told):
-    said = [{"from": "human", "value": r"Is \<speech> one? <sound>"}, {"from": "gpt", "value": "one"}]
-    (cut,) = imported("nemo-share-gpt", write_rows([{"sound": "wavs/a.wav", "conversations": said}]))
-    assert "user\nIs <speech> one? Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>" in told(cut)[0]
+def test_an_escaped_placeholder_of_share_gpt_is_text(write_rows, import_cuts, render_example):
+    turns = [{"from": "human", "value": r"Is \<speech> one? <sound>"}, {"from": "gpt", "value": "one"}]
+    (cut,) = import_cuts("nemo-share-gpt", write_rows([{"sound": "wavs/a.wav", "conversations": turns}]))
+    assert (
+        "user\nIs <speech> one? Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\n<|im_end|>"
+        in render_example(cut)[0]
+    )
 
 
-def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, imported, told):
+def test_turns_of_text_and_audio_become_one_turn_per_role(write_rows, import_cuts, render_example):
     row = {
         "id": "convo_1",
         "conversations": [
@@ -93,8 +96,8 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
             {"value": "Of course!", "from": "Assistant", "type": "text"},
         ],
     }
-    (cut,) = imported("nemo-share-gpt", write_rows([row]))
-    text, num_samples = told(cut)
+    (cut,) = import_cuts("nemo-share-gpt", write_rows([row]))
+    text, num_samples = render_example(cut)
     assert num_samples == (6_400,)
     assert text.endswith(
         "Can you help with this? Audio 1: <|audio_bos|><|AUDIO|><|audio_eos|>\nPlease.<|im_end|>\n"
@@ -120,12 +123,12 @@ def test_turns_of_text_and_audio_become_one_turn_of_each_side(write_rows, import
         ),
         (
             {"conversations": [{"type": "audio", "from": "Assistant", "value": "wavs/a.wav"}]},
-            "by turns",
+            "alternating user",
         ),
     ],
 )
-def test_a_bad_conversation_is_named(write_rows, imported, changed, reason):
-    said = [{"from": "human", "value": "<sound>?"}, {"from": "gpt", "value": "one"}]
-    row = {"sound": "wavs/a.wav", "conversations": said}
+def test_the_error_for_a_bad_conversation_names_its_line(write_rows, import_cuts, changed, reason):
+    turns = [{"from": "human", "value": "<sound>?"}, {"from": "gpt", "value": "one"}]
+    row = {"sound": "wavs/a.wav", "conversations": turns}
     with pytest.raises(DataError, match=rf"rows.jsonl:2: .*{reason}"):
-        imported("nemo-share-gpt", write_rows([row, row | changed]))
+        import_cuts("nemo-share-gpt", write_rows([row, row | changed]))

@@ -20,7 +20,7 @@ def row(text, task=None, **more):
     return {"path": "wavs/a.wav", "text": text, **({"task": task} if task else {}), **more}
 
 
-def test_a_task_tells_the_label(write, imported, told):
+def test_the_task_of_a_row_decides_its_label(write, import_cuts, render_example):
     rows = [
         row("one two"),
         row("eins", "asr_de"),
@@ -30,30 +30,30 @@ def test_a_task_tells_the_label(write, imported, told):
         row("Female", "gender_recognition"),
         row("Yes", "speaker_verification", expand_wav=["wavs/c.wav"]),
     ]
-    cuts = imported("salmonn", write(rows), language="en")
-    english, german, translated, captioned, asked, spoken, compared = map(labels_of, cuts)
+    cuts = import_cuts("salmonn", write(rows), language="en")
+    english, german, translation, caption, question, gender, comparison = map(labels_of, cuts)
     assert (english["text"], english["language"]) == ("one two", "en")
     assert (german["text"], german["language"]) == ("eins", "de")
-    assert (translated["translation"], translated["target_language"]) == ("ein zwei", "de")
-    assert captioned["caption"] == "A tone."
-    assert (asked["question"], asked["answer"]) == ("What do you hear?", "one")
-    assert spoken["gender"] == "female"
-    assert compared["same_speaker"] == "yes"
-    assert told(cuts[0], "asr")[0].endswith("assistant\none two<|im_end|>")
-    assert told(cuts[6], "sv")[1] == (6_400, 12_800)
+    assert (translation["translation"], translation["target_language"]) == ("ein zwei", "de")
+    assert caption["caption"] == "A tone."
+    assert (question["question"], question["answer"]) == ("What do you hear?", "one")
+    assert gender["gender"] == "female"
+    assert comparison["same_speaker"] == "yes"
+    assert render_example(cuts[0], "asr")[0].endswith("assistant\none two<|im_end|>")
+    assert render_example(cuts[6], "sv")[1] == (6_400, 12_800)
 
 
-def test_a_column_gives_a_task_its_label_or_leaves_it_out(write, imported):
+def test_a_column_sets_the_label_of_a_task_or_leaves_it_out(write, import_cuts):
     rows = [row("Once upon a time ...", "audio_story_telling"), row("W AH N", "phone_recognition")]
     columns = {"audio_story_telling": "caption", "phone_recognition": ""}
-    (cut,) = imported("salmonn", write(rows), columns=columns)
+    (cut,) = import_cuts("salmonn", write(rows), columns=columns)
     assert labels_of(cut)["caption"] == "Once upon a time ..."
-    assert "mine: 1 rows of tasks without a label were left out" in imported.lines
+    assert "mine: 1 rows of tasks without a label were left out" in import_cuts.lines
     with pytest.raises(DataError, match=r"no row has the tasks \['keywords'\]"):
-        imported("salmonn", write([row("one")]), "other-train", columns={"keywords": "keyword"})
+        import_cuts("salmonn", write([row("one")]), "other-train", columns={"keywords": "keyword"})
 
 
-def test_bad_rows_are_named_with_the_line_they_begin_on(write, imported):
+def test_errors_name_the_first_line_of_each_bad_row(write, import_cuts):
     rows = [
         row("one"),
         row("x", "phone_recognition"),
@@ -61,7 +61,7 @@ def test_bad_rows_are_named_with_the_line_they_begin_on(write, imported):
         row("x", "asr", expand_wav=["wavs/c.wav"]),
     ]
     with pytest.raises(DataError) as caught:
-        imported("salmonn", write(rows))
+        import_cuts("salmonn", write(rows))
     sentences = str(caught.value).splitlines()[1:]
     starts = [n for n, line in enumerate(write(rows).read_text().splitlines(), 1) if line.strip() == "{"]
     assert [int(sentence.split(":")[1]) for sentence in sentences] == starts[2:]
@@ -71,11 +71,11 @@ def test_bad_rows_are_named_with_the_line_they_begin_on(write, imported):
         assert reason in sentence
 
 
-def test_a_file_of_another_layout_is_refused(write, imported, folder):
+def test_a_file_of_another_layout_is_refused(write, import_cuts, folder):
     path = folder / "list.json"
     path.write_text('[{"path": "wavs/a.wav"}]')
     with pytest.raises(DataError, match="the list 'annotation'"):
-        imported("salmonn", path)
+        import_cuts("salmonn", path)
     path.write_text('{"annotation": [\n{"path": }]}')
     with pytest.raises(DataError, match=r"list\.json:2: this is not JSON"):
-        imported("salmonn", path)
+        import_cuts("salmonn", path)

@@ -6,34 +6,34 @@ from audio_lm.data.manifest.cuts import labels_of
 HEADING = "file_name,text,language,speaker_id,emotion,duration\n"
 
 
-def test_a_folder_with_a_csv_gives_transcripts_and_other_labels(folder, imported, told):
+def test_a_folder_with_a_csv_gives_transcripts_and_other_labels(folder, import_cuts, render_example):
     (folder / "metadata.csv").write_text(
         HEADING + 'wavs/a.wav,"one, two",en,7,happy,0.4\nwavs/c.wav,three,en,8,,0.8\n', encoding="utf-8"
     )
-    first, second = imported("table", folder)
-    text, num_samples = told(first, "asr")
+    first, second = import_cuts("table", folder)
+    text, num_samples = render_example(first, "asr")
     assert text.endswith("assistant\none, two<|im_end|>")
     assert num_samples == (6_400,)
     assert labels_of(first)["emotion"] == "happy"
     assert "emotion" not in labels_of(second)
     assert first.supervisions[0].speaker == "7"
-    assert "mine: columns not read: duration (2 rows)" in imported.lines
+    assert "mine: columns not read: duration (2 rows)" in import_cuts.lines
 
 
-def test_a_tab_separated_file_of_common_voice_is_understood(folder, imported):
+def test_a_tab_separated_file_of_common_voice_is_read(folder, import_cuts):
     path = folder / "validated.tsv"
     path.write_text(
         "client_id\tpath\tsentence\tage\tgender\tlocale\n"
         'abc\tb.wav\tHe said "one\ttwenties\tmale_masculine\tzh-CN\n',
         encoding="utf-8",
     )
-    (cut,) = imported("table", path, audio_root=folder / "wavs")
+    (cut,) = import_cuts("table", path, audio_root=folder / "wavs")
     labels = labels_of(cut)
     assert (labels["text"], labels["language"]) == ('He said "one', "zh")
     assert (labels["age"], labels["gender"]) == ("twenties", "male")
 
 
-def test_json_lines_bring_lists_and_numbers_and_columns_get_their_label(write_rows, imported):
+def test_json_lines_may_have_lists_and_numbers_and_columns_may_be_assigned(write_rows, import_cuts):
     rows = [
         {
             "clip": {"path": "wavs/a.wav", "bytes": None},
@@ -43,34 +43,34 @@ def test_json_lines_bring_lists_and_numbers_and_columns_get_their_label(write_ro
             "id": "x",
         }
     ]
-    (cut,) = imported("table", write_rows(rows), columns={"clip": "audio", "label": "scene"})
+    (cut,) = import_cuts("table", write_rows(rows), columns={"clip": "audio", "label": "scene"})
     labels = labels_of(cut)
     assert cut.id == "x"
     assert (labels["scene"], labels["events"], labels["pitch"]) == ("dog", ["dog", "cat"], 60)
 
 
-def test_rows_of_other_splits_are_left_out_and_counted(folder, imported):
+def test_rows_of_other_splits_are_left_out_and_counted(folder, import_cuts):
     path = folder / "all.csv"
     path.write_text("audio,text,split\nwavs/a.wav,one,train\nwavs/b.wav,two,dev\nwavs/c.wav,three,test\n")
-    (cut,) = imported("table", path, "all-validation", language="en")
+    (cut,) = import_cuts("table", path, "all-validation", language="en")
     assert cut.supervisions[0].text == "two"
-    assert "mine: rows of other splits were left out: 1 of test, 1 of train" in imported.lines
-    assert len(imported("table", path, "every-train", columns={"split": ""})) == 3
+    assert "mine: rows of other splits were left out: 1 of test, 1 of train" in import_cuts.lines
+    assert len(import_cuts("table", path, "every-train", columns={"split": ""})) == 3
 
 
-def test_transcripts_without_a_language_are_told(folder, imported):
+def test_transcripts_without_a_language_are_reported(folder, import_cuts):
     (folder / "metadata.csv").write_text("file_name,text\nwavs/a.wav,one\n")
-    (cut,) = imported("table", folder)
+    (cut,) = import_cuts("table", folder)
     assert labels_of(cut)["language"] == "unknown"
-    assert any("1 transcripts have no language" in line for line in imported.lines)
+    assert any("1 transcripts have no language" in line for line in import_cuts.lines)
 
 
-def test_all_bad_lines_are_told_and_at_most_twenty_are_listed(folder, imported, tmp_path):
+def test_all_bad_lines_are_counted_and_at_most_twenty_are_listed(folder, import_cuts, tmp_path):
     path = folder / "many.csv"
     rows = [f"wavs/gone{number}.wav,one" for number in range(25)]
     path.write_text("audio,text\nwavs/a.wav,one\n" + "\n".join(rows) + "\n")
     with pytest.raises(DataError) as caught:
-        imported("table", path)
+        import_cuts("table", path)
     heading, *sentences = str(caught.value).splitlines()
     assert heading.startswith("25 lines cannot be imported")
     assert sentences[0].startswith(f"{path}:3: audio ")
@@ -103,21 +103,21 @@ def test_all_bad_lines_are_told_and_at_most_twenty_are_listed(folder, imported, 
         ("audio,text,locale\nwavs/a.wav,one,xx\n", "many.csv:2: language 'xx' is not known"),
     ],
 )
-def test_a_bad_table_is_named(folder, imported, text, reason):
+def test_the_error_for_a_bad_table_names_the_line(folder, import_cuts, text, reason):
     path = folder / "many.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=reason):
-        imported("table", path)
+        import_cuts("table", path)
 
 
-def test_a_folder_needs_exactly_one_table(folder, imported):
+def test_a_folder_needs_exactly_one_table(folder, import_cuts):
     with pytest.raises(DataError, match="has 0 of the files"):
-        imported("table", folder)
+        import_cuts("table", folder)
     with pytest.raises(DataError, match=r"expected a file \.csv"):
-        imported("table", folder / "wavs" / "a.wav")
+        import_cuts("table", folder / "wavs" / "a.wav")
 
 
-def test_a_column_that_is_left_out_on_purpose_is_no_column_that_was_not_read(write_rows, imported):
+def test_a_column_left_out_on_purpose_is_not_reported_as_unread(write_rows, import_cuts):
     rows = [{"audio": "wavs/a.wav", "text": "one", "topic": "x", "path": "old/a.wav"}]
-    imported("table", write_rows(rows), columns={"topic": ""})
-    assert "mine: columns not read: path (1 rows)" in imported.lines
+    import_cuts("table", write_rows(rows), columns={"topic": ""})
+    assert "mine: columns not read: path (1 rows)" in import_cuts.lines

@@ -8,7 +8,7 @@ from tests.corpora.tree import cuts_of, labels_of, sound, text
 
 
 def choice(number, path, task="Music_AQA", corpus="music_avqa", **changed):
-    """A single-choice question as the publisher writes it."""
+    """Row of a single-choice question in the publisher's format."""
     return {
         "path": path,
         "question": "Which is louder?",
@@ -48,9 +48,9 @@ def source(tmp_path):
     return root
 
 
-def test_questions_carry_their_choices_and_answers_their_letter(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: [labels_of(cut) for cut in cuts] for name, cuts in found.items()} == {
+def test_questions_include_their_choices_and_answers_their_letter(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: [labels_of(cut) for cut in cuts] for name, cuts in manifests.items()} == {
         "chat_sound-test": [{"question": "What is heard?", "answer": "A dog, then a car."}],
         "foundation_audio_grounding-test": [
             {"question": "Which is louder?\nA. piano\nB. flute\nC. drum", "answer": "B. flute"}
@@ -59,16 +59,16 @@ def test_questions_carry_their_choices_and_answers_their_letter(source, tmp_path
             {"question": "Which is louder?\nA. piano\nB. flute", "answer": "B. flute"}
         ],
     }
-    assert found["foundation_music_aqa-test"][0]["id"] == "foundation-0"
+    assert manifests["foundation_music_aqa-test"][0]["id"] == "foundation-0"
 
 
-def test_clips_that_are_not_there_are_counted(source, tmp_path):
-    said = []
+def test_missing_clips_are_counted(source, tmp_path):
+    lines = []
     (tmp_path / "out").mkdir()
     CORPUS.write(
-        tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), said.append
+        tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), lines.append
     )
-    assert said[-1] == "airbench: 1 clips have no audio and were left out, such as 'foundation-2'"
+    assert lines[-1] == "airbench: 1 clips have no audio and were left out, such as 'foundation-2'"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_clips_that_are_not_there_are_counted(source, tmp_path):
         ("Chat", [OPEN | {"task_name": "poetry_QA"}], "chat-0: task 'poetry_QA' is none of"),
     ],
 )
-def test_a_broken_row_is_named(source, tmp_path, half, rows, message):
+def test_the_error_for_a_bad_row_names_it(source, tmp_path, half, rows, message):
     text(source / half / f"{half}_meta.json", json.dumps(rows))
     with pytest.raises(DataError, match=message):
         cuts_of(CORPUS, source, tmp_path / "out")

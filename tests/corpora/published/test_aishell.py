@@ -17,17 +17,17 @@ def source(tmp_path):
     return root
 
 
-def test_waves_with_a_transcript_are_cuts_without_blanks(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_files_with_a_transcript_are_cuts_with_texts_without_spaces(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "all-train": 1,
         "all-validation": 1,
         "all-test": 1,
     }
-    assert labels_of(found["all-train"][0]) == {"language": "zh", "text": "而对楼市", "speaker": "S0002"}
+    assert labels_of(manifests["all-train"][0]) == {"language": "zh", "text": "而对楼市", "speaker": "S0002"}
 
 
-def test_a_missing_or_broken_transcript_is_named(source, tmp_path):
+def test_the_error_for_a_missing_or_bad_transcript_names_it(source, tmp_path):
     path = text(source / "transcript" / "aishell_transcript_v0.8.txt", "BAC009S0002W0122\n")
     with pytest.raises(DataError, match=r"aishell_transcript_v0\.8\.txt:1"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -6,11 +6,11 @@ from tests.corpora.tree import cuts_of, labels_of, sound, text
 
 
 def part(folder, rows):
-    """One channel of one split; a row is an id, a speaker and a text."""
+    """Write one channel of one split; rows are (id, speaker, text)."""
     for name, speaker, _ in rows:
         sound(folder / "wav" / speaker / f"{name}.wav")
     text(folder / "wav.scp", "".join(f"{name}\twav/{speaker}/{name}.wav\n" for name, speaker, _ in rows))
-    text(folder / "trans.txt", "".join(f"{name}\t{said}\n" for name, _, said in rows if said))
+    text(folder / "trans.txt", "".join(f"{name}\t{words}\n" for name, _, words in rows if words))
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def source(tmp_path):
     return root
 
 
-def test_every_channel_has_its_cut_sets_and_only_ios_trains(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_every_channel_has_cut_sets_and_only_ios_has_training_clips(source, tmp_path):
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "android-test": 2,
         "android-validation": 1,
         "ios-test": 2,
@@ -40,12 +40,12 @@ def test_every_channel_has_its_cut_sets_and_only_ios_trains(source, tmp_path):
         "mic-test": 2,
         "mic-validation": 1,
     }
-    assert found["mic-test"][0]["recording"]["sources"][0]["source"].endswith(
+    assert manifests["mic-test"][0]["recording"]["sources"][0]["source"].endswith(
         "Mic/test/wav/T0011/T0011W0001.wav"
     )
 
 
-def test_english_words_keep_their_blanks_and_waves_without_a_text_are_no_clips(source, tmp_path):
+def test_english_words_keep_their_spaces_and_files_without_a_text_are_skipped(source, tmp_path):
     first, second = cuts_of(CORPUS, source / "AISHELL-2", tmp_path / "out")["ios-train"]
     assert labels_of(first) == {"language": "zh", "text": "听流年", "speaker": "C0001"}
     assert labels_of(second)["text"] == "听Yesterday Once More"
@@ -62,13 +62,13 @@ def test_english_words_keep_their_blanks_and_waves_without_a_text_are_no_clips(s
         ("wav.scp", "IC0001W0061\n", r"wav\.scp:1: expected an id and a path"),
     ],
 )
-def test_a_broken_line_is_named(source, tmp_path, table, lines, message):
+def test_the_error_for_a_bad_line_names_it(source, tmp_path, table, lines, message):
     text(source / "AISHELL-2" / "iOS" / "data" / table, lines)
     with pytest.raises(DataError, match=message):
         cuts_of(CORPUS, source, tmp_path / "out")
 
 
-def test_what_is_missing_or_still_packed_is_named(source, tmp_path):
+def test_errors_name_missing_files_and_packed_archives(source, tmp_path):
     data = source / "AISHELL-2" / "iOS" / "data"
     (data / "wav" / "C0001" / "IC0001W0061.wav").unlink()
     with pytest.raises(DataError, match=r"IC0001W0061\.wav is missing"):

@@ -37,27 +37,27 @@ def read(source, writer):
 CORPUS = PublishedCorpus("clips", FACTS, read, by_hand="ask them")
 
 
-def write(corpus, tmp_path, said, **settings):
+def write(corpus, tmp_path, lines, **settings):
     folder = tmp_path / "out"
     folder.mkdir(exist_ok=True)
-    corpus.write(folder, tmp_path / "data" / corpus.name, corpus.read_settings(settings), said.append)
+    corpus.write(folder, tmp_path / "data" / corpus.name, corpus.read_settings(settings), lines.append)
     return [json.loads(line) for line in (folder / "all-train.jsonl").read_text().splitlines()]
 
 
-def test_cuts_stand_over_the_publishers_files(source, tmp_path):
-    said = []
-    cuts = write(CORPUS, tmp_path, said, source=str(source))
+def test_cuts_refer_to_the_files_of_the_publisher(source, tmp_path):
+    lines = []
+    cuts = write(CORPUS, tmp_path, lines, source=str(source))
     assert [cut["id"] for cut in cuts] == ["a", "b"]
     for cut in cuts:
-        found = read_line(json.dumps(cut).encode(), roots=[source])
-        assert found.files == (str(source / f"{cut['id']}.wav"),)
+        manifest_line = read_line(json.dumps(cut).encode(), roots=[source])
+        assert manifest_line.files == (str(source / f"{cut['id']}.wav"),)
         assert cut["supervisions"][0]["custom"]["honesty"] == {"language": "exact", "text": "exact"}
     assert cuts[0]["duration"] == pytest.approx(2.0)
-    assert any("all-train, 2 clips" in line for line in said)
-    assert any("1 clips under 30 ms were left out" in line for line in said)
+    assert any("all-train, 2 clips" in line for line in lines)
+    assert any("1 clips under 30 ms were left out" in line for line in lines)
 
 
-def test_a_part_of_a_file_and_further_clips(source, tmp_path):
+def test_a_cut_may_be_a_part_of_a_file_and_have_further_clips(source, tmp_path):
     writer = CutSetWriter(tmp_path, "clips")
     labels = {"same_speaker": "no"}
     writer.add(
@@ -69,7 +69,7 @@ def test_a_part_of_a_file_and_further_clips(source, tmp_path):
     assert cut["custom"]["audio_2"]["duration"] == pytest.approx(1.0)
 
 
-def test_what_is_wrong_with_a_file_is_said(source, tmp_path):
+def test_the_error_for_a_bad_file_names_it(source, tmp_path):
     writer = CutSetWriter(tmp_path, "clips")
     (source / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(DataError, match=r"gone\.wav is missing"):
@@ -87,7 +87,7 @@ def test_what_is_wrong_with_a_file_is_said(source, tmp_path):
         CutSetWriter(tmp_path, "clips").close(print)
 
 
-def test_who_has_no_corpus_is_told_how_to_come_by_it(source, tmp_path):
+def test_the_error_for_a_missing_corpus_explains_how_to_get_it(source, tmp_path):
     with pytest.raises(DataError, match=r"a manual download \(ask them\); then set corpora\.clips\.source"):
         write(CORPUS, tmp_path, [])
     with pytest.raises(DataError, match="is not a folder"):
@@ -99,7 +99,7 @@ def test_who_has_no_corpus_is_told_how_to_come_by_it(source, tmp_path):
         write(offered, tmp_path, [], download=True)
 
 
-def test_tables_have_headings_or_are_given_them(tmp_path):
+def test_tables_have_headings_or_take_given_ones(tmp_path):
     (tmp_path / "a.csv").write_text('file,caption\nx.wav,"rain, and wind"\n')
     assert read_table_rows(tmp_path / "a.csv") == [{"file": "x.wav", "caption": "rain, and wind"}]
     (tmp_path / "b.tsv").write_text('x.wav\tsaid "yes\n')
@@ -113,14 +113,14 @@ def test_tables_have_headings_or_are_given_them(tmp_path):
         read_table_rows(tmp_path / "none.csv")
 
 
-def test_signs_that_stand_for_themselves_lose_what_stands_before_them(tmp_path):
+def test_escaped_characters_lose_their_escape_character(tmp_path):
     (tmp_path / "a.tsv").write_text('text\tby\nsaid \\"yes\\" \\\\ \\\tno\tme\n')
     assert read_table_rows(tmp_path / "a.tsv", separator="\t", escape="\\") == [
         {"text": 'said "yes" \\ \tno', "by": "me"}
     ]
 
 
-def test_a_file_that_is_no_table_is_named(tmp_path):
+def test_the_error_for_a_file_that_is_no_table_names_it(tmp_path):
     (tmp_path / "latin.csv").write_bytes("file,caption\nx.wav,caf\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin\.csv:\d: this is not UTF-8"):
         read_table_rows(tmp_path / "latin.csv")
@@ -144,14 +144,14 @@ def test_rows_of_json_have_the_wanted_keys(tmp_path):
             read_json_rows(path, ("id", "text"))
 
 
-def test_files_are_measured_together_and_channels_averaged(source, tmp_path):
+def test_channels_are_averaged_and_formats_detected_by_content(source, tmp_path):
     wave = np.random.default_rng(1).normal(0, 0.1, 22_050)
     soundfile.write(source / "stereo.wav", np.stack([wave, 0 * wave], 1), 22_050)
     soundfile.write(source / "c.ogg", wave, 22_050, format="OGG", subtype="VORBIS")
-    (source / "c.wav").symlink_to(source / "c.ogg")  # what it is, its bytes say
-    said = []
-    cuts = {cut["id"]: cut for cut in write(CORPUS, tmp_path, said, source=str(source))}
+    (source / "c.wav").symlink_to(source / "c.ogg")  # the format is detected from the content
+    lines = []
+    cuts = {cut["id"]: cut for cut in write(CORPUS, tmp_path, lines, source=str(source))}
     assert (cuts["stereo"]["type"], cuts["stereo"]["channel"]) == ("MultiCut", [0, 1])
     assert (cuts["a"]["type"], cuts["a"]["channel"]) == ("MonoCut", 0)
     assert cuts["c"]["duration"] == pytest.approx(1.0, abs=0.05)
-    assert sum("1 of 1 files of several channels" in line for line in said) == 1
+    assert sum("1 of 1 files of several channels" in line for line in lines) == 1

@@ -21,17 +21,17 @@ def source(tmp_path):
 
 
 def test_every_caption_is_a_cut(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {"captions-test": 5, "captions-train": 5}
-    assert labels_of(found["captions-train"][0]) == {"caption": "A muddled noise, of radio"}
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {"captions-test": 5, "captions-train": 5}
+    assert labels_of(manifests["captions-train"][0]) == {"caption": "A muddled noise, of radio"}
 
 
-def test_five_captions_of_a_clip_are_one_question(source, tmp_path):
+def test_five_captions_of_one_clip_are_references_of_one_question(source, tmp_path):
     cuts = [MonoCut.from_dict(cut) for cut in cuts_of(CORPUS, source, tmp_path / "out")["captions-test"]]
     assert [len(same) for same in group_by_question(cuts, "aac", "natural")] == [5]
 
 
-def test_a_clip_that_is_not_there_is_named(source, tmp_path):
+def test_the_error_for_a_missing_clip_names_it(source, tmp_path):
     (source / "evaluation" / "Rain.wav").unlink()
     with pytest.raises(DataError, match=r"Rain\.wav is missing"):
         cuts_of(CORPUS, source, tmp_path / "out")

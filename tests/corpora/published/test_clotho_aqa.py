@@ -19,21 +19,21 @@ def source(tmp_path):
 
 
 def test_every_answer_is_a_cut(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert [labels_of(cut) for cut in found["questions-train"]] == [
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert [labels_of(cut) for cut in manifests["questions-train"]] == [
         {"question": "Is it raining?", "answer": "yes"},
         {"question": "Is it raining?", "answer": "no"},
     ]
 
 
-def test_a_clip_the_publisher_calls_by_two_names_is_found(source, tmp_path):
+def test_a_clip_whose_file_name_differs_from_the_table_is_found(source, tmp_path):
     text(source / "clotho_aqa_val.csv", HEADING + "souffle_me_tallique.wav,Is it metal?,yes,yes\n")
     sound(source / "audio_files" / "souffle_me.tallique.wav")
     (cut,) = cuts_of(CORPUS, source, tmp_path / "out")["questions-validation"]
     assert cut["recording"]["sources"][0]["source"].endswith("souffle_me.tallique.wav")
 
 
-def test_a_row_without_an_answer_is_named(source, tmp_path):
+def test_the_error_for_a_row_without_an_answer_names_it(source, tmp_path):
     text(source / "clotho_aqa_train.csv", HEADING + "Rain.wav,Is it raining?,,yes\n")
     with pytest.raises(DataError, match=r"clotho_aqa_train\.csv:2"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -5,13 +5,13 @@ from audio_lm.corpora.published.cochlscene import CORPUS
 from tests.corpora.tree import cuts_of, labels_of, sound
 
 
-def test_folders_are_splits_and_scenes(tmp_path):
+def test_folders_name_splits_and_scenes(tmp_path):
     root = tmp_path / "CochlScene"
     sound(root / "Train" / "SubwayStation" / "SubwayStation_user0001_001.wav")
     sound(root / "Val" / "Bus" / "Bus_user0002_001.wav")
     sound(root / "Test" / "ResidentialArea" / "ResidentialArea_user0003_001.wav")
-    found = cuts_of(CORPUS, tmp_path, tmp_path / "out")
-    scenes = {name: [labels_of(cut)["scene"] for cut in cuts] for name, cuts in found.items()}
+    manifests = cuts_of(CORPUS, tmp_path, tmp_path / "out")
+    scenes = {name: [labels_of(cut)["scene"] for cut in cuts] for name, cuts in manifests.items()}
     assert scenes == {
         "scenes-test": ["residential area"],
         "scenes-train": ["subway station"],

@@ -17,9 +17,9 @@ def source(tmp_path):
     return root
 
 
-def test_speakers_say_of_themselves_what_they_want(source, tmp_path):
-    one, other = cuts_of(CORPUS, source.parent, tmp_path / "out")["en-train"]
-    assert labels_of(one) == {
+def test_speakers_declare_gender_age_and_accent_or_nothing(source, tmp_path):
+    declared, undeclared = cuts_of(CORPUS, source.parent, tmp_path / "out")["en-train"]
+    assert labels_of(declared) == {
         "language": "en",
         "text": "He is here.",
         "speaker": "c0ffee",
@@ -27,11 +27,11 @@ def test_speakers_say_of_themselves_what_they_want(source, tmp_path):
         "age": "twenties",
         "dialect": "United States English",
     }
-    assert labels_of(other) == {"language": "en", "text": "Yes.", "speaker": "beef"}
-    assert one["supervisions"][0]["custom"]["honesty"]["age"] == "declared"
+    assert labels_of(undeclared) == {"language": "en", "text": "Yes.", "speaker": "beef"}
+    assert declared["supervisions"][0]["custom"]["honesty"]["age"] == "declared"
 
 
-def test_a_row_without_a_sentence_is_named(source, tmp_path):
+def test_the_error_for_a_row_without_a_sentence_names_it(source, tmp_path):
     text(source / "en" / "train.tsv", HEADING + "c0ffee\ta.mp3\t\t2\t0\t\t\t\n")
     with pytest.raises(DataError, match=r"train\.tsv:2: expected a path and a sentence"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -19,9 +19,9 @@ def source(tmp_path):
 
 
 def test_pairs_of_languages_with_tags_are_cut_sets(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert list(found) == ["en_de-train", "zh_en-test"]
-    assert labels_of(found["zh_en-test"][0]) == {
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert list(manifests) == ["en_de-train", "zh_en-test"]
+    assert labels_of(manifests["zh_en-test"][0]) == {
         "language": "zh",
         "text": "早上好",
         "target_language": "en",
@@ -29,15 +29,15 @@ def test_pairs_of_languages_with_tags_are_cut_sets(source, tmp_path):
     }
 
 
-def test_the_backslashes_of_the_publishers_script_are_none_of_the_sentence(source, tmp_path):
-    said = 'a.mp3\tHe said \\"good\\"\tEr sagte \\"gut\\"\tc0ffee\n'
-    text(source / "covost_v2.en_de.train.tsv", HEADING + said)
+def test_escape_characters_of_the_publisher_are_removed(source, tmp_path):
+    row = 'a.mp3\tHe said \\"good\\"\tEr sagte \\"gut\\"\tc0ffee\n'
+    text(source / "covost_v2.en_de.train.tsv", HEADING + row)
     (cut,) = cuts_of(CORPUS, source, tmp_path / "out")["en_de-train"]
     assert labels_of(cut)["text"] == 'He said "good"'
     assert labels_of(cut)["translation"] == 'Er sagte "gut"'
 
 
-def test_a_row_without_a_translation_is_named(source, tmp_path):
+def test_the_error_for_a_row_without_a_translation_names_it(source, tmp_path):
     text(source / "covost_v2.en_de.train.tsv", HEADING + "a.mp3\tGood morning\t\tc0ffee\n")
     with pytest.raises(DataError, match=r"en_de\.train\.tsv:2"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -13,14 +13,14 @@ from audio_lm.corpora.published.download import Archive, download, unpack
 CONTENT = bytes(range(256)) * 400
 
 
-class GoesOn(BaseHTTPRequestHandler):
-    """Serves ``CONTENT`` and knows ranges; breaks off the first answer half-way."""
+class BreakingServer(BaseHTTPRequestHandler):
+    """Serve ``CONTENT`` with range requests; drop the connection half-way through a request without a range."""
 
-    asked: list[str | None] = []  # noqa: RUF012
+    ranges: list[str | None] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
-        self.asked.append(wanted)
+        self.ranges.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
@@ -32,8 +32,8 @@ class GoesOn(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def served():
-    """Start a server on this machine; gives its address."""
+def start_server():
+    """Function that starts a local HTTP server and returns its URL."""
     servers = []
 
     def serve(handler) -> str:
@@ -48,17 +48,17 @@ def served():
         server.server_close()
 
 
-def test_a_download_goes_on_where_it_broke_off(served, tmp_path):
-    GoesOn.asked.clear()
-    url = served(GoesOn)
+def test_a_download_resumes_where_the_connection_dropped(start_server, tmp_path):
+    BreakingServer.ranges.clear()
+    url = start_server(BreakingServer)
     with pytest.raises(DataError, match="run the command again to resume"):
         download(Archive(url), tmp_path / "file", print, alternative="wait")
     assert not (tmp_path / "file").exists()
     assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
-    assert GoesOn.asked == [None, f"bytes={len(CONTENT) // 2}-"]
+    assert BreakingServer.ranges == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
-def test_a_server_without_ranges_is_asked_from_the_start(served, tmp_path):
+def test_a_server_without_range_requests_is_read_from_the_start(start_server, tmp_path):
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
             del arguments
@@ -66,11 +66,11 @@ def test_a_server_without_ranges_is_asked_from_the_start(served, tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "content").write_bytes(CONTENT)
     (tmp_path / "file.part").write_bytes(b"half of something")
-    url = served(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
+    url = start_server(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
     assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
 
 
-def test_a_wrong_sum_is_told_and_the_file_does_not_stay(tmp_path):
+def test_a_wrong_checksum_is_an_error_and_deletes_the_file(tmp_path):
     (tmp_path / "content").write_bytes(CONTENT)
     url = (tmp_path / "content").as_uri()
     right = Archive(url, md5=hashlib.md5(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
@@ -81,7 +81,7 @@ def test_a_wrong_sum_is_told_and_the_file_does_not_stay(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, kind):
+def test_an_archive_is_unpacked_completely_or_not_at_all(tmp_path, kind):
     path = tmp_path / f"all.{kind}"
     (tmp_path / "content").write_bytes(CONTENT)
     if kind == "zip":
@@ -94,4 +94,4 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, kind):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match="not a complete archive"):
         unpack(path, tmp_path / "there", print)
-    assert not [one for one in tmp_path.iterdir() if "there" in one.name]
+    assert not [path for path in tmp_path.iterdir() if "there" in path.name]

@@ -17,18 +17,18 @@ def source(tmp_path):
     return root
 
 
-def test_folds_are_splits_and_classes_events(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_folds_become_splits_and_classes_events(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "folds-test": 1,
         "folds-train": 3,
         "folds-validation": 1,
     }
-    assert labels_of(found["folds-test"][0]) == {"events": ["door wood knock"]}
-    assert found["folds-test"][0]["id"] == "5-100-A-5"
+    assert labels_of(manifests["folds-test"][0]) == {"events": ["door wood knock"]}
+    assert manifests["folds-test"][0]["id"] == "5-100-A-5"
 
 
-def test_a_row_without_a_fold_is_named(source, tmp_path):
+def test_the_error_for_a_row_without_a_fold_names_it(source, tmp_path):
     text(source / "meta" / "esc50.csv", HEADING + "1-100-A-1.wav,9,1,dog,False,100,A\n")
     with pytest.raises(DataError, match=r"esc50\.csv:2: .*fold of 1 to 5"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -23,23 +23,23 @@ def source(tmp_path):
     return root
 
 
-def test_every_subset_has_its_manifest_with_text_speaker_and_gender(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_every_subset_has_a_manifest_with_text_speaker_and_gender(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "dev_clean-validation": 2,
         "train_other_500-train": 1,
     }
-    first = found["dev_clean-validation"][0]
+    first = manifests["dev_clean-validation"][0]
     assert labels_of(first) == {
         "language": "en",
         "text": "go do you hear",
         "speaker": "84",
         "gender": "female",
     }
-    assert "gender" not in labels_of(found["train_other_500-train"][0])
+    assert "gender" not in labels_of(manifests["train_other_500-train"][0])
 
 
-def test_aligned_words_have_times_and_silences_none(source, tmp_path):
+def test_alignments_have_the_words_without_the_silences(source, tmp_path):
     aligned, plain = cuts_of(CORPUS, source, tmp_path / "out")["dev_clean-validation"]
     words = aligned["supervisions"][0]["alignment"]["word"]
     assert [(word[0], round(word[1], 2), round(word[1] + word[2], 2)) for word in words] == [
@@ -51,7 +51,7 @@ def test_aligned_words_have_times_and_silences_none(source, tmp_path):
     assert not plain["supervisions"][0].get("alignment")
 
 
-def test_what_is_broken_is_named(source, tmp_path):
+def test_errors_name_bad_alignments_and_missing_files(source, tmp_path):
     path = text(
         source / "dev-clean" / "84" / "121123" / "84-121123.alignment.txt", '84-121123-0000 "GO," "0.1"\n'
     )

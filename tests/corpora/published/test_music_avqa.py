@@ -8,7 +8,7 @@ from tests.corpora.tree import cuts_of, labels_of, sound, text
 
 
 def row(**changed):
-    """A row as the publisher writes it: lists as text, and its own spelling of the answer."""
+    """Row in the publisher's format: lists as JSON text, and the key ``anser`` as published."""
     return {
         "video_id": "00000093",
         "question_id": 12,
@@ -26,26 +26,26 @@ LOUDER = row(
     templ_values='["electric_bass", "piano"]',
     anser="yes",
 )
-SEEN = row(video_id="00000153", type='["Audio-Visual", "Existential"]', anser="yes")
+VISUAL = row(video_id="00000153", type='["Audio-Visual", "Existential"]', anser="yes")
 
 
 @pytest.fixture
 def source(tmp_path):
     root = tmp_path / "MUSIC-AVQA" / "data"
-    text(root / "json" / "avqa-train.json", json.dumps([row(), SEEN, LOUDER]))
+    text(root / "json" / "avqa-train.json", json.dumps([row(), VISUAL, LOUDER]))
     text(root / "json" / "avqa-test.json", json.dumps([row()]))
     sound(root / "audio" / "00000093.wav")
     return root
 
 
-def test_what_can_be_heard_is_asked_with_its_holes_filled(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {"audio-test": 1, "audio-train": 2}
-    assert [labels_of(cut) for cut in found["audio-train"]] == [
+def test_only_questions_on_audio_are_kept_with_their_fields_filled(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {"audio-test": 1, "audio-train": 2}
+    assert [labels_of(cut) for cut in manifests["audio-train"]] == [
         {"question": "How many musical instruments were heard throughout the video?", "answer": "one"},
         {"question": "Is the electric bass louder than the piano?", "answer": "yes"},
     ]
-    assert [cut["id"] for cut in found["audio-train"]] == ["train-1", "train-3"]
+    assert [cut["id"] for cut in manifests["audio-train"]] == ["train-1", "train-3"]
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_what_can_be_heard_is_asked_with_its_holes_filled(source, tmp_path):
         (row(anser=""), r"row 1 has no anser"),
     ],
 )
-def test_a_broken_row_is_named(source, tmp_path, broken, message):
+def test_the_error_for_a_bad_row_names_it(source, tmp_path, broken, message):
     text(source / "json" / "avqa-train.json", json.dumps([broken]))
     with pytest.raises(DataError, match=r"avqa-train\.json: " + message):
         cuts_of(CORPUS, source, tmp_path / "out")
 
 
-def test_a_video_without_its_sound_is_told_how_to_give_it(source, tmp_path):
+def test_the_error_for_a_video_without_audio_shows_the_ffmpeg_command(source, tmp_path):
     (source / "audio" / "00000093.wav").unlink()
     with pytest.raises(DataError, match=r"ffmpeg -i .*video/00000093\.mp4"):
         cuts_of(CORPUS, source, tmp_path / "out")

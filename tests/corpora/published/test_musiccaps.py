@@ -10,29 +10,29 @@ HEADING = "ytid,start_s,end_s,audioset_positive_labels,aspect_list,caption,autho
 @pytest.fixture
 def source(tmp_path):
     root = tmp_path / "musiccaps"
-    one = "-0Gj8-vB1q4,30,40,/m/0140xf,['ballad'],\"A low, soft voice.\",4,False,True\n"
+    present = "-0Gj8-vB1q4,30,40,/m/0140xf,['ballad'],\"A low, soft voice.\",4,False,True\n"
     gone = "-0SdAVK79lg,30,40,/m/0155w,['guitar'],A guitar.,0,False,False\n"
-    text(root / "musiccaps-public.csv", HEADING + one + gone)
+    text(root / "musiccaps-public.csv", HEADING + present + gone)
     sound(root / "audio" / "-0Gj8-vB1q4.wav")
     return root
 
 
-def test_rows_with_sound_are_cuts(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert list(found) == ["captions-test"]
-    assert labels_of(found["captions-test"][0]) == {"caption": "A low, soft voice."}
+def test_rows_with_audio_are_cuts(source, tmp_path):
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert list(manifests) == ["captions-test"]
+    assert labels_of(manifests["captions-test"][0]) == {"caption": "A low, soft voice."}
 
 
-def test_clips_that_are_gone_are_counted(source, tmp_path):
-    said = []
+def test_missing_clips_are_counted(source, tmp_path):
+    lines = []
     (tmp_path / "out").mkdir()
     CORPUS.write(
-        tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), said.append
+        tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), lines.append
     )
-    assert said[-1] == "musiccaps: 1 clips have no audio and were left out, such as '-0SdAVK79lg'"
+    assert lines[-1] == "musiccaps: 1 clips have no audio and were left out, such as '-0SdAVK79lg'"
 
 
-def test_nothing_to_hear_is_told(source, tmp_path):
+def test_a_folder_without_any_audio_is_an_error(source, tmp_path):
     (source / "audio" / "-0Gj8-vB1q4.wav").unlink()
     with pytest.raises(DataError, match="no clip was found"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -25,10 +25,10 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_archives_unpacked_beside_each_other_are_all_read(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {"notes-test": 1, "notes-train": 1}
-    assert labels_of(found["notes-test"][0]) == {
+def test_all_unpacked_archives_of_a_folder_are_read(source, tmp_path):
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {"notes-test": 1, "notes-train": 1}
+    assert labels_of(manifests["notes-test"][0]) == {
         "instrument": "synth lead",
         "pitch": 49,
         "velocity": 25,
@@ -36,7 +36,7 @@ def test_archives_unpacked_beside_each_other_are_all_read(source, tmp_path):
     }
 
 
-def test_a_note_without_a_pitch_and_half_a_file_are_named(source, tmp_path):
+def test_errors_name_a_note_without_a_pitch_and_a_truncated_file(source, tmp_path):
     path = source / "nsynth-test.jsonwav.tar.gz" / "nsynth-test" / "examples.json"
     text(path, json.dumps({"x": {key: value for key, value in NOTE.items() if key != "pitch"}}))
     with pytest.raises(DataError, match=r"note 'x' has no pitch"):

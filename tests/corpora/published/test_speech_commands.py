@@ -17,23 +17,23 @@ def source(tmp_path):
     return root
 
 
-def test_lists_decide_the_split_and_other_words_are_none(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_lists_decide_the_split_and_other_words_have_the_keyword_none(source, tmp_path):
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "v2-test": 1,
         "v2-train": 4,
         "v2-validation": 1,
     }
-    assert labels_of(found["v2-validation"][0]) == {
+    assert labels_of(manifests["v2-validation"][0]) == {
         "language": "en",
         "text": "yes",
         "speaker": "00f0204f",
         "keyword": "yes",
     }
-    assert labels_of(found["v2-test"][0])["keyword"] == "none"
+    assert labels_of(manifests["v2-test"][0])["keyword"] == "none"
 
 
-def test_a_missing_list_is_named(source, tmp_path):
+def test_the_error_for_a_missing_list_names_it(source, tmp_path):
     (source / "testing_list.txt").unlink()
     with pytest.raises(DataError, match=r"testing_list\.txt is missing"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -18,9 +18,9 @@ def source(tmp_path):
     return root
 
 
-def test_the_first_fold_divides_and_the_evaluation_set_tests(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    scenes = {name: [labels_of(cut)["scene"] for cut in cuts] for name, cuts in found.items()}
+def test_the_first_fold_gives_validation_and_the_evaluation_set_test(source, tmp_path):
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    scenes = {name: [labels_of(cut)["scene"] for cut in cuts] for name, cuts in manifests.items()}
     assert scenes == {
         "scenes-test": ["cafe/restaurant"],
         "scenes-train": ["beach"],
@@ -28,7 +28,7 @@ def test_the_first_fold_divides_and_the_evaluation_set_tests(source, tmp_path):
     }
 
 
-def test_a_line_without_a_scene_is_named(source, tmp_path):
+def test_the_error_for_a_line_without_a_scene_names_it(source, tmp_path):
     text(source / EVALUATION / "meta.txt", "audio/1.wav\n")
     with pytest.raises(DataError, match=r"meta\.txt:1"):
         cuts_of(CORPUS, source, tmp_path / "out")

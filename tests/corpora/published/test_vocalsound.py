@@ -21,21 +21,21 @@ def source(tmp_path):
     return root
 
 
-def test_lists_are_splits_and_names_say_sound_and_gender(source, tmp_path):
-    found = cuts_of(CORPUS, source, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+def test_lists_give_splits_and_file_names_give_sound_and_gender(source, tmp_path):
+    manifests = cuts_of(CORPUS, source, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "all-test": 1,
         "all-train": 1,
         "all-validation": 1,
     }
-    assert labels_of(found["all-train"][0]) == {
+    assert labels_of(manifests["all-train"][0]) == {
         "speaker": "f0003",
         "vocal_sound": "Throat clearing",
         "gender": "female",
     }
 
 
-def test_a_list_that_is_none_is_named(source, tmp_path):
+def test_the_error_for_an_invalid_list_names_it(source, tmp_path):
     text(source / "datafiles" / "te.json", "[]")
     with pytest.raises(DataError, match=r"te\.json lists no clips"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -17,19 +17,19 @@ def source(tmp_path):
 
 
 def test_speakers_have_genders_and_trials_two_clips(source, tmp_path):
-    found = cuts_of(CORPUS, source.parent, tmp_path / "out")
-    assert {name: len(cuts) for name, cuts in found.items()} == {
+    manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
+    assert {name: len(cuts) for name, cuts in manifests.items()} == {
         "speakers-test": 2,
         "speakers-train": 1,
         "trials-test": 1,
     }
-    assert labels_of(found["speakers-train"][0]) == {"speaker": "id10001", "gender": "male"}
-    (trial,) = found["trials-test"]
+    assert labels_of(manifests["speakers-train"][0]) == {"speaker": "id10001", "gender": "male"}
+    (trial,) = manifests["trials-test"]
     assert labels_of(trial) == {"same_speaker": "yes"}
     assert trial["custom"]["audio_2"]["sources"][0]["source"].endswith("x6uYqmx31kE/00002.wav")
 
 
-def test_a_trial_of_one_clip_is_named(source, tmp_path):
+def test_the_error_for_a_trial_of_one_clip_names_its_line(source, tmp_path):
     text(source / "veri_test.txt", "1 id10270/5r0dWxy17C8/00001.wav\n")
     with pytest.raises(DataError, match=r"veri_test\.txt:1"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -26,7 +26,7 @@ OTHER = (
 
 
 def add_clips(writer, split):
-    """Noise in place of sound: a dialogue knows a clip by its labels only."""
+    """Add noise clips: dialogues depend on the labels of a clip only."""
     rng = np.random.default_rng(SPLITS.index(split))
     for subset, rows in (*SPEECH, *OTHER):
         for copy, gender in enumerate(("male", "female")):
@@ -59,13 +59,13 @@ def conversation_of(cut):
 
 
 def waves_of(cut):
-    """The clips of a cut by their number in the conversation."""
+    """Waveforms of a cut by clip number in the conversation."""
     more = [cut.custom[key] for key in sorted(cut.custom or {}) if key.startswith("audio_")]
     return {1: cut.load_audio()[0], **{i: extra.load_audio()[0] for i, extra in enumerate(more, start=2)}}
 
 
 def clips_by_wave(writer, split):
-    """Every clip that was there before, with what it answers."""
+    """Source clip with its answers, by waveform."""
     answers = {}
     for clips_of_answer in known_clips(writer, split).values():
         for clips in clips_of_answer.values():
@@ -78,28 +78,28 @@ def all_texts(wordings):
 
 
 def exchanges_of(cut):
-    """Question text, answer and the numbers of all clips brought so far."""
+    """Yield question text, answer, and the numbers of all clips so far."""
     turns, numbers = conversation_of(cut), []
     for user, assistant in zip(turns[::2], turns[1::2], strict=True):
         numbers += [part["audio"] for part in user["content"] if "audio" in part]
         yield user["content"][-1]["text"], assistant["content"][0]["text"], tuple(numbers)
 
 
-def told(question, clips, numbers):
-    """What the labels answer to these words, found from the tables of wordings."""
+def expected_answer(question, clips, numbers):
+    """Answer of the labels to a question, found by its wording."""
     for text in all_texts(WHICH_AUDIO):
         for number in numbers:
             before, after = text.format(number=number, question="|").split("|")
             if question.startswith(before) and question.endswith(after):
-                return told(question.removeprefix(before), clips, (number,))
+                return expected_answer(question.removeprefix(before), clips, (number,))
     for comparison in COMPARISONS:
         if question in all_texts(comparison.wordings):
             return comparison.answer(*(clips[number].answers[comparison.question] for number in numbers))
-    (name,) = (one.name for one in QUESTIONS if question in all_texts(one.wordings))
+    (name,) = (known.name for known in QUESTIONS if question in all_texts(known.wordings))
     return clips[numbers[-1]].answers[name]
 
 
-def test_every_split_has_as_many_rows_as_asked_for(writer):
+def test_every_split_has_the_configured_number_of_rows(writer):
     counts = {split: len(writer.cuts(f"dialogues-{split}")) for split in SPLITS}
     assert counts == {"train": 300, "validation": 60, "test": 80}
     assert len(writer.cuts("dialogues_text-train")) == 20
@@ -107,7 +107,7 @@ def test_every_split_has_as_many_rows_as_asked_for(writer):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_turns_alternate_and_clips_are_numbered_as_they_come(writer, split):
+def test_turns_alternate_and_clips_are_numbered_in_order(writer, split):
     for cut in writer.cuts(f"dialogues-{split}"):
         conversation = conversation_of(cut)
         assert [turn["role"] for turn in conversation] == ["user", "assistant"] * (len(conversation) // 2), (
@@ -120,12 +120,12 @@ def test_turns_alternate_and_clips_are_numbered_as_they_come(writer, split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_clips_are_of_the_split_and_every_answer_follows_from_their_labels(writer, split):
+def test_clips_are_of_the_split_and_answers_follow_from_their_labels(writer, split):
     known = clips_by_wave(writer, split)
     for cut in writer.cuts(f"dialogues-{split}"):
         clips = {number: known[wave.tobytes()] for number, wave in waves_of(cut).items()}
         for question, answer, numbers in exchanges_of(cut):
-            assert told(question, clips, numbers) == answer, f"{cut.id}: {question}"
+            assert expected_answer(question, clips, numbers) == answer, f"{cut.id}: {question}"
 
 
 def test_most_dialogues_are_about_one_clip_and_comparisons_are_a_tenth(writer):
@@ -138,20 +138,20 @@ def test_most_dialogues_are_about_one_clip_and_comparisons_are_a_tenth(writer):
     assert 0.05 * 300 < num_comparisons < 0.15 * 300
 
 
-def test_held_out_wordings_are_never_trained_on_and_are_tested(writer):
-    held_out = {text for one in (*QUESTIONS, *COMPARISONS) for text in one.wordings.held_out}
-    asked = {
+def test_held_out_wordings_are_in_the_test_split_only(writer):
+    held_out = {text for known in (*QUESTIONS, *COMPARISONS) for text in known.wordings.held_out}
+    questions = {
         split: {q for cut in writer.cuts(f"dialogues-{split}") for q, _, _ in exchanges_of(cut)}
         for split in SPLITS
     }
     text_rows = {
         turn["content"][0]["text"] for c in writer.cuts("dialogues_text-train") for turn in conversation_of(c)
     }
-    assert not [q for q in asked["train"] | text_rows if any(q.endswith(text) for text in held_out)]
-    assert len(asked["test"] & held_out) > 5
+    assert not [q for q in questions["train"] | text_rows if any(q.endswith(text) for text in held_out)]
+    assert len(questions["test"] & held_out) > 5
 
 
-def test_mixed_clips_and_subsets_without_training_are_not_asked_about(writer):
+def test_overlaps_and_subsets_without_training_clips_have_no_dialogues(writer):
     for split in SPLITS:
         ids = {
             clip.cut.id
@@ -162,7 +162,7 @@ def test_mixed_clips_and_subsets_without_training_are_not_asked_about(writer):
         assert not [cut_id for cut_id in ids if cut_id.startswith(("overlaps", "phrases_new", "dialogues"))]
 
 
-def test_a_conversation_is_as_true_as_its_least_true_answer(writer):
+def test_the_honesty_of_a_conversation_is_that_of_its_weakest_answer(writer):
     for cut in writer.cuts("dialogues-train"):
         answers = {answer for _, answer, _ in exchanges_of(cut)}
         texts = " ".join(question for question, _, _ in exchanges_of(cut))
@@ -181,7 +181,7 @@ def test_the_same_seed_gives_the_same_dialogues(tmp_path, writer):
             assert conversation_of(same) == conversation_of(cut)
 
 
-def test_dialogues_without_any_clips_are_a_mistake_with_a_name(tmp_path):
+def test_dialogues_without_any_clips_are_an_error(tmp_path):
     writer = CutWriter(tmp_path, tmp_path)
     with pytest.raises(DataError, match="no clip for 'dialogues-train'"):
         write_dialogues(writer, clips={"dialogues": 1, "validation": 0, "test": 0}, seed=0)

@@ -6,7 +6,7 @@ import sys
 from audio_lm.corpora.synthetic.espeak import LIST_END, PHONEME, WORD, word_spans
 
 
-def test_a_word_lasts_from_its_first_phoneme_to_the_pause_behind_it():
+def test_a_word_lasts_from_its_first_phoneme_to_the_next_pause():
     events = [
         (WORD, 1, 1, b""),
         (PHONEME, 1, 1_080, b"t"),
@@ -22,7 +22,7 @@ def test_a_word_without_a_pause_lasts_to_the_next_one():
     assert word_spans(events, num_samples=9_000) == [[0, 0, 4_000], [4, 4_900, 9_000]]
 
 
-def test_sounds_before_the_first_word_belong_to_none():
+def test_phonemes_before_the_first_word_belong_to_no_word():
     assert word_spans([(PHONEME, 1, 10, b"_:"), (LIST_END, 0, 20, b"")], num_samples=100) == []
 
 
@@ -35,11 +35,11 @@ espeak.main()
 """
 
 
-def test_it_says_its_rate_before_it_is_asked_anything():
+def test_the_process_writes_its_sampling_rate_before_any_request():
     with subprocess.Popen(
         [sys.executable, "-c", SPEAKING, "library", "data"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
-        is_said, _, _ = select.select([child.stdout], [], [], 60)
+        is_readable, _, _ = select.select([child.stdout], [], [], 60)
         child.stdin.close()
-        assert is_said, "who reads it first would wait for ever"
+        assert is_readable, "a reader of the rate would block forever"
         assert json.loads(child.stdout.readline()) == {"samples_per_second": 22_050}

@@ -21,19 +21,19 @@ def envelope(wave, num_blocks=50):
     return np.array([root_mean_square(block) for block in np.array_split(wave, num_blocks)])
 
 
-def test_there_are_ten_sounds_and_five_scenes():
+def test_ten_sounds_and_five_scenes_exist():
     assert (len(EVENTS), len(SCENES)) == (10, 5)
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("name", EVENTS)
-def test_a_sound_is_heard_from_its_beginning_to_its_end(name, split):
+def test_a_sound_is_audible_from_its_start_to_its_end(name, split):
     for number in range(4):
         wave = make_event(name, NUM_SAMPLES, SplitRandom(split, name, number))
         assert wave.shape == (NUM_SAMPLES,)
         assert wave.dtype == np.float32
         assert np.max(np.abs(wave)) == pytest.approx(1.0)
-        assert np.max(np.abs(wave[:480])) > 0.03, f"{name} {number} begins late"
+        assert np.max(np.abs(wave[:480])) > 0.03, f"{name} {number} starts late"
         assert np.max(np.abs(wave[-480:])) > 0.03, f"{name} {number} ends early"
 
 
@@ -45,15 +45,15 @@ def test_a_scene_fills_its_clip(name):
 
 
 @pytest.mark.parametrize("name", [*EVENTS, *SCENES])
-def test_splits_sound_different(name):
+def test_splits_have_different_sounds(name):
     make = make_event if name in EVENTS else make_scene
     waves = [make(name, NUM_SAMPLES, SplitRandom(split, name, 0)) for split in SPLITS]
-    for one, other in pairwise(waves):
-        assert np.max(np.abs(one - other)) > 0.1
+    for wave, next_wave in pairwise(waves):
+        assert np.max(np.abs(wave - next_wave)) > 0.1
 
 
 @pytest.mark.parametrize(("name", "is_rising"), [("chirp up", True), ("chirp down", False)])
-def test_chirps_go_where_their_name_says(name, is_rising):
+def test_chirps_rise_or_fall_as_named(name, is_rising):
     wave = make_event(name, NUM_SAMPLES, SplitRandom("test", name))
     first, last = loudest_hz(wave[:1_600]), loudest_hz(wave[-1_600:])
     assert (last > 2 * first) == is_rising
@@ -66,14 +66,14 @@ def test_a_hum_is_low_and_a_beep_is_high():
         assert loudest_hz(make_event("beep", NUM_SAMPLES, SplitRandom("train", number))) > 850
 
 
-def test_a_siren_swings_up_and_down():
+def test_the_pitch_of_a_siren_rises_and_falls():
     wave = make_event("siren sweep", NUM_SAMPLES, SplitRandom("train", 0))
     hertz = np.array([loudest_hz(block) for block in np.split(wave, 20)])
     turns = np.count_nonzero(np.diff(np.sign(np.diff(hertz))))
     assert turns >= 3
 
 
-def test_a_bell_dies_away_and_a_beep_does_not():
+def test_a_bell_decays_and_a_beep_does_not():
     bell, beep = (
         envelope(make_event(name, NUM_SAMPLES, SplitRandom("train", 0))) for name in ("bell tone", "beep")
     )
@@ -82,7 +82,7 @@ def test_a_bell_dies_away_and_a_beep_does_not():
 
 
 def onset_gaps(name):
-    """Distances between sounds, from where the level jumps up."""
+    """Distances between onsets, found by jumps of the level."""
     wave = np.abs(make_event(name, NUM_SAMPLES, SplitRandom("train", 1)))
     level = wave.reshape(-1, 80).max(axis=1)
     onsets = np.flatnonzero((level[1:] > 0.15) & (level[1:] > 3 * level[:-1]))

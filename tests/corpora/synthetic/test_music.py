@@ -41,12 +41,12 @@ def writer(tmp_path_factory):
 
 
 def strength(wave, hertz):
-    """How much of a wave is a tone of this frequency."""
+    """Magnitude of a waveform at a frequency."""
     turns = np.exp(-2j * np.pi * hertz * np.arange(len(wave)) / SAMPLES_PER_SECOND)
     return float(np.abs(np.sum(wave * np.hanning(len(wave)) * turns)))
 
 
-def test_every_split_has_as_many_clips_as_asked_for(writer):
+def test_every_split_has_the_configured_number_of_clips(writer):
     for subset in MUSIC_SUBSETS:
         for split in SPLITS:
             expected = CLIPS[subset] if split == "train" else CLIPS[split]
@@ -68,16 +68,16 @@ def test_notes_of_all_pitches_on_all_instruments_are_equally_frequent(writer):
     assert {labels_of(cut)["velocity"] for cut in writer.cuts("notes-train")} == set(VELOCITIES)
 
 
-def test_no_clip_of_one_split_is_heard_in_another(writer):
-    heard = {}
+def test_no_two_clips_are_equal(writer):
+    id_of_wave = {}
     for subset in MUSIC_SUBSETS:
         for split in SPLITS:
             for cut in writer.cuts(f"{subset}-{split}"):
                 wave = cut.load_audio()[0]
-                assert heard.setdefault(wave.tobytes(), cut.id) == cut.id
+                assert id_of_wave.setdefault(wave.tobytes(), cut.id) == cut.id
 
 
-def test_written_notes_sound_at_their_pitch_and_loudness(writer):
+def test_written_notes_have_their_labelled_pitch_and_loudness(writer):
     for cut in writer.cuts("notes-test"):
         labels, wave = labels_of(cut), cut.load_audio()[0]
         own = frequency_of(labels["pitch"])
@@ -88,7 +88,7 @@ def test_written_notes_sound_at_their_pitch_and_loudness(writer):
         assert np.max(np.abs(wave)) == pytest.approx((labels["velocity"] / 127) ** 2, rel=0.15), cut.id
 
 
-def test_every_tune_has_eight_beats_and_a_third_or_sixth_that_tells_the_mode():
+def test_every_tune_has_eight_beats_and_a_degree_that_depends_on_the_mode():
     assert len(TUNES) == 6
     for title, tune in TUNES.items():
         assert sum(num_beats for _, num_beats in tune) == pytest.approx(NUM_BEATS), title
@@ -110,7 +110,7 @@ def test_a_melody_plays_its_notes_at_their_beats():
         assert max(near, key=near.get) == pitch, f"beat {beat}"
 
 
-def test_rhythms_differ():
+def test_genres_have_different_rhythms():
     waves = [
         render_melody(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, SplitRandom("train", 0))
         for genre in THUMPS_AND_TICKS
@@ -140,7 +140,7 @@ def test_mood_and_genre_are_proxies_and_everything_else_is_exact(writer):
             assert proxies == ({"mood", "genre"} if subset == "melodies" else set())
 
 
-def test_captions_and_moods_say_what_the_melody_is(writer):
+def test_captions_and_moods_describe_the_melody(writer):
     assert MELODY.caption == "Ode to Joy played on an organ, slow and in minor"
     for cut in writer.cuts("melodies-validation"):
         labels = labels_of(cut)

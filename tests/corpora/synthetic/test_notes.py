@@ -19,12 +19,12 @@ NUM_SAMPLES = 16_000
 
 
 def fundamental(wave):
-    """The pitch at which the autocorrelation is highest, in hertz."""
+    """Fundamental frequency in hertz, by autocorrelation."""
     length, finer = 4 * len(wave), 4
     correlation = np.fft.irfft(np.abs(np.fft.rfft(wave, length)) ** 2, finer * length)
     lags = np.arange(finer * SAMPLES_PER_SECOND // 600, finer * SAMPLES_PER_SECOND // 110)
     scores = correlation[lags] / (finer * len(wave) - lags)
-    # A multiple of the period fits as well; the shortest that does is the period.
+    # Multiples of the period have peaks as well; take the shortest.
     peaks = [i for i in range(1, len(lags) - 1) if scores[i] >= max(scores[i - 1], scores[i + 1])]
     best = next(i for i in peaks if scores[i] > 0.9 * max(scores[p] for p in peaks))
     return finer * SAMPLES_PER_SECOND / lags[best]
@@ -45,21 +45,21 @@ def play(instrument="organ", *, pitch=57, velocity=96, qualities=(), split="trai
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
-def test_a_note_has_the_pitch_it_is_called_by(instrument, split):
+def test_a_note_has_its_labelled_pitch(instrument, split):
     for number, pitch in enumerate(range(LOWEST_PITCH, HIGHEST_PITCH + 1, 3)):
         qualities = (QUALITIES[number % 2],)
-        heard = fundamental(play(instrument, pitch=pitch, qualities=qualities, split=split, number=number))
-        assert heard == pytest.approx(frequency_of(pitch), rel=0.03), f"{instrument} {pitch}"
+        hertz = fundamental(play(instrument, pitch=pitch, qualities=qualities, split=split, number=number))
+        assert hertz == pytest.approx(frequency_of(pitch), rel=0.03), f"{instrument} {pitch}"
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
-def test_a_higher_velocity_is_louder_by_its_square(instrument):
+def test_loudness_grows_with_the_square_of_velocity(instrument):
     peaks = [np.max(np.abs(play(instrument, velocity=velocity))) for velocity in VELOCITIES]
     np.testing.assert_allclose(peaks, [(velocity / 127) ** 2 for velocity in VELOCITIES], rtol=1e-4)
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
-def test_a_bright_note_has_its_energy_higher_than_a_dark_one(instrument):
+def test_a_bright_note_has_a_higher_spectral_centroid_than_a_dark_one(instrument):
     assert centroid(play(instrument, qualities=("bright",))) > 1.1 * centroid(
         play(instrument, qualities=("dark",))
     )
@@ -74,25 +74,25 @@ def test_a_fast_decay_is_faster_and_a_long_release_is_longer(instrument):
     assert released[-1] / released[-3] > plain[-1] / plain[-3]
 
 
-def test_a_tremolo_swings_in_loudness():
+def test_a_tremolo_modulates_loudness():
     assert np.std(levels(play("organ"), 50)[5:40]) < 0.05 * np.mean(levels(play("organ"), 50)[5:40])
     swinging = levels(play("organ", qualities=("tremolo",)), 50)[5:40]
     assert np.std(swinging) > 0.2 * np.mean(swinging)
 
 
-def test_a_percussive_note_begins_with_a_knock():
+def test_a_percussive_note_starts_with_a_click():
     plain, knocked = play("flute"), play("flute", qualities=("percussive",))
     assert levels(knocked, 50)[0] > 3 * levels(plain, 50)[0]
 
 
-def test_reverberation_rings_on_after_the_note():
+def test_reverberation_continues_after_the_note():
     dry, wet = levels(play("organ")), levels(play("organ", qualities=("reverb",)))
     assert dry[-1] / dry[10] < 0.1
     assert wet[-1] / wet[10] > 1.5 * dry[-1] / dry[10]
 
 
-def test_instruments_and_splits_sound_different():
+def test_instruments_and_splits_have_different_sounds():
     waves = [play(instrument, split=split) for instrument in INSTRUMENTS for split in SPLITS]
-    for i, one in enumerate(waves):
+    for i, wave in enumerate(waves):
         for other in waves[:i]:
-            assert np.max(np.abs(one - other)) > 0.05
+            assert np.max(np.abs(wave - other)) > 0.05

@@ -37,10 +37,10 @@ SCENE = {"language": None, "scene": "wind-like noise"}
         ({"text": None}, {}),
     ],
 )
-def test_a_clip_answers_what_its_labels_tell_and_nothing_else(labels, expected):
-    told = {question.name: question.answer(labels) for question in QUESTIONS}
-    assert {name: answer for name, answer in told.items() if answer is not None} == expected
+def test_a_clip_has_the_answers_that_follow_from_its_labels(labels, expected):
+    answers = {question.name: question.answer(labels) for question in QUESTIONS}
+    assert {name: answer for name, answer in answers.items() if answer is not None} == expected
 
 
-def test_shares_are_of_one_whole():
+def test_shares_add_up_to_one():
     assert sum(question.share for question in QUESTIONS) == pytest.approx(1.0)

@@ -33,20 +33,20 @@ def writer(tmp_path_factory):
     return writer
 
 
-def test_every_split_has_as_many_clips_as_asked_for(writer):
+def test_every_split_has_the_configured_number_of_clips(writer):
     for subset in SOUND_SUBSETS:
         for split in SPLITS:
             expected = CLIPS[subset] if split == "train" else CLIPS[split]
             assert len(writer.cuts(f"{subset}-{split}")) == expected, f"{subset}-{split}"
 
 
-def test_a_subset_that_nobody_asks_for_is_not_written(tmp_path):
+def test_a_subset_without_clips_is_not_written(tmp_path):
     writer = CutWriter(tmp_path, tmp_path)
     write_sounds(writer, clips={"events": 3, "scenes": 0, "validation": 2, "test": 2}, seed=0)
     assert writer.subset_splits == ["events-train", "events-validation", "events-test"]
 
 
-def test_the_same_seed_gives_the_same_clips_and_another_does_not(tmp_path, writer):
+def test_equal_seeds_give_equal_clips_and_others_do_not(tmp_path, writer):
     waves = {}
     for seed in (3, 4):
         again = CutWriter(tmp_path / str(seed), tmp_path / str(seed))
@@ -57,14 +57,14 @@ def test_the_same_seed_gives_the_same_clips_and_another_does_not(tmp_path, write
         assert len(other) != len(same) or np.any(other != same)
 
 
-def test_all_classes_are_there_in_every_split(writer):
+def test_every_split_has_all_classes(writer):
     for split in SPLITS:
         assert {labels_of(cut)["events"][0] for cut in writer.cuts(f"events-{split}")} == set(EVENTS)
         assert {labels_of(cut)["scene"] for cut in writer.cuts(f"scenes-{split}")} == set(SCENES)
 
 
 @pytest.mark.parametrize("subset", ["events", "detection", "sound_questions"])
-def test_sounds_are_heard_at_their_times_and_nothing_is_heard_between(writer, subset):
+def test_sounds_are_at_their_labelled_times_with_silence_between(writer, subset):
     for split in SPLITS:
         for cut in writer.cuts(f"{subset}-{split}"):
             wave = cut.load_audio()[0]
@@ -77,7 +77,7 @@ def test_sounds_are_heard_at_their_times_and_nothing_is_heard_between(writer, su
             assert root_mean_square(wave[is_silent]) < 0.0014, f"{cut.id}: silence is loud"
 
 
-def test_sounds_of_one_clip_follow_each_other_with_gaps(writer):
+def test_sounds_of_one_clip_do_not_overlap(writer):
     for cut in writer.cuts("detection-train"):
         times = labels_of(cut)["event_times"]
         assert len(times) in (2, 3)
@@ -86,7 +86,7 @@ def test_sounds_of_one_clip_follow_each_other_with_gaps(writer):
         assert times[-1][2] <= cut.duration + 1e-6
 
 
-def test_captions_tell_order_counts_and_silences():
+def test_captions_describe_order_counts_and_silences():
     beep, chirp, chirp_again = (
         TimedEvent("beep", 0.3, 0.8),
         TimedEvent("chirp up", 1, 1.4),
@@ -100,9 +100,9 @@ def test_captions_tell_order_counts_and_silences():
 def test_captions_name_the_events_in_order(writer):
     for cut in writer.cuts("detection-test"):
         labels = labels_of(cut)
-        heard = [part for part in labels["caption"].split(", then ") if part != "silence"]
+        events = [part for part in labels["caption"].split(", then ") if part != "silence"]
         heads = [name.split(" ")[0] for name in labels["events"]]
-        assert [part.split(" ")[1].rstrip("s") for part in heard] == [head.rstrip("s") for head in heads], (
+        assert [part.split(" ")[1].rstrip("s") for part in events] == [head.rstrip("s") for head in heads], (
             cut.id
         )
 

@@ -13,7 +13,7 @@ FOUR_EACH = SyntheticSettings(clips=dict.fromkeys(speech.CLIPS, 4), validation_c
 needs_speech = pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 
 
-def written(folder, final_folder, settings=FOUR_EACH):
+def write_speech(folder, final_folder, settings=FOUR_EACH):
     lines = []
     writer = CutWriter(folder, final_folder)
     speech.write(writer, settings, lines.append)
@@ -24,24 +24,24 @@ def written(folder, final_folder, settings=FOUR_EACH):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
-    written(folder, folder)
+    write_speech(folder, folder)
     return folder
 
 
-def test_every_subset_can_be_planned():
+def test_every_subset_has_a_planner():
     assert speech.CLIPS.keys() == PLANNERS.keys()
 
 
-def test_without_the_synthesiser_one_line_says_what_is_missing(tmp_path, monkeypatch):
+def test_a_missing_synthesiser_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(speech, "has_synthesizer", lambda: False)
-    (line,) = written(tmp_path, tmp_path)
+    (line,) = write_speech(tmp_path, tmp_path)
     assert "pip install 'audio-lm[speech]'" in line
     assert "asr" in line
     assert not list(tmp_path.glob("*.jsonl"))
 
 
 @needs_speech
-def test_every_subset_has_its_clips_in_every_split(corpus):
+def test_every_subset_has_the_configured_clips_in_every_split(corpus):
     for subset in speech.CLIPS:
         for split, count in (("train", 4), ("validation", 2), ("test", 3)):
             cuts = list(CutSet.from_file(corpus / f"{subset}-{split}.jsonl"))
@@ -51,7 +51,7 @@ def test_every_subset_has_its_clips_in_every_split(corpus):
 
 
 @needs_speech
-def test_the_first_word_is_heard_when_its_unit_begins(corpus):
+def test_the_first_word_starts_at_its_labelled_time(corpus):
     for name in ("digits-test", "mandarin-test"):
         for cut in CutSet.from_file(corpus / f"{name}.jsonl"):
             audio = abs(cut.load_audio()[0])
@@ -61,8 +61,8 @@ def test_the_first_word_is_heard_when_its_unit_begins(corpus):
 
 
 @needs_speech
-def test_the_same_seed_gives_the_same_bytes(corpus, tmp_path):
-    written(tmp_path, corpus)
+def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
+    write_speech(tmp_path, corpus)
     files = [path.relative_to(corpus) for path in corpus.rglob("*") if path.is_file()]
     assert len(files) > 60
     for file in files:
@@ -71,9 +71,11 @@ def test_the_same_seed_gives_the_same_bytes(corpus, tmp_path):
 
 @needs_speech
 def test_another_seed_gives_other_clips(tmp_path):
-    only = {"digits": 3}
+    digits_only = {"digits": 3}
     for seed in (0, 1):
-        written(tmp_path / str(seed), tmp_path, SyntheticSettings(clips=only, seed=seed, test_clips=1))
+        write_speech(
+            tmp_path / str(seed), tmp_path, SyntheticSettings(clips=digits_only, seed=seed, test_clips=1)
+        )
     assert (tmp_path / "0" / "digits-train.jsonl").read_bytes() != (
         tmp_path / "1" / "digits-train.jsonl"
     ).read_bytes()

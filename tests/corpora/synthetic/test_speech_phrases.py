@@ -2,7 +2,7 @@ from audio_lm.corpora.synthetic.speech_phrases import COLUMNS, KNOWN_PHRASES, NE
 from audio_lm.corpora.synthetic.voices import LANGUAGES
 
 
-def test_every_phrase_stands_once_in_every_language():
+def test_every_language_has_every_phrase_once():
     assert set(COLUMNS) == set(LANGUAGES)
     for language in COLUMNS:
         texts = [phrase[language] for phrase in PHRASES]
@@ -17,7 +17,7 @@ def test_new_phrases_are_new_but_their_english_words_are_not():
     assert new - known <= {"paris", "sunday"}
 
 
-def test_each_script_is_written_where_it_belongs():
+def test_each_language_uses_its_own_script():
     scripts = {"zh": ("\u4e00", "\u9fff"), "ja": ("\u3040", "\u30ff"), "ko": ("\uac00", "\ud7a3")}
     for language, (first, last) in scripts.items():
         for phrase in PHRASES:

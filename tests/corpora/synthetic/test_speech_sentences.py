@@ -11,17 +11,17 @@ from audio_lm.corpora.synthetic.speech_sentences import (
 )
 
 
-def test_strings_have_every_length_that_is_asked_for():
+def test_digit_strings_have_all_lengths_in_range():
     rng = np.random.default_rng(0)
-    drawn = [draw_digits(rng, DIGITS, least=1, most=4) for _ in range(200)]
-    assert {len(digits) for digits in drawn} == {1, 2, 3, 4}
-    assert {digit for digits in drawn for digit in digits} == set(DIGITS)
+    strings = [draw_digits(rng, DIGITS, least=1, most=4) for _ in range(200)]
+    assert {len(digits) for digits in strings} == {1, 2, 3, 4}
+    assert {digit for digits in strings for digit in digits} == set(DIGITS)
 
 
-def test_slots_stand_in_the_text_in_their_order():
+def test_slots_are_in_the_order_of_the_text():
     rng = np.random.default_rng(0)
     requests = [draw_request(rng) for _ in range(300)]
-    assert {(one.scenario, one.action) for one in requests} == {row[:2] for row in TEMPLATES}
+    assert {(request.scenario, request.action) for request in requests} == {row[:2] for row in TEMPLATES}
     for request in requests:
         assert request.slots, request
         places = [f" {request.text} ".index(f" {value} ") for _, value in request.slots]

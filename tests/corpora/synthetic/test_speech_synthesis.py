@@ -28,7 +28,7 @@ def test_merged_words_give_no_units():
 @pytest.mark.parametrize(
     ("hertz", "least", "most"), [(200, 0.49, 0.51), (6_000, 0.48, 0.51), (9_500, 0.0, 0.01)]
 )
-def test_resampling_keeps_what_16_khz_can_carry(hertz, least, most):
+def test_resampling_keeps_frequencies_below_8_khz_only(hertz, least, most):
     times = np.arange(ESPEAK_SAMPLES_PER_SECOND) / ESPEAK_SAMPLES_PER_SECOND
     wave = resample_speech((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
     assert abs(len(wave) - 16_000) <= 1
@@ -42,20 +42,20 @@ def test_resampling_does_not_move_a_click():
 
 
 @needs_speech
-def test_a_word_begins_where_its_sound_begins():
+def test_words_start_at_their_labelled_times():
     sentences = [Sentence("one two three four", f"en-us+{voice.name}") for voice in VOICES["train"]]
     with SpeechSynthesizer() as speaker:
-        for sentence, said in zip(sentences, speaker.synthesize(sentences), strict=True):
-            units = said.units()
+        for sentence, spoken in zip(sentences, speaker.synthesize(sentences), strict=True):
+            units = spoken.units()
             assert [word for word, _, _ in units] == ["one", "two", "three", "four"]
-            loud = np.flatnonzero(abs(said.wave) > 0.05 * abs(said.wave).max())
+            loud = np.flatnonzero(abs(spoken.wave) > 0.05 * abs(spoken.wave).max())
             assert abs(units[0][1] - loud[0] / 16_000) < 0.06, sentence.voice
             assert abs(units[-1][2] - loud[-1] / 16_000) < 0.06, sentence.voice
 
 
 @needs_speech
 @pytest.mark.parametrize("speed", [0.88, 1.0, 1.088, 1.14])
-def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
+def test_speed_perturbation_scales_length_and_word_times(speed):
     with SpeechSynthesizer() as speaker:
         plain, fast = speaker.synthesize(
             [Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)]
@@ -68,45 +68,45 @@ def test_a_faster_tape_is_shorter_and_its_words_still_where_they_sound(speed):
 
 
 @needs_speech
-def test_who_stops_listening_does_not_confuse_the_next():
+def test_an_abandoned_request_does_not_affect_the_next():
     with SpeechSynthesizer() as speaker:
-        said = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
-        next(said)
-        said.close()
+        stream = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
+        next(stream)
+        stream.close()
         (other,) = speaker.synthesize([Sentence("nine zero", "en-us")])
     assert [word for word, _, _ in other.units()] == ["nine", "zero"]
 
 
 @needs_speech
-def test_two_speakers_say_the_same_in_the_same_way():
+def test_synthesis_is_deterministic():
     sentences = [
         Sentence(text, "en-us+f5", seed=seed) for seed, text in enumerate(("one", "two three"), start=1)
     ]
     waves = []
     for _ in range(2):
         with SpeechSynthesizer() as speaker:
-            waves.append([said.wave for said in speaker.synthesize(sentences)])
+            waves.append([spoken.wave for spoken in speaker.synthesize(sentences)])
     assert all((a == b).all() for a, b in zip(*waves, strict=True))
 
 
 @needs_speech
 @pytest.mark.parametrize("voice", ["en-us+nobody", "elvish", "en-us+../../en_dict"])
-def test_an_unknown_voice_is_not_replaced_by_another(voice):
+def test_an_unknown_voice_is_an_error(voice):
     with SpeechSynthesizer() as speaker, pytest.raises(ValueError, match="no voice"):
         list(speaker.synthesize([Sentence("one", voice)]))
 
 
 @needs_speech
-def test_chinese_digits_are_words_of_their_own():
+def test_each_chinese_digit_is_one_word():
     with SpeechSynthesizer() as speaker:
-        (said,) = speaker.synthesize([Sentence("三五七", "cmn+m3")])
-    assert [word for word, _, _ in said.units()] == ["三", "五", "七"]
+        (spoken,) = speaker.synthesize([Sentence("三五七", "cmn+m3")])
+    assert [word for word, _, _ in spoken.units()] == ["三", "五", "七"]
 
 
 @needs_speech
-def test_the_child_ends_with_its_context_even_in_the_middle_of_a_sentence():
+def test_the_child_process_ends_with_its_context_even_during_synthesis():
     with SpeechSynthesizer() as speaker:
-        said = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
-        next(said)
-    said.close()
+        stream = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
+        next(stream)
+    stream.close()
     assert speaker._child.returncode is not None

@@ -12,21 +12,21 @@ def stripe_shares(split):
     return values - np.floor(values)
 
 
-def test_no_split_draws_the_numbers_of_another():
+def test_splits_draw_from_disjoint_numbers():
     shares = [stripe_shares(split) for split in SPLITS]
     for before, after in pairwise(shares):
         assert before.max() < after.min()
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_split_reaches_over_the_whole_range(split):
+def test_every_split_covers_the_whole_range(split):
     values = np.array([SplitRandom(split, 0, number).uniform(10, 20) for number in range(300)])
     assert values.min() < 11.5
     assert values.max() > 18.5
     assert np.all((values >= 10) & (values < 20))
 
 
-def test_equal_purposes_draw_equal_numbers_and_others_do_not():
+def test_equal_keys_draw_equal_numbers_and_others_do_not():
     assert SplitRandom("train", 0, "note", 1).uniform(0, 1) == SplitRandom("train", 0, "note", 1).uniform(
         0, 1
     )
@@ -35,11 +35,11 @@ def test_equal_purposes_draw_equal_numbers_and_others_do_not():
     )
 
 
-def test_shares_are_how_often_one_is_drawn():
-    random = SplitRandom("train", 0)
-    drawn = [random.weighted_choice("ab", (3, 1)) for _ in range(2_000)]
+def test_items_are_drawn_by_their_shares():
+    chance = SplitRandom("train", 0)
+    drawn = [chance.weighted_choice("ab", (3, 1)) for _ in range(2_000)]
     assert abs(drawn.count("a") / 2_000 - 0.75) < 0.04
 
 
-def test_some_of_them_are_different_ones():
+def test_some_of_draws_without_replacement():
     assert len(set(SplitRandom("train", 0).choose_distinct("abcdef", 4))) == 4

@@ -15,13 +15,13 @@ SMALL = {
 }
 
 
-def test_without_clips_everything_is_made():
+def test_all_subsets_are_made_by_default():
     assert read_settings({}).clips == CLIPS
     assert read_settings({"clips": {"digits": 5}}).clips == {"digits": 5}
     assert set(WORD_SUBSETS) <= CLIPS.keys()
 
 
-def test_a_misspelt_subset_is_corrected():
+def test_the_error_for_an_unknown_subset_suggests_the_nearest():
     with pytest.raises(RecipeError, match="Did you mean 'digits'"):
         read_settings({"clips": {"digit": 5}})
 
@@ -44,12 +44,12 @@ def test_sounds_and_music_are_made_without_the_synthesiser(tmp_path, monkeypatch
     assert json.loads((folder / "prepared.json").read_text())["conditions"] == {"speech": False}
 
 
-def test_the_corpus_is_made_anew_once_the_synthesiser_is_there(tmp_path, monkeypatch):
-    times = []
-    monkeypatch.setattr(synthetic.speech, "write", lambda *arguments: times.append(arguments))
+def test_the_corpus_is_prepared_again_once_the_synthesiser_is_installed(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(synthetic.speech, "write", lambda *arguments: calls.append(arguments))
     for has_speech in (False, False, True):
         monkeypatch.setattr(synthetic, "has_synthesizer", lambda has_speech=has_speech: has_speech)
         prepare(
             "synthetic", tmp_path, {"clips": {"events": 1}, "validation_clips": 0, "test_clips": 0}, print
         )
-    assert len(times) == 2
+    assert len(calls) == 2

@@ -6,11 +6,11 @@ from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import EXERCISES, NUMBERS, OPPOSITES, text_conversation
 
 VALUE = {word: number for number, word in enumerate(NUMBERS)}
-OPPOSITE = {**dict(OPPOSITES), **{two: one for one, two in OPPOSITES}}
+OPPOSITE = {**dict(OPPOSITES), **{second: first for first, second in OPPOSITES}}
 
 
-def solved(question):
-    """The answer, found from the words of the question alone."""
+def solve(question):
+    """Answer a question from its words alone."""
     words = re.findall(r"[a-z]+", question.lower())
     numbers = [VALUE[word] for word in words if word in VALUE]
     if re.match(r"(What is|How much is|Add) \w+ (plus|minus|and) ", question):
@@ -23,10 +23,10 @@ def solved(question):
         return OPPOSITE[words[-1]]
     if question.startswith(("Repeat", "Say", "Write down")):
         return question.split(": ")[1]
-    listed = question.split("? ")[1].split() if "? " in question else []
+    items = question.split("? ")[1].split() if "? " in question else []
     if question.startswith("How many words"):
-        return NUMBERS[len(listed)]
-    return listed[0] if "first" in question.split("?")[0] else listed[-1]
+        return NUMBERS[len(items)]
+    return items[0] if "first" in question.split("?")[0] else items[-1]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.__name__)
@@ -37,10 +37,10 @@ def test_an_exercise_has_the_right_answer(exercise):
             description = question.removeprefix("Audio: ").split(". ")[0].split(", ")
             assert answer in [part.split(" ", 1)[1] for part in description], question
         else:
-            assert solved(question) == answer, question
+            assert solve(question) == answer, question
 
 
-def test_turns_alternate_and_nothing_is_heard():
+def test_turns_alternate_and_have_text_only():
     for number in range(50):
         conversation = text_conversation(SplitRandom("train", number))
         assert [turn["role"] for turn in conversation] == ["user", "assistant"] * (len(conversation) // 2)

@@ -18,7 +18,7 @@ def writer(tmp_path):
     return writer
 
 
-def test_every_word_has_places_where_its_time_says(writer):
+def test_every_word_has_positions_at_its_time(writer):
     for cut in writer.cuts("digits-train"):
         labels, units = text_row(cut, random_for("test", cut.id))
         places = [text for text, count in labels["places"] for _ in range(count)]
@@ -27,17 +27,17 @@ def test_every_word_has_places_where_its_time_says(writer):
             assert f" {symbol}" in inside, (symbol, start, end, places)
 
 
-def test_what_was_said_can_be_read_off_the_places(writer):
+def test_the_transcript_can_be_read_from_the_positions(writer):
     for seed, cut in enumerate(writer.cuts("digits-train") * 10):
         labels, _ = text_row(cut, random_for("test", seed))
-        heard, before = [], ""
+        words, before = [], ""
         for text in [text for text, _ in labels["places"] if text not in (" female", "<|en|>")]:
-            heard += [text.strip()] if text not in ("", before) else []
+            words += [text.strip()] if text not in ("", before) else []
             before = text
-        assert heard == ["one", "one", "two"]
+        assert words == ["one", "one", "two"]
 
 
-def test_facts_are_scattered_and_words_begin_where_they_began():
+def test_facts_are_scattered_and_the_starts_of_words_do_not_move():
     places = ["", " one", " one", " one", ""]
     for seed in range(20):
         changed = scatter_facts(places, [" female"], np.random.default_rng(seed))
@@ -51,7 +51,7 @@ def test_facts_are_single_words_or_markup():
     assert facts_of({"language": "unknown"}) == []
 
 
-def test_stretching_keeps_the_words_in_order_on_the_grid():
+def test_stretching_keeps_the_order_of_words_and_the_10_ms_grid():
     for seed in range(20):
         units = stretch_units(UNITS, np.random.default_rng(seed))
         assert [symbol for symbol, _, _ in units] == ["one", "one", "two"]
@@ -60,7 +60,7 @@ def test_stretching_keeps_the_words_in_order_on_the_grid():
         assert all(round(time * 100) == pytest.approx(time * 100) for time in times)
 
 
-def test_rows_have_the_labels_of_their_clips_and_no_sound(writer):
+def test_rows_have_the_labels_of_their_clips_and_no_audio(writer):
     write_words(writer, subsets=["digits", "absent"], copies=2, seed=0)
     rows = writer.cuts("words_digits-train")
     assert len(rows) == 10

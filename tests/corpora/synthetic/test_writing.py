@@ -9,21 +9,21 @@ def wave(num_samples, seed=0):
     return np.random.default_rng(seed).uniform(-0.5, 0.5, num_samples).astype(np.float32)
 
 
-def test_every_clip_comes_back_exactly_wherever_it_lies(tmp_path, monkeypatch):
+def test_every_clip_reads_back_exactly_from_any_position_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("audio_lm.corpora.synthetic.writing.SAMPLES_PER_FILE", 9_000)
     waves = [wave(1_111 + 777 * k, seed=k) for k in range(12)]
     writer = CutWriter(tmp_path, tmp_path)
-    for one in waves:
-        writer.add("noise-train", one, {"language": "unknown"})
+    for added in waves:
+        writer.add("noise-train", added, {"language": "unknown"})
     writer.close()
     assert len(list((tmp_path / "audio").iterdir())) > 2
-    for cut, one in zip(CutSet.from_file(tmp_path / "noise-train.jsonl"), waves, strict=True):
+    for cut, added in zip(CutSet.from_file(tmp_path / "noise-train.jsonl"), waves, strict=True):
         audio = cut.load_audio()[0]
-        assert audio.shape == one.shape, cut.id
-        assert abs(audio - one).max() <= 0.5 / 32768 + 1e-7, cut.id
+        assert audio.shape == added.shape, cut.id
+        assert abs(audio - added).max() <= 0.5 / 32768 + 1e-7, cut.id
 
 
-def test_labels_units_and_further_clips_survive_the_manifest(tmp_path):
+def test_labels_units_and_further_clips_read_back_from_the_manifest(tmp_path):
     writer = CutWriter(tmp_path / "now", tmp_path / "later")
     labels = {"language": "en", "text": "two", "keyword": "two", "honesty": {"text": "exact"}}
     writer.add("words-test", wave(8_000), labels, units=[("two", 0.1, 0.4)], more_waves=[wave(500, 1)])
@@ -40,7 +40,7 @@ def test_labels_units_and_further_clips_survive_the_manifest(tmp_path):
     assert cut.load_audio().shape == (1, 8_000)
 
 
-def test_what_was_written_can_be_read_before_the_end(tmp_path):
+def test_cuts_can_be_read_before_the_writer_is_closed(tmp_path):
     writer = CutWriter(tmp_path / "now", tmp_path / "later")
     writer.add("words-train", wave(4_000), {})
     writer.add("words-train", wave(5_000), {})
@@ -48,7 +48,7 @@ def test_what_was_written_can_be_read_before_the_end(tmp_path):
     assert writer.cuts("nothing-train") == []
 
 
-def test_a_row_of_text_is_as_long_as_its_places(tmp_path):
+def test_a_row_of_text_lasts_as_long_as_its_positions(tmp_path):
     writer = CutWriter(tmp_path, tmp_path)
     writer.add("text-train", None, {"text": "a", "places": [["", 3], ["a", 7]]})
     writer.add("text-train", None, {"text": "a"})
@@ -66,12 +66,12 @@ def test_a_row_of_text_is_as_long_as_its_places(tmp_path):
         (wave(480_001), {}, "30 s"),
     ],
 )
-def test_what_cannot_be_a_clip_is_refused(tmp_path, wave, labels, message):
+def test_invalid_clips_are_refused(tmp_path, wave, labels, message):
     with pytest.raises(ValueError, match=message):
         CutWriter(tmp_path, tmp_path).add("x-train", wave, labels)
 
 
-def test_an_id_is_written_once(tmp_path):
+def test_a_duplicate_id_is_refused(tmp_path):
     writer = CutWriter(tmp_path, tmp_path)
     writer.add("x-train", wave(8_000), {}, cut_id="one")
     with pytest.raises(ValueError, match="'one'"):

@@ -20,7 +20,7 @@ from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import render
 from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
-from audio_lm.tasks.imagined import labels_for
+from audio_lm.tasks.dummy_labels import labels_for
 from audio_lm.tasks.registry import find_task
 from tests.model import qwen_audio
 from tests.model.originals import NUM_ROWS, config_of, noise, our_logits, write_qwen2_audio

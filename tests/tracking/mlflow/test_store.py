@@ -3,7 +3,7 @@ import pytest
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.names import flattened
 from audio_lm.tracking.event_log.provenance import Manifest
-from audio_lm.tracking.mlflow.store import MlflowException, Store, create_database, first_line, is_refusal
+from audio_lm.tracking.mlflow.store import MlflowException, Store, create_database, error_summary, is_refusal
 
 
 def open_run(store, journal="j"):
@@ -118,4 +118,4 @@ def test_a_killed_beginning_leaves_no_half_made_database(tmp_path, monkeypatch):
 
 
 def test_a_password_does_not_reach_a_log():
-    assert first_line(OSError("to http://me:secret@host")) == "OSError: to http://host"
+    assert error_summary(OSError("to http://me:secret@host")) == "OSError: to http://host"

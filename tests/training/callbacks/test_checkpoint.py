@@ -13,7 +13,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_ac
 from torch.utils.data import DataLoader
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid
+from audio_lm.checkpoints.config import CheckpointConfig
+from audio_lm.checkpoints.discovery import find_checkpoint, newest_valid, valid_checkpoints
 from audio_lm.checkpoints.state import progress_of
 from audio_lm.common.errors import CheckpointError, DataError
 from audio_lm.data.collate import Collator
@@ -102,7 +103,8 @@ def fit(packs, make_model, tmp_path):
         others=(),
         num_ranks=1,
         tensor_parallel=1,
-        **how,
+        run_id=None,
+        **config,
     ):
         model = model or make_model()
         if recomputed:
@@ -125,13 +127,15 @@ def fit(packs, make_model, tmp_path):
             folder,
             steps=STEPS,
             every=every,
+            config=CheckpointConfig(**{"every_minutes": 0, "keep_best": 0, **config}),
             facts={"stage": "pretrain"},
             progress={"stage": "pretrain", "settings": {"a": 1}},
             cursor_behind={step: (step, 0, step) for step in range(STEPS + 1)},
             begin=begin,
-            **how,
         )
         curves = Curves()
+        if run_id is not None:
+            curves.run_id = run_id
         trainer = Trainer(
             accelerator="cpu",
             precision=precision,
@@ -239,7 +243,7 @@ def test_dropout_falls_the_same_after_a_restart_and_otherwise_would_not(fit, tmp
     assert_same(model, whole)
     assert again == points
     carried_along = itertools.count()
-    monkeypatch.setattr("audio_lm.training.next_token.key_of", lambda *_: next(carried_along))
+    monkeypatch.setattr("audio_lm.training.step.key_of", lambda *_: next(carried_along))
     _, carried, _ = fit(tmp_path / "carried", dropout=0.5)
     _, again, _ = stopped_and_gone_on(fit, tmp_path / "other", StopBehind(2), dropout=0.5)
     assert again != carried
@@ -253,7 +257,7 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "optimizer":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "loss_sums":
         without = lambda found: progress_of(found) | {"loss_sums": [{}]}  # noqa: E731
         monkeypatch.setattr(path + "state.progress_of", without)
@@ -270,7 +274,7 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
 def test_open_sums_of_two_ranks_that_hear_the_same_count_once_whoever_goes_on(
     fit, packs, tmp_path, num_ranks
 ):
-    folder, how = tmp_path / "stopped", {"is_asynchronous": False, "every": 1}
+    folder, how = tmp_path / "stopped", {"asynchronous": False, "every": 1}
 
     def on_alike(count, **more):
         how_many = {"num_ranks": count, "tensor_parallel": count}
@@ -299,10 +303,10 @@ def test_a_stage_that_has_ended_is_not_trained_again(fit, tmp_path):
 
 
 def test_status_and_manifest_say_where_it_is_and_only_what_learns_is_in_it(fit, tmp_path):
-    fit(tmp_path / "stage", stop=StopBehind(4), counts=lambda: {"clips": [1]}, keep={"keep_last": 2})
+    fit(tmp_path / "stage", stop=StopBehind(4))
     status = json.loads((tmp_path / "stage" / "status.json").read_text())
     assert status["step"] == 4
-    assert (status["cursor"], status["clips"], status["checkpoint"]) == ([4, 0, 4], [1], "step-00000004")
+    assert (status["cursor"], status["checkpoint"]) == ([4, 0, 4], "step-00000004")
     assert not status["finished"]
     assert "settings" not in status
     found = newest_valid(tmp_path / "stage" / "checkpoints")
@@ -311,17 +315,19 @@ def test_status_and_manifest_say_where_it_is_and_only_what_learns_is_in_it(fit, 
     assert b"language_model" not in (found.path / ".metadata").read_bytes()
 
 
-def test_what_is_known_late_is_asked_for_when_a_checkpoint_is_written(fit, tmp_path):
-    runs = iter([None, "r1", "r1"])
-    fit(tmp_path / "stage", every=3, known_late=lambda: {"mlflow_run_id": next(runs)})
+def test_a_checkpoint_names_the_tracking_run_of_the_logger(fit, tmp_path):
+    fit(tmp_path / "stage", every=3, run_id="r1")
     found = newest_valid(tmp_path / "stage" / "checkpoints")
     assert found.manifest.facts["mlflow_run_id"] == "r1"
     assert json.loads((tmp_path / "stage" / "status.json").read_text())["mlflow_run_id"] == "r1"
 
 
 def test_the_best_validation_is_kept(fit, tmp_path):
-    fit(tmp_path / "stage", every=1, validate=1, keep={"keep_last": 2, "keep_best": 1})
-    losses = {one.step: one.manifest.facts["val_loss"] for one in valid(tmp_path / "stage" / "checkpoints")}
+    fit(tmp_path / "stage", every=1, validate=1, keep_best=1)
+    losses = {
+        one.step: one.manifest.facts["val_loss"]
+        for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")
+    }
     assert len(losses) in (2, 3)
     assert {5, 6} <= losses.keys()
     assert None not in losses.values()
@@ -380,7 +386,7 @@ def test_rate_moments_step_and_place_in_the_order_are_those_of_a_run_that_never_
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     path = "audio_lm.training.callbacks.checkpoint."
     if forgotten == "moments":
-        monkeypatch.setattr(path + "state._fill", lambda *_: None)
+        monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "step":
         monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
     how = {"begin": found, "every": 100, "others": [after]}
@@ -424,12 +430,12 @@ def test_callbacks_get_their_state_back(fit, tmp_path, monkeypatch, is_control):
 def test_under_accumulation_it_is_saved_only_where_a_step_has_ended(fit, tmp_path, is_control):
     """Three packs a step; also by the clock, at the end, and not between two packs."""
     heard = Heard(save_in_a_step=8 if is_control else None)
-    how = {"every": 2, "validate": 3, "keep": {"keep_last": 9}, "others": [heard]}
+    how = {"every": 2, "validate": 3, "keep_last": 9, "others": [heard]}
     fit(tmp_path / "stage", pieces=3, **how)
     ended = [(step, 3 * step, step) for step in (2, 4, 6)]
     assert [one for one in heard.saves if one[1] % 3 == 0] == [*ended, ended[-1]]
     assert [one for one in heard.saves if one[1] % 3] == ([(2, 8, 2)] if is_control else [])
-    assert [one.step for one in valid(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
+    assert [one.step for one in valid_checkpoints(tmp_path / "stage" / "checkpoints")] == [6, 4, 2]
 
 
 class SpoilGradients(Callback):
@@ -460,11 +466,11 @@ def test_steps_left_out_one_after_the_other_are_counted_on_behind_a_restart(fit,
 
 
 def test_one_is_written_when_none_was_for_long(fit, tmp_path, monkeypatch):
-    monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.LOOK_EVERY", 2)
-    fit(tmp_path / "late", every=100, every_seconds=1e-9, stop=StopBehind(5), keep={"keep_last": 9})
-    assert [one.step for one in valid(tmp_path / "late" / "checkpoints")] == [4, 2]
-    fit(tmp_path / "soon", every=100, every_seconds=1e9, stop=StopBehind(5))
-    assert [*valid(tmp_path / "soon" / "checkpoints")] == []
+    monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.CLOCK_STEPS", 2)
+    fit(tmp_path / "late", every=100, every_minutes=1e-9, stop=StopBehind(5), keep_last=9)
+    assert [one.step for one in valid_checkpoints(tmp_path / "late" / "checkpoints")] == [4, 2]
+    fit(tmp_path / "soon", every=100, every_minutes=1e6, stop=StopBehind(5))
+    assert [*valid_checkpoints(tmp_path / "soon" / "checkpoints")] == []
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -519,7 +525,7 @@ def test_frozen_weights_that_are_others_are_refused(fit, tmp_path, make_model, m
 def test_a_stage_with_other_parts_is_refused(fit, tmp_path, parts):
     fit(tmp_path / "stage", stop=StopBehind(2))
     found = newest_valid(tmp_path / "stage" / "checkpoints")
-    with pytest.raises(CheckpointError, match="refused because other parameters learn"):
+    with pytest.raises(CheckpointError, match="refused because other parameters are trained"):
         fit(tmp_path / "stage", begin=found, parts=parts)
 
 

@@ -20,13 +20,13 @@ def packs(make_cuts, vocabulary):
     return (Collator()(cuts[:4]), Collator()(cuts[4:]))
 
 
-class Stood:
-    """A trainer that stands at a step."""
+class AtStep:
+    """A trainer at a step."""
 
     def __init__(self, step):
         self.global_step = step
         self.logged = {}
-        self.logger = self
+        self.loggers = [self]
 
     def log_metrics(self, metrics, step):
         self.logged[step] = metrics
@@ -36,8 +36,8 @@ def shares(folder, **more):
     return MixtureMonitor(folder, planned={ASR: 0.5, SGC: 0.5}, num_rows={ASR: 3, SGC: 3}, **more)
 
 
-def test_what_was_heard_is_counted_by_task(packs, tmp_path):
-    counting, trainer = shares(tmp_path, log_every=1), Stood(1)
+def test_clips_trained_on_are_counted_by_task(packs, tmp_path):
+    counting, trainer = shares(tmp_path, log_every=1), AtStep(1)
     counting.on_train_batch_end(trainer, None, None, packs, 0)
     metrics = trainer.logged[1]
     assert metrics["share_clips/asr"] == pytest.approx(2 / 3)
@@ -45,19 +45,20 @@ def test_what_was_heard_is_counted_by_task(packs, tmp_path):
     assert all(name.count("/") == 1 for name in metrics)
     learned = sum(pack.num_learned for pack in packs)
     assert (
-        counting.counts_of_leaf[ASR]["learned_tokens"] + counting.counts_of_leaf[SGC]["learned_tokens"]
+        counting.counts_of_source[ASR]["learned_tokens"] + counting.counts_of_source[SGC]["learned_tokens"]
         == learned
     )
     tokens = sum(len(pack.token_ids) for pack in packs)
-    assert counting.counts_of_leaf[ASR]["tokens"] + counting.counts_of_leaf[SGC]["tokens"] == tokens
+    assert counting.counts_of_source[ASR]["tokens"] + counting.counts_of_source[SGC]["tokens"] == tokens
     assert metrics["passes/asr made noise-train"] == pytest.approx(2.0)
 
 
-def test_plan_and_truth_stand_side_by_side(packs, tmp_path):
+def test_planned_and_realised_shares_are_written_side_by_side(packs, tmp_path):
     first = shares(tmp_path)
-    first.on_train_batch_end(Stood(1), None, None, packs, 0)
-    counting = shares(tmp_path, before=json.loads(json.dumps(first.counts())))
-    counting.on_train_batch_end(Stood(1), None, None, packs, 0)
+    first.on_train_batch_end(AtStep(1), None, None, packs, 0)
+    counting = shares(tmp_path)
+    counting.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    counting.on_train_batch_end(AtStep(1), None, None, packs, 0)
     counting.save()
     rows = {row["task"]: row for row in json.loads((tmp_path / "mixture.json").read_text())["leaves"]}
     assert rows["asr"]["clips"] == 12

@@ -7,6 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from audio_lm.common.errors import UserError
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
@@ -19,6 +20,7 @@ from audio_lm.training.callbacks.preemption import (
     PreemptionCallback,
     disable_lightning_signals,
 )
+from audio_lm.training.callbacks.run_guard import LocalGuard
 
 
 class Walk(LightningModule):
@@ -106,40 +108,56 @@ class Saved:
         self.steps.append(trainer.global_step)
 
 
-def alone(number):
-    return number
+class Agreed(LocalGuard):
+    """Records what this rank brings, and gives another number at the second step where one is given."""
+
+    def __init__(self, at_second=None, *, lost_from=None):
+        self.numbers, self.errors, self.limits = [], [], []
+        self.at_second, self.lost_from = at_second, lost_from
+
+    @property
+    def is_lost(self):
+        return self.lost_from is not None and len(self.numbers) >= self.lost_from
+
+    def lost_error(self):
+        return UserError("a newer start")
+
+    def agree(self, number):
+        self.numbers.append(number)
+        is_second = self.at_second is not None and len(self.numbers) == 2
+        return self.at_second if is_second else number
+
+    def note_error(self, error):
+        self.errors.append(error)
+
+    def limit_collectives(self, seconds):
+        self.limits.append(seconds)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *STOP_SIGNALS])
 def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
     before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
     keep = Saved()
-    stop = PreemptionCallback(keep, alone)
+    stop = PreemptionCallback(keep, LocalGuard())
     trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
     assert trainer.global_step == 4
-    assert stop.told == (number, 0)
+    assert stop.received == (number, 0)
     assert keep.steps == [4]
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_another_rank_was_told_ends_the_stage_here_at_the_same_step(pack, tmp_path):
-    asked = []
-
-    def agreed(number):
-        asked.append(number)
-        return encode_signal(signal.SIGTERM, 3) if len(asked) == 2 else number
-
-    keep = Saved()
-    stop = PreemptionCallback(keep, agreed)
+def test_a_signal_to_another_rank_ends_the_stage_at_the_same_step(pack, tmp_path):
+    guard, keep = Agreed(encode_signal(signal.SIGTERM, 3)), Saved()
+    stop = PreemptionCallback(keep, guard)
     trainer = fit(pack, tmp_path, [stop])
-    assert (trainer.global_step, stop.told) == (2, (signal.SIGTERM, 3))
+    assert (trainer.global_step, stop.received) == (2, (signal.SIGTERM, 3))
     assert keep.steps == [2]
-    assert asked == [0, 0], "every rank asks once a step, whether it was told or not"
+    assert guard.numbers == [0, 0], "every rank takes part once a step, with a signal or without"
 
 
 def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monkeypatch):
     ended = []
-    stop = PreemptionCallback(None, alone)
+    stop = PreemptionCallback(None, LocalGuard())
     stop.before = lambda *_: ended.append("at once")
     handler = signal.getsignal(signal.SIGUSR1)
     try:
@@ -157,7 +175,7 @@ def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monk
 @pytest.mark.parametrize("step", [2, 3, 4])
 def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_path, step, moment):
     keep = Saved()
-    called = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, alone)]
+    called = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, LocalGuard())]
     trainer = fit(pack, tmp_path, called, validate_every=2, steps=8)
     never = moment == "on_validation_start" and step % 2
     assert keep.steps == ([] if never else [step + 1])
@@ -167,23 +185,23 @@ def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_p
     ]
 
 
-def test_lightning_neither_hears_signals_nor_speaks_of_them(pack, tmp_path):
-    heard = []
+def test_lightning_neither_catches_signals_nor_broadcasts_them(pack, tmp_path):
+    seen = []
 
     class Look(Callback):
         def on_train_batch_end(self, trainer, *_):
-            heard.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
+            seen.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
 
     fit(pack, tmp_path, [SignalAt(2), Look()], steps=4)
-    assert heard == [(True, False)] * 4
+    assert seen == [(True, False)] * 4
 
 
-def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_path):
+def test_the_heartbeat_has_phase_step_clips_and_the_error_that_ended_the_stage(pack, tmp_path):
     heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
-    phases, errors, hurries = [], [], []
-    say = heartbeat.phase
-    heartbeat.phase = lambda name, limit=None: (phases.append(name), say(name, limit))
-    pulse = HeartbeatCallback(heartbeat, "walk", steps=6, note_error=errors.append, hurry=hurries.append)
+    phases, guard = [], Agreed()
+    set_phase = heartbeat.phase
+    heartbeat.phase = lambda name, limit=None: (phases.append(name), set_phase(name, limit))
+    pulse = HeartbeatCallback(heartbeat, "walk", steps=6, guard=guard)
     with pytest.raises(ValueError, match="lost its way"):
         fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
     assert phases == [
@@ -192,35 +210,24 @@ def test_the_pulse_knows_phases_steps_and_clips_and_what_it_died_of(pack, tmp_pa
     ]
     assert (heartbeat.stage, heartbeat.step, heartbeat.steps) == ("walk", 4, 6)
     assert heartbeat.clip_ids == pack.cut_ids
-    assert [str(error) for error in errors] == ["lost its way"]
+    assert [str(error) for error in guard.errors] == ["lost its way"]
     assert heartbeat.p99 is not None
     assert 0 < heartbeat.busy <= heartbeat.mean + 1
 
 
-def test_ranks_give_up_on_each_other_sooner_when_steps_are_known(pack, tmp_path, monkeypatch):
-    monkeypatch.setattr(preemption, "BETWEEN_HURRIES", 10)
+def test_the_timeout_of_collectives_shrinks_once_step_times_are_known(pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(preemption, "STEPS_PER_LIMIT", 10)
     heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
-    hurries = []
-    fit(
-        pack,
-        tmp_path,
-        [HeartbeatCallback(heartbeat, "walk", steps=10, note_error=print, hurry=hurries.append)],
-        steps=10,
-    )
-    assert len(hurries) == 1
-    assert 2 * 60 <= hurries[0] < 2 * 60 + 20, time.monotonic()
+    guard = Agreed()
+    fit(pack, tmp_path, [HeartbeatCallback(heartbeat, "walk", steps=10, guard=guard)], steps=10)
+    assert len(guard.limits) == 1
+    assert 2 * 60 <= guard.limits[0] < 2 * 60 + 20, time.monotonic()
 
 
 def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves_nothing(pack, tmp_path):
-    keep, seen = Saved(), []
-    stop = PreemptionCallback(
-        keep,
-        lambda number: seen.append(number) or number,
-        is_lost=lambda: len(seen) >= 2,
-        lost=lambda: KeyError("a newer start"),
-    )
-    with pytest.raises(KeyError, match="a newer start"):
-        fit(pack, tmp_path, [stop])
-    assert seen == [0, 0, LOST]
+    keep, guard = Saved(), Agreed(lost_from=2)
+    with pytest.raises(UserError, match="a newer start"):
+        fit(pack, tmp_path, [PreemptionCallback(keep, guard)])
+    assert guard.numbers == [0, 0, LOST]
     assert keep.steps == []
     assert encode_signal(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"

@@ -3,6 +3,8 @@ from functools import partial
 import pytest
 import torch
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers.logger import Logger
 from torch.utils.data import DataLoader
 
 from audio_lm.common.errors import DataError
@@ -12,6 +14,7 @@ from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
+from audio_lm.training.step import StepLoss, TrainStep
 
 ALL = {"encoder": 1e-3, "projector": 1e-3, "new_tokens": 1e-3, "language_model": 1e-3}
 
@@ -27,7 +30,7 @@ def packs(make_cuts, vocabulary):
     return [Collator()([cut]) for cut in asking], Collator()(asking)
 
 
-def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0):
+def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0, kind="constant", warmup_steps=0):
     parts = {
         name: PartConfig(lr=lr, from_step=from_step if name == "encoder" else 0)
         for name, lr in lr_of_part.items()
@@ -35,18 +38,20 @@ def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0):
     return NextTokenModule(
         model,
         rate_of=learning_rates([name for name, _ in model.named_parameters()], parts),
-        factor=partial(rate_factor, kind="constant", steps=steps, warmup_steps=0, floor=0.0),
+        factor=partial(rate_factor, kind=kind, steps=steps, warmup_steps=warmup_steps, floor=0.0),
         optimizer=OptimizerConfig(weight_decay=0.0, clip=clip),
         log_every=1,
     )
 
 
-def fit(module, steps_of_packs, tmp_path):
+def fit(module, steps_of_packs, tmp_path, *, logger=False, callbacks=()):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=len(steps_of_packs),
         max_epochs=-1,
-        logger=False,
+        logger=logger,
+        log_every_n_steps=1,
+        callbacks=list(callbacks),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -187,3 +192,60 @@ def test_steps_that_are_not_finite_one_after_the_other_stop_the_run_and_their_pa
     again = module_of(make_model(), ALL)
     spoiled(again, packs[1], {0, 2, 3, 5}, 6, tmp_path)  # never three in a row
     assert again.num_nonfinite == 4
+
+
+class HalvedModule(TrainStep):
+    """Another objective: half the loss, divided by the number of conversations."""
+
+    def compute_loss(self, pack, weight=1.0):
+        loss = self.model.loss(pack, weight=weight / 2)
+        return StepLoss(loss.total, {"asr": [float(loss.losses.sum()) / 2, len(pack)]})
+
+    def num_counted(self, pack):
+        return len(pack)
+
+
+class Gradients(Callback):
+    """Keeps a gradient of the step."""
+
+    def on_before_optimizer_step(self, trainer, module, optimizer):
+        self.of_projector = module.model.projector.linear.bias.grad.clone()
+
+
+def test_another_objective_is_one_small_class(packs, make_model, tmp_path):
+    pack, module = packs[1], module_of(make_model(), ALL)
+    settings = {name: getattr(module, name) for name in ("rate_of", "factor", "optimizer", "log_every")}
+    whole, half = Gradients(), Gradients()
+    first = fit(module, [(pack,)], tmp_path, callbacks=[whole])
+    second = fit(HalvedModule(make_model(), **settings), [(pack,)], tmp_path, callbacks=[half])
+    ratio = pack.num_learned / (2 * len(pack))
+    torch.testing.assert_close(half.of_projector, whole.of_projector * ratio)
+    values = [float(trainer.callback_metrics["train_loss/all"]) for trainer in (second, first)]
+    assert values[0] == pytest.approx(values[1] * ratio)
+
+
+def test_lightnings_own_monitor_sees_the_learning_rate_of_every_step(packs, make_model, tmp_path):
+    module = module_of(make_model(), {**ALL, "encoder": 4e-3}, steps=8, kind="linear", warmup_steps=2)
+    rates = RateCurves()
+    callbacks, steps = [LearningRateMonitor("step")], [(packs[1],)] * 4
+    fit(module, steps, tmp_path, logger=rates, callbacks=callbacks)
+    for step in range(4):
+        (seen,) = [values for at, values in rates.points if at == step and "lr" in str(values)][:1]
+        expected = 4e-3 * rate_factor(step, kind="linear", steps=8, warmup_steps=2, floor=0.0)
+        assert max(value for name, value in seen.items() if "lr" in name) == pytest.approx(expected)
+
+
+class RateCurves(Logger):
+    """Keeps what is logged."""
+
+    name = version = ""
+
+    def __init__(self):
+        super().__init__()
+        self.points = []
+
+    def log_metrics(self, metrics, step=None):
+        self.points.append((step, dict(metrics)))
+
+    def log_hyperparams(self, params, *args, **kwargs):
+        pass

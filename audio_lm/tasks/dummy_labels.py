@@ -1,4 +1,4 @@
-"""A clip that nobody recorded: labels that serve every task, to show how each is asked and answered."""
+"""Dummy labels that satisfy every task, for previews and tests."""
 
 from typing import Any
 
@@ -46,5 +46,5 @@ CONVERSATION: list[dict[str, Any]] = [
 
 
 def labels_for(task: Task) -> dict[str, Any]:
-    """The labels, in the language the task insists on."""
+    """Dummy labels in a language that the task accepts."""
     return {**LABELS, "language": task.language or "en"}

@@ -3,14 +3,14 @@ import shutil
 import pytest
 import torch
 
-from audio_lm.checkpoints.discovery import valid
+from audio_lm.checkpoints.discovery import valid_checkpoints
 from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.export.hugging_face import export_run
 from audio_lm.model.weights.files import read_weights
 from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.mid_stage import load_mid_stage
+from audio_lm.run.open import load_mid_stage
 from tests.model.originals import noise, our_logits
 from tests.run.command import run
 
@@ -67,6 +67,6 @@ def test_frozen_weights_that_are_others_are_refused(whole_run, small, own_vocabu
     with torch.no_grad():
         model.encoder.conv1.weight += 1
     save_model(model, folder.model("pretrain"))
-    assert [one.step for one in valid(folder.checkpoints("chat"))] == [3]
+    assert [one.step for one in valid_checkpoints(folder.checkpoints("chat"))] == [3]
     with pytest.raises(CheckpointError, match=r"frozen weights of \['encoder'"):
         load_mid_stage(model, small, folder, "chat", 3)

@@ -1,0 +1,103 @@
+"""``run.log`` of a run: what the first rank did and was warned of, with time stamps.
+
+Every start appends. It holds the settings given on the command line, the groups of parameters with sizes and rates,
+messages of the console, warnings, and resumes.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch import nn
+
+from audio_lm.common.runtime import is_main
+from audio_lm.common.safe_yaml import COMMAND_LINE
+from audio_lm.config.load import Composed
+from audio_lm.config.yaml_layers import flat
+from audio_lm.model.weights.part_names import part_of
+from audio_lm.training.param_groups import Rate
+
+FILE = "run.log"
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+OTHERS = ("lightning.pytorch", "lightning.fabric", "py.warnings")  # loggers whose records are kept too
+log = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Context in which records of our own, of Lightning and of ``warnings`` go to ``run.log``.
+
+    Args:
+        folder: of the run; it exists.
+        level: of the records that are kept.
+    """
+
+    def __init__(self, folder: Path, level: int = logging.INFO) -> None:
+        self.path = folder / FILE
+        self.level = level
+        self._handlers: list[logging.Handler] = []
+
+    def __enter__(self) -> Self:
+        if not is_main():
+            return self
+        try:
+            handler = logging.FileHandler(self.path, encoding="utf-8")
+        except OSError as error:
+            log.warning("%s cannot be written (%s); the run continues without it", self.path, error.strerror)
+            return self
+        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setLevel(self.level)
+        self._handlers = [handler]
+        # A logger with a handler is not printed by the handler of last resort any more.
+        if logging.lastResort is not None and not logging.getLogger().handlers:
+            self._handlers.append(logging.lastResort)
+        logging.captureWarnings(True)
+        self._level = logging.getLogger("audio_lm").level
+        logging.getLogger("audio_lm").setLevel(self.level)
+        for name in ("audio_lm", *OTHERS):
+            for each in self._handlers if name in ("audio_lm", "py.warnings") else [handler]:
+                logging.getLogger(name).addHandler(each)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._handlers:
+            return
+        if error is not None:
+            log.info("ends with %s: %s", type(error).__name__, error)
+        for name in ("audio_lm", *OTHERS):
+            for each in self._handlers:
+                logging.getLogger(name).removeHandler(each)
+        logging.getLogger("audio_lm").setLevel(self._level)
+        logging.captureWarnings(False)
+        self._handlers[0].close()
+
+
+def settings_given(composed: Composed) -> Iterator[str]:
+    """Settings that the command line gave, which the recipe's file does not have.
+
+    A password in a value is masked, as in ``recipe.yaml``.
+    """
+    for key, value in flat(composed.tree):
+        if composed.where.get(key) == COMMAND_LINE:
+            yield f"{key}={value}"
+
+
+def param_groups(model: nn.Module, rates: Mapping[str, Rate | None]) -> Iterator[str]:
+    """One line per part of the model: parameters trained and frozen, and the range of peak rates."""
+    trained: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    frozen: dict[str, int] = defaultdict(int)
+    for name, parameter in model.named_parameters():
+        rate = rates[name]
+        if rate is None:
+            frozen[part_of(name)] += parameter.numel()
+        else:
+            trained[part_of(name)].append((parameter.numel(), rate.lr))
+    for part in dict.fromkeys([*trained, *frozen]):
+        sizes, lrs = zip(*trained[part], strict=True) if trained[part] else ((), (0.0,))
+        peak = f"{min(lrs):g}" if min(lrs) == max(lrs) else f"{min(lrs):g} to {max(lrs):g}"
+        learning = f"{sum(sizes)} parameters at lr {peak}" if sizes else "nothing trained"
+        yield f"{part}: {learning}" + (f", {frozen[part]} frozen" if frozen[part] else "")

@@ -1,0 +1,178 @@
+"""One stage of a run, from its data order to its scores."""
+
+import json
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from audio_lm.common.runtime import key_of
+from audio_lm.config.schema import AUTO
+from audio_lm.data.datamodule import MixtureDataModule
+from audio_lm.model.weights.parts import save_model
+from audio_lm.pipeline.data import build_data
+from audio_lm.pipeline.plugins import build_callbacks, build_loggers
+from audio_lm.pipeline.trainer import build_trainer
+from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.prepare import Prepared
+from audio_lm.run.resume import ResumePoint, environment_of, order_of, settings_of_run
+from audio_lm.run.run_log import param_groups
+from audio_lm.run.session import RunSession
+from audio_lm.run.stage_model import StageModels
+from audio_lm.run.start import RunStart
+from audio_lm.tracking.run import RunLogger
+from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
+from audio_lm.training.callbacks.checkpoint import StageCheckpoint
+from audio_lm.training.callbacks.mixture_monitor import MixtureMonitor
+from audio_lm.training.callbacks.preemption import HeartbeatCallback, PreemptionCallback
+from audio_lm.training.callbacks.progress import ProgressLine, Throughput
+
+log = logging.getLogger(__name__)
+
+
+class StageRunner:
+    """Trains and evaluates one stage.
+
+    Args:
+        name: of the stage.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: RunSession,
+        start: RunStart,
+        prepared: Prepared,
+        models: StageModels,
+        evaluator: Evaluator,
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.start = start
+        self.prepared = prepared
+        self.models = models
+        self.evaluator = evaluator
+        self.recipe = start.recipe
+        self.config = start.recipe.stages[name]
+        self.folder = start.folder
+
+    def run(self) -> None:
+        """Train the stage unless an earlier start finished it, then evaluate it."""
+        if self.start.is_finished(self.name):
+            self.session.print(f"{self.name}: finished before, {self.config.steps} steps")
+            self.models.load(self.name, self.folder.model(self.name))
+        else:
+            self.train()
+        self.evaluate()
+
+    def train(self) -> None:
+        """Train the stage to its last step.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C stopped it; a checkpoint is written.
+            RunEndedError: another signal stopped it; a checkpoint is written.
+        """
+        name, session = self.name, self.session
+        weights = self.start.first_weights(name, session, is_sharded=self.models.is_sharded)
+        model = self.models.load(name, weights)
+        point = self.start.begin_stage(name, self.prepared.plans[name], session)
+        data = build_data(
+            self.recipe,
+            name,
+            point.planned,
+            self.prepared.sources[name],
+            self.prepared.vocabulary,
+            cursor=point.cursor,
+        )
+        logger = self.open_logger(point)
+        mixture = self.mixture_monitor(point)
+        checkpoint = self.checkpoint(point, data)
+        preemption = PreemptionCallback(checkpoint, session)
+        # The order matters: counts first, then the checkpoint that holds them, then the stop.
+        callbacks = [*self.monitors(mixture), *build_callbacks(self.recipe), checkpoint, preemption]
+        trainer = build_trainer(
+            self.recipe,
+            self.config,
+            self.folder.stage(name),
+            loggers=[logger, *build_loggers(self.recipe)],
+            callbacks=callbacks,
+            mesh=self.models.mesh,
+        )
+        for line in param_groups(model, self.prepared.rates[name]):
+            log.info("%s: %s", name, line)
+        trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
+        self._leave_if_stopped(trainer, preemption)
+        mixture.save()
+        logger.log_table(mixture.rows(), "mixture/shares.json")
+        save_model(model, self.folder.model(name))
+        self.folder.mark_finished(name, self.config.steps)
+
+    def _leave_if_stopped(self, trainer: Trainer, preemption: PreemptionCallback) -> None:
+        if preemption.code and trainer.global_step < self.config.steps:
+            self.session.leave(*preemption.received)
+        self.session.check_lease(is_collective=True)
+
+    def open_logger(self, point: ResumePoint) -> RunLogger:
+        """Tracking run of the stage, with the data order as its first artifact."""
+        assert self.session.tracking is not None, "the session tracks before it trains"
+        # Killed before its first checkpoint, a stage starts again with the same values, in the same tracking run.
+        is_known = point.checkpoint is not None or self.recipe.resume == AUTO
+        logger = self.session.tracking.stage(self.name, params=asdict(self.config), resume=is_known)
+        order = order_of(point.planned, point.declared)
+        logger.log_text(json.dumps(order, indent=1), "mixture/order.json")
+        return logger
+
+    def mixture_monitor(self, point: ResumePoint) -> MixtureMonitor:
+        """Monitor of the realised mixture."""
+        sources = [(source.task, source.source) for source in point.planned.leaves]
+        expected = point.planned.expected_clips
+        return MixtureMonitor(
+            self.folder.stage(self.name),
+            planned={source: count / sum(expected) for source, count in zip(sources, expected, strict=True)},
+            num_rows={(source.task, source.source): source.num_rows for source in point.planned.leaves},
+        )
+
+    def monitors(self, mixture: MixtureMonitor) -> list[Callback]:
+        """Heartbeat, bad audio, mixture, throughput and progress."""
+        hardware, stage, session = self.recipe.hardware, self.config, self.session
+        bad_audio = BadAudioMonitor(
+            self.folder.stage(self.name),
+            max_bad_fraction=stage.max_bad_fraction,
+            tensor_parallel=hardware.tensor_parallel,
+            guard=session,
+        )
+        heartbeat = HeartbeatCallback(session.heartbeat, self.name, steps=stage.steps, guard=session)
+        throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // hardware.num_learners)
+        progress = ProgressLine(self.name, steps=stage.steps, throughput=throughput, console=session.console)
+        return [heartbeat, bad_audio, mixture, throughput, progress]
+
+    def checkpoint(self, point: ResumePoint, data: MixtureDataModule) -> StageCheckpoint:
+        """Writer of the stage's checkpoints; their manifests identify the run, their values let it resume."""
+        known: dict[str, Any] = {"stage": self.name}
+        composed, stage = self.start.composed, self.config
+        plan = f"{key_of(json.dumps(point.planned.fingerprint, sort_keys=True)):016x}"
+        facts = {"recipe": composed.signature, "plan": plan, "environment": environment_of(self.recipe)}
+        settings = {"settings": settings_of_run(composed), "audio": dict(point.audio)}
+        return StageCheckpoint(
+            self.folder.stage(self.name),
+            steps=stage.steps,
+            every=stage.checkpoint_every,
+            cursor_behind=data.sampler.cursor_behind,
+            config=stage.checkpoints,
+            facts=known | facts,
+            progress=known | order_of(point.planned, point.declared) | settings,
+            begin=point.checkpoint,
+            guard=self.session,
+        )
+
+    def evaluate(self) -> None:
+        """Evaluate the benchmarks of the stage that have no answers, or whose definition has changed."""
+        with self.session.evaluating(is_collective=self.models.is_sharded):
+            due = self.evaluator.due(self.name)
+            if due or not self.folder.is_evaluated(self.name):
+                self.evaluator.evaluate_stage(self.models.model, self.name, due)
+                if self.session.tracking is not None:
+                    self.session.tracking.end_stage(self.name)
+                self.session.check_lease()
+                self.folder.mark_evaluated(self.name)

@@ -1,0 +1,176 @@
+"""The decision whether a start of a run may proceed, and from where each of its stages continues.
+
+``RunStart`` is the one owner of that question. It is answered in two halves: from the folder alone, before corpora
+are prepared; and, once the data order of every stage is known, by comparing it with that of the checkpoints.
+Nothing is written before both have passed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from audio_lm.checkpoints.discovery import Checkpoint
+from audio_lm.common.errors import CheckpointError
+from audio_lm.common.runtime import is_main, world_size
+from audio_lm.config.load import Composed
+from audio_lm.config.schema import AUTO, Recipe
+from audio_lm.data.audio.fingerprints import digests_of
+from audio_lm.data.mixture.schedule import Cursor
+from audio_lm.fault_tolerance.exit_status import read_exit_reason
+from audio_lm.fault_tolerance.launcher_env import current_launch
+from audio_lm.fault_tolerance.lease import launch_before
+from audio_lm.pipeline.plan_stage import StagePlan
+from audio_lm.pipeline.trainer import check_ranks
+from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.folder import (
+    check_resumable,
+    check_writable,
+    folder_for,
+    kept_tokens,
+    move_aside,
+    note_on_others,
+    open_folder,
+    stages_to_run,
+)
+from audio_lm.run.resume import (
+    ResumePoint,
+    audio_of,
+    find_resume_points,
+    keep_declared,
+    refusing,
+    resolve_resume,
+)
+from audio_lm.run.session import RunSession
+
+
+class RunStart:
+    """What this start trains, and from where.
+
+    Args:
+        out: the run's folder, instead of ``runs/<name>-<signature>``.
+
+    Raises:
+        RecipeError: the number of ranks does not fit the recipe.
+    """
+
+    def __init__(self, composed: Composed, out: Path | None = None) -> None:
+        composed = adopt_world_size(composed)
+        check_ranks(composed.recipe)
+        self.folder = folder_for(composed, out)
+        self.composed = force_resume_on_restart(composed, self.folder.path)
+        self.notes = [*self.composed.notes, *note_on_others(self.composed, self.folder, out)]
+        self.stages: list[str] = []
+        self.checkpoints: Mapping[str, Checkpoint] = {}
+        self.resume_points: Mapping[str, ResumePoint] = {}
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe to train."""
+        return self.composed.recipe
+
+    def find_checkpoints(self, session: RunSession) -> None:
+        """Answer the first half, from the folder; all ranks together.
+
+        Raises:
+            UserError: the folder cannot be written, holds a run of another recipe, or has no valid checkpoint.
+        """
+        check_writable(self.folder)
+        for note in (*session.notes(), *self.notes):
+            session.print(note)
+        with refusing():
+            check_resumable(self.folder, self.composed)
+        self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
+
+    def choose_stages(self) -> list[str]:
+        """Stages of this start, in order.
+
+        Raises:
+            RecipeError: ``only`` names a stage that the recipe does not have.
+            CheckpointError: the stage before the first one left no weights.
+        """
+        self.stages = stages_to_run(self.recipe, self.folder)
+        return self.stages
+
+    def resolve(self, plans: Mapping[str, StagePlan], vocabulary: Vocabulary) -> None:
+        """Answer the second half: compare the data order of each stage with that of its checkpoint.
+
+        Raises:
+            CheckpointError: a checkpoint is of another stage or recipe.
+            DataError: other clips would follow than were planned or declared.
+        """
+        with refusing():
+            self.resume_points = {
+                name: resolve_resume(
+                    self.composed, name, plans[name], checkpoint, self.folder.status(name), vocabulary
+                )
+                for name, checkpoint in self.checkpoints.items()
+                if name in self.stages
+            }
+
+    def kept_vocabulary(self) -> tuple[Path | None, list[str] | None]:
+        """Tokenizer and tokens that the run already has; None where they are made anew."""
+        if not (self.recipe.is_resumed or self.recipe.only):
+            return None, None
+        return self.folder.kept_tokenizer(), kept_tokens(self.folder)
+
+    def open_folder(self, vocabulary: Vocabulary) -> None:
+        """Create the run folder, or open the one to resume; the first rank does."""
+        open_folder(self.folder, self.composed, vocabulary.tokens)
+
+    def is_finished(self, stage: str) -> bool:
+        """True when an earlier start has trained a stage to its end, and this one continues the run."""
+        return self.recipe.is_resumed and self.folder.is_finished(stage)
+
+    def first_weights(self, stage: str, session: RunSession, *, is_sharded: bool) -> Path | None:
+        """Folder of the weights that a stage starts from; None where the model has them. All ranks together.
+
+        Args:
+            is_sharded: the model is sharded, and every stage loads its weights from files.
+
+        Raises:
+            CheckpointError: they are not those that the stage before has written; names the file.
+        """
+        names = list(self.recipe.stages)
+        before = names[: names.index(stage)]
+        if not before or not (self.recipe.only or self.recipe.is_resumed or is_sharded):
+            return None
+        fault = self.folder.model_fault(before[-1]) if is_main() else None
+        if session.agree(int(fault is not None)):
+            self.folder.check_model(before[-1])
+            raise CheckpointError(
+                f"{self.folder.model(before[-1])}: the first rank reads other bytes than were written"
+            )
+        return self.folder.model(before[-1])
+
+    def begin_stage(self, stage: str, planned: StagePlan, session: RunSession) -> ResumePoint:
+        """Point that a stage continues from, recorded before any of its data is read."""
+        folder = self.folder
+        if stage in self.resume_points:
+            point = self.resume_points[stage]
+            session.print(point.message)
+            if is_main():
+                keep_declared(folder.stage(stage), folder.status(stage), point.planned, point.declared)
+            return point
+        if is_main() and folder.checkpoints(stage).exists():
+            move_aside(folder.checkpoints(stage))
+        return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.loaded)))
+
+
+def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
+    """Resume, whatever the recipe says, when a launcher restarts the processes of its launch."""
+    launch = current_launch()
+    reason = read_exit_reason(folder)
+    is_over = reason is not None and bool(reason.launch)
+    is_first = not launch.id or launch_before(folder) != launch.id or is_over
+    if composed.recipe.is_resumed or is_first:
+        return composed
+    return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
+
+
+def adopt_world_size(composed: Composed) -> Composed:
+    """Set the number of nodes to what torchrun found, where the recipe accepts any."""
+    recipe, launch = composed.recipe, current_launch()
+    nodes, rest = divmod(world_size(), recipe.hardware.devices)
+    if not (recipe.fault_tolerance.any_num_nodes and launch.is_elastic) or rest:
+        return composed
+    return replace(composed, recipe=replace(recipe, hardware=replace(recipe.hardware, nodes=nodes)))

@@ -1,0 +1,239 @@
+"""One optimizer step over the packs of a batch; subclasses define the loss.
+
+The gradient is the sum over all packs of all ranks divided by their number of learned tokens, so it does not depend
+on how packs are divided over ranks. A step whose gradient is not finite on any rank is skipped on all of them, and
+still counts as a step.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from audio_lm.common.errors import DataError
+from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.runtime import key_of, rank, world_size
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.training.config import OptimizerConfig
+from audio_lm.training.distributed import (
+    FSDP2Strategy,
+    all_reduce_sum,
+    gradient_norm,
+    scale_gradients,
+    sum_gradients,
+)
+from audio_lm.training.fsdp import check_sharded, reshard, set_gradient_sync, unfreeze
+from audio_lm.training.losses import LossSums, TaskLoss
+from audio_lm.training.optimizers import build_optimizer
+from audio_lm.training.param_groups import Rate
+from audio_lm.training.schedules import RateFactor, StepSchedule
+
+CLIP_EPSILON = 1e-6  # of torch's own clipping
+
+
+class StepLoss(NamedTuple):
+    """Loss of one pack."""
+
+    total: Tensor
+    """Differentiated; a scalar."""
+
+    sums: LossSums
+    """Sum and count of each task, for the curves."""
+
+
+class KeepPacks(Protocol):
+    """Writer of the packs of a failed step."""
+
+    def __call__(self, step: int, packs: Sequence[PackedBatch]) -> Path:
+        """Write the packs; returns their file."""
+
+
+class TrainStep(LightningModule, ABC):
+    """Base of all objectives: gradient accumulation, clipping, skipped steps, learning rates, curves per task."""
+
+    def __init__(
+        self,
+        model: AudioLM,
+        *,
+        rate_of: Mapping[str, Rate | None],
+        factor: RateFactor,
+        optimizer: OptimizerConfig,
+        tensor_parallel: int = 1,
+        is_half: bool = False,
+        keep: KeepPacks | None = None,
+        log_every: int = 10,
+        seed: int = 0,
+    ) -> None:
+        """Freeze the parameters without a rate.
+
+        Args:
+            rate_of: of every parameter of ``model``, from ``learning_rates``; None freezes it.
+            factor: of the peak rates, as a function of the step.
+            tensor_parallel: ranks that train on the same packs.
+            is_half: the model computes in bf16, and so may the optimizer.
+            keep: writer of the packs of a step whose gradient is not finite.
+            seed: of dropout, which depends on step and pack and not on the rank.
+        """
+        super().__init__()
+        # The loss is divided by the tokens of all packs of all ranks, which no single pack knows.
+        self.automatic_optimization = False
+        self.model = model
+        self.rate_of = rate_of
+        self.factor = factor
+        self.optimizer = optimizer
+        self.tensor_parallel = tensor_parallel
+        self.is_half = is_half
+        self.keep = keep
+        self.log_every = log_every
+        self.seed = seed
+        self.num_nonfinite = self.num_nonfinite_in_a_row = 0
+        self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
+        for name, parameter in model.named_parameters():
+            rate = rate_of[name]
+            parameter.requires_grad_(rate is not None and rate.from_step == 0)
+
+    @abstractmethod
+    def compute_loss(self, pack: PackedBatch, weight: float = 1.0) -> StepLoss:
+        """Compute the loss of one pack.
+
+        Args:
+            weight: factor of the total; of the sums for the curves it is none.
+        """
+
+    def num_counted(self, pack: PackedBatch) -> int:
+        """Count what the loss of a step is divided by: learned tokens, unless a subclass counts something else."""
+        return pack.num_learned
+
+    @property
+    def nonfinite(self) -> tuple[int, int]:
+        """Steps skipped in this stage, and skipped in a row up to now."""
+        return self.num_nonfinite, self.num_nonfinite_in_a_row
+
+    @nonfinite.setter
+    def nonfinite(self, counts: tuple[int, int]) -> None:
+        self.num_nonfinite, self.num_nonfinite_in_a_row = counts
+
+    def configure_model(self) -> None:
+        """Refuse to train parameters that FSDP2 has not sharded.
+
+        Raises:
+            ValueError: names one of them.
+        """
+        if isinstance(self.trainer.strategy, FSDP2Strategy):
+            check_sharded(self.model, [name for name, rate in self.rate_of.items() if rate is not None])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.model, self.rate_of, self.optimizer, is_half=self.is_half)
+        return {"optimizer": optimizer, "lr_scheduler": StepSchedule(optimizer, self.factor)}
+
+    def on_train_start(self) -> None:
+        self._schedule().seek(self.global_step)
+
+    def training_step(self, packs: tuple[PackedBatch, ...], batch_idx: int) -> None:
+        step = self.global_step
+        optimizer = self.optimizers()
+        unfreeze(
+            self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0]
+        )
+        sums = self._accumulate(packs, step)
+        sum_gradients(self.model.parameters())
+        norm = gradient_norm(self.model.parameters())
+        if math.isfinite(norm):
+            self._clip(norm)
+        else:
+            self._skip(step, packs)
+            sums.clear()
+        self.train_loss.update(sums)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % self.log_every == 0:
+            self._log_curves(step)
+        self._schedule().seek(step + 1)
+
+    def _accumulate(self, packs: Sequence[PackedBatch], step: int) -> list[LossSums]:
+        """Add up the gradients of all packs of this rank."""
+        num_counted = self._num_counted(packs)
+        sums: list[LossSums] = []
+        first = rank() // self.tensor_parallel * len(packs)
+        for number, pack in enumerate(packs, start=1):
+            torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
+            set_gradient_sync(self.model, is_last=number == len(packs))
+            loss = self.compute_loss(pack, weight=1 / num_counted)
+            self.manual_backward(loss.total)
+            sums.append(loss.sums)
+        return sums
+
+    def _num_counted(self, packs: Sequence[PackedBatch]) -> float:
+        """Divisor of the loss, summed over all ranks.
+
+        Raises:
+            ValueError: ranks have unequal numbers of packs, and would wait for each other.
+        """
+        count = float(len(packs))
+        counted, counts, squares = all_reduce_sum(
+            sum(self.num_counted(pack) for pack in packs), count, count * count
+        )
+        if squares * world_size() != counts * counts:
+            raise ValueError(
+                f"this rank has {len(packs)} packs and others have another number of the {counts:.0f}; expected as many "
+                f"each; divide the packs of a step equally"
+            )
+        return max(1.0, counted / self.tensor_parallel)
+
+    def _clip(self, norm: float) -> None:
+        self.num_nonfinite_in_a_row = 0
+        if self.optimizer.clip and norm > self.optimizer.clip:
+            scale_gradients(self.model.parameters(), self.optimizer.clip / (norm + CLIP_EPSILON))
+
+    def _skip(self, step: int, packs: Sequence[PackedBatch]) -> None:
+        """Skip a step: neither weights nor optimizer change.
+
+        Raises:
+            DataError: too many steps in a row were skipped.
+        """
+        self.num_nonfinite += 1
+        self.num_nonfinite_in_a_row += 1
+        if self.num_nonfinite_in_a_row >= self.optimizer.max_nonfinite:
+            kept = self.keep(step, packs) if self.keep else None
+            raise DataError(
+                f"step {step}: the gradient was not finite {self.num_nonfinite_in_a_row} steps in a row -- a finite one was "
+                f"expected -- {f'see `audio-lm replay {kept}`' if kept else 'lower the learning rate or check the clips'}"
+            )
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def _schedule(self) -> StepSchedule:
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, StepSchedule), "configure_optimizers returns one"
+        return schedule
+
+    def _log_curves(self, step: int) -> None:
+        values = _compute_and_reset("train_loss", self.train_loss)
+        values["lr"] = max(map(float, self._schedule().get_last_lr()))
+        values["nonfinite_steps"] = float(self.num_nonfinite)
+        # With its own logger Lightning would repeat them at every step until the next values, also after a restart.
+        self.log_dict(values, batch_size=1, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics(values, step=step)
+
+    def validation_step(
+        self, packs: tuple[PackedBatch, ...], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        for pack in packs:
+            self.val_loss.update([self.compute_loss(pack).sums])
+
+    def on_validation_epoch_end(self) -> None:
+        reshard(self.model)
+        self.log_dict(_compute_and_reset("val_loss", self.val_loss), batch_size=1)
+
+
+def _compute_and_reset(name: str, loss: TaskLoss) -> dict[str, float]:
+    """Values over all ranks since the last reset."""
+    values = {f"{name}/{task}": value for task, value in loss.compute().items()}
+    loss.reset()
+    return values

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+from lightning import Callback
+from rich.console import Console
+
+from audio_lm.config.load import load_recipe
+from audio_lm.run import stage
+from audio_lm.run.train import train
+from audio_lm.training.callbacks.checkpoint import StageCheckpoint
+from audio_lm.training.callbacks.preemption import PreemptionCallback
+
+
+def test_a_checkpoint_holds_the_counts_of_its_own_step_and_comes_before_the_stop(
+    small_recipe, tmp_path, monkeypatch
+):
+    built = []
+    build = stage.build_trainer
+
+    def recorded(recipe, config, folder, *, callbacks, **more):
+        built.append([type(callback) for callback in callbacks])
+        return build(recipe, config, folder, callbacks=callbacks, **more)
+
+    monkeypatch.setattr(stage, "build_trainer", recorded)
+    train(load_recipe(small_recipe, ["only=[pretrain]"]), out=tmp_path / "run", console=Console(quiet=True))
+    (kinds,) = built
+    assert kinds[-2:] == [StageCheckpoint, PreemptionCallback]
+    order = json.loads((tmp_path / "run/stages/pretrain/status.json").read_text())
+    assert order["finished"]
+    assert order["evaluated"]
+
+
+class Fails(Callback):
+    def on_train_batch_start(self, trainer, *_):
+        raise RuntimeError("in the first step")
+
+
+def test_an_error_in_a_step_is_recorded_with_its_stage(small_recipe, tmp_path, monkeypatch):
+    build = stage.build_trainer
+    monkeypatch.setattr(
+        stage, "build_trainer", lambda *a, callbacks, **k: build(*a, callbacks=[*callbacks, Fails()], **k)
+    )
+    with pytest.raises(RuntimeError, match="in the first step"):
+        train(load_recipe(small_recipe), out=tmp_path / "run", console=Console(quiet=True))
+    error = json.loads((tmp_path / "run/errors/rank-0.json").read_text())
+    assert (error["stage"], error["step"], error["kind"]) == ("pretrain", 0, "RuntimeError")
