@@ -30,7 +30,7 @@ from lhotse.serialization import deserialize_item
 from audio_lm.common.errors import CheckpointError, DataError, RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.config.overrides import parse_settings
-from audio_lm.corpora.published.download import unpacked
+from audio_lm.corpora.published.download import unpack
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.json_lines import InvalidLineError
@@ -270,14 +270,14 @@ LINK = {"type": tarfile.SYMTYPE, "size": 0}
 )
 def test_members_of_a_tar_cannot_leave_its_folder(member, tmp_path, marker):
     write_tar(tmp_path / "a.tar", member)
-    with pytest.raises(DataError, match="not a whole archive"):
-        unpacked(tmp_path / "a.tar", tmp_path / "here", print)
+    with pytest.raises(DataError, match="not a complete archive"):
+        unpack(tmp_path / "a.tar", tmp_path / "here", print)
     assert not (tmp_path / "here").exists()
 
 
 def test_an_absolute_member_of_a_tar_lands_inside(tmp_path, marker):
     write_tar(tmp_path / "a.tar", a_member(str(marker)))
-    unpacked(tmp_path / "a.tar", tmp_path / "here", print)
+    unpack(tmp_path / "a.tar", tmp_path / "here", print)
     assert [path.name for path in (tmp_path / "here").rglob("*") if path.is_file()] == ["marker"]
 
 
@@ -285,7 +285,7 @@ def test_members_of_a_zip_cannot_leave_its_folder(tmp_path, marker):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         for name in ("../marker", str(marker), "good"):
             file.writestr(name, "x")
-    unpacked(tmp_path / "a.zip", tmp_path / "here", print)
+    unpack(tmp_path / "a.zip", tmp_path / "here", print)
     assert [path.name for path in (tmp_path / "here").rglob("*") if path.is_file()] == ["good"]
 
 

@@ -15,6 +15,7 @@ import typer
 from audio_lm.cli import bench, jobs
 from audio_lm.cli.options import EvaluationOverrides, Overrides, RecipeName, RunPath, TrustCode, quiet
 from audio_lm.common.errors import UserError
+from audio_lm.common.source_name import split_source
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STOPPED = 130  # exit code after Ctrl-C, as of a shell
@@ -210,7 +211,7 @@ def import_(
             f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
         )
     columns = dict(pair.split("=", 1) for pair in column or ())
-    corpus, _, subset_split = into.partition("/")
+    corpus, subset_split = split_source(into)
     options = ImportOptions(audio_root=audio_root, language=language, columns=columns, channel=channel)
     typer.echo(
         import_file(

@@ -44,20 +44,4 @@ def check_path(kind: str, path: str) -> None:
         RecipeError: a name is invalid; states the rule.
     """
     if not all(map(is_name, path.split("/"))):
-        raise RecipeError(
-            f"{kind} {path[:MAX_BYTES]!r}: expected names separated by /, where {RULE}; rename it"
-        )
-
-
-def check_source(source: str) -> None:
-    """Check the name of a cut-set, ``corpus/subset-split``.
-
-    Raises:
-        RecipeError: the name is invalid; states the rule.
-    """
-    names = source.split("/")
-    if len(names) != 2 or not all(map(is_name, names)):
-        raise RecipeError(
-            f"source {source[:MAX_BYTES]!r} is not corpus/subset-split, two names, where {RULE}; "
-            f"write for example synthetic/digits-test"
-        )
+        raise RecipeError(f"{kind} {path[:MAX_BYTES]!r}: names with / between them, where {RULE}; rename it")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, UserError, unknown
-from audio_lm.common.names import check_name, check_path, check_source, is_name
+from audio_lm.common.names import check_name, check_path, is_name
 from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
+from audio_lm.common.source_name import check_source_name
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
@@ -104,7 +105,7 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
             key = f"{kind}.sources.{task}"
             if task != CHAT:
                 yield key, partial(find_task, task)
-            yield from ((key, partial(check_source, source)) for source in sources)
+            yield from ((key, partial(check_source_name, source)) for source in sources)
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
         )

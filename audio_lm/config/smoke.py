@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError
+from audio_lm.common.source_name import corpus_of
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig
 
@@ -63,7 +64,7 @@ def with_smoke_data(recipe: Recipe) -> SmokeRecipe:
     replacements = _Replacements(recipe.stand_ins.sources, is_available)
     stages = {name: _stage(name, stage, replacements) for name, stage in recipe.stages.items()}
     smoke = replace(recipe, stages=stages, **_benchmarks(recipe, replacements))
-    needed = {source.split("/")[0] for source in smoke.sources} - recipe.corpora.keys()
+    needed = {corpus_of(source) for source in smoke.sources} - recipe.corpora.keys()
     small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in needed}
     return SmokeRecipe(replace(smoke, corpora=recipe.corpora | small), tuple(replacements.notes))
 
@@ -74,7 +75,7 @@ def _availability(recipe: Recipe) -> IsAvailable:
         return lambda source: True
     from audio_lm.data.manifest.cuts import has_cut_set
 
-    return lambda source: source.split("/")[0] in recipe.corpora or has_cut_set(Path(recipe.data_dir), source)
+    return lambda source: corpus_of(source) in recipe.corpora or has_cut_set(Path(recipe.data_dir), source)
 
 
 def _benchmarks(recipe: Recipe, replacements: _Replacements) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _mixture(mixture: MixtureConfig, replacements: _Replacements) -> MixtureConf
 
 def has_enough(recipe: Recipe, corpus: str) -> bool:
     """True if a recipe has stand-ins and all cut-sets of a corpus that it prepares exist, in any size."""
-    sources = [source for source in recipe.sources if source.split("/")[0] == corpus]
+    sources = [source for source in recipe.sources if corpus_of(source) == corpus]
     if not recipe.stand_ins.sources or not sources:
         return False
     from audio_lm.data.manifest.cuts import has_cut_set

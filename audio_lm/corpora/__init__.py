@@ -1,1 +1,1 @@
-"""Where clips come from."""
+"""Corpora of audio clips: synthetic, published and imported."""

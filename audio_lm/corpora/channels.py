@@ -1,7 +1,7 @@
-"""Which channels a clip is made of: the average of all, one of them, or each as a clip of its own.
+"""Channel selection: the average of all channels, one of them, or each channel as a separate clip.
 
-One rule for all corpora and imports, and for every clip of a conversation. Files of one channel are the
-same under all of it. Where an average would lose something, a note says so.
+The same rule applies to all corpora and imports, and to every clip of a conversation. Mono files are not
+affected. A note reports files for which averaging would lose signal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,29 +18,29 @@ from audio_lm.data.audio.decode import Measured
 
 Choice = Literal["average", "left", "right", "both"]
 AVERAGE: Choice = "average"
-MOST_DECIBELS = 10.0  # between the loudest and the quietest channel
-LEAST_CORRELATION = 0.3
-"""Under it the average loses over 1.9 dB of two channels; microphones of one room have 0.5 to 1."""
+MAX_LEVEL_DIFFERENCE_DB = 10.0  # between the loudest and the quietest channel
+MIN_CORRELATION = 0.3
+"""Below it, averaging two channels loses more than 1.9 dB; microphones in the same room have 0.5 to 1."""
 
 
 class Selection(NamedTuple):
-    """What one cut takes of its files."""
+    """Channel that one cut reads from each of its files."""
 
-    suffix: str  # of its id
-    channel: int | None  # the last one where there are fewer; none is all of them
+    suffix: str  # of the cut's id
+    channel: int | None  # the last channel where a file has fewer; None averages all
 
     def channel_of(self, num_channels: int) -> int | None:
-        """The channel of a file; none where all of several are averaged."""
+        """Index of the channel to read; None to average several channels."""
         if num_channels == 1:
             return 0
         return None if self.channel is None else min(self.channel, num_channels - 1)
 
 
 def check_choice(choice: str) -> Choice:
-    """A choice that exists.
+    """Validate the setting ``channel``.
 
     Raises:
-        UserError: it does not.
+        UserError: it is not a ``Choice``.
     """
     for known in get_args(Choice):
         if choice == known:
@@ -49,35 +49,41 @@ def check_choice(choice: str) -> Choice:
 
 
 def selections(choice: Choice, num_channels: Sequence[int]) -> list[Selection]:
-    """The cuts that are made of a row.
+    """Selections of channels, one for each cut that a row becomes.
 
     Args:
-        num_channels: of each of its files.
+        num_channels: of each file of the row.
 
     >>> selections("both", [2, 1])
     [Selection(suffix='-left', channel=0), Selection(suffix='-right', channel=1)]
     """
-    most = max(num_channels, default=1)
+    max_channels = max(num_channels, default=1)
     if choice == "left":
         return [Selection("", 0)]
     if choice == "right":
         return [Selection("", 1)]
-    if choice == "both" and most > 1:
-        names = ("left", "right") if most == 2 else [f"channel-{number + 1}" for number in range(most)]
+    if choice == "both" and max_channels > 1:
+        names = (
+            ("left", "right")
+            if max_channels == 2
+            else [f"channel-{number + 1}" for number in range(max_channels)]
+        )
         return [Selection(f"-{name}", number) for number, name in enumerate(names)]
     return [Selection("", None)]
 
 
-def with_channels(cut: MonoCut, selection: Selection) -> DataCut:
-    """A cut of the selected channels of all its recordings."""
+def select_channels(cut: MonoCut, selection: Selection) -> DataCut:
+    """Copy a cut with the selected channel of each of its recordings."""
     cut_id = cut.id + selection.suffix
     channel = selection.channel_of(cut.recording.num_channels)
     channels = cut.recording.channel_ids if channel is None else channel
     supervisions = [
-        fastcopy(one, id=cut_id, recording_id=cut_id, channel=channels) for one in cut.supervisions
+        fastcopy(supervision, id=cut_id, recording_id=cut_id, channel=channels)
+        for supervision in cut.supervisions
     ]
     custom = {
-        name: _only(one, selection.channel_of(one.num_channels)) for name, one in (cut.custom or {}).items()
+        name: _select_channel(recording, selection.channel_of(recording.num_channels))
+        for name, recording in (cut.custom or {}).items()
     }
     kind = MultiCut if channel is None else MonoCut
     return kind(
@@ -91,47 +97,47 @@ def with_channels(cut: MonoCut, selection: Selection) -> DataCut:
     )
 
 
-def _only(recording: Recording, channel: int | None) -> Recording:
-    """A recording of one channel of a file, or the same of all."""
+def _select_channel(recording: Recording, channel: int | None) -> Recording:
+    """Recording of one channel of a file; unchanged for None and for mono."""
     if channel is None or recording.num_channels == 1:
         return recording
     sources = [fastcopy(source, channels=[channel]) for source in recording.sources]
     return fastcopy(recording, sources=sources, channel_ids=[channel])
 
 
-def decibels_apart(measured: Measured) -> float:
-    """Level of the loudest channel over that of the quietest."""
+def level_difference_db(measured: Measured) -> float:
+    """Level difference in dB between the loudest and the quietest channel."""
     quietest, loudest = min(measured.powers), max(measured.powers)
     return 10 * log10(loudest / quietest) if quietest > 0 else (inf if loudest > 0 else 0.0)
 
 
 def correlation(measured: Measured) -> float:
-    """Of two channels on average, from their power and that of their average; 1 where they are the same."""
+    """Mean pairwise correlation of the channels, from their powers and the power of their average; 1 if identical."""
     count, mean = len(measured.powers), sum(measured.powers) / len(measured.powers)
     return (count * measured.mean_power / mean - 1) / (count - 1) if mean > 0 else 1.0
 
 
-def differs(measured: Measured) -> bool:
-    """Whether an average would lose some of what the channels hold."""
-    is_several = len(measured.powers) > 1
-    return is_several and (
-        decibels_apart(measured) > MOST_DECIBELS or correlation(measured) < LEAST_CORRELATION
+def has_different_channels(measured: Measured) -> bool:
+    """True if averaging the channels would lose signal."""
+    is_multichannel = len(measured.powers) > 1
+    return is_multichannel and (
+        level_difference_db(measured) > MAX_LEVEL_DIFFERENCE_DB or correlation(measured) < MIN_CORRELATION
     )
 
 
-def note_on(files: Mapping[Path, Measured], remedy: str) -> str | None:
-    """A note about files whose channels are averaged though they differ strongly.
+def channel_note(files: Mapping[Path, Measured], remedy: str) -> str | None:
+    """Note about averaged files whose channels differ strongly; None where there are none.
 
     Args:
-        remedy: what to do about it.
+        remedy: last clause of the note.
     """
     several = [path for path, measured in files.items() if measured.num_channels > 1]
-    different = [path for path in several if differs(files[path])]
+    different = [path for path in several if has_different_channels(files[path])]
     if not different:
         return None
     first = files[different[0]]
     return (
         f"{len(different)} of {len(several)} files of several channels have channels that differ strongly, such as "
-        f"{different[0]} ({min(decibels_apart(first), 99):.0f} dB apart, correlation {correlation(first):.2f}); "
+        f"{different[0]} ({min(level_difference_db(first), 99):.0f} dB apart, correlation {correlation(first):.2f}); "
         f"they are averaged; {remedy}"
     )

@@ -1,8 +1,8 @@
-"""Prepares a corpus: all of it or nothing, and only when it is not there yet.
+"""Prepare a corpus atomically, unless an up-to-date one exists.
 
-A corpus is written into a temporary folder beside its place and renamed at the
-end; what a killed process has left there is removed by the next one. What it was
-made from is remembered as a digest; with another digest it is made anew.
+A corpus is written to a temporary folder next to its final one and renamed at the end. The next process removes
+temporary folders of killed processes. ``prepared.json`` contains a digest of the settings; a corpus with another
+digest is written again.
 """
 
 import hashlib
@@ -22,18 +22,18 @@ PREPARED = "prepared.json"
 
 
 def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Report) -> Path:
-    """Make a corpus unless it is there, and say where it is.
+    """Write a corpus unless an up-to-date one exists.
 
     Args:
         settings: of the corpus, as in a recipe's ``corpora``; keys are those of its settings class.
-        report: takes one line at a time about what is being done.
+        report: callback for lines of progress.
 
     Returns:
-        The folder with one manifest per subset and split.
+        Folder with one manifest per subset and split.
 
     Raises:
-        RecipeError: there is no such corpus or setting.
-        DataError: what the corpus is made from cannot be had.
+        RecipeError: the corpus or a setting does not exist.
+        DataError: the source data are missing or unusable.
         UserError: the folder cannot be written.
     """
     corpus = find_corpus(name)
@@ -42,7 +42,7 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
     made_from = {
         "corpus": name,
         "version": corpus.version,
-        "folder": str(folder),  # manifests hold absolute paths
+        "folder": str(folder),  # manifests contain absolute paths
         "settings": asdict(read),
         "conditions": dict(corpus.conditions()),
     }
@@ -59,21 +59,21 @@ def prepare(name: str, data_dir: Path, settings: Mapping[str, Any], report: Repo
                 f"set data_dir to a folder you may write to"
             ) from error
         corpus.write(partial, folder, read, report)
-        write_json(partial / PREPARED, {"digest": digest_of(made_from), **made_from})
+        write_json(partial / PREPARED, {"digest": digest_of_settings(made_from), **made_from})
         put_folder(partial, folder)
     report(f"corpus {name}: done")
     return folder
 
 
 def is_prepared(folder: Path, made_from: Mapping[str, Any]) -> bool:
-    """Whether a folder holds the corpus that these settings would make."""
-    return bool(read_table(folder / PREPARED).get("digest") == digest_of(made_from))
+    """Check whether a folder contains the corpus of these settings."""
+    return bool(read_table(folder / PREPARED).get("digest") == digest_of_settings(made_from))
 
 
-def digest_of(made_from: Mapping[str, Any]) -> str:
-    """Equal for equal settings, whatever their order.
+def digest_of_settings(made_from: Mapping[str, Any]) -> str:
+    """Digest of settings, independent of their order.
 
-    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1}) != digest_of({"a": 1, "b": 3})
+    >>> digest_of_settings({"a": 1, "b": 2}) == digest_of_settings({"b": 2, "a": 1}) != digest_of_settings({"a": 1, "b": 3})
     True
     """
     text = json.dumps(made_from, sort_keys=True, ensure_ascii=False)

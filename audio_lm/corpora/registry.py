@@ -1,4 +1,4 @@
-"""The corpora that can be prepared by name."""
+"""Registry of the corpora that can be prepared."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,34 +30,34 @@ from audio_lm.corpora.published import (
     vocalsound,
     voxceleb,
 )
-from audio_lm.corpora.published.base import Facts, Published
+from audio_lm.corpora.published.base import Facts, PublishedCorpus
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic import synthetic
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where clips come from, and how they get into a folder."""
+    """A corpus, its settings and the function that writes it."""
 
     name: str
 
     facts: Facts
-    """What somebody wants to know first."""
+    """Description, licence, tasks and size."""
 
     version: int
-    """Raised whenever the same settings give other clips."""
+    """Increased whenever the same settings give other clips."""
 
     read_settings: Callable[[Mapping[str, Any]], Any]
-    """From a recipe's table to a frozen dataclass; a RecipeError where it cannot be."""
+    """Parse a recipe's settings into a frozen dataclass; raises RecipeError."""
 
     write: Callable[[Path, Path, Any, Report], None]
-    """Writes into the first folder manifests whose paths lie in the second."""
+    """Write manifests to the first folder; their paths are in the second, final one."""
 
     conditions: Callable[[], Mapping[str, Any]] = dict
-    """What decides the clips beside the settings."""
+    """Conditions outside the settings that change the clips, such as installed packages."""
 
 
-PUBLISHED: tuple[Published, ...] = (
+PUBLISHED: tuple[PublishedCorpus, ...] = (
     airbench.CORPUS,
     aishell.CORPUS,
     aishell2.CORPUS,
@@ -108,16 +108,19 @@ CORPORA: dict[str, Corpus] = {
             read_settings=fsdd.read_settings,
             write=fsdd.write,
         ),
-        *(Corpus(one.name, one.facts, one.version, one.read_settings, one.write) for one in PUBLISHED),
+        *(
+            Corpus(corpus.name, corpus.facts, corpus.version, corpus.read_settings, corpus.write)
+            for corpus in PUBLISHED
+        ),
     )
 }
 
 
 def find_corpus(name: str) -> Corpus:
-    """A corpus by its name.
+    """Look up a corpus by name.
 
     Raises:
-        RecipeError: there is none of this name.
+        RecipeError: the name is unknown.
     """
     if name not in CORPORA:
         raise RecipeError(unknown("corpus", name, CORPORA, see="audio_lm/corpora/"))

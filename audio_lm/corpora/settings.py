@@ -1,4 +1,4 @@
-"""From the table a recipe gives for a corpus to that corpus's settings, every key and value checked."""
+"""Parse and check the settings of a corpus in a recipe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -7,18 +7,18 @@ from typing import Any, TypeVar, get_type_hints
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range
 
-MOST = Range(0, 2**32 - 1)  # of a seed
+NUMBER_RANGE = Range(0, 2**32 - 1)  # of counts, bounds and seeds; NumPy takes seeds up to here
 Report = Callable[[str], None]
 Settings = TypeVar("Settings")
 
 
-def settings_of(kind: type[Settings], corpus: str, given: Mapping[str, Any]) -> Settings:
-    """The settings of a corpus, defaults filled in.
+def parse_settings(kind: type[Settings], corpus: str, given: Mapping[str, Any]) -> Settings:
+    """Settings of a corpus with defaults.
 
     Raises:
-        RecipeError: a key that the corpus does not have, a value of another type, a negative number.
+        RecipeError: an unknown key, a value of the wrong type, or a number out of range.
     """
-    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in given:
         if key not in known:
             see = f"the fields of {kind.__name__}"
@@ -42,8 +42,8 @@ def _check(where: str, value: Any, hint: Any) -> None:
         raise RecipeError(
             f"{where} is {value!r} -- expected {getattr(hint, '__name__', hint)}; correct it in the recipe"
         )
-    expected = MOST.expectation(value) if isinstance(value, int | float) else None
+    expected = NUMBER_RANGE.expectation(value) if isinstance(value, int | float) else None
     if expected is not None:
         raise RecipeError(
-            f"{where} is {value} -- a number of clips, a seed or a bound; it must be {expected}"
+            f"{where} is {value} -- expected {expected}; it is a number of clips, a seed or a bound"
         )

@@ -6,43 +6,12 @@ recipe can be checked at once; reading clips and asking is elsewhere.
 """
 
 import re
-from typing import NamedTuple
 
 from audio_lm.common.errors import RecipeError, unknown
-from audio_lm.common.names import check_source
+from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
 from audio_lm.tasks.registry import CHAT, TASKS
-
-SPLITS = ("train", "validation", "test")
-
-
-class Source(NamedTuple):
-    """A cut-set by its parts."""
-
-    corpus: str
-    subset: str
-    split: str
-
-
-def parse_source(name: str) -> Source:
-    """The parts of ``corpus/subset-split``; a subset may hold dashes of its own.
-
-    Raises:
-        RecipeError: a part is missing, or the split is none.
-
-    >>> parse_source("librispeech/dev-other-test")
-    Source(corpus='librispeech', subset='dev-other', split='test')
-    """
-    check_source(name)
-    corpus, _, rest = name.partition("/")
-    subset, _, split = rest.rpartition("-")
-    if not subset or split not in SPLITS:
-        raise RecipeError(
-            f"source {name!r} is not corpus/subset-split with a split of {', '.join(SPLITS)}; "
-            f"write for example synthetic/digits-test"
-        )
-    return Source(corpus, subset, split)
 
 
 def predictions_name(benchmark: str) -> str:

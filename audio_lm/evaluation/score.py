@@ -8,7 +8,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import JsonTable, read_json, write_text
-from audio_lm.evaluation.benchmarks import parse_source
+from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.registry import MetricRow, find_metric
 

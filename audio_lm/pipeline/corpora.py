@@ -1,6 +1,5 @@
 """Corpora and cut-sets of a recipe."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -8,9 +7,8 @@ from lhotse.cut import Cut
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import has_enough
 from audio_lm.corpora.corpus import prepare
+from audio_lm.corpora.settings import Report
 from audio_lm.data.manifest.cuts import LongAudio, check_sources, read_cuts, usable_cuts
-
-Report = Callable[[str], None]
 
 
 def prepare_corpora(recipe: Recipe, report: Report) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from audio_lm.common.audio_units import MAX_SECONDS, AudioTokenCount
 from audio_lm.common.errors import DataError
+from audio_lm.common.source_name import split_source
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.corpora.published.base import Subset
 from audio_lm.corpora.registry import CORPORA
@@ -165,7 +166,7 @@ def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> M
 
 
 def _published(source: str) -> Subset | SourceFacts | None:
-    corpus, _, subset_split = source.partition("/")
+    corpus, subset_split = split_source(source)
     return CORPORA[corpus].facts.subsets.get(subset_split) if corpus in CORPORA else None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.safe_yaml import COMMAND_LINE
+from audio_lm.common.source_name import corpus_of
 from audio_lm.config.checks import check_data_dir, place_of
 from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.overrides import key_of_override
@@ -106,7 +107,7 @@ def _is_below(key: str, tables: Sequence[str]) -> bool:
 def _is_untrained_corpus(key: str, own: Recipe) -> bool:
     """Whether a key is of a corpus that no stage was trained on."""
     trained = {
-        source.split("/")[0]
+        corpus_of(source)
         for stage in own.stages.values()
         for sources in stage.mixture.sources.values()
         for source in sources

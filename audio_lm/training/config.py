@@ -86,7 +86,7 @@ class PluginConfig:
     class_path: str
     """Such as ``lightning.pytorch.callbacks.LearningRateMonitor``, or ``my_module.MyCallback`` of the working folder."""
 
-    init_args: dict[str, Any] = field(default_factory=dict)
+    init_args: dict[str, Annotated[Any, Range(-1e12, 1e12)]] = field(default_factory=dict)
     """Arguments of its constructor."""
 
 

@@ -3,7 +3,14 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import UserError
-from audio_lm.corpora.channels import check_choice, correlation, decibels_apart, differs, note_on, selections
+from audio_lm.corpora.channels import (
+    channel_note,
+    check_choice,
+    correlation,
+    has_different_channels,
+    level_difference_db,
+    selections,
+)
 from audio_lm.data.audio.decode import measure
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, (8_000, 8))
@@ -16,22 +23,24 @@ def measured(tmp_path, *channels):
 
 def test_channels_that_averaging_would_lose_differ(tmp_path):
     one, other = NOISE[:, 0], NOISE[:, 1]
-    assert differs(measured(tmp_path, one, 0 * one))  # silent
-    assert differs(measured(tmp_path, one, 0.2 * one))  # 14 dB
-    assert differs(measured(tmp_path, one, -one))  # cancels
-    assert differs(measured(tmp_path, one, other))  # one speaker per channel
-    assert not differs(measured(tmp_path, one, one))
-    assert not differs(measured(tmp_path, one, 0.5 * one))
-    assert not differs(measured(tmp_path, one + 0.5 * other, one - 0.5 * other))  # room microphones
-    assert not differs(measured(tmp_path, 0 * one, 0 * one))
-    assert not differs(measured(tmp_path, one))
+    assert has_different_channels(measured(tmp_path, one, 0 * one))  # silent
+    assert has_different_channels(measured(tmp_path, one, 0.2 * one))  # 14 dB
+    assert has_different_channels(measured(tmp_path, one, -one))  # cancels
+    assert has_different_channels(measured(tmp_path, one, other))  # one speaker per channel
+    assert not has_different_channels(measured(tmp_path, one, one))
+    assert not has_different_channels(measured(tmp_path, one, 0.5 * one))
+    assert not has_different_channels(
+        measured(tmp_path, one + 0.5 * other, one - 0.5 * other)
+    )  # room microphones
+    assert not has_different_channels(measured(tmp_path, 0 * one, 0 * one))
+    assert not has_different_channels(measured(tmp_path, one))
 
 
 def test_correlation_and_level_difference_match_the_waveform(tmp_path):
     audio = measured(tmp_path, NOISE[:, 0], 0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1])
     covariance = np.mean(NOISE[:, 0] * (0.5 * NOISE[:, 0] + 0.1 * NOISE[:, 1]))
     assert correlation(audio) == pytest.approx(covariance / np.mean(audio.powers), rel=1e-3)
-    assert decibels_apart(audio) == pytest.approx(10 * np.log10(audio.powers[0] / audio.powers[1]))
+    assert level_difference_db(audio) == pytest.approx(10 * np.log10(audio.powers[0] / audio.powers[1]))
     many = measured(tmp_path, *(NOISE.T + NOISE[:, :1].T))
     assert correlation(many) > 0.5
 
@@ -54,8 +63,8 @@ def test_a_note_counts_the_files_and_names_one(tmp_path):
     right = measured(tmp_path, 0 * NOISE[:, 0], NOISE[:, 0])
     same = measured(tmp_path, NOISE[:, 0], NOISE[:, 0])
     files = {tmp_path / "right.wav": right, tmp_path / "same.wav": same}
-    note = note_on(files, "choose one")
+    note = channel_note(files, "choose one")
     assert "1 of 2 files of several channels" in note
     assert "right.wav (99 dB apart" in note
     assert note.endswith("choose one")
-    assert note_on({tmp_path / "same.wav": same}, "") is None
+    assert channel_note({tmp_path / "same.wav": same}, "") is None

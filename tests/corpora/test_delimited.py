@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.delimited import named, records
+from audio_lm.corpora.delimited import read_records, record_dict
 
 
 def read(path, text, separator=","):
     path.write_text(text, encoding="utf-8", newline="")
-    columns, lines = records(path, separator=separator)
+    columns, lines = read_records(path, separator=separator)
     return columns, list(lines)
 
 
@@ -81,32 +81,32 @@ def test_cells_of_several_lines_are_read_unless_they_look_like_rows(tmp_path, ce
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b'name,text\na.wav,x\nb.wav,"word" word\n', r"a\.csv:3: this is no CSV"),
-        (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is no CSV"),
+        (b'name,text\na.wav,x\nb.wav,"word" word\n', r"a\.csv:3: this is not CSV"),
+        (b'name,text\na.wav,x\n\nb.wav,"open\nc.wav,x\n', r"a\.csv:4: this is not CSV"),
         (b"name,text\na.wav,caf\xe9\n", r"a\.csv:\d: this is not UTF-8"),
-        (b"name;text\na.wav;x\n", r"a\.csv:1: the heading is one column, 'name;text'"),
-        (b"name,name\na.wav,x\n", r"a\.csv:1: columns \['name'\] stand there twice"),
-        (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is no CSV .*field larger"),
+        (b"name;text\na.wav;x\n", r"a\.csv:1: the header is one column, 'name;text'"),
+        (b"name,name\na.wav,x\n", r"a\.csv:1: duplicate columns \['name'\]"),
+        (b'name,text\na.wav,"' + b"x" * 200_000 + b'"\n', r"a\.csv:2: this is not CSV .*field larger"),
     ],
 )
 def test_the_error_for_an_invalid_table_names_its_line(tmp_path, content, reason):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=reason):
-        list(records(path)[1])
+        list(read_records(path)[1])
 
 
 def test_a_record_needs_a_cell_for_each_column():
-    assert named(["a", "b"], ["1", "2"]) == {"a": "1", "b": "2"}
+    assert record_dict(["a", "b"], ["1", "2"]) == {"a": "1", "b": "2"}
     for cells in (["1"], ["1", "2", "3"]):
-        with pytest.raises(DataError, match=f"2 columns wanted and {len(cells)} found"):
-            named(["a", "b"], cells)
+        with pytest.raises(DataError, match=f"cells: {len(cells)} -- expected 2"):
+            record_dict(["a", "b"], cells)
 
 
 def test_an_empty_file_has_no_columns_and_a_missing_one_is_an_error(tmp_path):
     assert read(tmp_path / "a.csv", "") == ([], [])
     with pytest.raises(DataError, match="is missing"):
-        records(tmp_path / "none.csv")
+        read_records(tmp_path / "none.csv")
 
 
 texts = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=9)
@@ -117,4 +117,4 @@ def test_reading_inverts_the_csv_writer(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("name", "text"), *rows])
-    assert [tuple(cells) for _, cells in records(path)[1]] == rows
+    assert [tuple(cells) for _, cells in read_records(path)[1]] == rows

@@ -3,7 +3,7 @@ import pytest
 from lhotse import CutSet
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.corpora.fsdd import at_16_khz, read_settings, split_of, write
+from audio_lm.corpora.fsdd import read_settings, resample_recording, split_of_take, write
 from audio_lm.data.manifest.labels import units_of
 
 
@@ -40,7 +40,7 @@ def test_every_take_belongs_to_one_split(corpus):
         "test": 45,
     }
     for split, cuts_found in cuts_of_split.items():
-        assert {split_of(int(cut.id.rpartition("_")[2])) for cut in cuts_found} == {split}
+        assert {split_of_take(int(cut.id.rpartition("_")[2])) for cut in cuts_found} == {split}
 
 
 def test_a_string_uses_takes_of_its_own_split_only(corpus):
@@ -51,7 +51,7 @@ def test_a_string_uses_takes_of_its_own_split_only(corpus):
             for word, wave in words_of(cut):
                 take = (pitch_of(wave) - base - 100 * digits.index(word)) / 7
                 assert abs(take - round(take)) < 0.2, (cut.id, word, take)
-                assert split_of(round(take)) == split, (cut.id, word, take)
+                assert split_of_take(round(take)) == split, (cut.id, word, take)
 
 
 def test_words_sound_at_their_labelled_times(corpus):
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_bytes(spoken_digits, tmp_path):
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.07])
 def test_speed_scales_length_and_pitch(speed):
     tone = np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000).astype(np.float32)
-    wave = at_16_khz(tone, speed)
+    wave = resample_recording(tone, speed)
     assert abs(len(wave) - 8_000 / speed) < 3
     assert abs(pitch_of(wave) - 1_000 * speed) < 1
     assert abs(abs(wave[1_000:-1_000]).max() - 1) < 0.01

@@ -2,13 +2,13 @@ import pytest
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.corpora.fsdd import FsddSettings
-from audio_lm.corpora.settings import settings_of
+from audio_lm.corpora.settings import parse_settings
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 
 
 def test_missing_settings_keep_their_defaults():
-    assert settings_of(FsddSettings, "fsdd", {"seed": 7}) == FsddSettings(seed=7)
-    assert settings_of(FsddSettings, "fsdd", {"max_speed_change": 0}) == FsddSettings(max_speed_change=0)
+    assert parse_settings(FsddSettings, "fsdd", {"seed": 7}) == FsddSettings(seed=7)
+    assert parse_settings(FsddSettings, "fsdd", {"max_speed_change": 0}) == FsddSettings(max_speed_change=0)
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_missing_settings_keep_their_defaults():
 )
 def test_the_error_for_a_wrong_setting_names_it(kind, given, message):
     with pytest.raises(RecipeError, match=message):
-        settings_of(kind, "x", given)
+        parse_settings(kind, "x", given)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.evaluation.benchmarks import check_benchmark, parse_source, predictions_name
+from audio_lm.evaluation.benchmarks import check_benchmark, predictions_name
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 
 DIGITS = BenchmarkConfig("synthetic/digits-test", "asr", ["wer", "cer(zh,ja,ko)"], "tags", "pretrain")
@@ -15,18 +15,6 @@ def check_all(**benchmarks):
     evaluation = EvaluationConfig(benchmarks)
     for name in benchmarks:
         check_benchmark(name, evaluation)
-
-
-def test_the_split_is_what_follows_the_last_dash():
-    assert parse_source("librispeech/dev-other-test") == ("librispeech", "dev-other", "test")
-
-
-@pytest.mark.parametrize(
-    "name", ["digits-test", "synthetic/digits", "/digits-test", "synthetic/-test", "a/b/c-test"]
-)
-def test_a_source_without_its_parts_is_refused(name):
-    with pytest.raises(RecipeError, match="corpus/subset-split"):
-        parse_source(name)
 
 
 def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():

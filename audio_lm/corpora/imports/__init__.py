@@ -1,1 +1,1 @@
-"""Other projects' files of clips and labels, brought in as cut-sets."""
+"""Import of other projects' data files as cut-sets."""

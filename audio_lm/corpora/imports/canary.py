@@ -1,8 +1,8 @@
-"""Which column of a NeMo manifest is which label: a transcript, or the translation that manifests of Canary also have.
+"""Labels of the columns of a NeMo manifest: transcripts, and the translations of Canary's manifests.
 
-``text`` is what the model is to write, in ``target_lang``; ``taskname`` or ``task`` says whether that is what is said in
-``source_lang`` or its translation, and without either the two languages do. Some write the target as ``answer``, or as
-``translation`` beside a transcript.
+``text`` is the target, in ``target_lang``. ``taskname`` or ``task`` decides whether it is a transcript (of
+``source_lang``) or a translation; without them, the two languages do. Some manifests name the target ``answer``, or
+``translation`` next to a transcript.
 
 Source: NVIDIA/NeMo, nemo/collections/common/prompts/canary.py and canary2.py at 013ee8c4, and "Canary Manifest Format"
 of its documentation.
@@ -12,7 +12,7 @@ import re
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.imports.labels import label_value
+from audio_lm.corpora.imports.labels import parse_label
 
 COLUMNS = {"text": "text", "lang": "language", "speaker": "speaker"}
 ASR, TRANSLATION = "asr", "translation"
@@ -20,14 +20,14 @@ TASK_OF_NAME = {ASR: ASR, "transcribe": ASR} | dict.fromkeys(
     ("ast", "s2t_translation", "translate", TRANSLATION), TRANSLATION
 )
 TOKENS = re.compile(r"<\|(\d+|spk\d+|emo:\w+)\|>")
-NOTHING = ("", "na", "n/a")  # as manifests for inference have it in place of an answer
+PLACEHOLDERS = ("", "na", "n/a")  # targets in manifests for inference
 
 
 def label_of_column(row: Row, options: ImportOptions) -> dict[str, str]:
-    """Column -> label of a row, by its task; the options' columns come first.
+    """Column -> label of a row, by its task; the options' columns take precedence.
 
     Raises:
-        DataError: there is no such task, or the languages do not fit it.
+        DataError: the task is unknown, or the languages contradict it.
     """
     known = _known_columns(row, options)
     taken = set(options.columns.values())
@@ -52,7 +52,7 @@ def _known_columns(row: Row, options: ImportOptions) -> dict[str, str]:
     column = _column_of_target(row, task)
     if tokens := TOKENS.search(str(dict.get(row, column))):
         raise DataError(
-            f"{column!r} holds tokens such as {tokens[0]!r}, which would be learned as words; take them out"
+            f"{column!r} contains tokens such as {tokens[0]!r}, which would be trained as words; remove them"
         )
     columns = {column: "text" if task == ASR else TRANSLATION, "speaker": "speaker"}
     if task == TRANSLATION:
@@ -63,17 +63,15 @@ def _known_columns(row: Row, options: ImportOptions) -> dict[str, str]:
 
 
 def _task(name: object, source: str | None, target: str | None, default: str | None) -> str:
-    """The task of a row.
+    """Task of a row.
 
     Args:
-        default: the language of rows that do not tell what is spoken.
+        default: spoken language of rows without one.
     """
     if name is None:
         spoken = source or default
         if spoken is None:
-            raise DataError(
-                f"target_lang is {target!r} and source_lang is missing; write the language that is spoken"
-            )
+            raise DataError(f"target_lang is {target!r} and source_lang is missing; add the spoken language")
         return TRANSLATION if target not in (None, spoken) else ASR
     task = TASK_OF_NAME.get(str(name).lower().strip("<|>"))
     if task is None:
@@ -94,18 +92,18 @@ def _task(name: object, source: str | None, target: str | None, default: str | N
 
 
 def _column_of_target(row: Row, task: str) -> str:
-    """Where the text to write stands; looked at only, so that what is not imported stays unread."""
+    """Column of the target. Uses ``dict.get``, so that columns that are not imported stay unread."""
     candidates = ("text", "answer") if task == ASR else (TRANSLATION, "answer", "text")
     texts = {column: str(dict.get(row, column) or "").strip().lower() for column in candidates}
-    return next((column for column in candidates if texts[column] not in NOTHING), "text")
+    return next((column for column in candidates if texts[column] not in PLACEHOLDERS), "text")
 
 
 def _language(row: Row, column: str, options: ImportOptions) -> str | None:
     if not _has(row, column, options):
         return None
-    return str(label_value("language", row.get(column), column))
+    return str(parse_label("language", row.get(column), column))
 
 
 def _has(row: Row, column: str, options: ImportOptions) -> bool:
-    """Whether a row has a value in a column that the options do not use in another way."""
+    """True if a row has a value in a column that the options do not reassign."""
     return column not in options.columns and dict.get(row, column) not in (None, "")

@@ -1,4 +1,4 @@
-"""What all imports share: options, rows that know their line, bad lines told together, audio that may be read."""
+"""Common parts of all imports: options, rows, bad lines reported together, checks of audio paths."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from typing import Any
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
 
-MOST_LINES = 20  # of bad ones that are told
-MOST_KEYS = 20  # of those not read that are named
+MAX_LINES_SHOWN = 20  # of bad lines in a message
+MAX_KEYS_SHOWN = 20  # of unread keys in a note
 TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
 
 
 class Row(dict[str, Any]):
-    """An object of a foreign file that knows which of its keys were read; objects inside of it are rows too."""
+    """JSON object of an imported file that tracks which of its keys are read; nested objects are rows too."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__(values)
@@ -31,171 +31,170 @@ class Row(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key, which counts as read."""
+        """Value of a key; marks the key as read."""
         self.read.add(key)
         return super().get(key, default)
 
     def skip(self, keys: Iterable[str] | None = None) -> None:
-        """Count keys, or all of them, as left out on purpose."""
+        """Mark keys, or all of them, as left out on purpose."""
         self.read.update(self if keys is None else keys)
 
-    def inner(self) -> Iterator[tuple[str, "Row"]]:
-        """The rows directly inside of this one, with the key that leads there: ``a``, or ``a[]`` in a list."""
+    def inner_rows(self) -> Iterator[tuple[str, "Row"]]:
+        """Directly nested rows with their keys: ``a``, or ``a[]`` for items of a list."""
         for key, value in self.items():
             if isinstance(value, Row):
                 yield key, value
             elif isinstance(value, list):
-                yield from ((f"{key}[]", one) for one in value if isinstance(one, Row))
+                yield from ((f"{key}[]", item) for item in value if isinstance(item, Row))
 
     def unread(self) -> set[str]:
-        """Keys with a value that nobody read; of inner rows those of which something was read."""
-        found = {key for key, value in self.items() if key not in self.read and not _is_empty(value)}
-        for key, row in self.inner():
+        """Keys with a value that were not read, including those of nested rows that were read in part."""
+        keys = {key for key, value in self.items() if key not in self.read and not _is_empty(value)}
+        for key, row in self.inner_rows():
             if row.read and key.removesuffix("[]") in self.read:
-                found |= {f"{key}.{one}" for one in row.unread()}
-        return found
+                keys |= {f"{key}.{inner}" for inner in row.unread()}
+        return keys
 
 
 class UnreadKeys:
-    """Counts rows by the keys that an import did not read, so that nothing is dropped in silence."""
+    """Count rows by the keys that an import did not read, so that nothing is dropped silently."""
 
     def __init__(self) -> None:
         self._num_rows: Counter[str] = Counter()
 
     def add(self, row: Row) -> None:
-        """Count a row that was imported."""
+        """Count an imported row."""
         self._num_rows.update(row.unread())
 
     def notes(self) -> list[str]:
-        """One sentence, or none where everything was read."""
+        """One sentence; empty if everything was read."""
         if not self._num_rows:
             return []
-        named = [f"{key} ({num} rows)" for key, num in sorted(self._num_rows.items())]
-        more = [f"and {len(named) - MOST_KEYS} more"] if len(named) > MOST_KEYS else []
-        return [f"columns not read: {', '.join(named[:MOST_KEYS] + more)}"]
+        counts = [f"{key} ({num} rows)" for key, num in sorted(self._num_rows.items())]
+        more = [f"and {len(counts) - MAX_KEYS_SHOWN} more"] if len(counts) > MAX_KEYS_SHOWN else []
+        return [f"columns not read: {', '.join(counts[:MAX_KEYS_SHOWN] + more)}"]
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a foreign file does not say of itself."""
+    """Settings that the imported file does not contain."""
 
     audio_root: Path | None = None
-    """Folder that relative paths start from and that all audio has to lie in; the file's own folder where none is given."""
+    """Base of relative paths, and folder that has to contain all audio; if None, paths start from the file's folder."""
 
     language: str | None = None
-    """Of rows that do not tell theirs."""
+    """Language of rows without one."""
 
     split: str = ""
-    """Which the rows become; ``import_file`` sets it. A table's rows of other splits are left out."""
+    """Split of the manifest, set by ``import_file``. A table's rows of other splits are left out."""
 
     subset: str = ""
-    """Which the rows become; ``import_file`` sets it."""
+    """Subset of the manifest, set by ``import_file``."""
 
     channel: str = AVERAGE
-    """What is taken of audio of several channels: the ``average``, ``left``, ``right``, or ``both`` as two clips."""
+    """Channel selection: ``average``, ``left``, ``right``, or ``both`` as two clips."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column -> label, beside those known by name; an empty label leaves the column out."""
+    """Column -> label, in addition to known names; an empty label leaves the column out."""
 
     @property
     def subset_split(self) -> str:
-        """The manifest."""
+        """Name of the manifest."""
         return f"{self.subset}-{self.split}"
 
     def cut_id(self, number: int, own: Any = None) -> str:
-        """The row's own id, or one made of its number."""
+        """Id of the row, or one derived from its number."""
         return f"{self.subset_split}-{number:06d}" if own in (None, "") else str(own)
 
     def label_language(self) -> dict[str, str]:
-        """The label ``language`` where it was given."""
+        """Label ``language``; empty if not given."""
         return {"language": self.language} if self.language else {}
 
 
 class BadLines:
-    """Gathers what is wrong with lines, so that all of it is told at once and nothing is written."""
+    """Collect the errors of all lines, to report them at once before anything is written."""
 
     def __init__(self) -> None:
-        self._sentences: list[str] = []
+        self._errors: list[str] = []
 
     @contextmanager
-    def noted(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
-        """Note what is wrong while a line is taken, and go on.
+    def collect(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
+        """Context that records a DataError of a line and suppresses it.
 
         Args:
-            number: of the row, where several rows may stand in one line.
+            number: of the row, where one line may contain several rows.
         """
         row = "" if number is None else f"row {number}: "
         try:
             yield
         except DataError as error:
-            self._sentences.append(f"{path}:{line}: {row}{error}")
+            self._errors.append(f"{path}:{line}: {row}{error}")
 
-    def stop(self) -> None:
-        """End the import if there was any.
+    def raise_errors(self) -> None:
+        """Raise the recorded errors, if any.
 
         Raises:
-            DataError: names the first ``MOST_LINES`` of them.
+            DataError: shows the first ``MAX_LINES_SHOWN``.
         """
-        if not self._sentences:
+        if not self._errors:
             return
-        if len(self._sentences) == 1:
-            raise DataError(self._sentences[0])
-        more = len(self._sentences) - MOST_LINES
-        told = self._sentences[:MOST_LINES] + ([f"and {more} more"] if more > 0 else [])
+        if len(self._errors) == 1:
+            raise DataError(self._errors[0])
+        more = len(self._errors) - MAX_LINES_SHOWN
+        shown = self._errors[:MAX_LINES_SHOWN] + ([f"and {more} more"] if more > 0 else [])
         raise DataError(
-            f"{len(self._sentences)} lines cannot be imported; correct them or take them out:\n"
-            + "\n".join(told)
+            f"{len(self._errors)} lines cannot be imported; correct or remove them:\n" + "\n".join(shown)
         )
 
 
-def each_row(path: Path, take: Callable[[int, Row], None], notes: list[str], *, key: str = "") -> None:
-    """Give every object of a JSON or JSONL file to ``take``, with its number, from 1.
+def for_each_row(
+    path: Path, import_row: Callable[[int, Row], None], notes: list[str], *, key: str = ""
+) -> None:
+    """Call ``import_row`` with number (from 1) and object of each row of a JSON or JSONL file.
 
     Args:
-        take: raises a DataError where the row cannot be used.
-        notes: gets a sentence about keys that ``take`` did not read.
-        key: of the list, where the file is one JSON object that holds it.
+        import_row: raises DataError for an unusable row.
+        notes: extended by a sentence about unread keys.
+        key: of the list of rows, if the file is a JSON object.
 
     Raises:
-        DataError: bad lines, all of them in one message; or there is no row.
+        DataError: bad lines, all in one message; or there are no rows.
     """
     bad = BadLines()
     unread = UnreadKeys()
     number = 0
-    for number, (line, text, is_line) in enumerate(_pieces(path, key), start=1):
-        with bad.noted(path, line, None if is_line else number):
-            row = _object(text)
-            take(number, row)
+    for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
+        with bad.collect(path, line, None if is_line else number):
+            row = _parse_row(text)
+            import_row(number, row)
             unread.add(row)
-    bad.stop()
+    bad.raise_errors()
     if not number:
-        raise DataError(f"{path} holds no rows; is it the right file?")
+        raise DataError(f"{path} has no rows; is it the right file?")
     notes += unread.notes()
 
 
 def refuse_tools(row: Row) -> None:
-    """Refuse a row in which tools are described or called, wherever in it.
+    """Refuse a row that describes or calls tools, at any depth.
 
     Raises:
         DataError: names the key.
     """
     for key, value in row.items():
         if key in TOOL_KEYS and not _is_empty(value) and value is not False:
-            raise DataError(
-                f"{key!r} describes or calls tools, and only audio and text are learned from; leave the row out"
-            )
-    for _, inner in row.inner():
+            raise DataError(f"{key!r} describes or calls tools, which are not supported; remove the row")
+    for _, inner in row.inner_rows():
         refuse_tools(inner)
 
 
-def lines_of(path: Path) -> Generator[tuple[int, str], None, None]:
-    """Lines that are not blank, with their number.
+def read_lines(path: Path) -> Generator[tuple[int, str], None, None]:
+    """Yield the lines that are not blank, with their number.
 
     Raises:
         DataError: the file is missing, or not UTF-8.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing; give a file that is there")
+        raise DataError(f"{path} is missing; give an existing file")
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -205,39 +204,37 @@ def lines_of(path: Path) -> Generator[tuple[int, str], None, None]:
         raise DataError(f"{path} is not UTF-8 ({error.reason}); convert it to UTF-8") from error
 
 
-def audio_path(value: Any, folder: Path, options: ImportOptions) -> Path:
-    """Where audio that a foreign file names lies.
+def resolve_audio_path(value: Any, folder: Path, options: ImportOptions) -> Path:
+    """Absolute path of an audio file in an imported row.
 
     Args:
-        folder: of the foreign file.
+        folder: of the imported file.
 
     Raises:
-        DataError: no path of a file, a command or a URL, outside the audio root, or missing.
+        DataError: the value is no path, a command or a URL, or the file is outside the audio root or missing.
     """
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"the audio is {value!r} -- expected the path of one file; write its path")
-    written = value.strip()
-    if written.startswith(("|", "pipe:")) or written.endswith("|"):
-        raise DataError(
-            f"audio {written!r} is a command, and commands are not run; write the audio to a file"
-        )
-    if "://" in written or written.startswith(("data:", "file:")):
-        raise DataError(f"audio {written[:80]!r} is a URL, and URLs are not fetched; download it to a file")
-    path = ((options.audio_root or folder) / written).absolute()
+        raise DataError(f"the audio is {value!r} -- expected the path of one file; correct it")
+    text = value.strip()
+    if text.startswith(("|", "pipe:")) or text.endswith("|"):
+        raise DataError(f"audio {text!r} is a command, and commands are not run; write the audio to a file")
+    if "://" in text or text.startswith(("data:", "file:")):
+        raise DataError(f"audio {text[:80]!r} is a URL, and URLs are not downloaded; download it to a file")
+    path = ((options.audio_root or folder) / text).absolute()
     if options.audio_root is not None:
         root = os.path.normpath(options.audio_root.absolute())
         if not Path(os.path.normpath(path)).is_relative_to(root):
-            raise DataError(f"audio {written!r} lies outside {root}; choose an audio root that holds it")
+            raise DataError(f"audio {text!r} is outside {root}; choose an audio root that contains it")
     if not path.is_file():
-        raise DataError(f"audio {path} is missing; correct the path, or set the audio root it starts from")
+        raise DataError(f"audio {path} is missing; correct the path, or set the audio root")
     return path
 
 
-def seconds_of(name: str, value: Any) -> float:
-    """A time in seconds.
+def parse_seconds(name: str, value: Any) -> float:
+    """Parse a time in seconds.
 
     Raises:
-        DataError: it is no number of at least zero.
+        DataError: it is not a number of at least zero.
     """
     try:
         seconds = float(value)
@@ -249,31 +246,31 @@ def seconds_of(name: str, value: Any) -> float:
 
 
 def refuse_columns(options: ImportOptions, format_name: str) -> None:
-    """Say that columns have no meaning in a format.
+    """Refuse the option ``columns`` for a format without columns.
 
     Raises:
-        DataError: some were given.
+        DataError: columns were given.
     """
     if options.columns:
         raise DataError(
-            f"columns {sorted(options.columns)} were given, but format {format_name!r} has none to choose from; leave them out"
+            f"columns {sorted(options.columns)} were given, but format {format_name!r} has no columns; omit them"
         )
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a key is as good as not there; some write JSON into a text."""
+    """True if a value counts as absent; some files contain JSON as text."""
     return value is None or value in ("", "[]", "{}", "null", [], {})
 
 
-def _object(text: str) -> Row:
+def _parse_row(text: str) -> Row:
     try:
         row = json.loads(text, object_hook=Row)
     except json.JSONDecodeError as error:
-        raise DataError(f"this is no JSON ({error.msg}, column {error.colno}); repair the line") from error
+        raise DataError(f"this is not JSON ({error.msg}, column {error.colno}); repair the line") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
         raise DataError(f"this JSON cannot be read ({error}); repair the line") from error
     if not isinstance(row, Row):
-        raise DataError(f"a JSON object was expected and this is {text.strip()[:40]!r}; repair the line")
+        raise DataError(f"{text.strip()[:40]!r} -- expected a JSON object; repair the line")
     if "\\ud" in text.lower():
         _check_characters(row)
     return row
@@ -284,13 +281,13 @@ def _check_characters(row: Row) -> None:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"the row holds half of a character ({error.object[error.start]!r}, a lone surrogate); repair the text"
+            f"the row contains half of a character ({error.object[error.start]!r}, a lone surrogate); repair the text"
         ) from error
 
 
-def _pieces(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
-    """The text of every row with its line: a line, or an element of a list; and which of the two it is."""
-    lines = lines_of(path)
+def _row_texts(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield line number and text of each row, and whether the row is a line (else an item of a list)."""
+    lines = read_lines(path)
     first = next(lines, None)
     if first is None:
         return
@@ -299,23 +296,23 @@ def _pieces(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
         yield from ((*line, True) for line in lines)
         return
     lines.close()
-    yield from ((*element, False) for element in _elements(path, key))
+    yield from ((*item, False) for item in _list_items(path, key))
 
 
-def _elements(path: Path, key: str) -> Iterator[tuple[int, str]]:
+def _list_items(path: Path, key: str) -> Iterator[tuple[int, str]]:
     text = path.read_text(encoding="utf-8-sig")
     try:
-        whole = json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: this is no JSON ({error.msg}); repair the file") from error
+        raise DataError(f"{path}:{error.lineno}: this is not JSON ({error.msg}); repair the file") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{path}: this JSON cannot be read ({error}); repair the file") from error
-    if key and not (isinstance(whole, dict) and isinstance(whole.get(key), list)):
-        raise DataError(f"{path}: expected an object with the list {key!r}; is it a file of another format?")
-    begin = re.search(rf'"{key}"\s*:\s*\[', text) if key else re.search(r"\[", text)
-    assert begin is not None, "a list that was parsed stands in the text"
+    if key and not (isinstance(content, dict) and isinstance(content.get(key), list)):
+        raise DataError(f"{path}: expected an object with the list {key!r}; is the file in another format?")
+    start = re.search(rf'"{key}"\s*:\s*\[', text) if key else re.search(r"\[", text)
+    assert start is not None, "the parsed list is in the text"
     decoder = json.JSONDecoder()
-    position, counted, line = begin.end(), 0, 1
+    position, counted, line = start.end(), 0, 1
     while True:
         gap = _GAP.match(text, position)
         position = gap.end() if gap else position

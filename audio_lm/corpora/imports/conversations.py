@@ -1,11 +1,10 @@
-r"""The label ``conversation`` from turns with placeholders for clips, and the label ``rejected`` beside it.
+r"""Labels ``conversation`` and ``rejected`` from turns with placeholders for clips.
 
-``rejected`` is a text where only the last answer differs from the conversation's, and a
-conversation of its own where more does. Its clips are then numbered for themselves: they are
-the cut's own ones, unless the cut has custom recordings ``rejected_audio_1`` and so on.
+``rejected`` is a text if only the last answer differs from the conversation's, else a complete conversation with its own
+numbering of clips: those of the cut, or its custom recordings ``rejected_audio_1`` ... if it has them.
 
-A backslash before a placeholder makes it a word: ``\<audio>`` is the text ``<audio>``. Of several
-backslashes before a placeholder each pair is one backslash; elsewhere a backslash is a backslash.
+A backslash escapes a placeholder: ``\<audio>`` is the text ``<audio>``. Of several backslashes before a placeholder,
+each pair is one backslash; elsewhere a backslash is literal.
 """
 
 import re
@@ -19,17 +18,17 @@ from audio_lm.prompts.chatml import ASSISTANT, turns_of
 Conversation = list[dict[str, Any]]
 
 
-def conversation_of(
+def build_conversation(
     turns: Sequence[tuple[str, str]], num_clips: int, *, placeholders: Sequence[str] = ("<audio>",)
 ) -> Conversation:
-    """The label ``conversation``, every placeholder the place of the next clip.
+    """Build the label ``conversation``; each placeholder is replaced by the next clip.
 
     Args:
-        turns: role and text, in order.
-        num_clips: that the row has.
+        turns: pairs of role and text.
+        num_clips: of the row.
 
     Raises:
-        DataError: placeholders and clips differ in number, the sides do not alternate, or no answer ends it.
+        DataError: the numbers of placeholders and clips differ, roles do not alternate, or the last turn is no answer.
     """
     numbers = count(1)
     conversation = [
@@ -42,32 +41,34 @@ def conversation_of(
         }
         for role, text in turns
     ]
-    found = next(numbers) - 1
-    if found != num_clips:
+    num_placeholders = next(numbers) - 1
+    if num_placeholders != num_clips:
         raise DataError(
-            f"the turns have {found} places for audio ({' or '.join(placeholders)}) and the row has {num_clips} "
-            f"audio files; make them equal, or write \\{placeholders[0]} where the word is meant"
+            f"the turns have {num_placeholders} placeholders for audio ({' or '.join(placeholders)}) and the row has "
+            f"{num_clips} audio files; make them equal, or write \\{placeholders[0]} for the literal text"
         )
-    return checked(conversation)
+    return check_conversation(conversation)
 
 
-def num_places(turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)) -> int:
-    """Count the placeholders of all turns; those behind a backslash are words."""
+def count_placeholders(
+    turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)
+) -> int:
+    """Count the placeholders of all turns, without escaped ones."""
     return sum(_parts(text, placeholders).count(None) for _, text in turns)
 
 
-def with_place(text: str, placeholder: str = "<audio>") -> str:
-    """Append a placeholder to a text, whatever the text ends with."""
+def append_placeholder(text: str, placeholder: str = "<audio>") -> str:
+    """Append a placeholder to a text; trailing backslashes are escaped."""
     return text + "\\" * (len(text) - len(text.rstrip("\\"))) + placeholder
 
 
-def escaped(text: str, placeholder: str = "<audio>") -> str:
-    """Write a text so that every placeholder in it is a word."""
+def escape_placeholders(text: str, placeholder: str = "<audio>") -> str:
+    """Escape all placeholders of a text."""
     return re.sub(rf"(\\*){re.escape(placeholder)}", lambda match: f"{match[1] * 2}\\{placeholder}", text)
 
 
 def _parts(text: str, placeholders: Sequence[str]) -> list[str | None]:
-    """Words and, as none, places of clips, in their order."""
+    """Split a text into literal texts and clips; a clip is None."""
     pattern = re.compile(r"(\\*)(" + "|".join(map(re.escape, placeholders)) + ")")
     parts: list[str | None] = []
     words, end = "", 0
@@ -81,57 +82,55 @@ def _parts(text: str, placeholders: Sequence[str]) -> list[str | None]:
     return [part for part in (*parts, words + text[end:]) if part != ""]
 
 
-def checked(conversation: Conversation) -> Conversation:
-    """The same, if it can be learned from.
+def check_conversation(conversation: Conversation) -> Conversation:
+    """Check that a conversation can be trained on, and return it.
 
     Raises:
-        DataError: the sides do not alternate, clips are out of order, an answer is no text, or none ends it.
+        DataError: roles do not alternate, clips are out of order, an answer is no text, or the last turn is no answer.
     """
     turns = turns_of(conversation)
     if turns[-1].role != ASSISTANT:
-        raise DataError(
-            "the conversation ends without an answer; add the assistant's turn or leave the row out"
-        )
+        raise DataError("the conversation ends without an answer; add the assistant's turn or remove the row")
     for number, turn in enumerate(turns, start=1):
         if turn.role == ASSISTANT and (len(turn.content) != 1 or not isinstance(turn.content[0], str)):
             raise DataError(
-                f"turn {number} is the assistant's and holds {'audio' if turn.content else 'nothing'} -- expected one "
-                f"text; write it as text (a placeholder behind a backslash is a word) or leave the row out"
+                f"turn {number} is the assistant's and contains {'audio' if turn.content else 'nothing'} -- expected one "
+                f"text; write it as text (a backslash escapes a placeholder) or remove the row"
             )
     return conversation
 
 
-def rejected_of(
+def rejected_label(
     conversation: Conversation, rejected: Conversation, *, same_clips: bool
 ) -> str | Conversation:
-    """The label ``rejected``: the last answer where nothing else differs, else the whole conversation.
+    """Label ``rejected``: the last answer if nothing else differs, else the complete conversation.
 
     Raises:
-        DataError: it is what was chosen.
+        DataError: it equals the chosen conversation.
     """
     if not same_clips or rejected[:-1] != conversation[:-1]:
         return rejected
     if rejected == conversation:
-        raise DataError("the rejected answer is the chosen one; make them differ or leave the row out")
+        raise DataError("the rejected answer equals the chosen one; make them differ or remove the row")
     return str(rejected[-1]["content"][0]["text"])
 
 
-def text_of(value: Any, what: str) -> str:
-    """A string, or a complaint.
+def check_text(value: Any, what: str) -> str:
+    """Check that a value is a string.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not.
     """
     if not isinstance(value, str):
         raise DataError(f"{what} is {value!r} -- expected a text; correct it")
     return value
 
 
-def audio_list(value: Any, what: str) -> list[Any]:
-    """One path or a list of them, as a list.
+def path_list(value: Any, what: str) -> list[Any]:
+    """Convert one path, a list of paths, or None to a list.
 
     Raises:
-        DataError: it is neither.
+        DataError: it is none of them.
     """
     if value is None:
         return []

@@ -1,7 +1,7 @@
 """A Kaldi data directory: wav.scp and text, with or without segments, utt2spk, spk2gender, utt2lang, utt2dur.
 
-Paths in wav.scp start from the audio root, as Kaldi starts from the folder a recipe runs in, or
-from the directory. Commands are refused. ``utt2dur`` is compared with the audio and nothing else.
+Paths in wav.scp are relative to the audio root, like Kaldi's to the working directory of a recipe, or to the data
+directory. Commands are refused. ``utt2dur`` is only compared with the audio.
 
 Source: kaldi-asr/kaldi at f4007661, src/doc/data_prep.dox and src/featbin/extract-segments.cc (segments, an end of
 -1, overshoot); utt2lang as in lhotse.kaldi.
@@ -16,12 +16,12 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     BadLines,
     ImportOptions,
-    audio_path,
-    lines_of,
+    parse_seconds,
+    read_lines,
     refuse_columns,
-    seconds_of,
+    resolve_audio_path,
 )
-from audio_lm.corpora.imports.labels import label_value
+from audio_lm.corpora.imports.labels import parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "kaldi"
@@ -30,17 +30,17 @@ REPAIR = "run utils/fix_data_dir.sh or complete it"
 
 @dataclass(frozen=True)
 class Table:
-    """A file of keys and values, and the line of every key."""
+    """File of keys and values, and the line of each key."""
 
     path: Path
     values: Mapping[str, str]
     line_of: Mapping[str, int]
 
     def value(self, key: str) -> str:
-        """What a key has.
+        """Value of a key.
 
         Raises:
-            DataError: the key is not in the file.
+            DataError: the key is missing.
         """
         if key not in self.values:
             raise DataError(f"{self.path.name} has no {key!r}; {REPAIR}")
@@ -55,69 +55,69 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """
     refuse_columns(options, NAME)
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the data directory that holds wav.scp")
+        raise DataError(f"{folder} is not a folder; give the data directory that contains wav.scp")
     bad = BadLines()
-    scp, texts = _table(folder / "wav.scp", bad), _table(folder / "text", bad)
+    scp, texts = _read_table(folder / "wav.scp", bad), _read_table(folder / "text", bad)
     others = {
-        name: _table(folder / name, bad)
+        name: _read_table(folder / name, bad)
         for name in ("segments", "utt2spk", "spk2gender", "utt2lang", "utt2dur")
         if (folder / name).is_file()
     }
-    bad.stop()
+    bad.raise_errors()
     _note_unread(folder, others, writer)
     segments = others.pop("segments", None)
     utterances = scp if segments is None else segments
     for utterance, line in utterances.line_of.items():
-        with bad.noted(utterances.path, line):
+        with bad.collect(utterances.path, line):
             labels = {**options.label_language(), "text": texts.value(utterance)}
             labels |= _labels(utterance, others)
             recording, start, duration = utterance, 0.0, None
             if segments is not None:
                 recording, start, duration = _segment(segments.values[utterance])
-            audio = audio_path(scp.value(recording), folder, options)
+            audio = resolve_audio_path(scp.value(recording), folder, options)
             if "utt2dur" in others:
-                told = seconds_of("utt2dur", others["utt2dur"].value(utterance))
-                writer.check_duration(audio, start, duration, told)
+                declared = parse_seconds("utt2dur", others["utt2dur"].value(utterance))
+                writer.check_duration(audio, start, duration, declared)
             writer.add(options.subset_split, utterance, audio, labels, start=start, duration=duration)
     for utterance, line in texts.line_of.items():
-        with bad.noted(texts.path, line):
+        with bad.collect(texts.path, line):
             utterances.value(utterance)
-    bad.stop()
+    bad.raise_errors()
 
 
 def _note_unread(folder: Path, others: Mapping[str, Table], writer: ImportWriter) -> None:
-    """Name the directory's files that were not read; genders are those of speakers, and spk2utt is utt2spk again."""
+    """Note the files that are not read; spk2gender needs utt2spk, and spk2utt is the inverse of utt2spk."""
     read = {"wav.scp", "text", "spk2utt", *others} - ({"spk2gender"} if "utt2spk" not in others else set())
     unread = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in read)
     if unread:
         writer.notes.append(f"files not read: {', '.join(unread)}")
 
 
-def _table(path: Path, bad: BadLines) -> Table:
+def _read_table(path: Path, bad: BadLines) -> Table:
     values: dict[str, str] = {}
     line_of: dict[str, int] = {}
-    for number, line in lines_of(path):
-        with bad.noted(path, number):
+    for number, line in read_lines(path):
+        with bad.collect(path, number):
             key, *rest = line.split(maxsplit=1)
             if key in values:
-                raise DataError(f"{key!r} came before, in line {line_of[key]}; {REPAIR}")
+                raise DataError(f"{key!r} is already in line {line_of[key]}; {REPAIR}")
             if not rest:
-                raise DataError(f"{key!r} has nothing beside it; {REPAIR}")
+                raise DataError(f"{key!r} has no value; {REPAIR}")
             values[key], line_of[key] = rest[0].strip(), number
     return Table(path, values, line_of)
 
 
 def _segment(value: str) -> tuple[str, float, float | None]:
-    """Recording, start and duration; none means to the recording's end."""
+    """Recording, start and duration; None is to the end of the recording."""
     fields = value.split()
     if len(fields) != 3:
         raise DataError(
             f"{len(fields) + 1} fields -- expected utterance, recording, start and end; correct the line"
         )
-    recording, start = fields[0], seconds_of("start", fields[1])
+    recording, start = fields[0], parse_seconds("start", fields[1])
     if fields[2] in ("-1", "-1.0"):
         return recording, start, None
-    end = seconds_of("end", fields[2])
+    end = parse_seconds("end", fields[2])
     if end <= start:
         raise DataError(f"the segment ends at {end} s and starts at {start} s; correct the line")
     return recording, start, end - start
@@ -126,10 +126,10 @@ def _segment(value: str) -> tuple[str, float, float | None]:
 def _labels(utterance: str, others: Mapping[str, Table]) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     if "utt2lang" in others:
-        labels["language"] = label_value("language", others["utt2lang"].value(utterance), "utt2lang")
+        labels["language"] = parse_label("language", others["utt2lang"].value(utterance), "utt2lang")
     if "utt2spk" in others:
         labels["speaker"] = others["utt2spk"].value(utterance)
         if "spk2gender" in others:
             gender = others["spk2gender"].value(labels["speaker"])
-            labels["gender"] = label_value("gender", gender, "spk2gender")
+            labels["gender"] = parse_label("gender", gender, "spk2gender")
     return labels

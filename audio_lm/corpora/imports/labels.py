@@ -1,6 +1,6 @@
-"""Columns of foreign rows become labels: which column is which label, and what a value has to be.
+"""Conversion of columns of imported rows to labels, with checks of their values.
 
-Source of the names beside our own: Common Voice's TSV files (client_id, sentence, locale) and the
+Source of the additional names: Common Voice's TSV files (client_id, sentence, locale) and the
 metadata of audio folders on the Hugging Face Hub (transcription).
 """
 
@@ -11,14 +11,12 @@ from typing import Any
 from audio_lm.common.errors import DataError, UserError, unknown
 from audio_lm.common.languages import LANGUAGE_LABELS, language_code
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.synthetic.writing import LABELS
+from audio_lm.corpora.labels import LABELS
 
-NUMBERS = frozenset({"pitch", "velocity"})
-LISTS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
+INTEGER_LABELS = frozenset({"pitch", "velocity"})
+LIST_LABELS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
 COLUMN_LABELS = LABELS - {"conversation", "rejected", "places", "honesty"}
-ASIDES = frozenset(
-    {"language", "target_language", "speaker"}
-)  # which are true of a clip but nothing to learn
+NON_TARGET_LABELS = frozenset({"language", "target_language", "speaker"})  # not enough to train on
 LABEL_OF_COLUMN = {
     "transcription": "text",
     "transcript": "text",
@@ -35,15 +33,15 @@ GENDERS = {"m": "male", "male": "male", "male_masculine": "male"} | {
 }
 
 
-def chosen_columns(columns: Collection[str], options: ImportOptions) -> dict[str, str]:
-    """Column -> label of those columns that become labels.
+def choose_columns(columns: Collection[str], options: ImportOptions) -> dict[str, str]:
+    """Column -> label of the columns to import.
 
     Args:
-        columns: that the file has.
+        columns: of the file.
 
     Raises:
-        DataError: two columns would be one label, or a column that was asked for is not there.
-        UserError: a column was to be a label that does not exist.
+        DataError: two columns have the same label, or a requested column is missing.
+        UserError: the label of a column is unknown.
     """
     check_labels(options)
     if missing := options.columns.keys() - set(columns):
@@ -56,16 +54,16 @@ def chosen_columns(columns: Collection[str], options: ImportOptions) -> dict[str
             for column in columns
             if column in known and known[column] not in taken and column not in options.columns
         }
-    doubled = {
+    columns_of_label = {
         label: sorted(column for column in chosen if chosen[column] == label) for label in chosen.values()
     }
-    if several := {label: names for label, names in doubled.items() if len(names) > 1}:
-        raise DataError(f"columns {several} would be one label; leave all but one out with an empty label")
+    if several := {label: names for label, names in columns_of_label.items() if len(names) > 1}:
+        raise DataError(f"columns {several} have the same label; leave out all but one with an empty label")
     return chosen
 
 
 def check_labels(options: ImportOptions) -> None:
-    """See that columns are to become labels that exist.
+    """Check that all labels of the options exist.
 
     Raises:
         UserError: one does not.
@@ -76,32 +74,32 @@ def check_labels(options: ImportOptions) -> None:
 
 
 def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOptions) -> dict[str, Any]:
-    """Labels of a row; empty cells are none, and columns with an empty label are left out.
+    """Labels of a row; empty cells, and columns with an empty label, are left out.
 
     Raises:
-        DataError: a value is not what its label has to be, or there is nothing to learn in the row.
+        DataError: a value does not fit its label, or the row has no label to train on.
     """
     labels: dict[str, Any] = options.label_language()
     row.skip(column for column, label in options.columns.items() if not label)
     for column, label in label_of_column.items():
         value = row.get(column)
         if value is not None and value != "":
-            labels[label] = label_value(label, value, column)
-    if not labels.keys() - ASIDES:
-        raise DataError(f"the row says nothing in {sorted(label_of_column)}; fill it in or leave the row out")
+            labels[label] = parse_label(label, value, column)
+    if not labels.keys() - NON_TARGET_LABELS:
+        raise DataError(f"the row has no value in {sorted(label_of_column)}; add one or remove the row")
     return labels
 
 
-def label_value(label: str, value: Any, column: str) -> Any:
-    """A value as its label has it.
+def parse_label(label: str, value: Any, column: str) -> Any:
+    """Convert a value to the type of its label.
 
     Raises:
-        DataError: it cannot be one.
+        DataError: the value does not fit.
     """
-    if label in LISTS:
-        return _list(value, label, column)
-    if label in NUMBERS:
-        return _integer(value, label, column)
+    if label in LIST_LABELS:
+        return _parse_list(value, label, column)
+    if label in INTEGER_LABELS:
+        return _parse_integer(value, label, column)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise DataError(f"{column!r} is {value!r} -- expected a text for the label {label!r}; correct it")
     text = str(value)
@@ -116,18 +114,18 @@ def label_value(label: str, value: Any, column: str) -> Any:
     return text
 
 
-def _list(value: Any, label: str, column: str) -> list[Any]:
+def _parse_list(value: Any, label: str, column: str) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
             value = None
     if not isinstance(value, list):
-        raise DataError(f"{column!r} is no list -- the label {label!r} is one; write it as a JSON list")
+        raise DataError(f"{column!r} is no list -- the label {label!r} is a list; write it as a JSON list")
     return value
 
 
-def _integer(value: Any, label: str, column: str) -> int:
+def _parse_integer(value: Any, label: str, column: str) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):

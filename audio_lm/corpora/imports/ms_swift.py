@@ -1,7 +1,7 @@
-"""ms-swift's standard format: JSONL (or a JSON list) of ``messages`` and ``audios``, with or without what was rejected.
+"""ms-swift's standard format: JSONL (or a JSON list) of ``messages`` and ``audios``, with or without rejected answers.
 
-``rejected_response`` takes the place of everything after the last user's turn and hears the same
-audio; ``rejected_messages`` brings ``rejected_audios`` of its own.
+``rejected_response`` replaces everything after the last user turn and uses the same audio; ``rejected_messages`` has its
+own ``rejected_audios``.
 
 Source: modelscope/ms-swift at 3602360a, docs/source_en/Customization/Custom-dataset.md,
 swift/template/template_inputs.py (rejected_*), swift/template/base.py (_add_default_tags).
@@ -15,42 +15,42 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    audio_path,
-    each_row,
+    for_each_row,
     refuse_columns,
     refuse_tools,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
-    audio_list,
-    conversation_of,
-    num_places,
-    rejected_of,
-    text_of,
-    with_place,
+    append_placeholder,
+    build_conversation,
+    check_text,
+    count_placeholders,
+    path_list,
+    rejected_label,
 )
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "ms-swift"
 AUDIO = "<audio>"
 ROLES = ("system", "user", "assistant")
-FOREIGN = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "objects")
+UNSUPPORTED = ("images", "image", "videos", "video", "rejected_images", "rejected_videos", "objects")
 
-Said = list[tuple[str, str]]
+RoleTexts = list[tuple[str, str]]
 
 
 def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """Import a file of this format.
 
     Raises:
-        DataError: bad lines, all of them in one message.
+        DataError: bad lines, all in one message.
     """
     refuse_columns(options, NAME)
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         _refuse(row)
-        turns, audios = _said(row, "messages", ("audios", "audio"))
-        clips = [audio_path(one, path.parent, options) for one in audios]
+        turns, audios = _read_turns(row, "messages", ("audios", "audio"))
+        clips = [resolve_audio_path(audio, path.parent, options) for audio in audios]
         labels: dict[str, Any] = {
             **options.label_language(),
             "conversation": _conversation(turns, len(clips)),
@@ -58,8 +58,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         rejected = _rejected(row, turns, audios)
         rejected_clips: list[Path] = []
         if rejected is not None:
-            others = [audio_path(one, path.parent, options) for one in rejected[1]]
-            labels["rejected"] = rejected_of(
+            others = [resolve_audio_path(audio, path.parent, options) for audio in rejected[1]]
+            labels["rejected"] = rejected_label(
                 labels["conversation"], _conversation(rejected[0], len(others)), same_clips=others == clips
             )
             rejected_clips = others if others != clips else []
@@ -67,85 +67,83 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _refuse(row: Row) -> None:
-    """Name what this project cannot learn from, instead of learning something else."""
+    """Refuse rows with unsupported content, instead of training on a part of it."""
     refuse_tools(row)
-    foreign = [key for key in FOREIGN if row.get(key)]
-    if foreign:
-        raise DataError(f"the row has {foreign}, and only audio and text are learned from; take them out")
+    unsupported = [key for key in UNSUPPORTED if row.get(key)]
+    if unsupported:
+        raise DataError(f"the row has {unsupported}; only audio and text are supported; remove them")
     if row.get("label") is False:
-        raise DataError("label is false, so that the answer is a bad one (KTO); leave such rows out")
+        raise DataError("label is false, which marks a bad answer (KTO); remove such rows")
 
 
-def _said(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[Said, list[Any]]:
-    """Turns as role and text, and the audio of the row."""
+def _read_turns(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
+    """Pairs of role and text, and the audio of the row."""
     messages = row.get(key)
     if not isinstance(messages, list) or not messages:
         raise DataError(
-            f"{key!r} is {messages!r} -- expected a list of turns; is the file of another format?"
+            f"{key!r} is {messages!r} -- expected a list of turns; is the file in another format?"
         )
-    audios = next((audio_list(row[name], name) for name in audio_keys if row.get(name) is not None), [])
+    audios = next((path_list(row[name], name) for name in audio_keys if row.get(name) is not None), [])
     turns, inside = [], []
     for number, message in enumerate(messages, start=1):
         text, more = _turn(number, message)
         turns.append((message["role"], text))
         inside += more
     if inside and audios:
-        raise DataError(f"audio stands both in {audio_keys[0]!r} and inside the turns; keep one of them")
+        raise DataError(f"audio is both in {audio_keys[0]!r} and in the turns; keep one of them")
     return turns, inside or audios
 
 
 def _turn(number: int, message: Any) -> tuple[str, list[Any]]:
-    """The text of a turn with placeholders, and audio that stands inside it."""
+    """Text of a turn with placeholders, and the audio in it."""
     role = message.get("role") if isinstance(message, Mapping) else None
     if role not in ROLES:
-        raise DataError(f"turn {number} has the role {role!r} -- expected one of {ROLES}; leave the row out")
+        raise DataError(f"turn {number} has the role {role!r} -- expected one of {ROLES}; remove the row")
     if message.get("loss") is False or message.get("loss_scale") not in (None, 1):
         raise DataError(
-            f"turn {number} has loss or loss_scale, but every answer is learned alike here; leave the row out"
+            f"turn {number} has loss or loss_scale, but all answers have the same weight here; remove the row"
         )
     content = message.get("content")
     if not isinstance(content, list):
-        return text_of(content, f"the content of turn {number}"), []
+        return check_text(content, f"the content of turn {number}"), []
     text, audios = "", []
     for part in content:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text":
-            text += text_of(part.get("text"), f"a text of turn {number}")
+            text += check_text(part.get("text"), f"a text of turn {number}")
         elif kind in ("audio", "audio_url"):
             audio = part.get(kind)
-            text = with_place(text)
+            text = append_placeholder(text)
             audios.append(audio.get("url") if isinstance(audio, Mapping) else audio)
         else:
-            raise DataError(
-                f"turn {number} has a part of type {kind!r} -- expected text or audio; leave it out"
-            )
+            raise DataError(f"turn {number} has a part of type {kind!r} -- expected text or audio; remove it")
     return text, [audio for audio in audios if audio]
 
 
-def _conversation(turns: Said, num_clips: int) -> Conversation:
-    """The label; places that are missing stand before the first turn that is not the system's."""
-    num_missing = num_clips - num_places(turns)
+def _conversation(turns: RoleTexts, num_clips: int) -> Conversation:
+    """Label ``conversation``; missing placeholders are inserted before the first turn after the system prompt."""
+    num_missing = num_clips - count_placeholders(turns)
     first = next((index for index, (role, _) in enumerate(turns) if role != "system"), 0)
     if num_missing > 0:
         role, text = turns[first]
         turns = [*turns[:first], (role, AUDIO * num_missing + text), *turns[first + 1 :]]
-    return conversation_of(turns, num_clips)
+    return build_conversation(turns, num_clips)
 
 
-def _rejected(row: Row, turns: Said, audios: list[Any]) -> tuple[Said, list[Any]] | None:
-    """Turns and audio of what was rejected."""
+def _rejected(row: Row, turns: RoleTexts, audios: list[Any]) -> tuple[RoleTexts, list[Any]] | None:
+    """Turns and audio of the rejected conversation, if the row has one."""
     if row.get("rejected_messages") is not None:
-        return _said(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
-    others = audio_list(row.get("rejected_audios"), "rejected_audios") or audios
+        return _read_turns(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
+    others = path_list(row.get("rejected_audios"), "rejected_audios") or audios
     response = row.get("rejected_response")
     if response is None:
         return None if others == audios else (turns, others)
     if isinstance(response, str):
         response = [{"role": "assistant", "content": response}]
-    answers, _ = _said(Row({"rejected_response": response}), "rejected_response", ())
+    answers, _ = _read_turns(Row({"rejected_response": response}), "rejected_response", ())
     last_user = max((index for index, (role, _) in enumerate(turns) if role == "user"), default=-1)
     return [*turns[: last_user + 1], *answers], others

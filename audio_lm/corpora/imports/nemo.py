@@ -1,8 +1,8 @@
 """NeMo's manifests: lines of ``audio_filepath``, ``offset``, ``duration``, ``text``, ``lang``; and its conversations.
 
-Conversations come in two schemas, both read: ``sound`` with ``conversations`` that hold ``<sound>`` or
-``<speech>`` (share_gpt), and ``conversations`` whose turns are of type text or audio, where
-neighbouring turns of one side are put together with a space.
+Two schemas of conversations are read: ``sound`` with ``conversations`` that contain ``<sound>`` or ``<speech>``
+(share_gpt), and ``conversations`` whose turns have the type text or audio; adjacent turns of one role are joined with a
+space.
 
 Source: NVIDIA/NeMo at 8cfedd72, nemo/collections/common/data/lhotse/text_adapters.py and
 nemo_adapters.py, nemo/collections/common/parts/preprocessing/manifest.py.
@@ -18,25 +18,25 @@ from audio_lm.corpora.imports.canary import label_of_column
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
-    audio_path,
-    each_row,
+    for_each_row,
+    parse_seconds,
     refuse_columns,
     refuse_tools,
-    seconds_of,
+    resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import (
     Conversation,
-    checked,
-    conversation_of,
-    num_places,
-    text_of,
+    build_conversation,
+    check_conversation,
+    check_text,
+    count_placeholders,
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.writer import ImportWriter
 
 CONVERSATIONS = "nemo-share-gpt"
 PLACEHOLDERS = ("<sound>", "<speech>")
-SIDES = {
+ROLE_OF_NAME = {
     "human": "user",
     "user": "user",
     "gpt": "assistant",
@@ -49,29 +49,31 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """Import a manifest of transcribed clips.
 
     Raises:
-        DataError: bad lines, all of them in one message; or no row has a column that was asked for.
+        DataError: bad lines, all in one message; or no row has a requested column.
     """
     check_labels(options)
     seen: set[str] = set()
     num_skipped = 0
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         nonlocal num_skipped
         seen.update(row)
         if row.get("_skipme"):
             num_skipped += 1
             row.skip()
             return
-        audio = audio_path(row.get("audio_filepath"), path.parent, options)
-        start = seconds_of("offset", row["offset"]) if row.get("offset") is not None else 0.0
-        duration = seconds_of("duration", row["duration"]) if row.get("duration") is not None else None
+        audio = resolve_audio_path(row.get("audio_filepath"), path.parent, options)
+        start = parse_seconds("offset", row["offset"]) if row.get("offset") is not None else 0.0
+        duration = parse_seconds("duration", row["duration"]) if row.get("duration") is not None else None
         labels = row_labels(row, label_of_column(row, options), options)
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
     if missing := options.columns.keys() - seen:
-        raise DataError(f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}")
+        raise DataError(
+            f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
+        )
     if num_skipped:
         writer.notes.append(f"{num_skipped} rows with _skipme were left out")
 
@@ -80,47 +82,47 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
     """Import conversations of either schema.
 
     Raises:
-        DataError: bad lines, all of them in one message.
+        DataError: bad lines, all in one message.
     """
     refuse_columns(options, CONVERSATIONS)
 
-    def take(number: int, row: Row) -> None:
+    def import_row(number: int, row: Row) -> None:
         refuse_tools(row)
         turns = row.get("conversations")
         if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
             raise DataError(
-                f"'conversations' is {turns!r} -- expected a list of turns; is it another format?"
+                f"'conversations' is {turns!r} -- expected a list of turns; is the file in another format?"
             )
         is_typed = any("type" in turn for turn in turns)
         conversation, files = (_typed if is_typed else _share_gpt)(row, turns)
-        clips = [audio_path(one, path.parent, options) for one in files]
+        clips = [resolve_audio_path(file, path.parent, options) for file in files]
         cut_id = options.cut_id(number, row.get("id"))
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:
-    """Every placeholder is the row's one file."""
-    said = [(_side(number, turn), _text(number, turn)) for number, turn in enumerate(turns, start=1)]
-    count = num_places(said, placeholders=PLACEHOLDERS)
+    """Conversation in which each placeholder is the row's only file."""
+    texts = [(_role(number, turn), _text(number, turn)) for number, turn in enumerate(turns, start=1)]
+    count = count_placeholders(texts, placeholders=PLACEHOLDERS)
     sound = row.get("sound") or row.get("ori_sound")
     if sound and not count:
-        raise DataError(f"the row has a sound and no turn has a place for it; write one of {PLACEHOLDERS}")
+        raise DataError(f"the row has a sound, but no turn has a placeholder; add one of {PLACEHOLDERS}")
     files = [sound] * count if sound else []
-    return conversation_of(said, len(files), placeholders=PLACEHOLDERS), files
+    return build_conversation(texts, len(files), placeholders=PLACEHOLDERS), files
 
 
 def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:
-    """Turns that are text or audio as a whole."""
+    """Conversation in which each turn is either text or audio."""
     files: list[Any] = []
     conversation = []
     numbered = list(enumerate(turns, start=1))
-    for role, group in groupby(numbered, key=lambda pair: _side(*pair)):
+    for role, group in groupby(numbered, key=lambda pair: _role(*pair)):
         content: list[dict[str, Any]] = []
         for number, turn in group:
-            if content and "text" in content[-1]:  # a clip ends its line, so that only text needs a space
+            if content and "text" in content[-1]:  # only text needs a space, because a clip ends its line
                 content[-1]["text"] += " "
             if turn.get("type") == "audio":
                 files.append(turn.get("value"))
@@ -128,13 +130,15 @@ def _typed(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list
             elif turn.get("type") == "text":
                 content.append({"text": _text(number, turn)})
             else:
-                raise DataError(f"turn {number} has the type {turn.get('type')!r} -- expected text or audio")
-        conversation.append({"role": role, "content": _joined(content)})
-    return checked(conversation), files
+                raise DataError(
+                    f"turn {number} has the type {turn.get('type')!r} -- expected text or audio; correct it"
+                )
+        conversation.append({"role": role, "content": _join_texts(content)})
+    return check_conversation(conversation), files
 
 
-def _joined(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbouring texts as one."""
+def _join_texts(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join adjacent texts."""
     joined: list[dict[str, Any]] = []
     for part in content:
         if joined and "text" in part and "text" in joined[-1]:
@@ -144,14 +148,14 @@ def _joined(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return joined
 
 
-def _side(number: int, turn: Mapping[str, Any]) -> str:
-    side = str(turn.get("from", "")).lower()
-    if side not in SIDES:
+def _role(number: int, turn: Mapping[str, Any]) -> str:
+    name = str(turn.get("from", "")).lower()
+    if name not in ROLE_OF_NAME:
         raise DataError(
-            f"turn {number} is from {turn.get('from')!r} -- expected one of {list(SIDES)}; correct it"
+            f"turn {number} is from {turn.get('from')!r} -- expected one of {list(ROLE_OF_NAME)}; correct it"
         )
-    return SIDES[side]
+    return ROLE_OF_NAME[name]
 
 
 def _text(number: int, turn: Mapping[str, Any]) -> str:
-    return text_of(turn.get("value"), f"the value of turn {number}")
+    return check_text(turn.get("value"), f"the value of turn {number}")

@@ -1,9 +1,9 @@
-"""The evaluation files of Qwen-Audio and Qwen2-Audio: JSONL of ``audio``, ``gt``, ``source``.
+"""Evaluation files of Qwen-Audio and Qwen2-Audio: JSONL of ``audio``, ``gt``, ``source``.
 
-A row with ``prompt`` (Qwen2-Audio) is a conversation of one question, one with ``question`` (Qwen-Audio's
-audio questions) is question and answer, any other is a transcript -- unless the columns say which
-label ``gt`` is. For translations the languages stand in ``source``. Where ``gt`` is a list of right answers, each is a
-cut of its own, as in the published corpora; an evaluation puts them together again.
+A row with ``prompt`` (Qwen2-Audio) is a conversation with one question, a row with ``question`` (audio questions of
+Qwen-Audio) is question and answer, any other row is a transcript -- unless the columns give ``gt`` a label. Languages
+of translations are in ``source``. If ``gt`` is a list of correct answers, each answer is a separate cut, as in published
+corpora; an evaluation groups them again.
 
 Source: QwenLM/Qwen-Audio at b50fb958 and QwenLM/Qwen2-Audio, eval_audio/evaluate_*.py.
 """
@@ -13,9 +13,14 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS
-from audio_lm.corpora.imports.common import ImportOptions, Row, audio_path, each_row
-from audio_lm.corpora.imports.conversations import conversation_of, escaped, text_of, with_place
-from audio_lm.corpora.imports.labels import LISTS, check_labels, label_value
+from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
+from audio_lm.corpora.imports.conversations import (
+    append_placeholder,
+    build_conversation,
+    check_text,
+    escape_placeholders,
+)
+from audio_lm.corpora.imports.labels import LIST_LABELS, check_labels, parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 ANSWERS = ("gt", "text")
@@ -25,65 +30,71 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """Import a file of this format.
 
     Raises:
-        DataError: bad lines, all of them in one message; or a column was asked for that no row can have.
+        DataError: bad lines, all in one message; or a requested column does not exist in this format.
     """
     check_labels(options)
-    if strangers := options.columns.keys() - set(ANSWERS):
-        raise DataError(f"columns {sorted(strangers)} are not read here; only {ANSWERS} can be given a label")
+    if unknown := options.columns.keys() - set(ANSWERS):
+        raise DataError(
+            f"columns {sorted(unknown)} are not read; only {ANSWERS} can have a label; remove the others"
+        )
 
-    def take(number: int, row: Row) -> None:
-        audio = audio_path(row.get("audio"), path.parent, options)
-        column = next((one for one in ANSWERS if row.get(one) is not None), None)
+    def import_row(number: int, row: Row) -> None:
+        audio = resolve_audio_path(row.get("audio"), path.parent, options)
+        column = next((name for name in ANSWERS if row.get(name) is not None), None)
         if column is None:
-            raise DataError(f"the row has none of {ANSWERS}; write what the answer should be")
+            raise DataError(f"the row has none of {ANSWERS}; add the answer")
         cut_id = options.cut_id(number, row.get("id"))
         label = options.columns.get(column, "")
         answers = _answers(row[column], column, label)
-        for place, answer in enumerate(answers, start=1):
+        for answer_number, answer in enumerate(answers, start=1):
             labels = {**options.label_language(), **_labels(row, column, label, answer)}
-            one_id = f"{cut_id}-{place}" if len(answers) > 1 else cut_id
+            answer_id = f"{cut_id}-{answer_number}" if len(answers) > 1 else cut_id
             if len(answers) > 1 and "text" in labels:
                 raise DataError(
-                    f"{column!r} has {len(answers)} transcripts -- expected one; keep the right one"
+                    f"{column!r} has {len(answers)} transcripts -- expected one; keep the correct one"
                 )
             if "conversation" in labels:
-                writer.add_conversation(options.subset_split, one_id, [audio], labels)
+                writer.add_conversation(options.subset_split, answer_id, [audio], labels)
             else:
-                writer.add(options.subset_split, one_id, audio, labels)
+                writer.add(options.subset_split, answer_id, audio, labels)
 
-    each_row(path, take, writer.notes)
+    for_each_row(path, import_row, writer.notes)
 
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:
-    """The right answers of a row; a list is one answer where its label is a list."""
-    if not isinstance(value, list) or label in LISTS:
+    """Correct answers of a row; a list is one answer if its label is a list."""
+    if not isinstance(value, list) or label in LIST_LABELS:
         return [value]
     if not value:
-        raise DataError(f"{column!r} is an empty list; write what the answer should be")
+        raise DataError(f"{column!r} is an empty list; add the answer")
     return value
 
 
 def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
     if label == "translation":
-        return {**_languages(row), label: label_value(label, value, column)}
+        return {**_languages(row), label: parse_label(label, value, column)}
     if label:
-        return {label: label_value(label, value, column)}
-    answer = text_of(value, repr(column))
+        return {label: parse_label(label, value, column)}
+    answer = check_text(value, repr(column))
     if row.get("prompt") is not None:
-        prompt = with_place("") + escaped(text_of(row["prompt"], "'prompt'"))
-        return {"conversation": conversation_of([("user", prompt), ("assistant", escaped(answer))], 1)}
+        prompt = append_placeholder("") + escape_placeholders(check_text(row["prompt"], "'prompt'"))
+        return {
+            "conversation": build_conversation(
+                [("user", prompt), ("assistant", escape_placeholders(answer))], 1
+            )
+        }
     if row.get("question") is not None:
-        return {"question": text_of(row["question"], "'question'"), "answer": answer}
+        return {"question": check_text(row["question"], "'question'"), "answer": answer}
     return {"text": answer}
 
 
 def _languages(row: Row) -> dict[str, str]:
-    """Spoken and written language, third and second from the end of ``source``."""
+    """Spoken and target language: the third and second last parts of ``source``."""
     parts = str(row.get("source", "")).split("_")
     if len(parts) < 3:
         raise DataError(
-            f"'source' is {row.get('source')!r} -- a translation's names its languages, such as covost2_en_de_test; "
+            f"'source' is {row.get('source')!r} -- expected the languages of the translation, as in covost2_en_de_test; "
             f"correct it"
         )
     languages = zip(LANGUAGE_LABELS, parts[-3:-1], strict=True)
-    return {label: label_value(label, part, "source") for label, part in languages}
+    return {label: parse_label(label, part, "source") for label, part in languages}

@@ -1,4 +1,4 @@
-"""The formats that can be imported, by name."""
+"""Registry of the formats that can be imported."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,65 +12,65 @@ from audio_lm.corpora.imports.writer import ImportWriter
 
 @dataclass(frozen=True)
 class Format:
-    """How another project writes clips and their labels down."""
+    """Data format of another project."""
 
     name: str
 
     what: str
-    """In one line."""
+    """Description in one line."""
 
     example: str
-    """What stands in such a file."""
+    """Example of the content."""
 
     read: Callable[[Path, ImportWriter, ImportOptions], None]
-    """From the file, or the folder, into the writer."""
+    """Add all rows of a file, or a folder, to the writer."""
 
 
 FORMATS: dict[str, Format] = {
-    one.name: one
-    for one in (
+    data_format.name: data_format
+    for data_format in (
         Format(
             name=ms_swift.NAME,
-            what="ms-swift's messages and audios, JSONL; rejected_response, rejected_messages, rejected_audios too",
-            example='{"messages": [{"role": "user", "content": "<audio>What is said?"}, '
+            what="ms-swift's messages and audios, JSONL; rejected_response, rejected_messages, rejected_audios are read",
+            example='{"messages": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
             '{"role": "assistant", "content": "Good morning."}], "audios": ["a.wav"]}',
             read=ms_swift.read,
         ),
         Format(
             name=llama_factory.NAME,
-            what="LLaMA-Factory's sharegpt, JSON described by dataset_info.json; chosen and rejected too",
-            example='[{"conversations": [{"from": "human", "value": "<audio>What is said?"}, '
+            what="LLaMA-Factory's sharegpt, JSON described by dataset_info.json; chosen and rejected are read",
+            example='[{"conversations": [{"from": "human", "value": "<audio>Transcribe the speech."}, '
             '{"from": "gpt", "value": "Good morning."}], "audios": ["a.wav"]}]',
             read=llama_factory.read,
         ),
         Format(
             name="nemo",
-            what="NeMo's manifest of transcribed clips, JSONL, and Canary's of clips transcribed or translated",
+            what="NeMo's manifest of transcribed clips, JSONL, and Canary's of transcribed or translated clips",
             example='{"audio_filepath": "a.wav", "offset": 0.0, "duration": 1.5, "text": "good morning", "lang": "en"}',
             read=nemo.read,
         ),
         Format(
             name=nemo.CONVERSATIONS,
             what="NeMo's conversations, JSONL, of share_gpt or with turns of text and audio",
-            example='{"id": "1", "sound": "a.wav", "conversations": [{"from": "human", "value": "<sound>What is said?"}, '
-            '{"from": "gpt", "value": "Good morning."}]}',
+            example='{"id": "1", "sound": "a.wav", "conversations": '
+            '[{"from": "human", "value": "<sound>Transcribe the speech."}, {"from": "gpt", "value": "Good morning."}]}',
             read=nemo.read_conversations,
         ),
         Format(
             name="qwen-eval",
-            what="the evaluation files of Qwen-Audio and Qwen2-Audio, JSONL; the column gt may be given a label",
-            example='{"audio": "a.wav", "prompt": "What is said?", "gt": "Good morning.", "source": "mine_test"}',
+            what="the evaluation files of Qwen-Audio and Qwen2-Audio, JSONL; the column gt may have a label",
+            example='{"audio": "a.wav", "prompt": "Transcribe the speech.", "gt": "Good morning.", "source": "mine_test"}',
             read=qwen_eval.read,
         ),
         Format(
             name="salmonn",
-            what="SALMONN's annotations, JSON; columns give labels to tasks",
+            what="SALMONN's annotations, JSON; columns map tasks to labels",
             example='{"annotation": [{"path": "a.wav", "text": "good morning", "task": "asr"}]}',
             read=salmonn.read,
         ),
         Format(
             name=kaldi.NAME,
-            what="a Kaldi data directory: wav.scp, text, and segments, utt2spk, spk2gender, utt2lang, utt2dur if there",
+            what="a Kaldi data directory: wav.scp, text, and segments, utt2spk, spk2gender, utt2lang, utt2dur if they exist",
             example="wav.scp: utt1 wavs/a.wav",
             read=kaldi.read,
         ),
@@ -85,10 +85,10 @@ FORMATS: dict[str, Format] = {
 
 
 def find_format(name: str) -> Format:
-    """A format by its name.
+    """Look up a format by name.
 
     Raises:
-        UserError: there is none of this name.
+        UserError: the name is unknown.
     """
     if name not in FORMATS:
         raise UserError(unknown("format", name, FORMATS, see="audio_lm/corpora/imports/"))

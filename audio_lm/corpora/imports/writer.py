@@ -1,6 +1,6 @@
-"""A writer of cut-sets for rows somebody else labelled: also rows of text only, and clips of any rate.
+"""Writer of imported cut-sets: also rows of text only, and clips of any sampling rate.
 
-What is imported counts as ``declared``: the file says so, and nobody here has checked it.
+Imported labels count as ``declared``, because they are not verified.
 """
 
 from collections import Counter
@@ -14,22 +14,23 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, S
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
-from audio_lm.corpora.published.base import SHORTEST, AudioListing, CutSetWriter
-from audio_lm.corpora.synthetic.writing import supervision_of
+from audio_lm.corpora.labels import supervision_of
+from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, CutSetWriter, NewCut
 from audio_lm.data.audio.decode import Measured
 
-OVERSHOOT: Seconds = 0.5
-"""By which a clip may be said to outlast its file; the clip then ends with the file.
+MAX_OVERSHOOT: Seconds = 0.5
+"""By which a declared clip may pass the end of its file; the clip then ends with the file.
 
 Source: ``--max-overshoot`` of Kaldi's extract-segments.
 """
-MOST_CLIPS = 9  # of a conversation: ``audio_10`` would be sorted before ``audio_2``
+MAX_CLIPS = 9  # of a conversation, because ``audio_10`` sorts before ``audio_2``
 
 
 class ImportWriter(CutSetWriter):
-    """Collects the cuts of one import; what should be told of it is in ``notes``."""
+    """Collect the cuts of one import; ``notes`` are reported to the user."""
 
     remedy = "choose one with --channel left or right, or each as a clip of its own with --channel both"
+    honesty = "declared"
 
     def __init__(
         self,
@@ -46,62 +47,43 @@ class ImportWriter(CutSetWriter):
 
     @property
     def num_cuts(self) -> int:
-        """Collected so far."""
+        """Number of cuts so far."""
         return sum(map(len, self._cuts.values()))
 
-    def add(
-        self,
-        subset_split: str,
-        cut_id: str,
-        audio: Path,
-        labels: Mapping[str, Any],
-        *,
-        start: Seconds = 0.0,
-        duration: Seconds | None = None,
-        more_audio: Sequence[Path] = (),
-        rejected_audio: Sequence[Path] = (),
-        units: Sequence[tuple[str, float, float]] | None = None,
-        honesty: str = "declared",
-    ) -> None:
-        """Add a clip as ``CutSetWriter`` does, after a look at where it ends.
+    def _add(self, subset_split: str, clip: NewCut) -> None:
+        """Check a clip against the length of its file, and add it.
 
         Raises:
-            DataError: also when the clip is not within its file, or a further clip cannot be heard.
+            DataError: the clip passes the end of its file, or a further clip is too short.
         """
-        there = self._recording(audio).duration
-        if start >= there or (duration is not None and start + duration > there + OVERSHOOT):
+        start, duration = clip.start, clip.duration
+        file_seconds = self._recording(clip.audio).duration
+        if start >= file_seconds or (
+            duration is not None and start + duration > file_seconds + MAX_OVERSHOOT
+        ):
             end = "its end" if duration is None else f"{start + duration:.2f} s"
             raise DataError(
-                f"the clip lasts from {start:.2f} s to {end}, but {audio} only {there:.2f} s; correct the times"
+                f"the clip lasts from {start:.2f} s to {end}, but {clip.audio} only {file_seconds:.2f} s; correct the times"
             )
-        for path in (*more_audio, *rejected_audio):
-            self._check_heard(path)
-        self.num_without_language += "text" in labels and "language" not in labels
-        codes = {labels[key] for key in LANGUAGE_LABELS if key in labels}
+        for path in clip.further_audio:
+            self._check_length(path)
+        self.num_without_language += "text" in clip.labels and "language" not in clip.labels
+        codes = {clip.labels[key] for key in LANGUAGE_LABELS if key in clip.labels}
         self.num_clips_of_untagged.update(code for code in codes if not has_tag(code))
-        super().add(
-            subset_split,
-            cut_id,
-            audio,
-            labels,
-            start=start,
-            duration=duration,
-            more_audio=more_audio,
-            rejected_audio=rejected_audio,
-            units=units,
-            honesty=honesty,
-        )
+        super()._add(subset_split, clip)
 
-    def check_duration(self, audio: Path, start: Seconds, duration: Seconds | None, told: Seconds) -> None:
-        """Compare a clip with the duration that somebody wrote down for it.
+    def check_duration(
+        self, audio: Path, start: Seconds, duration: Seconds | None, declared: Seconds
+    ) -> None:
+        """Compare the duration of a clip with the declared one.
 
         Raises:
-            DataError: they differ by more than ``OVERSHOOT``.
+            DataError: they differ by more than ``MAX_OVERSHOOT``.
         """
-        found = self._recording(audio).duration - start if duration is None else duration
-        if abs(found - told) > OVERSHOOT:
+        seconds = self._recording(audio).duration - start if duration is None else duration
+        if abs(seconds - declared) > MAX_OVERSHOOT:
             raise DataError(
-                f"the clip lasts {found:.2f} s and was said to last {told:.2f} s; correct one of them"
+                f"the clip lasts {seconds:.2f} s -- the declared duration is {declared:.2f} s; correct one of them"
             )
 
     def add_conversation(
@@ -113,21 +95,21 @@ class ImportWriter(CutSetWriter):
         *,
         rejected_clips: Sequence[Path] = (),
     ) -> None:
-        """Add a conversation over any number of clips, none included.
+        """Add a conversation with any number of clips, including zero.
 
         Args:
-            clips: in the order they are heard.
+            clips: in the order of the conversation.
             labels: with ``conversation``.
-            rejected_clips: those of the label ``rejected`` where they are others; custom fields
+            rejected_clips: of the label ``rejected``, if they differ from ``clips``; custom fields
                 ``rejected_audio_1``, ``rejected_audio_2`` ... of the cut.
 
         Raises:
-            DataError: too many clips, one cannot be heard, an id came twice.
+            DataError: too many clips, an unusable clip, or a duplicate id.
         """
         num_clips = max(len(clips), len(rejected_clips))
-        if num_clips > MOST_CLIPS:
+        if num_clips > MAX_CLIPS:
             raise DataError(
-                f"{num_clips} clips in one conversation -- expected at most {MOST_CLIPS}; split it"
+                f"{num_clips} clips in one conversation -- expected at most {MAX_CLIPS}; split it"
             )
         if clips:
             self.add(
@@ -137,7 +119,7 @@ class ImportWriter(CutSetWriter):
             self._add_text(subset_split, cut_id, labels)
 
     def _add_text(self, subset_split: str, cut_id: str, labels: Mapping[str, Any]) -> None:
-        self._take_id(cut_id)
+        self._reserve_id(cut_id)
         seconds = 1 / TOKENS_PER_SECOND
         labels = {**labels, "honesty": dict.fromkeys(labels, "declared")}
         supervision = supervision_of(cut_id, seconds, labels, None)
@@ -145,23 +127,23 @@ class ImportWriter(CutSetWriter):
             MonoCut(id=cut_id, start=0.0, duration=seconds, channel=0, supervisions=[supervision])
         )
 
-    def _check_heard(self, audio: Path) -> None:
-        if self._recording(audio).duration < SHORTEST:
-            raise DataError(
-                f"{audio} lasts under {SHORTEST * 1000:.0f} ms, too short to be heard; leave it out"
-            )
+    def _check_length(self, audio: Path) -> None:
+        if self._recording(audio).duration < MIN_SECONDS:
+            raise DataError(f"{audio} lasts under {MIN_SECONDS * 1000:.0f} ms, which is too short; remove it")
 
     def _recording(self, audio: Path) -> Recording:
-        """A file as a recording of 16 kHz, because only a cut's first clip is resampled when it is read."""
+        """Recording at 16 kHz, because only the first clip of a cut is resampled when it is read."""
         return super()._recording(audio).resample(SAMPLES_PER_SECOND)
 
 
 class ImportListing(AudioListing, ImportWriter):
-    """Collects the files of an import."""
+    """Collect the audio files of an import."""
 
-    def check_duration(self, audio: Path, start: Seconds, duration: Seconds | None, told: Seconds) -> None:
-        """Take the file down."""
-        self._check_heard(audio)
+    def check_duration(
+        self, audio: Path, start: Seconds, duration: Seconds | None, declared: Seconds
+    ) -> None:
+        """Add the file; durations are compared after measuring."""
+        self._check_length(audio)
 
-    def _check_heard(self, audio: Path) -> None:
+    def _check_length(self, audio: Path) -> None:
         self.files[audio] = None

@@ -1,1 +1,1 @@
-"""Corpora that others published."""
+"""Published corpora, read in their publishers' layouts."""

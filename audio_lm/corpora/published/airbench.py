@@ -1,9 +1,9 @@
-"""AIR-Bench: single-choice questions about speech, sound and music, and open ones that a judge scores.
+"""AIR-Bench: single-choice questions about speech, sound and music, and open questions scored by a language model.
 
-Layout: ``Foundation/Foundation_meta.json`` and ``Chat/Chat_meta.json``, clips in ``<task>_<dataset>/`` beside them.
-All is for testing. A subset of ``foundation`` is one of its tasks; those of ``chat`` are the groups its scores are
-given for. Clips that are not there are counted and left out, as by the publisher's scripts; it says (issue 1) that a
-few of SpokenWOZ are broken: remove them. That a letter is to be answered is the recipe's prompt to say.
+Layout: ``Foundation/Foundation_meta.json`` and ``Chat/Chat_meta.json``, clips in ``<task>_<dataset>/`` next to them.
+All splits are ``test``. ``foundation`` has one subset for each task, ``chat`` one for each group of its published
+scores. Missing clips are counted and left out, as in the publisher's scripts. Some clips of SpokenWOZ are broken
+(issue 1 of the repository): remove them. The recipe's prompt has to request the letter of the answer.
 
 Source: Yang et al., arXiv:2402.07729; https://github.com/OFA-Sys/AIR-Bench, ``Inference_*.py`` and ``cal_score.py``.
 """
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, json_rows
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
 
 FOUNDATION, CHAT = "Foundation", "Chat"
-WANTED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
+REQUIRED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
 CHOICES = {"A": "choice_a", "B": "choice_b", "C": "choice_c", "D": "choice_d"}
 # Source: cal_score.py.
 GROUP_OF_CHAT = {
@@ -30,12 +30,12 @@ GROUP_OF_CHAT = {
     "speech_and_sound_QA": "speech_and_sound",
     "speech_and_music_QA": "speech_and_music",
 }
-FLAC_TASK = "Audio_Grounding"  # its clips are FLAC whatever their row says: Inference_Foundation.py
+FLAC_TASK = "Audio_Grounding"  # its clips are FLAC, whatever suffix the row has: Inference_Foundation.py
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every question of the halves that are there."""
-    for root in folders_with(source, f"{FOUNDATION}/{FOUNDATION}_meta.json", f"{CHAT}/{CHAT}_meta.json"):
+    """Read all questions of the existing halves."""
+    for root in find_folders(source, f"{FOUNDATION}/{FOUNDATION}_meta.json", f"{CHAT}/{CHAT}_meta.json"):
         for half in (FOUNDATION, CHAT):
             if (root / half / f"{half}_meta.json").is_file():
                 _read_half(root / half, half, writer)
@@ -43,7 +43,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
 
 def _read_half(folder: Path, half: str, writer: CutSetWriter) -> None:
     path = folder / f"{half}_meta.json"
-    for row in json_rows(path, WANTED):
+    for row in read_json_rows(path, REQUIRED):
         cut_id = f"{half.lower()}-{row['uniq_id']}"
         subset, labels = (_single_choice if half == FOUNDATION else _open)(row, f"{path}: {cut_id}")
         audio = folder / f"{row['task_name']}_{row['dataset_name']}" / str(row["path"])
@@ -55,28 +55,28 @@ def _read_half(folder: Path, half: str, writer: CutSetWriter) -> None:
 
 
 def _single_choice(row: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
-    """Subset and labels; the answer is the letter and the text of the right choice."""
+    """Subset and labels; the answer is letter and text of the correct choice."""
     choices = {letter: str(row[key]) for letter, key in CHOICES.items() if row.get(key) not in (None, "")}
-    right = [letter for letter, text in choices.items() if text == str(row["answer_gt"])]
-    if not right:
+    correct = [letter for letter, text in choices.items() if text == str(row["answer_gt"])]
+    if not correct:
         raise DataError(f"{where}: answer_gt {row['answer_gt']!r} is none of its choices; repair the row")
     lines = [str(row["question"]), *(f"{letter}. {text}" for letter, text in choices.items())]
     subset = re.sub(r"\W+", "_", str(row["task_name"])).lower()
     return f"foundation_{subset}", {
         "question": "\n".join(lines),
-        "answer": f"{right[0]}. {choices[right[0]]}",
+        "answer": f"{correct[0]}. {choices[correct[0]]}",
     }
 
 
 def _open(row: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
-    """Subset and labels; the answer is a reference for the judge."""
+    """Subset and labels; the answer is a reference for scoring."""
     if (task := row["task_name"]) not in GROUP_OF_CHAT:
         raise DataError(f"{where}: task {task!r} is none of {', '.join(GROUP_OF_CHAT)}; repair the row")
     labels = {"question": str(row["question"]), "answer": str(row["answer_gt"])}
     return f"chat_{GROUP_OF_CHAT[task]}", labels
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="airbench",
     facts=Facts(
         what="AIR-Bench: about 19 000 single-choice questions of 19 tasks and 2 000 open ones",

@@ -1,15 +1,15 @@
-"""AISHELL-1: read Mandarin by four hundred speakers.
+"""AISHELL-1: read Mandarin by 400 speakers.
 
 Layout: ``wav/<train|dev|test>/<speaker>/<id>.wav`` and ``transcript/aishell_transcript_v0.8.txt``.
 
-Source: https://www.openslr.org/33 for the hours, of which only the sum is given: it is shared out by clips. Clips as
+Source: https://www.openslr.org/33 for the total hours, divided here in proportion to clips. Clips as
 in https://github.com/openspeech-team/openspeech, datasets/aishell.
 """
 
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 HOURS_OF_CLIP = 178 / (120098 + 14326 + 7176)
 SPLITS = {
@@ -20,8 +20,8 @@ SPLITS = {
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every wave that has a transcript; a few of the publisher's have none."""
-    root = folders_with(source, "transcript")[0]
+    """Read all clips with a transcript; a few have none."""
+    root = find_folders(source, "transcript")[0]
     path = root / "transcript" / "aishell_transcript_v0.8.txt"
     if not path.is_file():
         raise DataError(f"{path} is missing; unpack the corpus completely")
@@ -29,7 +29,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         name, _, text = line.partition(" ")
         if not text.strip():
-            raise DataError(f"{path}:{number}: an id and a text are wanted; repair the line")
+            raise DataError(f"{path}:{number}: expected an id and a text; repair the line")
         texts[name] = "".join(text.split())
     for folder, (subset_split, _) in SPLITS.items():
         for audio in sorted((root / "wav" / folder).glob("*/*.wav")):
@@ -38,7 +38,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.add(subset_split, audio.stem, audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="aishell",
     facts=Facts(
         what="AISHELL-1: read Mandarin",

@@ -1,36 +1,42 @@
-"""Clotho: sounds of a quarter of a minute and more, five captions each.
+"""Clotho: sounds of 15 to 30 s, five captions each.
 
-Layout: ``clotho_captions_<development|validation|evaluation>.csv`` and the folders of clips of the same names. Every
-caption is a cut of its own, ``<clip>-<number>``.
+Layout: ``clotho_captions_<development|validation|evaluation>.csv`` and folders of clips with the same names. Each
+caption is a separate cut, ``<clip>-<number>``.
 
-Source: Drossos et al., arXiv:1910.09387; https://zenodo.org/records/4783391, whose archives hold one clip less of
-development and validation each than its text says.
+Source: Drossos et al., arXiv:1910.09387; https://zenodo.org/records/4783391, whose archives contain one
+clip less of development and of validation than its description states.
 """
 
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 SPLITS = {"development": "captions-train", "validation": "captions-validation", "evaluation": "captions-test"}
 NUM_CAPTIONS = 5
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every caption of every clip."""
-    root = folders_with(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
+    """Read all captions of all clips."""
+    root = find_folders(source, *(f"clotho_captions_{name}.csv" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / f"clotho_captions_{name}.csv"
-        for number, row in enumerate(table(path) if path.is_file() else (), start=2):
+        for number, row in enumerate(read_table_rows(path) if path.is_file() else (), start=2):
             if "file_name" not in row:
-                raise DataError(f"{path}:{number}: a column file_name is wanted; download the table again")
+                raise DataError(f"{path}:{number}: expected a column file_name; download the table again")
             audio = root / name / row["file_name"]
             for caption in range(1, NUM_CAPTIONS + 1):
-                if said := row.get(f"caption_{caption}"):
-                    writer.add(subset_split, f"{name}-{audio.stem}-{caption}", audio, {"caption": said})
+                if text := row.get(f"caption_{caption}"):
+                    writer.add(subset_split, f"{name}-{audio.stem}-{caption}", audio, {"caption": text})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="clotho",
     facts=Facts(
         what="Clotho 2.1: 5 929 sounds of 15 to 30 s with five captions each",

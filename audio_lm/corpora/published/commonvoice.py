@@ -1,7 +1,7 @@
-"""Common Voice: sentences read by volunteers, with what some of them said of themselves.
+"""Common Voice: sentences read by volunteers, some with declared gender, age and accent.
 
-Layout: ``<language>/<train|dev|test>.tsv`` and ``<language>/clips/<path>``, as in every release. How much there is
-depends on the release, so it is not among the facts.
+Layout: ``<language>/<train|dev|test>.tsv`` and ``<language>/clips/<path>``, as in every release. Sizes
+depend on the release, so the facts contain none.
 
 Source: Ardila et al., arXiv:1912.06670; https://github.com/common-voice/cv-dataset, "Scripted Speech".
 """
@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 LANGUAGE_OF_FOLDER = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
 """Folder of a release -> language code; CoVoST 2 names its languages in the same way."""
@@ -21,14 +27,16 @@ GENDERS = {"male": "male", "female": "female", "male_masculine": "male", "female
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every validated sentence of the languages that are there."""
-    for root in folders_with(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER)):
+    """Read all validated sentences of the existing languages."""
+    for root in find_folders(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER)):
         for folder, language in LANGUAGE_OF_FOLDER.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"
-                for number, row in enumerate(table(path, separator="\t") if path.is_file() else (), start=2):
+                for number, row in enumerate(
+                    read_table_rows(path, separator="\t") if path.is_file() else (), start=2
+                ):
                     if not row.get("path") or not row.get("sentence"):
-                        raise DataError(f"{path}:{number}: a path and a sentence are wanted; repair the line")
+                        raise DataError(f"{path}:{number}: expected a path and a sentence; repair the line")
                     audio = root / folder / "clips" / row["path"]
                     writer.add(
                         f"{language}-{split}", audio.stem, audio, labels_of(row, language), honesty="declared"
@@ -36,7 +44,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
 
 
 def labels_of(row: Mapping[str, str], language: str) -> dict[str, Any]:
-    """What a row of the table says; speakers need not say anything of themselves."""
+    """Labels of a row; facts about the speaker are optional."""
     labels: dict[str, Any] = {"language": language, "text": row["sentence"]}
     if row.get("client_id"):
         labels["speaker"] = row["client_id"][:16]
@@ -49,7 +57,7 @@ def labels_of(row: Mapping[str, str], language: str) -> dict[str, Any]:
     return labels
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="commonvoice",
     facts=Facts(
         what="Common Voice: sentences read by volunteers, with gender, age and accent where declared",

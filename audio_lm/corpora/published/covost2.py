@@ -1,8 +1,8 @@
-"""CoVoST 2: translations of Common Voice 4, from and into English.
+"""CoVoST 2: translations of Common Voice 4 from and into English.
 
-Layout: the release of Common Voice unpacked as ``<language>/clips/<path>``, and beside the tables that CoVoST's
-own script makes, ``covost_v2.<from>_<to>.<train|dev|test>.tsv``. The script writes a backslash before tabs,
-quotation marks and backslashes; it is no part of a sentence.
+Layout: the Common Voice release unpacked as ``<language>/clips/<path>``, next to the tables written by CoVoST's
+script, ``covost_v2.<from>_<to>.<train|dev|test>.tsv``. The script escapes tabs, quotation marks and backslashes
+with a backslash, which is removed here.
 
 Source: Wang et al., arXiv:2007.10310; https://github.com/facebookresearch/covost.
 """
@@ -11,25 +11,30 @@ import re
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
-from audio_lm.corpora.published.commonvoice import LANGUAGE_OF_FOLDER
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
+from audio_lm.corpora.published.commonvoice import LANGUAGE_OF_FOLDER, SPLITS
 
-SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 TABLE = re.compile(r"covost_v2\.(?P<source>[\w-]+)_(?P<target>[\w-]+)\.(?P<split>train|dev|test)\.tsv")
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every table of languages that have a tag."""
-    root = folders_with(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER))[0]
+    """Read all tables of languages with a tag."""
+    root = find_folders(source, *(f"{folder}/clips" for folder in LANGUAGE_OF_FOLDER))[0]
     for path in sorted(root.glob("covost_v2.*.tsv")):
         match = TABLE.fullmatch(path.name)
         if not match or not {match["source"], match["target"]} <= LANGUAGE_OF_FOLDER.keys():
             continue
         language, target = LANGUAGE_OF_FOLDER[match["source"]], LANGUAGE_OF_FOLDER[match["target"]]
-        for number, row in enumerate(table(path, separator="\t", escape="\\"), start=2):
+        for number, row in enumerate(read_table_rows(path, separator="\t", escape="\\"), start=2):
             if not (row.get("path") and row.get("sentence") and row.get("translation")):
                 raise DataError(
-                    f"{path}:{number}: a path, a sentence and a translation are wanted; repair the line"
+                    f"{path}:{number}: expected a path, a sentence and a translation; repair the line"
                 )
             audio = root / match["source"] / "clips" / row["path"]
             labels = {
@@ -46,7 +51,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             )
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="covost2",
     facts=Facts(
         what="CoVoST 2: speech of Common Voice with translations from and into English, 2 880 h in all its languages",

@@ -1,6 +1,6 @@
-"""Files fetched from their publishers: once, resumable, checked against the publisher's sum, unpacked whole.
+"""Download and unpack archives: once, with checksums, atomically.
 
-A download that was cut off goes on where it stopped if the server can do that.
+An interrupted download resumes if the server supports range requests.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import partial_folder, put_folder, sync_file
 from audio_lm.corpora.settings import Report
 
-SECONDS_TO_ANSWER = 30
+TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that a publisher offers."""
+    """Archive offered by a publisher."""
 
     url: str
 
@@ -34,18 +34,18 @@ class Archive:
 
     @property
     def file_name(self) -> str:
-        """Of the file on our side."""
+        """Local file name."""
         return self.url.partition("?")[0].rpartition("/")[2]
 
 
-def downloaded(archive: Archive, path: Path, report: Report, *, otherwise: str) -> Path:
-    """The file behind an address, fetched unless it is there.
+def download(archive: Archive, path: Path, report: Report, *, alternative: str) -> Path:
+    """Download a file unless it exists.
 
     Args:
-        otherwise: what somebody can do who cannot download; ends the message.
+        alternative: what to do without a download; last clause of the error message.
 
     Raises:
-        DataError: it cannot be fetched (what came so far is kept), or its sum is wrong.
+        DataError: the download failed (the partial file is kept), or the checksum is wrong.
     """
     if path.is_file():
         return path
@@ -56,7 +56,7 @@ def downloaded(archive: Archive, path: Path, report: Report, *, otherwise: str) 
         _fetch(archive.url, partial)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise DataError(
-            f"{archive.url} could not be downloaded ({error}) -- start again to go on with the download, or {otherwise}"
+            f"{archive.url} could not be downloaded ({error}) -- run the command again to resume, or {alternative}"
         ) from error
     _check_sum(archive, partial)
     sync_file(partial)
@@ -64,8 +64,8 @@ def downloaded(archive: Archive, path: Path, report: Report, *, otherwise: str) 
     return path
 
 
-def unpacked(path: Path, folder: Path, report: Report) -> Path:
-    """The folder an archive was unpacked into: whole, or not at all.
+def unpack(path: Path, folder: Path, report: Report) -> Path:
+    """Unpack an archive atomically, unless the folder exists.
 
     Raises:
         DataError: the archive is damaged.
@@ -81,27 +81,29 @@ def unpacked(path: Path, folder: Path, report: Report) -> Path:
                 shutil.unpack_archive(path, partial, format="tar", filter="data")
             put_folder(partial, folder)
     except (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"{path} is not a whole archive ({error}) -- delete it and start again") from error
+        raise DataError(
+            f"{path} is not a complete archive ({error}) -- delete it and run the command again"
+        ) from error
     return folder
 
 
 def _fetch(url: str, partial: Path) -> None:
-    """Go on with a partial file, or start again where the server does not know how to go on."""
+    """Download to a partial file; resume it if the server supports range requests."""
     num_bytes = partial.stat().st_size if partial.exists() else 0
     headers = {"Range": f"bytes={num_bytes}-"} if num_bytes else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        answer = urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # everything is here: only the renaming was missed
+            return  # the partial file is complete; only the rename is missing
         raise
-    with answer:
-        goes_on = getattr(answer, "status", None) == http.HTTPStatus.PARTIAL_CONTENT
-        with partial.open("ab" if goes_on else "wb") as file:
-            shutil.copyfileobj(answer, file)
-        expected = answer.headers.get("Content-Length")
-        written = partial.stat().st_size - (num_bytes if goes_on else 0)
+    with response:
+        is_resumed = getattr(response, "status", None) == http.HTTPStatus.PARTIAL_CONTENT
+        with partial.open("ab" if is_resumed else "wb") as file:
+            shutil.copyfileobj(response, file)
+        expected = response.headers.get("Content-Length")
+        written = partial.stat().st_size - (num_bytes if is_resumed else 0)
     if expected is not None and written < int(expected):
         raise http.client.IncompleteRead(b"", int(expected) - written)
 
@@ -115,5 +117,5 @@ def _check_sum(archive: Archive, partial: Path) -> None:
         if found != expected:
             partial.unlink()
             raise DataError(
-                f"{archive.url} came with {kind} {found} -- its publisher gives {expected}; the file was removed, start again"
+                f"{archive.url} has {kind} {found} -- expected {expected}; the file was removed, run the command again"
             )

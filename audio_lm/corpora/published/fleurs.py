@@ -1,13 +1,19 @@
-"""FLEURS: the same sentences read in a hundred languages; here the eight that have a tag.
+"""FLEURS: the same sentences read in a hundred languages; here the eight with a tag.
 
-Layout: ``<language>/<train|dev|test>.tsv`` without a heading and ``<language>/audio/<split>/<file>.wav``.
+Layout: ``<language>/<train|dev|test>.tsv`` without a header and ``<language>/audio/<split>/<file>.wav``.
 
 Source: Conneau et al., arXiv:2205.12446; https://huggingface.co/datasets/google/fleurs.
 """
 
 from pathlib import Path
 
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    find_folders,
+    read_table_rows,
+)
 
 LANGUAGES = {
     "en_us": "en",
@@ -24,12 +30,12 @@ COLUMNS = ("id", "file_name", "raw_transcription", "transcription", "characters"
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every recording; a sentence has several, so ids are those of the files."""
-    for root in folders_with(source, *LANGUAGES):
+    """Read all recordings; a sentence has several, so ids come from file names."""
+    for root in find_folders(source, *LANGUAGES):
         for folder, language in LANGUAGES.items():
             for name, split in SPLITS.items():
                 path = root / folder / f"{name}.tsv"
-                for row in table(path, separator="\t", columns=COLUMNS) if path.is_file() else ():
+                for row in read_table_rows(path, separator="\t", columns=COLUMNS) if path.is_file() else ():
                     audio = root / folder / "audio" / name / row["file_name"]
                     gender = (
                         {"gender": row["gender"].lower()}
@@ -40,7 +46,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                     writer.add(f"{language}-{split}", f"{folder}-{name}-{audio.stem}", audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="fleurs",
     facts=Facts(
         what="FLEURS: read sentences in eight languages, about ten hours of training in each",

@@ -1,7 +1,8 @@
-"""GTZAN: ten genres of music, a hundred clips of half a minute each.
+"""GTZAN: ten music genres with 100 clips of 30 s each.
 
-Layout: ``<genre>/<genre>.<number>.wav`` (the original's ``.au`` too). There is no official split; of every ten
-clips of a genre the ninth validates and the tenth tests. Clips are cut off at 30 s, which some exceed by a hundredth.
+Layout: ``<genre>/<genre>.<number>.wav`` (or ``.au``, as in the original). There is no official split; of every ten
+clips of a genre the ninth is for validation and the tenth for testing. Clips are truncated to 30 s; some exceed it by
+10 ms.
 
 Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
 """
@@ -9,15 +10,15 @@ Source: Tzanetakis and Cook, IEEE TSAP 10 (2002), section IV.
 from pathlib import Path
 
 from audio_lm.common.audio_units import MAX_SECONDS
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 SPLIT_OF_DIGIT = {"8": "validation", "9": "test"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every clip of every genre."""
-    root = folders_with(source, *GENRES)[0]
+    """Read all clips of all genres."""
+    root = find_folders(source, *GENRES)[0]
     for genre in GENRES:
         for audio in sorted((root / genre).glob(f"{genre}.*.*")):
             if audio.suffix in (".wav", ".au"):
@@ -26,7 +27,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
                 writer.add(f"genres-{split}", audio.stem, audio, {"genre": name}, duration=MAX_SECONDS)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="gtzan",
     facts=Facts(
         what="GTZAN: half a minute of music in ten genres",

@@ -1,8 +1,8 @@
-"""LibriSpeech: a thousand hours of read English, with the time of every word where the alignments lie beside it.
+"""LibriSpeech: about 1 000 hours of read English, with word times where alignments exist.
 
 Layout: ``<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac``, transcripts in
-``<speaker>-<chapter>.trans.txt``, who speaks in ``SPEAKERS.TXT``. Alignments are those of
-LibriSpeech-Alignments in their condensed form, ``<speaker>-<chapter>.alignment.txt``, in the same folders.
+``<speaker>-<chapter>.trans.txt``, speakers in ``SPEAKERS.TXT``. Alignments are those of
+LibriSpeech-Alignments in condensed form, ``<speaker>-<chapter>.alignment.txt``, in the same folders.
 
 Source: https://www.openslr.org/12; hours and clips from Panayotov et al., ICASSP 2015, table 1, and
 https://github.com/CorentinJ/librispeech-alignments for the alignments.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 URL = "https://www.openslr.org/resources/12"
@@ -33,8 +33,8 @@ Units = list[tuple[str, float, float]]
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """All subsets that are there."""
-    for root in folders_with(source, *SPLITS):
+    """Read all existing subsets."""
+    for root in find_folders(source, *SPLITS):
         genders = dict(_genders(root / "SPEAKERS.TXT"))
         for folder, (subset_split, _, _) in SPLITS.items():
             for transcript in sorted((root / folder).glob("*/*/*.trans.txt")):
@@ -48,7 +48,7 @@ def _read_chapter(
     for number, line in enumerate(transcript.read_text(encoding="utf-8").splitlines(), start=1):
         name, _, text = line.partition(" ")
         if not text:
-            raise DataError(f"{transcript}:{number}: an id and a text are wanted; repair the line")
+            raise DataError(f"{transcript}:{number}: expected an id and a text; repair the line")
         speaker = name.partition("-")[0]
         gender = {"gender": genders[speaker]} if speaker in genders else {}
         labels = {"language": "en", "text": text.lower(), "speaker": speaker, **gender}
@@ -56,7 +56,7 @@ def _read_chapter(
 
 
 def _genders(path: Path) -> Iterator[tuple[str, str]]:
-    """Speaker -> gender; none where the table is missing."""
+    """Yield speaker and gender; nothing where the table is missing."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         fields = [field.strip() for field in line.split("|")]
         if not line.startswith(";") and len(fields) > 1 and fields[1] in GENDERS:
@@ -64,7 +64,7 @@ def _genders(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _units(path: Path) -> Iterator[tuple[str, Units]]:
-    """Words with their times; the file lists what is said, nothing for a silence, and when each of it ends."""
+    """Yield id and timed words; a file lists words (empty for a silence) and their end times."""
     for number, line in enumerate(
         path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1
     ):
@@ -73,16 +73,16 @@ def _units(path: Path) -> Iterator[tuple[str, Units]]:
         ends = [float(end) for end in match["ends"].split(",")] if match else []
         if not match or len(words) != len(ends):
             raise DataError(
-                f"{path}:{number}: as many words as ends are wanted; download the alignments again"
+                f"{path}:{number}: expected as many words as end times; download the alignments again"
             )
-        begins = [0.0, *ends]
+        starts = [0.0, *ends]
         yield (
             match["id"],
-            [(word, begin, end) for word, begin, end in zip(words, begins, ends, strict=False) if word],
+            [(word, start, end) for word, start, end in zip(words, starts, ends, strict=False) if word],
         )
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="librispeech",
     facts=Facts(
         what="LibriSpeech: read English, word times where the alignments are beside it",

@@ -1,8 +1,8 @@
-"""MUSIC-AVQA: questions about musicians playing; here those that listening alone can answer.
+"""MUSIC-AVQA: questions about music performances; here those that the audio alone can answer.
 
-Layout: ``data/json/avqa-<train|val|test>.json``, and the sound of the publisher's videos where its own script puts
-it, ``data/audio/<video_id>.wav``. Questions of the types ``Audio-Visual`` and ``Visual`` are about the picture and
-are no rows of this corpus. A question is a cut.
+Layout: ``data/json/avqa-<train|val|test>.json``, and the audio of the videos where the publisher's script writes it,
+``data/audio/<video_id>.wav``. Questions of the types ``Audio-Visual`` and ``Visual`` are about the picture and are
+skipped. Each question is a cut.
 
 Source: Li et al., CVPR 2022; https://github.com/GeWu-Lab/MUSIC-AVQA, readme, "Usage", and its tables.
 """
@@ -14,58 +14,67 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, json_rows
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    Subset,
+    find_folders,
+    read_json_rows,
+)
 
 SPLITS = {"train": "audio-train", "val": "audio-validation", "test": "audio-test"}
-HEARD = "Audio"
-HOLE = re.compile(r"<\w+>")
-WANTED = ("video_id", "type", "question_content", "templ_values", "anser")  # their spelling
-# Questions of the type Audio counted in the publisher's tables; hours by its readme, 150 for 9 288 videos.
+AUDIO_TYPE = "Audio"
+PLACEHOLDER = re.compile(r"<\w+>")
+REQUIRED = ("video_id", "type", "question_content", "templ_values", "anser")  # the publisher's spelling
+# Questions of the type Audio, counted in the publisher's tables; hours by its readme, 150 for 9 288 videos.
 NUM_QUESTIONS = {"audio-validation": 814, "audio-test": 1623}
 HOURS_OF_VIDEO = 150 / 9288
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every question about what is heard."""
-    root = folders_with(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
+    """Read all questions about the audio alone."""
+    root = find_folders(source, *(f"json/avqa-{name}.json" for name in SPLITS))[0]
     for name, subset_split in SPLITS.items():
         path = root / "json" / f"avqa-{name}.json"
-        for number, row in enumerate(json_rows(path, WANTED) if path.is_file() else (), start=1):
+        for number, row in enumerate(read_json_rows(path, REQUIRED) if path.is_file() else (), start=1):
             where = f"{path}: row {number}"
-            if _listed(row, "type", where)[:1] != [HEARD]:
+            if _parse_list(row, "type", where)[:1] != [AUDIO_TYPE]:
                 continue
             audio = root / "audio" / f"{row['video_id']}.wav"
             if not audio.is_file():
                 raise DataError(
-                    f"{audio} is missing; make it of the video with `ffmpeg -i {root}/video/{row['video_id']}.mp4 "
+                    f"{audio} is missing; extract it with `ffmpeg -i {root}/video/{row['video_id']}.mp4 "
                     f"-ac 1 -ar 16000 {audio}`"
                 )
-            labels = {"question": _filled(row, where), "answer": row["anser"]}
-            writer.add(subset_split, f"{name}-{number}", audio, labels)  # their question_id comes twice
+            labels = {"question": _fill_question(row, where), "answer": row["anser"]}
+            writer.add(subset_split, f"{name}-{number}", audio, labels)  # question_id is not unique
 
 
-def _filled(row: Mapping[str, Any], where: str) -> str:
-    """The question, its holes filled in their order."""
-    values = iter(_listed(row, "templ_values", where))
+def _fill_question(row: Mapping[str, Any], where: str) -> str:
+    """The question, with its placeholders filled in order."""
+    values = iter(_parse_list(row, "templ_values", where))
     try:
-        question = HOLE.sub(lambda _: str(next(values)).replace("_", " "), row["question_content"])
+        question = PLACEHOLDER.sub(lambda _: str(next(values)).replace("_", " "), row["question_content"])
     except StopIteration:
-        raise DataError(f"{where}: the question has more holes than templ_values; repair the row") from None
+        raise DataError(
+            f"{where}: the question has more placeholders than templ_values; repair the row"
+        ) from None
     return question.strip()
 
 
-def _listed(row: Mapping[str, Any], key: str, where: str) -> list[Any]:
-    """A list that is written as text."""
+def _parse_list(row: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """Parse a list that is stored as JSON text."""
     try:
-        found = json.loads(row[key])
+        values = json.loads(row[key])
     except (TypeError, json.JSONDecodeError):
-        found = None
-    if not isinstance(found, list):
-        raise DataError(f"{where}: {key} is {row[key]!r}, a list in JSON is wanted; repair the row")
-    return found
+        values = None
+    if not isinstance(values, list):
+        raise DataError(f"{where}: {key} is {row[key]!r} -- expected a JSON list; repair the row")
+    return values
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="music_avqa",
     facts=Facts(
         what="MUSIC-AVQA: questions about music being played, 45 867 with those about the picture, 9 288 videos",

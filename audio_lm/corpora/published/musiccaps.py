@@ -1,8 +1,8 @@
-"""MusicCaps: ten seconds of music described by musicians.
+"""MusicCaps: 10 s clips of music described by musicians.
 
-Layout: ``musiccaps-public.csv`` and, because only addresses of videos are published, ``audio/<ytid>.wav`` or
-``.flac``: the ten seconds from ``start_s`` on. Clips without sound, because their videos are gone, are counted and
-left out. The clips of AudioSet's evaluation set test, the others train.
+Layout: ``musiccaps-public.csv``, and the audio as ``audio/<ytid>.wav`` or ``.flac``, the ten seconds from ``start_s``,
+because only ids of videos are published. Clips without audio, whose videos are offline, are counted and left out. Clips
+of AudioSet's evaluation set are for testing, the others for training.
 
 Source: Agostinelli et al., arXiv:2301.11325, section 4; https://www.kaggle.com/datasets/googleai/musiccaps.
 """
@@ -13,11 +13,11 @@ from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import (
     CutSetWriter,
     Facts,
-    Published,
+    PublishedCorpus,
     Subset,
-    folders_with,
-    sound_at,
-    table,
+    find_audio,
+    find_folders,
+    read_table_rows,
 )
 
 TABLE = "musiccaps-public.csv"
@@ -25,13 +25,13 @@ SECONDS = 10
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every row whose sound is there."""
-    root = folders_with(source, TABLE)[0]
+    """Read all rows with audio."""
+    root = find_folders(source, TABLE)[0]
     path = root / TABLE
-    for number, row in enumerate(table(path), start=2):
+    for number, row in enumerate(read_table_rows(path), start=2):
         if not {"ytid", "caption", "is_audioset_eval"} <= row.keys():
-            raise DataError(f"{path}:{number}: the publisher's columns are wanted; download the table again")
-        audio = sound_at(root / "audio" / row["ytid"])
+            raise DataError(f"{path}:{number}: expected the publisher's columns; download the table again")
+        audio = find_audio(root / "audio" / row["ytid"])
         if not audio.is_file():
             writer.leave_out(row["ytid"])
         else:
@@ -39,7 +39,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add(f"captions-{split}", row["ytid"], audio, {"caption": row["caption"]})
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="musiccaps",
     facts=Facts(
         what="MusicCaps: ten seconds of music described by musicians",

@@ -1,15 +1,15 @@
 """Speech Commands v2: single words, ten of which are commands.
 
 Layout: a folder for each word, ``validation_list.txt`` and ``testing_list.txt``; the rest is for training. Words
-that are no command have the keyword ``none``. Hours are an upper bound: no clip is longer than a second.
+that are not commands have the keyword ``none``. Hours are an upper bound: no clip is longer than 1 s.
 
-Source: Warden, arXiv:1804.03209, sections 5 and 7; sum of the archive by https://github.com/tensorflow/datasets.
+Source: Warden, arXiv:1804.03209, sections 5 and 7; checksum of the archive by https://github.com/tensorflow/datasets.
 """
 
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, Subset, find_folders
 from audio_lm.corpora.published.download import Archive
 
 COMMANDS = frozenset(["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"])
@@ -19,23 +19,23 @@ NUM_CLIPS = {"v2-train": 84843, "v2-validation": 9981, "v2-test": 11005}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every word of every speaker."""
-    root = folders_with(source, *LISTS.values())[0]
-    split_of: dict[str, str] = {}
+    """Read all words of all speakers."""
+    root = find_folders(source, *LISTS.values())[0]
+    split_of_file: dict[str, str] = {}
     for split, name in LISTS.items():
         if not (root / name).is_file():
             raise DataError(f"{root / name} is missing; unpack the corpus completely")
-        split_of |= dict.fromkeys((root / name).read_text(encoding="utf-8").split(), split)
+        split_of_file |= dict.fromkeys((root / name).read_text(encoding="utf-8").split(), split)
     for audio in sorted(root.glob("*/*.wav")):
-        word, listed = audio.parent.name, f"{audio.parent.name}/{audio.name}"
+        word, file = audio.parent.name, f"{audio.parent.name}/{audio.name}"
         if word == NOISE:
             continue
         keyword = word if word in COMMANDS else "none"
         labels = {"language": "en", "text": word, "keyword": keyword, "speaker": audio.name.partition("_")[0]}
-        writer.add(f"v2-{split_of.get(listed, 'train')}", f"{word}-{audio.stem}", audio, labels)
+        writer.add(f"v2-{split_of_file.get(file, 'train')}", f"{word}-{audio.stem}", audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="speech_commands",
     facts=Facts(
         what="Speech Commands v2: words of one second, ten of them commands",

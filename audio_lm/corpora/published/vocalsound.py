@@ -1,7 +1,7 @@
-"""VocalSound: laughter, sighs, coughs, throat clearing, sneezes and sniffs of three thousand people.
+"""VocalSound: laughter, sighs, coughs, throat clearing, sneezes and sniffs of over 3 000 people.
 
-Layout: ``audio_16k/<speaker>_<number>_<sound>.wav``, whose first letter is the gender, and ``datafiles/<tr|val|te>.json``,
-which list the clips of the splits.
+Layout: ``audio_16k/<speaker>_<number>_<sound>.wav``, where ``<speaker>`` starts with the gender, and
+``datafiles/<tr|val|te>.json``, which list the clips of the splits.
 
 Source: Gong et al., arXiv:2205.03433; https://github.com/YuanGongND/vocalsound.
 """
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, folders_with
+from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders
 from audio_lm.corpora.published.download import Archive
 
 SPLITS = {"tr": "all-train", "val": "all-validation", "te": "all-test"}
@@ -26,8 +26,8 @@ GENDERS = {"f": "female", "m": "male"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """Every clip of the three lists."""
-    root = folders_with(source, "datafiles")[0]
+    """Read all clips of the three lists."""
+    root = find_folders(source, "datafiles")[0]
     for name, subset_split in SPLITS.items():
         path = root / "datafiles" / f"{name}.json"
         try:
@@ -45,7 +45,7 @@ def read(source: Path, writer: CutSetWriter) -> None:
             writer.add(subset_split, audio.stem, audio, labels)
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="vocalsound",
     facts=Facts(
         what="VocalSound: six sounds people make, 21 024 clips by 3 365 speakers",

@@ -1,7 +1,7 @@
-"""VoxCeleb 1: interviews with celebrities, and pairs of them to be told apart.
+"""VoxCeleb 1: interviews with celebrities, and trials for speaker verification.
 
-Layout: ``wav/<speaker>/<video>/<number>.wav``, ``vox1_meta.csv`` (tabs between) and the list of trials,
-``veri_test2.txt`` or ``veri_test.txt``. Speakers of the trials test, all others train.
+Layout: ``wav/<speaker>/<video>/<number>.wav``, ``vox1_meta.csv`` (tab-separated) and the list of trials,
+``veri_test2.txt`` or ``veri_test.txt``. Speakers of the trials are for testing, the others for training.
 
 Source: Nagrani et al., arXiv:1706.08612; https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html; hours and clips as
 counted in https://github.com/PaddlePaddle/PaddleSpeech, examples/voxceleb.
@@ -10,7 +10,14 @@ counted in https://github.com/PaddlePaddle/PaddleSpeech, examples/voxceleb.
 from pathlib import Path
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, Subset, folders_with, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    Subset,
+    find_folders,
+    read_table_rows,
+)
 
 META, TRIALS = "vox1_meta.csv", ("veri_test2.txt", "veri_test.txt")
 COLUMNS = ("speaker", "name", "gender", "nationality", "set")
@@ -19,9 +26,9 @@ SAME = {"1": "yes", "0": "no"}
 
 
 def read(source: Path, writer: CutSetWriter) -> None:
-    """What everybody says, with gender, and every trial as two clips."""
-    root = folders_with(source, META)[0]
-    people = {row["speaker"]: row for row in table(root / META, separator="\t", columns=COLUMNS)}
+    """Read all clips with gender, and all trials as pairs of clips."""
+    root = find_folders(source, META)[0]
+    people = {row["speaker"]: row for row in read_table_rows(root / META, separator="\t", columns=COLUMNS)}
     for audio in sorted((root / "wav").glob("*/*/*.wav")):
         speaker = audio.parts[-3]
         if speaker not in people:
@@ -34,13 +41,13 @@ def read(source: Path, writer: CutSetWriter) -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             same, *pair = line.split()
             if same not in SAME or len(pair) != 2:
-                raise DataError(f"{path}:{number}: 0 or 1 and two files are wanted; repair the line")
-            one, other = (root / "wav" / name for name in pair)
+                raise DataError(f"{path}:{number}: expected 0 or 1 and two files; repair the line")
+            first, second = (root / "wav" / name for name in pair)
             labels = {"same_speaker": SAME[same]}
-            writer.add("trials-test", f"trial-{number}", one, labels, more_audio=[other])
+            writer.add("trials-test", f"trial-{number}", first, labels, more_audio=[second])
 
 
-CORPUS = Published(
+CORPUS = PublishedCorpus(
     name="voxceleb",
     facts=Facts(
         what="VoxCeleb 1: interviews with 1 251 celebrities, and trials of two clips",

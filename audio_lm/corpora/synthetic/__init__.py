@@ -1,1 +1,1 @@
-"""A corpus made from a seed, with exact labels."""
+"""Synthetic corpus: generated from a seed, with exact labels."""

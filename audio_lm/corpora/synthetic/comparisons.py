@@ -1,6 +1,6 @@
-"""What can be asked about two clips, in many words, and how their answers compare.
+"""Questions about two clips, in several wordings, and rules for their answers.
 
-A comparison stands on a question of ``questions.py`` that both clips answer.
+A comparison is based on a question of ``questions.py`` that both clips answer.
 """
 
 from collections.abc import Callable
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from audio_lm.corpora.synthetic.wordings import Wordings
 
-MIN_HIGHER = 3  # semitones by which one of two notes is clearly higher
+MIN_HIGHER = 3  # semitones between two notes of a comparison
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Something to ask about two clips, each of which answers ``question``."""
+    """Question about two clips, each of which answers ``question``."""
 
     question: str
     answers: tuple[str, str]
-    """Both are asked for equally often."""
+    """Answers, drawn equally often."""
     answer: Callable[[str, str], str | None]
-    """From the answers of the two clips; none where it would not be clear."""
+    """Answer from those of the two clips; None if it is not clear."""
     wordings: Wordings
 
 
 def same(first: str, second: str) -> str:
-    """Whether two clips have the same answer."""
+    """Yes if two clips have the same answer, else no."""
     return "yes" if first == second else "no"
 
 
 def both_speech(first: str, second: str) -> str:
-    """Whether somebody speaks in both clips."""
+    """Yes if both clips are speech, else no."""
     return "yes" if first == second == "speech" else "no"
 
 
 def higher(first: str, second: str) -> str | None:
-    """Which of two notes is higher."""
+    """Name of the clip with the higher note; None if they are close."""
     difference = int(first) - int(second)
     if abs(difference) < MIN_HIGHER:
         return None
@@ -166,4 +166,4 @@ WHICH_AUDIO = Wordings(
     ),
     held_out=("Audio {number}: {question}",),
 )
-"""A question about one of two audios."""
+"""Wordings of a question about one of two clips."""

@@ -1,8 +1,7 @@
-"""Conversations about clips that were written before, for chat.
+"""Conversations about clips of other subsets, for the task chat.
 
-Most are one question about one clip; some go on for two or three turns, bring a
-second clip, or compare two. A split's conversations use clips of that split only.
-What is asked stands in ``questions.py``; conversations without a clip are made in
+Most have one question about one clip; some have two or three questions, a second clip, or compare two clips. A split
+uses only clips of the same split. Questions are in ``questions.py``, conversations without a clip in
 ``text_dialogues.py``.
 """
 
@@ -14,37 +13,41 @@ from lhotse import MonoCut
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 from audio_lm.data.audio.recordings import samples_of
 
 DIALOGUE_SUBSETS = ("dialogues", "dialogues_text")
-MAX_CLIP_SECONDS: Seconds = 5.0  # of a clip that is asked about
+MAX_CLIP_SECONDS: Seconds = 5.0  # of a clip with a question
 SHARE_OF_FORM = {"one": 0.58, "more_turns": 0.22, "second_clip": 0.1, "comparison": 0.1}
 MAX_TURNS = 3
-MANY_CLIPS = frozenset({"texts", "turns", "same_speaker", "conversation", "places"})  # not one plain clip
-WEAKEST_LAST = ("exact", "declared", "proxy")
+NOT_SINGLE_CLIP_LABELS = frozenset(
+    {"texts", "turns", "same_speaker", "conversation", "places"}
+)  # not a single plain clip
+HONESTY_ORDER = ("exact", "declared", "proxy")
 
-Turn = dict[str, Any]
+TurnDict = dict[str, Any]
 QUESTION_OF_NAME = {question.name: question for question in QUESTIONS}
 
 
 @dataclass(frozen=True)
 class KnownClip:
-    """A clip with what its labels answer."""
+    """Clip with the answers that its labels give."""
 
     cut: MonoCut
     answers: Mapping[str, str]
     """Name of a question -> answer."""
     honesty: Mapping[str, str]
-    """Name of a question -> how true its answer is."""
+    """Name of a question -> honesty of its answer."""
 
     @property
     def wave(self) -> Wave:
-        """All of it, as it was stored."""
+        """Samples of the stored clip."""
         return samples_of(self.cut, ())[0][0]
 
 
@@ -54,7 +57,7 @@ Pools = Mapping[str, Mapping[str, Sequence[KnownClip]]]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question and its answer, and the clips the question brings along."""
+    """Question, answer, and the clips that the question adds."""
 
     question: str
     answer: str
@@ -63,14 +66,14 @@ class Exchange:
 
 
 def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
-    """Write ``dialogues`` in three splits and ``dialogues_text-train``, from all that was written so far.
+    """Write ``dialogues`` in three splits and ``dialogues_text-train``, from the clips written before.
 
     Args:
         clips: number of training rows under ``dialogues`` and ``dialogues_text`` (absent or 0:
             not written), and of validation and test rows under ``validation`` and ``test``.
 
     Raises:
-        DataError: there is no clip that could be asked about.
+        DataError: no clip answers a question.
     """
     for split in SPLITS if clips.get("dialogues", 0) else ():
         pools = known_clips(writer, split)
@@ -81,20 +84,20 @@ def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -
                 f"let one of them have clips, or set dialogues to 0"
             )
         for number in range(num_rows):
-            exchanges = _exchanges(pools, Chance(split, seed, "dialogues", number))
+            exchanges = _exchanges(pools, SplitRandom(split, seed, "dialogues", number))
             waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
             labels = _labels(exchanges)
             writer.add(f"dialogues-{split}", waves[0], labels, more_waves=waves[1:])
     for number in range(clips.get("dialogues_text", 0)):
-        conversation = text_conversation(Chance("train", seed, "dialogues_text", number))
+        conversation = text_conversation(SplitRandom("train", seed, "dialogues_text", number))
         labels = {"conversation": conversation, "honesty": {"conversation": "exact"}}
         writer.add("dialogues_text-train", None, labels)
 
 
 def known_clips(writer: CutWriter, split: str) -> dict[str, dict[str, list[KnownClip]]]:
-    """The clips of a split that can be asked about, by question and answer.
+    """Clips of a split, by question and answer.
 
-    Subsets without training clips are left out: they measure something of their own.
+    Subsets without training clips are left out, because they are for separate evaluations.
     """
     pools: dict[str, dict[str, list[KnownClip]]] = {}
     subsets = [name.removesuffix("-train") for name in writer.subset_splits if name.endswith("-train")]
@@ -108,98 +111,103 @@ def known_clips(writer: CutWriter, split: str) -> dict[str, dict[str, list[Known
 
 
 def _known_clip(cut: MonoCut) -> KnownClip | None:
-    """What can be asked about a clip; none where it is not one short plain clip."""
+    """Answers of a clip; None if it is not a single short clip."""
     supervision = cut.supervisions[0]
     labels = {**(supervision.custom or {}), "language": supervision.language, "text": supervision.text}
-    if not cut.has_recording or cut.duration > MAX_CLIP_SECONDS or MANY_CLIPS & labels.keys():
+    if not cut.has_recording or cut.duration > MAX_CLIP_SECONDS or NOT_SINGLE_CLIP_LABELS & labels.keys():
         return None
-    answers = {q.name: answer for q in QUESTIONS if (answer := q.answer(labels)) is not None}
-    told = labels.get("honesty", {})
-    honesty = {name: told.get(QUESTION_OF_NAME[name].label, "exact") for name in answers}
+    answers = {
+        question.name: answer for question in QUESTIONS if (answer := question.answer(labels)) is not None
+    }
+    honesty_of_label = labels.get("honesty", {})
+    honesty = {name: honesty_of_label.get(QUESTION_OF_NAME[name].label, "exact") for name in answers}
     return KnownClip(cut, answers, honesty)
 
 
-def _exchanges(pools: Pools, chance: Chance) -> list[Exchange]:
-    """What is asked and answered in one conversation."""
-    form = chance.one_by_share(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
-    if form == "comparison" and (exchange := _comparison(pools, chance)):
+def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
+    """Draw the questions and answers of one conversation."""
+    form = random.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))
+    if form == "comparison" and (exchange := _comparison(pools, random)):
         return [exchange]
-    question = _one_question(pools, chance)
-    clip = _one_clip(pools, question, chance)
-    first = _about(clip, question, chance, new_clips=(clip,))
+    question = _choose_question(pools, random)
+    clip = _choose_clip(pools, question, random)
+    first = _exchange_about(clip, question, random, new_clips=(clip,))
     if form == "second_clip":
-        return [first, _about_second_clip(pools, clip, chance)]
+        return [first, _about_second_clip(pools, clip, random)]
     if form == "more_turns":
-        others = [q for q in QUESTIONS if q.name in clip.answers and q is not question]
-        others = chance.some_of(others, chance.integer(1, MAX_TURNS - 1))
-        return [first, *(_about(clip, other, chance) for other in others)]
+        others = [other for other in QUESTIONS if other.name in clip.answers and other is not question]
+        others = random.choose_distinct(others, random.integer(1, MAX_TURNS - 1))
+        return [first, *(_exchange_about(clip, other, random) for other in others)]
     return [first]
 
 
-def _about_second_clip(pools: Pools, first: KnownClip, chance: Chance) -> Exchange:
-    """Another clip, and a question about it or, one time in four, about the first."""
-    question = _one_question(pools, chance)
-    second = _one_clip(pools, question, chance)
-    number, asked = ("1", first) if chance.happens(0.25) else ("2", second)
-    if asked is first:
-        question = QUESTION_OF_NAME[chance.one_of(tuple(first.answers))]
-    exchange = _about(asked, question, chance, new_clips=(second,))
-    words = WHICH_AUDIO.one(chance, number=number, question=exchange.question)
+def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> Exchange:
+    """Draw a second clip, and a question about it or, one time in four, about the first."""
+    question = _choose_question(pools, random)
+    second = _choose_clip(pools, question, random)
+    number, clip = ("1", first) if random.bernoulli(0.25) else ("2", second)
+    if clip is first:
+        question = QUESTION_OF_NAME[random.choice(tuple(first.answers))]
+    exchange = _exchange_about(clip, question, random, new_clips=(second,))
+    words = WHICH_AUDIO.choose(random, number=number, question=exchange.question)
     return Exchange(words, exchange.answer, exchange.honesty, exchange.new_clips)
 
 
-def _comparison(pools: Pools, chance: Chance) -> Exchange | None:
-    """Two clips and a question about both; none where no two clips answer one."""
+def _comparison(pools: Pools, random: SplitRandom) -> Exchange | None:
+    """Draw two clips and a question about both; None if no pair answers one."""
     possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
     if not possible:
         return None
-    comparison = chance.one_of(possible)
-    wanted = chance.one_of(comparison.answers)
-    pair = _pair(pools[comparison.question], comparison, wanted, chance)
+    comparison = random.choice(possible)
+    target = random.choice(comparison.answers)
+    pair = _pair(pools[comparison.question], comparison, target, random)
     if pair is None:
         return None
-    weakest = max((clip.honesty[comparison.question] for clip in pair), key=WEAKEST_LAST.index)
-    return Exchange(comparison.wordings.one(chance), wanted, weakest, pair)
+    weakest = max((clip.honesty[comparison.question] for clip in pair), key=HONESTY_ORDER.index)
+    return Exchange(comparison.wordings.choose(random), target, weakest, pair)
 
 
 def _pair(
-    clips_of_answer: Mapping[str, Sequence[KnownClip]], comparison: Comparison, wanted: str, chance: Chance
+    clips_of_answer: Mapping[str, Sequence[KnownClip]],
+    comparison: Comparison,
+    target: str,
+    random: SplitRandom,
 ) -> tuple[KnownClip, KnownClip] | None:
-    """Two different clips whose comparison gives the wanted answer."""
+    """Draw two different clips whose comparison gives the target answer."""
     answers = sorted(clips_of_answer)
-    pairs = [(one, two) for one in answers for two in answers if comparison.answer(one, two) == wanted]
-    pairs = [(one, two) for one, two in pairs if one != two or len(clips_of_answer[one]) > 1]
+    pairs = [(a, b) for a in answers for b in answers if comparison.answer(a, b) == target]
+    pairs = [(a, b) for a, b in pairs if a != b or len(clips_of_answer[a]) > 1]
     if not pairs:
         return None
-    one, two = chance.one_of(pairs)
-    if one == two:
-        first, second = chance.some_of(clips_of_answer[one], 2)
+    a, b = random.choice(pairs)
+    if a == b:
+        first, second = random.choose_distinct(clips_of_answer[a], 2)
         return first, second
-    return chance.one_of(clips_of_answer[one]), chance.one_of(clips_of_answer[two])
+    return random.choice(clips_of_answer[a]), random.choice(clips_of_answer[b])
 
 
-def _one_question(pools: Pools, chance: Chance) -> Question:
-    """As often as its share says, among those that some clip answers."""
+def _choose_question(pools: Pools, random: SplitRandom) -> Question:
+    """Draw a question by its share, among those that some clip answers."""
     possible = [question for question in QUESTIONS if question.name in pools]
-    return chance.one_by_share(possible, [question.share for question in possible])
+    return random.weighted_choice(possible, [question.share for question in possible])
 
 
-def _one_clip(pools: Pools, question: Question, chance: Chance) -> KnownClip:
-    """A clip that answers the question; all answers are equally frequent."""
+def _choose_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownClip:
+    """Draw a clip that answers the question; all answers are equally frequent."""
     clips_of_answer = pools[question.name]
-    return chance.one_of(clips_of_answer[chance.one_of(sorted(clips_of_answer))])
+    return random.choice(clips_of_answer[random.choice(sorted(clips_of_answer))])
 
 
-def _about(
-    clip: KnownClip, question: Question, chance: Chance, new_clips: tuple[KnownClip, ...] = ()
+def _exchange_about(
+    clip: KnownClip, question: Question, random: SplitRandom, new_clips: tuple[KnownClip, ...] = ()
 ) -> Exchange:
-    words = question.wordings.one(chance)
+    words = question.wordings.choose(random)
     return Exchange(words, clip.answers[question.name], clip.honesty[question.name], new_clips)
 
 
 def _labels(exchanges: Sequence[Exchange]) -> dict[str, Any]:
-    """The conversation; it is as true as the least true of its answers."""
-    turns: list[Turn] = []
+    """Label ``conversation``; its honesty is that of its weakest answer."""
+    turns: list[TurnDict] = []
     num_clips = 0
     for exchange in exchanges:
         content: list[dict[str, Any]] = []
@@ -208,5 +216,5 @@ def _labels(exchanges: Sequence[Exchange]) -> dict[str, Any]:
             content.append({"audio": num_clips})
         turns.append({"role": "user", "content": [*content, {"text": exchange.question}]})
         turns.append({"role": "assistant", "content": [{"text": exchange.answer}]})
-    weakest = max((exchange.honesty for exchange in exchanges), key=WEAKEST_LAST.index)
+    weakest = max((exchange.honesty for exchange in exchanges), key=HONESTY_ORDER.index)
     return {"conversation": turns, "honesty": {"conversation": weakest}}

@@ -1,9 +1,8 @@
-"""The child process that speaks: espeak-ng behind a pipe.
+"""Child process for speech synthesis with espeak-ng.
 
-Requests are JSON lines on the standard input, answers a JSON line and then that many
-16-bit samples on the standard output, in the same order. A process of its own because the
-library is GPL, keeps global state and is not thread-safe; the rest of the
-package talks to it through ``spoken`` only.
+Reads requests as JSON lines from standard input and writes, in the same order, a JSON line and 16-bit samples to
+standard output. It is a separate process because the library is GPL, has global state and is not thread-safe; only
+``speech_synthesis`` starts it.
 
 Source: espeak-ng 1.52, src/include/espeak-ng/speak_lib.h.
 """
@@ -23,7 +22,7 @@ LIST_END, WORD, PHONEME = 0, 1, 7  # espeak_EVENT_TYPE
 
 
 class EventId(ctypes.Union):
-    """What an event is about."""
+    """``id`` of ``espeak_EVENT``."""
 
     _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
 
@@ -46,8 +45,8 @@ class Event(ctypes.Structure):
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
 
 
-class Voice:
-    """The library, opened; there can be one in a process."""
+class EspeakLibrary:
+    """The loaded library; one per process."""
 
     def __init__(self, library_path: str, data_path: str) -> None:
         self._variants = {path.name for path in (Path(data_path) / "voices" / "!v").iterdir()}
@@ -55,16 +54,16 @@ class Voice:
         self.samples_per_second: int = self._library.espeak_Initialize(
             SYNCHRONOUS_RETRIEVAL, 0, data_path.encode(), WITH_PHONEME_EVENTS
         )
-        self._callback = CALLBACK(self._listen)  # kept, or the library would call into freed memory
+        self._callback = CALLBACK(self._collect)  # a reference, or the library would call into freed memory
         self._library.espeak_SetSynthCallback(self._callback)
         self._chunks: list[bytes] = []
         self._events: list[tuple[int, int, int, bytes]] = []
 
     def speak(self, request: dict[str, Any]) -> tuple[bytes, list[list[int]]]:
-        """The waveform, and for each word its position in the text, first and last sample.
+        """Waveform, and for each word its position in the text, first and last sample.
 
         Raises:
-            ValueError: there is no such voice. The library itself ignores unknown variants.
+            ValueError: the voice is unknown. The library itself ignores unknown variants.
         """
         name: str = request["voice"]
         variant = name.partition("+")[2]
@@ -80,9 +79,9 @@ class Voice:
         text = request["text"].encode()
         self._library.espeak_Synth(text, len(text) + 1, 0, 1, 0, UTF8, None, None)
         wave = b"".join(self._chunks)
-        return wave, words_of(self._events, num_samples=len(wave) // 2)
+        return wave, word_spans(self._events, num_samples=len(wave) // 2)
 
-    def _listen(self, chunk: Any, num_samples: int, events: Any) -> int:
+    def _collect(self, chunk: Any, num_samples: int, events: Any) -> int:
         if num_samples > 0:
             self._chunks.append(ctypes.string_at(chunk, 2 * num_samples))
         index = 0
@@ -93,14 +92,14 @@ class Voice:
         return 0
 
 
-def words_of(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> list[list[int]]:
+def word_spans(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> list[list[int]]:
     """Position, first and last sample of every word.
 
-    The word's own event lies up to 50 ms before its sound, so a word starts with its
-    first phoneme; it ends with the pause behind it or where the next word is announced.
+    The event of a word is up to 50 ms before its audio, so a word starts at its first phoneme. It ends at the following
+    pause or at the event of the next word.
 
     >>> word, phoneme = (1, 1, 0, b""), (7, 1, 900, b"w")
-    >>> words_of([word, phoneme, (7, 4, 5000, b"_:"), (1, 5, 5100, b"")], num_samples=9000)
+    >>> word_spans([word, phoneme, (7, 4, 5000, b"_:"), (1, 5, 5100, b"")], num_samples=9000)
     [[0, 900, 5000], [4, 5100, 9000]]
     """
     words: list[list[int]] = []
@@ -119,25 +118,25 @@ def words_of(events: list[tuple[int, int, int, bytes]], *, num_samples: int) -> 
     return words
 
 
-def serve(voice: Voice, requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the requests end."""
+def serve(library: EspeakLibrary, requests: BinaryIO, responses: BinaryIO) -> None:
+    """Answer requests until the end of the input."""
     for line in requests:
         try:
-            wave, words = voice.speak(json.loads(line))
+            wave, words = library.speak(json.loads(line))
             header: dict[str, Any] = {"num_samples": len(wave) // 2, "words": words}
         except ValueError as error:
             wave, header = b"", {"error": str(error)}
-        answers.write(json.dumps(header).encode() + b"\n" + wave)
-        answers.flush()
+        responses.write(json.dumps(header).encode() + b"\n" + wave)
+        responses.flush()
 
 
 def main() -> None:
     """Run as ``python -m audio_lm.corpora.synthetic.espeak LIBRARY DATA``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent closes the pipe; it owns Ctrl-C
-    voice = Voice(*sys.argv[1:3])
-    sys.stdout.buffer.write(json.dumps({"samples_per_second": voice.samples_per_second}).encode() + b"\n")
-    sys.stdout.buffer.flush()  # the parent asks nothing before it has read this
-    serve(voice, sys.stdin.buffer, sys.stdout.buffer)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and closes the pipe
+    library = EspeakLibrary(*sys.argv[1:3])
+    sys.stdout.buffer.write(json.dumps({"samples_per_second": library.samples_per_second}).encode() + b"\n")
+    sys.stdout.buffer.flush()  # the parent reads this before it sends a request
+    serve(library, sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

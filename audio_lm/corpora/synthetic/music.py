@@ -1,9 +1,8 @@
 """Notes and melodies with exact labels.
 
-Tasks taught: note analysis (mna), instruments (mic), titles (mr), captions (mc),
-questions (mqa) and, as proxies, mood (smer: major or minor) and genre (mgr: the
-rhythm below the tune). Tunes are old enough to belong to everybody. How an
-instrument sounds stands in ``notes.py``.
+Tasks: note analysis (mna), instruments (mic), titles (mr), captions (mc), questions (mqa) and, as proxies, mood
+(smer: major or minor) and genre (mgr: the accompanying rhythm). All tunes are in the public domain. Instruments are in
+``notes.py``.
 """
 
 from collections.abc import Mapping
@@ -13,22 +12,31 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.audio_units import Seconds, samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
     INSTRUMENTS,
     LOWEST_PITCH,
     VELOCITIES,
-    note,
+    make_note,
 )
-from audio_lm.corpora.synthetic.waves import cycles, decay, gain_of, in_whole_frames, noise, sine
+from audio_lm.corpora.synthetic.split_random import SplitRandom
+from audio_lm.corpora.synthetic.waves import (
+    decay_envelope,
+    gain_of,
+    in_whole_frames,
+    noise,
+    oscillator_phase,
+    sine,
+)
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 
 MUSIC_SUBSETS = ("notes", "melodies")
 
 Tune = tuple[tuple[int, float], ...]
-"""Degrees of the scale (0 is the tonic) and how many beats each lasts; 8 beats in all."""
+"""Degree of the scale (0 is the tonic) and number of beats of each note; 8 beats in total."""
 
 TUNES: dict[str, Tune] = {
     "Frere Jacques": ((0, 1), (1, 1), (2, 1), (0, 1), (0, 1), (1, 1), (2, 1), (0, 1)),
@@ -51,7 +59,7 @@ THUMPS_AND_TICKS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "waltz": ((0, 3, 6), (1, 2, 4, 5, 7)),
     "swing": ((), (0, 1, 5 / 3, 2, 3, 11 / 3, 4, 5, 17 / 3, 6, 7, 23 / 3)),
 }
-"""Beats on which a low drum and a bright one sound, by genre."""
+"""Genre -> beats of the low drum, beats of the bright one."""
 
 TITLE = Wordings(
     training=("Which tune is this?", "What is the name of the tune?", "Name this tune."),
@@ -89,7 +97,7 @@ IS_INSTRUMENT = Wordings(
 
 @dataclass(frozen=True)
 class Melody:
-    """What is known of a melody before it sounds."""
+    """Parameters of a melody."""
 
     title: str
     mode: str
@@ -109,7 +117,7 @@ class Melody:
 
     @property
     def caption(self) -> str:
-        """The melody in words."""
+        """Caption of the melody."""
         return f"{self.title} played on {with_article(self.instrument)}, {self.tempo} and in {self.mode}"
 
 
@@ -124,45 +132,47 @@ def write_music(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> No
     for subset in MUSIC_SUBSETS:
         for split in SPLITS if clips.get(subset, 0) else ():
             for number in range(clips[subset if split == "train" else split]):
-                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+                write_one[subset](
+                    writer, f"{subset}-{split}", number, SplitRandom(split, seed, subset, number)
+                )
 
 
-def question_about(melody: Melody, chance: Chance) -> tuple[str, str]:
-    """A question that the melody answers, and its answer."""
-    kind = chance.one_of(("title", "tempo", "mode", "instrument", "is instrument"))
+def melody_question(melody: Melody, random: SplitRandom) -> tuple[str, str]:
+    """Draw a question about the melody, with its answer."""
+    kind = random.choice(("title", "tempo", "mode", "instrument", "is instrument"))
     if kind == "is instrument":
-        is_it = chance.happens(0.5)
+        is_it = random.bernoulli(0.5)
         others = [name for name in INSTRUMENTS if name != melody.instrument]
-        asked = melody.instrument if is_it else chance.one_of(others)
-        return IS_INSTRUMENT.one(chance, instrument=with_article(asked)), "yes" if is_it else "no"
+        instrument = melody.instrument if is_it else random.choice(others)
+        return IS_INSTRUMENT.choose(random, instrument=with_article(instrument)), "yes" if is_it else "no"
     wordings = {"title": TITLE, "tempo": TEMPO, "mode": MODE, "instrument": INSTRUMENT}[kind]
-    return wordings.one(chance), str(getattr(melody, kind))
+    return wordings.choose(random), str(getattr(melody, kind))
 
 
-def melody_wave(melody: Melody, seconds_per_beat: Seconds, chance: Chance) -> Wave:
-    """The tune over its rhythm; every note rings a little into the next."""
-    wave = _drums(melody.genre, seconds_per_beat, chance)
-    maker, note_of_kind = chance.integer(0, 2**31), dict[tuple[int, int], Wave]()
+def render_melody(melody: Melody, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
+    """Synthesize the tune and its rhythm; each note overlaps the next by 50 ms."""
+    wave = _drums(melody.genre, seconds_per_beat, random)
+    instrument_seed, note_of_kind = random.integer(0, 2**31), dict[tuple[int, int], Wave]()
     for pitch, beat, num_beats in melody.notes:
         start = samples_in(beat * seconds_per_beat)
         num_note = min(samples_in(num_beats * seconds_per_beat + 0.05), len(wave) - start)
-        if (pitch, num_note) not in note_of_kind:  # played on the same instrument, so sounding the same
-            same = Chance(chance.split, maker)
-            note_of_kind[pitch, num_note] = 0.6 * note(pitch, 110, melody.instrument, (), num_note, same)
+        if (pitch, num_note) not in note_of_kind:  # repeated notes sound the same
+            same = SplitRandom(random.split, instrument_seed)
+            note_of_kind[pitch, num_note] = 0.6 * make_note(pitch, 110, melody.instrument, (), num_note, same)
         wave[start : start + num_note] += note_of_kind[pitch, num_note]
-    return wave * np.float32(gain_of(chance.between(-8, -3)))
+    return wave * np.float32(gain_of(random.uniform(-8, -3)))
 
 
-def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
-    """Pitches and instruments take turns, so that each pair is equally frequent."""
+def _write_note(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
+    """Write a note; all pairs of pitch and instrument are equally frequent."""
     num_pitches = HIGHEST_PITCH - LOWEST_PITCH + 1
     pitch = LOWEST_PITCH + number % num_pitches
     instrument = tuple(INSTRUMENTS)[number // num_pitches % len(INSTRUMENTS)]
-    velocity, qualities = chance.one_of(VELOCITIES), _qualities(chance)
-    num_samples = in_whole_frames(chance.between(0.6, 1.2))
-    wave = note(pitch, velocity, instrument, qualities, num_samples, chance)
-    wave = wave * np.float32(gain_of(chance.between(-1.0, -0.2)))
-    background = noise(num_samples, chance.rng, slope=chance.between(-4, 2))
+    velocity, qualities = random.choice(VELOCITIES), _qualities(random)
+    num_samples = in_whole_frames(random.uniform(0.6, 1.2))
+    wave = make_note(pitch, velocity, instrument, qualities, num_samples, random)
+    wave = wave * np.float32(gain_of(random.uniform(-1.0, -0.2)))
+    background = noise(num_samples, random.rng, slope=random.uniform(-4, 2))
     labels = {
         "language": "unknown",
         "instrument": instrument,
@@ -170,21 +180,21 @@ def _write_note(writer: CutWriter, subset_split: str, number: int, chance: Chanc
         "velocity": velocity,
         "qualities": qualities,
     }
-    wave = wave + background * np.float32(gain_of(chance.between(-84, -72)))
+    wave = wave + background * np.float32(gain_of(random.uniform(-84, -72)))
     writer.add(subset_split, wave, labels | {"honesty": dict.fromkeys(labels, "exact")})
 
 
-def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_melody(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     melody = Melody(
         title=tuple(TUNES)[number % len(TUNES)],
-        mode=chance.one_of(tuple(SCALES)),
-        tempo=chance.one_of(tuple(SECONDS_PER_BEAT)),
-        genre=chance.one_of(tuple(THUMPS_AND_TICKS)),
-        instrument=chance.one_of(tuple(INSTRUMENTS)),
-        tonic=chance.integer(52, 62),
+        mode=random.choice(tuple(SCALES)),
+        tempo=random.choice(tuple(SECONDS_PER_BEAT)),
+        genre=random.choice(tuple(THUMPS_AND_TICKS)),
+        instrument=random.choice(tuple(INSTRUMENTS)),
+        tonic=random.integer(52, 62),
     )
-    seconds_per_beat = chance.between(*SECONDS_PER_BEAT[melody.tempo])
-    question, answer = question_about(melody, chance)
+    seconds_per_beat = random.uniform(*SECONDS_PER_BEAT[melody.tempo])
+    question, answer = melody_question(melody, random)
     labels: dict[str, Any] = {
         "language": "unknown",
         "title": melody.title,
@@ -195,22 +205,26 @@ def _write_melody(writer: CutWriter, subset_split: str, number: int, chance: Cha
     }
     honesty = dict.fromkeys(labels, "exact") | {"mood": "proxy", "genre": "proxy"}
     labels |= {"mood": MOOD_OF_MODE[melody.mode], "genre": melody.genre, "honesty": honesty}
-    writer.add(subset_split, melody_wave(melody, seconds_per_beat, chance), labels)
+    writer.add(subset_split, render_melody(melody, seconds_per_beat, random), labels)
 
 
-def _qualities(chance: Chance) -> list[str]:
-    """Qualities that do not contradict each other; at least one."""
-    qualities = [chance.one_of(("bright", "dark"))]
-    qualities += chance.one_of((["fast_decay"], ["long_release"], []))
-    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if chance.happens(0.25)]
+def _qualities(random: SplitRandom) -> list[str]:
+    """Draw one or more qualities that do not contradict each other."""
+    qualities = [random.choice(("bright", "dark"))]
+    qualities += random.choice((["fast_decay"], ["long_release"], []))
+    return qualities + [quality for quality in ("percussive", "reverb", "tremolo") if random.bernoulli(0.25)]
 
 
-def _drums(genre: str, seconds_per_beat: Seconds, chance: Chance) -> Wave:
-    """The rhythm alone, as long as the tune."""
+def _drums(genre: str, seconds_per_beat: Seconds, random: SplitRandom) -> Wave:
+    """Synthesize the rhythm, as long as the tune."""
     wave = np.zeros(in_whole_frames(NUM_BEATS * seconds_per_beat), dtype=np.float32)
     num_thump, num_tick = samples_in(0.09), samples_in(0.03)
-    thump = sine(cycles(chance.log_between(60, 80), num_thump)) * decay(num_thump, decibels=30)
-    hiss = noise(num_tick, chance.rng, low_hz=chance.log_between(4_000, 5_500)) * decay(num_tick, decibels=40)
+    thump = sine(oscillator_phase(random.log_uniform(60, 80), num_thump)) * decay_envelope(
+        num_thump, decibels=30
+    )
+    hiss = noise(num_tick, random.rng, low_hz=random.log_uniform(4_000, 5_500)) * decay_envelope(
+        num_tick, decibels=40
+    )
     for beats, drum in zip(THUMPS_AND_TICKS[genre], (0.5 * thump, 0.15 * hiss), strict=True):
         for beat in beats:
             start = samples_in(beat * seconds_per_beat)

@@ -1,8 +1,7 @@
-"""One note on one of five synthetic instruments, named after families of NSynth.
+"""Single notes of five synthetic instruments, named after families of NSynth.
 
-What a note is made of follows from its labels: pitch (MIDI), velocity, instrument
-and sonic qualities; chance adds what two makers of the same instrument would do
-differently. The words for qualities are those of NSynth where it has them.
+A note is determined by its labels pitch (MIDI), velocity, instrument and qualities, with random variation between
+instruments of the same kind. Qualities are named as in NSynth where it has them.
 
 Source: NSynth, arXiv:1704.01279, section 3 (labels).
 """
@@ -13,19 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import (
     Floats,
-    at_peak,
-    cycles,
-    faded,
+    add_reverb,
+    fade,
     gain_of,
-    harmonic,
+    harmonic_tone,
     noise,
-    reverberated,
-    seconds_at,
+    normalize_peak,
+    oscillator_phase,
+    sample_times,
 )
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 LOWEST_PITCH, HIGHEST_PITCH = 48, 72
 VELOCITIES = (32, 64, 96, 120)
@@ -34,31 +33,31 @@ NUM_PARTIALS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
-    """What an instrument's notes have in common."""
+    """Parameters of an instrument."""
 
     slope: float
-    """Decibels per octave by which partials fall."""
+    """Slope of the partials in dB per octave."""
 
     even: float = 0.0
-    """Decibels added to even partials."""
+    """Gain of even partials in dB."""
 
     drawbars: tuple[int, ...] = ()
-    """Partials that stand out by 18 dB."""
+    """Partials amplified by 18 dB."""
 
     attack: Seconds
-    """Time to full loudness."""
+    """Duration of the attack."""
 
     decay: float = 0.0
-    """Decibels per second lost while the note is held."""
+    """Decay in dB per second while the note is held."""
 
     dulling: float = 0.0
-    """Decibels per octave and second by which high partials die (or, below 0, grow)."""
+    """Change of the slope in dB per octave and second; negative values make the tone brighter over time."""
 
     vibrato_cents: float = 0.0
-    """How far the pitch swings."""
+    """Depth of the vibrato."""
 
     breath: float | None = None
-    """Decibels of breath noise beside the tone."""
+    """Level of breath noise in dB, relative to the tone; None for no noise."""
 
 
 INSTRUMENTS: dict[str, Timbre] = {
@@ -72,40 +71,40 @@ INSTRUMENTS: dict[str, Timbre] = {
 QUALITIES = ("bright", "dark", "fast_decay", "long_release", "percussive", "reverb", "tremolo")
 
 
-def note(
+def make_note(
     pitch: int,
     velocity: int,
     instrument: str,
     qualities: Collection[str],
     num_samples: int,
-    chance: Chance,
+    random: SplitRandom,
 ) -> Wave:
-    """A note as loud as its velocity says: the loudest point is (velocity / 127) squared.
+    """Generate a note; its peak is (velocity / 127) squared.
 
     Args:
         qualities: of ``QUALITIES``.
     """
     timbre = INSTRUMENTS[instrument]
-    hertz = frequency_of(pitch) * 2 ** (chance.between(-6, 6) / 1_200)
-    wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, chance)
+    hertz = frequency_of(pitch) * 2 ** (random.uniform(-6, 6) / 1_200)
+    wave = _held_tone(timbre, hertz, velocity, qualities, num_samples, random)
     if timbre.breath is not None:
-        breath = noise(num_samples, chance.rng, low_hz=hertz, high_hz=3_000)
-        wave += breath * np.float32(gain_of(timbre.breath + chance.between(-3, 3)))
+        breath = noise(num_samples, random.rng, low_hz=hertz, high_hz=3_000)
+        wave += breath * np.float32(gain_of(timbre.breath + random.uniform(-3, 3)))
     if "tremolo" in qualities:
-        swing = np.sin(2 * np.pi * (chance.between(5, 7) * seconds_at(num_samples) + chance.between(0, 1)))
+        swing = np.sin(2 * np.pi * (random.uniform(5, 7) * sample_times(num_samples) + random.uniform(0, 1)))
         wave = wave * (0.65 + 0.35 * swing).astype(np.float32)
-    wave = wave * _loudness(timbre, qualities, num_samples)
+    wave = wave * _envelope(timbre, qualities, num_samples)
     if "percussive" in qualities:
         num_knock = min(num_samples, samples_in(0.03))
-        knock = noise(num_knock, chance.rng, slope=-3, low_hz=200)
-        wave[:num_knock] += 0.5 * faded(knock, attack=0.001, release=0.025)
+        knock = noise(num_knock, random.rng, slope=-3, low_hz=200)
+        wave[:num_knock] += 0.5 * fade(knock, attack=0.001, release=0.025)
     if "reverb" in qualities:
-        wave = reverberated(wave, chance.rng, seconds=chance.between(0.5, 0.8), wet=0.5)
-    return at_peak(faded(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
+        wave = add_reverb(wave, random.rng, seconds=random.uniform(0.5, 0.8), wet=0.5)
+    return normalize_peak(fade(wave, attack=0.002, release=0.01), (velocity / 127) ** 2)
 
 
 def frequency_of(pitch: float) -> float:
-    """Fundamental in hertz; A above middle C is 69.
+    """Fundamental frequency in Hz; pitch 69 is A4, 440 Hz.
 
     >>> frequency_of(69), round(frequency_of(60), 1)
     (440.0, 261.6)
@@ -114,42 +113,49 @@ def frequency_of(pitch: float) -> float:
 
 
 def _held_tone(
-    timbre: Timbre, hertz: float, velocity: int, qualities: Collection[str], num_samples: int, chance: Chance
+    timbre: Timbre,
+    hertz: float,
+    velocity: int,
+    qualities: Collection[str],
+    num_samples: int,
+    random: SplitRandom,
 ) -> Wave:
-    """The tone at even loudness, gliding from its first colour to its last, loudest point about 1."""
-    slope = timbre.slope + chance.between(-1, 1) + 2 * np.log2(velocity / 96)
+    """Tone without envelope, crossfaded from its first spectrum to its last, with peak 1."""
+    slope = timbre.slope + random.uniform(-1, 1) + 2 * np.log2(velocity / 96)
     slope += 4 * ("bright" in qualities) - 4 * ("dark" in qualities)
     last_slope = slope - timbre.dulling * num_samples / SAMPLES_PER_SECOND
-    off, phases = 3 * (chance.many(NUM_PARTIALS) - 0.5), chance.many(NUM_PARTIALS)
-    seconds = seconds_at(num_samples)
+    deviation, phases = 3 * (random.uniforms(NUM_PARTIALS) - 0.5), random.uniforms(NUM_PARTIALS)
+    seconds = sample_times(num_samples)
     swing = timbre.vibrato_cents * np.sin(
-        2 * np.pi * (chance.between(4.5, 6) * seconds + chance.between(0, 1))
+        2 * np.pi * (random.uniform(4.5, 6) * seconds + random.uniform(0, 1))
     )
-    place = cycles(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
-    last = _partials(timbre, last_slope, off) if timbre.dulling else None
-    first = _partials(timbre, slope, off)
-    return at_peak(harmonic(place, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last))
+    phase = oscillator_phase(hertz * np.exp2(swing / 1_200) if timbre.vibrato_cents else hertz, num_samples)
+    last = _partials(timbre, last_slope, deviation) if timbre.dulling else None
+    first = _partials(timbre, slope, deviation)
+    return normalize_peak(
+        harmonic_tone(phase, first, highest_hz=1.02 * hertz, phases=phases, last_amplitudes=last)
+    )
 
 
-def _partials(timbre: Timbre, slope: float, off: Floats) -> Floats:
-    """Amplitudes whose squares sum to one.
+def _partials(timbre: Timbre, slope: float, deviation: Floats) -> Floats:
+    """Amplitudes of the partials; their squares sum to one.
 
     Args:
-        off: (NUM_PARTIALS,) decibels by which this maker's instrument differs.
+        deviation: (NUM_PARTIALS,) in dB, of this particular instrument.
     """
     numbers = np.arange(1, NUM_PARTIALS + 1)
-    decibels = slope * np.log2(numbers) + timbre.even * (numbers % 2 == 0) + off
+    decibels = slope * np.log2(numbers) + timbre.even * (numbers % 2 == 0) + deviation
     if timbre.drawbars:
         decibels = decibels + 18 * np.isin(numbers, timbre.drawbars)
     amplitudes = 10 ** (decibels / 20)
     return np.asarray(amplitudes / np.sqrt(np.sum(amplitudes**2)))
 
 
-def _loudness(timbre: Timbre, qualities: Collection[str], num_samples: int) -> Wave:
-    """Attack, decay while held, and release after the key is let go."""
-    seconds = seconds_at(num_samples)
+def _envelope(timbre: Timbre, qualities: Collection[str], num_samples: int) -> Wave:
+    """Attack, decay while the note is held, and release."""
+    seconds = sample_times(num_samples)
     end = num_samples / SAMPLES_PER_SECOND
-    held, lost = (0.55 * end, 60.0) if "long_release" in qualities else (0.9 * end, 400.0)
+    hold_end, release_rate = (0.55 * end, 60.0) if "long_release" in qualities else (0.9 * end, 400.0)
     rate = timbre.decay + 45.0 * ("fast_decay" in qualities)
-    decibels = -rate * seconds - lost * np.maximum(0.0, seconds - held)
+    decibels = -rate * seconds - release_rate * np.maximum(0.0, seconds - hold_end)
     return (np.minimum(1.0, seconds / timbre.attack) * 10 ** (decibels / 20)).astype(np.float32)

@@ -1,8 +1,7 @@
-"""What can be asked about one clip, in many words, and what its labels answer.
+"""Questions about one clip, in several wordings, and their answers from labels.
 
-Answers are bare and short ("three five nine", "female", "German", "bell tone"), so
-that they can be scored by equality. Which clips are asked about, and how questions
-become conversations, is decided in ``dialogues.py``.
+Answers are short, without a sentence ("three five nine", "female", "German", "bell tone"), so that they can be scored by
+exact match. ``dialogues.py`` chooses the clips and builds conversations.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,63 +9,62 @@ from dataclasses import dataclass
 from typing import Any
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
+from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.wordings import Wordings
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 Labels = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Something to ask about one clip."""
+    """Question about one clip."""
 
     name: str
     share: float
-    """How often it is asked, against the others."""
+    """Relative frequency."""
     answer: Callable[[Labels], str | None]
-    """From the labels of a clip; none where they do not tell."""
+    """Answer from the labels of a clip; None if they contain none."""
     label: str | None
-    """The label that answers, whose honesty the conversation takes over."""
+    """Label with the answer; the conversation has its honesty. None counts as exact."""
     wordings: Wordings
 
 
 def digits(labels: Labels) -> str | None:
-    """What is said, where it is English digits and nothing else."""
+    """Transcript, if it consists of English digits only."""
     words = (labels.get("text") or "").split()
     return " ".join(words) if words and all(word in DIGITS for word in words) else None
 
 
 def num_digits(labels: Labels) -> str | None:
-    """How many digits are said, as a word."""
-    said = digits(labels)
-    return DIGITS[len(said.split())] if said and len(said.split()) < len(DIGITS) else None
+    """Number of spoken digits, as a word."""
+    text = digits(labels)
+    return DIGITS[len(text.split())] if text and len(text.split()) < len(DIGITS) else None
 
 
 def language(labels: Labels) -> str | None:
-    """The English name of the language spoken."""
+    """English name of the spoken language."""
     return NAME_OF_LANGUAGE.get(labels.get("language") or UNKNOWN_LANGUAGE)
 
 
 def command(labels: Labels) -> str | None:
-    """The command word, where there is one."""
+    """Command word, if there is one."""
     keyword = labels.get("keyword")
     return None if keyword == "none" else keyword
 
 
 def only_event(labels: Labels) -> str | None:
-    """The sound of a clip in which there is one."""
+    """Sound event of a clip with exactly one."""
     times = labels.get("event_times", [])
     return str(times[0][0]) if len(times) == 1 else None
 
 
 def note_instrument(labels: Labels) -> str | None:
-    """What plays a single note."""
+    """Instrument of a single note."""
     return labels.get("instrument") if "pitch" in labels else None
 
 
 def note_pitch(labels: Labels) -> str | None:
-    """The MIDI number of a single note."""
+    """MIDI pitch of a single note."""
     return str(labels["pitch"]) if "pitch" in labels else None
 
 

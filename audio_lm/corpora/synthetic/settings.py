@@ -1,4 +1,4 @@
-"""What can be set about the synthetic corpus; the subset modules read the same object."""
+"""Settings of the synthetic corpus, shared by all subsets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,25 +6,25 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SyntheticSettings:
-    """How much is made, and from which seed."""
+    """Numbers of clips, and the seed."""
 
     clips: Mapping[str, int] = field(default_factory=dict)
-    """Subset -> clips of its training split; a subset that is not named is not made. Empty: all of them."""
+    """Subset -> number of training clips; other subsets are not written. If empty, all subsets with default sizes."""
 
     validation_clips: int = 128
-    """Clips of every validation split."""
+    """Number of clips in each validation split."""
 
     test_clips: int = 256
-    """Clips of every test split."""
+    """Number of clips in each test split."""
 
     word_copies: int = 1
-    """Rows of text in audio places for each training clip."""
+    """Number of text rows in audio places for each training clip."""
 
     seed: int = 0
-    """Of everything."""
+    """Seed of all random choices."""
 
     def num_clips(self, subset: str, split: str) -> int:
-        """How many clips a split of a subset has; splits are train, validation and test."""
+        """Number of clips in a split (train, validation or test) of a subset."""
         if not self.clips.get(subset, 0):
             return 0
         return {"train": self.clips[subset], "validation": self.validation_clips, "test": self.test_clips}[

@@ -1,8 +1,7 @@
 """Sound clips with exact labels: single events, sequences of events, scenes, questions.
 
-Tasks taught: classification (sec), detection (sed), captioning (aac), question
-answering (aqa) and, as a proxy, scenes (asc). What an event sounds like stands in
-``events.py``. Captions and answers follow from the labels by rule.
+Tasks: classification (sec), detection (sed), captioning (aac), question answering (aqa) and, as a proxy, scenes (asc).
+Events are generated in ``events.py``. Captions and answers follow from labels by rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, Seconds, samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, make_scene
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import gain_of, in_whole_frames, noise
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
-from audio_lm.corpora.synthetic.writing import CutWriter, Wave
+from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.audio.decode import Wave
 
 SOUND_SUBSETS = ("events", "detection", "scenes", "sound_questions")
-LONG_SILENCE: Seconds = 0.2  # a shorter one is not worth a word
+LONG_SILENCE: Seconds = 0.2  # shorter ones are not mentioned in captions
 NUMBERS = ("zero", "one", "two", "three", "four")
 
 PRESENT = Wordings(
@@ -40,8 +41,8 @@ LAST = Wordings(
 )
 
 
-class Placed(NamedTuple):
-    """A sound event and when it is heard."""
+class TimedEvent(NamedTuple):
+    """Sound event with start and end."""
 
     name: str
     start: Seconds
@@ -64,119 +65,121 @@ def write_sounds(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> N
     for subset in SOUND_SUBSETS:
         for split in SPLITS if clips.get(subset, 0) else ():
             for number in range(clips[subset if split == "train" else split]):
-                write_one[subset](writer, f"{subset}-{split}", number, Chance(split, seed, subset, number))
+                write_one[subset](
+                    writer, f"{subset}-{split}", number, SplitRandom(split, seed, subset, number)
+                )
 
 
-def caption_of(placed: Sequence[Placed], num_seconds: Seconds) -> str:
-    """What is heard one after the other, in words.
+def caption_of(events: Sequence[TimedEvent], num_seconds: Seconds) -> str:
+    """Caption of a sequence of events.
 
-    >>> caption_of([Placed("beep", 0.5, 1.0), Placed("beep", 1.1, 1.5), Placed("crackle", 1.6, 2.0)], 2.0)
+    >>> caption_of([TimedEvent("beep", 0.5, 1.0), TimedEvent("beep", 1.1, 1.5), TimedEvent("crackle", 1.6, 2.0)], 2.0)
     'silence, then two beeps, then a crackle'
     """
-    parts = [_counted(name, len(list(group))) for name, group in groupby(one.name for one in placed)]
-    if placed[0].start >= LONG_SILENCE:
+    parts = [_with_count(name, len(list(group))) for name, group in groupby(event.name for event in events)]
+    if events[0].start >= LONG_SILENCE:
         parts.insert(0, "silence")
-    if num_seconds - placed[-1].end >= LONG_SILENCE:
+    if num_seconds - events[-1].end >= LONG_SILENCE:
         parts.append("silence")
     return ", then ".join(parts)
 
 
-def question_about(placed: Sequence[Placed], chance: Chance) -> tuple[str, str]:
-    """A question that the events answer, and its answer."""
-    names = [one.name for one in placed]
-    kind = chance.one_of(("present", "present", "how many", "first", "last"))
+def events_question(events: Sequence[TimedEvent], random: SplitRandom) -> tuple[str, str]:
+    """Draw a question about the events, with its answer."""
+    names = [event.name for event in events]
+    kind = random.choice(("present", "present", "how many", "first", "last"))
     if kind == "how many":
-        return HOW_MANY.one(chance), NUMBERS[len(names)]
+        return HOW_MANY.choose(random), NUMBERS[len(names)]
     if kind == "first":
-        return FIRST.one(chance), names[0]
+        return FIRST.choose(random), names[0]
     if kind == "last":
-        return LAST.one(chance), names[-1]
-    is_there = chance.happens(0.5)
-    asked = chance.one_of(names if is_there else [name for name in EVENTS if name not in names])
-    return PRESENT.one(chance, sound=with_article(asked)), "yes" if is_there else "no"
+        return LAST.choose(random), names[-1]
+    is_there = random.bernoulli(0.5)
+    sound = random.choice(names if is_there else [name for name in EVENTS if name not in names])
+    return PRESENT.choose(random, sound=with_article(sound)), "yes" if is_there else "no"
 
 
-def _write_event(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
-    """Classes take turns, so that they are equally frequent."""
+def _write_event(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
+    """Write a single event; all classes are equally frequent."""
     name = tuple(EVENTS)[number % len(EVENTS)]
-    num_event = in_whole_frames(chance.between(0.6, 1.5))
-    num_samples = num_event + in_whole_frames(chance.between(0.2, 0.5))
-    gap = chance.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
-    placed = [_placed(name, gap, gap + num_event)]
-    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+    num_event = in_whole_frames(random.uniform(0.6, 1.5))
+    num_samples = num_event + in_whole_frames(random.uniform(0.2, 0.5))
+    gap = random.integer(0, (num_samples - num_event) // SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
+    events = [_timed_event(name, gap, gap + num_event)]
+    writer.add(subset_split, _mix_events(events, num_samples, random), _labels(events, num_samples))
 
 
-def _write_detection(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_detection(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(chance.integer(2, 3), chance)
-    writer.add(subset_split, _composed(placed, num_samples, chance), _labels(placed, num_samples))
+    events, num_samples = _sequence(random.integer(2, 3), random)
+    writer.add(subset_split, _mix_events(events, num_samples, random), _labels(events, num_samples))
 
 
-def _write_scene(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_scene(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     name = tuple(SCENES)[number % len(SCENES)]
-    wave = scene(name, in_whole_frames(chance.between(1.5, 2.5)), chance) * np.float32(
-        gain_of(chance.between(-14, -3))
+    wave = make_scene(name, in_whole_frames(random.uniform(1.5, 2.5)), random) * np.float32(
+        gain_of(random.uniform(-14, -3))
     )
     labels = {"language": "unknown", "scene": name, "honesty": {"language": "exact", "scene": "proxy"}}
     writer.add(subset_split, wave, labels)
 
 
-def _write_question(writer: CutWriter, subset_split: str, number: int, chance: Chance) -> None:
+def _write_question(writer: CutWriter, subset_split: str, number: int, random: SplitRandom) -> None:
     del number
-    placed, num_samples = _sequence(chance.integer(1, 3), chance)
-    question, answer = question_about(placed, chance)
-    labels = _labels(placed, num_samples)
+    events, num_samples = _sequence(random.integer(1, 3), random)
+    question, answer = events_question(events, random)
+    labels = _labels(events, num_samples)
     labels |= {"question": question, "answer": answer}
     labels["honesty"] |= {"question": "exact", "answer": "exact"}
-    writer.add(subset_split, _composed(placed, num_samples, chance), labels)
+    writer.add(subset_split, _mix_events(events, num_samples, random), labels)
 
 
-def _sequence(num_events: int, chance: Chance) -> tuple[list[Placed], int]:
-    """Events one after the other with at least 100 ms between them; samples of the clip.
+def _sequence(num_events: int, random: SplitRandom) -> tuple[list[TimedEvent], int]:
+    """Draw a sequence of events with gaps of at least 100 ms, and the number of samples of the clip.
 
-    One time in four an event is heard twice in a row: counting is worth asking.
+    One time in four the first event is repeated, so that questions about counts are not trivial.
     """
-    names = chance.some_of(tuple(EVENTS), num_events)
-    if num_events > 1 and chance.happens(0.25):
+    names = random.choose_distinct(tuple(EVENTS), num_events)
+    if num_events > 1 and random.bernoulli(0.25):
         names[1] = names[0]
-    placed, now = [], in_whole_frames(chance.between(0.0, 0.4))
+    events, now = [], in_whole_frames(random.uniform(0.0, 0.4))
     for name in names:
-        num_event = in_whole_frames(chance.between(0.35, 0.7))
-        placed.append(_placed(name, now, now + num_event))
-        now += num_event + in_whole_frames(chance.between(0.1, 0.3))
-    return placed, now + in_whole_frames(chance.between(0.0, 0.3))
+        num_event = in_whole_frames(random.uniform(0.35, 0.7))
+        events.append(_timed_event(name, now, now + num_event))
+        now += num_event + in_whole_frames(random.uniform(0.1, 0.3))
+    return events, now + in_whole_frames(random.uniform(0.0, 0.3))
 
 
-def _composed(placed: Sequence[Placed], num_samples: int, chance: Chance) -> Wave:
-    """The events at their times, each at its own level, over a faint background of some colour."""
-    background = noise(num_samples, chance.rng, slope=chance.between(-6, 3))
-    wave = background * np.float32(gain_of(chance.between(-72, -58)))
-    for name, start, end in placed:
+def _mix_events(events: Sequence[TimedEvent], num_samples: int, random: SplitRandom) -> Wave:
+    """Mix the events, each at a random level, with faint background noise."""
+    background = noise(num_samples, random.rng, slope=random.uniform(-6, 3))
+    wave = background * np.float32(gain_of(random.uniform(-72, -58)))
+    for name, start, end in events:
         first, last = samples_in(start), samples_in(end)
-        gain = np.float32(gain_of(chance.between(-12, -2)))
-        wave[first:last] += gain * event(name, last - first, chance)
+        gain = np.float32(gain_of(random.uniform(-12, -2)))
+        wave[first:last] += gain * make_event(name, last - first, random)
     return wave
 
 
-def _labels(placed: Sequence[Placed], num_samples: int) -> dict[str, Any]:
+def _labels(events: Sequence[TimedEvent], num_samples: int) -> dict[str, Any]:
     labels: dict[str, Any] = {
         "language": "unknown",
-        "events": list(dict.fromkeys(one.name for one in placed)),
-        "event_times": [list(one) for one in placed],
-        "caption": caption_of(placed, num_samples / samples_in(1.0)),
+        "events": list(dict.fromkeys(event.name for event in events)),
+        "event_times": [list(event) for event in events],
+        "caption": caption_of(events, num_samples / samples_in(1.0)),
     }
     return labels | {"honesty": dict.fromkeys(labels, "exact")}
 
 
-def _placed(name: str, start: int, end: int) -> Placed:
-    """From samples, which are whole frames, to seconds."""
-    return Placed(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
+def _timed_event(name: str, start: int, end: int) -> TimedEvent:
+    """Convert samples (whole frames) to seconds."""
+    return TimedEvent(name, round(start / samples_in(1.0), 2), round(end / samples_in(1.0), 2))
 
 
-def _counted(name: str, num: int) -> str:
-    """The same sound one or several times; "up" and "down" keep their place.
+def _with_count(name: str, num: int) -> str:
+    """Name of a sound with article or number; "up" and "down" stay at the end.
 
-    >>> _counted("chirp up", 2)
+    >>> _with_count("chirp up", 2)
     'two chirps up'
     """
     if num == 1:

@@ -1,7 +1,6 @@
-"""Writes the speech of the synthetic corpus: eleven subsets, three splits each.
+"""Write the speech of the synthetic corpus: eleven subsets with three splits, and ``phrases_new-test``.
 
-What a clip is made of stands in ``speech_clips``; this module counts, keeps the
-order, and says in one line what cannot be made where the synthesiser is missing.
+Clips are planned in ``speech_clips``. Without the synthesizer, all speech is skipped with a message.
 """
 
 import itertools
@@ -9,10 +8,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from audio_lm.common.rng import random_for
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
-from audio_lm.corpora.synthetic.speech_clips import PLANNERS, Plan, Planner, phrases_new
-from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_clips import PLANNERS, ClipPlan, Planner, phrases_new
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_synthesizer
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS: Mapping[str, int] = {
@@ -28,22 +28,21 @@ CLIPS: Mapping[str, int] = {
     "pairs": 600,
     "meetings": 500,
 }
-"""Subset -> clips of its training split, unless the recipe says otherwise."""
+"""Subset -> number of training clips, unless the recipe sets it."""
 
-SPLITS = ("train", "validation", "test")
 TASKS = "asr s2tt osr dasr srwt-en srwt-zh did lid sgc er sv sd ser ks ic sf sap"
-MOST_REFUSED = 1000
+MAX_REFUSED = 1000
 
 
 def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> None:
-    """Write every subset that is asked for; without the synthesiser none, and say so."""
-    if not has_speech():
+    """Write all requested subsets; without the synthesizer, report that they are skipped."""
+    if not has_synthesizer():
         report(
             f"speech is skipped, because the package 'espeakng-loader' is not installed "
             f"(pip install 'audio-lm[speech]'); there will be no clips for {TASKS}"
         )
         return
-    with Speaker() as speaker:
+    with SpeechSynthesizer() as speaker:
         for subset in CLIPS:
             counts = [settings.num_clips(subset, split) for split in SPLITS]
             for split, count in zip(SPLITS, counts, strict=True):
@@ -55,17 +54,23 @@ def write(writer: CutWriter, settings: SyntheticSettings, report: Report) -> Non
 
 
 def _write_split(
-    writer: CutWriter, speaker: Speaker, planner: Planner, subset: str, split: str, count: int, seed: int
+    writer: CutWriter,
+    speaker: SpeechSynthesizer,
+    planner: Planner,
+    subset: str,
+    split: str,
+    count: int,
+    seed: int,
 ) -> None:
-    """Speak plan after plan until so many clips were made."""
-    plans: deque[Plan] = deque()
+    """Synthesize plans until ``count`` clips are written."""
+    plans: deque[ClipPlan] = deque()
 
     def sentences() -> Iterator[Sentence]:
         for index in itertools.count():
             plans.append(planner(split, random_for(seed, "speech", subset, split, index)))
             yield from plans[-1].sentences
 
-    spoken = speaker.say(sentences())
+    spoken = speaker.synthesize(sentences())
     num_written = num_refused = 0
     while num_written < count:
         first = next(spoken)
@@ -73,7 +78,7 @@ def _write_split(
         clip = plan.clip_of([first, *itertools.islice(spoken, len(plan.sentences) - 1)])
         if clip is None:
             num_refused += 1
-            assert num_refused < MOST_REFUSED, f"{subset}: hardly a clip has exact word times"
+            assert num_refused < MAX_REFUSED, f"{subset}: too few clips have exact word times"
             continue
         writer.add(f"{subset}-{split}", clip.wave, clip.labels, units=clip.units, more_waves=clip.more_waves)
         num_written += 1

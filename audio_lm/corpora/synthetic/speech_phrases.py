@@ -1,7 +1,7 @@
-"""What is said in eight languages: each row is one phrase, translated exactly.
+"""Phrases in eight languages: each row is one phrase with its translations.
 
-Plain lower-case text without punctuation, as it is spoken; German nouns keep their
-capital. Japanese is written in kana, because the synthesiser cannot read kanji.
+Text is in lower case without punctuation; German nouns are capitalized. Japanese is written in kana, because the
+synthesizer cannot read kanji.
 """
 # ruff: noqa: E501
 
@@ -51,8 +51,8 @@ i like coffee|ich mag Kaffee|j'aime le café|me gusta el café|mi piace il caff�
 """
 
 PHRASES = tuple(dict(zip(COLUMNS, row.split("|"), strict=True)) for row in _ROWS.strip().splitlines())
-"""Language -> text, for every phrase."""
+"""Language -> text, for each phrase."""
 
 NUM_NEW = 6
 KNOWN_PHRASES, NEW_PHRASES = PHRASES[:-NUM_NEW], PHRASES[-NUM_NEW:]
-"""The new ones are heard in ``phrases_new-test`` alone; they are put together from known words."""
+"""New phrases are only in ``phrases_new-test``; they combine words of known ones."""

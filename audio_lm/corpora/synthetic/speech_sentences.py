@@ -1,6 +1,6 @@
-"""What is said in English beyond phrases: digits, commands, and requests with an intent.
+"""Sentences other than phrases: digits, commands, and requests with an intent.
 
-Requests come from templates, so scenario, action, slots and entities are exact.
+Requests are made from templates, so that scenario, action, slots and entities are exact.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MANDARIN_DIGITS = ("零", "一", "二", "三", "四", "五", "六", "七", "八"
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 OTHER_WORDS = ("bird", "cat", "happy", "house", "tree", "water", "paper", "seven", "music", "yellow")
 NEW_OTHER_WORDS = ("dog", "window", "summer")
-"""Said in validation and test only, beside the others."""
+"""Additional words of validation and test."""
 
 VALUES = {
     "room": ("kitchen", "bedroom", "bathroom", "office", "garage"),
@@ -45,7 +45,7 @@ TEMPLATES = (
 
 @dataclass(frozen=True)
 class Request:
-    """A sentence with what is meant by it."""
+    """Sentence with its intent."""
 
     text: str
     scenario: str
@@ -55,12 +55,12 @@ class Request:
 
 
 def draw_digits(rng: np.random.Generator, words: tuple[str, ...], *, least: int, most: int) -> list[str]:
-    """So many words of digits, each length equally often."""
+    """Draw words of digits; all lengths are equally frequent."""
     return [words[int(index)] for index in rng.integers(len(words), size=int(rng.integers(least, most + 1)))]
 
 
 def draw_request(rng: np.random.Generator) -> Request:
-    """A template with its gaps filled; no value twice."""
+    """Fill a random template; no value is used twice."""
     scenario, action, template = TEMPLATES[int(rng.integers(len(TEMPLATES)))]
     words: list[str] = []
     slots: list[list[str]] = []

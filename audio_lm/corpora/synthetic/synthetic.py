@@ -1,7 +1,6 @@
-"""The synthetic corpus: speech, sounds, music, conversations and text rows from one seed.
+"""Synthetic corpus: speech, sounds, music, conversations and text rows from one seed.
 
-Only the order is decided here: dialogues are about clips that exist already, and
-text rows mirror training clips.
+This module defines the order: dialogues use clips that are already written, and text rows correspond to training clips.
 """
 
 from collections.abc import Mapping
@@ -10,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
-from audio_lm.corpora.settings import Report, settings_of
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.settings import Report, parse_settings
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
-from audio_lm.corpora.synthetic.speech_spoken import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
-VERSION = 2  # raised whenever the same settings give other clips
+VERSION = 2  # increased whenever the same settings give other clips
 
 CLIPS: Mapping[str, int] = {
     **speech.CLIPS,
@@ -33,22 +33,22 @@ CLIPS: Mapping[str, int] = {
     "dialogues": 6000,
     "dialogues_text": 1000,
 }
-"""Subset -> clips of its training split, where a recipe names none."""
+"""Subset -> number of training clips, if a recipe sets none."""
 
 WORD_SUBSETS = (
     *("digits", "phrases", "commands", "intents", "mandarin", "dialects", "ages"),
     *("events", "scenes", "notes", "melodies"),
 )
-"""Subsets whose labels can be told by text in audio places."""
+"""Subsets whose labels can be expressed as text in audio places."""
 
 
 def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
-    """The settings with all subsets filled in.
+    """Parse the settings of a recipe; without ``clips``, all subsets have default sizes.
 
     Raises:
-        RecipeError: an unknown key, an unknown subset, or a value that cannot be.
+        RecipeError: an unknown key or subset, or an invalid value.
     """
-    settings = settings_of(SyntheticSettings, "synthetic", given)
+    settings = parse_settings(SyntheticSettings, "synthetic", given)
     for subset in settings.clips:
         if subset not in CLIPS:
             raise RecipeError(
@@ -58,8 +58,8 @@ def read_settings(given: Mapping[str, Any]) -> SyntheticSettings:
 
 
 def conditions() -> dict[str, Any]:
-    """What decides the clips beside the settings: with the synthesiser there is speech."""
-    return {"speech": has_speech()}
+    """Conditions outside the settings: there is speech only with the synthesizer."""
+    return {"speech": has_synthesizer()}
 
 
 def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report: Report) -> None:
@@ -82,6 +82,6 @@ def _report_counts(
     kind: str, subsets: tuple[str, ...] | list[str], writer: CutWriter, report: Report
 ) -> None:
     for subset in subsets:
-        written = [len(writer.cuts(f"{subset}-{split}")) for split in speech.SPLITS]
+        written = [len(writer.cuts(f"{subset}-{split}")) for split in SPLITS]
         if any(written):
             report(f"{kind}: {subset}, {' + '.join(str(count) for count in written if count)} clips")

@@ -1,17 +1,17 @@
-"""Conversations without a clip: the text half of chat.
+"""Text-only conversations for the task chat.
 
-Small exercises whose answers follow by rule, and clips described in words instead
-of heard, about which the same questions are asked as about clips.
+Small exercises with answers by rule, and descriptions of clips with the questions that are used for clips.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE
-from audio_lm.corpora.synthetic.chance import Chance
 from audio_lm.corpora.synthetic.events import EVENTS
 from audio_lm.corpora.synthetic.notes import HIGHEST_PITCH, INSTRUMENTS, LOWEST_PITCH
-from audio_lm.corpora.synthetic.questions import DIGITS, QUESTIONS
+from audio_lm.corpora.synthetic.questions import QUESTIONS
+from audio_lm.corpora.synthetic.speech_sentences import DIGITS
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 
 NUMBERS = (
     *DIGITS,
@@ -37,89 +37,91 @@ OPPOSITES = (
 )
 WORDS = (*DIGITS, *(word for pair in OPPOSITES for word in pair))
 
-Exercise = Callable[[Chance], tuple[str, str]]
+Exercise = Callable[[SplitRandom], tuple[str, str]]
 
 
-def text_conversation(chance: Chance) -> list[dict[str, Any]]:
-    """One or two turns of text; roles and contents as in the label ``conversation``."""
-    exercises: list[Exercise] = [chance.one_of((*EXERCISES, _described)) for _ in range(chance.integer(1, 2))]
+def text_conversation(random: SplitRandom) -> list[dict[str, Any]]:
+    """One or two exchanges of text, in the format of the label ``conversation``."""
+    exercises: list[Exercise] = [
+        random.choice((*EXERCISES, _described_clip)) for _ in range(random.integer(1, 2))
+    ]
     turns: list[dict[str, Any]] = []
     for exercise in exercises:
-        question, answer = exercise(chance)
+        question, answer = exercise(random)
         turns.append({"role": "user", "content": [{"text": question}]})
         turns.append({"role": "assistant", "content": [{"text": answer}]})
     return turns
 
 
-def _sum(chance: Chance) -> tuple[str, str]:
-    one, two = chance.integer(0, 9), chance.integer(0, 9)
-    asked = chance.one_of(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
-    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one + two]
+def _sum(random: SplitRandom) -> tuple[str, str]:
+    first, second = random.integer(0, 9), random.integer(0, 9)
+    wording = random.choice(("What is {} plus {}?", "Add {} and {}.", "How much is {} plus {}?"))
+    return wording.format(NUMBERS[first], NUMBERS[second]), NUMBERS[first + second]
 
 
-def _difference(chance: Chance) -> tuple[str, str]:
-    one = chance.integer(0, 9)
-    two = chance.integer(0, one)
-    asked = chance.one_of(("What is {} minus {}?", "How much is {} minus {}?"))
-    return asked.format(NUMBERS[one], NUMBERS[two]), NUMBERS[one - two]
+def _difference(random: SplitRandom) -> tuple[str, str]:
+    first = random.integer(0, 9)
+    second = random.integer(0, first)
+    wording = random.choice(("What is {} minus {}?", "How much is {} minus {}?"))
+    return wording.format(NUMBERS[first], NUMBERS[second]), NUMBERS[first - second]
 
 
-def _larger(chance: Chance) -> tuple[str, str]:
-    one, two = chance.some_of(range(len(DIGITS)), 2)
-    asked, answer = chance.one_of((("larger", max(one, two)), ("smaller", min(one, two))))
-    return f"Which is {asked}, {DIGITS[one]} or {DIGITS[two]}?", DIGITS[answer]
+def _larger(random: SplitRandom) -> tuple[str, str]:
+    first, second = random.choose_distinct(range(len(DIGITS)), 2)
+    adjective, answer = random.choice((("larger", max(first, second)), ("smaller", min(first, second))))
+    return f"Which is {adjective}, {DIGITS[first]} or {DIGITS[second]}?", DIGITS[answer]
 
 
-def _opposite(chance: Chance) -> tuple[str, str]:
-    pair = chance.one_of(OPPOSITES)
-    asked, answer = pair if chance.happens(0.5) else pair[::-1]
-    words = chance.one_of(
+def _opposite(random: SplitRandom) -> tuple[str, str]:
+    pair = random.choice(OPPOSITES)
+    word, answer = pair if random.bernoulli(0.5) else pair[::-1]
+    wording = random.choice(
         ("What is the opposite of {}?", "Name the opposite of {}.", "Tell me the opposite of {}.")
     )
-    return words.format(asked), answer
+    return wording.format(word), answer
 
 
-def _repeat(chance: Chance) -> tuple[str, str]:
-    words = " ".join(_some_words(chance))
-    return chance.one_of(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
+def _repeat(random: SplitRandom) -> tuple[str, str]:
+    words = " ".join(_some_words(random))
+    return random.choice(("Repeat: {}", "Say: {}", "Write down: {}")).format(words), words
 
 
-def _end_of_list(chance: Chance) -> tuple[str, str]:
-    words = _some_words(chance)
-    asked, answer = chance.one_of((("first", words[0]), ("last", words[-1])))
-    return f"What is the {asked} word? {' '.join(words)}", answer
+def _end_of_list(random: SplitRandom) -> tuple[str, str]:
+    words = _some_words(random)
+    position, answer = random.choice((("first", words[0]), ("last", words[-1])))
+    return f"What is the {position} word? {' '.join(words)}", answer
 
 
-def _num_words(chance: Chance) -> tuple[str, str]:
-    words = _some_words(chance)
+def _num_words(random: SplitRandom) -> tuple[str, str]:
+    words = _some_words(random)
     return f"How many words are there? {' '.join(words)}", NUMBERS[len(words)]
 
 
-def _next_number(chance: Chance) -> tuple[str, str]:
-    number = chance.integer(1, 9)
-    asked, answer = chance.one_of((("after", number + 1), ("before", number - 1)))
-    return f"Which number comes {asked} {NUMBERS[number]}?", NUMBERS[answer]
+def _next_number(random: SplitRandom) -> tuple[str, str]:
+    number = random.integer(1, 9)
+    preposition, answer = random.choice((("after", number + 1), ("before", number - 1)))
+    return f"Which number comes {preposition} {NUMBERS[number]}?", NUMBERS[answer]
 
 
-def _described(chance: Chance) -> tuple[str, str]:
-    """A clip in words, and a question that may be asked about clips."""
+def _described_clip(random: SplitRandom) -> tuple[str, str]:
+    """Description of a clip, and a question about it."""
     values = {
-        "digits": " ".join(chance.one_of(DIGITS) for _ in range(chance.integer(1, 5))),
-        "gender": chance.one_of(("male", "female")),
-        "language": chance.one_of(tuple(NAME_OF_LANGUAGE.values())),
-        "instrument": chance.one_of(tuple(INSTRUMENTS)),
-        "pitch": str(chance.integer(LOWEST_PITCH, HIGHEST_PITCH)),
-        "event": chance.one_of(tuple(EVENTS)),
+        "digits": " ".join(random.choice(DIGITS) for _ in range(random.integer(1, 5))),
+        "gender": random.choice(("male", "female")),
+        "language": random.choice(tuple(NAME_OF_LANGUAGE.values())),
+        "instrument": random.choice(tuple(INSTRUMENTS)),
+        "pitch": str(random.integer(LOWEST_PITCH, HIGHEST_PITCH)),
+        "event": random.choice(tuple(EVENTS)),
     }
-    known = chance.some_of(tuple(values), chance.integer(1, 3))
-    asked = chance.one_of(known)
+    known = random.choose_distinct(tuple(values), random.integer(1, 3))
+    requested = random.choice(known)
     description = ", ".join(f"{name} {values[name]}" for name in known)
-    question = next(question for question in QUESTIONS if question.name == asked)
-    return f"Audio: {description}. {question.wordings.one(chance)}", values[asked]
+    question = next(question for question in QUESTIONS if question.name == requested)
+    return f"Audio: {description}. {question.wordings.choose(random)}", values[requested]
 
 
-def _some_words(chance: Chance) -> list[str]:
-    return [chance.one_of(WORDS) for _ in range(chance.integer(2, 6))]
+def _some_words(random: SplitRandom) -> list[str]:
+    return [random.choice(WORDS) for _ in range(random.integer(2, 6))]
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -131,5 +133,5 @@ EXERCISES: tuple[Exercise, ...] = (
     _end_of_list,
     _num_words,
     _next_number,
-    _described,
+    _described_clip,
 )

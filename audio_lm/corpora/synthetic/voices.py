@@ -1,15 +1,13 @@
-"""Who speaks: voices, the split each belongs to, and what their makers declared about them.
+"""Voices with their splits, and their declared gender and age.
 
-Every voice is a variant file of espeak-ng that any language can be spoken with.
-Gender and age are what the file *declares*, so labels from here are never "exact".
-Left out: files without a declared gender, voices mislabelled to the ear, and one of
-each pair that sounds alike across splits.
+A voice is a variant file of espeak-ng, usable with any language. The file only *declares* gender and age, so these labels
+are never "exact". Excluded are files without a declared gender, voices whose gender label is audibly wrong, and one
+voice of each pair that sounds similar across splits.
 
-``steph``, whose formants are a man's and whose pitch alone is a woman's, was a test voice
-until its gender was found to be heard wrongly in most clips; it now validates and
-``belinda`` tests, so gender scores before and after that change do not compare.
-Some held-out voices lie close to a training voice (by mean and spread of the log-mel
-m2 to m3, belinda to linda): new voices, but not all of them strange ones.
+``steph`` has male formants, and only its pitch is female. It was a test voice until its gender was recognized wrongly in
+most clips; now it is a validation voice and ``belinda`` a test voice, so gender scores before and after that change are
+not comparable. Some held-out voices are similar to a training voice (m2 to m3, belinda to linda, by mean and standard
+deviation of the log-mel spectrogram): unseen voices, but not all are very different.
 """
 
 from dataclasses import dataclass
@@ -19,14 +17,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Voice:
-    """Somebody who speaks."""
+    """Voice of a speaker."""
 
     name: str
-    """Of the variant file."""
+    """Name of the variant file."""
 
     gender: str
     age: str | None = None
-    """In decades, where the file declares one."""
+    """Decade, such as "thirties", if the file declares an age."""
 
 
 VOICES: dict[str, tuple[Voice, ...]] = {
@@ -70,10 +68,10 @@ VOICES: dict[str, tuple[Voice, ...]] = {
 }
 
 VOICES_OF_KNOWN_AGE = tuple(voice for voice in VOICES["train"] if voice.age)
-"""Age cannot be heard in a voice never met, so these speak in every split of the subset ``ages``."""
+"""Voices of all splits of the subset ``ages``, because the age of an unseen voice cannot be recognized."""
 
 LANGUAGES = {"en": "en-us", "zh": "cmn"} | {name: name for name in ("de", "es", "ko", "fr", "ja", "it")}
-"""Language -> espeak-ng's name of it."""
+"""Language -> its name in espeak-ng."""
 
 ACCENTS = {
     "en-us": "american",
@@ -82,13 +80,13 @@ ACCENTS = {
     "en-gb-x-gbclan": "lancaster",
     "en-029": "caribbean",
 }
-"""espeak-ng's name -> what the accent is called in a label."""
+"""Name in espeak-ng -> name in the label ``dialect``."""
 
 
 def draw_voice(
     split: str, rng: np.random.Generator, *, gender: str | None = None, other_than: str = ""
 ) -> Voice:
-    """Somebody of a split, both genders equally often."""
+    """Draw a voice of a split; both genders are equally frequent."""
     gender = gender or str(rng.choice(["female", "male"]))
-    fitting = [voice for voice in VOICES[split] if voice.gender == gender and voice.name != other_than]
-    return fitting[int(rng.integers(len(fitting)))]
+    voices = [voice for voice in VOICES[split] if voice.gender == gender and voice.name != other_than]
+    return voices[int(rng.integers(len(voices)))]

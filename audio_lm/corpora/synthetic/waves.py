@@ -1,9 +1,7 @@
-"""Oscillators, noise, envelopes and reverberation, by numpy.
+"""Oscillators, noise, envelopes and reverberation in NumPy, without labels.
 
-Everything that makes a synthetic sound and knows nothing of labels. Waves are
-float32 at 16 kHz. A periodic tone is one period in a table, read at the speed of
-its pitch: thirty partials cost as much as one, and none lies above half the
-sampling rate.
+Waves are float32 at 16 kHz. A periodic tone is a wavetable of one period that is read at the speed of its pitch, so
+that thirty partials cost as much as one. No partial is above half the sampling rate.
 """
 
 from typing import Any
@@ -11,60 +9,60 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_FRAME, SAMPLES_PER_SECOND, Seconds, samples_in
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 Floats = np.ndarray[Any, np.dtype[Any]]
 
-PERIOD = 4096  # entries of a table
-HIGHEST_HZ = 7_600.0  # partials above are left out
+PERIOD = 4096  # entries of a wavetable
+HIGHEST_HZ = 7_600.0  # higher partials are dropped
 
 
-def seconds_at(num_samples: int) -> Floats:
-    """The time of each sample."""
+def sample_times(num_samples: int) -> Floats:
+    """Time of each sample in seconds."""
     return np.arange(num_samples) / SAMPLES_PER_SECOND
 
 
-def cycles(hertz: Floats | float, num_samples: int, *, start: float = 0.0) -> Floats:
-    """Where an oscillator stands at each sample, in periods.
+def oscillator_phase(hertz: Floats | float, num_samples: int, *, start: float = 0.0) -> Floats:
+    """Phase of an oscillator at each sample, in periods.
 
     Args:
-        hertz: constant, or (num_samples,) for a gliding one.
+        hertz: constant frequency, or (num_samples,) for a varying one.
     """
     if np.ndim(hertz) == 0:
         return start + np.arange(num_samples) * (float(hertz) / SAMPLES_PER_SECOND)
     return start + np.cumsum(hertz) / SAMPLES_PER_SECOND
 
 
-def sine(cycles_: Floats) -> Wave:
-    """A pure tone; phases are reduced before they lose precision in float32."""
-    return np.sin((2 * np.pi * (cycles_ % 1.0)).astype(np.float32))
+def sine(phase: Floats) -> Wave:
+    """Sine of a phase in periods, which is reduced before it loses precision in float32."""
+    return np.sin((2 * np.pi * (phase % 1.0)).astype(np.float32))
 
 
-def harmonic(
-    cycles_: Floats,
+def harmonic_tone(
+    phase: Floats,
     amplitudes: Floats,
     *,
     highest_hz: float,
     phases: Floats | float = 0.0,
     last_amplitudes: Floats | None = None,
 ) -> Wave:
-    """A tone of harmonic partials.
+    """Tone of harmonic partials.
 
     Args:
-        amplitudes: of partials 1, 2, ...; those that pass ``HIGHEST_HZ`` are dropped.
-        highest_hz: the highest fundamental on the way.
+        amplitudes: of partials 1, 2, ...; partials above ``HIGHEST_HZ`` are dropped.
+        highest_hz: highest fundamental frequency in the tone.
         phases: of the partials, in periods.
-        last_amplitudes: what the colour of the tone changes to on the way.
+        last_amplitudes: amplitudes at the end of the tone, for a crossfade.
     """
     num_partials = max(1, min(len(amplitudes), int(HIGHEST_HZ / highest_hz)))
-    place = ((cycles_ % 1.0) * PERIOD).astype(np.float32)
-    index = np.minimum(place.astype(np.int32), PERIOD - 1)
-    share = place - index
-    turns = np.exp(2j * np.pi * (np.zeros(len(amplitudes)) + phases))[:num_partials]
-    first = _read(_period(amplitudes[:num_partials] * turns), index, share)
+    position = ((phase % 1.0) * PERIOD).astype(np.float32)
+    index = np.minimum(position.astype(np.int32), PERIOD - 1)
+    fraction = position - index
+    rotations = np.exp(2j * np.pi * (np.zeros(len(amplitudes)) + phases))[:num_partials]
+    first = _read_wavetable(_wavetable(amplitudes[:num_partials] * rotations), index, fraction)
     if last_amplitudes is None:
         return first
-    last = _read(_period(last_amplitudes[:num_partials] * turns), index, share)
+    last = _read_wavetable(_wavetable(last_amplitudes[:num_partials] * rotations), index, fraction)
     return first + np.linspace(0, 1, len(first), dtype=np.float32) * (last - first)
 
 
@@ -76,12 +74,12 @@ def noise(
     low_hz: float = 20.0,
     high_hz: float = HIGHEST_HZ,
 ) -> Wave:
-    """Gaussian noise of a colour, root mean square 1.
+    """Gaussian noise with a spectral slope and root mean square 1.
 
     Args:
-        slope: decibels per octave; 0 is white, -3 is pink.
-        low_hz: nothing below.
-        high_hz: nothing above.
+        slope: dB per octave; 0 is white, -3 is pink.
+        low_hz: lower limit of the spectrum.
+        high_hz: upper limit of the spectrum.
     """
     length = _fast_length(num_samples)
     hertz = np.fft.rfftfreq(length, 1 / SAMPLES_PER_SECOND).astype(np.float32)
@@ -95,13 +93,13 @@ def noise(
     return wave / max(root_mean_square(wave), 1e-9)
 
 
-def decay(num_samples: int, *, decibels: float) -> Wave:
-    """An envelope that has fallen by so much at its end."""
+def decay_envelope(num_samples: int, *, decibels: float) -> Wave:
+    """Exponential envelope that falls by ``decibels``."""
     return np.exp(np.linspace(0.0, -decibels / 8.686, num_samples, dtype=np.float32))
 
 
-def faded(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> Wave:
-    """The same with a ramp at both ends, so that it does not click."""
+def fade(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> Wave:
+    """Copy a wave with a linear ramp at both ends, to avoid clicks."""
     faded_wave = wave.astype(np.float32)
     for ramp_seconds, part in ((attack, faded_wave), (release, faded_wave[::-1])):
         num = min(samples_in(ramp_seconds), len(wave))
@@ -109,42 +107,45 @@ def faded(wave: Wave, *, attack: Seconds = 0.005, release: Seconds = 0.005) -> W
     return faded_wave
 
 
-def reverberated(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: float) -> Wave:
-    """The same in a room: noise that decays by 60 dB is the room's answer to a click.
+def add_reverb(wave: Wave, rng: np.random.Generator, *, seconds: Seconds, wet: float) -> Wave:
+    """Add reverberation: the impulse response is noise that decays by 60 dB.
 
     Args:
-        wet: level of the room beside the direct sound.
+        seconds: length of the impulse response.
+        wet: level of the reverberation, relative to the direct sound.
 
     Source: Moorer, "About This Reverberation Business", 1979.
     """
-    num_answer = samples_in(seconds)
-    answer = rng.standard_normal(num_answer, dtype=np.float32) * decay(num_answer, decibels=60.0)
-    answer /= np.sqrt(np.sum(answer**2))
-    length = _fast_length(len(wave) + num_answer)
-    room = np.fft.irfft(np.fft.rfft(wave, length) * np.fft.rfft(answer, length), length)[: len(wave)]
+    num_response = samples_in(seconds)
+    response = rng.standard_normal(num_response, dtype=np.float32) * decay_envelope(
+        num_response, decibels=60.0
+    )
+    response /= np.sqrt(np.sum(response**2))
+    length = _fast_length(len(wave) + num_response)
+    room = np.fft.irfft(np.fft.rfft(wave, length) * np.fft.rfft(response, length), length)[: len(wave)]
     return (wave + wet * room).astype(np.float32)
 
 
-def struck(num_samples: int, starts: Floats, gains: Floats, kernel: Wave) -> Wave:
-    """The same short sound again and again; what would pass the end is cut off."""
+def repeat_at(num_samples: int, starts: Floats, gains: Floats, kernel: Wave) -> Wave:
+    """Repeat a short sound at given starts; it is truncated at the end."""
     wave = np.zeros(num_samples + len(kernel), dtype=np.float32)
     for start, gain in zip(starts, gains, strict=True):
         wave[int(start) : int(start) + len(kernel)] += np.float32(gain) * kernel
     return wave[:num_samples]
 
 
-def at_peak(wave: Wave, peak: float = 1.0) -> Wave:
-    """The same at a given loudest point; silence stays silent."""
+def normalize_peak(wave: Wave, peak: float = 1.0) -> Wave:
+    """Scale a wave to a given peak; silence stays silent."""
     return wave * np.float32(peak / max(float(np.max(np.abs(wave))), 1e-9))
 
 
 def root_mean_square(wave: Wave) -> float:
-    """Level of a wave."""
+    """Root mean square of a wave."""
     return float(np.sqrt(np.mean(np.square(wave, dtype=np.float32))))
 
 
 def gain_of(decibels: float) -> float:
-    """Factor of an amplitude.
+    """Convert a gain in dB to a factor.
 
     >>> round(gain_of(-20.0), 3)
     0.1
@@ -153,12 +154,12 @@ def gain_of(decibels: float) -> float:
 
 
 def in_whole_frames(seconds: Seconds) -> int:
-    """Samples of the nearest whole number of 10 ms frames, so that labels in seconds are exact."""
+    """Number of samples, rounded to whole frames of 10 ms so that labels in seconds are exact."""
     return round(samples_in(seconds) / SAMPLES_PER_FRAME) * SAMPLES_PER_FRAME
 
 
-def _period(partials: Floats) -> Wave:
-    """One period of a tone, and its first entry again behind the last.
+def _wavetable(partials: Floats) -> Wave:
+    """Wavetable of one period; its first entry is repeated at the end.
 
     Args:
         partials: complex amplitudes of partials 1, 2, ...
@@ -169,14 +170,14 @@ def _period(partials: Floats) -> Wave:
     return np.concatenate([table, table[:1]])
 
 
-def _read(table: Wave, index: Floats, share: Floats) -> Wave:
-    """Between the entries of a table."""
+def _read_wavetable(table: Wave, index: Floats, fraction: Floats) -> Wave:
+    """Read a wavetable with linear interpolation."""
     steps = np.diff(table)
-    return np.asarray(table[index] + share * steps[index], dtype=np.float32)
+    return np.asarray(table[index] + fraction * steps[index], dtype=np.float32)
 
 
 def _fast_length(num: int) -> int:
-    """The next length at which a Fourier transform is quick.
+    """Next length with a fast Fourier transform.
 
     >>> _fast_length(40_000), _fast_length(16_000)
     (40960, 16384)

@@ -1,34 +1,34 @@
-"""The same question in different words, some of them never heard in training.
+"""Different wordings of a question, some of them held out from training.
 
-A wording kept for validation and test is made of words that training wordings of
-the same question contain, so that it asks for understanding and not for vocabulary.
+A held-out wording consists of words in the training wordings of the same question, so that it tests understanding
+rather than vocabulary.
 """
 
 from dataclasses import dataclass
 
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 
 HELD_OUT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Wordings:
-    """Ways to ask one question."""
+    """Wordings of one question."""
 
     training: tuple[str, ...]
-    """Asked in every split."""
+    """Used in every split."""
 
     held_out: tuple[str, ...]
-    """Asked in validation and test only, there ``HELD_OUT_SHARE`` of the time."""
+    """Used in validation and test only, with probability ``HELD_OUT_SHARE``."""
 
-    def one(self, chance: Chance, **values: str) -> str:
-        """A wording that the split may ask, with its gaps filled."""
-        is_held_out = chance.split != "train" and chance.happens(HELD_OUT_SHARE)
-        return chance.one_of(self.held_out if is_held_out else self.training).format(**values)
+    def choose(self, random: SplitRandom, **values: str) -> str:
+        """Draw a wording for the split, and fill in the values."""
+        is_held_out = random.split != "train" and random.bernoulli(HELD_OUT_SHARE)
+        return random.choice(self.held_out if is_held_out else self.training).format(**values)
 
 
 def with_article(name: str) -> str:
-    """The name of a thing after its article.
+    """Name with its indefinite article.
 
     >>> with_article("organ"), with_article("beep")
     ('an organ', 'a beep')

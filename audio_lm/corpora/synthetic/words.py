@@ -1,14 +1,11 @@
-"""Text in audio places: rows of text that stand for clips.
+"""Text in audio places: rows of text that replace clips.
 
-A language model made from nothing has no idea what a transcript is, and while
-it is frozen it can teach an encoder only what it knows. So it first reads rows
-in which every word's own embedding is repeated over the places its sound would
-fill, with gaps, and what else is known of the clip (language, speaker, pitch,
-event) stands scattered between. The place of each word is known exactly, which
-teaches time stamps too: one place is one audio token, 40 ms.
+A language model with random weights cannot transcribe, and while it is frozen, an encoder can learn from it only what it
+already knows. So it is trained first on rows in which the embedding of each word is repeated over the audio tokens of
+its duration, with gaps. Other labels of the clip (language, speaker, pitch, event) are scattered between the words. The
+position of each word is exact, which also trains time stamps: one place is one audio token, 40 ms.
 
-The rows mirror clips that were written before, subset by subset: the same
-labels, the same timing, no sound.
+Rows correspond to clips written before, subset by subset: same labels, similar timing, no audio.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +20,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import RECORDING_START, units_of
 
 GAP = ""
-SCATTERED = (
+SCATTERED_LABELS = (
     "gender",
     "age",
     "dialect",
@@ -35,7 +32,7 @@ SCATTERED = (
     "scenario",
     "action",
 )
-MAX_SCATTER = 0.4  # share of the places that tell something other than words
+MAX_SCATTER = 0.4  # fraction of the places that contain other labels than words
 
 Place = tuple[str, int]
 Units = Sequence[tuple[str, Seconds, Seconds]]
@@ -45,48 +42,48 @@ def write_words(writer: CutWriter, *, subsets: Sequence[str], copies: int, seed:
     """Write ``words_<subset>-train`` for each subset that has training clips.
 
     Args:
-        copies: rows per clip, each with gaps and scatter of its own.
+        copies: rows per clip, each with its own random gaps and facts.
     """
     for subset in subsets:
         for cut in writer.cuts(f"{subset}-train"):
             for copy in range(copies):
                 rng = random_for(seed, "words", cut.id, copy)
-                labels, units = row_of(cut, rng)
+                labels, units = text_row(cut, rng)
                 writer.add(f"words_{subset}-train", None, labels, units=units)
 
 
-def row_of(
+def text_row(
     cut: Cut, rng: np.random.Generator
 ) -> tuple[dict[str, Any], list[tuple[str, Seconds, Seconds]] | None]:
-    """The labels of a clip with places instead of sound, and the times of its words."""
+    """Labels of a clip with ``places`` instead of audio, and the times of its words."""
     supervision = cut.supervisions[0]
     labels = dict(supervision.custom or {})
     labels |= {"language": supervision.language} if supervision.language else {}
     labels |= {"text": supervision.text} if supervision.text else {}
     labels.pop(RECORDING_START, None)
-    units = None if supervision.alignment is None else stretched(units_of(cut, supervision), rng)
+    units = None if supervision.alignment is None else stretch_units(units_of(cut, supervision), rng)
     num_places = max(8, round(cut.duration * TOKENS_PER_SECOND))
     if units:
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
-    places = _runs(scattered(_timeline(labels, units, num_places), facts_of(labels), rng))
+    places = _run_lengths(scatter_facts(_timeline(labels, units, num_places), facts_of(labels), rng))
     return labels | {"places": places}, units
 
 
-def stretched(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
-    """The same words at another pace, with another start and other gaps, on the 10 ms grid."""
-    pace, at = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.5)
-    moved, before = [], units[0][1] if units else 0.0
+def stretch_units(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
+    """Change tempo, start and gaps of words randomly, on a 10 ms grid."""
+    tempo, position = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.5)
+    moved, previous_end = [], units[0][1] if units else 0.0
     for symbol, start, end in units:
-        at += (start - before) * pace + (rng.uniform(0.06, 0.5) if rng.random() < 0.3 else 0.0)
-        long = max(0.08, (end - start) * pace)
-        moved.append((symbol, round(at, 2), round(at + long, 2)))
-        at, before = at + long, end
+        position += (start - previous_end) * tempo + (rng.uniform(0.06, 0.5) if rng.random() < 0.3 else 0.0)
+        seconds = max(0.08, (end - start) * tempo)
+        moved.append((symbol, round(position, 2), round(position + seconds, 2)))
+        position, previous_end = position + seconds, end
     return moved
 
 
 def facts_of(labels: Mapping[str, Any]) -> list[str]:
-    """What is known of a clip beside its words, each as one text or one markup token."""
-    facts = [str(labels[key]) for key in SCATTERED if key in labels]
+    """Labels of a clip other than its words, each as one text or one markup token."""
+    facts = [str(labels[key]) for key in SCATTERED_LABELS if key in labels]
     facts += [str(event) for event in labels.get("events", ())]
     facts += [str(quality) for quality in labels.get("qualities", ())]
     language = labels.get("language", "unknown")
@@ -96,12 +93,12 @@ def facts_of(labels: Mapping[str, Any]) -> list[str]:
     return [fact if fact.startswith("<|") else f" {fact}" for fact in facts]
 
 
-def scattered(places: Sequence[str], facts: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Some places overwritten by facts; where a word begins, it stays, and so does a gap before it.
+def scatter_facts(places: Sequence[str], facts: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Overwrite random places with facts, except the first place of a word and a gap before it.
 
-    Else nobody could tell a word said twice from one with a fact in its middle.
+    Otherwise a repeated word could not be distinguished from a word with a fact in its middle.
 
-    >>> scattered(["", "", " one", " one", ""], [" female"], np.random.default_rng(0))
+    >>> scatter_facts(["", "", " one", " one", ""], [" female"], np.random.default_rng(0))
     [' female', '', ' one', ' one', ' female']
     """
     free = [
@@ -111,19 +108,19 @@ def scattered(places: Sequence[str], facts: Sequence[str], rng: np.random.Genera
     ]
     changed = list(places)
     if facts and free:
-        share = rng.uniform(0.1, MAX_SCATTER) if any(places) else rng.uniform(0.5, 1.0)
-        count = max(2 * len(facts), int(share * len(places)))
+        fraction = rng.uniform(0.1, MAX_SCATTER) if any(places) else rng.uniform(0.5, 1.0)
+        count = max(2 * len(facts), int(fraction * len(places)))
         for number, place in enumerate(rng.permutation(free)[:count]):
             changed[place] = facts[number % len(facts)]
     return changed
 
 
 def _timeline(labels: Mapping[str, Any], units: Units | None, num_places: int) -> list[str]:
-    """What is said at each place."""
+    """Word at each place, without facts."""
     places = [GAP] * num_places
     for symbol, start, end in units or ():
         first = round(start * TOKENS_PER_SECOND)
-        # A word said twice in a row would look like one long word.
+        # Without a gap, a repeated word would look like one long word.
         first += first > 0 and places[first - 1] == f" {symbol}"
         for place in range(first, max(first + 1, round(end * TOKENS_PER_SECOND))):
             places[min(place, num_places - 1)] = f" {symbol}"
@@ -132,10 +129,10 @@ def _timeline(labels: Mapping[str, Any], units: Units | None, num_places: int) -
     return places
 
 
-def _runs(places: Sequence[str]) -> list[Place]:
-    """Neighbouring equal places counted together.
+def _run_lengths(places: Sequence[str]) -> list[Place]:
+    """Run-length encoding of places.
 
-    >>> _runs(["", " one", " one", ""])
+    >>> _run_lengths(["", " one", " one", ""])
     [('', 1), (' one', 2), ('', 1)]
     """
     runs: list[Place] = []

@@ -1,11 +1,10 @@
-"""How clips and their labels are put into a corpus folder.
+"""Writer of generated clips and their labels.
 
-Many clips share one long WAV and a cut knows its place in it: one core writes
-that twice as fast as a file per clip, and reads WAV twice as fast as FLAC, in
-both layouts alike. Clips stay exact to the sample; audio is 16-bit, 16 kHz, mono.
+Many clips share one long WAV file, and a cut has its position in it. On one core this is written twice as fast as one
+file per clip; in both layouts WAV is read twice as fast as FLAC. Clips are exact to the sample; audio is 16-bit, 16 kHz,
+mono.
 
-Paths in manifests are those of the folder's final place, because ``prepare``
-renames the folder when everything is written.
+Paths in manifests are in the final folder, because ``prepare`` renames the folder at the end.
 """
 
 import json
@@ -15,54 +14,41 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse import MonoCut, Recording
 from lhotse.audio import AudioSource
-from lhotse.supervision import AlignmentItem
-from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import (
     MAX_SAMPLES,
     MIN_FRAMES,
     SAMPLES_PER_SECOND,
     TOKENS_PER_SECOND,
-    Seconds,
     frames_in,
 )
-from audio_lm.data.manifest.labels import RECORDING_START
+from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
+from audio_lm.data.audio.decode import Wave
 
-LABELS = frozenset(
-    {"language", "text", "speaker", "texts", "translation", "target_language", "dialect", "gender", "age"}
-    | {"emotion", "mood", "same_speaker", "turns", "entities", "keyword", "scenario", "action", "slots"}
-    | {"vocal_sound", "caption", "events", "event_times", "scene", "question", "answer"}
-    | {"singer", "genre", "title", "instrument", "pitch", "velocity", "qualities"}
-    | {"conversation", "rejected", "places", "honesty"}
-)
 SAMPLES_PER_FILE = 600 * SAMPLES_PER_SECOND
-_OWN_FIELDS = ("language", "text", "speaker")  # lhotse has fields for these
-
-Wave = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class CutWriter:
-    """Writes the clips of a corpus and, when closed, one manifest per subset and split.
+    """Write the clips of a corpus and, on close, one manifest per subset and split.
 
-    Nothing is read back from manifests while writing: ``cuts`` gives the cuts with
-    paths that can be read at once.
+    ``cuts`` returns cuts whose paths are readable before the folder is renamed.
     """
 
     def __init__(self, folder: Path, final_folder: Path) -> None:
-        """Write into one folder, for another.
+        """Create the writer and the folder for audio.
 
         Args:
-            folder: where files are written now.
-            final_folder: where the same files lie when manifests are read; may be ``folder``.
+            folder: temporary folder, to write to.
+            final_folder: folder of the paths in manifests; may be ``folder``.
         """
         self.folder = folder
         self.final_folder = final_folder.absolute()
         self._audio = folder.absolute() / "audio"
         self._audio.mkdir(parents=True, exist_ok=True)
         self._cuts: dict[str, list[MonoCut]] = {}
-        self._unplaced: dict[str, list[tuple[MonoCut, np.ndarray[Any, np.dtype[np.int16]]]]] = {}
+        self._waiting: dict[str, list[tuple[MonoCut, np.ndarray[Any, np.dtype[np.int16]]]]] = {}
         self._num_samples: dict[str, int] = {}
         self._num_files: dict[str, int] = {}
         self._ids: set[str] = set()
@@ -77,25 +63,24 @@ class CutWriter:
         more_waves: Sequence[Wave] = (),
         units: Sequence[tuple[str, float, float]] | None = None,
     ) -> str:
-        """Add a clip with what is known about it; gives the id of its cut.
+        """Add a clip with its labels; return the id of its cut.
 
         Args:
             subset_split: the manifest, such as ``digits-train``.
-            wave: within -1 and 1; ``None`` for a row of text only, whose length follows from ``places``.
-            labels: keys of ``LABELS``.
-            more_waves: the second clip and further ones; recordings of their own (``audio_2``, ...).
+            wave: between -1 and 1; ``None`` for a text row, whose length follows from ``places``.
+            labels: keys of ``corpora.labels.LABELS``.
+            more_waves: further clips, written as separate recordings (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 
         Raises:
-            ValueError: an unknown label, an id given twice, a clip too short or over 30 s.
+            ValueError: an unknown label, a duplicate id, or a clip under 30 ms or over 30 s.
         """
         cuts = self._cuts.setdefault(subset_split, [])
         if cut_id is None:
             cut_id = f"{subset_split}-{len(cuts):05d}"
         if cut_id in self._ids:
-            raise ValueError(f"cut {cut_id!r} was written before; ids of a corpus are unique")
-        if strangers := labels.keys() - LABELS:
-            raise ValueError(f"cut {cut_id!r}: {sorted(strangers)} are no labels; there are {sorted(LABELS)}")
+            raise ValueError(f"cut {cut_id!r} exists; ids of a corpus have to be unique")
+        check_label_names(cut_id, labels)
         seconds = _text_seconds(labels) if wave is None else len(wave) / SAMPLES_PER_SECOND
         cut = MonoCut(
             id=cut_id,
@@ -104,55 +89,59 @@ class CutWriter:
             channel=0,
             supervisions=[supervision_of(cut_id, seconds, labels, units)],
             custom={
-                f"audio_{number}": self._write(f"{cut_id}-{number}", [_integers(cut_id, extra)])
+                f"audio_{number}": self._write_recording(f"{cut_id}-{number}", [_to_int16(cut_id, extra)])
                 for number, extra in enumerate(more_waves, start=2)
             }
             or None,
         )
         if wave is not None:
-            self._unplaced.setdefault(subset_split, []).append((cut, _integers(cut_id, wave)))
+            self._waiting.setdefault(subset_split, []).append((cut, _to_int16(cut_id, wave)))
             self._num_samples[subset_split] = self._num_samples.get(subset_split, 0) + len(wave)
         self._ids.add(cut_id)
         cuts.append(cut)
         if self._num_samples.get(subset_split, 0) >= SAMPLES_PER_FILE:
-            self._place(subset_split)
+            self._write_waiting(subset_split)
         return cut_id
 
     def cuts(self, subset_split: str) -> list[MonoCut]:
-        """What was written so far, readable with ``cut.load_audio()``; empty where nothing was."""
-        self._place(subset_split)
+        """Cuts written so far, readable with ``cut.load_audio()``."""
+        self._write_waiting(subset_split)
         return list(self._cuts.get(subset_split, ()))
 
     @property
     def subset_splits(self) -> list[str]:
-        """All manifests begun, in the order of their first clip."""
+        """Names of all manifests, in the order of their first clip."""
         return list(self._cuts)
 
     def close(self) -> None:
-        """Write the last clips and all manifests."""
+        """Write the remaining clips and all manifests."""
         for subset_split in self._cuts:
             cuts = self.cuts(subset_split)
             with (self.folder / f"{subset_split}.jsonl").open("w", encoding="utf-8") as manifest:
                 for cut in cuts:
-                    manifest.write(json.dumps(self._final(cut.to_dict()), ensure_ascii=False) + "\n")
+                    manifest.write(
+                        json.dumps(self._with_final_paths(cut.to_dict()), ensure_ascii=False) + "\n"
+                    )
 
-    def _place(self, subset_split: str) -> None:
-        """Write the waiting clips one behind the other and tell each cut where it starts."""
-        waiting = self._unplaced.pop(subset_split, [])
+    def _write_waiting(self, subset_split: str) -> None:
+        """Write the waiting clips to one file and set the start of each cut."""
+        waiting = self._waiting.pop(subset_split, [])
         if not waiting:
             return
         self._num_samples[subset_split] = 0
         number = self._num_files.get(subset_split, 0)
         self._num_files[subset_split] = number + 1
-        recording = self._write(f"{subset_split}-{number:03d}", [wave for _, wave in waiting])
+        recording = self._write_recording(f"{subset_split}-{number:03d}", [wave for _, wave in waiting])
         start = 0
         for cut, wave in waiting:
             cut.recording = recording
             cut.start = start / SAMPLES_PER_SECOND
-            cut.supervisions = [in_recording(one, recording, cut.start) for one in cut.supervisions]
+            cut.supervisions = [
+                in_recording(supervision, recording, cut.start) for supervision in cut.supervisions
+            ]
             start += len(wave)
 
-    def _write(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
+    def _write_recording(self, name: str, waves: Sequence[np.ndarray[Any, np.dtype[np.int16]]]) -> Recording:
         path = self._audio / f"{name}.wav"
         soundfile.write(path, np.concatenate(waves), SAMPLES_PER_SECOND, subtype="PCM_16")
         num_samples = sum(map(len, waves))
@@ -164,61 +153,26 @@ class CutWriter:
             duration=num_samples / SAMPLES_PER_SECOND,
         )
 
-    def _final(self, value: Any) -> Any:
-        """The same with every path of an audio source moved to the final folder."""
+    def _with_final_paths(self, value: Any) -> Any:
+        """Replace the paths of audio sources by those in the final folder."""
         if isinstance(value, list):
-            return [self._final(one) for one in value]
+            return [self._with_final_paths(item) for item in value]
         if not isinstance(value, dict):
             return value
         return {
-            key: str(self.final_folder / "audio" / Path(one).name) if key == "source" else self._final(one)
-            for key, one in value.items()
+            key: str(self.final_folder / "audio" / Path(item).name)
+            if key == "source"
+            else self._with_final_paths(item)
+            for key, item in value.items()
         }
 
 
-def supervision_of(
-    cut_id: str,
-    seconds: float,
-    labels: Mapping[str, Any],
-    units: Sequence[tuple[str, float, float]] | None,
-) -> SupervisionSegment:
-    """All that is known about a clip, as lhotse keeps it; words count from the clip's start, see ``in_recording``."""
-    words = [
-        AlignmentItem(symbol=symbol, start=round(start, 4), duration=round(end - start, 4))
-        for symbol, start, end in units or ()
-    ]
-    return SupervisionSegment(
-        id=cut_id,
-        recording_id=cut_id,
-        start=0.0,
-        duration=seconds,
-        channel=0,
-        text=labels.get("text"),
-        language=labels.get("language"),
-        speaker=labels.get("speaker"),
-        alignment={"word": words} if units is not None else None,
-        custom={key: value for key, value in labels.items() if key not in _OWN_FIELDS} or None,
-    )
-
-
-def in_recording(supervision: SupervisionSegment, recording: Recording, start: Seconds) -> SupervisionSegment:
-    """What is known about a clip, its words' times counted from the start of the recording, as lhotse counts them.
-
-    Args:
-        start: of the clip in its recording.
-    """
-    moved = fastcopy(supervision, recording_id=recording.id)
-    if supervision.alignment and start:
-        words = supervision.alignment["word"]
-        moved.alignment = {"word": [word._replace(start=round(word.start + start, 8)) for word in words]}
-        moved.custom = {**(supervision.custom or {}), RECORDING_START: start}
-    return moved
-
-
-def _integers(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """The clip as it is stored; louder than full scale is clipped."""
+def _to_int16(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """Convert a clip to 16-bit samples; values beyond full scale are clipped."""
     if wave.ndim != 1 or frames_in(len(wave)) < MIN_FRAMES or len(wave) > MAX_SAMPLES:
-        raise ValueError(f"cut {cut_id!r}: a wave of shape {wave.shape} is not a clip of 30 ms to 30 s")
+        raise ValueError(
+            f"cut {cut_id!r}: a wave of shape {wave.shape} -- expected (num_samples,) of 30 ms to 30 s"
+        )
     return np.clip(np.round(wave * 32768.0), -32768, 32767).astype(np.int16)
 
 

@@ -24,6 +24,7 @@ from audio_lm.common.audio_units import (
     samples_in,
 )
 from audio_lm.common.errors import DataError, first_line
+from audio_lm.common.source_name import corpus_of
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.audio.recordings import before_transforms, samples_of
@@ -81,7 +82,7 @@ def _missing(data_dir: Path, source: str) -> str:
     for path in (manifest.with_name(manifest.name.removesuffix(".jsonl") + ending) for ending in others):
         if path.exists():
             return f"{path} is there, but only .jsonl and .jsonl.gz are read; unpack it, or write it again as .jsonl"
-    return f"{manifest} is not there; make it with `audio-lm prepare {source.split('/')[0]}`"
+    return f"{manifest} is not there; make it with `audio-lm prepare {corpus_of(source)}`"
 
 
 def read_cuts(data_dir: Path, source: str) -> list[Cut]:

@@ -96,7 +96,7 @@ def test_other_manifests_are_unaffected_and_columns_of_the_options_win():
         ({"text": "eins", "target_lang": "de"}, "source_lang is missing"),
         (AST | {"target_lang": "xx"}, "'xx' is unknown"),
         (ASR | {"lang": "fr"}, "lang is 'fr', source_lang 'en'"),
-        (ASR | {"text": "<|3|> one <|7|>", "timestamp": "yes"}, r"holds tokens such as '<\|3\|>'"),
+        (ASR | {"text": "<|3|> one <|7|>", "timestamp": "yes"}, r"contains tokens such as '<\|3\|>'"),
     ],
 )
 def test_rows_of_no_known_task_are_refused(row, reason):

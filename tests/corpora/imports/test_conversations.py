@@ -4,13 +4,13 @@ from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.conversations import (
-    audio_list,
-    conversation_of,
-    escaped,
-    num_places,
-    rejected_of,
-    text_of,
-    with_place,
+    append_placeholder,
+    build_conversation,
+    check_text,
+    count_placeholders,
+    escape_placeholders,
+    path_list,
+    rejected_label,
 )
 
 ANSWER = ("assistant", "one")
@@ -18,7 +18,7 @@ ANSWER = ("assistant", "one")
 
 def test_each_placeholder_becomes_the_next_clip_in_place():
     turns = [("user", "<a>Listen: <b> and say."), ANSWER, ("user", "<a>"), ("assistant", "two")]
-    user, first, again, second = conversation_of(turns, 3, placeholders=("<a>", "<b>"))
+    user, first, again, second = build_conversation(turns, 3, placeholders=("<a>", "<b>"))
     assert user["content"] == [{"audio": 1}, {"text": "Listen: "}, {"audio": 2}, {"text": " and say."}]
     assert again["content"] == [{"audio": 3}]
     assert [first["content"], second["content"]] == [[{"text": "one"}], [{"text": "two"}]]
@@ -37,51 +37,51 @@ TRICKY = st.lists(st.sampled_from(["<audio>", "\\", "<", "audio>", " ", "a"])).m
     ],
 )
 def test_an_escaped_placeholder_is_text(text, content):
-    assert conversation_of([("user", text), ANSWER], 1)[0]["content"] == content
+    assert build_conversation([("user", text), ANSWER], 1)[0]["content"] == content
 
 
 @given(TRICKY, TRICKY)
 def test_escaping_preserves_any_text_around_a_placeholder(before, after):
-    text = with_place(escaped(before)) + escaped(after)
+    text = append_placeholder(escape_placeholders(before)) + escape_placeholders(after)
     expected = [{"text": before}, {"audio": 1}, {"text": after}]
     turns = [("user", text), ANSWER]
-    assert conversation_of(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
-    assert num_places(turns) == 1
+    assert build_conversation(turns, 1)[0]["content"] == [part for part in expected if part != {"text": ""}]
+    assert count_placeholders(turns) == 1
 
 
 @pytest.mark.parametrize(
     ("turns", "num_clips", "reason"),
     [
-        ([("user", "?"), ANSWER], 1, "0 places for audio .* 1 audio files"),
+        ([("user", "?"), ANSWER], 1, "0 placeholders for audio .* 1 audio files"),
         ([], 0, "alternating user"),
         ([ANSWER], 0, "alternating user"),
         ([("user", "?")], 0, "without an answer"),
-        ([("user", "?"), ("assistant", "")], 0, "holds nothing"),
-        ([("user", "?"), ("assistant", "listen: <audio>")], 1, "holds audio"),
+        ([("user", "?"), ("assistant", "")], 0, "contains nothing"),
+        ([("user", "?"), ("assistant", "listen: <audio>")], 1, "contains audio"),
     ],
 )
 def test_conversations_that_cannot_be_trained_on_are_refused(turns, num_clips, reason):
     with pytest.raises(DataError, match=reason):
-        conversation_of(turns, num_clips)
+        build_conversation(turns, num_clips)
 
 
 def test_a_rejected_conversation_becomes_a_text_if_only_its_answer_differs():
-    chosen = conversation_of([("user", "?"), ANSWER], 0)
-    worse = conversation_of([("user", "?"), ("assistant", "two")], 0)
-    other = conversation_of([("user", "!"), ANSWER], 0)
-    assert rejected_of(chosen, worse, same_clips=True) == "two"
-    assert rejected_of(chosen, worse, same_clips=False) == worse
-    assert rejected_of(chosen, chosen, same_clips=False) == chosen
-    assert rejected_of(chosen, other, same_clips=True) == other
-    with pytest.raises(DataError, match="is the chosen one"):
-        rejected_of(chosen, chosen, same_clips=True)
+    chosen = build_conversation([("user", "?"), ANSWER], 0)
+    worse = build_conversation([("user", "?"), ("assistant", "two")], 0)
+    other = build_conversation([("user", "!"), ANSWER], 0)
+    assert rejected_label(chosen, worse, same_clips=True) == "two"
+    assert rejected_label(chosen, worse, same_clips=False) == worse
+    assert rejected_label(chosen, chosen, same_clips=False) == chosen
+    assert rejected_label(chosen, other, same_clips=True) == other
+    with pytest.raises(DataError, match="equals the chosen one"):
+        rejected_label(chosen, chosen, same_clips=True)
 
 
 def test_only_texts_and_lists_of_paths_are_accepted():
-    assert text_of("a", "it") == "a"
-    assert audio_list("a", "it") == ["a"]
-    assert audio_list(None, "it") == []
+    assert check_text("a", "it") == "a"
+    assert path_list("a", "it") == ["a"]
+    assert path_list(None, "it") == []
     with pytest.raises(DataError, match="it is 7"):
-        text_of(7, "it")
+        check_text(7, "it")
     with pytest.raises(DataError, match="it is 7"):
-        audio_list(7, "it")
+        path_list(7, "it")

@@ -40,7 +40,7 @@ def test_the_manifest_is_where_recipes_expect_it_and_can_be_indexed(run, tmp_pat
 
 def test_an_earlier_import_is_kept_unless_overwrite_is_set(run, tmp_path):
     run()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists; choose"):
         run([ROW | {"text": "two"}])
     with pytest.raises(DataError, match="is missing"):
         run([ROW | {"audio_filepath": "gone.wav"}], overwrite=True)
@@ -67,7 +67,7 @@ def test_two_imports_add_up_to_one_corpus(run):
         ({"corpus": ""}, "a name starts with"),
         ({"options": ImportOptions(split="test")}, "make them agree"),
         ({"options": ImportOptions(language="xx")}, "language 'xx' is unknown"),
-        ({"rows": [ROW | {"_skipme": True}]}, r"no row is left for split 'train' \(1 rows with _skipme"),
+        ({"rows": [ROW | {"_skipme": True}]}, r"no rows are left for split 'train' \(1 rows with _skipme"),
     ],
 )
 def test_a_failed_import_leaves_no_files(run, changed, reason, tmp_path):

@@ -2,19 +2,19 @@ import pytest
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.imports.labels import COLUMN_LABELS, chosen_columns, label_value, row_labels
-from audio_lm.corpora.synthetic.writing import LABELS
+from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, parse_label, row_labels
+from audio_lm.corpora.labels import LABELS
 
 
 def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
     columns = ["text", "sentence", "locale", "caption", "other"]
-    assert chosen_columns(columns, ImportOptions()) == {
+    assert choose_columns(columns, ImportOptions()) == {
         "text": "text",
         "locale": "language",
         "caption": "caption",
     }
     options = ImportOptions(columns={"other": "text", "caption": ""})
-    assert chosen_columns(columns, options) == {"other": "text", "locale": "language"}
+    assert choose_columns(columns, options) == {"other": "text", "locale": "language"}
 
 
 def test_every_label_except_those_of_conversations_can_be_a_column():
@@ -24,8 +24,8 @@ def test_every_label_except_those_of_conversations_can_be_a_column():
 @pytest.mark.parametrize(
     ("columns", "chosen", "kind", "reason"),
     [
-        (["sentence", "transcript"], {}, DataError, "would be one label"),
-        (["a", "b"], {"a": "text", "b": "text"}, DataError, "would be one label"),
+        (["sentence", "transcript"], {}, DataError, "have the same label"),
+        (["a", "b"], {"a": "text", "b": "text"}, DataError, "have the same label"),
         (["a"], {"b": "text"}, DataError, r"no column \['b'\]"),
         (["a"], {"a": "conversation"}, UserError, "unknown label"),
         (["a"], {"a": "captoin"}, UserError, "Did you mean 'caption'"),
@@ -33,7 +33,7 @@ def test_every_label_except_those_of_conversations_can_be_a_column():
 )
 def test_impossible_columns_are_refused(columns, chosen, kind, reason):
     with pytest.raises(kind, match=reason):
-        chosen_columns(columns, ImportOptions(columns=chosen))
+        choose_columns(columns, ImportOptions(columns=chosen))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_impossible_columns_are_refused(columns, chosen, kind, reason):
     ],
 )
 def test_values_are_converted_to_the_type_of_their_label(label, value, expected):
-    assert label_value(label, value, "column") == expected
+    assert parse_label(label, value, "column") == expected
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_values_are_converted_to_the_type_of_their_label(label, value, expected)
 )
 def test_other_values_are_refused(label, value):
     with pytest.raises(DataError, match="'column' is"):
-        label_value(label, value, "column")
+        parse_label(label, value, "column")
 
 
-def test_what_is_no_language_is_refused():
+def test_an_unknown_language_is_refused():
     with pytest.raises(DataError, match="language 'xx' is unknown"):
-        label_value("language", "xx", "lang")
+        parse_label("language", "xx", "lang")
 
 
 def test_a_row_needs_a_label_to_train_on():
@@ -83,5 +83,5 @@ def test_a_row_needs_a_label_to_train_on():
     given = ImportOptions(language="en")
     assert row_labels(Row({"text": "one", "lang": None}), columns, given) == {"language": "en", "text": "one"}
     assert row_labels(Row({"text": "un", "lang": "fr"}), columns, given)["language"] == "fr"
-    with pytest.raises(DataError, match="says nothing"):
+    with pytest.raises(DataError, match="has no value"):
         row_labels(Row({"text": "", "lang": "fr"}), columns, given)

@@ -97,7 +97,7 @@ def test_the_error_names_the_line_of_every_bad_row(write, import_cuts):
     first, second, third = str(caught.value).splitlines()[1:]
     lines = write(rows).read_text().splitlines()
     for sentence, reason in (
-        (first, "1 places for audio"),
+        (first, "1 placeholders for audio"),
         (second, "'observation'"),
         (third, "expected a list of turns"),
     ):
@@ -125,7 +125,7 @@ def test_the_subset_selects_among_entries_for_one_file(write, import_cuts, folde
 
 @pytest.mark.parametrize(
     ("entry", "reason"),
-    [({"formatting": "alpaca"}, "'alpaca'"), ({"ranking": True}, "name no chosen and rejected")],
+    [({"formatting": "alpaca"}, "'alpaca'"), ({"ranking": True}, "without the columns chosen and rejected")],
 )
 def test_an_entry_of_another_kind_is_refused(write, import_cuts, entry, reason):
     with pytest.raises(DataError, match=reason):
@@ -135,5 +135,5 @@ def test_an_entry_of_another_kind_is_refused(write, import_cuts, entry, reason):
 @pytest.mark.parametrize(("column", "value"), [("kto_tag", False), ("tools", "[...]")])
 def test_rows_rated_bad_or_with_tools_are_refused(write, import_cuts, column, value):
     row = {"conversations": TURNS, "audios": ["wavs/a.wav"], column: value}
-    with pytest.raises(DataError, match=r"clips.json:2: .*leave"):
+    with pytest.raises(DataError, match=r"clips.json:2: .*remove"):
         import_cuts("llama-factory", write([row], columns={**COLUMNS, column: column}))

@@ -138,10 +138,10 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"audios": []}, "1 places for audio .* 0 audio files"),
+        ({"audios": []}, "1 placeholders for audio .* 0 audio files"),
         ({"audios": ["wavs/gone.wav"]}, "gone.wav is missing"),
         ({"audios": ["cat wavs/a.wav |"]}, "commands are not run"),
-        ({"audios": ["https://example.org/a.wav"]}, "URLs are not fetched"),
+        ({"audios": ["https://example.org/a.wav"]}, "URLs are not downloaded"),
         ({"audios": {"path": "wavs/a.wav"}}, "expected a list of paths"),
         ({"audios": ["wavs/a.wav"] * 10}, "10 clips"),
         ({"messages": None}, "expected a list of turns"),
@@ -151,7 +151,7 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
         ({"messages": [TURNS[0], turn("assistant", "one", loss=False)]}, "turn 2 has loss"),
         (
             {"messages": [turn("user", "?"), turn("assistant", "<audio>")]},
-            "turn 2 is the assistant's and holds audio",
+            "turn 2 is the assistant's and contains audio",
         ),
         ({"messages": [TURNS[0], turn("assistant", None)]}, "content of turn 2 is None"),
         ({"images": ["a.png"]}, "'images'"),
@@ -170,7 +170,7 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
         ),
         ({"messages": [*TURNS, turn("tool_call", "{}"), turn("assistant", "x")]}, "role 'tool_call'"),
         ({"label": False}, "KTO"),
-        ({"rejected_response": "one two"}, "rejected answer is the chosen one"),
+        ({"rejected_response": "one two"}, "rejected answer equals the chosen one"),
     ],
 )
 def test_the_error_names_a_row_that_cannot_be_trained_on(write_rows, import_cuts, changed, reason, tmp_path):

@@ -46,7 +46,7 @@ def test_another_column_may_be_the_transcript(write_rows, import_cuts):
         ({"duration": "long"}, "duration is 'long'"),
         ({"offset": 0.4}, "only 0.40 s"),
         ({"offset": -1}, "offset is -1"),
-        ({"text": ""}, "the row says nothing"),
+        ({"text": ""}, "the row has no value"),
     ],
 )
 def test_the_error_for_a_bad_line_of_a_manifest_names_it(write_rows, import_cuts, changed, reason):
@@ -109,7 +109,7 @@ def test_turns_of_text_and_audio_become_one_turn_per_role(write_rows, import_cut
     ("changed", "reason"),
     [
         ({"conversations": "x"}, "expected a list of turns"),
-        ({"sound": None}, "1 places for audio .* 0 audio files"),
+        ({"sound": None}, "1 placeholders for audio .* 0 audio files"),
         (
             {"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "x"}]},
             "no turn has a place",

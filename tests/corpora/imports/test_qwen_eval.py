@@ -58,7 +58,7 @@ def test_errors_name_the_bad_rows(write_rows, import_cuts):
         DataError, match=r"(?s)rows.jsonl:2: .*'gt', 'text'.*rows.jsonl:3: 'gt' has 2 transcripts"
     ):
         import_cuts("qwen-eval", write_rows(rows))
-    with pytest.raises(DataError, match="names its languages"):
+    with pytest.raises(DataError, match="expected the languages of the translation"):
         import_cuts("qwen-eval", write_rows([ROW | {"source": "x"}]), columns={"gt": "translation"})
     with pytest.raises(DataError, match=r"\['source'\] are not read"):
         import_cuts("qwen-eval", write_rows([ROW]), columns={"source": "scene"})

@@ -77,5 +77,5 @@ def test_a_file_of_another_layout_is_refused(write, import_cuts, folder):
     with pytest.raises(DataError, match="the list 'annotation'"):
         import_cuts("salmonn", path)
     path.write_text('{"annotation": [\n{"path": }]}')
-    with pytest.raises(DataError, match=r"list\.json:2: this is no JSON"):
+    with pytest.raises(DataError, match=r"list\.json:2: this is not JSON"):
         import_cuts("salmonn", path)

@@ -62,7 +62,7 @@ def test_transcripts_without_a_language_are_reported(folder, import_cuts):
     (folder / "metadata.csv").write_text("file_name,text\nwavs/a.wav,one\n")
     (cut,) = import_cuts("table", folder)
     assert labels_of(cut)["language"] == "unknown"
-    assert any("1 transcripts tell no language" in line for line in import_cuts.lines)
+    assert any("1 transcripts have no language" in line for line in import_cuts.lines)
 
 
 def test_all_bad_lines_are_counted_and_at_most_twenty_are_listed(folder, import_cuts, tmp_path):
@@ -82,20 +82,20 @@ def test_all_bad_lines_are_counted_and_at_most_twenty_are_listed(folder, import_
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("audio,text\nwavs/a.wav\n", "many.csv:2: 2 columns wanted"),
-        ("audio,text\nwavs/a.wav,\n", "many.csv:2: the row says nothing"),
+        ("audio,text\nwavs/a.wav\n", "many.csv:2: cells: 1 -- expected 2"),
+        ("audio,text\nwavs/a.wav,\n", "many.csv:2: the row has no value"),
         ("audio,text\n,one\n", "many.csv:2: .*expected the path"),
         ("audio,pitch\nwavs/a.wav,high\n", "many.csv:2: 'pitch' is 'high'"),
         ("audio,events\nwavs/a.wav,dog\n", "many.csv:2: 'events' is no list"),
         ("audio,gender\nwavs/a.wav,x\n", "many.csv:2: 'gender' is 'x'"),
         ("audio,text,split\nwavs/a.wav,one,fold1\n", "many.csv:2: 'split' is 'fold1'"),
-        ("audio,text,split\nwavs/a.wav,one,test\n", "no row is left for split 'train'"),
-        ('audio,text\nwavs/a.wav,"one\n', "this is no CSV"),
-        ("audio,text\n", "holds no rows"),
+        ("audio,text,split\nwavs/a.wav,one,test\n", "no rows are left for split 'train'"),
+        ('audio,text\nwavs/a.wav,"one\n', "this is not CSV"),
+        ("audio,text\n", "has no rows"),
         ("clip,text\nwavs/a.wav,one\n", "no column of audio"),
-        ("audio,length\nwavs/a.wav,1\n", "the row says nothing"),
-        ("audio,transcript,sentence\nwavs/a.wav,one,two\n", "would be one label"),
-        ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: columns \['text'\] stand there twice"),
+        ("audio,length\nwavs/a.wav,1\n", "the row has no value"),
+        ("audio,transcript,sentence\nwavs/a.wav,one,two\n", "have the same label"),
+        ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: duplicate columns \['text'\]"),
         (
             'audio,text\nwavs/a.wav,"one\nwavs/b.wav,two"\n',
             "many.csv:2: the quote that opens here closes 1 lines below",

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.writer import MOST_CLIPS, ImportWriter
+from audio_lm.corpora.imports.writer import MAX_CLIPS, ImportWriter
 from audio_lm.data.manifest.cuts import load_waves, read_cuts
 
 
@@ -15,20 +15,20 @@ def writer(tmp_path):
 
 def test_clips_of_any_sampling_rate_load_at_16_khz_in_order(writer, folder, tmp_path):
     clips = [folder / "wavs" / f"{name}.wav" for name in "cba"]
-    clips += [clips[0]] * (MOST_CLIPS - 3)
+    clips += [clips[0]] * (MAX_CLIPS - 3)
     writer.add_conversation("all-train", "x", clips, {"conversation": []})
     writer.close(lambda line: None)
     (cut,) = read_cuts(tmp_path, "mine/all-train")
-    assert [len(wave) for wave in load_waves(cut)] == [12_800, 9_600, 6_400, *[12_800] * (MOST_CLIPS - 3)]
+    assert [len(wave) for wave in load_waves(cut)] == [12_800, 9_600, 6_400, *[12_800] * (MAX_CLIPS - 3)]
     peaks = [float(np.abs(wave[2_000:-2_000]).max()) for wave in load_waves(cut)]
-    assert peaks == pytest.approx([0.3] * MOST_CLIPS, abs=0.03)
+    assert peaks == pytest.approx([0.3] * MAX_CLIPS, abs=0.03)
 
 
 def test_files_that_are_no_audio_or_too_short_are_refused(writer, folder):
     (folder / "text.wav").write_text("no audio")
     soundfile.write(folder / "click.wav", np.zeros(160), 16_000)
     a = folder / "wavs" / "a.wav"
-    with pytest.raises(DataError, match=r"text\.wav is no audio"):
+    with pytest.raises(DataError, match=r"text\.wav is unusable"):
         writer.add("all-train", "x", folder / "text.wav", {"text": "one"})
     with pytest.raises(DataError, match=r"click\.wav lasts under 30 ms"):
         writer.add_conversation("all-train", "x", [a, folder / "click.wav"], {"conversation": []})
@@ -52,7 +52,7 @@ def test_a_clip_slightly_longer_than_its_file_is_trimmed_to_it(writer, folder):
 
 def test_ids_of_conversations_without_audio_are_unique_too(writer):
     writer.add_conversation("all-train", "x", [], {"conversation": []})
-    with pytest.raises(DataError, match="'x' came twice"):
+    with pytest.raises(DataError, match="duplicate id 'x'"):
         writer.add_conversation("all-train", "x", [], {"conversation": []})
 
 

@@ -68,16 +68,16 @@ def test_missing_clips_are_counted(source, tmp_path):
     CORPUS.write(
         tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), lines.append
     )
-    assert lines[-1] == "airbench: 1 clips have no sound and were left out, such as 'foundation-2'"
+    assert lines[-1] == "airbench: 1 clips have no audio and were left out, such as 'foundation-2'"
 
 
 @pytest.mark.parametrize(
     ("half", "rows", "message"),
     [
         ("Foundation", [choice(0, "a.wav", answer_gt="drum")], "foundation-0: answer_gt 'drum' is none of"),
-        ("Foundation", [choice(0, "a.wav"), choice(0, "a.wav")], "'foundation-0' came twice"),
+        ("Foundation", [choice(0, "a.wav"), choice(0, "a.wav")], "duplicate id 'foundation-0'"),
         ("Foundation", [choice(0, "a.wav", task_name=None)], "row 1 has no task_name"),
-        ("Foundation", {"data": []}, "a list of rows is wanted"),
+        ("Foundation", {"data": []}, "expected a list of rows"),
         ("Chat", [OPEN | {"task_name": "poetry_QA"}], "chat-0: task 'poetry_QA' is none of"),
     ],
 )

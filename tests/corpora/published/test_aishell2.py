@@ -55,11 +55,11 @@ def test_english_words_keep_their_spaces_and_files_without_a_text_are_skipped(so
 @pytest.mark.parametrize(
     ("table", "lines", "message"),
     [
-        ("trans.txt", "IC0001W0061\n", r"trans\.txt:1: an id and a text are wanted"),
-        ("trans.txt", "IC0001W0061\t听\n\n", r"trans\.txt:2: an id and a text are wanted"),
-        ("trans.txt", "IC0001W0061\t听\nIC0001W0061\t说\n", r"trans\.txt:2: 'IC0001W0061' came before"),
+        ("trans.txt", "IC0001W0061\n", r"trans\.txt:1: expected an id and a text"),
+        ("trans.txt", "IC0001W0061\t听\n\n", r"trans\.txt:2: expected an id and a text"),
+        ("trans.txt", "IC0001W0061\t听\nIC0001W0061\t说\n", r"trans\.txt:2: duplicate 'IC0001W0061'"),
         ("trans.txt", "IC0009W0001\t听\n", r"wav\.scp has no 'IC0009W0001'"),
-        ("wav.scp", "IC0001W0061\n", r"wav\.scp:1: an id and a path are wanted"),
+        ("wav.scp", "IC0001W0061\n", r"wav\.scp:1: expected an id and a path"),
     ],
 )
 def test_the_error_for_a_bad_line_names_it(source, tmp_path, table, lines, message):

@@ -44,12 +44,12 @@ def test_missing_clips_are_counted(source, tmp_path):
     CORPUS.write(
         tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), lines.append
     )
-    assert lines[-1] == "audiocaps: 1 clips have no sound and were left out, such as 'test-103549'"
+    assert lines[-1] == "audiocaps: 1 clips have no audio and were left out, such as 'test-103549'"
 
 
 def test_the_error_for_a_row_without_a_caption_names_it(source, tmp_path):
     text(source / "train.csv", HEADING + "91139,r1nicOVtvkQ,130,\n")
-    with pytest.raises(DataError, match=r"train\.csv:2: a caption"):
+    with pytest.raises(DataError, match=r"train\.csv:2: expected .* a caption"):
         cuts_of(CORPUS, source, tmp_path / "out")
     text(source / "train.csv", "id,caption\n1,A woman talks\n")
     with pytest.raises(DataError, match=r"train\.csv:2: .*publisher's columns"):

@@ -5,7 +5,13 @@ import pytest
 import soundfile
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.base import CutSetWriter, Facts, Published, json_rows, table
+from audio_lm.corpora.published.base import (
+    CutSetWriter,
+    Facts,
+    PublishedCorpus,
+    read_json_rows,
+    read_table_rows,
+)
 from audio_lm.corpora.published.download import Archive
 from audio_lm.data.manifest.line import read_line
 
@@ -28,7 +34,7 @@ def read(source, writer):
         writer.add("all-train", path.stem, path, labels, units=[(path.stem, 0.1, 0.2)])
 
 
-CORPUS = Published("clips", FACTS, read, by_hand="ask them")
+CORPUS = PublishedCorpus("clips", FACTS, read, by_hand="ask them")
 
 
 def write(corpus, tmp_path, lines, **settings):
@@ -68,25 +74,25 @@ def test_the_error_for_a_bad_file_names_it(source, tmp_path):
     (source / "broken.wav").write_bytes(b"no audio")
     with pytest.raises(DataError, match=r"gone\.wav is missing"):
         writer.add("all-train", "x", source / "gone.wav", {})
-    with pytest.raises(DataError, match=r"broken\.wav is no audio"):
+    with pytest.raises(DataError, match=r"broken\.wav is unusable"):
         writer.add("all-train", "x", source / "broken.wav", {})
     with pytest.raises(DataError, match=r"'x' starts at 9.00 s"):
         writer.add("all-train", "x", source / "a.wav", {}, start=9.0)
     with pytest.raises(ValueError, match="no labels"):
         writer.add("all-train", "x", source / "a.wav", {"colour": "red"})
     writer.add("all-train", "x", source / "a.wav", {})
-    with pytest.raises(DataError, match="came twice"):
+    with pytest.raises(DataError, match="duplicate id"):
         writer.add("all-train", "x", source / "b.wav", {})
-    with pytest.raises(DataError, match="not one clip was found"):
+    with pytest.raises(DataError, match="no clip was found"):
         CutSetWriter(tmp_path, "clips").close(print)
 
 
 def test_the_error_for_a_missing_corpus_explains_how_to_get_it(source, tmp_path):
-    with pytest.raises(DataError, match=r"by hand \(ask them\); then set corpora\.clips\.source"):
+    with pytest.raises(DataError, match=r"a manual download \(ask them\); then set corpora\.clips\.source"):
         write(CORPUS, tmp_path, [])
     with pytest.raises(DataError, match="is not a folder"):
         write(CORPUS, tmp_path, [], source=str(tmp_path / "none"))
-    offered = Published("clips", FACTS, read, archives=(Archive("file:///nowhere/clips.tar"),))
+    offered = PublishedCorpus("clips", FACTS, read, archives=(Archive("file:///nowhere/clips.tar"),))
     with pytest.raises(DataError, match=r"corpora\.clips\.download=true"):
         write(offered, tmp_path, [])
     with pytest.raises(DataError, match="could not be downloaded"):
@@ -95,21 +101,21 @@ def test_the_error_for_a_missing_corpus_explains_how_to_get_it(source, tmp_path)
 
 def test_tables_have_headings_or_take_given_ones(tmp_path):
     (tmp_path / "a.csv").write_text('file,caption\nx.wav,"rain, and wind"\n')
-    assert table(tmp_path / "a.csv") == [{"file": "x.wav", "caption": "rain, and wind"}]
+    assert read_table_rows(tmp_path / "a.csv") == [{"file": "x.wav", "caption": "rain, and wind"}]
     (tmp_path / "b.tsv").write_text('x.wav\tsaid "yes\n')
-    assert table(tmp_path / "b.tsv", separator="\t", columns=("file", "text")) == [
+    assert read_table_rows(tmp_path / "b.tsv", separator="\t", columns=("file", "text")) == [
         {"file": "x.wav", "text": 'said "yes'}
     ]
     (tmp_path / "c.csv").write_text("file,caption\nx.wav\n")
     with pytest.raises(DataError, match=r"c\.csv:2"):
-        table(tmp_path / "c.csv")
+        read_table_rows(tmp_path / "c.csv")
     with pytest.raises(DataError, match="is missing"):
-        table(tmp_path / "none.csv")
+        read_table_rows(tmp_path / "none.csv")
 
 
 def test_escaped_characters_lose_their_escape_character(tmp_path):
     (tmp_path / "a.tsv").write_text('text\tby\nsaid \\"yes\\" \\\\ \\\tno\tme\n')
-    assert table(tmp_path / "a.tsv", separator="\t", escape="\\") == [
+    assert read_table_rows(tmp_path / "a.tsv", separator="\t", escape="\\") == [
         {"text": 'said "yes" \\ \tno', "by": "me"}
     ]
 
@@ -117,25 +123,25 @@ def test_escaped_characters_lose_their_escape_character(tmp_path):
 def test_the_error_for_a_file_that_is_no_table_names_it(tmp_path):
     (tmp_path / "latin.csv").write_bytes("file,caption\nx.wav,caf\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin\.csv:\d: this is not UTF-8"):
-        table(tmp_path / "latin.csv")
+        read_table_rows(tmp_path / "latin.csv")
     (tmp_path / "open.csv").write_text('file,caption\nx.wav,"rain\n')
-    with pytest.raises(DataError, match=r"open\.csv:2: this is no CSV .*not closed"):
-        table(tmp_path / "open.csv")
+    with pytest.raises(DataError, match=r"open\.csv:2: this is not CSV .*not closed"):
+        read_table_rows(tmp_path / "open.csv")
 
 
 def test_rows_of_json_have_the_wanted_keys(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('[{"id": 0, "text": "x"}]')
-    assert json_rows(path, ("id", "text")) == [{"id": 0, "text": "x"}]
+    assert read_json_rows(path, ("id", "text")) == [{"id": 0, "text": "x"}]
     for content, message in (
         ('[{"id": 0, "text": ""}]', "row 1 has no text"),
         ("[3]", "row 1 has no id, text"),
-        ("{}", "holds a dict where a list of rows is wanted"),
-        ("[", "is no JSON"),
+        ("{}", "contains a dict -- expected a list of rows"),
+        ("[", "is not JSON"),
     ):
         path.write_text(content)
         with pytest.raises(DataError, match=message):
-            json_rows(path, ("id", "text"))
+            read_json_rows(path, ("id", "text"))
 
 
 def test_channels_are_averaged_and_formats_detected_by_content(source, tmp_path):

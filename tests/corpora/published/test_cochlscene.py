@@ -21,5 +21,5 @@ def test_folders_name_splits_and_scenes(tmp_path):
 
 def test_another_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="hold none of Train"):
+    with pytest.raises(DataError, match="contain none of Train"):
         cuts_of(CORPUS, tmp_path / "empty", tmp_path / "out")

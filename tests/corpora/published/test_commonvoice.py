@@ -33,5 +33,5 @@ def test_speakers_declare_gender_age_and_accent_or_nothing(source, tmp_path):
 
 def test_the_error_for_a_row_without_a_sentence_names_it(source, tmp_path):
     text(source / "en" / "train.tsv", HEADING + "c0ffee\ta.mp3\t\t2\t0\t\t\t\n")
-    with pytest.raises(DataError, match=r"train\.tsv:2: a path and a sentence"):
+    with pytest.raises(DataError, match=r"train\.tsv:2: expected a path and a sentence"):
         cuts_of(CORPUS, source, tmp_path / "out")

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.published.download import Archive, downloaded, unpacked
+from audio_lm.corpora.published.download import Archive, download, unpack
 
 CONTENT = bytes(range(256)) * 400
 
@@ -51,10 +51,10 @@ def start_server():
 def test_a_download_resumes_where_the_connection_dropped(start_server, tmp_path):
     BreakingServer.ranges.clear()
     url = start_server(BreakingServer)
-    with pytest.raises(DataError, match="start again to go on"):
-        downloaded(Archive(url), tmp_path / "file", print, otherwise="wait")
+    with pytest.raises(DataError, match="run the command again to resume"):
+        download(Archive(url), tmp_path / "file", print, alternative="wait")
     assert not (tmp_path / "file").exists()
-    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
     assert BreakingServer.ranges == [None, f"bytes={len(CONTENT) // 2}-"]
 
 
@@ -67,16 +67,16 @@ def test_a_server_without_range_requests_is_read_from_the_start(start_server, tm
     (tmp_path / "here" / "content").write_bytes(CONTENT)
     (tmp_path / "file.part").write_bytes(b"half of something")
     url = start_server(partial(Quiet, directory=str(tmp_path / "here"))) + "/content"
-    assert downloaded(Archive(url), tmp_path / "file", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(Archive(url), tmp_path / "file", print, alternative="wait").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_is_an_error_and_deletes_the_file(tmp_path):
     (tmp_path / "content").write_bytes(CONTENT)
     url = (tmp_path / "content").as_uri()
     right = Archive(url, md5=hashlib.md5(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
-    assert downloaded(right, tmp_path / "right", print, otherwise="wait").read_bytes() == CONTENT
+    assert download(right, tmp_path / "right", print, alternative="wait").read_bytes() == CONTENT
     with pytest.raises(DataError, match="md5"):
-        downloaded(Archive(url, md5="0" * 32), tmp_path / "wrong", print, otherwise="wait")
+        download(Archive(url, md5="0" * 32), tmp_path / "wrong", print, alternative="wait")
     assert not list(tmp_path.glob("wrong*"))
 
 
@@ -90,8 +90,8 @@ def test_an_archive_is_unpacked_completely_or_not_at_all(tmp_path, kind):
     else:
         with tarfile.open(path, "w") as archive:
             archive.add(tmp_path / "content", "inside/content")
-    assert (unpacked(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
+    assert (unpack(path, tmp_path / "here", print) / "inside" / "content").read_bytes() == CONTENT
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(DataError, match="not a whole archive"):
-        unpacked(path, tmp_path / "there", print)
+    with pytest.raises(DataError, match="not a complete archive"):
+        unpack(path, tmp_path / "there", print)
     assert not [path for path in tmp_path.iterdir() if "there" in path.name]

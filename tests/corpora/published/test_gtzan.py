@@ -28,5 +28,5 @@ def test_the_error_for_a_damaged_clip_names_it(tmp_path):
     path = tmp_path / "genres" / "jazz" / "jazz.00054.wav"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"jazz\.00054\.wav is no audio"):
+    with pytest.raises(DataError, match=r"jazz\.00054\.wav is unusable"):
         cuts_of(CORPUS, tmp_path / "genres", tmp_path / "out")

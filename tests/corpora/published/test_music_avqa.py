@@ -51,8 +51,8 @@ def test_only_questions_on_audio_are_kept_with_their_fields_filled(source, tmp_p
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (LOUDER | {"templ_values": '["piano"]'}, r"row 1: the question has more holes"),
-        (row(type="Audio"), r"row 1: type is 'Audio', a list in JSON is wanted"),
+        (LOUDER | {"templ_values": '["piano"]'}, r"row 1: the question has more placeholders"),
+        (row(type="Audio"), r"row 1: type is 'Audio' -- expected a JSON list"),
         (row(anser=""), r"row 1 has no anser"),
     ],
 )

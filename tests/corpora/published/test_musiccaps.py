@@ -29,10 +29,10 @@ def test_missing_clips_are_counted(source, tmp_path):
     CORPUS.write(
         tmp_path / "out", tmp_path / "data", CORPUS.read_settings({"source": str(source)}), lines.append
     )
-    assert lines[-1] == "musiccaps: 1 clips have no sound and were left out, such as '-0SdAVK79lg'"
+    assert lines[-1] == "musiccaps: 1 clips have no audio and were left out, such as '-0SdAVK79lg'"
 
 
 def test_a_folder_without_any_audio_is_an_error(source, tmp_path):
     (source / "audio" / "-0Gj8-vB1q4.wav").unlink()
-    with pytest.raises(DataError, match="not one clip was found"):
+    with pytest.raises(DataError, match="no clip was found"):
         cuts_of(CORPUS, source, tmp_path / "out")

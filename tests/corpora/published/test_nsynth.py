@@ -42,5 +42,5 @@ def test_errors_name_a_note_without_a_pitch_and_a_truncated_file(source, tmp_pat
     with pytest.raises(DataError, match=r"note 'x' has no pitch"):
         cuts_of(CORPUS, source, tmp_path / "out")
     text(path, '{"x": ')
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not JSON"):
         cuts_of(CORPUS, source, tmp_path / "out")

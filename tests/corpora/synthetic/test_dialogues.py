@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.synthetic.chance import SPLITS
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
 from audio_lm.corpora.synthetic.dialogues import known_clips, write_dialogues
 from audio_lm.corpora.synthetic.questions import QUESTIONS

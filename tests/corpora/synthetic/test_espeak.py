@@ -3,7 +3,7 @@ import select
 import subprocess
 import sys
 
-from audio_lm.corpora.synthetic.espeak import LIST_END, PHONEME, WORD, words_of
+from audio_lm.corpora.synthetic.espeak import LIST_END, PHONEME, WORD, word_spans
 
 
 def test_a_word_lasts_from_its_first_phoneme_to_the_next_pause():
@@ -14,23 +14,23 @@ def test_a_word_lasts_from_its_first_phoneme_to_the_next_pause():
         (PHONEME, 4, 5_000, b"_:"),
         (PHONEME, 4, 5_100, b"_"),
     ]
-    assert words_of(events, num_samples=6_000) == [[0, 1_080, 5_000]]
+    assert word_spans(events, num_samples=6_000) == [[0, 1_080, 5_000]]
 
 
 def test_a_word_without_a_pause_lasts_to_the_next_one():
     events = [(WORD, 1, 0, b""), (PHONEME, 1, 0, b"w"), (WORD, 5, 4_000, b""), (PHONEME, 5, 4_900, b"t")]
-    assert words_of(events, num_samples=9_000) == [[0, 0, 4_000], [4, 4_900, 9_000]]
+    assert word_spans(events, num_samples=9_000) == [[0, 0, 4_000], [4, 4_900, 9_000]]
 
 
 def test_phonemes_before_the_first_word_belong_to_no_word():
-    assert words_of([(PHONEME, 1, 10, b"_:"), (LIST_END, 0, 20, b"")], num_samples=100) == []
+    assert word_spans([(PHONEME, 1, 10, b"_:"), (LIST_END, 0, 20, b"")], num_samples=100) == []
 
 
 SPEAKING = """
 from audio_lm.corpora.synthetic import espeak
-class Voice:
+class Library:
     samples_per_second = 22_050
-espeak.Voice = lambda library, data: Voice()
+espeak.EspeakLibrary = lambda library, data: Library()
 espeak.main()
 """
 

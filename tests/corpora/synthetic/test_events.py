@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
-from audio_lm.corpora.synthetic.events import EVENTS, SCENES, event, scene
+from audio_lm.common.source_name import SPLITS
+from audio_lm.corpora.synthetic.events import EVENTS, SCENES, make_event, make_scene
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
 NUM_SAMPLES = 16_000
@@ -28,7 +29,7 @@ def test_ten_sounds_and_five_scenes_exist():
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_sound_is_audible_from_its_start_to_its_end(name, split):
     for number in range(4):
-        wave = event(name, NUM_SAMPLES, Chance(split, name, number))
+        wave = make_event(name, NUM_SAMPLES, SplitRandom(split, name, number))
         assert wave.shape == (NUM_SAMPLES,)
         assert wave.dtype == np.float32
         assert np.max(np.abs(wave)) == pytest.approx(1.0)
@@ -38,22 +39,22 @@ def test_a_sound_is_audible_from_its_start_to_its_end(name, split):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_fills_its_clip(name):
-    wave = scene(name, 2 * NUM_SAMPLES, Chance("train", name))
+    wave = make_scene(name, 2 * NUM_SAMPLES, SplitRandom("train", name))
     assert wave.shape == (2 * NUM_SAMPLES,)
     assert envelope(wave, 4).min() > 0.01
 
 
 @pytest.mark.parametrize("name", [*EVENTS, *SCENES])
 def test_splits_have_different_sounds(name):
-    make = event if name in EVENTS else scene
-    waves = [make(name, NUM_SAMPLES, Chance(split, name, 0)) for split in SPLITS]
+    make = make_event if name in EVENTS else make_scene
+    waves = [make(name, NUM_SAMPLES, SplitRandom(split, name, 0)) for split in SPLITS]
     for wave, next_wave in pairwise(waves):
         assert np.max(np.abs(wave - next_wave)) > 0.1
 
 
 @pytest.mark.parametrize(("name", "is_rising"), [("chirp up", True), ("chirp down", False)])
 def test_chirps_rise_or_fall_as_named(name, is_rising):
-    wave = event(name, NUM_SAMPLES, Chance("test", name))
+    wave = make_event(name, NUM_SAMPLES, SplitRandom("test", name))
     first, last = loudest_hz(wave[:1_600]), loudest_hz(wave[-1_600:])
     assert (last > 2 * first) == is_rising
     assert (first > 2 * last) != is_rising
@@ -61,26 +62,28 @@ def test_chirps_rise_or_fall_as_named(name, is_rising):
 
 def test_a_hum_is_low_and_a_beep_is_high():
     for number in range(5):
-        assert loudest_hz(event("low hum", NUM_SAMPLES, Chance("train", number))) < 350
-        assert loudest_hz(event("beep", NUM_SAMPLES, Chance("train", number))) > 850
+        assert loudest_hz(make_event("low hum", NUM_SAMPLES, SplitRandom("train", number))) < 350
+        assert loudest_hz(make_event("beep", NUM_SAMPLES, SplitRandom("train", number))) > 850
 
 
 def test_the_pitch_of_a_siren_rises_and_falls():
-    wave = event("siren sweep", NUM_SAMPLES, Chance("train", 0))
+    wave = make_event("siren sweep", NUM_SAMPLES, SplitRandom("train", 0))
     hertz = np.array([loudest_hz(block) for block in np.split(wave, 20)])
     turns = np.count_nonzero(np.diff(np.sign(np.diff(hertz))))
     assert turns >= 3
 
 
 def test_a_bell_decays_and_a_beep_does_not():
-    bell, beep = (envelope(event(name, NUM_SAMPLES, Chance("train", 0))) for name in ("bell tone", "beep"))
+    bell, beep = (
+        envelope(make_event(name, NUM_SAMPLES, SplitRandom("train", 0))) for name in ("bell tone", "beep")
+    )
     assert bell[-3] < 0.3 * bell[1]
     assert beep[-3] > 0.9 * beep[1]
 
 
 def onset_gaps(name):
     """Distances between onsets, found by jumps of the level."""
-    wave = np.abs(event(name, NUM_SAMPLES, Chance("train", 1)))
+    wave = np.abs(make_event(name, NUM_SAMPLES, SplitRandom("train", 1)))
     level = wave.reshape(-1, 80).max(axis=1)
     onsets = np.flatnonzero((level[1:] > 0.15) & (level[1:] > 3 * level[:-1]))
     return np.diff(onsets)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.music import (
     MOOD_OF_MODE,
     MUSIC_SUBSETS,
@@ -10,8 +10,8 @@ from audio_lm.corpora.synthetic.music import (
     THUMPS_AND_TICKS,
     TUNES,
     Melody,
-    melody_wave,
-    question_about,
+    melody_question,
+    render_melody,
     write_music,
 )
 from audio_lm.corpora.synthetic.notes import (
@@ -21,6 +21,7 @@ from audio_lm.corpora.synthetic.notes import (
     VELOCITIES,
     frequency_of,
 )
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 CLIPS = {"notes": 125, "melodies": 12, "validation": 25, "test": 30}
@@ -101,7 +102,7 @@ def test_minor_lowers_the_third():
 
 
 def test_a_melody_plays_its_notes_at_their_beats():
-    wave = melody_wave(MELODY, 0.3, Chance("test", 0))
+    wave = render_melody(MELODY, 0.3, SplitRandom("test", 0))
     assert len(wave) == samples_in(NUM_BEATS * 0.3)
     for pitch, beat, num_beats in MELODY.notes:
         part = wave[samples_in(beat * 0.3) : samples_in((beat + num_beats) * 0.3)]
@@ -111,7 +112,7 @@ def test_a_melody_plays_its_notes_at_their_beats():
 
 def test_genres_have_different_rhythms():
     waves = [
-        melody_wave(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, Chance("train", 0))
+        render_melody(Melody("Ode to Joy", "major", "fast", genre, "organ", 57), 0.2, SplitRandom("train", 0))
         for genre in THUMPS_AND_TICKS
     ]
     assert len(waves) == 3
@@ -123,7 +124,7 @@ def test_genres_have_different_rhythms():
 def test_answers_follow_from_the_melody(split):
     answers = set()
     for number in range(120):
-        question, answer = question_about(MELODY, Chance(split, number))
+        question, answer = melody_question(MELODY, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             assert ("organ" in question) == (answer == "yes"), question

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.notes import (
     HIGHEST_PITCH,
     INSTRUMENTS,
@@ -10,8 +10,9 @@ from audio_lm.corpora.synthetic.notes import (
     QUALITIES,
     VELOCITIES,
     frequency_of,
-    note,
+    make_note,
 )
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 
 NUM_SAMPLES = 16_000
@@ -39,7 +40,7 @@ def levels(wave, num_blocks=20):
 
 
 def play(instrument="organ", *, pitch=57, velocity=96, qualities=(), split="train", number=0):
-    return note(pitch, velocity, instrument, qualities, NUM_SAMPLES, Chance(split, number))
+    return make_note(pitch, velocity, instrument, qualities, NUM_SAMPLES, SplitRandom(split, number))
 
 
 @pytest.mark.parametrize("split", SPLITS)

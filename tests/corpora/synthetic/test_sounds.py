@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from audio_lm.common.audio_units import samples_in
-from audio_lm.corpora.synthetic.chance import SPLITS, Chance
+from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.events import EVENTS, SCENES
 from audio_lm.corpora.synthetic.sounds import (
     NUMBERS,
     SOUND_SUBSETS,
-    Placed,
+    TimedEvent,
     caption_of,
-    question_about,
+    events_question,
     write_sounds,
 )
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.waves import root_mean_square
 from audio_lm.corpora.synthetic.writing import CutWriter
 
@@ -87,9 +88,9 @@ def test_sounds_of_one_clip_do_not_overlap(writer):
 
 def test_captions_describe_order_counts_and_silences():
     beep, chirp, chirp_again = (
-        Placed("beep", 0.3, 0.8),
-        Placed("chirp up", 1, 1.4),
-        Placed("chirp up", 1.6, 1.9),
+        TimedEvent("beep", 0.3, 0.8),
+        TimedEvent("chirp up", 1, 1.4),
+        TimedEvent("chirp up", 1.6, 1.9),
     )
     assert caption_of([beep], 0.9) == "silence, then a beep"
     assert caption_of([beep, chirp, chirp_again], 1.95) == "silence, then a beep, then two chirps up"
@@ -108,10 +109,10 @@ def test_captions_name_the_events_in_order(writer):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_answers_follow_from_the_events(split):
-    placed = [Placed("beep", 0, 1), Placed("crackle", 1.2, 2), Placed("bell tone", 2.2, 3)]
+    placed = [TimedEvent("beep", 0, 1), TimedEvent("crackle", 1.2, 2), TimedEvent("bell tone", 2.2, 3)]
     answers = set()
     for number in range(120):
-        question, answer = question_about(placed, Chance(split, number))
+        question, answer = events_question(placed, SplitRandom(split, number))
         answers.add(answer)
         if answer in ("yes", "no"):
             named = [name for name in EVENTS if name in question]

@@ -5,12 +5,12 @@ from lhotse import CutSet
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS
-from audio_lm.corpora.synthetic.speech_spoken import has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import units_of
 
 FOUR_EACH = SyntheticSettings(clips=dict.fromkeys(speech.CLIPS, 4), validation_clips=2, test_clips=3)
-needs_speech = pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")
+needs_speech = pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 
 
 def write_speech(folder, final_folder, settings=FOUR_EACH):
@@ -33,7 +33,7 @@ def test_every_subset_has_a_planner():
 
 
 def test_a_missing_synthesiser_is_reported_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(speech, "has_speech", lambda: False)
+    monkeypatch.setattr(speech, "has_synthesizer", lambda: False)
     (line,) = write_speech(tmp_path, tmp_path)
     assert "pip install 'audio-lm[speech]'" in line
     assert "asr" in line

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from audio_lm.corpora.synthetic.speech_mix import (
-    LONGEST_SILENCE,
-    SHORTEST_SILENCE,
-    mixed,
-    shifted,
-    silence,
-    toned,
+    MAX_SILENCE,
+    MIN_SILENCE,
+    change_tone,
+    draw_silence,
+    mix_waves,
+    shift_units,
 )
 
 
@@ -18,13 +18,13 @@ def speech(num_samples, peak):
 def test_silences_are_within_limits_and_whole_samples_long():
     rng = np.random.default_rng(0)
     for _ in range(100):
-        seconds = silence(rng)
-        assert SHORTEST_SILENCE <= seconds <= LONGEST_SILENCE
+        seconds = draw_silence(rng)
+        assert MIN_SILENCE <= seconds <= MAX_SILENCE
         assert seconds * 16_000 == pytest.approx(round(seconds * 16_000), abs=1e-6)
 
 
 def test_voices_are_equally_loud_and_at_their_given_times():
-    wave = mixed(
+    wave = mix_waves(
         [(0.1, speech(1_600, 0.9)), (0.5, speech(1_600, 0.1))], np.random.default_rng(1), is_noisy=False
     )
     assert not wave[:1_600].any()
@@ -36,21 +36,21 @@ def test_voices_are_equally_loud_and_at_their_given_times():
 def test_overlapping_voices_do_not_clip():
     for seed in range(20):
         placed = [(0.0, speech(1_600, 0.9)), (0.0, speech(1_600, 0.9))]
-        assert abs(mixed(placed, np.random.default_rng(seed), is_noisy=True)).max() <= 0.9001, seed
+        assert abs(mix_waves(placed, np.random.default_rng(seed), is_noisy=True)).max() <= 0.9001, seed
 
 
 def test_noise_is_added_to_about_half_and_is_softer_than_speech():
     noises = []
     for seed in range(100):
-        wave = mixed([(0.1, speech(8_000, 0.5))], np.random.default_rng(seed), is_noisy=True)
+        wave = mix_waves([(0.1, speech(8_000, 0.5))], np.random.default_rng(seed), is_noisy=True)
         noises.append(wave[:1_600].std() / wave[1_600:9_600].std())
     assert 0.35 < np.mean(np.array(noises) > 0) < 0.65
     assert max(noises) < 0.25  # 15 dB is 0.18; the level of short brown noise varies
 
 
 def test_word_times_are_shifted_with_the_audio():
-    assert shifted([("one", 0.0, 0.5)], 0.25) == [("one", 0.25, 0.75)]
-    assert shifted(None, 0.25) is None
+    assert shift_units([("one", 0.0, 0.5)], 0.25) == [("one", 0.25, 0.75)]
+    assert shift_units(None, 0.25) is None
 
 
 def test_tone_changes_tilt_the_spectrum_and_keep_the_onset():
@@ -58,7 +58,7 @@ def test_tone_changes_tilt_the_spectrum_and_keep_the_onset():
     click[1_000] = 1.0
     tilts = []
     for seed in range(40):
-        wave = toned(click, np.random.default_rng(seed))
+        wave = change_tone(click, np.random.default_rng(seed))
         assert not wave[:1_000].any()
         assert int(np.argmax(abs(wave))) - 1_000 <= 1
         spectrum = abs(np.fft.rfft(wave[1_000:3_048]))

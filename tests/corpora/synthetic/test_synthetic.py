@@ -27,8 +27,8 @@ def test_the_error_for_an_unknown_subset_suggests_the_nearest():
 
 
 def test_sounds_and_music_are_made_without_the_synthesiser(tmp_path, monkeypatch):
-    monkeypatch.setattr(speech, "has_speech", lambda: False)
-    monkeypatch.setattr(synthetic, "has_speech", lambda: False)
+    monkeypatch.setattr(speech, "has_synthesizer", lambda: False)
+    monkeypatch.setattr(synthetic, "has_synthesizer", lambda: False)
     lines = []
     folder = prepare("synthetic", tmp_path, SMALL, lines.append)
     assert sum("espeakng-loader" in line for line in lines) == 1
@@ -48,7 +48,7 @@ def test_the_corpus_is_prepared_again_once_the_synthesiser_is_installed(tmp_path
     calls = []
     monkeypatch.setattr(synthetic.speech, "write", lambda *arguments: calls.append(arguments))
     for has_speech in (False, False, True):
-        monkeypatch.setattr(synthetic, "has_speech", lambda has_speech=has_speech: has_speech)
+        monkeypatch.setattr(synthetic, "has_synthesizer", lambda has_speech=has_speech: has_speech)
         prepare(
             "synthetic", tmp_path, {"clips": {"events": 1}, "validation_clips": 0, "test_clips": 0}, print
         )

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import EXERCISES, NUMBERS, OPPOSITES, text_conversation
 
 VALUE = {word: number for number, word in enumerate(NUMBERS)}
@@ -32,7 +32,7 @@ def solve(question):
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.__name__)
 def test_an_exercise_has_the_right_answer(exercise):
     for number in range(60):
-        question, answer = exercise(Chance("train", exercise.__name__, number))
+        question, answer = exercise(SplitRandom("train", exercise.__name__, number))
         if question.startswith("Audio: "):
             description = question.removeprefix("Audio: ").split(". ")[0].split(", ")
             assert answer in [part.split(" ", 1)[1] for part in description], question
@@ -42,6 +42,6 @@ def test_an_exercise_has_the_right_answer(exercise):
 
 def test_turns_alternate_and_have_text_only():
     for number in range(50):
-        conversation = text_conversation(Chance("train", number))
+        conversation = text_conversation(SplitRandom("train", number))
         assert [turn["role"] for turn in conversation] == ["user", "assistant"] * (len(conversation) // 2)
         assert all(list(part) == ["text"] for turn in conversation for part in turn["content"])

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.speech_spoken import Sentence, Speaker, has_speech
+from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_synthesizer
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES, VOICES_OF_KNOWN_AGE, draw_voice
 
 
@@ -31,10 +31,10 @@ def test_every_known_age_is_declared_by_a_training_voice():
     assert {voice.age for voice in VOICES_OF_KNOWN_AGE} >= {"twenties", "thirties", "fifties", "seventies"}
 
 
-@pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")
+@pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 def test_the_synthesiser_has_every_voice_language_and_accent():
     names = [voice.name for voices in VOICES.values() for voice in voices]
     voices = [f"en-us+{name}" for name in names] + [*LANGUAGES.values(), *ACCENTS]
-    with Speaker() as speaker:
-        for spoken in speaker.say(Sentence("1", voice) for voice in voices):
+    with SpeechSynthesizer() as speaker:
+        for spoken in speaker.synthesize(Sentence("1", voice) for voice in voices):
             assert len(spoken.wave) > 1_000

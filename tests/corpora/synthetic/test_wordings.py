@@ -3,7 +3,7 @@ import re
 import pytest
 
 from audio_lm.corpora.synthetic import comparisons, music, questions, sounds
-from audio_lm.corpora.synthetic.chance import Chance
+from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.wordings import Wordings, with_article
 
 DIALOGUE_WORDINGS = {
@@ -46,7 +46,7 @@ def test_questions_of_dialogues_have_many_wordings(wordings):
 def test_training_never_draws_held_out_wordings_and_evaluation_half_of_the_time():
     wordings = Wordings(training=("a {x}", "b {x}"), held_out=("c {x}",))
     questions = {
-        split: [wordings.one(Chance(split, number), x="y") for number in range(200)]
+        split: [wordings.choose(SplitRandom(split, number), x="y") for number in range(200)]
         for split in ("train", "validation", "test")
     }
     assert set(questions["train"]) == {"a y", "b y"}

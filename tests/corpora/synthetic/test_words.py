@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.rng import random_for
-from audio_lm.corpora.synthetic.words import facts_of, row_of, scattered, stretched, write_words
+from audio_lm.corpora.synthetic.words import facts_of, scatter_facts, stretch_units, text_row, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
@@ -20,7 +20,7 @@ def writer(tmp_path):
 
 def test_every_word_has_positions_at_its_time(writer):
     for cut in writer.cuts("digits-train"):
-        labels, units = row_of(cut, random_for("test", cut.id))
+        labels, units = text_row(cut, random_for("test", cut.id))
         places = [text for text, count in labels["places"] for _ in range(count)]
         for symbol, start, end in units:
             inside = places[round(start * 25) : round(end * 25)]
@@ -29,7 +29,7 @@ def test_every_word_has_positions_at_its_time(writer):
 
 def test_the_transcript_can_be_read_from_the_positions(writer):
     for seed, cut in enumerate(writer.cuts("digits-train") * 10):
-        labels, _ = row_of(cut, random_for("test", seed))
+        labels, _ = text_row(cut, random_for("test", seed))
         words, before = [], ""
         for text in [text for text, _ in labels["places"] if text not in (" female", "<|en|>")]:
             words += [text.strip()] if text not in ("", before) else []
@@ -40,7 +40,7 @@ def test_the_transcript_can_be_read_from_the_positions(writer):
 def test_facts_are_scattered_and_the_starts_of_words_do_not_move():
     places = ["", " one", " one", " one", ""]
     for seed in range(20):
-        changed = scattered(places, [" female"], np.random.default_rng(seed))
+        changed = scatter_facts(places, [" female"], np.random.default_rng(seed))
         assert changed[1] == " one"
         assert " female" in changed
 
@@ -53,7 +53,7 @@ def test_facts_are_single_words_or_markup():
 
 def test_stretching_keeps_the_order_of_words_and_the_10_ms_grid():
     for seed in range(20):
-        units = stretched(UNITS, np.random.default_rng(seed))
+        units = stretch_units(UNITS, np.random.default_rng(seed))
         assert [symbol for symbol, _, _ in units] == ["one", "one", "two"]
         times = [time for _, start, end in units for time in (start, end)]
         assert times == sorted(times)

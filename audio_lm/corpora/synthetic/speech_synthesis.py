@@ -1,8 +1,7 @@
-"""Sentences in, waveforms with word times out: this side of the pipe to espeak-ng.
+"""Speech synthesis: sentences to waveforms with word times, by a child process with espeak-ng.
 
-Starts the child of ``espeak.py``, keeps a few requests on their way so that both
-cores work, and resamples. Knows voices by name only; what is said is decided
-elsewhere.
+Starts the child process of ``espeak.py``, keeps several requests in flight so that both processes are busy, and
+resamples the result.
 """
 
 import importlib.util
@@ -23,21 +22,21 @@ from typing import Any, Self
 import numpy as np
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.corpora.synthetic.writing import Wave
+from audio_lm.data.audio.decode import Wave
 
 PACKAGE = "espeakng_loader"
 LIBRARY = {"win32": "espeak-ng.dll", "darwin": "libespeak-ng.dylib"}
-SAMPLES_PER_SECOND_SPOKEN = 22_050
+ESPEAK_SAMPLES_PER_SECOND = 22_050
 UP, DOWN = 320, 441  # 22 050 -> 16 000
-ON_THEIR_WAY = 16  # requests are short: all of them fit into the pipe, so nobody waits for anybody forever
-PIPE_BYTES = 1 << 20  # room for a few clips, so that the child goes on while we mix
+MAX_IN_FLIGHT = 16  # all of these short requests fit into the pipe, so the processes cannot deadlock
+PIPE_BYTES = 1 << 20  # several clips, so that the child continues while the parent mixes
 
 Unit = tuple[str, float, float]
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """Something to be said, and how."""
+    """Text to synthesize, with voice and prosody."""
 
     text: str
     voice: str
@@ -53,23 +52,23 @@ class Sentence:
     """Words per minute."""
 
     seed: int = 1
-    """Of the breath noise."""
+    """Seed of the breath noise."""
 
     speed: float = 1.0
-    """Of the tape: over 1 is shorter and higher, as from a smaller speaker (Interspeech 2015, Ko et al.)."""
+    """Tape speed: over 1 is shorter and higher, as by a smaller speaker (Interspeech 2015, Ko et al.)."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A sentence as it sounds at 16 kHz."""
+    """Synthesized sentence at 16 kHz."""
 
     text: str
     wave: Wave
     words: list[tuple[int, float, float]]
-    """Position in the text, start and end in seconds, of what the synthesiser took for a word."""
+    """Position in the text, start and end in seconds, for each word of the synthesizer."""
 
     def units(self) -> list[Unit] | None:
-        """The words with their times; none where the synthesiser merged or split words."""
+        """Words with their times; None if the synthesizer merged or split words."""
         tokens = tokens_of(self.text)
         if [position for position, _ in tokens] != [position for position, _, _ in self.words]:
             return None
@@ -77,7 +76,7 @@ class Spoken:
 
 
 def tokens_of(text: str) -> list[tuple[int, str]]:
-    """Words and where they start; each Chinese character is a word.
+    """Words with their start positions; each Chinese character is a word.
 
     >>> tokens_of("one two"), tokens_of("三五")
     ([(0, 'one'), (4, 'two')], [(0, '三'), (1, '五')])
@@ -94,13 +93,13 @@ def tokens_of(text: str) -> list[tuple[int, str]]:
     return tokens
 
 
-def has_speech() -> bool:
-    """Whether the wheel with the synthesiser is installed; nothing of it is loaded."""
+def has_synthesizer() -> bool:
+    """Check whether the package of the synthesizer is installed, without loading it."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-class Speaker:
-    """The running child; a context."""
+class SpeechSynthesizer:
+    """Running child process; a context manager."""
 
     def __init__(self) -> None:
         folder = Path(str(importlib.util.find_spec(PACKAGE).origin)).parent  # type: ignore[union-attr]
@@ -118,9 +117,9 @@ class Speaker:
         assert self._child.stdout is not None
         self._requests, self._answers = self._child.stdin, self._child.stdout
         self._is_open = True
-        rate = self._header()["samples_per_second"]
-        if rate != SAMPLES_PER_SECOND_SPOKEN:
-            raise RuntimeError(f"espeak-ng speaks at {rate} Hz, not {SAMPLES_PER_SECOND_SPOKEN}")
+        rate = self._read_header()["samples_per_second"]
+        if rate != ESPEAK_SAMPLES_PER_SECOND:
+            raise RuntimeError(f"espeak-ng has {rate} Hz -- expected {ESPEAK_SAMPLES_PER_SECOND}")
 
     def __enter__(self) -> Self:
         return self
@@ -132,38 +131,38 @@ class Speaker:
         self._child.kill()
         self._child.communicate()
 
-    def say(self, sentences: Iterable[Sentence]) -> Generator[Spoken, None, None]:
-        """Say one after the other, in order; endless input is fine, whoever has enough stops listening.
+    def synthesize(self, sentences: Iterable[Sentence]) -> Generator[Spoken, None, None]:
+        """Synthesize sentences lazily and in order; the input may be infinite.
 
         Raises:
-            ValueError: espeak-ng has no such voice.
+            ValueError: the voice is unknown.
         """
-        waiting: deque[Sentence] = deque()
+        in_flight: deque[Sentence] = deque()
         try:
             for sentence in sentences:
                 self._requests.write(json.dumps(vars(sentence)).encode() + b"\n")
                 self._requests.flush()
-                waiting.append(sentence)
-                if len(waiting) == ON_THEIR_WAY:
-                    yield self._answer(waiting.popleft())
-            while waiting:
-                yield self._answer(waiting.popleft())
+                in_flight.append(sentence)
+                if len(in_flight) == MAX_IN_FLIGHT:
+                    yield self._read_answer(in_flight.popleft())
+            while in_flight:
+                yield self._read_answer(in_flight.popleft())
         except GeneratorExit:
-            for sentence in waiting if self._is_open else ():  # or the next listener would hear them
-                self._answer(sentence)
+            for sentence in in_flight if self._is_open else ():  # drain the pipe for the next caller
+                self._read_answer(sentence)
             raise
 
-    def _answer(self, sentence: Sentence) -> Spoken:
-        header = self._header()
+    def _read_answer(self, sentence: Sentence) -> Spoken:
+        header = self._read_header()
         if "error" in header:
             raise ValueError(header["error"])
         wave = np.frombuffer(self._answers.read(2 * header["num_samples"]), dtype="<i2")
         down = _coprime(round(DOWN * sentence.speed))
         rate = SAMPLES_PER_SECOND * down / UP
         words = [(position, start / rate, end / rate) for position, start, end in header["words"]]
-        return Spoken(sentence.text, at_16_khz(wave, down), words)
+        return Spoken(sentence.text, resample_speech(wave, down), words)
 
-    def _header(self) -> dict[str, Any]:
+    def _read_header(self) -> dict[str, Any]:
         line = self._answers.readline()
         if not line:
             raise RuntimeError(f"espeak-ng stopped with exit code {self._child.wait()}")
@@ -171,20 +170,20 @@ class Speaker:
         return header
 
 
-def at_16_khz(wave: np.ndarray[Any, np.dtype[np.int16]], down: int = DOWN) -> Wave:
-    """Resample what was spoken at 22 050 Hz, without delay; full scale is 1.
+def resample_speech(wave: np.ndarray[Any, np.dtype[np.int16]], down: int = DOWN) -> Wave:
+    """Resample from 22 050 Hz without delay; full scale is 1.
 
     Args:
-        down: how many samples become ``UP``; over ``DOWN`` is a faster tape.
+        down: number of input samples per ``UP`` output samples; over ``DOWN`` is a faster tape.
     """
-    from scipy.signal import resample_poly  # takes a second to import, and plans import the registry
+    from scipy.signal import resample_poly  # imports in about 1 s, and the registry imports this module
 
     resampled = resample_poly(wave.astype(np.float32) / 32768.0, UP, down, window=_lowpass(down))
     return np.asarray(resampled, dtype=np.float32)
 
 
 def _coprime(down: int) -> int:
-    """The next number that shares no factor with ``UP``; with one, the filter would be of another length."""
+    """Next number coprime to ``UP``; otherwise ``resample_poly`` reduces the ratio and the filter does not fit."""
     return next(number for number in itertools.count(down) if math.gcd(number, UP) == 1)
 
 
@@ -195,6 +194,6 @@ def _lowpass(down: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.asarray(firwin(2 * 18 * down + 1, 0.96 / down, window=("kaiser", 7.0)), dtype=np.float32)
 
 
-def seconds_of(wave: Wave) -> float:
-    """How long it is."""
+def duration_of(wave: Wave) -> float:
+    """Duration of a wave in seconds."""
     return len(wave) / SAMPLES_PER_SECOND

@@ -3,17 +3,17 @@ import itertools
 import numpy as np
 import pytest
 
-from audio_lm.corpora.synthetic.speech_spoken import (
-    SAMPLES_PER_SECOND_SPOKEN,
+from audio_lm.corpora.synthetic.speech_synthesis import (
+    ESPEAK_SAMPLES_PER_SECOND,
     Sentence,
-    Speaker,
+    SpeechSynthesizer,
     Spoken,
-    at_16_khz,
-    has_speech,
+    has_synthesizer,
+    resample_speech,
 )
 from audio_lm.corpora.synthetic.voices import VOICES
 
-needs_speech = pytest.mark.skipif(not has_speech(), reason="needs espeakng-loader")
+needs_speech = pytest.mark.skipif(not has_synthesizer(), reason="needs espeakng-loader")
 
 
 def test_merged_words_give_no_units():
@@ -29,23 +29,23 @@ def test_merged_words_give_no_units():
     ("hertz", "least", "most"), [(200, 0.49, 0.51), (6_000, 0.48, 0.51), (9_500, 0.0, 0.01)]
 )
 def test_resampling_keeps_frequencies_below_8_khz_only(hertz, least, most):
-    times = np.arange(SAMPLES_PER_SECOND_SPOKEN) / SAMPLES_PER_SECOND_SPOKEN
-    wave = at_16_khz((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
+    times = np.arange(ESPEAK_SAMPLES_PER_SECOND) / ESPEAK_SAMPLES_PER_SECOND
+    wave = resample_speech((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
     assert abs(len(wave) - 16_000) <= 1
     assert least <= abs(wave[1_000:-1_000]).max() <= most
 
 
 def test_resampling_does_not_move_a_click():
-    click = np.zeros(SAMPLES_PER_SECOND_SPOKEN, dtype=np.int16)
-    click[SAMPLES_PER_SECOND_SPOKEN // 2] = 20_000
-    assert abs(int(np.argmax(at_16_khz(click))) - 8_000) <= 1
+    click = np.zeros(ESPEAK_SAMPLES_PER_SECOND, dtype=np.int16)
+    click[ESPEAK_SAMPLES_PER_SECOND // 2] = 20_000
+    assert abs(int(np.argmax(resample_speech(click))) - 8_000) <= 1
 
 
 @needs_speech
 def test_words_start_at_their_labelled_times():
     sentences = [Sentence("one two three four", f"en-us+{voice.name}") for voice in VOICES["train"]]
-    with Speaker() as speaker:
-        for sentence, spoken in zip(sentences, speaker.say(sentences), strict=True):
+    with SpeechSynthesizer() as speaker:
+        for sentence, spoken in zip(sentences, speaker.synthesize(sentences), strict=True):
             units = spoken.units()
             assert [word for word, _, _ in units] == ["one", "two", "three", "four"]
             loud = np.flatnonzero(abs(spoken.wave) > 0.05 * abs(spoken.wave).max())
@@ -56,8 +56,10 @@ def test_words_start_at_their_labelled_times():
 @needs_speech
 @pytest.mark.parametrize("speed", [0.88, 1.0, 1.088, 1.14])
 def test_speed_perturbation_scales_length_and_word_times(speed):
-    with Speaker() as speaker:
-        plain, fast = speaker.say([Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)])
+    with SpeechSynthesizer() as speaker:
+        plain, fast = speaker.synthesize(
+            [Sentence("one two", "en-us"), Sentence("one two", "en-us", speed=speed)]
+        )
     assert len(fast.wave) * speed == pytest.approx(len(plain.wave), rel=0.01)
     for (_, start, end), (_, fast_start, fast_end) in zip(plain.words, fast.words, strict=True):
         assert (fast_start * speed, fast_end * speed) == pytest.approx((start, end), rel=0.01)
@@ -67,11 +69,11 @@ def test_speed_perturbation_scales_length_and_word_times(speed):
 
 @needs_speech
 def test_an_abandoned_request_does_not_affect_the_next():
-    with Speaker() as speaker:
-        stream = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
+    with SpeechSynthesizer() as speaker:
+        stream = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
         next(stream)
         stream.close()
-        (other,) = speaker.say([Sentence("nine zero", "en-us")])
+        (other,) = speaker.synthesize([Sentence("nine zero", "en-us")])
     assert [word for word, _, _ in other.units()] == ["nine", "zero"]
 
 
@@ -82,29 +84,29 @@ def test_synthesis_is_deterministic():
     ]
     waves = []
     for _ in range(2):
-        with Speaker() as speaker:
-            waves.append([spoken.wave for spoken in speaker.say(sentences)])
+        with SpeechSynthesizer() as speaker:
+            waves.append([spoken.wave for spoken in speaker.synthesize(sentences)])
     assert all((a == b).all() for a, b in zip(*waves, strict=True))
 
 
 @needs_speech
 @pytest.mark.parametrize("voice", ["en-us+nobody", "elvish", "en-us+../../en_dict"])
 def test_an_unknown_voice_is_an_error(voice):
-    with Speaker() as speaker, pytest.raises(ValueError, match="no voice"):
-        list(speaker.say([Sentence("one", voice)]))
+    with SpeechSynthesizer() as speaker, pytest.raises(ValueError, match="no voice"):
+        list(speaker.synthesize([Sentence("one", voice)]))
 
 
 @needs_speech
 def test_each_chinese_digit_is_one_word():
-    with Speaker() as speaker:
-        (spoken,) = speaker.say([Sentence("三五七", "cmn+m3")])
+    with SpeechSynthesizer() as speaker:
+        (spoken,) = speaker.synthesize([Sentence("三五七", "cmn+m3")])
     assert [word for word, _, _ in spoken.units()] == ["三", "五", "七"]
 
 
 @needs_speech
 def test_the_child_process_ends_with_its_context_even_during_synthesis():
-    with Speaker() as speaker:
-        stream = speaker.say(Sentence("one", "en-us") for _ in itertools.count())
+    with SpeechSynthesizer() as speaker:
+        stream = speaker.synthesize(Sentence("one", "en-us") for _ in itertools.count())
         next(stream)
     stream.close()
     assert speaker._child.returncode is not None
