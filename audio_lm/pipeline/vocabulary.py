@@ -1,14 +1,11 @@
 """The vocabulary of a run, and the checks that its tags are tokens."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.runtime import key_of
 from audio_lm.config.schema import Recipe
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.manifest.cuts import texts_of
@@ -16,12 +13,11 @@ from audio_lm.model.decoder.settings import num_rows
 from audio_lm.model.weights.files import published_folder
 from audio_lm.model.weights.released import open_released
 from audio_lm.pipeline.plan_stage import StageSources, cache_of, tokens_of
+from audio_lm.pipeline.tokenizer_cache import prompts_of, rows_by_source, trained_tokenizer_folder
 from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import kept_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
-
-TEXTS = 1  # number of the rules for which texts a vocabulary is made of, below and in ``texts_of``
 
 
 def build_vocabulary(
@@ -52,23 +48,18 @@ def build_vocabulary(
 
 def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
     """A tokenizer of the training texts, cached beside the indexes: other ranks and later starts read no text again."""
-    rows_of = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
-    prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
-    vocab_size = recipe.model.tokenizer.vocab_size
 
     def train() -> PreTrainedTokenizerBase:
-        cuts = (rows.cut(row) for rows in rows_of.values() for row in range(len(rows)))
-        texts = sorted({text for text in texts_of(cuts) if not text.startswith("<|")})
-        return train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=vocab_size)
+        all_rows = rows_by_source(sources).values()
+        texts = texts_of(rows.cut(row) for rows in all_rows for row in range(len(rows)))
+        words = sorted({text for text in texts if not text.startswith("<|")})
+        return train_tokenizer(
+            [*words, *(f" {text}" for text in words), *prompts_of(recipe)],
+            vocab_size=recipe.model.tokenizer.vocab_size,
+        )
 
-    digests = sorted(rows.index.digest for rows in rows_of.values())
-    known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
     with writable_cache(cache_of(recipe)):
-        return kept_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
-
-
-def _tasks(recipe: Recipe) -> set[str]:
-    return {task for stage in recipe.stages.values() for task in stage.mixture.weights} - {CHAT}
+        return kept_tokenizer(trained_tokenizer_folder(recipe, sources), train)
 
 
 def _num_base(recipe: Recipe, num_tokens: int) -> int:

@@ -11,7 +11,7 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.plan_stage import compile_stage, maker_of
-from audio_lm.pipeline.vocabulary import build_vocabulary
+from audio_lm.pipeline.tokenizer_cache import cached_vocabulary
 from audio_lm.preview.examples import RenderedExample, rendered
 
 LONGEST = 700  # characters of a rendered example that are shown
@@ -36,7 +36,11 @@ def print_recipe(composed: Composed, *, num_per_task: int, console: Console | No
 def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[RenderedExample]:
     """A few examples of each task of each stage, as they will be trained on."""
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
-    vocabulary = build_vocabulary(recipe, sources)
+    vocabulary = cached_vocabulary(recipe, sources)
+    if vocabulary is None:
+        from audio_lm.pipeline.vocabulary import build_vocabulary  # transformers takes a second to import
+
+        vocabulary = build_vocabulary(recipe, sources)
     for name, stage in recipe.stages.items():
         maker = maker_of(recipe, vocabulary, stage.prompt)
         for task in dict.fromkeys(leaf.task for leaf in sources[name].training):

@@ -8,12 +8,14 @@ other letters, and those of other tokenizers, go to it whole, many at a time.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import models
-from transformers import PreTrainedTokenizerBase
 
-from audio_lm.prompts.tiktoken import PATTERN
+from audio_lm.prompts.tokenizer_json import PATTERN, JsonTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ASCII_WORD = re.compile(
     PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]").replace(r"\p{L}", "[a-zA-Z]").replace(r"\p{N}", "[0-9]"),
@@ -28,7 +30,7 @@ MAX_LETTERS = 64  # of a word that is kept
 class TokenCounter:
     """Counts the tokens of texts that hold no markup, and remembers their words."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase | JsonTokenizer") -> None:
         self.tokenizer = tokenizer
         self.has_words = _cuts_by_pattern(tokenizer)
         self._num_tokens_of: dict[str, int] = {}
@@ -59,7 +61,7 @@ class TokenCounter:
         return [len(ids) for ids in many["input_ids"]]
 
 
-def _cuts_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _cuts_by_pattern(tokenizer: "PreTrainedTokenizerBase | JsonTokenizer") -> bool:
     """Whether ASCII texts are cut by ``PATTERN`` and by nothing else."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not isinstance(backend.model, models.BPE) or backend.model.dropout:

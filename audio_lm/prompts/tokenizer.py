@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from audio_lm.common.errors import RecipeError, needs_code
 from audio_lm.common.seals import kept_folder
 from audio_lm.prompts.conversation import END_TOKEN
-from audio_lm.prompts.tiktoken import FILE_NAME, PATTERN, qwen_audio_tokenizer
+from audio_lm.prompts.tiktoken import FILE_NAME, qwen_audio_tokenizer
+from audio_lm.prompts.tokenizer_json import PATTERN
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 
 NUM_BYTES = 256
