@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli import bench, jobs
-from audio_lm.cli.options import EvaluationOverrides, Overrides, RecipeName, RunPath, TrustCode, quiet
+from audio_lm.cli.options import (
+    EvaluationOverrides,
+    Overrides,
+    RecipeName,
+    RunPath,
+    TrustCode,
+    paused_gc,
+    quiet,
+)
 from audio_lm.common.errors import UserError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -86,11 +94,12 @@ def describe(
 
     Examples: `audio-lm describe recipes/demo.yaml` · `audio-lm describe demo --examples 0` · `audio-lm describe demo --where`
     """
-    from audio_lm.config.load import load_recipe
-
     quiet()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
-    from audio_lm.preview import describe as describing
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
+
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from audio_lm.preview import describe as describing
 
     describing.print_origins(composed) if where else describing.print_recipe(composed, num_per_task=examples)
 
@@ -132,14 +141,15 @@ def plan(
 
     Examples: `audio-lm plan demo` · `audio-lm plan qwen_audio --json` · `audio-lm plan demo stages.chat.steps=500`
     """
-    from audio_lm.config.load import load_recipe
-
     quiet()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
-    from dataclasses import asdict
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
 
-    from audio_lm.preview.estimate import forecast, print_forecast
-    from audio_lm.run.console import run_console
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from dataclasses import asdict
+
+        from audio_lm.preview.estimate import forecast, print_forecast
+        from audio_lm.run.console import run_console
 
     stages = list(forecast(composed.recipe))
     if as_json:

@@ -1,6 +1,10 @@
 """What several commands share: their arguments, what a shell offers for them, and quiet libraries."""
 
+import atexit
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -63,3 +67,19 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=words)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", module="lightning.*")
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """Import large libraries without garbage collection, which would scan their objects many times and free none.
+
+    For commands that only read: at exit the interpreter does not scan them either. Saves a second in all.
+    """
+    atexit.register(gc.freeze)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -73,12 +73,17 @@ def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
         DataError: a cut-set is missing, or too much of it is unfit; names file and line.
     """
     mixture, validation = stage.mixture, stage.validation
-    training = [
-        LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
+    pairs = [
+        (task, source)
         for task, sources in mixture.sources.items()
         if mixture.weights[task] > 0 or task in mixture.schedule
         for source in sources
     ]
+    # Several tasks may share a source, whose manifest is hashed from end to end.
+    index_of = {
+        source: compiled(recipe, stage, source) for source in dict.fromkeys(source for _, source in pairs)
+    }
+    training = [LoadedSource(task, source, Rows(index_of[source])) for task, source in pairs]
     held_out = {
         task: list(_some_cuts(recipe, stage, sources))
         for task, sources in validation.sources.items()

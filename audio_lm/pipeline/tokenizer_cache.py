@@ -16,9 +16,7 @@ from audio_lm.prompts.tokenizer_json import JsonTokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
 
-TEXTS = (
-    1  # version of the rules that select the training texts, in ``pipeline.vocabulary`` and in ``texts_of``
-)
+TEXTS = 1  # version of the rules for training texts, in ``pipeline.vocabulary`` and in ``texts_of``
 
 
 def trained_tokenizer_folder(recipe: Recipe, sources: Mapping[str, StageSources]) -> Path:

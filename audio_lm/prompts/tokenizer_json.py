@@ -6,6 +6,7 @@ They give every text the same ids as transformers' class of the same folder.
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -32,7 +33,9 @@ class JsonTokenizer:
     def __len__(self) -> int:
         return int(self.backend_tokenizer.get_vocab_size())
 
-    def __call__(self, text: str | Sequence[str], *, add_special_tokens: bool, **_: bool) -> dict[str, list]:
+    def __call__(
+        self, text: str | Sequence[str], *, add_special_tokens: bool, **_: bool
+    ) -> dict[str, list[Any]]:
         """Ids of a text, or of each of several."""
         if isinstance(text, str):
             return {

@@ -1,3 +1,4 @@
+import ast
 import errno
 import json
 import os
@@ -26,17 +27,36 @@ def run(*arguments):
     return 0
 
 
-def test_help_is_instant_and_imports_nothing_heavy():
+TRAINING_ONLY = ["lightning", "mlflow", "scipy", "pandas", "torch._dynamo", "sympy"]
+"""Libraries that no preview needs; the last two are torch's compiler, a second that any fill on the meta device costs."""
+
+
+def imported_by(arguments, libraries):
+    """Those of some libraries that a command imports, in a process of its own."""
     code = (
         "import sys, audio_lm.cli.main as c\n"
-        "try: c.main(['--help'])\n"
+        "try: c.main(sys.argv[2:])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'lightning', 'transformers', 'mlflow', 'lhotse', 'omegaconf') if m in sys.modules])"
+        "print([name for name in sys.argv[1].split() if name in sys.modules])"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    assert said.strip().endswith("[]")
+    command = [sys.executable, "-c", code, " ".join(libraries), *map(str, arguments)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return ast.literal_eval(output.splitlines()[-1])
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    heavy = ["torch", "transformers", "lhotse", "omegaconf", "huggingface_hub", "tokenizers", *TRAINING_ONLY]
+    assert imported_by(["--help"], heavy) == []
+
+
+def test_a_plan_imports_neither_training_nor_modelling_code():
+    modelling = ["transformers.modeling_utils", "transformers.models.qwen2.modeling_qwen2"]
+    assert imported_by(["plan", "qwen_audio"], [*TRAINING_ONLY, *modelling]) == []
+
+
+def test_a_description_of_prepared_data_does_not_import_transformers(small_recipe, own_vocabulary):
+    heavy = ["transformers", "huggingface_hub", *TRAINING_ONLY]
+    assert imported_by(["describe", small_recipe], heavy) == []
 
 
 @pytest.mark.parametrize("command", ["train", "describe", "prepare", "evaluate", "score", "report"])

@@ -1,8 +1,11 @@
+import gc
 import logging
 import warnings
 from types import SimpleNamespace
 
-from audio_lm.cli.options import known_keys, known_recipes, quiet
+import pytest
+
+from audio_lm.cli.options import known_keys, known_recipes, paused_gc, quiet
 
 
 def test_a_shell_is_offered_recipes_and_their_settings():
@@ -20,3 +23,16 @@ def test_libraries_are_quiet_and_other_warnings_are_not():
         warnings.warn("something else", stacklevel=1)
     assert [str(one.message) for one in heard] == ["something else"]
     assert logging.getLogger("lightning.pytorch").level == logging.ERROR
+
+
+def test_garbage_collection_is_paused_and_resumed_even_after_an_error():
+    states = [gc.isenabled()]
+
+    def fail():
+        with paused_gc():
+            states.append(gc.isenabled())
+            raise ValueError("unknown")
+
+    with pytest.raises(ValueError, match="unknown"):
+        fail()
+    assert [*states, gc.isenabled()] == [True, False, True]

@@ -11,9 +11,11 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import manifest_path, num_samples_of
 from audio_lm.data.mixture.schedule import Cursor, differences
 from audio_lm.model.config import ProjectorConfig
+from audio_lm.pipeline import plan_stage as plan_stage_module
 from audio_lm.pipeline.plan_stage import (
     check_order,
     compile_stage,
+    compiled,
     maker_of,
     manifests_of,
     name_of,
@@ -31,6 +33,18 @@ def test_a_stage_has_a_leaf_for_every_source_of_every_task(small, stage, small_s
     names = [name_of(leaf) for leaf in small_sources["pretrain"].training]
     expected = [f"{task} {source}" for task, sources in stage.mixture.sources.items() for source in sources]
     assert names == expected
+
+
+def test_a_source_of_several_tasks_is_compiled_once(small, stage, monkeypatch):
+    source = stage.mixture.sources["sec"][0]
+    twice = replace(stage.mixture, sources={"sec": [source], "mna": [source]})
+    sources = []
+    monkeypatch.setattr(
+        plan_stage_module, "compiled", lambda *args: sources.append(args[-1]) or compiled(*args)
+    )
+    first, second = compile_stage(small, replace(stage, mixture=twice)).training
+    assert sources.count(source) == 1
+    assert first.rows.index is second.rows.index
 
 
 def test_a_plan_fills_its_packs_from_all_leaves(small, stage, small_sources, own_vocabulary):
