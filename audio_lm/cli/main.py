@@ -150,10 +150,10 @@ def plan(
         composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
         from dataclasses import asdict
 
-        from audio_lm.preview.estimate import forecast, print_forecast
+        from audio_lm.preview.estimate import estimate_stages, print_estimates
         from audio_lm.run.console import run_console
 
-    stages = list(forecast(composed.recipe))
+    stages = list(estimate_stages(composed.recipe))
     if as_json:
         typer.echo(
             json.dumps(
@@ -164,7 +164,7 @@ def plan(
         console = run_console()
         for note in composed.notes:
             console.print(note, soft_wrap=True)
-        print_forecast(stages, console)
+        print_estimates(stages, console)
 
 
 def _list_corpora() -> None:

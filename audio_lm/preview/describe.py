@@ -12,7 +12,7 @@ from audio_lm.data.config import MixtureConfig
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.plan_stage import compile_stage, maker_of
 from audio_lm.pipeline.tokenizer_cache import cached_vocabulary
-from audio_lm.preview.examples import RenderedExample, rendered
+from audio_lm.preview.examples import RenderedExample, render_example
 
 LONGEST = 700  # characters of a rendered example that are shown
 
@@ -46,7 +46,7 @@ def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[Rend
         for task in dict.fromkeys(leaf.task for leaf in sources[name].training):
             rows = next(leaf.rows for leaf in sources[name].training if leaf.task == task)
             for row in range(min(num_per_task, len(rows))):
-                yield rendered(name, rows.cut(row), task, maker, choice=row)
+                yield render_example(name, rows.cut(row), task, maker, choice=row)
 
 
 def print_origins(composed: Composed, console: Console | None = None) -> None:

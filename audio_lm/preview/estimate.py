@@ -27,7 +27,7 @@ from audio_lm.model.memory_estimate import num_parameters, step_size
 from audio_lm.model.resolve_sizes import planned_rows
 from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.preview.examples import RenderedExample, imagined, rendered
+from audio_lm.preview.examples import RenderedExample, render_example, render_imagined
 from audio_lm.tasks.registry import TASKS
 
 MANY_PASSES = 40
@@ -45,7 +45,7 @@ NUM_EXAMPLES = 2  # of each task
 
 
 @dataclass(frozen=True)
-class LeafForecast:
+class SourceEstimate:
     """A source under a task in one stage."""
 
     task: str
@@ -68,7 +68,7 @@ class LeafForecast:
 
 
 @dataclass(frozen=True)
-class StageForecast:
+class StageEstimate:
     """One stage."""
 
     name: str
@@ -82,7 +82,7 @@ class StageForecast:
     padding: float | None
     """Share of padding in buckets, as the first window has it; none where nothing is padded or cut-sets are not there."""
 
-    leaves: list[LeafForecast]
+    leaves: list[SourceEstimate]
     memory_gib: dict[str, float]
     """At the peak of a step, of one rank: weights (with gradients and optimizer), activations, logits, total."""
 
@@ -92,7 +92,7 @@ class StageForecast:
     warnings: list[str] = field(default_factory=list)
 
 
-def forecast(recipe: Recipe) -> Iterator[StageForecast]:
+def estimate_stages(recipe: Recipe) -> Iterator[StageEstimate]:
     """All stages of a recipe, in order.
 
     Raises:
@@ -119,7 +119,7 @@ def _imagined(
     """One example of each task, as the task describes itself."""
     for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
         leaf = next(of_task)
-        yield imagined(
+        yield render_imagined(
             name,
             leaf.task,
             stage.prompt,
@@ -134,7 +134,7 @@ def _rendered(name: str, planned: StagePlan, maker: ExampleMaker) -> Iterator[Re
     for _, of_task in groupby(planned.loaded, key=lambda leaf: leaf.task):
         leaf = next(of_task)
         for row in range(min(NUM_EXAMPLES, len(leaf.rows))):
-            yield rendered(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
+            yield render_example(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
 
 
 def _pairs(stage: StageConfig) -> list[tuple[str, str]]:
@@ -176,7 +176,7 @@ def _of_stage(
     planned: StagePlan | None = None,
     *,
     examples: list[RenderedExample],
-) -> StageForecast:
+) -> StageEstimate:
     stage = recipe.stages[name]
     rules = rules_of(stage)
     if planned is None:
@@ -202,7 +202,7 @@ def _of_stage(
         for leaf, count, of_leaf, most in zip(leaves, counts, tokens, longest, strict=True)
     ]
     fill = sum(tokens) / (stage.steps * stage.packs_per_step * stage.pack_tokens)
-    return StageForecast(
+    return StageEstimate(
         name=name,
         steps=stage.steps,
         conversations_per_step=sum(counts) / stage.steps,
@@ -256,8 +256,8 @@ def _row(
     *,
     is_measured: bool,
     longest: list[tuple[str, int]],
-) -> LeafForecast:
-    return LeafForecast(
+) -> SourceEstimate:
+    return SourceEstimate(
         task=leaf.task,
         source=leaf.source,
         hours=leaf.num_rows * leaf.mean_seconds / 3600,
@@ -286,7 +286,7 @@ def _longest(planned: StagePlan) -> list[list[tuple[str, int]]]:
 
 
 def _warnings(
-    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[LeafForecast], fill: float
+    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[SourceEstimate], fill: float
 ) -> Iterator[str]:
     for leaf, row in zip(leaves, rows, strict=True):
         where = f"{row.source} under {row.task}"
@@ -314,7 +314,7 @@ def _left_out(planned: StagePlan) -> Iterator[str]:
             yield f"{where} leaves out {num_over} of {len(index)} conversations, which are over pack_tokens"
 
 
-def print_forecast(stages: Sequence[StageForecast], console: Console) -> None:
+def print_estimates(stages: Sequence[StageEstimate], console: Console) -> None:
     """One table a stage: what is heard, how often, and what looks wrong."""
     for stage in stages:
         measured = (

@@ -31,7 +31,7 @@ class RenderedExample:
     """No such clip was there: labels are made up, and tokens are the mean that is expected of the source."""
 
 
-def rendered(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choice: int) -> RenderedExample:
+def render_example(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choice: int) -> RenderedExample:
     """A cut under a task."""
     example = maker.example(cut, task, choice=choice)
     num_clips = len(example.num_samples)
@@ -45,7 +45,7 @@ def rendered(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choice: in
     )
 
 
-def imagined(
+def render_imagined(
     stage: str,
     task: str,
     prompt: str,

@@ -3,7 +3,7 @@ import yaml
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.preview.estimate import forecast
+from audio_lm.preview.estimate import estimate_stages
 from tests.model.originals import ENCODER, SETTINGS, write_qwen2_audio
 
 RECIPE = """
@@ -39,7 +39,7 @@ def test_a_folder_alone_is_a_model(compose):
     assert yaml.safe_load(alone.text)["model"]["encoder"]["num_heads"] == ENCODER["encoder_attention_heads"]
     assert alone.text == beside.text
     assert alone.signature == beside.signature
-    (planned,), (same,) = forecast(alone.recipe), forecast(beside.recipe)
+    (planned,), (same,) = estimate_stages(alone.recipe), estimate_stages(beside.recipe)
     assert planned.memory_gib == same.memory_gib
     assert planned.memory_gib["weights"] > 0
 
