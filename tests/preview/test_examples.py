@@ -7,7 +7,7 @@ from audio_lm.tasks.registry import CHAT, TASKS
 
 
 @pytest.mark.parametrize("prompt", ["tags", "natural", "chatml"])
-def test_every_task_can_be_shown_without_a_clip(prompt):
+def test_every_task_is_rendered_without_a_clip(prompt):
     for task in TASKS:
         example = render_imagined("pretrain", task, prompt, seconds=2.0, num_tokens=70)
         assert ("[clip 1: 2.00 s]", False) in example.pieces, task
@@ -15,13 +15,13 @@ def test_every_task_can_be_shown_without_a_clip(prompt):
         assert (example.num_tokens, example.num_audio_tokens, example.is_imagined) == (70, 50, True)
 
 
-def test_a_chat_can_be_shown_without_a_clip():
+def test_a_chat_is_rendered_without_a_clip():
     example = render_imagined("chat", CHAT, "chatml", seconds=0.0, num_tokens=70)
     assert ("[words in audio places]", False) in example.pieces
     assert any("Ada" in text and is_learned for text, is_learned in example.pieces)
 
 
-def test_a_cut_is_shown_as_it_is_encoded(make_cuts, vocabulary):
+def test_a_cut_is_rendered_as_it_is_encoded(make_cuts, vocabulary):
     maker = ExampleMaker(vocabulary, "tags")
     (cut,) = make_cuts(1)
     example, encoded = render_example("pretrain", cut, "asr", maker, choice=0), maker.example(cut, "asr")
@@ -31,7 +31,7 @@ def test_a_cut_is_shown_as_it_is_encoded(make_cuts, vocabulary):
     assert not example.is_imagined
 
 
-def test_a_model_that_hears_less_often_has_fewer_audio_tokens():
+def test_a_pooling_projector_gives_fewer_audio_tokens():
     token_count = WHISPER.then(Window(1, 5))
     example = render_imagined("pretrain", "asr", "tags", seconds=2.0, num_tokens=70, token_count=token_count)
     assert example.num_audio_tokens == 10
