@@ -81,7 +81,8 @@ def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
     ]
     # Several tasks may share a source, whose manifest is hashed from end to end.
     index_of = {
-        source: compiled(recipe, stage, source) for source in dict.fromkeys(source for _, source in pairs)
+        source: compile_index(recipe, stage, source)
+        for source in dict.fromkeys(source for _, source in pairs)
     }
     training = [LoadedSource(task, source, Rows(index_of[source])) for task, source in pairs]
     held_out = {
@@ -92,7 +93,7 @@ def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
     return StageSources(training, held_out)
 
 
-def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
+def compile_index(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
     """The index of a cut-set under the rules of a stage.
 
     Raises:
@@ -106,7 +107,7 @@ def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
 def _some_cuts(recipe: Recipe, stage: StageConfig, sources: Sequence[str]) -> Iterator[Cut]:
     left = stage.max_validation_clips
     for source in sources:
-        rows = Rows(compiled(recipe, stage, source))
+        rows = Rows(compile_index(recipe, stage, source))
         for row in range(min(left, len(rows))):
             yield rows.cut(row)
             left -= 1

@@ -14,8 +14,8 @@ from audio_lm.model.config import ProjectorConfig
 from audio_lm.pipeline import plan_stage as plan_stage_module
 from audio_lm.pipeline.plan_stage import (
     check_order,
+    compile_index,
     compile_stage,
-    compiled,
     maker_of,
     manifests_of,
     name_of,
@@ -40,7 +40,7 @@ def test_a_source_of_several_tasks_is_compiled_once(small, stage, monkeypatch):
     twice = replace(stage.mixture, sources={"sec": [source], "mna": [source]})
     sources = []
     monkeypatch.setattr(
-        plan_stage_module, "compiled", lambda *args: sources.append(args[-1]) or compiled(*args)
+        plan_stage_module, "compile_index", lambda *args: sources.append(args[-1]) or compile_index(*args)
     )
     first, second = compile_stage(small, replace(stage, mixture=twice)).training
     assert sources.count(source) == 1
