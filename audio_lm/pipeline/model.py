@@ -24,11 +24,11 @@ from audio_lm.training.param_groups import Rate, learning_rates
 STAMP = re.compile(r"<\|\d+\.\d\d\|>")
 
 
-def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool = False) -> AudioLM:
+def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, on_meta: bool = False) -> AudioLM:
     """The model with its first weights, or without any; equal seeds give equal weights."""
     seed_everything(recipe.seed, verbose=False)
     num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
-    if is_outline:
+    if on_meta:
         model = build_on_meta(recipe.model, num_base=num_base, num_new=num_new)
         if recipe.hardware.tensor_parallel > 1:
             check_cuttable(model, recipe.hardware.tensor_parallel)

@@ -232,7 +232,7 @@ def _prepare(
             if name in stages
         }
     with start.survival.building():
-        model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
+        model = build_audio_lm(recipe, vocabulary, on_meta=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     for name in stages:
         if is_without_effect(model, rates[name], recipe.stages[name].optimizer):
