@@ -20,7 +20,7 @@ from audio_lm.pipeline.plan_stage import (
     manifests_of,
     name_of,
     plan_stage,
-    unreadable,
+    unreadable_cuts,
 )
 
 
@@ -161,7 +161,7 @@ def test_whatever_changes_the_order_is_refused_by_its_name(own_copy, own_vocabul
 
 
 def test_readable_audio_is_not_held_back(small_sources):
-    assert unreadable(small_sources["pretrain"].training) == {}
+    assert unreadable_cuts(small_sources["pretrain"].training) == {}
 
 
 def test_a_model_that_hears_in_fewer_tokens_has_shorter_conversations(
