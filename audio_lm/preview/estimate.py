@@ -338,7 +338,7 @@ def print_estimates(stages: Sequence[StageEstimate], console: Console) -> None:
         ):
             table.add_column(name, justify="right")
         for leaf in stage.leaves:
-            table.add_estimate_source(
+            table.add_row(
                 leaf.task,
                 leaf.source,
                 f"{leaf.hours:,.2f}",
