@@ -20,7 +20,11 @@ def build_data(
     *,
     cursor: Cursor = FIRST,
 ) -> MixtureDataModule:
-    """The packs of a stage, from a cursor on."""
+    """Build the data module of a stage.
+
+    Args:
+        cursor: position from which training starts or resumes.
+    """
     stage = recipe.stages[stage_name]
     collator = Collator(
         policy=stage.spec_augment,

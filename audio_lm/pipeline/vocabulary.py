@@ -1,4 +1,4 @@
-"""The vocabulary of a run, and the checks that its tags are tokens."""
+"""The vocabulary of a run, and checks that its tags are single tokens."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +27,11 @@ def build_vocabulary(
     *,
     tokens: Sequence[str] | None = None,
 ) -> Vocabulary:
-    """The vocabulary of a run: loaded, or trained on the texts of its training cuts.
+    """Load the vocabulary of a run, or train it on the texts of the training cuts.
 
     Args:
-        folder: where an earlier start of the same run kept its tokenizer.
-        tokens: that an earlier start of the same run had beside words; none gives those that its prompts need.
+        folder: tokenizer saved by an earlier start of the same run.
+        tokens: tokens beside words of an earlier start of the same run; None gives those that its prompts need.
     """
     settings = recipe.model.tokenizer
     if folder is not None and folder.is_dir():
@@ -47,7 +47,7 @@ def build_vocabulary(
 
 
 def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
-    """A tokenizer of the training texts, cached beside the indexes: other ranks and later starts read no text again."""
+    """Train a tokenizer on the training texts, or read it from the cache, so that other ranks read no text."""
 
     def train() -> PreTrainedTokenizerBase:
         all_rows = rows_by_source(sources).values()
@@ -72,15 +72,17 @@ def _num_base(recipe: Recipe, num_tokens: int) -> int:
 
 
 def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
-    """Refuse a stage or a benchmark in tags whose tags are not single tokens.
+    """Check that all tags of stages and benchmarks are single tokens.
 
     Raises:
-        RecipeError: names the stage or benchmark, the task and the tags.
+        RecipeError: they are not; names the stage or benchmark, the task and the tags.
     """
     for name, stage in recipe.stages.items():
         for task in stage.mixture.weights if stage.prompt == "tags" else ():
             if task == CHAT:
-                raise RecipeError(f"stage {name!r}: {CHAT!r} is asked in chatml only; set prompt: chatml")
+                raise RecipeError(
+                    f"stage {name!r}: {CHAT!r} is available with chatml only; set prompt: chatml"
+                )
             try:
                 tags.check_tags(find_task(task), vocabulary.id_of)
             except RecipeError as error:
@@ -89,10 +91,10 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
 
 
 def check_benchmark_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
-    """Refuse a benchmark in tags whose tags are not single tokens.
+    """Check that all tags of benchmarks are single tokens.
 
     Raises:
-        RecipeError: names the benchmark, the task and the tags.
+        RecipeError: they are not; names the benchmark, the task and the tags.
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         if benchmark.prompt == "tags" and benchmark.task != CHAT:

@@ -157,7 +157,7 @@ def test_a_full_corpus_that_is_here_is_not_made_small(monkeypatch):
     monkeypatch.setattr("audio_lm.pipeline.corpora.prepare", lambda *_: pytest.fail("it was made again"))
     said = []
     prepare_corpora(recipe, said.append)
-    assert said == ["corpus synthetic: data/synthetic is used as it is"]
+    assert said == ["corpus synthetic: data/synthetic is already prepared"]
     assert not has_enough(load_recipe("demo").recipe, "synthetic"), "in earnest the settings count"
 
 

@@ -78,5 +78,5 @@ def test_a_mistake_found_by_the_ranks_leaves_with_its_own_code(tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "3 packs per step cannot be shared by 2 ranks" in done.stderr
+    assert "3 packs per step cannot be divided among 2 ranks" in done.stderr
     assert "Traceback" not in done.stderr
