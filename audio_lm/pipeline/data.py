@@ -20,11 +20,7 @@ def build_data(
     *,
     cursor: Cursor = FIRST,
 ) -> MixtureDataModule:
-    """Build the data module of a stage.
-
-    Args:
-        cursor: position from which training starts or resumes.
-    """
+    """Build the data module of a stage, from a cursor on."""
     stage = recipe.stages[stage_name]
     collator = Collator(
         policy=stage.spec_augment,

@@ -86,10 +86,10 @@ def _model_line(recipe: Recipe) -> str:
         shape = "default size" if encoder.load else f"{encoder.architecture} {encoder.settings}"
     projector = recipe.model.projector
     projector_text = f", projector {projector.kind} over {projector.factor}" if projector.factor > 1 else ""
-    whole = recipe.model.load
+    loaded = recipe.model.load
     return (
-        f"encoder {encoder.load or whole or 'from scratch'}, {shape}{projector_text}; "
-        f"language model {language_model.load or whole or language_model.architecture + ' from scratch'}, {size}"
+        f"encoder {encoder.load or loaded or 'from scratch'}, {shape}{projector_text}; "
+        f"language model {language_model.load or loaded or language_model.architecture + ' from scratch'}, {size}"
     )
 
 

@@ -1,7 +1,7 @@
 """Estimates of a recipe before training: how often each source is drawn, memory, and warnings.
 
-Prepared cut-sets are measured. For the others, figures follow from the published size of their corpus;
-``is_measured`` tells the two apart.
+Prepared cut-sets are measured; for the others, figures follow from the published size of their corpus
+(``is_measured`` is false).
 """
 
 from collections.abc import Iterator, Sequence

@@ -93,10 +93,10 @@ def test_unusual_mixtures_give_warnings(small):
 
 def test_dropped_conversations_are_counted(small):
     stage = replace(small.stages["pretrain"], long_audio="drop")
-    whole = next(estimate_stages(replace(small, stages={"pretrain": stage})))
-    assert not any("leaves out" in warning for warning in whole.warnings)
+    complete = next(estimate_stages(replace(small, stages={"pretrain": stage})))
+    assert not any("leaves out" in warning for warning in complete.warnings)
     shorter = replace(
-        stage, pack_tokens=max(tokens for leaf in whole.leaves for _, tokens in leaf.longest) - 1
+        stage, pack_tokens=max(tokens for leaf in complete.leaves for _, tokens in leaf.longest) - 1
     )
     warnings = next(estimate_stages(replace(small, stages={"pretrain": shorter}))).warnings
     assert any(re.search(r"leaves out \d+ of 12 conversations, which are over", text) for text in warnings), (
