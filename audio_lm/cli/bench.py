@@ -1,6 +1,6 @@
-"""The commands that measure: ``audio-lm bench loader``, ``bench step`` and ``bench checkpoint``.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench step`` and ``bench checkpoint``.
 
-As in ``cli``, every command imports its work when it runs.
+As in ``cli.main``, a command imports its work when it runs.
 """
 
 import json
@@ -8,69 +8,70 @@ from typing import Annotated, Any
 
 import typer
 
-from audio_lm.cli.options import quiet
+from audio_lm.cli.options import silence_libraries
 
-bench = typer.Typer(
-    no_args_is_help=True, help="Measure speed and memory; ratios and figures of this machine."
-)
+bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory on this machine.")
 
 
 @bench.command("loader")
 def bench_loader(
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure how clips are ordered, read and packed; takes about two minutes.
+    """Measure the data loader: order, audio decoding and packing; takes about two minutes.
 
     Example: `audio-lm bench loader --json`
     """
-    quiet()
-    from audio_lm.bench.loader import bench_loader as measure
+    silence_libraries()
+    from audio_lm.bench.loader import bench_loader as run_bench
 
-    _show(measure(), as_json=as_json)
+    _print_figures(run_bench(), as_json=as_json)
 
 
 @bench.command("checkpoint")
 def bench_checkpoint(
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure what a checkpoint costs on the disk of this folder, and what each of several ranks holds; a minute.
+    """Measure how long training waits for a checkpoint on this folder's disk, and the memory of each rank; takes a minute.
 
     Example: `audio-lm bench checkpoint --json`
     """
-    quiet()
-    from audio_lm.bench.checkpoint import bench_checkpoint as measure
+    silence_libraries()
+    from audio_lm.bench.checkpoint import bench_checkpoint as run_bench
 
-    _show(measure(), as_json=as_json)
+    _print_figures(run_bench(), as_json=as_json)
 
 
 @bench.command("step")
 def bench_step(
     model: Annotated[
         str | None,
-        typer.Option(help="A piece of conf/model/, random weights; default a small one."),
+        typer.Option(help="Name of a file in conf/model/, with random weights; default a small model."),
     ] = None,
-    stage: Annotated[str | None, typer.Option(help="encoder, llm, lora or all; who learns.")] = None,
-    vocabulary: Annotated[int, typer.Option(help="Rows of the language model's tables.")] = 32_000,
-    clips: Annotated[int, typer.Option(help="Of a step, in one pack of ours.")] = 4,
-    peer_batch: Annotated[int, typer.Option(help="Clips that Hugging Face's model takes at once.")] = 4,
-    batches: Annotated[int, typer.Option(help="Different steps.")] = 4,
-    rounds: Annotated[int, typer.Option(help="Times each is taken; medians are reported.")] = 3,
+    stage: Annotated[str | None, typer.Option(help="Trained parts: encoder, llm, lora or all.")] = None,
+    vocabulary: Annotated[int, typer.Option(help="Rows of the language model's embedding tables.")] = 32_000,
+    clips: Annotated[int, typer.Option(help="Clips in a step, all in one pack.")] = 4,
+    peer_batch: Annotated[int, typer.Option(help="Batch size of Hugging Face's model.")] = 4,
+    batches: Annotated[int, typer.Option(help="Number of different steps.")] = 4,
+    rounds: Annotated[int, typer.Option(help="Repetitions of each step; medians are reported.")] = 3,
     device: Annotated[str, typer.Option(help="cpu (one thread, process time) or cuda.")] = "cpu",
-    compiled: Annotated[bool, typer.Option("--compile", help="Our layers through torch.compile.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile our layers with torch.compile.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a training step beside Hugging Face's Qwen2-Audio on the same clips: time, memory, equality.
+    """Compare a training step with Hugging Face's Qwen2-Audio on the same clips: time, memory, equal losses.
 
-    Without --model and --stage: the two stages and two vocabularies the project is held to, and log-mel; ten minutes.
+    Without --model and --stage: the two stages and two vocabulary sizes of the project's speed targets, and log-mel;
+    takes ten minutes.
 
     Examples: `audio-lm bench step` · `audio-lm bench step --stage lora --json` ·
     `audio-lm bench step --model qwen2_audio_7b --stage llm --vocabulary 151936 --clips 86 --peer-batch 8 --device cuda`
     """
-    quiet()
+    silence_libraries()
     from dataclasses import asdict
 
     from audio_lm.bench.step import SMALL, Bench
-    from audio_lm.bench.step import bench_step as measure
+    from audio_lm.bench.step import bench_step as run_bench
     from audio_lm.bench.table import bench_steps, lines_of
     from audio_lm.config.load import load_recipe
 
@@ -95,18 +96,18 @@ def bench_step(
             report(f"{name:28} {ratio:.2f} x")
         figures = asdict(table)
     else:
-        measured = measure(base)
-        for line in lines_of(measured):
+        step = run_bench(base)
+        for line in lines_of(step):
             report(line)
-        figures = asdict(measured)
+        figures = asdict(step)
     if as_json:
         typer.echo(json.dumps(figures))
 
 
-def _show(measured: Any, *, as_json: bool) -> None:
+def _print_figures(result: Any, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    figures = asdict(measured)
+    figures = asdict(result)
     if as_json:
         typer.echo(json.dumps(figures))
     else:

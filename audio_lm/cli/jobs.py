@@ -1,4 +1,4 @@
-"""Commands about runs that go on elsewhere: how one is, and handing one to a cluster."""
+"""Commands for runs on other machines: ``status`` and ``submit``."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ from audio_lm.cli.options import Overrides, RecipeName, RunPath, TrustCode
 
 def status(
     run: RunPath,
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-    watch: Annotated[bool, typer.Option(help="Show it again every two seconds until the run ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh every two seconds until the run ends.")] = False,
 ) -> None:
-    """Show how far a run is: step, speed, checkpoint, ranks, restarts; from its folder, on any machine that sees it.
+    """Show the progress of a run: step, speed, checkpoint, ranks, restarts; on any machine that can read its folder.
 
     Examples: `audio-lm status runs/demo-1a2b3c4d` · `audio-lm status runs/demo-1a2b3c4d --watch`
     """
@@ -33,34 +33,37 @@ def status(
 def submit(
     recipe: RecipeName,
     overrides: Overrides = None,
-    nodes: Annotated[int | None, typer.Option(help="How many; default hardware.nodes.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Number of nodes; default hardware.nodes.")] = None,
     time: Annotated[
-        str, typer.Option(help="Of the job, as SLURM writes it; it goes on in a next one.")
+        str, typer.Option(help="Time limit in SLURM's format; the job is requeued at its end and resumes.")
     ] = "24:00:00",
-    partition: Annotated[str | None, typer.Option(help="Of the cluster.")] = None,
-    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Partition of the cluster.")] = None,
+    account: Annotated[str | None, typer.Option(help="Account to charge.")] = None,
     sbatch: Annotated[
-        list[str] | None, typer.Option(help="Another option, such as --sbatch=--qos=long.")
+        list[str] | None,
+        typer.Option(help="Further option of sbatch, such as --sbatch=--qos=long; may be repeated."),
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Where it is written; default `<recipe>.sbatch`.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Path of the job script; default `<recipe>.sbatch`.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
+        Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the file, hand it to nobody.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the script without submitting it.")
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Write a recipe's SLURM job, which goes on by itself when its time is over, and hand it to sbatch.
+    """Write a SLURM job script that requeues itself at its time limit and resumes, and submit it with sbatch.
 
     Examples: `audio-lm submit demo --dry-run` · `audio-lm submit qwen_audio --nodes 4 --time 12:00:00 --partition gpu`
     """
     from audio_lm.config.load import load_recipe
-    from audio_lm.run import slurm as submitting
+    from audio_lm.run import slurm
 
     composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
-    job = submitting.Job(
-        nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ())
-    )
+    job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
     path, run = file or Path(f"{composed.recipe.name}.sbatch"), composed.run_path(out)
     settings = [*(overrides or []), *(["--trust-code"] if trust_code else [])]
-    submitting.write_script(path, submitting.sbatch_script(composed, recipe, settings, job, run))
-    typer.echo(str(path) if dry_run else submitting.submit(path))
+    slurm.write_script(path, slurm.sbatch_script(composed, recipe, settings, job, run))
+    typer.echo(str(path) if dry_run else slurm.submit(path))

@@ -1,7 +1,7 @@
 """The command line. Every command imports its work when it runs, so that ``--help`` is instant.
 
-Exit codes: 0 done, 2 the user's mistake (one sentence, no traceback), 130
-stopped by Ctrl-C and 75 by another signal (a checkpoint was written), 1 ours.
+Exit codes: 0 done, 1 an internal error, 2 a user error (one sentence, no traceback), 75 stopped by a signal
+and 130 by Ctrl-C (a checkpoint was written).
 """
 
 import errno
@@ -13,12 +13,20 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli import bench, jobs
-from audio_lm.cli.options import EvaluationOverrides, Overrides, RecipeName, RunPath, TrustCode, quiet
+from audio_lm.cli.options import (
+    EvaluationOverrides,
+    Overrides,
+    RecipeName,
+    RunPath,
+    TrustCode,
+    paused_gc,
+    silence_libraries,
+)
 from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-STOPPED = 130  # exit code after Ctrl-C, as of a shell
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+INTERRUPTED = 130  # exit code after Ctrl-C, as in a shell
 app = typer.Typer(
     name="audio-lm",
     no_args_is_help=True,
@@ -36,11 +44,11 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default `runs/<recipe>-<signature>`.")
+        Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Carry a recipe out: train its stages, judge the model, print the table.
+    """Train the stages of a recipe, evaluate the model and print the results table.
 
     Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
     `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
@@ -53,7 +61,7 @@ def train(
     from audio_lm.fault_tolerance.restarts import check_not_ended
     from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
 
-    quiet()
+    silence_libraries()
     composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):
@@ -61,10 +69,10 @@ def train(
         exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
     launch = current_launch()
     try:
-        check_not_ended(composed.run_path(out), launch)  # before the seconds that the next line takes
-        from audio_lm.run.train import train as carry_out
+        check_not_ended(composed.run_path(out), launch)  # first, because the next import takes seconds
+        from audio_lm.run.train import train as train_recipe
 
-        carry_out(composed, out=out)
+        train_recipe(composed, out=out)
     except RunEndedError as ended:
         typer.echo(f"audio-lm: {ended}", err=True)
         if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:
@@ -72,14 +80,14 @@ def train(
         raise typer.Exit(ended.reason.code) from ended
     except KeyboardInterrupt as stopped:
         typer.echo(f"audio-lm: {stopped or 'stopped'}", err=True)
-        raise typer.Exit(STOPPED) from stopped
+        raise typer.Exit(INTERRUPTED) from stopped
 
 
 @app.command()
 def describe(
     recipe: RecipeName,
     overrides: Overrides = None,
-    examples: Annotated[int, typer.Option(help="Rendered examples of each task.")] = 2,
+    examples: Annotated[int, typer.Option(help="Number of rendered examples of each task.")] = 2,
     where: Annotated[bool, typer.Option(help="Show the file and line of every value instead.")] = False,
     trust_code: TrustCode = False,
 ) -> None:
@@ -87,25 +95,28 @@ def describe(
 
     Examples: `audio-lm describe recipes/demo.yaml` · `audio-lm describe demo --examples 0` · `audio-lm describe demo --where`
     """
-    from audio_lm.config.load import load_recipe
+    silence_libraries()
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
 
-    quiet()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
-    from audio_lm.preview import describe as describing
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from audio_lm.preview.describe import print_origins, print_recipe
 
-    describing.print_origins(composed) if where else describing.print_recipe(composed, num_per_task=examples)
+    print_origins(composed) if where else print_recipe(composed, num_per_task=examples)
 
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="Its name, such as synthetic or fsdd; see --list.")] = "",
+    corpus: Annotated[
+        str, typer.Argument(help="Name of the corpus, such as synthetic or fsdd; see --list.")
+    ] = "",
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value, such as seed=1 or clips.digits=100.")
     ] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where prepared corpora lie.")] = Path("data"),
-    show_list: Annotated[bool, typer.Option("--list", help="Show the corpora.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Folder of prepared corpora.")] = Path("data"),
+    show_list: Annotated[bool, typer.Option("--list", help="List the corpora.")] = False,
 ) -> None:
-    """Make or read a corpus and write its cut-sets.
+    """Synthesize a corpus, or read a published one, and write its cut-sets.
 
     Examples: `audio-lm prepare synthetic` · `audio-lm prepare synthetic seed=1 clips.digits=100` · `audio-lm prepare fsdd`
     · `audio-lm prepare --list`
@@ -116,33 +127,34 @@ def prepare(
     from audio_lm.config.overrides import parse_settings
 
     table = parse_settings(settings or [])
-    quiet()
-    from audio_lm.corpora.corpus import prepare as write
+    silence_libraries()
+    from audio_lm.corpora.corpus import prepare as prepare_corpus
 
-    typer.echo(write(corpus, data_dir, table, typer.echo))
+    typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
 
 
 @app.command()
 def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     trust_code: TrustCode = False,
 ) -> None:
-    """Show what a recipe will hear before it is trained: hours, shares, passes, warnings; on a CPU, without audio.
+    """Estimate a recipe before training: hours, mixture shares, epochs of each source, memory; on a CPU, without audio.
 
     Examples: `audio-lm plan demo` · `audio-lm plan qwen_audio --json` · `audio-lm plan demo stages.chat.steps=500`
     """
-    from audio_lm.config.load import load_recipe
+    silence_libraries()
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
 
-    quiet()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
-    from dataclasses import asdict
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from dataclasses import asdict
 
-    from audio_lm.preview.estimate import forecast, print_forecast
-    from audio_lm.run.console import run_console
+        from audio_lm.preview.estimate import estimate_stages, print_estimates
+        from audio_lm.run.console import run_console
 
-    stages = list(forecast(composed.recipe))
+    stages = list(estimate_stages(composed.recipe))
     if as_json:
         typer.echo(
             json.dumps(
@@ -153,15 +165,15 @@ def plan(
         console = run_console()
         for note in composed.notes:
             console.print(note, soft_wrap=True)
-        print_forecast(stages, console)
+        print_estimates(stages, console)
 
 
 def _list_corpora() -> None:
-    quiet()
+    silence_libraries()
     from audio_lm.corpora.registry import CORPORA
 
-    for name, one in sorted(CORPORA.items()):
-        facts = one.facts
+    for name, corpus in sorted(CORPORA.items()):
+        facts = corpus.facts
         hours = sum(subset.hours for subset in facts.subsets.values())
         amount = f", {hours:,.1f} h" if hours else ""
         typer.echo(f"{name:16} {facts.what}{amount}; {facts.licence}; {facts.url}")
@@ -170,41 +182,45 @@ def _list_corpora() -> None:
 @app.command("import")
 def import_(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="Such as table, kaldi or ms-swift; see --list.")
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+        ),
     ] = "",
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file, or the folder where the format is one.")
+        Path, typer.Argument(metavar="FILE", help="File to import, or folder for a format of several files.")
     ] = Path(),
     into: Annotated[
-        str, typer.Option(help="Name of the cut-set, corpus/subset-split.")
+        str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")
     ] = "imported/all-train",
-    data_dir: Annotated[Path, typer.Option(help="Where cut-sets lie.")] = Path("data"),
-    audio_root: Annotated[
-        Path | None, typer.Option(help="Folder that paths of audio are relative to.")
-    ] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
+    audio_root: Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")] = None,
     language: Annotated[
-        str | None, typer.Option(help="Of the speech, such as en or Portuguese, where the file does not say.")
+        str | None,
+        typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it."),
     ] = None,
     channel: Annotated[
-        str, typer.Option(help="Of audio with several: average, left, right, or both as clips of their own.")
+        str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
     ] = "average",
-    column: Annotated[list[str] | None, typer.Option(help="name=label, such as transcription=text.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Put it in the place of an older one.")] = False,
-    show_list: Annotated[bool, typer.Option("--list", help="Show the formats.")] = False,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
-    """Make a cut-set of data that another program uses; audio stays where it is.
+    """Make a cut-set from data in the format of another program; audio files stay in place.
 
     Examples: `audio-lm import table wavs/metadata.csv --language en --into mine/all-train` ·
     `audio-lm import kaldi data/train --language en` · `audio-lm import ms-swift train.jsonl` · `audio-lm import --list`
     """
-    quiet()
+    silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
     from audio_lm.corpora.imports.registry import FORMATS
 
     if show_list or not format_name:
-        for one in FORMATS.values():
-            typer.echo(f"{one.name:16} {one.what}\n{'':16} {one.example}")
+        for file_format in FORMATS.values():
+            typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
         return
     if wrong := [pair for pair in column or () if "=" not in pair]:
         raise UserError(
@@ -233,7 +249,7 @@ def evaluate(
     ] = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Evaluate a run's models on its benchmarks again, or on others; writes predictions/ and scores.json, nothing else.
+    """Evaluate a run's models again on its benchmarks, or on others; writes only predictions/ and scores.json.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
@@ -241,10 +257,10 @@ def evaluate(
     `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
     [pitch_acc], prompt: tags, stage: pretrain}'`
     """
-    quiet()
-    from audio_lm.run.evaluate import evaluate as judge
+    silence_libraries()
+    from audio_lm.run.evaluate import evaluate as evaluate_run
 
-    judge(run, overrides=overrides or [], benchmarks=benchmarks or [], trusts_code=trust_code)
+    evaluate_run(run, overrides=overrides or [], benchmarks=benchmarks or [], trusts_code=trust_code)
 
 
 @app.command()
@@ -252,23 +268,23 @@ def replay(
     file: Annotated[Path, typer.Argument(help="`stages/<stage>/replay/step-N-rank-R.safetensors` of a run.")],
     trust_code: TrustCode = False,
 ) -> None:
-    """Run a step whose gradient was not finite again: its loss, its gradients, and where the first such value comes from.
+    """Repeat a step whose gradient was not finite: its loss, its gradients, and the module of the first non-finite value.
 
     Example: `audio-lm replay runs/demo-1a2b3c4d/stages/pretrain/replay/step-120-rank-0.safetensors`
     """
-    quiet()
-    from audio_lm.run.replay import replay as again
+    silence_libraries()
+    from audio_lm.run.replay import replay as replay_step
 
-    again(file, trusts_code=trust_code)
+    replay_step(file, trusts_code=trust_code)
 
 
 @app.command()
 def score(run: RunPath) -> None:
-    """Score the predictions a run has kept, without a model.
+    """Compute the scores of a run's saved predictions again, without a model.
 
     Example: `audio-lm score runs/demo-1a2b3c4d`
     """
-    quiet()
+    silence_libraries()
     from audio_lm.run.evaluate import rescore
 
     rescore(run)
@@ -276,17 +292,17 @@ def score(run: RunPath) -> None:
 
 @app.command()
 def report(run: RunPath) -> None:
-    """Print the table of a run: ours, the untrained model's, the published.
+    """Print the results table of a run: its scores, those of the untrained model, and published scores.
 
     Example: `audio-lm report runs/demo-1a2b3c4d`
     """
-    quiet()
-    from audio_lm.run.evaluate import report as show
+    silence_libraries()
+    from audio_lm.run.evaluate import report as print_report
 
-    show(run)
+    print_report(run)
 
 
-track = typer.Typer(no_args_is_help=True, help="What MLflow has of a run, and what it does not have yet.")
+track = typer.Typer(no_args_is_help=True, help="Synchronize runs with MLflow.")
 app.add_typer(track, name="track")
 
 
@@ -294,15 +310,15 @@ app.add_typer(track, name="track")
 def track_sync(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
     all_runs: Annotated[
-        bool, typer.Option("--all", help="They are folders that hold runs; every run in them.")
+        bool, typer.Option("--all", help="The folders contain runs; synchronize every run in them.")
     ] = False,
 ) -> None:
-    """Send what MLflow does not have of a run: its server was away, or the machine was lost. Any number of times.
+    """Send to MLflow what it does not have of a run, after its server was unreachable or the machine failed; may be repeated.
 
     Examples: `audio-lm track sync runs/demo-1a2b3c4d` · `audio-lm track sync --all runs` ·
     `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 audio-lm track sync runs/demo-1a2b3c4d`
     """
-    quiet()
+    silence_libraries()
     from audio_lm.tracking.mlflow.sync import runs_below, sync
 
     folders = [run for folder in runs for run in runs_below(folder)] if all_runs else runs
@@ -313,9 +329,12 @@ def track_sync(
 def export(
     run: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    stage: Annotated[str | None, typer.Option(help="Whose weights; default the last that left some.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Stage to export; default the last with weights."),
+    ] = None,
     step: Annotated[
-        int | None, typer.Option(help="Of a checkpoint of the stage, instead of its end.")
+        int | None, typer.Option(help="Step of one of the stage's checkpoints, instead of its final weights.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     trust_code: TrustCode = False,
@@ -325,14 +344,14 @@ def export(
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
     `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` · `transformers serve exported --device cpu`
     """
-    quiet()
+    silence_libraries()
     from audio_lm.export.hugging_face import export_run
 
     export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo, trusts_code=trust_code)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and leave with its exit code."""
+    """Run a command and exit with its exit code."""
     from audio_lm.common.errors import AlreadyReportedError
     from audio_lm.common.secrets import mask_secrets
     from audio_lm.fault_tolerance.dedupe_errors import is_first_to_report
@@ -343,35 +362,35 @@ def main(arguments: list[str] | None = None) -> None:
         die_with_parent()
 
     try:
-        left = app(args=arguments, standalone_mode=False)
+        exit_code = app(args=arguments, standalone_mode=False)
     except UserError as error:
         if not isinstance(error, AlreadyReportedError) and is_first_to_report(str(error)):
             typer.echo(f"audio-lm: {mask_secrets(str(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(STOPPED)
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        _leave_if_usage(error)
-        _leave_if_full(error)
+        _exit_if_usage_error(error)
+        _exit_if_disk_full(error)
         raise
-    if left:  # the code of typer.Exit
-        sys.exit(left)
+    if exit_code:  # of typer.Exit
+        sys.exit(exit_code)
 
 
-def _leave_if_usage(error: Exception) -> None:
-    """Exit with 2 on a misspelt command or option, which typer's parser reports itself."""
+def _exit_if_usage_error(error: Exception) -> None:
+    """Exit with 2 on an unknown command or option, which typer's parser reports itself."""
     show = getattr(error, "show", None)
     if show is not None:
         show()
         sys.exit(getattr(error, "exit_code", 2))
 
 
-def _leave_if_full(error: Exception) -> None:
-    """Exit with 2 where a disk has no room, which is nobody's fault in here."""
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
+def _exit_if_disk_full(error: Exception) -> None:
+    """Exit with 2 if a disk is full, which is not an internal error."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         typer.echo(
-            f"audio-lm: {error.filename or 'a file'} cannot be written ({error.strerror}) -- make room, and give the command "
-            f"again; a training goes on from its last checkpoint with resume=auto",
+            f"audio-lm: {error.filename or 'a file'} cannot be written ({error.strerror}) -- free disk space and run the "
+            f"command again; training resumes from its last checkpoint with resume=auto",
             err=True,
         )
         sys.exit(2)

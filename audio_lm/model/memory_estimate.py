@@ -18,9 +18,8 @@ from transformers import PretrainedConfig
 from audio_lm.common.audio_units import FRAMES_PER_SECOND, Seconds
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.decoder.chunked_cross_entropy import CHUNK_VALUES
-from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolved_encoder, text_settings
-from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
+from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights, num_projector_weights
 from audio_lm.model.weights.part_names import SUFFIX
 
 CONV_FRAMES_PER_SECOND = FRAMES_PER_SECOND // 2
@@ -66,27 +65,26 @@ def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[
     text = text_settings(config, num_base=num_base)
     width = int(text.hidden_size)
     encoder = ENCODER_SHAPES[config.encoder.kind](config.encoder)
-    with torch.device("meta"):
-        projector = new_projector(config.projector, encoder.width, width, scale=1.0)
     return {
         "encoder": encoder.num_weights,
-        "projector": sum(parameter.numel() for parameter in projector.parameters()),
+        "projector": num_projector_weights(config.projector, encoder.width, width),
         "new_tokens": 2 * num_new * width,
         "language_model": num_language_model_weights(text, trust_remote_code=config.trust_remote_code),
-        **_num_update_weights(config, text, projector),
+        **_num_update_weights(config, text, encoder.width),
     }
 
 
-def _num_update_weights(config: ModelConfig, text: PretrainedConfig, projector: nn.Module) -> dict[str, int]:
+def _num_update_weights(config: ModelConfig, text: PretrainedConfig, encoder_width: int) -> dict[str, int]:
     if not config.lora:
         return {}
     from audio_lm.model.decoder.language_model import empty_language_model
     from audio_lm.model.encoders.registry import ENCODERS  # these import modelling code, which takes seconds
     from audio_lm.model.lora import num_update_weights
+    from audio_lm.model.projector import new_projector
 
     blank: dict[str, Callable[[], nn.Module]] = {
         "encoder": lambda: ENCODERS[config.encoder.kind].blank(config.encoder),
-        "projector": lambda: projector,
+        "projector": lambda: new_projector(config.projector, encoder_width, int(text.hidden_size), scale=1.0),
         "language_model": lambda: empty_language_model(text, trust_remote_code=config.trust_remote_code),
     }
     with torch.device("meta"):

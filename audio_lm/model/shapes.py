@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PretrainedConfig
 
-from audio_lm.model.config import EncoderConfig
+from audio_lm.model.config import EncoderConfig, ProjectorConfig
 from audio_lm.model.encoders.hf_settings import speech_settings
 from audio_lm.model.resolve_sizes import resolved_encoder
 
@@ -47,6 +47,20 @@ ENCODER_SHAPES: dict[str, Callable[[EncoderConfig], EncoderShape]] = {
     "transformers": _speech_shape,
 }
 """Kind of encoder -> its size; every kind of ``ENCODERS`` has a row."""
+
+
+def num_projector_weights(config: ProjectorConfig, encoder_width: int, width: int) -> int:
+    """Weights of a projector, by arithmetic.
+
+    Building one on the meta device costs a second: its initialization there imports torch's compiler.
+    """
+    if config.kind == "linear":
+        layers = [(encoder_width, width)]
+    else:
+        inner = config.width or width
+        num_stacked = config.factor if config.kind == "stacked" else 1
+        layers = [(encoder_width * num_stacked, inner), (inner, width)]
+    return sum((num_in + 1) * num_out for num_in, num_out in layers)
 
 
 def num_language_model_weights(settings: PretrainedConfig, *, trust_remote_code: bool = False) -> int:

@@ -1,1 +1,1 @@
-"""The only place where configurations become objects: vocabulary, model, data, trainer; all below takes plain arguments."""
+"""Builds objects from recipes: vocabulary, model, data, trainer. Lower packages take plain arguments."""

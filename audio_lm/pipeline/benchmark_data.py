@@ -1,4 +1,4 @@
-"""The clips of benchmarks as prompts, checked before anything is trained."""
+"""Prompts of benchmarks, checked before training."""
 
 from collections.abc import Iterator
 
@@ -26,10 +26,10 @@ PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are 
 
 
 def check_benchmarks(recipe: Recipe) -> None:
-    """Refuse benchmarks that could not be scored, before anything is trained.
+    """Check, before training, that all benchmarks can be scored.
 
     Raises:
-        UserError: a cut-set, or a package that a metric needs, is not there; names the benchmark.
+        UserError: a cut-set, or a package that a metric needs, is missing; names the benchmark.
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         try:
@@ -43,25 +43,25 @@ def check_benchmarks(recipe: Recipe) -> None:
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
-    """A cut for each question of a benchmark, checked."""
-    return [same[0] for same in benchmark_questions(recipe, benchmark)]
+    """One checked cut for each question of a benchmark."""
+    return [cuts[0] for cuts in benchmark_questions(recipe, benchmark)]
 
 
 def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list[Cut]]:
-    """The cuts of each question of a benchmark, checked; several where its metrics take several references.
+    """The checked cuts of each question of a benchmark; several if its metrics accept several references.
 
     Raises:
-        DataError: a question has several references, and one of the metrics takes one only.
+        DataError: a question has several references, and one of the metrics accepts only one.
     """
     cuts = usable_source(recipe, benchmark.source, "error")
     single = [name for name in benchmark.metrics if not find_metric(name).has_many_references]
     if len(single) == len(benchmark.metrics):
         return [[cut] for cut in cuts][: benchmark.max_clips]
     questions = group_by_question(cuts, benchmark.task, benchmark.prompt)[: benchmark.max_clips]
-    if single and (several := next((same for same in questions if len(same) > 1), None)):
+    if single and (several := next((cuts for cuts in questions if len(cuts) > 1), None)):
         raise DataError(
-            f"cuts {[cut.id for cut in several]} ask the same of one clip, and the metrics {single} compare with one "
-            f"reference; leave these metrics out, or make a benchmark of its own for them"
+            f"cuts {[cut.id for cut in several]} have the same question and clip, and the metrics {single} accept one "
+            f"reference; remove these metrics, or define a separate benchmark for them"
         )
     return questions
 
@@ -69,25 +69,27 @@ def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list
 def benchmark_packs(
     recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
 ) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
-    """The questions of a benchmark, answers left out."""
+    """Packs of a benchmark's prompts without answers, each with its examples."""
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
-    same_as = {same[0].id: same for same in benchmark_questions(recipe, benchmark)}
-    asking = [with_example(same[0], maker.example(same[0], benchmark.task)) for same in same_as.values()]
+    cuts_of_question = {cuts[0].id: cuts for cuts in benchmark_questions(recipe, benchmark)}
+    prompts = [
+        with_example(cuts[0], maker.example(cuts[0], benchmark.task)) for cuts in cuts_of_question.values()
+    ]
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
-    for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS):
-        asked = [
+    for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS):
+        examples = [
             EvalExample(
                 cut_id=cut.id,
                 task=benchmark.task,
-                references=tuple(maker.reference(one, benchmark.task) for one in same_as[cut.id]),
+                references=tuple(maker.reference(same, benchmark.task) for same in cuts_of_question[cut.id]),
                 language=_language(cut, benchmark.task),
             )
             for cut in pack
         ]
-        yield collate(pack), asked
+        yield collate(pack), examples
 
 
 def _language(cut: Cut, task: str) -> str:
-    """Of the reference: a translation is in the language translated into."""
+    """Language of the reference; for a translation, the target language."""
     is_translation = task in TASKS and "target_language" in TASKS[task].needs
     return str(labels_of(cut).get("target_language" if is_translation else "language", UNKNOWN_LANGUAGE))

@@ -12,16 +12,20 @@ from audio_lm.data.manifest.cuts import LongAudio, check_sources, read_cuts, usa
 
 
 def prepare_corpora(recipe: Recipe, report: Report) -> None:
-    """Make the corpora a recipe names, where they are not there yet."""
+    """Prepare the corpora of a recipe that are not prepared yet."""
     for name, settings in recipe.corpora.items():
         if has_enough(recipe, name):
-            report(f"corpus {name}: {Path(recipe.data_dir) / name} is used as it is")
+            report(f"corpus {name}: {Path(recipe.data_dir) / name} is already prepared")
         else:
             prepare(name, Path(recipe.data_dir), settings, report)
 
 
 def usable_source(recipe: Recipe, source: str, long_audio: LongAudio) -> list[Cut]:
-    """The cuts of a source that keep the contract."""
+    """Read the cuts of a source and check them.
+
+    Raises:
+        DataError: the cut-set is missing, or a cut cannot be used.
+    """
     cuts = read_cuts(Path(recipe.data_dir), source)
     check_sources(cuts, [Path(root) for root in recipe.audio_roots])
     return usable_cuts(cuts, source=source, long_audio=long_audio)

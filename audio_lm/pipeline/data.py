@@ -5,7 +5,7 @@ from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
 from audio_lm.data.mixture.schedule import Cursor
-from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable
+from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable_cuts
 from audio_lm.prompts.vocabulary import Vocabulary
 
 FIRST = Cursor()
@@ -20,14 +20,14 @@ def build_data(
     *,
     cursor: Cursor = FIRST,
 ) -> MixtureDataModule:
-    """The packs of a stage, from a cursor on."""
+    """Build the data module of a stage, from a cursor on."""
     stage = recipe.stages[stage_name]
     collator = Collator(
         policy=stage.spec_augment,
         num_mels=recipe.model.encoder.sizes.num_mels,
         seed=recipe.seed,
         load=load_waves_or_fault,
-        unreadable=unreadable(planned.loaded),
+        unreadable=unreadable_cuts(planned.loaded),
     )
     return MixtureDataModule(
         PlanSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),

@@ -1,4 +1,4 @@
-"""The model of a recipe, whole or sharded, with its first weights."""
+"""The model of a recipe, replicated or sharded, with its initial weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,42 +9,47 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from audio_lm.common.env import local_rank, world_size
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.word_timestamps import STAMP
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.meta_init import build_on_meta, init_weights
 from audio_lm.model.weights.parts import load_weights
-from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.prompts.vocabulary import STAMPS, Vocabulary
 from audio_lm.training.compile import compile_layers, recompute_layers
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.fsdp import check_cuttable, materialise, new_mesh, shard
 from audio_lm.training.param_groups import Rate, learning_rates
 
 
-def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool = False) -> AudioLM:
-    """The model with its first weights, or without any; equal seeds give equal weights."""
+def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, on_meta: bool = False) -> AudioLM:
+    """Build the model with its initial weights; equal seeds give equal weights.
+
+    Args:
+        on_meta: build it on the meta device, without weights.
+    """
     seed_everything(recipe.seed, verbose=False)
     num_base, num_new = vocabulary.num_base, len(vocabulary.new_tokens)
-    if is_outline:
+    if on_meta:
         model = build_on_meta(recipe.model, num_base=num_base, num_new=num_new)
         if recipe.hardware.tensor_parallel > 1:
             check_cuttable(model, recipe.hardware.tensor_parallel)
     else:
-        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
+        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamp_rows(vocabulary))
     if recipe.hardware.compile:
         compile_layers(model)
     recompute_layers(model, recipe.hardware.activation_checkpointing)
     return model
 
 
-def _stamps(vocabulary: Vocabulary) -> range:
-    stamps = [number for number, token in enumerate(vocabulary.new_tokens) if STAMP.fullmatch(token)]
-    return range(stamps[0], stamps[-1] + 1) if stamps else range(0)
+def _stamp_rows(vocabulary: Vocabulary) -> range:
+    """Rows of the time stamps among the new tokens."""
+    stamps = frozenset(STAMPS)
+    rows = [row for row, token in enumerate(vocabulary.new_tokens) if token in stamps]
+    return range(rows[0], rows[-1] + 1) if rows else range(0)
 
 
 def build_mesh(hardware: HardwareConfig) -> DeviceMesh | None:
-    """The ranks as a grid, where they share the model out; all of them have to be there."""
+    """Device mesh of a sharded model, else None. A collective operation: every rank has to call it."""
     if hardware.sharding == "none":
         return None
     if hardware.accelerator == "gpu":
@@ -65,7 +70,10 @@ def apply_fsdp(
     mesh: DeviceMesh,
     weights: Path | None,
 ) -> None:
-    """Give each rank its shares of an outline, with the weights of a folder or the recipe's first ones.
+    """Shard a model on the meta device with FSDP2, and fill it with weights.
+
+    Args:
+        weights: folder to load; None gives the initial weights of the recipe.
 
     Raises:
         CheckpointError: the weights do not fit.
@@ -91,12 +99,12 @@ def apply_fsdp(
         recipe.model,
         num_base=vocabulary.num_base,
         num_new=len(vocabulary.new_tokens),
-        line=_stamps(vocabulary),
+        line=_stamp_rows(vocabulary),
     )
 
 
 def rates_of(recipe: Recipe, model: AudioLM) -> dict[str, dict[str, Rate | None]]:
-    """The rate of every parameter in every stage.
+    """Learning rate of every parameter in every stage.
 
     Raises:
         RecipeError: a stage's parts do not fit the model; names the stage.

@@ -1,4 +1,4 @@
-"""From a stage of a recipe to its plan: cut-sets compiled, measured in tokens, put into an order."""
+"""From a stage of a recipe to its plan: compile cut-sets, measure token lengths, plan the order of examples."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
 
 CACHE = ".index"
-"""Folder in ``data_dir`` that holds what was compiled, unless a recipe names another; it may be deleted at any time."""
+"""Default cache folder in ``data_dir``, for indexes, token lengths and tokenizers; it may be deleted at any time."""
 
 
 def cache_of(recipe: Recipe) -> Path:
-    """The folder that holds what was compiled of a recipe's data."""
+    """Folder of a recipe's cache: indexes, token lengths and tokenizers."""
     return Path(recipe.data_dir) / CACHE if recipe.cache_dir is None else Path(recipe.cache_dir)
 
 
@@ -43,14 +43,14 @@ class StageSources:
     """The compiled cut-sets of a stage."""
 
     training: list[LoadedSource]
-    """In the order of the recipe: task after task, source after source."""
+    """In the order of the recipe: by task, then by source."""
 
     validation: Mapping[str, list[Cut]]
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a stage hears, in order, and from what it follows."""
+    """Order of a stage's examples, and the data it is computed from."""
 
     plan: Plan
     loaded: list[LoadedSource]
@@ -59,25 +59,31 @@ class StagePlan:
     fingerprint: dict[str, str]
 
     expected_clips: list[int]
-    """Of every leaf in the whole stage."""
+    """Expected number of examples of every leaf in the whole stage."""
 
     history: History
-    """The same order in plain numbers."""
+    """The same order as plain numbers, for a checkpoint."""
 
 
 def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
-    """Everything a stage hears, every line of every cut-set looked at.
+    """Compile all cut-sets of a stage; every line is checked.
 
     Raises:
-        DataError: a cut-set is missing, or too much of it is unfit; names file and line.
+        DataError: a cut-set is missing, or too many of its lines are invalid; names file and line.
     """
     mixture, validation = stage.mixture, stage.validation
-    training = [
-        LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
+    pairs = [
+        (task, source)
         for task, sources in mixture.sources.items()
         if mixture.weights[task] > 0 or task in mixture.schedule
         for source in sources
     ]
+    # Tasks may share a source. Compile it once, because its whole manifest is hashed.
+    index_of = {
+        source: compile_index(recipe, stage, source)
+        for source in dict.fromkeys(source for _, source in pairs)
+    }
+    training = [LoadedSource(task, source, Rows(index_of[source])) for task, source in pairs]
     held_out = {
         task: list(_some_cuts(recipe, stage, sources))
         for task, sources in validation.sources.items()
@@ -86,11 +92,11 @@ def compile_stage(recipe: Recipe, stage: StageConfig) -> StageSources:
     return StageSources(training, held_out)
 
 
-def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
-    """The index of a cut-set under the rules of a stage.
+def compile_index(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
+    """Compile the index of a cut-set under the rules of a stage, or read it from the cache.
 
     Raises:
-        DataError: it is missing, or too much of it is unfit.
+        DataError: the cut-set is missing, or too many of its lines are invalid.
     """
     rules = IndexRules(stage.long_audio, stage.max_bad_fraction, tuple(recipe.audio_roots))
     data_dir = Path(recipe.data_dir)
@@ -100,7 +106,7 @@ def compiled(recipe: Recipe, stage: StageConfig, source: str) -> SourceIndex:
 def _some_cuts(recipe: Recipe, stage: StageConfig, sources: Sequence[str]) -> Iterator[Cut]:
     left = stage.max_validation_clips
     for source in sources:
-        rows = Rows(compiled(recipe, stage, source))
+        rows = Rows(compile_index(recipe, stage, source))
         for row in range(min(left, len(rows))):
             yield rows.cut(row)
             left -= 1
@@ -109,11 +115,11 @@ def _some_cuts(recipe: Recipe, stage: StageConfig, sources: Sequence[str]) -> It
 def plan_stage(
     recipe: Recipe, stage: StageConfig, sources: StageSources, vocabulary: Vocabulary
 ) -> StagePlan:
-    """The order of a stage.
+    """Plan the order of a stage.
 
     Raises:
-        DataError: a cut lacks a label its task needs, or no pack can hold a conversation.
-        RecipeError: the mixture runs dry.
+        DataError: a cut lacks a label that its task needs, or a conversation is longer than a pack.
+        RecipeError: all sources reach their caps before the stage ends.
     """
     fitting = [filter_by_length(recipe, stage, leaf, vocabulary) for leaf in sources.training]
     loaded = [leaf for leaf, _ in fitting]
@@ -132,7 +138,7 @@ def plan_stage(
         window=window,
         seed=recipe.seed,
         templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
-        wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(audio_token_count(recipe.model))}",
+        wording=f"{stage.prompt} {vocabulary.digest[:16]}{_token_count_suffix(audio_token_count(recipe.model))}",
     )
     history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
     return plan_with_history(recipe, stage, fitting, known, history)
@@ -145,10 +151,10 @@ def plan_with_history(
     known: dict[str, str],
     history: History,
 ) -> StagePlan:
-    """The plan that follows a history.
+    """Build the plan of a history.
 
     Args:
-        fitting: the leaves of the history, in its order, with their lengths.
+        fitting: leaves of the history with their lengths, in the order of the history.
         known: fingerprint of the recipe's own plan.
     """
     loaded, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
@@ -167,12 +173,12 @@ def plan_with_history(
 
 
 def rules_of(stage: StageConfig) -> PackingRules:
-    """What a step of a stage is."""
+    """Packing rules of a stage."""
     return PackingRules(stage.packs_per_step, stage.pack_tokens, stage.global_batch, stage.packing)
 
 
 def digest_of(leaf: LoadedSource) -> str:
-    """Of its rows."""
+    """Digest of a leaf's rows."""
     return leaf.rows.index.digest[:16]
 
 
@@ -184,22 +190,22 @@ def maker_of(
     is_evaluation: bool = False,
     with_answer: bool = True,
 ) -> ExampleMaker:
-    """Who puts cuts into words for a recipe's model, its clips as wide as that model hears them."""
+    """Example maker of a recipe, with the audio token count of its model."""
     return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model))
 
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:
-    """The tokens that the prompts of its stages need."""
+    """Tokens that the prompts of a recipe's stages need."""
     return tokens_for(stage.prompt for stage in recipe.stages.values())
 
 
-def _strange(token_count: AudioTokenCount) -> str:
-    """How a model hears, where it is not as all did when the first plans were saved."""
+def _token_count_suffix(token_count: AudioTokenCount) -> str:
+    """Windows of the audio token count, or nothing for Whisper's, which the first saved plans did not state."""
     return "" if token_count == WHISPER else f" {[tuple(window) for window in token_count.windows]}"
 
 
 def name_of(leaf: LoadedSource) -> str:
-    """A source under a task, as plans and tables call it."""
+    """Name of a source under a task in plans and tables."""
     return f"{leaf.task} {leaf.source}"
 
 
@@ -216,11 +222,14 @@ def _leaf(leaf: LoadedSource, lengths: TokenLengths) -> MixtureSource:
 def filter_by_length(
     recipe: Recipe, stage: StageConfig, leaf: LoadedSource, vocabulary: Vocabulary
 ) -> tuple[LoadedSource, TokenLengths]:
-    """The conversations a pack can hold, under every paraphrase, and how many tokens they have.
+    """Keep the conversations that fit into a pack under every paraphrase.
+
+    Returns:
+        The leaf with these rows, and their token lengths.
 
     Raises:
-        DataError: a cut lacks a label its task needs, or there are longer conversations that
-            ``long_audio`` does not drop, or only such.
+        DataError: a cut lacks a label that its task needs, or conversations are too long and ``long_audio`` is
+            not ``drop``, or all of them are too long.
     """
     maker = maker_of(recipe, vocabulary, stage.prompt)
     lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
@@ -233,31 +242,31 @@ def filter_by_length(
         raise DataError(
             f"cut {leaf.rows.cut(row).id!r} of {leaf.source!r} makes a conversation of {longest[row]} tokens, "
             f"over pack_tokens={stage.pack_tokens}, as {len(longest) - len(kept)} of {len(longest)} do; "
-            f"raise it, or leave them out with long_audio=drop if others remain"
+            f"raise it, or drop them with long_audio=drop if others remain"
         )
     return leaf._replace(rows=Rows(leaf.rows.index, kept)), TokenLengths(lengths.table[kept], lengths.wording)
 
 
 def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str) -> None:
-    """Refuse to go on in another order than the one that was begun.
+    """Check that a stage resumes with the order it started with.
 
     Raises:
-        DataError: names what changed.
+        DataError: it does not; names what changed.
     """
     if changed := differences(saved, now):
         raise DataError(
-            f"stage {stage!r} cannot go on: {', '.join(changed)} changed since it began, so other clips would follow; "
-            f"put it back, or begin the stage anew without resume"
+            f"stage {stage!r} cannot resume: {', '.join(changed)} changed since it started, so other clips would follow; "
+            f"restore it, or start the stage again without resume"
         )
 
 
-def unreadable(loaded: Sequence[LoadedSource]) -> dict[str, str]:
-    """Cuts whose audio could not be opened when their manifest was compiled -> why."""
-    return {one.cut_id: one.reason for leaf in loaded for one in leaf.rows.index.silent}
+def unreadable_cuts(loaded: Sequence[LoadedSource]) -> dict[str, str]:
+    """Cuts whose audio could not be read when their manifest was compiled -> reason."""
+    return {line.cut_id: line.reason for leaf in loaded for line in leaf.rows.index.silent}
 
 
 def manifests_of(recipe: Recipe) -> list[InputCutSet]:
-    """Every cut-set a run reads, with its digest."""
+    """All cut-sets of a run with their digests."""
     contexts: dict[str, str] = {}
     for stage in recipe.stages.values():
         contexts |= {source: "train" for sources in stage.mixture.sources.values() for source in sources}

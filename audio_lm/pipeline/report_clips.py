@@ -1,4 +1,4 @@
-"""The clips of a benchmark as a listening report shows them: sound, spectrogram, question, both answers."""
+"""Clips of a benchmark for the audio report: waveform, spectrogram, question, reference and answer."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from audio_lm.tracking.report.audio_report import ReportClip
 def report_clips(
     recipe: Recipe, name: str, predictions: Sequence[Prediction], model: AudioLM, vocabulary: Vocabulary
 ) -> list[ReportClip]:
-    """The first clips of a benchmark with what was answered, to be listened to."""
+    """The first clips of a benchmark with their predictions."""
     benchmark = recipe.evaluation.benchmarks[name]
     maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
     cuts = benchmark_cuts(recipe, benchmark)[: recipe.tracking.num_listening_clips]
@@ -46,7 +46,7 @@ def report_clips(
 
 
 def _log_mel(recipe: Recipe, wave: np.ndarray) -> np.ndarray:
-    """(F, M) of a clip, as a log-mel encoder sees it; empty for a text-only row."""
+    """Log-mel spectrogram (F, M) of a clip; empty for a text-only row."""
     if not len(wave):
         return np.zeros((0, 0), dtype=np.float32)
     rows = LogMel(recipe.model.encoder.sizes.num_mels)(torch.from_numpy(wave), packed_layout((len(wave),)))

@@ -1,4 +1,4 @@
-"""Lightning's module and trainer of a stage."""
+"""Lightning module and trainer of a stage."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,23 +24,23 @@ from audio_lm.training.step import KeepPacks
 
 
 def check_ranks(recipe: Recipe) -> None:
-    """Refuse a number of ranks that is not the machine's, or cannot share the packs of a step equally.
+    """Check that the number of ranks matches the recipe and divides the packs of a step.
 
     Raises:
-        RecipeError: names the numbers, and the stage.
+        RecipeError: it does not; names the numbers, and the stage.
     """
     hardware = recipe.hardware
     if hardware.devices * hardware.nodes != world_size():
         raise RecipeError(
             f"hardware has {hardware.devices} devices on {hardware.nodes} nodes, but {world_size()} processes were started; "
-            f"start one for each (torchrun --nproc-per-node {hardware.devices} train.py ...), or set hardware.devices"
+            f"start one for each device (torchrun --nproc-per-node {hardware.devices} train.py ...), or set hardware.devices"
         )
     num_learners = hardware.num_learners
     for name, stage in recipe.stages.items():
         if stage.packs_per_step % num_learners:
             raise RecipeError(
-                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be shared by {num_learners} ranks; "
-                f"choose a multiple of {num_learners}, or start fewer ranks"
+                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be divided among {num_learners} ranks; "
+                f"set packs_per_step to a multiple of {num_learners}, or start fewer ranks"
             )
 
 
@@ -54,12 +54,13 @@ def build_module(
     is_half: bool = False,
     keep: KeepPacks | None = None,
 ) -> NextTokenModule:
-    """Who learns what and how fast.
+    """Build the Lightning module of a stage.
 
     Args:
-        tensor_parallel: ranks that hear the same packs.
+        rates: learning rate of each parameter; None freezes it.
+        tensor_parallel: size of a tensor-parallel group, whose ranks process the same packs.
         is_half: the model computes in bf16.
-        keep: writes down the packs of a step that went wrong.
+        keep: saves the packs of a step whose gradient is not finite.
     """
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
@@ -91,10 +92,10 @@ def build_trainer(
     callbacks: Sequence[Callback],
     mesh: DeviceMesh | None = None,
 ) -> Trainer:
-    """Lightning's trainer for one stage.
+    """Build the Lightning trainer of a stage.
 
     Args:
-        mesh: of the ranks that share the model out.
+        mesh: device mesh of a sharded model.
     """
     hardware = recipe.hardware
     if hardware.num_threads is not None:
@@ -117,7 +118,7 @@ def build_trainer(
         logger=list(loggers) or False,
         callbacks=list(callbacks),
         default_root_dir=folder,
-        use_distributed_sampler=False,  # the plan shares the packs out itself
+        use_distributed_sampler=False,  # PlanSampler gives each rank its packs
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,14 +1,11 @@
-"""The vocabulary of a run, and the checks that its tags are tokens."""
+"""The vocabulary of a run, and checks that its tags are single tokens."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
 from audio_lm.data.cache import writable_cache
 from audio_lm.data.manifest.cuts import texts_of
@@ -16,12 +13,11 @@ from audio_lm.model.decoder.settings import num_rows
 from audio_lm.model.weights.files import published_folder
 from audio_lm.model.weights.released import open_released
 from audio_lm.pipeline.plan_stage import StageSources, cache_of, tokens_of
+from audio_lm.pipeline.tokenizer_cache import prompts_of, rows_by_source, trained_tokenizer_folder
 from audio_lm.prompts import tags
 from audio_lm.prompts.tokenizer import load_or_train_tokenizer, load_tokenizer, train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
-
-TEXTS = 1  # number of the rules for which texts a vocabulary is made of, below and in ``texts_of``
 
 
 def build_vocabulary(
@@ -31,11 +27,11 @@ def build_vocabulary(
     *,
     tokens: Sequence[str] | None = None,
 ) -> Vocabulary:
-    """The vocabulary of a run: loaded, or trained on the texts of its training cuts.
+    """Load the vocabulary of a run, or train it on the texts of the training cuts.
 
     Args:
-        folder: where an earlier start of the same run kept its tokenizer.
-        tokens: that an earlier start of the same run had beside words; none gives those that its prompts need.
+        folder: tokenizer saved by an earlier start of the same run.
+        tokens: tokens beside words of an earlier start of the same run; None gives those that its prompts need.
     """
     settings = recipe.model.tokenizer
     if folder is not None and folder.is_dir():
@@ -51,24 +47,19 @@ def build_vocabulary(
 
 
 def _own_tokenizer(recipe: Recipe, sources: Mapping[str, StageSources]) -> PreTrainedTokenizerBase:
-    """A tokenizer of the training texts, cached beside the indexes: other ranks and later starts read no text again."""
-    rows_of = {leaf.source: leaf.rows for stage in sources.values() for leaf in stage.training}
-    prompts = sorted({text for name in _tasks(recipe) for text in find_task(name).prompts})
-    vocab_size = recipe.model.tokenizer.vocab_size
+    """Train a tokenizer on the training texts, or read it from the cache, so that other ranks read no text."""
 
     def train() -> PreTrainedTokenizerBase:
-        cuts = (rows.cut(row) for rows in rows_of.values() for row in range(len(rows)))
-        texts = sorted({text for text in texts_of(cuts) if not text.startswith("<|")})
-        return train_tokenizer([*texts, *(f" {text}" for text in texts), *prompts], vocab_size=vocab_size)
+        all_rows = rows_by_source(sources).values()
+        texts = texts_of(rows.cut(row) for rows in all_rows for row in range(len(rows)))
+        words = sorted({text for text in texts if not text.startswith("<|")})
+        return train_tokenizer(
+            [*words, *(f" {text}" for text in words), *prompts_of(recipe)],
+            vocab_size=recipe.model.tokenizer.vocab_size,
+        )
 
-    digests = sorted(rows.index.digest for rows in rows_of.values())
-    known = json.dumps([TEXTS, tokenizers.__version__, vocab_size, digests, prompts])
     with writable_cache(cache_of(recipe)):
-        return load_or_train_tokenizer(cache_of(recipe) / "tokenizers" / f"{key_of(known):016x}", train)
-
-
-def _tasks(recipe: Recipe) -> set[str]:
-    return {task for stage in recipe.stages.values() for task in stage.mixture.weights} - {CHAT}
+        return load_or_train_tokenizer(trained_tokenizer_folder(recipe, sources), train)
 
 
 def _num_base(recipe: Recipe, num_tokens: int) -> int:
@@ -81,15 +72,17 @@ def _num_base(recipe: Recipe, num_tokens: int) -> int:
 
 
 def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
-    """Refuse a stage or a benchmark in tags whose tags are not single tokens.
+    """Check that all tags of stages and benchmarks are single tokens.
 
     Raises:
-        RecipeError: names the stage or benchmark, the task and the tags.
+        RecipeError: they are not; names the stage or benchmark, the task and the tags.
     """
     for name, stage in recipe.stages.items():
         for task in stage.mixture.weights if stage.prompt == "tags" else ():
             if task == CHAT:
-                raise RecipeError(f"stage {name!r}: {CHAT!r} is asked in chatml only; set prompt: chatml")
+                raise RecipeError(
+                    f"stage {name!r}: {CHAT!r} is available with chatml only; set prompt: chatml"
+                )
             try:
                 tags.check_tags(find_task(task), vocabulary.id_of)
             except RecipeError as error:
@@ -98,10 +91,10 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
 
 
 def check_benchmark_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
-    """Refuse a benchmark in tags whose tags are not single tokens.
+    """Check that all tags of benchmarks are single tokens.
 
     Raises:
-        RecipeError: names the benchmark, the task and the tags.
+        RecipeError: they are not; names the benchmark, the task and the tags.
     """
     for name, benchmark in recipe.evaluation.benchmarks.items():
         if benchmark.prompt == "tags" and benchmark.task != CHAT:

@@ -1,1 +1,1 @@
-"""What a recipe would do, shown before it is trained: plan and describe."""
+"""Previews of a recipe before training: ``audio-lm plan`` and ``audio-lm describe``."""

@@ -1,4 +1,4 @@
-"""A recipe as tables: its stages beside each other, and what the model will read."""
+"""A recipe as a table of stages, and rendered examples of each task."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,14 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.plan_stage import compile_stage, maker_of
-from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.preview.examples import RenderedExample, rendered
+from audio_lm.pipeline.tokenizer_cache import cached_vocabulary
+from audio_lm.preview.examples import RenderedExample, render_example
 
-LONGEST = 700  # characters of a rendered example that are shown
+MAX_CHARACTERS = 700  # of a rendered example
 
 
 def print_recipe(composed: ComposedRecipe, *, num_per_task: int, console: Console | None = None) -> None:
-    """Show the model, the stages as columns and a few examples of each task."""
+    """Print the model, the stages as columns and a few examples of each task."""
     console = console or Console()
     recipe = composed.recipe
     console.print(f"[bold]{recipe.name}[/bold]  signature {composed.signature}  seed {recipe.seed}")
@@ -28,25 +28,29 @@ def print_recipe(composed: ComposedRecipe, *, num_per_task: int, console: Consol
         console.print(note, soft_wrap=True)
     if num_per_task:
         prepare_corpora(recipe, console.print)
-        console.print("\nWhat the model reads; what it learns is [bold green]green[/bold green].")
+        console.print("\nWhat the model reads; learned text is [bold green]green[/bold green].")
         for example in rendered_examples(recipe, num_per_task=num_per_task):
             _print_example(example, console)
 
 
 def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[RenderedExample]:
-    """A few examples of each task of each stage, as they will be trained on."""
+    """Examples of each task of each stage, as they are trained on."""
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
-    vocabulary = build_vocabulary(recipe, sources)
+    vocabulary = cached_vocabulary(recipe, sources)
+    if vocabulary is None:
+        from audio_lm.pipeline.vocabulary import build_vocabulary  # transformers takes a second to import
+
+        vocabulary = build_vocabulary(recipe, sources)
     for name, stage in recipe.stages.items():
         maker = maker_of(recipe, vocabulary, stage.prompt)
         for task in dict.fromkeys(leaf.task for leaf in sources[name].training):
             rows = next(leaf.rows for leaf in sources[name].training if leaf.task == task)
             for row in range(min(num_per_task, len(rows))):
-                yield rendered(name, rows.cut(row), task, maker, choice=row)
+                yield render_example(name, rows.cut(row), task, maker, choice=row)
 
 
 def print_origins(composed: ComposedRecipe, console: Console | None = None) -> None:
-    """Show every setting with the file and line it comes from."""
+    """Print every setting with the file and line it comes from."""
     console = console or Console()
     tree = composed.tree
     for key in _keys(composed):
@@ -74,18 +78,18 @@ def _model_line(recipe: Recipe) -> str:
     encoder, language_model = recipe.model.encoder, recipe.model.language_model
     settings = language_model.settings
     size = (
-        f"{settings.get('num_hidden_layers')} x {settings.get('hidden_size')}" if settings else "its own size"
+        f"{settings.get('num_hidden_layers')} x {settings.get('hidden_size')}" if settings else "default size"
     )
     sizes = encoder.sizes
     shape = f"{sizes.num_layers} x {sizes.width}, {sizes.num_mels} mels"
     if encoder.kind != "whisper":
-        shape = "its own size" if encoder.load else f"{encoder.architecture} {encoder.settings}"
+        shape = "default size" if encoder.load else f"{encoder.architecture} {encoder.settings}"
     projector = recipe.model.projector
-    joined = f", projector {projector.kind} over {projector.factor}" if projector.factor > 1 else ""
-    whole = recipe.model.load
+    projector_text = f", projector {projector.kind} over {projector.factor}" if projector.factor > 1 else ""
+    loaded = recipe.model.load
     return (
-        f"encoder {encoder.load or whole or 'from nothing'}, {shape}{joined}; "
-        f"language model {language_model.load or whole or language_model.architecture + ' from nothing'}, {size}"
+        f"encoder {encoder.load or loaded or 'from scratch'}, {shape}{projector_text}; "
+        f"language model {language_model.load or loaded or language_model.architecture + ' from scratch'}, {size}"
     )
 
 
@@ -110,7 +114,7 @@ def _stage_table(recipe: Recipe) -> Table:
 def _batch(stage: StageConfig) -> str:
     packs = f"{stage.packs_per_step} x " if stage.packs_per_step > 1 else ""
     tokens = f"{packs}{stage.pack_tokens:,} tokens" + (" in buckets" if stage.packing == "buckets" else "")
-    return tokens if stage.global_batch is None else f"{stage.global_batch} conversations, {tokens} at most"
+    return tokens if stage.global_batch is None else f"{stage.global_batch} conversations, at most {tokens}"
 
 
 def _rate(stage: StageConfig, part: str) -> str:
@@ -140,10 +144,10 @@ def _shares(mixture: MixtureConfig) -> str:
 
 def _print_example(example: RenderedExample, console: Console) -> None:
     text = Text()
-    for said, is_learned in example.pieces:
-        text.append(said, style="bold green" if is_learned else "dim")
+    for piece, is_learned in example.pieces:
+        text.append(piece, style="bold green" if is_learned else "dim")
     console.print(
         f"\n[bold]{example.stage} / {example.task}[/bold]  {example.cut_id}  "
         f"{example.num_tokens} tokens, {example.num_audio_tokens} of them audio"
     )
-    console.print(text[:LONGEST], soft_wrap=True)
+    console.print(text[:MAX_CHARACTERS], soft_wrap=True)

@@ -1,7 +1,7 @@
-"""What a recipe is going to do, before anything is done: who is heard how often, what it costs, what looks wrong.
+"""Estimates of a recipe before training: how often each source is drawn, memory, and warnings.
 
-Works from the cut-sets where they are prepared, and from the facts of their
-corpora where they are not; every figure says which.
+Prepared cut-sets are measured; for the others, figures follow from the published size of their corpus
+(``is_measured`` is false).
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,17 +28,17 @@ from audio_lm.model.memory_estimate import num_parameters, step_size
 from audio_lm.model.resolve_sizes import planned_rows
 from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
-from audio_lm.preview.examples import RenderedExample, imagined, rendered
+from audio_lm.preview.examples import RenderedExample, render_example, render_imagined
 from audio_lm.tasks.registry import TASKS
 
-MANY_PASSES = 40
-"""A source that is heard this often is learned by heart."""
+MANY_EPOCHS = 40
+"""Epochs of a source from which it is likely to be memorized."""
 
 FEW_CLIPS = 50
-"""A leaf that is heard less often than this teaches nothing."""
+"""Clips of a source below which its task is not learned."""
 
-TEXT_TOKENS_PER_SECOND = 3.2  # of an answer that writes speech down; ours, from digits and read speech
-PROMPT_TOKENS = {"tags": 6, "natural": 14, "chatml": 40}  # ours; around question and answer
+TEXT_TOKENS_PER_SECOND = 3.2  # of a transcript; ours, from digits and read speech
+PROMPT_TOKENS = {"tags": 6, "natural": 14, "chatml": 40}  # ours; tokens beside the clip and the answer
 LABEL_TOKENS = 6  # of an answer that is a label
 SPOKEN_LABELS = frozenset({"text", "texts", "units", "translation", "slots", "turns"})
 NUM_LONGEST = 3
@@ -46,8 +46,8 @@ NUM_EXAMPLES = 2  # of each task
 
 
 @dataclass(frozen=True)
-class LeafForecast:
-    """A source under a task in one stage."""
+class SourceEstimate:
+    """Estimate for a source under a task in one stage."""
 
     task: str
     source: str
@@ -62,15 +62,15 @@ class LeafForecast:
     share_of_tokens: float
     passes: float
     is_measured: bool
-    """From the cut-set itself, and not from its corpus's facts."""
+    """True if measured on the cut-set, false if computed from the published size of its corpus."""
 
     longest: list[tuple[str, int]]
-    """Its conversations with the most tokens: cut, tokens; only where the cut-set is there."""
+    """Its conversations with the most tokens: cut, tokens; empty if the cut-set is not prepared."""
 
 
 @dataclass(frozen=True)
-class StageForecast:
-    """One stage."""
+class StageEstimate:
+    """Estimate for one stage."""
 
     name: str
     steps: int
@@ -78,49 +78,49 @@ class StageForecast:
     pack_tokens: int
     packs_per_step: int
     fill: float
-    """Share of the token budget that conversations take."""
+    """Fraction of the token budget that conversations use."""
 
     padding: float | None
-    """Share of padding in buckets, as the first window has it; none where nothing is padded or cut-sets are not there."""
+    """Fraction of padding in the buckets of the first window; None without buckets or without prepared cut-sets."""
 
-    leaves: list[LeafForecast]
+    leaves: list[SourceEstimate]
     memory_gib: dict[str, float]
-    """At the peak of a step, of one rank: weights (with gradients and optimizer), activations, logits, total."""
+    """Peak memory of one rank in a step: weights (optimizer state included), gradients, activations, logits, total."""
 
     examples: list[RenderedExample]
-    """What the model reads, a few of each task; imagined where cut-sets are not there."""
+    """Rendered examples of each task; imagined if cut-sets are not prepared."""
 
     warnings: list[str] = field(default_factory=list)
 
 
-def forecast(recipe: Recipe) -> Iterator[StageForecast]:
-    """All stages of a recipe, in order.
+def estimate_stages(recipe: Recipe) -> Iterator[StageEstimate]:
+    """Estimate all stages of a recipe, in order.
 
     Raises:
-        DataError: of a source neither a cut-set nor facts are there.
+        DataError: a source has neither a cut-set nor a published size.
     """
     sources = [source for stage in recipe.stages.values() for source in _sources(stage)]
     if not all(has_cut_set(Path(recipe.data_dir), source) for source in sources):
         for name, stage in recipe.stages.items():
-            leaves = [_from_facts(recipe, stage, task, source) for task, source in _pairs(stage)]
+            leaves = [_source_from_facts(recipe, stage, task, source) for task, source in _pairs(stage)]
             examples = list(_imagined(name, stage, leaves, audio_token_count(recipe.model)))
-            yield _of_stage(recipe, name, leaves, examples=examples)
+            yield _estimate_stage(recipe, name, leaves, examples=examples)
         return
     compiled = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     vocabulary = build_vocabulary(recipe, compiled)
     for name, stage in recipe.stages.items():
         planned = plan_stage(recipe, stage, compiled[name], vocabulary)
         examples = list(_rendered(name, planned, maker_of(recipe, vocabulary, stage.prompt)))
-        yield _of_stage(recipe, name, planned.leaves, planned, examples=examples)
+        yield _estimate_stage(recipe, name, planned.leaves, planned, examples=examples)
 
 
 def _imagined(
     name: str, stage: StageConfig, leaves: Sequence[MixtureSource], token_count: AudioTokenCount
 ) -> Iterator[RenderedExample]:
-    """One example of each task, as the task describes itself."""
+    """One example of each task with made-up labels."""
     for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
         leaf = next(of_task)
-        yield imagined(
+        yield render_imagined(
             name,
             leaf.task,
             stage.prompt,
@@ -131,11 +131,11 @@ def _imagined(
 
 
 def _rendered(name: str, planned: StagePlan, maker: ExampleMaker) -> Iterator[RenderedExample]:
-    """The first rows of each task."""
+    """Render the first rows of each task."""
     for _, of_task in groupby(planned.loaded, key=lambda leaf: leaf.task):
         leaf = next(of_task)
         for row in range(min(NUM_EXAMPLES, len(leaf.rows))):
-            yield rendered(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
+            yield render_example(name, leaf.rows.cut(row), leaf.task, maker, choice=row)
 
 
 def _pairs(stage: StageConfig) -> list[tuple[str, str]]:
@@ -148,13 +148,13 @@ def _sources(stage: StageConfig) -> list[str]:
     return [source for _, source in _pairs(stage)]
 
 
-def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> MixtureSource:
-    """What a source is like as far as its publisher says."""
-    facts = stage.mixture.facts.get(source) or _published(source)
+def _source_from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> MixtureSource:
+    """Size of a source from the published hours and clips, tokens from the constants above."""
+    facts = stage.mixture.facts.get(source) or _published_size(source)
     if facts is None:
         raise DataError(
-            f"cut-set {source!r} is not prepared and nobody says how much there is of it; prepare it, "
-            f"or give mixture.facts a line with its hours and clips"
+            f"cut-set {source!r} is not prepared and its size is unknown; prepare it, "
+            f"or add its hours and clips to mixture.facts"
         )
     mean_seconds = facts.hours * 3600 / facts.clips
     answer = LABEL_TOKENS
@@ -165,19 +165,19 @@ def _from_facts(recipe: Recipe, stage: StageConfig, task: str, source: str) -> M
     return MixtureSource(task, source, facts.clips, mean_seconds, audio + text)
 
 
-def _published(source: str) -> Subset | SourceFacts | None:
+def _published_size(source: str) -> Subset | SourceFacts | None:
     corpus, subset_split = split_source(source)
     return CORPORA[corpus].facts.subsets.get(subset_split) if corpus in CORPORA else None
 
 
-def _of_stage(
+def _estimate_stage(
     recipe: Recipe,
     name: str,
     leaves: Sequence[MixtureSource],
     planned: StagePlan | None = None,
     *,
     examples: list[RenderedExample],
-) -> StageForecast:
+) -> StageEstimate:
     stage = recipe.stages[name]
     rules = rules_of(stage)
     if planned is None:
@@ -190,7 +190,7 @@ def _of_stage(
         counts, longest = planned.expected_clips, _longest(planned)
     tokens = [count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True)]
     rows = [
-        _row(
+        _estimate_source(
             stage,
             leaf,
             count,
@@ -203,7 +203,7 @@ def _of_stage(
         for leaf, count, of_leaf, most in zip(leaves, counts, tokens, longest, strict=True)
     ]
     fill = sum(tokens) / (stage.steps * stage.packs_per_step * stage.pack_tokens)
-    return StageForecast(
+    return StageEstimate(
         name=name,
         steps=stage.steps,
         conversations_per_step=sum(counts) / stage.steps,
@@ -221,7 +221,7 @@ def _of_stage(
 def _memory(
     recipe: Recipe, stage: StageConfig, leaves: Sequence[MixtureSource], counts: Sequence[int]
 ) -> dict[str, float]:
-    """Of a full pack of the stage's mean conversations."""
+    """Peak memory in GiB of a step on full packs of conversations of mean length."""
     hardware, num_base, num_new = recipe.hardware, planned_rows(recipe.model), len(tokens_of(recipe))
     tokens = sum(count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True))
     seconds = sum(count * leaf.mean_seconds for count, leaf in zip(counts, leaves, strict=True))
@@ -247,7 +247,7 @@ def _memory(
     return {name: round(getattr(size, name) / 2**30, 3) for name in names}
 
 
-def _row(
+def _estimate_source(
     stage: StageConfig,
     leaf: MixtureSource,
     count: int,
@@ -257,8 +257,8 @@ def _row(
     *,
     is_measured: bool,
     longest: list[tuple[str, int]],
-) -> LeafForecast:
-    return LeafForecast(
+) -> SourceEstimate:
+    return SourceEstimate(
         task=leaf.task,
         source=leaf.source,
         hours=leaf.num_rows * leaf.mean_seconds / 3600,
@@ -277,27 +277,27 @@ def _row(
 
 
 def _longest(planned: StagePlan) -> list[list[tuple[str, int]]]:
-    """Of every leaf the conversations with the most tokens, longest first."""
-    found = []
+    """The conversations of every leaf with the most tokens, longest first."""
+    longest = []
     for leaf, lengths in zip(planned.loaded, planned.lengths, strict=True):
         tokens = lengths.table.max(axis=1)
         rows = tokens.argsort(kind="stable")[: -NUM_LONGEST - 1 : -1].tolist()
-        found.append([(leaf.rows.cut(row).id, int(tokens[row])) for row in rows])
-    return found
+        longest.append([(leaf.rows.cut(row).id, int(tokens[row])) for row in rows])
+    return longest
 
 
 def _warnings(
-    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[LeafForecast], fill: float
+    stage: StageConfig, leaves: Sequence[MixtureSource], rows: Sequence[SourceEstimate], fill: float
 ) -> Iterator[str]:
     for leaf, row in zip(leaves, rows, strict=True):
-        where = f"{row.source} under {row.task}"
-        if row.passes >= MANY_PASSES:
-            yield f"{where} is heard {row.passes:.0f} times over; lower its weight, cap it with max_epochs, or add data"
+        name = f"{row.source} under {row.task}"
+        if row.passes >= MANY_EPOCHS:
+            yield f"{name} is drawn for {row.passes:.0f} epochs; lower its weight, cap it with max_epochs, or add data"
         if row.expected_clips < FEW_CLIPS:
-            yield f"{where} is heard {row.expected_clips} times in all, which teaches nothing; raise its weight or leave it out"
+            yield f"{name} is drawn {row.expected_clips} times in all, too few to learn; raise its weight or leave it out"
         cap = max_examples(stage.mixture, leaf)
         if cap is not None and row.expected_clips >= cap:
-            yield f"{where} reaches max_epochs, so its weight is not kept to the end; its siblings take its share"
+            yield f"{name} reaches max_epochs before the end; other sources take its share"
     if fill > 1:
         yield (
             f"steps of {stage.global_batch} conversations are expected to need {fill:.2f} of their token budget; "
@@ -306,25 +306,23 @@ def _warnings(
 
 
 def _left_out(planned: StagePlan) -> Iterator[str]:
-    """What ``long_audio: drop`` costs."""
+    """Warnings about what ``long_audio: drop`` leaves out."""
     for leaf in planned.loaded:
-        index, where = leaf.rows.index, f"{leaf.source} under {leaf.task}"
+        index, name = leaf.rows.index, f"{leaf.source} under {leaf.task}"
         if index.num_dropped:
-            yield f"{where} leaves out {index.num_dropped} cuts with a clip over {MAX_SECONDS:.0f} s"
+            yield f"{name} leaves out {index.num_dropped} cuts with a clip over {MAX_SECONDS:.0f} s"
         if num_over := len(index) - len(leaf.rows):
-            yield f"{where} leaves out {num_over} of {len(index)} conversations, which are over pack_tokens"
+            yield f"{name} leaves out {num_over} of {len(index)} conversations, which are over pack_tokens"
 
 
-def print_forecast(stages: Sequence[StageForecast], console: Console) -> None:
-    """One table a stage: what is heard, how often, and what looks wrong."""
+def print_estimates(stages: Sequence[StageEstimate], console: Console) -> None:
+    """Print a table for each stage, its memory and its warnings."""
     for stage in stages:
-        measured = (
-            "measured" if all(leaf.is_measured for leaf in stage.leaves) else "from the facts of the corpora"
-        )
-        padded = "" if stage.padding is None else f", {100 * stage.padding:.1f} % padding as rows"
+        measured = "measured" if all(leaf.is_measured for leaf in stage.leaves) else "from published sizes"
+        padding = "" if stage.padding is None else f", {100 * stage.padding:.1f} % padding as rows"
         table = Table(
             title=f"{stage.name}: {stage.steps:,} steps of {stage.conversations_per_step:,.1f} conversations in "
-            f"{stage.packs_per_step} x {stage.pack_tokens:,} tokens, {100 * stage.fill:.1f} % filled{padded} ({measured})"
+            f"{stage.packs_per_step} x {stage.pack_tokens:,} tokens, {100 * stage.fill:.1f} % filled{padding} ({measured})"
         )
         for name in ("task", "source"):
             table.add_column(name)
@@ -333,11 +331,11 @@ def print_forecast(stages: Sequence[StageForecast], console: Console) -> None:
             "clips",
             "weight",
             "tokens each",
-            "heard clips",
-            "heard hours",
+            "clips drawn",
+            "hours drawn",
             "% clips",
             "% tokens",
-            "passes",
+            "epochs",
         ):
             table.add_column(name, justify="right")
         for leaf in stage.leaves:
@@ -356,12 +354,12 @@ def print_forecast(stages: Sequence[StageForecast], console: Console) -> None:
             )
         console.print(table)
         console.print(
-            f"memory of a rank: {stage.memory_gib['total']:.2f} GiB at most "
+            f"peak memory of a rank: {stage.memory_gib['total']:.2f} GiB "
             f"({', '.join(f'{what} {gib:.2f}' for what, gib in stage.memory_gib.items() if what != 'total')})"
         )
-        longest = [one for leaf in stage.leaves for one in leaf.longest]
+        longest = [conversation for leaf in stage.leaves for conversation in leaf.longest]
         if longest:
-            named = sorted(longest, key=lambda one: -one[1])[:NUM_LONGEST]
-            console.print("longest: " + ", ".join(f"{cut} {tokens}" for cut, tokens in named), soft_wrap=True)
+            first = sorted(longest, key=lambda conversation: -conversation[1])[:NUM_LONGEST]
+            console.print("longest: " + ", ".join(f"{cut} {tokens}" for cut, tokens in first), soft_wrap=True)
         for warning in stage.warnings:
-            console.print(f"[yellow]look:[/yellow] {warning}", soft_wrap=True)
+            console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)

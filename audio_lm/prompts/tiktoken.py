@@ -15,13 +15,10 @@ from transformers import PreTrainedTokenizerFast
 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.prompts.conversation import END_TOKEN
+from audio_lm.prompts.tokenizer_json import WORD_PATTERN
 from audio_lm.prompts.vocabulary import AUDIO_TOKENS
 
 FILE_NAME = "qwen.tiktoken"
-WORD_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 NUM_EXTRAS = 205
 CLIP_PAD = "[[[AUDIO:modality]]]"
 SPECIAL_TOKENS = (

@@ -8,12 +8,14 @@ texts, and all texts of other tokenizers, are tokenized whole, in batches.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import models
-from transformers import PreTrainedTokenizerBase
 
-from audio_lm.prompts.tiktoken import WORD_PATTERN
+from audio_lm.prompts.tokenizer_json import WORD_PATTERN, JsonTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ASCII_WORD = re.compile(
     WORD_PATTERN.replace(r"\p{L}\p{N}]", "a-zA-Z0-9]")
@@ -30,7 +32,7 @@ MAX_LETTERS = 64  # longer words are not cached
 class TokenCounter:
     """Token counter for texts without markup; caches the counts of words."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase | JsonTokenizer") -> None:
         self.tokenizer = tokenizer
         self.has_words = _splits_by_pattern(tokenizer)
         self._num_tokens_of: dict[str, int] = {}
@@ -61,7 +63,7 @@ class TokenCounter:
         return [len(ids) for ids in batch["input_ids"]]
 
 
-def _splits_by_pattern(tokenizer: PreTrainedTokenizerBase) -> bool:
+def _splits_by_pattern(tokenizer: "PreTrainedTokenizerBase | JsonTokenizer") -> bool:
     """True if the tokenizer splits ASCII text by ``WORD_PATTERN`` only."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not isinstance(backend.model, models.BPE) or backend.model.dropout:

@@ -15,7 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from audio_lm.common.errors import RecipeError, needs_remote_code
 from audio_lm.common.seals import cached_folder
 from audio_lm.prompts.conversation import END_TOKEN
-from audio_lm.prompts.tiktoken import FILE_NAME, WORD_PATTERN, qwen_audio_tokenizer
+from audio_lm.prompts.tiktoken import FILE_NAME, qwen_audio_tokenizer
+from audio_lm.prompts.tokenizer_json import WORD_PATTERN
 from audio_lm.prompts.vocabulary import TEXT_TOKENS
 
 NUM_BYTES = 256

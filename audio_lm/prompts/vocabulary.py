@@ -13,8 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby, pairwise
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
@@ -23,6 +22,11 @@ from audio_lm.common.word_timestamps import MAX_STAMP, SILENCE, STAMPS_PER_SECON
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.targets import NUM_MIDI
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from audio_lm.prompts.tokenizer_json import JsonTokenizer
 
 
 def _tags(names: Iterable[str]) -> tuple[str, ...]:
@@ -74,7 +78,11 @@ class Vocabulary:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, num_base: int, tokens: Iterable[str] = MARKUP_TOKENS
+        self,
+        tokenizer: "PreTrainedTokenizerBase | JsonTokenizer",
+        *,
+        num_base: int,
+        tokens: Iterable[str] = MARKUP_TOKENS,
     ) -> None:
         """Assign ids to the tokens that ``tokenizer`` lacks.
 

@@ -53,7 +53,7 @@ def prepare(start: RunStart, session: RunSession) -> Prepared:
     }
     start.resolve(plans, vocabulary)
     with session.building():
-        model = build_audio_lm(recipe, vocabulary, is_outline=recipe.hardware.sharding != "none")
+        model = build_audio_lm(recipe, vocabulary, on_meta=recipe.hardware.sharding != "none")
     rates = rates_of(recipe, model)
     for name in stages:
         if is_without_effect(model, rates[name], recipe.stages[name].optimizer):

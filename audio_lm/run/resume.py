@@ -41,7 +41,7 @@ from audio_lm.data.mixture.segments import History, next_begin
 from audio_lm.pipeline.plan_stage import (
     StagePlan,
     check_order,
-    compiled,
+    compile_index,
     digest_of,
     filter_by_length,
     name_of,
@@ -369,7 +369,7 @@ def _along(
 
 def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
     task, _, source = name.partition(" ")
-    return LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
+    return LoadedSource(task, source, Rows(compile_index(recipe, stage, source)))
 
 
 def _difference(history: History, before: Segment, position: int) -> str:

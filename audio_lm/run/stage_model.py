@@ -59,7 +59,7 @@ class StageModels:
         if self.mesh is not None:
             del self.model
             gc.collect()  # the model and its gradient hooks reference each other
-            self.model = build_audio_lm(self.recipe, self.vocabulary, is_outline=True)
+            self.model = build_audio_lm(self.recipe, self.vocabulary, on_meta=True)
             apply_fsdp(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
         elif weights is not None:
             load_weights(self.model, weights)

@@ -1,3 +1,4 @@
+import ast
 import errno
 import json
 import os
@@ -21,32 +22,51 @@ def run(*arguments):
     """Exit code of a command, in this process."""
     try:
         cli.main(list(arguments))
-    except SystemExit as left:
-        return left.code or 0
+    except SystemExit as exited:
+        return exited.code or 0
     return 0
 
 
-def test_help_is_instant_and_imports_nothing_heavy():
+TRAINING_ONLY = ["lightning", "mlflow", "scipy", "pandas", "torch._dynamo", "sympy"]
+"""Libraries that no preview needs. Filling a tensor on the meta device imports the last two, which takes a second."""
+
+
+def imported_by(arguments, libraries):
+    """Libraries that a command imports in a new process, of those given."""
     code = (
         "import sys, audio_lm.cli.main as c\n"
-        "try: c.main(['--help'])\n"
+        "try: c.main(sys.argv[2:])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'lightning', 'transformers', 'mlflow', 'lhotse', 'omegaconf') if m in sys.modules])"
+        "print([name for name in sys.argv[1].split() if name in sys.modules])"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    assert said.strip().endswith("[]")
+    command = [sys.executable, "-c", code, " ".join(libraries), *map(str, arguments)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return ast.literal_eval(output.splitlines()[-1])
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    heavy = ["torch", "transformers", "lhotse", "omegaconf", "huggingface_hub", "tokenizers", *TRAINING_ONLY]
+    assert imported_by(["--help"], heavy) == []
+
+
+def test_a_plan_imports_neither_training_nor_modelling_code():
+    modelling = ["transformers.modeling_utils", "transformers.models.qwen2.modeling_qwen2"]
+    assert imported_by(["plan", "qwen_audio"], [*TRAINING_ONLY, *modelling]) == []
+
+
+def test_a_description_of_prepared_data_does_not_import_transformers(small_recipe, own_vocabulary):
+    heavy = ["transformers", "huggingface_hub", *TRAINING_ONLY]
+    assert imported_by(["describe", small_recipe], heavy) == []
 
 
 @pytest.mark.parametrize("command", ["train", "describe", "prepare", "evaluate", "score", "report"])
-def test_every_command_teaches_by_example(command, capsys):
+def test_help_of_every_command_has_an_example(command, capsys):
     assert run(command, "--help") == 0
     assert "Example" in capsys.readouterr().out
 
 
 def commands(command, path=()):
-    """Every command and group, by the words that call it."""
+    """Every command and group with its words on the command line."""
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, (*path, name))
@@ -56,12 +76,12 @@ COMMANDS = dict(commands(typer.main.get_command(cli.app)))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_help_loses_no_word_of_what_is_written(path, monkeypatch, capsys):
-    """As Markdown would lose ``<word>`` outside of backticks."""
+def test_help_shows_every_word_of_its_text(path, monkeypatch, capsys):
+    """Markdown drops ``<word>`` outside of backticks."""
     monkeypatch.setenv("COLUMNS", "1000")
     assert run(*path, "--help") == 0
     shown = set(re.split(r"[\s│]+", capsys.readouterr().out))
-    texts = [COMMANDS[path].help, *(getattr(one, "help", None) for one in COMMANDS[path].params)]
+    texts = [COMMANDS[path].help, *(getattr(parameter, "help", None) for parameter in COMMANDS[path].params)]
     lost = {word for text in texts if text for word in text.replace("`", "").split()} - shown
     assert not lost
 
@@ -84,32 +104,34 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, words, capsys):
     assert "Traceback" not in error
 
 
-def test_what_another_rank_says_ends_in_silence_with_the_same_code(monkeypatch, capsys):
-    def find(error):
+def test_an_error_that_another_rank_has_reported_is_not_repeated(monkeypatch, capsys):
+    def code_and_output(error):
         monkeypatch.setattr("audio_lm.config.load.load_recipe", lambda *_, **__: (_ for _ in ()).throw(error))
         code = run("train", "demo")
         return code, capsys.readouterr().err
 
-    assert find(DataError("no cut")) == (2, "audio-lm: no cut\n")
-    assert find(AlreadyReportedError("no cut")) == (2, "")
+    assert code_and_output(DataError("no cut")) == (2, "audio-lm: no cut\n")
+    assert code_and_output(AlreadyReportedError("no cut")) == (2, "")
 
 
-@pytest.mark.parametrize(("number", "is_said"), [(errno.ENOSPC, True), (errno.EIO, False)])
-def test_a_disk_without_room_is_one_sentence_and_other_errors_are_ours(monkeypatch, capsys, number, is_said):
+@pytest.mark.parametrize(("number", "is_user_error"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_a_full_disk_is_one_sentence_and_other_errors_are_internal(
+    monkeypatch, capsys, number, is_user_error
+):
     def full(*_, **__):
         raise OSError(number, os.strerror(number), "runs/x/mixture.json")
 
     monkeypatch.setattr("audio_lm.run.train.train", full)
-    if not is_said:
+    if not is_user_error:
         with pytest.raises(OSError, match="mixture"):
             run("train", "demo", "hardware.devices=1")
         return
     assert run("train", "demo", "hardware.devices=1") == 2
-    said = capsys.readouterr().err
-    assert said.startswith(
-        "audio-lm: runs/x/mixture.json cannot be written (No space left on device) -- make"
+    output = capsys.readouterr().err
+    assert output.startswith(
+        "audio-lm: runs/x/mixture.json cannot be written (No space left on device) -- free disk space"
     )
-    assert "resume=auto" in said
+    assert "resume=auto" in output
 
 
 def test_a_column_without_a_label_is_refused(capsys, tmp_path):
@@ -117,7 +139,7 @@ def test_a_column_without_a_label_is_refused(capsys, tmp_path):
     assert "--column transcription -- expected name=label" in capsys.readouterr().err
 
 
-def test_as_a_module_it_knows_all_it_needs_before_it_begins():
+def test_the_module_runs_main_after_all_definitions():
     assert Path(cli.__file__).read_text().endswith('\n\n\nif __name__ == "__main__":\n    main()\n')
 
 
@@ -143,11 +165,11 @@ def test_train_py_is_the_train_command():
     assert "unknown recipe" in done.stderr
 
 
-def test_a_plan_for_other_programs_needs_no_audio_and_little_time(tmp_path, monkeypatch, capsys):
+def test_a_plan_as_json_needs_no_audio_and_little_time(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    began = time.monotonic()
+    start = time.monotonic()
     assert run("plan", str(ROOT / "recipes" / "qwen_audio.yaml"), "--json") == 0
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - start < 20
     pretrain, chat = json.loads(capsys.readouterr().out)["stages"]
     assert len(pretrain["leaves"]) == len(pretrain["examples"]) == 31
     for stage in (pretrain, chat):
@@ -156,7 +178,7 @@ def test_a_plan_for_other_programs_needs_no_audio_and_little_time(tmp_path, monk
         assert all(example["is_imagined"] for example in stage["examples"])
 
 
-def test_ctrl_c_exits_with_130_and_names_the_way_to_resume(monkeypatch, capsys):
+def test_ctrl_c_exits_with_130_and_a_remedy(monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto continues from there")
 

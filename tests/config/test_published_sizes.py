@@ -3,7 +3,7 @@ import yaml
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.preview.estimate import forecast
+from audio_lm.preview.estimate import estimate_stages
 from tests.model.originals import ENCODER, SETTINGS, write_qwen2_audio
 
 RECIPE = """
@@ -41,7 +41,7 @@ def test_a_checkpoint_folder_gives_all_sizes(compose):
     )
     assert implicit.text == explicit.text
     assert implicit.signature == explicit.signature
-    (planned,), (same,) = forecast(implicit.recipe), forecast(explicit.recipe)
+    (planned,), (same,) = estimate_stages(implicit.recipe), estimate_stages(explicit.recipe)
     assert planned.memory_gib == same.memory_gib
     assert planned.memory_gib["weights"] > 0
 

@@ -155,7 +155,7 @@ def test_an_existing_full_size_corpus_is_not_reduced(monkeypatch):
     monkeypatch.setattr("audio_lm.pipeline.corpora.prepare", lambda *_: pytest.fail("it was made again"))
     lines = []
     prepare_corpora(recipe, lines.append)
-    assert lines == ["corpus synthetic: data/synthetic is used as it is"]
+    assert lines == ["corpus synthetic: data/synthetic is already prepared"]
     assert not has_enough(load_recipe("demo").recipe, "synthetic"), "without stand-ins the settings count"
 
 

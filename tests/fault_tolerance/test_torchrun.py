@@ -80,5 +80,5 @@ def test_a_user_error_of_the_ranks_keeps_its_exit_code(tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "3 packs per step cannot be shared by 2 ranks" in done.stderr
+    assert "3 packs per step cannot be divided among 2 ranks" in done.stderr
     assert "Traceback" not in done.stderr

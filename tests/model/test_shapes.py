@@ -5,11 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio_lm.model.config import EncoderConfig
+from audio_lm.model.config import EncoderConfig, ProjectorConfig
 from audio_lm.model.decoder.language_model import empty_language_model
 from audio_lm.model.decoder.settings import new_settings
 from audio_lm.model.encoders.token_count import TOKENS_OF
-from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
+from audio_lm.model.projector import PROJECTORS, new_projector
+from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights, num_projector_weights
 
 
 def test_every_kind_a_recipe_can_name_has_a_size_and_audio_tokens():
@@ -20,6 +21,14 @@ def test_every_kind_a_recipe_can_name_has_a_size_and_audio_tokens():
 def test_the_size_of_published_models_is_known_without_them():
     shape = ENCODER_SHAPES["transformers"](EncoderConfig(kind="transformers", architecture="wavlm"))
     assert shape.num_weights == pytest.approx(94.4e6, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", PROJECTORS)
+@pytest.mark.parametrize("inner", [None, 5])
+def test_weights_of_a_projector_are_counted_without_building_it(kind, inner):
+    config = ProjectorConfig(kind) if kind == "linear" else ProjectorConfig(kind, 3, inner)
+    built = sum(parameter.numel() for parameter in new_projector(config, 6, 4, scale=1.0).parameters())
+    assert num_projector_weights(config, 6, 4) == built
 
 
 @given(

@@ -12,33 +12,33 @@ from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
 
 
-def test_every_question_of_a_benchmark_is_asked_once_without_its_answer(small, own_vocabulary):
+def test_every_question_of_a_benchmark_is_a_prompt_without_its_answer(small, own_vocabulary):
     check_benchmarks(small)
-    asked = []
-    for pack, questions in benchmark_packs(small, small.evaluation.benchmarks["events"], own_vocabulary):
-        assert tuple(question.cut_id for question in questions) == pack.cut_ids
-        asked += questions
-    assert len(asked) == 4
-    assert all(question.references[0] for question in asked)
+    examples = []
+    for pack, of_pack in benchmark_packs(small, small.evaluation.benchmarks["events"], own_vocabulary):
+        assert tuple(example.cut_id for example in of_pack) == pack.cut_ids
+        examples += of_pack
+    assert len(examples) == 4
+    assert all(example.references[0] for example in examples)
 
 
-def test_a_benchmark_whose_metric_lacks_its_package_is_named_before_the_run(small, monkeypatch):
+def test_a_missing_package_of_a_metric_is_reported_with_its_benchmark(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "meeteval.wer.matching.mimo_matching", None)
     events = small.evaluation.benchmarks["events"]
-    spoilt = replace(small.evaluation, benchmarks={"events": replace(events, metrics=["wer", "orcwer"])})
+    evaluation = replace(small.evaluation, benchmarks={"events": replace(events, metrics=["wer", "orcwer"])})
     with pytest.raises(UserError, match=r"benchmark 'events': ORC-WER needs the package 'meeteval'"):
-        check_benchmarks(replace(small, evaluation=spoilt))
+        check_benchmarks(replace(small, evaluation=evaluation))
 
 
-def test_a_benchmark_in_japanese_lacks_its_tokenizer_before_the_run(
+def test_a_missing_tokenizer_of_japanese_is_reported_with_its_benchmark(
     small, own_vocabulary, tmp_path, monkeypatch
 ):
     writer = CutWriter(tmp_path / "made", tmp_path / "made")
     labels = {"language": "en", "text": "one", "translation": "いち", "target_language": "ja"}
-    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.add("speech-test", np.ones(8000, dtype=np.float32), labels)
     writer.close()
     benchmark = BenchmarkConfig(
-        source="made/said-test", task="s2tt", metrics=["bleu"], prompt="tags", stage="pretrain"
+        source="made/speech-test", task="s2tt", metrics=["bleu"], prompt="tags", stage="pretrain"
     )
     evaluation = replace(small.evaluation, benchmarks={"japanese": benchmark})
     monkeypatch.setitem(sys.modules, "MeCab", None)
@@ -48,18 +48,20 @@ def test_a_benchmark_in_japanese_lacks_its_tokenizer_before_the_run(
         check_benchmarks(replace(small, data_dir=str(tmp_path), evaluation=evaluation))
 
 
-def test_a_translation_is_judged_in_the_language_translated_into(small, own_vocabulary, tmp_path):
+def test_the_language_of_a_translation_is_the_target_language(small, own_vocabulary, tmp_path):
     writer = CutWriter(tmp_path / "made", tmp_path / "made")
     labels = {"language": "en", "text": "one", "translation": "eins", "target_language": "de"}
-    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.add("speech-test", np.ones(8000, dtype=np.float32), labels)
     writer.close()
     recipe = replace(small, data_dir=str(tmp_path))
     languages = []
     for task in ("s2tt", "asr"):
         benchmark = BenchmarkConfig(
-            source="made/said-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
+            source="made/speech-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
         )
-        languages += [asked[0].language for _, asked in benchmark_packs(recipe, benchmark, own_vocabulary)]
+        languages += [
+            examples[0].language for _, examples in benchmark_packs(recipe, benchmark, own_vocabulary)
+        ]
     assert languages == ["de", "en"]
 
 
@@ -74,7 +76,7 @@ def captioned(small, tmp_path):
     for number in range(3):
         for clip in "ab":
             writer.add(
-                "said-test",
+                "speech-test",
                 f"{clip}-{number}",
                 folder / f"{clip}.wav",
                 {"caption": f"caption {clip}{number}"},
@@ -83,7 +85,7 @@ def captioned(small, tmp_path):
 
     def make(**settings):
         given = {"task": "aac", "metrics": ["cider_d", "rouge_l"], "prompt": "tags", "stage": "pretrain"}
-        benchmark = BenchmarkConfig(source="made/said-test", **{**given, **settings})
+        benchmark = BenchmarkConfig(source="made/speech-test", **{**given, **settings})
         return replace(
             small, data_dir=str(tmp_path), evaluation=EvaluationConfig({"captions": benchmark})
         ), benchmark
@@ -91,35 +93,37 @@ def captioned(small, tmp_path):
     return make
 
 
-def asked_in(recipe, benchmark, vocabulary):
-    return [question for _, asked in benchmark_packs(recipe, benchmark, vocabulary) for question in asked]
+def examples_of(recipe, benchmark, vocabulary):
+    return [example for _, of_pack in benchmark_packs(recipe, benchmark, vocabulary) for example in of_pack]
 
 
-def test_a_clip_with_several_captions_is_asked_about_once(captioned, own_vocabulary):
-    asked = asked_in(*captioned(), own_vocabulary)
-    assert {one.cut_id: one.references for one in asked} == {
+def test_a_clip_with_several_captions_is_one_example(captioned, own_vocabulary):
+    examples = examples_of(*captioned(), own_vocabulary)
+    assert {example.cut_id: example.references for example in examples} == {
         "a-0": ("caption a0", "caption a1", "caption a2"),
         "b-0": ("caption b0", "caption b1", "caption b2"),
     }
-    assert [one.cut_id for one in asked_in(*captioned(max_clips=1), own_vocabulary)] == ["a-0"]
+    assert [example.cut_id for example in examples_of(*captioned(max_clips=1), own_vocabulary)] == ["a-0"]
 
 
-def test_metrics_of_one_reference_ask_for_each_and_cannot_be_mixed_with_the_others(captioned, own_vocabulary):
+def test_metrics_of_one_reference_use_every_caption_and_cannot_be_mixed_with_others(
+    captioned, own_vocabulary
+):
     recipe, benchmark = captioned(metrics=["acc"])
     check_benchmarks(recipe)
-    assert [len(one.references) for one in asked_in(recipe, benchmark, own_vocabulary)] == [1] * 6
+    assert [len(example.references) for example in examples_of(recipe, benchmark, own_vocabulary)] == [1] * 6
     with pytest.raises(DataError, match=r"benchmark 'captions'.*'a-0', 'a-1', 'a-2'.*\['acc'\]"):
         check_benchmarks(captioned(metrics=["cider_d", "acc"])[0])
 
 
-def test_the_language_of_a_cut_is_a_code_however_it_is_written(small, own_vocabulary, tmp_path):
+def test_the_language_of_a_cut_becomes_a_code(small, own_vocabulary, tmp_path):
     writer = CutWriter(tmp_path / "made", tmp_path / "made")
     labels = {"language": "English", "text": "one", "translation": "eins", "target_language": "zh-CN"}
-    writer.add("said-test", np.ones(8000, dtype=np.float32), labels)
+    writer.add("speech-test", np.ones(8000, dtype=np.float32), labels)
     writer.close()
     for task, language in (("s2tt", "zh"), ("asr", "en")):
         benchmark = BenchmarkConfig(
-            source="made/said-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
+            source="made/speech-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
         )
-        (asked,) = asked_in(replace(small, data_dir=str(tmp_path)), benchmark, own_vocabulary)
-        assert asked.language == language
+        (example,) = examples_of(replace(small, data_dir=str(tmp_path)), benchmark, own_vocabulary)
+        assert example.language == language

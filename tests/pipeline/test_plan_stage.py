@@ -11,14 +11,16 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import manifest_path, num_samples_of
 from audio_lm.data.mixture.schedule import Cursor, differences
 from audio_lm.model.config import ProjectorConfig
+from audio_lm.pipeline import plan_stage as plan_stage_module
 from audio_lm.pipeline.plan_stage import (
     check_order,
+    compile_index,
     compile_stage,
     maker_of,
     manifests_of,
     name_of,
     plan_stage,
-    unreadable,
+    unreadable_cuts,
 )
 
 
@@ -33,6 +35,18 @@ def test_a_stage_has_a_leaf_for_every_source_of_every_task(small, stage, small_s
     assert names == expected
 
 
+def test_a_source_of_several_tasks_is_compiled_once(small, stage, monkeypatch):
+    source = stage.mixture.sources["sec"][0]
+    twice = replace(stage.mixture, sources={"sec": [source], "mna": [source]})
+    sources = []
+    monkeypatch.setattr(
+        plan_stage_module, "compile_index", lambda *args: sources.append(args[-1]) or compile_index(*args)
+    )
+    first, second = compile_stage(small, replace(stage, mixture=twice)).training
+    assert sources.count(source) == 1
+    assert first.rows.index is second.rows.index
+
+
 def test_a_plan_fills_its_packs_from_all_leaves(small, stage, small_sources, own_vocabulary):
     planned = plan_stage(small, stage, small_sources["pretrain"], own_vocabulary)
     steps = planned.plan.steps_of(0)
@@ -43,9 +57,9 @@ def test_a_plan_fills_its_packs_from_all_leaves(small, stage, small_sources, own
     assert next(planned.plan.steps(Cursor()))[0] == Cursor(1, 0, 1)
 
 
-def test_what_is_not_heard_is_not_compiled(small, stage):
-    silent = replace(stage.mixture, weights={"sec": 1.0, "mna": 0.0})
-    sources = compile_stage(small, replace(stage, mixture=silent))
+def test_a_source_of_weight_0_is_not_compiled(small, stage):
+    mixture = replace(stage.mixture, weights={"sec": 1.0, "mna": 0.0})
+    sources = compile_stage(small, replace(stage, mixture=mixture))
     assert [leaf.task for leaf in sources.training] == ["sec"]
 
 
@@ -63,14 +77,16 @@ def budget_between(small, stage, sources, vocabulary):
 
 
 @pytest.mark.parametrize("rule", ["error", "truncate", "chunk"])
-def test_rules_for_long_clips_do_not_shorten_conversations(small, stage, small_sources, own_vocabulary, rule):
+def test_rules_for_long_audio_do_not_shorten_conversations(small, stage, small_sources, own_vocabulary, rule):
     budget, _ = budget_between(small, stage, small_sources["pretrain"], own_vocabulary)
     short = replace(stage, pack_tokens=budget, long_audio=rule)
     with pytest.raises(DataError, match=rf"over pack_tokens={budget}, as \d+ of 12 do; .*long_audio=drop"):
         plan_stage(small, short, small_sources["pretrain"], own_vocabulary)
 
 
-def test_conversations_over_the_budget_are_left_out_when_asked(small, stage, small_sources, own_vocabulary):
+def test_conversations_over_the_budget_are_dropped_with_long_audio_drop(
+    small, stage, small_sources, own_vocabulary
+):
     sources = small_sources["pretrain"]
     budget, kept = budget_between(small, stage, sources, own_vocabulary)
     planned = plan_stage(
@@ -99,7 +115,7 @@ def test_another_order_is_refused_by_name(small, stage, small_sources, own_vocab
         replace(small, seed=5), replace(stage, pack_tokens=320), small_sources["pretrain"], own_vocabulary
     ).fingerprint
     check_order(known, dict(known), stage="pretrain")
-    with pytest.raises(DataError, match=r"'pretrain' cannot go on: pack_tokens, seed.* changed"):
+    with pytest.raises(DataError, match=r"'pretrain' cannot resume: pack_tokens, seed.* changed"):
         check_order(known, changed, stage="pretrain")
 
 
@@ -124,7 +140,7 @@ def own_copy(small, tmp_path):
     ],
     ids=lambda value: next(iter(value), "nothing") if isinstance(value, dict) else "",
 )
-def test_whatever_changes_the_order_is_refused_by_its_name(own_copy, own_vocabulary, changed, named):
+def test_every_change_of_the_order_is_refused_by_name(own_copy, own_vocabulary, changed, named):
     def known(recipe, **more):
         stage = replace(recipe.stages["pretrain"], **more)
         return plan_stage(recipe, stage, compile_stage(recipe, stage), own_vocabulary).fingerprint
@@ -142,17 +158,15 @@ def test_whatever_changes_the_order_is_refused_by_its_name(own_copy, own_vocabul
     if not named:
         check_order(before, now, stage="pretrain")
     for name in named:
-        with pytest.raises(DataError, match=f"cannot go on: .*{name}.* changed since it began"):
+        with pytest.raises(DataError, match=f"cannot resume: .*{name}.* changed since it started"):
             check_order(before, now, stage="pretrain")
 
 
-def test_readable_audio_is_not_held_back(small_sources):
-    assert unreadable(small_sources["pretrain"].training) == {}
+def test_readable_audio_is_not_reported(small_sources):
+    assert unreadable_cuts(small_sources["pretrain"].training) == {}
 
 
-def test_a_model_that_hears_in_fewer_tokens_has_shorter_conversations(
-    small, stage, small_sources, own_vocabulary
-):
+def test_a_pooling_projector_shortens_conversations(small, stage, small_sources, own_vocabulary):
     pooled = replace(small, model=replace(small.model, projector=ProjectorConfig("pooled", 4)))
     many, few = (
         plan_stage(recipe, stage, small_sources["pretrain"], own_vocabulary) for recipe in (small, pooled)
@@ -163,13 +177,13 @@ def test_a_model_that_hears_in_fewer_tokens_has_shorter_conversations(
     assert [leaf.mean_tokens for leaf in again.leaves] == [leaf.mean_tokens for leaf in many.leaves]
 
 
-def test_conversations_are_put_into_words_for_the_recipes_model(small, own_vocabulary):
+def test_the_example_maker_counts_audio_tokens_as_the_model(small, own_vocabulary):
     pooled = replace(small, model=replace(small.model, projector=ProjectorConfig("stacked", 5)))
     assert maker_of(pooled, own_vocabulary, "tags").token_count.tokens_per_second == 5
     assert maker_of(small, own_vocabulary, "tags").token_count == WHISPER
 
 
-def test_manifests_have_digests_hours_and_what_they_are_read_for(small):
+def test_manifests_have_hours_cuts_and_a_context(small):
     manifests = {manifest.name: manifest for manifest in manifests_of(small)}
     assert manifests["synthetic/events-train"].context == "train"
     assert manifests["synthetic/events-test"].context == "test"

@@ -3,7 +3,7 @@ from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.report_clips import report_clips
 
 
-def test_clips_to_listen_to_have_sound_spectrogram_and_both_answers(small, own_vocabulary):
+def test_report_clips_have_audio_spectrogram_and_answer(small, own_vocabulary):
     model = build_audio_lm(small, own_vocabulary)
     predictions = [Prediction("x", "sec", ("beep",), "bell") for _ in range(4)]
     clips = report_clips(small, "events", predictions, model, own_vocabulary)

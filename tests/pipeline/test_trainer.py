@@ -6,15 +6,15 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.pipeline.trainer import build_trainer, check_ranks
 
 
-def test_ranks_that_cannot_share_a_step_are_refused(small, monkeypatch):
+def test_ranks_that_do_not_divide_the_packs_of_a_step_are_refused(small, monkeypatch):
     check_ranks(small)
     monkeypatch.setenv("WORLD_SIZE", "2")
     two = replace(small, hardware=replace(small.hardware, devices=2))
-    with pytest.raises(RecipeError, match="cannot be shared by 2 ranks"):
+    with pytest.raises(RecipeError, match="cannot be divided among 2 ranks"):
         check_ranks(two)
 
 
-def test_as_many_processes_as_devices_have_to_be_started(small):
+def test_the_number_of_processes_must_match_the_devices(small):
     with pytest.raises(
         RecipeError, match=r"8 devices on 1 nodes, but 1 processes.*torchrun --nproc-per-node 8"
     ):

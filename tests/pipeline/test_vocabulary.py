@@ -19,7 +19,7 @@ def test_a_vocabulary_is_the_same_every_time_and_when_loaded(small, small_source
     assert again.ids(text, is_markup=False) == own_vocabulary.ids(text, is_markup=False)
 
 
-def test_a_vocabulary_is_made_once_for_all_ranks_and_again_for_other_texts(
+def test_a_vocabulary_is_trained_once_for_all_ranks_and_again_for_other_texts(
     small, small_sources, tmp_path, monkeypatch
 ):
     recipe, read = replace(small, data_dir=str(tmp_path)), []
@@ -46,19 +46,19 @@ def test_a_tag_outside_the_vocabulary_is_refused_with_stage_and_tag(small, own_v
         check_tags(small, poor)
 
 
-def test_rows_for_tags_are_made_where_a_stage_asks_in_tags(small, small_sources):
-    def in_words(one):
-        return replace(one, prompt="natural")
+def test_tags_get_rows_only_if_a_stage_uses_them(small, small_sources):
+    def without_tags(config):
+        return replace(config, prompt="natural")
 
-    stages = {name: in_words(stage) for name, stage in small.stages.items()}
-    benchmarks = {name: in_words(one) for name, one in small.evaluation.benchmarks.items()}
+    stages = {name: without_tags(stage) for name, stage in small.stages.items()}
+    benchmarks = {name: without_tags(benchmark) for name, benchmark in small.evaluation.benchmarks.items()}
     evaluation = replace(small.evaluation, benchmarks=benchmarks)
-    words = replace(small, stages=stages, evaluation=evaluation)
-    assert build_vocabulary(words, small_sources).new_tokens == ()
-    for recipe in (small, replace(words, stages=small.stages)):
+    natural = replace(small, stages=stages, evaluation=evaluation)
+    assert build_vocabulary(natural, small_sources).new_tokens == ()
+    for recipe in (small, replace(natural, stages=small.stages)):
         assert "<|event|>" in build_vocabulary(recipe, small_sources).new_tokens
-    asked_in_tags = replace(words, evaluation=small.evaluation)
-    vocabulary = build_vocabulary(asked_in_tags, small_sources)
-    assert vocabulary.new_tokens == (), "an evaluation decides no vocabulary"
+    tags_in_evaluation = replace(natural, evaluation=small.evaluation)
+    vocabulary = build_vocabulary(tags_in_evaluation, small_sources)
+    assert vocabulary.new_tokens == (), "an evaluation does not change the vocabulary"
     with pytest.raises(RecipeError, match=r"benchmark 'events'.*<\|event\|>"):
-        check_tags(asked_in_tags, vocabulary)
+        check_tags(tags_in_evaluation, vocabulary)

@@ -6,22 +6,22 @@ from audio_lm.config.load import load_recipe
 from audio_lm.preview.describe import print_origins, print_recipe, rendered_examples
 
 
-def said_by(show, *args, **kwargs):
+def printed_by(show, *args, **kwargs):
     console = Console(record=True, width=200, file=io.StringIO())
     show(*args, **kwargs, console=console)
     return console.export_text()
 
 
-def test_stages_stand_beside_each_other_with_their_rates(small_recipe):
+def test_stages_are_columns_with_their_learning_rates(small_recipe):
     changed = ["stages.chat.optimizer.kind=muon", "stages.chat.optimizer.matrix_factor=3"]
-    said = said_by(print_recipe, load_recipe(small_recipe, changed), num_per_task=0)
+    output = printed_by(print_recipe, load_recipe(small_recipe, changed), num_per_task=0)
     expected = ("pretrain", "chat", "frozen", "0.001", "adamw", "muon, matrices x 3", "sec 50.0 %", "chatml")
     for words in expected:
-        assert words in said, words
+        assert words in output, words
 
 
 def test_examples_of_each_task_are_rendered(small_recipe):
-    said = said_by(print_recipe, load_recipe(small_recipe), num_per_task=1)
+    output = printed_by(print_recipe, load_recipe(small_recipe), num_per_task=1)
     for words in (
         "pretrain / sec",
         "pretrain / mna",
@@ -30,14 +30,14 @@ def test_examples_of_each_task_are_rendered(small_recipe):
         "<|im_start|>assistant",
         "[clip 1:",
     ):
-        assert words in said, words
+        assert words in output, words
 
 
 def test_every_value_is_shown_with_its_origin(small_recipe):
-    said = said_by(print_origins, load_recipe(small_recipe, ["seed=7"]))
-    assert "seed = 7  command line" in said
-    assert "conf/model/tiny.yaml:" in said
-    assert "default" in said
+    output = printed_by(print_origins, load_recipe(small_recipe, ["seed=7"]))
+    assert "seed = 7  command line" in output
+    assert "conf/model/tiny.yaml:" in output
+    assert "default" in output
 
 
 def test_rendered_examples_show_every_task_and_what_is_learned(small):

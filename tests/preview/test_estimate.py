@@ -8,12 +8,12 @@ from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
 from audio_lm.data.config import MixtureConfig, SourceFacts
 from audio_lm.model.config import ProjectorConfig
-from audio_lm.preview.estimate import forecast, print_forecast
+from audio_lm.preview.estimate import estimate_stages, print_estimates
 
 
 @pytest.mark.parametrize("name", ["qwen_audio", "qwen2_audio"])
 def test_a_recipe_at_full_size_is_planned_without_any_audio(name):
-    for stage in forecast(load_recipe(name).recipe):
+    for stage in estimate_stages(load_recipe(name).recipe):
         assert sum(leaf.share_of_clips for leaf in stage.leaves) == pytest.approx(1)
         assert sum(leaf.share_of_tokens for leaf in stage.leaves) == pytest.approx(1)
         clips = sum(leaf.expected_clips for leaf in stage.leaves)
@@ -41,16 +41,16 @@ def test_a_recipe_at_full_size_is_planned_without_any_audio(name):
 
 
 def test_the_hours_of_the_paper_decide_the_shares_of_seconds():
-    pretrain = next(forecast(load_recipe("qwen_audio").recipe))
+    pretrain = next(estimate_stages(load_recipe("qwen_audio").recipe))
     total = sum(leaf.hours for leaf in pretrain.leaves)
-    heard = sum(leaf.expected_hours for leaf in pretrain.leaves)
+    drawn = sum(leaf.expected_hours for leaf in pretrain.leaves)
     assert len(pretrain.leaves) == 31
     for leaf in pretrain.leaves:
-        assert leaf.expected_hours / heard == pytest.approx(leaf.hours / total, abs=1e-4)
+        assert leaf.expected_hours / drawn == pytest.approx(leaf.hours / total, abs=1e-4)
 
 
 def test_prepared_sources_are_measured(small):
-    stages = list(forecast(small))
+    stages = list(estimate_stages(small))
     assert [stage.name for stage in stages] == list(small.stages)
     for stage in stages:
         assert all(leaf.is_measured for leaf in stage.leaves)
@@ -65,77 +65,79 @@ def test_prepared_sources_are_measured(small):
         assert all(0 < example.num_audio_tokens < example.num_tokens for example in stage.examples)
 
 
-def test_buckets_say_their_padding(small):
+def test_padding_of_buckets_is_reported(small):
     stage = replace(small.stages["pretrain"], packing="buckets")
-    buckets = next(forecast(replace(small, stages={"pretrain": stage})))
-    full = next(forecast(small))
+    buckets = next(estimate_stages(replace(small, stages={"pretrain": stage})))
+    full = next(estimate_stages(small))
     assert full.padding is None
     assert 0 <= buckets.padding < 0.2
     console = Console(width=240, record=True)
-    print_forecast([full], console)
+    print_estimates([full], console)
     assert "padding" not in console.export_text()
-    print_forecast([buckets], console)
+    print_estimates([buckets], console)
     assert f"{100 * buckets.padding:.1f} % padding as rows" in console.export_text()
 
 
-def test_what_looks_wrong_is_said(small):
+def test_unusual_mixtures_give_warnings(small):
     stage = small.stages["pretrain"]
     many = replace(small, stages={"pretrain": replace(stage, steps=3_000)})
-    assert any("times over" in warning for warning in next(forecast(many)).warnings)
+    assert any("epochs" in warning for warning in next(estimate_stages(many)).warnings)
     first, *others = stage.mixture.weights
     rare = replace(stage.mixture, weights={first: 1e-6} | dict.fromkeys(others, 1.0))
     few = replace(small, stages={"pretrain": replace(stage, mixture=rare)})
-    assert any("teaches nothing" in warning for warning in next(forecast(few)).warnings)
+    assert any("too few to learn" in warning for warning in next(estimate_stages(few)).warnings)
     capped = replace(stage.mixture, max_epochs={stage.mixture.sources[first][0]: 0.5})
     ended = replace(small, stages={"pretrain": replace(stage, mixture=capped, steps=100)})
-    assert any("max_epochs" in warning for warning in next(forecast(ended)).warnings)
+    assert any("max_epochs" in warning for warning in next(estimate_stages(ended)).warnings)
 
 
-def test_what_is_left_out_is_counted(small):
+def test_dropped_conversations_are_counted(small):
     stage = replace(small.stages["pretrain"], long_audio="drop")
-    whole = next(forecast(replace(small, stages={"pretrain": stage})))
-    assert not any("leaves out" in warning for warning in whole.warnings)
+    complete = next(estimate_stages(replace(small, stages={"pretrain": stage})))
+    assert not any("leaves out" in warning for warning in complete.warnings)
     shorter = replace(
-        stage, pack_tokens=max(tokens for leaf in whole.leaves for _, tokens in leaf.longest) - 1
+        stage, pack_tokens=max(tokens for leaf in complete.leaves for _, tokens in leaf.longest) - 1
     )
-    said = next(forecast(replace(small, stages={"pretrain": shorter}))).warnings
-    assert any(re.search(r"leaves out \d+ of 12 conversations, which are over", one) for one in said), said
+    warnings = next(estimate_stages(replace(small, stages={"pretrain": shorter}))).warnings
+    assert any(re.search(r"leaves out \d+ of 12 conversations, which are over", text) for text in warnings), (
+        warnings
+    )
 
 
-def test_a_source_that_nobody_knows_is_named(small):
+def test_a_source_of_unknown_size_is_named(small):
     mixture = MixtureConfig(sources={"asr": ["nobody/knows-train"]}, weights={"asr": 1.0})
     unknown = replace(small, stages={"pretrain": replace(small.stages["pretrain"], mixture=mixture)})
     with pytest.raises(DataError, match=r"'nobody/knows-train' is not prepared.*mixture\.facts"):
-        list(forecast(unknown))
+        list(estimate_stages(unknown))
     known = replace(mixture, facts={"nobody/knows-train": SourceFacts(hours=1.0, clips=600)})
-    told = replace(small, stages={"pretrain": replace(small.stages["pretrain"], mixture=known)})
-    assert next(forecast(told)).leaves[0].hours == pytest.approx(1.0)
+    recipe = replace(small, stages={"pretrain": replace(small.stages["pretrain"], mixture=known)})
+    assert next(estimate_stages(recipe)).leaves[0].hours == pytest.approx(1.0)
 
 
 def test_the_table_names_every_leaf(small):
     console = Console(width=240, record=True)
-    print_forecast(list(forecast(small)), console)
-    said = console.export_text()
+    print_estimates(list(estimate_stages(small)), console)
+    output = console.export_text()
     for stage in small.stages.values():
         for task, sources in stage.mixture.sources.items():
-            assert task in said
-            assert all(source in said for source in sources)
+            assert task in output
+            assert all(source in output for source in sources)
 
 
 @pytest.mark.parametrize("is_prepared", [True, False])
-def test_a_model_that_hears_less_often_is_planned_with_fewer_tokens(small, is_prepared, tmp_path):
+def test_a_pooling_projector_is_planned_with_fewer_tokens(small, is_prepared, tmp_path):
     stage = small.stages["pretrain"]
     if not is_prepared:
-        sources = {source for one in stage.mixture.sources.values() for source in one}
+        sources = {source for of_task in stage.mixture.sources.values() for source in of_task}
         facts = {source: SourceFacts(hours=1.0, clips=600) for source in sources}
         stage = replace(stage, mixture=replace(stage.mixture, facts=facts))
     recipe = replace(small, stages={"pretrain": stage})
     if not is_prepared:
         recipe = replace(recipe, data_dir=str(tmp_path))
     pooled = replace(recipe, model=replace(recipe.model, projector=ProjectorConfig("pooled", 5)))
-    (many,), (few,) = forecast(recipe), forecast(pooled)
-    for one, other in zip(many.leaves, few.leaves, strict=True):
-        assert one.is_measured == is_prepared
-        assert other.mean_tokens < one.mean_tokens - 5
-    for one, other in zip(many.examples, few.examples, strict=True):
-        assert other.num_audio_tokens == pytest.approx(one.num_audio_tokens / 5, abs=1)
+    (many,), (few,) = estimate_stages(recipe), estimate_stages(pooled)
+    for leaf, pooled_leaf in zip(many.leaves, few.leaves, strict=True):
+        assert leaf.is_measured == is_prepared
+        assert pooled_leaf.mean_tokens < leaf.mean_tokens - 5
+    for example, pooled_example in zip(many.examples, few.examples, strict=True):
+        assert pooled_example.num_audio_tokens == pytest.approx(example.num_audio_tokens / 5, abs=1)

@@ -145,7 +145,7 @@ def test_rows_that_are_heard_already_cannot_change(carry_out, tmp_path):
     manifest = tmp_path / "data" / f"{EVENTS}.jsonl"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
     for mixture in (OLD, NEW):  # still in the mixture, and left out of it
-        with pytest.raises(DataError, match=f"source sec {EVENTS}.* changed since it began"):
+        with pytest.raises(DataError, match=f"source sec {EVENTS}.* changed since it started"):
             carry_out(mixture, "resume=segment", data)
     assert not (tmp_path / "run" / "recipe.yaml.1").exists()  # refused before anything is written
 

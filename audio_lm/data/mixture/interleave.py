@@ -10,6 +10,7 @@ Shapes: P positions, S sources.
 import heapq
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 from typing import Any
 
@@ -71,7 +72,7 @@ class ProportionalInterleaver:
     def __init__(self, shares: Sequence[int]) -> None:
         self.shares = np.array(shares, dtype=np.int64)
         self.period = int(self.shares.sum())
-        self.source_of = _taking_turns(shares)
+        self.source_of = _taking_turns(tuple(shares))
         self.turn_of = np.zeros(self.period, dtype=np.int64)
         for source in np.flatnonzero(self.shares):
             places = self.source_of == source
@@ -95,7 +96,10 @@ class ProportionalInterleaver:
         return rounds * self.period + int(np.flatnonzero(self.source_of == source)[rest])
 
 
-def _taking_turns(shares: Sequence[int]) -> Integers:
+@lru_cache(
+    maxsize=4
+)  # a plan, its expectation and its first window ask for the same period; 1 MB each at most
+def _taking_turns(shares: tuple[int, ...]) -> Integers:
     """Earliest deadline first over unit turns: turn j of a share w has the window [floor(j/w), ceil((j+1)/w)).
 
     Source: Baruah et al., "Proportionate progress", Algorithmica 15 (1996): windows of this
@@ -116,6 +120,7 @@ def _taking_turns(shares: Sequence[int]) -> Integers:
         if following < share:
             deadline = -(-(following + 1) * period // share)
             heapq.heappush(waiting, (following * period // share, deadline, source, following))
+    order.flags.writeable = False
     return order
 
 

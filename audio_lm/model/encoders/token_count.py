@@ -4,12 +4,19 @@ from collections.abc import Callable
 
 from audio_lm.common.audio_units import WHISPER, AudioTokenCount
 from audio_lm.model.config import EncoderConfig, ModelConfig
-from audio_lm.model.encoders.hf_settings import speech_settings, speech_token_count
 from audio_lm.model.projector import projector_windows
+
+
+def _speech_tokens(config: EncoderConfig) -> AudioTokenCount:
+    # Imports transformers, which takes a second, and the other kind needs none of it.
+    from audio_lm.model.encoders.hf_settings import speech_settings, speech_token_count
+
+    return speech_token_count(speech_settings(config))
+
 
 TOKENS_OF: dict[str, Callable[[EncoderConfig], AudioTokenCount]] = {
     "whisper": lambda config: WHISPER,
-    "transformers": lambda config: speech_token_count(speech_settings(config)),
+    "transformers": _speech_tokens,
 }
 """Kind of encoder -> its audio tokens; every kind of ``ENCODERS`` has a row."""
 
