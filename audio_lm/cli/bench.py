@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audio_lm.cli.options import silence_libraries
+from audio_lm.cli.library_messages import silence_libraries
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory on this machine.")
 

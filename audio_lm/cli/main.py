@@ -6,6 +6,7 @@ and 130 by Ctrl-C (a checkpoint was written).
 
 import errno
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +14,15 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli import bench, jobs
+from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import (
     EvaluationOverrides,
     Overrides,
     RecipeName,
     RunPath,
     TrustCode,
+    Verbose,
     paused_gc,
-    silence_libraries,
 )
 from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
@@ -47,6 +49,7 @@ def train(
         Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
     trust_code: TrustCode = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train the stages of a recipe, evaluate the model and print the results table.
 
@@ -65,14 +68,15 @@ def train(
     composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):
-        options = [*([f"--out={out}"] if out else []), *(["--trust-code"] if trust_code else [])]
+        flags = [name for name, is_set in (("--trust-code", trust_code), ("--verbose", verbose)) if is_set]
+        options = [*([f"--out={out}"] if out else []), *flags]
         exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # first, because the next import takes seconds
         from audio_lm.run.train import train as train_recipe
 
-        train_recipe(composed, out=out)
+        train_recipe(composed, out=out, log_level=logging.DEBUG if verbose else logging.INFO)
     except RunEndedError as ended:
         typer.echo(f"audio-lm: {ended}", err=True)
         if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:

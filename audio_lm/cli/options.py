@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,26 +46,13 @@ TrustCode = Annotated[
         help="Allow Python code that comes with a model to run if the recipe requires it; read the code first.",
     ),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Keep debug messages in the run's `run.log`, beside those of a normal run."
+    ),
+]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/demo-1a2b3c4d.")]
-
-
-def silence_libraries() -> None:
-    """Suppress log messages and warnings of libraries between the run's own lines."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "alembic", "mlflow.store"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers",
-        "You're resuming from a checkpoint",
-        ".*duration mismatch tolerance",
-        "torch.distributed is disabled",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", module="lightning.*")
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""Messages of libraries that the command line does not show, each by its text.
+
+Lightning's messages are filtered here and nowhere else: neither by level, which would hide those that matter, nor at
+import, which would change them for Python users. ``run.log`` has what is shown.
+"""
+
+import logging
+import os
+import re
+import warnings
+
+LOGGED = re.compile(
+    r"[GTHI]PU available|Tip: |`Trainer\.fit` stopped|Using .*(Precision|AMP)|Initializing distributed|"
+    r"distributed_backend=|All distributed processes registered|Starting with \d+ processes|-{20,}|LOCAL_RANK|"
+    r"You are using a CUDA device"
+)
+"""Of Lightning's log: accelerators, products, and the ends of stages, which the progress shows."""
+
+WARNED = (
+    # Lightning: clips are read by as many workers as the recipe says; steps are the unit, not epochs.
+    r".*does not have many workers",
+    r"The number of training batches",
+    r"Total length of `.*` across ranks is zero",
+    r"You're resuming from a checkpoint",
+    r"`isinstance\(treespec, LeafSpec\)`",
+    r"The `srun` command is available",
+    r"Trying to infer the `batch_size`",
+    # Lhotse: lengths are checked exactly, so its tolerance is set low.
+    r".*duration mismatch tolerance",
+    # torch: a run of one process saves in one process.
+    r"torch.distributed is disabled",
+)
+"""Of warnings."""
+
+LIGHTNING = tuple(
+    f"lightning.{package}{module}"
+    for package in ("pytorch", "fabric")
+    for module in ("", ".utilities.rank_zero", ".trainer", ".accelerators.cuda")
+)
+OTHERS = ("alembic", "mlflow.store")  # loggers of database migrations
+
+
+def silence_libraries() -> None:
+    """Keep messages of libraries from interrupting the run's own lines."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in LIGHTNING:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _KnownMessages) for each in logger.filters):
+            logger.addFilter(_KnownMessages())
+    for name in OTHERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in WARNED:
+        warnings.filterwarnings("ignore", message=message)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+class _KnownMessages(logging.Filter):
+    """Drops the records of ``LOGGED``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not LOGGED.search(record.getMessage())
