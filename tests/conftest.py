@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from lhotse.cut import Cut
+from rich.console import Console
 
 from audio_lm.common.rng import random_for
 from audio_lm.config.load import load_recipe
@@ -23,6 +24,8 @@ from audio_lm.pipeline.plan_stage import StageSources, compile_stage
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.folder import RunFolder
+from audio_lm.run.train import train
 
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide a missing flush in a child process
 
@@ -185,3 +188,11 @@ def data_workers():
     """Kill data workers that tests left running: they ignore SIGTERM, so Python would wait for them at exit."""
     yield
     end_data_workers()
+
+
+@pytest.fixture(scope="session")
+def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of the small recipe."""
+    return train(
+        load_recipe(small_recipe), out=tmp_path_factory.mktemp("runs") / "whole", console=Console(quiet=True)
+    )

@@ -28,6 +28,7 @@ HOMES = {
     "lightning": {"training", "data", "pipeline", "tracking", "run"},
 }
 MAX_LINES, MAX_FUNCTION_LINES, MIN_TESTED_LINES = 400, 60, 40
+MAX_CONSTRUCTOR_PARAMETERS = 9
 
 
 def package_of(path):
@@ -87,3 +88,23 @@ def test_every_package_has_a_floor_and_every_module_a_package():
     packages = {package_of(path) for path in MODULES} - {"__init__"}
     assert packages == set(FLOOR_OF)
     assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
+
+
+FIXED_BY_TORCH = {"closure", "fn"}  # parameters of methods that torch and torchmetrics call
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_functions_are_named_protocols_and_constructors_are_short(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        parameters = [*node.args.args, *node.args.kwonlyargs]
+        for one in parameters:
+            is_function = one.annotation is not None and "Callable" in ast.unparse(one.annotation)
+            assert not is_function or one.arg in FIXED_BY_TORCH, (
+                f"{node.name}({one.arg}=...) takes a function; name its protocol"
+            )
+        if node.name == "__init__":
+            assert len(parameters) - 1 <= MAX_CONSTRUCTOR_PARAMETERS, (
+                "a constructor with a configuration is shorter"
+            )

@@ -1,11 +1,9 @@
 import ast
 import errno
-import json
 import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,9 @@ import typer
 from audio_lm.cli import main as cli
 from audio_lm.cli import options
 from audio_lm.common.errors import AlreadyReportedError, DataError
+from tests.cli.command import run
 
 ROOT = Path(__file__).parents[2]
-
-
-def run(*arguments):
-    """Exit code of a command, in this process."""
-    try:
-        cli.main(list(arguments))
-    except SystemExit as exited:
-        return exited.code or 0
-    return 0
-
 
 TRAINING_ONLY = ["lightning", "mlflow", "scipy", "pandas", "torch._dynamo", "sympy"]
 """Libraries that no preview needs. Filling a tensor on the meta device imports the last two, which takes a second."""
@@ -134,54 +123,9 @@ def test_a_full_disk_is_one_sentence_and_other_errors_are_internal(
     assert "resume=auto" in output
 
 
-def test_a_column_without_a_label_is_refused(capsys, tmp_path):
-    assert run("import", "table", str(tmp_path), "--column", "transcription") == 2
-    assert "--column transcription -- expected name=label" in capsys.readouterr().err
-
-
 def test_the_module_runs_main_after_all_definitions():
     assert Path(cli.__file__).read_text().endswith('\n\n\nif __name__ == "__main__":\n    main()\n')
 
 
-def test_describe_shows_the_demo(capsys):
-    assert run("describe", "demo", "--examples", "0") == 0
-    assert "language" in capsys.readouterr().out
-
-
 def test_recipes_and_keys_are_completed():
     assert "demo" in options.known_recipes("de")
-
-
-def test_train_py_is_the_train_command():
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "train.py", "recipes/nothing.yaml"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-    )
-    assert done.returncode == 2
-    assert "unknown recipe" in done.stderr
-
-
-def test_a_plan_as_json_needs_no_audio_and_little_time(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    start = time.monotonic()
-    assert run("plan", str(ROOT / "recipes" / "qwen_audio.yaml"), "--json") == 0
-    assert time.monotonic() - start < 20
-    pretrain, chat = json.loads(capsys.readouterr().out)["stages"]
-    assert len(pretrain["leaves"]) == len(pretrain["examples"]) == 31
-    for stage in (pretrain, chat):
-        assert sum(leaf["share_of_clips"] for leaf in stage["leaves"]) == pytest.approx(1)
-        assert all(example["pieces"] and example["num_tokens"] for example in stage["examples"])
-        assert all(example["is_imagined"] for example in stage["examples"])
-
-
-def test_ctrl_c_exits_with_130_and_a_remedy(monkeypatch, capsys):
-    def stopped(*_, **__):
-        raise KeyboardInterrupt("stopped at step 3 of stage 'chat'; resume=auto continues from there")
-
-    monkeypatch.setattr("audio_lm.run.train.train", stopped)
-    assert run("train", "demo", "hardware.devices=1") == 130
-    assert "audio-lm: stopped at step 3 of stage 'chat'; resume=auto continues" in capsys.readouterr().err

@@ -11,7 +11,6 @@ from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.fault_tolerance.signals import SIGNALS, STOP_SIGNALS
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.session import RunSession
-from audio_lm.run.train import train
 from tests.run import carried
 from tests.run import stopped as stopping
 
@@ -20,14 +19,6 @@ from tests.run import stopped as stopping
 def console() -> Console:
     """Records what is printed."""
     return Console(record=True, width=160, file=io.StringIO())
-
-
-@pytest.fixture(scope="session")
-def whole_run(small_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that nobody disturbed."""
-    return train(
-        load_recipe(small_recipe), out=tmp_path_factory.mktemp("runs") / "whole", console=Console(quiet=True)
-    )
 
 
 @pytest.fixture(scope="session")

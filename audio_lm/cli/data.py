@@ -1,0 +1,104 @@
+"""Commands that make cut-sets: of a corpus, or of data in the format of another program."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.common.errors import UserError
+from audio_lm.common.source_name import split_source
+
+
+def prepare(
+    corpus: Annotated[
+        str, typer.Argument(help="Name of the corpus, such as synthetic or fsdd; see --list.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as seed=1 or clips.digits=100.")
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of prepared corpora.")] = Path("data"),
+    show_list: Annotated[bool, typer.Option("--list", help="List the corpora.")] = False,
+) -> None:
+    """Synthesize a corpus, or read a published one, and write its cut-sets.
+
+    Examples: `audio-lm prepare synthetic` · `audio-lm prepare synthetic seed=1 clips.digits=100` · `audio-lm prepare fsdd`
+    · `audio-lm prepare --list`
+    """
+    if show_list or not corpus:
+        _list_corpora()
+        return
+    from audio_lm.config.overrides import parse_settings
+
+    table = parse_settings(settings or [])
+    silence_libraries()
+    from audio_lm.corpora.corpus import prepare as prepare_corpus
+
+    typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
+
+
+def import_(
+    format_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+        ),
+    ] = "",
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to import, or folder for a format of several files.")
+    ] = Path(),
+    into: Annotated[
+        str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")
+    ] = "imported/all-train",
+    data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
+    audio_root: Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it."),
+    ] = None,
+    channel: Annotated[
+        str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
+    ] = "average",
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
+) -> None:
+    """Make a cut-set from data in the format of another program; audio files stay in place.
+
+    Examples: `audio-lm import table wavs/metadata.csv --language en --into mine/all-train` ·
+    `audio-lm import kaldi data/train --language en` · `audio-lm import ms-swift train.jsonl` · `audio-lm import --list`
+    """
+    silence_libraries()
+    from audio_lm.corpora.imports.common import ImportOptions
+    from audio_lm.corpora.imports.importing import import_file
+    from audio_lm.corpora.imports.registry import FORMATS
+
+    if show_list or not format_name:
+        for file_format in FORMATS.values():
+            typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
+        return
+    if wrong := [pair for pair in column or () if "=" not in pair]:
+        raise UserError(
+            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
+        )
+    columns = dict(pair.split("=", 1) for pair in column or ())
+    corpus, subset_split = split_source(into)
+    options = ImportOptions(audio_root=audio_root, language=language, columns=columns, channel=channel)
+    typer.echo(
+        import_file(
+            format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
+        )
+    )
+
+
+def _list_corpora() -> None:
+    silence_libraries()
+    from audio_lm.corpora.registry import CORPORA
+
+    for name, corpus in sorted(CORPORA.items()):
+        facts = corpus.facts
+        hours = sum(subset.hours for subset in facts.subsets.values())
+        amount = f", {hours:,.1f} h" if hours else ""
+        typer.echo(f"{name:16} {facts.what}{amount}; {facts.licence}; {facts.url}")

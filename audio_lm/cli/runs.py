@@ -1,0 +1,91 @@
+"""Commands on the folder of a run: status, replay, export, synchronization with MLflow."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import RunPath, TrustCode
+
+
+def status(
+    run: RunPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh every two seconds until the run ends.")] = False,
+) -> None:
+    """Show the progress of a run: step, speed, checkpoint, ranks, restarts; on any machine that can read its folder.
+
+    Examples: `audio-lm status runs/demo-1a2b3c4d` · `audio-lm status runs/demo-1a2b3c4d --watch`
+    """
+    from rich.console import Console
+
+    from audio_lm.run.status import as_table, print_status, status_of, watch_status
+
+    if as_json:
+        typer.echo(json.dumps(as_table(status_of(run)), indent=1))
+    elif watch:
+        watch_status(run, Console())
+    else:
+        print_status(status_of(run), Console())
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="`stages/<stage>/replay/step-N-rank-R.safetensors` of a run.")],
+    trust_code: TrustCode = False,
+) -> None:
+    """Repeat a step whose gradient was not finite: its loss, its gradients, and the module of the first non-finite value.
+
+    Example: `audio-lm replay runs/demo-1a2b3c4d/stages/pretrain/replay/step-120-rank-0.safetensors`
+    """
+    silence_libraries()
+    from audio_lm.run.replay import replay as replay_step
+
+    replay_step(file, trusts_code=trust_code)
+
+
+def export(
+    run: RunPath,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Stage to export; default the last with weights."),
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Step of one of the stage's checkpoints, instead of its final weights.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    trust_code: TrustCode = False,
+) -> None:
+    """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
+
+    Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
+    `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` · `transformers serve exported --device cpu`
+    """
+    silence_libraries()
+    from audio_lm.export.hugging_face import export_run
+
+    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo, trusts_code=trust_code)
+
+
+track = typer.Typer(no_args_is_help=True, help="Synchronize runs with MLflow.")
+
+
+@track.command("sync")
+def track_sync(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    all_runs: Annotated[
+        bool, typer.Option("--all", help="The folders contain runs; synchronize every run in them.")
+    ] = False,
+) -> None:
+    """Send to MLflow what it does not have of a run, after its server was unreachable or the machine failed; may be repeated.
+
+    Examples: `audio-lm track sync runs/demo-1a2b3c4d` · `audio-lm track sync --all runs` ·
+    `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 audio-lm track sync runs/demo-1a2b3c4d`
+    """
+    silence_libraries()
+    from audio_lm.tracking.mlflow.sync import runs_below, sync
+
+    folders = [run for folder in runs for run in runs_below(folder)] if all_runs else runs
+    sync(folders, typer.echo)

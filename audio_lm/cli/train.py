@@ -1,0 +1,152 @@
+"""Commands that describe, plan and train a recipe, here or on a cluster."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import Overrides, RecipeName, TrustCode, Verbose, paused_gc
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as in a shell
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
+    ] = None,
+    trust_code: TrustCode = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train the stages of a recipe, evaluate the model and print the results table.
+
+    Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
+    `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
+    `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
+    """
+    from audio_lm.common.env import rank
+    from audio_lm.config.load import load_recipe
+    from audio_lm.fault_tolerance.exit_status import RunEndedError
+    from audio_lm.fault_tolerance.launcher_env import current_launch, stop_agent
+    from audio_lm.fault_tolerance.restarts import check_not_ended
+    from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
+
+    silence_libraries()
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+    hardware = composed.recipe.hardware
+    if needs_torchrun(hardware.devices, hardware.nodes):
+        flags = [name for name, is_set in (("--trust-code", trust_code), ("--verbose", verbose)) if is_set]
+        options = [*([f"--out={out}"] if out else []), *flags]
+        exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
+    launch = current_launch()
+    try:
+        check_not_ended(composed.run_path(out), launch)  # first, because the next import takes seconds
+        from audio_lm.run.train import train as train_recipe
+
+        train_recipe(composed, out=out, log_level=logging.DEBUG if verbose else logging.INFO)
+    except RunEndedError as ended:
+        typer.echo(f"audio-lm: {ended}", err=True)
+        if ended.reason.is_final and ended.reason.code and ended.reason.launch == launch.id:
+            stop_agent(launch, is_cause=ended.reason.rank == rank() and ended.reason.reason == "fault")
+        raise typer.Exit(ended.reason.code) from ended
+    except KeyboardInterrupt as stopped:
+        typer.echo(f"audio-lm: {stopped or 'stopped'}", err=True)
+        raise typer.Exit(INTERRUPTED) from stopped
+
+
+def describe(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    examples: Annotated[int, typer.Option(help="Number of rendered examples of each task.")] = 2,
+    where: Annotated[bool, typer.Option(help="Show the file and line of every value instead.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Show a recipe as a table of stages, with a few rendered examples of each task.
+
+    Examples: `audio-lm describe recipes/demo.yaml` · `audio-lm describe demo --examples 0` · `audio-lm describe demo --where`
+    """
+    silence_libraries()
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
+
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from audio_lm.preview.describe import print_origins, print_recipe
+
+    print_origins(composed) if where else print_recipe(composed, num_per_task=examples)
+
+
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Estimate a recipe before training: hours, mixture shares, epochs of each source, memory; on a CPU, without audio.
+
+    Examples: `audio-lm plan demo` · `audio-lm plan qwen_audio --json` · `audio-lm plan demo stages.chat.steps=500`
+    """
+    silence_libraries()
+    with paused_gc():
+        from audio_lm.config.load import load_recipe
+
+        composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+        from dataclasses import asdict
+
+        from audio_lm.preview.estimate import estimate_stages, print_estimates
+        from audio_lm.run.console import run_console
+
+    stages = list(estimate_stages(composed.recipe))
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"recipe": composed.recipe.name, "stages": [asdict(stage) for stage in stages]}, indent=1
+            )
+        )
+    else:
+        console = run_console()
+        for note in composed.notes:
+            console.print(note, soft_wrap=True)
+        print_estimates(stages, console)
+
+
+def submit(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    nodes: Annotated[int | None, typer.Option(help="Number of nodes; default hardware.nodes.")] = None,
+    time: Annotated[
+        str, typer.Option(help="Time limit in SLURM's format; the job is requeued at its end and resumes.")
+    ] = "24:00:00",
+    partition: Annotated[str | None, typer.Option(help="Partition of the cluster.")] = None,
+    account: Annotated[str | None, typer.Option(help="Account to charge.")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(help="Further option of sbatch, such as --sbatch=--qos=long; may be repeated."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Path of the job script; default `<recipe>.sbatch`.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the script without submitting it.")
+    ] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Write a SLURM job script that requeues itself at its time limit and resumes, and submit it with sbatch.
+
+    Examples: `audio-lm submit demo --dry-run` · `audio-lm submit qwen_audio --nodes 4 --time 12:00:00 --partition gpu`
+    """
+    from audio_lm.config.load import load_recipe
+    from audio_lm.run import slurm
+
+    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+    job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
+    path, run = file or Path(f"{composed.recipe.name}.sbatch"), composed.run_path(out)
+    settings = [*(overrides or []), *(["--trust-code"] if trust_code else [])]
+    slurm.write_script(path, slurm.sbatch_script(composed, recipe, settings, job, run))
+    typer.echo(str(path) if dry_run else slurm.submit(path))
