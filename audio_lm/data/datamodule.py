@@ -14,7 +14,7 @@ from audio_lm.common.runtime import rank, world_size
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, stand_in, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource
-from audio_lm.data.mixture.schedule import Cursor, Packing, Plan, ScheduledExample
+from audio_lm.data.mixture.schedule import Cursor, Packing, PackSchedule, ScheduledExample
 from audio_lm.fault_tolerance.processes import live_as_data_worker
 
 MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
@@ -86,7 +86,7 @@ class PlanSampler(Sampler[Packing]):
         tensor_parallel: neighbouring ranks that compute together and hear the same.
     """
 
-    def __init__(self, plan: Plan, cursor: Cursor, *, tensor_parallel: int = 1) -> None:
+    def __init__(self, plan: PackSchedule, cursor: Cursor, *, tensor_parallel: int = 1) -> None:
         self.plan = plan
         self.tensor_parallel = tensor_parallel
         self.cursor = cursor

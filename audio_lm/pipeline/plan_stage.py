@@ -16,7 +16,7 @@ from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, m
 from audio_lm.data.manifest.shar import files_of
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (
-    Plan,
+    PackSchedule,
     differences,
     expected_examples,
     fingerprint,
@@ -53,7 +53,7 @@ class StageSources:
 class StagePlan:
     """What a stage hears, in order, and from what it follows."""
 
-    plan: Plan
+    plan: PackSchedule
     loaded: list[LoadedSource]
     lengths: list[TokenLengths]
     leaves: list[MixtureSource]
@@ -153,7 +153,7 @@ def plan_with_history(
         known: fingerprint of the recipe's own plan.
     """
     loaded, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
-    plan = Plan(
+    plan = PackSchedule(
         history.names,
         [len(leaf.rows) for leaf in loaded],
         lengths,

@@ -8,7 +8,7 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
 from audio_lm.data.mixture.packing import PackingRules
-from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 
 FIRST = Cursor()
 
@@ -38,7 +38,7 @@ def datamodule(make_cuts, vocabulary, tmp_path):
         lengths = lengths or [measure(leaf.rows, maker, leaf.task, cache=cache) for leaf in leaves]
         segment = Segment(0, (1, 1), (0, 0))
         rules = PackingRules(packs, max_tokens=max_tokens, packing=packing)
-        plan = Plan(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)
+        plan = PackSchedule(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)
         collate = collator(policy=SpecAugmentConfig(), seed=seed, load=load_waves_or_fault)
         return MixtureDataModule(
             PlanSampler(plan, cursor),

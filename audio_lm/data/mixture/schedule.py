@@ -179,7 +179,7 @@ def conversations_per_step(
     return rules.packs * rules.max_tokens * EXPECTED_FILL[rules.packing] / mean
 
 
-class Plan:
+class PackSchedule:
     """What every step of a stage hears.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from audio_lm.data.mixture.schedule import Begin, Cursor, Plan, Segment, expected_examples
+from audio_lm.data.mixture.schedule import Begin, Cursor, PackSchedule, Segment, expected_examples
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class History:
         return type(self)(self.window, tuple(together), tuple(together.values()), (*old, *new), num_positions)
 
 
-def next_begin(plan: Plan, cursor: Cursor, names: Sequence[str], history: History) -> Begin:
+def next_begin(plan: PackSchedule, cursor: Cursor, names: Sequence[str], history: History) -> Begin:
     """Where segments can be appended: the window a step stands in was dealt as a whole, the next one was not.
 
     Args:

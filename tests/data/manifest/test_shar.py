@@ -21,7 +21,7 @@ from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
 from audio_lm.data.manifest.shar import Stretch, is_shar
 from audio_lm.data.mixture.packing import PackingRules
-from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 
 NUM_CUTS, SHARD = 12, 5
 PLAIN, SHAR = "plain/noise-train", "shar/noise-train"
@@ -63,7 +63,7 @@ def heard(data, source, vocabulary, *, num_workers=0):
     )
     lengths = measure(rows, maker, "asr", cache=cache)
     rules, segment = PackingRules(2, max_tokens=200), Segment(0, (1,), (0,))
-    plan = Plan(["asr"], [len(rows)], [lengths], [segment], rules, window=40, seed=0)
+    plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], rules, window=40, seed=0)
     packs = PlannedPacks([LoadedSource("asr", source, rows)], maker, Collator(load=load_waves_or_fault))
     module = MixtureDataModule(
         PlanSampler(plan, Cursor()),

@@ -16,7 +16,7 @@ from audio_lm.data.mixture.interleave import ProportionalInterleaver, integer_sh
 from audio_lm.data.mixture.packing import PackingRules, packed
 from audio_lm.data.mixture.schedule import (
     Cursor,
-    Plan,
+    PackSchedule,
     Segment,
     differences,
     expected_examples,
@@ -49,7 +49,7 @@ def plan(*, seed=0, rules=PackingRules(packs=4, max_tokens=600), weights=WEIGHTS
     first = Segment(0, tuple(integer_shares(weights)), (0,) * len(weights))
     names, sizes = NAMES[: len(weights)], SIZES[: len(weights)]
     lengths = [Drawn(name, size) for name, size in zip(names, sizes, strict=True)]
-    return Plan(names, sizes, lengths, segments or [first], rules, window=window, seed=seed)
+    return PackSchedule(names, sizes, lengths, segments or [first], rules, window=window, seed=seed)
 
 
 def heard(of_plan, count, cursor=Cursor()):  # noqa: B008
@@ -202,7 +202,7 @@ def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():
     segments, num_positions = segments_of(config, LEAVES, FIXED, steps=200)
     sizes = [leaf.num_rows for leaf in LEAVES]
     lengths = [Drawn(leaf.source, leaf.num_rows) for leaf in LEAVES]
-    of_plan = Plan(["a", "b", "c"], sizes, lengths, segments, FIXED, window=100, seed=0)
+    of_plan = PackSchedule(["a", "b", "c"], sizes, lengths, segments, FIXED, window=100, seed=0)
     leaves, _, _ = of_plan.turns(0, 2000)
     counts = np.bincount(leaves, minlength=3)
     assert counts[0] == 100
@@ -230,7 +230,7 @@ def test_realised_shares_are_those_of_the_plan_for_everything_a_weight_can_count
         shares = clip_shares(config, leaves, weights=weights)
         segment = Segment(0, tuple(integer_shares(shares)), (0,) * 31)
         names, sizes = [leaf.source for leaf in leaves], [leaf.num_rows for leaf in leaves]
-        of_plan = Plan(names, sizes, [Drawn(0, 1)] * 31, [segment], FIXED, window=1, seed=0)
+        of_plan = PackSchedule(names, sizes, [Drawn(0, 1)] * 31, [segment], FIXED, window=1, seed=0)
         found, rows, _ = of_plan.turns(0, 1_000_000)
         amounts = np.zeros(31)
         for number, table in enumerate(tables):

@@ -6,7 +6,7 @@ import pytest
 from audio_lm.common.runtime import random_for
 from audio_lm.data.mixture.interleave import ProportionalInterleaver
 from audio_lm.data.mixture.packing import PackingRules
-from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 from audio_lm.data.mixture.segments import History, next_begin
 
 WINDOW = 100
@@ -27,7 +27,7 @@ class Drawn:
 def plan_of(history):
     sizes = [SIZE_OF_LEAF[name] for name in history.names]
     lengths = [Drawn(name) for name in history.names]
-    return Plan(history.names, sizes, lengths, history.segments, RULES, window=WINDOW, seed=0)
+    return PackSchedule(history.names, sizes, lengths, history.segments, RULES, window=WINDOW, seed=0)
 
 
 @pytest.fixture
