@@ -76,7 +76,7 @@ class PlannedPacks(Dataset[tuple[PackedBatch, ...] | UserError]):
         return with_example(cut, example)
 
 
-class PlanSampler(Sampler[Packing]):
+class PackSampler(Sampler[Packing]):
     """The share of this rank of every step, from a cursor on.
 
     Runs ahead of the trainer, so it remembers the cursor behind each step; the
@@ -111,7 +111,7 @@ class MixtureDataModule(LightningDataModule):
 
     def __init__(
         self,
-        sampler: PlanSampler,
+        sampler: PackSampler,
         packs: PlannedPacks,
         *,
         validation: Mapping[str, Sequence[Cut]],

@@ -212,16 +212,16 @@ def leaking():
 
 def going_on_wrongly(fault):
     """A program with a fault that shows only where a stage goes on from a checkpoint."""
-    from audio_lm.data.datamodule import PlanSampler
+    from audio_lm.data.datamodule import PackSampler
     from audio_lm.training.next_token import NextTokenModule
 
     if fault == "position":
-        build = PlanSampler.__init__
+        build = PackSampler.__init__
 
         def build_one_further(self, plan, cursor, **how):
             build(self, plan, cursor._replace(place=cursor.place + bool(cursor.step)), **how)
 
-        PlanSampler.__init__ = build_one_further
+        PackSampler.__init__ = build_one_further
         return
     start = NextTokenModule.on_train_start
 

@@ -24,10 +24,12 @@ def test_a_step_is_as_many_packs_as_are_asked_for(datamodule):
 def test_packs_are_as_long_as_was_planned(datamodule):
     data = datamodule()
     for packs, planned in zip(
-        islice(data.train_dataloader(), 5), data.sampler.plan.steps(Cursor()), strict=False
+        islice(data.train_dataloader(), 5), data.sampler.schedule.steps(Cursor()), strict=False
     ):
         for pack, turns in zip(packs, planned[1], strict=True):
-            lengths = [data.sampler.plan.lengths[turn.leaf].table[turn.row, turn.choice] for turn in turns]
+            lengths = [
+                data.sampler.schedule.lengths[turn.leaf].table[turn.row, turn.choice] for turn in turns
+            ]
             assert pack.cu_seq_lens.diff().tolist() == lengths
             assert sum(lengths) <= 200
 
@@ -104,7 +106,7 @@ class Shorter:
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_examples_that_are_not_as_long_as_was_measured_are_refused_with_a_sentence(datamodule, num_workers):
-    measured = datamodule().sampler.plan.lengths
+    measured = datamodule().sampler.schedule.lengths
     data = datamodule(lengths=[Shorter(of_leaf) for of_leaf in measured], num_workers=num_workers)
     data.packs.is_measured = True
     loader = iter(data.train_dataloader())
