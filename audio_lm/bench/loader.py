@@ -23,7 +23,7 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
 from audio_lm.common.runtime import random_for
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import PlannedPacks
+from audio_lm.data.datamodule import PackDataset
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import token_lengths
 from audio_lm.data.manifest.index import IndexRules, compile_source
@@ -128,7 +128,7 @@ def _audio(folder: Path) -> float:
     lengths = measure(rows, maker, "asr", cache=folder / "cache")
     segment = Segment(0, (1,), (0,))
     plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
-    packs = PlannedPacks([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
+    packs = PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
     began, num_samples = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):

@@ -21,7 +21,7 @@ MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
 
 
-class PlannedPacks(Dataset[tuple[PackedBatch, ...] | UserError]):
+class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
     """Turns of a plan become packs.
 
     Args:
@@ -112,7 +112,7 @@ class MixtureDataModule(LightningDataModule):
     def __init__(
         self,
         sampler: PackSampler,
-        packs: PlannedPacks,
+        packs: PackDataset,
         *,
         validation: Mapping[str, Sequence[Cut]],
         validation_maker: ExampleMaker,

@@ -3,7 +3,7 @@
 from audio_lm.config.schema import Recipe
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import MixtureDataModule, PackSampler, PlannedPacks
+from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -31,7 +31,7 @@ def build_data(
     )
     return MixtureDataModule(
         PackSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),
-        PlannedPacks(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
+        PackDataset(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,

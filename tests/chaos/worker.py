@@ -192,9 +192,9 @@ def learning():
 
 def leaking():
     """A data worker that forgets to close what it opens, and may not open much."""
-    from audio_lm.data.datamodule import PlannedPacks
+    from audio_lm.data.datamodule import PackDataset
 
-    read, left_open = PlannedPacks.__getitem__, []
+    read, left_open = PackDataset.__getitem__, []
 
     def leak(self, packs):
         due = [one for one in plan() if (one["moment"], one["rank"]) == ("data", RANK) and is_due(one)]
@@ -207,7 +207,7 @@ def leaking():
             left_open.append(os.dup(0))
         return read(self, packs)
 
-    PlannedPacks.__getitem__ = leak
+    PackDataset.__getitem__ = leak
 
 
 def going_on_wrongly(fault):

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.config import SpecAugmentConfig
-from audio_lm.data.datamodule import MixtureDataModule, PackSampler, PlannedPacks
+from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
@@ -42,7 +42,7 @@ def datamodule(make_cuts, vocabulary, tmp_path):
         collate = collator(policy=SpecAugmentConfig(), seed=seed, load=load_waves_or_fault)
         return MixtureDataModule(
             PackSampler(plan, cursor),
-            PlannedPacks(leaves, maker, collate),
+            PackDataset(leaves, maker, collate),
             validation={"asr": cuts[:5], "sgc": cuts[:2]},
             validation_maker=maker,
             max_tokens=200,

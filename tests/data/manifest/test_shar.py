@@ -14,7 +14,7 @@ from lhotse import CutSet, MonoCut, Recording
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio.faults import FaultyAudioError, load_waves_or_fault
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import MixtureDataModule, PackSampler, PlannedPacks
+from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import check_files, cut_set_path, has_cut_set, load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
@@ -64,7 +64,7 @@ def heard(data, source, vocabulary, *, num_workers=0):
     lengths = measure(rows, maker, "asr", cache=cache)
     rules, segment = PackingRules(2, max_tokens=200), Segment(0, (1,), (0,))
     plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], rules, window=40, seed=0)
-    packs = PlannedPacks([LoadedSource("asr", source, rows)], maker, Collator(load=load_waves_or_fault))
+    packs = PackDataset([LoadedSource("asr", source, rows)], maker, Collator(load=load_waves_or_fault))
     module = MixtureDataModule(
         PackSampler(plan, Cursor()),
         packs,
