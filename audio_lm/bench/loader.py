@@ -108,7 +108,7 @@ def _schedule(num_windows: int = 6) -> tuple[float, float]:
     rate = num_windows * plan.window / (time.process_time() - began)
     turns = [turn for packs in steps for pack in packs for turn in pack]
     tokens = sum(
-        int(plan.lengths[turn.leaf].of(np.array([turn.row]), np.array([turn.choice]))[0]) for turn in turns
+        int(plan.lengths[turn.source].of(np.array([turn.row]), np.array([turn.choice]))[0]) for turn in turns
     )
     return rate, tokens / (len(steps) * BUDGET.packs * BUDGET.max_tokens)
 

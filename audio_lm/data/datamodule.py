@@ -59,7 +59,7 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
         return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
 
     def _cut(self, turn: ScheduledExample) -> Cut:
-        leaf = self.leaves[turn.leaf]
+        leaf = self.leaves[turn.source]
         try:
             cut = leaf.rows.cut(turn.row)
             example = self.maker.example(

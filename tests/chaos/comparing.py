@@ -70,7 +70,7 @@ def order_of(cluster):
             positions += [turn.position for pack in packs for turn in pack]
             for rank in range(cluster.nodes):
                 order[name, step, rank] = [
-                    planned.loaded[turn.leaf].rows.cut(turn.row).id
+                    planned.loaded[turn.source].rows.cut(turn.row).id
                     for pack in packs[rank * share : (rank + 1) * share]
                     for turn in pack
                 ]

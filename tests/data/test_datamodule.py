@@ -28,7 +28,7 @@ def test_packs_are_as_long_as_was_planned(datamodule):
     ):
         for pack, turns in zip(packs, planned[1], strict=True):
             lengths = [
-                data.sampler.schedule.lengths[turn.leaf].table[turn.row, turn.choice] for turn in turns
+                data.sampler.schedule.lengths[turn.source].table[turn.row, turn.choice] for turn in turns
             ]
             assert pack.cu_seq_lens.diff().tolist() == lengths
             assert sum(lengths) <= 200

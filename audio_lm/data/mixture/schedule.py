@@ -43,7 +43,7 @@ class ScheduledExample(NamedTuple):
     """What is heard at a position."""
 
     position: int
-    leaf: int
+    source: int  # its number in the schedule
     row: int
     choice: int  # of the paraphrase
     num_tokens: int  # as measured

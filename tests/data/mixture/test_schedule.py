@@ -65,7 +65,7 @@ def test_a_step_is_packs_within_the_budget_and_nothing_is_lost():
         for packs in steps:
             assert len(packs) == 4
             for pack in packs:
-                tokens = sum(of_plan.lengths[turn.leaf].of(turn.row, turn.choice) for turn in pack)
+                tokens = sum(of_plan.lengths[turn.source].of(turn.row, turn.choice) for turn in pack)
                 assert 0 < tokens <= 600
 
 
@@ -153,7 +153,7 @@ def test_a_source_that_is_added_changes_nothing_before_it():
     ]
     four = plan(segments=added)
     assert four.steps_of(0) == three.steps_of(0)
-    assert any(turn.leaf == 3 for packs in four.steps_of(1) for pack in packs for turn in pack)
+    assert any(turn.source == 3 for packs in four.steps_of(1) for pack in packs for turn in pack)
 
 
 def test_buckets_hear_the_same_in_other_packs():
