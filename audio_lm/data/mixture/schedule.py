@@ -211,7 +211,7 @@ class PackSchedule:
         self._choice_key = np.uint64(key_of(seed, "paraphrase"))
         self._num_choices = np.array([of_leaf.num_choices for of_leaf in lengths], dtype=np.uint64)
 
-    def turns(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
+    def draws(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
         """Leaf, row and paraphrase at each of some positions (P)."""
         leaves_P, draws_P = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
         position, end = first, first + count
@@ -237,7 +237,7 @@ class PackSchedule:
             DataError: a conversation alone is over the budget.
         """
         first = window * self.window
-        leaves_P, rows_P, choices_P = self.turns(first, self.window)
+        leaves_P, rows_P, choices_P = self.draws(first, self.window)
         lengths_P = self._lengths_of(leaves_P, rows_P, choices_P)
         packs = packed(lengths_P, self.rules)
         order = shuffled(
@@ -264,7 +264,7 @@ class PackSchedule:
 
     def padding_of(self, window: int) -> float:
         """Share of padding in a window where every pack becomes rows of equal length."""
-        lengths_P = self._lengths_of(*self.turns(window * self.window, self.window))
+        lengths_P = self._lengths_of(*self.draws(window * self.window, self.window))
         return padding([lengths_P[pack].tolist() for pack in packed(lengths_P, self.rules)])
 
     def _lengths_of(self, leaves_P: Integers, rows_P: Integers, choices_P: Integers) -> Integers:

@@ -85,12 +85,12 @@ def test_another_seed_is_another_order_of_the_same_shares():
     assert one != other
     first = ProportionalInterleaver(integer_shares(WEIGHTS)).draws_before(1000)
     for of_plan in (plan(), plan(seed=1)):
-        leaves, _, _ = of_plan.turns(0, 1000)
+        leaves, _, _ = of_plan.draws(0, 1000)
         assert (np.bincount(leaves, minlength=4) == first).all()
 
 
 def test_every_pass_hears_every_row_once_in_an_order_of_its_own():
-    leaves, rows, _ = plan().turns(0, 20_000)
+    leaves, rows, _ = plan().draws(0, 20_000)
     for leaf, size in enumerate(SIZES):
         of_leaf = rows[leaves == leaf]
         passes = [of_leaf[at : at + size].tolist() for at in range(0, len(of_leaf) - size, size)]
@@ -124,7 +124,7 @@ def test_a_far_position_costs_what_a_near_one_does():
 
 
 def test_paraphrases_are_drawn_equally_often():
-    _, _, choices = plan().turns(0, 30_000)
+    _, _, choices = plan().draws(0, 30_000)
     assert np.bincount(choices, minlength=3) == pytest.approx(10_000, rel=0.05)
 
 
@@ -136,7 +136,7 @@ def test_an_appended_segment_leaves_history_as_it_was():
     assert [after.steps_of(window) for window in (0, 1)] == [before.steps_of(window) for window in (0, 1)]
     assert after.steps_of(2) != before.steps_of(2)
     assert plan(weights=[1.0, 1.0, 1.0, 5.0]).steps_of(0) != before.steps_of(0)  # the same without a segment
-    leaves, rows, _ = after.turns(0, 9000)
+    leaves, rows, _ = after.draws(0, 9000)
     first = rows[leaves == 0][: SIZES[0]]
     assert sorted(first.tolist()) == list(range(SIZES[0]))  # the pass goes on where it was
 
@@ -203,11 +203,11 @@ def test_a_source_at_its_cap_is_heard_no_more_and_its_sibling_takes_its_share():
     sizes = [leaf.num_rows for leaf in LEAVES]
     lengths = [Drawn(leaf.source, leaf.num_rows) for leaf in LEAVES]
     of_plan = PackSchedule(["a", "b", "c"], sizes, lengths, segments, FIXED, window=100, seed=0)
-    leaves, _, _ = of_plan.turns(0, 2000)
+    leaves, _, _ = of_plan.draws(0, 2000)
     counts = np.bincount(leaves, minlength=3)
     assert counts[0] == 100
     assert counts[2] == 100
-    before = np.bincount(of_plan.turns(0, 150)[0], minlength=3)
+    before = np.bincount(of_plan.draws(0, 150)[0], minlength=3)
     assert before[2] == 75
     assert expected_examples(segments, num_positions) == counts.tolist()
 
@@ -231,7 +231,7 @@ def test_realised_shares_are_those_of_the_plan_for_everything_a_weight_can_count
         segment = Segment(0, tuple(integer_shares(shares)), (0,) * 31)
         names, sizes = [leaf.source for leaf in leaves], [leaf.num_rows for leaf in leaves]
         of_plan = PackSchedule(names, sizes, [Drawn(0, 1)] * 31, [segment], FIXED, window=1, seed=0)
-        found, rows, _ = of_plan.turns(0, 1_000_000)
+        found, rows, _ = of_plan.draws(0, 1_000_000)
         amounts = np.zeros(31)
         for number, table in enumerate(tables):
             of_leaf = rows[found == number]

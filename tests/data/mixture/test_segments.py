@@ -55,7 +55,7 @@ def test_what_was_heard_stays_and_passes_go_on(begun, longer):
     for window in range(3):
         assert after.steps_of(window) == before.steps_of(window)
     assert after.steps_of(3) != before.steps_of(3)
-    leaves, rows, _ = after.turns(0, 1500)
+    leaves, rows, _ = after.draws(0, 1500)
     assert (
         np.bincount(leaves[300:], minlength=3) == ProportionalInterleaver((1, 0, 3)).draws_before(1200)
     ).all()
