@@ -37,7 +37,7 @@ from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
 from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.schedule import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.mixture.segments import History, next_begin
+from audio_lm.data.mixture.segments import History, next_segment_start
 from audio_lm.pipeline.plan_stage import (
     StagePlan,
     check_order,
@@ -204,7 +204,7 @@ def resolve_resume(
     if not is_changed:
         said = f"{name}: going on from step {cursor.step}, {how}"
         return ResumePoint(checkpoint, status, before, cursor, declared, said, digests_of(audio))
-    begin = next_begin(before.plan, cursor, fresh.history.names, history)
+    begin = next_segment_start(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
             f"stage {name!r} ends at step {stage.steps}, and packs are dealt up to step {begin.step}; "

@@ -81,7 +81,7 @@ class Segment:
     """How often each leaf was heard before."""
 
 
-class Begin(NamedTuple):
+class SegmentStart(NamedTuple):
     """From where segments are to be made: nothing was heard, or a stage is under way."""
 
     step: int = 0
@@ -90,7 +90,7 @@ class Begin(NamedTuple):
     """How often each leaf was heard before; none for never."""
 
 
-BEGIN = Begin()
+STAGE_START = SegmentStart()
 
 
 def segments_of(
@@ -99,7 +99,7 @@ def segments_of(
     rules: PackingRules,
     *,
     steps: int,
-    begin: Begin = BEGIN,
+    begin: SegmentStart = STAGE_START,
 ) -> tuple[list[Segment], int]:
     """The segments of a stage from its beginning or a later one, and how many positions it is expected to hear.
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from audio_lm.data.mixture.schedule import Begin, Cursor, PackSchedule, Segment, expected_examples
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment, SegmentStart, expected_examples
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class History:
         return type(self)(self.window, tuple(together), tuple(together.values()), (*old, *new), num_positions)
 
 
-def next_begin(plan: PackSchedule, cursor: Cursor, names: Sequence[str], history: History) -> Begin:
+def next_segment_start(
+    plan: PackSchedule, cursor: Cursor, names: Sequence[str], history: History
+) -> SegmentStart:
     """Where segments can be appended: the window a step stands in was dealt as a whole, the next one was not.
 
     Args:
@@ -95,4 +97,4 @@ def next_begin(plan: PackSchedule, cursor: Cursor, names: Sequence[str], history
         step += len(plan.steps_of(window)) - cursor.place
         window += 1
     draws = history.draws_before(window * history.window)
-    return Begin(step, window * history.window, tuple(draws.get(name, 0) for name in names))
+    return SegmentStart(step, window * history.window, tuple(draws.get(name, 0) for name in names))

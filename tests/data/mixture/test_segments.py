@@ -7,7 +7,7 @@ from audio_lm.common.runtime import random_for
 from audio_lm.data.mixture.interleave import ProportionalInterleaver
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
-from audio_lm.data.mixture.segments import History, next_begin
+from audio_lm.data.mixture.segments import History, next_segment_start
 
 WINDOW = 100
 RULES = PackingRules(packs=2, max_tokens=400)
@@ -68,10 +68,10 @@ def test_what_was_heard_stays_and_passes_go_on(begun, longer):
 def test_a_segment_begins_where_the_next_window_does(begun):
     plan, names = plan_of(begun), ["asr a", "mna c"]
     first = len(plan.steps_of(0))
-    assert next_begin(plan, Cursor(0, 0, 0), names, begun) == (0, 0, (0, 0))
-    assert next_begin(plan, Cursor(2, 0, 2), names, begun) == (first, 100, (50, 0))
-    assert next_begin(plan, Cursor(first, 1, 0), names, begun) == (first, 100, (50, 0))
-    assert next_begin(plan, Cursor(first + 1, 1, 1), names, begun).position == 200
+    assert next_segment_start(plan, Cursor(0, 0, 0), names, begun) == (0, 0, (0, 0))
+    assert next_segment_start(plan, Cursor(2, 0, 2), names, begun) == (first, 100, (50, 0))
+    assert next_segment_start(plan, Cursor(first, 1, 0), names, begun) == (first, 100, (50, 0))
+    assert next_segment_start(plan, Cursor(first + 1, 1, 1), names, begun).position == 200
 
 
 def test_a_segment_that_has_not_begun_is_taken_back_by_another(begun, longer):
