@@ -23,7 +23,7 @@ from audio_lm.data.mixture.schedule import (
     segments_of,
     window_length,
 )
-from audio_lm.data.mixture.segments import History
+from audio_lm.data.mixture.segments import SegmentHistory
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_weights
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
@@ -62,7 +62,7 @@ class StagePlan:
     expected_clips: list[int]
     """Of every leaf in the whole stage."""
 
-    history: History
+    history: SegmentHistory
     """The same order in plain numbers."""
 
 
@@ -135,7 +135,7 @@ def plan_stage(
         templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
         wording=f"{stage.prompt} {vocabulary.digest[:16]}{_strange(audio_token_count(recipe.model))}",
     )
-    history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
+    history = SegmentHistory(window, tuple(names), tuple(digests), tuple(segments), num_positions)
     return plan_with_history(recipe, stage, fitting, known, history)
 
 
@@ -144,7 +144,7 @@ def plan_with_history(
     stage: StageConfig,
     fitting: Sequence[tuple[LoadedSource, TokenLengths]],
     known: dict[str, str],
-    history: History,
+    history: SegmentHistory,
 ) -> StagePlan:
     """The plan that follows a history.
 

@@ -37,7 +37,7 @@ from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
 from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.schedule import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.mixture.segments import History, next_segment_start
+from audio_lm.data.mixture.segments import SegmentHistory, next_segment_start
 from audio_lm.pipeline.plan_stage import (
     StagePlan,
     check_order,
@@ -196,7 +196,7 @@ def resolve_resume(
     if recipe.resume == SEGMENT:
         known, now = _undeclarable(known, now), _undeclarable(now, known)
     check_order(known, now, stage=name)
-    history, before = _before(recipe, name, fresh, History.of_json(status["plan"]), vocabulary)
+    history, before = _before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
     audio = audio_of(before.loaded)
     kept = progress.get("audio")
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
@@ -212,7 +212,7 @@ def resolve_resume(
         )
     rules = rules_of(stage)
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
-    longer = history.appended(fresh.history.names, fresh.history.digests, segments, num_positions=end)
+    longer = history.with_segments(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
     said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
@@ -221,8 +221,8 @@ def resolve_resume(
 
 
 def _before(
-    recipe: Recipe, name: str, fresh: StagePlan, kept: History, vocabulary: Vocabulary
-) -> tuple[History, StagePlan]:
+    recipe: Recipe, name: str, fresh: StagePlan, kept: SegmentHistory, vocabulary: Vocabulary
+) -> tuple[SegmentHistory, StagePlan]:
     """A history and its plan, with the digests of this release.
 
     Raises:
@@ -348,7 +348,7 @@ def _undeclarable(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str,
 
 
 def _along(
-    recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: History, vocabulary: Vocabulary
+    recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: SegmentHistory, vocabulary: Vocabulary
 ) -> StagePlan:
     """The plan of a history, its leaves found in the recipe or, when they are heard no more, on disk."""
     there = {
@@ -366,7 +366,7 @@ def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
     return LoadedSource(task, source, Rows(compiled(recipe, stage, source)))
 
 
-def _difference(history: History, before: Segment, position: int) -> str:
+def _difference(history: SegmentHistory, before: Segment, position: int) -> str:
     """Shares of the clips before and after, of the leaves whose share is another."""
     after = history.segment_at(position)
     shares_before = [share / sum(before.shares) for share in before.shares]

@@ -16,7 +16,7 @@ from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment, Segmen
 
 
 @dataclass(frozen=True)
-class History:
+class SegmentHistory:
     """All segments of a stage, the leaves they count, and the window they are cut into."""
 
     window: int
@@ -40,7 +40,7 @@ class History:
         }
 
     @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """As it was kept."""
         digests = content["digest_of_leaf"]
         segments = [Segment(at, tuple(shares), tuple(draws)) for at, shares, draws in content["segments"]]
@@ -60,7 +60,7 @@ class History:
         """How often every leaf is heard before a position."""
         return dict(zip(self.names, expected_examples(self.segments, position), strict=True))
 
-    def appended(
+    def with_segments(
         self, names: Sequence[str], digests: Sequence[str], segments: Sequence[Segment], *, num_positions: int
     ) -> Self:
         """With segments that begin where the first of them does, over leaves in an order of their own."""
@@ -83,7 +83,7 @@ class History:
 
 
 def next_segment_start(
-    plan: PackSchedule, cursor: Cursor, names: Sequence[str], history: History
+    plan: PackSchedule, cursor: Cursor, names: Sequence[str], history: SegmentHistory
 ) -> SegmentStart:
     """Where segments can be appended: the window a step stands in was dealt as a whole, the next one was not.
 

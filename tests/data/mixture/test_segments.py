@@ -7,7 +7,7 @@ from audio_lm.common.runtime import random_for
 from audio_lm.data.mixture.interleave import ProportionalInterleaver
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
-from audio_lm.data.mixture.segments import History, next_segment_start
+from audio_lm.data.mixture.segments import SegmentHistory, next_segment_start
 
 WINDOW = 100
 RULES = PackingRules(packs=2, max_tokens=400)
@@ -33,7 +33,7 @@ def plan_of(history):
 @pytest.fixture
 def begun():
     """Two leaves at equal shares."""
-    return History(WINDOW, ("asr a", "asr b"), ("1", "2"), (Segment(0, (1, 1), (0, 0)),), 1000)
+    return SegmentHistory(WINDOW, ("asr a", "asr b"), ("1", "2"), (Segment(0, (1, 1), (0, 0)),), 1000)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def longer(begun):
     """From position 300 on without leaf b, and with c."""
     heard = begun.draws_before(300)
     segment = Segment(300, (1, 3), (heard["asr a"], 0))
-    return begun.appended(["asr a", "mna c"], ["1", "3"], [segment], num_positions=2000)
+    return begun.with_segments(["asr a", "mna c"], ["1", "3"], [segment], num_positions=2000)
 
 
 def test_leaves_keep_their_number_and_their_count(begun, longer):
@@ -75,13 +75,13 @@ def test_a_segment_begins_where_the_next_window_does(begun):
 
 
 def test_a_segment_that_has_not_begun_is_taken_back_by_another(begun, longer):
-    again = longer.appended(["asr a"], ["1"], [Segment(300, (1,), (150,))], num_positions=1500)
+    again = longer.with_segments(["asr a"], ["1"], [Segment(300, (1,), (150,))], num_positions=1500)
     assert again.segments == (Segment(0, (1, 1, 0), (0, 0, 0)), Segment(300, (1, 0, 0), (150, 150, 0)))
     assert [one.position for one in again.segments] == [0, 300]
 
 
 def test_a_history_is_kept_in_plain_numbers(longer):
-    assert History.of_json(json.loads(json.dumps(longer.as_json()))) == longer
+    assert SegmentHistory.from_json(json.loads(json.dumps(longer.as_json()))) == longer
 
 
 def test_a_position_has_its_segment(longer):
