@@ -14,7 +14,7 @@ from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 
 from audio_lm.common.errors import UserError
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 
 Choice = Literal["average", "left", "right", "both"]
 AVERAGE: Choice = "average"
@@ -99,19 +99,19 @@ def _only(recording: Recording, channel: int | None) -> Recording:
     return fastcopy(recording, sources=sources, channel_ids=[channel])
 
 
-def decibels_apart(measured: Measured) -> float:
+def decibels_apart(measured: AudioMeasurement) -> float:
     """Level of the loudest channel over that of the quietest."""
     quietest, loudest = min(measured.powers), max(measured.powers)
     return 10 * log10(loudest / quietest) if quietest > 0 else (inf if loudest > 0 else 0.0)
 
 
-def correlation(measured: Measured) -> float:
+def correlation(measured: AudioMeasurement) -> float:
     """Of two channels on average, from their power and that of their average; 1 where they are the same."""
     count, mean = len(measured.powers), sum(measured.powers) / len(measured.powers)
     return (count * measured.mean_power / mean - 1) / (count - 1) if mean > 0 else 1.0
 
 
-def differs(measured: Measured) -> bool:
+def differs(measured: AudioMeasurement) -> bool:
     """Whether an average would lose some of what the channels hold."""
     is_several = len(measured.powers) > 1
     return is_several and (
@@ -119,7 +119,7 @@ def differs(measured: Measured) -> bool:
     )
 
 
-def note_on(files: Mapping[Path, Measured], remedy: str) -> str | None:
+def note_on(files: Mapping[Path, AudioMeasurement], remedy: str) -> str | None:
     """A note about files whose channels are averaged though they differ strongly.
 
     Args:

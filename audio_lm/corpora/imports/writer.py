@@ -16,7 +16,7 @@ from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
 from audio_lm.corpora.published.base import SHORTEST, AudioListing, CutSetWriter
 from audio_lm.corpora.synthetic.writing import supervision_of
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 
 OVERSHOOT: Seconds = 0.5
 """By which a clip may be said to outlast its file; the clip then ends with the file.
@@ -37,7 +37,7 @@ class ImportWriter(CutSetWriter):
         corpus: str,
         *,
         channel: Choice = AVERAGE,
-        measured: Mapping[Path, Measured | str] | None = None,
+        measured: Mapping[Path, AudioMeasurement | str] | None = None,
     ) -> None:
         super().__init__(folder, corpus, channel=channel, measured=measured)
         self.notes: list[str] = []

@@ -26,7 +26,7 @@ from audio_lm.corpora.delimited import named, records
 from audio_lm.corpora.published.download import Archive, downloaded, unpacked
 from audio_lm.corpora.settings import Report, settings_of
 from audio_lm.corpora.synthetic.writing import LABELS, in_recording, supervision_of
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 
@@ -84,7 +84,7 @@ class CutSetWriter:
         corpus: str,
         *,
         channel: Choice = AVERAGE,
-        measured: Mapping[Path, Measured | str] | None = None,
+        measured: Mapping[Path, AudioMeasurement | str] | None = None,
     ) -> None:
         """Begin without a cut.
 

@@ -33,7 +33,7 @@ Place = str | BytesIO
 
 
 @dataclass(frozen=True)
-class Measured:
+class AudioMeasurement:
     """What is known of a file after a look at all of it."""
 
     rate: int
@@ -62,7 +62,7 @@ class Decoded(NamedTuple):
     is_any_rate: bool = False  # Opus has none of its own; it is decoded at 48 kHz
 
 
-def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Measured:
+def measure(place: Place, *, name: str = "", with_powers: bool = False) -> AudioMeasurement:
     """Look at a whole file.
 
     Args:
@@ -183,7 +183,7 @@ def _opened(place: Place, file: BinaryIO) -> soundfile.SoundFile | None:
     raise AudioError(ffmpeg.NO_SAMPLES, "short")
 
 
-def _measured(sound: soundfile.SoundFile, with_powers: bool) -> Measured:
+def _measured(sound: soundfile.SoundFile, with_powers: bool) -> AudioMeasurement:
     """What a header states, after both ends of the file were decoded."""
     rate, frames = sound.samplerate, sound.frames
     edge = min(frames, round(EDGE * rate))
@@ -197,10 +197,10 @@ def _measured(sound: soundfile.SoundFile, with_powers: bool) -> Measured:
         sound.seek(0)
         for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
             powers.add(block.T)
-    return powers.annotate(Measured(rate, frames, sound.channels, is_counted=False))
+    return powers.annotate(AudioMeasurement(rate, frames, sound.channels, is_counted=False))
 
 
-def _check_all_there(place: Place, found: Measured) -> None:
+def _check_all_there(place: Place, found: AudioMeasurement) -> None:
     """Compare the bytes of samples with those that a header states.
 
     Raises:
@@ -218,7 +218,7 @@ def _check_all_there(place: Place, found: Measured) -> None:
         )
 
 
-def _counted(place: Place, with_powers: bool) -> Measured:
+def _counted(place: Place, with_powers: bool) -> AudioMeasurement:
     """The samples that a decoder gives."""
     last: ffmpeg.Piece | None = None
     powers = _Powers()
@@ -229,7 +229,7 @@ def _counted(place: Place, with_powers: bool) -> Measured:
     if last is None:
         raise AudioError(ffmpeg.NO_SAMPLES, "short")
     return powers.annotate(
-        Measured(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True)
+        AudioMeasurement(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True)
     )
 
 
@@ -268,7 +268,7 @@ class _Powers:
         self.channels = self.channels + np.square(wave, dtype=np.float64).sum(axis=1)
         self.average += float(np.square(wave.mean(axis=0), dtype=np.float64).sum())
 
-    def annotate(self, measured: Measured) -> Measured:
+    def annotate(self, measured: AudioMeasurement) -> AudioMeasurement:
         """Add the powers of the blocks to a measurement, if there were any."""
         if not self.count:
             return measured

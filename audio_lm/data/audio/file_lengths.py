@@ -13,7 +13,7 @@ from typing import Any
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.data.audio import decode
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.fault_tolerance.processes import die_with_parent
 
@@ -22,7 +22,7 @@ AT_ONCE = 16  # files that a process is given
 REPORT_EVERY: Seconds = 10.0
 
 
-def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, Measured | str]:
+def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, AudioMeasurement | str]:
     """Measure many files, on all cores where they are many.
 
     Args:
@@ -34,7 +34,7 @@ def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[
     Raises:
         UserError: a package that decodes some of them is not installed.
     """
-    found = dict[Path, Measured | str]()
+    found = dict[Path, AudioMeasurement | str]()
     began = reported = time.monotonic()
     with _processes(len(paths)) as each:
         for path, measured in zip(
@@ -49,7 +49,7 @@ def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[
     return found
 
 
-def _measured(path: str) -> Measured | str:
+def _measured(path: str) -> AudioMeasurement | str:
     try:
         return decode.measure(path, with_powers=True)
     except AudioError as error:

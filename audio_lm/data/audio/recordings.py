@@ -19,14 +19,14 @@ from lhotse.utils import fastcopy
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import decode
-from audio_lm.data.audio.decode import TOLERANCE, Measured
+from audio_lm.data.audio.decode import TOLERANCE, AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.manifest import shar
 
 SLACK: Seconds = 0.1  # read beyond what a manifest says, to see that a file is longer
 
 
-def recording_of(path: Path, measured: Measured) -> Recording:
+def recording_of(path: Path, measured: AudioMeasurement) -> Recording:
     """A recording of a file, all channels of it."""
     channels = list(range(measured.num_channels))
     return Recording(

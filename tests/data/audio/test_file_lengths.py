@@ -3,7 +3,7 @@ import soundfile
 
 from audio_lm.common.errors import UserError, missing_extra
 from audio_lm.data.audio import file_lengths
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 from tests.data.audio_files import tone
@@ -29,7 +29,7 @@ def test_files_are_measured_in_one_process_as_in_many(paths, monkeypatch, few):
     found = measure_files(paths, said.append)
     assert list(found) == paths
     assert found[paths[3]].startswith("cannot be decoded")
-    good = {path: one for path, one in found.items() if isinstance(one, Measured)}
+    good = {path: one for path, one in found.items() if isinstance(one, AudioMeasurement)}
     assert len(good) == 11
     assert found == {path: file_lengths._measured(str(path)) for path in paths}
     assert said[-1].startswith("12 of 12 audio files measured")
