@@ -27,7 +27,7 @@ from audio_lm.data.datamodule import PackDataset
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import token_lengths
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
 from audio_lm.data.mixture.interleave import integer_shares
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
@@ -125,7 +125,7 @@ def _audio(folder: Path) -> float:
     manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
     index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
     maker, rows, mel = _maker(), Rows(index), LogMel(80)
-    lengths = measure(rows, maker, "asr", cache=folder / "cache")
+    lengths = cached_token_lengths(rows, maker, "asr", cache=folder / "cache")
     segment = Segment(0, (1,), (0,))
     plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
     packs = PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))

@@ -12,7 +12,7 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.examples import ExampleMaker, Prompt
 from audio_lm.data.manifest.cuts import cut_set_path, size_of
 from audio_lm.data.manifest.index import IndexRules, SourceIndex, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
 from audio_lm.data.manifest.shar import files_of
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (
@@ -224,7 +224,7 @@ def filter_by_length(
             ``long_audio`` does not drop, or only such.
     """
     maker = maker_of(recipe, vocabulary, stage.prompt)
-    lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
+    lengths = cached_token_lengths(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
     longest = lengths.table.max(axis=1)
     kept = (longest <= stage.pack_tokens).nonzero()[0]
     if len(kept) == len(longest):

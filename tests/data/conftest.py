@@ -6,7 +6,7 @@ from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, cached_token_lengths
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 
@@ -35,7 +35,9 @@ def datamodule(make_cuts, vocabulary, tmp_path):
         packing="full",
     ):
         leaves = [LoadedSource(task, "made/noise-train", Rows(index)) for task in ("asr", "sgc")]
-        lengths = lengths or [measure(leaf.rows, maker, leaf.task, cache=cache) for leaf in leaves]
+        lengths = lengths or [
+            cached_token_lengths(leaf.rows, maker, leaf.task, cache=cache) for leaf in leaves
+        ]
         segment = Segment(0, (1, 1), (0, 0))
         rules = PackingRules(packs, max_tokens=max_tokens, packing=packing)
         plan = PackSchedule(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)

@@ -150,7 +150,7 @@ class TokenLengths:
         return float(self.table.mean())
 
 
-def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
+def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
     """Measure all rows of a source under a task, or find them measured.
 
     Args:

@@ -11,7 +11,7 @@ from audio_lm.common.audio_units import MAX_SECONDS
 from audio_lm.common.errors import DataError
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import Rows, measure, wording_of
+from audio_lm.data.manifest.lazy_cuts import Rows, cached_token_lengths, wording_of
 from audio_lm.prompts.conversation import Turn
 from audio_lm.tasks import registry
 
@@ -46,7 +46,7 @@ def test_measured_lengths_are_those_of_the_examples(compiled, vocabulary, tmp_pa
     _, rows = compiled()
     for prompt in ("tags", "natural", "chatml"):
         maker = ExampleMaker(vocabulary, prompt)
-        lengths = measure(rows, maker, "asr", cache=tmp_path / "cache")
+        lengths = cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
         assert lengths.num_choices == maker.num_choices("asr")
         for row in range(5):
             for choice in range(lengths.num_choices):
@@ -58,10 +58,10 @@ def test_measured_lengths_are_those_of_the_examples(compiled, vocabulary, tmp_pa
 def test_measuring_is_done_once(compiled, vocabulary, tmp_path, monkeypatch):
     _, rows = compiled()
     maker = ExampleMaker(vocabulary, "tags")
-    measure(rows, maker, "asr", cache=tmp_path / "cache")
+    cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
     cut, read = Rows.cut, set()
     monkeypatch.setattr(Rows, "cut", lambda self, row: read.add(row) or cut(self, row))
-    measure(rows, maker, "asr", cache=tmp_path / "cache")
+    cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
     assert read == {0, 2, 4}, "some are looked at, so that other words are noticed"
 
 
@@ -85,9 +85,9 @@ def test_a_long_clip_is_heard_in_pieces(make_cuts, vocabulary, tmp_path):
     assert rows.cut(0).id != rows.cut(1).id
     whole = np.concatenate([rows.cut(row).load_audio() for row in range(2)], axis=1)
     assert whole.shape == (1, 48 * 16_000)
-    measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=cache)
+    cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=cache)
     with pytest.raises(DataError, match="task 'asr' would answer for a piece"):
-        measure(rows, ExampleMaker(vocabulary, "tags"), "asr", cache=cache)
+        cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "asr", cache=cache)
 
 
 def test_a_long_clip_is_cut_off(make_cuts, tmp_path):
@@ -104,12 +104,12 @@ def test_other_templates_have_lengths_of_their_own_even_where_they_are_as_long_t
 ):
     _, rows = compiled()
     maker, cache = ExampleMaker(vocabulary, "natural"), tmp_path / "cache"
-    before = measure(rows, maker, "asr", cache=cache)
+    before = cached_token_lengths(rows, maker, "asr", cache=cache)
     asr = registry.find_task("asr")
     first, second, *others = asr.prompts
     changed = replace(asr, prompts=(second, first, *others))
     monkeypatch.setattr("audio_lm.data.examples.find_task", lambda name: changed)
-    after = measure(rows, maker, "asr", cache=cache)
+    after = cached_token_lengths(rows, maker, "asr", cache=cache)
     assert after.wording != before.wording
     assert len(list(cache.rglob("tokens-*.npy"))) == 2
 
@@ -126,11 +126,11 @@ def test_words_that_come_from_code_are_part_of_how_a_task_is_put(compiled, vocab
 def test_a_table_with_a_flipped_bit_is_measured_again(compiled, vocabulary, tmp_path, caplog):
     _, rows = compiled()
     maker, cache = ExampleMaker(vocabulary, "tags"), tmp_path / "cache"
-    before = measure(rows, maker, "asr", cache=cache).table.tolist()
+    before = cached_token_lengths(rows, maker, "asr", cache=cache).table.tolist()
     (path,) = cache.rglob("tokens-*.npy")
     for damage in (b"", path.read_bytes()[:50], path.read_bytes()[:-1] + b"\x40"):
         path.write_bytes(damage)
-        assert measure(rows, maker, "asr", cache=cache).table.tolist() == before
+        assert cached_token_lengths(rows, maker, "asr", cache=cache).table.tolist() == before
     assert sum(path.name in record.message for record in caplog.records) == 3
 
 
@@ -197,5 +197,5 @@ def test_what_is_known_of_a_piece_is_known_by_all_supervisions(make_cuts, vocabu
         compile_source(path, "made/long-train", IndexRules(long_audio="chunk"), cache=tmp_path / "cache")
     )
     with pytest.raises(DataError, match="'gender': 2 of its 2"):
-        measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")
-    measure(rows, ExampleMaker(vocabulary, "tags"), "lid", cache=tmp_path / "cache")
+        cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")
+    cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "lid", cache=tmp_path / "cache")

@@ -18,7 +18,7 @@ from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import check_files, cut_set_path, has_cut_set, load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, cached_token_lengths
 from audio_lm.data.manifest.shar import Stretch, is_shar
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
@@ -61,7 +61,7 @@ def heard(data, source, vocabulary, *, num_workers=0):
         data.parent / "cache",
         Rows(compiled(data, source)),
     )
-    lengths = measure(rows, maker, "asr", cache=cache)
+    lengths = cached_token_lengths(rows, maker, "asr", cache=cache)
     rules, segment = PackingRules(2, max_tokens=200), Segment(0, (1,), (0,))
     plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], rules, window=40, seed=0)
     packs = PackDataset([LoadedSource("asr", source, rows)], maker, Collator(load=load_waves_or_fault))
