@@ -34,7 +34,7 @@ from audio_lm.config.load import Composed, deciding_settings
 from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
-from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
+from audio_lm.data.audio.fingerprints import AudioState, describe_changes, digests_of, state_of
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.schedule import TEMPLATES, Cursor, Segment, differences, segments_of
 from audio_lm.data.mixture.segments import SegmentHistory, next_segment_start
@@ -199,7 +199,7 @@ def resolve_resume(
     history, before = _before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
     audio = audio_of(before.loaded)
     kept = progress.get("audio")
-    unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
+    unlike = describe_changes(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
         said = f"{name}: going on from step {cursor.step}, {how}"

@@ -69,7 +69,7 @@ def states_of(paths: Sequence[str]) -> States:
     return np.array(rows, dtype=np.int64).reshape(len(paths), 2)
 
 
-def compared(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) -> str:
+def describe_changes(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) -> str:
     """What differs from a digest of every source; empty when nothing does.
 
     Args:

@@ -1,7 +1,7 @@
 import os
 import time
 
-from audio_lm.data.audio.fingerprints import compared, digests_of, state_of, states_of, write_states
+from audio_lm.data.audio.fingerprints import describe_changes, digests_of, state_of, states_of, write_states
 
 
 def kept(tmp_path, count=3):
@@ -28,12 +28,13 @@ def test_files_that_stay_are_the_same_and_replaced_ones_are_named(tmp_path):
     before = state_of(folder)
     assert (before.num_files, before.changed) == (3, ())
     known = digests_of({"made/noise": before})
-    assert compared(known, {"made/noise": state_of(folder)}) == ""
+    assert describe_changes(known, {"made/noise": state_of(folder)}) == ""
     touched(names[1])  # as long as it was
     now = state_of(folder)
     assert now.changed == (names[1],)
     assert (
-        compared(known, {"made/noise": now}) == f"audio files of made/noise were changed, such as {names[1]}"
+        describe_changes(known, {"made/noise": now})
+        == f"audio files of made/noise were changed, such as {names[1]}"
     )
 
 
@@ -47,8 +48,8 @@ def test_a_file_that_has_gone_is_another(tmp_path):
 def test_what_is_not_known_is_not_compared(tmp_path):
     folder, _ = kept(tmp_path)
     state = {"made/noise": state_of(folder)}
-    assert compared(None, state) == "audio files not compared"
-    assert compared({"made/other": "1"}, state) == "", "a source that has come since was never heard"
+    assert describe_changes(None, state) == "audio files not compared"
+    assert describe_changes({"made/other": "1"}, state) == "", "a source that has come since was never heard"
 
 
 def test_stretches_of_a_tar_are_known_by_the_tar(tmp_path):
