@@ -254,7 +254,7 @@ def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str)
 
 def unreadable(loaded: Sequence[LoadedSource]) -> dict[str, str]:
     """Cuts whose audio could not be opened when their manifest was compiled -> why."""
-    return {one.cut_id: one.reason for leaf in loaded for one in leaf.rows.index.silent}
+    return {one.cut_id: one.reason for leaf in loaded for one in leaf.rows.index.unreadable}
 
 
 def manifests_of(recipe: Recipe) -> list[Manifest]:

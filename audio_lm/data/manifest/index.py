@@ -110,7 +110,7 @@ class SourceIndex:
     start: np.ndarray[Any, np.dtype[np.int32]]  # (N,) samples into the cut
     num_samples: np.ndarray[Any, np.dtype[np.int32]]  # (N,) of all clips
     left_out: tuple[InvalidLine, ...]
-    silent: tuple[InvalidLine, ...]
+    unreadable: tuple[InvalidLine, ...]
     """Cuts whose audio could not be opened; they keep their place and are heard with weight 0."""
 
     num_dropped: int
@@ -156,7 +156,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
             start=np.load(there / "start.npy", mmap_mode="r"),
             num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
             left_out=tuple(InvalidLine(**one) for one in facts["left_out"]),
-            silent=tuple(InvalidLine(**one) for one in facts["silent"]),
+            unreadable=tuple(InvalidLine(**one) for one in facts["silent"]),
             num_dropped=facts["num_dropped"],
             folder=folder,
             roots=rules.roots,

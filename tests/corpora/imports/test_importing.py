@@ -142,7 +142,7 @@ def test_compressed_audio_is_imported_with_the_length_that_ffmpeg_decodes(run, f
         assert abs(cut.duration - decoded[folder / name]) < 0.001, name
         assert len(load_waves(cut)[0]) == round(cut.duration * 16_000), name
     index = compile_source(place, "mine/all-train", IndexRules(), cache=tmp_path / "cache")
-    assert (len(index), index.silent) == (len(kinds), ())
+    assert (len(index), index.unreadable) == (len(kinds), ())
 
 
 def test_files_that_break_off_are_refused_by_line_all_at_once(run, folder, tmp_path):

@@ -115,8 +115,8 @@ def test_unreadable_audio_keeps_its_place_and_is_named(manifest):
     rewritten(manifest, lines)
     index = compiled(manifest, RELAXED)
     assert len(index) == 10
-    assert [(one.line, one.cut_id) for one in index.silent] == [(3, "c2")]
-    assert "gone.wav is missing" in index.silent[0].reason
+    assert [(one.line, one.cut_id) for one in index.unreadable] == [(3, "c2")]
+    assert "gone.wav is missing" in index.unreadable[0].reason
     with pytest.raises(DataError, match=r"1 of 3 audio files"):
         compiled(manifest)
 
@@ -214,7 +214,7 @@ def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
     ):
         compiled(estimated)
     index = compiled(estimated, IndexRules(max_bad_fraction=1.0))
-    assert len(index.silent) == 1
+    assert len(index.unreadable) == 1
 
 
 def test_a_decoder_that_is_not_installed_ends_the_compile(estimated, monkeypatch):

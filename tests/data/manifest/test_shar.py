@@ -358,10 +358,10 @@ def test_audio_that_is_broken_in_its_tar_keeps_its_place_and_is_named(data):
     overwritten(stretch.tar, stretch)
     index = compiled(data, max_bad_fraction=0.5)
     assert len(index) == NUM_CUTS
-    assert [(one.file, one.line, one.cut_id) for one in index.silent] == [
+    assert [(one.file, one.line, one.cut_id) for one in index.unreadable] == [
         ("cuts.000001.jsonl.gz", 3, "c/7.x")
     ]
-    assert f"{stretch} cannot be decoded" in index.silent[0].reason
+    assert f"{stretch} cannot be decoded" in index.unreadable[0].reason
     with pytest.raises(DataError, match=r"1 of 12 audio files"):
         compiled(data)
 
