@@ -8,7 +8,7 @@ from lhotse.cut import Cut
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import has_enough
 from audio_lm.corpora.corpus import prepare
-from audio_lm.data.manifest.cuts import LongAudio, check_sources, read_cuts, usable_cuts
+from audio_lm.data.manifest.cuts import EvalLongAudio, check_sources, read_cuts, usable_cuts
 
 Report = Callable[[str], None]
 
@@ -22,7 +22,7 @@ def prepare_corpora(recipe: Recipe, report: Report) -> None:
             prepare(name, Path(recipe.data_dir), settings, report)
 
 
-def usable_source(recipe: Recipe, source: str, long_audio: LongAudio) -> list[Cut]:
+def usable_source(recipe: Recipe, source: str, long_audio: EvalLongAudio) -> list[Cut]:
     """The cuts of a source that keep the contract."""
     cuts = read_cuts(Path(recipe.data_dir), source)
     check_sources(cuts, [Path(root) for root in recipe.audio_roots])

@@ -21,7 +21,7 @@ from lhotse.cut import Cut
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio.faults import FaultyAudioError, load_waves_or_fault
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.manifest.cuts import at_16_khz
+from audio_lm.data.manifest.cuts import resample_to_16_khz
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.json_lines import InvalidLineError
 from audio_lm.data.manifest.labels import labels_of
@@ -248,7 +248,7 @@ def test_the_lines_that_are_spoilt_are_fit(sound, vocabulary):
     for table in good_lines(sound):
         text = json.dumps(table).encode()
         assert read_line(text).cut_id == "c"
-        cut = at_16_khz(read_cut(text))
+        cut = resample_to_16_khz(read_cut(text))
         used(cut, ExampleMaker(vocabulary, "tags"))
         assert [len(wave) for wave in load_waves_or_fault(cut)] == list(read_line(text).num_samples)
 
@@ -264,7 +264,7 @@ def test_a_spoilt_line_is_unfit_or_a_cut_that_can_be_used(sound, vocabulary, tmp
         with pytest.raises(InvalidLineError, match=r"^.{1,1000}$"):
             read_cut(text)
         return
-    cut = at_16_khz(read_cut(text))
+    cut = resample_to_16_khz(read_cut(text))
     assert isinstance(cut, Cut)
     assert cut.id == line.cut_id
     tasks = random.Random(seed).sample([*TASKS, CHAT], 6)

@@ -35,7 +35,7 @@ from audio_lm.data.manifest.line import clip_fields, id_in, read_line
 from audio_lm.data.manifest.sources import check_source
 from audio_lm.data.manifest.transforms import check_transforms
 
-LongAudio = Literal["error", "drop"]
+EvalLongAudio = Literal["error", "drop"]
 ROUNDING = 2  # samples by which resampling may miss the length a duration promises
 
 # lhotse mirrors up to half a second of speech into a file that is shorter than declared.
@@ -94,7 +94,7 @@ def read_cuts(data_dir: Path, source: str) -> list[Cut]:
     cuts = []
     for line in shar.lines_of(path):
         try:
-            cuts.append(at_16_khz(read_cut(line.text)))
+            cuts.append(resample_to_16_khz(read_cut(line.text)))
         except InvalidLineError as error:
             raise DataError(
                 f"{line.file}:{line.number}: cut {id_in(line.text)!r}: {error}; repair the line or remove it"
@@ -118,17 +118,17 @@ def size_of(cut_set: Path) -> tuple[int, Seconds]:
     return count, num_samples / SAMPLES_PER_SECOND
 
 
-def at_16_khz(cut: Cut) -> Cut:
+def resample_to_16_khz(cut: Cut) -> Cut:
     """A cut whose clips all come at the rate everything here expects."""
     if not cut.has_recording:
         return cut
     if cut.sampling_rate != SAMPLES_PER_SECOND:
         cut = cut.resample(SAMPLES_PER_SECOND)
-    changed = resampled(cut)
+    changed = resample_further_clips(cut)
     return fastcopy(cut, custom={**cut.custom, **changed}) if changed else cut
 
 
-def resampled(cut: Cut | CutFacts) -> dict[str, Recording]:
+def resample_further_clips(cut: Cut | CutFacts) -> dict[str, Recording]:
     """Recordings behind clip 2, 3 ... that come at another rate than 16 kHz, brought to it."""
     return {
         name: recording.resample(SAMPLES_PER_SECOND)
@@ -168,7 +168,7 @@ def check_length(cut: Cut) -> None:
             )
 
 
-def usable_cuts(cuts: Sequence[Cut], *, source: str, long_audio: LongAudio) -> list[Cut]:
+def usable_cuts(cuts: Sequence[Cut], *, source: str, long_audio: EvalLongAudio) -> list[Cut]:
     """The cuts of a source that keep the contract.
 
     Raises:

@@ -19,7 +19,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.data.cache import kept_table
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import one_process_in, token_lengths
-from audio_lm.data.manifest.cuts import at_16_khz, resampled
+from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
 from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, parse_line
 from audio_lm.data.manifest.lhotse_cut import CutFacts, read_cut
@@ -74,7 +74,7 @@ class Rows:
                 f"{self.index.manifest}: the cut at byte {offset} cannot be read any more ({error}); "
                 f"put the manifest back, or start again to have it compiled anew"
             ) from error
-        return self._piece(at_16_khz(cut), row)
+        return self._piece(resample_to_16_khz(cut), row)
 
     def facts(self, row: int) -> Cut | CutFacts:
         """What the labels and the lengths of the clips of a row follow from; of a long clip the cut itself.
@@ -87,7 +87,7 @@ class Rows:
             return self.cut(row)
         facts = CutFacts(table)
         if facts.has_recording and facts.custom:
-            facts.custom |= resampled(facts)
+            facts.custom |= resample_further_clips(facts)
         return facts
 
     def _line(self, offset: int) -> bytes:

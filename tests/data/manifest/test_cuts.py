@@ -12,7 +12,7 @@ from lhotse.utils import fastcopy
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import decode
 from audio_lm.data.manifest.cuts import (
-    at_16_khz,
+    resample_to_16_khz,
     check_files,
     check_length,
     check_sources,
@@ -201,7 +201,7 @@ def test_opus_has_the_rate_that_its_recording_states(tmp_path):
     soundfile.write(tmp_path / "a.opus", tone(16_000, 1, 1.0), 16_000, format="OGG", subtype="OPUS")
     assert decode.measure(str(tmp_path / "a.opus")).rate == 48_000
     for rate in (16_000, 48_000):
-        (wave,) = load_waves(at_16_khz(recorded(tmp_path / "a.opus", rate, rate)))
+        (wave,) = load_waves(resample_to_16_khz(recorded(tmp_path / "a.opus", rate, rate)))
         assert len(wave) == 16_000
         assert abs(np.sqrt(np.mean(wave**2)) - np.sqrt(np.mean(tone(16_000, 1, 1.0) ** 2))) < 0.02
 
