@@ -119,7 +119,7 @@ def _taking_turns(shares: Sequence[int]) -> Integers:
     return order
 
 
-def shuffled(numbers_P: Integers, sizes_P: Integers, keys_P: Words) -> Integers:
+def permute(numbers_P: Integers, sizes_P: Integers, keys_P: Words) -> Integers:
     """Each number under a permutation of ``range(size)`` that its key chooses.
 
     A Feistel network over the next power of four, walked until it is back inside the
@@ -149,12 +149,12 @@ def _half_bits(sizes_P: Integers) -> Words:
 def _feistel(numbers_P: Words, half_P: Words, mask_P: Words, keys_P: Words) -> Words:
     left_P, right_P = numbers_P >> half_P, numbers_P & mask_P
     for number in range(NUM_ROUNDS):
-        turned_P = mixed(right_P ^ keys_P, np.uint64(number)) & mask_P
+        turned_P = splitmix64(right_P ^ keys_P, np.uint64(number)) & mask_P
         left_P, right_P = right_P, left_P ^ turned_P
     return (left_P << half_P) | right_P
 
 
-def mixed(values_P: Words, salt_P: Words | np.uint64) -> Words:
+def splitmix64(values_P: Words, salt_P: Words | np.uint64) -> Words:
     """64 bits that depend on every bit of both; the finaliser of SplitMix64 (Steele et al., OOPSLA 2014)."""
     with np.errstate(over="ignore"):
         word_P = values_P + (np.asarray(salt_P, dtype=np.uint64) + np.uint64(1)) * np.uint64(

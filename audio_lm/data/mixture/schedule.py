@@ -24,8 +24,8 @@ from audio_lm.data.mixture.interleave import (
     Integers,
     ProportionalInterleaver,
     integer_shares,
-    mixed,
-    shuffled,
+    permute,
+    splitmix64,
 )
 from audio_lm.data.mixture.packing import PackingRules, packed, padding
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_examples, piecewise_weights
@@ -225,8 +225,8 @@ class PackSchedule:
             position = until
         sizes_P = self.sizes[leaves_P]
         passes_P, numbers_P = np.divmod(draws_P, sizes_P)
-        rows_P = shuffled(numbers_P, sizes_P, mixed(self._keys[leaves_P], passes_P.astype(np.uint64)))
-        words_P = mixed(np.arange(first, end, dtype=np.uint64), self._choice_key)
+        rows_P = permute(numbers_P, sizes_P, splitmix64(self._keys[leaves_P], passes_P.astype(np.uint64)))
+        words_P = splitmix64(np.arange(first, end, dtype=np.uint64), self._choice_key)
         choices_P = (words_P % self._num_choices[leaves_P]).astype(np.int64)
         return leaves_P, rows_P, choices_P
 
@@ -240,7 +240,7 @@ class PackSchedule:
         leaves_P, rows_P, choices_P = self.draws(first, self.window)
         lengths_P = self._lengths_of(leaves_P, rows_P, choices_P)
         packs = packed(lengths_P, self.rules)
-        order = shuffled(
+        order = permute(
             np.arange(len(packs)),
             np.full(len(packs), len(packs)),
             np.full(len(packs), key_of(self.seed, "window", window), dtype=np.uint64),

@@ -7,8 +7,8 @@ from audio_lm.data.mixture.interleave import (
     LONGEST_PERIOD,
     ProportionalInterleaver,
     integer_shares,
-    mixed,
-    shuffled,
+    permute,
+    splitmix64,
 )
 
 SHARES = st.lists(st.integers(0, 60), min_size=1, max_size=8).filter(any)
@@ -70,14 +70,14 @@ def test_tiny_weights_do_not_round_to_zero():
 @settings(max_examples=40)
 def test_a_shuffle_is_a_permutation(size, key):
     numbers = np.arange(size)
-    order = shuffled(numbers, np.full(size, size), np.full(size, key, dtype=np.uint64))
+    order = permute(numbers, np.full(size, size), np.full(size, key, dtype=np.uint64))
     assert sorted(order.tolist()) == numbers.tolist()
 
 
 def test_keys_choose_different_orders_that_look_random():
     size = 10_000
     numbers, sizes = np.arange(size), np.full(size, size)
-    one, other = (shuffled(numbers, sizes, np.full(size, key, dtype=np.uint64)) for key in (1, 2))
+    one, other = (permute(numbers, sizes, np.full(size, key, dtype=np.uint64)) for key in (1, 2))
     assert (one == other).mean() < 0.01
     assert abs(np.corrcoef(numbers, one)[0, 1]) < 0.05
     assert abs(np.corrcoef(one[:-1], one[1:])[0, 1]) < 0.05
@@ -86,13 +86,13 @@ def test_keys_choose_different_orders_that_look_random():
 def test_each_element_has_a_size_and_a_key_of_its_own():
     numbers, sizes = np.array([0, 0, 3]), np.array([1, 10, 5])
     keys = np.array([7, 8, 9], dtype=np.uint64)
-    together = shuffled(numbers, sizes, keys)
-    alone = [shuffled(numbers[i : i + 1], sizes[i : i + 1], keys[i : i + 1])[0] for i in range(3)]
+    together = permute(numbers, sizes, keys)
+    alone = [permute(numbers[i : i + 1], sizes[i : i + 1], keys[i : i + 1])[0] for i in range(3)]
     assert together.tolist() == alone
     assert (together < sizes).all()
 
 
 def test_mixing_depends_on_every_bit():
-    words = mixed(np.uint64(1) << np.arange(64, dtype=np.uint64), np.uint64(0))
+    words = splitmix64(np.uint64(1) << np.arange(64, dtype=np.uint64), np.uint64(0))
     assert len(set(words.tolist())) == 64
     assert 28 < np.mean([bin(word).count("1") for word in words.tolist()]) < 36
