@@ -43,7 +43,7 @@ class PackingRules:
             )
 
 
-def packed(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
+def pack_window(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
     """The conversations of a window as packs, whose number is a multiple of those of a step.
 
     Returns:
@@ -60,10 +60,10 @@ def packed(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
     return [sorted(pack) for pack in packs]
 
 
-def padding(lengths: Sequence[Sequence[int]]) -> float:
+def padding_fraction(lengths: Sequence[Sequence[int]]) -> float:
     """Share of padding where every pack becomes rows as long as its longest conversation.
 
-    >>> padding([[4, 2], [3, 3, 3]])
+    >>> padding_fraction([[4, 2], [3, 3, 3]])
     0.11764705882352944
     """
     return 1 - sum(map(sum, lengths)) / sum(len(pack) * max(pack) for pack in lengths)

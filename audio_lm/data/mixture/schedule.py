@@ -27,7 +27,7 @@ from audio_lm.data.mixture.interleave import (
     permute,
     splitmix64,
 )
-from audio_lm.data.mixture.packing import PackingRules, packed, padding
+from audio_lm.data.mixture.packing import PackingRules, pack_window, padding_fraction
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_examples, piecewise_weights
 
 VERSION = 1  # raised whenever the same settings give another order
@@ -239,7 +239,7 @@ class PackSchedule:
         first = window * self.window
         leaves_P, rows_P, choices_P = self.draws(first, self.window)
         lengths_P = self._lengths_of(leaves_P, rows_P, choices_P)
-        packs = packed(lengths_P, self.rules)
+        packs = pack_window(lengths_P, self.rules)
         order = permute(
             np.arange(len(packs)),
             np.full(len(packs), len(packs)),
@@ -265,7 +265,7 @@ class PackSchedule:
     def padding_of(self, window: int) -> float:
         """Share of padding in a window where every pack becomes rows of equal length."""
         lengths_P = self._lengths_of(*self.draws(window * self.window, self.window))
-        return padding([lengths_P[pack].tolist() for pack in packed(lengths_P, self.rules)])
+        return padding_fraction([lengths_P[pack].tolist() for pack in pack_window(lengths_P, self.rules)])
 
     def _lengths_of(self, leaves_P: Integers, rows_P: Integers, choices_P: Integers) -> Integers:
         lengths_P = np.empty(len(leaves_P), dtype=np.int64)

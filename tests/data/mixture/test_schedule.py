@@ -251,8 +251,8 @@ def test_a_window_has_about_so_many_steps():
 def test_no_pack_of_a_window_is_empty_when_every_conversation_needs_its_own(packing):
     rules = PackingRules(7, 80, packing=packing)
     window = window_length([0.5, 0.5, 0.0], LEAVES, rules)
-    assert min(map(len, packed(np.full(window, 50), rules))) == 1
-    assert max(map(len, packed(np.full(window, 50), rules))) == 1
+    assert min(map(len, pack_window(np.full(window, 50), rules))) == 1
+    assert max(map(len, pack_window(np.full(window, 50), rules))) == 1
 
 
 def test_a_fingerprint_names_what_changed():
