@@ -3,7 +3,7 @@ import pytest
 from lhotse import CutSet
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.corpora.fsdd import resample_to_16_khz, read_settings, split_of, write
+from audio_lm.corpora.fsdd import read_settings, resample_to_16_khz, split_of, write
 from audio_lm.data.manifest.labels import units_of
 
 

@@ -8,8 +8,8 @@ from audio_lm.corpora.synthetic.speech_spoken import (
     Sentence,
     Speaker,
     Spoken,
-    resample_to_16_khz,
     has_speech,
+    resample_to_16_khz,
 )
 from audio_lm.corpora.synthetic.voices import VOICES
 

@@ -12,7 +12,6 @@ from lhotse.utils import fastcopy
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import decode
 from audio_lm.data.manifest.cuts import (
-    resample_to_16_khz,
     check_files,
     check_length,
     check_sources,
@@ -21,6 +20,7 @@ from audio_lm.data.manifest.cuts import (
     load_waves,
     num_samples_of,
     read_cuts,
+    resample_to_16_khz,
     size_of,
     texts_of,
     usable_cuts,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from audio_lm.common.runtime import random_for
 from audio_lm.data.config import MixtureConfig
-from audio_lm.data.mixture.interleave import ProportionalInterleaver, integer_shares, shuffled
-from audio_lm.data.mixture.packing import PackingRules, packed
+from audio_lm.data.mixture.interleave import ProportionalInterleaver, integer_shares, permute
+from audio_lm.data.mixture.packing import PackingRules, pack_window
 from audio_lm.data.mixture.schedule import (
     Cursor,
     PackSchedule,
