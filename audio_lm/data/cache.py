@@ -34,7 +34,7 @@ def writable_cache(cache: Path) -> Iterator[None]:
         ) from error
 
 
-def kept_table(
+def cached_table(
     cache: Path, name: str, known: Sequence[Any], make: Callable[[], Table], *, num_rows: int
 ) -> Table:
     """A table that follows from what is known, memory-mapped; it is made where none holds.

@@ -12,7 +12,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.runtime import rank, world_size
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, stand_in, with_example
+from audio_lm.data.examples import ExampleMaker, placeholder_cut, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource
 from audio_lm.data.mixture.schedule import Cursor, Packing, PackSchedule, ScheduledExample
 from audio_lm.fault_tolerance.processes import live_as_data_worker
@@ -66,7 +66,7 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
                 cut, leaf.task, turn.position, choice=turn.choice, source=leaf.source
             )
         except DataError as error:
-            return stand_in(f"{leaf.source}:{turn.row}", leaf.task, leaf.source, str(error))
+            return placeholder_cut(f"{leaf.source}:{turn.row}", leaf.task, leaf.source, str(error))
         if self.is_measured and len(example) != turn.num_tokens:
             raise DataError(
                 f"{leaf.rows.index.manifest}: cut {cut.id!r} makes {len(example)} tokens under task {leaf.task!r}, and "

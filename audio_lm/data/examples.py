@@ -199,7 +199,7 @@ def with_example(cut: Cut, example: Example) -> Cut:
     return cut.with_custom("example", example)
 
 
-def stand_in(cut_id: str, task: str, source: str, fault: str) -> Cut:
+def placeholder_cut(cut_id: str, task: str, source: str, fault: str) -> Cut:
     """A conversation of no clip that counts nothing, in the place of one whose line cannot be read any more."""
     example = Example(cut_id, task, 0, [0, 0], [False, False], [], (), source)
     return MonoCut(cut_id, 0.0, 1.0, 0, custom={"example": example, FAULT: fault})

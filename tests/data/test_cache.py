@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audio_lm.common.errors import UserError
-from audio_lm.data.cache import kept_table, writable_cache
+from audio_lm.data.cache import cached_table, writable_cache
 
 
 def table(tmp_path, known, made, *, num_rows=3):
@@ -10,7 +10,7 @@ def table(tmp_path, known, made, *, num_rows=3):
         made.append(known)
         return np.arange(2 * num_rows, dtype=np.int32).reshape(num_rows, 2)
 
-    return kept_table(tmp_path, "made/noise/tokens", known, make, num_rows=num_rows)
+    return cached_table(tmp_path, "made/noise/tokens", known, make, num_rows=num_rows)
 
 
 def test_a_table_is_made_once_for_what_is_known(tmp_path):

@@ -28,7 +28,7 @@ EDGE: Seconds = 0.1  # decoded at both ends of a file whose header can be believ
 BLOCK = 1 << 16  # samples that are decoded at once, where only their power is wanted
 
 Wave = np.ndarray[Any, np.dtype[np.float32]]
-Place = str | BytesIO
+PathOrBytes = str | BytesIO
 """A path, or the bytes of a file."""
 
 
@@ -54,7 +54,7 @@ class AudioMeasurement:
         return self.num_samples / self.rate
 
 
-class Decoded(NamedTuple):
+class DecodedAudio(NamedTuple):
     """Samples of a file."""
 
     wave: Wave  # (C, N)
@@ -62,7 +62,7 @@ class Decoded(NamedTuple):
     is_any_rate: bool = False  # Opus has none of its own; it is decoded at 48 kHz
 
 
-def measure(place: Place, *, name: str = "", with_powers: bool = False) -> AudioMeasurement:
+def measure(place: PathOrBytes, *, name: str = "", with_powers: bool = False) -> AudioMeasurement:
     """Look at a whole file.
 
     Args:
@@ -83,7 +83,9 @@ def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Audio
         return found
 
 
-def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = "") -> Decoded:
+def read(
+    place: PathOrBytes, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = ""
+) -> DecodedAudio:
     """Decode a stretch of a file.
 
     Args:
@@ -105,7 +107,7 @@ def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, 
             )
         sound.seek(first)
         count = -1 if seconds is None else samples_at(seconds, sound.samplerate)
-        return Decoded(sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate)
+        return DecodedAudio(sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate)
 
 
 def samples_at(seconds: Seconds, rate: int) -> int:
@@ -114,7 +116,7 @@ def samples_at(seconds: Seconds, rate: int) -> int:
 
 
 @contextmanager
-def _named(place: Place | str) -> Iterator[None]:
+def _named(place: PathOrBytes | str) -> Iterator[None]:
     """Tell which file an error is about, and make one of whatever a decoder raises."""
     where = "its audio" if isinstance(place, BytesIO) else place
     try:
@@ -132,7 +134,7 @@ def _named(place: Place | str) -> Iterator[None]:
 
 
 @contextmanager
-def _sound(place: Place) -> Iterator[soundfile.SoundFile | None]:
+def _sound(place: PathOrBytes) -> Iterator[soundfile.SoundFile | None]:
     """A file as libsndfile opens it; none where FFmpeg has to decode it."""
     with _regular(place) as file:
         head = file.read(16)
@@ -150,7 +152,7 @@ def _sound(place: Place) -> Iterator[soundfile.SoundFile | None]:
 
 
 @contextmanager
-def _regular(place: Place) -> Iterator[BinaryIO]:
+def _regular(place: PathOrBytes) -> Iterator[BinaryIO]:
     """A file that is one: to open a pipe or a device may take for ever."""
     if isinstance(place, BytesIO):
         place.seek(0)
@@ -166,7 +168,7 @@ def _regular(place: Place) -> Iterator[BinaryIO]:
         yield file
 
 
-def _opened(place: Place, file: BinaryIO) -> soundfile.SoundFile | None:
+def _opened(place: PathOrBytes, file: BinaryIO) -> soundfile.SoundFile | None:
     """Opened by libsndfile, unless it knows the codec or the length no better than FFmpeg."""
     has_ffmpeg = find_spec("av") is not None
     try:
@@ -200,7 +202,7 @@ def _measured(sound: soundfile.SoundFile, with_powers: bool) -> AudioMeasurement
     return powers.annotate(AudioMeasurement(rate, frames, sound.channels, is_counted=False))
 
 
-def _check_all_there(place: Place, found: AudioMeasurement) -> None:
+def _check_all_there(place: PathOrBytes, found: AudioMeasurement) -> None:
     """Compare the bytes of samples with those that a header states.
 
     Raises:
@@ -218,11 +220,11 @@ def _check_all_there(place: Place, found: AudioMeasurement) -> None:
         )
 
 
-def _counted(place: Place, with_powers: bool) -> AudioMeasurement:
+def _counted(place: PathOrBytes, with_powers: bool) -> AudioMeasurement:
     """The samples that a decoder gives."""
-    last: ffmpeg.Piece | None = None
+    last: ffmpeg.AudioFrame | None = None
     powers = _Powers()
-    for piece in ffmpeg.pieces(place):
+    for piece in ffmpeg.decode_frames(place):
         last = piece
         if with_powers and piece.num_channels > 1:
             powers.add(piece.wave())
@@ -233,11 +235,11 @@ def _counted(place: Place, with_powers: bool) -> AudioMeasurement:
     )
 
 
-def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
+def _decoded(place: PathOrBytes, start: Seconds, seconds: Seconds | None) -> DecodedAudio:
     """A stretch, from the pieces that it lies in."""
     waves: list[Wave] = []
     rate, codec, end = 0, "", 0.0
-    for piece in ffmpeg.pieces(place, start=start):
+    for piece in ffmpeg.decode_frames(place, start=start):
         rate, codec = piece.rate, piece.codec
         first = samples_at(start, rate)
         end = inf if seconds is None else first + samples_at(seconds, rate)
@@ -247,7 +249,7 @@ def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
             waves.append(piece.wave()[:, max(0, first - piece.start) : _most(end - piece.start)])
     if not waves:
         raise AudioError(f"ends before {start:.2f} s" if rate else ffmpeg.NO_SAMPLES, "short")
-    return Decoded(np.concatenate(waves, axis=1), rate, codec == "opus")
+    return DecodedAudio(np.concatenate(waves, axis=1), rate, codec == "opus")
 
 
 def _most(count: float) -> int | None:

@@ -46,7 +46,7 @@ NO_LIMIT = 1 << 62
 NO_SAMPLES = "holds no samples, or its header counts none"
 
 
-class Piece(NamedTuple):
+class AudioFrame(NamedTuple):
     """Samples of a file, in their place."""
 
     start: int
@@ -64,7 +64,7 @@ class Piece(NamedTuple):
         return _as_float(values[:, : self.num_samples])
 
 
-def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
+def decode_frames(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[AudioFrame]:
     """Decode a file, in order.
 
     Args:
@@ -78,7 +78,7 @@ def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
     with _opened(place) as container:
         if container.streams.best("audio") is None or container.streams.best("audio").codec_context is None:
             raise AudioError("cannot be decoded (it holds no audio, or none of a known codec)")
-        yield from _Decoder(container, place).pieces(start)
+        yield from _Decoder(container, place).frames(start)
 
 
 @contextmanager
@@ -113,13 +113,13 @@ class _Decoder:
         self.end = 0  # byte behind the last frame
         self.junk = 0  # bytes since the last frame that are none
 
-    def pieces(self, start: Seconds) -> Iterator[Piece]:
+    def frames(self, start: Seconds) -> Iterator[AudioFrame]:
         limit = self._length_of_track()
         for packet in self._from(start):
             for frame in self._frames(packet):
                 count = min(frame.samples, max(0, limit - self.position))
                 if count:
-                    yield Piece(self.position, count, *self._checked(frame), self.codec, frame)
+                    yield AudioFrame(self.position, count, *self._checked(frame), self.codec, frame)
                 self.position += frame.samples
         self._check_end(min(self.position, limit))
 

@@ -94,18 +94,18 @@ class DecodedSource(AudioSource):
             raise AudioError(f"{name} has {len(wave)} channels where its manifest names {self.channels}")
         return wave[self.channels]
 
-    def _place(self) -> decode.Place:
+    def _place(self) -> decode.PathOrBytes:
         if isinstance(self.source, bytes):
             return BytesIO(self.source)
         if self.type == "shar" and shar.Stretch.of(self.source) is None:
             raise DataError("its audio is in no tar; export the cut-set again")
         try:
-            return shar.opened(self.source)
+            return shar.open_source(self.source)
         except FileNotFoundError as error:
             raise AudioError(f"{self.source} is missing", "missing") from error
 
 
-def decodable(recording: Recording) -> Recording:
+def with_decoder(recording: Recording) -> Recording:
     """The same recording, read by the one decoder."""
     rate, seconds = before_transforms(recording.sampling_rate, recording.duration, recording.transforms)
     sources = [
@@ -116,7 +116,7 @@ def decodable(recording: Recording) -> Recording:
 
 def samples_of(cut: Cut, others: Sequence[str]) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
     """(C, N) of the cut itself and of the further clips that stand in its ``custom`` under these names."""
-    waves = [fastcopy(cut, recording=decodable(cut.recording)).load_audio()]
+    waves = [fastcopy(cut, recording=with_decoder(cut.recording)).load_audio()]
     for name in others:
-        waves.append(decodable(cut.custom[name]).load_audio())
+        waves.append(with_decoder(cut.custom[name]).load_audio())
     return waves

@@ -246,7 +246,7 @@ def check_file(path: str, cut_id: str, seconds: Seconds) -> None:
     if not (Path(path) if stretch is None else stretch.tar).exists():
         raise DataError(f"cut {cut_id!r}: its audio file {path} is missing; prepare the corpus again")
     try:
-        found = decode.measure(shar.opened(path), name=path)
+        found = decode.measure(shar.open_source(path), name=path)
     except (AudioError, OSError) as error:
         raise DataError(f"cut {cut_id!r}: {error}; replace the file") from error
     # Only of a counted length is it known that others, who took it from a header, were mistaken.

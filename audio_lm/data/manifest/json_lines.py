@@ -128,7 +128,7 @@ def _loaded(text: str) -> Any:
         raise InvalidLineError(TOO_DEEP) from error
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value as a message shows it: not longer than ``SHOWN`` characters."""
     if isinstance(value, int) and value.bit_length() > 200:  # Python shows none of over 4 300 digits
         return f"an integer of {value.bit_length()} bits"

@@ -112,7 +112,7 @@ def _outside(units: Sequence[tuple[str, Seconds, Seconds]], duration: Seconds) -
     for word, start, end in units:
         if word.strip() and not -STAMP_TOLERANCE <= start <= end <= duration + STAMP_TOLERANCE:
             return (
-                f"word {shown(word)} of its alignment lasts from {start:.2f} to {end:.2f} s of a clip of "
+                f"word {short_repr(word)} of its alignment lasts from {start:.2f} to {end:.2f} s of a clip of "
                 f"{duration:.2f} s -- expected times of its recording, as lhotse counts them; correct the alignment"
             )
     return ""
@@ -167,7 +167,7 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
     """
     for key in OWN_FIELDS:
         if type(value := supervision.get(key)) is not str and value is not None:
-            raise InvalidLineError(f"its {key} is {shown(value)} -- expected a text")
+            raise InvalidLineError(f"its {key} is {short_repr(value)} -- expected a text")
     if custom := supervision.get("custom"):
         for key, value in custom.items():
             if key in _CHECKS and value is not None:
@@ -178,17 +178,17 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
 
 def _check_text(key: str, value: Any) -> None:
     if type(value) is not str:
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a text")
 
 
 def _check_value(key: str, value: Any) -> None:
     if not (type(value) is str or _is_number(value)):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a text")
 
 
 def _check_list(key: str, value: Any) -> None:
     if type(value) is not list or any(type(one) is not str for one in value):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a list of texts")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a list of texts")
 
 
 def _check_references(key: str, value: Any) -> None:
@@ -198,7 +198,7 @@ def _check_references(key: str, value: Any) -> None:
 def _check_integer(key: str, value: Any) -> None:
     is_text = type(value) is str and len(value) < len(str(LARGEST)) and value.isascii() and value.isdigit()
     if not (is_text or (type(value) is int and _is_number(value))):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected an integer")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected an integer")
 
 
 def _is_number(value: Any) -> bool:
@@ -214,12 +214,12 @@ def _check_rows(key: str, value: Any) -> None:
     for row in value if type(value) is list else [value]:
         if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
             wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
-            raise InvalidLineError(f"label {key!r} has the row {shown(row)} -- expected [{wanted}]")
+            raise InvalidLineError(f"label {key!r} has the row {short_repr(row)} -- expected [{wanted}]")
     if key == "places":
         counts = [count for _, count in value]
         if min(counts, default=0) < 0 or sum(counts) > MOST_PLACES:
             raise InvalidLineError(
-                f"label 'places' has {shown(sum(counts))} places -- expected at most {MOST_PLACES}"
+                f"label 'places' has {short_repr(sum(counts))} places -- expected at most {MOST_PLACES}"
             )
 
 
@@ -229,7 +229,7 @@ def _check_conversation(key: str, value: Any) -> None:
         content = turn.get("content") if type(turn) is dict else None
         if type(content) is not list or type(turn.get("role")) is not str or not all(map(_is_part, content)):
             raise InvalidLineError(
-                f"label {key!r} has the turn {shown(turn)} -- expected a role and a content, "
+                f"label {key!r} has the turn {short_repr(turn)} -- expected a role and a content, "
                 f"a list of texts and of numbers of clips"
             )
 
@@ -265,4 +265,6 @@ def _check_words(words: Any) -> None:
             break
     else:
         return
-    raise InvalidLineError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")
+    raise InvalidLineError(
+        f"its alignment has the word {short_repr(word)} -- expected [word, start, duration]"
+    )

@@ -16,7 +16,7 @@ from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import MAX_SECONDS, SAMPLES_PER_SECOND
 from audio_lm.common.errors import DataError
-from audio_lm.data.cache import kept_table
+from audio_lm.data.cache import cached_table
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import one_process_in, token_lengths
 from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
@@ -174,7 +174,7 @@ def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: P
 
     name = f"{rows.index.source}/tokens"
     with one_process_in(cache / rows.index.source):
-        table = kept_table(cache, name, [*known, wording], make, num_rows=len(rows))
+        table = cached_table(cache, name, [*known, wording], make, num_rows=len(rows))
     return TokenLengths(table, wording)
 
 

@@ -103,7 +103,7 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     kind = cut.get("type", "MonoCut")
     if not isinstance(kind, str) or kind not in CUT_TYPES:
         raise InvalidLineError(
-            f"a cut of type {shown(kind)} cannot be read; there are {', '.join(CUT_TYPES)}"
+            f"a cut of type {short_repr(kind)} cannot be read; there are {', '.join(CUT_TYPES)}"
         )
     _check_keys(cut, CUT_KEYS, "the cut")
     cut_id = _text(cut, "id", "the cut")
@@ -194,14 +194,14 @@ def _check_length(start: Seconds, seconds: Seconds) -> None:
 def _check_keys(table: Mapping[str, Any], known: frozenset[str], what: str) -> None:
     if not known.issuperset(table):
         raise InvalidLineError(
-            f"{what} has the key {shown(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
+            f"{what} has the key {short_repr(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
         )
 
 
 def _table(table: Mapping[str, Any], key: str, what: str) -> dict[str, Any] | None:
     value = table.get(key)
     if value is not None and type(value) is not dict:
-        raise InvalidLineError(f"{key} of {what} is {shown(value)} -- expected an object")
+        raise InvalidLineError(f"{key} of {what} is {short_repr(value)} -- expected an object")
     return value
 
 
@@ -209,7 +209,7 @@ def _text(table: Mapping[str, Any], key: str, what: str, *, default: str | None 
     value = table.get(key, default)
     if type(value) is not str or not value or len(value) > LONGEST_ID:
         raise InvalidLineError(
-            f"{what} has no {key}" + ("" if value is None else f" that is a text, but {shown(value)}")
+            f"{what} has no {key}" + ("" if value is None else f" that is a text, but {short_repr(value)}")
         )
     return value
 
@@ -219,7 +219,7 @@ def _number(table: Mapping[str, Any], key: str, *, least: float | None = None) -
     value = table.get(key, 0.0 if key == "start" else None)
     is_number = type(value) in (int, float) and -MOST_SAMPLES <= value <= MOST_SAMPLES  # NaN is in no range
     if not is_number or (value <= 0 if least is None else value < least):
-        raise InvalidLineError(f"{key} is {shown(value)}")
+        raise InvalidLineError(f"{key} is {short_repr(value)}")
     return float(value)
 
 
@@ -228,10 +228,10 @@ def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
     if not supervisions:
         raise InvalidLineError("the cut has no supervision, so nothing is known about it")
     if type(supervisions) is not list:
-        raise InvalidLineError(f"its supervisions are {shown(supervisions)} -- expected a list")
+        raise InvalidLineError(f"its supervisions are {short_repr(supervisions)} -- expected a list")
     for supervision in supervisions:
         if type(supervision) is not dict:
-            raise InvalidLineError(f"a supervision is {shown(supervision)} -- expected an object")
+            raise InvalidLineError(f"a supervision is {short_repr(supervision)} -- expected an object")
         _check_keys(supervision, SUPERVISION_KEYS, "its supervision")
         for key in ("id", "recording_id"):
             _text(supervision, key, "its supervision", default="-")
@@ -245,12 +245,12 @@ def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
 
 def _recording_seconds(recording: Any) -> Seconds:
     if type(recording) is not dict:
-        raise InvalidLineError(f"its recording is {shown(recording)} -- expected an object")
+        raise InvalidLineError(f"its recording is {short_repr(recording)} -- expected an object")
     _check_keys(recording, RECORDING_KEYS, "its recording")
     _text(recording, "id", "its recording")
     rate, count = recording.get("sampling_rate"), recording.get("num_samples")
     if type(count) is not int or not 0 < count <= MOST_SAMPLES or type(rate) is not int or rate <= 0:
-        raise InvalidLineError(f"its recording has {shown(count)} samples at {shown(rate)} Hz")
+        raise InvalidLineError(f"its recording has {short_repr(count)} samples at {short_repr(rate)} Hz")
     check_rate(rate)
     seconds = count / rate
     _number(recording, "duration")
@@ -271,7 +271,7 @@ def _check_source_list(sources: Any) -> None:
         raise InvalidLineError("its recording has no source")
     if type(sources) is not list or any(type(source) is not dict for source in sources):
         raise InvalidLineError(
-            f"the sources of its recording are {shown(sources)} -- expected a list of objects"
+            f"the sources of its recording are {short_repr(sources)} -- expected a list of objects"
         )
     for source in sources:
         _check_keys(source, SOURCE_KEYS, "a source of its recording")
@@ -284,10 +284,10 @@ def _check_channel_list(channels: Any, of_what: str) -> None:
     is_list = type(channels) is list and 0 < len(channels) <= MOST_CHANNELS
     if not is_list or any(type(one) is not int or one < 0 for one in channels):
         raise InvalidLineError(
-            f"the channels {of_what} are {shown(channels)} -- expected a list of numbers from 0"
+            f"the channels {of_what} are {short_repr(channels)} -- expected a list of numbers from 0"
         )
     if len(set(channels)) != len(channels):
-        raise InvalidLineError(f"the channels {of_what} are {shown(channels)}, one of them twice")
+        raise InvalidLineError(f"the channels {of_what} are {short_repr(channels)}, one of them twice")
 
 
 def _channels_of(sources: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -300,20 +300,20 @@ def _check_channels(cut: Mapping[str, Any], kind: str, recording: Mapping[str, A
     if kind == "MonoCut":
         if type(channel) is not int or channel not in there:
             raise InvalidLineError(
-                f"channel is {shown(channel)} -- expected one of its recording, {shown(there)}"
+                f"channel is {short_repr(channel)} -- expected one of its recording, {short_repr(there)}"
             )
         return
     _check_channel_list(channel, "of the cut")
     chosen = frozenset(cut["channel"])
     if not chosen <= set(there):
         raise InvalidLineError(
-            f"channel is {shown(channel)} -- expected some of its recording, {shown(there)}"
+            f"channel is {short_repr(channel)} -- expected some of its recording, {short_repr(there)}"
         )
     spoken = {_channels_of_supervision(one) for one in cut["supervisions"]}
     # 0 is what Lhotse writes where nobody said a channel.
     if len(spoken) > 1 or not spoken <= {chosen, frozenset({0})}:
         raise InvalidLineError(
-            f"its supervisions are about channels of their own, {shown([sorted(one) for one in spoken])} of "
+            f"its supervisions are about channels of their own, {short_repr([sorted(one) for one in spoken])} of "
             f"{sorted(chosen)}, and an average would lose one side; cut it up with lhotse's "
             f"trim_to_supervisions(keep_overlapping=False), which gives every speaker's channel"
         )

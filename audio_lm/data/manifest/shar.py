@@ -149,12 +149,12 @@ def _filled(text: bytes, member: Member | None, tar: str, where: str) -> bytes:
         cut = None
     cut_id = cut.get("id") if isinstance(cut, dict) and isinstance(cut.get("id"), str) else None
     if member is None:
-        raise DataError(f"{tar} ends before the audio of cut {shown(cut_id)} ({where}); copy it again")
+        raise DataError(f"{tar} ends before the audio of cut {short_repr(cut_id)} ({where}); copy it again")
     if cut_id is None:
         return text
     if member.cut_id != cut_id:
         raise DataError(
-            f"{tar}: member {shown(member.name)} stands where the audio of cut {shown(cut_id)} ({where}) has to be; "
+            f"{tar}: member {short_repr(member.name)} stands where the audio of cut {short_repr(cut_id)} ({where}) has to be; "
             f"export the cut-set again"
         )
     if member.recording is not None:
@@ -216,7 +216,7 @@ def _recording(
         ) from error
 
 
-def opened(where: str) -> str | BytesIO:
+def open_source(where: str) -> str | BytesIO:
     """What a decoder opens: the path of an audio file, or the bytes of a stretch."""
     stretch = Stretch.of(where)
     return where if stretch is None else stretch.read()

@@ -28,7 +28,7 @@ def file_of(source: Mapping[str, Any], roots: Sequence[Path] = ()) -> str:
     if kind == "memory":
         raise InvalidLineError("audio of type 'memory' cannot stand in a manifest; write files")
     if type(where) is not str:
-        raise InvalidLineError(f"the source of its recording is {shown(where)} -- expected a path")
+        raise InvalidLineError(f"the source of its recording is {short_repr(where)} -- expected a path")
     check_source(kind, where, roots)
     return where
 
@@ -44,18 +44,18 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
         raise InvalidLineError("its audio is in no recording.*.tar beside it")
     if kind not in LOADABLE or where.startswith("pipe:") or where.strip().endswith("|"):
         raise InvalidLineError(
-            f"audio of type {shown(kind)} is not read, for it could run a command; write files"
+            f"audio of type {short_repr(kind)} is not read, for it could run a command; write files"
         )
     if "://" in where:
         raise InvalidLineError(
-            f"audio at the address {shown(mask_secrets(where))} is not read; download it and write files"
+            f"audio at the address {short_repr(mask_secrets(where))} is not read; download it and write files"
         )
     if kind == "memory":
         return
     path = where if stretch is None else str(stretch.tar)
     _check_path(path)
     if roots and not any(_is_inside(_real(path), _real_root(str(root))) for root in roots):
-        raise InvalidLineError(f"{shown(where)} {OUTSIDE} {', '.join(map(str, roots))}")
+        raise InvalidLineError(f"{short_repr(where)} {OUTSIDE} {', '.join(map(str, roots))}")
 
 
 def _check_path(path: str) -> None:
@@ -64,7 +64,7 @@ def _check_path(path: str) -> None:
     encoded = path.encode()
     is_short = len(encoded) <= LONGEST_PATH and max(map(len, encoded.split(b"/"))) <= LONGEST_NAME
     if not path or b"\0" in encoded or not is_short:
-        raise InvalidLineError(f"no file can have the path {shown(path)}")
+        raise InvalidLineError(f"no file can have the path {short_repr(path)}")
 
 
 def _is_inside(path: str, root: str) -> bool:

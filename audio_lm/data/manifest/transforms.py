@@ -34,7 +34,7 @@ def check_rate(rate: Any) -> int:
     low, high = RATES
     if type(rate) is not int or not low <= rate <= high:
         raise InvalidLineError(
-            f"a sampling rate of {shown(rate)} Hz -- expected an integer from {low} to {high}"
+            f"a sampling rate of {short_repr(rate)} Hz -- expected an integer from {low} to {high}"
         )
     if rate != SAMPLES_PER_SECOND and max(_steps(rate, SAMPLES_PER_SECOND)) > LONGEST_FILTER:
         raise InvalidLineError(
@@ -60,7 +60,7 @@ def check_transforms(transforms: Any, sampling_rate: int) -> None:
         or len(transforms) > MOST_TRANSFORMS
     ):
         raise InvalidLineError(
-            f"its transforms are {shown(transforms)} -- expected a list of at most {MOST_TRANSFORMS}"
+            f"its transforms are {short_repr(transforms)} -- expected a list of at most {MOST_TRANSFORMS}"
         )
     for one in reversed(transforms):
         sampling_rate = _checked(one, sampling_rate)
@@ -71,7 +71,7 @@ def _checked(transform: Any, rate: int) -> int:
     name = transform.get("name") if isinstance(transform, Mapping) else None
     if not isinstance(name, str) or name not in KEYS_OF:
         raise InvalidLineError(
-            f"a transform {shown(name if name is not None else transform)} is not applied, for it could run a command "
+            f"a transform {short_repr(name if name is not None else transform)} is not applied, for it could run a command "
             f"or open a file -- expected {', '.join(KEYS_OF)}; apply it and write files"
         )
     numbers = transform.get("kwargs")
@@ -81,7 +81,7 @@ def _checked(transform: Any, rate: int) -> int:
         or transform.keys() - {"name", "kwargs"}
     ):
         raise InvalidLineError(
-            f"a transform {name} with {shown(transform)} -- expected {', '.join(sorted(KEYS_OF[name]))}"
+            f"a transform {name} with {short_repr(transform)} -- expected {', '.join(sorted(KEYS_OF[name]))}"
         )
     if name == "Resample":
         before, behind = (
@@ -104,7 +104,7 @@ def _check_factor(name: str, factor: Any, rate: int) -> None:
     low, high = FACTORS[name]
     if type(factor) not in (int, float) or not low <= factor <= high:  # NaN is in no range
         raise InvalidLineError(
-            f"a transform {name} by {shown(factor)} -- expected a number from {low:g} to {high:g}"
+            f"a transform {name} by {short_repr(factor)} -- expected a number from {low:g} to {high:g}"
         )
     if name == "Speed":
         for one in (rate, SAMPLES_PER_SECOND):

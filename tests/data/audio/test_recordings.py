@@ -4,7 +4,7 @@ import soundfile
 from lhotse import AudioSource, MonoCut, Recording
 
 from audio_lm.data.audio.errors import AudioError
-from audio_lm.data.audio.recordings import before_transforms, decodable, samples_of
+from audio_lm.data.audio.recordings import before_transforms, samples_of, with_decoder
 from tests.data.audio_files import tone
 
 
@@ -33,7 +33,7 @@ def test_samples_are_those_that_lhotse_reads_itself(recording):
 
 def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
     monkeypatch.setattr("lhotse.audio.source.read_audio", None)
-    assert decodable(recording).load_audio().shape == (2, 8_000)
+    assert with_decoder(recording).load_audio().shape == (2, 8_000)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
     ],
 )
 def test_what_a_manifest_says_wrongly_is_told(recording, changed, reason, words):
-    wrong = decodable(Recording(**{**vars(recording), "channel_ids": None, **changed}))
+    wrong = with_decoder(Recording(**{**vars(recording), "channel_ids": None, **changed}))
     with pytest.raises(AudioError, match=words) as caught:
         wrong.sources[0].load_audio()
     assert caught.value.reason == reason

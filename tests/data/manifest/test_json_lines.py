@@ -82,5 +82,5 @@ def test_a_packed_file_that_breaks_off_is_named(tmp_path):
 
 def test_a_value_in_a_message_is_short():
     for value in ("x" * 10**6, [1] * 10**6, 10**4000, {"a": "b" * 1000}):
-        assert len(shown(value)) < 80
-    assert shown("a") == "'a'"
+        assert len(short_repr(value)) < 80
+    assert short_repr("a") == "'a'"
