@@ -139,7 +139,7 @@ def split_of(take: int) -> str:
     return "validation" if take < NUM_TEST + NUM_VALIDATION else "train"
 
 
-def resample_to_16_khz(wave: Wave, speed: float = 1.0) -> Wave:
+def at_16_khz(wave: Wave, speed: float = 1.0) -> Wave:
     """Resample a recording of 8 kHz; twice the speed is half as long and an octave higher."""
     from scipy.signal import resample_poly  # takes a second to import, and the registry imports this module
 
@@ -154,7 +154,7 @@ def _is_in(split: str, *, but_not: str = "") -> Callable[[Recorded], bool]:
 
 
 def _write_single(writer: CutWriter, one: Recorded) -> None:
-    word, wave = DIGITS[one.digit], resample_to_16_khz(one.wave)
+    word, wave = DIGITS[one.digit], at_16_khz(one.wave)
     labels = {
         "language": "en",
         "text": word,
@@ -182,7 +182,7 @@ def _write_string(
     speed = 1.0 + rng.uniform(-change, change)
     for index in chosen:
         one = pool[speaker][int(index)]
-        wave = _faded(resample_to_16_khz(one.wave, speed))
+        wave = _faded(at_16_khz(one.wave, speed))
         end = start + seconds_of(wave)
         placed.append((start, wave))
         units.append((DIGITS[one.digit], start, end))

@@ -3,7 +3,7 @@ import pytest
 from lhotse import CutSet
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.corpora.fsdd import read_settings, resample_to_16_khz, split_of, write
+from audio_lm.corpora.fsdd import at_16_khz, read_settings, split_of, write
 from audio_lm.data.manifest.labels import units_of
 
 
@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_bytes(spoken_digits, tmp_path):
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.07])
 def test_speed_changes_length_and_pitch_alike(speed):
     tone = np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000).astype(np.float32)
-    wave = resample_to_16_khz(tone, speed)
+    wave = at_16_khz(tone, speed)
     assert abs(len(wave) - 8_000 / speed) < 3
     assert abs(pitch_of(wave) - 1_000 * speed) < 1
     assert abs(abs(wave[1_000:-1_000]).max() - 1) < 0.01

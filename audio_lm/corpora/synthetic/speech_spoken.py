@@ -161,7 +161,7 @@ class Speaker:
         down = _coprime(round(DOWN * sentence.speed))
         rate = SAMPLES_PER_SECOND * down / UP
         words = [(position, start / rate, end / rate) for position, start, end in header["words"]]
-        return Spoken(sentence.text, resample_to_16_khz(wave, down), words)
+        return Spoken(sentence.text, at_16_khz(wave, down), words)
 
     def _header(self) -> dict[str, Any]:
         line = self._answers.readline()
@@ -171,7 +171,7 @@ class Speaker:
         return header
 
 
-def resample_to_16_khz(wave: np.ndarray[Any, np.dtype[np.int16]], down: int = DOWN) -> Wave:
+def at_16_khz(wave: np.ndarray[Any, np.dtype[np.int16]], down: int = DOWN) -> Wave:
     """Resample what was spoken at 22 050 Hz, without delay; full scale is 1.
 
     Args:

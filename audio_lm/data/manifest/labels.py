@@ -16,7 +16,7 @@ from lhotse.supervision import AlignmentItem
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, with_language_codes
-from audio_lm.data.manifest.json_lines import InvalidLineError, shown
+from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
 
 OWN_FIELDS = ("text", "language", "speaker", "gender")  # of a supervision; other labels are in its custom
 TEXTS = frozenset(

@@ -23,7 +23,7 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.data.audio.decode import TOLERANCE
 from audio_lm.data.audio.recordings import before_transforms
-from audio_lm.data.manifest.json_lines import SHOWN, InvalidLineError, parse_line, shown
+from audio_lm.data.manifest.json_lines import SHOWN, InvalidLineError, parse_line, short_repr
 from audio_lm.data.manifest.labels import check_labels
 from audio_lm.data.manifest.sources import file_of
 from audio_lm.data.manifest.transforms import check_rate, check_transforms

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.json_lines import InvalidLineError, NumberedLine, lines_in, parse_line, shown
+from audio_lm.data.manifest.json_lines import InvalidLineError, NumberedLine, lines_in, parse_line, short_repr
 
 CUTS = re.compile(r"cuts(?P<shard>(?:\.[^.]+)?)\.jsonl(?:\.gz)?")
 AUDIO = re.compile(r"(?P<field>recording|audio_\d+)(?P<shard>(?:\.[^.]+)?)\.tar(?:\..+)?")

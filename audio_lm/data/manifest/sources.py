@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.data.manifest.json_lines import InvalidLineError, shown
+from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
 from audio_lm.data.manifest.shar import Stretch
 
 LOADABLE = ("file", "memory", "shar")

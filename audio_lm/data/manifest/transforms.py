@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
-from audio_lm.data.manifest.json_lines import InvalidLineError, shown
+from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
 
 KEYS_OF = {
     "Resample": {"source_sampling_rate", "target_sampling_rate"},

@@ -8,8 +8,8 @@ from audio_lm.corpora.synthetic.speech_spoken import (
     Sentence,
     Speaker,
     Spoken,
+    at_16_khz,
     has_speech,
-    resample_to_16_khz,
 )
 from audio_lm.corpora.synthetic.voices import VOICES
 
@@ -30,7 +30,7 @@ def test_merged_words_give_no_units():
 )
 def test_resampling_keeps_what_16_khz_can_carry(hertz, least, most):
     times = np.arange(SAMPLES_PER_SECOND_SPOKEN) / SAMPLES_PER_SECOND_SPOKEN
-    wave = resample_to_16_khz((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
+    wave = at_16_khz((16_384 * np.sin(2 * np.pi * hertz * times)).astype(np.int16))
     assert abs(len(wave) - 16_000) <= 1
     assert least <= abs(wave[1_000:-1_000]).max() <= most
 
@@ -38,7 +38,7 @@ def test_resampling_keeps_what_16_khz_can_carry(hertz, least, most):
 def test_resampling_does_not_move_a_click():
     click = np.zeros(SAMPLES_PER_SECOND_SPOKEN, dtype=np.int16)
     click[SAMPLES_PER_SECOND_SPOKEN // 2] = 20_000
-    assert abs(int(np.argmax(resample_to_16_khz(click))) - 8_000) <= 1
+    assert abs(int(np.argmax(at_16_khz(click))) - 8_000) <= 1
 
 
 @needs_speech

@@ -6,7 +6,7 @@ import pytest
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.manifest import json_lines
-from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, lines_in, parse_line, shown
+from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, lines_in, parse_line, short_repr
 
 BOUNDED = {
     "long": (b'"' + b"x" * LONGEST_LINE + b'"', "over 4 MiB"),
