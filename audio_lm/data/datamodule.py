@@ -17,7 +17,7 @@ from audio_lm.data.manifest.lazy_cuts import LoadedSource
 from audio_lm.data.mixture.schedule import Cursor, Packing, PackSchedule, ScheduledExample
 from audio_lm.fault_tolerance.processes import live_as_data_worker
 
-MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
+MAX_CURSORS = 10_000  # steps between the sampler, which runs ahead, and the trainer
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
 
 
@@ -97,7 +97,7 @@ class PackSampler(Sampler[Packing]):
         first = rank() // self.tensor_parallel * share
         for cursor, packs in self.plan.steps(self.cursor):
             self.cursor_behind[cursor.step] = cursor
-            self.cursor_behind.pop(cursor.step - MOST_REMEMBERED, None)
+            self.cursor_behind.pop(cursor.step - MAX_CURSORS, None)
             yield packs[first : first + share]
 
 

@@ -31,7 +31,7 @@ from audio_lm.data.manifest.line import read_line
 from audio_lm.tasks.registry import CHAT, TASKS
 
 NUM_LINES = 2_000
-MOST_BYTES = 500 << 20
+MAX_BYTES = 500 << 20
 
 
 def recording(path, **more):
@@ -346,4 +346,4 @@ def test_what_is_out_of_bounds_is_refused_in_bounded_time_and_memory(tmp_path):
         assert float(seconds) < 5, name
         assert int(num_chars) < 3_000, name
         assert is_named == "True", name
-    assert int(peak) < MOST_BYTES
+    assert int(peak) < MAX_BYTES

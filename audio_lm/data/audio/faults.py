@@ -24,9 +24,9 @@ from audio_lm.data.manifest.cuts import load_waves, num_samples_of
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 NUM_TRIES = 3
 FIRST_PAUSE: Seconds = 0.1
-LOUDEST = 1.5  # of full scale; a float file beyond it is not audio
-MOST_SECONDS: Seconds = 60.0  # for reading one conversation's clips
-AGAIN_AFTER: Seconds = 0.5  # between alarms, once that time is over
+MAX_AMPLITUDE = 1.5  # of full scale; a float file beyond it is not audio
+MAX_READ_SECONDS: Seconds = 60.0  # for reading one conversation's clips
+REPEAT_ALARM_SECONDS: Seconds = 0.5  # between alarms, once that time is over
 
 
 class Fault(NamedTuple):
@@ -55,7 +55,7 @@ def load_waves_or_fault(cut: Cut) -> list[np.ndarray]:
     """
     for number in range(NUM_TRIES):
         try:
-            with _deadline(MOST_SECONDS):
+            with _deadline(MAX_READ_SECONDS):
                 waves = load_waves(cut)
             break
         except FaultyAudioError:
@@ -79,7 +79,7 @@ def _check(wave: np.ndarray) -> None:
     loudest = float(np.abs(wave).max(initial=0.0))
     if loudest == 0.0:
         raise FaultyAudioError("silent", "every sample is zero")
-    if loudest > LOUDEST:
+    if loudest > MAX_AMPLITUDE:
         raise FaultyAudioError("range", f"it is as loud as {loudest:.1f} times full scale")
 
 
@@ -123,7 +123,7 @@ def _deadline(seconds: Seconds) -> Iterator[None]:
         raise _TooLongError
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_AFTER)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_ALARM_SECONDS)
     try:
         yield
     except _TooLongError as error:

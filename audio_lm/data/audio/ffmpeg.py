@@ -30,7 +30,7 @@ STATING = frozenset({"ape", "asf", "caf", "flac", "matroska", "mov", "tta", "wav
 LEEWAY: Seconds = 0.1  # such a length may be rounded, or count the encoder's delay
 BARE = frozenset({"aac", "ac3", "eac3", "mp3"})  # frame after frame, without a container
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-MOST_PADDING = 0.25  # of a file, behind its last frame
+MAX_PADDING_SHARE = 0.25  # of a file, behind its last frame
 MPEG_CODECS = frozenset({"mp1", "mp2", "mp3"})
 SUMMED = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})  # codecs whose every frame has a checksum
 RUN_UP = 100
@@ -39,9 +39,9 @@ RUN_UP = 100
 A frame may use 511 bytes of those before it; at rates under 32 kHz it is 255, and the smallest
 frame of two channels has three of its own.
 """
-MOST_MPEG_SAMPLES = 1152  # of a frame
-HEADER = 7  # bytes of the longest header of a bare frame, that of ADTS
-MISCOUNT = 2  # frames by which Xing headers are known to be off: some count themselves
+MAX_MPEG_SAMPLES = 1152  # of a frame
+MAX_HEADER_BYTES = 7  # bytes of the longest header of a bare frame, that of ADTS
+MISCOUNTED_FRAMES = 2  # frames by which Xing headers are known to be off: some count themselves
 NO_LIMIT = 1 << 62
 NO_SAMPLES = "holds no samples, or its header counts none"
 
@@ -132,7 +132,7 @@ class _Decoder:
     def _from(self, start: Seconds) -> Iterator[Any]:
         """All packets, or of MP3 those shortly before the start and on."""
         packets = self._packets()
-        if self.codec not in MPEG_CODECS or start * self._rate <= RUN_UP * MOST_MPEG_SAMPLES:
+        if self.codec not in MPEG_CODECS or start * self._rate <= RUN_UP * MAX_MPEG_SAMPLES:
             yield from packets
             return
         place = 0
@@ -227,7 +227,7 @@ class _Decoder:
         """
         if not num_samples:
             raise AudioError(NO_SAMPLES, "short")
-        if self.junk > MOST_PADDING * self.container.size:
+        if self.junk > MAX_PADDING_SHARE * self.container.size:
             raise AudioError(
                 f"breaks off at {self._seconds:.2f} s: {self.junk} bytes behind it are no sound", "short"
             )
@@ -241,16 +241,16 @@ class _Decoder:
             damage = headers.ogg_damage(file) if self.format == "ogg" else None
             counted = headers.xing_frames(file) if self.format == "mp3" else None
             file.seek(self.end)
-            behind = file.read(HEADER) if self.is_bare else b""
+            behind = file.read(MAX_HEADER_BYTES) if self.is_bare else b""
         if damage is not None:
             raise AudioError(damage, "short")
-        if counted is not None and self.num_frames < counted - MISCOUNT:
+        if counted is not None and self.num_frames < counted - MISCOUNTED_FRAMES:
             raise AudioError(
                 f"ends before its header says: {self.num_frames} of {counted} frames are there", "short"
             )
         # FFmpeg passes over what is shorter than the header of a frame.
         is_begun = behind[:2].ljust(2, b"\xff") >= b"\xff\xe0" or behind.startswith(b"\x0b\x77")
-        if 0 < len(behind) < HEADER and is_begun:
+        if 0 < len(behind) < MAX_HEADER_BYTES and is_begun:
             raise AudioError(f"breaks off at {self._seconds:.2f} s, within a frame", "short")
 
     def _stated_seconds(self) -> Seconds:

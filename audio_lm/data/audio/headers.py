@@ -13,8 +13,8 @@ import struct
 import zlib
 from typing import BinaryIO, NamedTuple
 
-LONGEST_HEAD = 1 << 16  # bytes that are searched for the first frame, or for a text header
-MOST_CHUNKS = 10_000
+MAX_HEAD_BYTES = 1 << 16  # bytes that are searched for the first frame, or for a text header
+MAX_CHUNKS = 10_000
 STREAMED = {"I": 0x7FFF0000, "Q": 1 << 62}
 """Sizes from here on stand for "not known yet": a pipe could not be rewound to write the true one."""
 
@@ -94,7 +94,7 @@ def _data(start: int, stated: int, width: str, num_bytes: int) -> Data:
 def _chunk_of_samples(file: BinaryIO, layout: Layout, num_bytes: int) -> Data | None:
     place, long_size = layout.first, None
     length = layout.name + struct.calcsize(layout.size)
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         file.seek(place)
         head = file.read(length)
         if len(head) < length:
@@ -113,7 +113,7 @@ def _chunk_of_samples(file: BinaryIO, layout: Layout, num_bytes: int) -> Data | 
 
 def _sphere(file: BinaryIO, num_bytes: int) -> Data | None:
     file.seek(0)
-    text = file.read(LONGEST_HEAD)
+    text = file.read(MAX_HEAD_BYTES)
     length = re.match(rb"NIST_1A\s+(\d+)", text)
     facts = dict(re.findall(rb"(sample_count|sample_n_bytes|channel_count) -i (\d+)", text[:4096]))
     if length is None or len(facts) < 3 or b"-s3 pcm" not in text[:4096]:
@@ -179,7 +179,7 @@ def xing_frames(file: BinaryIO) -> int | None:
     file.seek(0)
     place = id3_bytes(file.read(10))
     file.seek(place)
-    head = file.read(LONGEST_HEAD)
+    head = file.read(MAX_HEAD_BYTES)
     for found in re.finditer(rb"\xff[\xe2-\xff]", head):
         frame = mpeg_frame(head[found.start() :][:4])
         if frame is not None:

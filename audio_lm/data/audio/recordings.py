@@ -23,7 +23,7 @@ from audio_lm.data.audio.decode import TOLERANCE, AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.manifest import shar
 
-SLACK: Seconds = 0.1  # read beyond what a manifest says, to see that a file is longer
+SLACK_SECONDS: Seconds = 0.1  # read beyond what a manifest says, to see that a file is longer
 
 
 def recording_of(path: Path, measured: AudioMeasurement) -> Recording:
@@ -71,7 +71,9 @@ class DecodedSource(AudioSource):
         name = "its audio" if isinstance(self.source, bytes) else self.source
         wanted = self.seconds - offset if duration is None else duration
         place = self._place()
-        decoded = decode.read(place, offset, wanted + SLACK if duration is None else wanted, name=name)
+        decoded = decode.read(
+            place, offset, wanted + SLACK_SECONDS if duration is None else wanted, name=name
+        )
         wave = self._chosen(decoded.wave, name)
         if decoded.rate != self.rate:
             if not decoded.is_any_rate:

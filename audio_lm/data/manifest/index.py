@@ -39,15 +39,15 @@ from audio_lm.data.manifest.json_lines import InvalidLineError, NumberedLine
 from audio_lm.data.manifest.line import Line, id_in, is_long, read_line, too_long
 from audio_lm.data.manifest.sources import OUTSIDE
 
-FILLED = "cuts.jsonl"
+INDEX_MANIFEST = "cuts.jsonl"
 """In the index of Shar: its lines, every recording with the place of its bytes."""
 
 VERSION = 1  # raised whenever the same manifest gives other arrays
 LongAudio = Literal["error", "drop", "truncate", "chunk"]
-MOST_CHECKED = 20_000
+MAX_CHECKED = 20_000
 """Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 MANY_UNFIT = 10_000
 """Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
 FACTS = "index.json"
@@ -149,7 +149,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         facts = json.loads((there / FACTS).read_bytes())
         return SourceIndex(
             source=source,
-            manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
+            manifest=folder / INDEX_MANIFEST if _needs_index_manifest(cut_set) else cut_set,
             digest=_less_outside(digest_of_rows, facts["left_out"], rules),
             digest_of_file=digest,
             offset=np.load(there / "offset.npy", mmap_mode="r"),
@@ -166,7 +166,7 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         return kept_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
 
 
-def _is_filled(cut_set: Path) -> bool:
+def _needs_index_manifest(cut_set: Path) -> bool:
     """Whether a manifest of its own is made: of Shar and of what is packed, where no line can be read in its place."""
     return cut_set.is_dir() or cut_set.suffix == ".gz"
 
@@ -208,8 +208,8 @@ def _with_tars(folder: Path, digest: str) -> str:
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    if _is_filled(cut_set):
-        with (folder / FILLED).open("wb") as filled:
+    if _needs_index_manifest(cut_set):
+        with (folder / INDEX_MANIFEST).open("wb") as filled:
             rows, files = _gather(_lines_filled(cut_set, filled), rules)
     else:
         rows, files = _gather(_lines(cut_set), rules)
@@ -321,8 +321,8 @@ def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLi
 def _unreadable(files: Files) -> Iterator[InvalidLine]:
     """Look at the files, or of very many always at the same ones."""
     chosen = sorted(files)
-    if len(chosen) > MOST_CHECKED:
-        chosen = sorted(chosen, key=key_of)[:MOST_CHECKED]
+    if len(chosen) > MAX_CHECKED:
+        chosen = sorted(chosen, key=key_of)[:MAX_CHECKED]
     for name in chosen:
         needed_by, seconds = files[name]
         try:
@@ -344,7 +344,7 @@ def _check_share(
 def _named(cut_set: Path, unfit: Sequence[InvalidLine]) -> str:
     folder = cut_set if cut_set.is_dir() else cut_set.parent
     lines = [
-        f"\n  {folder / one.file}:{one.line}: cut {one.cut_id!r}: {one.reason}" for one in unfit[:MOST_NAMED]
+        f"\n  {folder / one.file}:{one.line}: cut {one.cut_id!r}: {one.reason}" for one in unfit[:MAX_NAMED]
     ]
-    kinds = Counter(one.reason.split(" ")[0] for one in unfit[MOST_NAMED:])
+    kinds = Counter(one.reason.split(" ")[0] for one in unfit[MAX_NAMED:])
     return "".join(lines) + (f"\n  and {sum(kinds.values())} more" if kinds else "")

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 from audio_lm.common.errors import DataError
 
-LONGEST_LINE = 4 << 20  # bytes
-LONGEST_SKIPPED = 64 << 20  # bytes; a file with a longer line is not searched for the next one
-DEEPEST = 64  # lists and objects within each other
-MOST_CONTAINERS = 100_000  # lists and objects of a line; an empty one takes 64 bytes
-MOST_UNPACKED = 200  # times the size of a .gz; manifests reach 40
-LEAST_UNPACKED = 16 << 20  # bytes, before the ratio is looked at
+MAX_LINE_BYTES = 4 << 20  # bytes
+MAX_SKIPPED_BYTES = 64 << 20  # bytes; a file with a longer line is not searched for the next one
+MAX_DEPTH = 64  # lists and objects within each other
+MAX_CONTAINERS = 100_000  # lists and objects of a line; an empty one takes 64 bytes
+MAX_UNPACKED_RATIO = 200  # times the size of a .gz; manifests reach 40
+MIN_UNPACKED_BYTES = 16 << 20  # bytes, before the ratio is looked at
 UNPACKED_AT_ONCE = 1 << 20  # bytes
-TOO_DEEP = f"lists and objects lie within each other over {DEEPEST} deep"
+TOO_DEEP = f"lists and objects lie within each other over {MAX_DEPTH} deep"
 SHOWN = 60  # characters of a value in a message
 _DECODER = json.JSONDecoder()
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -39,7 +39,7 @@ class NumberedLine(NamedTuple):
     file: Path
     number: int
     text: bytes
-    """With its end; one over ``LONGEST_LINE`` is cut off there."""
+    """With its end; one over ``MAX_LINE_BYTES`` is cut off there."""
 
     num_bytes: int
     """Of the line in its file, to the next one."""
@@ -57,18 +57,18 @@ def lines_in(path: Path) -> Iterator[NumberedLine]:
         if is_packed:
             _check_unpacked(path)
         with gzip.open(path) if is_packed else path.open("rb") as file:
-            while text := file.readline(LONGEST_LINE + 1):
+            while text := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 num_bytes = len(text)
-                while num_bytes > LONGEST_LINE and not text.endswith(b"\n"):
-                    more = file.readline(LONGEST_LINE)
+                while num_bytes > MAX_LINE_BYTES and not text.endswith(b"\n"):
+                    more = file.readline(MAX_LINE_BYTES)
                     num_bytes += len(more)
                     if not more or more.endswith(b"\n"):
                         break
-                    if num_bytes > LONGEST_SKIPPED:
+                    if num_bytes > MAX_SKIPPED_BYTES:
                         raise DataError(
-                            f"{path}:{number}: a line of over {LONGEST_SKIPPED >> 20} MiB -- expected one cut a "
-                            f"line, of at most {LONGEST_LINE >> 20} MiB; write the manifest again"
+                            f"{path}:{number}: a line of over {MAX_SKIPPED_BYTES >> 20} MiB -- expected one cut a "
+                            f"line, of at most {MAX_LINE_BYTES >> 20} MiB; write the manifest again"
                         )
                 yield NumberedLine(path, number, text, num_bytes)
     except (OSError, EOFError, zlib.error) as error:
@@ -85,9 +85,9 @@ def _check_unpacked(path: Path) -> None:
     with gzip.open(path) as file:
         while piece := file.read(UNPACKED_AT_ONCE):
             unpacked += len(piece)
-            if unpacked > max(LEAST_UNPACKED, MOST_UNPACKED * packed_bytes):
+            if unpacked > max(MIN_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed_bytes):
                 raise DataError(
-                    f"{path} unpacks to over {MOST_UNPACKED} times its {packed_bytes} bytes, as no manifest does; look "
+                    f"{path} unpacks to over {MAX_UNPACKED_RATIO} times its {packed_bytes} bytes, as no manifest does; look "
                     f"into it, and unpack it yourself if it is right"
                 )
 
@@ -98,21 +98,19 @@ def parse_line(text: bytes) -> Any:
     Raises:
         InvalidLineError: it is no JSON, too long, too deep, or holds text that is no Unicode.
     """
-    if len(text) > LONGEST_LINE:
+    if len(text) > MAX_LINE_BYTES:
         raise InvalidLineError(
-            f"the line is over {LONGEST_LINE >> 20} MiB; cut the recording up, for instance with trim_to_supervisions"
+            f"the line is over {MAX_LINE_BYTES >> 20} MiB; cut the recording up, for instance with trim_to_supervisions"
         )
     num_containers = text.count(b"[") + text.count(b"{")
-    if num_containers > MOST_CONTAINERS:
-        raise InvalidLineError(
-            f"the line has {num_containers} brackets -- expected at most {MOST_CONTAINERS}"
-        )
+    if num_containers > MAX_CONTAINERS:
+        raise InvalidLineError(f"the line has {num_containers} brackets -- expected at most {MAX_CONTAINERS}")
     try:
         decoded = text.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise InvalidLineError("the line is not UTF-8") from error
     value = _loaded(decoded)
-    if num_containers > DEEPEST:
+    if num_containers > MAX_DEPTH:
         _check_depth(value)
     if _SURROGATE.search(decoded):
         _check_unicode(value)
@@ -138,7 +136,7 @@ def short_repr(value: Any) -> str:
 
 def _check_depth(value: Any) -> None:
     level: list[Any] = [[value]]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         inside = (one.values() if isinstance(one, dict) else one for one in level)
         level = [inner for values in inside for inner in values if isinstance(inner, dict | list)]
     if level:

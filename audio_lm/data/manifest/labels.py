@@ -46,8 +46,8 @@ RECORDING_START = "recording_start"
 """In a supervision's ``custom``: its start in seconds of the recording that its words count from. Lhotse's Shar and
 ``move_to_memory`` make a recording of the clip and leave the words as they were."""
 
-LARGEST = 10**15  # of a number in a label
-MOST_PLACES = 10_000  # of a row of text
+MAX_NUMBER = 10**15  # of a number in a label
+MAX_PLACES = 10_000  # of a row of text
 _NUMERIC = (float, int)  # and no bool
 STAMP_TOLERANCE: Seconds = 0.1  # by which words may pass the clip
 CURE = "cut it up with lhotse's trim_to_supervisions(keep_overlapping=False)"
@@ -196,13 +196,13 @@ def _check_references(key: str, value: Any) -> None:
 
 
 def _check_integer(key: str, value: Any) -> None:
-    is_text = type(value) is str and len(value) < len(str(LARGEST)) and value.isascii() and value.isdigit()
+    is_text = type(value) is str and len(value) < len(str(MAX_NUMBER)) and value.isascii() and value.isdigit()
     if not (is_text or (type(value) is int and _is_number(value))):
         raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected an integer")
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in _NUMERIC and -LARGEST <= value <= LARGEST  # NaN is in no range
+    return type(value) in _NUMERIC and -MAX_NUMBER <= value <= MAX_NUMBER  # NaN is in no range
 
 
 def _is_a(value: Any, kind: type) -> bool:
@@ -217,9 +217,9 @@ def _check_rows(key: str, value: Any) -> None:
             raise InvalidLineError(f"label {key!r} has the row {short_repr(row)} -- expected [{wanted}]")
     if key == "places":
         counts = [count for _, count in value]
-        if min(counts, default=0) < 0 or sum(counts) > MOST_PLACES:
+        if min(counts, default=0) < 0 or sum(counts) > MAX_PLACES:
             raise InvalidLineError(
-                f"label 'places' has {short_repr(sum(counts))} places -- expected at most {MOST_PLACES}"
+                f"label 'places' has {short_repr(sum(counts))} places -- expected at most {MAX_PLACES}"
             )
 
 
@@ -261,7 +261,7 @@ def _check_words(words: Any) -> None:
         start, duration = item[1], item[2]
         if type(start) not in _NUMERIC or type(duration) not in _NUMERIC:
             break
-        if not (-LARGEST <= start <= LARGEST and 0 <= duration <= LARGEST):  # NaN is in no range
+        if not (-MAX_NUMBER <= start <= MAX_NUMBER and 0 <= duration <= MAX_NUMBER):  # NaN is in no range
             break
     else:
         return

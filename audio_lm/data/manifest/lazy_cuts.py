@@ -21,7 +21,7 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import one_process_in, token_lengths
 from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
 from audio_lm.data.manifest.index import SourceIndex
-from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, parse_line
+from audio_lm.data.manifest.json_lines import MAX_LINE_BYTES, InvalidLineError, parse_line
 from audio_lm.data.manifest.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.mixture.interleave import Integers
 
@@ -95,7 +95,7 @@ class Rows:
         if self._manifest is None:
             self._manifest = self.index.manifest.open("rb", buffering=0)
         parts = list[bytes]()
-        while len(parts) <= LONGEST_LINE // PIECE:
+        while len(parts) <= MAX_LINE_BYTES // PIECE:
             parts.append(os.pread(self._manifest.fileno(), PIECE, offset + len(parts) * PIECE))
             end = parts[-1].find(b"\n")
             if end >= 0 or len(parts[-1]) < PIECE:

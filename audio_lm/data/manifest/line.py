@@ -44,10 +44,10 @@ CLIP_FIELD = re.compile(r"audio_([0-9]{1,4})")
 """Custom field of a further clip; one of another name, or that is no recording, is somebody's data."""
 
 RECORDING_FIELD = re.compile(r"(rejected_)?" + CLIP_FIELD.pattern)
-LONGEST_CUT: Seconds = 36 * 3600  # whose samples at 16 kHz an int32 counts
-MOST_SAMPLES = 10**12  # of a recording; 289 days at 40 kHz
-MOST_CHANNELS = 256
-LONGEST_ID = 1000  # characters
+MAX_CUT_SECONDS: Seconds = 36 * 3600  # whose samples at 16 kHz an int32 counts
+MAX_RECORDING_SAMPLES = 10**12  # of a recording; 289 days at 40 kHz
+MAX_CHANNELS = 256
+MAX_ID_LENGTH = 1000  # characters
 
 
 class Line(NamedTuple):
@@ -185,9 +185,9 @@ def _num_samples(start: Seconds, seconds: Seconds) -> int:
 
 
 def _check_length(start: Seconds, seconds: Seconds) -> None:
-    if seconds > LONGEST_CUT or start > MOST_SAMPLES:
+    if seconds > MAX_CUT_SECONDS or start > MAX_RECORDING_SAMPLES:
         raise InvalidLineError(
-            f"{seconds:g} s from {start:g} s -- expected at most {LONGEST_CUT / 3600:.0f} hours; cut it up"
+            f"{seconds:g} s from {start:g} s -- expected at most {MAX_CUT_SECONDS / 3600:.0f} hours; cut it up"
         )
 
 
@@ -207,7 +207,7 @@ def _table(table: Mapping[str, Any], key: str, what: str) -> dict[str, Any] | No
 
 def _text(table: Mapping[str, Any], key: str, what: str, *, default: str | None = None) -> str:
     value = table.get(key, default)
-    if type(value) is not str or not value or len(value) > LONGEST_ID:
+    if type(value) is not str or not value or len(value) > MAX_ID_LENGTH:
         raise InvalidLineError(
             f"{what} has no {key}" + ("" if value is None else f" that is a text, but {short_repr(value)}")
         )
@@ -217,7 +217,9 @@ def _text(table: Mapping[str, Any], key: str, what: str, *, default: str | None 
 def _number(table: Mapping[str, Any], key: str, *, least: float | None = None) -> float:
     """A number that is finite and over zero, or at least ``least``."""
     value = table.get(key, 0.0 if key == "start" else None)
-    is_number = type(value) in (int, float) and -MOST_SAMPLES <= value <= MOST_SAMPLES  # NaN is in no range
+    is_number = (
+        type(value) in (int, float) and -MAX_RECORDING_SAMPLES <= value <= MAX_RECORDING_SAMPLES
+    )  # NaN is in no range
     if not is_number or (value <= 0 if least is None else value < least):
         raise InvalidLineError(f"{key} is {short_repr(value)}")
     return float(value)
@@ -249,7 +251,7 @@ def _recording_seconds(recording: Any) -> Seconds:
     _check_keys(recording, RECORDING_KEYS, "its recording")
     _text(recording, "id", "its recording")
     rate, count = recording.get("sampling_rate"), recording.get("num_samples")
-    if type(count) is not int or not 0 < count <= MOST_SAMPLES or type(rate) is not int or rate <= 0:
+    if type(count) is not int or not 0 < count <= MAX_RECORDING_SAMPLES or type(rate) is not int or rate <= 0:
         raise InvalidLineError(f"its recording has {short_repr(count)} samples at {short_repr(rate)} Hz")
     check_rate(rate)
     seconds = count / rate
@@ -281,7 +283,7 @@ def _check_source_list(sources: Any) -> None:
 
 
 def _check_channel_list(channels: Any, of_what: str) -> None:
-    is_list = type(channels) is list and 0 < len(channels) <= MOST_CHANNELS
+    is_list = type(channels) is list and 0 < len(channels) <= MAX_CHANNELS
     if not is_list or any(type(one) is not int or one < 0 for one in channels):
         raise InvalidLineError(
             f"the channels {of_what} are {short_repr(channels)} -- expected a list of numbers from 0"

@@ -22,7 +22,7 @@ from audio_lm.data.manifest.json_lines import InvalidLineError, NumberedLine, li
 CUTS = re.compile(r"cuts(?P<shard>(?:\.[^.]+)?)\.jsonl(?:\.gz)?")
 AUDIO = re.compile(r"(?P<field>recording|audio_\d+)(?P<shard>(?:\.[^.]+)?)\.tar(?:\..+)?")
 STRETCH = re.compile(r"(?P<tar>.+\.tar)@(?P<start>[0-9]{1,15})\+(?P<num_bytes>[0-9]{1,15})", re.DOTALL)
-LONGEST_MANIFEST = 1 << 20  # bytes of the manifest of one recording; what is longer is none
+MAX_MANIFEST_BYTES = 1 << 20  # bytes of the manifest of one recording; what is longer is none
 
 
 class Stretch(NamedTuple):
@@ -207,7 +207,7 @@ def _recording(
     file = tar.extractfile(manifest)
     assert file is not None, "a plain file has content"
     try:
-        recording: dict[str, Any] = parse_line(file.read(LONGEST_MANIFEST))
+        recording: dict[str, Any] = parse_line(file.read(MAX_MANIFEST_BYTES))
         source = {"type": "shar", "channels": recording["sources"][0]["channels"], "source": str(stretch)}
         return recording | {"sources": [source]}
     except (InvalidLineError, LookupError, TypeError) as error:

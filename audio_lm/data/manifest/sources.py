@@ -15,7 +15,7 @@ from audio_lm.data.manifest.shar import Stretch
 
 LOADABLE = ("file", "memory", "shar")
 OUTSIDE = "lies outside"  # in the reason that an index keeps of a line
-LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes; of Linux
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # bytes; of Linux
 
 
 def file_of(source: Mapping[str, Any], roots: Sequence[Path] = ()) -> str:
@@ -59,10 +59,10 @@ def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
 
 
 def _check_path(path: str) -> None:
-    if 0 < len(path) <= LONGEST_NAME and path.isascii() and "\0" not in path:
+    if 0 < len(path) <= MAX_NAME_BYTES and path.isascii() and "\0" not in path:
         return
     encoded = path.encode()
-    is_short = len(encoded) <= LONGEST_PATH and max(map(len, encoded.split(b"/"))) <= LONGEST_NAME
+    is_short = len(encoded) <= MAX_PATH_BYTES and max(map(len, encoded.split(b"/"))) <= MAX_NAME_BYTES
     if not path or b"\0" in encoded or not is_short:
         raise InvalidLineError(f"no file can have the path {short_repr(path)}")
 

@@ -19,10 +19,10 @@ KEYS_OF = {
     "Volume": {"factor"},
 }
 FACTORS = {"Speed": (0.5, 2.0), "Tempo": (0.5, 2.0), "Volume": (0.001, 1000.0)}
-MOST_TRANSFORMS = 8  # of one recording
+MAX_TRANSFORMS = 8  # of one recording
 RATES = (1_000, 384_000)  # Hz
-LONGEST_FILTER = 50_000  # steps of a resampling filter between two samples; 44 100 Hz to 16 000 Hz has 441
-LARGEST_FILTER = 4_000_000  # numbers of the filter that changes a speed; a factor of two places needs 10 000
+MAX_FILTER_STEPS = 50_000  # steps of a resampling filter between two samples; 44 100 Hz to 16 000 Hz has 441
+MAX_FILTER_SIZE = 4_000_000  # numbers of the filter that changes a speed; a factor of two places needs 10 000
 
 
 def check_rate(rate: Any) -> int:
@@ -36,7 +36,7 @@ def check_rate(rate: Any) -> int:
         raise InvalidLineError(
             f"a sampling rate of {short_repr(rate)} Hz -- expected an integer from {low} to {high}"
         )
-    if rate != SAMPLES_PER_SECOND and max(_steps(rate, SAMPLES_PER_SECOND)) > LONGEST_FILTER:
+    if rate != SAMPLES_PER_SECOND and max(_steps(rate, SAMPLES_PER_SECOND)) > MAX_FILTER_STEPS:
         raise InvalidLineError(
             f"a sampling rate of {rate} Hz has too little in common with {SAMPLES_PER_SECOND} Hz to be resampled; "
             f"convert the file to a usual rate"
@@ -57,10 +57,10 @@ def check_transforms(transforms: Any, sampling_rate: int) -> None:
     if (
         not isinstance(transforms, Sequence)
         or isinstance(transforms, str)
-        or len(transforms) > MOST_TRANSFORMS
+        or len(transforms) > MAX_TRANSFORMS
     ):
         raise InvalidLineError(
-            f"its transforms are {short_repr(transforms)} -- expected a list of at most {MOST_TRANSFORMS}"
+            f"its transforms are {short_repr(transforms)} -- expected a list of at most {MAX_TRANSFORMS}"
         )
     for one in reversed(transforms):
         sampling_rate = _checked(one, sampling_rate)
@@ -91,7 +91,7 @@ def _checked(transform: Any, rate: int) -> int:
             raise InvalidLineError(
                 f"a transform Resample to {behind} Hz, but the recording continues with {rate} Hz"
             )
-        if max(_steps(before, behind)) > LONGEST_FILTER:
+        if max(_steps(before, behind)) > MAX_FILTER_STEPS:
             raise InvalidLineError(
                 f"a transform Resample from {before} to {behind} Hz, rates with too little in common"
             )
@@ -108,7 +108,7 @@ def _check_factor(name: str, factor: Any, rate: int) -> None:
         )
     if name == "Speed":
         for one in (rate, SAMPLES_PER_SECOND):
-            if math.prod(_steps(round(one * factor), one)) > LARGEST_FILTER:
+            if math.prod(_steps(round(one * factor), one)) > MAX_FILTER_SIZE:
                 raise InvalidLineError(
                     f"a transform Speed by {factor} needs a filter of gigabytes; give the factor two places"
                 )

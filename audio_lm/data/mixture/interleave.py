@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-LONGEST_PERIOD = 1 << 17
+MAX_PERIOD = 1 << 17
 """Weights whose exact period is longer are rounded to shares of this many positions, none of them to zero."""
 
 NUM_ROUNDS = 4  # of the Feistel network; more make no difference to an order
@@ -41,18 +41,18 @@ def integer_shares(weights: Sequence[float]) -> list[int]:
     whole = [int(share * denominator) for share in exact]
     divisor = int(np.gcd.reduce(np.array(whole, dtype=object)))
     whole = [share // divisor for share in whole]
-    if sum(whole) <= LONGEST_PERIOD:
+    if sum(whole) <= MAX_PERIOD:
         return whole
     return _rounded(exact)
 
 
 def _rounded(exact: Sequence[Fraction]) -> list[int]:
     drawn = [number for number, share in enumerate(exact) if share > 0]
-    room = LONGEST_PERIOD - len(drawn)  # one each, before anything is shared out
+    room = MAX_PERIOD - len(drawn)  # one each, before anything is shared out
     quotas = {number: exact[number] / sum(exact) * room for number in drawn}
     whole = [int(quotas[number]) + 1 if number in quotas else 0 for number in range(len(exact))]
     by_remainder = sorted(drawn, key=lambda number: (int(quotas[number]) - quotas[number], number))
-    for number in by_remainder[: LONGEST_PERIOD - sum(whole)]:
+    for number in by_remainder[: MAX_PERIOD - sum(whole)]:
         whole[number] += 1
     return whole
 

@@ -224,8 +224,8 @@ def hang_for_ever():
 @pytest.mark.parametrize("hang", [hang_for_ever, hang_once_more, hang_in_a_callback, hang_and_say_it])
 def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
     monkeypatch.setattr(faults, "load_waves", lambda cut: hang())
-    monkeypatch.setattr(faults, "MOST_SECONDS", 0.1)
-    monkeypatch.setattr(faults, "AGAIN_AFTER", 0.1)
+    monkeypatch.setattr(faults, "MAX_READ_SECONDS", 0.1)
+    monkeypatch.setattr(faults, "REPEAT_ALARM_SECONDS", 0.1)
     began = time.monotonic()
     with pytest.raises(FaultyAudioError) as caught:
         load_waves_or_fault(cut_of(path))

@@ -6,10 +6,16 @@ import pytest
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.manifest import json_lines
-from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, lines_in, parse_line, short_repr
+from audio_lm.data.manifest.json_lines import (
+    MAX_LINE_BYTES,
+    InvalidLineError,
+    lines_in,
+    parse_line,
+    short_repr,
+)
 
 BOUNDED = {
-    "long": (b'"' + b"x" * LONGEST_LINE + b'"', "over 4 MiB"),
+    "long": (b'"' + b"x" * MAX_LINE_BYTES + b'"', "over 4 MiB"),
     "deep": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "over 64 deep"),
     "a little too deep": (b"[" * 65 + b"]" * 65, "over 64 deep"),
     "deep in a list that is wide": (b"[1,2," + b'{"a":' * 70 + b"1" + b"}" * 70 + b"]", "over 64 deep"),
@@ -44,7 +50,7 @@ def test_whatever_json_holds_within_the_bounds_is_read():
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_lines_are_found_with_their_ends_and_sizes(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(json_lines, "LONGEST_LINE", 10)
+    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 10)
     content = b"one\n" + b"x" * 25 + b"\n\nlast"
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)

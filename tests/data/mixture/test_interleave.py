@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_lm.data.mixture.interleave import (
-    LONGEST_PERIOD,
+    MAX_PERIOD,
     ProportionalInterleaver,
     integer_shares,
     permute,
@@ -54,10 +54,10 @@ def test_any_position_is_found_without_those_before(shares, position):
 @settings(max_examples=50)
 def test_shares_are_those_of_the_weights_and_none_is_lost(weights):
     shares = integer_shares(weights)
-    assert sum(shares) <= LONGEST_PERIOD or sum(shares) == 1
+    assert sum(shares) <= MAX_PERIOD or sum(shares) == 1
     for share, weight in zip(shares, weights, strict=True):
         assert (share > 0) == (weight > 0)
-        assert share / sum(shares) == pytest.approx(weight / sum(weights), abs=33 / LONGEST_PERIOD)
+        assert share / sum(shares) == pytest.approx(weight / sum(weights), abs=33 / MAX_PERIOD)
 
 
 def test_tiny_weights_do_not_round_to_zero():
