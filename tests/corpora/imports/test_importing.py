@@ -157,7 +157,7 @@ def test_files_that_break_off_are_refused_by_line_all_at_once(run, folder, tmp_p
     sentence, *lines = str(caught.value).splitlines()
     assert sentence.startswith("3 lines cannot be imported")
     assert "rows.jsonl:1" in lines[0]
-    assert "ends before its header says: 1.50 s of 3.00 s are there" in lines[0]
+    assert "is shorter than its header states: 1.50 s of 3.00 s are present" in lines[0]
     assert "rows.jsonl:3" in lines[1]
     assert "rows.jsonl:4" in lines[2]
     assert not (tmp_path / "data").exists()
@@ -172,7 +172,7 @@ def test_streams_are_imported_whole(run, folder, tmp_path, size):
 
 
 def test_what_is_wrong_with_rows_is_told_before_audio_is_measured(run, monkeypatch):
-    monkeypatch.setattr(file_lengths, "_measured", None)
+    monkeypatch.setattr(file_lengths, "_measure", None)
     with pytest.raises(DataError, match="is missing"):
         run([ROW, ROW | {"audio_filepath": "gone.wav"}])
 

@@ -35,7 +35,7 @@ def test_a_header_is_believed_and_a_compressed_file_is_counted():
 
 def test_a_file_shorter_than_its_header_says_is_refused_and_a_sample_does_not_matter():
     content = sound_file(WAVE, 16_000)
-    with pytest.raises(AudioError, match=r"ends before its header says: 0\.6\d s of 1\.34 s") as caught:
+    with pytest.raises(AudioError, match=r"is shorter than its header states: 0\.6\d s of 1\.34 s") as caught:
         decode.measure(io.BytesIO(content[: len(content) // 2]))
     assert caught.value.reason == "short"
     assert decode.measure(io.BytesIO(content[:-20])).num_samples == len(WAVE) - 10

@@ -31,7 +31,7 @@ def test_files_are_measured_in_one_process_as_in_many(paths, monkeypatch, few):
     assert found[paths[3]].startswith("cannot be decoded")
     good = {path: one for path, one in found.items() if isinstance(one, AudioMeasurement)}
     assert len(good) == 11
-    assert found == {path: file_lengths._measured(str(path)) for path in paths}
+    assert found == {path: file_lengths._measure(str(path)) for path in paths}
     assert said[-1].startswith("12 of 12 audio files measured")
     recording = recording_of(paths[2], found[paths[2]])
     assert (recording.channel_ids, recording.num_samples) == ([0, 1, 2], 8_000)
@@ -41,6 +41,6 @@ def test_a_package_that_is_missing_is_told_from_a_process_too(paths, monkeypatch
     def missing(path):
         raise missing_extra("av", extra="codecs", purpose=path)
 
-    monkeypatch.setattr(file_lengths, "_measured", missing)
+    monkeypatch.setattr(file_lengths, "_measure", missing)
     with pytest.raises(UserError, match="'audio-lm\\[codecs\\]'"):
         measure_files(paths, print)

@@ -42,7 +42,7 @@ def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
         (
             {"sampling_rate": 16_000, "num_samples": 16_000},
             "rate",
-            "has 8000 Hz where its manifest says 16000 Hz",
+            "has 8000 Hz where its manifest states 16000 Hz",
         ),
         ({"duration": 1.1, "num_samples": 8_800}, "short", "ends at 1.00 s of 1.10 s"),
         ({"duration": 0.9, "num_samples": 7_200}, "short", "is longer than the 0.90 s"),

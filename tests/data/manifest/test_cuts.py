@@ -169,7 +169,7 @@ def test_a_wav_that_breaks_off_is_named(tmp_path):
     path = tmp_path / "a.wav"
     cut = cut_of(path, seconds=1.5)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"'the-cut'.*ends before its header says: 0\.75 s of 1\.50 s"):
+    with pytest.raises(DataError, match=r"'the-cut'.*is shorter than its header states: 0\.75 s of 1\.50 s"):
         check_files([cut])
     with pytest.raises(DataError, match="'the-cut'"):
         load_waves(cut)
