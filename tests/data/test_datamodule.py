@@ -111,7 +111,7 @@ def test_examples_that_are_not_as_long_as_was_measured_are_refused_with_a_senten
     data.packs.is_measured = True
     loader = iter(data.train_dataloader())
     with pytest.raises(
-        DataError, match=r"noise-train.*cut '.*' makes \d+ tokens under task '(asr|sgc)'"
+        DataError, match=r"noise-train.*cut '.*' has \d+ tokens under task '(asr|sgc)'"
     ) as caught:
         data.on_before_batch_transfer(next(loader), 0)
     assert "Traceback" not in str(caught.value)

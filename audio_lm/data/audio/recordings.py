@@ -73,10 +73,8 @@ class DecodedSource(AudioSource):
         name = "its audio" if isinstance(self.source, bytes) else self.source
         wanted = self.seconds - offset if duration is None else duration
         file = self._open()
-        decoded = decode.read(
-            file, offset, wanted + SLACK_SECONDS if duration is None else wanted, name=name
-        )
-        wave = self._chosen(decoded.wave, name)
+        decoded = decode.read(file, offset, wanted + SLACK_SECONDS if duration is None else wanted, name=name)
+        wave = self._select_channels(decoded.wave, name)
         if decoded.rate != self.rate:
             if not decoded.is_any_rate:
                 raise AudioError(
