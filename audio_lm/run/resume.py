@@ -211,7 +211,7 @@ def resolve_resume(
             f"what has changed would never be heard: put it back, and go on with resume=auto"
         )
     rules = rules_of(stage)
-    segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
+    segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, start=begin)
     longer = history.with_segments(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
     said = f"{name}: going on from step {cursor.step}; from step {begin.step} on {what}; until there {how}"

@@ -21,7 +21,7 @@ from audio_lm.common.audio_units import AudioTokenCount, Window
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.data import lengths
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import one_process_in, token_lengths
+from audio_lm.data.lengths import folder_lock, token_lengths
 from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.render import PROMPTS
@@ -113,7 +113,7 @@ def check(rows, maker, task):
     if isinstance(expected, str):
         assert outcome(token_lengths, rows, maker, task) == expected
         return
-    with patch.object(lengths._RowCounter, "_of_examples", side_effect=AssertionError("made an example")):
+    with patch.object(lengths._RowCounter, "_example_lengths", side_effect=AssertionError("made an example")):
         assert outcome(token_lengths, rows, maker, task) == expected
 
 
@@ -251,7 +251,7 @@ def test_pieces_of_a_long_clip_are_measured_where_their_labels_hold(tmp_path):
     rows = rows_of(tmp_path, [whole, line(1, LABELS)], pieces)
     maker = ExampleMaker(small_vocabulary(), "natural")
     check(rows, maker, "sgc")
-    with pytest.raises(DataError, match=r"cut 'cut-0@30': nobody knows what task 'asr' would answer"):
+    with pytest.raises(DataError, match=r"cut 'cut-0@30': task 'asr' has no labels for the chunks"):
         token_lengths(rows, maker, "asr")
 
 
@@ -319,7 +319,7 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
         found.append(num_processes)
         yield from map(counter.lengths, chunks)
 
-    monkeypatch.setattr(lengths, "_in_processes", in_this_process)
+    monkeypatch.setattr(lengths, "_count_chunks", in_this_process)
     monkeypatch.setattr(lengths, "MIN_ROWS", 2)
     rows = rows_of(tmp_path, [line(number, LABELS) for number in range(9)])
     for cores in (1, 3, 64):
@@ -331,7 +331,9 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
 def test_a_killed_process_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths._RowCounter, "lengths", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     rows = rows_of(tmp_path, [line(number, LABELS) for number in range(3)])
-    with pytest.raises(UserError, match=r"one of 2 processes that measured 'made/all' was killed.*free some"):
+    with pytest.raises(
+        UserError, match=r"one of 2 processes that counted the tokens of 'made/all' was killed.*free some"
+    ):
         token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr", num_processes=2)
 
 
@@ -366,7 +368,7 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path):
 
 def test_one_process_of_a_machine_measures(tmp_path):
     other = os.open(tmp_path, os.O_RDONLY)
-    with one_process_in(tmp_path), pytest.raises(BlockingIOError):
+    with folder_lock(tmp_path), pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
@@ -377,5 +379,5 @@ def test_a_file_system_without_locks_lets_everybody_in(tmp_path, monkeypatch):
         raise OSError("no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with one_process_in(tmp_path):
+    with folder_lock(tmp_path):
         pass

@@ -18,7 +18,7 @@ from audio_lm.common.audio_units import MAX_SECONDS, SAMPLES_PER_SECOND
 from audio_lm.common.errors import DataError
 from audio_lm.data.cache import cached_table
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import one_process_in, token_lengths
+from audio_lm.data.lengths import folder_lock, token_lengths
 from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
 from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.json_lines import MAX_LINE_BYTES, InvalidLineError, parse_line
@@ -173,7 +173,7 @@ def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: P
         return token_lengths(rows, maker, task)
 
     name = f"{rows.index.source}/tokens"
-    with one_process_in(cache / rows.index.source):
+    with folder_lock(cache / rows.index.source):
         table = cached_table(cache, name, [*known, wording], make, num_rows=len(rows))
     return TokenLengths(table, wording)
 
@@ -182,7 +182,7 @@ def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
     """Digest of how a task is put into words: its templates, and some rows of the source as they come out."""
     state = hashlib.sha256(json.dumps(maker.templates(task)).encode())
     for row in sorted({0, len(rows) // 2, len(rows) - 1}):
-        if rows.start(row) and not maker.holds_for_pieces(task):
+        if rows.start(row) and not maker.is_valid_for_chunks(task):
             continue
         for choice in range(maker.num_choices(task)):
             example = maker.example(rows.cut(row), task, choice=choice)

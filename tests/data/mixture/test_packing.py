@@ -70,7 +70,5 @@ def test_padding_counts_in_buckets_of_a_given_number():
 
 
 def test_a_step_with_fewer_conversations_than_packs_is_refused():
-    with pytest.raises(
-        RecipeError, match="global_batch=3 conversations cannot be shared by packs_per_step=4"
-    ):
+    with pytest.raises(RecipeError, match="global_batch=3 conversations cannot fill packs_per_step=4"):
         PackingRules(4, 100, conversations=3)
