@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.files import write_text
-from audio_lm.data.manifest.shar import Stretch
+from audio_lm.data.manifest.shar import ByteRange
 
 NAMES, STATES = "audio.json", "audio.npy"
 ABSENT = (-1, -1)
@@ -92,8 +92,8 @@ def digests_of(states: Mapping[str, AudioState]) -> dict[str, str]:
 
 
 def _path_of(name: str) -> str:
-    stretch = Stretch.of(name)
-    return name if stretch is None else str(stretch.tar)
+    byte_range = ByteRange.of(name)
+    return name if byte_range is None else str(byte_range.tar)
 
 
 def _states_of_chunk(paths: Iterable[str]) -> list[tuple[int, int]]:

@@ -99,7 +99,7 @@ class DecodedSource(AudioSource):
     def _open(self) -> decode.PathOrBytes:
         if isinstance(self.source, bytes):
             return BytesIO(self.source)
-        if self.type == "shar" and shar.Stretch.of(self.source) is None:
+        if self.type == "shar" and shar.ByteRange.of(self.source) is None:
             raise DataError("its audio is not in a tar file; export the cut-set again")
         try:
             return shar.open_source(self.source)

@@ -88,7 +88,7 @@ def test_a_missing_cut_set_says_how_to_make_it(tmp_path):
 def test_an_empty_cut_set_is_refused(tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "x-train.jsonl").write_text("")
-    with pytest.raises(DataError, match="holds no cuts"):
+    with pytest.raises(DataError, match="has no cuts"):
         read_cuts(tmp_path, "c/x-train")
 
 
@@ -159,7 +159,7 @@ def test_a_length_that_came_from_a_header_is_named_when_it_is_wrong(mp3):
     check_files([recorded(mp3, counted)])
     assert len(load_waves(recorded(mp3, counted))[0]) == counted
     for wrong in (estimated, counted + 4_000):
-        with pytest.raises(DataError, match=r"'the-cut'.*a\.mp3 has 2\.\d\d s and its manifest says"):
+        with pytest.raises(DataError, match=r"'the-cut'.*a\.mp3 has 2\.\d\d s and its manifest states"):
             check_files([recorded(mp3, wrong)])
         with pytest.raises(DataError, match=r"'the-cut'.*(longer than|ends at)"):
             load_waves(recorded(mp3, wrong))
@@ -232,7 +232,7 @@ def test_a_packed_manifest_is_read_where_a_recipe_names_it(tmp_path):
     assert read.to_dict() == cut.to_dict()
     assert size_of(cut_set_path(tmp_path, "mine/all-train")) == (1, 0.5)
     written(tmp_path, text)
-    with pytest.raises(DataError, match=r"lies there twice.*all-train\.jsonl and as .*jsonl\.gz"):
+    with pytest.raises(DataError, match=r"exists twice.*all-train\.jsonl and as .*jsonl\.gz"):
         cut_set_path(tmp_path, "mine/all-train")
 
 

@@ -91,7 +91,7 @@ def test_unfit_lines_are_left_out_and_named(manifest):
     index = compiled(manifest, RELAXED)
     assert len(index) == 8
     assert [(one.line, one.cut_id) for one in index.left_out] == [(4, "?"), (7, "c5")]
-    assert "came before" in index.left_out[1].reason
+    assert "same id" in index.left_out[1].reason
     with pytest.raises(DataError, match=r"2 of 10 lines.*max_bad_fraction=0.001.*\n.*noise-train\.jsonl:4"):
         compiled(manifest)
 
@@ -166,10 +166,10 @@ def test_long_clips_of_a_conversation_follow_the_rule(manifest, rule):
             "drop": {"first": [], "further": []},
             "truncate": {
                 "first": [480_000 + 80_000],
-                "further": "long_audio=truncate does nothing with a further clip",
+                "further": "long_audio=truncate does not apply to a further clip",
             },
             "chunk": dict.fromkeys(
-                ("first", "further"), "long_audio=chunk does nothing with one of several clips"
+                ("first", "further"), "long_audio=chunk does not apply to one of several clips"
             ),
         }[rule]
     )
@@ -210,7 +210,7 @@ def estimated(manifest):
 
 def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
     with pytest.raises(
-        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest says"
+        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest states"
     ):
         compiled(estimated)
     index = compiled(estimated, IndexRules(max_bad_fraction=1.0))
@@ -333,9 +333,9 @@ def test_a_cache_that_cannot_be_written_is_refused_with_the_setting(manifest):
 
 
 def test_a_manifest_of_nothing_fit_is_not_read_to_its_end(manifest, monkeypatch):
-    monkeypatch.setattr("audio_lm.data.manifest.index.MANY_UNFIT", 10)
+    monkeypatch.setattr("audio_lm.data.manifest.index.MANY_INVALID", 10)
     manifest.write_bytes(b"\n" * 1000)
-    with pytest.raises(DataError, match=r"10 of 10 first lines.*are unfit"):
+    with pytest.raises(DataError, match=r"10 of 10 first lines.*are invalid"):
         compiled(manifest)
 
 

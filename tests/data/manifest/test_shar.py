@@ -19,7 +19,7 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import check_files, cut_set_path, has_cut_set, load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, cached_token_lengths
-from audio_lm.data.manifest.shar import Stretch, is_shar
+from audio_lm.data.manifest.shar import ByteRange, is_shar
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 
@@ -192,13 +192,13 @@ def dangling(tar):
 
 LINK = (tarfile.SYMTYPE, "/etc/passwd")
 BROKEN = {
-    "cut off": (cut_off, r"recording\.000001\.tar breaks off in member 'c/5\.x\.flac'; copy"),
+    "cut off": (cut_off, r"recording\.000001\.tar is truncated in member 'c/5\.x\.flac'; copy"),
     "empty": (emptied, r"recording\.000001\.tar cannot be read \(empty file\)"),
     "a damaged header": (
         another_header,
         r"000001\.tar ends before the audio of cut 'c/7\.x' \(cuts\.000001\.jsonl\.gz:3\)",
     ),
-    "a negative size": (negative, r"recording\.000001\.tar breaks off in member"),
+    "a negative size": (negative, r"recording\.000001\.tar is truncated in member"),
     "a link to nothing": (dangling, r"recording\.000001\.tar is no file"),
     "gone": (lambda tar: tar.unlink(), r"cuts\.000001\.jsonl\.gz: recording\.000001\.tar is not beside it"),
     "no lines": (
@@ -312,31 +312,34 @@ def test_a_cut_set_that_lies_there_twice_is_refused(data):
     assert is_shar(data / SHAR)
     assert not is_shar(data / "shar")
     shutil.copy(data / f"{PLAIN}.jsonl", data / f"{SHAR}.jsonl")
-    with pytest.raises(DataError, match=r"'shar/noise-train' lies there twice, as .*; remove one"):
+    with pytest.raises(DataError, match=r"'shar/noise-train' exists twice, as .*; remove one"):
         compiled(data)
 
 
-def overwritten(tar, stretch):
+def overwritten(tar, byte_range):
     with tar.open("r+b") as file:
-        file.seek(stretch.start)
-        file.write(bytes(range(256)) * (stretch.num_bytes // 256))
+        file.seek(byte_range.start)
+        file.write(bytes(range(256)) * (byte_range.num_bytes // 256))
 
 
-def quiet(tar, stretch):
+def quiet(tar, byte_range):
     """A FLAC of zeros in the place of the clip, and what is left of the old one behind it."""
-    found = soundfile.info(stretch.read())
+    found = soundfile.info(byte_range.read())
     file = io.BytesIO()
     soundfile.write(file, np.zeros(found.frames), found.samplerate, format="FLAC")
     with tar.open("r+b") as to:
-        to.seek(stretch.start)
+        to.seek(byte_range.start)
         to.write(file.getvalue())
 
 
 FAULTS = {
     "other bytes": (overwritten, "decode"),
-    "tar cut off": (lambda tar, stretch: os.truncate(tar, stretch.start + stretch.num_bytes // 3), "decode"),
-    "tar cut off before": (lambda tar, stretch: os.truncate(tar, stretch.start), "decode"),
-    "tar gone": (lambda tar, stretch: tar.unlink(), "missing"),
+    "tar cut off": (
+        lambda tar, byte_range: os.truncate(tar, byte_range.start + byte_range.num_bytes // 3),
+        "decode",
+    ),
+    "tar cut off before": (lambda tar, byte_range: os.truncate(tar, byte_range.start), "decode"),
+    "tar gone": (lambda tar, byte_range: tar.unlink(), "missing"),
     "silence": (quiet, "silent"),
 }
 
@@ -344,24 +347,24 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_audio_that_breaks_while_it_is_heard_has_the_name_of_its_fault(data, kind):
     cut = Rows(compiled(data)).cut(7)
-    stretch = Stretch.of(cut.recording.sources[0].source)
+    byte_range = ByteRange.of(cut.recording.sources[0].source)
     assert load_waves_or_fault(cut)
     spoil, reason = FAULTS[kind]
-    spoil(stretch.tar, stretch)
+    spoil(byte_range.tar, byte_range)
     with pytest.raises(FaultyAudioError, match=r"c/7\.x|sample is zero") as caught:
         load_waves_or_fault(cut)
     assert caught.value.reason == reason
 
 
 def test_audio_that_is_broken_in_its_tar_keeps_its_place_and_is_named(data):
-    stretch = Stretch.of(Rows(compiled(data)).cut(7).recording.sources[0].source)
-    overwritten(stretch.tar, stretch)
+    byte_range = ByteRange.of(Rows(compiled(data)).cut(7).recording.sources[0].source)
+    overwritten(byte_range.tar, byte_range)
     index = compiled(data, max_bad_fraction=0.5)
     assert len(index) == NUM_CUTS
     assert [(one.file, one.line, one.cut_id) for one in index.unreadable] == [
         ("cuts.000001.jsonl.gz", 3, "c/7.x")
     ]
-    assert f"{stretch} cannot be decoded" in index.unreadable[0].reason
+    assert f"{byte_range} cannot be decoded" in index.unreadable[0].reason
     with pytest.raises(DataError, match=r"1 of 12 audio files"):
         compiled(data)
 
