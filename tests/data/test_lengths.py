@@ -274,7 +274,7 @@ def test_a_line_that_is_another_by_now_is_named(tmp_path):
     rows = rows_of(tmp_path, [line(0, LABELS), line(1, LABELS)])
     for text in (b"{}", b"[1, 2]", b'{"id": "a", "duration": "x"}', b"", b"\xff"):
         rows.index.manifest.write_bytes(text)
-        with pytest.raises(DataError, match=r"the cut at byte 0 cannot be read any more"):
+        with pytest.raises(DataError, match=r"the cut at byte 0 can no longer be read"):
             token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
 
 

@@ -250,7 +250,7 @@ def test_a_line_that_cannot_be_used_is_named_with_file_line_and_cut(tmp_path):
     cut = cut_of(tmp_path / "a.wav", seconds=0.5)
     fit = json.dumps(cut.to_dict()).encode()
     for bad, why in (
-        (b"{", r"cut '\?': the line is no JSON"),
+        (b"{", r"cut '\?': the line is not JSON"),
         (fit.replace(b'"en"', b"7"), "cut 'the-cut': its language is 7"),
         (fit.replace(b'"MonoCut"', b'"MixedCut"'), "cut 'the-cut': a cut of type 'MixedCut'"),
     ):

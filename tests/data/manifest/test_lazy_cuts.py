@@ -167,7 +167,7 @@ def test_a_manifest_that_changes_under_a_run_is_a_fault_of_its_rows(compiled, tm
     path.write_bytes(SPOILT[kind](path.read_bytes()))  # in place, as an editor on a shared disk does
     for again in (rows, pickle.loads(pickle.dumps(rows))):
         with pytest.raises(
-            DataError, match=r"noise-train\.jsonl: the cut at byte \d+ cannot be read any more"
+            DataError, match=r"noise-train\.jsonl: the cut at byte \d+ can no longer be read"
         ):
             again.cut(4)
 

@@ -199,17 +199,17 @@ BROKEN = {
         r"000001\.tar ends before the audio of cut 'c/7\.x' \(cuts\.000001\.jsonl\.gz:3\)",
     ),
     "a negative size": (negative, r"recording\.000001\.tar is truncated in member"),
-    "a link to nothing": (dangling, r"recording\.000001\.tar is no file"),
-    "gone": (lambda tar: tar.unlink(), r"cuts\.000001\.jsonl\.gz: recording\.000001\.tar is not beside it"),
+    "a link to nothing": (dangling, r"recording\.000001\.tar is not a file"),
+    "gone": (lambda tar: tar.unlink(), r"cuts\.000001\.jsonl\.gz: recording\.000001\.tar is missing"),
     "no lines": (
         lambda tar: tar.with_name("cuts.000001.jsonl.gz").unlink(),
-        r"recording\.000001\.tar: cuts\.000001\.jsonl\.gz is not beside it",
+        r"recording\.000001\.tar: cuts\.000001\.jsonl\.gz is missing",
     ),
     "compressed": (zipped, r"recording\.000001\.tar\.gz is compressed"),
     "lines cut off": (lines_cut_off, r"cuts\.000001\.jsonl\.gz cannot be read to its end"),
     "a missing pair": (
         lambda tar: repacked(tar, lambda members: members[:2] + members[4:]),
-        r"member 'c/7\.x\.flac' stands where the audio of cut 'c/6\.x' \(cuts\.000001\.jsonl\.gz:2\)",
+        r"member 'c/7\.x\.flac' -- expected the audio of cut 'c/6\.x' \(cuts\.000001\.jsonl\.gz:2\)",
     ),
     "a missing manifest": (
         lambda tar: repacked(tar, lambda members: members[:3] + members[4:]),
@@ -221,15 +221,15 @@ BROKEN = {
     ),
     "more": (
         lambda tar: repacked(tar, lambda members: [*members, ("d.flac", b"1"), ("d.json", members[1][1])]),
-        r"member 'd\.flac' comes after the audio of all 5 lines of cuts\.000001",
+        r"member 'd\.flac' follows the audio of all 5 lines of cuts\.000001",
     ),
     "a link": (
         lambda tar: repacked(tar, lambda members: [(members[0][0], LINK), *members[1:]]),
-        r"member 'c/5\.x\.flac' is no plain file",
+        r"member 'c/5\.x\.flac' is not a regular file",
     ),
     "another manifest": (
         lambda tar: repacked(tar, lambda members: [members[0], (members[1][0], b"[]"), *members[2:]]),
-        r"member 'c/5\.x\.json' is no manifest of a recording",
+        r"member 'c/5\.x\.json' is not the manifest of a recording",
     ),
     "second clips": (
         lambda tar: tar.with_name("audio_2.000001.tar").write_bytes(tar.read_bytes()),
@@ -297,7 +297,7 @@ def test_lines_without_tars_keep_their_own_files(data):
     for tar in (data / SHAR).glob("*.tar"):
         tar.unlink()
     with pytest.raises(
-        DataError, match=r"no usable cut.*\n.*its audio is in no recording\.\*\.tar beside it"
+        DataError, match=r"no usable cut.*\n.*its audio is not in a recording\.\*\.tar of its folder"
     ):
         compiled(data, max_bad_fraction=1.0)
     lines = (data / f"{PLAIN}.jsonl").read_bytes()
