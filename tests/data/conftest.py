@@ -15,7 +15,7 @@ FIRST = Cursor()
 
 @pytest.fixture
 def datamodule(make_cuts, vocabulary, tmp_path):
-    """Makes the data of a stage with two tasks over one source."""
+    """Make the data module of a stage with two tasks on one source."""
     cuts = make_cuts(12)
     cache = tmp_path / "cache"
     index = compile_source(
@@ -34,17 +34,17 @@ def datamodule(make_cuts, vocabulary, tmp_path):
         collator=Collator,
         packing="full",
     ):
-        leaves = [LoadedSource(task, "made/noise-train", Rows(index)) for task in ("asr", "sgc")]
+        sources = [LoadedSource(task, "made/noise-train", Rows(index)) for task in ("asr", "sgc")]
         lengths = lengths or [
-            cached_token_lengths(leaf.rows, maker, leaf.task, cache=cache) for leaf in leaves
+            cached_token_lengths(source.rows, maker, source.task, cache=cache) for source in sources
         ]
         segment = Segment(0, (1, 1), (0, 0))
         rules = PackingRules(packs, max_tokens=max_tokens, packing=packing)
-        plan = PackSchedule(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)
+        schedule = PackSchedule(["asr", "sgc"], [12, 12], lengths, [segment], rules, window=40, seed=seed)
         collate = collator(policy=SpecAugmentConfig(), seed=seed, load=load_waves_or_fault)
         return MixtureDataModule(
-            PackSampler(plan, cursor),
-            PackDataset(leaves, maker, collate),
+            PackSampler(schedule, cursor),
+            PackDataset(sources, maker, collate),
             validation={"asr": cuts[:5], "sgc": cuts[:2]},
             validation_maker=maker,
             max_tokens=200,

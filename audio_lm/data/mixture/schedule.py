@@ -81,7 +81,7 @@ class Segment:
 
 
 class SegmentStart(NamedTuple):
-    """Where new segments start: at the start of a stage, or within one that has already run."""
+    """Start of new segments: the start of a stage, or a position within a stage that has partly run."""
 
     step: int = 0
     position: int = 0

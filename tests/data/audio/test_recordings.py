@@ -8,7 +8,7 @@ from audio_lm.data.audio.recordings import before_transforms, samples_of, with_d
 from tests.data.audio_files import tone
 
 
-def test_rate_and_length_of_a_file_are_those_before_its_transforms():
+def test_rate_and_length_of_a_file_are_computed_before_transforms():
     resample = {
         "name": "Resample",
         "kwargs": {"source_sampling_rate": 44_100, "target_sampling_rate": 16_000},
@@ -25,13 +25,13 @@ def recording(tmp_path):
     return Recording("r", [AudioSource("file", [0, 1], str(tmp_path / "a.wav"))], 8_000, 8_000, 1.0)
 
 
-def test_samples_are_those_that_lhotse_reads_itself(recording):
+def test_samples_equal_those_read_by_lhotse(recording):
     cut = MonoCut("c", 0.25, 0.5, 1, recording=recording)
     for same in (cut, cut.resample(16_000), cut.perturb_speed(1.1)):
         np.testing.assert_array_equal(samples_of(same, ())[0], same.load_audio())
 
 
-def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
+def test_the_decoders_of_lhotse_are_not_used(recording, monkeypatch):
     monkeypatch.setattr("lhotse.audio.source.read_audio", None)
     assert with_decoder(recording).load_audio().shape == (2, 8_000)
 
@@ -48,7 +48,7 @@ def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
         ({"duration": 0.9, "num_samples": 7_200}, "short", "is longer than the 0.90 s"),
     ],
 )
-def test_what_a_manifest_says_wrongly_is_told(recording, changed, reason, words):
+def test_wrong_rate_or_length_in_a_manifest_is_refused(recording, changed, reason, words):
     wrong = with_decoder(Recording(**{**vars(recording), "channel_ids": None, **changed}))
     with pytest.raises(AudioError, match=words) as caught:
         wrong.sources[0].load_audio()

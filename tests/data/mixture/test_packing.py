@@ -15,14 +15,14 @@ def lengths_of(packs, lengths):
 
 
 def tokens_of(pack, packing):
-    """What a pack takes of its budget."""
+    """Tokens that a pack uses of its budget."""
     return sum(pack) if packing == "full" else len(pack) * max(pack)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
 @given(st.lists(st.integers(1, 100), min_size=4, max_size=300), st.integers(1, 4), st.integers(100, 400))
 @settings(max_examples=60, deadline=None)
-def test_packs_fit_and_lose_nothing(packing, lengths, packs, budget):
+def test_packs_keep_the_budget_and_every_conversation(packing, lengths, packs, budget):
     lengths = lengths[: len(lengths) // packs * packs]
     found = pack_window(np.array(lengths), PackingRules(packs, budget, packing=packing))
     assert len(found) % packs == 0
@@ -37,7 +37,7 @@ def test_packs_are_full(packing, fill):
     assert lengths.sum() / (len(found) * 8192) > fill
 
 
-def test_buckets_hold_conversations_of_one_length():
+def test_conversations_of_a_bucket_have_similar_lengths():
     lengths = random_for("fill").lognormal(5.0, 0.5, 40_000).clip(20, 800).astype(int)
     shares = [
         padding_fraction(lengths_of(pack_window(lengths, PackingRules(8, 8192, packing=packing)), lengths))
@@ -55,7 +55,7 @@ def test_a_given_number_of_conversations_is_kept(packing):
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_what_cannot_fit_is_told(packing):
+def test_conversations_over_the_budget_are_refused(packing):
     with pytest.raises(DataError, match="over pack_tokens=50"):
         pack_window(np.array([10, 60]), PackingRules(1, 50, packing=packing))
     with pytest.raises(DataError, match="fewer conversations"):
