@@ -49,7 +49,7 @@ def test_positions_restart_and_lengths_add_up(cuts):
 def test_augmentation_depends_on_the_position_only(cuts):
     collate = Collator(policy=SpecAugmentConfig(), seed=1)
     whole = collate(cuts).augment
-    assert torch.equal(whole, torch.cat([collate([one]).augment for one in cuts]))
+    assert torch.equal(whole, torch.cat([collate([cut]).augment for cut in cuts]))
     assert Collator()(cuts).augment is None
 
 

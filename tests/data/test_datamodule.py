@@ -143,8 +143,8 @@ def test_an_unreadable_line_costs_only_its_own_conversations(datamodule, tmp_pat
         assert "noise-train.jsonl" in fault.detail
         assert "'recording_xx'" in fault.detail
     for pack, was in zip(packs, clean, strict=True):
-        assert [one for one in pack.cut_ids if ":" not in one] == [
-            one for one in was.cut_ids if one != bad_id
+        assert [cut_id for cut_id in pack.cut_ids if ":" not in cut_id] == [
+            cut_id for cut_id in was.cut_ids if cut_id != bad_id
         ]
         if bad_id not in was.cut_ids:
             assert pack.labels.tolist() == was.labels.tolist()

@@ -284,7 +284,7 @@ def test_a_manifest_of_mutated_lines_is_compiled_and_every_row_is_read(sound, tm
     index = compile_source(manifest, "mine/all-train", rules, cache=tmp_path / "cache")
     assert 0.1 * NUM_LINES < len(index.left_out) < 0.95 * NUM_LINES
     assert len(index) + len(index.left_out) + index.num_dropped == NUM_LINES + 1
-    assert all(1 <= one.line <= NUM_LINES + 1 and one.reason for one in index.left_out)
+    assert all(1 <= invalid.line <= NUM_LINES + 1 and invalid.reason for invalid in index.left_out)
     rows = Rows(index)
     for row in range(len(rows)):
         assert rows.cut(row).id
@@ -341,8 +341,8 @@ def test_oversized_manifests_are_refused_in_bounded_time_and_memory(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / "cache"), *paths]
     *found, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert len(found) == len(paths)
-    for one in found:
-        seconds, num_chars, is_named, name = one.split()
+    for row in found:
+        seconds, num_chars, is_named, name = row.split()
         assert float(seconds) < 5, name
         assert int(num_chars) < 3_000, name
         assert is_named == "True", name

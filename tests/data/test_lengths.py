@@ -77,7 +77,7 @@ def line(number, labels, *, seconds=1.25, rate=16_000, more=(), is_text=False, w
 
 def rows_of(folder, lines, starts=None):
     path = folder / f"{time.monotonic_ns()}.jsonl"
-    texts = [json.dumps(one).encode() + b"\n" for one in lines]
+    texts = [json.dumps(cut).encode() + b"\n" for cut in lines]
     path.write_bytes(b"".join(texts))
     offsets = np.cumsum([0, *map(len, texts)])[:-1]
     kept = range(len(lines))
@@ -259,10 +259,10 @@ def test_rows_of_several_supervisions_are_counted_if_unambiguous(tmp_path):
     lines = [
         line(number, {"text": "one two", "language": "en", "units": LABELS["units"]}) for number in range(2)
     ]
-    for number, one in enumerate(lines):
-        first = one["supervisions"][0]
+    for number, cut in enumerate(lines):
+        first = cut["supervisions"][0]
         second = {**first, "start": 0.5, "duration": 0.5, "text": "three", "speaker": "b", "alignment": None}
-        one["supervisions"] = [{**first, "speaker": "a" if number == 0 else None}, second]
+        cut["supervisions"] = [{**first, "speaker": "a" if number == 0 else None}, second]
     for prompt in PROMPTS:
         maker = ExampleMaker(small_vocabulary(), prompt)
         for task in ("osr", "sd", "asr", "lid"):

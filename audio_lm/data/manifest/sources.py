@@ -14,9 +14,8 @@ from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
 from audio_lm.data.manifest.shar import ByteRange
 
 LOADABLE = ("file", "memory", "shar")
-OUTSIDE = (
-    "lies outside"  # found again in the reasons that an index stores: a change would change digests of rows
-)
+# An index stores reasons with this text, and digests of rows depend on it.
+OUTSIDE = "lies outside"
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # limits of Linux
 
 

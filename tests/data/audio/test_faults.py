@@ -35,22 +35,22 @@ def gone(path):
 
 
 def rewritten(wave=None, rate=16_000, **settings):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         soundfile.write(path.with_suffix(".wav"), wave, rate, **settings)
         cut.recording.sources[0].source = str(path.with_suffix(".wav"))
         return cut
 
-    return spoil
+    return damage
 
 
 def bytes_are(change):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         path.write_bytes(change(path.read_bytes()))
         return cut
 
-    return spoil
+    return damage
 
 
 def becomes_a_folder(path):
@@ -68,19 +68,19 @@ def becomes_a_pipe(path):
 
 
 def of_channels(channels):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         cut.recording.sources[0].channels = channels
         cut.recording.channel_ids = channels
         return replace(cut, channel=channels[-1])
 
-    return spoil
+    return damage
 
 
 def encoded(ending, container, subtype):
     """Encode in another format, and truncate to half."""
 
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         other = path.with_suffix(f".{ending}")
         soundfile.write(other, NOISE, 16_000, format=container, subtype=subtype)
@@ -88,17 +88,17 @@ def encoded(ending, container, subtype):
         cut.recording.sources[0].source = str(other)
         return cut
 
-    return spoil
+    return damage
 
 
-def cut_short(spoil, num_bytes):
-    def spoil_more(path):
-        cut = spoil(path)
+def cut_short(damage, num_bytes):
+    def damage_and_truncate(path):
+        cut = damage(path)
         wav = path.with_suffix(".wav")
         wav.write_bytes(wav.read_bytes()[:num_bytes])
         return cut
 
-    return spoil_more
+    return damage_and_truncate
 
 
 def flipped(content):
@@ -142,8 +142,8 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_is_classified_and_costs_only_its_own_conversation(path, make_cuts, vocabulary, kind):
-    spoil, reason = FAULTS[kind]
-    bad = spoil(path)
+    damage, reason = FAULTS[kind]
+    bad = damage(path)
     with pytest.raises(FaultyAudioError) as caught:
         load_waves_or_fault(bad)
     assert caught.value.reason == reason

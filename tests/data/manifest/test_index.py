@@ -357,7 +357,7 @@ def test_the_same_rows_in_another_folder_have_the_same_digest(manifest, tmp_path
         for audio in ("a.wav", "b.wav"):
             (path.parent / audio).write_bytes((tmp_path / audio).read_bytes())
         cuts = [cut(path.parent, number, duration=seconds) for number in range(10)]
-        path.write_text("".join(json.dumps(one, ensure_ascii=is_ascii) + "\n" for one in cuts))
+        path.write_text("".join(json.dumps(table, ensure_ascii=is_ascii) + "\n" for table in cuts))
         return compile_source(path, "made/noise-train", IndexRules(), cache=tmp_path / "cache").digest
 
     assert made("one") == made("another/one") != made("third", 1.5)

@@ -12,9 +12,9 @@ from tests.data.manifest.test_line import line, recording
 def built(value):
     """Objects in a cut that are not plain data."""
     if isinstance(value, dict):
-        return [one for inner in value.values() for one in built(inner)]
+        return [found for inner in value.values() for found in built(inner)]
     if isinstance(value, list | tuple):
-        return [one for inner in value for one in built(inner)]
+        return [found for inner in value for found in built(inner)]
     return [] if value is None or isinstance(value, str | int | float) else [value]
 
 

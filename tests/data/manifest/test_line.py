@@ -60,7 +60,9 @@ def rir():
 
 def stereo(channel, *spoken):
     """Fields of a MultiCut with supervisions of these channels."""
-    supervisions = [{"duration": 1.0, "channel": one if len(one) > 1 else one[0]} for one in spoken]
+    supervisions = [
+        {"duration": 1.0, "channel": channels if len(channels) > 1 else channels[0]} for channels in spoken
+    ]
     recorded = recording(sources=[source([0, 1])])
     return {"type": "MultiCut", "channel": channel, "recording": recorded, "supervisions": supervisions}
 

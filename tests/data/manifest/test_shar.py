@@ -240,8 +240,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_damage_is_named_in_one_sentence(data, kind):
-    spoil, sentence = BROKEN[kind]
-    spoil(data / SHAR / "recording.000001.tar")
+    damage, sentence = BROKEN[kind]
+    damage(data / SHAR / "recording.000001.tar")
     with pytest.raises(DataError, match=sentence) as caught:
         compiled(data)
     assert "\n" not in str(caught.value)
@@ -349,8 +349,8 @@ def test_audio_that_breaks_during_a_run_is_classified(data, kind):
     cut = Rows(compiled(data)).cut(7)
     byte_range = ByteRange.of(cut.recording.sources[0].source)
     assert load_waves_or_fault(cut)
-    spoil, reason = FAULTS[kind]
-    spoil(byte_range.tar, byte_range)
+    damage, reason = FAULTS[kind]
+    damage(byte_range.tar, byte_range)
     with pytest.raises(FaultyAudioError, match=r"c/7\.x|sample is zero") as caught:
         load_waves_or_fault(cut)
     assert caught.value.reason == reason

@@ -24,12 +24,12 @@ VALID = {
 }
 INVALID = {
     "an impulse response": [transform("ReverbWithImpulseResponse", rir={"sources": []})],
-    "behind a fit one": [
+    "after a supported one": [
         transform("Speed", factor=1.1),
         transform("ReverbWithImpulseResponse", rir_generator={}),
     ],
     "a name of Lhotse's": [transform("Compress", codec="opus", compression_level=0.5)],
-    "a name of nobody's": [transform("Explode")],
+    "an unknown name": [transform("Explode")],
     "no name": [{"kwargs": {}}],
     "a name that is a list": [{"name": ["Speed"], "kwargs": {"factor": 1.1}}],
     "a text": ["Speed"],
@@ -58,8 +58,8 @@ INVALID = {
 @pytest.mark.parametrize("kind", VALID)
 def test_supported_transforms_are_accepted(kind):
     check_transforms(*VALID[kind])
-    for one in VALID[kind][0]:
-        AudioTransform.from_dict(one)
+    for table in VALID[kind][0]:
+        AudioTransform.from_dict(table)
 
 
 @pytest.mark.parametrize("kind", INVALID)
@@ -71,7 +71,7 @@ def test_other_transforms_are_refused(kind):
 def test_the_closed_list_matches_what_lhotse_writes():
     recording = dummy_recording(0).perturb_speed(1.1).perturb_tempo(0.9).perturb_volume(2.0).resample(8_000)
     written = recording.to_dict()["transforms"]
-    assert {one["name"] for one in written} == set(KEYS_OF)
+    assert {table["name"] for table in written} == set(KEYS_OF)
     check_transforms(written, 8_000)
     check_transforms(recording.resample(16_000).to_dict()["transforms"], 16_000)
 
