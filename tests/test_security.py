@@ -180,7 +180,7 @@ def test_a_transform_added_after_compiling_does_not_run(marker, tmp_path):
     assert len(load_waves(rows.cut(0))[0]) == 16_000
     manifest.write_text(attack + "\n")
     for reader in (rows, pickle.loads(pickle.dumps(rows))):
-        with pytest.raises(DataError, match=r"cannot be read any more.*'ReverbWithImpulseResponse'"):
+        with pytest.raises(DataError, match=r"can no longer be read.*'ReverbWithImpulseResponse'"):
             reader.cut(0)
     with pytest.raises(DataError, match=r"cut 'c'.*'ReverbWithImpulseResponse'"):
         load_waves(MonoCut("c", 0.0, 1.0, 0, recording=reverberant(marker)))

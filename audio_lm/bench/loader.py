@@ -23,14 +23,14 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
 from audio_lm.common.rng import random_for
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import PlannedPacks
+from audio_lm.data.datamodule import PackDataset
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.lengths import token_lengths
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
 from audio_lm.data.mixture.interleave import integer_shares
 from audio_lm.data.mixture.packing import PackingRules
-from audio_lm.data.mixture.schedule import Cursor, Plan, Segment
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
 from audio_lm.prompts.tokenizer import train_tokenizer
@@ -83,7 +83,7 @@ def bench_loader() -> LoaderFigures:
         )
 
 
-def _plan(*, window_steps: int = 64) -> Plan:
+def _plan(*, window_steps: int = 64) -> PackSchedule:
     """Of 31 sources of the mix, with weights of all sizes."""
     rng = random_for("bench", "plan")
     lengths, sizes = [], []
@@ -97,7 +97,7 @@ def _plan(*, window_steps: int = 64) -> Plan:
     mean = float(np.mean([of_source.mean for of_source in lengths]))
     window = round(window_steps * BUDGET.packs * BUDGET.max_tokens / mean)
     names = [f"task {number}" for number in range(NUM_SOURCES)]
-    return Plan(names, sizes, lengths, [segment], BUDGET, window=window, seed=0)
+    return PackSchedule(names, sizes, lengths, [segment], BUDGET, window=window, seed=0)
 
 
 def _schedule(num_windows: int = 6) -> tuple[float, float]:
@@ -108,7 +108,7 @@ def _schedule(num_windows: int = 6) -> tuple[float, float]:
     rate = num_windows * plan.window / (time.process_time() - began)
     turns = [turn for packs in steps for pack in packs for turn in pack]
     tokens = sum(
-        int(plan.lengths[turn.leaf].of(np.array([turn.row]), np.array([turn.choice]))[0]) for turn in turns
+        int(plan.lengths[turn.source].of(np.array([turn.row]), np.array([turn.choice]))[0]) for turn in turns
     )
     return rate, tokens / (len(steps) * BUDGET.packs * BUDGET.max_tokens)
 
@@ -125,10 +125,10 @@ def _audio(folder: Path) -> float:
     manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
     index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
     maker, rows, mel = _maker(), Rows(index), LogMel(80)
-    lengths = measure(rows, maker, "asr", cache=folder / "cache")
+    lengths = cached_token_lengths(rows, maker, "asr", cache=folder / "cache")
     segment = Segment(0, (1,), (0,))
-    plan = Plan(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
-    packs = PlannedPacks([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
+    plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
+    packs = PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
     began, num_samples = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):
@@ -186,7 +186,7 @@ def walk(manifest: str, cache: str) -> None:
     rows = Rows(index)
     table = np.load(Path(cache) / "lengths.npy", mmap_mode="r")
     segment, rules = Segment(0, (1,), (0,)), PackingRules(packs=1, max_tokens=4000)
-    plan = Plan(["asr"], [len(rows)], [TokenLengths(table)], [segment], rules, window=1000, seed=0)
+    plan = PackSchedule(["asr"], [len(rows)], [TokenLengths(table)], [segment], rules, window=1000, seed=0)
     for packs in plan.steps_of(0):
         for pack in packs:
             for turn in pack:

@@ -14,7 +14,7 @@ from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 
 from audio_lm.common.errors import UserError
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 
 Choice = Literal["average", "left", "right", "both"]
 AVERAGE: Choice = "average"
@@ -105,19 +105,19 @@ def _select_channel(recording: Recording, channel: int | None) -> Recording:
     return fastcopy(recording, sources=sources, channel_ids=[channel])
 
 
-def level_difference_db(measured: Measured) -> float:
+def level_difference_db(measured: AudioMeasurement) -> float:
     """Level difference in dB between the loudest and the quietest channel."""
     quietest, loudest = min(measured.powers), max(measured.powers)
     return 10 * log10(loudest / quietest) if quietest > 0 else (inf if loudest > 0 else 0.0)
 
 
-def correlation(measured: Measured) -> float:
+def correlation(measured: AudioMeasurement) -> float:
     """Mean pairwise correlation of the channels, from their powers and the power of their average; 1 if identical."""
     count, mean = len(measured.powers), sum(measured.powers) / len(measured.powers)
     return (count * measured.mean_power / mean - 1) / (count - 1) if mean > 0 else 1.0
 
 
-def has_different_channels(measured: Measured) -> bool:
+def has_different_channels(measured: AudioMeasurement) -> bool:
     """True if averaging the channels would lose signal."""
     is_multichannel = len(measured.powers) > 1
     return is_multichannel and (
@@ -125,7 +125,7 @@ def has_different_channels(measured: Measured) -> bool:
     )
 
 
-def channel_note(files: Mapping[Path, Measured], remedy: str) -> str | None:
+def channel_note(files: Mapping[Path, AudioMeasurement], remedy: str) -> str | None:
     """Note about averaged files whose channels differ strongly; None where there are none.
 
     Args:

@@ -1,1 +1,1 @@
-"""From cuts to packs."""
+"""Data pipeline: manifests of cuts, mixtures, packed batches."""

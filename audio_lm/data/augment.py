@@ -1,4 +1,4 @@
-"""Where SpecAugment bends and hides a clip: integers made beside the data, applied by the model.
+"""Draw the parameters of SpecAugment in the data workers; the model applies them.
 
 Source: SpecAugment, arXiv:1904.08779, section 2; policy LibriSpeech Basic, table 1.
 """
@@ -11,10 +11,10 @@ from audio_lm.data.config import SpecAugmentConfig
 def spec_augment_row(
     policy: SpecAugmentConfig, *, num_frames: int, num_mels: int, rng: np.random.Generator
 ) -> list[int]:
-    """[warp_from, warp_to, band_start, band_width, time_start, time_width] of one clip.
+    """Draw [warp_from, warp_to, band_start, band_width, time_start, time_width] of one clip.
 
-    Equal warp points bend nothing and a width of zero hides nothing. Clips too
-    short for a full warp are bent as far as their margins allow.
+    Equal warp points do not warp and a width of zero does not mask. Clips too short for the full time warp
+    are warped as far as their margins allow.
     """
     reach = min(policy.time_warp, (num_frames - 1) // 2)
     warp_from = warp_to = 0

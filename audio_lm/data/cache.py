@@ -1,4 +1,4 @@
-"""What is kept beside the data: sealed tables, and where they are kept."""
+"""Cache of tables computed from the data, in sealed folders."""
 
 import hashlib
 import json
@@ -17,33 +17,34 @@ Table = np.ndarray[Any, np.dtype[np.int32]]
 
 @contextmanager
 def writable_cache(cache: Path) -> Iterator[None]:
-    """What is inside may have to write into the cache.
+    """Turn an ``OSError`` below the cache folder into a ``UserError`` with a remedy.
 
     Raises:
-        UserError: it cannot be written, or what lies there cannot be read.
+        UserError: the cache cannot be read or written.
     """
     try:
         yield
     except OSError as error:
-        place = Path(str(error.filename or cache))
-        if not place.is_relative_to(cache):
+        path = Path(str(error.filename or cache))
+        if not path.is_relative_to(cache):
             raise
         raise UserError(
-            f"{place} cannot be used ({error.strerror}); "
+            f"{path} cannot be used ({error.strerror}); "
             f"set cache_dir to a folder you may write to, in place of {cache}"
         ) from error
 
 
-def kept_table(
+def cached_table(
     cache: Path, name: str, known: Sequence[Any], make: Callable[[], Table], *, num_rows: int
 ) -> Table:
-    """A table that follows from what is known, memory-mapped; it is made where none holds.
+    """Load a table from the cache, memory-mapped; compute and store it if it is missing or damaged.
 
     Args:
-        name: of the folder below the cache, which ends with a digest of ``known``.
+        name: of the folder below the cache; a digest of ``known`` is appended.
+        known: everything that the table depends on.
 
     Raises:
-        DataError: it was made for another number of rows.
+        DataError: the table has another number of rows.
         UserError: the cache cannot be written.
     """
     digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
@@ -53,7 +54,7 @@ def kept_table(
         table = cached_folder(
             folder,
             lambda partial: np.save(partial / file_name, make()),
-            lambda there: np.load(there / file_name, mmap_mode="r"),
+            lambda found: np.load(found / file_name, mmap_mode="r"),
         )
     if len(table) != num_rows:
         raise DataError(f"{folder / file_name} has {len(table)} rows and not {num_rows}; delete {folder}")

@@ -1,7 +1,7 @@
-"""Conversations end to end in one pack.
+"""Collate conversations into a packed batch, one after another without padding.
 
-Labels are shifted here and nowhere else, inside each conversation. Lengths are
-compared here, where the cut can still be named.
+Labels are shifted only here, within each conversation. Lengths are checked here, because an error can still name
+the cut.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.examples import FAULT, Example
 from audio_lm.data.manifest.cuts import load_waves
 
-LENGTH_STEP = 128  # max_length is rounded up to it, so that compiled code sees few of them
+LENGTH_STEP = 128  # max_length is rounded up to a multiple, so that torch.compile sees few different values
 
 
 def pack_examples(
@@ -32,38 +32,38 @@ def pack_examples(
     augment: torch.Tensor | None = None,
     faults: Sequence[Fault] = (),
 ) -> PackedBatch:
-    """One pack from conversations and all their clips in reading order.
+    """Pack conversations and all their clips, in the order in which the text mentions them.
 
     Raises:
-        DataError: a clip is not as long as its example promised.
+        DataError: a clip differs in length from its manifest.
     """
     promised = [count for example in examples for count in example.num_samples]
     if [len(wave) for wave in waves] != promised:
         names = ", ".join(repr(example.cut_id) for example in examples[:3])
         raise DataError(
-            f"the clips of cuts {names} ... are not as long as their manifest says; prepare the corpus again"
+            f"the clips of cuts {names} ... differ in length from their manifest; prepare the corpus again"
         )
     starts = [0, *accumulate(len(example) for example in examples)]
     tasks = tuple(dict.fromkeys(example.task for example in examples))
     learned, labels, task_index, audio_index = [], [], [], []
     for start, example in zip(starts, examples, strict=False):
-        places = [i for i in range(len(example) - 1) if example.is_learned[i + 1]]
-        learned += [start + i for i in places]
-        labels += [example.token_ids[i + 1] for i in places]
-        task_index += [tasks.index(example.task)] * len(places)
+        before_learned = [i for i in range(len(example) - 1) if example.is_learned[i + 1]]
+        learned += [start + i for i in before_learned]
+        labels += [example.token_ids[i + 1] for i in before_learned]
+        task_index += [tasks.index(example.task)] * len(before_learned)
         audio_index += [start + i for i in example.audio_index]
     longest = max(len(example) for example in examples)
     return PackedBatch(
-        token_ids=_integers([token for example in examples for token in example.token_ids]),
+        token_ids=_int64([token for example in examples for token in example.token_ids]),
         position_ids=torch.cat([torch.arange(len(example)) for example in examples]),
         cu_seq_lens=torch.tensor(starts, dtype=torch.int32),
         max_length=-(-longest // LENGTH_STEP) * LENGTH_STEP,
-        audio_index=_integers(audio_index),
+        audio_index=_int64(audio_index),
         waves=torch.from_numpy(np.concatenate(waves)) if waves else torch.zeros(0),
         num_samples=tuple(promised),
-        learned_index=_integers(learned),
-        labels=_integers(labels),
-        task_index=_integers(task_index),
+        learned_index=_int64(learned),
+        labels=_int64(labels),
+        task_index=_int64(task_index),
         tasks=tasks,
         cut_ids=tuple(example.cut_id for example in examples),
         augment=augment,
@@ -73,29 +73,29 @@ def pack_examples(
 
 
 def _source_counts(examples: Sequence[Example]) -> tuple[tuple[str, str, int, float, int, int], ...]:
-    """How much of what is in a pack."""
+    """(task, source, clips, seconds, tokens, learned tokens) of each source in a pack."""
     counts: dict[tuple[str, str], list[float]] = {}
     for example in examples:
-        of_leaf = counts.setdefault((example.task, example.source), [0, 0.0, 0, 0])
+        totals = counts.setdefault((example.task, example.source), [0, 0.0, 0, 0])
         seconds = sum(example.num_samples) / SAMPLES_PER_SECOND
-        more = (1, seconds, len(example), sum(example.is_learned[1:]))
-        of_leaf[:] = [before + one for before, one in zip(of_leaf, more, strict=True)]
+        added = (1, seconds, len(example), sum(example.is_learned[1:]))
+        totals[:] = [total + more for total, more in zip(totals, added, strict=True)]
     return tuple(
         (task, source, int(clips), seconds, int(tokens), int(learned))
         for (task, source), (clips, seconds, tokens, learned) in counts.items()
     )
 
 
-def _integers(values: Sequence[int]) -> torch.Tensor:
+def _int64(values: Sequence[int]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
 class Collator:
-    """Reads the clips of cuts that carry their examples, and packs them.
+    """Collate function: load the clips of cuts with examples (``with_example``), and pack them.
 
     Args:
-        load: how clips are read; ``guarded_waves`` lets one bad clip cost its conversation only.
-        unreadable: cuts known to have no audio; nobody tries to read them.
+        load: loads the clips of a cut; with ``load_waves_or_fault`` a bad clip costs only its own conversation.
+        unreadable: cut id -> reason, of cuts whose audio is known to be unreadable; it is not read again.
     """
 
     def __init__(
@@ -118,26 +118,28 @@ class Collator:
         for cut in cuts:
             example: Example = cut.custom["example"]
             try:
-                waves += self._waves(cut)
+                waves += self._load(cut)
             except FaultyAudioError as error:
                 waves += silence_for(cut)
                 faults.append(Fault(example.cut_id, example.task, example.source, error.reason, str(error)))
                 example = replace(example, is_learned=[False] * len(example))
             examples.append(example)
         rows = [
-            self._row(example, number) for example in examples for number in range(len(example.num_samples))
+            self._augment_row(example, number)
+            for example in examples
+            for number in range(len(example.num_samples))
         ]
         augment = torch.tensor(rows, dtype=torch.int64) if self.policy and rows else None
         return pack_examples(examples, waves, augment=augment, faults=faults)
 
-    def _waves(self, cut: Cut) -> list[np.ndarray]:
+    def _load(self, cut: Cut) -> list[np.ndarray]:
         if fault := cut.custom.get(FAULT):
             raise FaultyAudioError("line", fault)
         if cut.id in self.unreadable:
             raise FaultyAudioError("decode", self.unreadable[cut.id])
         return self.load(cut)
 
-    def _row(self, example: Example, number: int) -> list[int]:
+    def _augment_row(self, example: Example, number: int) -> list[int]:
         if self.policy is None:
             return []
         return spec_augment_row(

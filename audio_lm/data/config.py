@@ -1,4 +1,4 @@
-"""What is heard and how often, as it stands in ``conf/mixture/``."""
+"""Configuration of a mixture (``conf/mixture/``) and of SpecAugment."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,73 +12,73 @@ ALL = "all"  # in max_epochs: every source without a line of its own
 
 @dataclass(frozen=True)
 class TemperatureConfig:
-    """How far a level of the mixture is levelled: shares are weights to the power of 1 / temperature."""
+    """Temperature of each level of the mixture: shares are proportional to weights ** (1 / temperature)."""
 
     groups: Factor = 1.0
-    """Of groups among each other."""
+    """Among groups."""
 
     tasks: Factor = 1.0
-    """Of the tasks in a group."""
+    """Among the tasks of a group."""
 
     sources: Factor = 1.0
-    """Of the sources of a task."""
+    """Among the sources of a task."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse temperatures that are not positive."""
         for name, value in vars(self).items():
             if not value > 0:
                 raise RecipeError(
-                    f"mixture.temperature.{name} is {value}; 1 keeps the weights, larger values level them"
+                    f"mixture.temperature.{name} is {value}; 1 keeps the weights, larger values make them more equal"
                 )
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """How much there is of a cut-set that is not on this machine."""
+    """Size of a cut-set that is not on this machine."""
 
     hours: Annotated[float, Range(0, 1e9)]
-    """Of audio."""
+    """Hours of audio."""
 
     clips: Annotated[int, Range(0, 10**12)]
-    """Cuts."""
+    """Number of cuts."""
 
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """Which tasks are heard, from where, and how much of each."""
+    """Tasks of a stage, their sources and sampling weights."""
 
     sources: dict[str, list[str]] = field(default_factory=dict)
     """Task, or ``chat`` -> cut-sets, ``corpus/subset-split``."""
 
     weights: dict[str, Weight] = field(default_factory=dict)
-    """Task -> its share of what is drawn; need not sum to one. Zero leaves it out."""
+    """Task -> sampling weight; need not sum to one. Zero leaves the task out."""
 
     weight_by: Literal["clips", "seconds", "tokens"] = "clips"
-    """What a weight counts."""
+    """Unit in which weights are shares."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
-    """Group -> its tasks; none for one group of all."""
+    """Group -> its tasks; empty for a single group of all tasks."""
 
     group_weights: dict[str, Weight] = field(default_factory=dict)
-    """Group -> its share; without it the sum of its tasks' weights."""
+    """Group -> sampling weight; by default the sum of its tasks' weights."""
 
     source_weights: dict[str, Weight] = field(default_factory=dict)
-    """Cut-set -> its share of its task; without it how much there is of it."""
+    """Cut-set -> sampling weight within its task; by default its size in the unit of ``weight_by``."""
 
     temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
-    """Of each level."""
+    """Temperature of each level."""
 
     schedule: dict[str, list[list[Weight]]] = field(default_factory=dict)
-    """Task -> points [step, weight], straight lines between them; two points at one step are a jump."""
+    """Task -> points [step, weight], interpolated linearly; two points at one step are a jump."""
 
     max_epochs: dict[str, Factor] = field(default_factory=dict)
-    """Cut-set -> how often it may be heard before its share goes to its siblings; ``all`` for every other one."""
+    """Cut-set -> maximum number of epochs, after which its share goes to its siblings; ``all`` for every other one."""
 
     facts: dict[str, SourceFacts] = field(default_factory=dict)
-    """Cut-set -> how much there is of it, to plan with where it is not there and no corpus knows."""
+    """Cut-set -> its size, used by `audio-lm plan` if it is not on this machine and no corpus states it."""
 
     def __post_init__(self) -> None:
-        """Close the maps against each other."""
+        """Check that all keys refer to known tasks, groups and sources, and that numbers are in range."""
         if self.sources.keys() != self.weights.keys():
             raise RecipeError(
                 f"mixture: no weight for {sorted(self.sources.keys() - self.weights.keys())}, "
@@ -87,7 +87,7 @@ class MixtureConfig:
             )
         if self.weights and not sum(self.weights.values()) > 0:
             raise RecipeError(
-                "mixture: all weights are zero, so nothing would be heard; give one task a weight"
+                "mixture: all weights are zero, so nothing would be drawn; give one task a weight"
             )
         self._check_numbers()
         self._check_groups()
@@ -104,9 +104,9 @@ class MixtureConfig:
                 raise RecipeError(
                     f"mixture.schedule.{task} is {points}; write points [step, weight] in the order of steps"
                 )
-        for source, passes in self.max_epochs.items():
-            if not passes > 0:
-                raise RecipeError(f"mixture.max_epochs.{source} is {passes}; leave the source out instead")
+        for source, epochs in self.max_epochs.items():
+            if not epochs > 0:
+                raise RecipeError(f"mixture.max_epochs.{source} is {epochs}; leave the source out instead")
 
     def _check_groups(self) -> None:
         grouped = [task for tasks in self.groups.values() for task in tasks]
@@ -116,32 +116,32 @@ class MixtureConfig:
                 f"mixture.groups: in no group are {sorted(self.weights.keys() - set(grouped))}, in several {twice}, "
                 f"without a weight {sorted(set(grouped) - self.weights.keys())}; put every task into one group"
             )
-        if strangers := self.group_weights.keys() - self.groups.keys():
-            raise RecipeError(f"mixture.group_weights: {sorted(strangers)} are no groups; see `groups`")
+        if unknown := self.group_weights.keys() - self.groups.keys():
+            raise RecipeError(f"mixture.group_weights: {sorted(unknown)} are no groups; see `groups`")
 
     def _check_names(self) -> None:
         known = {source for sources in self.sources.values() for source in sources}
         for key in ("source_weights", "max_epochs", "facts"):
-            if strangers := getattr(self, key).keys() - known - {ALL}:
-                raise RecipeError(f"mixture.{key}: {sorted(strangers)} are in no task's `sources`")
-        if strangers := self.schedule.keys() - self.weights.keys():
+            if unknown := getattr(self, key).keys() - known - {ALL}:
+                raise RecipeError(f"mixture.{key}: {sorted(unknown)} are in no task's `sources`")
+        if unknown := self.schedule.keys() - self.weights.keys():
             raise RecipeError(
-                f"mixture.schedule: {sorted(strangers)} have no weight; give each a line there too"
+                f"mixture.schedule: {sorted(unknown)} have no weight; give each a line in `weights`, too"
             )
 
 
 @dataclass(frozen=True)
 class SpecAugmentConfig:
-    """Holes in the log-mel. LibriSpeech Basic: W=80, F=27, mF=1, T=100, p=1, mT=1 (arXiv:1904.08779, table 1)."""
+    """SpecAugment of the log-mel. LibriSpeech Basic: W=80, F=27, mF=1, T=100, p=1, mT=1 (arXiv:1904.08779, table 1)."""
 
     time_warp: Annotated[int, Range(0, 3000)] = 80
-    """Largest shift of the warping point, in frames; 0 switches it off."""
+    """Largest shift of the warping point, in frames; 0 disables time warping."""
 
     frequency_width: Annotated[int, Range(0, 1024)] = 27
-    """Widest band of mel bins that is hidden."""
+    """Maximum width of the frequency mask, in mel bins."""
 
     time_width: Annotated[int, Range(0, 3000)] = 100
-    """Longest stretch of frames that is hidden."""
+    """Maximum width of the time mask, in frames."""
 
     time_share: Share = 1.0
-    """... but never more than this share of the clip."""
+    """Maximum width of the time mask, as a share of the clip."""

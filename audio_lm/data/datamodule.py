@@ -1,4 +1,4 @@
-"""Packs for the trainer: planned ones to train on, finite ones per task to validate on."""
+"""Data loaders of a stage: scheduled packs for training, and a finite loader per task for validation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,37 +12,38 @@ from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, stand_in, with_example
+from audio_lm.data.examples import ExampleMaker, placeholder_cut, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource
-from audio_lm.data.mixture.schedule import Cursor, Packing, Plan, ScheduledExample
+from audio_lm.data.mixture.schedule import Cursor, Packing, PackSchedule, ScheduledExample
 from audio_lm.fault_tolerance.processes import init_data_worker
 
-MOST_REMEMBERED = 10_000  # steps between the sampler, which runs ahead, and the trainer
+MAX_CURSORS = 10_000  # more than the steps by which the sampler is ahead of the trainer
 SECONDS_FOR_A_STEP: Seconds = 300.0  # that a worker may take before it counts as stuck
 
 
-class PlannedPacks(Dataset[tuple[PackedBatch, ...] | UserError]):
-    """Turns of a plan become packs.
+class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
+    """Map the scheduled examples of a step to packed batches.
 
     Args:
-        is_measured: lengths of the plan are those of the examples; another one is refused, for packs follow from it.
+        is_measured: the schedule was made with measured lengths; refuse an example of another length, because the
+            composition of packs depends on it.
     """
 
     def __init__(
         self,
-        leaves: Sequence[LoadedSource],
+        sources: Sequence[LoadedSource],
         maker: ExampleMaker,
         collator: Collator,
         *,
         is_measured: bool = False,
     ) -> None:
-        self.leaves = list(leaves)
+        self.sources = list(sources)
         self.maker = maker
         self.collator = collator
         self.is_measured = is_measured
 
     def __getitem__(self, packs: Packing) -> tuple[PackedBatch, ...] | UserError:
-        """The packs of a step, or what is wrong with them: an error that a worker raised would be a traceback."""
+        """Packs of a step, or the ``UserError``: an exception of a worker would be shown as a traceback."""
         try:
             return self.step(packs)
         except UserError as error:
@@ -51,68 +52,69 @@ class PlannedPacks(Dataset[tuple[PackedBatch, ...] | UserError]):
             return error
 
     def step(self, packs: Packing) -> tuple[PackedBatch, ...]:
-        """The packs of a step.
+        """Load and collate the packs of a step.
 
         Raises:
-            UserError: one of them cannot be made.
+            UserError: an example cannot be made.
         """
-        return tuple(self.collator([self._cut(turn) for turn in turns]) for turns in packs)
+        return tuple(self.collator([self._cut(scheduled) for scheduled in pack]) for pack in packs)
 
-    def _cut(self, turn: ScheduledExample) -> Cut:
-        leaf = self.leaves[turn.leaf]
+    def _cut(self, scheduled: ScheduledExample) -> Cut:
+        source = self.sources[scheduled.source]
         try:
-            cut = leaf.rows.cut(turn.row)
+            cut = source.rows.cut(scheduled.row)
             example = self.maker.example(
-                cut, leaf.task, turn.position, choice=turn.choice, source=leaf.source
+                cut, source.task, scheduled.position, choice=scheduled.choice, source=source.source
             )
         except DataError as error:
-            return stand_in(f"{leaf.source}:{turn.row}", leaf.task, leaf.source, str(error))
-        if self.is_measured and len(example) != turn.num_tokens:
+            return placeholder_cut(f"{source.source}:{scheduled.row}", source.task, source.source, str(error))
+        if self.is_measured and len(example) != scheduled.num_tokens:
             raise DataError(
-                f"{leaf.rows.index.manifest}: cut {cut.id!r} makes {len(example)} tokens under task {leaf.task!r}, and "
-                f"{turn.num_tokens} were measured, so packs would not be what was planned; the manifest or "
-                f"{leaf.rows.index.folder.parent} has changed since the run was started: start it again"
+                f"{source.rows.index.manifest}: cut {cut.id!r} has {len(example)} tokens under task {source.task!r}, but "
+                f"{scheduled.num_tokens} were measured, so packs would differ from the schedule; the manifest or "
+                f"{source.rows.index.folder.parent} has changed since the run was started: start it again"
             )
         return with_example(cut, example)
 
 
-class PlanSampler(Sampler[Packing]):
-    """The share of this rank of every step, from a cursor on.
+class PackSampler(Sampler[Packing]):
+    """Sampler of the packs of this rank at every step, from a cursor on.
 
-    Runs ahead of the trainer, so it remembers the cursor behind each step; the
-    one behind the last trained step is all that a checkpoint needs.
+    Data workers prefetch, so the sampler keeps the cursor after each step; a checkpoint stores the one
+    after the last trained step.
 
     Args:
-        tensor_parallel: neighbouring ranks that compute together and hear the same.
+        tensor_parallel: size of the tensor-parallel groups of neighbouring ranks; all ranks of a group get the same
+            packs.
     """
 
-    def __init__(self, plan: Plan, cursor: Cursor, *, tensor_parallel: int = 1) -> None:
-        self.plan = plan
+    def __init__(self, schedule: PackSchedule, cursor: Cursor, *, tensor_parallel: int = 1) -> None:
+        self.schedule = schedule
         self.tensor_parallel = tensor_parallel
         self.cursor = cursor
         self.cursor_behind: dict[int, Cursor] = {cursor.step: cursor}
 
     def __iter__(self) -> Iterator[Packing]:
-        share = self.plan.rules.packs * self.tensor_parallel // world_size()
-        first = rank() // self.tensor_parallel * share
-        for cursor, packs in self.plan.steps(self.cursor):
+        num_packs = self.schedule.rules.packs * self.tensor_parallel // world_size()
+        first = rank() // self.tensor_parallel * num_packs
+        for cursor, packs in self.schedule.steps(self.cursor):
             self.cursor_behind[cursor.step] = cursor
-            self.cursor_behind.pop(cursor.step - MOST_REMEMBERED, None)
-            yield packs[first : first + share]
+            self.cursor_behind.pop(cursor.step - MAX_CURSORS, None)
+            yield packs[first : first + num_packs]
 
 
 class MixtureDataModule(LightningDataModule):
-    """The data of one stage.
+    """Training and validation data of one stage.
 
     Args:
-        validation: cuts by task; each task is a loader of its own.
-        max_tokens: of a validation pack.
+        validation: cuts by task; each task has its own loader.
+        max_tokens: token budget of a validation pack.
     """
 
     def __init__(
         self,
-        sampler: PlanSampler,
-        packs: PlannedPacks,
+        sampler: PackSampler,
+        packs: PackDataset,
         *,
         validation: Mapping[str, Sequence[Cut]],
         validation_maker: ExampleMaker,
@@ -130,13 +132,13 @@ class MixtureDataModule(LightningDataModule):
         self.seconds_for_a_step = seconds_for_a_step
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Raise what a worker has found wrong, where it is shown as a sentence."""
+        """Raise the ``UserError`` of a worker in the main process, where it is shown without a traceback."""
         if isinstance(batch, UserError):
             raise batch
         return batch
 
     def train_dataloader(self) -> DataLoader[tuple[PackedBatch, ...] | UserError]:
-        """One optimizer step's packs at a time, without end."""
+        """Endless loader of the packs of one optimizer step at a time."""
         return DataLoader(
             self.packs,
             sampler=self.sampler,
@@ -148,11 +150,11 @@ class MixtureDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader[tuple[PackedBatch, ...]]]:
-        """One loader per task, in the order of ``validation``; ranks share its packs, and each hears as many."""
+        """One loader per task, in the order of ``validation``; its packs are distributed, equally many per rank."""
         plain, tensor_parallel = Collator(num_mels=self.packs.collator.num_mels), self.sampler.tensor_parallel
-        share = (rank() // tensor_parallel, world_size() // tensor_parallel)
+        shard = (rank() // tensor_parallel, world_size() // tensor_parallel)
         return [
-            DataLoader(_Listed(list(self._validation_packs(task)), plain, share), batch_size=None)
+            DataLoader(_ShardedPacks(list(self._validation_packs(task)), plain, shard), batch_size=None)
             for task in self.validation
         ]
 
@@ -162,35 +164,35 @@ class MixtureDataModule(LightningDataModule):
         return packs_of(cuts, max_tokens=self.max_tokens)
 
 
-class _Listed(Dataset[tuple[PackedBatch, ...]]):
-    """One share of packs of cuts that stand in a list.
+class _ShardedPacks(Dataset[tuple[PackedBatch, ...]]):
+    """Every n-th pack of a list, one shard per rank.
 
-    All shares have as many, for a model that is shared out is gathered by all ranks at once; behind the last pack
-    it is heard again and counts nothing.
+    All shards have the same length, because the ranks of a sharded model gather its weights together. A shard that
+    is short of a pack repeats the last one without labels.
 
     Args:
-        share: its number, and how many there are.
+        shard: its index, and the number of shards.
     """
 
     def __init__(
-        self, packs: Sequence[Sequence[Cut]], collator: Collator, share: tuple[int, int] = (0, 1)
+        self, packs: Sequence[Sequence[Cut]], collator: Collator, shard: tuple[int, int] = (0, 1)
     ) -> None:
         self.packs = packs
         self.collator = collator
-        self.number, self.num_shares = share
+        self.shard, self.num_shards = shard
 
     def __len__(self) -> int:
-        return -(-len(self.packs) // self.num_shares)
+        return -(-len(self.packs) // self.num_shards)
 
     def __getitem__(self, index: int) -> tuple[PackedBatch, ...]:
-        place = index * self.num_shares + self.number
-        if place < len(self.packs):
-            return (self.collator(self.packs[place]),)
+        number = index * self.num_shards + self.shard
+        if number < len(self.packs):
+            return (self.collator(self.packs[number]),)
         return (self.collator(self.packs[-1]).without_labels(),)
 
 
 def packs_of(cuts: Sequence[Cut], *, max_tokens: int) -> Iterator[list[Cut]]:
-    """Cuts that carry their examples, in order, a pack at a time.
+    """Group cuts with examples into packs, in order.
 
     A pack is closed when another conversation of the mean length would not fit.
     """

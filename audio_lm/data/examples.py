@@ -1,7 +1,6 @@
-"""A cut and a task become an example: one conversation, encoded.
+"""Make an example from a cut and a task: one conversation, encoded.
 
-Only integers are made here; the audio is read later, by the collator, and
-must then be as long as the example promised.
+An example has only integers. The collator loads the audio later and checks that it has the stated length.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tasks.task import Labels
 
 Prompt = Literal["tags", "natural", "chatml"]
-FAULT = "fault"  # custom field of a cut that stands in for one
+FAULT = "fault"  # custom field of a placeholder cut: the reason of the fault
 TIMED_LABELS = frozenset(
     {
         "text",
@@ -39,7 +38,7 @@ TIMED_LABELS = frozenset(
     }
     | {"question", "answer", "conversation", "keyword"}
 )
-"""What may be true of a clip and not of its pieces."""
+"""Labels that may be true of a clip but not of each chunk of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,12 @@ class Example:
 
     cut_id: str
     task: str
-    position: int  # in the order of the stage; keys every random choice
+    position: int  # in the schedule of the stage; keys every random choice
     token_ids: list[int]
     is_learned: list[bool]
     audio_index: list[int]
     num_samples: tuple[int, ...]  # of each clip
-    source: str = ""  # where the cut comes from, for who reports about it
+    source: str = ""  # cut-set of the cut, for reports
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -61,12 +60,12 @@ class Example:
 
 @dataclass(frozen=True)
 class ExampleMaker:
-    """Puts cuts into words, in one of the three languages of prompts.
+    """Make examples from cuts, in one of the three prompt formats.
 
     Args:
-        is_evaluation: use the paraphrases that training never saw.
-        with_answer: leave the answer out to have it generated.
-        token_count: of the model that is going to read them.
+        is_evaluation: use the paraphrases that are held out from training.
+        with_answer: False leaves the answer out, to generate it.
+        token_count: number of audio tokens of a clip, for the model that reads the examples.
     """
 
     vocabulary: Vocabulary
@@ -76,25 +75,25 @@ class ExampleMaker:
     token_count: AudioTokenCount = WHISPER
 
     def num_choices(self, task: str) -> int:
-        """Numbers that a paraphrase of a task is drawn with."""
+        """Number of paraphrases from which the prompt of a task is drawn."""
         return 1 if task == CHAT else num_choices(find_task(task), self.prompt)
 
     def templates(self, task: str) -> list[object]:
-        """Everything that a task can be asked with, as it is written down."""
+        """Everything of a task's definition that its prompts depend on."""
         if task == CHAT:
             return []
-        of = find_task(task)
-        return [of.tags, of.prompts, of.prompts_zh, of.needs, of.num_clips, of.language]
+        found = find_task(task)
+        return [found.tags, found.prompts, found.prompts_zh, found.needs, found.num_clips, found.language]
 
-    def holds_for_pieces(self, task: str) -> bool:
-        """Whether what is known of a whole clip is known of each piece of it."""
+    def is_valid_for_chunks(self, task: str) -> bool:
+        """True if the labels of a clip that a task needs are also the labels of each chunk of the clip."""
         return task != CHAT and not TIMED_LABELS.intersection(find_task(task).needs)
 
     def pieces(self, cut: Cut, task: str, choice: int) -> list[Piece]:
-        """What is said, before it becomes token ids.
+        """Pieces of the conversation, before they are encoded.
 
         Args:
-            choice: of the paraphrase; any number.
+            choice: number of the paraphrase; any integer.
 
         Raises:
             DataError: the cut lacks a label its task needs; names the cut.
@@ -110,7 +109,7 @@ class ExampleMaker:
             raise DataError(f"cut {cut.id!r}: {error}") from error
 
     def question(self, labels: Labels, task: str, choice: int) -> list[Piece]:
-        """The pieces before the answer of a task; all pieces of a chat.
+        """Pieces before the answer of a task; all pieces of a chat.
 
         Raises:
             DataError: a label is missing; does not name the cut.
@@ -128,7 +127,7 @@ class ExampleMaker:
         )
 
     def answer(self, labels: Labels, task: str) -> list[Piece]:
-        """The pieces behind the question; none of a chat, or where the answer is left out.
+        """Pieces after the question; none for a chat, or if the answer is left out.
 
         Raises:
             DataError: a label is missing; does not name the cut.
@@ -140,7 +139,11 @@ class ExampleMaker:
     def example(
         self, cut: Cut, task: str, position: int = 0, *, choice: int = 0, source: str = ""
     ) -> Example:
-        """The conversation of a cut under a task."""
+        """Encode the conversation of a cut under a task.
+
+        Raises:
+            DataError: the cut lacks a label its task needs, or cannot be encoded; names the cut.
+        """
         num_samples = num_samples_of(cut)
         pieces = self.pieces(cut, task, choice)
         try:
@@ -164,10 +167,10 @@ class ExampleMaker:
         )
 
     def labels(self, cut: Cut | CutFacts, task: str) -> ClipLabels:
-        """The labels of a cut.
+        """Labels of a cut.
 
         Raises:
-            DataError: one that the task needs cannot be used; names the cut.
+            DataError: a label that the task needs is ambiguous or invalid; names the cut.
         """
         labels = labels_of(cut)
         for key in ("conversation",) if task == CHAT else find_task(task).needs:
@@ -178,7 +181,7 @@ class ExampleMaker:
         return labels
 
     def places(self, labels: Labels) -> list[tuple[str, int]] | None:
-        """Words in audio places, as many of them as the model has for that time; manifests count 40 ms."""
+        """Words in audio places, rescaled from the 40 ms of manifests to the audio tokens of the model."""
         places = places_of(labels)
         share = self.token_count.tokens_per_second / TOKENS_PER_SECOND
         if places is None or share == 1:
@@ -187,7 +190,7 @@ class ExampleMaker:
         return [(text, end - start) for (text, _), start, end in zip(places, [0, *ends], ends, strict=False)]
 
     def reference(self, cut: Cut, task: str) -> str:
-        """What the answer should be."""
+        """Reference answer."""
         labels = self.labels(cut, task)
         if task == CHAT:
             return str(labels["conversation"][-1]["content"][0]["text"])
@@ -195,11 +198,11 @@ class ExampleMaker:
 
 
 def with_example(cut: Cut, example: Example) -> Cut:
-    """A copy of the cut that carries its example."""
+    """Copy of a cut with its example in ``custom``."""
     return cut.with_custom("example", example)
 
 
-def stand_in(cut_id: str, task: str, source: str, fault: str) -> Cut:
-    """A conversation of no clip that counts nothing, in the place of one whose line cannot be read any more."""
+def placeholder_cut(cut_id: str, task: str, source: str, fault: str) -> Cut:
+    """Cut without clips and without labels, in place of one whose line can no longer be read."""
     example = Example(cut_id, task, 0, [0, 0], [False, False], [], (), source)
     return MonoCut(cut_id, 0.0, 1.0, 0, custom={"example": example, FAULT: fault})

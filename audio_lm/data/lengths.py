@@ -1,9 +1,8 @@
 """Token lengths of all rows of a source, without making their examples.
 
-A length follows from the labels of a row and the durations of its clips, so no
-audio is opened and no cut is built. Texts go to the tokenizer many at a time,
-and a question that mentions nothing but languages is counted once for each.
-Lengths are exactly those of ``ExampleMaker.example``.
+A length depends only on the labels of a row and the durations of its clips, so no audio is opened and no cut is built.
+Texts are tokenized in batches, and a question that depends on nothing but languages is counted once per
+combination of languages. Lengths are exactly those of ``ExampleMaker.example``.
 """
 
 import fcntl
@@ -38,21 +37,21 @@ if TYPE_CHECKING:
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
 ROWS_AT_ONCE = 200
-CHUNKS_AT_ONCE = 10  # that a process is given
+CHUNKS_AT_ONCE = 10  # per work item of a process
 MIN_ROWS = 20_000
-"""Of a process, and of a source whose progress is shown: fewer take a second."""
+"""Rows that justify another process, and for which progress is shown: fewer take about a second."""
 
 MAX_PROCESSES = 16
 
 
 def token_lengths(rows: "Rows", maker: ExampleMaker, task: str, *, num_processes: int | None = None) -> Table:
-    """Tokens of every row under every paraphrase of a task, (N, choices).
+    """Count the tokens of every row under every paraphrase of a task, (N, choices).
 
     Args:
-        num_processes: that share the rows; by default as many as there are free cores, if each has enough to do.
+        num_processes: by default one per free core, with at least ``MIN_ROWS`` rows each.
 
     Raises:
-        DataError: a cut lacks a label that its task needs, or is heard in pieces that have no label.
+        DataError: a cut lacks a label that its task needs, or is chunked and its chunks have no labels.
         UserError: a process was killed.
     """
     counter = _RowCounter(rows, maker, task)
@@ -62,20 +61,22 @@ def token_lengths(rows: "Rows", maker: ExampleMaker, task: str, *, num_processes
     starts = range(0, len(rows), ROWS_AT_ONCE)
     chunks = [range(start, min(start + ROWS_AT_ONCE, len(rows))) for start in starts]
     title = f"token lengths of {rows.index.source} under {task}"
-    show = progress(title, total=len(rows), what="rows") if len(rows) >= MIN_ROWS else nullcontext(_unseen)
-    with show as advance, closing(_in_processes(counter, chunks, num_processes)) as tables:
-        for some, lengths in zip(chunks, tables, strict=True):
-            table[some.start : some.stop] = lengths
-            advance(len(some))
+    show = (
+        progress(title, total=len(rows), what="rows") if len(rows) >= MIN_ROWS else nullcontext(_no_progress)
+    )
+    with show as advance, closing(_count_chunks(counter, chunks, num_processes)) as tables:
+        for chunk, lengths in zip(chunks, tables, strict=True):
+            table[chunk.start : chunk.stop] = lengths
+            advance(len(chunk))
     return table
 
 
 @contextmanager
-def one_process_in(folder: Path) -> Iterator[None]:
-    """Let one process of this machine work in a folder at a time.
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder for one process of this machine at a time.
 
-    Ranks on a machine with a disk of its own all come at once; the first measures, the others find it done. A file
-    system without locks lets them all in, which is slower and not wrong.
+    All ranks need the same table at the same time: the first one computes it, the others wait and load it. On a
+    file system without locks all of them compute it, which is slower but correct.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -85,25 +86,25 @@ def one_process_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _unseen(count: int) -> None:
-    """Progress of what takes a second."""
+def _no_progress(count: int) -> None:
+    """Ignore the progress of short work."""
 
 
-def _in_processes(
+def _count_chunks(
     counter: "_RowCounter", chunks: Sequence[range], num_processes: int
 ) -> Generator[Table, None, None]:
-    """The lengths of chunks of rows, in order."""
+    """Lengths of chunks of rows, in order."""
     if num_processes < 2:
         yield from map(counter.lengths, chunks)
         return
-    # Started as torch starts data workers; under fork, none of them uses a thread pool of its parent.
-    executor = ProcessPoolExecutor(num_processes, initializer=_begin, initargs=(counter,))
+    # The start method is that of torch's data workers; under fork, no worker uses a thread pool of its parent.
+    executor = ProcessPoolExecutor(num_processes, initializer=_init_worker, initargs=(counter,))
     try:
         yield from executor.map(_lengths_in_worker, chunks, chunksize=CHUNKS_AT_ONCE)
     except BrokenProcessPool as error:
         raise UserError(
-            f"one of {num_processes} processes that measured {counter.rows.index.source!r} was killed, most often "
-            f"because memory ran out; free some, or start this command on fewer cores (taskset -c 0)"
+            f"one of {num_processes} processes that counted the tokens of {counter.rows.index.source!r} was killed, most "
+            f"often because memory ran out; free some, or start this command on fewer cores (taskset -c 0)"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
@@ -112,28 +113,30 @@ def _in_processes(
 _counter_of_worker: list["_RowCounter"] = []
 
 
-def _begin(counter: "_RowCounter") -> None:
+def _init_worker(counter: "_RowCounter") -> None:
     init_data_worker(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops the workers
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _counter_of_worker.append(counter)
 
 
-def _lengths_in_worker(some: range) -> Table:
-    return _counter_of_worker[-1].lengths(some)
+def _lengths_in_worker(chunk: range) -> Table:
+    return _counter_of_worker[-1].lengths(chunk)
 
 
 class _Questions(NamedTuple):
-    """The questions of a row under every paraphrase."""
+    """Questions of a row under every paraphrase."""
 
-    num_known: list[int]
+    num_tokens: list[int]
+    """Tokens without those of ``clips`` and ``texts``."""
+
     clips: list[Clip]
-    words: list[list[str]]
-    """Not counted yet; empty where the questions were counted before."""
+    texts: list[list[str]]
+    """Texts that are not counted yet; empty if ``num_tokens`` includes them."""
 
 
 class _RowCounter:
-    """Counts the tokens of rows."""
+    """Count the tokens of rows."""
 
     def __init__(self, rows: "Rows", maker: ExampleMaker, task: str) -> None:
         self.rows = rows
@@ -143,52 +146,54 @@ class _RowCounter:
         self.counter = TokenCounter(maker.vocabulary.tokenizer)
         self._questions_in: dict[tuple[Any, ...], _Questions] = {}
 
-    def lengths(self, some: range) -> Table:
-        """Tokens of rows under every paraphrase."""
+    def lengths(self, chunk: range) -> Table:
+        """Count the tokens of rows under every paraphrase."""
         try:
-            self._check_pieces(some)
-            return self._counted(some)
-        except Exception:  # whatever is wrong with a row, its example says it, and names the cut
-            return np.array([self._of_examples(row) for row in some], dtype=np.int32)
+            self._check_chunked_clips(chunk)
+            return self._count(chunk)
+        except Exception:  # making the example of a bad row raises an error that names the cut
+            return np.array([self._example_lengths(row) for row in chunk], dtype=np.int32)
 
-    def _check_pieces(self, some: Sequence[int]) -> None:
-        """Refuse pieces of clips that have no label."""
-        if self.maker.holds_for_pieces(self.task):
+    def _check_chunked_clips(self, rows: Sequence[int]) -> None:
+        """Refuse chunks of clips that have no labels."""
+        if self.maker.is_valid_for_chunks(self.task):
             return
-        for row in some:
+        for row in rows:
             if self.rows.start(row):
                 raise DataError(
-                    f"cut {self.rows.cut(row).id!r}: nobody knows what task {self.task!r} would answer for a piece of a "
-                    f"clip; set long_audio to drop or truncate, or cut the clip where its words are known"
+                    f"cut {self.rows.cut(row).id!r}: task {self.task!r} has no labels for the chunks of a clip over 30 s; "
+                    f"set long_audio to drop or truncate, or cut the clip where its words are known"
                 )
 
-    def _of_examples(self, row: int) -> list[int]:
-        self._check_pieces([row])
+    def _example_lengths(self, row: int) -> list[int]:
+        self._check_chunked_clips([row])
         cut = self.rows.cut(row)
         return [len(self.maker.example(cut, self.task, choice=choice)) for choice in self.choices]
 
-    def _counted(self, some: range) -> Table:
-        # Step by step for all rows: row by row, the code of all steps does not fit into a core's first cache.
+    def _count(self, chunk: range) -> Table:
+        # One step for all rows, then the next: row by row, the code of all steps exceeds the L1 instruction cache.
         maker, task = self.maker, self.task
-        cuts = [self.rows.facts(row) for row in some]
-        labels = [maker.labels(cut, task) for cut in cuts]
-        questions = [self._questions(one) for one in labels]
-        answers = [maker.answer(one, task) for one in labels]
-        parts = [length_inputs(pieces, maker.vocabulary) for pieces in answers]
-        in_clips = list(map(self._num_in_clips, cuts, labels, questions))
-        texts = [text for one in questions for words in one.words for text in words]
-        texts += [text for one in parts for text in one.words]
+        cuts = [self.rows.facts(row) for row in chunk]
+        all_labels = [maker.labels(cut, task) for cut in cuts]
+        all_questions = [self._questions(labels) for labels in all_labels]
+        answers = [length_inputs(maker.answer(labels, task), maker.vocabulary) for labels in all_labels]
+        clip_tokens = list(map(self._num_clip_tokens, cuts, all_labels, all_questions))
+        texts = [text for questions in all_questions for texts in questions.texts for text in texts]
+        texts += [text for answer in answers for text in answer.words]
         num_of = dict(zip(texts, self.counter.count(texts), strict=True))
         lengths = []
-        for asked, answer, num_known in zip(questions, parts, in_clips, strict=True):
-            rest = num_known + answer.num_markup + sum(map(num_of.__getitem__, answer.words))
-            more = [sum(map(num_of.__getitem__, words)) for words in asked.words] or repeat(0)
+        for questions, answer, num_in_clips in zip(all_questions, answers, clip_tokens, strict=True):
+            shared = num_in_clips + answer.num_markup + sum(map(num_of.__getitem__, answer.words))
+            in_texts = [sum(map(num_of.__getitem__, texts)) for texts in questions.texts] or repeat(0)
             lengths.append(
-                [known + number + rest for known, number in zip(asked.num_known, more, strict=False)]
+                [
+                    known + number + shared
+                    for known, number in zip(questions.num_tokens, in_texts, strict=False)
+                ]
             )
         return np.array(lengths, dtype=np.int32)
 
-    def _num_in_clips(self, cut: Cut | CutFacts, labels: Labels, questions: _Questions) -> int:
+    def _num_clip_tokens(self, cut: Cut | CutFacts, labels: Labels, questions: _Questions) -> int:
         num_tokens_of_clip = [self.maker.token_count.tokens_in(count) for count in num_samples_of(cut)]
         places = self.maker.places(labels)
         return sum(
@@ -200,22 +205,22 @@ class _RowCounter:
         languages = tuple(map(labels.get, LANGUAGE_LABELS))
         if languages in self._questions_in:
             return self._questions_in[languages]
-        noted = _NotedLabels(labels)
-        pieces = [self.maker.question(noted, self.task, choice) for choice in self.choices]
+        recorder = _LabelAccess(labels)
+        pieces = [self.maker.question(recorder, self.task, choice) for choice in self.choices]
         parts = [length_inputs(question, self.maker.vocabulary) for question in pieces]
-        num_known, clips = [question.num_markup for question in parts], parts[0].clips
+        num_tokens, clips = [question.num_markup for question in parts], parts[0].clips
         assert all(question.clips == clips for question in parts), "paraphrases differ in words only"
-        words = [question.words for question in parts]
-        if not noted.read.issubset(LANGUAGE_LABELS):
-            return _Questions(num_known, clips, words)
-        num_known = [
-            known + sum(self.counter.count(texts)) for known, texts in zip(num_known, words, strict=True)
+        texts = [question.words for question in parts]
+        if not recorder.read.issubset(LANGUAGE_LABELS):
+            return _Questions(num_tokens, clips, texts)
+        num_tokens = [
+            known + sum(self.counter.count(some)) for known, some in zip(num_tokens, texts, strict=True)
         ]
-        return self._questions_in.setdefault(languages, _Questions(num_known, clips, []))
+        return self._questions_in.setdefault(languages, _Questions(num_tokens, clips, []))
 
 
-class _NotedLabels(Mapping[str, Any]):
-    """Labels that note which of them are read."""
+class _LabelAccess(Mapping[str, Any]):
+    """Labels that record which of them are read."""
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels

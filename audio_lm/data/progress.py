@@ -1,6 +1,6 @@
-"""Progress of work that may take minutes: a bar with the time left on a terminal, a line now and then in a log.
+"""Progress of work that takes minutes: a bar on a terminal, a line from time to time in a log.
 
-Written to stderr, because the output of ``plan --json`` is for programs.
+Written to stderr, because programs parse the standard output of ``plan --json``.
 """
 
 import time
@@ -19,15 +19,15 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(title: str, *, total: int, what: str, console: Console | None = None) -> Iterator[Advance]:
-    """Show how much is done; yields a function that counts on.
+    """Show progress; yields a function that adds to the amount of work done.
 
     Args:
-        total: amount of the whole work; short work should not be shown at all.
+        total: amount of all work; callers should not show progress of short work.
         what: unit of the amount, in the plural.
     """
     console = console or Console(stderr=True, quiet=not is_main())
     if not console.is_terminal:
-        yield _Lines(title, total, what, console).advance
+        yield _LogLines(title, total, what, console).advance
         return
     columns = (
         TextColumn("{task.description}"),
@@ -41,8 +41,8 @@ def progress(title: str, *, total: int, what: str, console: Console | None = Non
         yield lambda count: bar.update(row, advance=count)
 
 
-class _Lines:
-    """A line every 15 seconds."""
+class _LogLines:
+    """Print a line every 15 seconds."""
 
     def __init__(self, title: str, total: int, what: str, console: Console) -> None:
         self.title = title
@@ -53,7 +53,7 @@ class _Lines:
         self.started = self.printed = time.monotonic()
 
     def advance(self, count: int) -> None:
-        """Count on."""
+        """Add to the amount of work done."""
         self.done += count
         now = time.monotonic()
         if now - self.printed > SECONDS_BEFORE_LINE:

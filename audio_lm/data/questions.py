@@ -1,7 +1,7 @@
-"""Cuts of one clip that ask the same: one question with several right answers.
+"""Group the cuts that put the same question about the same clip, as one question with several references.
 
-Captions come several to a clip (Clotho and the tests of AudioCaps have five), and each is a cut of its own, so that
-training sees every one. An evaluation asks once and compares with all of them.
+Captioning corpora have several captions per clip (Clotho and the test set of AudioCaps have five). Each is a cut of
+its own, so that training uses all of them. An evaluation prompts once and compares with all of them.
 """
 
 from collections.abc import Hashable, Iterable
@@ -19,27 +19,27 @@ from audio_lm.tasks.registry import CHAT, find_task
 
 
 def group_by_question(cuts: Iterable[Cut], task: str, prompt: Prompt) -> list[list[Cut]]:
-    """Cuts with the same audio and the same question together, in the order of their first.
+    """Group cuts with the same audio and the same question, in the order of the first cut of each group.
 
     Raises:
         DataError: a cut lacks a label its task needs; names the cut.
     """
     groups: dict[Hashable, list[Cut]] = {}
     for cut in cuts:
-        groups.setdefault((_clips(cut), _question(cut, task, prompt)), []).append(cut)
+        groups.setdefault((_audio_key(cut), _question(cut, task, prompt)), []).append(cut)
     return list(groups.values())
 
 
-def _clips(cut: Cut) -> Hashable:
-    """What tells the audio of a cut from that of others; a cut of text only is equal to none."""
+def _audio_key(cut: Cut) -> Hashable:
+    """Key that is equal for cuts with the same audio; unique for a text-only cut."""
     if not cut.has_recording:
         return cut.id
     recordings = [cut.recording, *(cut.custom[name] for name in recordings_of(cut))]
-    return cut.start, cut.duration, str(cut.channel), *map(_recording, recordings)
+    return cut.start, cut.duration, str(cut.channel), *map(_recording_key, recordings)
 
 
-def _recording(recording: Recording) -> Hashable:
-    """Its files, or, where every cut has a copy in a tar or in memory, its name and length."""
+def _recording_key(recording: Recording) -> Hashable:
+    """Files of a recording; its id and length if every cut has its own copy, in a tar or in memory."""
     files = tuple(str(source.source) for source in recording.sources if source.type == "file")
     return files or (recording.id, recording.num_samples, recording.sampling_rate)
 

@@ -8,7 +8,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import has_enough
 from audio_lm.corpora.corpus import prepare
 from audio_lm.corpora.settings import Report
-from audio_lm.data.manifest.cuts import LongAudio, check_sources, read_cuts, usable_cuts
+from audio_lm.data.manifest.cuts import EvalLongAudio, check_sources, read_cuts, usable_cuts
 
 
 def prepare_corpora(recipe: Recipe, report: Report) -> None:
@@ -20,7 +20,7 @@ def prepare_corpora(recipe: Recipe, report: Report) -> None:
             prepare(name, Path(recipe.data_dir), settings, report)
 
 
-def usable_source(recipe: Recipe, source: str, long_audio: LongAudio) -> list[Cut]:
+def usable_source(recipe: Recipe, source: str, long_audio: EvalLongAudio) -> list[Cut]:
     """Read the cuts of a source and check them.
 
     Raises:

@@ -3,7 +3,7 @@
 from audio_lm.config.schema import Recipe
 from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import MixtureDataModule, PlannedPacks, PlanSampler
+from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable_cuts
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -30,8 +30,8 @@ def build_data(
         unreadable=unreadable_cuts(planned.loaded),
     )
     return MixtureDataModule(
-        PlanSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),
-        PlannedPacks(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
+        PackSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),
+        PackDataset(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
         validation=sources.validation,
         validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
         max_tokens=stage.pack_tokens,

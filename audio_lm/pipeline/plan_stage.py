@@ -12,18 +12,18 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.examples import ExampleMaker, Prompt
 from audio_lm.data.manifest.cuts import cut_set_path, size_of
 from audio_lm.data.manifest.index import IndexRules, SourceIndex, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, measure
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
 from audio_lm.data.manifest.shar import files_of
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (
-    Plan,
+    PackSchedule,
     differences,
     expected_examples,
     fingerprint,
     segments_of,
     window_length,
 )
-from audio_lm.data.mixture.segments import History
+from audio_lm.data.mixture.segments import SegmentHistory
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_weights
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
@@ -52,7 +52,7 @@ class StageSources:
 class StagePlan:
     """Order of a stage's examples, and the data it is computed from."""
 
-    plan: Plan
+    plan: PackSchedule
     loaded: list[LoadedSource]
     lengths: list[TokenLengths]
     leaves: list[MixtureSource]
@@ -61,7 +61,7 @@ class StagePlan:
     expected_clips: list[int]
     """Expected number of examples of every leaf in the whole stage."""
 
-    history: History
+    history: SegmentHistory
     """The same order as plain numbers, for a checkpoint."""
 
 
@@ -140,7 +140,7 @@ def plan_stage(
         templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
         wording=f"{stage.prompt} {vocabulary.digest[:16]}{_token_count_suffix(audio_token_count(recipe.model))}",
     )
-    history = History(window, tuple(names), tuple(digests), tuple(segments), num_positions)
+    history = SegmentHistory(window, tuple(names), tuple(digests), tuple(segments), num_positions)
     return plan_with_history(recipe, stage, fitting, known, history)
 
 
@@ -149,7 +149,7 @@ def plan_with_history(
     stage: StageConfig,
     fitting: Sequence[tuple[LoadedSource, TokenLengths]],
     known: dict[str, str],
-    history: History,
+    history: SegmentHistory,
 ) -> StagePlan:
     """Build the plan of a history.
 
@@ -158,7 +158,7 @@ def plan_with_history(
         known: fingerprint of the recipe's own plan.
     """
     loaded, lengths = [leaf for leaf, _ in fitting], [of_leaf for _, of_leaf in fitting]
-    plan = Plan(
+    plan = PackSchedule(
         history.names,
         [len(leaf.rows) for leaf in loaded],
         lengths,
@@ -232,7 +232,7 @@ def filter_by_length(
             not ``drop``, or all of them are too long.
     """
     maker = maker_of(recipe, vocabulary, stage.prompt)
-    lengths = measure(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
+    lengths = cached_token_lengths(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
     longest = lengths.table.max(axis=1)
     kept = (longest <= stage.pack_tokens).nonzero()[0]
     if len(kept) == len(longest):
@@ -262,7 +262,7 @@ def check_order(saved: Mapping[str, str], now: Mapping[str, str], *, stage: str)
 
 def unreadable_cuts(loaded: Sequence[LoadedSource]) -> dict[str, str]:
     """Cuts whose audio could not be read when their manifest was compiled -> reason."""
-    return {line.cut_id: line.reason for leaf in loaded for line in leaf.rows.index.silent}
+    return {line.cut_id: line.reason for leaf in loaded for line in leaf.rows.index.unreadable}
 
 
 def manifests_of(recipe: Recipe) -> list[InputCutSet]:

@@ -34,10 +34,10 @@ from audio_lm.config.load import ComposedRecipe, result_settings
 from audio_lm.config.renamed_keys import new_key
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import SEGMENT, Recipe, StageConfig
-from audio_lm.data.audio.fingerprints import AudioState, compared, digests_of, state_of
+from audio_lm.data.audio.fingerprints import AudioState, describe_changes, digests_of, state_of
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.schedule import TEMPLATES, Cursor, Segment, differences, segments_of
-from audio_lm.data.mixture.segments import History, next_begin
+from audio_lm.data.mixture.segments import SegmentHistory, next_segment_start
 from audio_lm.pipeline.plan_stage import (
     StagePlan,
     check_order,
@@ -198,23 +198,23 @@ def resolve_resume(
     if recipe.resume == SEGMENT:
         known, now = _undeclarable(known, now), _undeclarable(now, known)
     check_order(known, now, stage=name)
-    history, before = _before(recipe, name, fresh, History.of_json(status["plan"]), vocabulary)
+    history, before = _before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
     audio = audio_of(before.loaded)
     kept = progress.get("audio")
-    unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
+    unlike = describe_changes(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
     if not is_changed:
         message = f"{name}: continues from step {cursor.step}, {how}"
         return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
-    begin = next_begin(before.plan, cursor, fresh.history.names, history)
+    begin = next_segment_start(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
             f"stage {name!r} ends at step {stage.steps}, and packs are dealt up to step {begin.step}; "
             f"what has changed would never be heard: put it back, and go on with resume=auto"
         )
     rules = rules_of(stage)
-    segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, begin=begin)
-    longer = history.appended(fresh.history.names, fresh.history.digests, segments, num_positions=end)
+    segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, start=begin)
+    longer = history.with_segments(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
     message = (
         f"{name}: continues from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
@@ -227,8 +227,8 @@ def resolve_resume(
 
 
 def _before(
-    recipe: Recipe, name: str, fresh: StagePlan, kept: History, vocabulary: Vocabulary
-) -> tuple[History, StagePlan]:
+    recipe: Recipe, name: str, fresh: StagePlan, kept: SegmentHistory, vocabulary: Vocabulary
+) -> tuple[SegmentHistory, StagePlan]:
     """A history and its plan, with the digests of this release.
 
     Raises:
@@ -354,7 +354,7 @@ def _undeclarable(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str,
 
 
 def _along(
-    recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: History, vocabulary: Vocabulary
+    recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: SegmentHistory, vocabulary: Vocabulary
 ) -> StagePlan:
     """The plan of a history, its leaves found in the recipe or, when they are heard no more, on disk."""
     there = {
@@ -372,7 +372,7 @@ def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
     return LoadedSource(task, source, Rows(compile_index(recipe, stage, source)))
 
 
-def _difference(history: History, before: Segment, position: int) -> str:
+def _difference(history: SegmentHistory, before: Segment, position: int) -> str:
     """Shares of the clips before and after, of the leaves whose share is another."""
     after = history.segment_at(position)
     shares_before = [share / sum(before.shares) for share in before.shares]

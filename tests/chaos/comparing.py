@@ -72,7 +72,7 @@ def order_of(cluster):
             positions += [example.position for pack in packs for example in pack]
             for rank in range(cluster.nodes):
                 order[name, step, rank] = [
-                    planned.loaded[example.leaf].rows.cut(example.row).id
+                    planned.loaded[example.source].rows.cut(example.row).id
                     for pack in packs[rank * share : (rank + 1) * share]
                     for example in pack
                 ]

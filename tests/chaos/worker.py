@@ -194,9 +194,9 @@ def record_losses():
 
 def patch_data_worker():
     """A data worker that leaks file descriptors, with a low limit of open files."""
-    from audio_lm.data.datamodule import PlannedPacks
+    from audio_lm.data.datamodule import PackDataset
 
-    read, left_open = PlannedPacks.__getitem__, []
+    read, left_open = PackDataset.__getitem__, []
 
     def leak(self, packs):
         events = [event for event in plan() if (event["moment"], event["rank"]) == ("data", RANK)]
@@ -210,21 +210,21 @@ def patch_data_worker():
             left_open.append(os.dup(0))
         return read(self, packs)
 
-    PlannedPacks.__getitem__ = leak
+    PackDataset.__getitem__ = leak
 
 
 def patch_resume_bug(bug):
     """Add a bug that shows only in a stage that resumes from a checkpoint."""
-    from audio_lm.data.datamodule import PlanSampler
+    from audio_lm.data.datamodule import PackSampler
     from audio_lm.training.next_token import NextTokenModule
 
     if bug == "position":
-        build = PlanSampler.__init__
+        build = PackSampler.__init__
 
         def build_one_further(self, plan, cursor, **options):
             build(self, plan, cursor._replace(place=cursor.place + bool(cursor.step)), **options)
 
-        PlanSampler.__init__ = build_one_further
+        PackSampler.__init__ = build_one_further
         return
     start = NextTokenModule.on_train_start
 

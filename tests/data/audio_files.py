@@ -1,4 +1,4 @@
-"""Audio files of all kinds, written by the command ffmpeg and by libsndfile, and what ffmpeg decodes of them."""
+"""Audio files of all formats, written by the command ffmpeg and by libsndfile, and their lengths decoded by ffmpeg."""
 
 import io
 import struct
@@ -76,7 +76,7 @@ WRITTEN = {  # by libsndfile: ending, format, subtype
 
 
 def tone(rate, channels=1, seconds=SECONDS):
-    """(N, C), each channel with a pitch of its own."""
+    """Tone (N, C); each channel has another pitch."""
     times = np.arange(round(seconds * rate)) / rate
     hertz = 220 * (1 + np.arange(channels) / 2)
     envelope = 0.6 + 0.4 * np.sin(18 * times)
@@ -89,7 +89,7 @@ def ffmpeg(*arguments):
 
 
 def write_all(folder: Path) -> dict[str, Path]:
-    """A file of every kind and signal; Opus at rates that it has."""
+    """Write a file of every format and signal."""
     found, command = {}, []
     for signal, (rate, channels) in SIGNALS.items():
         source = folder / f"source-{signal}.wav"
@@ -107,7 +107,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 
 def seconds_by_ffmpeg(folder: Path, paths: list[Path]) -> dict[Path, float]:
-    """What the command decodes of each file, all in one process."""
+    """Seconds that the command decodes of each file, all in one process."""
     command = []
     for path in paths:
         command += ["-i", str(path)]
@@ -128,7 +128,7 @@ def seconds_by_ffmpeg(folder: Path, paths: list[Path]) -> dict[Path, float]:
 
 
 def wav_of_size(wave, rate, size):
-    """PCM of 16 bits under a header that states so many bytes."""
+    """16-bit PCM with a header that states ``size`` bytes."""
     content = (wave * 32767).astype("<i2").tobytes()
     width = 2 * wave.shape[1]
     head = b"RIFF" + struct.pack("<I", (size + 36) & 0xFFFFFFFF) + b"WAVEfmt "
@@ -137,24 +137,24 @@ def wav_of_size(wave, rate, size):
 
 
 def sound_file(wave, rate, container="WAV", subtype="PCM_16"):
-    """The bytes of a file."""
+    """Content of a file."""
     place = io.BytesIO()
     soundfile.write(place, wave, rate, format=container, subtype=subtype)
     return place.getvalue()
 
 
 def id3v1():
-    """A tag behind a file."""
+    """ID3v1 tag at the end of a file."""
     return b"TAG" + b"a title".ljust(125, b"\0")
 
 
 def id3v2(num_bytes=1014):
-    """A tag before a file."""
+    """ID3v2 tag at the start of a file."""
     return b"ID3\3\0\0" + bytes([0, 0, num_bytes >> 7, num_bytes & 127]) + bytes(num_bytes)
 
 
 def ape():
-    """A tag behind a file, with a header of its own."""
+    """APE tag at the end of a file, with header and footer."""
     item = struct.pack("<II", 20, 0) + b"Title\0" + b"x" * 20
     ends = [
         b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flags) + bytes(8)

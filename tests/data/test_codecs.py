@@ -1,4 +1,4 @@
-"""Files of all codecs and headers: a whole one is read as ffmpeg reads it, a broken one is refused or read as far."""
+"""Files of all codecs and headers: complete files are read as by ffmpeg, truncated ones are refused or read as far."""
 
 import pytest
 
@@ -16,7 +16,7 @@ TAGGED = ("mp3-xing", "mp3-bare", "mp3-vbr-bare", "mp2", "aac-adts")
 STREAMS = {"zero": 0, "max": 0xFFFFFFFF, "int": 0x7FFFFFFF, "sox": 0x7FFFF000, "alsa": 0x80000000}
 CUTS = {"half": lambda count: count // 2 + 101, "most": lambda count: count * 9 // 10 + 53}
 UNSEEN = ("stream", "size", "mka", "webm", "aac-parts", "wma")
-"""Where an end that is missing may leave no trace: no length was written, or it is rounded."""
+"""Formats in which truncation may not be detected: the length is not written, or it is rounded."""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,13 @@ def by_ffmpeg(folder, whole):
     return seconds_by_ffmpeg(folder, list(whole.values()))
 
 
-def test_there_are_over_two_hundred_files_of_more_than_twelve_codecs(whole):
+def test_there_are_hundreds_of_files_of_at_least_twelve_codecs(whole):
     codecs = {options.split("-c:a ")[1].split()[0] for _, options in ENCODED.values()}
     assert len(codecs) >= 12, codecs
     assert len(whole) + len(CUTS) * len(whole) > 400
 
 
-def test_no_whole_file_is_refused_and_all_have_the_length_that_ffmpeg_decodes(whole, by_ffmpeg):
+def test_complete_files_are_accepted_with_the_length_that_ffmpeg_decodes(whole, by_ffmpeg):
     wrong = {}
     for name, path in whole.items():
         measured = decode.measure(str(path))
@@ -59,7 +59,7 @@ def test_no_whole_file_is_refused_and_all_have_the_length_that_ffmpeg_decodes(wh
     assert not wrong
 
 
-def test_a_broken_file_is_refused_by_name_or_read_as_far_as_ffmpeg_reads_it(folder, whole):
+def test_a_truncated_file_is_refused_or_read_as_far_as_ffmpeg_reads_it(folder, whole):
     accepted, refused = {}, {}
     for name, path in whole.items():
         for cut, length in CUTS.items():
@@ -71,8 +71,8 @@ def test_a_broken_file_is_refused_by_name_or_read_as_far_as_ffmpeg_reads_it(fold
             except AudioError as error:
                 refused[broken] = str(error)
     assert all(str(path) in message for path, message in refused.items())
-    heard = [path.name for path in accepted if not any(kind in path.name for kind in UNSEEN)]
-    assert not heard
+    undetected = [path.name for path in accepted if not any(kind in path.name for kind in UNSEEN)]
+    assert not undetected
     decoded = seconds_by_ffmpeg(folder, list(accepted))
     wrong = {path: seconds for path, seconds in accepted.items() if abs(seconds - decoded[path]) > 0.001}
     assert not wrong

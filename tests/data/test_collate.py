@@ -9,7 +9,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 
 
 @pytest.fixture
-def asking(make_cuts, vocabulary):
+def cuts(make_cuts, vocabulary):
     maker = ExampleMaker(vocabulary, "tags")
     tasks = ["asr", "sgc", "srwt-en", "lid"]
     return [
@@ -18,11 +18,11 @@ def asking(make_cuts, vocabulary):
     ]
 
 
-def test_labels_are_the_next_learned_tokens_of_the_same_conversation(asking):
-    pack = Collator()(asking)
+def test_labels_are_the_next_learned_tokens_of_the_same_conversation(cuts):
+    pack = Collator()(cuts)
     at = 0
     for start, end in zip(pack.cu_seq_lens[:-1].tolist(), pack.cu_seq_lens[1:].tolist(), strict=True):
-        example = asking[at].custom["example"]
+        example = cuts[at].custom["example"]
         expected = [
             (start + i, example.token_ids[i + 1])
             for i in range(len(example) - 1)
@@ -35,25 +35,25 @@ def test_labels_are_the_next_learned_tokens_of_the_same_conversation(asking):
         )
         assert {pack.tasks[i] for i in pack.task_index[inside].tolist()} == {example.task}
         at += 1
-    assert at == len(asking) == len(pack)
+    assert at == len(cuts) == len(pack)
 
 
-def test_positions_restart_and_lengths_add_up(asking):
-    pack = Collator()(asking)
+def test_positions_restart_and_lengths_add_up(cuts):
+    pack = Collator()(cuts)
     assert pack.cu_seq_lens[-1] == len(pack.token_ids) == len(pack.position_ids)
-    assert pack.position_ids[pack.cu_seq_lens[:-1].long()].tolist() == [0] * len(asking)
+    assert pack.position_ids[pack.cu_seq_lens[:-1].long()].tolist() == [0] * len(cuts)
     assert sum(pack.num_samples) == len(pack.waves)
     assert pack.max_length % 128 == 0
 
 
-def test_augmentation_depends_on_the_position_only(asking):
+def test_augmentation_depends_on_the_position_only(cuts):
     collate = Collator(policy=SpecAugmentConfig(), seed=1)
-    whole = collate(asking).augment
-    assert torch.equal(whole, torch.cat([collate([one]).augment for one in asking]))
-    assert Collator()(asking).augment is None
+    whole = collate(cuts).augment
+    assert torch.equal(whole, torch.cat([collate([cut]).augment for cut in cuts]))
+    assert Collator()(cuts).augment is None
 
 
-def test_a_clip_of_another_length_is_named(asking):
-    example = asking[0].custom["example"]
+def test_a_clip_of_another_length_is_named(cuts):
+    example = cuts[0].custom["example"]
     with pytest.raises(DataError, match=f"'{example.cut_id}'"):
         pack_examples([example], [np.zeros(100, dtype=np.float32)])

@@ -6,7 +6,7 @@ from audio_lm.data.examples import ExampleMaker
 from audio_lm.tasks.registry import CHAT
 
 
-def test_an_example_has_as_many_places_as_its_clip_has_tokens(make_cuts, vocabulary):
+def test_an_example_has_a_placeholder_per_audio_token(make_cuts, vocabulary):
     for prompt in ("tags", "natural", "chatml"):
         for cut in make_cuts(3):
             example = ExampleMaker(vocabulary, prompt).example(cut, "asr")
@@ -22,27 +22,27 @@ def test_a_missing_label_names_cut_and_task(make_cuts, vocabulary):
         ExampleMaker(vocabulary, "chatml").example(cut, CHAT)
 
 
-def test_a_question_without_answer_is_how_the_example_begins(make_cuts, vocabulary):
+def test_an_example_without_answer_is_a_prefix_of_the_example(make_cuts, vocabulary):
     (cut,) = make_cuts(1)
     for prompt in ("tags", "natural", "chatml"):
         whole = ExampleMaker(vocabulary, prompt, is_evaluation=True).example(cut, "asr")
-        asked = ExampleMaker(vocabulary, prompt, is_evaluation=True, with_answer=False).example(cut, "asr")
-        assert whole.token_ids[: len(asked)] == asked.token_ids, prompt
-        assert len(asked) < len(whole), prompt
+        question = ExampleMaker(vocabulary, prompt, is_evaluation=True, with_answer=False).example(cut, "asr")
+        assert whole.token_ids[: len(question)] == question.token_ids, prompt
+        assert len(question) < len(whole), prompt
 
 
-def test_the_choice_is_of_the_paraphrase(make_cuts, vocabulary):
+def test_the_choice_selects_the_paraphrase(make_cuts, vocabulary):
     (cut,) = make_cuts(1)
     maker = ExampleMaker(vocabulary, "natural")
     count = maker.num_choices("asr")
-    said = [tuple(maker.example(cut, "asr", choice=choice).token_ids) for choice in range(2 * count)]
-    assert len(set(said)) > 1
-    assert said[:count] == said[count:]
+    prompts = [tuple(maker.example(cut, "asr", choice=choice).token_ids) for choice in range(2 * count)]
+    assert len(set(prompts)) > 1
+    assert prompts[:count] == prompts[count:]
     assert ExampleMaker(vocabulary, "tags").num_choices("asr") == 1
 
 
 @pytest.mark.parametrize("written", ["English", "en-US", "eng"])
-def test_a_language_may_be_written_by_any_of_its_names(make_cuts, vocabulary, written):
+def test_a_language_may_be_given_by_any_of_its_names(make_cuts, vocabulary, written):
     first, second = make_cuts(2)
     second.supervisions[0].language = written
     for prompt in ("tags", "natural", "chatml"):
@@ -50,9 +50,7 @@ def test_a_language_may_be_written_by_any_of_its_names(make_cuts, vocabulary, wr
         assert maker.pieces(second, "asr", 0) == maker.pieces(first, "asr", 0), prompt
 
 
-def test_a_language_without_a_tag_is_learned_in_words_and_refused_in_tags_with_the_cure(
-    make_cuts, vocabulary
-):
+def test_a_language_without_a_tag_is_accepted_in_natural_prompts_and_refused_in_tags(make_cuts, vocabulary):
     (cut,) = make_cuts(1)
     cut.supervisions[0].language = "Portuguese"
     for prompt in ("natural", "chatml"):

@@ -1,4 +1,4 @@
-"""Lines that somebody spoilt, by chance and on purpose: a sentence or success, and nothing runs.
+"""Malformed and malicious manifest lines are refused with a message or read; they never run a command.
 
 The mutations are seeded, so the same 2 000 lines are tried everywhere.
 """
@@ -21,7 +21,7 @@ from lhotse.cut import Cut
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio.faults import FaultyAudioError, load_waves_or_fault
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.manifest.cuts import at_16_khz
+from audio_lm.data.manifest.cuts import resample_to_16_khz
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.json_lines import InvalidLineError
 from audio_lm.data.manifest.labels import labels_of
@@ -31,7 +31,7 @@ from audio_lm.data.manifest.line import read_line
 from audio_lm.tasks.registry import CHAT, TASKS
 
 NUM_LINES = 2_000
-MOST_BYTES = 500 << 20
+MAX_BYTES = 500 << 20
 
 
 def recording(path, **more):
@@ -45,8 +45,8 @@ def recording(path, **more):
     } | more
 
 
-def good_lines(path):
-    """Fit lines of all kinds that manifests have."""
+def valid_lines(path):
+    """Valid lines of all kinds."""
     words = {"word": [["one", 0.1, 0.2, None], ["two", 0.4, 0.3, 0.9]]}
     custom = {
         "gender": "male",
@@ -117,7 +117,7 @@ NESTED = json.loads("[" * 60 + "]" * 60)
 
 
 def junk(rng, path):
-    """A value that does not belong where it is put."""
+    """A value of the wrong type or meaning."""
     rir = {"name": "ReverbWithImpulseResponse", "kwargs": {"rir": recording("touch marker |")}}
     array = {"storage_type": "numpy_files", "storage_path": "/", "storage_key": "x", "shape": [1]}
     command = {"type": "command", "channels": [0], "source": "touch marker"}
@@ -173,17 +173,17 @@ def junk(rng, path):
     return rng.choice(values)
 
 
-def places_in(value, path=()):
-    """Every place in a tree, as its keys."""
+def paths_in(value, path=()):
+    """Paths of all values in a tree, as tuples of keys."""
     yield path
     for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield from places_in(value[key], (*path, key))
+        yield from paths_in(value[key], (*path, key))
 
 
 def mutated(rng, table, path):
-    """A copy of a line in which one place is not as it was."""
+    """Copy of a line with one mutated value."""
     table = json.loads(json.dumps(table))
-    place = rng.choice([place for place in places_in(table) if place])
+    place = rng.choice([place for place in paths_in(table) if place])
     holder = table
     for key in place[:-1]:
         holder = holder[key]
@@ -214,10 +214,10 @@ def mutated(rng, table, path):
     return table
 
 
-def spoilt(seed, path):
-    """A line made from a fit one: some places of its tree, and sometimes its bytes, are not as they were."""
+def mutated_line(seed, path):
+    """A valid line with mutated values, and sometimes mutated bytes."""
     rng = random.Random(seed)
-    table = rng.choice(good_lines(path))
+    table = rng.choice(valid_lines(path))
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         table = mutated(rng, table, path)
     text = json.dumps(table, ensure_ascii=rng.random() < 0.9).encode("utf-8", "surrogatepass")
@@ -234,8 +234,8 @@ def sound(tmp_path_factory):
     return path
 
 
-def used(cut, maker, tasks=(*TASKS, CHAT)):
-    """Everything a run does with a cut that is fit; faults have a name."""
+def use(cut, maker, tasks=(*TASKS, CHAT)):
+    """Everything a run does with a valid cut; only expected errors are allowed."""
     labels_of(cut)
     for task in tasks:
         with suppress(DataError):
@@ -244,39 +244,39 @@ def used(cut, maker, tasks=(*TASKS, CHAT)):
         load_waves_or_fault(cut)
 
 
-def test_the_lines_that_are_spoilt_are_fit(sound, vocabulary):
-    for table in good_lines(sound):
+def test_the_lines_before_mutation_are_valid(sound, vocabulary):
+    for table in valid_lines(sound):
         text = json.dumps(table).encode()
         assert read_line(text).cut_id == "c"
-        cut = at_16_khz(read_cut(text))
-        used(cut, ExampleMaker(vocabulary, "tags"))
+        cut = resample_to_16_khz(read_cut(text))
+        use(cut, ExampleMaker(vocabulary, "tags"))
         assert [len(wave) for wave in load_waves_or_fault(cut)] == list(read_line(text).num_samples)
 
 
 @settings(max_examples=NUM_LINES, derandomize=True, database=None)
 @given(st.integers(0, 2**63))
-def test_a_spoilt_line_is_unfit_or_a_cut_that_can_be_used(sound, vocabulary, tmp_path_factory, seed):
-    text = spoilt(seed, sound)
-    began = time.process_time()
+def test_a_mutated_line_is_invalid_or_a_usable_cut(sound, vocabulary, tmp_path_factory, seed):
+    text = mutated_line(seed, sound)
+    started = time.process_time()
     try:
         line = read_line(text)
     except InvalidLineError:
         with pytest.raises(InvalidLineError, match=r"^.{1,1000}$"):
             read_cut(text)
         return
-    cut = at_16_khz(read_cut(text))
+    cut = resample_to_16_khz(read_cut(text))
     assert isinstance(cut, Cut)
     assert cut.id == line.cut_id
     tasks = random.Random(seed).sample([*TASKS, CHAT], 6)
-    used(cut, ExampleMaker(vocabulary, "natural"), ["asr", "srwt-en", *tasks])
-    assert time.process_time() - began < 5
+    use(cut, ExampleMaker(vocabulary, "natural"), ["asr", "srwt-en", *tasks])
+    assert time.process_time() - started < 5
     assert not (sound.parent / "marker").exists()
 
 
-def test_a_manifest_of_such_lines_is_compiled_and_every_row_is_read(sound, tmp_path, monkeypatch):
+def test_a_manifest_of_mutated_lines_is_compiled_and_every_row_is_read(sound, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit = json.dumps(good_lines(sound)[0]).encode()
-    lines = [spoilt(seed, sound) for seed in range(NUM_LINES)]
+    fit = json.dumps(valid_lines(sound)[0]).encode()
+    lines = [mutated_line(seed, sound) for seed in range(NUM_LINES)]
     lines = [line.replace(b'"id": "c"', b'"id": "c%d"' % number) for number, line in enumerate(lines)]
     manifest = tmp_path / "all-train.jsonl"
     manifest.write_bytes(b"\n".join([fit, *lines]))
@@ -284,7 +284,7 @@ def test_a_manifest_of_such_lines_is_compiled_and_every_row_is_read(sound, tmp_p
     index = compile_source(manifest, "mine/all-train", rules, cache=tmp_path / "cache")
     assert 0.1 * NUM_LINES < len(index.left_out) < 0.95 * NUM_LINES
     assert len(index) + len(index.left_out) + index.num_dropped == NUM_LINES + 1
-    assert all(1 <= one.line <= NUM_LINES + 1 and one.reason for one in index.left_out)
+    assert all(1 <= invalid.line <= NUM_LINES + 1 and invalid.reason for invalid in index.left_out)
     rows = Rows(index)
     for row in range(len(rows)):
         assert rows.cut(row).id
@@ -294,7 +294,7 @@ def test_a_manifest_of_such_lines_is_compiled_and_every_row_is_read(sound, tmp_p
 
 
 def bombs(folder):
-    """Manifests that are out of bounds, each a path."""
+    """Write manifests that exceed a limit; yields their paths."""
     texts = {
         "line-of-10-mb": b'{"id": "' + b"x" * (10 << 20) + b'"}\n',
         "nested": b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n",
@@ -313,7 +313,7 @@ def bombs(folder):
             yield packed
     with gzip.open(folder / "line-of-4-gb.jsonl.gz", "wb", compresslevel=1) as file:
         zeros = b"0" * (16 << 20)
-        for _ in range(5):  # as much of it as is ever unpacked, and more
+        for _ in range(5):  # more than is ever unpacked
             file.write(zeros)
     yield folder / "line-of-4-gb.jsonl.gz"
 
@@ -324,26 +324,26 @@ from pathlib import Path
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.common.errors import DataError
 for name in sys.argv[2:]:
-    began = time.process_time()
+    started = time.process_time()
     try:
         compile_source(Path(name), "mine/all-train", IndexRules(), cache=Path(sys.argv[1]))
         print("compiled", name)
     except DataError as error:
-        print(f"{time.process_time() - began:.2f}", len(str(error)), Path(name).name in str(error), name)
+        print(f"{time.process_time() - started:.2f}", len(str(error)), Path(name).name in str(error), name)
 (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(int(peak) * 1024)  # getrusage would count what the parent had
+print(int(peak) * 1024)  # getrusage would include the memory of the parent
 """
 
 
-def test_what_is_out_of_bounds_is_refused_in_bounded_time_and_memory(tmp_path):
+def test_oversized_manifests_are_refused_in_bounded_time_and_memory(tmp_path):
     (tmp_path / "data").mkdir()
     paths = [str(path) for path in bombs(tmp_path / "data")]
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / "cache"), *paths]
     *found, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert len(found) == len(paths)
-    for one in found:
-        seconds, num_chars, is_named, name = one.split()
+    for row in found:
+        seconds, num_chars, is_named, name = row.split()
         assert float(seconds) < 5, name
         assert int(num_chars) < 3_000, name
         assert is_named == "True", name
-    assert int(peak) < MOST_BYTES
+    assert int(peak) < MAX_BYTES

@@ -21,7 +21,7 @@ from audio_lm.common.audio_units import AudioTokenCount, Window
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.data import lengths
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import one_process_in, token_lengths
+from audio_lm.data.lengths import folder_lock, token_lengths
 from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.render import PROMPTS
@@ -48,7 +48,7 @@ def recording(name, seconds, rate):
 
 
 def line(number, labels, *, seconds=1.25, rate=16_000, more=(), is_text=False, words=True, start=0.0):
-    """A cut as a line of a manifest, nothing of which exists."""
+    """JSON of a cut whose audio does not exist."""
     own = {key: labels[key] for key in ("text", "language", "gender") if key in labels}
     custom = {key: value for key, value in labels.items() if key not in own and key != "units"}
     supervision = {"id": "a", "recording_id": "a", "start": 0.0, "duration": seconds, "channel": 0, **own}
@@ -77,7 +77,7 @@ def line(number, labels, *, seconds=1.25, rate=16_000, more=(), is_text=False, w
 
 def rows_of(folder, lines, starts=None):
     path = folder / f"{time.monotonic_ns()}.jsonl"
-    texts = [json.dumps(one).encode() + b"\n" for one in lines]
+    texts = [json.dumps(cut).encode() + b"\n" for cut in lines]
     path.write_bytes(b"".join(texts))
     offsets = np.cumsum([0, *map(len, texts)])[:-1]
     kept = range(len(lines))
@@ -100,7 +100,7 @@ def of_examples(rows, maker, task):
 
 
 def outcome(measured, *arguments):
-    """What a function gives, or the sentence of its error."""
+    """Result of a function, or its error message."""
     try:
         return np.asarray(measured(*arguments)).tolist()
     except UserError as error:
@@ -108,18 +108,18 @@ def outcome(measured, *arguments):
 
 
 def check(rows, maker, task):
-    """The same lengths, without examples; or the same sentence."""
+    """Check that lengths, or the error message, equal those of the examples."""
     expected = outcome(of_examples, rows, maker, task)
     if isinstance(expected, str):
         assert outcome(token_lengths, rows, maker, task) == expected
         return
-    with patch.object(lengths._RowCounter, "_of_examples", side_effect=AssertionError("made an example")):
+    with patch.object(lengths._RowCounter, "_example_lengths", side_effect=AssertionError("made an example")):
         assert outcome(token_lengths, rows, maker, task) == expected
 
 
 @pytest.fixture(scope="session")
 def other_vocabulary():
-    """Of a tokenizer that cuts words in another way than Qwen's."""
+    """Vocabulary of a tokenizer that splits words differently from Qwen's."""
     letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(letters, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -154,7 +154,7 @@ def test_lengths_are_those_of_the_examples(task, prompt, tmp_path, other_vocabul
 
 @st.composite
 def labels(draw):
-    """Labels that a corpus could have, some of them missing."""
+    """Labels of a corpus, some of them missing."""
     known = {
         key: draw(TEXT)
         for key, value in LABELS.items()
@@ -172,8 +172,8 @@ def labels(draw):
     known["event_times"] = [[draw(TEXT), 0.5, 1.0], [draw(TEXT), 0.0, 2.0]]
     known["pitch"], known["velocity"] = draw(st.sampled_from([0, 60, 127, 128])), 3
     answers = [{"role": "assistant", "content": [{"text": draw(TEXT)}]}]
-    asked = [{"role": "user", "content": [{"audio": 1}, {"text": draw(TEXT)}, {"audio": 2}]}]
-    known["conversation"] = (asked + answers) * draw(st.integers(1, 2))
+    questions = [{"role": "user", "content": [{"audio": 1}, {"text": draw(TEXT)}, {"audio": 2}]}]
+    known["conversation"] = (questions + answers) * draw(st.integers(1, 2))
     for key in draw(st.sets(st.sampled_from(sorted(known)), max_size=2)):
         del known[key]
     if draw(st.booleans()):
@@ -198,7 +198,7 @@ def test_any_labels_have_the_length_of_their_example_or_its_error(
         check(rows, ExampleMaker(small_vocabulary(), prompt), task)
 
 
-def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
+def test_chats_with_several_clips_and_text_only_rows_are_counted(tmp_path):
     chat = [
         {"role": "user", "content": [{"text": "A:"}, {"audio": 1}, {"text": "B:"}, {"audio": 2}]},
         {"role": "assistant", "content": [{"text": "<|im_end|> the same\n"}]},
@@ -207,7 +207,7 @@ def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
     ]
     places = [["", 2], ["über alles", 7], ["<|en|>", 3], ["a", 0]]
     lines = [
-        # Half a sample at 16 kHz, which is an audio token more or less.
+        # Half a sample at 16 kHz, where rounding decides about an audio token.
         line(0, {"conversation": chat}, more=[(32_641 / 32_000, 32_000), (0.51, 48_000)]),
         line(1, {"conversation": CONVERSATION, "places": places}, is_text=True),
         line(2, {"conversation": CONVERSATION, "places": []}, is_text=True),
@@ -220,7 +220,7 @@ def test_chats_with_several_clips_and_rows_of_text_are_measured(tmp_path):
     )
 
 
-def test_a_question_is_counted_again_where_it_differs(tmp_path):
+def test_different_questions_are_counted_separately(tmp_path):
     changes = [{"question": "why? " * number, "dialect": "x y " * number} for number in range(3)]
     changes += [{"target_language": code} for code in ("zh", "fr")] + [{"language": "zh"}]
     rows = rows_of(tmp_path, [line(number, {**LABELS, **change}) for number, change in enumerate(changes)])
@@ -229,7 +229,7 @@ def test_a_question_is_counted_again_where_it_differs(tmp_path):
             check(rows, ExampleMaker(small_vocabulary(), prompt), task)
 
 
-def test_labels_of_lhotse_alone_are_enough(tmp_path):
+def test_fields_of_lhotse_without_custom_labels_are_enough(tmp_path):
     known = {key: LABELS[key] for key in ("text", "language", "units")}
     rows = rows_of(tmp_path, [line(0, known), line(1, {"text": "one", "language": "en"}, start=0.5)])
     check(Rows(rows.index, np.array([0])), ExampleMaker(small_vocabulary(), "tags"), "srwt-en")
@@ -237,7 +237,7 @@ def test_labels_of_lhotse_alone_are_enough(tmp_path):
     check(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
 
 
-def test_places_are_counted_as_they_are_filled(tmp_path):
+def test_places_are_counted_as_they_are_encoded(tmp_path):
     places = [["", 2], ["she sells", 7], ["<|en|>", 3], ["a", 0]]
     rows = rows_of(tmp_path, [line(0, {**LABELS, "places": places}, is_text=True)])
     maker = ExampleMaker(small_vocabulary(), "tags")
@@ -245,24 +245,24 @@ def test_places_are_counted_as_they_are_filled(tmp_path):
     check(rows, maker, "asr")
 
 
-def test_pieces_of_a_long_clip_are_measured_where_their_labels_hold(tmp_path):
+def test_chunks_of_a_long_clip_are_counted_if_their_labels_are_valid(tmp_path):
     whole = line(0, LABELS, seconds=70.013, rate=44_100, start=2.0)
     pieces = [(0, 0.0), (0, 30.0), (0, 60.0), (1, 0.0)]
     rows = rows_of(tmp_path, [whole, line(1, LABELS)], pieces)
     maker = ExampleMaker(small_vocabulary(), "natural")
     check(rows, maker, "sgc")
-    with pytest.raises(DataError, match=r"cut 'cut-0@30': nobody knows what task 'asr' would answer"):
+    with pytest.raises(DataError, match=r"cut 'cut-0@30': task 'asr' has no labels for the chunks"):
         token_lengths(rows, maker, "asr")
 
 
-def test_rows_of_several_supervisions_are_measured_where_they_are_clear(tmp_path):
+def test_rows_of_several_supervisions_are_counted_if_unambiguous(tmp_path):
     lines = [
         line(number, {"text": "one two", "language": "en", "units": LABELS["units"]}) for number in range(2)
     ]
-    for number, one in enumerate(lines):
-        first = one["supervisions"][0]
+    for number, cut in enumerate(lines):
+        first = cut["supervisions"][0]
         second = {**first, "start": 0.5, "duration": 0.5, "text": "three", "speaker": "b", "alignment": None}
-        one["supervisions"] = [{**first, "speaker": "a" if number == 0 else None}, second]
+        cut["supervisions"] = [{**first, "speaker": "a" if number == 0 else None}, second]
     for prompt in PROMPTS:
         maker = ExampleMaker(small_vocabulary(), prompt)
         for task in ("osr", "sd", "asr", "lid"):
@@ -270,15 +270,15 @@ def test_rows_of_several_supervisions_are_measured_where_they_are_clear(tmp_path
                 check(Rows(rows_of(tmp_path, lines).index, np.array(kept)), maker, task)
 
 
-def test_a_line_that_is_another_by_now_is_named(tmp_path):
+def test_a_changed_line_is_named(tmp_path):
     rows = rows_of(tmp_path, [line(0, LABELS), line(1, LABELS)])
     for text in (b"{}", b"[1, 2]", b'{"id": "a", "duration": "x"}', b"", b"\xff"):
         rows.index.manifest.write_bytes(text)
-        with pytest.raises(DataError, match=r"the cut at byte 0 cannot be read any more"):
+        with pytest.raises(DataError, match=r"the cut at byte 0 can no longer be read"):
             token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
 
 
-def test_kept_rows_are_the_measured_ones(tmp_path):
+def test_a_subset_of_rows_has_the_lengths_of_those_rows(tmp_path):
     rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "one " * number}) for number in range(9)])
     maker = ExampleMaker(small_vocabulary(), "tags")
     some = [7, 2, 2]
@@ -286,7 +286,7 @@ def test_kept_rows_are_the_measured_ones(tmp_path):
     assert kept.tolist() == token_lengths(rows, maker, "asr")[some].tolist()
 
 
-def test_the_first_wrong_row_is_named(tmp_path, monkeypatch):
+def test_the_first_invalid_row_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ROWS_AT_ONCE", 2)
     without = {key: value for key, value in LABELS.items() if key != "text"}
     several = [line(number, LABELS if number < 5 else without) for number in range(8)]
@@ -296,7 +296,7 @@ def test_the_first_wrong_row_is_named(tmp_path, monkeypatch):
             token_lengths(rows_of(tmp_path, several), maker, "asr", num_processes=num_processes)
 
 
-def test_processes_find_the_same_lengths_and_are_gone(tmp_path, monkeypatch):
+def test_worker_processes_count_the_same_lengths_and_exit(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ROWS_AT_ONCE", 3)
     rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "ein wörd " * number}) for number in range(20)])
     maker = ExampleMaker(small_vocabulary(), "natural")
@@ -319,7 +319,7 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
         found.append(num_processes)
         yield from map(counter.lengths, chunks)
 
-    monkeypatch.setattr(lengths, "_in_processes", in_this_process)
+    monkeypatch.setattr(lengths, "_count_chunks", in_this_process)
     monkeypatch.setattr(lengths, "MIN_ROWS", 2)
     rows = rows_of(tmp_path, [line(number, LABELS) for number in range(9)])
     for cores in (1, 3, 64):
@@ -328,10 +328,12 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
     assert found == [1, 3, 4]
 
 
-def test_a_killed_process_is_one_sentence(tmp_path, monkeypatch):
+def test_a_killed_worker_process_is_reported_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths._RowCounter, "lengths", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     rows = rows_of(tmp_path, [line(number, LABELS) for number in range(3)])
-    with pytest.raises(UserError, match=r"one of 2 processes that measured 'made/all' was killed.*free some"):
+    with pytest.raises(
+        UserError, match=r"one of 2 processes that counted the tokens of 'made/all' was killed.*free some"
+    ):
         token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr", num_processes=2)
 
 
@@ -366,7 +368,7 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path):
 
 def test_one_process_of_a_machine_measures(tmp_path):
     other = os.open(tmp_path, os.O_RDONLY)
-    with one_process_in(tmp_path), pytest.raises(BlockingIOError):
+    with folder_lock(tmp_path), pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
@@ -377,5 +379,5 @@ def test_a_file_system_without_locks_lets_everybody_in(tmp_path, monkeypatch):
         raise OSError("no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with one_process_in(tmp_path):
+    with folder_lock(tmp_path):
         pass

@@ -6,7 +6,7 @@ from audio_lm.data import progress as module
 from audio_lm.data.progress import progress
 
 
-def test_a_log_has_a_line_now_and_then_with_the_time_left(monkeypatch):
+def test_a_log_has_a_line_from_time_to_time_with_the_time_left(monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     text = StringIO()
@@ -26,7 +26,7 @@ def test_short_work_leaves_nothing_in_a_log():
     assert text.getvalue() == ""
 
 
-def test_a_terminal_shows_a_bar_and_is_clean_behind_it():
+def test_a_terminal_shows_a_bar_and_is_clean_afterwards():
     text = StringIO()
     console = Console(file=text, force_terminal=True, width=120)
     with progress("counting", total=2, what="rows", console=console) as advance:

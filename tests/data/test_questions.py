@@ -11,7 +11,7 @@ from audio_lm.data.questions import group_by_question
 
 @pytest.fixture
 def wav(tmp_path):
-    """Makes a short clip, and says where it is."""
+    """Make a short clip; returns its path."""
 
     def make(name):
         path = tmp_path / name
@@ -24,7 +24,7 @@ def wav(tmp_path):
 
 @pytest.fixture
 def written_cuts(tmp_path):
-    """Writes rows of id, audio, labels and further arguments, and reads them as cuts."""
+    """Write rows of id, audio, labels and further arguments, and read them as cuts."""
 
     def write(*rows):
         folder = tmp_path / "mine"
@@ -43,7 +43,7 @@ def ids(groups):
 
 
 @pytest.mark.parametrize("prompt", ["tags", "natural", "chatml"])
-def test_captions_of_one_clip_are_one_question_wherever_they_stand(wav, written_cuts, prompt):
+def test_captions_of_one_clip_are_one_question_in_any_order(wav, written_cuts, prompt):
     bell, rain = wav("bell.wav"), wav("rain.wav")
     rows = [
         (f"{n}", clip, {"caption": f"caption {n}"}, {})
@@ -52,7 +52,7 @@ def test_captions_of_one_clip_are_one_question_wherever_they_stand(wav, written_
     assert ids(group_by_question(written_cuts(*rows), "aac", prompt)) == [["0", "2", "4"], ["1", "3"]]
 
 
-def test_files_of_one_name_and_parts_of_one_file_are_clips_of_their_own(wav, written_cuts):
+def test_files_of_equal_names_and_segments_of_one_file_are_different_clips(wav, written_cuts):
     one, other = wav("a/1.wav"), wav("b/1.wav")
     cuts = written_cuts(
         ("a", one, {"caption": "x"}, {}),
@@ -64,11 +64,11 @@ def test_files_of_one_name_and_parts_of_one_file_are_clips_of_their_own(wav, wri
     assert ids(group_by_question(cuts, "aac", "natural")) == [["a"], ["b"], ["c"], ["d"], ["e"]]
 
 
-def test_other_questions_about_a_clip_are_other_questions(wav, written_cuts):
+def test_different_questions_about_a_clip_are_not_grouped(wav, written_cuts):
     clip = wav("a.wav")
-    asked = ["What is it?", "Is it loud?", "What is it?"]
+    questions = ["What is it?", "Is it loud?", "What is it?"]
     cuts = written_cuts(
-        *((str(n), clip, {"question": text, "answer": f"{n}"}, {}) for n, text in enumerate(asked))
+        *((str(n), clip, {"question": text, "answer": f"{n}"}, {}) for n, text in enumerate(questions))
     )
     assert ids(group_by_question(cuts, "aqa", "tags")) == [["0", "2"], ["1"]]
     into = [
@@ -79,7 +79,7 @@ def test_other_questions_about_a_clip_are_other_questions(wav, written_cuts):
     assert ids(group_by_question(cuts, "s2tt", "natural")) == [["a"], ["b"]]
 
 
-def test_conversations_are_compared_by_all_but_their_last_answer(wav, written_cuts):
+def test_conversations_are_compared_without_their_last_answer(wav, written_cuts):
     def chat(question, answer):
         user = {"role": "user", "content": [{"audio": 1}, {"text": question}]}
         return {"conversation": [user, {"role": "assistant", "content": [{"text": answer}]}]}
@@ -93,14 +93,14 @@ def test_conversations_are_compared_by_all_but_their_last_answer(wav, written_cu
     assert ids(group_by_question(cuts, "chat", "chatml")) == [["a", "b"], ["c"]]
 
 
-def test_rows_of_text_only_are_never_put_together(tmp_path):
+def test_text_only_cuts_are_never_grouped(tmp_path):
     writer = CutWriter(tmp_path, tmp_path)
     for _ in range(2):
         writer.add("all-test", None, {"caption": "x", "places": [["bell", 20]]})
     assert [len(group) for group in group_by_question(writer.cuts("all-test"), "aac", "tags")] == [1, 1]
 
 
-def test_a_cut_without_what_its_question_needs_is_named(wav, written_cuts):
+def test_a_cut_that_lacks_a_label_of_its_question_is_named(wav, written_cuts):
     cuts = written_cuts(("a", wav("a.wav"), {"caption": "x"}, {}))
     with pytest.raises(DataError, match=r"cut 'a': .*'question'"):
         group_by_question(cuts, "aqa", "tags")

@@ -51,8 +51,8 @@ def test_a_plan_fills_its_packs_from_all_leaves(small, stage, small_sources, own
     planned = plan_stage(small, stage, small_sources["pretrain"], own_vocabulary)
     steps = planned.plan.steps_of(0)
     turns = [turn for packs in steps for pack in packs for turn in pack]
-    assert {turn.leaf for turn in turns} == set(range(len(planned.leaves)))
-    tokens = sum(planned.plan.lengths[turn.leaf].table[turn.row, turn.choice] for turn in turns)
+    assert {turn.source for turn in turns} == set(range(len(planned.leaves)))
+    tokens = sum(planned.plan.lengths[turn.source].table[turn.row, turn.choice] for turn in turns)
     assert 0.9 < tokens / (len(steps) * stage.pack_tokens) <= 1
     assert next(planned.plan.steps(Cursor()))[0] == Cursor(1, 0, 1)
 
@@ -103,7 +103,7 @@ def test_conversations_over_the_budget_are_dropped_with_long_audio_drop(
             assert len(maker.example(cut, leaf.task)) == lengths.table[row, 0]
             assert sum(num_samples_of(cut)) == leaf.rows.num_samples[row]
     of_window = planned.plan.steps_of(0)
-    rows = {(turn.leaf, turn.row) for packs in of_window for pack in packs for turn in pack}
+    rows = {(turn.source, turn.row) for packs in of_window for pack in packs for turn in pack}
     assert rows == {(leaf, row) for leaf, count in enumerate(kept) for row in range(count)}
     with pytest.raises(DataError, match="as 12 of 12 do"):
         plan_stage(small, replace(stage, pack_tokens=20, long_audio="drop"), sources, own_vocabulary)

@@ -9,7 +9,7 @@ from lightning import Callback
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import faults
-from audio_lm.data.datamodule import PlannedPacks
+from audio_lm.data.datamodule import PackDataset
 from audio_lm.training import next_token
 from tests.run.carried import command, equal_weights, weights
 
@@ -76,7 +76,7 @@ def unreadable_for(ranks, packs):
     """A disk from which nothing comes for the fourth step, or for some of its packs."""
 
     def fault(number):
-        fetch, load, fetched = PlannedPacks.__getitem__, faults.load_waves, []
+        fetch, load, fetched = PackDataset.__getitem__, faults.load_waves, []
 
         def gone(cut):
             raise DataError(f"{cut.id} is gone")
@@ -92,7 +92,7 @@ def unreadable_for(ranks, packs):
             faults.load_waves = load
             return tuple(answers)
 
-        PlannedPacks.__getitem__ = fetch_or_not
+        PackDataset.__getitem__ = fetch_or_not
 
     return fault
 

@@ -109,7 +109,7 @@ MISTAKES = [
     (leave_a_parameter_in_no_part, "['projector'] are not mentioned"),
     (remove_the_audio, "is missing"),
     (spoil_the_audio, "cannot be decoded"),
-    (empty_the_cut_set, "holds no cuts"),
+    (empty_the_cut_set, "has no cuts"),
     (shorten_a_clip, "has 2 frames"),
     (lengthen_a_clip, "longer than the encoder's 30 s"),
     (write_where_nobody_may, "cannot be written"),

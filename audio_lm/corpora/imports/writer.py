@@ -16,7 +16,7 @@ from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
 from audio_lm.corpora.labels import supervision_of
 from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, CutSetWriter, NewCut
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 
 MAX_OVERSHOOT: Seconds = 0.5
 """By which a declared clip may pass the end of its file; the clip then ends with the file.
@@ -38,7 +38,7 @@ class ImportWriter(CutSetWriter):
         corpus: str,
         *,
         channel: Choice = AVERAGE,
-        measured: Mapping[Path, Measured | str] | None = None,
+        measured: Mapping[Path, AudioMeasurement | str] | None = None,
     ) -> None:
         super().__init__(folder, corpus, channel=channel, measured=measured)
         self.notes: list[str] = []

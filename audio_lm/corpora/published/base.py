@@ -26,7 +26,7 @@ from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, download, unpack
 from audio_lm.corpora.settings import Report, parse_settings
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 
@@ -105,7 +105,7 @@ class CutSetWriter:
         corpus: str,
         *,
         channel: Choice = AVERAGE,
-        measured: Mapping[Path, Measured | str] | None = None,
+        measured: Mapping[Path, AudioMeasurement | str] | None = None,
     ) -> None:
         """Start with no cuts.
 

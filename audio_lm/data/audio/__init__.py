@@ -1,1 +1,1 @@
-"""Audio files: decoded, measured, guarded against what is broken."""
+"""Decode, measure and check audio files."""

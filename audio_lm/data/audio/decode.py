@@ -1,8 +1,8 @@
-"""The one way from an audio file to samples: whoever imports, checks, trains on or reports a clip decodes it here.
+"""Decode audio files. Imports, checks, training and reports all read audio through this module.
 
-The bytes of a file, not its name, decide which decoder reads it: libsndfile where the header states an exact
-length (WAV, RF64, Wave64, AIFF, AU, CAF, SPHERE, FLAC), else FFmpeg. Headers of compressed files are
-estimates, so their samples are counted by decoding them.
+The content of a file selects the decoder, not its name: libsndfile if the header states an exact length
+(WAV, RF64, Wave64, AIFF, AU, CAF, SPHERE, FLAC), else FFmpeg. Headers of compressed files only estimate the
+length, so the samples of these files are counted by decoding.
 """
 
 import os
@@ -23,81 +23,83 @@ from audio_lm.common.errors import UserError, missing_extra
 from audio_lm.data.audio import ffmpeg, headers
 from audio_lm.data.audio.errors import AudioError
 
-TOLERANCE: Seconds = 0.025  # by which a file may differ from what is said of its length
-EDGE: Seconds = 0.1  # decoded at both ends of a file whose header can be believed
-BLOCK = 1 << 16  # samples that are decoded at once, where only their power is wanted
+TOLERANCE: Seconds = 0.025  # allowed difference between the stated and the real length of a file
+EDGE: Seconds = 0.1  # decoded at both ends of a file whose header states an exact length
+BLOCK = 1 << 16  # samples that are decoded at once to measure their power
 
 Wave = np.ndarray[Any, np.dtype[np.float32]]
-Place = str | BytesIO
+PathOrBytes = str | BytesIO
 """A path, or the bytes of a file."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is known of a file after a look at all of it."""
+class AudioMeasurement:
+    """Properties of a file, measured over its full length."""
 
     rate: int
     num_samples: int
     num_channels: int
     is_counted: bool
-    """By decoding; else the header states it and the bytes are there."""
+    """``num_samples`` was counted by decoding; else the header states it and the bytes are in the file."""
 
     powers: tuple[float, ...] = ()
-    """Mean square of every channel, where it was asked for and there are several."""
+    """Mean square of each channel; empty unless requested, and for a single channel."""
 
     mean_power: float = 0.0
-    """Of the average of the channels."""
+    """Mean square of the average of all channels."""
 
     @property
     def seconds(self) -> Seconds:
-        """Its length."""
+        """Duration."""
         return self.num_samples / self.rate
 
 
-class Decoded(NamedTuple):
-    """Samples of a file."""
+class DecodedAudio(NamedTuple):
+    """Decoded samples."""
 
     wave: Wave  # (C, N)
     rate: int
-    is_any_rate: bool = False  # Opus has none of its own; it is decoded at 48 kHz
+    is_any_rate: bool = False  # Opus has no sampling rate of its own; it is decoded at 48 kHz
 
 
-def measure(place: Place, *, name: str = "", with_powers: bool = False) -> Measured:
-    """Look at a whole file.
+def measure(place: PathOrBytes, *, name: str = "", with_powers: bool = False) -> AudioMeasurement:
+    """Measure a file and check that it is complete.
 
     Args:
-        name: what it is called in messages, where it is bytes.
-        with_powers: decode files of several channels to the end and measure each channel.
+        name: of the file in messages, if ``place`` is bytes.
+        with_powers: decode files of several channels to the end and measure the power of each channel.
 
     Raises:
-        AudioError: it is missing, no audio, damaged, or shorter than its header says.
+        AudioError: the file is missing, no audio, damaged, or shorter than its header states.
         UserError: the package that decodes it is not installed.
     """
-    with _named(name or place), _sound(place) as sound:
+    with _named(name or place), _open_sndfile(place) as sound:
         try:
-            found = _counted(place, with_powers) if sound is None else _measured(sound, with_powers)
+            found = _count(place, with_powers) if sound is None else _measure(sound, with_powers)
         except ImportError as error:
-            what = f"reading {name or place}, which is no WAV, FLAC or AIFF,"
-            raise missing_extra("av", extra="codecs", purpose=what) from error
-        _check_all_there(place, found)
+            purpose = f"reading {name or place}, which is no WAV, FLAC or AIFF,"
+            raise missing_extra("av", extra="codecs", purpose=purpose) from error
+        _check_complete(place, found)
         return found
 
 
-def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = "") -> Decoded:
-    """Decode a stretch of a file.
+def read(
+    place: PathOrBytes, start: Seconds = 0.0, seconds: Seconds | None = None, *, name: str = ""
+) -> DecodedAudio:
+    """Decode a segment of a file.
 
     Args:
-        seconds: to its end where none are given.
+        seconds: duration; None reads to the end.
 
     Returns:
-        float32, full scale is 1; fewer samples where the file ends before.
+        float32, full scale is 1; fewer samples if the file ends earlier.
 
     Raises:
-        AudioError: it is missing, or cannot be decoded.
+        AudioError: the file is missing or cannot be decoded.
     """
-    with _named(name or place), _sound(place) as sound:
+    with _named(name or place), _open_sndfile(place) as sound:
         if sound is None:
-            return _decoded(place, start, seconds)
+            return _decode(place, start, seconds)
         first = samples_at(start, sound.samplerate)
         if first > sound.frames:
             raise AudioError(
@@ -105,17 +107,17 @@ def read(place: Place, start: Seconds = 0.0, seconds: Seconds | None = None, *, 
             )
         sound.seek(first)
         count = -1 if seconds is None else samples_at(seconds, sound.samplerate)
-        return Decoded(sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate)
+        return DecodedAudio(sound.read(count, dtype="float32", always_2d=True).T, sound.samplerate)
 
 
 def samples_at(seconds: Seconds, rate: int) -> int:
-    """Samples in so many seconds, halves rounded up as lhotse does."""
+    """Number of samples in a duration; halves are rounded up as in Lhotse."""
     return floor(round(seconds * rate, 8) + 0.5)
 
 
 @contextmanager
-def _named(place: Place | str) -> Iterator[None]:
-    """Tell which file an error is about, and make one of whatever a decoder raises."""
+def _named(place: PathOrBytes | str) -> Iterator[None]:
+    """Turn every exception of a decoder into an ``AudioError`` that names the file."""
     where = "its audio" if isinstance(place, BytesIO) else place
     try:
         yield
@@ -127,22 +129,22 @@ def _named(place: Place | str) -> Iterator[None]:
         raise AudioError(f"{where} is no WAV, FLAC or AIFF, and the package 'av' is not installed") from error
     except UserError:
         raise
-    except Exception as error:  # decoders raise all kinds on bytes that nobody has thought of
+    except Exception as error:  # decoders raise exceptions of many types on malformed input
         raise AudioError(f"{where} cannot be read ({type(error).__name__}: {error})") from error
 
 
 @contextmanager
-def _sound(place: Place) -> Iterator[soundfile.SoundFile | None]:
-    """A file as libsndfile opens it; none where FFmpeg has to decode it."""
-    with _regular(place) as file:
+def _open_sndfile(place: PathOrBytes) -> Iterator[soundfile.SoundFile | None]:
+    """Open a file with libsndfile; yields None if FFmpeg has to decode it."""
+    with _open_regular(place) as file:
         head = file.read(16)
         if tag := headers.id3_bytes(head):
             file.seek(tag)
             head = file.read(16)
         file.seek(0)
-        sound = _opened(place, file) if headers.is_sndfile(head) else None
+        sound = _sndfile(place, file) if headers.is_sndfile(head) else None
         if sound is None:
-            file.seek(0)  # libsndfile leaves its place where it gave up
+            file.seek(0)  # libsndfile leaves the file position where it failed
             yield None
             return
         with sound:
@@ -150,24 +152,24 @@ def _sound(place: Place) -> Iterator[soundfile.SoundFile | None]:
 
 
 @contextmanager
-def _regular(place: Place) -> Iterator[BinaryIO]:
-    """A file that is one: to open a pipe or a device may take for ever."""
+def _open_regular(place: PathOrBytes) -> Iterator[BinaryIO]:
+    """Open a regular file; opening a pipe or a device could block forever."""
     if isinstance(place, BytesIO):
         place.seek(0)
         yield place
         return
     try:
-        number = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise AudioError("is missing", "missing") from error
-    with open(number, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise AudioError("is no regular file")
         yield file
 
 
-def _opened(place: Place, file: BinaryIO) -> soundfile.SoundFile | None:
-    """Opened by libsndfile, unless it knows the codec or the length no better than FFmpeg."""
+def _sndfile(place: PathOrBytes, file: BinaryIO) -> soundfile.SoundFile | None:
+    """Open a file with libsndfile; None if libsndfile cannot give its exact length and FFmpeg can decode it."""
     has_ffmpeg = find_spec("av") is not None
     try:
         sound = soundfile.SoundFile(place if isinstance(place, BytesIO) else file.fileno(), closefd=False)
@@ -183,79 +185,79 @@ def _opened(place: Place, file: BinaryIO) -> soundfile.SoundFile | None:
     raise AudioError(ffmpeg.NO_SAMPLES, "short")
 
 
-def _measured(sound: soundfile.SoundFile, with_powers: bool) -> Measured:
-    """What a header states, after both ends of the file were decoded."""
+def _measure(sound: soundfile.SoundFile, with_powers: bool) -> AudioMeasurement:
+    """Read the length from the header, and decode both ends of the file as a check."""
     rate, frames = sound.samplerate, sound.frames
     edge = min(frames, round(EDGE * rate))
     sound.seek(0)
     sound.read(edge)
     sound.seek(frames - edge)
     if len(sound.read(edge)) < edge:
-        raise AudioError("ends before its header says", "short")
+        raise AudioError("is shorter than its header states", "short")
     powers = _Powers()
     if with_powers and sound.channels > 1:
         sound.seek(0)
         for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
             powers.add(block.T)
-    return powers.annotate(Measured(rate, frames, sound.channels, is_counted=False))
+    return powers.annotate(AudioMeasurement(rate, frames, sound.channels, is_counted=False))
 
 
-def _check_all_there(place: Place, found: Measured) -> None:
-    """Compare the bytes of samples with those that a header states.
+def _check_complete(place: PathOrBytes, found: AudioMeasurement) -> None:
+    """Compare the number of sample bytes with the number that the header states.
 
     Raises:
-        AudioError: the file is shorter than its header says.
+        AudioError: the file is shorter than its header states.
     """
-    # A view of its own, because libsndfile keeps its place in the other one.
-    with _regular(BytesIO(place.getvalue()) if isinstance(place, BytesIO) else place) as file:
+    # A second file object, because libsndfile depends on the position of the first one.
+    with _open_regular(BytesIO(place.getvalue()) if isinstance(place, BytesIO) else place) as file:
         data = headers.data_of(file)
-    if data is None or data.stated is None or data.there >= data.stated:
+    if data is None or data.stated is None or data.present >= data.stated:
         return
-    stated = found.seconds * data.stated / max(1, data.there)
+    stated = found.seconds * data.stated / max(1, data.present)
     if stated - found.seconds > TOLERANCE:
         raise AudioError(
-            f"ends before its header says: {found.seconds:.2f} s of {stated:.2f} s are there", "short"
+            f"is shorter than its header states: {found.seconds:.2f} s of {stated:.2f} s are present", "short"
         )
 
 
-def _counted(place: Place, with_powers: bool) -> Measured:
-    """The samples that a decoder gives."""
-    last: ffmpeg.Piece | None = None
+def _count(place: PathOrBytes, with_powers: bool) -> AudioMeasurement:
+    """Count the samples by decoding the file."""
+    last: ffmpeg.AudioFrame | None = None
     powers = _Powers()
-    for piece in ffmpeg.pieces(place):
-        last = piece
-        if with_powers and piece.num_channels > 1:
-            powers.add(piece.wave())
+    for frame in ffmpeg.decode_frames(place):
+        last = frame
+        if with_powers and frame.num_channels > 1:
+            powers.add(frame.wave())
     if last is None:
         raise AudioError(ffmpeg.NO_SAMPLES, "short")
     return powers.annotate(
-        Measured(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True)
+        AudioMeasurement(last.rate, last.start + last.num_samples, last.num_channels, is_counted=True)
     )
 
 
-def _decoded(place: Place, start: Seconds, seconds: Seconds | None) -> Decoded:
-    """A stretch, from the pieces that it lies in."""
+def _decode(place: PathOrBytes, start: Seconds, seconds: Seconds | None) -> DecodedAudio:
+    """Decode a segment with FFmpeg."""
     waves: list[Wave] = []
     rate, codec, end = 0, "", 0.0
-    for piece in ffmpeg.pieces(place, start=start):
-        rate, codec = piece.rate, piece.codec
+    for frame in ffmpeg.decode_frames(place, start=start):
+        rate, codec = frame.rate, frame.codec
         first = samples_at(start, rate)
         end = inf if seconds is None else first + samples_at(seconds, rate)
-        if piece.start >= end:
+        if frame.start >= end:
             break
-        if piece.start + piece.num_samples > first:
-            waves.append(piece.wave()[:, max(0, first - piece.start) : _most(end - piece.start)])
+        if frame.start + frame.num_samples > first:
+            waves.append(frame.wave()[:, max(0, first - frame.start) : _slice_end(end - frame.start)])
     if not waves:
         raise AudioError(f"ends before {start:.2f} s" if rate else ffmpeg.NO_SAMPLES, "short")
-    return Decoded(np.concatenate(waves, axis=1), rate, codec == "opus")
+    return DecodedAudio(np.concatenate(waves, axis=1), rate, codec == "opus")
 
 
-def _most(count: float) -> int | None:
+def _slice_end(count: float) -> int | None:
     return None if count == inf else int(count)
 
 
 class _Powers:
-    """Sums over blocks of a file of several channels."""
+    """Sums of squares over the blocks of a file with several channels."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -263,13 +265,13 @@ class _Powers:
         self.average = 0.0
 
     def add(self, wave: Wave) -> None:
-        """Add a block of (C, N)."""
+        """Add a block (C, N)."""
         self.count += wave.shape[1]
         self.channels = self.channels + np.square(wave, dtype=np.float64).sum(axis=1)
         self.average += float(np.square(wave.mean(axis=0), dtype=np.float64).sum())
 
-    def annotate(self, measured: Measured) -> Measured:
-        """Add the powers of the blocks to a measurement, if there were any."""
+    def annotate(self, measured: AudioMeasurement) -> AudioMeasurement:
+        """Add the mean powers to a measurement; unchanged if no block was added."""
         if not self.count:
             return measured
         powers = tuple((self.channels / self.count).tolist())

@@ -1,4 +1,4 @@
-"""Why audio cannot be used, as decoders say it."""
+"""Errors of audio files."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Reason = Literal["missing", "decode", "short", "rate", "nonfinite", "silent", "r
 
 
 class AudioError(DataError):
-    """An audio file cannot be used; ``reason`` says why in one word."""
+    """An audio file cannot be used; ``reason`` classifies the fault."""
 
     def __init__(self, message: str, reason: Reason = "decode") -> None:
         super().__init__(message)

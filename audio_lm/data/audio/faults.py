@@ -1,8 +1,8 @@
-"""Audio that cannot be read costs its own conversation and nothing else.
+"""Handle audio that cannot be read, at the cost of its own conversation only.
 
-A read is tried again where the fault may pass; what stays broken is given a
-name, silence takes its place, and nothing of it is learned. It is never replaced by
-another clip, so the order of all others is what it was.
+A read is retried if the fault may be transient. Otherwise the fault is classified, the clip is replaced by
+silence and its conversation has no labels. It is never replaced by another clip, so the order of the other
+examples does not change.
 """
 
 import errno
@@ -21,16 +21,16 @@ from audio_lm.common.audio_units import Seconds
 from audio_lm.data.audio.errors import AudioError, Reason
 from audio_lm.data.manifest.cuts import load_waves, num_samples_of
 
-PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
+TRANSIENT = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 NUM_TRIES = 3
 FIRST_PAUSE: Seconds = 0.1
-LOUDEST = 1.5  # of full scale; a float file beyond it is not audio
-MOST_SECONDS: Seconds = 60.0  # for reading one conversation's clips
-AGAIN_AFTER: Seconds = 0.5  # between alarms, once that time is over
+MAX_AMPLITUDE = 1.5  # of full scale; a float file beyond it is not audio
+MAX_READ_SECONDS: Seconds = 60.0  # for all clips of a conversation
+REPEAT_ALARM_SECONDS: Seconds = 0.5  # between alarms after that
 
 
 class Fault(NamedTuple):
-    """Why a conversation counts nothing."""
+    """The reason why a conversation has no labels."""
 
     cut_id: str
     task: str
@@ -48,21 +48,21 @@ class FaultyAudioError(Exception):
 
 
 def load_waves_or_fault(cut: Cut) -> list[np.ndarray]:
-    """The clips of a cut, as ``load_waves`` reads them, looked at before they are used.
+    """Load the clips of a cut with ``load_waves`` and check their amplitude.
 
     Raises:
-        FaultyAudioError: they cannot be read, or are not audio.
+        FaultyAudioError: a clip cannot be read, is silent, or is far beyond full scale.
     """
     for number in range(NUM_TRIES):
         try:
-            with _deadline(MOST_SECONDS):
+            with _deadline(MAX_READ_SECONDS):
                 waves = load_waves(cut)
             break
         except FaultyAudioError:
             raise
-        except Exception as error:  # whatever it is, it is a fault of this clip and not the end of the run
-            reason, is_passing = _classified(error)
-            if not is_passing or number == NUM_TRIES - 1:
+        except Exception as error:  # any exception is a fault of this clip and must not end the run
+            reason, is_transient = _classify(error)
+            if not is_transient or number == NUM_TRIES - 1:
                 raise FaultyAudioError(reason, str(error)) from error
             time.sleep(FIRST_PAUSE * 4**number)
     for wave in waves:
@@ -71,7 +71,7 @@ def load_waves_or_fault(cut: Cut) -> list[np.ndarray]:
 
 
 def silence_for(cut: Cut) -> list[np.ndarray]:
-    """As long as the clips would have been."""
+    """Silence with the lengths of the clips of a cut."""
     return [np.zeros(count, dtype=np.float32) for count in num_samples_of(cut)]
 
 
@@ -79,19 +79,19 @@ def _check(wave: np.ndarray) -> None:
     loudest = float(np.abs(wave).max(initial=0.0))
     if loudest == 0.0:
         raise FaultyAudioError("silent", "every sample is zero")
-    if loudest > LOUDEST:
+    if loudest > MAX_AMPLITUDE:
         raise FaultyAudioError("range", f"it is as loud as {loudest:.1f} times full scale")
 
 
-def _classified(error: Exception) -> tuple[Reason, bool]:
-    """What kind of fault it is, and whether it may pass."""
+def _classify(error: Exception) -> tuple[Reason, bool]:
+    """Reason of a fault, and True if the fault may be transient."""
     causes = list(_causes(error))
     if any(isinstance(cause, TimeoutError | _TooLongError) for cause in causes):
         return "timeout", False
-    # Errors of PyAV have the number of the system's error, too.
-    if any(getattr(cause, "errno", None) in PASSING for cause in causes):
+    # Errors of PyAV carry the errno of the system, too.
+    if any(getattr(cause, "errno", None) in TRANSIENT for cause in causes):
         return "decode", True
-    # Lhotse raises errors again with its own text and without their reason, so the first one counts.
+    # Lhotse re-raises errors with its own text and without their reason, so the original one counts.
     reasons = [cause.reason for cause in causes if isinstance(cause, AudioError)]
     return (reasons[-1] if reasons else "decode"), False
 
@@ -103,27 +103,28 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 class _TooLongError(BaseException):
-    """Reading takes too long; no library that goes on after an ``Exception`` catches it."""
+    """Reading takes too long. A BaseException, so that libraries that catch ``Exception`` do not swallow it."""
 
 
 @contextmanager
 def _deadline(seconds: Seconds) -> Iterator[None]:
-    """End what takes too long; only the main thread of a process can be interrupted, which is where loaders read.
+    """Interrupt the body after a timeout; no effect outside the main thread, in which data workers read.
 
-    The alarm is repeated, because a library may swallow even this one where it calls back from C.
+    Only the main thread of a process can be interrupted by a signal. The alarm is repeated, because a library
+    that calls Python from C may swallow even a BaseException.
 
     Raises:
-        FaultyAudioError: it took too long.
+        FaultyAudioError: the body took too long.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise _TooLongError
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_AFTER)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_ALARM_SECONDS)
     try:
         yield
     except _TooLongError as error:

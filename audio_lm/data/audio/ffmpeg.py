@@ -1,8 +1,8 @@
-"""FFmpeg's decoders, through PyAV, for files whose header states no exact length: MP3, AAC, Vorbis, Opus, AC-3 ...
+"""Decode files whose header states no exact length (MP3, AAC, Vorbis, Opus, AC-3 ...) with FFmpeg through PyAV.
 
-Samples are those that the command ``ffmpeg`` of FFmpeg 9 gives: encoder delay and padding are cut off as
-headers ask. What the command passes over with a warning is told apart here: tags and padding between frames
-are no damage; frames that fail, that are not whole, or that are fewer than a header counts, are.
+The samples are those of the command ``ffmpeg`` of FFmpeg 9: encoder delay and padding are removed as the headers
+specify. The command skips damage with a warning; here tags and padding between frames are accepted, but
+frames that fail to decode, are truncated, or are fewer than a header counts raise an error.
 
 Source: PyAV 18.1 over FFmpeg 8.1; AV_PKT_DATA_SKIP_SAMPLES of libavcodec/packet.h.
 """
@@ -22,32 +22,32 @@ DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,g722,iff,ircam,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
     "nistsphere,ogg,qcp,rm,sox,tak,truehd,tta,voc,w64,wav,webm,wv"
 )
-"""Playlists and scripts, which open other files and addresses, are not among them."""
+"""Playlists and scripts are not included, because they open other files and URLs."""
 
-STATING = frozenset({"ape", "asf", "caf", "flac", "matroska", "mov", "tta", "wav", "wv"})
+DURATION_IN_HEADER = frozenset({"ape", "asf", "caf", "flac", "matroska", "mov", "tta", "wav", "wv"})
 """Demuxers that read the length from a header and do not estimate it from a bit rate."""
 
-LEEWAY: Seconds = 0.1  # such a length may be rounded, or count the encoder's delay
-BARE = frozenset({"aac", "ac3", "eac3", "mp3"})  # frame after frame, without a container
+LEEWAY: Seconds = 0.1  # the length in a header may be rounded, or include the encoder delay
+RAW_FORMATS = frozenset({"aac", "ac3", "eac3", "mp3"})  # streams of frames without a container
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-MOST_PADDING = 0.25  # of a file, behind its last frame
+MAX_PADDING_SHARE = 0.25  # of a file, after its last frame
 MPEG_CODECS = frozenset({"mp1", "mp2", "mp3"})
-SUMMED = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})  # codecs whose every frame has a checksum
-RUN_UP = 100
-"""Frames of MP3 that are decoded before those that are wanted.
+WITH_CHECKSUM = frozenset({"ac3", "eac3", "flac", "tta", "wavpack"})  # codecs with a checksum in every frame
+PREROLL_FRAMES = 100
+"""MP3 frames that are decoded before the requested ones.
 
-A frame may use 511 bytes of those before it; at rates under 32 kHz it is 255, and the smallest
-frame of two channels has three of its own.
+A frame may use 511 bytes of the frames before it (the bit reservoir); 255 at rates under 32 kHz, where the
+smallest frame of two channels has three bytes of its own.
 """
-MOST_MPEG_SAMPLES = 1152  # of a frame
-HEADER = 7  # bytes of the longest header of a bare frame, that of ADTS
-MISCOUNT = 2  # frames by which Xing headers are known to be off: some count themselves
+MAX_MPEG_SAMPLES = 1152  # of a frame
+MAX_HEADER_BYTES = 7  # of the header of a raw frame: ADTS
+MISCOUNTED_FRAMES = 2  # error of known Xing headers: some count their own frame
 NO_LIMIT = 1 << 62
 NO_SAMPLES = "holds no samples, or its header counts none"
 
 
-class Piece(NamedTuple):
-    """Samples of a file, in their place."""
+class AudioFrame(NamedTuple):
+    """Samples of one decoded frame, and their position in the file."""
 
     start: int
     num_samples: int
@@ -64,28 +64,28 @@ class Piece(NamedTuple):
         return _as_float(values[:, : self.num_samples])
 
 
-def pieces(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[Piece]:
-    """Decode a file, in order.
+def decode_frames(place: str | BytesIO, *, start: Seconds = 0.0) -> Iterator[AudioFrame]:
+    """Decode the frames of a file, in order.
 
     Args:
         place: a path, or the bytes of a file.
-        start: MP3 is decoded from shortly before it, everything else from the beginning.
+        start: MP3 is decoded from shortly before this time, every other format from the beginning.
 
     Raises:
-        AudioError: it cannot be decoded, breaks off or is damaged.
+        AudioError: the file cannot be decoded, is truncated or is damaged.
         ImportError: PyAV is not installed.
     """
     with _opened(place) as container:
         if container.streams.best("audio") is None or container.streams.best("audio").codec_context is None:
             raise AudioError("cannot be decoded (it holds no audio, or none of a known codec)")
-        yield from _Decoder(container, place).pieces(start)
+        yield from _Decoder(container, place).frames(start)
 
 
 @contextmanager
 def _opened(place: str | BytesIO) -> Iterator[Any]:
     import av
 
-    # "file:" keeps FFmpeg from reading a path such as concat:a|b as an address.
+    # "file:" keeps FFmpeg from reading a path such as concat:a|b as a URL.
     where = place if isinstance(place, BytesIO) else f"file:{place}"
     try:
         with av.open(where, options={"format_whitelist": DEMUXERS}) as container:
@@ -95,7 +95,7 @@ def _opened(place: str | BytesIO) -> Iterator[Any]:
 
 
 class _Decoder:
-    """The packets of one stream, and what shows on the way that the file is damaged."""
+    """Decoder of one stream that checks it for damage."""
 
     def __init__(self, container: Any, place: str | BytesIO) -> None:
         self.container = container
@@ -103,50 +103,55 @@ class _Decoder:
         self.stream = container.streams.best("audio")
         self.codec = self.stream.codec.canonical_name
         self.format = container.format.name.split(",")[0]
-        self.is_bare = self.format in BARE
-        if self.codec in SUMMED:
+        self.is_raw = self.format in RAW_FORMATS
+        if self.codec in WITH_CHECKSUM:
             self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
-        self.position = 0
-        self.facts: tuple[int, int] | None = None  # rate and channels
+        self.position = 0  # in samples
+        self.rate_and_channels: tuple[int, int] | None = None
         self.num_frames = 0
         self.largest = 0  # bytes of a packet
-        self.end = 0  # byte behind the last frame
-        self.junk = 0  # bytes since the last frame that are none
+        self.end = 0  # offset of the first byte after the last frame
+        self.junk = 0  # bytes since the last frame that belong to no frame
 
-    def pieces(self, start: Seconds) -> Iterator[Piece]:
-        limit = self._length_of_track()
-        for packet in self._from(start):
-            for frame in self._frames(packet):
+    def frames(self, start: Seconds) -> Iterator[AudioFrame]:
+        limit = self._track_samples()
+        for packet in self._packets_from(start):
+            for frame in self._decode(packet):
                 count = min(frame.samples, max(0, limit - self.position))
                 if count:
-                    yield Piece(self.position, count, *self._checked(frame), self.codec, frame)
+                    yield AudioFrame(self.position, count, *self._checked(frame), self.codec, frame)
                 self.position += frame.samples
         self._check_end(min(self.position, limit))
 
-    def _length_of_track(self) -> int:
-        """Where the last frame of an MP4 is cut; FFmpeg 9 does so itself, for Opus neither does."""
+    def _track_samples(self) -> int:
+        """Number of samples at which an MP4 track ends, within its last frame.
+
+        FFmpeg 9 applies it itself; it does not apply to Opus.
+        """
         stream = self.stream
         is_exact = self.format == "mov" and stream.frames and stream.time_base.denominator == self._rate
         return stream.duration if is_exact and stream.duration and self.codec != "opus" else NO_LIMIT
 
-    def _from(self, start: Seconds) -> Iterator[Any]:
-        """All packets, or of MP3 those shortly before the start and on."""
+    def _packets_from(self, start: Seconds) -> Iterator[Any]:
+        """All packets; of MP3 those from shortly before the start on."""
         packets = self._packets()
-        if self.codec not in MPEG_CODECS or start * self._rate <= RUN_UP * MOST_MPEG_SAMPLES:
+        if self.codec not in MPEG_CODECS or start * self._rate <= PREROLL_FRAMES * MAX_MPEG_SAMPLES:
             yield from packets
             return
-        place = 0
+        position = 0
         for packet in packets:
             frame = headers.mpeg_frame(bytes(packet)[:4])
             if frame is None:
                 continue
-            place -= _delay(packet)
-            self.position = place  # the first of them may make no sound, so nothing follows from the last one
-            if place + RUN_UP * frame.num_samples >= start * self._rate:
+            position -= _delay(packet)
+            self.position = (
+                position  # set for every packet, because the first decoded ones may give no samples
+            )
+            if position + PREROLL_FRAMES * frame.num_samples >= start * self._rate:
                 yield packet
             else:
                 self.num_frames += 1
-            place += frame.num_samples
+            position += frame.num_samples
 
     def _packets(self) -> Iterator[Any]:
         import av
@@ -156,51 +161,51 @@ class _Decoder:
         except av.error.FFmpegError as error:
             raise AudioError(f"is damaged at {self._seconds:.2f} s ({error.strerror})") from error
 
-    def _frames(self, packet: Any) -> list[Any]:
-        """The sound of a packet.
+    def _decode(self, packet: Any) -> list[Any]:
+        """Decode a packet.
 
         Raises:
-            AudioError: it is not whole, or fails and is no tag.
+            AudioError: the packet is truncated, or cannot be decoded and is no tag.
         """
         import av
 
         try:
             frames: list[Any] = packet.decode()
         except av.error.FFmpegError as error:
-            self._pass_over(packet, error)
+            self._skip(packet, error)
             return []
-        # Behind a frame that its parser took for none, FLAC gives frames without a time.
+        # After a frame that its parser rejected, FLAC gives frames without a timestamp.
         is_bad = any(frame.is_corrupt or (self.format == "flac" and frame.pts is None) for frame in frames)
-        if is_bad or self._is_cut(packet):
-            raise AudioError(f"breaks off or is damaged at {self._seconds:.2f} s", "short")
+        if is_bad or self._is_truncated(packet):
+            raise AudioError(f"is truncated or damaged at {self._seconds:.2f} s", "short")
         if packet.size:
             if self.junk and self.num_frames:
-                raise AudioError(f"is damaged at {self._seconds:.2f} s: {self.junk} bytes there are no sound")
+                raise AudioError(f"is damaged at {self._seconds:.2f} s: {self.junk} bytes there are no audio")
             self.junk = 0
             self.num_frames += 1
             self.largest = max(self.largest, packet.size)
             self.end = (packet.pos or 0) + packet.size
         return frames
 
-    def _pass_over(self, packet: Any, error: Any) -> None:
-        """Go on behind what is no frame.
+    def _skip(self, packet: Any, error: Any) -> None:
+        """Skip a packet that cannot be decoded because it is no frame.
 
         Raises:
-            AudioError: it is one.
+            AudioError: the packet is a frame.
         """
         head = bytes(packet)[:12]
-        is_frame = not self.is_bare or _is_synchronised(head)
-        # FFmpeg hands the last frame of AC-3 over together with what follows it.
+        is_frame = not self.is_raw or _is_synchronised(head)
+        # FFmpeg returns the last frame of AC-3 in one packet with the bytes that follow it.
         has_more = self.format in ("ac3", "eac3") and packet.size > self.largest + 2 > 2
         if packet.is_corrupt or (is_frame and not has_more):
             raise AudioError(
-                f"breaks off or is damaged at {self._seconds:.2f} s ({error.strerror})"
+                f"is truncated or damaged at {self._seconds:.2f} s ({error.strerror})"
             ) from error
         self.junk += 0 if head.startswith(TAGS) else packet.size
         self.end += packet.size if has_more else 0
 
-    def _is_cut(self, packet: Any) -> bool:
-        """Whether a frame is shorter than it says itself; uncompressed ones may have any length."""
+    def _is_truncated(self, packet: Any) -> bool:
+        """Check whether a frame is shorter than its header states; PCM packets may have any length."""
         if packet.is_corrupt and not self.codec.startswith("pcm_"):
             return True
         head = bytes(packet)[:6]
@@ -210,52 +215,58 @@ class _Decoder:
         return self.format == "aac" and packet.size < (headers.adts_bytes(head) or 0)
 
     def _checked(self, frame: Any) -> tuple[int, int]:
-        """Rate and channels, which stay the same."""
-        facts = (frame.sample_rate, len(frame.layout.channels))
-        if self.facts not in (None, facts):
-            raise AudioError(
-                f"changes from {self.facts} to {facts} Hz and channels at {self._seconds:.2f} s; write it anew"
-            )
-        self.facts = facts
-        return facts
-
-    def _check_end(self, num_samples: int) -> None:
-        """Compare all that was decoded with what is stated.
+        """Rate and number of channels of a frame.
 
         Raises:
-            AudioError: it is less.
+            AudioError: they differ from those of the frames before.
+        """
+        now = (frame.sample_rate, len(frame.layout.channels))
+        if self.rate_and_channels not in (None, now):
+            raise AudioError(
+                f"changes from {self.rate_and_channels} to {now} Hz and channels at {self._seconds:.2f} s; "
+                f"encode the file again"
+            )
+        self.rate_and_channels = now
+        return now
+
+    def _check_end(self, num_samples: int) -> None:
+        """Compare the number of decoded samples and frames with the headers.
+
+        Raises:
+            AudioError: the file has fewer than its headers state.
         """
         if not num_samples:
             raise AudioError(NO_SAMPLES, "short")
-        if self.junk > MOST_PADDING * self.container.size:
+        if self.junk > MAX_PADDING_SHARE * self.container.size:
             raise AudioError(
-                f"breaks off at {self._seconds:.2f} s: {self.junk} bytes behind it are no sound", "short"
+                f"is truncated at {self._seconds:.2f} s: the {self.junk} bytes after it are no audio", "short"
             )
         stated = self._stated_seconds()
         if num_samples < (stated - LEEWAY) * self._rate:
             raise AudioError(
-                f"ends before its header says: {num_samples / self._rate:.2f} s of {stated:.2f} s are there",
+                f"is shorter than its header states: {num_samples / self._rate:.2f} s of {stated:.2f} s are present",
                 "short",
             )
         with _as_file(self.place) as file:
             damage = headers.ogg_damage(file) if self.format == "ogg" else None
             counted = headers.xing_frames(file) if self.format == "mp3" else None
             file.seek(self.end)
-            behind = file.read(HEADER) if self.is_bare else b""
+            rest = file.read(MAX_HEADER_BYTES) if self.is_raw else b""
         if damage is not None:
             raise AudioError(damage, "short")
-        if counted is not None and self.num_frames < counted - MISCOUNT:
+        if counted is not None and self.num_frames < counted - MISCOUNTED_FRAMES:
             raise AudioError(
-                f"ends before its header says: {self.num_frames} of {counted} frames are there", "short"
+                f"is shorter than its header states: {self.num_frames} of {counted} frames are present",
+                "short",
             )
-        # FFmpeg passes over what is shorter than the header of a frame.
-        is_begun = behind[:2].ljust(2, b"\xff") >= b"\xff\xe0" or behind.startswith(b"\x0b\x77")
-        if 0 < len(behind) < HEADER and is_begun:
-            raise AudioError(f"breaks off at {self._seconds:.2f} s, within a frame", "short")
+        # FFmpeg skips a last frame that is shorter than a frame header.
+        is_frame = rest[:2].ljust(2, b"\xff") >= b"\xff\xe0" or rest.startswith(b"\x0b\x77")
+        if 0 < len(rest) < MAX_HEADER_BYTES and is_frame:
+            raise AudioError(f"is truncated at {self._seconds:.2f} s, within a frame", "short")
 
     def _stated_seconds(self) -> Seconds:
-        """The length in a header, 0 where none states it."""
-        if self.format not in STATING:
+        """Length in the header, 0 if it states none."""
+        if self.format not in DURATION_IN_HEADER:
             return 0.0
         if self.stream.duration is not None:
             return float(self.stream.duration * self.stream.time_base)
@@ -264,7 +275,8 @@ class _Decoder:
 
     @property
     def _rate(self) -> int:
-        rate: int = self.facts[0] if self.facts else self.stream.codec_context.sample_rate
+        known = self.rate_and_channels
+        rate: int = known[0] if known else self.stream.codec_context.sample_rate
         return rate
 
     @property
@@ -290,7 +302,7 @@ def _is_synchronised(head: bytes) -> bool:
 
 
 def _delay(packet: Any) -> int:
-    """Samples at the beginning that the encoder made and the decoder leaves out."""
+    """Encoder delay: samples at the start that the decoder skips."""
     for data in packet.iter_sidedata():
         if data.data_type == "skip_samples":
             return int.from_bytes(bytes(data)[:4], "little")

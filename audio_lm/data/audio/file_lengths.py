@@ -1,4 +1,4 @@
-"""Many audio files measured, on all cores; without Lhotse and torch, so that a process starts at once."""
+"""Measure many audio files on all cores; imports neither Lhotse nor torch, so that processes start quickly."""
 
 import os
 import signal
@@ -13,43 +13,43 @@ from typing import Any
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.data.audio import decode
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.fault_tolerance.processes import die_with_parent
 
-FEW_FILES = 500  # are measured in this process
-AT_ONCE = 16  # files that a process is given
+FEW_FILES = 500  # fewer files are measured in this process
+CHUNK_SIZE = 16  # files per work item of a process
 REPORT_EVERY: Seconds = 10.0
 
 
-def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, Measured | str]:
-    """Measure many files, on all cores where they are many.
+def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, AudioMeasurement | str]:
+    """Measure files, in several processes if there are many.
 
     Args:
-        report: takes a line every ten seconds.
+        report: called with a line of progress every ten seconds.
 
     Returns:
-        Of every path what is known of it, or why it cannot be used.
+        The measurement of each path, or the reason why the file cannot be used.
 
     Raises:
         UserError: a package that decodes some of them is not installed.
     """
-    found = dict[Path, Measured | str]()
-    began = reported = time.monotonic()
-    with _processes(len(paths)) as each:
+    found = dict[Path, AudioMeasurement | str]()
+    started = reported = time.monotonic()
+    with _pool_map(len(paths)) as pool_map:
         for path, measured in zip(
-            paths, each(_measured, [str(path.absolute()) for path in paths]), strict=True
+            paths, pool_map(_measure, [str(path.absolute()) for path in paths]), strict=True
         ):
             found[path] = measured
             if time.monotonic() - reported > REPORT_EVERY:
                 reported = time.monotonic()
-                left = (reported - began) / len(found) * (len(paths) - len(found))
+                left = (reported - started) / len(found) * (len(paths) - len(found))
                 time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
                 report(f"{len(found)} of {len(paths)} audio files measured, about {time_left} left")
     return found
 
 
-def _measured(path: str) -> Measured | str:
+def _measure(path: str) -> AudioMeasurement | str:
     try:
         return decode.measure(path, with_powers=True)
     except AudioError as error:
@@ -57,20 +57,20 @@ def _measured(path: str) -> Measured | str:
 
 
 @contextmanager
-def _processes(num_files: int) -> Iterator[Callable[..., Any]]:
-    """A ``map`` that shares its work out, over processes where there is much."""
+def _pool_map(num_files: int) -> Iterator[Callable[..., Any]]:
+    """Yield ``map`` for few files, ``ProcessPoolExecutor.map`` for many."""
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if num_files < FEW_FILES or num_cores == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(num_cores, mp_context=get_context("spawn"), initializer=_start)
+    pool = ProcessPoolExecutor(num_cores, mp_context=get_context("spawn"), initializer=_init_worker)
     try:
-        yield partial(pool.map, chunksize=AT_ONCE)
+        yield partial(pool.map, chunksize=CHUNK_SIZE)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start() -> None:
-    """What a measuring process does first: its parent hears Ctrl-C, and takes it along."""
+def _init_worker() -> None:
+    """Ignore Ctrl-C in a worker and let it exit with its parent, which handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()

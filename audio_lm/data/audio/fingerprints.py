@@ -1,7 +1,7 @@
-"""Size and time of change of audio files, so that "exact" is known and not assumed.
+"""Size and modification time of audio files, to check that a resumed run reads the same audio.
 
-An index keeps what its files were like when it was compiled; a run keeps a digest of what they were like
-when it began, and compares. A file that was replaced by another of the same length is noticed too.
+An index stores them for its files at the time it was compiled; a run stores a digest when it starts and compares it
+when it resumes. This also detects a file that was replaced by another of the same length.
 
 Shapes: F files.
 """
@@ -18,30 +18,30 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.files import write_text
-from audio_lm.data.manifest.shar import Stretch
+from audio_lm.data.manifest.shar import ByteRange
 
 NAMES, STATES = "audio.json", "audio.npy"
 ABSENT = (-1, -1)
-NUM_THREADS = 16  # a network disk answers many at once
-FILES_AT_ONCE = 1000
+NUM_THREADS = 16  # a network file system serves several requests in parallel
+CHUNK_SIZE = 1000  # files
 States = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class AudioState:
-    """What the audio files of a source are like."""
+    """Digest of the sizes and modification times of a source's audio files."""
 
     digest: str
     num_files: int
     changed: tuple[str, ...]
-    """Files that are not as they were when the index was compiled."""
+    """Files that have changed since the index was compiled."""
 
 
 def write_states(folder: Path, names: Sequence[str]) -> None:
-    """Keep what files are like now, beside an index.
+    """Store the current state of files in the folder of an index.
 
     Args:
-        names: of files, or stretches of tars.
+        names: paths, or byte ranges of tar files.
     """
     paths = sorted({_path_of(name) for name in names})
     write_text(folder / NAMES, json.dumps(paths))
@@ -49,7 +49,7 @@ def write_states(folder: Path, names: Sequence[str]) -> None:
 
 
 def state_of(folder: Path) -> AudioState:
-    """What the files of an index are like now.
+    """Current state of the files of an index.
 
     Args:
         folder: of the index.
@@ -62,41 +62,41 @@ def state_of(folder: Path) -> AudioState:
 
 
 def states_of(paths: Sequence[str]) -> States:
-    """Size and time of change in nanoseconds of every file (F, 2)."""
-    pieces = [paths[at : at + FILES_AT_ONCE] for at in range(0, len(paths), FILES_AT_ONCE)]
+    """Size and modification time in nanoseconds of every file (F, 2)."""
+    chunks = [paths[at : at + CHUNK_SIZE] for at in range(0, len(paths), CHUNK_SIZE)]
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        rows = [row for piece in pool.map(_some_states, pieces) for row in piece]
+        rows = [row for chunk in pool.map(_states_of_chunk, chunks) for row in chunk]
     return np.array(rows, dtype=np.int64).reshape(len(paths), 2)
 
 
-def compared(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) -> str:
-    """What differs from a digest of every source; empty when nothing does.
+def describe_changes(before: Mapping[str, str] | None, now: Mapping[str, AudioState]) -> str:
+    """Message about the sources whose audio files have changed; empty if none has.
 
     Args:
-        before: of the sources that were trained on; others were added since. None where it is not known.
+        before: digests of the sources when the run started; a source without one was added since. None if unknown.
     """
     if before is None:
         return "audio files not compared"
     other = [source for source, state in now.items() if before.get(source, state.digest) != state.digest]
-    return "; ".join(_worded(source, now[source]) for source in other)
+    return "; ".join(_message(source, now[source]) for source in other)
 
 
-def _worded(source: str, state: AudioState) -> str:
+def _message(source: str, state: AudioState) -> str:
     named = f", such as {state.changed[0]}" if state.changed else ""
     return f"audio files of {source} were changed{named}"
 
 
 def digests_of(states: Mapping[str, AudioState]) -> dict[str, str]:
-    """As a checkpoint keeps them."""
+    """Digest of each source, as checkpoints store it."""
     return {source: state.digest for source, state in states.items()}
 
 
 def _path_of(name: str) -> str:
-    stretch = Stretch.of(name)
-    return name if stretch is None else str(stretch.tar)
+    byte_range = ByteRange.of(name)
+    return name if byte_range is None else str(byte_range.tar)
 
 
-def _some_states(paths: Iterable[str]) -> list[tuple[int, int]]:
+def _states_of_chunk(paths: Iterable[str]) -> list[tuple[int, int]]:
     return [_state(path) for path in paths]
 
 

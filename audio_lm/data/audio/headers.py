@@ -1,8 +1,7 @@
-"""What the header of an audio file states, and what shows that the file breaks off.
+"""Parse headers of audio files and detect truncated files, without decoding.
 
-Reads bytes and decodes nothing. Lengths of uncompressed containers are exact, so a
-file that holds less is broken off; compressed ones are told by their last unit: an
-MPEG or ADTS frame that is not whole, a page of Ogg that is not whole or damaged.
+Uncompressed containers state an exact length, so a file with fewer bytes is truncated. Truncated compressed files
+are recognised by an incomplete MPEG or ADTS frame, or by an incomplete or damaged Ogg page.
 
 Source: RFC 3533 (Ogg), ISO/IEC 11172-3 and 13818-3 (MPEG audio), ISO/IEC 14496-3 1.A (ADTS), EBU Tech 3306 (RF64),
 EA IFF 85 (AIFF), Apple's CAF 1.0, Sony's Wave64, NIST SPHERE 2.6; id3.org for tags, gabriel.mp3-tech.org for Xing.
@@ -13,20 +12,20 @@ import struct
 import zlib
 from typing import BinaryIO, NamedTuple
 
-LONGEST_HEAD = 1 << 16  # bytes that are searched for the first frame, or for a text header
-MOST_CHUNKS = 10_000
-STREAMED = {"I": 0x7FFF0000, "Q": 1 << 62}
-"""Sizes from here on stand for "not known yet": a pipe could not be rewound to write the true one."""
+MAX_HEAD_BYTES = 1 << 16  # bytes that are searched for the first frame, or for a text header
+MAX_CHUNKS = 10_000
+OPEN_SIZE = {"I": 0x7FFF0000, "Q": 1 << 62}
+"""Sizes from these on mean "unknown": the writer could not seek back in a pipe to write the real size."""
 
 
 class Layout(NamedTuple):
-    """How a container names and counts its chunks."""
+    """Chunk layout of a container."""
 
-    first: int  # byte of the first chunk
+    first: int  # offset of the first chunk
     name: int  # bytes of a chunk's name
-    size: str  # of ``struct``
-    samples: bytes  # name of the chunk that holds them
-    counts_itself: bool  # whether a size includes name and size
+    size: str  # ``struct`` format of a chunk's size
+    samples: bytes  # name of the chunk with the samples
+    counts_itself: bool  # True if a size includes the fields name and size
     align: int
 
 
@@ -44,17 +43,17 @@ SNDFILE = (b"WAVE", b"AIFF", b"AIFC", b"8SVX")  # kinds of RIFF and FORM that li
 
 
 class Data(NamedTuple):
-    """The bytes of samples in a file."""
+    """Number of bytes with samples in a file."""
 
-    stated: int | None  # by the header; none where it leaves the size open
-    there: int
+    stated: int | None  # by the header; None if it leaves the size open
+    present: int
 
 
 def is_sndfile(head: bytes) -> bool:
-    """Whether libsndfile knows a container whose header states an exact length.
+    """True if libsndfile reads the container and the header states an exact length.
 
     Args:
-        head: the first bytes of the file, 16 or more.
+        head: first bytes of the file, 16 or more.
     """
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"):
         return head[8:12] in SNDFILE
@@ -62,7 +61,7 @@ def is_sndfile(head: bytes) -> bool:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that a file begins with, 0 where there is none."""
+    """Length of the ID3v2 tag at the start of a file, 0 if there is none."""
     if len(head) < 10 or not head.startswith(b"ID3"):
         return 0
     length = 0
@@ -72,7 +71,7 @@ def id3_bytes(head: bytes) -> int:
 
 
 def data_of(file: BinaryIO) -> Data | None:
-    """How many bytes of samples a header states, and how many there are; none where the container does not say."""
+    """Number of sample bytes stated and present; None if the container does not state it."""
     num_bytes = file.seek(0, 2)
     file.seek(0)
     head = file.read(24)
@@ -82,20 +81,20 @@ def data_of(file: BinaryIO) -> Data | None:
     if head.startswith(SPHERE):
         return _sphere(file, num_bytes)
     layout = LAYOUTS.get(head[:4])
-    return None if layout is None else _chunk_of_samples(file, layout, num_bytes)
+    return None if layout is None else _find_sample_chunk(file, layout, num_bytes)
 
 
 def _data(start: int, stated: int, width: str, num_bytes: int) -> Data:
-    there = max(0, num_bytes - start)
-    is_open = stated == 0 or (stated >= STREAMED[width] and stated > there)
-    return Data(None if is_open else stated, there if is_open else min(there, stated))
+    present = max(0, num_bytes - start)
+    is_open = stated == 0 or (stated >= OPEN_SIZE[width] and stated > present)
+    return Data(None if is_open else stated, present if is_open else min(present, stated))
 
 
-def _chunk_of_samples(file: BinaryIO, layout: Layout, num_bytes: int) -> Data | None:
-    place, long_size = layout.first, None
+def _find_sample_chunk(file: BinaryIO, layout: Layout, num_bytes: int) -> Data | None:
+    offset, long_size = layout.first, None
     length = layout.name + struct.calcsize(layout.size)
-    for _ in range(MOST_CHUNKS):
-        file.seek(place)
+    for _ in range(MAX_CHUNKS):
+        file.seek(offset)
         head = file.read(length)
         if len(head) < length:
             return None
@@ -105,30 +104,30 @@ def _chunk_of_samples(file: BinaryIO, layout: Layout, num_bytes: int) -> Data | 
             long_size = struct.unpack("<Q", file.read(16)[8:].ljust(8, b"\0"))[0]
         if head.startswith(layout.samples):
             if long_size is not None and size == 0xFFFFFFFF:
-                return _data(place + length, long_size, "Q", num_bytes)
-            return _data(place + length, size, layout.size[1], num_bytes)
-        place += length + size + -size % layout.align
+                return _data(offset + length, long_size, "Q", num_bytes)
+            return _data(offset + length, size, layout.size[1], num_bytes)
+        offset += length + size + -size % layout.align
     return None
 
 
 def _sphere(file: BinaryIO, num_bytes: int) -> Data | None:
     file.seek(0)
-    text = file.read(LONGEST_HEAD)
+    text = file.read(MAX_HEAD_BYTES)
     length = re.match(rb"NIST_1A\s+(\d+)", text)
-    facts = dict(re.findall(rb"(sample_count|sample_n_bytes|channel_count) -i (\d+)", text[:4096]))
-    if length is None or len(facts) < 3 or b"-s3 pcm" not in text[:4096]:
+    counts = dict(re.findall(rb"(sample_count|sample_n_bytes|channel_count) -i (\d+)", text[:4096]))
+    if length is None or len(counts) < 3 or b"-s3 pcm" not in text[:4096]:
         return None  # compressed, or without a count
-    stated = int(facts[b"sample_count"]) * int(facts[b"sample_n_bytes"]) * int(facts[b"channel_count"])
+    stated = int(counts[b"sample_count"]) * int(counts[b"sample_n_bytes"]) * int(counts[b"channel_count"])
     return _data(int(length[1]), stated, "Q", num_bytes)
 
 
 class MpegFrame(NamedTuple):
-    """What the four bytes say that an MPEG audio frame begins with."""
+    """Header of an MPEG audio frame (four bytes)."""
 
     version: int  # 1, 2, or 25 for 2.5
     layer: int
     is_mono: bool
-    num_bytes: int  # 0 where the bit rate is free
+    num_bytes: int  # 0 for a free-format bit rate
     num_samples: int
 
 
@@ -143,7 +142,7 @@ _RATES = (44_100, 48_000, 32_000)
 
 
 def mpeg_frame(head: bytes) -> MpegFrame | None:
-    """The frame that begins with these bytes, unless none does.
+    """Parse an MPEG frame header; None if the bytes are no frame header.
 
     >>> mpeg_frame(bytes.fromhex("fffb50c0"))
     MpegFrame(version=1, layer=3, is_mono=True, num_bytes=208, num_samples=1152)
@@ -168,26 +167,26 @@ def mpeg_frame(head: bytes) -> MpegFrame | None:
 
 
 def adts_bytes(head: bytes) -> int | None:
-    """Length of the ADTS frame that begins with these bytes, none where none does."""
+    """Length of an ADTS frame from its header; None if the bytes are no frame header."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None
     return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
 
 
 def xing_frames(file: BinaryIO) -> int | None:
-    """How many frames an MP3 counts in its first one (Xing, Info or VBRI); none where it counts none."""
+    """Number of frames that the first frame of an MP3 states (Xing, Info or VBRI); None without such a header."""
     file.seek(0)
-    place = id3_bytes(file.read(10))
-    file.seek(place)
-    head = file.read(LONGEST_HEAD)
+    offset = id3_bytes(file.read(10))
+    file.seek(offset)
+    head = file.read(MAX_HEAD_BYTES)
     for found in re.finditer(rb"\xff[\xe2-\xff]", head):
         frame = mpeg_frame(head[found.start() :][:4])
         if frame is not None:
-            return _counted(head[found.start() :], frame)
+            return _stated_frames(head[found.start() :], frame)
     return None
 
 
-def _counted(head: bytes, frame: MpegFrame) -> int | None:
+def _stated_frames(head: bytes, frame: MpegFrame) -> int | None:
     side = (17 if frame.is_mono else 32) if frame.version == 1 else (9 if frame.is_mono else 17)
     tag = head[4 + side :][:12]
     if tag[:4] in (b"Xing", b"Info") and len(tag) == 12 and tag[7] & 1:
@@ -202,35 +201,35 @@ _FIRST_PAGE, _LAST_PAGE = 2, 4
 
 
 def ogg_damage(file: BinaryIO) -> str | None:
-    """What is wrong with the pages of an Ogg file: one is damaged, missing or not whole."""
+    """Find a damaged, missing or incomplete page of an Ogg file; None if there is none."""
     num_bytes = file.seek(0, 2)
-    place, is_last, numbers = 0, False, dict[int, int]()
-    while place < num_bytes:
-        file.seek(place)
+    offset, is_last, numbers = 0, False, dict[int, int]()
+    while offset < num_bytes:
+        file.seek(offset)
         page = file.read(27)
         if page[:4] != b"OggS":
-            # Tags and padding behind the last page are no part of the sound.
-            return None if is_last else f"is damaged at byte {place}"
+            # Tags and padding after the last page are no audio.
+            return None if is_last else f"is damaged at byte {offset}"
         page += file.read(page[26] if len(page) == 27 else 0)
         length = len(page) + sum(page[27:])
         page += file.read(length - len(page))
-        if len(page) < max(length, 28) or place + length > num_bytes:
-            return "breaks off within a page"
+        if len(page) < max(length, 28) or offset + length > num_bytes:
+            return "is truncated within a page"
         flags, serial, number, stated = page[5], *struct.unpack("<III", page[14:26])
-        if _ogg_sum(page) != stated:
-            return f"is damaged at byte {place}"
+        if _ogg_checksum(page) != stated:
+            return f"is damaged at byte {offset}"
         if not flags & _FIRST_PAGE and number != numbers.get(serial, number - 1) + 1:
-            return f"lacks what comes before byte {place}"
+            return f"has a page missing before byte {offset}"
         numbers[serial] = number
         is_last = bool(flags & _LAST_PAGE)
-        place += length
+        offset += length
     return None
 
 
-def _ogg_sum(page: bytes) -> int:
-    """The checksum of a page, in which its own place counts as zeros.
+def _ogg_checksum(page: bytes) -> int:
+    """Checksum of a page, computed with its own checksum field set to zero.
 
-    It is the polynomial of zip with the bits the other way round, without its first and last inversion.
+    It is the CRC-32 polynomial of zip with reversed bits, without the initial and final inversion.
     """
     zeroed = page[:22] + bytes(4) + page[26:]
     reflected = zlib.crc32(zeroed.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF

@@ -1,1 +1,1 @@
-"""Cut-sets on disk: lines, indexes, Shar, cuts read lazily, faults of audio."""
+"""Cut-sets on disk: manifest lines, compiled indexes, Shar, lazy cuts, labels."""

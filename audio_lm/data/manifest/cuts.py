@@ -1,7 +1,6 @@
-"""What a cut must be, and what it says about its clips.
+"""Find, read and check cut-sets and cuts, and load the clips of a cut.
 
-A cut is checked here, where it can still be named; whoever comes later may
-rely on it. The labels a cut may carry are listed in ``README.md``.
+Cuts are checked here, because an error can still name the cut; later modules rely on the checks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,101 +35,101 @@ from audio_lm.data.manifest.line import clip_fields, id_in, read_line
 from audio_lm.data.manifest.sources import check_source
 from audio_lm.data.manifest.transforms import check_transforms
 
-LongAudio = Literal["error", "drop"]
-ROUNDING = 2  # samples by which resampling may miss the length a duration promises
+EvalLongAudio = Literal["error", "drop"]
+ROUNDING = 2  # samples by which the length after resampling may differ from the duration
 
-# lhotse mirrors up to half a second of speech into a file that is shorter than declared.
+# By default Lhotse pads a file that is shorter than its manifest by mirroring up to half a second of it.
 set_audio_duration_mismatch_tolerance(decode.TOLERANCE)
 
 
 def manifest_path(data_dir: Path, source: str) -> Path:
-    """Where the manifest of the cut-set ``corpus/subset-split`` lies, unless it is packed or in Shar."""
+    """Path of the plain manifest of the cut-set ``corpus/subset-split``."""
     return data_dir / f"{source}.jsonl"
 
 
 def has_cut_set(data_dir: Path, source: str) -> bool:
-    """Whether a cut-set is on this machine."""
-    return bool(_places_of(data_dir, source))
+    """True if a cut-set is on this machine."""
+    return bool(_paths_of(data_dir, source))
 
 
-def _places_of(data_dir: Path, source: str) -> list[Path]:
-    """Where a cut-set lies; more than one place is a mistake."""
+def _paths_of(data_dir: Path, source: str) -> list[Path]:
+    """Existing manifests and Shar folders of a cut-set; more than one is an error."""
     manifest, folder = manifest_path(data_dir, source), data_dir / source
     files = [path for path in (manifest, manifest.with_name(f"{manifest.name}.gz")) if path.is_file()]
     return [*files, folder] if shar.is_shar(folder) else files
 
 
 def cut_set_path(data_dir: Path, source: str) -> Path:
-    """Where a cut-set lies: its manifest, plain or gzip, or its folder of Shar.
+    """Path of a cut-set: its manifest, plain or gzip, or its Shar folder.
 
     Raises:
-        DataError: it is not there, or it is there twice.
+        DataError: the cut-set is missing, or exists twice.
     """
-    places = _places_of(data_dir, source)
-    if not places:
-        raise DataError(f"cut-set {source!r}: {_missing(data_dir, source)}")
-    if len(places) > 1:
+    paths = _paths_of(data_dir, source)
+    if not paths:
+        raise DataError(f"cut-set {source!r}: {_why_missing(data_dir, source)}")
+    if len(paths) > 1:
         raise DataError(
-            f"cut-set {source!r} lies there twice, as {' and as '.join(map(str, places))}; remove one of them"
+            f"cut-set {source!r} exists twice, as {' and as '.join(map(str, paths))}; remove one of them"
         )
-    return places[0]
+    return paths[0]
 
 
-def _missing(data_dir: Path, source: str) -> str:
+def _why_missing(data_dir: Path, source: str) -> str:
     manifest = manifest_path(data_dir, source)
     others = (".json", ".yaml", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst", ".jsonl.lz4", ".jsonl.zip")
     for path in (manifest.with_name(manifest.name.removesuffix(".jsonl") + ending) for ending in others):
         if path.exists():
-            return f"{path} is there, but only .jsonl and .jsonl.gz are read; unpack it, or write it again as .jsonl"
-    return f"{manifest} is not there; make it with `audio-lm prepare {corpus_of(source)}`"
+            return f"{path} exists, but only .jsonl and .jsonl.gz are read; unpack it, or write it again as .jsonl"
+    return f"{manifest} does not exist; make it with `audio-lm prepare {corpus_of(source)}`"
 
 
 def read_cuts(data_dir: Path, source: str) -> list[Cut]:
-    """The cuts of a source.
+    """Read all cuts of a source.
 
     Raises:
-        DataError: there is no such cut-set, nothing in it, or a line that cannot be used; names file and line.
+        DataError: the cut-set is missing or empty, or a line is invalid; names file and line.
     """
     path = cut_set_path(data_dir, source)
     cuts = []
     for line in shar.lines_of(path):
         try:
-            cuts.append(at_16_khz(read_cut(line.text)))
+            cuts.append(resample_to_16_khz(read_cut(line.text)))
         except InvalidLineError as error:
             raise DataError(
                 f"{line.file}:{line.number}: cut {id_in(line.text)!r}: {error}; repair the line or remove it"
             ) from error
     if not cuts:
         raise DataError(
-            f"cut-set {source!r}: {path} holds no cuts; prepare the corpus again or leave the source out"
+            f"cut-set {source!r}: {path} has no cuts; prepare the corpus again or leave the source out"
         )
     return cuts
 
 
 def size_of(cut_set: Path) -> tuple[int, Seconds]:
-    """Cuts of a cut-set and seconds of their first clips; lines that cannot be used are not counted."""
+    """Number of cuts in a cut-set and seconds of their first clips; invalid lines are not counted."""
     count, num_samples = 0, 0
     for line in shar.lines_of(cut_set):
         try:
-            found = read_line(line.text)
+            facts = read_line(line.text)
         except InvalidLineError:
             continue
-        count, num_samples = count + 1, num_samples + sum(found.num_samples[:1])
+        count, num_samples = count + 1, num_samples + sum(facts.num_samples[:1])
     return count, num_samples / SAMPLES_PER_SECOND
 
 
-def at_16_khz(cut: Cut) -> Cut:
-    """A cut whose clips all come at the rate everything here expects."""
+def resample_to_16_khz(cut: Cut) -> Cut:
+    """Resample all clips of a cut to 16 kHz (lazily, as transforms of their recordings)."""
     if not cut.has_recording:
         return cut
     if cut.sampling_rate != SAMPLES_PER_SECOND:
         cut = cut.resample(SAMPLES_PER_SECOND)
-    changed = resampled(cut)
-    return fastcopy(cut, custom={**cut.custom, **changed}) if changed else cut
+    resampled = resample_further_clips(cut)
+    return fastcopy(cut, custom={**cut.custom, **resampled}) if resampled else cut
 
 
-def resampled(cut: Cut | CutFacts) -> dict[str, Recording]:
-    """Recordings behind clip 2, 3 ... that come at another rate than 16 kHz, brought to it."""
+def resample_further_clips(cut: Cut | CutFacts) -> dict[str, Recording]:
+    """Resample the recordings of clip 2, 3 ... that are not at 16 kHz; by field name."""
     return {
         name: recording.resample(SAMPLES_PER_SECOND)
         for name in recordings_of(cut)
@@ -139,19 +138,19 @@ def resampled(cut: Cut | CutFacts) -> dict[str, Recording]:
 
 
 def recordings_of(cut: Cut | CutFacts) -> list[str]:
-    """Names of the recordings behind clip 2, 3 ... of a cut."""
+    """Custom fields with the recordings of clip 2, 3 ... of a cut."""
     return clip_fields(cut.custom)
 
 
 def num_samples_of(cut: Cut | CutFacts) -> list[int]:
-    """Length of each clip at 16 kHz; text-only cuts have none."""
+    """Length of each clip in samples at 16 kHz; empty for a text-only cut."""
     if not cut.has_recording:
         return []
     return [samples_in(cut.duration)] + [samples_in(cut.custom[name].duration) for name in recordings_of(cut)]
 
 
 def check_length(cut: Cut) -> None:
-    """Refuse clips the encoder cannot hear.
+    """Refuse clips that the encoder cannot process.
 
     Raises:
         DataError: a clip has fewer than 3 frames or more than 30 s.
@@ -169,27 +168,27 @@ def check_length(cut: Cut) -> None:
             )
 
 
-def usable_cuts(cuts: Sequence[Cut], *, source: str, long_audio: LongAudio) -> list[Cut]:
-    """The cuts of a source that keep the contract.
+def usable_cuts(cuts: Sequence[Cut], *, source: str, long_audio: EvalLongAudio) -> list[Cut]:
+    """Check the length of every clip; with ``long_audio="drop"``, filter out cuts with long clips.
 
     Raises:
-        DataError: a cut breaks it; the message names the cut.
+        DataError: a clip is too short or too long, or no cut is left; names the cut.
     """
-    kept = []
+    usable = []
     for cut in cuts:
         if long_audio == "drop" and max(num_samples_of(cut), default=0) > MAX_SAMPLES:
             continue
         check_length(cut)
-        kept.append(cut)
-    if not kept:
+        usable.append(cut)
+    if not usable:
         raise DataError(
-            f"cut-set {source!r} has no usable cut; it had {len(cuts)} before the rule long_audio={long_audio}"
+            f"cut-set {source!r} has no usable cut; it had {len(cuts)} before long_audio={long_audio} was applied"
         )
-    return kept
+    return usable
 
 
 def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
-    """Refuse audio that is no file, files outside the allowed folders, and transforms that are not in the closed list.
+    """Refuse audio that is not a file, files outside the allowed folders, and transforms that are not supported.
 
     Raises:
         DataError: names the cut.
@@ -205,17 +204,20 @@ def check_sources(cuts: Iterable[Cut], roots: Sequence[Path] = ()) -> None:
 
 def _check_recording(recording: Recording, roots: Sequence[Path]) -> None:
     for source in recording.sources:
-        # What is in memory may be megabytes of bytes.
+        # Of audio in memory, `source` is the content itself, which may have megabytes.
         check_source(source.type, "" if source.type == "memory" else str(source.source), roots)
-    transforms = [one if isinstance(one, dict) else one.to_dict() for one in recording.transforms or ()]
+    transforms = [
+        transform if isinstance(transform, dict) else transform.to_dict()
+        for transform in recording.transforms or ()
+    ]
     check_transforms(transforms, recording.sampling_rate)
 
 
 def check_files(cuts: Iterable[Cut]) -> None:
-    """Look at every audio file once, before anything is trained.
+    """Check every audio file of some cuts once.
 
     Raises:
-        DataError: a file is missing or cannot be decoded; names it and a cut that needs it.
+        DataError: a file is missing or cannot be decoded; names the file and a cut that needs it.
     """
     seen: set[str] = set()
     for cut in cuts:
@@ -230,47 +232,47 @@ def check_files(cuts: Iterable[Cut]) -> None:
 
 
 def check_file(path: str, cut_id: str, seconds: Seconds) -> None:
-    """Look at an audio file, and compare its length with what a manifest says.
+    """Check an audio file, and compare its length with the manifest.
 
-    Where a header states the length, that is read, and both ends of the file; else
-    all of it is decoded and counted.
+    If the header states an exact length, only the header and both ends of the file are read; else the file
+    is decoded and its samples are counted.
 
     Args:
-        path: of the file, or the text of a stretch of a tar.
-        seconds: by the manifest.
+        path: of the file, or a byte range of a tar as text.
+        seconds: length in the manifest.
 
     Raises:
-        DataError: it is missing, damaged, or of another length.
+        DataError: the file is missing, damaged, or of another length.
         UserError: the package that decodes it is not installed.
     """
-    stretch = shar.Stretch.of(path)
-    if not (Path(path) if stretch is None else stretch.tar).exists():
+    byte_range = shar.ByteRange.of(path)
+    if not (Path(path) if byte_range is None else byte_range.tar).exists():
         raise DataError(f"cut {cut_id!r}: its audio file {path} is missing; prepare the corpus again")
     try:
-        found = decode.measure(shar.opened(path), name=path)
+        found = decode.measure(shar.open_source(path), name=path)
     except (AudioError, OSError) as error:
         raise DataError(f"cut {cut_id!r}: {error}; replace the file") from error
-    # Only of a counted length is it known that others, who took it from a header, were mistaken.
-    over = found.seconds - seconds if found.is_counted else 0.0
-    if seconds - found.seconds > decode.TOLERANCE or over > decode.TOLERANCE:
+    # A file may be longer than its manifest states, unless the manifest took the length from an inexact header.
+    excess = found.seconds - seconds if found.is_counted else 0.0
+    if seconds - found.seconds > decode.TOLERANCE or excess > decode.TOLERANCE:
         raise DataError(
-            f"cut {cut_id!r}: {path} has {found.seconds:.2f} s and its manifest says {seconds:.2f} s; import it again, "
+            f"cut {cut_id!r}: {path} has {found.seconds:.2f} s and its manifest states {seconds:.2f} s; import it again, "
             f"which counts its samples"
         )
 
 
 def load_waves(cut: Cut) -> list[np.ndarray]:
-    """The clips of a cut: mono, 16 kHz, float32, in order.
+    """Load the clips of a cut in order: mono, 16 kHz, float32.
 
     Raises:
-        DataError: a file is missing, damaged, or not the length the manifest says.
+        DataError: a file is missing, damaged, or differs in length from the manifest.
     """
     if not cut.has_recording:
         return []
     check_sources([cut])
     try:
         waves = samples_of(cut, recordings_of(cut))
-    except Exception as error:  # of Lhotse, its transforms and decoders; all of them are faults of this clip
+    except Exception as error:  # any error of Lhotse, its transforms or decoders is a fault of this clip
         raise DataError(
             f"cut {cut.id!r}: its audio cannot be read ({first_line(error)}); replace the file"
         ) from error
@@ -283,11 +285,11 @@ def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
     mono: np.ndarray = wave.mean(axis=0) if wave.ndim == 2 else wave
     if not np.isfinite(mono).all():
         raise AudioError(
-            f"cut {cut_id!r}: its audio holds values that are not finite; replace the file", "nonfinite"
+            f"cut {cut_id!r}: its audio has values that are not finite; replace the file", "nonfinite"
         )
     if abs(len(mono) - num_samples) > ROUNDING:
         raise AudioError(
-            f"cut {cut_id!r}: {len(mono)} samples were read and {num_samples} promised; prepare it again",
+            f"cut {cut_id!r}: {len(mono)} samples were read and {num_samples} expected; prepare it again",
             "short",
         )
     mono = np.pad(mono, (0, max(0, num_samples - len(mono))))[:num_samples]
@@ -295,7 +297,7 @@ def _mono(wave: np.ndarray, num_samples: int, cut_id: str) -> np.ndarray:
 
 
 def texts_of(cuts: CutSet | Sequence[Cut]) -> Iterable[str]:
-    """Every text a vocabulary should know: strings found anywhere in the labels."""
+    """All strings in the labels of some cuts, for making a vocabulary."""
     for cut in cuts:
         yield from _strings(labels_of(cut))
 

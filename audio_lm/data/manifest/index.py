@@ -1,18 +1,15 @@
-"""A cut-set compiled once: where every cut stands in its manifest, and how long its clips are.
+"""Compile a cut-set into an index: the byte offset of every cut in its manifest, and the lengths of its clips.
 
-Arrays are memory-mapped, so a million lines cost a process nothing. An index is a sealed
-folder: one that does not hold is compiled again. Shar
-gets a manifest of its own, in which the audio of every cut is a stretch of a tar.
-Lines that cannot be used are named with file and line and left out; audio
-files that cannot be opened are named too, but their cuts keep their place,
-so that the order of all others does not change when a file breaks.
+The arrays are memory-mapped, so millions of lines need no memory. An index is a sealed folder that is compiled again
+if its checksums do not match. For Shar and gzip the index has a manifest of its own; for Shar, the audio
+of each cut in it is a byte range of a tar. Invalid lines are reported with file and line and left out. Unreadable
+audio files are reported, too, but their cuts keep their rows, so that the order of the other cuts does not change.
 
 Shapes: N rows.
 """
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -39,43 +36,43 @@ from audio_lm.data.manifest.json_lines import InvalidLineError, NumberedLine
 from audio_lm.data.manifest.line import Line, id_in, is_long, read_line, too_long
 from audio_lm.data.manifest.sources import OUTSIDE
 
-FILLED = "cuts.jsonl"
-"""In the index of Shar: its lines, every recording with the place of its bytes."""
+INDEX_MANIFEST = "cuts.jsonl"
+"""Manifest in the index of a Shar or gzip cut-set; of Shar, every recording has the byte range of its audio."""
 
-VERSION = 1  # raised whenever the same manifest gives other arrays
+VERSION = 1  # incremented when the same manifest gives other arrays
 LongAudio = Literal["error", "drop", "truncate", "chunk"]
-MOST_CHECKED = 20_000
-"""Audio files whose header is read when a manifest is compiled; of more, a fixed choice."""
+MAX_CHECKED = 20_000
+"""Audio files that are checked when a manifest is compiled; if there are more, a fixed subset."""
 
 BYTES_AT_ONCE = 1 << 20  # of whole lines, when a manifest is hashed
-MOST_NAMED = 5
-MANY_UNFIT = 10_000
-"""Unfit lines after which a manifest is not read to its end, if most of it is unfit."""
+MAX_NAMED = 5
+MANY_INVALID = 10_000
+"""Number of invalid lines after which compiling stops early, if more than half of the lines are invalid."""
 FACTS = "index.json"
 
 
 @dataclass(frozen=True)
 class IndexRules:
-    """What becomes of the lines of a manifest."""
+    """Rules for long, invalid and unreadable audio."""
 
     long_audio: LongAudio = "error"
 
     max_bad_fraction: float = 0.001
-    """Share of lines, or of audio files, that may be unfit before nothing is compiled."""
+    """Maximum fraction of invalid lines, and of unreadable audio files."""
 
     roots: tuple[str, ...] = ()
-    """Folders that audio may lie in; none allows any."""
+    """Folders that audio may be in; empty allows any."""
 
 
 @dataclass(frozen=True)
 class InvalidLine:
-    """A line that was left out, or whose audio cannot be read."""
+    """Line that was left out, or whose audio cannot be read."""
 
     line: int
     cut_id: str
     reason: str
     file: str = ""
-    """That holds the line; an index of old does not say."""
+    """Name of the file with the line; empty in an index of an earlier release."""
 
 
 Files = dict[str, tuple[InvalidLine, Seconds]]
@@ -83,56 +80,56 @@ Files = dict[str, tuple[InvalidLine, Seconds]]
 
 @dataclass
 class _Rows:
-    """What is gathered line by line."""
+    """Columns of an index while it is compiled."""
 
     offset: list[int] = field(default_factory=list)
-    start: list[int] = field(default_factory=list)  # samples into the cut, where it is heard in chunks
+    start: list[int] = field(default_factory=list)  # offset of a chunk in its cut, in samples
     num_samples: list[int] = field(default_factory=list)  # of all clips together
     left_out: list[InvalidLine] = field(default_factory=list)
     num_lines: int = 0
-    num_dropped: int = 0  # by the rule for long clips
+    num_dropped: int = 0  # by long_audio=drop
 
 
 @dataclass(frozen=True)
 class SourceIndex:
-    """The rows of one cut-set; arrays are memory-mapped."""
+    """Index of one cut-set; arrays are memory-mapped."""
 
     source: str
     manifest: Path
-    """Whose lines are read; of Shar the one that was made when it was compiled."""
+    """File whose lines are read; for Shar and gzip it is in the index."""
 
     digest: str
-    """Of the rows: the lines less the folder of their audio, the rule for long clips, the lines that ``roots`` leaves out."""
+    """Of the rows: the lines without the folder of their audio, ``long_audio``, and the lines that ``roots`` excludes."""
 
     digest_of_file: str
-    """Of the file and all rules, by which earlier releases named the rows."""
+    """Of the file and all rules; identified the rows in earlier releases."""
 
     offset: np.ndarray[Any, np.dtype[np.int64]]  # (N,) bytes into the manifest
     start: np.ndarray[Any, np.dtype[np.int32]]  # (N,) samples into the cut
     num_samples: np.ndarray[Any, np.dtype[np.int32]]  # (N,) of all clips
     left_out: tuple[InvalidLine, ...]
-    silent: tuple[InvalidLine, ...]
-    """Cuts whose audio could not be opened; they keep their place and are heard with weight 0."""
+    unreadable: tuple[InvalidLine, ...]
+    """Cuts whose audio cannot be read; they keep their rows, and their conversations have no labels."""
 
     num_dropped: int
 
     folder: Path
-    """Where it is kept, with what its audio files were when they were looked at."""
+    """Folder of the index, which also stores the state of the audio files (``audio/fingerprints``)."""
 
     roots: tuple[str, ...]
-    """Folders that audio may lie in; none allows any."""
+    """Folders that audio may be in; empty allows any."""
 
     def __len__(self) -> int:
         return len(self.offset)
 
     @property
     def hours(self) -> float:
-        """Of audio."""
+        """Hours of audio."""
         return float(self.num_samples.sum(dtype=np.int64)) / SAMPLES_PER_SECOND / 3600
 
 
 def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path) -> SourceIndex:
-    """The index of a cut-set, made unless it is there.
+    """Load the index of a cut-set; compile it if it is missing or damaged.
 
     Args:
         cut_set: a manifest, or a folder of Shar.
@@ -140,24 +137,24 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         cache: folder of all indexes.
 
     Raises:
-        DataError: too many lines or files are unfit, or none is fit; names file and line.
+        DataError: too many lines are invalid, too many files unreadable, or no cut is usable; names file and line.
     """
     digest, digest_of_rows = _digests_of(cut_set, rules)
     folder = cache / source / (_with_tars(cut_set, digest) if cut_set.is_dir() else digest)[:16]
 
-    def load(there: Path) -> SourceIndex:
-        # sealed, so it is absent only while another process replaces it: cached_folder tries again
-        facts = json.loads((there / FACTS).read_bytes())
+    def load(found: Path) -> SourceIndex:
+        # A file of a sealed folder is missing only while another process replaces it; cached_folder tries again.
+        facts = json.loads((found / FACTS).read_bytes())
         return SourceIndex(
             source=source,
-            manifest=folder / FILLED if _is_filled(cut_set) else cut_set,
-            digest=_less_outside(digest_of_rows, facts["left_out"], rules),
+            manifest=folder / INDEX_MANIFEST if _needs_index_manifest(cut_set) else cut_set,
+            digest=_without_outside(digest_of_rows, facts["left_out"], rules),
             digest_of_file=digest,
-            offset=np.load(there / "offset.npy", mmap_mode="r"),
-            start=np.load(there / "start.npy", mmap_mode="r"),
-            num_samples=np.load(there / "num_samples.npy", mmap_mode="r"),
-            left_out=tuple(InvalidLine(**one) for one in facts["left_out"]),
-            silent=tuple(InvalidLine(**one) for one in facts["silent"]),
+            offset=np.load(found / "offset.npy", mmap_mode="r"),
+            start=np.load(found / "start.npy", mmap_mode="r"),
+            num_samples=np.load(found / "num_samples.npy", mmap_mode="r"),
+            left_out=tuple(InvalidLine(**fields) for fields in facts["left_out"]),
+            unreadable=tuple(InvalidLine(**fields) for fields in facts["silent"]),
             num_dropped=facts["num_dropped"],
             folder=folder,
             roots=rules.roots,
@@ -167,71 +164,71 @@ def compile_source(cut_set: Path, source: str, rules: IndexRules, *, cache: Path
         return cached_folder(folder, lambda partial: _write(cut_set, source, rules, partial), load)
 
 
-def _is_filled(cut_set: Path) -> bool:
-    """Whether a manifest of its own is made: of Shar and of what is packed, where no line can be read in its place."""
+def _needs_index_manifest(cut_set: Path) -> bool:
+    """True for Shar and gzip, of which no single line can be read at an offset."""
     return cut_set.is_dir() or cut_set.suffix == ".gz"
 
 
 def _digests_of(cut_set: Path, rules: IndexRules) -> tuple[str, str]:
-    """Digests of the file with all rules, and of its rows wherever the folder with their audio lies."""
+    """Digest of the file with all rules, and digest of its rows, which does not depend on the folder of the cut-set."""
     of_file, of_rows = (
-        hashlib.sha256(json.dumps([VERSION, _hashed(some)], sort_keys=True).encode())
+        hashlib.sha256(json.dumps([VERSION, _as_hashed(some)], sort_keys=True).encode())
         for some in (rules, IndexRules(rules.long_audio))
     )
-    here = f"{cut_set.parent.absolute()}/"
-    written = {json.dumps(here, ensure_ascii=is_ascii)[1:-1].encode() for is_ascii in (True, False)}
+    folder = f"{cut_set.parent.absolute()}/"
+    as_json = {json.dumps(folder, ensure_ascii=is_ascii)[1:-1].encode() for is_ascii in (True, False)}
     for path in shar.files_of(cut_set):
         with path.open("rb") as file:
             while lines := b"".join(file.readlines(BYTES_AT_ONCE)):
                 of_file.update(lines)
-                for folder in written:  # escaped, so it never spans two lines
-                    lines = lines.replace(folder, b"")
+                for prefix in as_json:  # escaped, so it never spans two lines
+                    lines = lines.replace(prefix, b"")
                 of_rows.update(lines)
     return of_file.hexdigest(), of_rows.hexdigest()
 
 
-def _hashed(rules: IndexRules) -> dict[str, Any]:
-    """Rules under the names that they had first: another name would be another digest, and a run could not go on."""
+def _as_hashed(rules: IndexRules) -> dict[str, Any]:
+    """Rules under their original names: another name would change the digest, and saved runs could not resume."""
     return {"long_clips": rules.long_audio, "max_bad_share": rules.max_bad_fraction, "roots": rules.roots}
 
 
-def _less_outside(digest: str, left_out: Sequence[Mapping[str, Any]], rules: IndexRules) -> str:
-    """The digest of rows of which those outside the allowed folders are missing."""
-    outside = [one["line"] for one in left_out if rules.roots and OUTSIDE in one["reason"]]
+def _without_outside(digest: str, left_out: Sequence[Mapping[str, Any]], rules: IndexRules) -> str:
+    """Digest of the rows without those whose audio is outside the allowed folders."""
+    outside = [fields["line"] for fields in left_out if rules.roots and OUTSIDE in fields["reason"]]
     return hashlib.sha256(f"{digest} {outside}".encode()).hexdigest() if outside else digest
 
 
 def _with_tars(folder: Path, digest: str) -> str:
-    """What decides whether stretches of tars are still where they were found."""
+    """Digest with path, size and modification time of the tars, on which byte ranges depend."""
     found = [(shard.tar, shard.tar.stat()) for shard in shar.shards_of(folder) if shard.tar]
     tars = [(tar.name, stat.st_size, stat.st_mtime_ns) for tar, stat in found]
     return hashlib.sha256(json.dumps([digest, str(folder.absolute()), tars]).encode()).hexdigest()
 
 
 def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
-    if _is_filled(cut_set):
-        with (folder / FILLED).open("wb") as filled:
-            rows, files = _gather(_lines_filled(cut_set, filled), rules)
+    if _needs_index_manifest(cut_set):
+        with (folder / INDEX_MANIFEST).open("wb") as copy:
+            rows, files = _read_rows(_copy_lines(cut_set, copy), rules)
     else:
-        rows, files = _gather(_lines(cut_set), rules)
+        rows, files = _read_rows(_lines(cut_set), rules)
     if not rows.num_lines:
         raise DataError(
-            f"cut-set {source!r}: {cut_set} holds no cuts; prepare the corpus again or leave the source out"
+            f"cut-set {source!r}: {cut_set} has no cuts; prepare the corpus again or leave the source out"
         )
     if not rows.offset:
         raise DataError(
             f"cut-set {source!r} has no usable cut; it has {rows.num_lines} lines"
-            + _named(cut_set, rows.left_out)
+            + _first_few(cut_set, rows.left_out)
         )
-    _check_share(len(rows.left_out), rows.num_lines, rules, "lines", cut_set, rows.left_out)
-    silent = list(_unreadable(files))
-    _check_share(len(silent), len(files), rules, "audio files", cut_set, silent)
+    _check_fraction(len(rows.left_out), rows.num_lines, rules, "lines", cut_set, rows.left_out)
+    unreadable = list(_unreadable(files))
+    _check_fraction(len(unreadable), len(files), rules, "audio files", cut_set, unreadable)
     facts = {
         "source": source,
         "num_lines": rows.num_lines,
         "num_dropped": rows.num_dropped,
-        "left_out": [asdict(one) for one in rows.left_out],
-        "silent": [asdict(one) for one in silent],
+        "left_out": [asdict(line) for line in rows.left_out],
+        "silent": [asdict(line) for line in unreadable],
     }
     np.save(folder / "offset.npy", np.array(rows.offset, dtype=np.int64))
     np.save(folder / "start.npy", np.array(rows.start, dtype=np.int32))
@@ -240,8 +237,8 @@ def _write(cut_set: Path, source: str, rules: IndexRules, folder: Path) -> None:
     write_states(folder, list(files))
 
 
-def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
-    """All rows, and each audio file with the first line that needs it and its length there.
+def _read_rows(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tuple[_Rows, Files]:
+    """Read all rows, and each audio file with the first line that needs it and its length in that line.
 
     Args:
         lines: each with its offset.
@@ -253,12 +250,12 @@ def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tup
         try:
             line = read_line(text, roots=roots)
             if (key := key_of(line.cut_id)) in seen:
-                raise InvalidLineError("the id came before")
+                raise InvalidLineError("an earlier line has the same id")
             seen.add(key)
         except InvalidLineError as error:
             rows.left_out.append(InvalidLine(number, id_in(text), str(error), path.name))
-            if len(rows.left_out) % MANY_UNFIT == 0 and 2 * len(rows.left_out) > rows.num_lines:
-                _check_share(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
+            if len(rows.left_out) % MANY_INVALID == 0 and 2 * len(rows.left_out) > rows.num_lines:
+                _check_fraction(len(rows.left_out), rows.num_lines, rules, "first lines", path, rows.left_out)
             continue
         _add(rows, line, offset, rules, (path, number))
         for name, seconds in zip(line.files, line.seconds, strict=True):
@@ -268,7 +265,7 @@ def _gather(lines: Iterator[tuple[NumberedLine, int]], rules: IndexRules) -> tup
 
 
 def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, place: tuple[Path, int]) -> None:
-    """One row, or as many as the rule for long clips makes of it.
+    """Add the rows of a line: one, none, or one per chunk, as ``long_audio`` decides.
 
     Args:
         place: file and line, for messages.
@@ -276,54 +273,54 @@ def _add(rows: _Rows, line: Line, offset: int, rules: IndexRules, place: tuple[P
     first, more = sum(line.num_samples[:1]), sum(line.num_samples[1:])
     is_first_long = first > MAX_SAMPLES and max(line.num_samples[1:], default=0) <= MAX_SAMPLES
     if not is_long(line) or (rules.long_audio == "truncate" and is_first_long):
-        pieces = [(0, min(first, MAX_SAMPLES) + more)]
+        chunks = [(0, min(first, MAX_SAMPLES) + more)]
     elif rules.long_audio == "error":
         raise DataError(
-            f"{_where(place, line)}: {too_long(line)}; cut it, or set long_audio to drop, truncate or chunk"
+            f"{_location(place, line)}: {too_long(line)}; cut it, or set long_audio to drop, truncate or chunk"
         )
     elif rules.long_audio == "drop":
         rows.num_dropped += 1
         return
     elif len(line.num_samples) > 1:
-        whose = "a further clip" if rules.long_audio == "truncate" else "one of several clips"
+        which = "a further clip" if rules.long_audio == "truncate" else "one of several clips"
         raise DataError(
-            f"{_where(place, line)}: {too_long(line)}, and long_audio={rules.long_audio} does nothing "
-            f"with {whose}; set long_audio=drop"
+            f"{_location(place, line)}: {too_long(line)}, and long_audio={rules.long_audio} does not apply "
+            f"to {which}; set long_audio=drop"
         )
     else:
         starts = range(0, first, MAX_SAMPLES)
-        pieces = [(start, min(MAX_SAMPLES, first - start)) for start in starts]
-        pieces = [piece for piece in pieces if piece[1] >= MIN_FRAMES * SAMPLES_PER_FRAME]
-    for start, count in pieces:
+        chunks = [(start, min(MAX_SAMPLES, first - start)) for start in starts]
+        chunks = [chunk for chunk in chunks if chunk[1] >= MIN_FRAMES * SAMPLES_PER_FRAME]
+    for start, count in chunks:
         rows.offset.append(offset)
         rows.start.append(start)
         rows.num_samples.append(count)
 
 
-def _where(place: tuple[Path, int], line: Line) -> str:
+def _location(place: tuple[Path, int], line: Line) -> str:
     return f"{place[0]}:{place[1]}: cut {line.cut_id!r}"
 
 
 def _lines(manifest: Path) -> Iterator[tuple[NumberedLine, int]]:
-    """Every line and its offset."""
+    """Lines of a manifest, each with its byte offset."""
     offset = 0
     for line in shar.lines_of(manifest):
         yield line, offset
         offset += line.num_bytes
 
 
-def _lines_filled(cut_set: Path, filled: IO[bytes]) -> Iterator[tuple[NumberedLine, int]]:
-    """Every line and its offset in the manifest that is written on the way."""
+def _copy_lines(cut_set: Path, copy: IO[bytes]) -> Iterator[tuple[NumberedLine, int]]:
+    """Copy the lines of a cut-set to a plain manifest; yields each with its byte offset in the copy."""
     for line in shar.lines_of(cut_set):
-        yield line, filled.tell()
-        filled.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
+        yield line, copy.tell()
+        copy.write(line.text if line.text.endswith(b"\n") else line.text + b"\n")
 
 
 def _unreadable(files: Files) -> Iterator[InvalidLine]:
-    """Look at the files, or of very many always at the same ones."""
+    """Check the audio files, or a fixed subset if there are very many; yields the unreadable ones."""
     chosen = sorted(files)
-    if len(chosen) > MOST_CHECKED:
-        chosen = sorted(chosen, key=key_of)[:MOST_CHECKED]
+    if len(chosen) > MAX_CHECKED:
+        chosen = sorted(chosen, key=key_of)[:MAX_CHECKED]
     for name in chosen:
         needed_by, seconds = files[name]
         try:
@@ -332,20 +329,21 @@ def _unreadable(files: Files) -> Iterator[InvalidLine]:
             yield replace(needed_by, reason=str(error))
 
 
-def _check_share(
-    count: int, total: int, rules: IndexRules, what: str, cut_set: Path, unfit: Sequence[InvalidLine]
+def _check_fraction(
+    count: int, total: int, rules: IndexRules, what: str, cut_set: Path, invalid: Sequence[InvalidLine]
 ) -> None:
     if count > rules.max_bad_fraction * total:
         raise DataError(
-            f"{count} of {total} {what} of {cut_set} are unfit, over max_bad_fraction={rules.max_bad_fraction:g}; "
-            f"repair them, or raise the share to leave them out" + _named(cut_set, unfit)
+            f"{count} of {total} {what} of {cut_set} are invalid, over max_bad_fraction={rules.max_bad_fraction:g}; "
+            f"repair them, or raise the fraction to leave them out" + _first_few(cut_set, invalid)
         )
 
 
-def _named(cut_set: Path, unfit: Sequence[InvalidLine]) -> str:
+def _first_few(cut_set: Path, invalid: Sequence[InvalidLine]) -> str:
     folder = cut_set if cut_set.is_dir() else cut_set.parent
     lines = [
-        f"\n  {folder / one.file}:{one.line}: cut {one.cut_id!r}: {one.reason}" for one in unfit[:MOST_NAMED]
+        f"\n  {folder / line.file}:{line.line}: cut {line.cut_id!r}: {line.reason}"
+        for line in invalid[:MAX_NAMED]
     ]
-    kinds = Counter(one.reason.split(" ")[0] for one in unfit[MOST_NAMED:])
-    return "".join(lines) + (f"\n  and {sum(kinds.values())} more" if kinds else "")
+    num_more = len(invalid) - MAX_NAMED
+    return "".join(lines) + (f"\n  and {num_more} more" if num_more > 0 else "")

@@ -1,8 +1,8 @@
-"""Lines of JSON from files that somebody else wrote: bounded in length, depth and size before anything is built of them.
+"""Read JSON lines from untrusted files, with limits on length, depth and size.
 
-Knows nothing of cuts. A line that is refused says why; the caller names file and line.
+Independent of cuts. An error states the reason; the caller adds file and line.
 
-Source: the bounds were measured: the cut of an hour's meeting with every word's time is under 1 MiB.
+Source: measured; the cut of a one-hour meeting with all word times is under 1 MiB.
 """
 
 import codecs
@@ -16,59 +16,60 @@ from typing import Any, NamedTuple
 
 from audio_lm.common.errors import DataError
 
-LONGEST_LINE = 4 << 20  # bytes
-LONGEST_SKIPPED = 64 << 20  # bytes; a file with a longer line is not searched for the next one
-DEEPEST = 64  # lists and objects within each other
-MOST_CONTAINERS = 100_000  # lists and objects of a line; an empty one takes 64 bytes
-MOST_UNPACKED = 200  # times the size of a .gz; manifests reach 40
-LEAST_UNPACKED = 16 << 20  # bytes, before the ratio is looked at
+MAX_LINE_BYTES = 4 << 20  # bytes
+MAX_SKIPPED_BYTES = 64 << 20  # a file with a longer line is refused; shorter ones over the limit are skipped
+MAX_DEPTH = 64  # of nested lists and objects
+MAX_CONTAINERS = 100_000  # lists and objects of a line; an empty one takes 64 bytes
+MAX_UNPACKED_RATIO = 200  # times the size of a .gz; manifests reach 40
+MIN_UNPACKED_BYTES = 16 << 20  # below this the ratio is not checked
 UNPACKED_AT_ONCE = 1 << 20  # bytes
-TOO_DEEP = f"lists and objects lie within each other over {DEEPEST} deep"
+TOO_DEEP = f"lists and objects are nested over {MAX_DEPTH} deep"
 SHOWN = 60  # characters of a value in a message
 _DECODER = json.JSONDecoder()
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class InvalidLineError(Exception):
-    """A line cannot be used; the message says why."""
+    """A line cannot be used; the message states the reason."""
 
 
 class NumberedLine(NamedTuple):
-    """A line of a file."""
+    """Line of a file."""
 
     file: Path
     number: int
     text: bytes
-    """With its end; one over ``LONGEST_LINE`` is cut off there."""
+    """With its newline; truncated after ``MAX_LINE_BYTES`` + 1."""
 
     num_bytes: int
-    """Of the line in its file, to the next one."""
+    """Length of the line in its file, with its newline."""
 
 
 def lines_in(path: Path) -> Iterator[NumberedLine]:
-    """The lines of a file, plain or gzip, one after the other.
+    """Iterate over the lines of a file, plain or gzip.
 
     Raises:
-        DataError: it cannot be read, a line is far too long, or it unpacks to far more than its size.
+        DataError: the file cannot be read, a line exceeds ``MAX_SKIPPED_BYTES``, or a gzip file unpacks to far more
+            than its size.
     """
     number = 0
-    is_packed = path.suffix == ".gz"
+    is_gzip = path.suffix == ".gz"
     try:
-        if is_packed:
+        if is_gzip:
             _check_unpacked(path)
-        with gzip.open(path) if is_packed else path.open("rb") as file:
-            while text := file.readline(LONGEST_LINE + 1):
+        with gzip.open(path) if is_gzip else path.open("rb") as file:
+            while text := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 num_bytes = len(text)
-                while num_bytes > LONGEST_LINE and not text.endswith(b"\n"):
-                    more = file.readline(LONGEST_LINE)
+                while num_bytes > MAX_LINE_BYTES and not text.endswith(b"\n"):
+                    more = file.readline(MAX_LINE_BYTES)
                     num_bytes += len(more)
                     if not more or more.endswith(b"\n"):
                         break
-                    if num_bytes > LONGEST_SKIPPED:
+                    if num_bytes > MAX_SKIPPED_BYTES:
                         raise DataError(
-                            f"{path}:{number}: a line of over {LONGEST_SKIPPED >> 20} MiB -- expected one cut a "
-                            f"line, of at most {LONGEST_LINE >> 20} MiB; write the manifest again"
+                            f"{path}:{number}: a line of over {MAX_SKIPPED_BYTES >> 20} MiB -- expected one cut a "
+                            f"line, of at most {MAX_LINE_BYTES >> 20} MiB; write the manifest again"
                         )
                 yield NumberedLine(path, number, text, num_bytes)
     except (OSError, EOFError, zlib.error) as error:
@@ -76,61 +77,59 @@ def lines_in(path: Path) -> Iterator[NumberedLine]:
 
 
 def _check_unpacked(path: Path) -> None:
-    """Count what a gzip file unpacks to, before any line of it is looked at: lines of one byte cost a second a million.
+    """Check the unpacked size of a gzip file before its lines are parsed: a million lines of one byte take a second.
 
     Raises:
-        DataError: it is far more than its size.
+        DataError: the unpacked size is far more than the size of the file.
     """
     packed_bytes, unpacked = path.stat().st_size, 0
     with gzip.open(path) as file:
-        while piece := file.read(UNPACKED_AT_ONCE):
-            unpacked += len(piece)
-            if unpacked > max(LEAST_UNPACKED, MOST_UNPACKED * packed_bytes):
+        while block := file.read(UNPACKED_AT_ONCE):
+            unpacked += len(block)
+            if unpacked > max(MIN_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed_bytes):
                 raise DataError(
-                    f"{path} unpacks to over {MOST_UNPACKED} times its {packed_bytes} bytes, as no manifest does; look "
-                    f"into it, and unpack it yourself if it is right"
+                    f"{path} unpacks to over {MAX_UNPACKED_RATIO} times its {packed_bytes} bytes, as no manifest does; check "
+                    f"it, and unpack it yourself if it is correct"
                 )
 
 
 def parse_line(text: bytes) -> Any:
-    """What a line of JSON holds.
+    """Parse a line of JSON.
 
     Raises:
-        InvalidLineError: it is no JSON, too long, too deep, or holds text that is no Unicode.
+        InvalidLineError: the line is not JSON, too long, too deeply nested, or has text that is not valid Unicode.
     """
-    if len(text) > LONGEST_LINE:
+    if len(text) > MAX_LINE_BYTES:
         raise InvalidLineError(
-            f"the line is over {LONGEST_LINE >> 20} MiB; cut the recording up, for instance with trim_to_supervisions"
+            f"the line is over {MAX_LINE_BYTES >> 20} MiB; cut the recording up, for instance with trim_to_supervisions"
         )
     num_containers = text.count(b"[") + text.count(b"{")
-    if num_containers > MOST_CONTAINERS:
-        raise InvalidLineError(
-            f"the line has {num_containers} brackets -- expected at most {MOST_CONTAINERS}"
-        )
+    if num_containers > MAX_CONTAINERS:
+        raise InvalidLineError(f"the line has {num_containers} brackets -- expected at most {MAX_CONTAINERS}")
     try:
         decoded = text.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise InvalidLineError("the line is not UTF-8") from error
-    value = _loaded(decoded)
-    if num_containers > DEEPEST:
+    value = _decode(decoded)
+    if num_containers > MAX_DEPTH:
         _check_depth(value)
     if _SURROGATE.search(decoded):
         _check_unicode(value)
     return value
 
 
-def _loaded(text: str) -> Any:
+def _decode(text: str) -> Any:
     try:
-        return _DECODER.decode(text)  # of a key that stands twice the last one counts, whoever reads it
+        return _DECODER.decode(text)  # of a duplicate key the last value counts, as in Lhotse
     except ValueError as error:
-        raise InvalidLineError(f"the line is no JSON ({error})") from error
+        raise InvalidLineError(f"the line is not JSON ({error})") from error
     except RecursionError as error:
         raise InvalidLineError(TOO_DEEP) from error
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: not longer than ``SHOWN`` characters."""
-    if isinstance(value, int) and value.bit_length() > 200:  # Python shows none of over 4 300 digits
+def short_repr(value: Any) -> str:
+    """Repr of a value for a message, at most ``SHOWN`` characters."""
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to print over 4 300 digits
         return f"an integer of {value.bit_length()} bits"
     text = repr(value[:SHOWN] if isinstance(value, str | list) else value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
@@ -138,18 +137,18 @@ def shown(value: Any) -> str:
 
 def _check_depth(value: Any) -> None:
     level: list[Any] = [[value]]
-    for _ in range(DEEPEST + 1):
-        inside = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [inner for values in inside for inner in values if isinstance(inner, dict | list)]
+    for _ in range(MAX_DEPTH + 1):
+        children = (container.values() if isinstance(container, dict) else container for container in level)
+        level = [child for values in children for child in values if isinstance(child, dict | list)]
     if level:
         raise InvalidLineError(TOO_DEEP)
 
 
 def _check_unicode(value: Any) -> None:
-    """Refuse half of a surrogate pair, which no tokenizer and no file takes."""
+    """Refuse half of a surrogate pair, which cannot be tokenized or written to a file."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InvalidLineError(
-            "a text holds half a surrogate pair (\\ud800 to \\udfff), which is no Unicode"
+            "a text has half a surrogate pair (\\ud800 to \\udfff), which is not valid Unicode"
         ) from error

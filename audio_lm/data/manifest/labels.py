@@ -1,8 +1,8 @@
-"""What is known about a clip, from the supervisions of its cut.
+"""Labels of a clip, from the supervisions of its cut.
 
-Labels of ours count time from the clip's start. Words in Lhotse's ``alignment`` count it from the recording's start,
-whatever part of it the cut is, and are brought to the clip here. Of several supervisions a label is kept where it is
-clear: only one has it, or all say the same; turns are put together from who speaks when.
+Times in our labels count from the start of the clip. Word times in Lhotse's ``alignment`` count from the start of the
+recording, and are converted here. With several supervisions, a label is used if only one has it or all
+have the same value; turns are joined from the speakers and times of the supervisions.
 
 Source: lhotse 1.33, ``supervision.py`` (``AlignmentItem``, ``with_offset``); lhotse-speech/lhotse#1193.
 """
@@ -16,7 +16,7 @@ from lhotse.supervision import AlignmentItem
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, with_language_codes
-from audio_lm.data.manifest.json_lines import InvalidLineError, shown
+from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
 
 OWN_FIELDS = ("text", "language", "speaker", "gender")  # of a supervision; other labels are in its custom
 TEXTS = frozenset(
@@ -26,7 +26,7 @@ TEXTS = frozenset(
 """Labels that are a text or a number."""
 
 REFERENCES = frozenset({"translation", "caption", "answer"})
-"""Labels that are a text, a number, or several texts of which each is right."""
+"""Labels that are a text, a number, or a list of alternative references."""
 
 LISTS = frozenset({"texts", "events", "qualities"})
 NUMBERS = frozenset({"pitch", "velocity"})
@@ -40,21 +40,21 @@ ROWS_OF = {
 """Labels that are lists of rows -> the types of a row."""
 
 IN_SEQUENCE = frozenset({"text", "translation", "units"})
-"""Labels of which two are two parts of a whole, even if they are equal."""
+"""Labels of consecutive segments: two equal values are two parts of a whole, not the same label twice."""
 
 RECORDING_START = "recording_start"
-"""In a supervision's ``custom``: its start in seconds of the recording that its words count from. Lhotse's Shar and
-``move_to_memory`` make a recording of the clip and leave the words as they were."""
+"""Custom field of a supervision: its start in seconds, in the recording to which its word times refer. Lhotse's Shar and
+``move_to_memory`` make a new recording of the clip and do not change the word times."""
 
-LARGEST = 10**15  # of a number in a label
-MOST_PLACES = 10_000  # of a row of text
-_NUMERIC = (float, int)  # and no bool
-STAMP_TOLERANCE: Seconds = 0.1  # by which words may pass the clip
+MAX_NUMBER = 10**15  # in a label
+MAX_PLACES = 10_000  # of a text-only cut
+_NUMERIC = (float, int)  # compared by type, so that bool is excluded
+STAMP_TOLERANCE: Seconds = 0.1  # by which words may be outside the clip
 CURE = "cut it up with lhotse's trim_to_supervisions(keep_overlapping=False)"
 
 
 class ClipLabels(dict[str, Any]):
-    """Labels by name; ``unclear`` has those that are there and cannot be used, with the reason."""
+    """Labels by name; ``unclear`` maps ambiguous or invalid labels to the reason."""
 
     def __init__(self) -> None:
         super().__init__(language=UNKNOWN_LANGUAGE)
@@ -62,16 +62,18 @@ class ClipLabels(dict[str, Any]):
 
 
 def labels_of(cut: Cut) -> ClipLabels:
-    """What is known about a clip, as tasks ask for it."""
+    """Labels of a clip, under the names that tasks use."""
     labels = ClipLabels()
     if len(cut.supervisions) == 1:
-        labels.update(_labels_of(cut.supervisions[0], cut, labels.unclear))
+        labels.update(_labels_of_supervision(cut.supervisions[0], cut, labels.unclear))
     elif cut.supervisions:
         _join(labels, cut)
     return labels
 
 
-def _labels_of(supervision: SupervisionSegment, cut: Cut, unclear: dict[str, str]) -> dict[str, Any]:
+def _labels_of_supervision(
+    supervision: SupervisionSegment, cut: Cut, unclear: dict[str, str]
+) -> dict[str, Any]:
     labels = dict(supervision.custom or {})
     labels.pop(RECORDING_START, None)
     for key in ("language", "text", "gender"):
@@ -79,19 +81,19 @@ def _labels_of(supervision: SupervisionSegment, cut: Cut, unclear: dict[str, str
             labels[key] = value
     if supervision.alignment and supervision.alignment.get("word") is not None:
         labels["units"] = units_of(cut, supervision)
-        if reason := _outside(labels["units"], cut.duration):
+        if reason := _why_outside(labels["units"], cut.duration):
             unclear["units"] = reason
             del labels["units"]
     return with_language_codes(labels)
 
 
 def units_of(cut: Cut, supervision: SupervisionSegment) -> list[tuple[str, Seconds, Seconds]]:
-    """The words of a supervision with start and end in seconds from the clip's start."""
+    """Words of a supervision with start and end in seconds from the start of the clip."""
     words: Sequence[AlignmentItem] = (supervision.alignment or {}).get("word") or ()
     offset = _clip_start(cut, supervision)
     if not offset:
         return [(word.symbol, word.start, word.end) for word in words]
-    starts = [round(word.start - offset, 4) for word in words]  # as fine as our corpora have them
+    starts = [round(word.start - offset, 4) for word in words]  # the resolution of our corpora
     return [
         (word.symbol, start, round(start + word.duration, 8))
         for word, start in zip(words, starts, strict=True)
@@ -99,32 +101,32 @@ def units_of(cut: Cut, supervision: SupervisionSegment) -> list[tuple[str, Secon
 
 
 def _clip_start(cut: Cut, supervision: SupervisionSegment) -> Seconds:
-    """Where the clip begins in the recording that its words count from."""
+    """Start of the clip in the recording to which its word times refer."""
     if cut.has_recording and supervision.recording_id == cut.id != cut.recording.id:
-        return 0.0  # it names the clip as what its words count from, as our corpora once did
+        return 0.0  # in earlier releases, word times of our corpora referred to the clip
     if cut.start:
         return float(cut.start)
     known = (supervision.custom or {}).get(RECORDING_START)
     return float(known - supervision.start) if _is_number(known) else 0.0
 
 
-def _outside(units: Sequence[tuple[str, Seconds, Seconds]], duration: Seconds) -> str:
+def _why_outside(units: Sequence[tuple[str, Seconds, Seconds]], duration: Seconds) -> str:
     for word, start, end in units:
         if word.strip() and not -STAMP_TOLERANCE <= start <= end <= duration + STAMP_TOLERANCE:
             return (
-                f"word {shown(word)} of its alignment lasts from {start:.2f} to {end:.2f} s of a clip of "
+                f"word {short_repr(word)} of its alignment lasts from {start:.2f} to {end:.2f} s of a clip of "
                 f"{duration:.2f} s -- expected times of its recording, as lhotse counts them; correct the alignment"
             )
     return ""
 
 
 def _join(labels: ClipLabels, cut: Cut) -> None:
-    """Labels of a cut with several supervisions."""
-    several = [_labels_of(one, cut, labels.unclear) for one in cut.supervisions]
-    for key in dict.fromkeys(key for one in several for key in one):
-        values = [one[key] for one in several if one.get(key) is not None]
+    """Join the labels of a cut with several supervisions."""
+    several = [_labels_of_supervision(supervision, cut, labels.unclear) for supervision in cut.supervisions]
+    for key in dict.fromkeys(key for found in several for key in found):
+        values = [found[key] for found in several if found.get(key) is not None]
         if len(values) == 1 or (
-            values and key not in IN_SEQUENCE and all(one == values[0] for one in values)
+            values and key not in IN_SEQUENCE and all(value == values[0] for value in values)
         ):
             labels[key] = values[0]
         elif values:
@@ -136,38 +138,38 @@ def _join(labels: ClipLabels, cut: Cut) -> None:
 
 
 def _join_turns(labels: ClipLabels, cut: Cut) -> None:
-    """Who speaks when, and what each says, where labels of ours do not say it."""
+    """Join ``turns`` and ``texts`` from the supervisions, if no label gives them."""
     wanted = {"turns", "texts"} - labels.keys() - labels.unclear.keys()
-    if any(one.speaker is None for one in cut.supervisions):
+    if any(supervision.speaker is None for supervision in cut.supervisions):
         reason = f"not all of its {len(cut.supervisions)} supervisions have a speaker; name the speakers"
         labels.unclear |= dict.fromkeys(wanted, reason)
         return
-    turns, said = list[list[Any]](), dict[str, list[str]]()
-    for one in sorted(cut.supervisions, key=lambda one: one.start):
-        start, end = max(0.0, one.start), min(cut.duration, one.end)
+    turns, texts_of = list[list[Any]](), dict[str, list[str]]()
+    for supervision in sorted(cut.supervisions, key=lambda supervision: supervision.start):
+        start, end = max(0.0, supervision.start), min(cut.duration, supervision.end)
         if start < end:
-            turns.append([one.speaker, start, end])
-        if one.text:
-            said.setdefault(one.speaker, []).append(one.text)
-    joined = {"turns": turns, "texts": [" ".join(texts) for texts in said.values()]}
+            turns.append([supervision.speaker, start, end])
+        if supervision.text:
+            texts_of.setdefault(supervision.speaker, []).append(supervision.text)
+    joined = {"turns": turns, "texts": [" ".join(texts) for texts in texts_of.values()]}
     labels.update({key: value for key, value in joined.items() if key in wanted and value})
 
 
 def places_of(labels: Mapping[str, Any]) -> list[tuple[str, int]] | None:
-    """Words standing where audio tokens would be, in a text-only cut that acts as a clip."""
+    """(text, number of audio tokens) pairs of a text-only cut, in which text stands in for the audio of a clip."""
     places = labels.get("places")
     return None if places is None else [(str(text), int(count)) for text, count in places]
 
 
 def check_labels(supervision: Mapping[str, Any]) -> None:
-    """Refuse labels of another type than tasks expect, in a supervision as it is written.
+    """Refuse labels of a wrong type in the JSON of a supervision.
 
     Raises:
         InvalidLineError: names the label.
     """
     for key in OWN_FIELDS:
         if type(value := supervision.get(key)) is not str and value is not None:
-            raise InvalidLineError(f"its {key} is {shown(value)} -- expected a text")
+            raise InvalidLineError(f"its {key} is {short_repr(value)} -- expected a text")
     if custom := supervision.get("custom"):
         for key, value in custom.items():
             if key in _CHECKS and value is not None:
@@ -178,17 +180,17 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
 
 def _check_text(key: str, value: Any) -> None:
     if type(value) is not str:
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a text")
 
 
 def _check_value(key: str, value: Any) -> None:
     if not (type(value) is str or _is_number(value)):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a text")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a text")
 
 
 def _check_list(key: str, value: Any) -> None:
-    if type(value) is not list or any(type(one) is not str for one in value):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected a list of texts")
+    if type(value) is not list or any(type(text) is not str for text in value):
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected a list of texts")
 
 
 def _check_references(key: str, value: Any) -> None:
@@ -196,13 +198,13 @@ def _check_references(key: str, value: Any) -> None:
 
 
 def _check_integer(key: str, value: Any) -> None:
-    is_text = type(value) is str and len(value) < len(str(LARGEST)) and value.isascii() and value.isdigit()
+    is_text = type(value) is str and len(value) < len(str(MAX_NUMBER)) and value.isascii() and value.isdigit()
     if not (is_text or (type(value) is int and _is_number(value))):
-        raise InvalidLineError(f"label {key!r} is {shown(value)} -- expected an integer")
+        raise InvalidLineError(f"label {key!r} is {short_repr(value)} -- expected an integer")
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in _NUMERIC and -LARGEST <= value <= LARGEST  # NaN is in no range
+    return type(value) in _NUMERIC and -MAX_NUMBER <= value <= MAX_NUMBER  # NaN is in no range
 
 
 def _is_a(value: Any, kind: type) -> bool:
@@ -214,12 +216,12 @@ def _check_rows(key: str, value: Any) -> None:
     for row in value if type(value) is list else [value]:
         if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
             wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
-            raise InvalidLineError(f"label {key!r} has the row {shown(row)} -- expected [{wanted}]")
+            raise InvalidLineError(f"label {key!r} has the row {short_repr(row)} -- expected [{wanted}]")
     if key == "places":
         counts = [count for _, count in value]
-        if min(counts, default=0) < 0 or sum(counts) > MOST_PLACES:
+        if min(counts, default=0) < 0 or sum(counts) > MAX_PLACES:
             raise InvalidLineError(
-                f"label 'places' has {shown(sum(counts))} places -- expected at most {MOST_PLACES}"
+                f"label 'places' has {short_repr(sum(counts))} places -- expected at most {MAX_PLACES}"
             )
 
 
@@ -229,7 +231,7 @@ def _check_conversation(key: str, value: Any) -> None:
         content = turn.get("content") if type(turn) is dict else None
         if type(content) is not list or type(turn.get("role")) is not str or not all(map(_is_part, content)):
             raise InvalidLineError(
-                f"label {key!r} has the turn {shown(turn)} -- expected a role and a content, "
+                f"label {key!r} has the turn {short_repr(turn)} -- expected a role and a content, "
                 f"a list of texts and of numbers of clips"
             )
 
@@ -261,8 +263,10 @@ def _check_words(words: Any) -> None:
         start, duration = item[1], item[2]
         if type(start) not in _NUMERIC or type(duration) not in _NUMERIC:
             break
-        if not (-LARGEST <= start <= LARGEST and 0 <= duration <= LARGEST):  # NaN is in no range
+        if not (-MAX_NUMBER <= start <= MAX_NUMBER and 0 <= duration <= MAX_NUMBER):  # NaN is in no range
             break
     else:
         return
-    raise InvalidLineError(f"its alignment has the word {shown(word)} -- expected [word, start, duration]")
+    raise InvalidLineError(
+        f"its alignment has the word {short_repr(word)} -- expected [word, start, duration]"
+    )

@@ -1,7 +1,6 @@
-"""Rows of an index become cuts again, and are measured once in tokens.
+"""Read single cuts of an index lazily, and cache their token lengths.
 
-A row is read where it stands in its manifest, so that a process holds no
-manifest in memory, whatever its length.
+A row is read at its byte offset in the manifest, so that no process has a whole manifest in memory.
 """
 
 import hashlib
@@ -16,24 +15,24 @@ from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import MAX_SECONDS, SAMPLES_PER_SECOND
 from audio_lm.common.errors import DataError
-from audio_lm.data.cache import kept_table
+from audio_lm.data.cache import cached_table
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import one_process_in, token_lengths
-from audio_lm.data.manifest.cuts import at_16_khz, resampled
+from audio_lm.data.lengths import folder_lock, token_lengths
+from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
 from audio_lm.data.manifest.index import SourceIndex
-from audio_lm.data.manifest.json_lines import LONGEST_LINE, InvalidLineError, parse_line
+from audio_lm.data.manifest.json_lines import MAX_LINE_BYTES, InvalidLineError, parse_line
 from audio_lm.data.manifest.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.mixture.interleave import Integers
 
-PIECE = 8192  # bytes that are read at once; most lines are shorter
-VERSION = 2  # raised whenever the same row has another number of tokens
+BLOCK_BYTES = 8192  # per read; most lines are shorter
+VERSION = 2  # incremented when the same row has another number of tokens
 
 
 class Rows:
-    """The cuts of a source, by their number.
+    """Cuts of a source, by row number.
 
     Args:
-        kept: rows of the index, where not all of them are heard.
+        kept: subset of the rows of the index; None for all.
     """
 
     def __init__(self, index: SourceIndex, kept: Integers | None = None) -> None:
@@ -50,76 +49,78 @@ class Rows:
 
     @property
     def num_samples(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Of all clips of every row."""
+        """Number of samples of all clips of every row."""
         return self.index.num_samples if self.kept is None else self.index.num_samples[self.kept]
 
     def start(self, row: int) -> int:
-        """Samples into the cut at which a row begins."""
-        return self.index.start.item(self._place(row))
+        """Start of a row in its cut, in samples; not zero for the later chunks of a long clip."""
+        return self.index.start.item(self._index_row(row))
 
-    def _place(self, row: int) -> int:
+    def _index_row(self, row: int) -> int:
         return row if self.kept is None else int(self.kept[row])
 
     def cut(self, row: int) -> Cut:
-        """The cut of a row, at 16 kHz and no longer than its rule allows.
+        """Cut of a row, at 16 kHz; a long clip is truncated or chunked.
 
         Raises:
-            DataError: the line is not what it was when the index was compiled.
+            DataError: the line has changed since the index was compiled, and is invalid.
         """
-        offset = int(self.index.offset[self._place(row)])
+        offset = int(self.index.offset[self._index_row(row)])
         try:
             cut = read_cut(self._line(offset), roots=self._roots)
         except (InvalidLineError, OSError) as error:
             raise DataError(
-                f"{self.index.manifest}: the cut at byte {offset} cannot be read any more ({error}); "
-                f"put the manifest back, or start again to have it compiled anew"
+                f"{self.index.manifest}: the cut at byte {offset} can no longer be read ({error}); "
+                f"restore the manifest, or start again to compile it again"
             ) from error
-        return self._piece(at_16_khz(cut), row)
+        return self._chunk(resample_to_16_khz(cut), row)
 
     def facts(self, row: int) -> Cut | CutFacts:
-        """What the labels and the lengths of the clips of a row follow from; of a long clip the cut itself.
+        """Fields of a row that determine its labels and the lengths of its clips; for a long clip the cut itself.
 
         Raises:
-            InvalidLineError: the line is not what it was; other errors may come of it as well, and ``cut`` says so.
+            InvalidLineError: the line has changed. A changed line may raise other errors as well; ``cut`` reports it
+                properly.
         """
-        table = parse_line(self._line(self.index.offset.item(self._place(row))))
+        table = parse_line(self._line(self.index.offset.item(self._index_row(row))))
         if table["duration"] > MAX_SECONDS and table.get("recording") is not None:
             return self.cut(row)
         facts = CutFacts(table)
         if facts.has_recording and facts.custom:
-            facts.custom |= resampled(facts)
+            facts.custom |= resample_further_clips(facts)
         return facts
 
     def _line(self, offset: int) -> bytes:
-        """Read, not mapped: a file that has become shorter would end the process."""
+        """Read a line; with pread, because a memory-mapped file that was truncated would kill the process (SIGBUS)."""
         if self._manifest is None:
             self._manifest = self.index.manifest.open("rb", buffering=0)
         parts = list[bytes]()
-        while len(parts) <= LONGEST_LINE // PIECE:
-            parts.append(os.pread(self._manifest.fileno(), PIECE, offset + len(parts) * PIECE))
+        while len(parts) <= MAX_LINE_BYTES // BLOCK_BYTES:
+            parts.append(os.pread(self._manifest.fileno(), BLOCK_BYTES, offset + len(parts) * BLOCK_BYTES))
             end = parts[-1].find(b"\n")
-            if end >= 0 or len(parts[-1]) < PIECE:
+            if end >= 0 or len(parts[-1]) < BLOCK_BYTES:
                 parts[-1] = parts[-1] if end < 0 else parts[-1][:end]
                 break
         return b"".join(parts)
 
-    def _piece(self, cut: Cut, row: int) -> Cut:
-        """What is heard of a cut over 30 s."""
+    def _chunk(self, cut: Cut, row: int) -> Cut:
+        """Truncate a cut over 30 s to the chunk of a row."""
         if cut.duration <= MAX_SECONDS or not cut.has_recording:
             return cut
         start = self.start(row) / SAMPLES_PER_SECOND
-        piece = cut.truncate(offset=start, duration=min(MAX_SECONDS, cut.duration - start), preserve_id=True)
+        chunk = cut.truncate(offset=start, duration=min(MAX_SECONDS, cut.duration - start), preserve_id=True)
         if start == 0:
-            return piece
-        # What is known of the whole is known of the piece; tasks for which it is not are refused by ``measure``.
-        known = [
-            fastcopy(one, start=0.0, duration=piece.duration, alignment=None) for one in cut.supervisions
+            return chunk
+        # A chunk has the labels of the whole clip; token_lengths refuses tasks for which they are not valid.
+        supervisions = [
+            fastcopy(supervision, start=0.0, duration=chunk.duration, alignment=None)
+            for supervision in cut.supervisions
         ]
-        return fastcopy(piece, id=f"{cut.id}@{start:.0f}", supervisions=known)
+        return fastcopy(chunk, id=f"{cut.id}@{start:.0f}", supervisions=supervisions)
 
 
 class LoadedSource(NamedTuple):
-    """A source under a task, with its rows."""
+    """Source of a task, with its rows."""
 
     task: str
     source: str
@@ -127,14 +128,14 @@ class LoadedSource(NamedTuple):
 
 
 class TokenLengths:
-    """How many tokens every row has under every paraphrase of a task."""
+    """Number of tokens of every row under every paraphrase of a task."""
 
     def __init__(self, table: np.ndarray[Any, np.dtype[np.int32]], wording: str = "") -> None:
-        """Keep a table.
+        """Wrap a table.
 
         Args:
             table: (N, choices), memory-mapped or not.
-            wording: digest of how its task is put into words.
+            wording: digest of the prompts of the task, see ``wording_of``.
         """
         self.table = table
         self.wording = wording
@@ -146,18 +147,18 @@ class TokenLengths:
 
     @property
     def mean(self) -> float:
-        """Over rows and paraphrases, which are drawn equally often."""
+        """Mean over rows and paraphrases, which are drawn equally often."""
         return float(self.table.mean())
 
 
-def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
-    """Measure all rows of a source under a task, or find them measured.
+def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
+    """Token lengths of all rows of a source under a task; counted once, then loaded from the cache.
 
     Args:
         cache: folder of all indexes.
 
     Raises:
-        DataError: a cut lacks a label that its task needs, or is heard in pieces that have no label.
+        DataError: a cut lacks a label that its task needs, or is chunked and its chunks have no labels.
     """
     wording = wording_of(rows, maker, task)
     known = [
@@ -173,16 +174,16 @@ def measure(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> Token
         return token_lengths(rows, maker, task)
 
     name = f"{rows.index.source}/tokens"
-    with one_process_in(cache / rows.index.source):
-        table = kept_table(cache, name, [*known, wording], make, num_rows=len(rows))
+    with folder_lock(cache / rows.index.source):
+        table = cached_table(cache, name, [*known, wording], make, num_rows=len(rows))
     return TokenLengths(table, wording)
 
 
 def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
-    """Digest of how a task is put into words: its templates, and some rows of the source as they come out."""
+    """Digest of the prompts of a task: its templates, and the examples of three rows of the source."""
     state = hashlib.sha256(json.dumps(maker.templates(task)).encode())
     for row in sorted({0, len(rows) // 2, len(rows) - 1}):
-        if rows.start(row) and not maker.holds_for_pieces(task):
+        if rows.start(row) and not maker.is_valid_for_chunks(task):
             continue
         for choice in range(maker.num_choices(task)):
             example = maker.example(rows.cut(row), task, choice=choice)

@@ -1,7 +1,7 @@
-"""One line of a manifest, checked before anything relies on it or is built of it.
+"""Check one line of a manifest before a cut is built from it.
 
-The same check stands before the compiled index and before every cut that is read later, for a file may change in
-between. Works on plain dictionaries, because millions of lines are read here.
+The same check is applied when an index is compiled and whenever a cut is read, because the file may change in between.
+It works on plain dictionaries, because it reads millions of lines.
 """
 
 import math
@@ -23,7 +23,7 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.data.audio.decode import TOLERANCE
 from audio_lm.data.audio.recordings import before_transforms
-from audio_lm.data.manifest.json_lines import SHOWN, InvalidLineError, parse_line, shown
+from audio_lm.data.manifest.json_lines import SHOWN, InvalidLineError, parse_line, short_repr
 from audio_lm.data.manifest.labels import check_labels
 from audio_lm.data.manifest.sources import file_of
 from audio_lm.data.manifest.transforms import check_rate, check_transforms
@@ -41,38 +41,38 @@ RECORDING_KEYS = frozenset(
 )
 SOURCE_KEYS = frozenset({"type", "channels", "source", "video"})
 CLIP_FIELD = re.compile(r"audio_([0-9]{1,4})")
-"""Custom field of a further clip; one of another name, or that is no recording, is somebody's data."""
+"""Custom field of a further clip; a field of another name, or that is not a recording, is plain data of the user."""
 
 RECORDING_FIELD = re.compile(r"(rejected_)?" + CLIP_FIELD.pattern)
-LONGEST_CUT: Seconds = 36 * 3600  # whose samples at 16 kHz an int32 counts
-MOST_SAMPLES = 10**12  # of a recording; 289 days at 40 kHz
-MOST_CHANNELS = 256
-LONGEST_ID = 1000  # characters
+MAX_CUT_SECONDS: Seconds = 36 * 3600  # its number of samples at 16 kHz fits into an int32
+MAX_RECORDING_SAMPLES = 10**12  # of a recording; 289 days at 40 kHz
+MAX_CHANNELS = 256
+MAX_ID_LENGTH = 1000  # characters
 
 
 class Line(NamedTuple):
-    """What has to be known of a cut to plan with it."""
+    """Facts of a cut that an index needs."""
 
     cut_id: str
-    num_samples: tuple[int, ...]  # of each clip at 16 kHz; none for a row of text
-    files: tuple[str, ...]  # the audio files behind it, or stretches of tars
-    seconds: tuple[Seconds, ...]  # of each of these files
+    num_samples: tuple[int, ...]  # of each clip at 16 kHz; empty for a text-only cut
+    files: tuple[str, ...]  # its audio files, or byte ranges of tars
+    seconds: tuple[Seconds, ...]  # length of each of these files
 
 
 def read_line(text: bytes, *, roots: Sequence[Path] = ()) -> Line:
-    """A line that keeps the contract of cuts.
+    """Parse and check a line.
 
     Args:
-        roots: folders that audio may lie in; any folder where none is given.
+        roots: folders that audio may be in; empty allows any.
 
     Raises:
-        InvalidLineError: it does not.
+        InvalidLineError: the line is invalid.
     """
     return check_cut(parse_line(text), roots)
 
 
 def id_in(text: bytes) -> str:
-    """The id of a line that cannot be used, as far as it has one."""
+    """Cut id of an invalid line, for messages; ``"?"`` if it has none."""
     try:
         cut = parse_line(text)
     except InvalidLineError:
@@ -82,28 +82,28 @@ def id_in(text: bytes) -> str:
 
 
 def is_long(line: Line) -> bool:
-    """Whether a clip is longer than the encoder hears at once."""
+    """True if a clip is longer than the encoder's 30 s."""
     return max(line.num_samples, default=0) > MAX_SAMPLES
 
 
 def too_long(line: Line) -> str:
-    """What is said of such a clip."""
+    """Error message for a long clip."""
     seconds = max(line.num_samples) / SAMPLES_PER_SECOND
     return f"{seconds:.1f} s is longer than the encoder's {MAX_SECONDS:.0f} s"
 
 
 def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
-    """What a line holds, every value of it that is used checked.
+    """Check every value of a parsed line that is used.
 
     Raises:
-        InvalidLineError: it is no cut, or none that can be used.
+        InvalidLineError: the line is not a cut, or the cut is invalid.
     """
     if not isinstance(cut, dict):
-        raise InvalidLineError("the line is no cut")
+        raise InvalidLineError("the line is not a cut")
     kind = cut.get("type", "MonoCut")
     if not isinstance(kind, str) or kind not in CUT_TYPES:
         raise InvalidLineError(
-            f"a cut of type {shown(kind)} cannot be read; there are {', '.join(CUT_TYPES)}"
+            f"a cut of type {short_repr(kind)} cannot be read -- expected {', '.join(CUT_TYPES)}"
         )
     _check_keys(cut, CUT_KEYS, "the cut")
     cut_id = _text(cut, "id", "the cut")
@@ -126,15 +126,15 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     files, file_seconds = _files(recordings, lengths, roots)
     num_samples = [_num_samples(start, seconds) for seconds in (duration, *lengths[1:])]
     if len(num_samples) > 1:
-        del num_samples[len(clip_fields(cut["custom"])) + 1 :]  # of an answer that was rejected
+        del num_samples[len(clip_fields(cut["custom"])) + 1 :]  # the clips of a rejected answer
     return Line(cut_id, tuple(num_samples), tuple(files), tuple(file_seconds))
 
 
 def clip_fields(custom: Mapping[str, Any] | None) -> list[str]:
-    """Custom fields that are the second clip and further ones, in order.
+    """Custom fields of the second and further clips, in order.
 
     Args:
-        custom: of a cut as it is written, or as it was built.
+        custom: of a cut, or of its JSON.
 
     >>> clip_fields({"audio_10": {"sources": []}, "audio_2": {"sources": []}, "audio_filepath": "a.wav"})
     ['audio_2', 'audio_10']
@@ -148,10 +148,10 @@ def _is_recording(value: Any) -> bool:
 
 
 def recording_fields(custom: Mapping[str, Any]) -> list[str]:
-    """Custom fields that are recordings: further clips, then those of an answer that was rejected."""
-    more = [name for name in custom if RECORDING_FIELD.fullmatch(name) and _is_recording(custom[name])]
+    """Custom fields that are recordings: further clips first, then the clips of a rejected answer."""
+    names = [name for name in custom if RECORDING_FIELD.fullmatch(name) and _is_recording(custom[name])]
     clips = clip_fields(custom)
-    return [*clips, *(name for name in more if name not in clips)]
+    return [*clips, *(name for name in names if name not in clips)]
 
 
 def _recordings(cut: Mapping[str, Any]) -> list[Any]:
@@ -164,7 +164,7 @@ def _recordings(cut: Mapping[str, Any]) -> list[Any]:
 def _files(
     recordings: Sequence[Mapping[str, Any]], lengths: Sequence[Seconds], roots: Sequence[Path]
 ) -> tuple[list[str], list[Seconds]]:
-    """The files behind recordings, and the length of each."""
+    """Audio files of recordings, and the length of each."""
     files, file_seconds = list[str](), list[Seconds]()
     for recording, seconds in zip(recordings, lengths, strict=True):
         for source in recording["sources"]:
@@ -185,53 +185,55 @@ def _num_samples(start: Seconds, seconds: Seconds) -> int:
 
 
 def _check_length(start: Seconds, seconds: Seconds) -> None:
-    if seconds > LONGEST_CUT or start > MOST_SAMPLES:
+    if seconds > MAX_CUT_SECONDS or start > MAX_RECORDING_SAMPLES:
         raise InvalidLineError(
-            f"{seconds:g} s from {start:g} s -- expected at most {LONGEST_CUT / 3600:.0f} hours; cut it up"
+            f"{seconds:g} s from {start:g} s -- expected at most {MAX_CUT_SECONDS / 3600:.0f} hours; cut it up"
         )
 
 
 def _check_keys(table: Mapping[str, Any], known: frozenset[str], what: str) -> None:
     if not known.issuperset(table):
         raise InvalidLineError(
-            f"{what} has the key {shown(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
+            f"{what} has the key {short_repr(min(table.keys() - known))} -- expected {', '.join(sorted(known))}"
         )
 
 
 def _table(table: Mapping[str, Any], key: str, what: str) -> dict[str, Any] | None:
     value = table.get(key)
     if value is not None and type(value) is not dict:
-        raise InvalidLineError(f"{key} of {what} is {shown(value)} -- expected an object")
+        raise InvalidLineError(f"{key} of {what} is {short_repr(value)} -- expected an object")
     return value
 
 
 def _text(table: Mapping[str, Any], key: str, what: str, *, default: str | None = None) -> str:
     value = table.get(key, default)
-    if type(value) is not str or not value or len(value) > LONGEST_ID:
+    if type(value) is not str or not value or len(value) > MAX_ID_LENGTH:
         raise InvalidLineError(
-            f"{what} has no {key}" + ("" if value is None else f" that is a text, but {shown(value)}")
+            f"{what} has no {key}" + ("" if value is None else f" that is a text, but {short_repr(value)}")
         )
     return value
 
 
 def _number(table: Mapping[str, Any], key: str, *, least: float | None = None) -> float:
-    """A number that is finite and over zero, or at least ``least``."""
+    """A finite number, positive or at least ``least``."""
     value = table.get(key, 0.0 if key == "start" else None)
-    is_number = type(value) in (int, float) and -MOST_SAMPLES <= value <= MOST_SAMPLES  # NaN is in no range
+    is_number = (
+        type(value) in (int, float) and -MAX_RECORDING_SAMPLES <= value <= MAX_RECORDING_SAMPLES
+    )  # NaN is in no range
     if not is_number or (value <= 0 if least is None else value < least):
-        raise InvalidLineError(f"{key} is {shown(value)}")
+        raise InvalidLineError(f"{key} is {short_repr(value)}")
     return float(value)
 
 
 def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
     supervisions = cut.get("supervisions")
     if not supervisions:
-        raise InvalidLineError("the cut has no supervision, so nothing is known about it")
+        raise InvalidLineError("the cut has no supervision, so it has no labels")
     if type(supervisions) is not list:
-        raise InvalidLineError(f"its supervisions are {shown(supervisions)} -- expected a list")
+        raise InvalidLineError(f"its supervisions are {short_repr(supervisions)} -- expected a list")
     for supervision in supervisions:
         if type(supervision) is not dict:
-            raise InvalidLineError(f"a supervision is {shown(supervision)} -- expected an object")
+            raise InvalidLineError(f"a supervision is {short_repr(supervision)} -- expected an object")
         _check_keys(supervision, SUPERVISION_KEYS, "its supervision")
         for key in ("id", "recording_id"):
             _text(supervision, key, "its supervision", default="-")
@@ -245,12 +247,12 @@ def _check_supervisions(cut: Mapping[str, Any], duration: Seconds) -> None:
 
 def _recording_seconds(recording: Any) -> Seconds:
     if type(recording) is not dict:
-        raise InvalidLineError(f"its recording is {shown(recording)} -- expected an object")
+        raise InvalidLineError(f"its recording is {short_repr(recording)} -- expected an object")
     _check_keys(recording, RECORDING_KEYS, "its recording")
     _text(recording, "id", "its recording")
     rate, count = recording.get("sampling_rate"), recording.get("num_samples")
-    if type(count) is not int or not 0 < count <= MOST_SAMPLES or type(rate) is not int or rate <= 0:
-        raise InvalidLineError(f"its recording has {shown(count)} samples at {shown(rate)} Hz")
+    if type(count) is not int or not 0 < count <= MAX_RECORDING_SAMPLES or type(rate) is not int or rate <= 0:
+        raise InvalidLineError(f"its recording has {short_repr(count)} samples at {short_repr(rate)} Hz")
     check_rate(rate)
     seconds = count / rate
     _number(recording, "duration")
@@ -261,7 +263,7 @@ def _recording_seconds(recording: Any) -> Seconds:
 
 
 def _file_seconds(recording: Mapping[str, Any], seconds: Seconds) -> Seconds:
-    """The length of the file behind a recording, before speed and tempo were changed."""
+    """Length of a recording's file, before transforms of speed and tempo."""
     transforms = recording.get("transforms")
     return before_transforms(recording["sampling_rate"], seconds, transforms)[1] if transforms else seconds
 
@@ -271,7 +273,7 @@ def _check_source_list(sources: Any) -> None:
         raise InvalidLineError("its recording has no source")
     if type(sources) is not list or any(type(source) is not dict for source in sources):
         raise InvalidLineError(
-            f"the sources of its recording are {shown(sources)} -- expected a list of objects"
+            f"the sources of its recording are {short_repr(sources)} -- expected a list of objects"
         )
     for source in sources:
         _check_keys(source, SOURCE_KEYS, "a source of its recording")
@@ -281,13 +283,13 @@ def _check_source_list(sources: Any) -> None:
 
 
 def _check_channel_list(channels: Any, of_what: str) -> None:
-    is_list = type(channels) is list and 0 < len(channels) <= MOST_CHANNELS
-    if not is_list or any(type(one) is not int or one < 0 for one in channels):
+    is_list = type(channels) is list and 0 < len(channels) <= MAX_CHANNELS
+    if not is_list or any(type(channel) is not int or channel < 0 for channel in channels):
         raise InvalidLineError(
-            f"the channels {of_what} are {shown(channels)} -- expected a list of numbers from 0"
+            f"the channels {of_what} are {short_repr(channels)} -- expected a list of numbers from 0"
         )
     if len(set(channels)) != len(channels):
-        raise InvalidLineError(f"the channels {of_what} are {shown(channels)}, one of them twice")
+        raise InvalidLineError(f"the channels {of_what} are {short_repr(channels)}, with a duplicate")
 
 
 def _channels_of(sources: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -295,27 +297,30 @@ def _channels_of(sources: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _check_channels(cut: Mapping[str, Any], kind: str, recording: Mapping[str, Any]) -> None:
-    """Refuse channels that are not there, and people on channels of their own, whose average would lose one."""
-    channel, there = cut.get("channel"), _channels_of(recording["sources"])
+    """Refuse channels that the recording does not have, and a MultiCut with supervisions of single channels.
+
+    The channels of a MultiCut are averaged, which would mix speakers that have a channel each.
+    """
+    channel, existing = cut.get("channel"), _channels_of(recording["sources"])
     if kind == "MonoCut":
-        if type(channel) is not int or channel not in there:
+        if type(channel) is not int or channel not in existing:
             raise InvalidLineError(
-                f"channel is {shown(channel)} -- expected one of its recording, {shown(there)}"
+                f"channel is {short_repr(channel)} -- expected one of its recording, {short_repr(existing)}"
             )
         return
     _check_channel_list(channel, "of the cut")
-    chosen = frozenset(cut["channel"])
-    if not chosen <= set(there):
+    selected = frozenset(cut["channel"])
+    if not selected <= set(existing):
         raise InvalidLineError(
-            f"channel is {shown(channel)} -- expected some of its recording, {shown(there)}"
+            f"channel is {short_repr(channel)} -- expected some of its recording, {short_repr(existing)}"
         )
-    spoken = {_channels_of_supervision(one) for one in cut["supervisions"]}
-    # 0 is what Lhotse writes where nobody said a channel.
-    if len(spoken) > 1 or not spoken <= {chosen, frozenset({0})}:
+    supervised = {_channels_of_supervision(supervision) for supervision in cut["supervisions"]}
+    # Lhotse writes channel 0 for a supervision without a channel.
+    if len(supervised) > 1 or not supervised <= {selected, frozenset({0})}:
         raise InvalidLineError(
-            f"its supervisions are about channels of their own, {shown([sorted(one) for one in spoken])} of "
-            f"{sorted(chosen)}, and an average would lose one side; cut it up with lhotse's "
-            f"trim_to_supervisions(keep_overlapping=False), which gives every speaker's channel"
+            f"its supervisions are of single channels, {short_repr([sorted(channels) for channels in supervised])} of "
+            f"{sorted(selected)}, which would be averaged; split the cut with lhotse's "
+            f"trim_to_supervisions(keep_overlapping=False), which selects every speaker's channel"
         )
 
 

@@ -1,6 +1,6 @@
-"""Where audio comes from: files and stretches of tars, never a command or an address.
+"""Allowed audio sources: files and byte ranges of tars, never a command or a URL.
 
-Lhotse runs a command, or asks the network, to read some types of source.
+Lhotse runs a command, or accesses the network, to read some types of source.
 """
 
 import os
@@ -10,61 +10,62 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.data.manifest.json_lines import InvalidLineError, shown
-from audio_lm.data.manifest.shar import Stretch
+from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
+from audio_lm.data.manifest.shar import ByteRange
 
 LOADABLE = ("file", "memory", "shar")
-OUTSIDE = "lies outside"  # in the reason that an index keeps of a line
-LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes; of Linux
+# An index stores reasons with this text, and digests of rows depend on it.
+OUTSIDE = "lies outside"
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # limits of Linux
 
 
 def file_of(source: Mapping[str, Any], roots: Sequence[Path] = ()) -> str:
-    """The file, or stretch of a tar, behind a source as it is written in a manifest.
+    """File, or byte range of a tar, of a source in a manifest.
 
     Raises:
-        InvalidLineError: there is none, or it lies outside the allowed folders.
+        InvalidLineError: the source is not a file, or is outside the allowed folders.
     """
     kind, where = source.get("type"), source.get("source")
     if kind == "memory":
-        raise InvalidLineError("audio of type 'memory' cannot stand in a manifest; write files")
+        raise InvalidLineError("audio of type 'memory' is not allowed in a manifest; write files")
     if type(where) is not str:
-        raise InvalidLineError(f"the source of its recording is {shown(where)} -- expected a path")
+        raise InvalidLineError(f"the source of its recording is {short_repr(where)} -- expected a path")
     check_source(kind, where, roots)
     return where
 
 
 def check_source(kind: Any, where: str, roots: Sequence[Path] = ()) -> None:
-    """Refuse audio that is no file.
+    """Refuse audio that is not a file.
 
     Raises:
-        InvalidLineError: it is of such a type, or outside the allowed folders.
+        InvalidLineError: the source has another type, or is outside the allowed folders.
     """
-    stretch = Stretch.of(where) if kind == "shar" else None
-    if kind == "shar" and stretch is None:
-        raise InvalidLineError("its audio is in no recording.*.tar beside it")
+    byte_range = ByteRange.of(where) if kind == "shar" else None
+    if kind == "shar" and byte_range is None:
+        raise InvalidLineError("its audio is not in a recording.*.tar of its folder")
     if kind not in LOADABLE or where.startswith("pipe:") or where.strip().endswith("|"):
         raise InvalidLineError(
-            f"audio of type {shown(kind)} is not read, for it could run a command; write files"
+            f"audio of type {short_repr(kind)} is not read, because it could run a command; write files"
         )
     if "://" in where:
         raise InvalidLineError(
-            f"audio at the address {shown(mask_secrets(where))} is not read; download it and write files"
+            f"audio at the URL {short_repr(mask_secrets(where))} is not read; download it and write files"
         )
     if kind == "memory":
         return
-    path = where if stretch is None else str(stretch.tar)
+    path = where if byte_range is None else str(byte_range.tar)
     _check_path(path)
     if roots and not any(_is_inside(_real(path), _real_root(str(root))) for root in roots):
-        raise InvalidLineError(f"{shown(where)} {OUTSIDE} {', '.join(map(str, roots))}")
+        raise InvalidLineError(f"{short_repr(where)} {OUTSIDE} {', '.join(map(str, roots))}")
 
 
 def _check_path(path: str) -> None:
-    if 0 < len(path) <= LONGEST_NAME and path.isascii() and "\0" not in path:
+    if 0 < len(path) <= MAX_NAME_BYTES and path.isascii() and "\0" not in path:
         return
     encoded = path.encode()
-    is_short = len(encoded) <= LONGEST_PATH and max(map(len, encoded.split(b"/"))) <= LONGEST_NAME
+    is_short = len(encoded) <= MAX_PATH_BYTES and max(map(len, encoded.split(b"/"))) <= MAX_NAME_BYTES
     if not path or b"\0" in encoded or not is_short:
-        raise InvalidLineError(f"no file can have the path {shown(path)}")
+        raise InvalidLineError(f"no file can have the path {short_repr(path)}")
 
 
 def _is_inside(path: str, root: str) -> bool:

@@ -1,1 +1,1 @@
-"""From weights per task to an order of packs."""
+"""Sampling weights of tasks, and the schedule of packs that follows from them."""

@@ -1,9 +1,8 @@
-"""Which conversations of a window meet in a pack: so that packs are full, or so that their conversations are alike.
+"""Pack the conversations of a window, either into full packs or into buckets of similar length.
 
-Full packs waste nothing where the model takes conversations end to end, as ours
-does. Buckets are for whoever pads the conversations of a pack to rows of equal
-length: their budget counts the padding too, and rows are so much alike that there
-is little of it.
+Full packs suit a model that takes packed sequences without padding, as ours does. Buckets suit a model that pads
+the conversations of a pack to a batch of equal length: their token budget includes the padding, which is small
+because the lengths are similar.
 
 Shapes: P positions of a window.
 """
@@ -20,37 +19,37 @@ from audio_lm.data.mixture.interleave import Integers
 
 @dataclass(frozen=True)
 class PackingRules:
-    """What a step is."""
+    """Size and packing of an optimizer step."""
 
     packs: int
-    """Packs of a global step, shared equally by the ranks."""
+    """Packs of a global step, distributed equally over the ranks."""
 
     max_tokens: int
-    """Of a pack, text and audio; in buckets padding too."""
+    """Token budget of a pack: text, audio, and padding in buckets."""
 
     conversations: int | None = None
-    """Of a step; none fills the budget."""
+    """Conversations of a step; None fills the token budget."""
 
     packing: Literal["full", "buckets"] = "full"
-    """What decides which conversations meet in a pack."""
+    """Packing method."""
 
     def __post_init__(self) -> None:
         """Refuse steps that would leave a pack empty."""
         if self.conversations is not None and self.conversations < self.packs:
             raise RecipeError(
-                f"global_batch={self.conversations} conversations cannot be shared by packs_per_step={self.packs}; "
+                f"global_batch={self.conversations} conversations cannot fill packs_per_step={self.packs} packs; "
                 f"take fewer packs or more conversations"
             )
 
 
-def packed(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
-    """The conversations of a window as packs, whose number is a multiple of those of a step.
+def pack_window(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
+    """Pack the conversations of a window; the number of packs is a multiple of the packs of a step.
 
     Returns:
-        The places in the window of each pack, in order.
+        Indices of the conversations of each pack, sorted.
 
     Raises:
-        DataError: they do not fit.
+        DataError: a conversation or a pack exceeds the token budget.
     """
     longest = int(lengths_P.max())
     if longest > rules.max_tokens:
@@ -60,21 +59,23 @@ def packed(lengths_P: Integers, rules: PackingRules) -> list[list[int]]:
     return [sorted(pack) for pack in packs]
 
 
-def padding(lengths: Sequence[Sequence[int]]) -> float:
-    """Share of padding where every pack becomes rows as long as its longest conversation.
+def padding_fraction(lengths: Sequence[Sequence[int]]) -> float:
+    """Share of padding tokens if every pack is padded to its longest conversation.
 
-    >>> padding([[4, 2], [3, 3, 3]])
+    >>> padding_fraction([[4, 2], [3, 3, 3]])
     0.11764705882352944
     """
     return 1 - sum(map(sum, lengths)) / sum(len(pack) * max(pack) for pack in lengths)
 
 
 def _full(order: Sequence[int], sizes: Sequence[int], rules: PackingRules) -> list[list[int]]:
-    """Dealt longest first, each to the emptiest pack; packs are as few as the budget allows, or as many as are asked for.
+    """Assign conversations to packs, longest first, each to the pack with the fewest tokens.
+
+    The number of packs is the smallest that keeps the budget, or follows from ``rules.conversations``.
 
     Args:
-        order: places, longest first.
-        sizes: tokens of each place.
+        order: indices, longest conversation first.
+        sizes: tokens of each conversation.
     """
     if rules.conversations is None:
         steps = -(-sum(sizes) // (rules.packs * rules.max_tokens))
@@ -82,34 +83,38 @@ def _full(order: Sequence[int], sizes: Sequence[int], rules: PackingRules) -> li
         steps = _steps_of(rules.conversations, order)
     while True:
         count = steps * rules.packs
-        packs, fullest = _dealt_to(count, order, sizes, is_even=rules.conversations is not None)
+        packs, fullest = _assign(count, order, sizes, is_even=rules.conversations is not None)
         if fullest > rules.max_tokens and rules.conversations is not None:
-            packs, fullest = _dealt_to(count, order, sizes, is_even=False)
+            packs, fullest = _assign(count, order, sizes, is_even=False)
             _check_budget(fullest, rules)
         if fullest <= rules.max_tokens:
             return packs
         steps += 1
 
 
-def _dealt_to(
+def _assign(
     count: int, order: Sequence[int], sizes: Sequence[int], *, is_even: bool
 ) -> tuple[list[list[int]], int]:
-    """Deal to so many packs.
+    """Assign conversations to ``count`` packs; returns them and the tokens of the fullest one.
 
     Args:
-        is_even: no pack gets its next conversation before all have had one.
+        is_even: numbers of conversations differ by at most one between packs.
     """
     packs: list[list[int]] = [[] for _ in range(count)]
-    heap = [(0, 0, number) for number in range(count)]  # rounds had, tokens, pack
-    for place in order:
+    heap = [(0, 0, number) for number in range(count)]  # round, tokens, pack
+    for index in order:
         rounds, tokens, number = heap[0]
-        packs[number].append(place)
-        heapq.heapreplace(heap, (rounds + is_even, tokens + sizes[place], number))
+        packs[number].append(index)
+        heapq.heapreplace(heap, (rounds + is_even, tokens + sizes[index], number))
     return packs, max(tokens for _, tokens, _ in heap)
 
 
 def _buckets(order: Sequence[int], sizes: Sequence[int], rules: PackingRules) -> list[list[int]]:
-    """Neighbours in length: as many as the budget holds when all are as long as the longest, or as are asked for."""
+    """Group neighbours in length.
+
+    A bucket has as many conversations as the budget allows at the length of its longest one, or an equal share of
+    ``rules.conversations``.
+    """
     packs: list[list[int]] = []
     if rules.conversations is not None:
         count = _steps_of(rules.conversations, order) * rules.packs
@@ -123,9 +128,9 @@ def _buckets(order: Sequence[int], sizes: Sequence[int], rules: PackingRules) ->
         packs.append(list(order[first:end]))
         first = end
     while len(packs) % rules.packs:
-        most = max(packs, key=len)
-        packs.append(most[len(most) // 2 :])
-        del most[len(most) // 2 :]
+        largest = max(packs, key=len)
+        packs.append(largest[len(largest) // 2 :])
+        del largest[len(largest) // 2 :]
     return packs
 
 
@@ -137,6 +142,6 @@ def _check_budget(fullest: int, rules: PackingRules) -> None:
     if fullest > rules.max_tokens:
         padded = " with their padding" if rules.packing == "buckets" else ""
         raise DataError(
-            f"{rules.conversations} conversations a step make packs of {fullest} tokens{padded}, over "
+            f"{rules.conversations} conversations per step make packs of {fullest} tokens{padded}, over "
             f"pack_tokens={rules.max_tokens}; raise it, take more packs, or fewer conversations"
         )

@@ -1,14 +1,12 @@
-"""The order of a stage as a pure function of its seed and a position.
+"""Schedule of a stage: packs of each step as a pure function of seed and position.
 
-Positions are cut into windows of equal length. The conversations of a window are
-put into packs, none of them over its budget (``dealing``); packs stand in an order of
-their own, and a global step is the next so many of them. Ranks take their slice of a
-step, so the order is the same for every number of ranks.
+Positions are divided into windows of equal length. The conversations of a window are packed (``packing``), the packs
+are shuffled, and a global step takes the next ``packs_per_step`` of them. Each rank takes its slice of a step, so
+the schedule does not depend on the number of ranks.
 
-Nothing is carried along but a ``Cursor``. Whoever knows it knows everything
-that follows, at once.
+The only state is a ``Cursor``; the schedule can be resumed at any cursor without replaying the steps before.
 
-Shapes: P positions of a window, L leaves.
+Shapes: P positions of a window, S sources.
 """
 
 from bisect import bisect_right
@@ -24,26 +22,26 @@ from audio_lm.data.mixture.interleave import (
     Integers,
     ProportionalInterleaver,
     integer_shares,
-    mixed,
-    shuffled,
+    permute,
+    splitmix64,
 )
-from audio_lm.data.mixture.packing import PackingRules, packed, padding
+from audio_lm.data.mixture.packing import PackingRules, pack_window, padding_fraction
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_examples, piecewise_weights
 
-VERSION = 1  # raised whenever the same settings give another order
+VERSION = 1  # incremented when the same settings give another schedule
 TEMPLATES = "templates of "
 WINDOW_STEPS = 64
-"""Steps of a window: what does not fill the last one of a window is about half a step of so many."""
+"""Steps of a window. The last step of a window is not full; it loses about half a step per window."""
 
 EXPECTED_FILL = {"full": 0.99, "buckets": 0.97}
-"""Of the token budget, by way of packing; measured with 8 packs of 8192 tokens."""
+"""Fraction of the token budget that is used, by packing method; measured with 8 packs of 8192 tokens."""
 
 
 class ScheduledExample(NamedTuple):
-    """What is heard at a position."""
+    """Example drawn at a position."""
 
     position: int
-    leaf: int
+    source: int  # index of the source in the schedule
     row: int
     choice: int  # of the paraphrase
     num_tokens: int  # as measured
@@ -53,16 +51,16 @@ Packing = list[list[ScheduledExample]]  # the packs of a step
 
 
 class Cursor(NamedTuple):
-    """Where in the order a step stands: plain integers, all that has to be remembered."""
+    """Position of a step in the schedule; the state that a checkpoint stores."""
 
     step: int = 0
     window: int = 0
     place: int = 0
-    """Of the step in its window."""
+    """Index of the step in its window."""
 
 
 class Lengths(Protocol):
-    """How many tokens the rows of a leaf have."""
+    """Token lengths of the rows of a source."""
 
     num_choices: int
 
@@ -73,64 +71,64 @@ class Lengths(Protocol):
 
 @dataclass(frozen=True)
 class Segment:
-    """From a position on, who has which share."""
+    """Stretch of the schedule with constant shares, from a position on."""
 
     position: int
     shares: tuple[int, ...]
     draws: tuple[int, ...]
-    """How often each leaf was heard before."""
+    """Number of draws of each source before the position."""
 
 
-class Begin(NamedTuple):
-    """From where segments are to be made: nothing was heard, or a stage is under way."""
+class SegmentStart(NamedTuple):
+    """Start of new segments: the start of a stage, or a position within a stage that has partly run."""
 
     step: int = 0
     position: int = 0
     draws: tuple[int, ...] = ()
-    """How often each leaf was heard before; none for never."""
+    """Number of draws of each source before; empty for zero."""
 
 
-BEGIN = Begin()
+STAGE_START = SegmentStart()
 
 
 def segments_of(
     config: MixtureConfig,
-    leaves: Sequence[MixtureSource],
+    sources: Sequence[MixtureSource],
     rules: PackingRules,
     *,
     steps: int,
-    begin: Begin = BEGIN,
+    start: SegmentStart = STAGE_START,
 ) -> tuple[list[Segment], int]:
-    """The segments of a stage from its beginning or a later one, and how many positions it is expected to hear.
+    """Segments of a stage, and the number of positions that the stage is expected to draw.
 
-    A segment begins where a schedule changes a weight, and where a source reaches its cap.
+    A new segment starts when a schedule changes a weight, and when a source reaches its cap.
 
-    Steps of a schedule are turned into positions by the planned number of
-    conversations per step, which is exact where a recipe gives it.
+    The steps of a weight schedule are converted to positions with the expected number of conversations per step, which
+    is exact if the recipe sets ``global_batch``.
 
     Raises:
         RecipeError: every source reaches its cap before the stage ends.
     """
-    caps = [max_examples(config, leaf) for leaf in leaves]
+    caps = [max_examples(config, source) for source in sources]
     found: list[Segment] = []
-    position, draws = begin.position, list(begin.draws or [0] * len(leaves))
-    closed = {leaf for leaf, cap in enumerate(caps) if cap is not None and draws[leaf] >= cap}
+    position, draws = start.position, list(start.draws or [0] * len(sources))
+    closed = {source for source, cap in enumerate(caps) if cap is not None and draws[source] >= cap}
     for (first, weights), end in _with_ends(piecewise_weights(config, steps=steps), steps):
-        step = max(first, begin.step)
+        step = max(first, start.step)
         while step < end:
-            shares = clip_shares(config, leaves, weights=weights, closed=closed)
-            rota = ProportionalInterleaver(integer_shares(shares))
-            found.append(Segment(position, tuple(rota.shares.tolist()), tuple(draws)))
-            per_step = conversations_per_step(shares, leaves, rules)
+            shares = clip_shares(config, sources, weights=weights, closed=closed)
+            interleaver = ProportionalInterleaver(integer_shares(shares))
+            found.append(Segment(position, tuple(interleaver.shares.tolist()), tuple(draws)))
+            per_step = conversations_per_step(shares, sources, rules)
             ends_at = position + max(1, round((end - step) * per_step))
-            closing = _first_closed(rota, caps, draws, position, ends_at, closed)
+            closing = _first_closed(interleaver, caps, draws, position, ends_at, closed)
             if closing is not None:
                 ends_at = closing[0]
                 closed.add(closing[1])
                 step = min(end, step + (ends_at - position) / per_step)
             else:
                 step = end
-            draws = (np.array(draws) + rota.draws_before(ends_at - position)).tolist()
+            draws = (np.array(draws) + interleaver.draws_before(ends_at - position)).tolist()
             position = ends_at
             if closing is not None and step >= end:
                 break
@@ -145,46 +143,46 @@ def _with_ends(
 
 
 def _first_closed(
-    rota: ProportionalInterleaver,
+    interleaver: ProportionalInterleaver,
     caps: Sequence[int | None],
     draws: Sequence[int],
     position: int,
     ends_at: int,
     closed: set[int],
 ) -> tuple[int, int] | None:
-    """The position behind the last turn of the leaf that reaches its cap first."""
+    """Position after the last draw of the source that reaches its cap first, and that source; None before the end."""
     reached = [
-        (position + rota.position_of(leaf, max(0, cap - draws[leaf] - 1)) + 1, leaf)
-        for leaf, cap in enumerate(caps)
-        if cap is not None and leaf not in closed and rota.shares[leaf] > 0
+        (position + interleaver.position_of(source, max(0, cap - draws[source] - 1)) + 1, source)
+        for source, cap in enumerate(caps)
+        if cap is not None and source not in closed and interleaver.shares[source] > 0
     ]
     first = min(reached, default=(ends_at + 1, -1))
     return first if first[0] < ends_at else None
 
 
 def expected_examples(segments: Sequence[Segment], num_positions: int) -> list[int]:
-    """How often every leaf is heard before a position (L)."""
+    """Number of draws of every source before a position (S)."""
     last = [segment for segment in segments if segment.position <= num_positions][-1]
     more = ProportionalInterleaver(last.shares).draws_before(num_positions - last.position)
     return [before + int(count) for before, count in zip(last.draws, more, strict=True)]
 
 
 def conversations_per_step(
-    shares: Sequence[float], leaves: Sequence[MixtureSource], rules: PackingRules
+    shares: Sequence[float], sources: Sequence[MixtureSource], rules: PackingRules
 ) -> float:
-    """As many as are given, or as many as the budget is expected to hold."""
+    """Conversations of a step: as configured, or as many as are expected to fill the token budget."""
     if rules.conversations is not None:
         return float(rules.conversations)
-    mean = sum(share * leaf.mean_tokens for share, leaf in zip(shares, leaves, strict=True))
+    mean = sum(share * source.mean_tokens for share, source in zip(shares, sources, strict=True))
     return rules.packs * rules.max_tokens * EXPECTED_FILL[rules.packing] / mean
 
 
-class Plan:
-    """What every step of a stage hears.
+class PackSchedule:
+    """Packs of every step of a stage.
 
     Args:
-        names: of the leaves; they key their orders, so that a leaf keeps its order when others come.
-        sizes: rows of the leaves.
+        names: of the sources; each keys the shuffling of its source, so that added sources do not change it.
+        sizes: number of rows of each source.
         window: positions of a window.
     """
 
@@ -205,52 +203,52 @@ class Plan:
         self.rules = rules
         self.window = window
         self.seed = seed
-        self._rotas: dict[int, ProportionalInterleaver] = {}
-        self._begins = [segment.position for segment in segments]
+        self._interleavers: dict[int, ProportionalInterleaver] = {}
+        self._starts = [segment.position for segment in segments]
         self._keys = np.array([key_of(seed, "order", name) for name in names], dtype=np.uint64)
         self._choice_key = np.uint64(key_of(seed, "paraphrase"))
-        self._num_choices = np.array([of_leaf.num_choices for of_leaf in lengths], dtype=np.uint64)
+        self._num_choices = np.array([of_source.num_choices for of_source in lengths], dtype=np.uint64)
 
-    def turns(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
-        """Leaf, row and paraphrase at each of some positions (P)."""
-        leaves_P, draws_P = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    def draws(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
+        """Source, row and paraphrase at ``count`` positions from the first on (P)."""
+        sources_P, draws_P = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
         position, end = first, first + count
         while position < end:
-            number = bisect_right(self._begins, position) - 1
-            until = min(end, self._begins[number + 1] if number + 1 < len(self._begins) else end)
+            number = bisect_right(self._starts, position) - 1
+            until = min(end, self._starts[number + 1] if number + 1 < len(self._starts) else end)
             segment, part = self.segments[number], slice(position - first, until - first)
             positions = np.arange(position, until) - segment.position
-            leaves_P[part], turns = self._rota(number).at(positions)
-            draws_P[part] = turns + np.array(segment.draws)[leaves_P[part]]
+            sources_P[part], draws = self._interleaver(number).at(positions)
+            draws_P[part] = draws + np.array(segment.draws)[sources_P[part]]
             position = until
-        sizes_P = self.sizes[leaves_P]
-        passes_P, numbers_P = np.divmod(draws_P, sizes_P)
-        rows_P = shuffled(numbers_P, sizes_P, mixed(self._keys[leaves_P], passes_P.astype(np.uint64)))
-        words_P = mixed(np.arange(first, end, dtype=np.uint64), self._choice_key)
-        choices_P = (words_P % self._num_choices[leaves_P]).astype(np.int64)
-        return leaves_P, rows_P, choices_P
+        sizes_P = self.sizes[sources_P]
+        epochs_P, numbers_P = np.divmod(draws_P, sizes_P)
+        rows_P = permute(numbers_P, sizes_P, splitmix64(self._keys[sources_P], epochs_P.astype(np.uint64)))
+        hashes_P = splitmix64(np.arange(first, end, dtype=np.uint64), self._choice_key)
+        choices_P = (hashes_P % self._num_choices[sources_P]).astype(np.int64)
+        return sources_P, rows_P, choices_P
 
     def steps_of(self, window: int) -> list[Packing]:
-        """The steps of a window, each a list of packs.
+        """Steps of a window, each a list of packs.
 
         Raises:
-            DataError: a conversation alone is over the budget.
+            DataError: a single conversation exceeds the token budget.
         """
         first = window * self.window
-        leaves_P, rows_P, choices_P = self.turns(first, self.window)
-        lengths_P = self._lengths_of(leaves_P, rows_P, choices_P)
-        packs = packed(lengths_P, self.rules)
-        order = shuffled(
+        sources_P, rows_P, choices_P = self.draws(first, self.window)
+        lengths_P = self._lengths_of(sources_P, rows_P, choices_P)
+        packs = pack_window(lengths_P, self.rules)
+        order = permute(
             np.arange(len(packs)),
             np.full(len(packs), len(packs)),
             np.full(len(packs), key_of(self.seed, "window", window), dtype=np.uint64),
         )
-        turns = list(
+        scheduled = list(
             map(
                 ScheduledExample._make,
                 zip(
                     range(first, first + self.window),
-                    leaves_P.tolist(),
+                    sources_P.tolist(),
                     rows_P.tolist(),
                     choices_P.tolist(),
                     lengths_P.tolist(),
@@ -258,42 +256,42 @@ class Plan:
                 ),
             )
         )
-        turns_of_pack = [[turns[index] for index in packs[number]] for number in order]
+        shuffled = [[scheduled[index] for index in packs[number]] for number in order]
         count = self.rules.packs
-        return [turns_of_pack[at : at + count] for at in range(0, len(turns_of_pack), count)]
+        return [shuffled[at : at + count] for at in range(0, len(shuffled), count)]
 
     def padding_of(self, window: int) -> float:
-        """Share of padding in a window where every pack becomes rows of equal length."""
-        lengths_P = self._lengths_of(*self.turns(window * self.window, self.window))
-        return padding([lengths_P[pack].tolist() for pack in packed(lengths_P, self.rules)])
+        """Share of padding tokens in a window if every pack is padded to its longest conversation."""
+        lengths_P = self._lengths_of(*self.draws(window * self.window, self.window))
+        return padding_fraction([lengths_P[pack].tolist() for pack in pack_window(lengths_P, self.rules)])
 
-    def _lengths_of(self, leaves_P: Integers, rows_P: Integers, choices_P: Integers) -> Integers:
-        lengths_P = np.empty(len(leaves_P), dtype=np.int64)
-        for leaf in np.unique(leaves_P):
-            here = leaves_P == leaf
-            lengths_P[here] = self.lengths[leaf].of(rows_P[here], choices_P[here])
+    def _lengths_of(self, sources_P: Integers, rows_P: Integers, choices_P: Integers) -> Integers:
+        lengths_P = np.empty(len(sources_P), dtype=np.int64)
+        for source in np.unique(sources_P):
+            is_source = sources_P == source
+            lengths_P[is_source] = self.lengths[source].of(rows_P[is_source], choices_P[is_source])
         return lengths_P
 
     def steps(self, cursor: Cursor) -> Iterator[tuple[Cursor, Packing]]:
-        """Every step from a cursor on, without end, each with the cursor behind it."""
+        """Endless steps from a cursor on, each with the cursor after it."""
         step, window, place = cursor
         while True:
-            of_window = self.steps_of(window)
-            for packs in of_window[place:]:
+            steps = self.steps_of(window)
+            for packs in steps[place:]:
                 step, place = step + 1, place + 1
-                is_last = place == len(of_window)
+                is_last = place == len(steps)
                 yield Cursor(step, window + is_last, 0 if is_last else place), packs
             window, place = window + 1, 0
 
-    def _rota(self, number: int) -> ProportionalInterleaver:
-        if number not in self._rotas:
-            self._rotas = {number: ProportionalInterleaver(self.segments[number].shares)}
-        return self._rotas[number]
+    def _interleaver(self, number: int) -> ProportionalInterleaver:
+        if number not in self._interleavers:
+            self._interleavers = {number: ProportionalInterleaver(self.segments[number].shares)}
+        return self._interleavers[number]
 
 
-def window_length(shares: Sequence[float], leaves: Sequence[MixtureSource], rules: PackingRules) -> int:
-    """Positions of a window that has about ``WINDOW_STEPS`` steps, and enough of them for every pack of a step."""
-    length = max(1, round(WINDOW_STEPS * conversations_per_step(shares, leaves, rules)))
+def window_length(shares: Sequence[float], sources: Sequence[MixtureSource], rules: PackingRules) -> int:
+    """Positions of a window of about ``WINDOW_STEPS`` steps, with at least one conversation for every pack."""
+    length = max(1, round(WINDOW_STEPS * conversations_per_step(shares, sources, rules)))
     return length if rules.conversations is not None else -(-length // rules.packs) * rules.packs
 
 
@@ -307,12 +305,12 @@ def fingerprint(
     wording: str,
     templates: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """What an order depends on, each thing under its own name, so that a difference can be named.
+    """Everything that a schedule depends on, by name, so that a difference can be named.
 
     Args:
-        digests: of every leaf's rows.
-        wording: digest of what turns rows into tokens.
-        templates: digest of how rows of every leaf are put into words.
+        digests: of the rows of every source.
+        wording: prompt format, vocabulary digest and audio token count of the model.
+        templates: digest of the prompts of every source.
     """
     return {
         "version": str(VERSION),
@@ -322,13 +320,20 @@ def fingerprint(
         "pack_tokens": str(rules.max_tokens),
         "global_batch": str(rules.conversations),
         "window": str(window),
-        **({} if rules.packing == "full" else {"packing": rules.packing}),  # orders of old do not say
-        "shares": str(key_of(*(str(segment) for segment in segments))),
+        **(
+            {} if rules.packing == "full" else {"packing": rules.packing}
+        ),  # absent in fingerprints of earlier releases
+        "shares": str(key_of(*map(_in_fingerprint, segments))),
         **{f"source {name}": digest for name, digest in digests.items()},
         **{f"{TEMPLATES}{name}": digest for name, digest in (templates or {}).items()},
     }
 
 
 def differences(saved: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The names of what is not as it was."""
+    """Names of the entries that differ between two fingerprints."""
     return sorted(name for name in saved.keys() | now.keys() if saved.get(name) != now.get(name))
+
+
+def _in_fingerprint(segment: Segment) -> str:
+    """Text of a segment in fingerprints; a different one would make every saved run differ."""
+    return f"Segment(position={segment.position}, shares={segment.shares}, heard={segment.draws})"  # as in earlier releases

@@ -1,49 +1,52 @@
-"""The order of a stage as it was declared piece by piece, in plain numbers.
+"""Segments of a stage whose mixture was changed while it ran (``resume=segment``).
 
-A mixture that changes while a stage runs does not change what was heard: the old
-segments stay, new ones are appended where the next window begins, and every
-source goes on in its pass. Sources may come; those that are left out keep their
-number and have no share from there on.
+A change does not affect the examples that were drawn before: the old segments stay, and new ones start at the
+next window. Every source continues in its epoch. Sources may be added; a removed source keeps its index, with a share
+of zero.
 
-Shapes: L leaves.
+Shapes: S sources.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from audio_lm.data.mixture.schedule import Begin, Cursor, Plan, Segment, expected_examples
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment, SegmentStart, expected_examples
 
 
 @dataclass(frozen=True)
-class History:
-    """All segments of a stage, the leaves they count, and the window they are cut into."""
+class SegmentHistory:
+    """All segments of a stage, its sources and its window length."""
 
     window: int
     names: tuple[str, ...]
-    """Of the leaves (L); those that came later stand behind those that were there."""
+    """Names of the sources (S); later ones are appended."""
 
     digests: tuple[str, ...]
-    """Of their rows (L)."""
+    """Digests of their rows (S)."""
 
     segments: tuple[Segment, ...]
     num_positions: int
-    """That the whole stage is expected to hear."""
+    """Number of positions that the whole stage is expected to draw."""
 
     def as_json(self) -> dict[str, Any]:
-        """As ``status.json`` keeps it."""
+        """Convert to the form stored in ``status.json``."""
         return {
             "window": self.window,
             "num_positions": self.num_positions,
             "digest_of_leaf": dict(zip(self.names, self.digests, strict=True)),
-            "segments": [[one.position, list(one.shares), list(one.draws)] for one in self.segments],
+            "segments": [
+                [segment.position, list(segment.shares), list(segment.draws)] for segment in self.segments
+            ],
         }
 
     @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> Self:
-        """As it was kept."""
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Load from the form stored in ``status.json``."""
         digests = content["digest_of_leaf"]
-        segments = [Segment(at, tuple(shares), tuple(draws)) for at, shares, draws in content["segments"]]
+        segments = [
+            Segment(position, tuple(shares), tuple(draws)) for position, shares, draws in content["segments"]
+        ]
         return cls(
             content["window"],
             tuple(digests),
@@ -53,46 +56,61 @@ class History:
         )
 
     def segment_at(self, position: int) -> Segment:
-        """The segment of a position."""
-        return [one for one in self.segments if one.position <= max(0, position)][-1]
+        """Segment of a position."""
+        return [segment for segment in self.segments if segment.position <= max(0, position)][-1]
 
     def draws_before(self, position: int) -> dict[str, int]:
-        """How often every leaf is heard before a position."""
+        """Number of draws of every source before a position."""
         return dict(zip(self.names, expected_examples(self.segments, position), strict=True))
 
-    def appended(
+    def with_segments(
         self, names: Sequence[str], digests: Sequence[str], segments: Sequence[Segment], *, num_positions: int
     ) -> Self:
-        """With segments that begin where the first of them does, over leaves in an order of their own."""
-        begin = segments[0].position
-        draws = self.draws_before(begin)
-        come = [name for name in names if name not in draws]
-        together = dict(zip(self.names, self.digests, strict=True)) | dict(zip(names, digests, strict=True))
+        """Replace the segments from the position of the first new segment on.
+
+        Args:
+            names: of the sources of the new segments, in their order.
+            digests: of the rows of these sources.
+        """
+        start = segments[0].position
+        draws = self.draws_before(start)
+        added = [0 for name in names if name not in draws]
+        digest_of_source = dict(zip(self.names, self.digests, strict=True)) | dict(
+            zip(names, digests, strict=True)
+        )
         old = [
-            Segment(one.position, (*one.shares, *[0] * len(come)), (*one.draws, *[0] * len(come)))
-            for one in self.segments
-            if one.position < begin
+            Segment(segment.position, (*segment.shares, *added), (*segment.draws, *added))
+            for segment in self.segments
+            if segment.position < start
         ]
         new = []
-        for one in segments:
-            shares = dict(zip(names, one.shares, strict=True))
-            counts = draws | dict(zip(names, one.draws, strict=True))
-            of_leaves = tuple(shares.get(name, 0) for name in together)
-            new.append(Segment(one.position, of_leaves, tuple(counts[name] for name in together)))
-        return type(self)(self.window, tuple(together), tuple(together.values()), (*old, *new), num_positions)
+        for segment in segments:
+            share_of = dict(zip(names, segment.shares, strict=True))
+            draws_of = draws | dict(zip(names, segment.draws, strict=True))
+            shares = tuple(share_of.get(name, 0) for name in digest_of_source)
+            new.append(Segment(segment.position, shares, tuple(draws_of[name] for name in digest_of_source)))
+        return type(self)(
+            self.window,
+            tuple(digest_of_source),
+            tuple(digest_of_source.values()),
+            (*old, *new),
+            num_positions,
+        )
 
 
-def next_begin(plan: Plan, cursor: Cursor, names: Sequence[str], history: History) -> Begin:
-    """Where segments can be appended: the window a step stands in was dealt as a whole, the next one was not.
+def next_segment_start(
+    schedule: PackSchedule, cursor: Cursor, names: Sequence[str], history: SegmentHistory
+) -> SegmentStart:
+    """Start of the next window, where new segments can start: the current window is packed as a whole.
 
     Args:
-        plan: as it was.
-        cursor: behind the last step that was trained.
-        names: of the leaves that are to be heard, whose counts go on.
+        schedule: of the run so far.
+        cursor: after the last trained step.
+        names: of the sources of the new segments, whose draws continue to count.
     """
     step, window = cursor.step, cursor.window
     if cursor.place:
-        step += len(plan.steps_of(window)) - cursor.place
+        step += len(schedule.steps_of(window)) - cursor.place
         window += 1
     draws = history.draws_before(window * history.window)
-    return Begin(step, window * history.window, tuple(draws.get(name, 0) for name in names))
+    return SegmentStart(step, window * history.window, tuple(draws.get(name, 0) for name in names))

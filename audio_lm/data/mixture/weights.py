@@ -1,9 +1,9 @@
-"""A mixture as shares: groups, tasks and sources, each level with weights and a temperature.
+"""Sampling shares of a mixture: groups, tasks and sources, each level with weights and a temperature.
 
-What a share counts (clips, seconds or tokens) is turned into clips here, because
-clips are what is drawn; everything later counts positions only.
+Shares of seconds or tokens are converted to shares of clips here, because clips are drawn; later modules
+use positions only.
 
-Shapes: L leaves.
+Shapes: S sources.
 """
 
 import itertools
@@ -16,12 +16,12 @@ from audio_lm.data.config import ALL, MixtureConfig
 
 ONE_GROUP = "all"
 Name = TypeVar("Name")
-RAMP_PIECES = 32  # a straight line between two points of a schedule is this many stairs
+RAMP_PIECES = 32  # constant pieces that approximate a linear ramp between two points of a schedule
 
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """A source heard under a task, and what its rows are like."""
+    """Source of a task, with the size and mean length of its rows."""
 
     task: str
     source: str
@@ -29,59 +29,59 @@ class MixtureSource:
     mean_seconds: float
     mean_tokens: float
 
-    def unit(self, counts: str) -> float:
-        """How much one of its clips is of what weights count."""
-        return {"clips": 1.0, "seconds": self.mean_seconds, "tokens": self.mean_tokens}[counts]
+    def unit(self, weight_by: str) -> float:
+        """Mean size of a clip in the unit of the weights."""
+        return {"clips": 1.0, "seconds": self.mean_seconds, "tokens": self.mean_tokens}[weight_by]
 
 
 def clip_shares(
     config: MixtureConfig,
-    leaves: Sequence[MixtureSource],
+    sources: Sequence[MixtureSource],
     *,
     weights: Mapping[str, float],
     closed: Collection[int] = (),
 ) -> list[float]:
-    """The share of the drawn clips of every leaf (L); zero for those that are closed.
+    """Share of every source in the drawn clips (S); zero for closed sources.
 
     Args:
         weights: of the tasks, at some step.
-        closed: leaves that have reached their number of passes; siblings take their share.
+        closed: indices of sources that have reached ``max_epochs``; their siblings take their share.
 
     Raises:
-        RecipeError: nothing is left, or a row of text is weighed by seconds.
+        RecipeError: every source is closed, or a text-only source is weighted by seconds.
     """
-    units = [leaf.unit(config.weight_by) for leaf in leaves]
-    open_leaves = [
-        number for number, leaf in enumerate(leaves) if number not in closed and weights[leaf.task] > 0
+    units = [source.unit(config.weight_by) for source in sources]
+    open_sources = [
+        number for number, source in enumerate(sources) if number not in closed and weights[source.task] > 0
     ]
-    if not open_leaves:
+    if not open_sources:
         raise RecipeError(
-            "mixture: every source has been heard as often as max_epochs allows; raise it, or take fewer steps"
+            "mixture: every source has reached max_epochs before the stage ends; raise it, or take fewer steps"
         )
-    for number in open_leaves:
+    for number in open_sources:
         if not units[number] > 0:
             raise RecipeError(
-                f"mixture: {leaves[number].source!r} is text only and has no {config.weight_by}; set weight_by to clips or "
+                f"mixture: {sources[number].source!r} is text only and has no {config.weight_by}; set weight_by to clips or "
                 f"tokens"
             )
-    shares = [0.0] * len(leaves)
-    for number, share in _tree(config, leaves, weights, open_leaves).items():
+    shares = [0.0] * len(sources)
+    for number, share in _shares_in_unit(config, sources, weights, open_sources).items():
         shares[number] = share / units[number]
     total = sum(shares)
     return [share / total for share in shares]
 
 
-def _tree(
+def _shares_in_unit(
     config: MixtureConfig,
-    leaves: Sequence[MixtureSource],
+    sources: Sequence[MixtureSource],
     weights: Mapping[str, float],
-    open_leaves: Sequence[int],
+    open_sources: Sequence[int],
 ) -> dict[int, float]:
-    """Share of each open leaf in what weights count."""
+    """Share of each open source in the unit of the weights."""
     groups = config.groups or {ONE_GROUP: list(weights)}
     of_task: dict[str, list[int]] = {}
-    for number in open_leaves:
-        of_task.setdefault(leaves[number].task, []).append(number)
+    for number in open_sources:
+        of_task.setdefault(sources[number].task, []).append(number)
     tasks_of = {group: [task for task in tasks if task in of_task] for group, tasks in groups.items()}
     group_weights = {
         group: config.group_weights.get(group, sum(weights[task] for task in tasks))
@@ -89,50 +89,51 @@ def _tree(
         if tasks
     }
     temperature, found = config.temperature, dict[int, float]()
-    for group, group_share in _levelled(group_weights, temperature.groups).items():
+    for group, group_share in _normalize(group_weights, temperature.groups).items():
         task_weights = {task: weights[task] for task in tasks_of[group]}
-        for task, task_share in _levelled(task_weights, temperature.tasks).items():
-            amounts = {number: _source_weight(config, leaves[number]) for number in of_task[task]}
-            for number, share in _levelled(amounts, temperature.sources).items():
+        for task, task_share in _normalize(task_weights, temperature.tasks).items():
+            source_weights = {number: _source_weight(config, sources[number]) for number in of_task[task]}
+            for number, share in _normalize(source_weights, temperature.sources).items():
                 found[number] = group_share * task_share * share
     return found
 
 
-def _source_weight(config: MixtureConfig, leaf: MixtureSource) -> float:
-    return config.source_weights.get(leaf.source, leaf.num_rows * leaf.unit(config.weight_by))
+def _source_weight(config: MixtureConfig, source: MixtureSource) -> float:
+    return config.source_weights.get(source.source, source.num_rows * source.unit(config.weight_by))
 
 
-def _levelled(weights: Mapping[Name, float], temperature: float) -> dict[Name, float]:
-    heated = {name: weight ** (1 / temperature) if weight > 0 else 0.0 for name, weight in weights.items()}
-    total = sum(heated.values())
-    return {name: weight / total for name, weight in heated.items() if weight > 0} if total else {}
+def _normalize(weights: Mapping[Name, float], temperature: float) -> dict[Name, float]:
+    """Shares proportional to weights ** (1 / temperature), of the positive weights."""
+    powers = {name: weight ** (1 / temperature) if weight > 0 else 0.0 for name, weight in weights.items()}
+    total = sum(powers.values())
+    return {name: power / total for name, power in powers.items() if power > 0} if total else {}
 
 
-def max_examples(config: MixtureConfig, leaf: MixtureSource) -> int | None:
-    """How many of a leaf's clips may be heard in all; none without a cap."""
-    passes = config.max_epochs.get(leaf.source, config.max_epochs.get(ALL))
-    return None if passes is None else max(1, int(passes * leaf.num_rows))
+def max_examples(config: MixtureConfig, source: MixtureSource) -> int | None:
+    """Maximum number of draws of a source in a stage; None without a cap."""
+    epochs = config.max_epochs.get(source.source, config.max_epochs.get(ALL))
+    return None if epochs is None else max(1, int(epochs * source.num_rows))
 
 
 def piecewise_weights(config: MixtureConfig, *, steps: int) -> list[tuple[int, dict[str, float]]]:
-    """The weights of the tasks as they are from certain steps on, in order; the first from step 0.
+    """Task weights as a piecewise constant function: (first step, weights) pairs, the first one at step 0.
 
     >>> config = MixtureConfig(sources={"asr": ["a/b-train"]}, weights={"asr": 1}, schedule={"asr": [[5, 1], [5, 3]]})
     >>> piecewise_weights(config, steps=9)
     [(0, {'asr': 1.0}), (5, {'asr': 3.0})]
     """
-    begins = {0}
+    starts = {0}
     for points in config.schedule.values():
         for (left, _), (right, _) in itertools.pairwise(points):
             pieces = max(1, min(RAMP_PIECES, int(right - left)))
-            begins |= {round(left + (right - left) * piece / pieces) for piece in range(pieces + 1)}
-        begins |= {round(points[0][0])}
-    ordered = sorted(step for step in begins if 0 <= step < steps)
+            starts |= {round(left + (right - left) * piece / pieces) for piece in range(pieces + 1)}
+        starts |= {round(points[0][0])}
+    ordered = sorted(step for step in starts if 0 <= step < steps)
     found: list[tuple[int, dict[str, float]]] = []
     for step, following in zip(ordered, [*ordered[1:], steps], strict=True):
         middle = (step + following - 1) / 2
         weights = {
-            task: _at(config.schedule[task], middle) if task in config.schedule else float(weight)
+            task: _interpolate(config.schedule[task], middle) if task in config.schedule else float(weight)
             for task, weight in config.weights.items()
         }
         if not found or found[-1][1] != weights:
@@ -140,8 +141,8 @@ def piecewise_weights(config: MixtureConfig, *, steps: int) -> list[tuple[int, d
     return found
 
 
-def _at(points: Sequence[Sequence[float]], step: float) -> float:
-    """The weight at a step: level before the first point and after the last."""
+def _interpolate(points: Sequence[Sequence[float]], step: float) -> float:
+    """Weight at a step, interpolated linearly; constant before the first point and after the last."""
     before = [point for point in points if point[0] <= step]
     after = [point for point in points if point[0] > step]
     if not before or not after:

@@ -142,7 +142,7 @@ def test_compressed_audio_is_imported_with_the_length_that_ffmpeg_decodes(run, f
         assert abs(cut.duration - decoded[folder / name]) < 0.001, name
         assert len(load_waves(cut)[0]) == round(cut.duration * 16_000), name
     index = compile_source(place, "mine/all-train", IndexRules(), cache=tmp_path / "cache")
-    assert (len(index), index.silent) == (len(kinds), ())
+    assert (len(index), index.unreadable) == (len(kinds), ())
 
 
 def test_all_truncated_files_are_refused_in_one_error_with_lines(run, folder, tmp_path):
@@ -157,7 +157,7 @@ def test_all_truncated_files_are_refused_in_one_error_with_lines(run, folder, tm
     sentence, *lines = str(caught.value).splitlines()
     assert sentence.startswith("3 lines cannot be imported")
     assert "rows.jsonl:1" in lines[0]
-    assert "ends before its header says: 1.50 s of 3.00 s are there" in lines[0]
+    assert "is shorter than its header states: 1.50 s of 3.00 s are present" in lines[0]
     assert "rows.jsonl:3" in lines[1]
     assert "rows.jsonl:4" in lines[2]
     assert not (tmp_path / "data").exists()
@@ -172,7 +172,7 @@ def test_wav_files_with_the_header_of_a_stream_are_imported_in_full(run, folder,
 
 
 def test_bad_rows_are_reported_before_audio_is_measured(run, monkeypatch):
-    monkeypatch.setattr(file_lengths, "_measured", None)
+    monkeypatch.setattr(file_lengths, "_measure", None)
     with pytest.raises(DataError, match="is missing"):
         run([ROW, ROW | {"audio_filepath": "gone.wav"}])
 

@@ -35,22 +35,22 @@ def gone(path):
 
 
 def rewritten(wave=None, rate=16_000, **settings):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         soundfile.write(path.with_suffix(".wav"), wave, rate, **settings)
         cut.recording.sources[0].source = str(path.with_suffix(".wav"))
         return cut
 
-    return spoil
+    return damage
 
 
 def bytes_are(change):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         path.write_bytes(change(path.read_bytes()))
         return cut
 
-    return spoil
+    return damage
 
 
 def becomes_a_folder(path):
@@ -68,19 +68,19 @@ def becomes_a_pipe(path):
 
 
 def of_channels(channels):
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         cut.recording.sources[0].channels = channels
         cut.recording.channel_ids = channels
         return replace(cut, channel=channels[-1])
 
-    return spoil
+    return damage
 
 
 def encoded(ending, container, subtype):
-    """Another format, and only half of it."""
+    """Encode in another format, and truncate to half."""
 
-    def spoil(path):
+    def damage(path):
         cut = cut_of(path)
         other = path.with_suffix(f".{ending}")
         soundfile.write(other, NOISE, 16_000, format=container, subtype=subtype)
@@ -88,17 +88,17 @@ def encoded(ending, container, subtype):
         cut.recording.sources[0].source = str(other)
         return cut
 
-    return spoil
+    return damage
 
 
-def cut_short(spoil, num_bytes):
-    def spoil_more(path):
-        cut = spoil(path)
+def cut_short(damage, num_bytes):
+    def damage_and_truncate(path):
+        cut = damage(path)
         wav = path.with_suffix(".wav")
         wav.write_bytes(wav.read_bytes()[:num_bytes])
         return cut
 
-    return spoil_more
+    return damage_and_truncate
 
 
 def flipped(content):
@@ -141,9 +141,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_has_a_name_and_costs_its_own_conversation_only(path, make_cuts, vocabulary, kind):
-    spoil, reason = FAULTS[kind]
-    bad = spoil(path)
+def test_a_fault_is_classified_and_costs_only_its_own_conversation(path, make_cuts, vocabulary, kind):
+    damage, reason = FAULTS[kind]
+    bad = damage(path)
     with pytest.raises(FaultyAudioError) as caught:
         load_waves_or_fault(bad)
     assert caught.value.reason == reason
@@ -163,33 +163,33 @@ def test_a_fault_has_a_name_and_costs_its_own_conversation_only(path, make_cuts,
     assert len(alone.faults) == 1
 
 
-def test_a_file_a_little_longer_or_shorter_than_declared_is_fine(path):
+def test_a_file_may_differ_slightly_from_its_declared_length(path):
     for count in (16_000, 16_001):
         soundfile.write(path, NOISE[:count], 16_000)
         assert [len(wave) for wave in load_waves_or_fault(cut_of(path))] == [16_000]
 
 
-def test_silence_is_as_long_as_the_clips_would_have_been(path):
+def test_silence_has_the_lengths_of_the_clips(path):
     assert [len(wave) for wave in silence_for(cut_of(path))] == [16_000]
 
 
-def test_a_passing_fault_is_tried_again(path, monkeypatch):
-    asked = []
+def test_a_transient_fault_is_retried(path, monkeypatch):
+    reads = []
     load = faults.load_waves
 
     def flaky(cut):
-        asked.append(cut.id)
-        if len(asked) < 3:
+        reads.append(cut.id)
+        if len(reads) < 3:
             raise DataError("away") from OSError(errno.EIO, "input/output error")
         return load(cut)
 
     monkeypatch.setattr(faults, "load_waves", flaky)
     monkeypatch.setattr(faults, "FIRST_PAUSE", 0.001)
     assert len(load_waves_or_fault(cut_of(path))) == 1
-    assert len(asked) == 3
+    assert len(reads) == 3
 
 
-def hang_once_more():
+def hang_after_the_first_alarm():
     try:
         time.sleep(20)
     except Exception:
@@ -197,7 +197,7 @@ def hang_once_more():
 
 
 def hang_in_a_callback():
-    """A library that swallows even the alarm, as one that calls back from C does."""
+    """Swallow even the alarm, like a library that calls Python from C."""
     for _ in range(2):
         try:
             time.sleep(20)
@@ -206,14 +206,14 @@ def hang_in_a_callback():
     time.sleep(20)
 
 
-def hang_and_say_it():
+def hang_and_reraise():
     try:
         time.sleep(20)
     except BaseException as error:
         raise DataError("it hung") from error
 
 
-def hang_for_ever():
+def hang_forever():
     while True:
         try:
             time.sleep(20)
@@ -221,31 +221,33 @@ def hang_for_ever():
             continue
 
 
-@pytest.mark.parametrize("hang", [hang_for_ever, hang_once_more, hang_in_a_callback, hang_and_say_it])
-def test_a_read_that_hangs_is_ended(path, monkeypatch, hang):
+@pytest.mark.parametrize(
+    "hang", [hang_forever, hang_after_the_first_alarm, hang_in_a_callback, hang_and_reraise]
+)
+def test_a_hanging_read_is_interrupted(path, monkeypatch, hang):
     monkeypatch.setattr(faults, "load_waves", lambda cut: hang())
-    monkeypatch.setattr(faults, "MOST_SECONDS", 0.1)
-    monkeypatch.setattr(faults, "AGAIN_AFTER", 0.1)
-    began = time.monotonic()
+    monkeypatch.setattr(faults, "MAX_READ_SECONDS", 0.1)
+    monkeypatch.setattr(faults, "REPEAT_ALARM_SECONDS", 0.1)
+    started = time.monotonic()
     with pytest.raises(FaultyAudioError) as caught:
         load_waves_or_fault(cut_of(path))
     assert caught.value.reason == "timeout"
-    assert time.monotonic() - began < 5
-    time.sleep(0.3)  # no alarm is left
+    assert time.monotonic() - started < 5
+    time.sleep(0.3)  # no alarm is pending
 
 
-def test_a_pipe_is_told_at_once(path):
+def test_a_pipe_is_refused_without_blocking(path):
     cut = becomes_a_pipe(path)
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(FaultyAudioError, match="no regular file"):
         load_waves_or_fault(cut)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(
     "kind", [AssertionError, ValueError, RuntimeError, IndexError, MemoryError, StopIteration]
 )
-def test_whatever_a_decoder_raises_is_a_fault_of_its_clip(path, monkeypatch, kind):
+def test_any_exception_of_a_decoder_is_a_fault_of_its_clip(path, monkeypatch, kind):
     def fail(*_, **__):
         raise kind("strange bytes")
 

@@ -12,7 +12,7 @@ from tests.data.audio_files import ffmpeg as command
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Write a file with options of the command."""
+    """Write a file with ffmpeg options."""
     folder = tmp_path_factory.mktemp("made")
     soundfile.write(folder / "source.wav", tone(22_050, 1, 9.0), 22_050)
 
@@ -34,7 +34,7 @@ def made(tmp_path_factory):
         ("a.webm", "-c:a libopus"),
     ],
 )
-def test_a_stretch_is_what_stands_there_in_the_whole(made, name, options):
+def test_a_segment_equals_that_part_of_the_whole_file(made, name, options):
     path = str(made(name, options))
     whole, rate, _ = decode.read(path)
     for start, seconds in ((0.0, 0.01), (0.6, 1.1), (1.7, 0.5), (3.25, 2.0), (8.9, 0.09)):
@@ -43,25 +43,25 @@ def test_a_stretch_is_what_stands_there_in_the_whole(made, name, options):
         np.testing.assert_array_equal(part, whole[:, first : first + count])
 
 
-def test_the_end_of_a_long_mp3_is_read_without_decoding_what_is_before(made, monkeypatch):
+def test_the_end_of_a_long_mp3_is_read_without_decoding_its_start(made, monkeypatch):
     path = str(made("long.mp3", "-b:a 64k"))
     decoded = []
-    frames = ffmpeg._Decoder._frames
+    frames = ffmpeg._Decoder._decode
     monkeypatch.setattr(
-        ffmpeg._Decoder, "_frames", lambda self, one: decoded.append(one) or frames(self, one)
+        ffmpeg._Decoder, "_decode", lambda self, one: decoded.append(one) or frames(self, one)
     )
     decode.read(path, 8.5, 0.1)
     assert len(decoded) < 150
 
 
-def test_samples_of_all_kinds_have_the_scale_of_floats(made):
+def test_samples_of_all_formats_are_scaled_to_float(made):
     expected = tone(22_050, 1, 9.0).T
     for name, options in (("a.wv", "-sample_fmt u8p"), ("b.wv", ""), ("c.m4a", "-c:a alac"), ("d.tta", "")):
         wave = decode.read(str(made(name, options))).wave
         assert np.abs(wave - expected).max() < 0.02, name
 
 
-def test_tags_and_padding_are_no_damage_and_noise_between_frames_is(made):
+def test_tags_and_padding_are_accepted_and_bytes_between_frames_are_damage(made):
     content = made("t.mp3", "-b:a 64k -write_xing 0 -id3v2_version 0").read_bytes()
     seconds = decode.measure(io.BytesIO(content)).seconds
     assert decode.measure(io.BytesIO(id3v2() + content + ape() + bytes(900))).seconds == seconds
@@ -69,19 +69,19 @@ def test_tags_and_padding_are_no_damage_and_noise_between_frames_is(made):
     middle = len(content) // 2
     with pytest.raises(AudioError, match=r"damaged at \d\.\d+ s"):
         decode.measure(io.BytesIO(content[:middle] + bytes(range(200)) * 5 + content[middle + 900 :]))
-    with pytest.raises(AudioError, match="breaks off at"):
+    with pytest.raises(AudioError, match="is truncated at"):
         decode.measure(io.BytesIO(content[:middle] + bytes(middle)))
 
 
-def test_fewer_frames_than_the_first_one_counts_are_found_even_at_a_boundary(made):
+def test_truncation_at_a_frame_boundary_is_found_by_the_frame_count_in_the_header(made):
     content = made("x.mp3", "-b:a 64k").read_bytes()
     frames = [at for at in range(len(content)) if content[at : at + 2] == b"\xff\xf3"]
-    with pytest.raises(AudioError, match=r"ends before its header says: \d+ of \d+ frames") as caught:
+    with pytest.raises(AudioError, match=r"is shorter than its header states: \d+ of \d+ frames") as caught:
         decode.measure(io.BytesIO(content[: frames[len(frames) // 2]]))
     assert caught.value.reason == "short"
 
 
-def test_playlists_and_addresses_are_not_opened(tmp_path, made):
+def test_playlists_and_urls_are_not_opened(tmp_path, made):
     path = made("s.mp3", "-b:a 64k")
     for name, content in (
         ("list.m3u8", f"#EXTM3U\n#EXTINF:3,\n{path}\n#EXT-X-ENDLIST\n"),

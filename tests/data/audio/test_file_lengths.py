@@ -3,7 +3,7 @@ import soundfile
 
 from audio_lm.common.errors import UserError, missing_extra
 from audio_lm.data.audio import file_lengths
-from audio_lm.data.audio.decode import Measured
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
 from tests.data.audio_files import tone
@@ -11,7 +11,7 @@ from tests.data.audio_files import tone
 
 @pytest.fixture
 def paths(tmp_path):
-    """Twelve files, of which the fourth is none."""
+    """Twelve files; the fourth is not audio."""
     found = []
     for number in range(12):
         found.append(tmp_path / f"{number}.{'ogg' if number % 2 else 'wav'}")
@@ -22,25 +22,25 @@ def paths(tmp_path):
 
 
 @pytest.mark.parametrize("few", [1, 1_000])
-def test_files_are_measured_in_one_process_as_in_many(paths, monkeypatch, few):
+def test_one_process_and_many_measure_the_same(paths, monkeypatch, few):
     monkeypatch.setattr(file_lengths, "FEW_FILES", few)
     monkeypatch.setattr(file_lengths, "REPORT_EVERY", 0.0)
-    said = []
-    found = measure_files(paths, said.append)
+    lines = []
+    found = measure_files(paths, lines.append)
     assert list(found) == paths
     assert found[paths[3]].startswith("cannot be decoded")
-    good = {path: one for path, one in found.items() if isinstance(one, Measured)}
+    good = {path: one for path, one in found.items() if isinstance(one, AudioMeasurement)}
     assert len(good) == 11
-    assert found == {path: file_lengths._measured(str(path)) for path in paths}
-    assert said[-1].startswith("12 of 12 audio files measured")
+    assert found == {path: file_lengths._measure(str(path)) for path in paths}
+    assert lines[-1].startswith("12 of 12 audio files measured")
     recording = recording_of(paths[2], found[paths[2]])
     assert (recording.channel_ids, recording.num_samples) == ([0, 1, 2], 8_000)
 
 
-def test_a_package_that_is_missing_is_told_from_a_process_too(paths, monkeypatch):
+def test_a_missing_package_is_reported_from_a_worker_process(paths, monkeypatch):
     def missing(path):
         raise missing_extra("av", extra="codecs", purpose=path)
 
-    monkeypatch.setattr(file_lengths, "_measured", missing)
+    monkeypatch.setattr(file_lengths, "_measure", missing)
     with pytest.raises(UserError, match="'audio-lm\\[codecs\\]'"):
         measure_files(paths, print)

@@ -1,10 +1,10 @@
 import os
 import time
 
-from audio_lm.data.audio.fingerprints import compared, digests_of, state_of, states_of, write_states
+from audio_lm.data.audio.fingerprints import describe_changes, digests_of, state_of, states_of, write_states
 
 
-def kept(tmp_path, count=3):
+def indexed(tmp_path, count=3):
     names = []
     for number in range(count):
         path = tmp_path / f"{number}.wav"
@@ -16,42 +16,43 @@ def kept(tmp_path, count=3):
     return folder, names
 
 
-def touched(name, content=b"evaw" * 10):
+def rewrite(name, content=b"evaw" * 10):
     with open(name, "wb") as file:
         file.write(content)
     later = time.time_ns() + 10**9
     os.utime(name, ns=(later, later))
 
 
-def test_files_that_stay_are_the_same_and_replaced_ones_are_named(tmp_path):
-    folder, names = kept(tmp_path)
+def test_unchanged_files_are_equal_and_replaced_files_are_named(tmp_path):
+    folder, names = indexed(tmp_path)
     before = state_of(folder)
     assert (before.num_files, before.changed) == (3, ())
     known = digests_of({"made/noise": before})
-    assert compared(known, {"made/noise": state_of(folder)}) == ""
-    touched(names[1])  # as long as it was
+    assert describe_changes(known, {"made/noise": state_of(folder)}) == ""
+    rewrite(names[1])  # of the same length
     now = state_of(folder)
     assert now.changed == (names[1],)
     assert (
-        compared(known, {"made/noise": now}) == f"audio files of made/noise were changed, such as {names[1]}"
+        describe_changes(known, {"made/noise": now})
+        == f"audio files of made/noise were changed, such as {names[1]}"
     )
 
 
-def test_a_file_that_has_gone_is_another(tmp_path):
-    folder, names = kept(tmp_path)
+def test_a_deleted_file_changes_the_digest(tmp_path):
+    folder, names = indexed(tmp_path)
     before = state_of(folder)
     os.unlink(names[0])
     assert state_of(folder).digest != before.digest
 
 
-def test_what_is_not_known_is_not_compared(tmp_path):
-    folder, _ = kept(tmp_path)
+def test_unknown_states_are_not_compared(tmp_path):
+    folder, _ = indexed(tmp_path)
     state = {"made/noise": state_of(folder)}
-    assert compared(None, state) == "audio files not compared"
-    assert compared({"made/other": "1"}, state) == "", "a source that has come since was never heard"
+    assert describe_changes(None, state) == "audio files not compared"
+    assert describe_changes({"made/other": "1"}, state) == "", "an added source was not trained on before"
 
 
-def test_stretches_of_a_tar_are_known_by_the_tar(tmp_path):
+def test_byte_ranges_share_the_state_of_their_tar(tmp_path):
     tar = tmp_path / "recording.000000.tar"
     tar.write_bytes(b"tar")
     folder = tmp_path / "index"
@@ -59,7 +60,7 @@ def test_stretches_of_a_tar_are_known_by_the_tar(tmp_path):
     write_states(folder, [f"{tar}@512+10", f"{tar}@1024+10"])
     before = state_of(folder)
     assert before.num_files == 1
-    touched(tar)
+    rewrite(tar)
     assert state_of(folder).changed == (str(tar),)
 
 

@@ -19,24 +19,24 @@ VORBIS = sound_file(WAVE, 16_000, "OGG", "VORBIS")
 
 
 @pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST"])
-def test_the_bytes_of_samples_are_compared_with_those_stated(container):
+def test_stated_and_present_sample_bytes_are_found(container):
     content = sound_file(WAVE, 16_000, container)
     assert is_sndfile(content[:16])
     whole = data_of(io.BytesIO(content))
-    assert whole.there == whole.stated
+    assert whole.present == whole.stated
     assert 0 <= whole.stated - NUM_BYTES <= 8  # AIFF has an offset before them
     half = data_of(io.BytesIO(content[: len(content) // 2]))
     assert half.stated == whole.stated
-    assert half.there < 0.6 * NUM_BYTES
+    assert half.present < 0.6 * NUM_BYTES
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFF0000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
-def test_what_a_pipe_leaves_in_a_header_states_nothing(size):
+def test_the_open_size_of_a_pipe_counts_as_not_stated(size):
     found = data_of(io.BytesIO(wav_of_size(WAVE, 16_000, size)))
     assert found == (None, NUM_BYTES)
 
 
-def test_headers_that_make_no_sense_state_nothing():
+def test_malformed_headers_state_no_length():
     for content in (
         b"",
         b"RIFF",
@@ -47,7 +47,7 @@ def test_headers_that_make_no_sense_state_nothing():
         assert data_of(io.BytesIO(content)) is None
 
 
-def test_frames_of_mp3_and_adts_know_their_length():
+def test_frame_lengths_of_mp3_and_adts_are_parsed():
     assert mpeg_frame(bytes.fromhex("fffb9064")).num_bytes == 417
     assert mpeg_frame(bytes.fromhex("fff348c4")).num_samples == 576
     assert mpeg_frame(b"TAG ") is None
@@ -56,7 +56,7 @@ def test_frames_of_mp3_and_adts_know_their_length():
     assert adts_bytes(b"ID3\3\0\0") is None
 
 
-def test_a_count_of_frames_is_found_behind_a_tag_and_only_where_it_is():
+def test_the_frame_count_is_found_after_a_tag_and_only_if_present():
     frame = bytes.fromhex("fffb9064") + bytes(32)
     counted = frame + b"Xing" + (1).to_bytes(4) + (123).to_bytes(4) + bytes(400)
     assert xing_frames(io.BytesIO(counted)) == 123
@@ -67,16 +67,16 @@ def test_a_count_of_frames_is_found_behind_a_tag_and_only_where_it_is():
     assert id3_bytes(id3v2(1014)) == 1024
 
 
-def test_whole_pages_of_ogg_are_in_order_and_what_is_behind_them_does_not_matter():
+def test_complete_ogg_pages_are_accepted_whatever_follows_them():
     assert ogg_damage(io.BytesIO(VORBIS)) is None
     assert ogg_damage(io.BytesIO(VORBIS + b"TAG" + bytes(125))) is None
     assert ogg_damage(io.BytesIO(VORBIS + VORBIS)) is None  # one stream after another
 
 
-def test_pages_that_are_damaged_missing_or_cut_are_found():
-    assert "breaks off" in ogg_damage(io.BytesIO(VORBIS[:-5]))
+def test_damaged_missing_and_truncated_pages_are_found():
+    assert "is truncated" in ogg_damage(io.BytesIO(VORBIS[:-5]))
     flipped = bytearray(VORBIS)
     flipped[len(VORBIS) // 2] ^= 1
     assert "damaged" in ogg_damage(io.BytesIO(flipped))
     pages = [at for at in range(len(VORBIS)) if VORBIS.startswith(b"OggS", at)]
-    assert "lacks" in ogg_damage(io.BytesIO(VORBIS[: pages[1]] + VORBIS[pages[2] :]))
+    assert "page missing" in ogg_damage(io.BytesIO(VORBIS[: pages[1]] + VORBIS[pages[2] :]))

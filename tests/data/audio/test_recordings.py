@@ -4,11 +4,11 @@ import soundfile
 from lhotse import AudioSource, MonoCut, Recording
 
 from audio_lm.data.audio.errors import AudioError
-from audio_lm.data.audio.recordings import before_transforms, decodable, samples_of
+from audio_lm.data.audio.recordings import before_transforms, samples_of, with_decoder
 from tests.data.audio_files import tone
 
 
-def test_rate_and_length_of_a_file_are_those_before_its_transforms():
+def test_rate_and_length_of_a_file_are_computed_before_transforms():
     resample = {
         "name": "Resample",
         "kwargs": {"source_sampling_rate": 44_100, "target_sampling_rate": 16_000},
@@ -25,15 +25,15 @@ def recording(tmp_path):
     return Recording("r", [AudioSource("file", [0, 1], str(tmp_path / "a.wav"))], 8_000, 8_000, 1.0)
 
 
-def test_samples_are_those_that_lhotse_reads_itself(recording):
+def test_samples_equal_those_read_by_lhotse(recording):
     cut = MonoCut("c", 0.25, 0.5, 1, recording=recording)
     for same in (cut, cut.resample(16_000), cut.perturb_speed(1.1)):
         np.testing.assert_array_equal(samples_of(same, ())[0], same.load_audio())
 
 
-def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
+def test_the_decoders_of_lhotse_are_not_used(recording, monkeypatch):
     monkeypatch.setattr("lhotse.audio.source.read_audio", None)
-    assert decodable(recording).load_audio().shape == (2, 8_000)
+    assert with_decoder(recording).load_audio().shape == (2, 8_000)
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_lhotses_chain_of_decoders_is_not_asked(recording, monkeypatch):
         (
             {"sampling_rate": 16_000, "num_samples": 16_000},
             "rate",
-            "has 8000 Hz where its manifest says 16000 Hz",
+            "has 8000 Hz where its manifest states 16000 Hz",
         ),
         ({"duration": 1.1, "num_samples": 8_800}, "short", "ends at 1.00 s of 1.10 s"),
         ({"duration": 0.9, "num_samples": 7_200}, "short", "is longer than the 0.90 s"),
     ],
 )
-def test_what_a_manifest_says_wrongly_is_told(recording, changed, reason, words):
-    wrong = decodable(Recording(**{**vars(recording), "channel_ids": None, **changed}))
+def test_wrong_rate_or_length_in_a_manifest_is_refused(recording, changed, reason, words):
+    wrong = with_decoder(Recording(**{**vars(recording), "channel_ids": None, **changed}))
     with pytest.raises(AudioError, match=words) as caught:
         wrong.sources[0].load_audio()
     assert caught.value.reason == reason

@@ -12,7 +12,6 @@ from lhotse.utils import fastcopy
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import decode
 from audio_lm.data.manifest.cuts import (
-    at_16_khz,
     check_files,
     check_length,
     check_sources,
@@ -21,6 +20,7 @@ from audio_lm.data.manifest.cuts import (
     load_waves,
     num_samples_of,
     read_cuts,
+    resample_to_16_khz,
     size_of,
     texts_of,
     usable_cuts,
@@ -47,7 +47,7 @@ def test_labels_come_from_the_supervision(tmp_path):
     assert labels == {"language": "en", "text": "one", "gender": "male"}
 
 
-def test_waves_are_mono_16_khz_and_as_long_as_promised(tmp_path, make_cuts):
+def test_waves_are_mono_16_khz_and_as_long_as_declared(tmp_path, make_cuts):
     for cut in make_cuts(3):
         (wave,) = load_waves(cut)
         assert wave.dtype == np.float32
@@ -63,12 +63,12 @@ def test_another_rate_is_resampled_when_read(tmp_path):
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.02, "needs 3"), (31.0, "longer than the encoder's 30 s")])
-def test_clips_the_encoder_cannot_hear_are_named(tmp_path, seconds, words):
+def test_clips_the_encoder_cannot_process_are_named(tmp_path, seconds, words):
     with pytest.raises(DataError, match=rf"'the-cut'.*{words}"):
         check_length(cut_of(tmp_path / "a.wav", seconds=seconds))
 
 
-def test_long_clips_are_dropped_only_when_asked(tmp_path):
+def test_long_clips_are_dropped_only_with_long_audio_drop(tmp_path):
     cuts = [cut_of(tmp_path / "a.wav", seconds=31.0), cut_of(tmp_path / "b.wav", seconds=1.0)]
     assert len(usable_cuts(cuts, source="c/x", long_audio="drop")) == 1
     with pytest.raises(DataError, match=r"31\.0 s"):
@@ -80,7 +80,7 @@ def test_a_source_without_usable_cuts_is_refused(tmp_path):
         usable_cuts([cut_of(tmp_path / "a.wav", seconds=31.0)], source="c/x", long_audio="drop")
 
 
-def test_a_missing_cut_set_says_how_to_make_it(tmp_path):
+def test_a_missing_cut_set_is_refused_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(DataError, match="audio-lm prepare synthetic"):
         read_cuts(tmp_path, "synthetic/digits-train")
 
@@ -88,7 +88,7 @@ def test_a_missing_cut_set_says_how_to_make_it(tmp_path):
 def test_an_empty_cut_set_is_refused(tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "x-train.jsonl").write_text("")
-    with pytest.raises(DataError, match="holds no cuts"):
+    with pytest.raises(DataError, match="has no cuts"):
         read_cuts(tmp_path, "c/x-train")
 
 
@@ -133,7 +133,7 @@ def test_every_text_of_the_labels_is_found(make_cuts):
 
 @pytest.fixture
 def mp3(tmp_path):
-    """A whole MP3 of variable rate whose header counts nothing."""
+    """Complete MP3 with variable bit rate and no frame count in its header."""
     soundfile.write(tmp_path / "source.wav", tone(16_000, 1, 2.0), 16_000)
     path = tmp_path / "a.mp3"
     ffmpeg("-i", str(tmp_path / "source.wav"), *["-q:a", "4", "-write_xing", "0"], str(path))
@@ -152,37 +152,37 @@ def recorded(path, num_samples, rate=16_000, channels=(0,)):
     return MonoCut("the-cut", 0.0, recording.duration, channels[0], recording=recording)
 
 
-def test_a_length_that_came_from_a_header_is_named_when_it_is_wrong(mp3):
+def test_a_wrong_length_from_a_header_is_named(mp3):
     counted = decode.measure(str(mp3)).num_samples
     estimated = soundfile.info(mp3).frames
     assert estimated < counted / 2
     check_files([recorded(mp3, counted)])
     assert len(load_waves(recorded(mp3, counted))[0]) == counted
     for wrong in (estimated, counted + 4_000):
-        with pytest.raises(DataError, match=r"'the-cut'.*a\.mp3 has 2\.\d\d s and its manifest says"):
+        with pytest.raises(DataError, match=r"'the-cut'.*a\.mp3 has 2\.\d\d s and its manifest states"):
             check_files([recorded(mp3, wrong)])
         with pytest.raises(DataError, match=r"'the-cut'.*(longer than|ends at)"):
             load_waves(recorded(mp3, wrong))
 
 
-def test_a_wav_that_breaks_off_is_named(tmp_path):
+def test_a_truncated_wav_is_named(tmp_path):
     path = tmp_path / "a.wav"
     cut = cut_of(path, seconds=1.5)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"'the-cut'.*ends before its header says: 0\.75 s of 1\.50 s"):
+    with pytest.raises(DataError, match=r"'the-cut'.*is shorter than its header states: 0\.75 s of 1\.50 s"):
         check_files([cut])
     with pytest.raises(DataError, match="'the-cut'"):
         load_waves(cut)
 
 
-def test_speed_and_rate_are_changed_behind_the_length_of_the_file(mp3):
+def test_the_file_length_is_checked_before_speed_and_rate_change(mp3):
     cut = recorded(mp3, decode.measure(str(mp3)).num_samples)
     for changed in (cut.perturb_speed(1.1), cut.perturb_speed(0.9), cut.resample(8_000).resample(16_000)):
         check_files([changed])
         assert len(load_waves(changed)[0]) == num_samples_of(changed)[0]
 
 
-def test_channels_are_averaged_or_the_one_that_is_named_is_read(tmp_path):
+def test_channels_are_averaged_unless_one_is_selected(tmp_path):
     left, right = tone(16_000, 2, 0.5).T
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 16_000, subtype="FLOAT")
     both = MultiCut("m", 0.0, 0.5, [0, 1], recording=Recording.from_file(tmp_path / "a.wav"))
@@ -197,17 +197,17 @@ def test_channels_are_averaged_or_the_one_that_is_named_is_read(tmp_path):
         np.testing.assert_allclose(load_waves(further)[2], (left + right) / 2, atol=1e-6)
 
 
-def test_opus_has_the_rate_that_its_recording_states(tmp_path):
+def test_opus_is_resampled_to_the_rate_of_its_recording(tmp_path):
     soundfile.write(tmp_path / "a.opus", tone(16_000, 1, 1.0), 16_000, format="OGG", subtype="OPUS")
     assert decode.measure(str(tmp_path / "a.opus")).rate == 48_000
     for rate in (16_000, 48_000):
-        (wave,) = load_waves(at_16_khz(recorded(tmp_path / "a.opus", rate, rate)))
+        (wave,) = load_waves(resample_to_16_khz(recorded(tmp_path / "a.opus", rate, rate)))
         assert len(wave) == 16_000
         assert abs(np.sqrt(np.mean(wave**2)) - np.sqrt(np.mean(tone(16_000, 1, 1.0) ** 2))) < 0.02
 
 
-def test_what_is_written_nowhere_is_read_nowhere(tmp_path):
-    """Lhotse would try one decoder after another."""
+def test_no_other_decoder_is_tried(tmp_path):
+    """Lhotse itself would try several decoders."""
     path = tmp_path / "a.wav"
     cut = cut_of(path, seconds=0.5)
     path.write_bytes(b"no audio at all")
@@ -222,7 +222,7 @@ def written(folder, text, name="all-train.jsonl"):
     return folder
 
 
-def test_a_packed_manifest_is_read_where_a_recipe_names_it(tmp_path):
+def test_a_gzip_manifest_is_read(tmp_path):
     cut = cut_of(tmp_path / "a.wav", seconds=0.5)
     text = json.dumps(cut.to_dict()).encode() + b"\n"
     written(tmp_path, text, "all-train.jsonl.gz")
@@ -232,17 +232,17 @@ def test_a_packed_manifest_is_read_where_a_recipe_names_it(tmp_path):
     assert read.to_dict() == cut.to_dict()
     assert size_of(cut_set_path(tmp_path, "mine/all-train")) == (1, 0.5)
     written(tmp_path, text)
-    with pytest.raises(DataError, match=r"lies there twice.*all-train\.jsonl and as .*jsonl\.gz"):
+    with pytest.raises(DataError, match=r"exists twice.*all-train\.jsonl and as .*jsonl\.gz"):
         cut_set_path(tmp_path, "mine/all-train")
 
 
 @pytest.mark.parametrize(
     "name", ["all-train.jsonl.zst", "all-train.jsonl.bz2", "all-train.json", "all-train.yaml"]
 )
-def test_a_manifest_packed_in_another_way_is_found_and_not_read(tmp_path, name):
+def test_a_manifest_in_another_format_is_named_and_not_read(tmp_path, name):
     written(tmp_path, b"x", name)
     assert not has_cut_set(tmp_path, "mine/all-train")
-    with pytest.raises(DataError, match=rf"mine/all-train'.*{name} is there.*unpack it"):
+    with pytest.raises(DataError, match=rf"mine/all-train'.*{name} exists.*unpack it"):
         cut_set_path(tmp_path, "mine/all-train")
 
 
@@ -250,7 +250,7 @@ def test_a_line_that_cannot_be_used_is_named_with_file_line_and_cut(tmp_path):
     cut = cut_of(tmp_path / "a.wav", seconds=0.5)
     fit = json.dumps(cut.to_dict()).encode()
     for bad, why in (
-        (b"{", r"cut '\?': the line is no JSON"),
+        (b"{", r"cut '\?': the line is not JSON"),
         (fit.replace(b'"en"', b"7"), "cut 'the-cut': its language is 7"),
         (fit.replace(b'"MonoCut"', b'"MixedCut"'), "cut 'the-cut': a cut of type 'MixedCut'"),
     ):
@@ -261,7 +261,7 @@ def test_a_line_that_cannot_be_used_is_named_with_file_line_and_cut(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [ReverbWithImpulseResponse, LoudnessNormalization])
-def test_a_cut_with_a_transform_that_is_not_ours_is_not_loaded(tmp_path, kind):
+def test_a_cut_with_an_unsupported_transform_is_not_loaded(tmp_path, kind):
     cut = cut_of(tmp_path / "a.wav", seconds=0.5)
     other = kind(rir=fastcopy(cut.recording)) if kind is ReverbWithImpulseResponse else kind(target=-20.0)
     for transform in (other, other.to_dict()):

@@ -16,7 +16,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.seals import folder_fault
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from tests.data.audio_files import ffmpeg, tone
-from tests.data.manifest.test_line import UNFIT
+from tests.data.manifest.test_line import INVALID
 from tests.forked import killed_after
 
 RELAXED = IndexRules(max_bad_fraction=0.5)
@@ -62,7 +62,7 @@ def rewritten(manifest, lines):
     manifest.write_text("".join(line if line.endswith("\n") else line + "\n" for line in lines))
 
 
-def test_every_line_is_found_again_at_its_offset(manifest):
+def test_every_line_is_at_its_offset(manifest):
     index = compiled(manifest)
     assert len(index) == 10
     text = manifest.read_bytes()
@@ -72,7 +72,7 @@ def test_every_line_is_found_again_at_its_offset(manifest):
     assert index.hours == pytest.approx(14.5 / 3600)
 
 
-def test_an_index_is_made_once_and_again_when_the_manifest_changed(manifest):
+def test_an_index_is_compiled_once_and_again_when_the_manifest_changes(manifest):
     one = compiled(manifest)
     made = {path: path.stat().st_mtime_ns for path in manifest.parents[1].rglob("*.npy")}
     assert compiled(manifest).digest == one.digest
@@ -83,45 +83,45 @@ def test_an_index_is_made_once_and_again_when_the_manifest_changed(manifest):
     assert other.digest != one.digest
 
 
-def test_unfit_lines_are_left_out_and_named(manifest):
+def test_invalid_lines_are_left_out_and_named(manifest):
     lines = manifest.read_text().splitlines()
     lines[3] = '{"id": "broken"'
     lines[6] = lines[5]
     rewritten(manifest, lines)
     index = compiled(manifest, RELAXED)
     assert len(index) == 8
-    assert [(one.line, one.cut_id) for one in index.left_out] == [(4, "?"), (7, "c5")]
-    assert "came before" in index.left_out[1].reason
+    assert [(invalid.line, invalid.cut_id) for invalid in index.left_out] == [(4, "?"), (7, "c5")]
+    assert "same id" in index.left_out[1].reason
     with pytest.raises(DataError, match=r"2 of 10 lines.*max_bad_fraction=0.001.*\n.*noise-train\.jsonl:4"):
         compiled(manifest)
 
 
-@pytest.mark.parametrize(("text", "reason"), UNFIT)
-def test_any_unfit_line_is_named_with_file_and_line_and_the_others_stay(manifest, text, reason):
+@pytest.mark.parametrize(("text", "reason"), INVALID)
+def test_any_invalid_line_is_named_with_file_and_line_and_the_others_stay(manifest, text, reason):
     clean = compiled(manifest)
     lines = manifest.read_bytes().splitlines(keepends=True)
     manifest.write_bytes(b"".join([*lines[:3], text.strip() + b"\n", *lines[3:]]))
     index = compiled(manifest, RELAXED)
-    assert [one.line for one in index.left_out] == [4]
+    assert [invalid.line for invalid in index.left_out] == [4]
     assert re.search(reason, index.left_out[0].reason)
     assert index.num_samples.tolist() == clean.num_samples.tolist()
     with pytest.raises(DataError, match=r"1 of 11 lines.*\n.*noise-train\.jsonl:4: cut "):
         compiled(manifest)
 
 
-def test_unreadable_audio_keeps_its_place_and_is_named(manifest):
+def test_unreadable_audio_keeps_its_row_and_is_named(manifest):
     lines = manifest.read_text().splitlines()
     lines[2] = json.dumps(json.loads(lines[2].replace("a.wav", "gone.wav")))
     rewritten(manifest, lines)
     index = compiled(manifest, RELAXED)
     assert len(index) == 10
-    assert [(one.line, one.cut_id) for one in index.silent] == [(3, "c2")]
-    assert "gone.wav is missing" in index.silent[0].reason
+    assert [(invalid.line, invalid.cut_id) for invalid in index.unreadable] == [(3, "c2")]
+    assert "gone.wav is missing" in index.unreadable[0].reason
     with pytest.raises(DataError, match=r"1 of 3 audio files"):
         compiled(manifest)
 
 
-def test_nothing_usable_is_an_error(manifest):
+def test_a_cut_set_without_usable_cuts_is_refused(manifest):
     rewritten(manifest, ["{}", "[]"])
     with pytest.raises(DataError, match=r"no usable cut; it has 2 lines\n.*:1: "):
         compiled(manifest, RELAXED)
@@ -166,22 +166,22 @@ def test_long_clips_of_a_conversation_follow_the_rule(manifest, rule):
             "drop": {"first": [], "further": []},
             "truncate": {
                 "first": [480_000 + 80_000],
-                "further": "long_audio=truncate does nothing with a further clip",
+                "further": "long_audio=truncate does not apply to a further clip",
             },
             "chunk": dict.fromkeys(
-                ("first", "further"), "long_audio=chunk does nothing with one of several clips"
+                ("first", "further"), "long_audio=chunk does not apply to one of several clips"
             ),
         }[rule]
     )
 
 
-def _compile_for_ever(manifest):
+def _compile_forever(manifest):
     for share in range(1, 10_000):
         compiled(manifest, IndexRules(max_bad_fraction=share / 10_000))
 
 
 def is_whole(folder):
-    """Whether an index holds everything it says it holds."""
+    """True if an index has all rows that it states."""
     if not (folder / "index.json").is_file():
         return False
     num_rows = json.loads((folder / "index.json").read_text())["num_lines"]
@@ -195,7 +195,7 @@ def is_whole(folder):
 
 @pytest.fixture
 def estimated(manifest):
-    """A manifest over an MP3 of two seconds whose length others took from its header."""
+    """Manifest of a two-second MP3 with the inexact length of its header."""
     folder = manifest.parents[1]
     soundfile.write(folder / "source.wav", tone(16_000, 1, 2.0), 16_000)
     ffmpeg("-i", str(folder / "source.wav"), *["-q:a", "4", "-write_xing", "0"], str(folder / "a.mp3"))
@@ -208,35 +208,38 @@ def estimated(manifest):
     return manifest
 
 
-def test_a_length_that_came_from_a_header_is_named_with_its_line(estimated):
+def test_a_wrong_length_from_a_header_is_named_with_its_line(estimated):
     with pytest.raises(
-        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest says"
+        DataError, match=r"noise-train\.jsonl:1: cut 'c0': .*a\.mp3 has 2\.\d\d s and its manifest states"
     ):
         compiled(estimated)
     index = compiled(estimated, IndexRules(max_bad_fraction=1.0))
-    assert len(index.silent) == 1
+    assert len(index.unreadable) == 1
 
 
-def test_a_decoder_that_is_not_installed_ends_the_compile(estimated, monkeypatch):
+def test_a_missing_decoder_package_stops_the_compilation(estimated, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"a\.mp3.*audio-lm\[codecs\]") as caught:
         compiled(estimated, IndexRules(max_bad_fraction=1.0))
     assert not isinstance(caught.value, DataError)
 
 
-def test_a_killed_compile_leaves_whole_indexes_only(manifest):
+def test_a_killed_compilation_leaves_only_complete_indexes(manifest):
     context = multiprocessing.get_context("fork")
     for attempt in range(10):
-        moments = (900 + 1700 * attempt, 1500 + 2100 * attempt)  # in calls; an index takes some thousand
+        moments = (
+            900 + 1700 * attempt,
+            1500 + 2100 * attempt,
+        )  # in function calls; compiling takes some thousand
         compiling = [
-            context.Process(target=killed_after, args=(moment, partial(_compile_for_ever, manifest)))
+            context.Process(target=killed_after, args=(moment, partial(_compile_forever, manifest)))
             for moment in moments
         ]
-        for one in compiling:
-            one.start()
-        for one in compiling:
-            one.join(60)
-            assert one.exitcode == -signal.SIGKILL
+        for process in compiling:
+            process.start()
+        for process in compiling:
+            process.join(60)
+            assert process.exitcode == -signal.SIGKILL
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
     whole = [folder for folder in folders if not folder.name.startswith(".")]
     assert whole
@@ -244,7 +247,7 @@ def test_a_killed_compile_leaves_whole_indexes_only(manifest):
     assert len(compiled(manifest)) == 10
     half = whole[0] / "offset.npy"
     half.write_bytes(half.read_bytes()[:-8])
-    assert not is_whole(whole[0])  # half an index would be noticed
+    assert not is_whole(whole[0])  # a truncated index would be noticed
 
 
 def _compile_together(manifest, barrier, answers):
@@ -256,30 +259,30 @@ def _compile_together(manifest, barrier, answers):
     answers.put(found)
 
 
-def test_two_who_compile_at_once_get_the_same_whole_index(manifest):
+def test_two_processes_that_compile_at_once_get_the_same_complete_index(manifest):
     context = multiprocessing.get_context("fork")
     barrier, answers = context.Barrier(2), context.Queue()
     compiling = [
         context.Process(target=_compile_together, args=(manifest, barrier, answers)) for _ in range(2)
     ]
-    for one in compiling:
-        one.start()
+    for process in compiling:
+        process.start()
     one, other = answers.get(timeout=30), answers.get(timeout=30)
     for process in compiling:
         process.join(30)
     assert one == other
     assert len({folder for folder, _, _ in one}) == 20
     folders = list((manifest.parents[1] / "cache" / "made" / "noise-train").iterdir())
-    assert len(folders) == 20  # nothing half made is left lying
+    assert len(folders) == 20  # no partial index is left
     assert all(is_whole(folder) for folder in folders)
 
 
-def test_an_index_that_is_replaced_between_its_check_and_its_reading_is_read_again(manifest, monkeypatch):
+def test_an_index_replaced_between_check_and_load_is_loaded_again(manifest, monkeypatch):
     before = compiled(manifest)
     aside, checks = before.folder.with_name("aside"), []
 
     def checked(folder):
-        """No fault; at first the files are gone right afterwards, as while another process replaces them."""
+        """Check a folder, and remove it after the first check, as if another process were replacing it."""
         fault = folder_fault(folder)
         checks.append(fault)
         if len(checks) == 1:
@@ -292,7 +295,7 @@ def test_an_index_that_is_replaced_between_its_check_and_its_reading_is_read_aga
     assert len(checks) > 1
 
 
-def test_every_file_of_an_index_can_be_damaged(manifest, caplog):
+def test_damage_of_any_file_of_an_index_is_repaired(manifest, caplog):
     before = compiled(manifest)
     lists = before.offset.tolist(), before.num_samples.tolist()
     for path in sorted(before.folder.iterdir()):
@@ -316,7 +319,7 @@ def test_an_index_of_an_older_release_is_compiled_again(manifest):
     assert (folder / "audio.npy").is_file()
 
 
-def test_an_index_can_be_read_by_whomever_the_mask_allows(manifest):
+def test_permissions_of_an_index_follow_the_umask(manifest):
     before = os.umask(0o027)
     try:
         folder = compiled(manifest).folder
@@ -332,14 +335,14 @@ def test_a_cache_that_cannot_be_written_is_refused_with_the_setting(manifest):
         compiled(manifest)
 
 
-def test_a_manifest_of_nothing_fit_is_not_read_to_its_end(manifest, monkeypatch):
-    monkeypatch.setattr("audio_lm.data.manifest.index.MANY_UNFIT", 10)
+def test_a_manifest_of_mostly_invalid_lines_is_not_read_to_its_end(manifest, monkeypatch):
+    monkeypatch.setattr("audio_lm.data.manifest.index.MANY_INVALID", 10)
     manifest.write_bytes(b"\n" * 1000)
-    with pytest.raises(DataError, match=r"10 of 10 first lines.*are unfit"):
+    with pytest.raises(DataError, match=r"10 of 10 first lines.*are invalid"):
         compiled(manifest)
 
 
-def test_an_index_knows_where_audio_may_lie(manifest):
+def test_an_index_stores_and_enforces_the_audio_roots(manifest):
     index = compiled(manifest, IndexRules(roots=(str(manifest.parents[1]),)))
     assert index.roots == (str(manifest.parents[1]),)
     with pytest.raises(DataError, match=r"it has 10 lines\n.*lies outside"):
@@ -354,14 +357,14 @@ def test_the_same_rows_in_another_folder_have_the_same_digest(manifest, tmp_path
         for audio in ("a.wav", "b.wav"):
             (path.parent / audio).write_bytes((tmp_path / audio).read_bytes())
         cuts = [cut(path.parent, number, duration=seconds) for number in range(10)]
-        path.write_text("".join(json.dumps(one, ensure_ascii=is_ascii) + "\n" for one in cuts))
+        path.write_text("".join(json.dumps(table, ensure_ascii=is_ascii) + "\n" for table in cuts))
         return compile_source(path, "made/noise-train", IndexRules(), cache=tmp_path / "cache").digest
 
     assert made("one") == made("another/one") != made("third", 1.5)
     assert made("escaped", is_ascii=True) == made("escaped/too", is_ascii=True)
 
 
-def test_limits_change_no_digest_and_rows_that_are_left_out_do(manifest):
+def test_the_digest_depends_on_the_rows_and_not_on_the_limits(manifest):
     whole = compiled(manifest)
     folder = manifest.parents[1]
     for rules in (RELAXED, IndexRules(roots=(str(folder),)), IndexRules(max_bad_fraction=1.0, roots=("/",))):

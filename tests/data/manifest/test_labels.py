@@ -26,8 +26,8 @@ def recording(tmp_path_factory):
     return Recording.from_file(path)
 
 
-def said(number, start, seconds, text=None, *, words=None, **more):
-    """A supervision; words of Lhotse's alignment count from the recording's start."""
+def supervision_of(number, start, seconds, text=None, *, words=None, **more):
+    """Supervision; word times of Lhotse's alignment count from the start of the recording."""
     alignment = words and {"word": [AlignmentItem(*word) for word in words]}
     return SupervisionSegment(
         f"s{number}", "m", start, seconds, text=text, alignment=alignment, **{"language": "en", **more}
@@ -39,16 +39,16 @@ def whole(recording, *supervisions):
 
 
 def through_a_file(cuts, folder):
-    """The cuts as they are read after Lhotse has written them."""
+    """Write cuts with Lhotse and read them again."""
     (folder / "mine").mkdir(exist_ok=True)
     CutSet.from_cuts(cuts).to_file(folder / "mine" / "all-train.jsonl")
     return read_cuts(folder, "mine/all-train")
 
 
 def made_by(recording, start, seconds, before):
-    """One part of a recording, cut out in the ways that Lhotse has."""
+    """A segment of a recording, cut in every way that Lhotse offers."""
     words = [("one", start + 0.1 * seconds, 0.2 * seconds), ("two", start + 0.5 * seconds, 0.5 * seconds)]
-    of_all = whole(recording, said(0, start, seconds, "one two", words=words))
+    of_all = whole(recording, supervision_of(0, start, seconds, "one two", words=words))
     offset = max(0.0, start - before)
     longer = of_all.truncate(offset=offset)
     yield "trimmed", of_all.trim_to_supervisions()[0]
@@ -64,7 +64,9 @@ def made_by(recording, start, seconds, before):
 
 
 @given(st.integers(0, 1500), st.integers(50, 400), st.integers(0, 300))
-def test_words_count_from_the_clip_however_it_was_cut_out(recording, tmp_path_factory, start, length, before):
+def test_word_times_count_from_the_clip_however_it_was_cut(
+    recording, tmp_path_factory, start, length, before
+):
     folder = tmp_path_factory.mktemp("data")
     start, seconds, before = start / 100, length / 100, before / 100
     wanted = [("one", 0.1 * seconds, 0.3 * seconds), ("two", 0.5 * seconds, seconds)]
@@ -78,15 +80,15 @@ def test_words_count_from_the_clip_however_it_was_cut_out(recording, tmp_path_fa
         assert labels_of(cut)["units"] == found, name
 
 
-def test_words_of_a_cut_that_is_not_trimmed_stay_where_they_are(recording, tmp_path):
+def test_word_times_of_an_untrimmed_cut_are_unchanged(recording, tmp_path):
     words = [("one", 6.2, 0.4)]
-    (cut,) = through_a_file([whole(recording, said(0, 6, 3, "one", words=words))], tmp_path)
+    (cut,) = through_a_file([whole(recording, supervision_of(0, 6, 3, "one", words=words))], tmp_path)
     assert labels_of(cut)["units"] == [("one", 6.2, 6.6)]
 
 
 @pytest.mark.parametrize("words", [[("one", 5.0, 0.5)], [("one", 8.9, 0.5)], [("one", 12.0, 0.5)]])
 def test_words_outside_the_clip_are_refused_by_tasks_that_need_them(recording, vocabulary, words):
-    (cut,) = whole(recording, said(0, 6.0, 3.0, "one", words=words)).trim_to_supervisions()
+    (cut,) = whole(recording, supervision_of(0, 6.0, 3.0, "one", words=words)).trim_to_supervisions()
     labels = labels_of(cut)
     assert "units" not in labels
     assert labels["text"] == "one"
@@ -100,7 +102,7 @@ def test_words_outside_the_clip_are_refused_by_tasks_that_need_them(recording, v
         maker.reference(cut, "srwt-en")
 
 
-def test_our_own_corpora_count_as_lhotse_does(tmp_path):
+def test_word_times_of_our_corpora_agree_with_lhotse(tmp_path):
     writer = CutWriter(tmp_path / "mine", tmp_path / "mine")
     units = [("one", 0.1, 0.3003), ("two", 0.505, 0.9)]
     for _ in range(3):
@@ -121,8 +123,8 @@ def test_our_own_corpora_count_as_lhotse_does(tmp_path):
         assert cut.supervisions[0].recording_id == cut.recording.id
 
 
-def test_words_stay_in_place_in_shar(tmp_path):
-    test_our_own_corpora_count_as_lhotse_does(tmp_path)
+def test_word_times_are_correct_in_shar(tmp_path):
+    test_word_times_of_our_corpora_agree_with_lhotse(tmp_path)
     folder = tmp_path / "packed" / "all-train"
     folder.mkdir(parents=True)
     cuts = CutSet.from_file(tmp_path / "mine" / "all-train.jsonl")
@@ -132,15 +134,20 @@ def test_words_stay_in_place_in_shar(tmp_path):
         assert labels_of(cut)["units"] == [("one", 0.1, 0.3003), ("two", 0.505, 0.9)]
 
 
-def test_corpora_that_were_made_before_stay_right(recording):
-    supervision = said(0, 0.0, 2.0, "one", words=[("one", 0.2, 0.4)])
+def test_word_times_of_corpora_of_earlier_releases_are_correct(recording):
+    supervision = supervision_of(0, 0.0, 2.0, "one", words=[("one", 0.2, 0.4)])
     supervision.recording_id = supervision.id = "of-old"
     cut = MonoCut("of-old", 7.0, 2.0, 0, recording=recording, supervisions=[supervision])
     assert labels_of(cut)["units"] == [("one", 0.2, 0.6)]
 
 
-def test_several_texts_are_refused_with_the_cure_and_never_the_first_alone(recording, vocabulary):
-    cut = whole(recording, said(0, 2, 3, "one"), said(1, 6, 3, "two"), said(2, 12, 4, "three"))
+def test_several_texts_are_refused_with_the_remedy(recording, vocabulary):
+    cut = whole(
+        recording,
+        supervision_of(0, 2, 3, "one"),
+        supervision_of(1, 6, 3, "two"),
+        supervision_of(2, 12, 4, "three"),
+    )
     maker = ExampleMaker(vocabulary, "tags")
     for task in ("asr", "ser"):
         with pytest.raises(
@@ -149,17 +156,17 @@ def test_several_texts_are_refused_with_the_cure_and_never_the_first_alone(recor
             maker.example(cut, task)
     for trimmed in cut.trim_to_supervisions(keep_overlapping=False):
         assert len(maker.example(trimmed, "asr"))
-    twice = whole(recording, said(0, 2, 3, "one"), said(1, 6, 3, "one"))
+    twice = whole(recording, supervision_of(0, 2, 3, "one"), supervision_of(1, 6, 3, "one"))
     with pytest.raises(DataError, match="trim_to_supervisions"):
         maker.example(twice, "asr")
 
 
-def test_turns_are_joined_where_the_task_is_about_turns(recording, vocabulary):
+def test_turns_are_joined_for_tasks_about_turns(recording, vocabulary):
     cut = whole(
         recording,
-        said(1, 6.0, 3.0, "two", speaker="b"),
-        said(0, 2.0, 3.0, "one", speaker="a"),
-        said(2, 18.0, 4.0, "three", speaker="a"),
+        supervision_of(1, 6.0, 3.0, "two", speaker="b"),
+        supervision_of(0, 2.0, 3.0, "one", speaker="a"),
+        supervision_of(2, 18.0, 4.0, "three", speaker="a"),
     )
     labels = labels_of(cut)
     assert labels["texts"] == ["one three", "two"]
@@ -172,19 +179,19 @@ def test_turns_are_joined_where_the_task_is_about_turns(recording, vocabulary):
 
 
 def test_turns_without_speakers_are_refused_by_name(recording, vocabulary):
-    cut = whole(recording, said(0, 2, 3, "one", speaker="a"), said(1, 6, 3, "two"))
+    cut = whole(recording, supervision_of(0, 2, 3, "one", speaker="a"), supervision_of(1, 6, 3, "two"))
     for task in ("osr", "sd"):
         with pytest.raises(DataError, match=r"cut 'm-0'.*name the speakers"):
             ExampleMaker(vocabulary, "tags").example(cut, task)
 
 
-def test_a_label_that_one_supervision_has_is_kept(recording, vocabulary):
+def test_a_label_of_a_single_supervision_is_used(recording, vocabulary):
     given = {"caption": "a meeting", "texts": ["a b", "c"], "turns": [["x", 0.0, 1.0]]}
     cut = whole(
         recording,
-        said(0, 2, 3, "one", speaker="a", custom=given),
-        said(1, 6, 3, None, speaker="b"),
-        said(2, 9, 3, None, speaker="b", custom={"caption": None}),
+        supervision_of(0, 2, 3, "one", speaker="a", custom=given),
+        supervision_of(1, 6, 3, None, speaker="b"),
+        supervision_of(2, 9, 3, None, speaker="b", custom={"caption": None}),
     )
     labels = labels_of(cut)
     assert labels["text"] == "one"
@@ -193,18 +200,18 @@ def test_a_label_that_one_supervision_has_is_kept(recording, vocabulary):
     assert len(ExampleMaker(vocabulary, "tags").example(cut, "aac"))
 
 
-def test_what_supervisions_agree_on_is_known_and_what_not_is_refused(recording, vocabulary):
+def test_equal_labels_are_used_and_different_ones_are_refused(recording, vocabulary):
     cut = whole(
         recording,
-        said(0, 2, 3, gender="male", custom={"emotion": "sad"}),
-        said(1, 6, 3, gender="female", custom={"emotion": "sad"}),
+        supervision_of(0, 2, 3, gender="male", custom={"emotion": "sad"}),
+        supervision_of(1, 6, 3, gender="female", custom={"emotion": "sad"}),
     )
     maker = ExampleMaker(vocabulary, "tags")
     assert maker.reference(cut, "er") == "sad"
     assert labels_of(cut)["language"] == "en"
     with pytest.raises(DataError, match="'gender': 2 of its 2"):
         maker.example(cut, "sgc")
-    mixed = whole(recording, said(0, 2, 3, language="en"), said(1, 6, 3, language="de"))
+    mixed = whole(recording, supervision_of(0, 2, 3, language="en"), supervision_of(1, 6, 3, language="de"))
     with pytest.raises(DataError, match="'language': 2 of its 2"):
         maker.example(mixed, "lid")
 
@@ -266,7 +273,7 @@ def test_a_label_of_another_type_is_named(wrong):
         check_labels(wrong)
 
 
-def test_labels_of_the_right_type_and_strangers_are_let_be():
+def test_labels_of_the_right_type_and_unknown_labels_are_accepted():
     check_labels({})
     check_labels({"text": None, "custom": None, "alignment": None})
     custom = {

@@ -11,14 +11,14 @@ from audio_lm.common.audio_units import MAX_SECONDS
 from audio_lm.common.errors import DataError
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import Rows, measure, wording_of
+from audio_lm.data.manifest.lazy_cuts import Rows, cached_token_lengths, wording_of
 from audio_lm.prompts.conversation import Turn
 from audio_lm.tasks import registry
 
 
 @pytest.fixture
 def compiled(make_cuts, tmp_path):
-    """Cuts, and the same as rows."""
+    """Make cuts, and the same as rows."""
 
     def make(count=5, **rules):
         cuts = make_cuts(count)
@@ -36,17 +36,17 @@ def test_every_row_is_the_cut_of_its_line(compiled):
         assert rows.cut(number).to_dict() == cuts[number].to_dict()
 
 
-def test_rows_travel_to_a_worker_without_their_file(compiled):
+def test_rows_can_be_pickled_with_an_open_file(compiled):
     cuts, rows = compiled()
     rows.cut(0)
     assert pickle.loads(pickle.dumps(rows)).cut(4).id == cuts[4].id
 
 
-def test_measured_lengths_are_those_of_the_examples(compiled, vocabulary, tmp_path):
+def test_token_lengths_are_those_of_the_examples(compiled, vocabulary, tmp_path):
     _, rows = compiled()
     for prompt in ("tags", "natural", "chatml"):
         maker = ExampleMaker(vocabulary, prompt)
-        lengths = measure(rows, maker, "asr", cache=tmp_path / "cache")
+        lengths = cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
         assert lengths.num_choices == maker.num_choices("asr")
         for row in range(5):
             for choice in range(lengths.num_choices):
@@ -55,14 +55,14 @@ def test_measured_lengths_are_those_of_the_examples(compiled, vocabulary, tmp_pa
         assert lengths.mean == pytest.approx(lengths.table.mean())
 
 
-def test_measuring_is_done_once(compiled, vocabulary, tmp_path, monkeypatch):
+def test_token_lengths_are_counted_once(compiled, vocabulary, tmp_path, monkeypatch):
     _, rows = compiled()
     maker = ExampleMaker(vocabulary, "tags")
-    measure(rows, maker, "asr", cache=tmp_path / "cache")
+    cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
     cut, read = Rows.cut, set()
     monkeypatch.setattr(Rows, "cut", lambda self, row: read.add(row) or cut(self, row))
-    measure(rows, maker, "asr", cache=tmp_path / "cache")
-    assert read == {0, 2, 4}, "some are looked at, so that other words are noticed"
+    cached_token_lengths(rows, maker, "asr", cache=tmp_path / "cache")
+    assert read == {0, 2, 4}, "a few rows are encoded to detect changed prompts"
 
 
 def long_cut(make_cuts, tmp_path):
@@ -77,7 +77,7 @@ def long_cut(make_cuts, tmp_path):
     return path
 
 
-def test_a_long_clip_is_heard_in_pieces(make_cuts, vocabulary, tmp_path):
+def test_a_long_clip_is_chunked(make_cuts, vocabulary, tmp_path):
     path, cache = long_cut(make_cuts, tmp_path), tmp_path / "cache"
     rows = Rows(compile_source(path, "made/long-train", IndexRules(long_audio="chunk"), cache=cache))
     assert [rows.cut(row).duration for row in range(2)] == pytest.approx([MAX_SECONDS, 18.0])
@@ -85,12 +85,12 @@ def test_a_long_clip_is_heard_in_pieces(make_cuts, vocabulary, tmp_path):
     assert rows.cut(0).id != rows.cut(1).id
     whole = np.concatenate([rows.cut(row).load_audio() for row in range(2)], axis=1)
     assert whole.shape == (1, 48 * 16_000)
-    measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=cache)
-    with pytest.raises(DataError, match="task 'asr' would answer for a piece"):
-        measure(rows, ExampleMaker(vocabulary, "tags"), "asr", cache=cache)
+    cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=cache)
+    with pytest.raises(DataError, match="task 'asr' has no labels for the chunks"):
+        cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "asr", cache=cache)
 
 
-def test_a_long_clip_is_cut_off(make_cuts, tmp_path):
+def test_a_long_clip_is_truncated(make_cuts, tmp_path):
     path = long_cut(make_cuts, tmp_path)
     rows = Rows(
         compile_source(path, "made/long-train", IndexRules(long_audio="truncate"), cache=tmp_path / "cache")
@@ -99,22 +99,22 @@ def test_a_long_clip_is_cut_off(make_cuts, tmp_path):
     assert rows.cut(0).duration == pytest.approx(MAX_SECONDS)
 
 
-def test_other_templates_have_lengths_of_their_own_even_where_they_are_as_long_together(
+def test_changed_templates_are_counted_again_even_if_their_total_length_is_equal(
     compiled, vocabulary, tmp_path, monkeypatch
 ):
     _, rows = compiled()
     maker, cache = ExampleMaker(vocabulary, "natural"), tmp_path / "cache"
-    before = measure(rows, maker, "asr", cache=cache)
+    before = cached_token_lengths(rows, maker, "asr", cache=cache)
     asr = registry.find_task("asr")
     first, second, *others = asr.prompts
     changed = replace(asr, prompts=(second, first, *others))
     monkeypatch.setattr("audio_lm.data.examples.find_task", lambda name: changed)
-    after = measure(rows, maker, "asr", cache=cache)
+    after = cached_token_lengths(rows, maker, "asr", cache=cache)
     assert after.wording != before.wording
     assert len(list(cache.rglob("tokens-*.npy"))) == 2
 
 
-def test_words_that_come_from_code_are_part_of_how_a_task_is_put(compiled, vocabulary, tmp_path, monkeypatch):
+def test_prompt_text_in_code_is_part_of_the_wording_digest(compiled, vocabulary, tmp_path, monkeypatch):
     _, rows = compiled()
     before = wording_of(rows, ExampleMaker(vocabulary, "chatml"), "asr")
     monkeypatch.setattr(
@@ -123,18 +123,18 @@ def test_words_that_come_from_code_are_part_of_how_a_task_is_put(compiled, vocab
     assert wording_of(rows, ExampleMaker(vocabulary, "chatml"), "asr") != before
 
 
-def test_a_table_with_a_flipped_bit_is_measured_again(compiled, vocabulary, tmp_path, caplog):
+def test_a_damaged_table_is_counted_again(compiled, vocabulary, tmp_path, caplog):
     _, rows = compiled()
     maker, cache = ExampleMaker(vocabulary, "tags"), tmp_path / "cache"
-    before = measure(rows, maker, "asr", cache=cache).table.tolist()
+    before = cached_token_lengths(rows, maker, "asr", cache=cache).table.tolist()
     (path,) = cache.rglob("tokens-*.npy")
     for damage in (b"", path.read_bytes()[:50], path.read_bytes()[:-1] + b"\x40"):
         path.write_bytes(damage)
-        assert measure(rows, maker, "asr", cache=cache).table.tolist() == before
+        assert cached_token_lengths(rows, maker, "asr", cache=cache).table.tolist() == before
     assert sum(path.name in record.message for record in caplog.records) == 3
 
 
-def test_rows_of_a_packed_manifest_are_those_of_a_plain_one(compiled, tmp_path):
+def test_rows_of_a_gzip_manifest_equal_those_of_a_plain_one(compiled, tmp_path):
     cuts, plain = compiled()
     manifest = tmp_path / "data" / "made" / "noise-train.jsonl"
     packed = tmp_path / "packed" / "noise-train.jsonl.gz"
@@ -146,7 +146,7 @@ def test_rows_of_a_packed_manifest_are_those_of_a_plain_one(compiled, tmp_path):
     ]
 
 
-SPOILT = {
+CHANGES = {
     "emptied": lambda text: b"",
     "cut off": lambda text: text[:-40],
     "overwritten": lambda text: b"\0" * len(text),
@@ -159,34 +159,32 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("kind", SPOILT)
-def test_a_manifest_that_changes_under_a_run_is_a_fault_of_its_rows(compiled, tmp_path, kind):
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_manifest_that_changes_during_a_run_is_a_fault_of_its_rows(compiled, tmp_path, kind):
     _, rows = compiled(roots=(str(tmp_path),))
     assert rows.cut(4).id
     path = rows.index.manifest
-    path.write_bytes(SPOILT[kind](path.read_bytes()))  # in place, as an editor on a shared disk does
+    path.write_bytes(CHANGES[kind](path.read_bytes()))  # in place, like an editor on a shared disk
     for again in (rows, pickle.loads(pickle.dumps(rows))):
-        with pytest.raises(
-            DataError, match=r"noise-train\.jsonl: the cut at byte \d+ cannot be read any more"
-        ):
+        with pytest.raises(DataError, match=r"noise-train\.jsonl: the cut at byte \d+ can no longer be read"):
             again.cut(4)
 
 
-def test_a_manifest_that_is_gone_is_named_by_whoever_opens_it(compiled):
+def test_a_deleted_manifest_is_named(compiled):
     _, rows = compiled()
     rows.index.manifest.unlink()
     with pytest.raises(DataError, match=r"noise-train\.jsonl"):
         rows.cut(0)
 
 
-def test_a_line_longer_than_what_is_read_at_once_is_read(compiled, tmp_path, monkeypatch):
+def test_a_line_longer_than_a_block_is_read(compiled, tmp_path, monkeypatch):
     cuts, rows = compiled()
-    for piece in (1, 7, 100):
-        monkeypatch.setattr("audio_lm.data.manifest.lazy_cuts.PIECE", piece)
+    for num_bytes in (1, 7, 100):
+        monkeypatch.setattr("audio_lm.data.manifest.lazy_cuts.BLOCK_BYTES", num_bytes)
         assert [rows.cut(row).id for row in range(5)] == [cut.id for cut in cuts]
 
 
-def test_what_is_known_of_a_piece_is_known_by_all_supervisions(make_cuts, vocabulary, tmp_path):
+def test_a_chunk_has_the_labels_of_all_supervisions(make_cuts, vocabulary, tmp_path):
     path = long_cut(make_cuts, tmp_path)
     (cut,) = CutSet.from_file(path)
     (one,) = cut.supervisions
@@ -197,5 +195,5 @@ def test_what_is_known_of_a_piece_is_known_by_all_supervisions(make_cuts, vocabu
         compile_source(path, "made/long-train", IndexRules(long_audio="chunk"), cache=tmp_path / "cache")
     )
     with pytest.raises(DataError, match="'gender': 2 of its 2"):
-        measure(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")
-    measure(rows, ExampleMaker(vocabulary, "tags"), "lid", cache=tmp_path / "cache")
+        cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "sgc", cache=tmp_path / "cache")
+    cached_token_lengths(rows, ExampleMaker(vocabulary, "tags"), "lid", cache=tmp_path / "cache")

@@ -10,15 +10,15 @@ from tests.data.manifest.test_line import line, recording
 
 
 def built(value):
-    """Whatever lies in a cut that is more than plain data."""
+    """Objects in a cut that are not plain data."""
     if isinstance(value, dict):
-        return [one for inner in value.values() for one in built(inner)]
+        return [found for inner in value.values() for found in built(inner)]
     if isinstance(value, list | tuple):
-        return [one for inner in value for one in built(inner)]
+        return [found for inner in value for found in built(inner)]
     return [] if value is None or isinstance(value, str | int | float) else [value]
 
 
-def test_a_cut_is_the_one_that_lhotse_reads():
+def test_a_cut_equals_the_one_that_lhotse_reads():
     supervision = {
         "id": "s",
         "recording_id": "r",
@@ -51,13 +51,13 @@ def test_a_cut_is_the_one_that_lhotse_reads():
     assert isinstance(read_cut(line()), MonoCut)
 
 
-def test_samples_count_where_a_recording_states_another_duration():
+def test_the_number_of_samples_overrides_a_contradicting_duration():
     assert read_cut(line(recording=recording(2.0, duration=50.0))).recording.duration == 2.0
     assert read_cut(line(recording=recording(2.0, duration=2.001))).recording.duration == 2.001
 
 
 ARRAY = {"storage_type": "numpy_files", "storage_path": "/etc", "storage_key": "passwd", "shape": [1]}
-STRANGERS = {
+UNKNOWN_FIELDS = {
     "array": ARRAY,
     "temporal": {"array": ARRAY, "temporal_dim": 0, "frame_shift": 0.1, "start": 0},
     "image": {
@@ -78,8 +78,8 @@ STRANGERS = {
 }
 
 
-def test_what_lhotse_would_build_of_strangers_stays_data():
-    custom = {**STRANGERS, "list": [STRANGERS]}
+def test_custom_fields_that_lhotse_would_build_stay_data():
+    custom = {**UNKNOWN_FIELDS, "list": [UNKNOWN_FIELDS]}
     cut = read_cut(line(custom=custom, supervisions=[{"id": "s", "duration": 2.0, "custom": dict(custom)}]))
     assert cut.custom == cut.supervisions[0].custom == json.loads(json.dumps(custom))
     assert not built(cut.custom)
@@ -99,7 +99,7 @@ def test_features_are_not_built():
         read_cut(line(features=features, recording=None))
 
 
-def test_a_further_clip_is_checked_as_the_first_is():
+def test_a_further_clip_is_checked_like_the_first():
     with pytest.raises(InvalidLineError, match="could run a command"):
         read_cut(line(custom={"audio_2": recording(kind="command")}))
     with pytest.raises(InvalidLineError, match="could run a command"):

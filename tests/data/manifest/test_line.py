@@ -32,7 +32,7 @@ def line(**changed):
     return json.dumps({key: value for key, value in cut.items() if value is not None}).encode()
 
 
-def test_a_fit_line_tells_id_lengths_and_files():
+def test_a_valid_line_gives_id_lengths_and_files():
     found = read_line(line(custom={"audio_2": recording(1.0, "/audio/b.wav")}))
     assert found == ("c", (32_000, 16_000), ("/audio/a.wav", "/audio/b.wav"), (2.0, 1.0))
     assert not is_long(found)
@@ -42,7 +42,7 @@ def test_a_row_of_text_has_no_clip():
     assert read_line(line(recording=None)) == ("c", (), (), ())
 
 
-def test_half_a_minute_is_not_long_and_a_sample_more_is():
+def test_thirty_seconds_are_not_long_and_one_sample_more_is():
     half_a_minute = {"supervisions": [{"start": 0.0, "duration": 30.0}], "recording": recording(40.0)}
     assert not is_long(read_line(line(duration=30.0, **half_a_minute)))
     assert is_long(read_line(line(duration=30.0 + 1 / 16_000, **half_a_minute)))
@@ -53,22 +53,24 @@ def source(channels):
 
 
 def rir():
-    """An impulse response whose audio is a command, as Lhotse would write it."""
+    """Impulse response whose audio is a command, in Lhotse's JSON form."""
     kwargs = {"rir": recording(kind="command", source="touch marker"), "rir_channels": [0]}
     return {"name": "ReverbWithImpulseResponse", "kwargs": kwargs}
 
 
 def stereo(channel, *spoken):
-    """A MultiCut, and the channels of its supervisions."""
-    supervisions = [{"duration": 1.0, "channel": one if len(one) > 1 else one[0]} for one in spoken]
+    """Fields of a MultiCut with supervisions of these channels."""
+    supervisions = [
+        {"duration": 1.0, "channel": channels if len(channels) > 1 else channels[0]} for channels in spoken
+    ]
     recorded = recording(sources=[source([0, 1])])
     return {"type": "MultiCut", "channel": channel, "recording": recorded, "supervisions": supervisions}
 
 
-UNFIT = [
-    (b"{", "no JSON"),
-    (b"\n", "no JSON"),
-    (b"[1]", "no cut"),
+INVALID = [
+    (b"{", "not JSON"),
+    (b"\n", "not JSON"),
+    (b"[1]", "not a cut"),
     (b'{"id": "\xe9"}', "not UTF-8"),
     (line(type="MixedCut"), "type 'MixedCut'"),
     (line(id=None), "no id"),
@@ -130,7 +132,7 @@ UNFIT = [
     (line(recording=recording(sources=[{"type": "file", "source": "/a.wav"}])), "the channels of a source"),
     (line(recording=recording(sources=[source("0")])), "the channels of a source"),
     (line(recording=recording(sources=[source([])])), "the channels of a source"),
-    (line(recording=recording(sources=[source([0, 0])])), "one of them twice"),
+    (line(recording=recording(sources=[source([0, 0])])), "with a duplicate"),
     (line(recording=recording(sources=[source([-1])])), "the channels of a source"),
     (line(recording=recording(sources=[source([0]), source([0])])), "the same channel"),
     (line(recording=recording(sources=[source([0]) | {"shell": "x"}])), "has the key 'shell'"),
@@ -139,17 +141,17 @@ UNFIT = [
     (line(custom={"audio_2": recording(transforms=[rir()])}), "could run a command"),
     (line(duration=2e5, recording=recording(3e5)), "expected at most 36 hours"),
     (line(duration=2e5, recording=None), "expected at most 36 hours"),
-    (line(**stereo([0, 1], [0], [1])), "an average would lose one side.*trim_to_supervisions"),
-    (line(**stereo([0, 1], [1])), "an average would lose one side"),
-    (line(**stereo([0, 1], [0, 1], [0])), "an average would lose one side"),
+    (line(**stereo([0, 1], [0], [1])), "would be averaged.*trim_to_supervisions"),
+    (line(**stereo([0, 1], [1])), "would be averaged"),
+    (line(**stereo([0, 1], [0, 1], [0])), "would be averaged"),
     (line(**stereo([0, 2], [0, 2])), "expected some of its recording"),
     (line(**stereo(0, [0])), "the channels of the cut are 0"),
     (line(**stereo([0, 1], ["left"])), "the channels of its supervision"),
 ]
 
 
-@pytest.mark.parametrize(("text", "reason"), UNFIT)
-def test_unfit_lines_say_why(text, reason):
+@pytest.mark.parametrize(("text", "reason"), INVALID)
+def test_invalid_lines_are_refused_with_the_reason(text, reason):
     with pytest.raises(InvalidLineError, match=reason):
         read_line(text)
 
@@ -167,7 +169,7 @@ def test_a_multi_cut_without_a_speaker_per_channel_is_read():
     assert read_line(line(**stereo([1], [1]))).cut_id == "c"
 
 
-def test_lhotse_cuts_a_speaker_per_channel_up_as_the_message_says(tmp_path):
+def test_the_remedy_for_a_speaker_per_channel_works(tmp_path):
     soundfile.write(tmp_path / "s.wav", np.random.default_rng(0).normal(0, 0.1, (32_000, 2)), 16_000)
     recorded = Recording.from_file(tmp_path / "s.wav")
     spoken = [
@@ -175,7 +177,7 @@ def test_lhotse_cuts_a_speaker_per_channel_up_as_the_message_says(tmp_path):
         for channel in (0, 1)
     ]
     cut = MultiCut("c", 0.0, 2.0, [0, 1], recording=recorded, supervisions=spoken)
-    with pytest.raises(InvalidLineError, match="lose one side"):
+    with pytest.raises(InvalidLineError, match="would be averaged"):
         read_line(json.dumps(cut.to_dict()).encode())
     for trimmed in cut.trim_to_supervisions(keep_overlapping=False):
         assert read_line(json.dumps(trimmed.to_dict()).encode()).num_samples == (16_000,)
@@ -188,12 +190,12 @@ def test_further_clips_are_ordered_by_number():
     assert found.num_samples == (32_000, 3_200, 14_400, 16_000, 17_600)
 
 
-def test_clips_that_were_rejected_are_no_clips_of_the_question():
+def test_clips_of_a_rejected_answer_are_not_clips_of_the_question():
     found = read_line(line(custom={"rejected_audio_1": recording(1.0, "/audio/b.wav")}))
     assert found[:3] == ("c", (32_000,), ("/audio/a.wav", "/audio/b.wav"))
 
 
-def test_the_id_of_an_unfit_line_is_found_where_there_is_one():
+def test_the_id_of_an_invalid_line_is_found_if_it_has_one():
     assert id_in(b'{"id": "c"}') == "c"
     assert len(id_in(line(id="x" * 5000))) < 100
     for text in (b"{", b"[1]", b'{"id": 5}', b"\xff"):

@@ -10,8 +10,8 @@ REFUSED = [
     ({"type": "file", "source": "touch {marker} |"}, "could run a command"),
     ({"type": "file", "source": "s3://bucket/a.wav"}, "download it"),
     ({"type": "memory", "source": "UklGRg=="}, "write files"),
-    ({"type": "shar", "source": ""}, "no recording"),
-    ({"type": "shar", "source": "/a.tar@0+" + "9" * 5000}, "no recording"),
+    ({"type": "shar", "source": ""}, "not in a recording"),
+    ({"type": "shar", "source": "/a.tar@0+" + "9" * 5000}, "not in a recording"),
     ({"type": ["file"], "source": "/a.wav"}, "could run a command"),
     ({"type": None, "source": "/a.wav"}, "could run a command"),
     ({"source": "/a.wav"}, "could run a command"),
@@ -27,7 +27,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("source", "why"), REFUSED)
-def test_what_is_no_file_is_refused(source, why):
+def test_sources_that_are_not_files_are_refused(source, why):
     with pytest.raises(InvalidLineError, match=why):
         file_of(source)
 

@@ -11,25 +11,25 @@ def transform(name, **numbers):
     return {"name": name, "kwargs": numbers}
 
 
-def resample(before, behind):
-    return transform("Resample", source_sampling_rate=before, target_sampling_rate=behind)
+def resample(before, after):
+    return transform("Resample", source_sampling_rate=before, target_sampling_rate=after)
 
 
-FIT = {
+VALID = {
     "none": ([], 16_000),
     "resampled": ([resample(44_100, 16_000)], 16_000),
     "resampled twice": ([resample(48_000, 24_000), resample(24_000, 16_000)], 16_000),
     "faster, louder": ([transform("Speed", factor=1.1), transform("Volume", factor=2)], 22_050),
     "tempo, then rate": ([transform("Tempo", factor=0.9), resample(8_000, 16_000)], 16_000),
 }
-UNFIT = {
+INVALID = {
     "an impulse response": [transform("ReverbWithImpulseResponse", rir={"sources": []})],
-    "behind a fit one": [
+    "after a supported one": [
         transform("Speed", factor=1.1),
         transform("ReverbWithImpulseResponse", rir_generator={}),
     ],
     "a name of Lhotse's": [transform("Compress", codec="opus", compression_level=0.5)],
-    "a name of nobody's": [transform("Explode")],
+    "an unknown name": [transform("Explode")],
     "no name": [{"kwargs": {}}],
     "a name that is a list": [{"name": ["Speed"], "kwargs": {"factor": 1.1}}],
     "a text": ["Speed"],
@@ -55,23 +55,23 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("kind", FIT)
-def test_the_closed_list_is_applied(kind):
-    check_transforms(*FIT[kind])
-    for one in FIT[kind][0]:
-        AudioTransform.from_dict(one)
+@pytest.mark.parametrize("kind", VALID)
+def test_supported_transforms_are_accepted(kind):
+    check_transforms(*VALID[kind])
+    for table in VALID[kind][0]:
+        AudioTransform.from_dict(table)
 
 
-@pytest.mark.parametrize("kind", UNFIT)
-def test_whatever_else_is_refused(kind):
+@pytest.mark.parametrize("kind", INVALID)
+def test_other_transforms_are_refused(kind):
     with pytest.raises(InvalidLineError, match=r"transform|sampling rate"):
-        check_transforms(UNFIT[kind], 16_000)
+        check_transforms(INVALID[kind], 16_000)
 
 
-def test_the_closed_list_is_what_lhotse_writes():
+def test_the_closed_list_matches_what_lhotse_writes():
     recording = dummy_recording(0).perturb_speed(1.1).perturb_tempo(0.9).perturb_volume(2.0).resample(8_000)
     written = recording.to_dict()["transforms"]
-    assert {one["name"] for one in written} == set(KEYS_OF)
+    assert {table["name"] for table in written} == set(KEYS_OF)
     check_transforms(written, 8_000)
     check_transforms(recording.resample(16_000).to_dict()["transforms"], 16_000)
 
@@ -84,7 +84,7 @@ def test_a_rate_that_cannot_be_resampled_is_refused(rate):
         check_rate(rate)
 
 
-def test_usual_rates_are_read():
+def test_common_rates_and_speeds_are_accepted():
     for rate in (
         8_000,
         11_025,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.common.rng import random_for
-from audio_lm.data.mixture.packing import PackingRules, packed, padding
+from audio_lm.data.mixture.packing import PackingRules, pack_window, padding_fraction
 
 PACKINGS = ("full", "buckets")
 
@@ -15,16 +15,16 @@ def lengths_of(packs, lengths):
 
 
 def tokens_of(pack, packing):
-    """What a pack takes of its budget."""
+    """Tokens that a pack uses of its budget."""
     return sum(pack) if packing == "full" else len(pack) * max(pack)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
 @given(st.lists(st.integers(1, 100), min_size=4, max_size=300), st.integers(1, 4), st.integers(100, 400))
 @settings(max_examples=60, deadline=None)
-def test_packs_fit_and_lose_nothing(packing, lengths, packs, budget):
+def test_packs_keep_the_budget_and_every_conversation(packing, lengths, packs, budget):
     lengths = lengths[: len(lengths) // packs * packs]
-    found = packed(np.array(lengths), PackingRules(packs, budget, packing=packing))
+    found = pack_window(np.array(lengths), PackingRules(packs, budget, packing=packing))
     assert len(found) % packs == 0
     assert sorted(place for pack in found for place in pack) == list(range(len(lengths)))
     assert max(tokens_of(pack, packing) for pack in lengths_of(found, lengths)) <= budget
@@ -33,14 +33,14 @@ def test_packs_fit_and_lose_nothing(packing, lengths, packs, budget):
 @pytest.mark.parametrize(("packing", "fill"), [("full", 0.98), ("buckets", 0.96)])
 def test_packs_are_full(packing, fill):
     lengths = random_for("fill").lognormal(5.0, 0.5, 40_000).clip(20, 800).astype(int)
-    found = packed(lengths, PackingRules(8, 8192, packing=packing))
+    found = pack_window(lengths, PackingRules(8, 8192, packing=packing))
     assert lengths.sum() / (len(found) * 8192) > fill
 
 
-def test_buckets_hold_conversations_of_one_length():
+def test_conversations_of_a_bucket_have_similar_lengths():
     lengths = random_for("fill").lognormal(5.0, 0.5, 40_000).clip(20, 800).astype(int)
     shares = [
-        padding(lengths_of(packed(lengths, PackingRules(8, 8192, packing=packing)), lengths))
+        padding_fraction(lengths_of(pack_window(lengths, PackingRules(8, 8192, packing=packing)), lengths))
         for packing in PACKINGS
     ]
     assert shares[1] < 0.01 < 0.3 < shares[0]
@@ -49,28 +49,26 @@ def test_buckets_hold_conversations_of_one_length():
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_a_given_number_of_conversations_is_kept(packing):
     lengths = random_for("even").integers(20, 90, size=960)
-    found = packed(lengths, PackingRules(4, 2200, conversations=96, packing=packing))
+    found = pack_window(lengths, PackingRules(4, 2200, conversations=96, packing=packing))
     assert len(found) == 40
     assert {len(pack) for pack in found} == {24}
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_what_cannot_fit_is_told(packing):
+def test_conversations_over_the_budget_are_refused(packing):
     with pytest.raises(DataError, match="over pack_tokens=50"):
-        packed(np.array([10, 60]), PackingRules(1, 50, packing=packing))
+        pack_window(np.array([10, 60]), PackingRules(1, 50, packing=packing))
     with pytest.raises(DataError, match="fewer conversations"):
-        packed(np.full(40, 10), PackingRules(1, 50, conversations=10, packing=packing))
+        pack_window(np.full(40, 10), PackingRules(1, 50, conversations=10, packing=packing))
 
 
 def test_padding_counts_in_buckets_of_a_given_number():
     lengths = np.array([40, 10, 10, 10])
-    assert len(packed(lengths, PackingRules(1, 100, conversations=4))) == 1
+    assert len(pack_window(lengths, PackingRules(1, 100, conversations=4))) == 1
     with pytest.raises(DataError, match="packs of 160 tokens with their padding, over pack_tokens=100"):
-        packed(lengths, PackingRules(1, 100, conversations=4, packing="buckets"))
+        pack_window(lengths, PackingRules(1, 100, conversations=4, packing="buckets"))
 
 
 def test_a_step_with_fewer_conversations_than_packs_is_refused():
-    with pytest.raises(
-        RecipeError, match="global_batch=3 conversations cannot be shared by packs_per_step=4"
-    ):
+    with pytest.raises(RecipeError, match="global_batch=3 conversations cannot fill packs_per_step=4"):
         PackingRules(4, 100, conversations=3)

@@ -5,7 +5,7 @@ from audio_lm.data.config import MixtureConfig, TemperatureConfig
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_examples, piecewise_weights
 
 SOURCES = {"asr": ["a/big-train", "a/small-train"], "sgc": ["a/small-train"], "mna": ["b/notes-train"]}
-LEAVES = [
+MIXTURE_SOURCES = [
     MixtureSource("asr", "a/big-train", num_rows=900, mean_seconds=10.0, mean_tokens=300.0),
     MixtureSource("asr", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=150.0),
     MixtureSource("sgc", "a/small-train", num_rows=100, mean_seconds=5.0, mean_tokens=130.0),
@@ -19,7 +19,7 @@ def config(**settings):
 
 
 def shares(given, **more):
-    return clip_shares(given, LEAVES, **{"weights": WEIGHTS, **more})
+    return clip_shares(given, MIXTURE_SOURCES, **{"weights": WEIGHTS, **more})
 
 
 def test_weights_of_clips_are_shares_of_clips():
@@ -29,23 +29,23 @@ def test_weights_of_clips_are_shares_of_clips():
 @pytest.mark.parametrize(("counts", "unit"), [("seconds", "mean_seconds"), ("tokens", "mean_tokens")])
 def test_weights_of_seconds_and_tokens_are_shares_of_them(counts, unit):
     found = shares(config(weight_by=counts))
-    amounts = [share * getattr(leaf, unit) for share, leaf in zip(found, LEAVES, strict=True)]
+    amounts = [share * getattr(source, unit) for share, source in zip(found, MIXTURE_SOURCES, strict=True)]
     of_task = {"asr": amounts[0] + amounts[1], "sgc": amounts[2], "mna": amounts[3]}
     for task, weight in WEIGHTS.items():
         assert of_task[task] / sum(amounts) == pytest.approx(weight / 4)
     assert amounts[0] / amounts[1] == pytest.approx(
-        900 * getattr(LEAVES[0], unit) / (100 * getattr(LEAVES[1], unit))
+        900 * getattr(MIXTURE_SOURCES[0], unit) / (100 * getattr(MIXTURE_SOURCES[1], unit))
     )
 
 
-def test_temperature_levels_each_level_as_computed_by_hand():
+def test_temperature_of_each_level_matches_a_manual_computation():
     # tasks: 2, 1, 1 under temperature 2 are 1.414, 1, 1; sources: 900, 100 under 2 are 30, 10
     found = shares(config(temperature=TemperatureConfig(tasks=2.0, sources=2.0)))
     asr = 2**0.5 / (2**0.5 + 2)
     assert found == pytest.approx([asr * 0.75, asr * 0.25, (1 - asr) / 2, (1 - asr) / 2])
 
 
-def test_groups_share_before_their_tasks():
+def test_groups_get_their_shares_before_their_tasks():
     grouped = config(
         groups={"speech": ["asr", "sgc"], "music": ["mna"]}, group_weights={"speech": 1.0, "music": 3.0}
     )
@@ -59,26 +59,26 @@ def test_sources_may_have_weights_of_their_own():
     assert found == pytest.approx([0.125, 0.375, 0.25, 0.25])
 
 
-def test_what_is_closed_goes_to_its_siblings_and_then_to_other_tasks():
+def test_the_share_of_a_closed_source_goes_to_its_siblings_and_then_to_other_tasks():
     assert shares(config(), closed={0}) == pytest.approx([0, 0.5, 0.25, 0.25])
     assert shares(config(), closed={0, 1}) == pytest.approx([0, 0, 0.5, 0.5])
     with pytest.raises(RecipeError, match="max_epochs"):
         shares(config(), closed={0, 1, 2, 3})
 
 
-def test_rows_of_text_cannot_be_weighed_by_seconds():
+def test_text_only_sources_cannot_be_weighted_by_seconds():
     text = [MixtureSource("asr", "a/big-train", 10, 0.0, 20.0)]
     with pytest.raises(RecipeError, match="text only"):
         clip_shares(config(weight_by="seconds"), text, weights=WEIGHTS)
 
 
-def test_caps_hold_for_a_source_or_for_all_others():
+def test_caps_apply_to_one_source_or_to_all_others():
     capped = config(max_epochs={"a/big-train": 2, "all": 0.5})
-    assert [max_examples(capped, leaf) for leaf in LEAVES] == [1800, 50, 50, 25]
-    assert max_examples(config(), LEAVES[0]) is None
+    assert [max_examples(capped, source) for source in MIXTURE_SOURCES] == [1800, 50, 50, 25]
+    assert max_examples(config(), MIXTURE_SOURCES[0]) is None
 
 
-def test_a_schedule_is_straight_between_its_points_and_level_outside():
+def test_a_schedule_is_linear_between_its_points_and_constant_outside():
     scheduled = config(schedule={"asr": [[10, 0.0], [20, 1.0]]})
     found = piecewise_weights(scheduled, steps=40)
     assert found[0] == (0, {"asr": 0.0, "sgc": 1.0, "mna": 1.0})
@@ -105,7 +105,7 @@ def test_two_points_at_one_step_are_a_jump():
         ({"schedule": {"ser": [[5, 1.0]]}}, "have no weight"),
     ],
 )
-def test_maps_that_do_not_fit_together_are_refused(settings, message):
+def test_inconsistent_settings_are_refused(settings, message):
     with pytest.raises(RecipeError, match=message):
         MixtureConfig(**{"sources": SOURCES, "weights": WEIGHTS, **settings})
 
