@@ -50,12 +50,15 @@ class RunLog:
         handler.setFormatter(logging.Formatter(FORMAT))
         handler.setLevel(self.level)
         self._handlers = [handler]
-        # A logger with a handler is not printed by the handler of last resort any more.
-        if logging.lastResort is not None and not logging.getLogger().handlers:
+        # A logger with a handler is not printed by the handler of last resort any more. A handler of the root logger,
+        # which some libraries add, would print what is meant for the file.
+        if logging.lastResort is not None:
             self._handlers.append(logging.lastResort)
         logging.captureWarnings(True)
-        self._level = logging.getLogger("audio_lm").level
-        logging.getLogger("audio_lm").setLevel(self.level)
+        ours = logging.getLogger("audio_lm")
+        self._before = ours.level, ours.propagate
+        ours.setLevel(self.level)
+        ours.propagate = False
         for name in ("audio_lm", *OTHERS):
             for each in self._handlers if name in ("audio_lm", "py.warnings") else [handler]:
                 logging.getLogger(name).addHandler(each)
@@ -71,7 +74,8 @@ class RunLog:
         for name in ("audio_lm", *OTHERS):
             for each in self._handlers:
                 logging.getLogger(name).removeHandler(each)
-        logging.getLogger("audio_lm").setLevel(self._level)
+        ours = logging.getLogger("audio_lm")
+        ours.level, ours.propagate = self._before
         logging.captureWarnings(False)
         self._handlers[0].close()
 

@@ -90,8 +90,8 @@ def test_another_seed_gives_another_order_with_the_same_shares():
     one, other = steps_from(schedule_of(), 30), steps_from(schedule_of(seed=1), 30)
     assert one != other
     first = ProportionalInterleaver(integer_shares(WEIGHTS)).draws_before(1000)
-    for schedule in (schedule_of(), schedule_of(seed=1)):
-        sources, _, _ = schedule.draws(0, 1000)
+    for planned in (schedule_of(), schedule_of(seed=1)):
+        sources, _, _ = planned.draws(0, 1000)
         assert (np.bincount(sources, minlength=4) == first).all()
 
 
