@@ -67,7 +67,7 @@ class ProcessGroups:
         if world_size() > 1 and error is None:
             distributed.destroy_process_group()
 
-    def agreed(self, number: int) -> int:
+    def agree_on_max(self, number: int) -> int:
         """The largest of what the ranks have, at the end of a step."""
         if world_size() == 1:
             return number

@@ -170,7 +170,7 @@ class RunSession:
 
     def agree(self, number: int) -> int:
         """Largest number over all ranks; a collective."""
-        return self.groups.agreed(number)
+        return self.groups.agree_on_max(number)
 
     def limit_collectives(self, seconds: Seconds) -> None:
         """Set the timeout of all collectives."""

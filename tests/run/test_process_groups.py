@@ -113,13 +113,13 @@ rank = int(os.environ["RANK"])
 def tell(line):
     os.write(1, f"{line}\\n".encode())  # whole: both ranks write to one pipe
 with ProcessGroups("cpu", 60) as ranks:
-    said = [ranks.agreed(7 * rank)]
+    said = [ranks.agree_on_max(7 * rank)]
     turns = []
     time.sleep(rank)
     said.append(ranks.wait(3 * (1 - rank), lambda: turns.append(1)))
     began = time.perf_counter()
     for _ in range(300):
-        ranks.agreed(0)
+        ranks.agree_on_max(0)
     took = (time.perf_counter() - began) / 300
     mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("replicate", "shard"))
     ranks.include(mesh)
@@ -133,7 +133,7 @@ with ProcessGroups("cpu", 60) as ranks:
         os._exit(0)
     began = time.monotonic()
     try:
-        ranks.agreed(0)
+        ranks.agree_on_max(0)
     except RuntimeError:
         tell(f"gave up after {time.monotonic() - began:.0f} s")
     os._exit(0)
@@ -174,6 +174,6 @@ def test_a_mistake_the_first_rank_has_found_ends_the_others_in_silence():
 
 def test_one_process_waits_for_nobody():
     with ProcessGroups("cpu") as ranks:
-        assert (ranks.agreed(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
+        assert (ranks.agree_on_max(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
         ranks.include(None)
         ranks.hurry(1)
