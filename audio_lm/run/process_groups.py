@@ -99,7 +99,7 @@ class ProcessGroups:
             for group in groups:
                 _set_pg_timeout(self.limit, group)
 
-    def hurry(self, seconds: Seconds) -> None:
+    def set_timeout(self, seconds: Seconds) -> None:
         """Give up on each other after so long."""
         if world_size() > 1:
             for group in (None, *self._hurried):

@@ -174,7 +174,7 @@ class RunSession:
 
     def limit_collectives(self, seconds: Seconds) -> None:
         """Set the timeout of all collectives."""
-        self.groups.hurry(seconds)
+        self.groups.set_timeout(seconds)
 
     def main_first(self) -> AbstractContextManager[None]:
         """Context that the first rank runs before the others."""

@@ -123,7 +123,7 @@ with ProcessGroups("cpu", 60) as ranks:
     took = (time.perf_counter() - began) / 300
     mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("replicate", "shard"))
     ranks.include(mesh)
-    ranks.hurry(2)
+    ranks.set_timeout(2)
     for group in mesh.get_all_groups():
         said.append(group._get_backend(torch.device("cpu")).options._timeout.seconds)
     ranks.wait()
@@ -176,4 +176,4 @@ def test_one_process_waits_for_nobody():
     with ProcessGroups("cpu") as ranks:
         assert (ranks.agree_on_max(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
         ranks.include(None)
-        ranks.hurry(1)
+        ranks.set_timeout(1)
