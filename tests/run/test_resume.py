@@ -158,7 +158,7 @@ def test_a_segment_with_nothing_new_goes_on_as_it_was(carry_out, tmp_path):
 
 
 def test_a_segment_needs_a_run_and_steps_that_hear_it(carry_out):
-    with pytest.raises(RecipeError, match="holds no run to go on with; name its folder with --out"):
+    with pytest.raises(RecipeError, match="holds no run to resume; name its folder with --out"):
         carry_out(NEW, "resume=segment")
     carry_out(OLD, stop=STOP, steps=6)
     with pytest.raises(DataError, match="'pretrain' ends at step 6, and packs are dealt up to step"):

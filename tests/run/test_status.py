@@ -89,7 +89,7 @@ def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run
     write_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
     status = status_of(run, NOW)
     assert (status.checkpoint.step, status.checkpoint.age, status.step) == (30, pytest.approx(500), 30)
-    assert status.state == "not begun"
+    assert status.state == "not started"
 
 
 def test_a_run_that_has_ended_says_why(run):
