@@ -124,7 +124,7 @@ def _check_finished(composed: Composed, name: str, folder: RunFolder) -> None:
     """Refuse to take a stage of another recipe for one that has ended, as its last checkpoint knows."""
     last = newest_valid(folder.checkpoints(name))
     if last is not None:
-        with refusing():
+        with refusal_prefix():
             _check_same_training(composed, name, last, progress_of(last))
 
 
@@ -147,7 +147,7 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
     if fault is None:
         return False
     if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
-        with refusing():
+        with refusal_prefix():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
     group.all_gather_object(None)  # nobody looks any more
@@ -157,7 +157,7 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusal_prefix() -> Iterator[None]:
     """What is wrong with going on is said as a refusal."""
     try:
         yield

@@ -37,7 +37,7 @@ from audio_lm.run.resume import (
     audio_of,
     find_resume_points,
     keep_declared,
-    refusing,
+    refusal_prefix,
     resolve_resume,
 )
 from audio_lm.run.session import RunSession
@@ -77,7 +77,7 @@ class RunStart:
         check_writable(self.folder)
         for note in (*session.notes(), *self.notes):
             session.print(note)
-        with refusing():
+        with refusal_prefix():
             check_resumable(self.folder, self.composed)
         self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
 
@@ -98,7 +98,7 @@ class RunStart:
             CheckpointError: a checkpoint is of another stage or recipe.
             DataError: other clips would follow than were planned or declared.
         """
-        with refusing():
+        with refusal_prefix():
             self.resume_points = {
                 name: resolve_resume(
                     self.composed, name, plans[name], checkpoint, self.folder.status(name), vocabulary
