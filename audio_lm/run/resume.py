@@ -319,7 +319,7 @@ def _how_equal(before: Mapping[str, str], now: Mapping[str, str], unlike: str) -
     return f"same batches: the same packs follow; {losses}, for {why}"
 
 
-def keep_declared(
+def save_declared_segments(
     folder: Path, status: Mapping[str, Any], planned: StagePlan, declared: Sequence[Any]
 ) -> None:
     """Write a segment down before anything of it is heard."""

@@ -36,9 +36,9 @@ from audio_lm.run.resume import (
     ResumePoint,
     audio_of,
     find_resume_points,
-    keep_declared,
     refusal_prefix,
     resolve_resume,
+    save_declared_segments,
 )
 from audio_lm.run.session import RunSession
 
@@ -149,7 +149,9 @@ class RunStart:
             point = self.resume_points[stage]
             session.print(point.message)
             if is_main():
-                keep_declared(folder.stage(stage), folder.status(stage), point.planned, point.declared)
+                save_declared_segments(
+                    folder.stage(stage), folder.status(stage), point.planned, point.declared
+                )
             return point
         if is_main() and folder.checkpoints(stage).exists():
             move_aside(folder.checkpoints(stage))
