@@ -197,7 +197,7 @@ def resolve_resume(
         known, now = _undeclarable(known, now), _undeclarable(now, known)
     check_order(known, now, stage=name)
     history, before = _before(recipe, name, fresh, History.of_json(status["plan"]), vocabulary)
-    audio = audio_of(before.loaded)
+    audio = audio_states(before.loaded)
     kept = progress.get("audio")
     unlike = compared(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
     how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
@@ -220,7 +220,7 @@ def resolve_resume(
     declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
     along = _along(recipe, stage, fresh, longer, vocabulary)
     return ResumePoint(
-        checkpoint, status, along, cursor, declared, message, digests_of(audio_of(along.loaded))
+        checkpoint, status, along, cursor, declared, message, digests_of(audio_states(along.loaded))
     )
 
 
@@ -242,7 +242,7 @@ def _before(
     return history, replace(plan, history=history)
 
 
-def audio_of(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
+def audio_states(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
     """What the audio files of every source are like now; the first rank looks."""
     folders = {leaf.source: leaf.rows.index.folder for leaf in loaded if is_main()}
     return {source: state_of(folder) for source, folder in folders.items()}

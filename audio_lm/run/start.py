@@ -34,7 +34,7 @@ from audio_lm.run.folder import (
 )
 from audio_lm.run.resume import (
     ResumePoint,
-    audio_of,
+    audio_states,
     find_resume_points,
     refusal_prefix,
     resolve_resume,
@@ -155,7 +155,7 @@ class RunStart:
             return point
         if is_main() and folder.checkpoints(stage).exists():
             move_aside(folder.checkpoints(stage))
-        return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.loaded)))
+        return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_states(planned.loaded)))
 
 
 def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
