@@ -74,7 +74,7 @@ class ResumePoint:
 
     planned: StagePlan
     cursor: Cursor
-    declared: list[dict[str, Any]]
+    declared_segments: list[dict[str, Any]]
     """Step and words of every segment that was appended."""
 
     message: str

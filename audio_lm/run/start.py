@@ -150,7 +150,7 @@ class RunStart:
             session.print(point.message)
             if is_main():
                 save_declared_segments(
-                    folder.stage(stage), folder.status(stage), point.planned, point.declared
+                    folder.stage(stage), folder.status(stage), point.planned, point.declared_segments
                 )
             return point
         if is_main() and folder.checkpoints(stage).exists():
