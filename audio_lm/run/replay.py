@@ -32,7 +32,7 @@ KEPT = "audio_lm.packs"
 
 
 @dataclass
-class Replayed:
+class ReplayResult:
     """What came of a step that was run again."""
 
     loss: float = math.nan
@@ -41,7 +41,7 @@ class Replayed:
     norms: dict[str, float] = field(default_factory=dict)
     """Part -> length of its gradient."""
 
-    first: str | None = None
+    first_nonfinite: str | None = None
     """What was the first not to be finite; none if all was."""
 
 
@@ -87,7 +87,7 @@ def read_packs(path: Path) -> tuple[str, int, list[PackedBatch]]:
     return said["stage"], said["step"], packs
 
 
-def replay(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> Replayed:
+def replay(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> ReplayResult:
     """Run the packs of a file again, on the CPU, and say where the first value that is not finite comes from.
 
     Raises:
@@ -105,17 +105,19 @@ def replay(path: Path, console: Console | None = None, *, trusts_code: bool = Fa
     ):
         parameter.requires_grad_(rate is not None and step >= rate.from_step)
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.hardware.is_half):
-        found = run_again(model, packs)
+        found = run_packs(model, packs)
     console.print(f"stage {stage}, step {step}, {len(packs)} packs: loss {found.loss:.6g}")
     for part, norm in found.norms.items():
         console.print(f"  gradient of {part}: {norm:.6g}")
-    console.print(f"first not finite: {found.first}" if found.first else "everything is finite")
+    console.print(
+        f"first not finite: {found.first_nonfinite}" if found.first_nonfinite else "everything is finite"
+    )
     return found
 
 
-def run_again(model: AudioLM, packs: Sequence[PackedBatch]) -> Replayed:
+def run_packs(model: AudioLM, packs: Sequence[PackedBatch]) -> ReplayResult:
     """Forward and backward over packs, watched."""
-    found = Replayed()
+    found = ReplayResult()
     watches = [
         module.register_forward_hook(_watch(found, f"output of {name or 'the model'}"))
         for name, module in model.named_modules()
@@ -141,7 +143,7 @@ def run_again(model: AudioLM, packs: Sequence[PackedBatch]) -> Replayed:
     return found
 
 
-def _watch(found: Replayed, what: str) -> Any:
+def _watch(found: ReplayResult, what: str) -> Any:
     def look(module: nn.Module, inputs: Any, output: Any) -> None:
         for value in output if isinstance(output, tuple) else (output,):
             if isinstance(value, Tensor):
@@ -150,10 +152,10 @@ def _watch(found: Replayed, what: str) -> Any:
     return look
 
 
-def _look(found: Replayed, what: str) -> Any:
+def _look(found: ReplayResult, what: str) -> Any:
     def look(value: Tensor) -> None:
-        if found.first is None and value.is_floating_point() and not value.isfinite().all():
-            found.first = what
+        if found.first_nonfinite is None and value.is_floating_point() and not value.isfinite().all():
+            found.first_nonfinite = what
 
     return look
 

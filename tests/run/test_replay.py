@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
-from audio_lm.run.replay import keep_packs, read_packs, replay, run_again
+from audio_lm.run.replay import keep_packs, read_packs, replay, run_packs
 from audio_lm.run.train import train
 from tests.training.test_fsdp import PACKS, tiny
 
@@ -24,12 +24,12 @@ def test_packs_come_back_as_they_were_kept(tmp_path):
 
 def test_a_sound_step_has_the_loss_and_the_gradients_of_training_and_nothing_to_find():
     model, twin = tiny("all"), tiny("all")
-    found = run_again(model, PACKS)
+    found = run_packs(model, PACKS)
     num_learned = sum(pack.num_learned for pack in PACKS)
     losses = [functional.cross_entropy(twin(pack), pack.labels, reduction="sum") for pack in PACKS]
     loss = sum(losses) / num_learned
     loss.backward()
-    assert found.first is None
+    assert found.first_nonfinite is None
     assert found.loss == pytest.approx(float(loss), rel=1e-6)
     norm = math.sqrt(sum(float(one.grad.square().sum()) for one in twin.projector.parameters()))
     assert found.norms["projector"] == pytest.approx(norm, rel=1e-5)
@@ -39,7 +39,9 @@ def test_the_first_module_that_is_not_finite_is_named():
     model = tiny("all")
     with torch.no_grad():
         model.language_model.model.layers[1].mlp.up_proj.weight[0, 0] = float("inf")
-    assert run_again(model, PACKS[:1]).first == "output of language_model.model.layers.1.mlp.up_proj"
+    assert (
+        run_packs(model, PACKS[:1]).first_nonfinite == "output of language_model.model.layers.1.mlp.up_proj"
+    )
 
 
 def test_a_gradient_that_is_not_finite_behind_a_finite_loss_is_named():
@@ -47,9 +49,9 @@ def test_a_gradient_that_is_not_finite_behind_a_finite_loss_is_named():
     model.projector.register_forward_hook(
         lambda module, inputs, output: output + 0 * (inputs[0].sum() - inputs[0].sum().detach()).abs().sqrt()
     )
-    found = run_again(model, PACKS[:1])
+    found = run_packs(model, PACKS[:1])
     assert math.isfinite(found.loss)
-    assert found.first.startswith("gradient of encoder.")
+    assert found.first_nonfinite.startswith("gradient of encoder.")
 
 
 def test_a_run_whose_gradients_are_not_finite_stops_and_its_packs_can_be_run_again(
@@ -62,7 +64,7 @@ def test_a_run_whose_gradients_are_not_finite_stops_and_its_packs_can_be_run_aga
     (path,) = (tmp_path / "run" / "stages" / "pretrain" / "replay").glob("*.safetensors")
     found = replay(path, console)
     assert not math.isfinite(found.loss)
-    assert found.first.startswith("output of encoder")
+    assert found.first_nonfinite.startswith("output of encoder")
     assert "first not finite: output of encoder" in console.export_text()
 
 
