@@ -98,7 +98,7 @@ class RunSession:
         if not self.launch.is_elastic:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-        if self.launch.is_elastic and error is not None:  # the process ends now, watched while it does
+        if self.launch.is_elastic and error is not None:  # the watchdog still guards the end of the process
             self.heartbeat.phase("exit", self.config.frozen_seconds)
         else:
             self.heartbeat.stop()
@@ -114,7 +114,7 @@ class RunSession:
         return []
 
     def claim(self, progress: Iterable[int]) -> None:
-        """Take the run folder over; the first rank does, before anything is written there.
+        """Take the lease of the run folder on the first rank, before anything is written there.
 
         Args:
             progress: amount of finished work, see ``RunFolder.progress``.
@@ -181,7 +181,7 @@ class RunSession:
         return self.groups.main_first()
 
     def wait(self) -> None:
-        """Wait for all ranks, however long."""
+        """Wait for all ranks, for hours if need be."""
         self.groups.wait()
 
     def barrier(self) -> None:
@@ -199,7 +199,7 @@ class RunSession:
             raise RunEndedError(self.exit.preempted(*decode_signal(code)))
 
     def forward_signal(self) -> None:
-        """Let ranks that work know that this one, which waits, received a stop signal."""
+        """Forward a stop signal from this rank, which only waits, to the ranks that work."""
         if SIGNALS.received and self.lease.is_taken:
             (self.folder.path / FOLDER / STOP_REQUEST).touch()
 
@@ -245,7 +245,7 @@ class RunSession:
         return self.lease.is_lost
 
     def lost_error(self) -> UserError:
-        """Error to raise then."""
+        """Error to raise when a newer start has the run folder."""
         return self.lease.lost_error()
 
     def writing(self) -> AbstractContextManager[bool]:
@@ -253,13 +253,13 @@ class RunSession:
         return self.lease.writing()
 
     def check_lease(self, *, is_collective: bool = False) -> None:
-        """Refuse to continue where a newer start has the run folder.
+        """Check that no newer start has the run folder.
 
         Args:
             is_collective: all ranks check together, and leave together.
 
         Raises:
-            UserError: one has.
+            UserError: a newer start has it.
         """
         is_lost = self.lease.look()
         if self.agree(int(is_lost)) if is_collective else is_lost:

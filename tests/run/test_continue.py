@@ -93,7 +93,7 @@ def test_two_one_four_and_two_ranks_hear_the_same_packs_and_lose_the_same(whole,
         assert_alike(losses, of[1])
     assert losses != whole[1][1]  # bit for bit it cannot be, or nothing was summed in another order
     assert "continues from step 9, same batches: the same packs follow; losses equal to about 1e-6" in said[0]
-    assert "for ranks was 4 and is 2" in said[0]
+    assert "because ranks was 4 and is 2" in said[0]
     saved_by = {
         one.step: one.manifest.world_size for one in valid_checkpoints(out / "stages/pretrain/checkpoints")
     }
@@ -145,7 +145,7 @@ def test_the_newest_that_does_not_hold_is_passed_over_and_its_step_is_written_ag
     values[len(values) // 2] ^= 1
     shard.write_bytes(values)
     said = gone_on(recipe_path, out)
-    assert f"{checkpoint_name(4)} is passed over, {shard.name} has another checksum than was written" in said
+    assert f"{checkpoint_name(4)} is skipped, {shard.name} has another checksum than was written" in said
     assert "continues from step 3, exact" in said
     assert (checkpoints(out) / f"{checkpoint_name(4)}.broken-1").is_dir()
     assert_equal_weights(weights(out), whole_weights)
@@ -195,7 +195,7 @@ def test_going_on_from_another_stage_is_refused(recipe_path, out):
 def test_going_on_where_nothing_holds_is_refused_and_where_nothing_is_begins(recipe_path, out):
     for one in valid_checkpoints(checkpoints(out)):
         (one.path / "MANIFEST.json").unlink()
-    with pytest.raises(CheckpointError, match=r"^refused because no checkpoint in .* holds"):
+    with pytest.raises(CheckpointError, match=r"^refused because no checkpoint in .* is valid"):
         gone_on(recipe_path, out)
     shutil.rmtree(checkpoints(out))
     assert "going on" not in gone_on(recipe_path, out, "stages.pretrain.checkpoint_every=1")
@@ -217,7 +217,7 @@ def test_how_checkpoints_are_kept_may_change_and_the_machine_is_told(recipe_path
         "hardware.precision=bf16",
     )
     assert (
-        "same batches: the same packs follow; losses are not the same bit for bit, for precision was 32"
+        "same batches: the same packs follow; losses are not the same bit for bit, because precision was 32"
         in said
     )
     assert {one.step for one in valid_checkpoints(checkpoints(out))} >= {5, 7, 8, 9, 10}

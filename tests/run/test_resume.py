@@ -119,7 +119,7 @@ def test_a_declared_mixture_follows_the_old_order_and_goes_on_exactly(carry_out,
     assert newest.step == begin + 3
     (newest.path / "progress.json").write_text("{}")
     fallen, said = carry_out(NEW, "resume=auto", out="fallen")
-    assert f"{newest.path.name} is passed over, progress.json has 2 bytes" in said
+    assert f"{newest.path.name} is skipped, progress.json has 2 bytes" in said
     assert f"continues from step {STOP}, exact" in said  # before the segment, which is still declared
     assert fallen == undisturbed
 
@@ -161,5 +161,7 @@ def test_a_segment_needs_a_run_and_steps_that_hear_it(carry_out):
     with pytest.raises(RecipeError, match="holds no run to resume; name its folder with --out"):
         carry_out(NEW, "resume=segment")
     carry_out(OLD, stop=STOP, steps=6)
-    with pytest.raises(DataError, match="'pretrain' ends at step 6, and packs are dealt up to step"):
+    with pytest.raises(
+        DataError, match="'pretrain' ends at step 6, and packs are already planned up to step"
+    ):
         carry_out(NEW, "resume=segment", steps=6)

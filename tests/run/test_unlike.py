@@ -82,7 +82,7 @@ def test_a_checkpoint_of_nonsense_is_passed_over_like_one_with_another_checksum(
     newest = max((folder / "run" / "stages" / "chat" / "checkpoints").iterdir())
     rewrite(newest, nonsense)
     outcome = started(stopped_recipe, folder, "resume=auto")
-    assert f"{newest.name} is passed over, {PROGRESS} has no" in outcome.said
+    assert f"{newest.name} is skipped, {PROGRESS} has no" in outcome.said
     assert "continues from step 2, exact" in outcome.said
     assert outcome.losses == {key: unstopped[0].losses[key] for key in outcome.losses}
 
