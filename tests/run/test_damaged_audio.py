@@ -60,7 +60,7 @@ def recipe(tmp_path):
         soundfile.write(path, rng.normal(0, 0.1, 8_000), 16_000)
         lines.append(line_of(f"clip-{number}", path, 8_000))
     write_manifest(tmp_path / "data" / "made" / "clips-train.jsonl", iter(lines))
-    path = tmp_path / "spoiled.yaml"
+    path = tmp_path / "damaged_audio.yaml"
     path.write_text(RECIPE.format(folder=tmp_path))
     return path
 

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def recipe_path(small, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("continue")
-    return write_recipe(folder / "continued.yaml", small)
+    folder = tmp_path_factory.mktemp("kill_and_resume")
+    return write_recipe(folder / "killed.yaml", small)
 
 
 def assert_close(losses, reference):
