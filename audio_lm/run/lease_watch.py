@@ -12,7 +12,7 @@ from audio_lm.fault_tolerance.lease import Lease, generation_in, token_in
 
 
 class LeaseWatch:
-    """Detects that a newer start has taken the run folder.
+    """Detects whether a newer start has taken the run folder.
 
     The first rank takes the lease; every rank compares its token.
     """

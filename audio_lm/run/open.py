@@ -29,7 +29,7 @@ def open_run(path: Path, *, trusts_code: bool = False) -> tuple[Recipe, RunFolde
     folder = RunFolder(path)
     if not folder.recipe.is_file():
         raise UserError(
-            f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
+            f"{path} holds no run (recipe.yaml is missing); name a folder such as runs/demo-1a2b3c4d"
         )
     if fault := text_fault(folder.recipe):
         raise UserError(

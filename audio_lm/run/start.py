@@ -43,7 +43,7 @@ from audio_lm.run.session import RunSession
 
 
 class RunStart:
-    """Stages that this start trains, and the checkpoints they continue from.
+    """Stages to train in this start, and the checkpoints they continue from.
 
     Args:
         out: the run's folder, instead of ``runs/<name>-<signature>``.
@@ -158,7 +158,7 @@ class RunStart:
 
 
 def force_resume_on_restart(composed: Composed, folder: Path) -> Composed:
-    """Resume, whatever the recipe says, when a launcher restarts the processes of its launch."""
+    """Set ``resume`` to ``auto`` when a launcher restarts the processes of its launch."""
     launch = current_launch()
     reason = read_exit_reason(folder)
     is_over = reason is not None and bool(reason.launch)

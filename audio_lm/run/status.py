@@ -88,7 +88,7 @@ def status_of(path: Path, now: float | None = None) -> RunStatus:
     """
     if not (path / "recipe.yaml").is_file():
         raise UserError(
-            f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
+            f"{path} holds no run (recipe.yaml is missing); name a folder such as runs/demo-1a2b3c4d"
         )
     now = time.time() if now is None else now
     stages = _stages_in(path / "recipe.yaml")

@@ -161,7 +161,7 @@ def disable_watchdog(*, is_synced=False):
 
 
 class NoSync:
-    """Stands in for the MLflow worker; values stay in the journal."""
+    """Fake MLflow worker; values stay in the journal."""
 
     def __init__(self, folder, uri):
         pass
