@@ -17,7 +17,8 @@ IDIOMS = re.compile(
     re.IGNORECASE,
 )
 OPENINGS = re.compile(r"(What|Who|Whose|Whether|How|Where|When|Which|That|As|So)\b")
-DATA = (  # questions, prompts and texts to train on
+EARLIER = "earlier release"  # a line with these words may have keys of old state files
+DATA = (  # questions, prompts and texts to train on: people's sentences
     "audio_lm/corpora/synthetic/",
     "audio_lm/corpora/published/",
     "audio_lm/tasks/",
@@ -56,11 +57,14 @@ def docstrings(text):
 
 
 def words_of(name):
-    """Line and text of names, comments and strings of a Python file; of data, without the strings that are no docstrings."""
+    """Words of a Python file with their lines: all but data, and keys that a comment calls those of an earlier release."""
     text = (ROOT / name).read_text()
+    lines = text.splitlines()
     is_data = name.startswith(DATA)
     prose = {line for line, _ in docstrings(text)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if EARLIER in lines[min(token.start[0], len(lines)) - 1]:
+            continue
         if (
             token.type == tokenize.NAME
             or token.type == tokenize.COMMENT

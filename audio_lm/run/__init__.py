@@ -1,1 +1,1 @@
-"""A recipe carried out: trained, judged, written down."""
+"""Execution of a recipe: training, evaluation, and the run folder."""

@@ -1,6 +1,6 @@
-"""Functions of the Python interface: pieces of a recipe for one's own Lightning ``Trainer``, and trained runs.
+"""Functions of the Python interface: parts of a recipe for your own Lightning ``Trainer``, and trained runs.
 
-``audio_lm`` itself offers them, imported when they are used. The command line does not need this module.
+``audio_lm`` exports them and imports this module on first use. The command line does not need it.
 """
 
 from collections.abc import Iterable
@@ -103,10 +103,10 @@ def predict(
     vocabulary, model = kept_vocabulary(recipe, folder), load_model(run, stage)
     maker = maker_of(recipe, vocabulary, recipe.stages[stage].prompt, is_evaluation=True, with_answer=False)
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
-    asking = [with_example(cut, maker.example(cut, task)) for cut in cuts]
+    prompts = [with_example(cut, maker.example(cut, task)) for cut in cuts]
     packs = (
         (collate(pack), [EvalExample(cut.id, task, (), "") for cut in pack])
-        for pack in packs_of(asking, max_tokens=PROMPT_PACK_TOKENS)
+        for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS)
     )
     end_ids = {vocabulary.end_id, vocabulary.turn_end_id}
     return list(answers.predict(model, packs, vocabulary, end_ids=end_ids, max_new_tokens=max_new_tokens))

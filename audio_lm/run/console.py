@@ -1,4 +1,4 @@
-"""Where a run speaks: as wide as the terminal, or wide enough for its table in a log file."""
+"""Console of a run: as wide as the terminal, or wide enough for its tables in a log file."""
 
 from rich.console import Console
 
@@ -8,6 +8,6 @@ LOG_WIDTH = 140
 
 
 def run_console() -> Console:
-    """A console for people, whoever reads it; of several ranks the first one speaks."""
+    """Create the console of a run; only the first rank prints."""
     console = Console(quiet=not is_main())
     return console if console.is_terminal else Console(width=LOG_WIDTH, quiet=not is_main())

@@ -1,6 +1,6 @@
-"""Evaluation of the model of each stage: answers kept, scores printed.
+"""Evaluation of the model of each stage: answers are kept, scores are printed.
 
-The untrained model answers the same benchmarks, so that the table separates what was learned from guessing.
+The untrained model answers the same benchmarks, so that the table separates learning from guessing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ from audio_lm.tracking.report.audio_report import ReportClip, audio_report
 from audio_lm.tracking.report.figures import mixture_figure, spectrogram_figure
 from audio_lm.training.distributed import all_gather_object
 
-MAX_PICTURES = 8
+MAX_SPECTROGRAMS = 8
 
 
 class Evaluator:
@@ -207,8 +207,8 @@ class Evaluator:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page)
         logger.log_text(page, "report/samples.html")
-        one_of_each = list({clip.task: clip for clip in clips}.values())
-        logger.log_figure(spectrogram_figure(one_of_each[:MAX_PICTURES]), "report/spectrograms.png")
+        clip_per_task = list({clip.task: clip for clip in clips}.values())
+        logger.log_figure(spectrogram_figure(clip_per_task[:MAX_SPECTROGRAMS]), "report/spectrograms.png")
 
 
 def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
@@ -233,10 +233,10 @@ def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
 
 
 def with_kept_benchmarks(recipe: Recipe, folder: RunFolder) -> Recipe:
-    """Recipe of a run with its benchmarks as they were evaluated, those added by a later evaluation included."""
+    """Recipe of a run with its benchmarks as they were evaluated, including those that a later evaluation added."""
     kept = read_definitions(folder.predictions)
-    benchmarks = recipe.evaluation.benchmarks | {name: one.benchmark for name, one in kept.items()}
-    published = {name: dict(one.published) for name, one in kept.items() if one.published}
+    benchmarks = recipe.evaluation.benchmarks | {name: entry.benchmark for name, entry in kept.items()}
+    published = {name: dict(entry.published) for name, entry in kept.items() if entry.published}
     return replace(
         recipe,
         evaluation=replace(recipe.evaluation, benchmarks=benchmarks),
@@ -256,15 +256,15 @@ def evaluate(
 
     Args:
         overrides: of the command line; see ``evaluation_recipe``.
-        benchmarks: names; none for those of the overrides, or else all of the run's recipe.
+        benchmarks: names; by default those in the overrides, or else all of the run's recipe.
 
     Returns:
         All scores of the run: ``corpus/subset-split/task/metric`` -> value.
 
     Raises:
-        RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the run's folder, which may
-            come from elsewhere, names another's folder for its data.
-        CheckpointError: the stage of a benchmark that was named has left no weights.
+        RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the recipe, which may come
+            from elsewhere, sets ``data_dir`` outside the run folder and the working directory.
+        CheckpointError: the stage of a named benchmark has no weights.
     """
     console = console or run_console()
     folder = open_run(path, trusts_code=True)[1]
@@ -298,18 +298,18 @@ def evaluate(
 
 
 def rescore(path: Path, console: Console | None = None) -> None:
-    """Score the kept answers of a run again, those of the untrained model included."""
+    """Score the kept answers of a run again, including those of the untrained model."""
     recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
     write_scores(folder.scores, _scores_of_answers(with_kept_benchmarks(recipe, folder), folder))
     report(path, console)
 
 
 def _kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
-    """Scores that were kept; made again from the answers where they are unreadable."""
+    """Scores in the run folder; computed again from the answers if the file is unreadable."""
     try:
         return read_scores(folder.scores)
     except DataError as error:
-        report_unreadable(folder.scores, f"{error}; what can be scored again is")
+        report_unreadable(folder.scores, f"{error}; answers that are readable are scored again")
         return _scores_of_answers(recipe, folder, is_tolerant=True)
 
 
@@ -345,5 +345,5 @@ def report(path: Path, console: Console | None = None) -> None:
     recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
     rows = table_rows(with_kept_benchmarks(recipe, folder), read_scores(folder.scores))
     if not rows:
-        raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` makes them")
+        raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_table(rows, console or run_console())

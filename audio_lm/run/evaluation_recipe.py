@@ -1,4 +1,4 @@
-"""The recipe of a run with benchmarks from a command line, for an evaluation that leaves the run as it is."""
+"""Recipe of a run with benchmarks from the command line, for an evaluation that does not change the run."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -26,27 +26,26 @@ READ = (
     "use.benchmarks",
     "use.hardware",
 )
-"""Tables and keys of a recipe that an evaluation reads and that no result depends on."""
+"""Tables and keys of a recipe that an evaluation reads and that decide no result."""
 
 CORPORA, BENCHMARKS = "corpora", "evaluation.benchmarks"
-NAMED = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.")
-"""Tables whose new entries need no ``+`` here: an evaluation is there to add them."""
+EXTENDABLE = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.")
+"""Tables in which an evaluation may add entries without ``+``."""
 
 
 def recipe_to_evaluate(
     folder: RunFolder, overrides: Sequence[str], benchmarks: Sequence[str], *, trusts_code: bool = False
 ) -> tuple[Recipe, list[str]]:
-    """The recipe of a run with the overrides of a command line, and the benchmarks to ask.
+    """Recipe of a run with the overrides of a command line, and the benchmarks to evaluate.
 
     Args:
-        overrides: ``key=value`` for keys that no result depends on.
-        benchmarks: names, several with commas between them; none for those of the overrides, or else all of the
-            run's recipe.
+        overrides: ``key=value`` for keys that decide no result.
+        benchmarks: names, comma-separated; by default those in the overrides, or else all of the run's recipe.
         trusts_code: as of ``load_recipe``.
 
     Raises:
-        RecipeError: an override is of another kind, a benchmark is unknown, or the recipe, which may come from
-            elsewhere, names another's folder for its data.
+        RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the recipe, which may come
+            from elsewhere, sets ``data_dir`` outside the run folder and the working directory.
     """
     own = load_recipe(folder.recipe, is_complete=True, trusts_code=trusts_code).recipe
     for override in overrides:
@@ -56,7 +55,7 @@ def recipe_to_evaluate(
         [_with_plus(override) for override in overrides],
         is_complete=True,
         trusts_code=trusts_code,
-        below=_asked_before(folder),
+        below=_benchmarks_of_earlier_evaluations(folder),
     )
     if place_of(composed.where, "data_dir") != COMMAND_LINE:
         check_data_dir(own, (Path.cwd(), folder.path.absolute()))
@@ -71,31 +70,31 @@ def recipe_to_evaluate(
 
 
 def only_benchmarks(recipe: Recipe, names: Sequence[str]) -> Recipe:
-    """The recipe with some of its benchmarks."""
-    kept = {name: recipe.evaluation.benchmarks[name] for name in names}
-    return replace(recipe, evaluation=replace(recipe.evaluation, benchmarks=kept))
+    """Copy of a recipe that has only some of its benchmarks."""
+    benchmarks = {name: recipe.evaluation.benchmarks[name] for name in names}
+    return replace(recipe, evaluation=replace(recipe.evaluation, benchmarks=benchmarks))
 
 
 def _check_override(key: str, own: Recipe, run: Path) -> None:
-    """Refuse a key that would have made another run, or that no evaluation reads."""
+    """Check that an override decides no result of the run, and that an evaluation reads it."""
     if _is_below(key, READ) or _is_untrained_corpus(key, own):
         return
     if affects_result(key) or _is_below(key, ("use",)):
         raise RecipeError(
-            f"{COMMAND_LINE}: `{key}` decides the result of this run, {run}, which an evaluation leaves as it is -- "
-            f"leave it out, or train another run with it"
+            f"{COMMAND_LINE}: `{key}` decides the result of this run, {run}, which an evaluation cannot change -- "
+            f"remove it, or train another run with it"
         )
     raise RecipeError(
         f"{COMMAND_LINE}: `{key}` is not read by an evaluation -- expected a key of {', '.join(READ)}, or the corpus of a "
-        f"benchmark -- leave it out"
+        f"benchmark -- remove it"
     )
 
 
 def _check_kept(names: Sequence[str], known: Collection[str]) -> None:
-    """Refuse to take a benchmark away: another one could then take the place of its scores."""
-    if gone := [name for name in names if name not in known]:
+    """Check that no benchmark of the run is removed; another one could otherwise overwrite its scores."""
+    if removed := [name for name in names if name not in known]:
         raise RecipeError(
-            f"{COMMAND_LINE}: benchmark {gone[0]!r} of this run is taken away, and its scores are kept -- choose the "
+            f"{COMMAND_LINE}: benchmark {removed[0]!r} of this run is removed, but its scores are kept -- choose the "
             f"benchmarks to evaluate with --benchmarks"
         )
 
@@ -105,7 +104,7 @@ def _is_below(key: str, tables: Sequence[str]) -> bool:
 
 
 def _is_untrained_corpus(key: str, own: Recipe) -> bool:
-    """Whether a key is of a corpus that no stage was trained on."""
+    """True if a key belongs to a corpus that no stage is trained on."""
     trained = {
         corpus_of(source)
         for stage in own.stages.values()
@@ -113,23 +112,25 @@ def _is_untrained_corpus(key: str, own: Recipe) -> bool:
         for source in sources
     }
     table, _, name = key.partition(".")
-    return table == CORPORA and bool(name) and not any(_is_below(name, (one,)) for one in trained)
+    return table == CORPORA and bool(name) and not any(_is_below(name, (corpus,)) for corpus in trained)
 
 
 def _with_plus(override: str) -> str:
-    return f"+{override}" if override.startswith(NAMED) else override
+    return f"+{override}" if override.startswith(EXTENDABLE) else override
 
 
-def _asked_before(folder: RunFolder) -> Layer:
-    """Benchmarks that earlier evaluations named, for the run's recipe to lie over."""
-    kept = read_definitions(folder.predictions)
-    benchmarks = {name: asdict(one.benchmark) for name, one in kept.items()}
-    published = {name: dict(one.published) for name, one in kept.items() if one.published}
+def _benchmarks_of_earlier_evaluations(folder: RunFolder) -> Layer:
+    """Layer below the run's recipe with the benchmarks that earlier evaluations added."""
+    definitions = read_definitions(folder.predictions)
+    benchmarks = {name: asdict(definition.benchmark) for name, definition in definitions.items()}
+    published = {
+        name: dict(definition.published) for name, definition in definitions.items() if definition.published
+    }
     return Layer({"evaluation": {"benchmarks": benchmarks}, "published": published})
 
 
 def _from_command(composed: ComposedRecipe) -> Iterator[str]:
-    """Benchmarks of which anything stands on the command line, or in a piece of ``conf/`` that it names."""
+    """Benchmarks with a setting from the command line, or from a file of ``conf/`` that it names."""
     for name in composed.recipe.evaluation.benchmarks:
         if any(map(_is_from_command, _places_below(composed.where, f"{BENCHMARKS}.{name}"))):
             yield name

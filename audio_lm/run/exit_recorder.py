@@ -148,7 +148,7 @@ class ExitRecorder:
 
 @contextmanager
 def _tolerate_full_disk(folder: Path) -> Iterator[None]:
-    """Continue where the disk takes nothing: the exit code and standard error still have the reason."""
+    """Turn a disk that cannot be written into a warning; exit code and standard error still show the reason."""
     try:
         yield
     except OSError as error:

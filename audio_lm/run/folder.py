@@ -1,17 +1,17 @@
-"""What a run leaves behind, and where.
+"""Files of a run, in its folder.
 
-recipe.yaml                  the composed recipe; recipe.yaml.1 ... what it was before a resume with other settings
-tokens.json                  the tokens that the model has beside words
-tokenizer/                   when it was trained for this run; sealed by a MANIFEST.json
-stages/<stage>/checkpoints/  step-00000120/ ..., to go on from; each has a MANIFEST.json
-stages/<stage>/model/        the weights at the end, one safetensors file per part
+recipe.yaml                  composed recipe; recipe.yaml.1 ... are those before a resume with other settings
+tokens.json                  tokens that the model has in addition to the tokenizer's
+tokenizer/                   tokenizer, if it was trained for this run; sealed by MANIFEST.json
+stages/<stage>/checkpoints/  step-00000120/ ..., to resume from; each has a MANIFEST.json
+stages/<stage>/model/        weights at the end of the stage, one safetensors file per part
 stages/<stage>/status.json   step, data position, finished or not, checksums of model/
-predictions/<name>.jsonl     one line per clip; benchmarks.json what each benchmark was
-scores.json                  of the last evaluation
+predictions/<name>.jsonl     one line per clip; benchmarks.json has the definition of each benchmark
+scores.json                  scores of the last evaluation
 mlflow.txt                   tracking URI and run ids
-run.log                      settings, groups of parameters, messages and warnings of every start
-exit_reason.json             why it ended; lease.json (and its lock), attempts.json who trains and how often
-heartbeats/, errors/         what a rank is at, and what one died of
+run.log                      settings, parameter groups, messages and warnings of every start
+exit_reason.json             reason of the end; lease.json (with a lock) and attempts.json: the starts of the run
+heartbeats/, errors/         progress of each rank, and errors that ended ranks
 """
 
 import os
@@ -40,36 +40,36 @@ from audio_lm.config.schema import SEGMENT, Recipe
 from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 
 MOST_NAMED = 8
-MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run of its settings
-OF_ONE_START = ("resume", "only")
+MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run with its settings
+SETTINGS_OF_A_START = ("resume", "only")
 STATUS = "status.json"
-MODEL_SEALS = "model"  # in it: size and checksum of every file of ``model/``
+MODEL_SEALS = "model"  # key in it: size and checksum of every file of ``model/``
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run."""
+    """Folder of one run."""
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """The composed recipe."""
+        """File of the composed recipe."""
         return self.path / RECIPE
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer trained for this run."""
+        """Folder of the tokenizer that was trained for this run."""
         return self.path / "tokenizer"
 
     @property
     def predictions(self) -> Path:
-        """Answers, one file a benchmark."""
+        """Folder of answers, one file per benchmark."""
         return self.path / "predictions"
 
     @property
     def scores(self) -> Path:
-        """Of the last evaluation."""
+        """File of the scores of the last evaluation."""
         return self.path / "scores.json"
 
     def stage(self, name: str) -> Path:
@@ -78,37 +78,37 @@ class RunFolder:
 
     @property
     def tokens(self) -> Path:
-        """Tokens that the model has beside words, in the order of their ids."""
+        """File of the added tokens, in the order of their ids."""
         return self.path / "tokens.json"
 
     def model(self, name: str) -> Path:
-        """Weights at the end of a stage."""
+        """Folder of the weights at the end of a stage."""
         return self.stage(name) / "model"
 
     def checkpoints(self, name: str) -> Path:
-        """What a stage can go on from."""
+        """Folder of a stage's checkpoints."""
         return self.stage(name) / "checkpoints"
 
     def status(self, name: str) -> dict[str, Any]:
-        """How far a stage is; empty before its first checkpoint."""
+        """Progress of a stage; empty before its first checkpoint."""
         return read_table(self.stage(name) / STATUS)
 
     def model_fault(self, name: str) -> str | None:
-        """What is wrong with the weights that a stage has left, every checksum looked at; None when nothing is.
+        """First fault of the weights of a finished stage, all checksums verified; None if they are intact.
 
-        Of stages that ended before weights were sealed nothing is known.
+        Weights of an earlier release have no checksums and pass.
         """
         if not self.model(name).is_dir():
-            return "it is not there"
+            return "it is missing"
         seals = self.status(name).get(MODEL_SEALS, {})
         files = {file: FileSeal(**seal) for file, seal in seals.items()}
         return fault_of(self.model(name), files, files)
 
     def check_model(self, name: str) -> None:
-        """Refuse weights that are not those that a stage has left.
+        """Check that the weights of a finished stage are intact.
 
         Raises:
-            CheckpointError: names the file.
+            CheckpointError: they are not; names the file.
         """
         if fault := self.model_fault(name):
             raise CheckpointError(
@@ -116,21 +116,21 @@ class RunFolder:
             )
 
     def mark_finished(self, name: str, steps: int) -> None:
-        """Remember that a stage has ended, and what its weights are."""
+        """Record that a stage is finished, with the checksums of its weights."""
         if is_main():
             seals = {file: seal._asdict() for file, seal in seals_of(self.model(name)).items()}
-            ended = {"step": steps, "steps": steps, "finished": True, MODEL_SEALS: seals}
-            write_json(self.stage(name) / STATUS, self.status(name) | ended)
+            finished = {"step": steps, "steps": steps, "finished": True, MODEL_SEALS: seals}
+            write_json(self.stage(name) / STATUS, self.status(name) | finished)
 
     def mark_unfinished(self, name: str) -> None:
-        """Have a later start write the weights of a stage again."""
+        """Mark a stage as unfinished, so that a later start writes its weights again."""
         if is_main():
             write_json(self.stage(name) / STATUS, self.status(name) | {"finished": False})
 
     def kept_tokenizer(self) -> Path | None:
-        """The tokenizer trained for this run; none where there is none that holds, and it is to be made again.
+        """Folder of the tokenizer trained for this run; None if it is missing or damaged and must be trained again.
 
-        One from before tokenizers were sealed is taken as it is.
+        A tokenizer of an earlier release has no checksums and passes.
         """
         fault = folder_fault(self.tokenizer)
         if fault is None or (self.tokenizer.is_dir() and not (self.tokenizer / SEALS).exists()):
@@ -140,17 +140,20 @@ class RunFolder:
         return None
 
     def mark_evaluated(self, name: str) -> None:
-        """Remember that a stage's benchmarks were asked; a later start asks those without answers or defined anew."""
+        """Record that a stage's benchmarks were evaluated.
+
+        A later start evaluates only those without answers or with another definition.
+        """
         if is_main():
             write_json(self.stage(name) / STATUS, self.status(name) | {"evaluated": True})
 
     def is_evaluated(self, name: str) -> bool:
-        """True when a stage's benchmarks have been evaluated."""
+        """True if a stage's benchmarks have been evaluated."""
         status = self.status(name)
-        return bool(status.get("evaluated", status.get("judged")))  # the key of an earlier release
+        return bool(status.get("evaluated", status.get("judged")))  # key of an earlier release
 
     def progress(self, recipe: Recipe) -> list[int]:
-        """What a later start need not do again: stages finished and judged, answers kept, the step of the checkpoint."""
+        """Amount of finished work: stages trained, stages evaluated, files of answers, step of the last checkpoint."""
         statuses = [self.status(name) for name in recipe.stages]
         return [
             sum(bool(status.get("finished")) for status in statuses),
@@ -160,20 +163,20 @@ class RunFolder:
         ]
 
     def is_finished(self, name: str) -> bool:
-        """Whether a stage ran to its end and left its weights."""
+        """True if a stage was trained to its last step and its weights are there."""
         return bool(self.status(name).get("finished")) and self.model(name).is_dir()
 
 
 def folder_for(composed: ComposedRecipe, out: Path | None = None) -> RunFolder:
-    """Where a recipe's run lies: its name and signature, unless the caller chose."""
+    """Run folder of a recipe: named after its name and signature, unless ``out`` is given."""
     return RunFolder(composed.run_path(out))
 
 
 def check_writable(folder: RunFolder) -> None:
-    """Refuse a folder that cannot be written, without leaving anything there.
+    """Check that a folder can be written, without leaving anything in it.
 
     Raises:
-        UserError: names the folder that would have to be writable.
+        UserError: it cannot be; names the folder that has to be writable.
     """
     nearest = folder.path.absolute()
     while not nearest.exists():
@@ -189,29 +192,29 @@ def check_writable(folder: RunFolder) -> None:
 
 
 def kept_tokens(folder: RunFolder) -> list[str] | None:
-    """The tokens that a run's model has beside words; none where nothing was begun, or nothing is left to read.
+    """Added tokens of a run's model; None if the run is new or the file is damaged.
 
-    A run without the file comes from a release whose models had all tokens.
+    A run without the file is of an earlier release, whose models had all tokens.
     """
     if not folder.recipe.is_file():
         return None
     if not folder.tokens.is_file():
         return list(MARKUP_TOKENS)
     tokens = read_table(folder.tokens).get("tokens")
-    # Where the file is damaged they follow from the recipe.
+    # Where the file is damaged, the recipe determines the tokens.
     return [str(token) for token in tokens] if isinstance(tokens, list) and tokens else None
 
 
 def open_folder(
     folder: RunFolder, composed: ComposedRecipe, tokens: Sequence[str] = tuple(MARKUP_TOKENS)
 ) -> None:
-    """Make the folder of a fresh run, or take up that of a resumed one.
+    """Create the folder of a new run, or prepare that of a resumed one.
 
-    A run of the same recipe that is there already is moved aside, never written over. The recipe of a resumed run
-    is replaced where any setting has changed, and the old one kept beside it.
+    An existing run of the same recipe is moved aside, never overwritten. The recipe of a resumed run is replaced if any
+    setting has changed; the old one is kept beside it.
 
     Args:
-        tokens: that the model has beside words.
+        tokens: added tokens of the model.
 
     Raises:
         RecipeError: the folder holds a run of another recipe.
@@ -220,21 +223,25 @@ def open_folder(
     if folder.path.exists() and any(folder.path.iterdir()):
         if not check_resumable(folder, composed):
             move_aside(folder.path)
-        elif folder.recipe.is_file() and not is_stale and _lasting(_recipe_in(folder)) != _lasting(composed):
+        elif (
+            folder.recipe.is_file()
+            and not is_stale
+            and _run_settings(_recipe_in(folder)) != _run_settings(composed)
+        ):
             write_bytes(next_free(folder.recipe), folder.recipe.read_bytes())
             is_stale = True
     folder.path.mkdir(parents=True, exist_ok=True)
     if is_stale or not folder.recipe.exists():
-        write_json(
-            folder.tokens, {"tokens": list(tokens)}
-        )  # first: a recipe without it is of an older release
+        # Before the recipe: a recipe without tokens.json counts as a run of an earlier release.
+        write_json(folder.tokens, {"tokens": list(tokens)})
         write_text(folder.recipe, seal_text(composed.text))
 
 
 def recipe_fault(folder: RunFolder, composed: ComposedRecipe) -> str:
-    """Why a run's recipe cannot be believed; empty when it can, or is not there.
+    """Fault of a run's recipe file; empty if it is intact or missing.
 
-    One that was cut off has no checksum, as those of older releases; it is believed where it is the recipe's own.
+    A truncated file has no checksum, and neither has one of an earlier release. Without a checksum, it passes only if it
+    equals the given recipe, or if there are no checkpoints.
     """
     if not folder.recipe.is_file():
         return ""
@@ -245,39 +252,42 @@ def recipe_fault(folder: RunFolder, composed: ComposedRecipe) -> str:
     except RecipeError:
         is_other = True
     has_checkpoints = any(folder.path.glob("stages/*/checkpoints/step-*"))
-    return "it has no checksum and is not the recipe that was given" if is_other and has_checkpoints else ""
+    return "it has no checksum and differs from the given recipe" if is_other and has_checkpoints else ""
 
 
 def next_free(path: Path) -> Path:
-    """The path with the next free number behind it."""
+    """Path with the next free number with_segments."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+    while (numbered := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
-    return aside
+    return numbered
 
 
 def move_aside(path: Path) -> None:
-    """Give a file or folder the next free number, so that its place can be taken."""
+    """Rename a file or folder to the next free number."""
     path.rename(next_free(path))
 
 
 def check_resumable(folder: RunFolder, composed: ComposedRecipe) -> bool:
-    """Whether a run goes on in this folder.
+    """Check whether this start resumes the run of a folder.
 
     Raises:
-        RecipeError: it holds a run of another recipe, or none to append a segment to; names what is another.
+        RecipeError: the folder holds a run of another recipe, whose settings are named, or no run to append a
+            segment to.
     """
     recipe = composed.recipe
     if not (recipe.is_resumed or recipe.only):
         return False
     if fault := recipe_fault(folder, composed):
-        report_unreadable(folder.recipe, f"{fault}; what the checkpoints say of it is compared instead")
+        report_unreadable(
+            folder.recipe, f"{fault}; the settings in the checkpoints are describe_changes instead"
+        )
         return True
     if not folder.recipe.is_file():
         if recipe.resume == SEGMENT:
             raise RecipeError(
-                f"resume={SEGMENT}: {folder.path} holds no run to go on with; name its folder with --out, "
-                f"for another mixture is another signature"
+                f"resume={SEGMENT}: {folder.path} holds no run to resume; name its folder with --out, because another mixture "
+                f"gives another signature"
             )
         return True
     before = _recipe_in(folder)
@@ -290,24 +300,24 @@ def check_resumable(folder: RunFolder, composed: ComposedRecipe) -> bool:
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise RecipeError(
             f"{folder.path} holds a run of another recipe, signature {before.signature} and not "
-            f"{composed.signature}: {named} changed; put it back, choose another folder with --out, or, where only "
+            f"{composed.signature}: {named} changed; undo the change, choose another folder with --out, or, if only "
             f"mixtures of unfinished stages changed, declare it with resume={SEGMENT}"
         )
     return True
 
 
 def _recipe_in(folder: RunFolder) -> ComposedRecipe:
-    """The recipe of a run as its folder has it, to be compared alone."""
+    """Recipe in a run folder, only for comparison."""
     return load_kept_recipe(folder.recipe)
 
 
-def _lasting(composed: ComposedRecipe) -> dict[str, Any]:
-    """Settings of a recipe, less those of one start."""
-    return {key: value for key, value in composed.tree.items() if key not in OF_ONE_START}
+def _run_settings(composed: ComposedRecipe) -> dict[str, Any]:
+    """Settings of a recipe without those of a single start."""
+    return {key: value for key, value in composed.tree.items() if key not in SETTINGS_OF_A_START}
 
 
 def note_on_others(composed: ComposedRecipe, folder: RunFolder, out: Path | None) -> list[str]:
-    """A line on runs of the same name where a resume finds none with its settings."""
+    """A message that names runs of the same name, if a resume finds none with its settings."""
     if out is not None or folder.path.exists() or not composed.recipe.is_resumed:
         return []
     others = [
@@ -318,20 +328,20 @@ def note_on_others(composed: ComposedRecipe, folder: RunFolder, out: Path | None
 
 
 def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
-    """The stages this start is for, in order.
+    """Stages that this start trains, in order.
 
     Raises:
-        RecipeError: a stage that is not there was asked for.
-        CheckpointError: the stage before the first one left no weights.
+        RecipeError: ``only`` names a stage that the recipe does not have.
+        CheckpointError: the stage before the first one has no weights.
     """
     names = list(recipe.stages)
-    if strangers := [name for name in recipe.only if name not in names]:
-        raise RecipeError(f"stages {strangers} are not in recipe {recipe.name!r}; it has {names}")
+    if missing := [name for name in recipe.only if name not in names]:
+        raise RecipeError(f"stages {missing} are not in recipe {recipe.name!r}; it has {names}")
     chosen = [name for name in names if not recipe.only or name in recipe.only]
     before = names[: names.index(chosen[0])]
     if before and recipe.only and not folder.model(before[-1]).is_dir():
         raise CheckpointError(
-            f"stage {chosen[0]!r} starts from what stage {before[-1]!r} left, but {folder.model(before[-1])} is not there; "
+            f"stage {chosen[0]!r} starts from the weights of stage {before[-1]!r}, but {folder.model(before[-1])} is missing; "
             f"run that stage first"
         )
     if before and recipe.only:

@@ -12,7 +12,7 @@ from audio_lm.fault_tolerance.lease import Lease, generation_in, token_in
 
 
 class LeaseWatch:
-    """Knows whether a newer start has taken the run folder.
+    """Detects whether a newer start has taken the run folder.
 
     The first rank takes the lease; every rank compares its token.
     """
@@ -29,7 +29,7 @@ class LeaseWatch:
         self._is_over = threading.Event()
 
     def take(self) -> int:
-        """Take the run folder; the first rank does. Returns the number of this start."""
+        """Take the run folder, on the first rank; returns the number of this start."""
         self.lease.take()
         return generation_in(self.folder)
 
@@ -50,7 +50,7 @@ class LeaseWatch:
         return self.lease.lost
 
     def open(self) -> None:
-        """Start to watch, on every rank; the lease has been taken."""
+        """Start watching, on every rank, after the lease was taken."""
         self.attempt = generation_in(self.folder)
         self._token = self.lease.token if is_main() else token_in(self.folder)
         self.is_taken = True
@@ -58,7 +58,7 @@ class LeaseWatch:
         threading.Thread(target=self._watch, name="audio_lm-lease", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop to watch."""
+        """Stop watching."""
         self._is_over.set()
 
     def look(self) -> bool:

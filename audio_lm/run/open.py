@@ -29,7 +29,7 @@ def open_run(path: Path, *, trusts_code: bool = False) -> tuple[Recipe, RunFolde
     folder = RunFolder(path)
     if not folder.recipe.is_file():
         raise UserError(
-            f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
+            f"{path} holds no run (recipe.yaml is missing); name a folder such as runs/demo-1a2b3c4d"
         )
     if fault := text_fault(folder.recipe):
         raise UserError(
@@ -47,12 +47,12 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
     is_trained_here = recipe.model.tokenizer_source is None
     if is_trained_here and not folder.tokenizer.is_dir():
         raise CheckpointError(
-            f"{folder.tokenizer} is not there, so the run's token ids are unknown; train it again"
+            f"{folder.tokenizer} is missing, so the run's token ids are unknown; train it again"
         )
     tokenizer = folder.kept_tokenizer()
     if is_trained_here and tokenizer is None:
         raise CheckpointError(
-            f"{folder.tokenizer}: {folder_fault(folder.tokenizer)}; `audio-lm train ... resume=auto` makes it again"
+            f"{folder.tokenizer}: {folder_fault(folder.tokenizer)}; `audio-lm train ... resume=auto` trains it again"
         )
     return build_vocabulary(recipe, {}, tokenizer, tokens=kept_tokens(folder))
 
@@ -60,20 +60,20 @@ def kept_vocabulary(recipe: Recipe, folder: RunFolder) -> Vocabulary:
 def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str, step: int) -> Checkpoint:
     """Load the weights of a checkpoint in the middle of a stage, in one process.
 
-    Frozen parts come from the stage before, or from where the recipe starts.
+    Weights of frozen parts come from the stage before, or from those that the recipe starts from.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it was written beside other frozen weights.
+        CheckpointError: there is no such checkpoint, or it was saved with other frozen weights.
     """
-    there = {one.step: one for one in valid_checkpoints(folder.checkpoints(stage))}
-    if step not in there:
+    checkpoints = {checkpoint.step: checkpoint for checkpoint in valid_checkpoints(folder.checkpoints(stage))}
+    if step not in checkpoints:
         raise CheckpointError(
-            f"stage {stage!r} of {folder.path} has no checkpoint of step {step}; there are {sorted(there) or 'none'}"
+            f"stage {stage!r} of {folder.path} has no checkpoint of step {step}; there are {sorted(checkpoints) or 'none'}"
         )
     names = list(recipe.stages)
     if before := names[: names.index(stage)]:
         load_weights(model, folder.model(before[-1]))
     trained = [name for name, rate in rates_of(recipe, model)[stage].items() if rate is not None]
-    state.check_frozen(there[step], state.frozen_digests(model, trained))
-    state.load(there[step], model, trained)
-    return there[step]
+    state.check_frozen(checkpoints[step], state.frozen_digests(model, trained))
+    state.load(checkpoints[step], model, trained)
+    return checkpoints[step]

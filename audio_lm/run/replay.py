@@ -1,7 +1,7 @@
-"""A step whose gradient was not finite: its packs and weights are kept, and can be run again anywhere.
+"""Replay of a step whose gradient was not finite: its packs and weights are saved, and can be run again anywhere.
 
-replay/step-N-rank-R.safetensors   the packs one rank heard
-replay/step-N-weights/             the model as it was, one file a part
+replay/step-N-rank-R.safetensors   packs of one rank
+replay/step-N-weights/             weights before the step, one file per part
 """
 
 import json
@@ -28,25 +28,25 @@ from audio_lm.run.console import run_console
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.training.config import HardwareConfig
 
-KEPT = "audio_lm.packs"
+PACKS_KEY = "audio_lm.packs"  # in the metadata of the file
 
 
 @dataclass
-class Replayed:
-    """What came of a step that was run again."""
+class ReplayResult:
+    """Loss and gradients of a replayed step."""
 
     loss: float = math.nan
-    """Mean over the learned tokens of the file."""
+    """Mean over the target tokens of the file."""
 
     norms: dict[str, float] = field(default_factory=dict)
-    """Part -> length of its gradient."""
+    """Part -> norm of its gradient."""
 
-    first: str | None = None
-    """What was the first not to be finite; none if all was."""
+    first_nonfinite: str | None = None
+    """Name of the first value that is not finite; None if all are."""
 
 
 def keep_packs(model: nn.Module, folder: Path, stage: str, step: int, packs: Sequence[PackedBatch]) -> Path:
-    """Write down what this rank heard in a step, and with the others the model it met.
+    """Save the packs of this rank's step, and, together with all ranks, the weights before it.
 
     Args:
         folder: of the stage.
@@ -55,113 +55,118 @@ def keep_packs(model: nn.Module, folder: Path, stage: str, step: int, packs: Seq
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors, plain = dict[str, Tensor](), list[dict[str, Any]]()
     for number, pack in enumerate(packs):
-        values = {one.name: getattr(pack, one.name) for one in fields(pack)}
+        values = {entry.name: getattr(pack, entry.name) for entry in fields(pack)}
         tensors |= {
             f"{number}.{name}": value.cpu() for name, value in values.items() if isinstance(value, Tensor)
         }
         plain.append({name: value for name, value in values.items() if not isinstance(value, Tensor)})
-    said = {"stage": stage, "step": step, "packs": plain}
-    save_file(tensors, path, metadata={KEPT: json.dumps(said)})
-    save_model(model, _weights_beside(path, step))
+    description = {"stage": stage, "step": step, "packs": plain}
+    save_file(tensors, path, metadata={PACKS_KEY: json.dumps(description)})
+    save_model(model, _weights_folder(path, step))
     return path
 
 
 def read_packs(path: Path) -> tuple[str, int, list[PackedBatch]]:
-    """Stage, step and packs of a file.
+    """Read stage, step and packs from a file of ``keep_packs``.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it is not such a file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            said = json.loads((file.metadata() or {})[KEPT])
+            description = json.loads((file.metadata() or {})[PACKS_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise DataError(
             f"{path} holds no packs of a step ({error}); give a replay/step-N-rank-R.safetensors of a run"
         ) from error
     packs = []
-    for number, plain in enumerate(said["packs"]):
-        own = {name.partition(".")[2]: one for name, one in tensors.items() if name.startswith(f"{number}.")}
-        packs.append(PackedBatch(**own, **{name: _frozen(value) for name, value in plain.items()}))
-    return said["stage"], said["step"], packs
+    for number, plain in enumerate(description["packs"]):
+        prefix = f"{number}."
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        packs.append(PackedBatch(**own, **{name: _as_tuples(value) for name, value in plain.items()}))
+    return description["stage"], description["step"], packs
 
 
-def replay(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> Replayed:
-    """Run the packs of a file again, on the CPU, and say where the first value that is not finite comes from.
+def replay(path: Path, console: Console | None = None, *, trusts_code: bool = False) -> ReplayResult:
+    """Run the packs of a file again, on the CPU, and print where the first value that is not finite appears.
 
     Raises:
-        UserError: the file, its weights or its run are not there.
+        UserError: the file, its weights or its run are missing.
     """
     console = console or run_console()
     stage, step, packs = read_packs(path)
     recipe, folder = open_run(path.absolute().parents[3], trusts_code=trusts_code)
-    # Layers are called as they are, so that all that stands in them is watched.
+    # Without compilation or recomputation, so that the hooks see every module.
     plain = replace(recipe, hardware=HardwareConfig())
     model = build_audio_lm(plain, kept_vocabulary(recipe, folder))
-    load_weights(model, _weights_beside(path, step))
+    load_weights(model, _weights_folder(path, step))
     for (_, parameter), rate in zip(
         model.named_parameters(), rates_of(recipe, model)[stage].values(), strict=True
     ):
         parameter.requires_grad_(rate is not None and step >= rate.from_step)
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.hardware.is_half):
-        found = run_again(model, packs)
-    console.print(f"stage {stage}, step {step}, {len(packs)} packs: loss {found.loss:.6g}")
-    for part, norm in found.norms.items():
+        result = run_packs(model, packs)
+    console.print(f"stage {stage}, step {step}, {len(packs)} packs: loss {result.loss:.6g}")
+    for part, norm in result.norms.items():
         console.print(f"  gradient of {part}: {norm:.6g}")
-    console.print(f"first not finite: {found.first}" if found.first else "everything is finite")
-    return found
+    console.print(
+        f"first not finite: {result.first_nonfinite}" if result.first_nonfinite else "everything is finite"
+    )
+    return result
 
 
-def run_again(model: AudioLM, packs: Sequence[PackedBatch]) -> Replayed:
-    """Forward and backward over packs, watched."""
-    found = Replayed()
-    watches = [
-        module.register_forward_hook(_watch(found, f"output of {name or 'the model'}"))
+def run_packs(model: AudioLM, packs: Sequence[PackedBatch]) -> ReplayResult:
+    """Run forward and backward over packs, with hooks that find the first value that is not finite."""
+    result = ReplayResult()
+    hooks = [
+        module.register_forward_hook(_output_hook(result, f"output of {name or 'the model'}"))
         for name, module in model.named_modules()
     ]
-    learning = {name: one for name, one in model.named_parameters() if one.requires_grad}
-    watches += [one.register_hook(_look(found, f"gradient of {name}")) for name, one in learning.items()]
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    hooks += [
+        value.register_hook(_tensor_hook(result, f"gradient of {name}")) for name, value in trained.items()
+    ]
     num_learned = max(1, sum(pack.num_learned for pack in packs))
     total = 0.0
     for pack in packs:
         loss = model.loss(pack, weight=1 / num_learned).total
-        _look(found, "the loss")(loss.detach())
+        _tensor_hook(result, "the loss")(loss.detach())
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    for watch in watches:
-        watch.remove()
-    found.loss = total
+    for hook in hooks:
+        hook.remove()
+    result.loss = total
     squares: dict[str, float] = {}
-    for name, one in learning.items():
-        if one.grad is not None:
+    for name, value in trained.items():
+        if value.grad is not None:
             part = part_of(name)
-            squares[part] = squares.get(part, 0.0) + float(one.grad.double().square().sum())
-    found.norms = {part: math.sqrt(square) for part, square in squares.items()}
-    return found
+            squares[part] = squares.get(part, 0.0) + float(value.grad.double().square().sum())
+    result.norms = {part: math.sqrt(square) for part, square in squares.items()}
+    return result
 
 
-def _watch(found: Replayed, what: str) -> Any:
-    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+def _output_hook(result: ReplayResult, name: str) -> Any:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         for value in output if isinstance(output, tuple) else (output,):
             if isinstance(value, Tensor):
-                _look(found, what)(value)
+                _tensor_hook(result, name)(value)
 
-    return look
-
-
-def _look(found: Replayed, what: str) -> Any:
-    def look(value: Tensor) -> None:
-        if found.first is None and value.is_floating_point() and not value.isfinite().all():
-            found.first = what
-
-    return look
+    return hook
 
 
-def _weights_beside(path: Path, step: int) -> Path:
+def _tensor_hook(result: ReplayResult, name: str) -> Any:
+    def hook(value: Tensor) -> None:
+        if result.first_nonfinite is None and value.is_floating_point() and not value.isfinite().all():
+            result.first_nonfinite = name
+
+    return hook
+
+
+def _weights_folder(path: Path, step: int) -> Path:
     return path.parent / f"step-{step}-weights"
 
 
-def _frozen(value: Any) -> Any:
-    """Lists of JSON as the tuples they were."""
-    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+def _as_tuples(value: Any) -> Any:
+    """Convert lists from JSON back to tuples."""
+    return tuple(_as_tuples(entry) for entry in value) if isinstance(value, list) else value

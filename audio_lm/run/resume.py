@@ -1,9 +1,8 @@
-"""A stage goes on where it stopped: in the order that was begun, or with a segment that was declared since.
+"""Resume of a stage: in its data order, or with a segment of another mixture with_segments to that order.
 
-What changes an order is refused by name unless it was declared, and even then
-only a mixture may change: weights, caps, schedules, sources that come or go.
-Rows that were heard stay as they were; more data is a source of its own. What is
-said always begins with one of four words: exact, same batches, same order, or refused.
+A setting that changes the order is refused by name, unless the change was declared with ``resume=segment``. Even then
+only a mixture may change: weights, caps, schedules, added or removed sources. The rows of a source never change; more
+data is another source. Every resume reports one of four results: exact, same batches, same order, or refused.
 """
 
 import re
@@ -52,82 +51,80 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 
 SOURCE = "source "
-FREE = ("shares", "window")  # of a fingerprint, what a segment may change
+CHANGED_BY_SEGMENT = ("shares", "window")  # entries of a fingerprint that a segment may change
 MOST_NAMED = 6
-SUMMED_OTHERWISE = {
-    "ranks",
-    "sharding",
-    "frozen",
-}  # of an environment, what changes the order of sums and no more
-MAY_BE_DECLARED = re.compile(r"corpora\.|stages\.[^.]+\.mixture\.")  # of a recipe; plans say whether it was
+# Entries of an environment that change only the order of sums.
+ORDER_OF_SUMS = {"ranks", "sharding", "frozen"}
+# Settings that a segment may change; the plan, not the recipe, shows whether one was declared.
+MAY_BE_DECLARED = re.compile(r"corpora\.|stages\.[^.]+\.mixture\.")
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """How a stage goes on, or begins."""
+    """Point from which a stage is trained: a checkpoint, or its first step."""
 
     checkpoint: Checkpoint | None
-    """None where it begins."""
+    """None for the first step."""
 
     status: Mapping[str, Any]
-    """What was counted up to there."""
+    """Counts and data order up to there."""
 
     planned: StagePlan
     cursor: Cursor
-    declared: list[dict[str, Any]]
-    """Step and words of every segment that was appended."""
+    declared_segments: list[dict[str, Any]]
+    """First step and description of every with_segments segment."""
 
     message: str
     """For the console."""
 
     audio: Mapping[str, str]
-    """What the audio files of every source are like, as far as this rank looks."""
+    """Source -> digest of the state of its audio files; only on the first rank."""
 
 
 def find_resume_points(
     composed: ComposedRecipe, folder: RunFolder, console: Console
 ) -> dict[str, Checkpoint]:
-    """The checkpoints that stages go on from; all ranks look at them together, and say which they passed over.
+    """Newest valid checkpoint of each unfinished stage; a collective. Skipped checkpoints are printed.
 
     Raises:
-        CheckpointError: a stage has checkpoints and none of them holds, or none that this program reads.
+        CheckpointError: a stage has checkpoints, but none is valid, or none has a format that this release reads.
     """
     recipe = composed.recipe
     if not recipe.is_resumed:
         return {}
-    found, group = {}, Group()
+    checkpoints, group = {}, Group()
     is_recipe_lost = any(group.all_gather_object(bool(recipe_fault(folder, composed))))
     for name in recipe.stages:
         if folder.is_finished(name) and not _is_spoilt(folder, name, group, console):
             if is_recipe_lost:
                 _check_finished(composed, name, folder)
             continue
-        one = find_checkpoint(folder.checkpoints(name), group, _content_fault)
-        if (last := _newest(one, name, folder, console)) is not None:
-            found[name] = last
-        group.all_gather_object(None)  # nobody looks any more at what the first rank changes now
+        search = find_checkpoint(folder.checkpoints(name), group, _content_fault)
+        if (newest := _newest(search, name, folder, console)) is not None:
+            checkpoints[name] = newest
+        group.all_gather_object(None)  # no rank reads any more what the first one changes now
         if is_main():
-            remove_unfinished(folder.checkpoints(name), one.passed_over)
-    return found
+            remove_unfinished(folder.checkpoints(name), search.passed_over)
+    return checkpoints
 
 
-def _newest(one: Search, name: str, folder: RunFolder, console: Console) -> Checkpoint | None:
-    for path, why in one.passed_over:
-        console.print(f"{name}: {path.name} is passed over, {why}", soft_wrap=True)
-    if one.found is None and one.passed_over:
+def _newest(search: Search, name: str, folder: RunFolder, console: Console) -> Checkpoint | None:
+    for path, fault in search.passed_over:
+        console.print(f"{name}: {path.name} is skipped, {fault}", soft_wrap=True)
+    if search.found is None and search.passed_over:
         raise CheckpointError(
-            f"refused because no checkpoint in {folder.checkpoints(name)} holds -- put one back, or begin the stage "
-            f"anew with resume=never"
+            f"refused because no checkpoint in {folder.checkpoints(name)} is valid -- restore one, or start the stage "
+            f"again with resume=never"
         )
-    return one.found
+    return search.found
 
 
 def _check_finished(composed: ComposedRecipe, name: str, folder: RunFolder) -> None:
-    """Refuse to take a stage of another recipe for one that has ended, as its last checkpoint knows."""
-    last = newest_valid(folder.checkpoints(name))
-    if last is not None:
-        with refusing():
-            _check_same_training(composed, name, last, progress_of(last))
+    """Check with its last checkpoint that a finished stage is of this recipe."""
+    newest = newest_valid(folder.checkpoints(name))
+    if newest is not None:
+        with refusal_prefix():
+            _check_same_training(composed, name, newest, progress_of(newest))
 
 
 def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
@@ -140,27 +137,27 @@ def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
 
 
 def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> bool:
-    """Whether the weights of a stage that has ended are not those it left; its last checkpoint then writes them again.
+    """True if the weights of a finished stage are damaged; it is then resumed from its last checkpoint.
 
     Raises:
-        CheckpointError: they are not, and there is no checkpoint.
+        CheckpointError: they are damaged, and there is no valid checkpoint.
     """
     (fault, *_) = group.all_gather_object(folder.model_fault(name) if is_main() else None)
     if fault is None:
         return False
     if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
-        with refusing():
+        with refusal_prefix():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
-    group.all_gather_object(None)  # nobody looks any more
+    group.all_gather_object(None)  # no rank reads the status any more
     folder.mark_unfinished(name)
     group.all_gather_object(None)
     return True
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """What is wrong with going on is said as a refusal."""
+def refusal_prefix() -> Iterator[None]:
+    """Context that starts the message of a ``UserError`` with ``refused because``."""
     try:
         yield
     except UserError as error:
@@ -172,86 +169,88 @@ def resolve_resume(
     name: str,
     fresh: StagePlan,
     checkpoint: Checkpoint,
-    left: Mapping[str, Any],
+    status: Mapping[str, Any],
     vocabulary: Vocabulary,
 ) -> ResumePoint:
-    """The plan that a stage goes on with.
+    """Data order and message with which a stage continues from a checkpoint.
 
     Args:
         name: of the stage.
-        fresh: what the recipe would begin with now.
-        left: the stage's ``status.json``.
+        fresh: plan of the recipe as it is now.
+        status: content of the stage's ``status.json``.
 
     Raises:
-        CheckpointError: the checkpoint is of another stage or another recipe; names what is another.
-        DataError: other clips would follow than were begun with or declared; names what changed.
+        CheckpointError: the checkpoint is of another stage or another recipe; names the changed settings.
+        DataError: other clips would follow than were planned or declared; names what changed.
     """
     recipe = composed.recipe
     progress = progress_of(checkpoint)
     _check_same_training(composed, name, checkpoint, progress)
-    status = progress | _declared_since(checkpoint, left)
+    status = progress | _declared_since(checkpoint, status)
     stage, cursor = recipe.stages[name], Cursor(*progress["cursor"])
-    known, now, declared = _renamed(status["order"], fresh), dict(fresh.fingerprint), list(status["declared"])
-    if not any(key.startswith(TEMPLATES) for key in known):  # an order of old, which does not say
+    known, now = _with_current_digests(status["order"], fresh), dict(fresh.fingerprint)
+    declared = list(status["declared"])
+    if not any(key.startswith(TEMPLATES) for key in known):  # an order of an earlier release has no templates
         now = {key: value for key, value in now.items() if not key.startswith(TEMPLATES)}
     is_changed = known != now
     if recipe.resume == SEGMENT:
-        known, now = _undeclarable(known, now), _undeclarable(now, known)
+        known, now = _fixed_entries(known, now), _fixed_entries(now, known)
     check_order(known, now, stage=name)
-    history, before = _before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
-    audio = audio_of(before.loaded)
-    kept = progress.get("audio")
-    unlike = describe_changes(kept if isinstance(kept, dict) else None, audio) if is_main() else ""
-    how = _how_equal(checkpoint.manifest.facts["environment"], environment_of(recipe), unlike)
+    history, before = _plan_before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
+    audio = audio_states(before.loaded)
+    saved = progress.get("audio")
+    changed_audio = describe_changes(saved if isinstance(saved, dict) else None, audio) if is_main() else ""
+    promise = _promise(checkpoint.manifest.facts["environment"], environment_of(recipe), changed_audio)
     if not is_changed:
-        message = f"{name}: continues from step {cursor.step}, {how}"
+        message = f"{name}: continues from step {cursor.step}, {promise}"
         return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
     begin = next_segment_start(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
-            f"stage {name!r} ends at step {stage.steps}, and packs are dealt up to step {begin.step}; "
-            f"what has changed would never be heard: put it back, and go on with resume=auto"
+            f"stage {name!r} ends at step {stage.steps}, and packs are already planned up to step {begin.step}, so the "
+            f"changed mixture would never be used; undo the change, and resume with resume=auto"
         )
     rules = rules_of(stage)
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, start=begin)
     longer = history.with_segments(fresh.history.names, fresh.history.digests, segments, num_positions=end)
-    what = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
-    message = (
-        f"{name}: continues from step {cursor.step}; from step {begin.step} on {what}; until there {how}"
-    )
-    declared = [*(one for one in declared if one["step"] < begin.step), {"step": begin.step, "what": what}]
-    along = _along(recipe, stage, fresh, longer, vocabulary)
+    difference = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
+    message = f"{name}: continues from step {cursor.step}; from step {begin.step} on {difference}; until there {promise}"
+    declared = [
+        *(segment for segment in declared if segment["step"] < begin.step),
+        {"step": begin.step, "what": difference},
+    ]
+    planned = _plan_of_history(recipe, stage, fresh, longer, vocabulary)
     return ResumePoint(
-        checkpoint, status, along, cursor, declared, message, digests_of(audio_of(along.loaded))
+        checkpoint, status, planned, cursor, declared, message, digests_of(audio_states(planned.loaded))
     )
 
 
-def _before(
-    recipe: Recipe, name: str, fresh: StagePlan, kept: SegmentHistory, vocabulary: Vocabulary
+def _plan_before(
+    recipe: Recipe, name: str, fresh: StagePlan, saved: SegmentHistory, vocabulary: Vocabulary
 ) -> tuple[SegmentHistory, StagePlan]:
-    """A history and its plan, with the digests of this release.
+    """Saved history and its plan, with digests of this release.
 
     Raises:
         DataError: rows of the history have changed; names their source.
     """
-    plan = _along(recipe, recipe.stages[name], fresh, kept, vocabulary)
-    history = replace(kept, digests=tuple(map(_same_rows, kept.digests, plan.loaded)))
+    plan = _plan_of_history(recipe, recipe.stages[name], fresh, saved, vocabulary)
+    history = replace(saved, digests=tuple(map(_current_digest, saved.digests, plan.loaded)))
     check_order(
-        {SOURCE + leaf: digest for leaf, digest in zip(history.names, history.digests, strict=True)},
-        {SOURCE + name_of(leaf): digest_of(leaf) for leaf in plan.loaded},
+        {SOURCE + name: digest for name, digest in zip(history.names, history.digests, strict=True)},
+        {SOURCE + name_of(source): digest_of(source) for source in plan.loaded},
         stage=name,
     )
     return history, replace(plan, history=history)
 
 
-def audio_of(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
-    """What the audio files of every source are like now; the first rank looks."""
-    folders = {leaf.source: leaf.rows.index.folder for leaf in loaded if is_main()}
+def audio_states(loaded: Sequence[LoadedSource]) -> dict[str, AudioState]:
+    """State of the audio files of every source; empty on all ranks but the first."""
+    folders = {source.source: source.rows.index.folder for source in loaded if is_main()}
     return {source: state_of(folder) for source, folder in folders.items()}
 
 
 def settings_of_run(composed: ComposedRecipe) -> dict[str, Any]:
-    """What decides the result and no segment can change, flat."""
+    """Settings that decide the result and that no segment can change, as a flat dict."""
     settings = result_settings(composed.tree)
     return {key: value for key, value in settings.items() if not MAY_BE_DECLARED.match(key)}
 
@@ -262,27 +261,27 @@ def _check_same_training(
     facts = checkpoint.manifest.facts
     if facts["stage"] != name:
         raise CheckpointError(
-            f"{checkpoint.path} is of stage {facts['stage']!r} and not {name!r} -- a stage goes on with its own, and begins "
-            f"with the weights of the one before it -- take the checkpoint away"
+            f"{checkpoint.path} is of stage {facts['stage']!r} and not {name!r} -- expected a checkpoint of the same "
+            f"stage -- remove the checkpoint"
         )
     settings = {new_key(key): value for key, value in progress["settings"].items()}
     before = {key: value for key, value in settings.items() if affects_result(key)}
     if changed := differences(before, settings_of_run(composed)):
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise CheckpointError(
-            f"{checkpoint.path} is of another recipe: {named} changed -- put it back, or choose another folder with --out"
+            f"{checkpoint.path} is of another recipe: {named} changed -- undo the change, or choose another folder with --out"
         )
 
 
-def _declared_since(checkpoint: Checkpoint, left: Mapping[str, Any]) -> dict[str, Any]:
-    """The order as it was declared after a checkpoint and before the next one."""
-    if any(one["step"] >= checkpoint.step for one in left.get("declared", ())):
-        return {key: left[key] for key in ("order", "plan", "declared")}
+def _declared_since(checkpoint: Checkpoint, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Data order of ``status.json``, if a segment was declared after the checkpoint was written."""
+    if any(segment["step"] >= checkpoint.step for segment in status.get("declared", ())):
+        return {key: status[key] for key in ("order", "plan", "declared")}
     return {}
 
 
 def environment_of(recipe: Recipe) -> dict[str, str]:
-    """What the last bit of a sum depends on, beside the recipe."""
+    """Software, hardware and layout that the last bit of a sum depends on."""
     hardware = asdict(recipe.hardware)
     threads = hardware.pop("num_threads") or torch.get_num_threads()
     settings = {
@@ -302,78 +301,81 @@ def environment_of(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _how_equal(before: Mapping[str, str], now: Mapping[str, str], unlike: str) -> str:
-    """What can be promised: exact, the same batches, or the same order, and why no more.
+def _promise(before: Mapping[str, str], now: Mapping[str, str], changed_audio: str) -> str:
+    """Strongest promise of a resume, with its reason: exact, same batches, or same order.
 
     Args:
-        unlike: what may have changed in the audio files; empty when nothing has.
+        changed_audio: message on audio files that may have changed; empty if none has.
     """
     changed = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in differences(before, now)]
-    if unlike:
-        return f"same order; {', '.join([unlike, *changed])}"
+    if changed_audio:
+        return f"same order; {', '.join([changed_audio, *changed])}"
     if not changed and now["deterministic"] == "True":
         return "exact: the same packs follow, and bit for bit the same losses"
-    why = ", ".join(changed) or "algorithms are not deterministic"
-    is_close = set(differences(before, now)) <= SUMMED_OTHERWISE and now["precision"] == "32"
+    reason = ", ".join(changed) or "algorithms are not deterministic"
+    is_close = set(differences(before, now)) <= ORDER_OF_SUMS and now["precision"] == "32"
     losses = (
         "losses equal to about 1e-6, not bit for bit" if is_close else "losses are not the same bit for bit"
     )
-    return f"same batches: the same packs follow; {losses}, for {why}"
+    return f"same batches: the same packs follow; {losses}, because {reason}"
 
 
-def keep_declared(
+def save_declared_segments(
     folder: Path, status: Mapping[str, Any], planned: StagePlan, declared: Sequence[Any]
 ) -> None:
-    """Write a segment down before anything of it is heard."""
+    """Save declared segments to ``status.json``, before any of their packs is trained on."""
     write_json(folder / STATUS, {**status, **order_of(planned, declared)})
 
 
 def order_of(planned: StagePlan, declared: Sequence[Any]) -> dict[str, Any]:
-    """What ``status.json`` says of a stage's order."""
+    """Data order of a stage as ``status.json`` and checkpoints store it."""
     return {"order": planned.fingerprint, "plan": planned.history.as_json(), "declared": [*declared]}
 
 
-def _renamed(known: Mapping[str, str], planned: StagePlan) -> dict[str, str]:
-    """A fingerprint whose sources have the digests of this release where their rows are the same."""
-    leaf_of = {SOURCE + name_of(leaf): leaf for leaf in planned.loaded}
-    return {key: _same_rows(value, leaf_of[key]) if key in leaf_of else value for key, value in known.items()}
+def _with_current_digests(known: Mapping[str, str], planned: StagePlan) -> dict[str, str]:
+    """Fingerprint with the digests of this release for sources whose rows are unchanged."""
+    sources = {SOURCE + name_of(source): source for source in planned.loaded}
+    return {
+        key: _current_digest(value, sources[key]) if key in sources else value for key, value in known.items()
+    }
 
 
-def _same_rows(saved: str, leaf: LoadedSource) -> str:
-    """The digest of a leaf where the saved one is that of an earlier release for the same rows."""
-    return digest_of(leaf) if saved and leaf.rows.index.digest_of_file.startswith(saved) else saved
+def _current_digest(saved: str, source: LoadedSource) -> str:
+    """Digest of a source if the saved one is that of an earlier release for the same rows; else the saved one."""
+    return digest_of(source) if saved and source.rows.index.digest_of_file.startswith(saved) else saved
 
 
-def _undeclarable(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
-    """Of a fingerprint what a segment may not change."""
+def _fixed_entries(fingerprint: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """Entries of a fingerprint that a segment may not change."""
     return {
         key: value
-        for key, value in one.items()
-        if key not in FREE and (not key.startswith((SOURCE, TEMPLATES)) or key in other)
+        for key, value in fingerprint.items()
+        if key not in CHANGED_BY_SEGMENT and (not key.startswith((SOURCE, TEMPLATES)) or key in other)
     }
 
 
-def _along(
+def _plan_of_history(
     recipe: Recipe, stage: StageConfig, fresh: StagePlan, history: SegmentHistory, vocabulary: Vocabulary
 ) -> StagePlan:
-    """The plan of a history, its leaves found in the recipe or, when they are heard no more, on disk."""
-    there = {
-        name_of(leaf): (leaf, lengths) for leaf, lengths in zip(fresh.loaded, fresh.lengths, strict=True)
+    """Plan of a history; sources that the mixture no longer has are loaded from disk."""
+    known = {
+        name_of(source): (source, lengths)
+        for source, lengths in zip(fresh.loaded, fresh.lengths, strict=True)
     }
-    fitting = [
-        there.get(name) or filter_by_length(recipe, stage, _left_out(recipe, stage, name), vocabulary)
+    sources = [
+        known.get(name) or filter_by_length(recipe, stage, _removed_source(recipe, stage, name), vocabulary)
         for name in history.names
     ]
-    return plan_with_history(recipe, stage, fitting, fresh.fingerprint, history)
+    return plan_with_history(recipe, stage, sources, fresh.fingerprint, history)
 
 
-def _left_out(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
+def _removed_source(recipe: Recipe, stage: StageConfig, name: str) -> LoadedSource:
     task, _, source = name.partition(" ")
     return LoadedSource(task, source, Rows(compile_index(recipe, stage, source)))
 
 
 def _difference(history: SegmentHistory, before: Segment, position: int) -> str:
-    """Shares of the clips before and after, of the leaves whose share is another."""
+    """Shares of clips before and after, for sources whose share changes."""
     after = history.segment_at(position)
     shares_before = [share / sum(before.shares) for share in before.shares]
     shares_before += [0.0] * (len(after.shares) - len(shares_before))
@@ -384,4 +386,4 @@ def _difference(history: SegmentHistory, before: Segment, position: int) -> str:
         if abs(old - new) >= 0.0005
     ]
     more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
-    return ", ".join(islice(changed, MOST_NAMED)) + more if changed else "the schedule is another"
+    return ", ".join(islice(changed, MOST_NAMED)) + more if changed else "the schedule differs"

@@ -1,4 +1,4 @@
-"""``run.log`` of a run: what the first rank did and was warned of, with time stamps.
+"""``run.log`` of a run: messages and warnings of the first rank, with time stamps.
 
 Every start appends. It holds the settings given on the command line, the groups of parameters with sizes and rates,
 messages of the console, warnings, and resumes.

@@ -99,7 +99,7 @@ class RunSession:
         if not self.launch.is_elastic:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
-        if self.launch.is_elastic and error is not None:  # the process ends now, watched while it does
+        if self.launch.is_elastic and error is not None:  # the watchdog still guards the end of the process
             self.heartbeat.phase("exit", self.config.frozen_seconds)
         else:
             self.heartbeat.stop()
@@ -115,7 +115,7 @@ class RunSession:
         return []
 
     def claim(self, progress: Iterable[int]) -> None:
-        """Take the run folder over; the first rank does, before anything is written there.
+        """Take the lease of the run folder on the first rank, before anything is written there.
 
         Args:
             progress: amount of finished work, see ``RunFolder.progress``.
@@ -171,18 +171,18 @@ class RunSession:
 
     def agree(self, number: int) -> int:
         """Largest number over all ranks; a collective."""
-        return self.groups.agreed(number)
+        return self.groups.agree_on_max(number)
 
     def limit_collectives(self, seconds: Seconds) -> None:
         """Set the timeout of all collectives."""
-        self.groups.hurry(seconds)
+        self.groups.set_timeout(seconds)
 
     def main_first(self) -> AbstractContextManager[None]:
         """Context that the first rank runs before the others."""
         return self.groups.main_first()
 
     def wait(self) -> None:
-        """Wait for all ranks, however long."""
+        """Wait for all ranks, for hours if need be."""
         self.groups.wait()
 
     def barrier(self) -> None:
@@ -200,7 +200,7 @@ class RunSession:
             raise RunEndedError(self.exit.preempted(*decode_signal(code)))
 
     def forward_signal(self) -> None:
-        """Let ranks that work know that this one, which waits, received a stop signal."""
+        """Forward a stop signal from this rank, which only waits, to the ranks that work."""
         if SIGNALS.received and self.lease.is_taken:
             (self.folder.path / FOLDER / STOP_REQUEST).touch()
 
@@ -246,7 +246,7 @@ class RunSession:
         return self.lease.is_lost
 
     def lost_error(self) -> UserError:
-        """Error to raise then."""
+        """Error to raise when a newer start has the run folder."""
         return self.lease.lost_error()
 
     def writing(self) -> AbstractContextManager[bool]:
@@ -254,13 +254,13 @@ class RunSession:
         return self.lease.writing()
 
     def check_lease(self, *, is_collective: bool = False) -> None:
-        """Refuse to continue where a newer start has the run folder.
+        """Check that no newer start has the run folder.
 
         Args:
             is_collective: all ranks check together, and leave together.
 
         Raises:
-            UserError: one has.
+            UserError: a newer start has it.
         """
         is_lost = self.lease.look()
         if self.agree(int(is_lost)) if is_collective else is_lost:

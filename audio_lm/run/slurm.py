@@ -1,9 +1,9 @@
-"""A recipe as a SLURM job that is begun again after it was told to stop.
+"""A recipe as a SLURM job that is requeued after a preemption.
 
-SLURM signals the batch script some minutes before the time is over; the script passes
-that on to every node's torchrun, which passes it on to its ranks. They save and leave, and
-the script has the job queued again. Source: man sbatch and srun (``--signal``, signals are
-forwarded to tasks); torchrun's ``--signals-to-handle``.
+SLURM signals the batch script some minutes before its time limit. The script forwards the signal to torchrun on every
+node, and torchrun to its ranks. They save a checkpoint and exit, and the script requeues the job.
+
+Source: man sbatch and man srun (``--signal``; srun forwards signals to tasks); torchrun's ``--signals-to-handle``.
 """
 
 import shlex
@@ -21,53 +21,56 @@ from audio_lm.fault_tolerance.exit_status import FILE as EXIT_REASON
 from audio_lm.fault_tolerance.exit_status import STOPPED_BY_SIGNAL
 from audio_lm.fault_tolerance.launcher_env import FRESH_STORE
 
-NOTICE_SECONDS = 300  # between the signal and the end of the job's time
-SAVING_SECONDS = 240  # that torchrun waits for its ranks to save
-LONGER = "--shutdown-timeout"
+NOTICE_SECONDS = 300  # between the signal and the time limit of the job
+SAVE_SECONDS = 240  # torchrun waits so long for its ranks to save
+SHUTDOWN_TIMEOUT = "--shutdown-timeout"  # of torchrun, since torch 2.12
 FIRST_PORT, NUM_PORTS = 20_000, 20_000
-AMONG_NODES = f'--rdzv-endpoint="$head:$(({FIRST_PORT} + SLURM_JOB_ID % {NUM_PORTS}))"'
+NETWORK_ENDPOINT = f'--rdzv-endpoint="$head:$(({FIRST_PORT} + SLURM_JOB_ID % {NUM_PORTS}))"'
 HEAD = 'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
-ALONE = '--rdzv-endpoint="$(mktemp -d)/ranks" --rdzv-conf=store_type=file --local-addr=127.0.0.1'  # no port is opened
+FILE_ENDPOINT = (
+    '--rdzv-endpoint="$(mktemp -d)/ranks" --rdzv-conf=store_type=file --local-addr=127.0.0.1'  # opens no port
+)
 
 SCRIPT = """\
 #!/usr/bin/env bash
 {directives}
-# Written by `audio-lm submit`; the job goes on where it stopped, as often as it is told to stop.
+# Written by `audio-lm submit`; the job is requeued after every preemption and continues from its last checkpoint.
 set -uo pipefail
 cd {here} || exit 1
 run={run}
-export {fresh_store}=1 # restarted ranks would look for dead ones otherwise
+export {fresh_store}=1 # otherwise restarted ranks read addresses of dead ones
 
 {head}rm -f "$run/{exit_reason}"
 srun --kill-on-bad-exit=1 torchrun \\
   --nnodes={nodes} --nproc-per-node={devices} \\
   --rdzv-backend=c10d {endpoint} \\
   --rdzv-id="$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" --max-restarts={max_restarts} \\
-  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1{saving} \\
+  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1{shutdown_timeout} \\
   --no-python {command} &
 step=$!
-trap 'kill -USR1 "$step"' USR1 # srun passes signals on to the nodes
+trap 'kill -USR1 "$step"' USR1 # srun forwards signals to the nodes
 trap 'kill -TERM "$step"' TERM
 code=0
-while kill -0 "$step" 2> /dev/null; do # a trap ends a wait
+while kill -0 "$step" 2> /dev/null; do # a trap interrupts `wait`
   wait "$step"
   code=$?
 done
 
-# torchrun makes 1 of every code, so the run says itself why it ended.
-told=$(sed -n 's/^ *"exit_code": *\\([0-9]*\\).*/\\1/p' "$run/{exit_reason}" 2> /dev/null)
-echo "run $run ended with code ${{told:-$code}}"
-if [ "${{told:-$code}}" = {requeue} ]; then
+# torchrun exits with 1 whatever code its ranks had, so the code is read from the run folder.
+exit_code=$(sed -n 's/^ *"exit_code": *\\([0-9]*\\).*/\\1/p' "$run/{exit_reason}" 2> /dev/null)
+exit_code=${{exit_code:-$code}}
+echo "run $run ended with code $exit_code"
+if [ "$exit_code" = {requeue} ]; then
   scontrol requeue "$SLURM_JOB_ID"
   exit
 fi
-exit "${{told:-$code}}"
+exit "$exit_code"
 """
 
 
 @dataclass(frozen=True)
 class Job:
-    """What SLURM is asked for."""
+    """Resources of a SLURM job."""
 
     nodes: int
     time: str
@@ -80,18 +83,18 @@ class Job:
 def sbatch_script(
     composed: ComposedRecipe, recipe: str, overrides: Sequence[str], job: Job, run: Path
 ) -> str:
-    """The file for sbatch.
+    """Script for sbatch that trains a recipe.
 
     Args:
-        recipe: as it was named on the command line.
+        recipe: as named on the command line.
         overrides: of the command line, and further options of ``train``.
-        run: the folder of the run.
+        run: folder of the run.
     """
     hardware = composed.recipe.hardware
-    settings = [one for one in overrides if not one.startswith(("resume=", "hardware.nodes="))]
+    settings = [override for override in overrides if not override.startswith(("resume=", "hardware.nodes="))]
     command = ["audio-lm", "train", recipe, *settings, f"hardware.nodes={job.nodes}", "resume=auto"]
     return SCRIPT.format(
-        directives="\n".join(f"#SBATCH {one}" for one in _directives(composed, job)),
+        directives="\n".join(f"#SBATCH {line}" for line in _directives(composed, job)),
         head="" if job.nodes == 1 else HEAD,
         here=shlex.quote(str(Path.cwd())),
         run=shlex.quote(str(run)),
@@ -99,18 +102,18 @@ def sbatch_script(
         exit_reason=EXIT_REASON,
         nodes=job.nodes,
         devices=hardware.devices,
-        endpoint=ALONE if job.nodes == 1 else AMONG_NODES,
+        endpoint=FILE_ENDPOINT if job.nodes == 1 else NETWORK_ENDPOINT,
         max_restarts=composed.recipe.fault_tolerance.max_restarts,
-        saving=_saving(),
+        shutdown_timeout=_shutdown_timeout(),
         command=shlex.join([*command, "--out", str(run)]),
         requeue=STOPPED_BY_SIGNAL,
     )
 
 
-def _saving() -> str:
-    """How torchrun is told to wait for its ranks; before torch 2.12 it cannot be, and kills them after 30 s."""
-    is_known = LONGER in get_args_parser().format_help()
-    return f" {LONGER}={SAVING_SECONDS}" if is_known else ""
+def _shutdown_timeout() -> str:
+    """Option of torchrun to wait for its ranks; before torch 2.12 it has none, and kills them after 30 s."""
+    is_known = SHUTDOWN_TIMEOUT in get_args_parser().format_help()
+    return f" {SHUTDOWN_TIMEOUT}={SAVE_SECONDS}" if is_known else ""
 
 
 def _directives(composed: ComposedRecipe, job: Job) -> list[str]:
@@ -134,21 +137,21 @@ def _directives(composed: ComposedRecipe, job: Job) -> list[str]:
 
 
 def write_script(path: Path, script: str) -> None:
-    """Write the file; it can be looked at, changed and handed to sbatch again."""
+    """Write the script to a file that can be edited and passed to sbatch by hand."""
     path.write_text(script, encoding="utf-8")
     path.chmod(0o755)
 
 
 def submit(path: Path) -> str:
-    """Hand the file to sbatch; returns what that says.
+    """Submit a script with sbatch; returns its output.
 
     Raises:
-        UserError: there is no sbatch here, or it refuses.
+        UserError: sbatch is not installed, or refuses the script.
     """
     if shutil.which("sbatch") is None:
         raise UserError(
-            f"{path} is written, but sbatch is not on PATH; expected a login node of a SLURM cluster; "
-            f"copy the file there, or add --dry-run"
+            f"{path} is written, but sbatch is not on PATH; expected a login node of a SLURM cluster; copy the file there, "
+            f"or add --dry-run"
         )
     done = subprocess.run(["sbatch", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:

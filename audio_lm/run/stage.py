@@ -119,7 +119,7 @@ class StageRunner:
         # Killed before its first checkpoint, a stage starts again with the same values, in the same tracking run.
         is_known = point.checkpoint is not None or self.recipe.resume == AUTO
         logger = self.session.tracking.stage(self.name, params=asdict(self.config), resume=is_known)
-        order = order_of(point.planned, point.declared)
+        order = order_of(point.planned, point.declared_segments)
         logger.log_text(json.dumps(order, indent=1), "mixture/order.json")
         return logger
 
@@ -161,7 +161,7 @@ class StageRunner:
             cursor_behind=data.sampler.cursor_behind,
             config=stage.checkpoints,
             facts=known | facts,
-            progress=known | order_of(point.planned, point.declared) | settings,
+            progress=known | order_of(point.planned, point.declared_segments) | settings,
             begin=point.checkpoint,
             guard=self.session,
         )

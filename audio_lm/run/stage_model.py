@@ -1,6 +1,6 @@
-"""The model of each stage: one that stays in memory, or one that is sharded anew for what the stage trains.
+"""The model of each stage: one that stays in memory, or one that is sharded again for the parts that the stage trains.
 
-A sharded model loads its weights from files at every stage, so that no rank ever holds all of it: those of the stage
+A sharded model loads its weights from files at every stage, so that no rank ever holds all of them: those of the stage
 before, or those that the recipe starts from.
 """
 
@@ -42,7 +42,7 @@ class StageModels:
         return self.mesh is not None
 
     def load(self, stage: str, weights: Path | None) -> AudioLM:
-        """Load the model as a stage starts with it.
+        """Load the weights that a stage starts from.
 
         Args:
             weights: folder that ``save_model`` wrote; None keeps the weights in memory, or, where the model is

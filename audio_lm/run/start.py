@@ -1,8 +1,7 @@
 """The decision whether a start of a run may proceed, and from where each of its stages continues.
 
-``RunStart`` is the one owner of that question. It is answered in two halves: from the folder alone, before corpora
-are prepared; and, once the data order of every stage is known, by comparing it with that of the checkpoints.
-Nothing is written before both have passed.
+``RunStart`` decides in two steps: from the folder alone, before corpora are prepared; and, once the data order of every
+stage is known, by comparing it with that of the checkpoints. Nothing is written before both have passed.
 """
 
 from collections.abc import Mapping
@@ -34,17 +33,17 @@ from audio_lm.run.folder import (
 )
 from audio_lm.run.resume import (
     ResumePoint,
-    audio_of,
+    audio_states,
     find_resume_points,
-    keep_declared,
-    refusing,
+    refusal_prefix,
     resolve_resume,
+    save_declared_segments,
 )
 from audio_lm.run.session import RunSession
 
 
 class RunStart:
-    """What this start trains, and from where.
+    """Stages to train in this start, and the checkpoints they continue from.
 
     Args:
         out: the run's folder, instead of ``runs/<name>-<signature>``.
@@ -69,7 +68,7 @@ class RunStart:
         return self.composed.recipe
 
     def find_checkpoints(self, session: RunSession) -> None:
-        """Answer the first half, from the folder; all ranks together.
+        """Find the checkpoints to resume from: the first step, from the folder alone; a collective.
 
         Raises:
             UserError: the folder cannot be written, holds a run of another recipe, or has no valid checkpoint.
@@ -77,7 +76,7 @@ class RunStart:
         check_writable(self.folder)
         for note in (*session.notes(), *self.notes):
             session.print(note)
-        with refusing():
+        with refusal_prefix():
             check_resumable(self.folder, self.composed)
         self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
 
@@ -86,19 +85,19 @@ class RunStart:
 
         Raises:
             RecipeError: ``only`` names a stage that the recipe does not have.
-            CheckpointError: the stage before the first one left no weights.
+            CheckpointError: the stage before the first one has no weights.
         """
         self.stages = stages_to_run(self.recipe, self.folder)
         return self.stages
 
     def resolve(self, plans: Mapping[str, StagePlan], vocabulary: Vocabulary) -> None:
-        """Answer the second half: compare the data order of each stage with that of its checkpoint.
+        """Compare the data order of each stage with that of its checkpoint: the second step.
 
         Raises:
             CheckpointError: a checkpoint is of another stage or recipe.
             DataError: other clips would follow than were planned or declared.
         """
-        with refusing():
+        with refusal_prefix():
             self.resume_points = {
                 name: resolve_resume(
                     self.composed, name, plans[name], checkpoint, self.folder.status(name), vocabulary
@@ -108,13 +107,13 @@ class RunStart:
             }
 
     def kept_vocabulary(self) -> tuple[Path | None, list[str] | None]:
-        """Tokenizer and tokens that the run already has; None where they are made anew."""
+        """Tokenizer and added tokens that the run already has; None where they are built again."""
         if not (self.recipe.is_resumed or self.recipe.only):
             return None, None
         return self.folder.kept_tokenizer(), kept_tokens(self.folder)
 
     def open_folder(self, vocabulary: Vocabulary) -> None:
-        """Create the run folder, or open the one to resume; the first rank does."""
+        """Create the run folder, or open the one to resume; on the first rank."""
         open_folder(self.folder, self.composed, vocabulary.tokens)
 
     def is_finished(self, stage: str) -> bool:
@@ -122,7 +121,7 @@ class RunStart:
         return self.recipe.is_resumed and self.folder.is_finished(stage)
 
     def first_weights(self, stage: str, session: RunSession, *, is_sharded: bool) -> Path | None:
-        """Folder of the weights that a stage starts from; None where the model has them. All ranks together.
+        """Folder of the weights that a stage starts from; None where the model has them; a collective.
 
         Args:
             is_sharded: the model is sharded, and every stage loads its weights from files.
@@ -143,21 +142,23 @@ class RunStart:
         return self.folder.model(before[-1])
 
     def begin_stage(self, stage: str, planned: StagePlan, session: RunSession) -> ResumePoint:
-        """Point that a stage continues from, recorded before any of its data is read."""
+        """Return the point that a stage continues from, saved before any of its data is read."""
         folder = self.folder
         if stage in self.resume_points:
             point = self.resume_points[stage]
             session.print(point.message)
             if is_main():
-                keep_declared(folder.stage(stage), folder.status(stage), point.planned, point.declared)
+                save_declared_segments(
+                    folder.stage(stage), folder.status(stage), point.planned, point.declared_segments
+                )
             return point
         if is_main() and folder.checkpoints(stage).exists():
             move_aside(folder.checkpoints(stage))
-        return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_of(planned.loaded)))
+        return ResumePoint(None, {}, planned, Cursor(), [], "", digests_of(audio_states(planned.loaded)))
 
 
 def force_resume_on_restart(composed: ComposedRecipe, folder: Path) -> ComposedRecipe:
-    """Resume, whatever the recipe says, when a launcher restarts the processes of its launch."""
+    """Set ``resume`` to ``auto`` when a launcher restarts the processes of its launch."""
     launch = current_launch()
     reason = read_exit_reason(folder)
     is_over = reason is not None and bool(reason.launch)

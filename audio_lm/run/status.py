@@ -1,4 +1,4 @@
-"""How a run is, told from its folder alone: while it trains, from another machine, or after its death."""
+"""Status of a run, read from its folder alone: while it trains, from another machine, or after it has ended."""
 
 import re
 import time
@@ -21,13 +21,13 @@ from audio_lm.fault_tolerance.heartbeat import beats_in
 from audio_lm.fault_tolerance.restarts import RankError, errors_in, num_restarts
 
 REFRESH: Seconds = 2.0
-OLD: Seconds = 10.0  # a pulse that old is worth a colour
-NAME = re.compile(r"step-\d+")  # as in ``checkpoints.shelf``, which needs seconds to import
+MAX_AGE: Seconds = 10.0  # of a heartbeat; a rank with an older one is silent
+NAME = re.compile(r"step-\d+")  # as in ``checkpoints.discovery``, which takes seconds to import
 
 
 @dataclass(frozen=True)
 class RankStatus:
-    """One rank, by its last pulse."""
+    """One rank, from its last heartbeat."""
 
     rank: int
     host: str
@@ -36,15 +36,15 @@ class RankStatus:
     step: int | None
     step_seconds: Seconds | None
     busy_seconds: Seconds
-    """Of a step, less what was waited for others: data and the processor's time of the training thread."""
+    """Part of a step without waiting for other ranks: loading of data and CPU time of the training thread."""
 
     age: Seconds
-    """Of the pulse."""
+    """Of the heartbeat."""
 
 
 @dataclass(frozen=True)
 class CheckpointStatus:
-    """The newest checkpoint that is whole."""
+    """The newest valid checkpoint."""
 
     path: str
     step: int
@@ -53,11 +53,11 @@ class CheckpointStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Everything that is known."""
+    """Everything that the folder of a run shows about its state."""
 
     run: str
     state: str
-    """running, silent, ended or not begun."""
+    """running, silent, ended or not started."""
 
     stage: str | None
     stage_number: int
@@ -74,40 +74,39 @@ class RunStatus:
     ranks: list[RankStatus]
     exit_reason: ExitReason | None
     errors: list[RankError]
-    """Of the last try."""
+    """Of the newest start."""
 
 
 def status_of(path: Path, now: float | None = None) -> RunStatus:
-    """Read a run's folder.
+    """Read the status of a run.
 
     Args:
-        now: seconds since the epoch.
+        now: seconds since the epoch; by default the clock.
 
     Raises:
         UserError: the folder holds no run.
     """
     if not (path / "recipe.yaml").is_file():
         raise UserError(
-            f"{path} holds no run (recipe.yaml is not there); name a folder such as runs/demo-1a2b3c4d"
+            f"{path} holds no run (recipe.yaml is missing); name a folder such as runs/demo-1a2b3c4d"
         )
     now = time.time() if now is None else now
     stages = _stages_in(path / "recipe.yaml")
     beats = beats_in(path)
     newest = max((beat["attempt"] for beat in beats), default=0)
-    beats = sorted((one for one in beats if one["attempt"] == newest), key=lambda beat: int(beat["rank"]))
+    beats = sorted((beat for beat in beats if beat["attempt"] == newest), key=lambda beat: int(beat["rank"]))
     name = _stage_at(path, beats, [name for name, _ in stages])
     ranks = [_rank_status(beat, now) for beat in beats]
-    known = [one for one in ranks if one.step_seconds is not None]
     checkpoint = _checkpoint_in(path / "stages" / name, now) if name else None
     step = _step(beats, name, path, checkpoint)
     steps = dict(stages)[name]["steps"] if name else None
-    slowest = max((one.step_seconds or 0.0 for one in known), default=None)
+    slowest = max((rank.step_seconds for rank in ranks if rank.step_seconds is not None), default=None)
     reason = read_exit_reason(path)
     return RunStatus(
         run=str(path),
         state=_state(ranks, reason),
         stage=name,
-        stage_number=1 + [one for one, _ in stages].index(name) if name else 0,
+        stage_number=1 + [*dict(stages)].index(name) if name else 0,
         num_stages=len(stages),
         step=step,
         steps=steps,
@@ -123,25 +122,25 @@ def status_of(path: Path, now: float | None = None) -> RunStatus:
 
 
 def _stages_in(recipe: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Stages of a run's recipe."""
+    """Names of a run's stages with the settings used here."""
     fault = text_fault(recipe)
     try:
         stages = {} if fault else read_layer(recipe).tree["stages"]
-        found = [(str(name), {"steps": int(stage["steps"])}) for name, stage in stages.items()]
+        settings = [(str(name), {"steps": int(stage["steps"])}) for name, stage in stages.items()]
     except (RecipeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        fault = f"it is no recipe, {type(error).__name__}"
+        fault = f"it is not a recipe, {type(error).__name__}"
     if fault:
         raise UserError(f"{recipe} is damaged ({fault}); resume the run, which writes it again")
-    return found
+    return settings
 
 
 def _stage_at(path: Path, beats: list[dict[str, Any]], names: list[str]) -> str | None:
-    """The stage that the ranks are in, or the last one that was begun."""
+    """The stage that the ranks train, or the last one that was started."""
     for beat in beats:
         if beat["stage"] in names:
             return str(beat["stage"])
-    begun = [name for name in names if (path / "stages" / name / "status.json").is_file()]
-    return begun[-1] if begun else None
+    started = [name for name in names if (path / "stages" / name / "status.json").is_file()]
+    return started[-1] if started else None
 
 
 def _step(
@@ -150,8 +149,8 @@ def _step(
     steps = [int(beat["step"]) for beat in beats if beat["stage"] == name and beat["step"] is not None]
     if steps:
         return min(steps)
-    kept = read_table(path / "stages" / name / "status.json").get("step", 0) if name else 0
-    return max(int(kept), checkpoint.step if checkpoint else 0)
+    saved = read_table(path / "stages" / name / "status.json").get("step", 0) if name else 0
+    return max(int(saved), checkpoint.step if checkpoint else 0)
 
 
 def _rank_status(beat: dict[str, Any], now: float) -> RankStatus:
@@ -168,23 +167,23 @@ def _rank_status(beat: dict[str, Any], now: float) -> RankStatus:
 
 
 def _slowest(ranks: list[RankStatus]) -> int | None:
-    """The rank that the others wait for: one that is silent, the least far, the one with the most of its own to do."""
+    """The rank that the others wait for: a silent one, else the one at the lowest step, else the busiest."""
     if not ranks:
         return None
-    return max(ranks, key=lambda one: (one.age > OLD, -(one.step or 0), one.busy_seconds)).rank
+    return max(ranks, key=lambda rank: (rank.age > MAX_AGE, -(rank.step or 0), rank.busy_seconds)).rank
 
 
 def _state(ranks: list[RankStatus], reason: ExitReason | None) -> str:
     if reason is not None:
         return "ended"
     if not ranks:
-        return "not begun"
-    return "silent" if all(one.age > OLD for one in ranks) else "running"
+        return "not started"
+    return "silent" if all(rank.age > MAX_AGE for rank in ranks) else "running"
 
 
 def _checkpoint_in(stage: Path, now: float) -> CheckpointStatus | None:
-    """The newest checkpoint of a stage whose files have the sizes that its manifest says."""
-    folders = [one for one in (stage / "checkpoints").glob("step-*") if NAME.fullmatch(one.name)]
+    """The newest checkpoint of a stage whose files have the sizes in its manifest."""
+    folders = [path for path in (stage / "checkpoints").glob("step-*") if NAME.fullmatch(path.name)]
     for folder in sorted(folders, reverse=True):
         try:
             manifest = read_manifest(folder)
@@ -196,17 +195,17 @@ def _checkpoint_in(stage: Path, now: float) -> CheckpointStatus | None:
 
 
 def as_table(status: RunStatus) -> dict[str, Any]:
-    """For other programs."""
+    """Convert a status to a dict for JSON."""
     return asdict(status)
 
 
 def print_status(status: RunStatus, console: Console) -> None:
-    """For people."""
+    """Print a status as a table."""
     console.print(_page(status))
 
 
 def watch_status(path: Path, console: Console) -> None:
-    """Show it again and again until the run has ended."""
+    """Print the status of a run, refreshed until it has ended."""
     with Live(console=console, auto_refresh=False) as live:
         while True:
             status = status_of(path)
@@ -232,11 +231,11 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
     ]
     if status.steps_per_second and status.seconds_left is not None:
         facts.append(("speed", f"{status.steps_per_second:.3g} steps/s, {_span(status.seconds_left)} left"))
-    kept = status.checkpoint
+    last = status.checkpoint
     facts.append(
         (
             "checkpoint",
-            "none yet" if kept is None else f"step {kept.step}, {_span(kept.age)} old: {kept.path}",
+            "none yet" if last is None else f"step {last.step}, {_span(last.age)} old: {last.path}",
         )
     )
     facts.append(("restarts", str(status.restarts)))
@@ -249,28 +248,27 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
 
 def _rank_table(status: RunStatus) -> Table:
     table = Table()
-    for name in ("rank", "host", "pid", "step", "phase", "s/step", "busy", "pulse"):
+    for name in ("rank", "host", "pid", "step", "phase", "s/step", "busy", "heartbeat"):
         table.add_column(name)
-    for one in status.ranks:
-        seconds = "" if one.step_seconds is None else f"{one.step_seconds:.3g}"
-        pulse = Text(
-            f"{_span(one.age)} ago", style="red" if one.age > OLD and status.exit_reason is None else ""
-        )
+    for rank in status.ranks:
+        seconds = "" if rank.step_seconds is None else f"{rank.step_seconds:.3g}"
+        is_late = rank.age > MAX_AGE and status.exit_reason is None
+        age = Text(f"{_span(rank.age)} ago", style="red" if is_late else "")
         table.add_row(
-            str(one.rank),
-            one.host,
-            str(one.pid),
-            str(one.step),
-            one.phase,
+            str(rank.rank),
+            rank.host,
+            str(rank.pid),
+            str(rank.step),
+            rank.phase,
             seconds,
-            f"{one.busy_seconds:.3g}",
-            pulse,
+            f"{rank.busy_seconds:.3g}",
+            age,
         )
     return table
 
 
 def _span(seconds: Seconds) -> str:
-    """A time to read.
+    """Format a duration.
 
     >>> _span(3), _span(200), _span(8000)
     ('3 s', '3 min', '2.2 h')

@@ -4,9 +4,9 @@ from audio_lm.cli import main as cli
 
 
 def run(*arguments) -> int | str | None:
-    """The exit code of a command."""
+    """Run a command; returns its exit code."""
     try:
         cli.main([*map(str, arguments)])
-    except SystemExit as left:
-        return left.code
+    except SystemExit as error:
+        return error.code
     return 0

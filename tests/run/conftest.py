@@ -11,62 +11,62 @@ from audio_lm.fault_tolerance.heartbeat import Heartbeat
 from audio_lm.fault_tolerance.signals import SIGNALS, STOP_SIGNALS
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.session import RunSession
-from tests.run import carried
-from tests.run import stopped as stopping
+from tests.run import killed_run as killing
+from tests.run import observed_run
 
 
 @pytest.fixture
 def console() -> Console:
-    """Records what is printed."""
+    """Console that records its output."""
     return Console(record=True, width=160, file=io.StringIO())
 
 
 @pytest.fixture(scope="session")
-def carried_recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe of ``carried``."""
-    return carried.write_recipe(tmp_path_factory.mktemp("carried") / "carried.yaml", small)
+def observed_recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipe of ``observed_run``."""
+    return observed_run.write_recipe(tmp_path_factory.mktemp("observed") / "observed.yaml", small)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(
-    carried_recipe: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[carried.Attempt, Path]:
-    """Its six steps by two ranks that nobody disturbed, and their folder."""
+    observed_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[observed_run.Attempt, Path]:
+    """Six uninterrupted steps of it on two ranks, and the run folder."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    attempt = carried.command(carried_recipe, out, 2)
-    assert attempt.code == 0, attempt.said
+    attempt = observed_run.run_command(observed_recipe, out, 2)
+    assert attempt.code == 0, attempt.output
     return attempt, out
 
 
 @pytest.fixture(scope="session")
-def stopped_recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe of ``stopped``."""
-    return stopping.write_recipe(tmp_path_factory.mktemp("stopping") / "stopped.yaml", small)
+def two_stage_recipe(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipe of ``killed_run``."""
+    return killing.write_recipe(tmp_path_factory.mktemp("killed") / "two_stages.yaml", small)
 
 
 @pytest.fixture(scope="session")
-def unstopped(
-    stopped_recipe: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[stopping.Outcome, Path]:
-    """Its six steps by a process that nobody disturbed, and the folder of run and cache."""
-    folder = tmp_path_factory.mktemp("unstopped")
-    outcome = stopping.started(stopped_recipe, folder)
+def reference_run(
+    two_stage_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[killing.Outcome, Path]:
+    """Six uninterrupted steps of it, and the folder of run and cache."""
+    folder = tmp_path_factory.mktemp("reference")
+    outcome = killing.start_run(two_stage_recipe, folder)
     assert not outcome.refusal
     assert len(outcome.losses) == 6
     return outcome, folder
 
 
 @pytest.fixture(scope="session")
-def stopped(stopped_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was killed in its second stage, and of its cache."""
-    folder = tmp_path_factory.mktemp("stopped")
-    assert stopping.started(stopped_recipe, folder, kill=stopping.KILLED_AT) is None
+def killed_run(two_stage_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that was killed in its second stage, with its cache."""
+    folder = tmp_path_factory.mktemp("killed_run")
+    assert killing.start_run(two_stage_recipe, folder, kill=killing.KILLED_AT) is None
     return folder
 
 
 @pytest.fixture
-def ended(tmp_path):
-    """A stage that has left weights."""
+def finished_folder(tmp_path):
+    """Folder of a run whose first stage is finished."""
     folder = RunFolder(tmp_path / "run")
     folder.model("pretrain").mkdir(parents=True)
     (folder.model("pretrain") / "encoder.safetensors").write_bytes(b"weights" * 100)
@@ -75,35 +75,36 @@ def ended(tmp_path):
 
 
 @pytest.fixture
-def unwatched(monkeypatch):
+def no_watchdog(monkeypatch):
+    """Start no watchdog, and check that signal handlers are restored."""
     monkeypatch.setattr(Heartbeat, "start", lambda self: None)
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     SIGNALS.received = 0
-    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before, "handlers are given back"
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == before, "handlers are restored"
 
 
 @pytest.fixture
-def session_of(small_recipe):
-    """A session that is not entered, of a folder."""
+def make_session(small_recipe):
+    """Function that makes a session of a folder, not yet entered."""
 
-    def of(folder, **config):
+    def make(folder, **config):
         overrides = [f"fault_tolerance.{key}={value}" for key, value in config.items()]
         console = Console(file=io.StringIO())
         return RunSession(load_recipe(small_recipe, overrides), RunFolder(folder), console)
 
-    return of
+    return make
 
 
 @pytest.fixture
-def started(session_of):
-    """A session that has claimed and opened its folder."""
+def open_session(make_session):
+    """Function that makes a session that has claimed and opened its folder."""
 
-    def start(folder, **config):
-        session = session_of(folder, **config)
+    def make(folder, **config):
+        session = make_session(folder, **config)
         session.__enter__()
         session.claim([0, 0, 0, 7])
         session.open()
         return session
 
-    return start
+    return make

@@ -1,4 +1,4 @@
-"""The names that ``import audio_lm`` offers, and the examples of docs/python.md."""
+"""Names that ``import audio_lm`` exports, and the examples of docs/python.md."""
 
 import re
 import subprocess
@@ -24,18 +24,18 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("name", audio_lm.__all__)
-def test_every_name_is_there_documented_and_on_the_page(name):
+def test_every_exported_name_is_documented_here_and_on_the_page(name):
     assert name in dir(audio_lm)
     assert getattr(audio_lm, name).__doc__
     assert f"`{name}" in PAGE.read_text()
 
 
-def test_a_name_that_is_not_offered_is_named():
+def test_an_unknown_name_is_answered_with_the_exported_ones():
     with pytest.raises(AttributeError, match=r"no attribute 'fit'; it offers load_recipe, train"):
         audio_lm.fit  # noqa: B018
 
 
-def test_the_first_stage_of_the_demo_trains_with_a_trainer_of_ones_own(tmp_path, monkeypatch, capsys):
+def test_the_first_stage_of_the_demo_trains_with_a_plain_lightning_trainer(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     lines = [line for line in BLOCKS[0].splitlines() if line]
     assert len(lines) <= 16, "about 15 lines"
@@ -66,7 +66,7 @@ def test_another_objective_trains_too(tmp_path, monkeypatch, small_recipe, capsy
 
 
 def trainer_of(steps):
-    """A trainer without anything beside."""
+    """Trainer without loggers, checkpoints or progress bar."""
     return lightning.Trainer(
         max_steps=steps,
         accelerator="cpu",
@@ -76,7 +76,7 @@ def trainer_of(steps):
     )
 
 
-def test_packs_are_those_of_a_run_and_so_are_the_losses(whole_run, small_recipe, tmp_path, monkeypatch):
+def test_a_plain_trainer_gives_the_weights_of_a_run(whole_run, small_recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     composed = audio_lm.load_recipe(small_recipe)
     module = audio_lm.build_module(composed, "pretrain", audio_lm.build_model(composed))

@@ -23,7 +23,7 @@ def test_every_clip_of_a_benchmark_has_an_answer(whole_run):
     assert all(prediction.task == "sec" and prediction.reference for prediction in predictions)
 
 
-def test_the_table_has_ours_the_untrained_and_the_published(whole_run):
+def test_the_table_has_our_untrained_and_published_scores(whole_run):
     recipe = load_recipe(whole_run.recipe).recipe
     rows = table_rows(recipe, json.loads(whole_run.scores.read_text()))
     by_name = {row.benchmark: row for row in rows}
@@ -49,37 +49,39 @@ def test_evaluating_again_gives_the_same_answers(copy, console, monkeypatch):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path, console):
-    for look in (report, rescore, evaluate):
+    for command in (report, rescore, evaluate):
         with pytest.raises(UserError, match="holds no run"):
-            look(tmp_path, console)
+            command(tmp_path, console)
 
 
-def due_again(copy, small_recipe, console, *overrides):
-    """A start of a finished run with other benchmarks; which it asks."""
+def due_on_resume(copy, small_recipe, console, *overrides):
+    """Benchmarks that a resume of a finished run evaluates."""
     recipe = load_recipe(small_recipe, ["resume=auto", *overrides]).recipe
     evaluator = Evaluator(recipe, copy, None, console)
     return [*evaluator.due("pretrain"), *evaluator.due("chat")]
 
 
-def test_a_benchmark_is_asked_again_where_answers_are_missing_or_it_is_another(copy, small_recipe, console):
+def test_a_benchmark_is_evaluated_again_if_answers_are_missing_or_its_definition_changed(
+    copy, small_recipe, console
+):
     events = "evaluation.benchmarks.events"
-    assert due_again(copy, small_recipe, console) == []
-    assert due_again(copy, small_recipe, console, "+published.events.acc=0.3") == []
+    assert due_on_resume(copy, small_recipe, console) == []
+    assert due_on_resume(copy, small_recipe, console, "+published.events.acc=0.3") == []
     for change in ("max_clips=3", "max_new_tokens=5", "metrics=[acc, wer]", "task=sgc", "prompt=chatml"):
-        assert due_again(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
+        assert due_on_resume(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
     new = (
         "+evaluation.benchmarks.new={source: c/d-test, task: asr, metrics: [wer], prompt: tags, stage: chat}"
     )
-    assert due_again(copy, small_recipe, console, new) == ["new"]
+    assert due_on_resume(copy, small_recipe, console, new) == ["new"]
     (copy.predictions / "dialogues.jsonl").unlink()
-    assert due_again(copy, small_recipe, console) == ["dialogues"]
+    assert due_on_resume(copy, small_recipe, console) == ["dialogues"]
     (copy.predictions / "benchmarks.json").unlink()
-    assert due_again(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
+    assert due_on_resume(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
     (copy.stage("pretrain") / "status.json").unlink()
-    assert due_again(copy, small_recipe, console) == ["events", "dialogues"], "a stage that trained again"
+    assert due_on_resume(copy, small_recipe, console) == ["events", "dialogues"], "the stage is trained again"
 
 
-def test_the_report_shows_what_was_answered(copy, small_recipe, console):
+def test_the_report_shows_benchmarks_as_they_were_evaluated(copy, small_recipe, console):
     recipe = load_recipe(
         small_recipe, ["evaluation.benchmarks.events.source=c/d-test", "+published.events.acc=0.3"]
     ).recipe

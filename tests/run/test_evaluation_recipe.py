@@ -44,9 +44,9 @@ def test_an_added_benchmark_is_answered_scored_and_shown_and_nothing_else_change
     scores = json.loads(before["scores.json"])
     assert set(json.loads(after["scores.json"])) - set(scores) == {"test/synthetic/notes/mna/pitch_acc"}
     assert len(read_predictions(copy.predictions / "notes.jsonl")) == 4
-    for look in (report, rescore):
+    for command in (report, rescore):
         shown = type(console)(record=True, width=160, file=open("/dev/null", "w"))  # noqa: SIM115
-        look(copy.path, shown)
+        command(copy.path, shown)
         text = shown.export_text()
         assert "notes" in text
         assert "0.700" in text or "70.0" in text
@@ -63,7 +63,7 @@ def test_an_added_benchmark_can_be_named_later(copy, console):
     assert chosen(copy) == ["events", "dialogues"], "the run's own, unless named"
 
 
-def test_only_named_benchmarks_are_asked(copy, console):
+def test_only_named_benchmarks_are_evaluated(copy, console):
     shutil.rmtree(copy.predictions)
     evaluate(copy.path, console, benchmarks=["events"])
     assert {path.name for path in copy.predictions.glob("*.jsonl")} == {"events.jsonl"}
@@ -118,14 +118,14 @@ def test_a_key_that_an_evaluation_does_not_read_is_refused_by_name(copy, overrid
         ([ADDED.replace("pitch_acc", "pich_acc")], [], RecipeError, "pich_acc"),
         ([ADDED.replace("stage: pretrain", "stage: sft")], [], RecipeError, "unknown stage 'sft'"),
         ([ADDED.replace("notes-test", "nothing-test")], [], DataError, "benchmark 'notes'.*nothing-test"),
-        (["~evaluation.benchmarks.events"], [], RecipeError, "'events' of this run is taken away.*--benchmarks"),
-        ([f"evaluation.benchmarks={{_replace_: true, notes: {NOTES}}}"], [], RecipeError, "'events' of this run is taken"),
+        (["~evaluation.benchmarks.events"], [], RecipeError, "'events' of this run is removed.*--benchmarks"),
+        ([f"evaluation.benchmarks={{_replace_: true, notes: {NOTES}}}"], [], RecipeError, "'events' of this run is removed"),
         ([ADDED.replace("notes-test", "events-test").replace("mna", "sec").replace("pitch_acc", "acc")], [], RecipeError,
          "would both write 'acc' of 'sec'"),
         (["evaluation"], [], RecipeError, "not key=value"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_evaluated_is_said_before_anything_is_written(
+def test_an_invalid_evaluation_is_refused_before_anything_is_written(
     copy, console, overrides, benchmarks, error, words
 ):
     before = files(copy)
@@ -140,12 +140,14 @@ def test_the_stage_of_a_named_benchmark_has_to_be_trained(copy, console):
     with pytest.raises(CheckpointError, match=r"stages/chat/model"):
         evaluate(copy.path, console, benchmarks=["events", "dialogues"])
     assert files(copy) == before
-    evaluate(copy.path, console)  # what is there
+    evaluate(copy.path, console)  # the stages that are there
 
 
 def test_tags_that_the_run_has_no_tokens_for_are_refused(copy, console):
     tokens = json.loads(copy.tokens.read_text())
-    copy.tokens.write_text(json.dumps({"tokens": [one for one in tokens["tokens"] if "event" not in one]}))
+    copy.tokens.write_text(
+        json.dumps({"tokens": [token for token in tokens["tokens"] if "event" not in token]})
+    )
     with pytest.raises(RecipeError, match=r"benchmark 'events'.*<\|event\|>"):
         evaluate(copy.path, console, benchmarks=["events"])
 
@@ -155,7 +157,7 @@ def test_a_corpus_of_benchmarks_alone_may_be_prepared(copy, monkeypatch):
     assert recipe.corpora["fsdd"] == {"seed": 3}
 
 
-def test_the_command_line_may_name_any_place_and_the_folder_may_not(copy, tmp_path, monkeypatch):
+def test_only_the_command_line_may_set_any_data_dir(copy, tmp_path, monkeypatch):
     elsewhere = tmp_path / "else" / "where"
     monkeypatch.chdir(copy.path)
     assert recipe_to_evaluate(copy, [f"data_dir={elsewhere}"], ())[0].data_dir == str(elsewhere)
@@ -166,7 +168,7 @@ def test_the_command_line_may_name_any_place_and_the_folder_may_not(copy, tmp_pa
     assert recipe_to_evaluate(copy, [ADDED, f"data_dir={Path('mine')}"], ())[0].data_dir == "mine"
 
 
-def test_the_runs_own_recipe_stays_what_it_is(copy):
+def test_the_recipe_of_the_run_stays_unchanged(copy):
     before = load_recipe(copy.recipe, is_complete=True)
     recipe_to_evaluate(copy, [ADDED, "use.benchmarks=spoken_digits", "use.hardware=cpu"], ())
     assert load_recipe(copy.recipe, is_complete=True) == before
@@ -174,13 +176,13 @@ def test_the_runs_own_recipe_stays_what_it_is(copy):
 
 def test_the_command_takes_overrides_and_names(copy, capsys):
     assert run("evaluate", copy.path, ADDED, "--benchmarks", "notes,events", "--benchmarks=dialogues") == 0
-    said = capsys.readouterr()
-    assert "pretrain: evaluating notes, events" in said.out + said.err
+    output = capsys.readouterr()
+    assert "pretrain: evaluating notes, events" in output.out + output.err
     before = files(copy)
     assert run("evaluate", copy.path, "--benchmarks", "evnts") == 2
     assert run("evaluate", copy.path, "seed=1") == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert "Did you mean 'events'" in said[0]
-    assert "`seed` decides the result of this run" in said[1]
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == 2
+    assert "Did you mean 'events'" in messages[0]
+    assert "`seed` decides the result of this run" in messages[1]
     assert files(copy) == before

@@ -13,32 +13,34 @@ from audio_lm.fault_tolerance.restarts import error_of, put_error
 from audio_lm.fault_tolerance.signals import STOP_SIGNALS
 from tests.run.sessions import leave
 
-pytestmark = pytest.mark.usefixtures("unwatched")
+pytestmark = pytest.mark.usefixtures("no_watchdog")
 GLOO = "[pair.cc:553] gloo: Connection closed by peer"
 
 
-def test_ctrl_c_is_recorded_as_an_interrupt(started, tmp_path):
-    session = started(tmp_path)
+def test_ctrl_c_is_recorded_as_an_interrupt(open_session, tmp_path):
+    session = open_session(tmp_path)
     session.heartbeat.begin_stage("chat", step=3, steps=9)
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=auto") as stopped:
+    with pytest.raises(
+        KeyboardInterrupt, match="stopped at step 3 of stage 'chat'; resume=auto"
+    ) as interrupt:
         session.leave(signal.SIGINT, 0)
-    leave(session, stopped.value)
+    leave(session, interrupt.value)
     assert (read_exit_reason(tmp_path).reason, read_exit_reason(tmp_path).code) == ("interrupted", 130)
 
 
-def test_an_error_is_written_with_step_and_clips(started, tmp_path):
-    session = started(tmp_path)
+def test_an_error_is_written_with_step_and_clips(open_session, tmp_path):
+    session = open_session(tmp_path)
     session.heartbeat.begin_stage("chat", step=3, steps=9)
     session.heartbeat.clip_ids = ("a", "b")
     leave(session, ValueError("boom"))
     error = json.loads((tmp_path / "errors" / "rank-0.json").read_text())
     assert (error["kind"], error["text"], error["stage"], error["step"]) == ("ValueError", "boom", "chat", 3)
     assert error["clip_ids"] == ["a", "b"]
-    assert read_exit_reason(tmp_path) is None, "it may be tried again"
+    assert read_exit_reason(tmp_path) is None, "it may be restarted"
 
 
-def test_a_rank_that_lost_a_peer_reports_the_error_of_the_peer(started, tmp_path, capsys):
-    session = started(tmp_path)
+def test_a_rank_that_lost_a_peer_reports_the_error_of_the_peer(open_session, tmp_path, capsys):
+    session = open_session(tmp_path)
     launch = session.launch
     put_error(
         tmp_path,
@@ -60,8 +62,8 @@ def test_a_rank_that_lost_a_peer_reports_the_error_of_the_peer(started, tmp_path
     assert not (tmp_path / "errors" / "rank-0.json").exists()
 
 
-def test_a_rank_that_lost_a_killed_peer_reports_its_own_error_after_a_moment(started, tmp_path):
-    session = started(tmp_path)
+def test_a_rank_that_lost_a_killed_peer_soon_reports_its_own_error(open_session, tmp_path):
+    session = open_session(tmp_path)
     began = time.monotonic()
     leave(session, RuntimeError(GLOO))
     assert time.monotonic() - began < 5
@@ -69,19 +71,19 @@ def test_a_rank_that_lost_a_killed_peer_reports_its_own_error_after_a_moment(sta
 
 
 def test_an_error_that_repeats_ends_the_launch_and_every_later_start_of_it(
-    started, tmp_path, monkeypatch, capsys
+    open_session, tmp_path, monkeypatch, capsys
 ):
     for name, value in (("RUN_ID", "job"), ("MAX_RESTARTS", "9")):
         monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
     monkeypatch.setenv(FRESH_STORE, "1")
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    first = started(tmp_path)
+    first = open_session(tmp_path)
     leave(first, ValueError("boom"))
-    second = started(tmp_path)
+    second = open_session(tmp_path)
     with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
         leave(second, ValueError("boom"))
     assert "ValueError: boom" in capsys.readouterr().err, "its traceback is shown"
     with pytest.raises(RunEndedError, match="The last attempt ended with the same error"):
-        started(tmp_path)
+        open_session(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)

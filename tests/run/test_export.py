@@ -26,7 +26,7 @@ def test_a_run_is_exported_by_one_command(whole_run, small, own_vocabulary, tmp_
     assert not torch.equal(read_weights(tmp_path / "earlier")["language_model.lm_head.weight"], rows)
 
 
-def test_a_stage_or_precision_that_is_not_there_is_answered(whole_run, tmp_path):
+def test_an_unknown_stage_or_precision_is_answered_with_the_nearest(whole_run, tmp_path):
     with pytest.raises(CheckpointError, match="Did you mean 'pretrain'"):
         export_run(whole_run.path, tmp_path / "folder", stage="pretrian")
     with pytest.raises(UserError, match="Did you mean 'float32'"):
@@ -35,7 +35,7 @@ def test_a_stage_or_precision_that_is_not_there_is_answered(whole_run, tmp_path)
         export_run(whole_run.path, Path("/proc/nobody/may"))
 
 
-def test_a_recipe_goes_on_from_an_exported_folder(whole_run, small_recipe, tmp_path):
+def test_a_recipe_starts_from_an_exported_folder(whole_run, small_recipe, tmp_path):
     folder = tmp_path / "folder"
     export_run(whole_run.path, folder, report=lambda line: None)
     recipe = load_recipe(small_recipe, [f"model.load={folder}"]).recipe

@@ -20,7 +20,7 @@ def test_the_folder_is_named_after_recipe_and_signature(small_recipe):
     assert folder_for(composed, small_recipe.parent / "x").path.name == "x"
 
 
-def test_an_earlier_run_is_moved_aside_and_never_written_over(small_recipe, tmp_path):
+def test_an_earlier_run_is_moved_aside_and_never_overwritten(small_recipe, tmp_path):
     composed, folder = load_recipe(small_recipe), RunFolder(tmp_path / "run")
     open_folder(folder, composed)
     (folder.path / "kept").write_text("1")
@@ -29,7 +29,7 @@ def test_an_earlier_run_is_moved_aside_and_never_written_over(small_recipe, tmp_
     assert folder.recipe.is_file()
 
 
-def test_resuming_takes_the_same_folder_and_no_other_recipes(small_recipe, tmp_path):
+def test_a_resume_uses_the_same_folder_and_refuses_another_recipe(small_recipe, tmp_path):
     folder = RunFolder(tmp_path / "run")
     open_folder(folder, load_recipe(small_recipe))
     (folder.path / "kept").write_text("1")
@@ -44,7 +44,7 @@ def test_the_recipe_of_a_resumed_run_is_replaced_where_settings_changed(small_re
     open_folder(folder, load_recipe(small_recipe), ["<|en|>"])
     first = folder.recipe.read_text()
     open_folder(folder, load_recipe(small_recipe, ["resume=auto"]), ["<|en|>"])
-    assert folder.recipe.read_text() == first, "only how it was started"
+    assert folder.recipe.read_text() == first, "settings of one start are not compared"
     more = load_recipe(small_recipe, ["resume=auto", "evaluation.benchmarks.events.max_clips=2"])
     for _ in range(2):
         open_folder(folder, more, ["<|en|>"])
@@ -66,7 +66,7 @@ def test_a_resume_that_finds_no_run_names_the_others(small_recipe, tmp_path, mon
     assert note_on_others(resumed, folder_for(resumed), tmp_path) == []
 
 
-def test_asking_whether_a_folder_can_be_written_leaves_nothing(tmp_path):
+def test_the_check_for_a_writable_folder_leaves_nothing(tmp_path):
     check_writable(RunFolder(tmp_path / "a" / "b"))
     assert not list(tmp_path.iterdir())
 
@@ -88,31 +88,31 @@ def test_a_stage_is_finished_only_with_its_weights(tmp_path):
     assert folder.status("other") == {}
 
 
-def test_weights_that_are_not_those_a_stage_left_are_refused_by_name(ended):
-    ended.check_model("pretrain")
-    path = ended.model("pretrain") / "encoder.safetensors"
+def test_damaged_weights_of_a_stage_are_refused_by_name(finished_folder):
+    finished_folder.check_model("pretrain")
+    path = finished_folder.model("pretrain") / "encoder.safetensors"
     raw = path.read_bytes()
     for damage in (b"", raw[:300], raw.replace(b"w", b"v", 1)):
         path.write_bytes(damage)
         with pytest.raises(
             CheckpointError, match=r"model: encoder\.safetensors has .* resume=auto writes it again"
         ):
-            ended.check_model("pretrain")
+            finished_folder.check_model("pretrain")
     path.unlink()
     with pytest.raises(CheckpointError, match=r"encoder\.safetensors is missing"):
-        ended.check_model("pretrain")
+        finished_folder.check_model("pretrain")
 
 
-def test_a_stage_is_not_begun_with_weights_that_are_not_those_left_to_it(ended, small_recipe):
+def test_a_stage_does_not_start_from_damaged_weights(finished_folder, small_recipe):
     recipe = load_recipe(small_recipe, ["only=[chat]"]).recipe
-    assert stages_to_run(recipe, ended) == ["chat"]
-    (ended.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
+    assert stages_to_run(recipe, finished_folder) == ["chat"]
+    (finished_folder.model("pretrain") / "encoder.safetensors").write_bytes(b"other")
     with pytest.raises(CheckpointError, match=r"encoder\.safetensors has 5 bytes"):
-        stages_to_run(recipe, ended)
+        stages_to_run(recipe, finished_folder)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, -1])
-def test_a_recipe_that_was_cut_is_written_again_where_there_are_checkpoints(small_recipe, tmp_path, keep):
+def test_a_truncated_recipe_is_written_again_if_there_are_checkpoints(small_recipe, tmp_path, keep):
     composed, folder = load_recipe(small_recipe, ["resume=auto"]), RunFolder(tmp_path / "run")
     open_folder(folder, composed)
     text = folder.recipe.read_text()
@@ -128,8 +128,8 @@ def test_a_run_keeps_its_tokens_and_an_older_one_has_all(small_recipe, tmp_path)
     assert kept_tokens(folder) is None
     open_folder(folder, load_recipe(small_recipe), tokens)
     assert kept_tokens(folder) == tokens
-    for spoiled in ("", "{", '{"tokens": 3}', "[]"):
-        folder.tokens.write_text(spoiled)
-        assert kept_tokens(folder) is None, "they follow from the recipe"
+    for damaged in ("", "{", '{"tokens": 3}', "[]"):
+        folder.tokens.write_text(damaged)
+        assert kept_tokens(folder) is None, "the recipe determines them"
     folder.tokens.unlink()
     assert kept_tokens(folder) == list(MARKUP_TOKENS)

@@ -10,11 +10,11 @@ from audio_lm.fault_tolerance.launcher_env import Launch
 from audio_lm.fault_tolerance.lease import Lease
 from tests.run.sessions import leave
 
-pytestmark = pytest.mark.usefixtures("unwatched")
+pytestmark = pytest.mark.usefixtures("no_watchdog")
 
 
-def test_a_later_start_is_noticed_at_the_next_heartbeat_and_its_files_stay(started, tmp_path):
-    older = started(tmp_path)
+def test_a_later_start_is_detected_at_the_next_heartbeat_and_its_files_stay(open_session, tmp_path):
+    older = open_session(tmp_path)
     assert not older.is_lost
     assert older.lease.is_newest
     Lease(tmp_path, Launch("later", is_elastic=False)).take()
@@ -31,14 +31,14 @@ def test_a_later_start_is_noticed_at_the_next_heartbeat_and_its_files_stay(start
     assert not list((tmp_path / "errors").glob("*"))
 
 
-def test_a_folder_that_was_moved_aside_for_a_fresh_run_is_lost(started, tmp_path):
+def test_a_folder_that_was_moved_aside_for_a_fresh_run_is_lost(open_session, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    older = started(folder)
+    older = open_session(folder)
     folder.rename(tmp_path / "run.1")
     folder.mkdir()
     older.lease.look()
-    assert not older.is_lost, "nobody has it yet"
+    assert not older.is_lost, "no start has it yet"
     Lease(folder, Launch("", is_elastic=False)).take()
     older.lease.look()
     assert older.is_lost

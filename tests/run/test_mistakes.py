@@ -21,7 +21,7 @@ PARTS = {
 
 @pytest.fixture
 def recipe(tmp_path, make_cuts, monkeypatch):
-    """A sound recipe on four clips of noise; tests break one thing of it."""
+    """Valid recipe on four clips of noise; each test breaks one thing."""
     make_cuts(4)
     tree = {
         "use": {"model": "tiny", "hardware": "cpu"},
@@ -53,7 +53,7 @@ def name_an_unknown_task(tree, data):
     stage_of(tree)["mixture"] = {"sources": {"ars": ["made/noise-train"]}, "weights": {"ars": 1}}
 
 
-def weigh_what_has_no_source(tree, data):
+def add_a_weight_without_a_source(tree, data):
     stage_of(tree)["mixture"]["weights"]["lid"] = 1
 
 
@@ -70,7 +70,7 @@ def remove_the_audio(tree, data):
         path.unlink()
 
 
-def spoil_the_audio(tree, data):
+def corrupt_the_audio(tree, data):
     for path in data.glob("audio/*"):
         path.write_bytes(b"fLaC" + b"\x00" * 400)
 
@@ -97,39 +97,39 @@ def lengthen_a_clip(tree, data):
     _resize(data, 16_000 * 31)
 
 
-def write_where_nobody_may(tree, data):
+def write_to_a_forbidden_folder(tree, data):
     pass
 
 
 MISTAKES = [
     (misspell_a_key, "stepz"),
     (name_an_unknown_task, "Did you mean 'asr'"),
-    (weigh_what_has_no_source, "no source for ['lid']"),
+    (add_a_weight_without_a_source, "no source for ['lid']"),
     (add_a_part_that_matches_nothing, "['adapter'] match no parameter"),
     (leave_a_parameter_in_no_part, "['projector'] are not mentioned"),
     (remove_the_audio, "is missing"),
-    (spoil_the_audio, "cannot be decoded"),
+    (corrupt_the_audio, "cannot be decoded"),
     (empty_the_cut_set, "has no cuts"),
     (shorten_a_clip, "has 2 frames"),
     (lengthen_a_clip, "longer than the encoder's 30 s"),
-    (write_where_nobody_may, "cannot be written"),
+    (write_to_a_forbidden_folder, "cannot be written"),
 ]
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=[mistake.__name__ for mistake, _ in MISTAKES])
-def test_a_mistake_is_answered(recipe, tmp_path, mistake, words, capsys):
+def test_a_mistake_gives_one_message(recipe, tmp_path, mistake, words, capsys):
     mistake(recipe, tmp_path / "data" / "made")
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    out = ["--out", "/proc/nobody/may"] if mistake is write_where_nobody_may else []
+    out = ["--out", "/proc/nobody/may"] if mistake is write_to_a_forbidden_folder else []
     assert run("train", str(path), *out) == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert "Traceback" not in said
-    assert not list((tmp_path / "work").iterdir()), "something was left behind"
+    output = capsys.readouterr().err
+    assert words in output
+    assert "Traceback" not in output
+    assert not list((tmp_path / "work").iterdir()), "files were left behind"
 
 
-def test_a_tag_outside_the_vocabulary_is_answered(recipe, tmp_path, monkeypatch, capsys):
+def test_a_tag_outside_the_vocabulary_is_refused(recipe, tmp_path, monkeypatch, capsys):
     wrong = replace(
         registry.TASKS["asr"], tags=registry.TASKS["asr"].tags.replace("transcript|>", "transcripts|>")
     )

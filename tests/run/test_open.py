@@ -17,7 +17,7 @@ from tests.run.command import run
 
 @pytest.fixture
 def logits(small, own_vocabulary):
-    """A model's answers to two clips."""
+    """Function that loads a model and returns its logits for a clip."""
 
     def of(load):
         model = build_audio_lm(small, own_vocabulary)
@@ -50,7 +50,7 @@ def test_a_checkpoint_is_exported_by_one_command(whole_run, tmp_path, capsys):
     assert all(torch.equal(value, end[name]) for name, value in mid.items())
 
 
-def test_a_step_that_is_not_there_is_answered_with_those_that_are(whole_run, tmp_path):
+def test_a_missing_step_is_answered_with_the_existing_ones(whole_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 2; there are \[3\]"):
         export_run(whole_run.path, tmp_path / "mid", stage="chat", step=2)
     with pytest.raises(UserError, match="name it with --stage"):
@@ -59,7 +59,7 @@ def test_a_step_that_is_not_there_is_answered_with_those_that_are(whole_run, tmp
         export_run(whole_run.path, tmp_path / "mid", stage="chatt", step=3)
 
 
-def test_frozen_weights_that_are_others_are_refused(whole_run, small, own_vocabulary, tmp_path):
+def test_a_checkpoint_of_other_frozen_weights_is_refused(whole_run, small, own_vocabulary, tmp_path):
     folder = RunFolder(tmp_path / "run")
     shutil.copytree(whole_run.path, folder.path)
     shutil.rmtree(folder.model("pretrain"))
@@ -67,6 +67,6 @@ def test_frozen_weights_that_are_others_are_refused(whole_run, small, own_vocabu
     with torch.no_grad():
         model.encoder.conv1.weight += 1
     save_model(model, folder.model("pretrain"))
-    assert [one.step for one in valid_checkpoints(folder.checkpoints("chat"))] == [3]
+    assert [checkpoint.step for checkpoint in valid_checkpoints(folder.checkpoints("chat"))] == [3]
     with pytest.raises(CheckpointError, match=r"frozen weights of \['encoder'"):
         load_mid_stage(model, small, folder, "chat", 3)

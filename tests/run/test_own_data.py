@@ -1,4 +1,4 @@
-"""Data as a newcomer brings it reaches a training step in two commands."""
+"""A user's own data is imported and trained on in two commands."""
 
 import json
 
@@ -47,7 +47,7 @@ def swift_conversations(wavs):
     rows = [
         {
             "messages": [
-                {"role": "user", "content": "<audio>What is said?"},
+                {"role": "user", "content": "<audio>Transcribe the clip."},
                 {"role": "assistant", "content": text},
             ],
             "audios": [str(wavs / f"{number}.wav")],
@@ -59,9 +59,9 @@ def swift_conversations(wavs):
     return ("ms-swift", path, "--into", "mine/chats-train"), "own_chats", "chat"
 
 
-@pytest.mark.parametrize("brought", [folder_with_a_table, kaldi_directory, swift_conversations])
-def test_own_data_reaches_a_step(wavs, brought, tmp_path):
-    arguments, recipe, stage = brought(wavs)
+@pytest.mark.parametrize("make_data", [folder_with_a_table, kaldi_directory, swift_conversations])
+def test_own_data_reaches_a_training_step(wavs, make_data, tmp_path):
+    arguments, recipe, stage = make_data(wavs)
     assert run("import", *arguments) == 0
     assert run("train", recipe, *STEP, f"stages.{stage}.steps=1", "--out", tmp_path / "run") == 0
     status = json.loads((tmp_path / "run" / "stages" / stage / "status.json").read_text())
@@ -77,6 +77,6 @@ def test_a_format_that_does_not_exist_is_answered_with_the_nearest(wavs, capsys)
 
 def test_the_list_has_every_format_with_an_example(capsys):
     assert run("import", "--list") == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for name in ("table", "kaldi", "ms-swift", "llama-factory", "nemo", "qwen-eval", "salmonn"):
-        assert name in said
+        assert name in output

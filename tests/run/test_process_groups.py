@@ -43,7 +43,7 @@ evaluation:
 """
 
 
-def trained(folder, name, num_ranks, *overrides, text=RECIPE):
+def train_run(folder, name, num_ranks, *overrides, text=RECIPE):
     recipe = folder / f"{name}.yaml"
     recipe.write_text(text.format(folder=folder, name=name))
     start = [sys.executable]
@@ -72,8 +72,8 @@ def curves(folder, name):
     return {(key, step): value for key, step, value in rows}
 
 
-def written(run):
-    """What lies in a run's folder, pulses of the ranks left out: files, and shards, which every rank writes."""
+def files_of(run):
+    """Files of a run folder without heartbeats, and its shards, which every rank writes."""
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     names = {name for name in names if not name.startswith("heartbeats/")}
     shards = {name for name in names if name.endswith(".distcp")}
@@ -86,18 +86,20 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_learns_and_the_first_writes_alone(folder):
-    alone, _ = trained(folder, "alone", 1)
-    together, said = trained(folder, "together", 2)
-    one, two = curves(folder, "alone"), curves(folder, "together")
-    assert one.keys() == two.keys()
-    assert {"train_loss/all", "train_loss/sec", "train_loss/mna", "val_loss/sec"} <= {key for key, _ in one}
-    assert max(step for _, step in one) == 9
-    for key, value in one.items():
-        assert two[key] == pytest.approx(value, abs=1e-5), key
-    files, shards = written(alone)
-    assert written(together) == (files, shards | {name.replace("__0_", "__1_") for name in shards})
-    assert said.count("step 10/10") == 1
+def test_two_ranks_have_the_losses_of_one_and_only_the_first_writes_files(folder):
+    alone, _ = train_run(folder, "alone", 1)
+    together, output = train_run(folder, "together", 2)
+    expected, found = curves(folder, "alone"), curves(folder, "together")
+    assert expected.keys() == found.keys()
+    assert {"train_loss/all", "train_loss/sec", "train_loss/mna", "val_loss/sec"} <= {
+        key for key, _ in expected
+    }
+    assert max(step for _, step in expected) == 9
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, abs=1e-5), key
+    files, shards = files_of(alone)
+    assert files_of(together) == (files, shards | {name.replace("__0_", "__1_") for name in shards})
+    assert output.count("step 10/10") == 1
     for run in (alone, together):
         assert json.loads((run / "stages" / "pretrain" / "status.json").read_text())["finished"]
 
@@ -110,38 +112,38 @@ from audio_lm.run.process_groups import ProcessGroups
 os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[1], "WORLD_SIZE": "2"}
 os.environ["RANK"] = "1" if os.fork() == 0 else "0"
 rank = int(os.environ["RANK"])
-def tell(line):
-    os.write(1, f"{line}\\n".encode())  # whole: both ranks write to one pipe
+def show(line):
+    os.write(1, f"{line}\\n".encode())  # one write: both ranks share the pipe
 with ProcessGroups("cpu", 60) as ranks:
-    said = [ranks.agreed(7 * rank)]
-    turns = []
+    values = [ranks.agree_on_max(7 * rank)]
+    checks = []
     time.sleep(rank)
-    said.append(ranks.wait(3 * (1 - rank), lambda: turns.append(1)))
+    values.append(ranks.wait(3 * (1 - rank), lambda: checks.append(1)))
     began = time.perf_counter()
     for _ in range(300):
-        ranks.agreed(0)
+        ranks.agree_on_max(0)
     took = (time.perf_counter() - began) / 300
     mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("replicate", "shard"))
     ranks.include(mesh)
-    ranks.hurry(2)
+    ranks.set_timeout(2)
     for group in mesh.get_all_groups():
-        said.append(group._get_backend(torch.device("cpu")).options._timeout.seconds)
+        values.append(group._get_backend(torch.device("cpu")).options._timeout.seconds)
     ranks.wait()
-    tell(f"{rank} {said} {len(turns) > 5} {1e3 * took:.2f} ms")
+    show(f"{rank} {values} {len(checks) > 5} {1e3 * took:.2f} ms")
     if rank == 1:
         time.sleep(6)
         os._exit(0)
     began = time.monotonic()
     try:
-        ranks.agreed(0)
+        ranks.agree_on_max(0)
     except RuntimeError:
-        tell(f"gave up after {time.monotonic() - began:.0f} s")
+        show(f"timed out after {time.monotonic() - began:.0f} s")
     os._exit(0)
 """
 
 
 @pytest.mark.slow
-def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
+def test_ranks_agree_wait_and_time_out(record_property):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -158,22 +160,22 @@ def test_ranks_agree_wait_and_give_up_on_each_other(record_property):
     assert first.startswith("0 [7, 3, 2, 2] True"), done.stdout + done.stderr
     assert second.startswith("1 [7, 3, 2, 2]"), done.stdout
     record_property("agreeing", first.partition("True ")[2])
-    assert last in ("gave up after 2 s", "gave up after 3 s")
+    assert last in ("timed out after 2 s", "timed out after 3 s")
 
 
-def _mistaken(number):
+def _raise_on_the_first(number):
     with ProcessGroups("cpu") as ranks:
-        with pytest.raises(UserError) as mistake, ranks.main_first():
+        with pytest.raises(UserError) as error, ranks.main_first():
             raise DataError("no such cut-set")
-        return type(mistake.value)
+        return type(error.value)
 
 
-def test_a_mistake_the_first_rank_has_found_ends_the_others_in_silence():
-    assert on_ranks(2, _mistaken) == [DataError, AlreadyReportedError]
+def test_an_error_of_the_first_rank_ends_the_others_without_a_message():
+    assert on_ranks(2, _raise_on_the_first) == [DataError, AlreadyReportedError]
 
 
-def test_one_process_waits_for_nobody():
+def test_a_single_process_does_not_wait():
     with ProcessGroups("cpu") as ranks:
-        assert (ranks.agreed(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
+        assert (ranks.agree_on_max(5), ranks.wait(4), ranks.wait()) == (5, 4, 0)
         ranks.include(None)
-        ranks.hurry(1)
+        ranks.set_timeout(1)

@@ -6,63 +6,65 @@ from torch.nn import functional
 
 from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
-from audio_lm.run.replay import keep_packs, read_packs, replay, run_again
+from audio_lm.run.replay import keep_packs, read_packs, replay, run_packs
 from audio_lm.run.train import train
 from tests.training.test_fsdp import PACKS, tiny
 
 
-def test_packs_come_back_as_they_were_kept(tmp_path):
+def test_saved_packs_are_read_back_unchanged(tmp_path):
     path = keep_packs(tiny("all"), tmp_path, "pretrain", 7, PACKS)
     stage, step, packs = read_packs(path)
     assert (stage, step, len(packs)) == ("pretrain", 7, len(PACKS))
-    for one, other in zip(PACKS, packs, strict=True):
-        for name in one.__slots__:
-            before, after = getattr(one, name), getattr(other, name)
+    for saved, read in zip(PACKS, packs, strict=True):
+        for name in saved.__slots__:
+            before, after = getattr(saved, name), getattr(read, name)
             assert torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after, name
     assert (tmp_path / "replay" / "step-7-weights" / "encoder.safetensors").is_file()
 
 
-def test_a_sound_step_has_the_loss_and_the_gradients_of_training_and_nothing_to_find():
+def test_a_finite_step_has_the_loss_and_gradients_of_training_and_no_finding():
     model, twin = tiny("all"), tiny("all")
-    found = run_again(model, PACKS)
+    result = run_packs(model, PACKS)
     num_learned = sum(pack.num_learned for pack in PACKS)
     losses = [functional.cross_entropy(twin(pack), pack.labels, reduction="sum") for pack in PACKS]
     loss = sum(losses) / num_learned
     loss.backward()
-    assert found.first is None
-    assert found.loss == pytest.approx(float(loss), rel=1e-6)
-    norm = math.sqrt(sum(float(one.grad.square().sum()) for one in twin.projector.parameters()))
-    assert found.norms["projector"] == pytest.approx(norm, rel=1e-5)
+    assert result.first_nonfinite is None
+    assert result.loss == pytest.approx(float(loss), rel=1e-6)
+    norm = math.sqrt(sum(float(weight.grad.square().sum()) for weight in twin.projector.parameters()))
+    assert result.norms["projector"] == pytest.approx(norm, rel=1e-5)
 
 
-def test_the_first_module_that_is_not_finite_is_named():
+def test_the_first_module_with_a_nonfinite_output_is_named():
     model = tiny("all")
     with torch.no_grad():
         model.language_model.model.layers[1].mlp.up_proj.weight[0, 0] = float("inf")
-    assert run_again(model, PACKS[:1]).first == "output of language_model.model.layers.1.mlp.up_proj"
+    assert (
+        run_packs(model, PACKS[:1]).first_nonfinite == "output of language_model.model.layers.1.mlp.up_proj"
+    )
 
 
-def test_a_gradient_that_is_not_finite_behind_a_finite_loss_is_named():
+def test_a_nonfinite_gradient_of_a_finite_loss_is_named():
     model = tiny("all")
     model.projector.register_forward_hook(
         lambda module, inputs, output: output + 0 * (inputs[0].sum() - inputs[0].sum().detach()).abs().sqrt()
     )
-    found = run_again(model, PACKS[:1])
-    assert math.isfinite(found.loss)
-    assert found.first.startswith("gradient of encoder.")
+    result = run_packs(model, PACKS[:1])
+    assert math.isfinite(result.loss)
+    assert result.first_nonfinite.startswith("gradient of encoder.")
 
 
-def test_a_run_whose_gradients_are_not_finite_stops_and_its_packs_can_be_run_again(
+def test_a_run_with_nonfinite_gradients_stops_and_its_packs_can_be_replayed(
     small, small_recipe, tmp_path, console
 ):
-    rate, one = "stages.pretrain.parts.encoder.lr=1e30", "evaluation.baselines=[]"
-    composed = load_recipe(small_recipe, [rate, one, "only=[pretrain]"])
+    overrides = ["stages.pretrain.parts.encoder.lr=1e30", "evaluation.baselines=[]", "only=[pretrain]"]
+    composed = load_recipe(small_recipe, overrides)
     with pytest.raises(DataError, match=r"not finite 3 steps in a row.*audio-lm replay .*step-3-rank-0"):
         train(composed, out=tmp_path / "run", console=console)
     (path,) = (tmp_path / "run" / "stages" / "pretrain" / "replay").glob("*.safetensors")
-    found = replay(path, console)
-    assert not math.isfinite(found.loss)
-    assert found.first.startswith("output of encoder")
+    result = replay(path, console)
+    assert not math.isfinite(result.loss)
+    assert result.first_nonfinite.startswith("output of encoder")
     assert "first not finite: output of encoder" in console.export_text()
 
 

@@ -37,14 +37,14 @@ def log_and_fail(folder):
         raise KeyError("boom")
 
 
-def test_a_log_that_cannot_be_written_costs_nothing(tmp_path, caplog):
+def test_a_log_that_cannot_be_written_is_only_a_warning(tmp_path, caplog):
     (tmp_path / "run.log").mkdir()
     with RunLog(tmp_path):
         pass
     assert "run.log cannot be written" in caplog.text
 
 
-def test_settings_of_the_command_line_are_listed_and_no_others(small_recipe):
+def test_only_settings_of_the_command_line_are_listed(small_recipe):
     composed = load_recipe(small_recipe, ["seed=3", "stages.chat.steps=2"])
     assert sorted(settings_given(composed)) == ["seed=3", "stages.chat.steps=2"]
 

@@ -1,4 +1,4 @@
-"""Settings that decide no result, changed before a resume: bit for bit the same losses and weights."""
+"""Settings that decide no result, changed before a resume: losses and weights stay bit-equal."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from audio_lm.evaluation.predict import read_predictions
 from audio_lm.pipeline import plan_stage
 from audio_lm.run import stage as training
 from audio_lm.run.folder import RunFolder
-from tests.run.stopped import KILLED_AT, started
+from tests.run.killed_run import KILLED_AT, start_run
 from tests.run.test_damage import weights
 
 HELD_OUT = "{sources: {chat: [synthetic/dialogues-validation]}, weights: {chat: 1}}"
@@ -45,39 +45,41 @@ def key_of(override):
     return override.lstrip("+").partition("=")[0]
 
 
-def resumed(recipe, stopped, unstopped, folder, overrides, *, is_exact=True):
-    """A resume with overrides of a run that was killed; it has to end like the one that nobody disturbed.
+def assert_resumes_equal(recipe, killed_run, reference_run, folder, overrides, *, is_exact=True):
+    """Resume a killed run with overrides, and check it against the uninterrupted run.
 
     Args:
-        is_exact: the run can know that it will; of audio files in another place it does not.
+        is_exact: the resume reports itself as exact; it cannot where audio files are in another folder.
     """
-    shutil.copytree(stopped, folder, dirs_exist_ok=True)
-    outcome, whole = started(recipe, folder, "resume=auto", *overrides), unstopped[0]
+    shutil.copytree(killed_run, folder, dirs_exist_ok=True)
+    outcome, reference = start_run(recipe, folder, "resume=auto", *overrides), reference_run[0]
     assert not outcome.refusal
-    assert ("exact" if is_exact else "same order") in outcome.said
+    assert ("exact" if is_exact else "same order") in outcome.output
     assert {stage for stage, _ in outcome.losses} == {"chat"}
-    assert outcome.losses == {key: whole.losses[key] for key in outcome.losses}
-    assert outcome.cuts == {key: whole.cuts[key] for key in outcome.cuts}
-    ours, theirs = weights(folder / "run" / "stages"), weights(unstopped[1] / "run" / "stages")
+    assert outcome.losses == {key: reference.losses[key] for key in outcome.losses}
+    assert outcome.cuts == {key: reference.cuts[key] for key in outcome.cuts}
+    ours, theirs = weights(folder / "run" / "stages"), weights(reference_run[1] / "run" / "stages")
     models = [name for name in theirs if "/model/" in name]
     assert models
     assert {name: ours[name] for name in models} == {name: theirs[name] for name in models}
     return outcome
 
 
-def moved(folder):
-    """Overrides for other places, where the corpora are made again."""
-    return [one.format(folder=folder) for one in PLACES]
+def other_places(folder):
+    """Overrides for other folders, in which the corpora are prepared again."""
+    return [override.format(folder=folder) for override in PLACES]
 
 
-def test_all_of_them_can_change_at_once(stopped_recipe, stopped, unstopped, tmp_path):
-    changes = [one for changes in CHANGES.values() for one in changes]
-    changes += moved(tmp_path)
-    assert not any(affects_result(key_of(one)) for one in changes)
-    outcome = resumed(stopped_recipe, stopped, unstopped, tmp_path, changes, is_exact=False)
+def test_all_of_them_can_change_at_once(two_stage_recipe, killed_run, reference_run, tmp_path):
+    changes = [override for overrides in CHANGES.values() for override in overrides]
+    changes += other_places(tmp_path)
+    assert not any(affects_result(key_of(override)) for override in changes)
+    outcome = assert_resumes_equal(
+        two_stage_recipe, killed_run, reference_run, tmp_path, changes, is_exact=False
+    )
     folder = RunFolder(tmp_path / "run")
-    assert "pretrain: evaluating events, notes" in outcome.said
-    assert "chat: evaluating talks" in outcome.said
+    assert "pretrain: evaluating events, notes" in outcome.output
+    assert "chat: evaluating talks" in outcome.output
     assert len(read_predictions(folder.predictions / "events.jsonl")) == 2
     scores = json.loads(folder.scores.read_text())
     assert {"test/synthetic/notes/mna/pitch_acc", "test/synthetic/dialogues/chat/acc"} <= scores.keys()
@@ -86,22 +88,24 @@ def test_all_of_them_can_change_at_once(stopped_recipe, stopped, unstopped, tmp_
     before = (folder.path / "recipe.yaml.1").read_text()
     assert yaml.safe_load(before)["evaluation"]["benchmarks"].keys() == {"events"}
     (folder.path / "exit_reason.json").unlink()  # the next start is another launch
-    again = started(stopped_recipe, tmp_path, "resume=auto", *changes)
-    assert "asking" not in again.said
-    assert "finished before" in again.said
+    again = start_run(two_stage_recipe, tmp_path, "resume=auto", *changes)
+    assert "evaluating" not in again.output
+    assert "finished before" in again.output
     assert not (folder.path / "recipe.yaml.2").exists(), "nothing has changed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", [*CHANGES, "places"])
-def test_each_of_them_can_change(stopped_recipe, stopped, unstopped, tmp_path, what):
-    changes = moved(tmp_path) if what == "places" else CHANGES[what]
-    resumed(stopped_recipe, stopped, unstopped, tmp_path, changes, is_exact=what != "places")
+def test_each_of_them_can_change(two_stage_recipe, killed_run, reference_run, tmp_path, what):
+    changes = other_places(tmp_path) if what == "places" else CHANGES[what]
+    assert_resumes_equal(
+        two_stage_recipe, killed_run, reference_run, tmp_path, changes, is_exact=what != "places"
+    )
 
 
-def as_before():
-    """Save checkpoints as earlier releases did: with settings that decide nothing, and digests of whole files."""
-    plan_stage.digest_of = lambda leaf: leaf.rows.index.digest_of_file[:16]
+def save_as_earlier_release():
+    """Save checkpoints as an earlier release did: with settings that decide nothing, and digests of whole files."""
+    plan_stage.digest_of = lambda source: source.rows.index.digest_of_file[:16]
     settings_of_run = training.settings_of_run
 
     def all_settings(composed):
@@ -111,18 +115,18 @@ def as_before():
     training.settings_of_run = all_settings
 
 
-def test_a_run_of_an_earlier_release_goes_on(stopped_recipe, unstopped, tmp_path):
+def test_a_run_of_an_earlier_release_resumes(two_stage_recipe, reference_run, tmp_path):
     before = tmp_path / "before"
-    assert started(stopped_recipe, before, kill=KILLED_AT, change=as_before) is None
+    assert start_run(two_stage_recipe, before, kill=KILLED_AT, change=save_as_earlier_release) is None
     (before / "run" / "predictions" / "benchmarks.json").unlink()
     changes = ["stages.chat.checkpoint_every=3", f"+evaluation.benchmarks.notes={NOTES}"]
-    outcome = resumed(stopped_recipe, before, unstopped, tmp_path / "after", changes)
-    assert "pretrain: evaluating notes\n" in outcome.said, "the others have answers"
+    outcome = assert_resumes_equal(two_stage_recipe, before, reference_run, tmp_path / "after", changes)
+    assert "pretrain: evaluating notes\n" in outcome.output, "the others have answers"
 
 
-def test_a_setting_that_decides_is_still_refused(stopped_recipe, stopped, tmp_path):
-    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
-    outcome = started(
-        stopped_recipe, tmp_path, "resume=auto", "stages.chat.optimizer.clip=0.5", *CHANGES["checkpoints"]
+def test_a_setting_that_decides_is_still_refused(two_stage_recipe, killed_run, tmp_path):
+    shutil.copytree(killed_run, tmp_path, dirs_exist_ok=True)
+    outcome = start_run(
+        two_stage_recipe, tmp_path, "resume=auto", "stages.chat.optimizer.clip=0.5", *CHANGES["checkpoints"]
     )
     assert "stages.chat.optimizer.clip changed" in outcome.refusal

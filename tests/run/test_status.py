@@ -49,7 +49,7 @@ def keep(run, stage, step, age, name=None):
     return folder
 
 
-def test_a_running_run_says_where_it_is_how_fast_and_what_is_safe(run):
+def test_a_running_run_shows_step_speed_and_checkpoint(run):
     beat(run, 0)
     beat(run, 1, step=19, phase="save")
     keep(run, "chat", 15, 300)
@@ -59,7 +59,7 @@ def test_a_running_run_says_where_it_is_how_fast_and_what_is_safe(run):
     assert (status.step, status.steps, status.steps_per_second, status.seconds_left) == (19, 50, 0.5, 62.0)
     assert (status.checkpoint.step, status.checkpoint.age) == (15, pytest.approx(300))
     assert (status.restarts, status.slowest_rank) == (2, 1)
-    assert [one.age for one in status.ranks] == [1.0, 1.0]
+    assert [rank.age for rank in status.ranks] == [1.0, 1.0]
 
 
 def test_the_slowest_is_the_silent_one_then_the_last_one_then_the_busiest(run):
@@ -72,15 +72,15 @@ def test_the_slowest_is_the_silent_one_then_the_last_one_then_the_busiest(run):
     assert status_of(run, NOW).slowest_rank == 0
 
 
-def test_a_rank_of_an_earlier_try_is_no_rank_of_this_one_whatever_its_clock_says(run):
+def test_a_rank_of_an_earlier_start_is_ignored_whatever_its_clock(run):
     beat(run, 0)
     beat(run, 1, attempt=1, time=NOW + 3600, step=44)
-    assert [one.rank for one in status_of(run, NOW).ranks] == [0]
-    beat(run, 0, time=NOW + 3600)  # its clock was put back since
+    assert [rank.rank for rank in status_of(run, NOW).ranks] == [0]
+    beat(run, 0, time=NOW + 3600)  # its clock was set back since
     assert status_of(run, NOW).ranks[0].age == 0
 
 
-def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run):
+def test_the_newest_checkpoint_is_the_last_valid_step_whatever_its_time(run):
     keep(run, "chat", 20, 5)
     keep(run, "chat", 30, 500)
     (keep(run, "chat", 40, 1) / "part").write_bytes(b"half")
@@ -89,10 +89,10 @@ def test_the_newest_checkpoint_is_the_last_step_that_holds_whatever_the_time(run
     write_json(run / "stages" / "chat" / "status.json", {"step": 30, "finished": False})
     status = status_of(run, NOW)
     assert (status.checkpoint.step, status.checkpoint.age, status.step) == (30, pytest.approx(500), 30)
-    assert status.state == "not begun"
+    assert status.state == "not started"
 
 
-def test_a_run_that_has_ended_says_why(run):
+def test_a_run_that_has_ended_shows_the_reason(run):
     beat(run, 0)
     write_exit_reason(
         run, ExitReason("preempted", "stopped after step 20", "job", 2, signal="SIGTERM", rank=1)
@@ -103,12 +103,12 @@ def test_a_run_that_has_ended_says_why(run):
     console = Console(file=io.StringIO(), width=120)
     print_status(status, console)
     watch_status(run, console)
-    said = console.file.getvalue()
+    output = console.file.getvalue()
     for words in ("preempted: stopped after step 20", "20 of 50", "node-0", "0.5 steps/s", "slowest rank"):
-        assert words in said, words
+        assert words in output, words
 
 
-def test_a_run_that_says_nothing_any_more_is_silent(run):
+def test_a_run_without_recent_heartbeats_is_silent(run):
     beat(run, 0, time=NOW - 60)
     assert status_of(run, NOW).state == "silent"
 

@@ -19,14 +19,14 @@ def weights(folder, stage):
     return {path.stem: load_file(path) for path in folder.model(stage).glob("*.safetensors")}
 
 
-def assert_equal_weights(one, other):
-    assert one.keys() == other.keys()
-    for part in one:
-        for name, value in one[part].items():
-            assert torch.equal(value, other[part][name]), f"{part} {name}"
+def assert_equal_weights(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for part in ours:
+        for name, value in ours[part].items():
+            assert torch.equal(value, theirs[part][name]), f"{part} {name}"
 
 
-def test_a_run_leaves_what_others_rely_on(whole_run):
+def test_a_run_writes_its_documented_files(whole_run):
     for name in (
         "recipe.yaml",
         "scores.json",
@@ -43,7 +43,7 @@ def test_a_run_leaves_what_others_rely_on(whole_run):
     assert {"test/synthetic/events/sec/acc", "untrained/test/synthetic/events/sec/acc"} <= scores.keys()
 
 
-def test_weights_are_carried_over_and_frozen_parts_stay(whole_run):
+def test_a_stage_starts_from_the_weights_before_and_frozen_parts_stay(whole_run):
     before, after = weights(whole_run, "pretrain"), weights(whole_run, "chat")
     for part in ("encoder", "projector"):
         assert_equal_weights({part: before[part]}, {part: after[part]})
@@ -79,7 +79,7 @@ def test_mlflow_has_a_parent_and_a_child_per_stage_with_curves(whole_run, small_
     assert {"val_loss/sec", "test/synthetic/events/sec/acc"} <= keys
 
 
-def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
+def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
     whole_run, small_recipe, tmp_path, console, monkeypatch
 ):
     class Interrupt(Callback):
@@ -104,7 +104,9 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights(
         assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
 
 
-def test_one_stage_starts_from_what_the_stage_before_it_left(whole_run, small_recipe, tmp_path, console):
+def test_a_single_stage_starts_from_the_weights_of_the_stage_before(
+    whole_run, small_recipe, tmp_path, console
+):
     out = tmp_path / "only"
     train(load_recipe(small_recipe, ["only=[pretrain]"]), out=out, console=console)
     assert not (out / "stages" / "chat").exists()
@@ -134,7 +136,7 @@ def test_a_stage_without_the_one_before_it_is_refused(small_recipe, tmp_path, co
         (["stages.pretrain.pack_tokens=20"], DataError, "over pack_tokens=20"),
     ],
 )
-def test_what_is_wrong_is_found_before_anything_is_written(
+def test_an_invalid_recipe_is_refused_before_anything_is_written(
     small_recipe, tmp_path, console, overrides, kind, words
 ):
     out = tmp_path / "wrong"
@@ -162,7 +164,7 @@ OTHER_PARTS = [
 ]
 
 
-def test_another_encoder_another_projector_and_updates_are_trained(small_recipe, tmp_path, console):
+def test_another_encoder_another_projector_and_lora_are_trained(small_recipe, tmp_path, console):
     pytest.importorskip("peft")
     overrides = [*OTHER_PARTS, "stages.pretrain.spec_augment=null", "stages.chat.spec_augment=null"]
     folder = train(load_recipe(small_recipe, overrides), out=tmp_path / "other", console=console)
@@ -174,6 +176,6 @@ def test_another_encoder_another_projector_and_updates_are_trained(small_recipe,
         assert not torch.equal(value, after["language_model_lora"][name]), name
 
 
-def test_holes_in_what_hears_no_log_mel_are_refused(small_recipe):
+def test_spec_augment_without_log_mel_input_is_refused(small_recipe):
     with pytest.raises(RecipeError, match=r"stage 'chat' has spec_augment"):
         load_recipe(small_recipe, OTHER_PARTS)

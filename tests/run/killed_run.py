@@ -1,4 +1,4 @@
-"""A run of two short stages with a cache of its own, killed in the second one, and started again in any state."""
+"""A run of two short stages with its own cache, killed in the second stage and restarted in any state."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from audio_lm.config.load import load_recipe
 from audio_lm.run import stage as training
 from audio_lm.run.train import train
 from tests.forked import on_ranks
-from tests.run.carried import unwatched
+from tests.run.observed_run import disable_watchdog
 
 RECIPE = """
 use: {{model: tiny, hardware: cpu}}
@@ -56,19 +56,19 @@ KILLED_AT = 3  # of the second stage
 
 
 class Outcome(NamedTuple):
-    """What a start of the run came to."""
+    """Result of one start of the run."""
 
-    cuts: dict  # (stage, step) -> of every pack
-    losses: dict
-    said: str
-    refusal: str
+    cuts: dict  # (stage, step) -> cuts of every pack
+    losses: dict  # (stage, step) -> loss
+    output: str
+    refusal: str  # message of the error; empty if it trained
 
 
-class Watch(Callback):
-    """Keeps what every step of every stage heard; kills the process before a step of the last one."""
+class Observer(Callback):
+    """Records the cuts and the loss of every step of a stage; kills the process before a step."""
 
-    def __init__(self, stage, kill, seen):
-        self.stage, self.kill, self.seen = stage, kill, seen
+    def __init__(self, stage, kill, observed):
+        self.stage, self.kill, self.observed = stage, kill, observed
 
     def on_fit_start(self, trainer, module):
         module.log_every = 1
@@ -79,27 +79,27 @@ class Watch(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         loss = float(trainer.callback_metrics["train_loss/all"])
-        self.seen[self.stage, trainer.global_step] = [pack.cut_ids for pack in batch], loss
+        self.observed[self.stage, trainer.global_step] = [pack.cut_ids for pack in batch], loss
 
 
-def started(recipe, folder, *overrides, kill=None, change=lambda: None):
-    """A start of the run in a process of its own; none where it was killed.
+def start_run(recipe, folder, *overrides, kill=None, change=lambda: None):
+    """Start the run in a process of its own; returns None if it was killed.
 
     Args:
-        kill: before this step of the second stage.
+        kill: step of the second stage before which the process is killed.
         change: called in that process first.
     """
 
     def work(number):
-        unwatched()
+        disable_watchdog()
         change()
-        build, seen = training.build_trainer, {}
+        build, observed = training.build_trainer, {}
 
-        def watched(recipe, stage, place, *, callbacks, **how):
-            watch = Watch(place.name, kill if place.name == "chat" else None, seen)
-            return build(recipe, stage, place, callbacks=[watch, *callbacks], **how)
+        def build_observed(recipe, stage, folder, *, callbacks, **settings):
+            observer = Observer(folder.name, kill if folder.name == "chat" else None, observed)
+            return build(recipe, stage, folder, callbacks=[observer, *callbacks], **settings)
 
-        training.build_trainer = watched
+        training.build_trainer = build_observed
         console = Console(record=True, width=400, file=open(os.devnull, "w"))  # noqa: SIM115
         composed = load_recipe(recipe, [f"cache_dir={folder / 'cache'}", *overrides])
         refusal = ""
@@ -107,14 +107,16 @@ def started(recipe, folder, *overrides, kill=None, change=lambda: None):
             train(composed, out=folder / "run", console=console)
         except UserError as error:
             refusal = str(error)
-        cuts = {key: cuts for key, (cuts, _) in seen.items()}
-        return Outcome(cuts, {key: loss for key, (_, loss) in seen.items()}, console.export_text(), refusal)
+        cuts = {key: cuts for key, (cuts, _) in observed.items()}
+        return Outcome(
+            cuts, {key: loss for key, (_, loss) in observed.items()}, console.export_text(), refusal
+        )
 
     return on_ranks(1, work, may_die=kill is not None)[0]
 
 
 def write_recipe(path, small):
-    """The recipe, on the corpora of the small one."""
+    """Write the recipe, with the corpora of the small recipe."""
     settings = {"data": small.data_dir, "store": path.with_name("mlflow.db"), "cache": path.with_name("none")}
     path.write_text(RECIPE.format(**settings, corpora=json.dumps(small.corpora)))
     return path

@@ -1,4 +1,4 @@
-"""A corpus in which one file in a hundred is spoiled, in six ways."""
+"""A corpus in which one audio file in a hundred is damaged, in six ways."""
 
 import json
 from itertools import islice
@@ -35,8 +35,8 @@ stages:
 """
 
 
-def spoil(folder):
-    """Spoil six files in six ways; the ids of their cuts."""
+def damage(folder):
+    """Damage six files in six ways; returns the ids of their cuts."""
     numbers = (17, 101, 250, 333, 404, 599)
     gone, empty, text, short, silent, loud = (folder / f"{number:05d}.wav" for number in numbers)
     gone.unlink()
@@ -51,7 +51,7 @@ def spoil(folder):
 
 @pytest.fixture
 def recipe(tmp_path):
-    """The path of a recipe that hears four times as many clips as there are."""
+    """Recipe that trains on four times as many clips as there are."""
     audio = tmp_path / "audio"
     audio.mkdir()
     rng, lines = np.random.default_rng(1), []
@@ -60,7 +60,7 @@ def recipe(tmp_path):
         soundfile.write(path, rng.normal(0, 0.1, 8_000), 16_000)
         lines.append(line_of(f"clip-{number}", path, 8_000))
     write_manifest(tmp_path / "data" / "made" / "clips-train.jsonl", iter(lines))
-    path = tmp_path / "spoiled.yaml"
+    path = tmp_path / "damaged_audio.yaml"
     path.write_text(RECIPE.format(folder=tmp_path))
     return path
 
@@ -71,12 +71,12 @@ def order_of(path, overrides=()):
     vocabulary = build_vocabulary(loaded, sources)
     plan = plan_stage(loaded, loaded.stages["pretrain"], sources["pretrain"], vocabulary).plan
     steps = islice(plan.steps(Cursor()), 4)
-    return [(step.step, turn) for step, packs in steps for pack in packs for turn in pack]
+    return [(step.step, example) for step, packs in steps for pack in packs for example in pack]
 
 
-def test_under_a_cap_the_run_ends_and_the_spoiled_are_listed_exactly(recipe, tmp_path):
+def test_below_the_cap_the_run_finishes_and_all_damaged_clips_are_listed(recipe, tmp_path):
     before = order_of(recipe)
-    bad = spoil(tmp_path / "audio")
+    bad = damage(tmp_path / "audio")
     overrides = ["stages.pretrain.max_bad_fraction=0.02"]
     assert order_of(recipe, overrides) == before
     folder = train(load_recipe(recipe, overrides), out=tmp_path / "run", console=Console(quiet=True))
@@ -84,32 +84,32 @@ def test_under_a_cap_the_run_ends_and_the_spoiled_are_listed_exactly(recipe, tmp
     rows = [
         json.loads(line) for line in (folder.stage("pretrain") / "bad_audio.jsonl").read_text().splitlines()
     ]
-    due = [(step, f"clip-{turn.row}") for step, turn in before if f"clip-{turn.row}" in bad]
+    due = [(step, f"clip-{example.row}") for step, example in before if f"clip-{example.row}" in bad]
     assert {cut for _, cut in due} == bad
     assert sorted((row["step"], row["cut"]) for row in rows) == sorted(due)
     assert {row["source"] for row in rows} == {"made/clips-train"}
     assert all(row["reason"] and row["detail"] for row in rows)
-    heard = json.loads((folder.stage("pretrain") / "mixture.json").read_text())["leaves"]
-    assert [row["clips"] for row in heard] == [4 * NUM_CLIPS]
+    sources = json.loads((folder.stage("pretrain") / "mixture.json").read_text())["leaves"]
+    assert [row["clips"] for row in sources] == [4 * NUM_CLIPS]
 
 
-def test_with_the_default_cap_it_stops_before_it_begins_and_names_them(recipe, tmp_path):
-    spoil(tmp_path / "audio")
+def test_above_the_cap_the_run_does_not_start_and_names_a_clip(recipe, tmp_path):
+    damage(tmp_path / "audio")
     with pytest.raises(DataError, match=r"4 of 600 audio files.*max_bad_fraction=0.001") as caught:
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
     assert "clip-17" in str(caught.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_breaks_while_it_trains_stops_it_too(recipe, tmp_path):
-    order_of(recipe)  # compiled while everything was well
-    spoil(tmp_path / "audio")
+def test_clips_damaged_during_training_stop_the_run_too(recipe, tmp_path):
+    order_of(recipe)  # compiled before the damage
+    damage(tmp_path / "audio")
     with pytest.raises(DataError, match=r"\d of 600 clips could not be used.*clip-\d+ of made/clips-train: "):
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
 
 
-class TakeAway(Callback):
-    """A disk that is unmounted after the second step."""
+class Unmount(Callback):
+    """Removes the folder of audio after the second step."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -119,14 +119,14 @@ class TakeAway(Callback):
             self.folder.rename(self.folder.with_name("elsewhere"))
 
 
-def test_a_source_that_goes_away_stops_the_run_with_the_reason(recipe, tmp_path, monkeypatch):
+def test_a_source_that_disappears_stops_the_run_with_the_reason(recipe, tmp_path, monkeypatch):
     build = training.build_trainer
     monkeypatch.setattr(
         training,
         "build_trainer",
-        lambda *a, callbacks, **k: build(*a, callbacks=[TakeAway(tmp_path / "audio"), *callbacks], **k),
+        lambda *a, callbacks, **k: build(*a, callbacks=[Unmount(tmp_path / "audio"), *callbacks], **k),
     )
     with pytest.raises(DataError, match=r"600 of 2400 clips could not be used.*of made/clips-train: missing"):
         train(load_recipe(recipe), out=tmp_path / "run", console=Console(quiet=True))
     rows = (tmp_path / "run" / "stages" / "pretrain" / "bad_audio.jsonl").read_text().splitlines()
-    assert {json.loads(row)["step"] for row in rows} == {4}  # the third was fetched before
+    assert {json.loads(row)["step"] for row in rows} == {4}  # the third was already loaded

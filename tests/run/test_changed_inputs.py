@@ -1,4 +1,4 @@
-"""A run that goes on over data or words that are no more what they were is never said to be exact."""
+"""A resume with changed audio, checkpoints or templates is never reported as exact."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from audio_lm.common.files import read_table
 from audio_lm.common.seals import seals_of
 from audio_lm.prompts import chatml
 from audio_lm.prompts.conversation import Turn
-from tests.run.stopped import started
+from tests.run.killed_run import start_run
 
 
 @pytest.fixture
-def folder(stopped, tmp_path):
-    """A copy of the killed run and its cache."""
-    shutil.copytree(stopped, tmp_path / "copy")
+def folder(killed_run, tmp_path):
+    """Copy of the killed run and its cache."""
+    shutil.copytree(killed_run, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -28,7 +28,7 @@ def audio_of(small):
 
 @pytest.fixture
 def replaced(small):
-    """Replaces an audio file of the second stage by another of the same length; gives it back at the end."""
+    """Function that replaces an audio file of the second stage by one of the same length; restored at the end."""
     path = audio_of(small)
     before, content = path.stat(), path.read_bytes()
 
@@ -41,32 +41,32 @@ def replaced(small):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_audio_that_was_replaced_is_named_and_nothing_is_called_exact(
-    stopped_recipe, folder, unstopped, replaced
+def test_a_replaced_audio_file_is_named_and_the_resume_is_not_exact(
+    two_stage_recipe, folder, reference_run, replaced
 ):
     path = replaced()
-    outcome = started(stopped_recipe, folder, "resume=auto")
+    outcome = start_run(two_stage_recipe, folder, "resume=auto")
     assert (
         "chat: continues from step 3, same order; audio files of synthetic/dialogues-train were changed"
-        in outcome.said
+        in outcome.output
     )
-    assert str(path) in outcome.said
-    assert "exact" not in outcome.said
-    assert outcome.cuts == {key: unstopped[0].cuts[key] for key in outcome.cuts}
+    assert str(path) in outcome.output
+    assert "exact" not in outcome.output
+    assert outcome.cuts == {key: reference_run[0].cuts[key] for key in outcome.cuts}
 
 
-def test_of_a_checkpoint_that_does_not_know_its_audio_it_is_said_so(stopped_recipe, folder):
+def test_a_checkpoint_without_audio_digests_is_reported(two_stage_recipe, folder):
     for checkpoint in (folder / "run" / "stages" / "chat" / "checkpoints").iterdir():
         progress = read_table(checkpoint / PROGRESS)
         del progress["audio"]
         rewrite(checkpoint, progress)
-    outcome = started(stopped_recipe, folder, "resume=auto")
-    assert "same order; audio files not compared" in outcome.said
-    assert "exact" not in outcome.said
+    outcome = start_run(two_stage_recipe, folder, "resume=auto")
+    assert "same order; audio files not compared" in outcome.output
+    assert "exact" not in outcome.output
 
 
 def rewrite(checkpoint, progress):
-    """Plain values of a checkpoint replaced, and sealed as if they had always been so."""
+    """Replace the plain values of a checkpoint, with a manifest that fits them."""
     manifest = read_manifest(checkpoint)
     (checkpoint / PROGRESS).write_text(progress if isinstance(progress, str) else json.dumps(progress))
     (checkpoint / "MANIFEST.json").unlink()
@@ -76,22 +76,22 @@ def rewrite(checkpoint, progress):
 
 
 @pytest.mark.parametrize("nonsense", ["", "[]", "{}", "404 not found"])
-def test_a_checkpoint_of_nonsense_is_passed_over_like_one_with_another_checksum(
-    stopped_recipe, folder, unstopped, nonsense
+def test_a_checkpoint_with_invalid_content_is_skipped_like_one_with_a_wrong_checksum(
+    two_stage_recipe, folder, reference_run, nonsense
 ):
     newest = max((folder / "run" / "stages" / "chat" / "checkpoints").iterdir())
     rewrite(newest, nonsense)
-    outcome = started(stopped_recipe, folder, "resume=auto")
-    assert f"{newest.name} is passed over, {PROGRESS} has no" in outcome.said
-    assert "continues from step 2, exact" in outcome.said
-    assert outcome.losses == {key: unstopped[0].losses[key] for key in outcome.losses}
+    outcome = start_run(two_stage_recipe, folder, "resume=auto")
+    assert f"{newest.name} is skipped, {PROGRESS} has no" in outcome.output
+    assert "continues from step 2, exact" in outcome.output
+    assert outcome.losses == {key: reference_run[0].losses[key] for key in outcome.losses}
 
 
 @pytest.mark.parametrize("words", ["You are a helpful assistant!", "You are a very helpful audio assistant."])
-def test_other_words_than_the_run_began_with_are_refused_by_name(stopped_recipe, folder, words):
+def test_other_templates_than_those_of_the_checkpoint_are_refused_by_name(two_stage_recipe, folder, words):
     def change():
         chatml.SYSTEM_TURN = Turn("system", (words,))
 
-    outcome = started(stopped_recipe, folder, "resume=auto", change=change)
+    outcome = start_run(two_stage_recipe, folder, "resume=auto", change=change)
     assert "templates of chat synthetic/dialogues-train" in outcome.refusal
     assert not outcome.losses

@@ -1,4 +1,4 @@
-"""Runs of a small recipe by one process or several, watched step by step, killed, faulted and begun again."""
+"""Runs of a small recipe on one rank or several: observed step by step, killed, with injected faults, and restarted."""
 
 import contextlib
 import io
@@ -52,8 +52,12 @@ stages:
 """
 
 
-class Watch(Callback):
-    """Keeps what every step heard and how large its loss was; kills the process before a step."""
+class Observer(Callback):
+    """Records the cuts and the loss of every step; kills the process before a step.
+
+    Args:
+        kill: step before which the process is killed.
+    """
 
     def __init__(self, kill=None):
         self.kill, self.cuts, self.losses = kill, {}, {}
@@ -69,46 +73,50 @@ class Watch(Callback):
         self.cuts[trainer.global_step] = [pack.cut_ids for pack in batch]
         self.losses[trainer.global_step] = float(trainer.callback_metrics["train_loss/all"])
         if self.kill is not None:
-            self.journal(trainer)
+            self.write(trainer)
 
-    def journal(self, trainer):
-        """Survives the kill."""
-        path = os.path.join(trainer.default_root_dir, f"watch-{os.environ.get('RANK', 0)}.jsonl")
+    def write(self, trainer):
+        """Append the step to a file, which outlives the process."""
+        path = os.path.join(trainer.default_root_dir, f"observed-{os.environ.get('RANK', 0)}.jsonl")
         step = trainer.global_step
         with open(path, "a") as file:
             file.write(json.dumps([step, self.cuts[step], self.losses[step]]) + "\n")
 
 
-def carry_out(path, out, ranks, *overrides, kill=None, may_die=None):
-    """What each step heard on all ranks, its losses, what was said and the weights at the end."""
+def run_training(path, out, ranks, *overrides, kill=None):
+    """Train on some ranks; returns the cuts of each step over all ranks, the losses, and the output. None if killed.
+
+    Args:
+        kill: step before which every rank is killed.
+    """
     build = training.build_trainer
 
     def work(number):
-        unwatched()
-        watch = Watch(kill)
-        training.build_trainer = lambda *a, callbacks, **k: build(*a, callbacks=[watch, *callbacks], **k)
+        disable_watchdog()
+        observer = Observer(kill)
+        training.build_trainer = lambda *a, callbacks, **k: build(*a, callbacks=[observer, *callbacks], **k)
         console = Console(record=True, width=400, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
         composed = load_recipe(path, [f"hardware.devices={ranks}", *overrides])
         train(composed, out=out, console=console)
-        return watch.cuts, watch.losses, console.export_text()
+        return observer.cuts, observer.losses, console.export_text()
 
-    answers = on_ranks(ranks, work, may_die=kill is not None)
+    results = on_ranks(ranks, work, may_die=kill is not None)
     if kill is not None:
-        assert answers == [None] * ranks
+        assert results == [None] * ranks
         return None
-    cuts = {step: [cut for of_rank, _, _ in answers for cut in of_rank[step]] for step in answers[0][0]}
-    return cuts, answers[0][1], answers[0][2]
+    cuts = {step: [cut for rank_cuts, _, _ in results for cut in rank_cuts[step]] for step in results[0][0]}
+    return cuts, results[0][1], results[0][2]
 
 
-def journalled(out, ranks):
-    """What a killed attempt had heard, and its losses."""
+def read_observed(out, ranks):
+    """Read the cuts and losses of the steps before a kill."""
     folder = out / "stages" / "pretrain"
     cuts, losses = {}, {}
     for number in range(ranks):
-        path = folder / f"watch-{number}.jsonl"
+        path = folder / f"observed-{number}.jsonl"
         for line in path.read_text().splitlines():
-            step, of_rank, loss = json.loads(line)
-            cuts.setdefault(step, []).extend(map(tuple, of_rank))
+            step, rank_cuts, loss = json.loads(line)
+            cuts.setdefault(step, []).extend(map(tuple, rank_cuts))
             losses[step] = loss
         path.unlink()
     return cuts, losses
@@ -118,42 +126,42 @@ def weights(out):
     return {path.stem: load_file(path) for path in sorted((out / "stages/pretrain/model").iterdir())}
 
 
-def assert_equal_weights(one, other, *, rel=0.0):
-    for part, values in one.items():
+def assert_equal_weights(ours, theirs, *, rel=0.0):
+    for part, values in ours.items():
         for name, value in values.items():
-            torch.testing.assert_close(value, other[part][name], rtol=rel, atol=rel, msg=f"{part} {name}")
+            torch.testing.assert_close(value, theirs[part][name], rtol=rel, atol=rel, msg=f"{part} {name}")
 
 
 def write_recipe(path, small):
-    """The recipe, on the corpora of the small one."""
+    """Write the recipe, with the corpora of the small recipe."""
     store = path.with_name("mlflow.db")
     path.write_text(RECIPE.format(data=small.data_dir, store=store, corpora=json.dumps(small.corpora)))
     return path
 
 
 class Attempt(NamedTuple):
-    """What one start of the command came to, on all ranks."""
+    """Result of one start of the command, on all ranks."""
 
-    cuts: dict[int, Any]  # of every step, pack by pack
+    cuts: dict[int, Any]  # of every step, per pack
     losses: dict[int, float]
-    code: int  # of its exit, of the first rank
-    said: str  # by the first rank
-    codes: list[int]
-    mistakes: list[str]  # sentences by any rank
+    code: int  # exit code of the first rank
+    output: str  # of the first rank
+    codes: list[int]  # exit codes of all ranks
+    errors: list[str]  # error messages of all ranks
 
 
 SHORT = ("stages.pretrain.steps=6", "stages.pretrain.schedule.warmup_steps=2")
 
 
-def unwatched(*, is_sent=False):
-    """Without a watchdog and without who sends values: processes that cost seconds each."""
+def disable_watchdog(*, is_synced=False):
+    """Start neither the watchdog nor, without ``is_synced``, the MLflow worker: each is a process that takes seconds."""
     Heartbeat.start = lambda self: None
-    if not is_sent:
-        tracking_run.SyncProcess = Unsent
+    if not is_synced:
+        tracking_run.SyncProcess = NoSync
 
 
-class Unsent:
-    """Values stay in the journal: a process that sends them costs seconds."""
+class NoSync:
+    """Fake MLflow worker; values stay in the journal."""
 
     def __init__(self, folder, uri):
         pass
@@ -162,50 +170,51 @@ class Unsent:
         return True
 
 
-def command(path, out, ranks, *overrides, fault=None, is_sent=False):
-    """The command on some ranks for six steps, without watchdogs and without a store.
+def run_command(path, out, ranks, *overrides, fault=None, is_synced=False):
+    """Run the train command on some ranks for six steps, without watchdogs.
 
     Args:
-        fault: called by every rank with its number before it begins; gives callbacks.
-        is_sent: whether values are sent to the store all the same.
+        fault: called on every rank with its number before training; returns further callbacks.
+        is_synced: values are sent to the MLflow store.
     """
-
     launch = uuid.uuid4().hex
 
     def work(number):
-        unwatched(is_sent=is_sent)
+        disable_watchdog(is_synced=is_synced)
         os.environ["TORCHELASTIC_RUN_ID"] = launch
-        watch, build = Watch(), training.build_trainer
-        others = (fault and fault(number)) or ()
+        observer, build = Observer(), training.build_trainer
+        more = (fault and fault(number)) or ()
         training.build_trainer = lambda *a, callbacks, **k: build(
-            *a, callbacks=[watch, *callbacks, *others], **k
+            *a, callbacks=[observer, *callbacks, *more], **k
         )
-        said = io.StringIO()
-        logging.getLogger("audio_lm").addHandler(logging.StreamHandler(said))
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        output = io.StringIO()
+        logging.getLogger("audio_lm").addHandler(logging.StreamHandler(output))
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             try:
                 code = run("train", path, f"--out={out}", f"hardware.devices={ranks}", *SHORT, *overrides)
-            except Exception:  # as the interpreter leaves
+            except Exception:  # as the interpreter would exit
                 code = 1
                 traceback.print_exc()
-        return watch.cuts, watch.losses, code, said.getvalue()
+        return observer.cuts, observer.losses, code, output.getvalue()
 
-    answers = on_ranks(ranks, work)
-    cuts = {step: [cut for of_rank, *_ in answers for cut in of_rank.get(step, ())] for step in answers[0][0]}
-    codes = [answer[2] for answer in answers]
-    lines = [line for *_, said in answers for line in said.splitlines()]
-    mistakes = [line for line in lines if line.startswith("audio-lm: ")]
-    return Attempt(cuts, answers[0][1], answers[0][2], answers[0][3], codes, mistakes)
+    results = on_ranks(ranks, work)
+    cuts = {
+        step: [cut for rank_cuts, *_ in results for cut in rank_cuts.get(step, ())] for step in results[0][0]
+    }
+    codes = [result[2] for result in results]
+    lines = [line for *_, output in results for line in output.splitlines()]
+    errors = [line for line in lines if line.startswith("audio-lm: ")]
+    return Attempt(cuts, results[0][1], results[0][2], results[0][3], codes, errors)
 
 
 def checkpoints(out):
-    """Of the stage."""
+    """Checkpoint folder of the stage."""
     return out / "stages" / "pretrain" / "checkpoints"
 
 
-def equal_weights(one, other):
-    """Whether two runs have ended with the same weights, bit for bit."""
-    ours, theirs = weights(one), weights(other)
+def equal_weights(run, other):
+    """True if two runs ended with the same weights, bit for bit."""
+    ours, theirs = weights(run), weights(other)
     assert ours.keys() == theirs.keys()
     return all(
         torch.equal(value, theirs[part][name])
