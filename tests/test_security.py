@@ -339,7 +339,7 @@ def test_code_that_comes_with_a_model_runs_where_the_recipe_says_so(model_with_c
 
 
 def test_trust_in_nothing_is_refused():
-    with pytest.raises(RecipeError, match="would do nothing"):
+    with pytest.raises(RecipeError, match="would have no effect"):
         ModelConfig(trust_remote_code=True)
 
 

@@ -1,4 +1,7 @@
-"""Sizes of encoders and language models from settings; modelling code takes seconds to import, and is left alone."""
+"""Sizes of encoders and language models, computed from settings.
+
+Modeling code of ``transformers`` takes seconds to import, so it is imported only where a kind needs it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from audio_lm.model.resolve_sizes import resolved_encoder
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """How large an encoder is."""
+    """Size of an encoder."""
 
     num_weights: int
     width: int
@@ -32,7 +35,7 @@ def _whisper_shape(config: EncoderConfig) -> EncoderShape:
 
 
 def _speech_shape(config: EncoderConfig) -> EncoderShape:
-    from audio_lm.model.encoders.registry import ENCODERS  # imports modelling code
+    from audio_lm.model.encoders.registry import ENCODERS  # imports modeling code
 
     settings = speech_settings(config)
     with torch.device("meta"):
@@ -46,18 +49,18 @@ ENCODER_SHAPES: dict[str, Callable[[EncoderConfig], EncoderShape]] = {
     "whisper": _whisper_shape,
     "transformers": _speech_shape,
 }
-"""Kind of encoder -> its size; every kind of ``ENCODERS`` has a row."""
+"""Encoder kind -> function that computes its size; every kind of ``ENCODERS`` has a row."""
 
 
 def num_language_model_weights(settings: PretrainedConfig, *, trust_remote_code: bool = False) -> int:
-    """Weights of a language model: of a Qwen2 by arithmetic, of any other by building it without storage.
+    """Number of weights of a language model: computed for Qwen2, counted on the ``meta`` device for others.
 
     Raises:
-        RecipeError: the settings make no language model, or one that cannot be packed.
+        RecipeError: the settings are invalid, or packed sequences are not possible with the architecture.
     """
     if settings.model_type == "qwen2":
         return _num_qwen2_weights(settings)
-    from audio_lm.model.decoder.language_model import empty_language_model  # imports modelling code
+    from audio_lm.model.decoder.language_model import empty_language_model  # imports modeling code
 
     with torch.device("meta"):
         model = empty_language_model(settings, trust_remote_code=trust_remote_code)
@@ -70,7 +73,7 @@ def _num_qwen2_weights(settings: PretrainedConfig) -> int:
     queries, keys = (
         head_width * int(count) for count in (settings.num_attention_heads, settings.num_key_value_heads)
     )
-    attention = 2 * width * (queries + keys) + queries + 2 * keys  # biases on all but the output
+    attention = 2 * width * (queries + keys) + queries + 2 * keys  # biases on all projections but the output
     layer = attention + 3 * width * inner + 2 * width
     tables = (1 if settings.tie_word_embeddings else 2) * int(settings.vocab_size) * width
     return int(settings.num_hidden_layers) * layer + width + tables

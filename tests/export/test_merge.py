@@ -111,5 +111,5 @@ def test_updates_are_added_up_and_the_model_stays_as_it_is(updated):
 
 def test_an_update_that_is_not_finite_is_refused(updated):
     updates_of(updated.projector)["linear.lora_B.weight"].data[0, 0] = torch.nan
-    with pytest.raises(CheckpointError, match=r"linear: the weight with its update is not finite"):
+    with pytest.raises(CheckpointError, match=r"linear: the merged weight is not finite"):
         merged_weights(updated)

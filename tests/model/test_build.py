@@ -51,7 +51,7 @@ def test_a_loaded_language_model_keeps_its_weights_and_its_rows_are_checked(tmp_
     assert torch.equal(
         model.language_model.get_input_embeddings().weight, saved.get_input_embeddings().weight
     )
-    with pytest.raises(CheckpointError, match="has 50 rows, 60 were expected"):
+    with pytest.raises(CheckpointError, match="has 50 rows, expected 60"):
         build_model(config, num_base=60, num_new=3)
 
 
@@ -64,7 +64,7 @@ def test_a_published_encoder_is_loaded_or_refused(tmp_path):
     encoder = replace(CONFIG.encoder, load=str(tmp_path))
     model = build_model(replace(CONFIG, encoder=encoder), num_base=50, num_new=3)
     assert torch.equal(model.encoder.layers[1].fc1.weight, whisper.encoder.layers[1].fc1.weight)
-    with pytest.raises(RecipeError, match=r"encoder.num_mels is 128 and there 80; take these settings out"):
+    with pytest.raises(RecipeError, match=r"encoder.num_mels is 128, expected 80; remove these settings"):
         build_model(replace(CONFIG, encoder=replace(encoder, num_mels=128)), num_base=50, num_new=3)
     (tmp_path / "config.json").unlink()
     with pytest.raises(

@@ -15,5 +15,5 @@ def test_gradients_reach_text_and_audio():
 
 
 def test_one_place_for_each_audio_token():
-    with pytest.raises(ValueError, match="2 audio tokens for 1 places"):
+    with pytest.raises(ValueError, match="2 audio tokens for 1 positions"):
         merge_audio(torch.zeros(5, 3), torch.zeros(2, 3), torch.tensor([1]))

@@ -56,7 +56,9 @@ def test_heads_decide_what_a_whisper_computes_and_its_folder_says_them(whisper, 
     alone = heard(EncoderConfig(load=str(whisper)))
     assert torch.equal(alone, heard(EncoderConfig(load=str(tmp_path), num_heads=2, **sizes)))
     assert (alone - heard(EncoderConfig(load=str(tmp_path), num_heads=4, **sizes))).abs().max() > 0.1
-    with pytest.raises(CheckpointError, match=r"no config.json that would say encoder.num_heads; copy it"):
+    with pytest.raises(
+        CheckpointError, match=r"no config.json, from which encoder.num_heads would be read; copy it"
+    ):
         heard(EncoderConfig(load=str(tmp_path), **sizes))
 
 
@@ -64,7 +66,7 @@ def test_heads_decide_what_a_whisper_computes_and_its_folder_says_them(whisper, 
 def test_a_size_beside_it_has_to_agree(whisper, name):
     there = EncoderSizes(80, 32, 2, 2, 48)
     config = EncoderConfig(load=str(whisper), **{name: 2 * getattr(there, name)})
-    words = rf"encoder.{name} is {2 * getattr(there, name)} and there {getattr(there, name)}"
+    words = rf"encoder.{name} is {2 * getattr(there, name)}, expected {getattr(there, name)}"
     with pytest.raises(RecipeError, match=words):
         ENCODERS["whisper"].build(config)
     whole = ModelConfig(encoder=config, language_model=LanguageModelConfig(settings=SETTINGS))
@@ -112,12 +114,12 @@ def test_settings_that_agree_with_a_language_model_are_fine(language_model, sett
 @pytest.mark.parametrize(
     ("others", "words"),
     [
-        ({"settings": {"num_attention_heads": 2}}, "settings.num_attention_heads is 2 and there 4"),
-        ({"settings": {"rope_theta": 1e4}}, "settings.rope_theta is 10000.0 and there 500000.0"),
+        ({"settings": {"num_attention_heads": 2}}, "settings.num_attention_heads is 2, expected 4"),
+        ({"settings": {"rope_theta": 1e4}}, "settings.rope_theta is 10000.0, expected 500000.0"),
         ({"settings": {"rope_scaling": {"factor": 2.0}}}, "settings.rope_scaling"),
-        ({"settings": {"rms_norm_eps": 1e-3}}, "settings.rms_norm_eps is 0.001 and there 1e-06"),
-        ({"settings": {"hidden_sizes": 3}}, "settings.hidden_sizes is 3 and there None"),
-        ({"architecture": "mistral"}, "language_model.architecture is mistral and there llama"),
+        ({"settings": {"rms_norm_eps": 1e-3}}, "settings.rms_norm_eps is 0.001, expected 1e-06"),
+        ({"settings": {"hidden_sizes": 3}}, "settings.hidden_sizes is 3, expected None"),
+        ({"architecture": "mistral"}, "language_model.architecture is mistral, expected llama"),
     ],
 )
 def test_settings_that_disagree_with_a_language_model_are_refused(language_model, others, words):
@@ -138,9 +140,9 @@ def test_a_speech_encoder_is_compared_with_its_config(tmp_path):
     config = EncoderConfig(kind="transformers", load=str(tmp_path))
     assert build(config).width == WAVLM["hidden_size"]
     assert build(replace(config, settings=WAVLM)).width == WAVLM["hidden_size"]
-    with pytest.raises(RecipeError, match=r"encoder.settings.num_attention_heads is 4 and there 2"):
+    with pytest.raises(RecipeError, match=r"encoder.settings.num_attention_heads is 4, expected 2"):
         build(replace(config, settings={"num_attention_heads": 4}))
-    with pytest.raises(RecipeError, match=r"encoder.architecture is hubert and there wavlm"):
+    with pytest.raises(RecipeError, match=r"encoder.architecture is hubert, expected wavlm"):
         build(replace(config, architecture="hubert"))
 
 

@@ -46,7 +46,7 @@ def test_it_equals_attention_of_each_document_alone(causal, groups):
         ({"attention_mask": torch.ones(1)}, "attention_mask"),
         ({"dropout": 0.1}, "dropout"),
         ({"sliding_window": 2}, "sliding_window"),
-        ({"cu_seq_lens_q": torch.tensor([0, 3], dtype=torch.int32)}, "padding is a document of its own"),
+        ({"cu_seq_lens_q": torch.tensor([0, 3], dtype=torch.int32)}, "add the border of the padding"),
     ],
 )
 def test_what_would_mix_documents_or_be_ignored_is_refused(asked, words):

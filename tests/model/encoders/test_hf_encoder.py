@@ -6,7 +6,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_encoder import filter_bank, new_speech_encoder
-from audio_lm.model.encoders.hf_settings import ARCHITECTURES, OFF
+from audio_lm.model.encoders.hf_settings import ARCHITECTURES, DISABLED
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 WAVES = SMALL | {
@@ -120,7 +120,7 @@ def test_nothing_random_is_left_but_our_dropout():
     settings = new_speech_encoder(
         config_of(("hubert", WAVES | {"layerdrop": 0.5, "mask_time_prob": 0.5}))
     ).model.config
-    assert {name: getattr(settings, name) for name in OFF} == OFF
+    assert {name: getattr(settings, name) for name in DISABLED} == DISABLED
     assert settings.hidden_dropout == settings.attention_dropout == 0.0
 
 

@@ -54,7 +54,7 @@ def test_a_rate_of_another_model_is_refused(make_cuts, vocabulary):
     model = build_model(MODELS[3], num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
     maker = ExampleMaker(vocabulary, "tags", token_count=audio_token_count(MODELS[0]))
     pack = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(1)])
-    with pytest.raises(ValueError, match="expected one place each"):
+    with pytest.raises(ValueError, match="expected one position per token"):
         model(pack)
 
 

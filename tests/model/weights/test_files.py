@@ -36,7 +36,7 @@ def test_the_same_weights_in_another_format_are_not_read_twice(tmp_path):
 def test_a_missing_shard_is_named(tmp_path):
     first, *_ = write_weights(WEIGHTS, tmp_path, max_bytes=2 * ONE_TENSOR)
     first.unlink()
-    with pytest.raises(CheckpointError, match=f"of 3 files with weights {first.name} is missing"):
+    with pytest.raises(CheckpointError, match=f"of 3 weight files {first.name} is missing"):
         read_weights(tmp_path)
 
 
@@ -55,7 +55,7 @@ def test_a_tensor_that_only_the_index_knows_is_named(tmp_path):
 def test_half_a_file_is_refused(tmp_path):
     (file,) = write_weights(WEIGHTS, tmp_path, max_bytes=10_000)
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
         read_weights(tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         read_file(tmp_path / "nothing.safetensors")

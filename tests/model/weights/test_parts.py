@@ -51,5 +51,5 @@ def test_a_missing_or_damaged_file_is_refused(make_model, tmp_path):
         load_weights(make_model(), tmp_path)
     save_model(make_model(), tmp_path)
     (tmp_path / "encoder.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
         load_weights(make_model(), tmp_path)

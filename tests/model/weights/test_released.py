@@ -156,13 +156,13 @@ def test_all_that_is_wrong_is_said_at_once(published, tmp_path):
 def test_a_recipe_of_another_shape_is_refused(published):
     config = config_of(published[0])
     other = replace(config, encoder=replace(config.encoder, num_mels=80, width=64))
-    words = "encoder.num_mels is 80 and there 128; encoder.width is 64 and there 32"
+    words = "encoder.num_mels is 80, expected 128; encoder.width is 64, expected 32"
     with pytest.raises(RecipeError, match=words):
         build_model(other, num_base=NUM_ROWS, num_new=0)
     language_model = replace(config.language_model, settings={"hidden_size": 64})
-    with pytest.raises(RecipeError, match=r"settings.hidden_size is 64 and there 32"):
+    with pytest.raises(RecipeError, match=r"settings.hidden_size is 64, expected 32"):
         build_model(replace(config, language_model=language_model), num_base=NUM_ROWS, num_new=0)
-    with pytest.raises(CheckpointError, match="has 320 rows, 50 were expected"):
+    with pytest.raises(CheckpointError, match="has 320 rows, expected 50"):
         build_model(config, num_base=50, num_new=0)
 
 
@@ -171,7 +171,7 @@ def test_a_recipe_of_other_kinds_is_refused(published):
     other = replace(
         config, encoder=replace(config.encoder, kind="transformers"), projector=ProjectorConfig("pooled", 2)
     )
-    words = r"encoder.kind is transformers and there whisper; projector.kind is pooled and there linear"
+    words = r"encoder.kind is transformers, expected whisper; projector.kind is pooled, expected linear"
     with pytest.raises(RecipeError, match=words):
         build_model(other, num_base=NUM_ROWS, num_new=0)
 
@@ -185,7 +185,7 @@ def test_the_folder_alone_says_what_its_model_is(published):
         torch.equal(one, two) for one, two in zip(alone.parameters(), beside.parameters(), strict=True)
     )
     assert alone.encoder.layers[0].self_attn.num_heads == 2
-    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4 and there 2"):
+    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4, expected 2"):
         build_model(replace(config, encoder=EncoderConfig(num_heads=4)), num_base=NUM_ROWS, num_new=0)
 
 
@@ -214,7 +214,7 @@ def test_a_published_model_can_have_updates(published):
 
 def test_a_part_is_not_loaded_twice(published):
     config = config_of(published[0])
-    with pytest.raises(RecipeError, match=r"\['model.encoder.load'\] would do nothing"):
+    with pytest.raises(RecipeError, match=r"\['model.encoder.load'\] would have no effect"):
         replace(config, encoder=replace(config.encoder, load="somewhere"))
 
 

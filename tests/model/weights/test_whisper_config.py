@@ -51,7 +51,7 @@ def test_sizes_are_read_in_every_layout(config, sizes):
             "max_source_positions is 750 and not 1500",
         ),
         ({**OPENAI, "n_audio_ctx": 100}, "n_audio_ctx is 100"),
-        ({**OPENAI, "n_audio_head": None}, "n_audio_head is None -- expected a whole number"),
+        ({**OPENAI, "n_audio_head": None}, "n_audio_head is None -- expected an integer"),
         ({**OPENAI, "n_mels": -80}, "n_mels is -80"),
         (
             {**qwen_audio.CONFIG, "audio": {**qwen_audio.CONFIG["audio"], "avg_pool": False}},
