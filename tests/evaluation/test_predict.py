@@ -54,7 +54,7 @@ def test_nothing_answered_is_an_empty_file(tmp_path):
 
 
 def test_a_missing_file_or_a_spoilt_line_is_named(tmp_path):
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         read_predictions(tmp_path / "none.jsonl")
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "task": "asr", "reference": "x", "answer": "y"}\n{"id": 1}\n')

@@ -39,7 +39,7 @@ def test_a_metric_nothing_can_decide_is_told_with_its_task():
 def test_a_spoilt_file_of_scores_is_named(tmp_path):
     for content in ("{", "[1]", '{"a": "x"}', '{"a": [1]}'):
         (tmp_path / "scores.json").write_text(content)
-        with pytest.raises(DataError, match=r"scores\.json holds no scores"):
+        with pytest.raises(DataError, match=r"scores\.json contains no scores"):
             read_scores(tmp_path / "scores.json")
 
 
