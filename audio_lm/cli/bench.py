@@ -71,7 +71,7 @@ def bench_step(
 
     from audio_lm.bench.step import SMALL, Bench
     from audio_lm.bench.step import bench_step as measure
-    from audio_lm.bench.table import bench_steps, lines_of
+    from audio_lm.bench.table import bench_steps, format_figures
     from audio_lm.config.load import load_recipe
 
     base = Bench(
@@ -96,7 +96,7 @@ def bench_step(
         figures = asdict(table)
     else:
         measured = measure(base)
-        for line in lines_of(measured):
+        for line in format_figures(measured):
             report(line)
         figures = asdict(measured)
     if as_json:
