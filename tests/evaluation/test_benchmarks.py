@@ -17,19 +17,19 @@ def check_all(**benchmarks):
         check_benchmark(name, evaluation)
 
 
-def test_the_split_is_what_follows_the_last_dash():
+def test_the_split_follows_the_last_dash():
     assert parse_source("librispeech/dev-other-test") == ("librispeech", "dev-other", "test")
 
 
 @pytest.mark.parametrize(
     "name", ["digits-test", "synthetic/digits", "/digits-test", "synthetic/-test", "a/b/c-test"]
 )
-def test_a_source_without_its_parts_is_refused(name):
+def test_an_incomplete_source_name_is_refused(name):
     with pytest.raises(RecipeError, match="corpus/subset-split"):
         parse_source(name)
 
 
-def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
+def test_benchmarks_that_differ_in_one_setting_are_accepted():
     check_all(
         digits=DIGITS,
         stamps=replace(DIGITS, task="srwt-en"),
@@ -40,7 +40,7 @@ def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"source": "digits"}, "corpus/subset-split"),
         ({"task": "ars"}, "Did you mean 'asr'"),
@@ -49,22 +49,22 @@ def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
         ({"metrics": []}, "no metric"),
     ],
 )
-def test_a_mistake_is_told_with_the_name_of_the_benchmark(change, said):
-    with pytest.raises(RecipeError, match=f"^benchmark 'digits': .*{said}"):
+def test_an_error_message_names_the_benchmark(change, message):
+    with pytest.raises(RecipeError, match=f"^benchmark 'digits': .*{message}"):
         check_all(digits=replace(DIGITS, **change))
 
 
-def test_one_score_never_hides_another():
+def test_two_benchmarks_cannot_write_the_same_score():
     with pytest.raises(RecipeError, match="'digits' and 'again' would both write 'wer' of 'asr'"):
         check_all(digits=DIGITS, again=replace(DIGITS, stage="chat", metrics=["wer"]))
 
 
-def test_answers_of_two_benchmarks_never_share_a_file():
+def test_two_benchmarks_cannot_write_the_same_predictions_file():
     assert predictions_name("数字") != predictions_name("音乐")
     with pytest.raises(RecipeError, match=r"predictions/a-b\.jsonl"):
         check_all(**{"a/b": DIGITS, "a b": replace(DIGITS, task="srwt-en")})
 
 
-def test_looking_at_benchmarks_does_not_import_torch():
+def test_checking_benchmarks_does_not_import_torch():
     code = "import sys, audio_lm.evaluation.benchmarks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
