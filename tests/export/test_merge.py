@@ -13,7 +13,7 @@ from tests.conftest import TINY, WAVLM
 from tests.model.originals import SETTINGS
 
 
-def test_new_rows_follow_the_tables_own(make_model):
+def test_new_rows_follow_the_base_rows(make_model):
     model = make_model()
     weights = merged_weights(model)
     num_base = model.num_base
@@ -23,7 +23,7 @@ def test_new_rows_follow_the_tables_own(make_model):
     assert not [name for name in weights if name.startswith("new_tokens")]
 
 
-def test_tied_tables_are_both_written(make_model):
+def test_both_tables_are_returned_if_the_model_ties_them(make_model):
     settings = {**TINY.language_model.settings, "tie_word_embeddings": True}
     config = TINY.__class__(
         encoder=TINY.encoder, language_model=TINY.language_model.__class__(settings=settings)
@@ -35,7 +35,7 @@ def test_tied_tables_are_both_written(make_model):
     assert not torch.equal(weights[WORDS][50:], weights[HEAD][50:])
 
 
-def test_an_architecture_that_enlarges_words_gets_rows_to_enlarge():
+def test_new_rows_are_divided_by_the_scale_of_the_embedding_layer():
     config = TINY.__class__(
         encoder=TINY.encoder,
         language_model=TINY.language_model.__class__(
@@ -48,7 +48,7 @@ def test_an_architecture_that_enlarges_words_gets_rows_to_enlarge():
     torch.testing.assert_close(rows[50:] * words.embed_scale, model.new_tokens.input.detach())
 
 
-def test_what_qwen2_audio_has_no_place_for_is_refused(make_model):
+def test_an_unknown_projector_is_refused(make_model):
     class Wider(type(make_model().projector)):
         pass
 
@@ -58,7 +58,7 @@ def test_what_qwen2_audio_has_no_place_for_is_refused(make_model):
         merged_weights(model)
 
 
-def test_a_language_model_that_two_versions_read_differently_is_refused():
+def test_a_language_model_that_transformers_4_and_5_compute_differently_is_refused():
     config = TINY.__class__(
         encoder=TINY.encoder,
         language_model=TINY.language_model.__class__(
@@ -77,14 +77,14 @@ def test_a_language_model_that_two_versions_read_differently_is_refused():
         ({"encoder": EncoderConfig(kind="transformers", settings=WAVLM)}, "encoder is a SpeechEncoder"),
     ],
 )
-def test_kinds_that_qwen2_audio_has_no_place_for_are_refused(other, words):
+def test_kinds_that_qwen2_audio_does_not_have_are_refused(other, words):
     with pytest.raises(UserError, match=f"cannot be written as a Qwen2-Audio: {words}"):
         merged_weights(build_model(replace(TINY, **other), num_base=50, num_new=3))
 
 
 @pytest.fixture
 def updated():
-    """A model whose parts have updates that have learnt something."""
+    """A model with updates that are not zero."""
     pytest.importorskip("peft")
     updates = {part: LoraConfig(rank=2) for part in ("encoder", "projector", "language_model")}
     model = build_model(replace(TINY, lora=updates), num_base=50, num_new=3)
@@ -94,7 +94,7 @@ def updated():
     return model
 
 
-def test_updates_are_added_up_and_the_model_stays_as_it_is(updated):
+def test_updates_are_merged_and_the_model_is_not_changed(updated):
     before = {name: tensor.clone() for name, tensor in updated.state_dict().items()}
     weights = merged_weights(updated)
     assert updated.state_dict().keys() == before.keys()

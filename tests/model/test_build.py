@@ -34,15 +34,15 @@ def test_the_first_component_of_a_name_is_its_part():
     assert model.new_tokens.input.shape == (7, 16)
 
 
-def test_a_line_of_tokens_starts_alike():
+def test_neighboring_rows_of_ordered_tokens_start_similar():
     model = build_model(CONFIG, num_base=50, num_new=300, line=range(100, 300))
-    likeness = torch.nn.functional.cosine_similarity
+    similarity = torch.nn.functional.cosine_similarity
     rows = model.new_tokens.input
-    assert likeness(rows[100:299], rows[101:300]).mean() > 0.6
-    assert likeness(rows[:99], rows[1:100]).mean() < 0.3
+    assert similarity(rows[100:299], rows[101:300]).mean() > 0.6
+    assert similarity(rows[:99], rows[1:100]).mean() < 0.3
 
 
-def test_a_loaded_language_model_keeps_its_weights_and_its_rows_are_checked(tmp_path):
+def test_a_loaded_language_model_keeps_its_weights_and_its_vocabulary_size_is_checked(tmp_path):
     torch.manual_seed(1)
     saved = new_language_model("qwen2", SETTINGS, num_base=50)
     saved.save_pretrained(tmp_path)
@@ -74,8 +74,8 @@ def test_a_published_encoder_is_loaded_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_new_tokens_beside_a_loaded_language_model_cannot_win(tmp_path, tied):
-    """Whatever the state: their logit is the mean of the old ones, so the largest of those is never below it."""
+def test_new_tokens_beside_a_loaded_language_model_are_never_the_most_likely(tmp_path, tied):
+    """For every hidden state: the logit of a new token is the mean of the base logits, so it is never the largest."""
     saved = new_language_model("qwen2", {**SETTINGS, "tie_word_embeddings": tied}, num_base=50)
     saved.save_pretrained(tmp_path)
     config = replace(CONFIG, language_model=LanguageModelConfig(load=str(tmp_path)))

@@ -7,13 +7,13 @@ from tests.model import qwen_audio
 
 
 @pytest.mark.parametrize("table", [WHISPER, QWEN2_AUDIO, QWEN2_AUDIO_5, QWEN_AUDIO])
-def test_a_name_stands_once_on_each_side(table):
+def test_names_are_unique_in_each_column(table):
     for names in zip(*table, strict=True):
         assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("table", [WHISPER, QWEN2_AUDIO, QWEN2_AUDIO_5, QWEN_AUDIO])
-def test_both_sides_number_the_same_layers(table):
+def test_both_columns_have_the_same_layer_numbers(table):
     for ours, theirs in table:
         assert ours.count("{}") == theirs.count("{}"), ours
 
