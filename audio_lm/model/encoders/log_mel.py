@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.model.encoders.packed_layout import PackedLayout, before, within
-from audio_lm.model.encoders.spec_augment import augmented
+from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
 WINDOW = 400  # samples, 25 ms
 BORDER = WINDOW // 2  # frames are centered, so a window extends this far to both sides
@@ -51,7 +51,7 @@ class LogMel(nn.Module):
         # No autocast: bf16 has 8 significant bits, too few for a spectrogram.
         with torch.autocast(waves_S.device.type, enabled=False):
             log_mel_WM = self._log_mel(waves_S, slots)
-        return log_mel_WM if augment_N6 is None else augmented(log_mel_WM, slots, augment_N6)
+        return log_mel_WM if augment_N6 is None else apply_spec_augment(log_mel_WM, slots, augment_N6)
 
     def _log_mel(self, waves_S: Tensor, slots: PackedLayout) -> Tensor:
         device = waves_S.device

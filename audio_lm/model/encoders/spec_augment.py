@@ -13,7 +13,7 @@ from torch import Tensor
 from audio_lm.model.encoders.packed_layout import PackedLayout
 
 
-def augmented(mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor) -> Tensor:
+def apply_spec_augment(mel_WM: Tensor, slots: PackedLayout, augment_N6: Tensor) -> Tensor:
     """Warp and mask the frames of the clips; other rows do not change.
 
     Args:

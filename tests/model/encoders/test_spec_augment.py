@@ -3,7 +3,7 @@ import torch
 
 from audio_lm.common.audio_units import frames_in
 from audio_lm.model.encoders.packed_layout import packed_layout
-from audio_lm.model.encoders.spec_augment import augmented
+from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
 UNCHANGED = [0, 0, 0, 0, 0, 0]
 
@@ -19,11 +19,11 @@ def mels(slots):
 
 
 def test_empty_masks_and_warps_change_nothing(mels, slots):
-    assert torch.equal(augmented(mels, slots, torch.tensor([UNCHANGED, [10, 10, 5, 0, 3, 0]])), mels)
+    assert torch.equal(apply_spec_augment(mels, slots, torch.tensor([UNCHANGED, [10, 10, 5, 0, 3, 0]])), mels)
 
 
 def test_masked_cells_have_the_mean_of_the_clip_and_others_do_not_change(mels, slots):
-    out = augmented(mels, slots, torch.tensor([[0, 0, 10, 5, 20, 4], UNCHANGED]))
+    out = apply_spec_augment(mels, slots, torch.tensor([[0, 0, 10, 5, 20, 4], UNCHANGED]))
     frames = mels[1 : 1 + frames_in(8_000)]
     changed = out[1 : 1 + frames_in(8_000)]
     torch.testing.assert_close(changed[:, 10:15], frames.mean().expand_as(changed[:, 10:15]))
@@ -34,7 +34,7 @@ def test_masked_cells_have_the_mean_of_the_clip_and_others_do_not_change(mels, s
 
 
 def test_a_warp_moves_one_frame_to_another_and_keeps_the_ends(mels, slots):
-    out = augmented(mels, slots, torch.tensor([[20, 30, 0, 0, 0, 0], UNCHANGED]))
+    out = apply_spec_augment(mels, slots, torch.tensor([[20, 30, 0, 0, 0, 0], UNCHANGED]))
     torch.testing.assert_close(out[1 + 30], mels[1 + 20])
     torch.testing.assert_close(out[1], mels[1])
     torch.testing.assert_close(out[frames_in(8_000)], mels[frames_in(8_000)])
@@ -42,4 +42,4 @@ def test_a_warp_moves_one_frame_to_another_and_keeps_the_ends(mels, slots):
 
 def test_one_row_per_clip_is_expected(mels, slots):
     with pytest.raises(ValueError, match="one row of 6"):
-        augmented(mels, slots, torch.tensor([UNCHANGED]))
+        apply_spec_augment(mels, slots, torch.tensor([UNCHANGED]))
