@@ -18,7 +18,7 @@ from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.lora import add_lora
 from audio_lm.model.projector import new_projector
-from audio_lm.model.resolve_sizes import resolved
+from audio_lm.model.resolve_sizes import resolve_sizes
 from audio_lm.model.weights.parts import fill_parts, weights_of
 from audio_lm.model.weights.released import Released, open_released, released_weights
 
@@ -41,7 +41,7 @@ def build_model(
         RecipeError: the settings are invalid for the architecture, or differ from those of the folder to load.
         CheckpointError: weights to load are missing or do not fit.
     """
-    config = resolved(config)
+    config = resolve_sizes(config)
     if config.load is None:
         model = _assembled(config, num_base, num_new, line)
     else:

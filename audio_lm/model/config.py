@@ -36,7 +36,7 @@ SIZES = tuple(size.name for size in fields(EncoderSizes))
 class EncoderConfig:
     """The audio encoder.
 
-    Sizes of an encoder to load are read from its ``config.json`` (``resolve_sizes.resolved``); a size that is set
+    Sizes of an encoder to load are read from its ``config.json`` (``resolve_sizes.resolve_sizes``); a size that is set
     here as well must be equal.
     """
 
@@ -92,7 +92,7 @@ class EncoderConfig:
 
     @property
     def sizes(self) -> EncoderSizes:
-        """All sizes, after ``resolve_sizes.resolved`` has completed them.
+        """All sizes, after ``resolve_sizes.resolve_sizes`` has completed them.
 
         Raises:
             ValueError: a size is null.

@@ -28,7 +28,7 @@ from audio_lm.model.decoder.settings import published_settings
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.lora import add_lora, fresh_updates
 from audio_lm.model.projector import new_projector
-from audio_lm.model.resolve_sizes import resolved
+from audio_lm.model.resolve_sizes import resolve_sizes
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.part_names import SUFFIX
 from audio_lm.model.weights.parts import fill_parts, updates_of, weights_of
@@ -48,7 +48,7 @@ def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) ->
         RecipeError: the settings are invalid for the architecture, or differ from those of the folder to load.
         CheckpointError: weights to load are missing.
     """
-    config = resolved(config)
+    config = resolve_sizes(config)
     language_model = _meta_language_model(config, num_base)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
@@ -73,7 +73,7 @@ def init_weights(
     Raises:
         CheckpointError: weights to load do not fit.
     """
-    config = resolved(config)
+    config = resolve_sizes(config)
     for part, weights in _initial_weights(config, num_base, num_new, line):
         fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
     for part, settings in config.lora.items():

@@ -30,7 +30,7 @@ PLANNED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermedi
 """Settings of a language model that the memory estimate needs."""
 
 
-def resolved(config: ModelConfig, *, is_planned: bool = False) -> ModelConfig:
+def resolve_sizes(config: ModelConfig, *, is_planned: bool = False) -> ModelConfig:
     """Settings with every size filled in: from the recipe, from ``config.json``, or the default.
 
     Args:
@@ -52,7 +52,7 @@ def resolved(config: ModelConfig, *, is_planned: bool = False) -> ModelConfig:
 
 
 def resolved_encoder(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
-    """Encoder settings with every size filled in; see ``resolved``."""
+    """Encoder settings with every size filled in; see ``resolve_sizes``."""
     if config.load is None:
         return config.completed(EncoderSizes())
     if is_planned and _has_sizes(config) and not Path(config.load).exists():

@@ -17,7 +17,7 @@ from audio_lm.model.decoder.language_model import new_language_model
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.memory_estimate import num_parameters
 from audio_lm.model.meta_init import build_on_meta
-from audio_lm.model.resolve_sizes import resolved, text_settings
+from audio_lm.model.resolve_sizes import resolve_sizes, text_settings
 from audio_lm.model.weights import files
 from tests.conftest import WAVLM
 from tests.model.originals import NUM_ROWS, SETTINGS, config_of, noise, write_qwen2_audio
@@ -74,7 +74,7 @@ def test_a_size_in_the_recipe_must_equal_that_of_config_json(whisper, name):
         with pytest.raises(RecipeError, match=words):
             build(whole, num_base=50, num_new=0)
     given = EncoderConfig(load=str(whisper), **{name: getattr(published, name)})
-    assert asdict(resolved(replace(whole, encoder=given)).encoder.sizes) == asdict(published)
+    assert asdict(resolve_sizes(replace(whole, encoder=given)).encoder.sizes) == asdict(published)
 
 
 def test_the_width_must_be_divisible_by_the_heads():
@@ -83,7 +83,7 @@ def test_the_width_must_be_divisible_by_the_heads():
 
 
 def test_default_sizes_are_those_of_large_v2():
-    assert resolved(ModelConfig()).encoder.sizes == EncoderSizes()
+    assert resolve_sizes(ModelConfig()).encoder.sizes == EncoderSizes()
     with pytest.raises(ValueError, match="num_mels is null"):
         _ = EncoderConfig().sizes
 
@@ -104,7 +104,7 @@ def test_settings_that_equal_those_of_the_language_model_are_accepted(language_m
         encoder=EncoderConfig(width=32, num_layers=1, num_heads=2, mlp_width=32),
         language_model=LanguageModelConfig(load=language_model, settings=settings),
     )
-    assert resolved(config, is_planned=True).language_model == config.language_model
+    assert resolve_sizes(config, is_planned=True).language_model == config.language_model
     model = build_model(config, num_base=50, num_new=3)
     assert num_parameters(config, num_base=50, num_new=3) == {
         part: sum(weight.numel() for weight in child.parameters()) for part, child in model.named_children()
@@ -157,14 +157,14 @@ def test_the_hub_is_queried_only_for_sizes_that_a_plan_lacks(monkeypatch, tmp_pa
     write_qwen2_audio(tmp_path)
     text = LanguageModelConfig(load=HUB, settings=SETTINGS)
     known = ModelConfig(encoder=COMPLETE, language_model=text)
-    assert resolved(known, is_planned=True) == known
+    assert resolve_sizes(known, is_planned=True) == known
     assert text_settings(known).hidden_size == SETTINGS["hidden_size"]
     whole = ModelConfig(
         load=HUB, encoder=replace(COMPLETE, load=None), language_model=LanguageModelConfig(settings=SETTINGS)
     )
-    assert resolved(whole, is_planned=True) == whole
+    assert resolve_sizes(whole, is_planned=True) == whole
     assert not queries
-    alone = resolved(ModelConfig(load=HUB), is_planned=True)
+    alone = resolve_sizes(ModelConfig(load=HUB), is_planned=True)
     assert alone.encoder.sizes == EncoderSizes(128, 32, 2, 2, 64)
     assert text_settings(alone).vocab_size == NUM_ROWS
     assert queries == [(HUB, "config.json")] * 2
