@@ -20,7 +20,7 @@ from audio_lm.common.audio_units import FRAMES_PER_SECOND, Seconds
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.decoder.chunked_cross_entropy import CHUNK_VALUES
 from audio_lm.model.projector import new_projector
-from audio_lm.model.resolve_sizes import resolved_encoder, text_settings
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes, text_settings
 from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights
 from audio_lm.model.weights.part_names import SUFFIX
 
@@ -184,5 +184,5 @@ def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
         return 0.0
     shape = ENCODER_SHAPES[config.encoder.kind](config.encoder)
     per_frame = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
-    num_mels = resolved_encoder(config.encoder, is_planned=True).sizes.num_mels
+    num_mels = resolve_encoder_sizes(config.encoder, is_planned=True).sizes.num_mels
     return float(per_frame + 7.5 * shape.width + 6 * num_mels)

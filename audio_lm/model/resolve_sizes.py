@@ -42,7 +42,7 @@ def resolve_sizes(config: ModelConfig, *, is_planned: bool = False) -> ModelConf
     """
     if config.load is None:
         _check_language_model(config, is_planned=is_planned)
-        return replace(config, encoder=resolved_encoder(config.encoder, is_planned=is_planned))
+        return replace(config, encoder=resolve_encoder_sizes(config.encoder, is_planned=is_planned))
     is_known = _has_sizes(config.encoder) and _has_settings(config.language_model)
     if is_planned and is_known and not Path(config.load).exists():
         return config
@@ -51,7 +51,7 @@ def resolve_sizes(config: ModelConfig, *, is_planned: bool = False) -> ModelConf
     return replace(config, encoder=config.encoder.completed(released.encoder))
 
 
-def resolved_encoder(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
+def resolve_encoder_sizes(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
     """Encoder settings with every size filled in; see ``resolve_sizes``."""
     if config.load is None:
         return config.completed(EncoderSizes())

@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 
 from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_settings import speech_settings
-from audio_lm.model.resolve_sizes import resolved_encoder
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EncoderShape:
 
 
 def _whisper_shape(config: EncoderConfig) -> EncoderShape:
-    sizes = resolved_encoder(config, is_planned=True).sizes
+    sizes = resolve_encoder_sizes(config, is_planned=True).sizes
     width, inner = sizes.width, sizes.mlp_width
     convolutions = 3 * width * (sizes.num_mels + width) + 2 * width
     attention = 4 * width * width + 3 * width  # keys have no bias

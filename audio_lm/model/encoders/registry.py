@@ -15,7 +15,7 @@ from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_encoder import SpeechEncoder, new_speech_encoder
 from audio_lm.model.encoders.hf_settings import speech_settings
 from audio_lm.model.encoders.whisper import AudioEncoder
-from audio_lm.model.resolve_sizes import resolved_encoder
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes
 from audio_lm.model.weights.convert import encoder_weights
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.parts import fill
@@ -33,7 +33,7 @@ class EncoderKind:
 
 
 def _whisper(config: EncoderConfig) -> AudioEncoder:
-    config = resolved_encoder(config)
+    config = resolve_encoder_sizes(config)
     encoder = _blank_whisper(config)
     if config.load is not None:
         weights = read_weights(published_folder(config.load, what="encoder"))
@@ -42,7 +42,7 @@ def _whisper(config: EncoderConfig) -> AudioEncoder:
 
 
 def _blank_whisper(config: EncoderConfig) -> AudioEncoder:
-    sizes = resolved_encoder(config, is_planned=True).sizes
+    sizes = resolve_encoder_sizes(config, is_planned=True).sizes
     if sizes.width % 2 or sizes.width % sizes.num_heads:
         raise RecipeError(
             f"encoder.width is {sizes.width} and encoder.num_heads {sizes.num_heads} -- expected an even width divisible "
@@ -57,6 +57,8 @@ def _blank_speech(config: EncoderConfig) -> SpeechEncoder:
 
 ENCODERS = {
     "whisper": EncoderKind(_whisper, _blank_whisper),
-    "transformers": EncoderKind(lambda config: new_speech_encoder(resolved_encoder(config)), _blank_speech),
+    "transformers": EncoderKind(
+        lambda config: new_speech_encoder(resolve_encoder_sizes(config)), _blank_speech
+    ),
 }
 """Encoder kind in a recipe -> functions that build it."""
