@@ -56,7 +56,7 @@ def num_copies(tensor: Tensor, num_ranks: int) -> int:
     return num_ranks
 
 
-def outside(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+def unsharded_parameters(parameters: Mapping[str, nn.Parameter]) -> list[str]:
     """Names of parameters that are not sharded; empty parameters are ignored."""
     return [
         name

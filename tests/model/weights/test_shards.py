@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
 
-from audio_lm.model.weights.shards import fill_slice, num_copies, outside, own_slice, whole_of
+from audio_lm.model.weights.shards import fill_slice, num_copies, own_slice, unsharded_parameters, whole_of
 from audio_lm.training.fsdp import new_mesh, shard
 from tests.forked import on_ranks, together
 from tests.training.test_fsdp import tiny
@@ -13,7 +13,9 @@ def test_the_slice_of_a_plain_tensor_is_the_tensor():
     assert own_slice(tensor, torch.empty(6)) is tensor
     assert torch.equal(whole_of(tensor), tensor)
     assert num_copies(tensor, 4) == 4
-    assert outside({"a": torch.nn.Parameter(tensor), "empty": torch.nn.Parameter(tensor[:0])}) == ["a"]
+    assert unsharded_parameters(
+        {"a": torch.nn.Parameter(tensor), "empty": torch.nn.Parameter(tensor[:0])}
+    ) == ["a"]
 
 
 def _slices(number):
