@@ -14,7 +14,7 @@ from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.runtime import rank, world_size
 from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
-from audio_lm.model.weights.shards import fill_slice, whole_of
+from audio_lm.model.weights.shards import fill_slice, full_tensor
 from audio_lm.training import next_token
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -128,7 +128,7 @@ class Losses(Callback):
 
 
 def weights_in(named):
-    return {name: whole_of(one).numpy().copy() for name, one in named.items()}
+    return {name: full_tensor(one).numpy().copy() for name, one in named.items()}
 
 
 def tiny(kind):

@@ -176,7 +176,7 @@ def _write_tensors(
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     # Imported here: DTensor takes half a second to import, and plans do not need it.
-    from audio_lm.model.weights.shards import whole_of
+    from audio_lm.model.weights.shards import full_tensor
 
     names = sorted(weights, key=lambda name: (-weights[name].element_size(), name))
     header, end = dict[str, Any](), 0
@@ -191,7 +191,7 @@ def _write_tensors(
     text += b" " * (-len(text) % 8)
     write(len(text).to_bytes(8, "little") + text)
     for name in names:
-        values = whole_of(weights[name]).cpu().contiguous()
+        values = full_tensor(weights[name]).cpu().contiguous()
         write(values.reshape(-1).view(torch.uint8).numpy().data)
 
 

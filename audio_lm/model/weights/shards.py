@@ -40,7 +40,7 @@ def fill_slice(tensor: Tensor, full: Tensor) -> None:
     local.copy_(own_slice(full, tensor))
 
 
-def whole_of(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Gather the full tensor on every rank of its mesh; all of them must call this."""
     tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
 
-from audio_lm.model.weights.shards import fill_slice, num_copies, own_slice, unsharded_parameters, whole_of
+from audio_lm.model.weights.shards import fill_slice, full_tensor, num_copies, own_slice, unsharded_parameters
 from audio_lm.training.fsdp import new_mesh, shard
 from tests.forked import on_ranks, together
 from tests.training.test_fsdp import tiny
@@ -11,7 +11,7 @@ from tests.training.test_fsdp import tiny
 def test_the_slice_of_a_plain_tensor_is_the_tensor():
     tensor = torch.arange(6.0)
     assert own_slice(tensor, torch.empty(6)) is tensor
-    assert torch.equal(whole_of(tensor), tensor)
+    assert torch.equal(full_tensor(tensor), tensor)
     assert num_copies(tensor, 4) == 4
     assert unsharded_parameters(
         {"a": torch.nn.Parameter(tensor), "empty": torch.nn.Parameter(tensor[:0])}
@@ -28,7 +28,7 @@ def _slices(number):
             assert torch.equal(own_slice(full, sharded), sharded.to_local()), (rows, placements)
             empty = distribute_tensor(torch.zeros_like(full), mesh, placements)
             fill_slice(empty, full)
-            assert torch.equal(whole_of(empty), full), (rows, placements)
+            assert torch.equal(full_tensor(empty), full), (rows, placements)
             copies.append(num_copies(sharded, 4))
     return copies
 
