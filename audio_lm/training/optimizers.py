@@ -18,7 +18,7 @@ from torch.optim._muon import _adjust_lr
 from transformers import PreTrainedModel
 
 from audio_lm.model.weights.part_names import is_update
-from audio_lm.model.weights.shards import full_tensor, own_slice
+from audio_lm.model.weights.shards import full_tensor, local_slice
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.param_groups import Rate
 
@@ -140,7 +140,7 @@ class DistributedMuon(Muon):
                 lr = _adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape)
                 local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
                 local.mul_(1 - group["lr"] * group["weight_decay"])
-                local.add_(own_slice(whole, parameter), alpha=-lr)
+                local.add_(local_slice(whole, parameter), alpha=-lr)
         return loss
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 
-def own_slice(full: Tensor, like: Tensor) -> Tensor:
+def local_slice(full: Tensor, like: Tensor) -> Tensor:
     """Slice of a full tensor that corresponds to this rank's shard of ``like``.
 
     The slice is a view; no communication. Of a tensor in a memory-mapped file only the slice is read.
@@ -37,7 +37,7 @@ def own_slice(full: Tensor, like: Tensor) -> Tensor:
 def fill_slice(tensor: Tensor, full: Tensor) -> None:
     """Copy the matching slice of a full tensor into this rank's shard."""
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    local.copy_(own_slice(full, tensor))
+    local.copy_(local_slice(full, tensor))
 
 
 def full_tensor(tensor: Tensor) -> Tensor:

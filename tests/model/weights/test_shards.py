@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
 
-from audio_lm.model.weights.shards import fill_slice, full_tensor, num_copies, own_slice, unsharded_parameters
+from audio_lm.model.weights.shards import (
+    fill_slice,
+    full_tensor,
+    local_slice,
+    num_copies,
+    unsharded_parameters,
+)
 from audio_lm.training.fsdp import new_mesh, shard
 from tests.forked import on_ranks, together
 from tests.training.test_fsdp import tiny
@@ -10,7 +16,7 @@ from tests.training.test_fsdp import tiny
 
 def test_the_slice_of_a_plain_tensor_is_the_tensor():
     tensor = torch.arange(6.0)
-    assert own_slice(tensor, torch.empty(6)) is tensor
+    assert local_slice(tensor, torch.empty(6)) is tensor
     assert torch.equal(full_tensor(tensor), tensor)
     assert num_copies(tensor, 4) == 4
     assert unsharded_parameters(
@@ -25,7 +31,7 @@ def _slices(number):
         full = torch.arange(rows * 4.0).reshape(rows, 4)
         for placements in ([Shard(0), Replicate()], [Replicate(), Shard(0)], [Shard(0), Shard(1)]):
             sharded = distribute_tensor(full, mesh, placements)
-            assert torch.equal(own_slice(full, sharded), sharded.to_local()), (rows, placements)
+            assert torch.equal(local_slice(full, sharded), sharded.to_local()), (rows, placements)
             empty = distribute_tensor(torch.zeros_like(full), mesh, placements)
             fill_slice(empty, full)
             assert torch.equal(full_tensor(empty), full), (rows, placements)
@@ -44,7 +50,7 @@ def _split_twice(number):
     kinds = set()
     for (name, parameter), full in zip(model.named_parameters(), twin.parameters(), strict=True):
         assert isinstance(parameter, DTensor), name
-        assert torch.equal(own_slice(full, parameter), parameter.to_local()), name
+        assert torch.equal(local_slice(full, parameter), parameter.to_local()), name
         kinds.add((parameter.device_mesh.ndim, num_copies(parameter, 4)))
     return kinds
 
