@@ -14,7 +14,7 @@ from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.runtime import rank, world_size
 from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
-from audio_lm.model.weights.shards import fill_slice, full_tensor
+from audio_lm.model.weights.shards import copy_to_local, full_tensor
 from audio_lm.training import next_token
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -422,7 +422,7 @@ def _stepped(is_shared, settings):
             chance = torch.Generator().manual_seed(1000 * step + number)
             whole_gradient = torch.randn(parameter.shape, generator=chance)
             parameter.grad = torch.zeros_like(parameter)
-            fill_slice(parameter.grad, whole_gradient)
+            copy_to_local(parameter.grad, whole_gradient)
         optimizer.step()
     return weights_in(dict(model.named_parameters()))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.weights.files import read_file, some_of, write_in_turn
 from audio_lm.model.weights.part_names import SUFFIX, is_update, plain_name
-from audio_lm.model.weights.shards import fill_slice
+from audio_lm.model.weights.shards import copy_to_local
 
 
 def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None = None) -> None:
@@ -77,7 +77,7 @@ def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None
 
 def _copy(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     for name, tensor in wanted.items():
-        fill_slice(tensor, weights[name])
+        copy_to_local(tensor, weights[name])
 
 
 def weights_of(part: nn.Module) -> dict[str, Tensor]:

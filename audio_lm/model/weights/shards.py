@@ -34,7 +34,7 @@ def local_slice(full: Tensor, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fill_slice(tensor: Tensor, full: Tensor) -> None:
+def copy_to_local(tensor: Tensor, full: Tensor) -> None:
     """Copy the matching slice of a full tensor into this rank's shard."""
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     local.copy_(local_slice(full, tensor))

@@ -3,7 +3,7 @@ import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, init_device_mesh
 
 from audio_lm.model.weights.shards import (
-    fill_slice,
+    copy_to_local,
     full_tensor,
     local_slice,
     num_copies,
@@ -33,7 +33,7 @@ def _slices(number):
             sharded = distribute_tensor(full, mesh, placements)
             assert torch.equal(local_slice(full, sharded), sharded.to_local()), (rows, placements)
             empty = distribute_tensor(torch.zeros_like(full), mesh, placements)
-            fill_slice(empty, full)
+            copy_to_local(empty, full)
             assert torch.equal(full_tensor(empty), full), (rows, placements)
             copies.append(num_copies(sharded, 4))
     return copies
