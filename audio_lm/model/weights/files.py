@@ -157,7 +157,7 @@ def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int
     return [folder / file_name for file_name in split.filename_to_tensors]
 
 
-def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
+def gather_and_write(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write one safetensors file tensor by tensor, so that only one full tensor is in memory at a time.
 
     All ranks must call this if a tensor is sharded; rank 0 writes. The file is identical to that of ``save_file``

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.model.weights.files import read_file, some_of, write_in_turn
+from audio_lm.model.weights.files import gather_and_write, read_file, some_of
 from audio_lm.model.weights.part_names import SUFFIX, is_update, plain_name
 from audio_lm.model.weights.shards import copy_to_local
 
@@ -21,7 +21,7 @@ def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None 
     All ranks must call this for a sharded model. Weights are gathered one at a time, and rank 0 writes them.
     """
     for name, weights in _parts(model, parts).items():
-        write_in_turn(weights, folder / f"{name}.safetensors")
+        gather_and_write(weights, folder / f"{name}.safetensors")
 
 
 def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None = None) -> None:

@@ -7,10 +7,10 @@ from safetensors.torch import save_file
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.weights.files import (
     INDEX,
+    gather_and_write,
     published_folder,
     read_file,
     read_weights,
-    write_in_turn,
     write_weights,
 )
 
@@ -85,7 +85,7 @@ def test_a_file_written_tensor_by_tensor_equals_that_of_safetensors(tmp_path):
         "scalar": torch.tensor(1.5),
         "transposed": torch.randn(4, 3).T,
     }
-    write_in_turn(weights, tmp_path / "ours.safetensors")
+    gather_and_write(weights, tmp_path / "ours.safetensors")
     save_file(
         {name: tensor.contiguous() for name, tensor in weights.items()}, tmp_path / "theirs.safetensors"
     )
