@@ -22,7 +22,7 @@ from audio_lm.model.config import (
 )
 from audio_lm.model.decoder.settings import new_settings, published_settings
 from audio_lm.model.encoders.hf_settings import published_speech_settings
-from audio_lm.model.weights.files import CONFIG, config_folder, read_config, some_of
+from audio_lm.model.weights.files import CONFIG, config_folder, first_few, read_config
 from audio_lm.model.weights.released import Released, open_released
 from audio_lm.model.weights.whisper_config import encoder_sizes
 
@@ -169,7 +169,7 @@ def _equal(given: Any, expected: Any) -> bool:
 def _refuse(differing: list[str], source: str) -> None:
     if differing:
         raise RecipeError(
-            f"the recipe's model differs from the one in {source!r}: {some_of(differing)}; remove these settings, which "
+            f"the recipe's model differs from the one in {source!r}: {first_few(differing)}; remove these settings, which "
             f"are read from {CONFIG} (`_replace_: true` beside load removes all settings from conf/), or correct them"
         )
 

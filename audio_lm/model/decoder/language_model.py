@@ -25,7 +25,7 @@ from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.decoder.settings import new_settings, settings_errors, unloadable
-from audio_lm.model.weights.files import some_of
+from audio_lm.model.weights.files import first_few
 
 PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
@@ -62,7 +62,7 @@ def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False)
     ]
     if problems:
         raise CheckpointError(
-            f"language model {folder_or_name!r} does not fit its own config.json: {some_of(problems)}; "
+            f"language model {folder_or_name!r} does not fit its own config.json: {first_few(problems)}; "
             f"copy config.json and weights from the same source"
         )
     return _checked(model)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.model.weights.files import some_of
+from audio_lm.model.weights.files import first_few
 from audio_lm.model.weights.names import (
     ENCODER_PREFIXES,
     QWEN2_AUDIO,
@@ -128,7 +128,7 @@ def renamed(
             extra.append(f"{name} is extra")
     if extra:
         raise CheckpointError(
-            f"{source}: {some_of(extra)} -- {len(extra)} of {len(weights)} tensors do not belong to this kind of model "
+            f"{source}: {first_few(extra)} -- {len(extra)} of {len(weights)} tensors do not belong to this kind of model "
             f"-- give a checkpoint of the model itself"
         )
     return result

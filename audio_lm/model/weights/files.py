@@ -205,7 +205,7 @@ def _open_on_rank_0(path: Path) -> Iterator[Callable[[bytes | memoryview], objec
         yield file.write
 
 
-def some_of(problems: list[str]) -> str:
+def first_few(problems: list[str]) -> str:
     """Join the first few problems of a list and the number of the others into one clause."""
     more = f" and {len(problems) - NUM_LISTED} more" if len(problems) > NUM_LISTED else ""
     return "; ".join(problems[:NUM_LISTED]) + more
@@ -222,13 +222,13 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
     shards = sorted(set(shard_of_tensor.values()))
     if missing := [f"{name} is missing" for name in shards if not (folder / name).is_file()]:
         raise CheckpointError(
-            f"{folder}: of {len(shards)} weight files {some_of(missing)} -- all files that {INDEX} lists are required "
+            f"{folder}: of {len(shards)} weight files {first_few(missing)} -- all files that {INDEX} lists are required "
             f"-- copy the missing ones"
         )
     weights = {name: tensor for shard in shards for name, tensor in read_file(folder / shard).items()}
     if problems := [f"{name} is missing" for name in shard_of_tensor if name not in weights]:
         raise CheckpointError(
-            f"{folder}: {some_of(problems)}, although {INDEX} lists it; write the files again"
+            f"{folder}: {first_few(problems)}, although {INDEX} lists it; write the files again"
         )
     return weights
 

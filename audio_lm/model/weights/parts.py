@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.model.weights.files import gather_and_write, read_file, some_of
+from audio_lm.model.weights.files import first_few, gather_and_write, read_file
 from audio_lm.model.weights.part_names import SUFFIX, is_update, plain_name
 from audio_lm.model.weights.shards import copy_to_local
 
@@ -126,6 +126,6 @@ def _parts(model: nn.Module, parts: Collection[str] | None) -> dict[str, dict[st
 
 def _misfit_message(source: str, problems: list[str]) -> str:
     return (
-        f"{source} does not fit the model: {some_of(problems)} -- weights must be those of the same "
+        f"{source} does not fit the model: {first_few(problems)} -- weights must be those of the same "
         f"architecture -- give the model's own checkpoint or change the recipe's model"
     )

@@ -20,10 +20,10 @@ from audio_lm.model.weights.convert import by_part, from_qwen2_audio, from_qwen_
 from audio_lm.model.weights.files import (
     CONFIG,
     config_folder,
+    first_few,
     published_folder,
     read_config,
     read_weights,
-    some_of,
 )
 from audio_lm.model.weights.whisper_config import MAX_ERROR_LENGTH, encoder_sizes, unexpected
 
@@ -119,6 +119,6 @@ def _qwen_audio(source: str, path: Path, config: Mapping[str, Any]) -> Released:
     )
     if unsupported:
         raise CheckpointError(
-            f"{path}: {some_of(unsupported)} -- only the settings of the released Qwen-Audio are supported -- give that model"
+            f"{path}: {first_few(unsupported)} -- only the settings of the released Qwen-Audio are supported -- give that model"
         )
     return Released(source, encoder_sizes(config, path=path), text, int(config["audio"]["audio_start_id"]))

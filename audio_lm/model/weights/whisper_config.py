@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING
 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.config import EncoderSizes
-from audio_lm.model.weights.files import some_of
+from audio_lm.model.weights.files import first_few
 
 OPENAI = {
     "num_mels": "n_mels",
@@ -89,11 +89,11 @@ def _sizes(
     invalid = [f"{names[ours]} is {value!r}" for ours, value in values.items() if not _is_size(value)]
     if invalid:
         raise CheckpointError(
-            f"{path}: {some_of(invalid)} -- expected an integer over 0 -- copy the file from the source of the weights"
+            f"{path}: {first_few(invalid)} -- expected an integer over 0 -- copy the file from the source of the weights"
         )
     if unsupported := unexpected(config, expected):
         raise CheckpointError(
-            f"{path}: {some_of(unsupported)}, which this encoder does not support -- give an encoder with the settings of "
+            f"{path}: {first_few(unsupported)}, which this encoder does not support -- give an encoder with the settings of "
             f"the released models"
         )
     sizes = {ours: int(value) for ours, value in values.items() if value is not None}
