@@ -77,7 +77,7 @@ def num_update_weights(part: nn.Module, config: LoraConfig) -> int:
     return sum(config.rank * (layer.in_features + layer.out_features) for layer in targets)
 
 
-def fresh_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
+def init_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
     """Initial values of the updates, drawn as in ``add_lora``, for a part on the ``meta`` device.
 
     Args:

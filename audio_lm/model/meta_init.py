@@ -26,7 +26,7 @@ from audio_lm.model.decoder.language_model import (
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.decoder.settings import published_settings
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora, fresh_updates
+from audio_lm.model.lora import add_lora, init_updates
 from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolve_sizes
 from audio_lm.model.weights.files import published_folder, read_weights
@@ -80,7 +80,7 @@ def init_weights(
         wanted = updates_of(getattr(model, part))
         fill_parts(
             {part + SUFFIX: wanted},
-            {part + SUFFIX: fresh_updates(wanted, settings)},
+            {part + SUFFIX: init_updates(wanted, settings)},
             source=f"updates of {part!r}",
         )
 
