@@ -15,7 +15,7 @@ from audio_lm.common.errors import CheckpointError, UserError, unknown
 from audio_lm.common.files import partial_folder, put_folder, write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.export import configs
-from audio_lm.export.merge import merged_weights
+from audio_lm.export.merge import merge_weights
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.convert import to_qwen2_audio
 from audio_lm.model.weights.files import write_weights
@@ -101,7 +101,7 @@ def export_model(
     """
     _check_free(folder)
     folder = folder.absolute()
-    weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merged_weights(model).items()})
+    weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merge_weights(model).items()})
     tokenizer = exported_tokenizer(vocabulary)
     with partial_folder(folder) as partial:
         _write(partial, model, vocabulary, weights, tokenizer, dtype=dtype, max_shard_bytes=max_shard_bytes)

@@ -19,7 +19,7 @@ DIFFERENT_IN_4 = ("gemma",)
 WORDS, HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
 
 
-def merged_weights(model: AudioLM) -> dict[str, Tensor]:
+def merge_weights(model: AudioLM) -> dict[str, Tensor]:
     """All weights under our names, with merged updates and with new tokens in the language model's tables.
 
     The model is not changed. Both tables are returned even if the model ties them, because new tokens have separate

@@ -15,7 +15,7 @@ from audio_lm.common.errors import UserError
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.export.hugging_face import export_model, exported_tokenizer
-from audio_lm.export.merge import HEAD, WORDS, merged_weights
+from audio_lm.export.merge import HEAD, WORDS, merge_weights
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
 from audio_lm.model.decoder.generate import greedy
@@ -187,7 +187,7 @@ def test_export_and_load_is_the_identity(exported, theirs, writer, tmp_path):
     assert vocabulary.new_tokens == ()
     config = ModelConfig(load=str(folder), encoder=LOADED.encoder, language_model=LOADED.language_model)
     back = build_model(config, num_base=vocabulary.num_base, num_new=0)
-    expected, got = merged_weights(model), merged_weights(back)
+    expected, got = merge_weights(model), merge_weights(back)
     assert expected.keys() == got.keys()
     for name, tensor in expected.items():
         assert torch.equal(got[name], tensor), name
