@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from audio_lm.common.errors import UserError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoders.whisper import AudioEncoder
-from audio_lm.model.lora import updated_weights
+from audio_lm.model.lora import merge_lora
 from audio_lm.model.projector import LinearProjector
 from audio_lm.model.weights.parts import weights_of
 
@@ -35,7 +35,7 @@ def merge_weights(model: AudioLM) -> dict[str, Tensor]:
         f"{part}.{name}": tensor.detach()
         for part, child in model.named_children()
         if part != "new_tokens"
-        for name, tensor in (weights_of(child) | updated_weights(child)).items()
+        for name, tensor in (weights_of(child) | merge_lora(child)).items()
     }
     # Some architectures scale the rows in the embedding layer; our new rows are already scaled.
     scale = float(getattr(words, "embed_scale", 1.0))

@@ -98,7 +98,7 @@ def init_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, 
 
 
 @torch.no_grad()
-def updated_weights(part: nn.Module) -> dict[str, Tensor]:
+def merge_lora(part: nn.Module) -> dict[str, Tensor]:
     """Name -> merged weight (base plus update) of every layer with an update; the part is not changed.
 
     Raises:

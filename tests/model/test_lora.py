@@ -10,7 +10,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig, ModelConfig
 from audio_lm.model.decoder.language_model import new_language_model
-from audio_lm.model.lora import add_lora, updated_weights
+from audio_lm.model.lora import add_lora, merge_lora
 from audio_lm.model.memory_estimate import num_parameters
 from audio_lm.model.weights.parts import load_weights, save_model, updates_of
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -105,7 +105,7 @@ def test_a_gradient_reaches_every_update(make, pack):
 def test_merged_weights_give_the_same_logits(make, pack):
     model, plain = trained(make(LORA), pack), make(PLAIN)
     fresh = plain(pack).detach()
-    plain.load_state_dict(plain.state_dict() | updated_weights(model))
+    plain.load_state_dict(plain.state_dict() | merge_lora(model))
     torch.testing.assert_close(plain(pack), model(pack), atol=1e-5, rtol=1e-4)
     assert (plain(pack) - fresh).abs().max() > 1e-2
 
