@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.language_model import unpacked
+from audio_lm.model.decoder.language_model import use_padded_attention
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def greedy(
     pack = pack.to(model.new_tokens.input.device)
     with _eval_mode(model):
         rows_BLD, mask_BL = _padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1])
-        with unpacked(model.language_model):
+        with use_padded_attention(model.language_model):
             _decode(model, rows_BLD, mask_BL, answers, set(end_ids), max_new_tokens)
     return answers
 

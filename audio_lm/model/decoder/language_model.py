@@ -135,7 +135,7 @@ def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pa
 
 
 @contextmanager
-def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
+def use_padded_attention(language_model: PreTrainedModel) -> Iterator[None]:
     """Use SDPA attention inside the context, for padded batches with a cache."""
     language_model.set_attn_implementation("sdpa")
     try:

@@ -12,7 +12,7 @@ from audio_lm.model.decoder.language_model import (
     hidden_states,
     load_language_model,
     new_language_model,
-    unpacked,
+    use_padded_attention,
 )
 
 SMALL = {
@@ -108,7 +108,7 @@ def test_pickled_weights_are_not_read(tmp_path):
 def test_the_attention_implementation_is_restored():
     model = small("qwen2")
     before = model.config._attn_implementation
-    with unpacked(model):
+    with use_padded_attention(model):
         assert model.config._attn_implementation == "sdpa"
     assert model.config._attn_implementation == before
 
