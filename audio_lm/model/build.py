@@ -8,11 +8,11 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.language_model import (
     check_rows,
+    embedding_std,
     empty_language_model,
     load_language_model,
     mean_output_row,
     new_language_model,
-    word_scale,
 )
 from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.encoders.registry import ENCODERS
@@ -56,7 +56,7 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
     language_model = _language_model(
         config.language_model, num_base, trust_remote_code=config.trust_remote_code
     )
-    width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
+    width, scale = language_model.get_input_embeddings().embedding_dim, embedding_std(language_model)
     # The order of these draws is fixed: the same seed must give the same weights in every release.
     rows = new_rows(num_new, width, scale, line)
     output = None if config.language_model.load is None else mean_output_row(language_model)
@@ -81,7 +81,7 @@ def _released(
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
-    rows = new_rows(num_new, width, word_scale(language_model), line)
+    rows = new_rows(num_new, width, embedding_std(language_model), line)
     new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
     return AudioLM(encoder, projector, language_model, new_tokens)
 

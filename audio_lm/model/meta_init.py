@@ -18,10 +18,10 @@ from audio_lm.model.build import new_rows
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.language_model import (
     check_rows,
+    embedding_std,
     empty_language_model,
     mean_output_row,
     new_language_model,
-    word_scale,
 )
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.decoder.settings import published_settings
@@ -98,11 +98,11 @@ def _initial_weights(
         new_projector(config.projector, encoder.width, width, scale=1.0)
         yield from weights_of_part.items()
         words = weights_of_part["language_model"]
-        rows = new_rows(num_new, width, word_scale(blank, words), line)
+        rows = new_rows(num_new, width, embedding_std(blank, words), line)
         yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
-    scale = word_scale(blank, weights)
+    scale = embedding_std(blank, weights)
     yield "language_model", weights
     output = None if config.language_model.load is None else mean_output_row(blank, weights)
     del weights

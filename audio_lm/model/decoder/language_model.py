@@ -144,7 +144,7 @@ def use_padded_attention(language_model: PreTrainedModel) -> Iterator[None]:
         language_model.set_attn_implementation(PACKED)
 
 
-def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
+def embedding_std(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
     """Standard deviation of the word embeddings, as the embedding layer returns them.
 
     Args:
