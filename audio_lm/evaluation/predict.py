@@ -14,7 +14,7 @@ from audio_lm.common.files import replacing
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.prompts.vocabulary import Vocabulary
 
 
@@ -65,7 +65,7 @@ def predict(
         packs: prompts, and the question of each conversation in a pack.
     """
     for pack, examples in packs:
-        answers = greedy(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
+        answers = greedy_decode(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
         for example, ids in zip(examples, answers, strict=True):
             yield Prediction(
                 id=example.cut_id,

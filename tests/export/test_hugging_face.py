@@ -18,7 +18,7 @@ from audio_lm.export.hugging_face import export_model, exported_tokenizer
 from audio_lm.export.merge import HEAD, WORDS, merge_weights
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.weights.files import INDEX, read_weights
 from audio_lm.model.weights.parts import updates_of
 from audio_lm.model.weights.released import open_released
@@ -147,7 +147,7 @@ def test_transformers_generates_the_same_text(exported, theirs, padded_vocabular
             _audio_positions(ids, padded_vocabulary, waves),
             tuple(map(len, waves)),
         )
-        (answer,) = greedy(
+        (answer,) = greedy_decode(
             model,
             pack_examples([example], waves),
             end_ids={padded_vocabulary.turn_end_id, padded_vocabulary.end_id},

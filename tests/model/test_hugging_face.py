@@ -11,7 +11,7 @@ from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 
 NUM_BASE, NUM_NEW, AUDIO = 60, 4, 61
 ENDS = [3, 62]
@@ -119,7 +119,7 @@ def test_fifty_random_prompts_have_the_same_answers():
     for start in range(0, 50, 10):
         batch = examples[start : start + 10]
         clips = waves[first : (first := first + sum(len(example.num_samples) for example in batch))]
-        answers = greedy(ours, pack_examples(batch, clips), end_ids=set(ENDS), max_new_tokens=10)
+        answers = greedy_decode(ours, pack_examples(batch, clips), end_ids=set(ENDS), max_new_tokens=10)
         inputs, _ = padded(batch, clips, side="left")
         with torch.no_grad():
             generated = theirs.generate(
@@ -136,9 +136,9 @@ def test_fifty_random_prompts_have_the_same_answers():
 def test_other_clips_give_other_answers():
     ours, _ = same_models()
     examples, waves = random_examples(12, seed=1)
-    before = greedy(ours, pack_examples(examples, waves), end_ids=set(), max_new_tokens=10)
+    before = greedy_decode(ours, pack_examples(examples, waves), end_ids=set(), max_new_tokens=10)
     others = [np.roll(wave[::-1] * 3, 77).copy() for wave in waves]
-    after = greedy(ours, pack_examples(examples, others), end_ids=set(), max_new_tokens=10)
+    after = greedy_decode(ours, pack_examples(examples, others), end_ids=set(), max_new_tokens=10)
     is_changed = [a != b for a, b in zip(before, after, strict=True)]
     without_clips = [
         changed for changed, example in zip(is_changed, examples, strict=True) if not example.num_samples

@@ -20,7 +20,7 @@ from audio_lm.model.decoder.language_model import use_padded_attention
 
 
 @torch.no_grad()
-def greedy(
+def greedy_decode(
     model: AudioLM, pack: PackedBatch, *, end_ids: Collection[int], max_new_tokens: int
 ) -> list[list[int]]:
     """Generate an answer to each conversation of a pack.

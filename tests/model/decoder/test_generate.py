@@ -3,7 +3,7 @@ import torch
 
 from audio_lm.data.collate import Collator, pack_examples
 from audio_lm.data.examples import Example, ExampleMaker, with_example
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def greedy_without_cache(model, example, waves, end_ids, max_new_tokens):
 def test_answers_equal_those_without_a_cache(prompts, make_model):
     model = make_model()
     collate = Collator()
-    answers = greedy(model, collate(prompts), end_ids={-1}, max_new_tokens=6)
+    answers = greedy_decode(model, collate(prompts), end_ids={-1}, max_new_tokens=6)
     for cut, answer in zip(prompts, answers, strict=True):
         waves = collate.load(cut)
         assert answer == greedy_without_cache(model, cut.custom["example"], waves, {-1}, 6), cut.id
@@ -38,9 +38,9 @@ def test_answers_equal_those_without_a_cache(prompts, make_model):
 
 def test_an_answer_does_not_depend_on_other_conversations(prompts, make_model):
     model = make_model()
-    together = greedy(model, Collator()(prompts), end_ids={-1}, max_new_tokens=5)
+    together = greedy_decode(model, Collator()(prompts), end_ids={-1}, max_new_tokens=5)
     assert together == [
-        greedy(model, Collator()([cut]), end_ids={-1}, max_new_tokens=5)[0] for cut in prompts
+        greedy_decode(model, Collator()([cut]), end_ids={-1}, max_new_tokens=5)[0] for cut in prompts
     ]
 
 
@@ -50,7 +50,7 @@ def test_answers_to_text_equal_those_of_hugging_face(make_model):
     pack = pack_examples([Example("t", "chat", 0, row, [False] * len(row), [], ()) for row in ids], [])
     model.new_tokens.output.data.fill_(0.0)
     model.language_model.get_output_embeddings().weight.data.add_(0.0)
-    ours = greedy(model, pack, end_ids={-1}, max_new_tokens=5)
+    ours = greedy_decode(model, pack, end_ids={-1}, max_new_tokens=5)
     model.language_model.set_attn_implementation("sdpa")
     for row, answer in zip(ids, ours, strict=True):
         theirs = model.language_model.generate(
@@ -66,16 +66,16 @@ def test_answers_to_text_equal_those_of_hugging_face(make_model):
 
 def test_an_end_token_ends_only_its_own_answer(prompts, make_model):
     model = make_model()
-    free = greedy(model, Collator()(prompts), end_ids={-1}, max_new_tokens=6)
+    free = greedy_decode(model, Collator()(prompts), end_ids={-1}, max_new_tokens=6)
     end = free[0][2]
-    ended = greedy(model, Collator()(prompts), end_ids={end}, max_new_tokens=6)
+    ended = greedy_decode(model, Collator()(prompts), end_ids={end}, max_new_tokens=6)
     for before, after in zip(free, ended, strict=True):
         assert after == (before[: before.index(end)] if end in before else before)
 
 
 def test_the_model_stays_in_training_mode(prompts, make_model):
     model = make_model().train()
-    greedy(model, Collator()(prompts), end_ids=set(), max_new_tokens=2)
+    greedy_decode(model, Collator()(prompts), end_ids=set(), max_new_tokens=2)
     assert model.training
     assert model.encoder.training
     model(Collator()(prompts))

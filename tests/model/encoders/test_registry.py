@@ -8,7 +8,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig, ProjectorConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.model.memory_estimate import num_parameters
@@ -47,7 +47,7 @@ def test_conversations_have_one_position_per_audio_token(config, make_cuts, voca
     logits.logsumexp(-1).sum().backward()
     assert logits.shape == (pack.num_learned, len(vocabulary))
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert [len(answer) for answer in greedy(model, pack, end_ids=set(), max_new_tokens=2)] == [2] * 3
+    assert [len(answer) for answer in greedy_decode(model, pack, end_ids=set(), max_new_tokens=2)] == [2] * 3
 
 
 def test_the_token_count_of_another_model_is_refused(make_cuts, vocabulary):

@@ -13,7 +13,7 @@ from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.weights.parts import updates_of, weights_of
 from audio_lm.model.weights.released import open_released
 from audio_lm.prompts.encode import encode
@@ -93,7 +93,7 @@ def test_an_answer_has_no_tags_before_they_were_learned(published, prompt):
         examples.append(
             Example("x", task.name, 0, encoded.token_ids, masked, encoded.audio_index, (len(wave),))
         )
-    answers = greedy(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
+    answers = greedy_decode(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
     assert max(map(max, answers)) < NUM_ROWS
 
 
