@@ -70,7 +70,7 @@ def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None
     Raises:
         CheckpointError: the weights do not fit the part.
     """
-    if problems := misfits(part, weights):
+    if problems := find_mismatches(part, weights):
         raise CheckpointError(_misfit_message(source, problems))
     _copy(weights_of(part), weights)
 
@@ -97,7 +97,7 @@ def updates_of(part: nn.Module) -> dict[str, Tensor]:
     return {plain_name(name): tensor for name, tensor in named if is_update(name)}
 
 
-def misfits(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+def find_mismatches(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     """Differences between weights and a part: missing and extra weights, and other shapes."""
     return _misfits(weights_of(part), weights)
 

@@ -25,7 +25,7 @@ from audio_lm.model.weights.convert import (
 )
 from audio_lm.model.weights.files import INDEX
 from audio_lm.model.weights.names import QWEN2_AUDIO_5
-from audio_lm.model.weights.parts import misfits
+from audio_lm.model.weights.parts import find_mismatches
 from tests.model import qwen_audio
 from tests.model.originals import noise
 
@@ -160,8 +160,8 @@ def test_every_published_whisper_fits_an_encoder_of_its_shape(name):
                 decoder_attention_heads=2,
             )
         )
-    assert misfits(encoder, encoder_weights(weights, source=name)) == []
-    assert misfits(encoder, encoder_weights(theirs.state_dict(), source=name)) == []
+    assert find_mismatches(encoder, encoder_weights(weights, source=name)) == []
+    assert find_mismatches(encoder, encoder_weights(theirs.state_dict(), source=name)) == []
 
 
 def tiny_whisper(folder, **sizes):
