@@ -47,7 +47,7 @@ def encoder_weights(weights: Mapping[str, Tensor], *, source: str) -> dict[str, 
         return own
     borders_and_projector = ("proj.", "audio_bos_eos_token.")
     own = {name: tensor for name, tensor in own.items() if not name.startswith(borders_and_projector)}
-    return renamed(own, [(theirs, ours) for ours, theirs in WHISPER], source=source)
+    return rename_weights(own, [(theirs, ours) for ours, theirs in WHISPER], source=source)
 
 
 def from_qwen2_audio(weights: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
@@ -58,12 +58,12 @@ def from_qwen2_audio(weights: Mapping[str, Tensor], *, source: str) -> dict[str,
     """
     is_5 = any(name.startswith("model.audio_tower.") for name in weights)
     rows = QWEN2_AUDIO_5 if is_5 else QWEN2_AUDIO
-    return renamed(weights, [(theirs, ours) for ours, theirs in rows], source=source)
+    return rename_weights(weights, [(theirs, ours) for ours, theirs in rows], source=source)
 
 
 def to_qwen2_audio(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert our weights to the names of the released files."""
-    return renamed(weights, QWEN2_AUDIO, source="this model")
+    return rename_weights(weights, QWEN2_AUDIO, source="this model")
 
 
 def from_qwen_audio(weights: Mapping[str, Tensor], *, clip_start_id: int, source: str) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ def from_qwen_audio(weights: Mapping[str, Tensor], *, clip_start_id: int, source
         words_VD = words_VD.clone()
         words_VD[clip_start_id : clip_start_id + 2] = borders_2D.to(words_VD.dtype)
         split_weights["transformer.wte.weight"] = words_VD
-    return renamed(split_weights, [(theirs, ours) for ours, theirs in QWEN_AUDIO], source=source)
+    return rename_weights(split_weights, [(theirs, ours) for ours, theirs in QWEN_AUDIO], source=source)
 
 
 def by_part(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -107,7 +107,7 @@ def by_part(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def renamed(
+def rename_weights(
     weights: Mapping[str, Tensor], rows: Rows | list[tuple[str, str]], *, source: str
 ) -> dict[str, Tensor]:
     """Rename weights from the first to the second column of a table.

@@ -20,7 +20,7 @@ from audio_lm.model.weights.convert import (
     encoder_weights,
     from_qwen2_audio,
     from_qwen_audio,
-    renamed,
+    rename_weights,
     to_qwen2_audio,
 )
 from audio_lm.model.weights.files import INDEX
@@ -52,7 +52,7 @@ def test_converting_there_and_back_is_the_identity():
 
 
 def test_the_names_of_transformers_5_give_the_same():
-    there = renamed(OURS, QWEN2_AUDIO_5, source="here")
+    there = rename_weights(OURS, QWEN2_AUDIO_5, source="here")
     assert {"model.language_model.layers.3.mlp.up_proj.weight", "lm_head.weight"} < there.keys()
     back = from_qwen2_audio(there, source="here")
     assert back.keys() == OURS.keys()
