@@ -25,7 +25,7 @@ from audio_lm.model.weights.files import (
     read_config,
     read_weights,
 )
-from audio_lm.model.weights.whisper_config import MAX_ERROR_LENGTH, encoder_sizes, unexpected
+from audio_lm.model.weights.whisper_config import MAX_ERROR_LENGTH, encoder_sizes, unsupported_settings
 
 # Settings with other values would make Qwen-Audio's code compute something else than Qwen2 of transformers.
 EXPECTED_OF_QWEN = {"rotary_pct": 1.0, "no_bias": True, "tie_word_embeddings": False}
@@ -99,7 +99,7 @@ def released_weights(released: Released) -> dict[str, dict[str, Tensor]]:
 
 
 def _qwen_audio(source: str, path: Path, config: Mapping[str, Any]) -> Released:
-    unsupported = unexpected(ASSUMED_OF_QWEN | dict(config), EXPECTED_OF_QWEN | ASSUMED_OF_QWEN)
+    unsupported = unsupported_settings(ASSUMED_OF_QWEN | dict(config), EXPECTED_OF_QWEN | ASSUMED_OF_QWEN)
     width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     if config.get("kv_channels", width // heads) * heads != width:
         unsupported.append(f"kv_channels is {config['kv_channels']} and not {width // heads}")

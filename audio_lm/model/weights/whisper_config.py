@@ -73,7 +73,7 @@ def encoder_sizes(config: Mapping[str, Any], *, path: Path) -> EncoderSizes:
     return _sizes(getattr(published, "audio_config", published).to_dict(), TRANSFORMERS, EXPECTED, path)
 
 
-def unexpected(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def unsupported_settings(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """Settings that differ from their required values, one message each."""
     return [
         f"{name} is {config.get(name)} and not {value}"
@@ -91,7 +91,7 @@ def _sizes(
         raise CheckpointError(
             f"{path}: {first_few(invalid)} -- expected an integer over 0 -- copy the file from the source of the weights"
         )
-    if unsupported := unexpected(config, expected):
+    if unsupported := unsupported_settings(config, expected):
         raise CheckpointError(
             f"{path}: {first_few(unsupported)}, which this encoder does not support -- give an encoder with the settings of "
             f"the released models"
