@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
-from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, language_of, official
+from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, language_of, normalize_official
 
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
@@ -42,7 +42,7 @@ class OfficialWordErrorRate(WordErrorRate):
     """WER as in the released script, which keeps punctuation as part of words."""
 
     def normalize(self, text: str, language: str) -> str:
-        return official(text, language)
+        return normalize_official(text, language)
 
 
 class CharacterErrorRate(WordErrorRate):

@@ -1,6 +1,6 @@
 """Text normalization before comparison.
 
-``official`` reproduces Qwen-Audio's released evaluation script. ``clean`` also removes case and punctuation, so that a
+``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``clean`` also removes case and punctuation, so that a
 model that writes them is not penalized.
 
 Source: Qwen-Audio, eval_audio/evaluate_asr.py at 0b0e882 (``remove_sp`` and ``compute_wer``).
@@ -45,10 +45,10 @@ def without_markup(text: str) -> str:
     return " ".join(MARKUP.sub(" ", text).split())
 
 
-def official(text: str, language: str) -> str:
+def normalize_official(text: str, language: str) -> str:
     """Normalize as the released script does: lower case, with punctuation.
 
-    >>> official("<|en|>Well , YES.", "en")
+    >>> normalize_official("<|en|>Well , YES.", "en")
     'well, yes.'
     """
     plain = re.sub(r"\s+([!,.?;:])", r"\1", without_markup(text)).lower()

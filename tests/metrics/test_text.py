@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import characters, clean, language_of, official, without_markup
+from audio_lm.metrics.text import characters, clean, language_of, normalize_official, without_markup
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from audio_lm.metrics.text import characters, clean, language_of, official, with
     ],
 )
 def test_official_normalization_keeps_punctuation(text, language, expected):
-    assert official(text, language) == expected
+    assert normalize_official(text, language) == expected
 
 
 @pytest.mark.parametrize(
