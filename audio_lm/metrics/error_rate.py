@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
-from audio_lm.metrics.text import SPEAKER_CHANGE, characters, clean, language_of, normalize_official
+from audio_lm.metrics.text import SPEAKER_CHANGE, characters, language_of, normalize, normalize_official
 
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
@@ -31,7 +31,7 @@ class WordErrorRate(SumMetric):
 
     def normalize(self, text: str, language: str) -> str:
         """Words to compare, separated by spaces."""
-        return clean(text, language)
+        return normalize(text, language)
 
     def value(self, edits: int, words: int) -> float:
         """Edits per word; for empty references 0 if the answers are empty as well, else 1."""
@@ -49,7 +49,7 @@ class CharacterErrorRate(WordErrorRate):
     """CER without case, punctuation and spaces."""
 
     def normalize(self, text: str, language: str) -> str:
-        return characters(clean(text, language))
+        return characters(normalize(text, language))
 
 
 class SpeakerErrorRate(WordErrorRate):

@@ -1,6 +1,6 @@
 """Text normalization before comparison.
 
-``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``clean`` also removes case and punctuation, so that a
+``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``normalize`` also removes case and punctuation, so that a
 model that writes them is not penalized.
 
 Source: Qwen-Audio, eval_audio/evaluate_asr.py at 0b0e882 (``remove_sp`` and ``compute_wer``).
@@ -55,12 +55,12 @@ def normalize_official(text: str, language: str) -> str:
     return " ".join(plain.replace(" ", "")) if language in PER_CHARACTER_OFFICIAL else plain
 
 
-def clean(text: str, language: str) -> str:
+def normalize(text: str, language: str) -> str:
     """Spoken words in lower case without punctuation; languages of ``PER_CHARACTER`` have spaces between characters.
 
     Time spans and entity types are removed, both as tags and as plain text.
 
-    >>> clean("It's 5 o'clock, 'Ann'.", "en"), clean("你好。", "zh")
+    >>> normalize("It's 5 o'clock, 'Ann'.", "en"), normalize("你好。", "zh")
     ("it's 5 o'clock ann", '你 好')
     """
     spoken = PLAIN_ENTITY.sub(r"\1", PLAIN_SPAN.sub(" ", ENTITY_TYPE.sub(" ", text)))

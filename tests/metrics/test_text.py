@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import characters, clean, language_of, normalize_official, without_markup
+from audio_lm.metrics.text import characters, language_of, normalize, normalize_official, without_markup
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_official_normalization_keeps_punctuation(text, language, expected):
     ],
 )
 def test_clean_normalization_keeps_only_words(text, language, expected):
-    assert clean(text, language) == expected
+    assert normalize(text, language) == expected
 
 
 def test_markup_is_removed():
