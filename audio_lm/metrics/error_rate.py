@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
-from audio_lm.metrics.text import SPEAKER_CHANGE, characters, language_of, normalize, normalize_official
+from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, normalize_official, split_characters
 
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
@@ -49,7 +49,7 @@ class CharacterErrorRate(WordErrorRate):
     """CER without case, punctuation and spaces."""
 
     def normalize(self, text: str, language: str) -> str:
-        return characters(normalize(text, language))
+        return split_characters(normalize(text, language))
 
 
 class SpeakerErrorRate(WordErrorRate):

@@ -99,6 +99,6 @@ def _language_of_letter(letter: str) -> str:
     return LANGUAGE_OF_SCRIPT.get(script, "") if letter.isalpha() else ""
 
 
-def characters(text: str) -> str:
+def split_characters(text: str) -> str:
     """Separate all characters by spaces, for CER."""
     return " ".join(text.replace(" ", ""))

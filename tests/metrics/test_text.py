@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import characters, language_of, normalize, normalize_official, without_markup
+from audio_lm.metrics.text import language_of, normalize, normalize_official, split_characters, without_markup
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_clean_normalization_keeps_only_words(text, language, expected):
 
 def test_markup_is_removed():
     assert without_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
-    assert characters("ab c") == "a b c"
+    assert split_characters("ab c") == "a b c"
 
 
 @pytest.mark.parametrize(
