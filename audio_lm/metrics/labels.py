@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
-from audio_lm.metrics.text import without_markup
+from audio_lm.metrics.text import strip_markup
 
 NAME_OF_LANGUAGE_TAG = {code: name.lower() for code, name in NAME_OF_LANGUAGE.items()} | {
     UNKNOWN_LANGUAGE: UNKNOWN_LANGUAGE
@@ -127,7 +127,7 @@ class MeanAveragePrecision(ListMetric):
 
     def items(self, text: str) -> Iterable[str]:
         """Labels in a text, without duplicates."""
-        return {_normalize(item) for item in without_markup(text).split(",") if item.strip()}
+        return {_normalize(item) for item in strip_markup(text).split(",") if item.strip()}
 
     def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
         predicted = Counter(label for answer, _ in clips for label in answer)
@@ -160,7 +160,7 @@ class SlotF1(OverlapF1):
     """Micro F1 of ``type: value`` items."""
 
     def items(self, text: str) -> list[str]:
-        items = without_markup(text).split(",")
+        items = strip_markup(text).split(",")
         return [_normalize(item) for item in items if item.strip() and _normalize(item) != "none"]
 
 
@@ -192,4 +192,4 @@ def _decade(text: str) -> int | None:
 
 
 def _normalize(text: str) -> str:
-    return without_markup(text).lower().strip(" .!?,;:")
+    return strip_markup(text).lower().strip(" .!?,;:")

@@ -17,7 +17,7 @@ from sacrebleu.metrics import BLEU
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.ptb import caption_words
-from audio_lm.metrics.text import language_of, without_markup
+from audio_lm.metrics.text import language_of, strip_markup
 
 TOKENIZER_OF_LANGUAGE = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab"} | dict.fromkeys(
     ("th", "lo", "km", "my"), "char"
@@ -53,7 +53,7 @@ class Bleu(SumMetric):
         """
         texts = [reference] if isinstance(reference, str) else reference
         tokenize = _tokenizer(language_of(language, texts[0]))
-        hypothesis, *references = (tokenize(without_markup(text)) for text in (answer, *texts))
+        hypothesis, *references = (tokenize(strip_markup(text)) for text in (answer, *texts))
         score = TOKENIZED_BLEU.corpus_score([hypothesis], [[text] for text in references])
         return score.sys_len, score.ref_len, *score.counts, *score.totals
 
@@ -166,7 +166,7 @@ def _captions(reference: str | Sequence[str]) -> Sequence[str]:
 
 
 def _words(text: str) -> list[str]:
-    return caption_words(without_markup(text))
+    return caption_words(strip_markup(text))
 
 
 def _mean(scores: Sequence[float]) -> float:

@@ -36,10 +36,10 @@ ENTITY_TYPE = re.compile(r"<\|startofentitytype\|>.*?<\|endofentitytype\|>", re.
 PLAIN_ENTITY = re.compile(r"\[([^\[\]:]*):[^\[\]]*\]")
 
 
-def without_markup(text: str) -> str:
+def strip_markup(text: str) -> str:
     """Remove every tag and time stamp.
 
-    >>> without_markup("<|0.00|>she<|0.67|>sells<|1.01|>")
+    >>> strip_markup("<|0.00|>she<|0.67|>sells<|1.01|>")
     'she sells'
     """
     return " ".join(MARKUP.sub(" ", text).split())
@@ -51,7 +51,7 @@ def normalize_official(text: str, language: str) -> str:
     >>> normalize_official("<|en|>Well , YES.", "en")
     'well, yes.'
     """
-    plain = re.sub(r"\s+([!,.?;:])", r"\1", without_markup(text)).lower()
+    plain = re.sub(r"\s+([!,.?;:])", r"\1", strip_markup(text)).lower()
     return " ".join(plain.replace(" ", "")) if language in PER_CHARACTER_OFFICIAL else plain
 
 
@@ -64,7 +64,7 @@ def normalize(text: str, language: str) -> str:
     ("it's 5 o'clock ann", '你 好')
     """
     spoken = PLAIN_ENTITY.sub(r"\1", PLAIN_SPAN.sub(" ", ENTITY_TYPE.sub(" ", text)))
-    spoken = without_markup(spoken.replace(SPEAKER_CHANGE, " "))
+    spoken = strip_markup(spoken.replace(SPEAKER_CHANGE, " "))
     lowered = unicodedata.normalize("NFKC", spoken).translate(APOSTROPHES).lower()
     kept = "".join(" " if unicodedata.category(c)[0] in "PS" and c != "'" else c for c in lowered)
     words = " ".join(word for part in kept.split() if (word := part.strip("'")))

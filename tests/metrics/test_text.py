@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import language_of, normalize, normalize_official, split_characters, without_markup
+from audio_lm.metrics.text import language_of, normalize, normalize_official, split_characters, strip_markup
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_clean_normalization_keeps_only_words(text, language, expected):
 
 
 def test_markup_is_removed():
-    assert without_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
+    assert strip_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
     assert split_characters("ab c") == "a b c"
 
 
