@@ -42,7 +42,7 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     return {name: definition for name, definition in definitions.items() if definition is not None}
 
 
-def keep_definition(
+def save_definition(
     folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
 ) -> None:
     """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""

@@ -19,7 +19,7 @@ from audio_lm.common.seals import folder_fault
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.config import UNTRAINED
-from audio_lm.evaluation.definitions import keep_definition, read_definitions
+from audio_lm.evaluation.definitions import read_definitions, save_definition
 from audio_lm.evaluation.predict import (
     Prediction,
     predict,
@@ -193,7 +193,7 @@ class Evaluator:
         self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
         write_scores(self.folder.scores, self.scores)
         # Last: killed before it, an answered benchmark of another definition is asked again.
-        keep_definition(self._answers(prefix), name, benchmark, self.recipe.published.get(name, {}))
+        save_definition(self._answers(prefix), name, benchmark, self.recipe.published.get(name, {}))
         if self.run is not None and not prefix:
             logger = self.run.stage(benchmark.stage)
             logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
