@@ -102,7 +102,7 @@ def export_model(
     _check_free(folder)
     folder = folder.absolute()
     weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merge_weights(model).items()})
-    tokenizer = exported_tokenizer(vocabulary)
+    tokenizer = tokenizer_json(vocabulary)
     with partial_folder(folder) as partial:
         _write(partial, model, vocabulary, weights, tokenizer, dtype=dtype, max_shard_bytes=max_shard_bytes)
         put_folder(partial, folder)
@@ -133,7 +133,7 @@ def _write(
     write_text(folder / "chat_template.jinja", configs.chat_template())
 
 
-def exported_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
+def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
     """Content of ``tokenizer.json`` with the new tokens at their ids.
 
     The language model's table may have more rows than the tokenizer has tokens. The file cannot skip ids, so these rows

@@ -14,7 +14,7 @@ from audio_lm.common.audio_units import frames_in, tokens_in
 from audio_lm.common.errors import UserError
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
-from audio_lm.export.hugging_face import export_model, exported_tokenizer
+from audio_lm.export.hugging_face import export_model, tokenizer_json
 from audio_lm.export.merge import HEAD, WORDS, merge_weights
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig
@@ -295,7 +295,7 @@ def test_a_tokenizer_without_tokenizer_json_is_refused(padded_vocabulary):
             return len(padded_vocabulary.tokenizer)
 
     with pytest.raises(UserError, match="Slow cannot be written"):
-        exported_tokenizer(Vocabulary(Slow(), num_base=padded_vocabulary.num_base))
+        tokenizer_json(Vocabulary(Slow(), num_base=padded_vocabulary.num_base))
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path, capsys):
