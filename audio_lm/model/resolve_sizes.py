@@ -89,7 +89,7 @@ def text_settings(config: ModelConfig, *, num_base: int | None = None) -> Pretra
     return published_settings(source, trust_remote_code=config.trust_remote_code).get_text_config()
 
 
-def planned_rows(config: ModelConfig) -> int:
+def planned_vocab_size(config: ModelConfig) -> int:
     """Vocabulary size of the language model for a plan; with a tokenizer that is yet to be trained, its upper limit."""
     text = config.language_model
     if (config.load or text.load) is None:
