@@ -43,7 +43,7 @@ class AverageShift(SumMetric):
         return 1000 * hundredths / (STAMPS_PER_SECOND * matched) if matched else float("inf")
 
 
-class MatchedShare(SumMetric):
+class MatchedFraction(SumMetric):
     """Fraction of the reference units that AAS compares."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from audio_lm.metrics.intervals import (
     AverageShift,
     DiarizationErrorRate,
     EventF1,
-    MatchedShare,
+    MatchedFraction,
     SegmentF1,
     equal_units,
     parse_events,
