@@ -115,7 +115,7 @@ def _greedy_upper_bound(
     start = [int(assigned[i] if assigned[i] < len(streams) else nearest[i]) for i in range(len(turns))]
     id_of_word = {word: n for n, word in enumerate({word for row in (*turns, *streams) for word in row})}
     ids = [[[id_of_word[word] for word in row] for row in side] for side in (turns, streams)]
-    return min(int(greedy_decode(*ids, start)[0]), int(cost[rows, assigned].sum()))
+    return min(int(greedy(*ids, start)[0]), int(cost[rows, assigned].sum()))
 
 
 def _edit_matrix(reference: Sequence[list[str]], hypothesis: Sequence[list[str]]) -> np.ndarray:
