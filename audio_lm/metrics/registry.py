@@ -85,7 +85,7 @@ METRICS = {
         MetricRow("slot_f1", "slot F1", True, "labels.SlotF1"),
         MetricRow("entity_f1", "entity F1", True, "labels.EntityF1"),
         MetricRow("aas", "average shift", False, "intervals.AverageShift", "ms"),
-        MetricRow("aas_matched", "units compared by AAS", True, "intervals.MatchedShare"),
+        MetricRow("aas_matched", "units compared by AAS", True, "intervals.MatchedFraction"),
         MetricRow("event_f1", "event F1, 200 ms", True, "intervals.EventF1"),
         MetricRow("segment_f1", "segment F1, 1 s", True, "intervals.SegmentF1"),
         MetricRow("der", "diarization error", False, "intervals.DiarizationErrorRate"),

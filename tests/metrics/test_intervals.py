@@ -32,7 +32,7 @@ def test_shifts_are_summed_over_both_ends_and_averaged_over_units():
     assert score(AverageShift, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == pytest.approx(
         80 / 3
     )
-    assert score(MatchedShare, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == 1.0
+    assert score(MatchedFraction, "<|0.00|><|sil|><|0.51|>she<|0.73|>sells<|1.00|>", REFERENCE) == 1.0
 
 
 def test_only_equal_units_are_compared():
@@ -43,7 +43,7 @@ def test_only_equal_units_are_compared():
 
 def test_the_shift_is_infinite_if_nothing_matches():
     assert math.isinf(score(AverageShift, "no stamps at all", REFERENCE))
-    assert score(MatchedShare, "", REFERENCE) == 0.0
+    assert score(MatchedFraction, "", REFERENCE) == 0.0
 
 
 def test_plain_text_times_are_compared_too():
@@ -51,7 +51,7 @@ def test_plain_text_times_are_compared_too():
     assert score(AverageShift, "0.51-0.73 she, 0.73-1.00 sells", reference) == pytest.approx(
         (10 + 30 + 30) / 2
     )
-    assert score(MatchedShare, "0.51-0.73 she", reference) == 0.5
+    assert score(MatchedFraction, "0.51-0.73 she", reference) == 0.5
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
