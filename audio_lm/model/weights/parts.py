@@ -56,10 +56,10 @@ def fill_parts(
     problems = [
         f"{name}: {problem}"
         for name, wanted in wanted_of_part.items()
-        for problem in _misfits(wanted, weights_of_part.get(name, {}))
+        for problem in _mismatches(wanted, weights_of_part.get(name, {}))
     ]
     if problems:
-        raise CheckpointError(_misfit_message(source, problems))
+        raise CheckpointError(_mismatch_message(source, problems))
     for name, wanted in wanted_of_part.items():
         _copy(wanted, weights_of_part[name])
 
@@ -71,7 +71,7 @@ def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None
         CheckpointError: the weights do not fit the part.
     """
     if problems := find_mismatches(part, weights):
-        raise CheckpointError(_misfit_message(source, problems))
+        raise CheckpointError(_mismatch_message(source, problems))
     _copy(weights_of(part), weights)
 
 
@@ -99,10 +99,10 @@ def updates_of(part: nn.Module) -> dict[str, Tensor]:
 
 def find_mismatches(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     """Differences between weights and a part: missing and extra weights, and other shapes."""
-    return _misfits(weights_of(part), weights)
+    return _mismatches(weights_of(part), weights)
 
 
-def _misfits(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+def _mismatches(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
     shapes = [
         f"{name} has shape {tuple(weights[name].shape)} and not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -124,7 +124,7 @@ def _parts(model: nn.Module, parts: Collection[str] | None) -> dict[str, dict[st
     return {name: weights for name, weights in named.items() if parts is None or name in parts}
 
 
-def _misfit_message(source: str, problems: list[str]) -> str:
+def _mismatch_message(source: str, problems: list[str]) -> str:
     return (
         f"{source} does not fit the model: {first_few(problems)} -- weights must be those of the same "
         f"architecture -- give the model's own checkpoint or change the recipe's model"
