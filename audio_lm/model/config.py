@@ -98,9 +98,7 @@ class EncoderConfig:
             ValueError: a size is null.
         """
         if missing := [name for name in SIZES if getattr(self, name) is None]:
-            raise ValueError(
-                f"encoder.{missing[0]} is null; complete the config with resolve_sizes first"
-            )
+            raise ValueError(f"encoder.{missing[0]} is null; complete the config with resolve_sizes first")
         return EncoderSizes(**self.given_sizes)
 
 

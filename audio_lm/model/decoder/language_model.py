@@ -24,7 +24,7 @@ from transformers.initialization import no_init_weights
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.decoder.packed_attention import PACKED
-from audio_lm.model.decoder.settings import new_settings, settings_errors, unloadable
+from audio_lm.model.decoder.settings import language_model_error, new_settings, settings_errors
 from audio_lm.model.weights.files import first_few
 
 PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
@@ -53,7 +53,7 @@ def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False)
             ignore_mismatched_sizes=True,  # listed below, together with missing and extra weights
         )
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
-        raise unloadable(folder_or_name, error) from error
+        raise language_model_error(folder_or_name, error) from error
     problems = [f"{name} is missing" for name in sorted(loaded["missing_keys"])]
     problems += [f"{name} is extra" for name in sorted(loaded["unexpected_keys"])]
     problems += [

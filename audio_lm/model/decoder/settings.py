@@ -57,7 +57,7 @@ def published_settings(folder_or_name: str, *, trust_remote_code: bool = False) 
     try:
         return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, StrictDataclassError) as error:
-        raise unloadable(folder_or_name, error) from error
+        raise language_model_error(folder_or_name, error) from error
 
 
 def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
@@ -85,7 +85,7 @@ def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: in
         )
 
 
-def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
+def language_model_error(folder_or_name: str, error: Exception) -> CheckpointError:
     """Error for a language model that transformers cannot load."""
     if "trust_remote_code" in str(error):
         return CheckpointError(needs_code("language model", folder_or_name))

@@ -30,9 +30,9 @@ from audio_lm.model.encoders.hf_settings import (
     FRAME,
     HOP,
     WAVES,
+    speech_encoder_error,
     speech_settings,
     speech_token_count,
-    unloadable,
 )
 
 MAX_LENGTH_RATIO = 1.25  # longest clip of a batch over its shortest; our choice
@@ -146,7 +146,7 @@ def new_speech_encoder(config: EncoderConfig) -> SpeechEncoder:
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        raise unloadable(config.load, error) from error
+        raise speech_encoder_error(config.load, error) from error
     if missing := sorted(loading_info["missing_keys"]):
         raise CheckpointError(
             f"encoder {config.load!r} lacks {len(missing)} weights, first {missing[:5]}; give a folder with all weights "

@@ -74,7 +74,7 @@ def published_speech_settings(folder_or_name: str) -> PretrainedConfig:
     try:
         settings = AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise unloadable(folder_or_name, error) from error
+        raise speech_encoder_error(folder_or_name, error) from error
     _check_known(settings.model_type, {})
     return settings
 
@@ -101,7 +101,7 @@ def _check_known(architecture: str, settings: Mapping[str, Any]) -> None:
         )
 
 
-def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
+def speech_encoder_error(folder_or_name: str, error: Exception) -> CheckpointError:
     """Error for an encoder that transformers cannot load."""
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return CheckpointError(
