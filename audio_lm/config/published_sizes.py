@@ -25,7 +25,7 @@ def with_sizes(recipe: Recipe, where: Mapping[str, str]) -> Recipe:
     }
     used = [key for key, load in loads.items() if load is not None]
     if not used:
-        return replace(recipe, model=replace(model, encoder=model.encoder.completed(EncoderSizes())))
+        return replace(recipe, model=replace(model, encoder=model.encoder.fill_sizes(EncoderSizes())))
     from audio_lm.model.resolve_sizes import resolve_sizes  # imports transformers, which takes seconds
 
     try:

@@ -86,7 +86,7 @@ class EncoderConfig:
         values = {name: getattr(self, name) for name in SIZES}
         return {name: value for name, value in values.items() if value is not None}
 
-    def completed(self, sizes: EncoderSizes) -> "EncoderConfig":
+    def fill_sizes(self, sizes: EncoderSizes) -> "EncoderConfig":
         """Copy with every null size replaced."""
         return replace(self, **(asdict(sizes) | self.given_sizes))
 

@@ -48,19 +48,19 @@ def resolve_sizes(config: ModelConfig, *, is_planned: bool = False) -> ModelConf
         return config
     released = open_released(config.load)
     _check_whole(config, released)
-    return replace(config, encoder=config.encoder.completed(released.encoder))
+    return replace(config, encoder=config.encoder.fill_sizes(released.encoder))
 
 
 def resolve_encoder_sizes(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
     """Encoder settings with every size filled in; see ``resolve_sizes``."""
     if config.load is None:
-        return config.completed(EncoderSizes())
+        return config.fill_sizes(EncoderSizes())
     if is_planned and _has_sizes(config) and not Path(config.load).exists():
         return config
     if config.kind == "transformers":
         published = published_speech_settings(config.load)
         _refuse(_differing("encoder", config, published, EncoderConfig.architecture), config.load)
-        return config.completed(EncoderSizes())
+        return config.fill_sizes(EncoderSizes())
     folder = config_folder(config.load, what="encoder")
     content = read_config(folder)
     if content is None:
@@ -68,7 +68,7 @@ def resolve_encoder_sizes(config: EncoderConfig, *, is_planned: bool = False) ->
         return config
     sizes = encoder_sizes(content, path=folder / CONFIG)
     _refuse(_differing_sizes(config, sizes), config.load)
-    return config.completed(sizes)
+    return config.fill_sizes(sizes)
 
 
 def text_settings(config: ModelConfig, *, num_base: int | None = None) -> PretrainedConfig:
