@@ -91,7 +91,7 @@ def _num_update_weights(config: ModelConfig, text: PretrainedConfig, projector: 
     from audio_lm.model.lora import num_update_weights
 
     blank: dict[str, Callable[[], nn.Module]] = {
-        "encoder": lambda: ENCODERS[config.encoder.kind].blank(config.encoder),
+        "encoder": lambda: ENCODERS[config.encoder.kind].build_empty(config.encoder),
         "projector": lambda: projector,
         "language_model": lambda: empty_language_model(text, trust_remote_code=config.trust_remote_code),
     }

@@ -28,7 +28,7 @@ class EncoderKind:
     build: Callable[[EncoderConfig], Encoder]
     """Load the weights that the config names, or initialize them randomly."""
 
-    blank: Callable[[EncoderConfig], Encoder]
+    build_empty: Callable[[EncoderConfig], Encoder]
     """Build the architecture without loading weights, to count them."""
 
 
