@@ -69,7 +69,7 @@ class AudioLM(nn.Module):
 
     def embed(self, pack: PackedBatch) -> Tensor:
         """(T, D) input embeddings of the language model: text tokens, with audio tokens at their positions."""
-        text_TD = self.words(pack.token_ids)
+        text_TD = self.embed_tokens(pack.token_ids)
         if pack.num_samples:
             audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment)
             return merge_audio(text_TD, audio_JD, pack.audio_index)
@@ -86,7 +86,7 @@ class AudioLM(nn.Module):
         audio_JD: Tensor = self.projector(self.encoder(waves_S, num_samples, augment_N6), counts)
         return audio_JD
 
-    def words(self, ids: Tensor) -> Tensor:
+    def embed_tokens(self, ids: Tensor) -> Tensor:
         """Embeddings of base and new tokens, with one more dimension than the ids."""
         num_base = self.num_base
         base: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))

@@ -34,7 +34,7 @@ def test_a_gradient_reaches_every_parameter(pack, make_model):
 def test_audio_tokens_are_at_the_audio_positions(pack, make_model):
     model = make_model()
     embedded = model.embed(pack)
-    words = model.words(pack.token_ids)
+    words = model.embed_tokens(pack.token_ids)
     is_audio = torch.zeros(len(words), dtype=torch.bool)
     is_audio[pack.audio_index] = True
     assert torch.equal(embedded[~is_audio], words[~is_audio])

@@ -73,7 +73,7 @@ def _decode(
             cache.batch_select_indices(index)
             next_B, mask_BL, positions_BL = next_B[index], mask_BL[index], positions_BL[index]
             unfinished = [unfinished[row] for row in remaining]
-        rows_BLD = model.words(next_B[:, None])
+        rows_BLD = model.embed_tokens(next_B[:, None])
         mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(unfinished), 1)], dim=1)
         positions_BL = positions_BL[:, -1:] + 1
 
