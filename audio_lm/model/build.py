@@ -24,7 +24,7 @@ from audio_lm.model.weights.released import Released, open_released, released_we
 
 
 def build_model(
-    config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+    config: ModelConfig, *, num_base: int | None, num_new: int, ordered_rows: range = range(0)
 ) -> AudioLM:
     """Build every part; random numbers come from torch's global generator.
 
@@ -35,7 +35,7 @@ def build_model(
     Args:
         num_base: vocabulary size of a randomly initialized language model; for a loaded one it is only checked.
         num_new: number of new tokens, added after the base vocabulary.
-        line: ordered new tokens whose neighbors start with similar rows, such as time stamps; counted from 0.
+        ordered_rows: ordered new tokens whose neighbors start with similar rows, such as time stamps; counted from 0.
 
     Raises:
         RecipeError: the settings are invalid for the architecture, or differ from those of the folder to load.
@@ -43,22 +43,22 @@ def build_model(
     """
     config = resolve_sizes(config)
     if config.load is None:
-        model = _assembled(config, num_base, num_new, line)
+        model = _assembled(config, num_base, num_new, ordered_rows)
     else:
-        model = _released(config, open_released(config.load), num_base, num_new, line)
+        model = _released(config, open_released(config.load), num_base, num_new, ordered_rows)
     for part, settings in config.lora.items():
         add_lora(getattr(model, part), settings)
     return model
 
 
-def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: range) -> AudioLM:
+def _assembled(config: ModelConfig, num_base: int | None, num_new: int, ordered_rows: range) -> AudioLM:
     """Build each part separately, loaded or randomly initialized."""
     language_model = _language_model(
         config.language_model, num_base, trust_remote_code=config.trust_remote_code
     )
     width, scale = language_model.get_input_embeddings().embedding_dim, embedding_std(language_model)
     # The order of these draws is fixed: the same seed must give the same weights in every release.
-    rows = new_rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, ordered_rows)
     output = None if config.language_model.load is None else mean_output_row(language_model)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     return AudioLM(
@@ -70,7 +70,7 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
 
 
 def _released(
-    config: ModelConfig, released: Released, num_base: int | None, num_new: int, line: range
+    config: ModelConfig, released: Released, num_base: int | None, num_new: int, ordered_rows: range
 ) -> AudioLM:
     """Load a whole published model; only the rows of new tokens are randomly initialized."""
     check_rows(released.num_rows, num_base, source=released.source)
@@ -81,15 +81,15 @@ def _released(
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
-    rows = new_rows(num_new, width, embedding_std(language_model), line)
+    rows = new_rows(num_new, width, embedding_std(language_model), ordered_rows)
     new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
     return AudioLM(encoder, projector, language_model, new_tokens)
 
 
-def new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:
+def new_rows(num_new: int, width: int, scale: float, ordered_rows: range) -> Tensor:
     """(V, D) initial rows of new tokens; see ``build_model``."""
     rows_VD = torch.randn(num_new, width) * scale
-    rows_VD[line.start : line.stop] = smooth_rows(len(line), width, scale=scale)
+    rows_VD[ordered_rows.start : ordered_rows.stop] = smooth_rows(len(ordered_rows), width, scale=scale)
     return rows_VD
 
 

@@ -61,20 +61,20 @@ def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) ->
 
 
 def init_weights(
-    model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+    model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, ordered_rows: range = range(0)
 ) -> None:
     """Fill this rank's shards with the initial weights of ``build_model``.
 
     Random numbers come from torch's global generator, which must have the same state on all ranks.
 
     Args:
-        line: see ``build_model``.
+        ordered_rows: see ``build_model``.
 
     Raises:
         CheckpointError: weights to load do not fit.
     """
     config = resolve_sizes(config)
-    for part, weights in _initial_weights(config, num_base, num_new, line):
+    for part, weights in _initial_weights(config, num_base, num_new, ordered_rows):
         fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
     for part, settings in config.lora.items():
         wanted = updates_of(getattr(model, part))
@@ -86,7 +86,7 @@ def init_weights(
 
 
 def _initial_weights(
-    config: ModelConfig, num_base: int | None, num_new: int, line: range
+    config: ModelConfig, num_base: int | None, num_new: int, ordered_rows: range
 ) -> Iterator[tuple[str, Weights]]:
     """Yield (part, initial weights) in the order in which ``build_model`` draws random numbers."""
     blank = _meta_language_model(config, num_base)
@@ -98,7 +98,7 @@ def _initial_weights(
         new_projector(config.projector, encoder.width, width, scale=1.0)
         yield from weights_of_part.items()
         words = weights_of_part["language_model"]
-        rows = new_rows(num_new, width, embedding_std(blank, words), line)
+        rows = new_rows(num_new, width, embedding_std(blank, words), ordered_rows)
         yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
@@ -106,7 +106,7 @@ def _initial_weights(
     yield "language_model", weights
     output = None if config.language_model.load is None else mean_output_row(blank, weights)
     del weights
-    rows = new_rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, ordered_rows)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     yield "encoder", weights_of(encoder)
     yield "projector", weights_of(new_projector(config.projector, encoder.width, width, scale=scale))

@@ -39,7 +39,9 @@ def _speech_shape(config: EncoderConfig) -> EncoderShape:
 
     settings = speech_settings(config)
     with torch.device("meta"):
-        num_weights = sum(parameter.numel() for parameter in ENCODERS[config.kind].build_empty(config).parameters())
+        num_weights = sum(
+            parameter.numel() for parameter in ENCODERS[config.kind].build_empty(config).parameters()
+        )
     return EncoderShape(
         num_weights, settings.hidden_size, settings.intermediate_size, settings.num_hidden_layers
     )

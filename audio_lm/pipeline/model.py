@@ -33,7 +33,9 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool =
         if recipe.hardware.tensor_parallel > 1:
             check_cuttable(model, recipe.hardware.tensor_parallel)
     else:
-        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
+        model = build_model(
+            recipe.model, num_base=num_base, num_new=num_new, ordered_rows=_stamps(vocabulary)
+        )
     if recipe.hardware.compile:
         compile_layers(model)
     recompute_layers(model, recipe.hardware.activation_checkpointing)
@@ -93,7 +95,7 @@ def apply_fsdp(
         recipe.model,
         num_base=vocabulary.num_base,
         num_new=len(vocabulary.new_tokens),
-        line=_stamps(vocabulary),
+        ordered_rows=_stamps(vocabulary),
     )
 
 

@@ -35,7 +35,7 @@ def test_the_first_component_of_a_name_is_its_part():
 
 
 def test_neighboring_rows_of_ordered_tokens_start_similar():
-    model = build_model(CONFIG, num_base=50, num_new=300, line=range(100, 300))
+    model = build_model(CONFIG, num_base=50, num_new=300, ordered_rows=range(100, 300))
     similarity = torch.nn.functional.cosine_similarity
     rows = model.new_tokens.input
     assert similarity(rows[100:299], rows[101:300]).mean() > 0.6
@@ -79,7 +79,7 @@ def test_new_tokens_beside_a_loaded_language_model_are_never_the_most_likely(tmp
     saved = new_language_model("qwen2", {**SETTINGS, "tie_word_embeddings": tied}, num_base=50)
     saved.save_pretrained(tmp_path)
     config = replace(CONFIG, language_model=LanguageModelConfig(load=str(tmp_path)))
-    model = build_model(config, num_base=50, num_new=300, line=range(100, 300))
+    model = build_model(config, num_base=50, num_new=300, ordered_rows=range(100, 300))
     head = model.language_model.get_output_embeddings().weight
     states = torch.cat([torch.randn(500, 16), head, -head, model.new_tokens.input, 100 * torch.randn(50, 16)])
     logits = model.logits(states)

@@ -14,18 +14,21 @@ NUMBERS = {"num_base": 50, "num_new": 7}
 CPU = torch.device("cpu")
 
 
-def initialized(config, line=range(0)):
+def initialized(config, ordered_rows=range(0)):
     model = build_on_meta(config, **NUMBERS)
     assert all(parameter.is_meta for parameter in model.parameters())
     materialise(model, CPU)
     torch.manual_seed(3)
-    init_weights(model, config, **NUMBERS, line=line)
+    init_weights(model, config, **NUMBERS, ordered_rows=ordered_rows)
     return model
 
 
-def assert_same_weights(config, line=range(0)):
+def assert_same_weights(config, ordered_rows=range(0)):
     torch.manual_seed(3)
-    built, model = build_model(config, **NUMBERS, line=line), initialized(config, line)
+    built, model = (
+        build_model(config, **NUMBERS, ordered_rows=ordered_rows),
+        initialized(config, ordered_rows),
+    )
     one, other = built.state_dict(), model.state_dict()
     assert one.keys() == other.keys()
     for name, value in one.items():
@@ -87,9 +90,9 @@ def test_a_whole_published_model_is_read_from_its_files(tmp_path):
     write_qwen2_audio(tmp_path)
     config = ModelConfig(load=str(tmp_path))
     torch.manual_seed(3)
-    built = build_model(config, num_base=NUM_ROWS, num_new=7, line=range(2, 6)).state_dict()
+    built = build_model(config, num_base=NUM_ROWS, num_new=7, ordered_rows=range(2, 6)).state_dict()
     model = build_on_meta(config, num_base=NUM_ROWS, num_new=7)
     materialise(model, CPU)
     torch.manual_seed(3)
-    init_weights(model, config, num_base=NUM_ROWS, num_new=7, line=range(2, 6))
+    init_weights(model, config, num_base=NUM_ROWS, num_new=7, ordered_rows=range(2, 6))
     assert all(torch.equal(value, built[name]) for name, value in model.state_dict().items())
