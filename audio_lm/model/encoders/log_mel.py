@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
-from audio_lm.model.encoders.packed_layout import PackedLayout, before, within
+from audio_lm.model.encoders.packed_layout import PackedLayout, segment_positions, segment_starts
 from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
 WINDOW = 400  # samples, 25 ms
@@ -68,7 +68,7 @@ class LogMel(nn.Module):
         power = torch.view_as_real(spectrum.transpose(0, 1)).square().sum(-1)
         log_RM = (power @ filters).clamp(min=LOWEST).log10()
 
-        frame_R = within(hops_N)
+        frame_R = segment_positions(hops_N)
         # L1 conv frames read mel frames 0 ... 2 * L1. The last samples can reach one frame further, 2 * L1 + 1, which
         # counts for the maximum of the clip as in Whisper.
         is_used_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
@@ -78,7 +78,7 @@ class LogMel(nn.Module):
         loudest_N = loudest_N.scatter_reduce(0, clip_of_used, log_RM.amax(1)[used_rows], "amax")
 
         clip_W, frame_W = slots.clip_of_row(), slots.frame_of_row()
-        log_WM = log_RM[_put(before(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
+        log_WM = log_RM[_put(segment_starts(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
         floor_W1 = (loudest_N - DYNAMIC_RANGE)[_put(clip_W, device), None]
         mel_WM = (torch.maximum(log_WM, floor_W1) + 4.0) / 4.0
         # Whisper has frames 0 ... 2999 only; for frame 3000 its convolution reads zero padding.
@@ -104,7 +104,7 @@ def mel_filters(num_mels: int) -> Tensor:
 
 def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
     """Concatenate clips, each with 200 reflected samples before it and zeros after it, ``hops_N`` hops in all."""
-    starts_N = before(hops_N) * SAMPLES_PER_FRAME
+    starts_N = segment_starts(hops_N) * SAMPLES_PER_FRAME
     # Two hops more, so that the window of the last frame is complete.
     padded = waves_S.new_zeros((int(hops_N.sum()) + 2) * SAMPLES_PER_FRAME)
     chunks: list[int] = []

@@ -34,7 +34,7 @@ class PackedLayout:
     @property
     def starts(self) -> Ints:
         """Index of the first row of each slot, the empty one."""
-        return before(self.num_rows)
+        return segment_starts(self.num_rows)
 
     def clip_of_row(self) -> Ints:
         """(W,) clip index of each row."""
@@ -42,7 +42,7 @@ class PackedLayout:
 
     def frame_of_row(self) -> Ints:
         """(W,) mel frame of each row; -1 for the empty row."""
-        return within(self.num_rows) - 1
+        return segment_positions(self.num_rows) - 1
 
 
 def packed_layout(num_samples: Sequence[int]) -> PackedLayout:
@@ -65,19 +65,19 @@ def packed_layout(num_samples: Sequence[int]) -> PackedLayout:
     )
 
 
-def before(counts: Ints) -> Ints:
+def segment_starts(counts: Ints) -> Ints:
     """Start of each segment, given the segment lengths.
 
-    >>> before(np.array([3, 1, 2])).tolist()
+    >>> segment_starts(np.array([3, 1, 2])).tolist()
     [0, 3, 4]
     """
     return np.cumsum(counts) - counts
 
 
-def within(counts: Ints) -> Ints:
+def segment_positions(counts: Ints) -> Ints:
     """Position of each element within its segment.
 
-    >>> within(np.array([3, 1, 2])).tolist()
+    >>> segment_positions(np.array([3, 1, 2])).tolist()
     [0, 1, 2, 0, 0, 1]
     """
-    return np.arange(counts.sum()) - np.repeat(before(counts), counts)
+    return np.arange(counts.sum()) - np.repeat(segment_starts(counts), counts)

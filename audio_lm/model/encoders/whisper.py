@@ -21,7 +21,12 @@ from audio_lm.common.audio_units import MAX_FRAMES, WHISPER, conv_frames_in
 from audio_lm.model.base import Encoder
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.encoders.log_mel import LogMel
-from audio_lm.model.encoders.packed_layout import PackedLayout, before, packed_layout, within
+from audio_lm.model.encoders.packed_layout import (
+    PackedLayout,
+    packed_layout,
+    segment_positions,
+    segment_starts,
+)
 
 MAX_POSITIONS = conv_frames_in(MAX_FRAMES)
 LENGTH_STEP = (
@@ -104,7 +109,7 @@ class AudioEncoder(Encoder):
         """(K, D) audio tokens of spectrograms in the packed layout."""
         device = mel_WM.device
         counts = slots.conv_frames
-        position_C = torch.from_numpy(within(counts)).to(device)
+        position_C = torch.from_numpy(segment_positions(counts)).to(device)
         borders = torch.from_numpy(np.append(0, np.cumsum(counts)).astype(np.int32)).to(device)
         max_length = -(-int(counts.max()) // LENGTH_STEP) * LENGTH_STEP
 
@@ -133,7 +138,9 @@ class AudioEncoder(Encoder):
         # is dropped.
         after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
         windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
-        kept = np.repeat(before(slots.conv_frames + 1), slots.conv_frames) + within(slots.conv_frames)
+        kept = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames) + segment_positions(
+            slots.conv_frames
+        )
         windows = windows[torch.from_numpy(kept).to(device)]
         return F.gelu(
             F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
@@ -143,6 +150,6 @@ class AudioEncoder(Encoder):
 def _pool(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
     """Means of pairs of frames; an odd last frame is a key in attention but not part of a token."""
     if (counts % 2).any():
-        is_paired = within(counts) < np.repeat(counts - counts % 2, counts)
+        is_paired = segment_positions(counts) < np.repeat(counts - counts % 2, counts)
         hidden_CD = hidden_CD[torch.from_numpy(np.flatnonzero(is_paired)).to(hidden_CD.device)]
     return hidden_CD.view(-1, 2, hidden_CD.shape[1]).mean(1)
