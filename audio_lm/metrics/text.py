@@ -1,7 +1,7 @@
 """Text normalization before comparison.
 
-``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``normalize`` also removes case and punctuation, so that a
-model that writes them is not penalized.
+``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``normalize`` also removes case and
+punctuation, so that a model that writes them is not penalized.
 
 Source: Qwen-Audio, eval_audio/evaluate_asr.py at 0b0e882 (``remove_sp`` and ``compute_wer``).
 """

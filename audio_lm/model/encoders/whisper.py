@@ -29,9 +29,8 @@ from audio_lm.model.encoders.packed_layout import (
 )
 
 MAX_POSITIONS = conv_frames_in(MAX_FRAMES)
-LENGTH_STEP = (
-    128  # maximum lengths are rounded up to a multiple, so that a compiled layer gets few distinct ones
-)
+LENGTH_STEP = 128
+"""Maximum lengths are rounded up to a multiple of this, so that a compiled layer gets few distinct values."""
 
 
 class Positions(nn.Module):
@@ -138,10 +137,9 @@ class AudioEncoder(Encoder):
         # is dropped.
         after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
         windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
-        kept = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames) + segment_positions(
-            slots.conv_frames
-        )
-        windows = windows[torch.from_numpy(kept).to(device)]
+        starts = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames)
+        valid = starts + segment_positions(slots.conv_frames)
+        windows = windows[torch.from_numpy(valid).to(device)]
         return F.gelu(
             F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
         )
