@@ -339,7 +339,7 @@ def test_remote_code_of_a_model_runs_where_the_recipe_allows_it(model_with_code,
 
 
 def test_trust_remote_code_without_a_model_to_load_is_refused():
-    with pytest.raises(RecipeError, match="would do nothing"):
+    with pytest.raises(RecipeError, match="would have no effect"):
         ModelConfig(trust_remote_code=True)
 
 

@@ -1,1 +1,1 @@
-"""What speed and memory cost: every figure is measured when it is asked for."""
+"""Benchmarks of speed and memory; every figure is measured by the call that returns it."""

@@ -1,4 +1,4 @@
-"""The conversations a step is timed on: the mix of lengths, the same for both sides."""
+"""Batches for timing a training step: the same conversations for our model and Hugging Face's."""
 
 from dataclasses import dataclass
 
@@ -18,26 +18,29 @@ PROMPT_TOKENS, SHORTEST_ANSWER, LONGEST_ANSWER = 28, 10, 60
 
 @dataclass(frozen=True)
 class Batch:
-    """The same clips for both."""
+    """The same clips for both models."""
 
     pack: PackedBatch
+    """Input of our model."""
+
     rows: list[PeerBatch]
+    """Micro-batches of Hugging Face's model."""
 
 
-def batches_of(count: int, clips: int, peer_clips: int, num_ids: int, device: torch.device) -> list[Batch]:
-    """Noise of the mix's lengths, random words before and after; the answer alone is learned.
+def make_batches(count: int, clips: int, peer_clips: int, num_ids: int, device: torch.device) -> list[Batch]:
+    """Create conversations of noise with random tokens before and after it; only the answer is learned.
 
     Args:
-        count: of batches.
-        clips: in each, one pack of ours.
-        peer_clips: in a row of theirs.
-        num_ids: rows of the vocabulary; the last stands in the audio places.
+        count: number of batches.
+        clips: clips of a batch, which is one pack of our model.
+        peer_clips: clips of a micro-batch of Hugging Face's model.
+        num_ids: vocabulary size; the last id is the audio token.
     """
     seconds = even_seconds(count * clips, "step").reshape(count, clips)
     batches = []
-    for number, of_batch in enumerate(seconds):
+    for number, batch_seconds in enumerate(seconds):
         rng = random_for("bench", "step", number)
-        pairs = [_conversation(rng, length, num_ids) for length in of_batch]
+        pairs = [_conversation(rng, length, num_ids) for length in batch_seconds]
         groups = [pairs[start : start + peer_clips] for start in range(0, clips, peer_clips)]
         rows = [peer_batch(*zip(*group, strict=True)) for group in groups]
         batches.append(Batch(pack_examples(*zip(*pairs, strict=True)).to(device), rows))
@@ -50,6 +53,6 @@ def _conversation(rng: np.random.Generator, seconds: Seconds, num_ids: int) -> t
     num_answer = int(rng.integers(SHORTEST_ANSWER, LONGEST_ANSWER + 1))
     words = rng.integers(0, num_ids - 1, PROMPT_TOKENS + num_answer).tolist()
     ids = [*words[:1], *[num_ids - 1] * num_tokens, *words[1:]]
-    is_learned = [place >= len(ids) - num_answer for place in range(len(ids))]
-    places = list(range(1, 1 + num_tokens))
-    return Example("noise", "asr", 0, ids, is_learned, places, (len(wave),)), wave
+    is_learned = [position >= len(ids) - num_answer for position in range(len(ids))]
+    audio_positions = list(range(1, 1 + num_tokens))
+    return Example("noise", "asr", 0, ids, is_learned, audio_positions, (len(wave),)), wave

@@ -1,6 +1,6 @@
-"""What a checkpoint costs: seconds that training waits, written at once or while it goes on, and memory of every rank.
+"""Measure checkpoints: time for which synchronous and asynchronous saves block training, and memory of each rank.
 
-The model is a stack of linear layers with AdamW, all of it trained; files go to the working folder's disk.
+The model is a stack of linear layers, all trained with AdamW; files are written to the disk of the working folder.
 """
 
 import multiprocessing
@@ -28,60 +28,60 @@ from audio_lm.common.audio_units import Seconds
 
 WIDTH, NUM_LAYERS = 1024, 16
 NUM_SAVES = 4
-START = "spawn"  # of the processes of several ranks
-BETWEEN: Seconds = 300.0
-"""One save in so many seconds is what a share is taken of."""
+START = "spawn"  # start method of the processes of several ranks
+SAVE_INTERVAL: Seconds = 300.0
+"""Time between two saves, for ``share_of_training``."""
 
 
 @dataclass(frozen=True)
 class CheckpointFigures:
-    """What was measured."""
+    """Figures of ``audio-lm bench checkpoint``."""
 
     megabytes: float
-    """Of a checkpoint: weights and both moments."""
+    """Size of a checkpoint: weights and both moments."""
 
     synchronous_s: Seconds
-    """Written, read back, sealed and moved, while training waits."""
+    """Time for which a synchronous save blocks training: write, read back, seal, move."""
 
     asynchronous_s: Seconds
-    """Training waits for the copy in memory."""
+    """Time for which an asynchronous save blocks training: the copy in memory."""
 
     blocked_share: float
-    """Of the seconds of a synchronous save, those that an asynchronous one blocks."""
+    """Blocking time of an asynchronous save over that of a synchronous one."""
 
     share_of_training: float
-    """Of the time, if nothing of one save in 5 minutes happened beside the training."""
+    """Fraction of the time spent in synchronous saves, with one save every 5 minutes."""
 
     trained_bytes_1: int
-    """Weights, gradients and moments that a rank holds alone."""
+    """Bytes of weights, gradients and moments on a single rank."""
 
     trained_bytes_2: int
-    """Each of two."""
+    """The same on each of two ranks."""
 
     trained_bytes_4: int
-    """Each of four."""
+    """The same on each of four ranks."""
 
 
 def bench_checkpoint(folder: Path | None = None) -> CheckpointFigures:
-    """Measure everything once.
+    """Measure all figures.
 
     Args:
-        folder: on the disk that is asked about; the working folder, unless given.
+        folder: folder on the disk to measure; None takes the working folder.
     """
-    model, optimizer = _stepped(_stack())
+    model, optimizer = _train_step(_stack())
     tensors = {**state.weights(model, _names(model)), **state.optimizer_values(model, optimizer)}
-    with tempfile.TemporaryDirectory(dir=folder or Path(), prefix=".bench-") as place:
-        at_once, num_bytes = _blocked(Path(place) / "at-once", tensors, is_asynchronous=False)
-        beside, _ = _blocked(Path(place) / "beside", tensors, is_asynchronous=True)
+    with tempfile.TemporaryDirectory(dir=folder or Path(), prefix=".bench-") as path:
+        synchronous, num_bytes = _time_saves(Path(path) / "synchronous", tensors, is_asynchronous=False)
+        asynchronous, _ = _time_saves(Path(path) / "asynchronous", tensors, is_asynchronous=True)
     return CheckpointFigures(
         megabytes=num_bytes / 1e6,
-        synchronous_s=at_once,
-        asynchronous_s=beside,
-        blocked_share=beside / at_once,
-        share_of_training=at_once / BETWEEN,
+        synchronous_s=synchronous,
+        asynchronous_s=asynchronous,
+        blocked_share=asynchronous / synchronous,
+        share_of_training=synchronous / SAVE_INTERVAL,
         trained_bytes_1=_trained_bytes(model, optimizer),
-        trained_bytes_2=_bytes_of_each(2),
-        trained_bytes_4=_bytes_of_each(4),
+        trained_bytes_2=_max_trained_bytes(2),
+        trained_bytes_4=_max_trained_bytes(4),
     )
 
 
@@ -89,8 +89,8 @@ def _stack() -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(NUM_LAYERS)))
 
 
-def _stepped(model: nn.Sequential) -> tuple[nn.Sequential, torch.optim.Optimizer]:
-    """After one step, so that there are moments, and gradients are still there."""
+def _train_step(model: nn.Sequential) -> tuple[nn.Sequential, torch.optim.Optimizer]:
+    """Train one step, so that there are moments; gradients are not cleared."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     model(torch.ones(2, WIDTH)).square().mean().backward()
     optimizer.step()
@@ -101,72 +101,72 @@ def _names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_parameters()]
 
 
-def _blocked(folder: Path, tensors: Mapping[str, Any], *, is_asynchronous: bool) -> tuple[Seconds, int]:
-    """Median of the seconds a save takes from its caller, the first left out, for it finds no memory; and its bytes."""
+def _time_saves(folder: Path, tensors: Mapping[str, Any], *, is_asynchronous: bool) -> tuple[Seconds, int]:
+    """Median blocking time of a save, and its bytes; the first save is ignored, because it allocates buffers."""
     sizes: list[int] = []
     saver = Saver(
         CheckpointWriter(folder, Group()),
         is_asynchronous=is_asynchronous,
-        report=_no_word,
+        report=_raise_error,
         when_saved=lambda checkpoint, _: sizes.append(checkpoint.manifest.num_bytes),
     )
     seconds = []
     for step in range(NUM_SAVES):
-        began = time.perf_counter()
+        start = time.perf_counter()
         saver.save(tensors, step=step, facts={}, progress={})
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
         saver.finish()
     return statistics.median(seconds[1:]), sizes[-1]
 
 
-def _no_word(said: str) -> None:
-    raise RuntimeError(said)  # nothing is measured where nothing is saved
+def _raise_error(message: str) -> None:
+    raise RuntimeError(message)  # the saver reports only failures; a failed save must not be timed
 
 
 def _trained_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     moments = (value for values in optimizer.state.values() for value in values.values())
     gradients = (parameter.grad for parameter in model.parameters() if parameter.grad is not None)
-    return sum(map(_own_bytes, (*model.parameters(), *gradients, *moments)))
+    return sum(map(_local_bytes, (*model.parameters(), *gradients, *moments)))
 
 
-def _own_bytes(value: torch.Tensor) -> int:
-    own = value.to_local() if isinstance(value, DTensor) else value
-    return own.numel() * own.element_size()
+def _local_bytes(value: torch.Tensor) -> int:
+    local = value.to_local() if isinstance(value, DTensor) else value
+    return local.numel() * local.element_size()
 
 
-def _bytes_of_each(num_ranks: int) -> int:
-    """The most that one of so many ranks holds."""
+def _max_trained_bytes(num_ranks: int) -> int:
+    """Maximum over ranks of the local bytes of a model that is sharded with FSDP2."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context: Any = multiprocessing.get_context(START)
-    answers = context.SimpleQueue()
-    arguments = (num_ranks, port, WIDTH, NUM_LAYERS, answers.put)
-    ranks = [context.Process(target=_hold, args=(number, *arguments)) for number in range(num_ranks)]
-    for one in ranks:
-        one.start()
-    for one in ranks:
-        one.join()
-    if any(one.exitcode for one in ranks):
+    results = context.SimpleQueue()
+    arguments = (num_ranks, port, WIDTH, NUM_LAYERS, results.put)
+    processes = [context.Process(target=_run_rank, args=(rank, *arguments)) for rank in range(num_ranks)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
         raise RuntimeError(
-            f"a rank of {num_ranks} ended with {[one.exitcode for one in ranks]}; its error stands above"
+            f"{num_ranks} ranks ended with exit codes {[process.exitcode for process in processes]}; see the error above"
         )
-    return max(answers.get() for _ in ranks)
+    return max(results.get() for _ in processes)
 
 
-def _hold(
-    number: int, num_ranks: int, port: int, width: int, num_layers: int, answer: Callable[[int], None]
+def _run_rank(
+    rank: int, num_ranks: int, port: int, width: int, num_layers: int, put: Callable[[int], None]
 ) -> None:
-    """What a rank of a sharded training holds."""
+    """Train one step of the sharded model and report the local bytes of this rank."""
     global WIDTH, NUM_LAYERS
     WIDTH, NUM_LAYERS = width, num_layers
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", rank=number, world_size=num_ranks)
+    distributed.init_process_group("gloo", rank=rank, world_size=num_ranks)
     mesh = init_device_mesh("cpu", (num_ranks,))
     model = _stack()
     for layer in model:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    answer(_trained_bytes(*_stepped(model)))
+    put(_trained_bytes(*_train_step(model)))
     distributed.destroy_process_group()

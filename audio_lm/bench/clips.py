@@ -1,7 +1,7 @@
-"""Clips to measure with: the mix of lengths that performance figures are given for.
+"""Synthetic clips with the distribution of lengths for which performance figures are given.
 
-Source of the mix: seconds drawn lognormal with median 4.4 and sigma 0.55, between 1 and
-15 (mean 5.1); words at the pace of read speech. The sound is noise, because nobody listens.
+Lengths are lognormal with median 4.4 s and sigma 0.55, clipped to 1 ... 15 s (mean 5.1 s). The number of words follows
+the rate of read speech. The audio is noise.
 """
 
 import json
@@ -21,14 +21,14 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 WORDS_PER_SECOND = 2.5
 
 
-def seconds_of(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Lengths of so many clips."""
-    drawn = random_for("bench", *purpose).lognormal(np.log(MEDIAN), SIGMA, count)
-    return np.asarray(drawn.clip(SHORTEST, LONGEST))
+def random_seconds(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Random lengths of ``count`` clips, in seconds."""
+    seconds = random_for("bench", *purpose).lognormal(np.log(MEDIAN), SIGMA, count)
+    return np.asarray(seconds.clip(SHORTEST, LONGEST))
 
 
 def even_seconds(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """So many clips that have the mix's lengths as evenly as they can, in random order: few stand for all."""
+    """Quantiles of the length distribution for ``count`` clips, in random order: a small but representative set."""
     normal = NormalDist(float(np.log(MEDIAN)), SIGMA)
     seconds = np.exp([normal.inv_cdf((number + 0.5) / count) for number in range(count)])
     shuffled = random_for("bench", *purpose).permutation(seconds.clip(SHORTEST, LONGEST))
@@ -36,7 +36,7 @@ def even_seconds(count: int, *purpose: str | int) -> np.ndarray[Any, np.dtype[np
 
 
 def write_audio(folder: Path, seconds: np.ndarray[Any, np.dtype[np.float64]]) -> Iterator[dict[str, Any]]:
-    """One FLAC a clip, and its cut as a line of a manifest."""
+    """Write one FLAC file per clip and yield its cut as a line of a manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, length in enumerate(seconds):
         rng = random_for("bench", "audio", number)
@@ -44,11 +44,11 @@ def write_audio(folder: Path, seconds: np.ndarray[Any, np.dtype[np.float64]]) ->
         path = folder / f"{number:05d}.flac"
         wave = np.convolve(rng.normal(0, 0.1, num_samples), np.ones(8) / 8, mode="same")
         soundfile.write(path, wave, SAMPLES_PER_SECOND, subtype="PCM_16")
-        yield line_of(f"clip-{number}", path, num_samples)
+        yield cut_line(f"clip-{number}", path, num_samples)
 
 
-def line_of(cut_id: str, path: Path, num_samples: int) -> dict[str, Any]:
-    """A cut of a whole file, as a manifest holds it."""
+def cut_line(cut_id: str, path: Path, num_samples: int) -> dict[str, Any]:
+    """Cut of a whole file, as in a manifest."""
     seconds: Seconds = num_samples / SAMPLES_PER_SECOND
     rng = random_for("bench", "text", cut_id)
     text = " ".join(rng.choice(WORDS, max(1, int(seconds * WORDS_PER_SECOND))))
@@ -81,7 +81,7 @@ def line_of(cut_id: str, path: Path, num_samples: int) -> dict[str, Any]:
 
 
 def write_manifest(path: Path, lines: Iterator[dict[str, Any]]) -> Path:
-    """Cuts, a line each."""
+    """Write cuts as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for line in lines:

@@ -1,11 +1,11 @@
-"""Floating-point operations a step cannot do without, from closed formulas.
+"""Number of necessary floating-point operations of a step, from closed formulas.
 
-Only what is useful counts: real frames, real tokens, learned positions; no padding and
-nothing computed twice. Two for each multiply-add of a matrix product; sums over softmax,
-norms and activations are left out, as is usual.
+Only useful work counts: frames of clips, tokens of conversations and learned positions, without padding and
+recomputation. A multiply-add of a matrix product counts as two operations; softmax, norms and activation functions are
+neglected, as usual.
 
-Source: "useful MFU" after PaLM, arXiv:2204.02311, appendix B, with the work of frozen parts as it is:
-forward 1, backward to the inputs 1, backward to the weights 1.
+Source: MFU as in PaLM, arXiv:2204.02311, appendix B, also for frozen parts: relative to the forward pass, the gradients
+of the inputs cost 1 and the gradients of the weights 1.
 """
 
 import itertools
@@ -21,21 +21,22 @@ from audio_lm.model.weights.part_names import SUFFIX
 
 
 def step_flops(model: AudioLM, pack: PackedBatch, trained: Collection[str]) -> float:
-    """Operations of forward and backward over one pack.
+    """Operations of the forward and backward pass over one pack.
 
     Args:
-        trained: parts that learn.
+        trained: trained parts.
     """
-    of_encoder, of_decoder = encoder_flops(model, pack), language_model_flops(model, pack)
-    is_encoder = _passes("encoder", trained, before=())
-    times_encoder = 1 + is_encoder + ("encoder" in trained)
-    times_said = 1 + _passes("language_model", trained, before=("encoder", "projector", "new_tokens"))
-    times_said += "language_model" in trained
-    return times_encoder * of_encoder + times_said * (of_decoder + head_flops(model, pack))
+    encoder, decoder = encoder_flops(model, pack), language_model_flops(model, pack)
+    encoder_passes = 1 + _has_gradient("encoder", trained, earlier=()) + ("encoder" in trained)
+    decoder_passes = 1 + _has_gradient(
+        "language_model", trained, earlier=("encoder", "projector", "new_tokens")
+    )
+    decoder_passes += "language_model" in trained
+    return encoder_passes * encoder + decoder_passes * (decoder + head_flops(model, pack))
 
 
 def encoder_flops(model: AudioLM, pack: PackedBatch) -> float:
-    """Of the forward pass through convolutions, layers and projector."""
+    """Operations of the forward pass through convolutions, layers and projector."""
     encoder = model.encoder
     if not isinstance(encoder, AudioEncoder) or not pack.num_samples:
         return 0.0
@@ -49,12 +50,14 @@ def encoder_flops(model: AudioLM, pack: PackedBatch) -> float:
 
 
 def language_model_flops(model: AudioLM, pack: PackedBatch) -> float:
-    """Of the forward pass through the layers; each token attends to those before it."""
+    """Operations of the forward pass through the layers, with causal attention."""
     config = model.language_model.config
     lengths = [end - start for start, end in itertools.pairwise(pack.cu_seq_lens.tolist())]
     tables = {id(table) for table in (_table(model, "input"), _table(model, "output"))}
     weights = sum(
-        one.numel() for one in model.language_model.parameters() if one.ndim == 2 and id(one) not in tables
+        parameter.numel()
+        for parameter in model.language_model.parameters()
+        if parameter.ndim == 2 and id(parameter) not in tables
     )
     head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     width = head_width * config.num_attention_heads
@@ -63,14 +66,14 @@ def language_model_flops(model: AudioLM, pack: PackedBatch) -> float:
 
 
 def head_flops(model: AudioLM, pack: PackedBatch) -> float:
-    """Of the logits at the learned positions."""
+    """Operations of the forward pass through the output layer, at the learned positions."""
     rows = _table(model, "output").numel() + model.new_tokens.output.numel()
     return float(2 * pack.num_learned * rows)
 
 
-def _passes(part: str, trained: Collection[str], *, before: Collection[str]) -> bool:
-    """Whether gradients go through a part: it learns, its updates do, or something under it does."""
-    return any(name in trained or f"{name}{SUFFIX}" in trained for name in (part, *before))
+def _has_gradient(part: str, trained: Collection[str], *, earlier: Collection[str]) -> bool:
+    """True if gradients pass through a part: it, its updates or an earlier part is trained."""
+    return any(name in trained or f"{name}{SUFFIX}" in trained for name in (part, *earlier))
 
 
 def _table(model: AudioLM, which: str) -> nn.Parameter:
@@ -83,4 +86,4 @@ def _table(model: AudioLM, which: str) -> nn.Parameter:
 
 
 def _matrix_weights(module: nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters() if one.ndim == 2)
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)

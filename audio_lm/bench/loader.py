@@ -1,6 +1,6 @@
-"""How fast clips are measured, ordered, read and packed; how full packs are; what a restart and a long manifest cost.
+"""Measure the data loader: length measurement, schedule, audio, fill of packs, resume time and manifest memory.
 
-All times are of one process and one thread; audio is measured from FLAC to packed log-mel.
+All times are of one process with one thread. Audio is timed from FLAC to packed log-mel.
 """
 
 import resource
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from audio_lm.bench.clips import LONGEST, WORDS, line_of, seconds_of, write_audio, write_manifest
+from audio_lm.bench.clips import LONGEST, WORDS, cut_line, random_seconds, write_audio, write_manifest
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND
 from audio_lm.common.rng import random_for
 from audio_lm.data.audio.faults import load_waves_or_fault
@@ -38,7 +38,7 @@ from audio_lm.prompts.vocabulary import Vocabulary
 
 NUM_SOURCES = 31
 BUDGET = PackingRules(packs=8, max_tokens=8192)
-FAR = 10**12
+FAR_POSITION = 10**12
 NUM_CLIPS = 400
 FEW_ROWS, MANY_ROWS = 10_000, 1_000_000
 MEASURED_ROWS, ROUNDS = 100_000, 3
@@ -47,81 +47,82 @@ SOURCE = "bench/clips-train"
 
 @dataclass(frozen=True)
 class LoaderFigures:
-    """What was measured."""
+    """Figures of ``audio-lm bench loader``."""
 
     schedule_cuts_per_s: float
-    """Order, paraphrase, length and pack of a clip, from 31 sources."""
+    """Clips scheduled per second from 31 sources: order, paraphrase, length and pack."""
 
     audio_s_per_cpu_s: float
-    """FLAC to packed log-mel."""
+    """Seconds of audio per CPU second, from FLAC to packed log-mel."""
 
     fill: float
-    """Share of the token budget that conversations take."""
+    """Fraction of the token budget that conversations use."""
 
     resume_s: float
-    """To the first step at position 10^12."""
+    """Seconds to the first step when resuming at position 10^12."""
 
     rss_growth: float
-    """Of memory, from a manifest of 10^4 lines to one of 10^6."""
+    """Relative growth of peak memory from a manifest of 10^4 lines to one of 10^6."""
 
     us_per_row_measured: float
-    """To count the tokens of a row under one paraphrase; the median of three times 100 000 rows."""
+    """Microseconds to count the tokens of a row under one paraphrase; median of three runs over 100 000 rows."""
 
 
 def bench_loader() -> LoaderFigures:
-    """Measure everything once."""
+    """Measure all figures."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        rate, fill = _schedule()
+        rate, fill = _time_schedule()
         return LoaderFigures(
             schedule_cuts_per_s=rate,
-            audio_s_per_cpu_s=_audio(Path(folder)),
+            audio_s_per_cpu_s=_time_audio(Path(folder)),
             fill=fill,
-            resume_s=_resume(),
-            rss_growth=_growth(Path(folder)),
-            us_per_row_measured=_measuring(Path(folder)),
+            resume_s=_time_resume(),
+            rss_growth=_memory_growth(Path(folder)),
+            us_per_row_measured=_time_measurement(Path(folder)),
         )
 
 
 def _plan(*, window_steps: int = 64) -> PackSchedule:
-    """Of 31 sources of the mix, with weights of all sizes."""
+    """Plan with 31 sources of random weights."""
     rng = random_for("bench", "plan")
     lengths, sizes = [], []
     for number in range(NUM_SOURCES):
-        seconds = seconds_of(20_000, "lengths", number)
+        seconds = random_seconds(20_000, "lengths", number)
         text = rng.integers(38, 88, len(seconds))
         lengths.append(TokenLengths((seconds * TOKENS_PER_SECOND + text).astype(np.int32)[:, None]))
         sizes.append(len(seconds))
     weights = rng.uniform(0.05, 5.0, NUM_SOURCES).round(2).tolist()
     segment = Segment(0, tuple(integer_shares(weights)), (0,) * NUM_SOURCES)
-    mean = float(np.mean([of_source.mean for of_source in lengths]))
+    mean = float(np.mean([source.mean for source in lengths]))
     window = round(window_steps * BUDGET.packs * BUDGET.max_tokens / mean)
     names = [f"task {number}" for number in range(NUM_SOURCES)]
     return PackSchedule(names, sizes, lengths, [segment], BUDGET, window=window, seed=0)
 
 
-def _schedule(num_windows: int = 6) -> tuple[float, float]:
+def _time_schedule(num_windows: int = 6) -> tuple[float, float]:
     plan = _plan()
     plan.steps_of(0)
-    began = time.process_time()
+    start = time.process_time()
     steps = [packs for window in range(1, 1 + num_windows) for packs in plan.steps_of(window)]
-    rate = num_windows * plan.window / (time.process_time() - began)
-    turns = [turn for packs in steps for pack in packs for turn in pack]
+    rate = num_windows * plan.window / (time.process_time() - start)
+    examples = [example for packs in steps for pack in packs for example in pack]
     tokens = sum(
-        int(plan.lengths[turn.source].of(np.array([turn.row]), np.array([turn.choice]))[0]) for turn in turns
+        int(plan.lengths[example.source].of(np.array([example.row]), np.array([example.choice]))[0])
+        for example in examples
     )
     return rate, tokens / (len(steps) * BUDGET.packs * BUDGET.max_tokens)
 
 
-def _resume() -> float:
+def _time_resume() -> float:
     plan = _plan()
-    began = time.perf_counter()
-    next(plan.steps(Cursor(step=0, window=FAR // plan.window, place=0)))
-    return time.perf_counter() - began
+    start = time.perf_counter()
+    next(plan.steps(Cursor(step=0, window=FAR_POSITION // plan.window, place=0)))
+    return time.perf_counter() - start
 
 
-def _audio(folder: Path) -> float:
-    seconds = seconds_of(NUM_CLIPS, "audio")
+def _time_audio(folder: Path) -> float:
+    seconds = random_seconds(NUM_CLIPS, "audio")
     manifest = write_manifest(folder / "bench" / "clips-train.jsonl", write_audio(folder / "audio", seconds))
     index = compile_source(manifest, SOURCE, IndexRules(), cache=folder / "cache")
     maker, rows, mel = _maker(), Rows(index), LogMel(80)
@@ -129,12 +130,12 @@ def _audio(folder: Path) -> float:
     segment = Segment(0, (1,), (0,))
     plan = PackSchedule(["asr"], [len(rows)], [lengths], [segment], BUDGET, window=NUM_CLIPS, seed=0)
     packs = PackDataset([LoadedSource("asr", SOURCE, rows)], maker, Collator(load=load_waves_or_fault))
-    began, num_samples = time.process_time(), 0
+    start, num_samples = time.process_time(), 0
     for _, step in islice(plan.steps(Cursor()), 4):
         for pack in packs.step(step):
             mel(pack.waves, packed_layout(pack.num_samples))
             num_samples += sum(pack.num_samples)
-    return num_samples / SAMPLES_PER_SECOND / (time.process_time() - began)
+    return num_samples / SAMPLES_PER_SECOND / (time.process_time() - start)
 
 
 def _maker() -> ExampleMaker:
@@ -142,34 +143,37 @@ def _maker() -> ExampleMaker:
     return ExampleMaker(Vocabulary(tokenizer, num_base=len(tokenizer)), "tags")
 
 
-def _measuring(folder: Path) -> float:
-    (whole,) = write_audio(folder / "measured", np.array([LONGEST]))
-    path, seconds = folder / "measured" / "00000.flac", seconds_of(MEASURED_ROWS, "measuring")
+def _time_measurement(folder: Path) -> float:
+    (recorded,) = write_audio(folder / "measured", np.array([LONGEST]))
+    path, seconds = folder / "measured" / "00000.flac", random_seconds(MEASURED_ROWS, "measuring")
     lines = (
-        line_of(f"row-{number}", path, int(length * SAMPLES_PER_SECOND)) | {"recording": whole["recording"]}
+        cut_line(f"row-{number}", path, int(length * SAMPLES_PER_SECOND))
+        | {"recording": recorded["recording"]}
         for number, length in enumerate(seconds)
     )
     manifest = write_manifest(folder / "measured" / "clips-train.jsonl", lines)
     rows = Rows(compile_source(manifest, SOURCE, IndexRules(), cache=folder / "measured"))
     maker, times = _maker(), list[float]()
     for _ in range(ROUNDS):
-        began = time.process_time()
+        start = time.process_time()
         token_lengths(rows, maker, "asr", num_processes=1)
-        times.append(time.process_time() - began)
+        times.append(time.process_time() - start)
     return 1e6 * median(times) / MEASURED_ROWS
 
 
-def _growth(folder: Path) -> float:
-    few, many = (_peak_of(folder, count) for count in (FEW_ROWS, MANY_ROWS))
+def _memory_growth(folder: Path) -> float:
+    few, many = (_peak_memory(folder, count) for count in (FEW_ROWS, MANY_ROWS))
     return many / few - 1
 
 
-def _peak_of(folder: Path, num_rows: int) -> float:
-    """Peak memory of a process that walks through a manifest, in KiB."""
+def _peak_memory(folder: Path, num_rows: int) -> float:
+    """Peak memory in KiB of a process that reads a manifest with ``print_peak_memory``."""
     manifest = write_manifest(folder / str(num_rows) / "clips-train.jsonl", _lines(folder, num_rows))
     compile_source(manifest, SOURCE, IndexRules(), cache=folder / f"cache-{num_rows}")
     np.save(folder / f"cache-{num_rows}" / "lengths.npy", np.full((num_rows, 1), 40, dtype=np.int32))
-    script = "from audio_lm.bench.loader import walk; import sys; walk(*sys.argv[1:])"
+    script = (
+        "from audio_lm.bench.loader import print_peak_memory; import sys; print_peak_memory(*sys.argv[1:])"
+    )
     command = [sys.executable, "-c", script, str(manifest), str(folder / f"cache-{num_rows}")]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -177,11 +181,11 @@ def _peak_of(folder: Path, num_rows: int) -> float:
 def _lines(folder: Path, num_rows: int) -> Iterator[dict[str, Any]]:
     audio = folder / "audio" / "00000.flac"
     for number in range(num_rows):
-        yield line_of(f"row-{number}", audio, SAMPLES_PER_SECOND)
+        yield cut_line(f"row-{number}", audio, SAMPLES_PER_SECOND)
 
 
-def walk(manifest: str, cache: str) -> None:
-    """Read a thousand rows of a plan over one manifest and print the peak memory of this process."""
+def print_peak_memory(manifest: str, cache: str) -> None:
+    """Read the 1000 rows of one window of a plan, and print the peak memory of this process."""
     index = compile_source(Path(manifest), SOURCE, IndexRules(), cache=Path(cache))
     rows = Rows(index)
     table = np.load(Path(cache) / "lengths.npy", mmap_mode="r")
@@ -189,6 +193,6 @@ def walk(manifest: str, cache: str) -> None:
     plan = PackSchedule(["asr"], [len(rows)], [TokenLengths(table)], [segment], rules, window=1000, seed=0)
     for packs in plan.steps_of(0):
         for pack in packs:
-            for turn in pack:
-                rows.cut(turn.row)
+            for example in pack:
+                rows.cut(example.row)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # noqa: T201

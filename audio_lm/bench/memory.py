@@ -1,7 +1,7 @@
-"""What a step keeps in memory: bytes saved for the backward pass, and the peak.
+"""Measure the memory of a step: bytes saved for the backward pass, and the peak.
 
-A GPU counts itself. On a CPU every storage is counted from the operation that makes it to
-the moment nobody holds it.
+On a GPU, torch's allocator counts. On a CPU, every storage is counted from the operation that creates it until it is
+freed.
 """
 
 import weakref
@@ -14,37 +14,37 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def saved_bytes(forward: Callable[[], Tensor], held: Collection[Tensor]) -> int:
-    """Bytes of activations that live on for the backward pass when a forward pass has ended, each storage once.
+def saved_bytes(forward: Callable[[], Tensor], weights: Collection[Tensor]) -> int:
+    """Bytes of activations in memory after a forward pass, for the backward pass; each storage counts once.
 
-    A gradient of a weight that is formed early is a gradient and no activation. Runs the backward pass too.
+    Gradients of weights that the forward pass computes already are not activations. Runs the backward pass too.
 
     Args:
-        forward: gives the loss.
-        held: weights, which are there anyway and are not counted.
+        forward: computes the loss.
+        weights: weights of the model, which are not counted.
     """
-    kept: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+    saved: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     @torch.compiler.disable
-    def note(tensor: Tensor) -> Tensor:
-        kept[_key(tensor)] = weakref.ref(tensor.untyped_storage())
+    def record(tensor: Tensor) -> Tensor:
+        saved[_key(tensor)] = weakref.ref(tensor.untyped_storage())
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         loss = forward()
-    sizes = {key: storage.nbytes() for key, one in kept.items() if (storage := one()) is not None}
+    sizes = {key: storage.nbytes() for key, ref in saved.items() if (storage := ref()) is not None}
     loss.backward()
-    gradients = {_key(tensor.grad) for tensor in held if tensor.grad is not None}
-    no_activations = {_key(tensor) for tensor in held} | {key for key in gradients if kept.get(key, _gone)()}
-    return sum(size for key, size in sizes.items() if key not in no_activations)
+    gradients = {_key(tensor.grad) for tensor in weights if tensor.grad is not None}
+    excluded = {_key(tensor) for tensor in weights} | {key for key in gradients if saved.get(key, _dead)()}
+    return sum(size for key, size in sizes.items() if key not in excluded)
 
 
-def _gone() -> None:
-    """What a dead reference gives."""
+def _dead() -> None:
+    """Stand-in for a dead weak reference."""
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
-    """The most memory that lived at one time while ``run`` ran, beyond what lived before it."""
+    """Peak memory while ``run`` runs, above the memory in use before it."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -56,7 +56,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
 
 
 class _Storages(TorchDispatchMode):
-    """Counts the storages that operations make while they live."""
+    """Track the bytes of all live storages that operations create."""
 
     def __init__(self) -> None:
         super().__init__()

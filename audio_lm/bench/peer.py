@@ -1,6 +1,6 @@
-"""The step people use now: Hugging Face's Qwen2-Audio, every clip padded to 30 s, every row to the longest.
+"""The step to compare with: Hugging Face's Qwen2-Audio, with clips padded to 30 s and rows padded to the longest.
 
-Its weights are ours and its clips are ours, so that both compute the same loss.
+It has our weights and gets our clips, so that both models compute the same loss.
 
 Shapes: B conversations, L longest of them in tokens.
 """
@@ -26,14 +26,14 @@ PARTS = {
     "projector": "model.multi_modal_projector.",
     "language_model": "model.language_model.",
 }
-"""Our parts -> how their names begin there; the output layer stands outside of all."""
+"""Our parts -> prefix of their names in Hugging Face's model; the output layer has its own prefix."""
 
 HEAD = "lm_head."
 
 
 @dataclass(frozen=True)
 class PeerBatch:
-    """Conversations as rows of one length, and their clips."""
+    """Conversations as padded rows, and their clips."""
 
     token_ids: Tensor  # (B, L)
     mask: Tensor  # (B, L)
@@ -42,14 +42,14 @@ class PeerBatch:
 
 
 class Peer:
-    """Hugging Face's model and what turns clips into its input."""
+    """Hugging Face's model and its feature extractor."""
 
     def __init__(self, model: nn.Module, extractor: WhisperFeatureExtractor) -> None:
         self.model = model
         self.extractor = extractor
 
     def loss(self, batch: PeerBatch) -> Tensor:
-        """Mean loss of the learned tokens, log-mel included."""
+        """Mean loss of the learned tokens; computes the log-mel too."""
         device = next(self.model.parameters()).device
         features = self.features(batch)
         output = self.model(
@@ -64,7 +64,7 @@ class Peer:
         return loss
 
     def features(self, batch: PeerBatch) -> dict[str, Tensor]:
-        """Log-mels of 30 s for each clip."""
+        """Log-mel spectrograms, padded to 30 s per clip."""
         features: dict[str, Tensor] = self.extractor(
             list(batch.waves),
             sampling_rate=SAMPLES_PER_SECOND,
@@ -74,11 +74,11 @@ class Peer:
         return features
 
 
-def peer_of(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:
-    """Their model with the weights of ours.
+def build_peer(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:
+    """Build Hugging Face's model with the weights of ours.
 
     Args:
-        audio_id: the token that stands in the audio places.
+        audio_id: id of the audio token.
     """
     encoder, text = config.encoder.sizes, ours.language_model.config.to_dict()
     settings = Qwen2AudioConfig(
@@ -98,31 +98,39 @@ def peer_of(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:
         theirs = Qwen2AudioForConditionalGeneration(settings)
     for part, updates in config.lora.items():
         add_lora(theirs.get_submodule(PARTS[part].removesuffix(".")), updates)
-    # Frozen weights are the same memory.
-    weights = dict(in_their_names(ours, lambda one: one.detach().clone() if one.requires_grad else one))
-    learning = set(dict(in_their_names(ours, lambda one: one if one.requires_grad else None)))
+    # Frozen weights share memory with ours.
+    weights = dict(
+        values_by_peer_name(ours, lambda weight: weight.detach().clone() if weight.requires_grad else weight)
+    )
+    trained = set(dict(values_by_peer_name(ours, lambda weight: weight if weight.requires_grad else None)))
     theirs.load_state_dict(weights, strict=True, assign=True)
     for name, parameter in theirs.named_parameters():
-        parameter.requires_grad_(name in learning)
+        parameter.requires_grad_(name in trained)
     return Peer(theirs, WhisperFeatureExtractor(feature_size=encoder.num_mels))
 
 
-def in_their_names(ours: AudioLM, value: Callable[[Tensor], Tensor | None]) -> Iterator[tuple[str, Tensor]]:
-    """Something of each of our weights, such as its gradient, under the name it has there; where it is none, nothing."""
+def values_by_peer_name(
+    ours: AudioLM, value: Callable[[Tensor], Tensor | None]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield a value of each of our weights, such as its gradient, with the weight's name in Hugging Face's model.
+
+    Args:
+        value: gives the value of a weight; None skips it.
+    """
     for part, prefix in PARTS.items():
-        for name, one in getattr(ours, part).state_dict(keep_vars=True).items():
-            if (found := value(one)) is not None:
-                yield _their_name(part, prefix, name), found
+        for name, weight in getattr(ours, part).state_dict(keep_vars=True).items():
+            if (result := value(weight)) is not None:
+                yield _peer_name(part, prefix, name), result
 
 
-def _their_name(part: str, prefix: str, name: str) -> str:
+def _peer_name(part: str, prefix: str, name: str) -> str:
     if part != "language_model":
         return prefix + name
     return name if name.startswith(HEAD) else prefix + name.removeprefix("model.")
 
 
 def peer_batch(examples: Sequence[Example], waves: Sequence[np.ndarray]) -> PeerBatch:
-    """Rows padded on the right to the longest."""
+    """Collate examples as rows, padded on the right to the longest."""
     longest = max(map(len, examples))
     rows = torch.zeros(len(examples), longest, dtype=torch.long)
     mask, labels = torch.zeros_like(rows), torch.full_like(rows, NOT_LEARNED)

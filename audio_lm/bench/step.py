@@ -1,8 +1,7 @@
-"""A training step of ours beside Hugging Face's, on the same clips with the same weights.
+"""Compare our training step with Hugging Face's, on the same clips with the same weights.
 
-A step is log-mel, forward, backward and AdamW; both take turns in one process, and what is reported
-is the ratio of their times. Losses and gradients of both are compared first: a ratio between two
-different computations would mean nothing.
+A step is log-mel, forward, backward and AdamW. Both models alternate in one process, and the ratio of their times is
+reported. Losses and gradients are compared first, because the ratio is meaningful only for the same computation.
 """
 
 import statistics
@@ -15,10 +14,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from audio_lm.bench.batches import Batch, batches_of
+from audio_lm.bench.batches import Batch, make_batches
 from audio_lm.bench.flops import step_flops
 from audio_lm.bench.memory import peak_bytes, saved_bytes
-from audio_lm.bench.peer import NOT_LEARNED, Peer, PeerBatch, in_their_names, peer_of
+from audio_lm.bench.peer import NOT_LEARNED, Peer, PeerBatch, build_peer, values_by_peer_name
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.packed_batch import PackedBatch
@@ -41,7 +40,7 @@ SMALL = ModelConfig(
         }
     ),
 )
-"""What a laptop can time in minutes."""
+"""A model that a laptop can time in minutes."""
 
 STAGES: dict[str, tuple[str, ...]] = {
     "encoder": ("encoder", "projector"),
@@ -49,95 +48,99 @@ STAGES: dict[str, tuple[str, ...]] = {
     "lora": ("projector", "language_model_lora"),
     "all": ("encoder", "projector", "language_model"),
 }
-"""Which parts learn; the others are frozen, theirs as well."""
+"""Stage -> trained parts; the others are frozen, in both models."""
 
-SAME_IN_16_BITS = 0.1
 TINY = 1e-30
-SAME = 1e-4  # relative difference of losses and gradients up to which two steps are one
+TOLERANCE = 1e-4  # maximum relative difference of losses and gradients, in 32 bits
+TOLERANCE_IN_16_BITS = 0.1
 
 
 @dataclass(frozen=True)
 class StepFigures:
-    """Ours and theirs, of one model, vocabulary and stage."""
+    """Figures of our model and of Hugging Face's, for one model, vocabulary and stage."""
 
     stage: str
     num_ids: int
+    """Vocabulary size."""
+
     clips_per_step: int
     mean_clip_s: float
-    """Of the clips that were timed."""
+    """Mean length of the timed clips, in seconds."""
 
     parameters: dict[str, int]
-    """Weights of every part."""
+    """Number of weights of every part."""
 
     peer_batch: int
-    """Clips Hugging Face's model takes at once."""
+    """Batch size of Hugging Face's model, in clips."""
 
     ratio: float
-    """Their seconds over ours."""
+    """Hugging Face's seconds over ours."""
 
     ours_s: float
     theirs_s: float
-    """Seconds a step; of the processor on a CPU, of the clock on a GPU."""
+    """Seconds per step: CPU time on a CPU, wall-clock time on a GPU."""
 
     saved_ratio: float
-    """Their bytes saved for the backward pass over ours."""
+    """Hugging Face's bytes saved for the backward pass over ours."""
 
     ours_saved_bytes: int
     theirs_saved_bytes: int
 
     peak_ratio: float
-    """Their peak memory beyond weights and optimizer over ours."""
+    """Hugging Face's peak memory over ours, both without weights and optimizer state."""
 
     ours_peak_bytes: int
     theirs_peak_bytes: int
 
     planned_peak_bytes: int
-    """What ``audio-lm plan`` counts for ours."""
+    """Peak memory of our model as estimated by ``audio-lm plan``."""
 
     audio_s_per_s: float
-    """Of ours."""
+    """Seconds of audio per second, of our model."""
 
     useful_flops_per_s: float
-    """Closed-form operations of ours over its seconds."""
+    """Operations of our model from closed formulas, per second."""
 
     useful_mfu: float
-    """The same as a share of what a large matrix product reaches on this machine."""
+    """``useful_flops_per_s`` as a fraction of the rate of a large matrix product on this machine."""
 
     loss_difference: float
     gradient_difference: float
-    """Relative, the largest over all trained weights; both computed the same."""
+    """Relative difference; of gradients, the largest over all trained weights."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is timed."""
+    """Settings of a comparison."""
 
     model: ModelConfig = SMALL
     stage: str = "encoder"
     num_ids: int = 32_000
+    """Vocabulary size."""
+
     clips: int = 4
-    """In a step of ours, one pack."""
+    """Clips per step, one pack of our model."""
 
     peer_batch: int = 4
-    """Clips that Hugging Face's model takes at once; a step accumulates as many batches as it needs."""
+    """Batch size of Hugging Face's model, in clips; a step accumulates gradients over the batches it needs."""
 
     batches: int = 4
     rounds: int = 3
     device: str = "cpu"
     compiled: bool = False
-    """Layers of ours through ``torch.compile``."""
+    """Compile the layers of our model with ``torch.compile``."""
 
     def __post_init__(self) -> None:
-        """Refuse a stage there is not."""
+        """Reject an unknown stage."""
         if self.stage not in STAGES:
             raise RecipeError(unknown("stage", self.stage, list(STAGES), see="audio-lm bench step --help"))
 
 
 class Side:
-    """One of the two: a model, its losses, and AdamW.
+    """One side of the comparison: a model, its losses, and AdamW.
 
     Args:
-        losses: of a batch, one function for each micro-batch; they add up to the mean over the learned tokens.
+        losses: gives the loss functions of a batch, one per micro-batch; their sum is the mean over learned tokens.
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class Side:
         self.optimizer = torch.optim.AdamW(self.trained, lr=1e-4, fused=True)
 
     def gradients(self, batch: Batch) -> float:
-        """Forward and backward; gives the loss."""
+        """Run the forward and backward pass; return the loss."""
         total = 0.0
         for loss_of in self.losses(batch):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -160,26 +163,26 @@ class Side:
         return total
 
     def seconds(self, batch: Batch) -> float:
-        """A whole step; of the processor on a CPU, of the clock on a GPU."""
+        """Run and time a whole step; see ``clock``."""
         self._wait()
-        began = clock(self.device)
+        start = clock(self.device)
         self.gradients(batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._wait()
-        return clock(self.device) - began
+        return clock(self.device) - start
 
     def saved_bytes(self, batch: Batch) -> int:
-        """Kept for the backward pass, the most of one micro-batch; weights left out."""
-        held = list(self.model.state_dict(keep_vars=True).values())
-        most = 0
+        """Bytes saved for the backward pass, without weights; maximum over micro-batches."""
+        weights = list(self.model.state_dict(keep_vars=True).values())
+        maximum = 0
         for loss_of in self.losses(batch):
-            most = max(most, saved_bytes(loss_of, held))
+            maximum = max(maximum, saved_bytes(loss_of, weights))
             self.optimizer.zero_grad()
-        return most
+        return maximum
 
     def peak_bytes(self, batch: Batch) -> int:
-        """Of gradients and all that a step computes with; weights and moments left out."""
+        """Peak memory of a step, gradients included, without weights and moments."""
         peak = peak_bytes(lambda: self.gradients(batch), self.device)
         self.optimizer.zero_grad()
         return peak
@@ -190,18 +193,18 @@ class Side:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds of this process's CPU time, or of the wall where a GPU computes."""
+    """CPU time of this process in seconds; wall-clock time if a GPU computes."""
     return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 def bench_step(bench: Bench) -> StepFigures:
-    """Compare, then time in turns."""
+    """Compare losses and gradients, then measure memory and time."""
     if bench.device == "cpu":
         torch.set_num_threads(1)
     device = torch.device(bench.device)
-    model = _ours(bench, device)
-    peer = peer_of(model, replace(bench.model, lora=_updates(bench)), audio_id=bench.num_ids - 1)
-    batches = batches_of(bench.batches, bench.clips, bench.peer_batch, bench.num_ids, device)
+    model = _build_ours(bench, device)
+    peer = build_peer(model, replace(bench.model, lora=_updates(bench)), audio_id=bench.num_ids - 1)
+    batches = make_batches(bench.batches, bench.clips, bench.peer_batch, bench.num_ids, device)
     ours = Side(model, partial(_our_losses, model), device)
     theirs = Side(peer.model, partial(_their_losses, peer), device)
     if bench.compiled:
@@ -211,14 +214,14 @@ def bench_step(bench: Bench) -> StepFigures:
     loss_difference, gradient_difference = _differences(ours, theirs, batches[0])
     saved = [statistics.mean(map(side.saved_bytes, batches)) for side in (ours, theirs)]
     peaks = [max(map(side.peak_bytes, batches)) for side in (ours, theirs)]
-    ours_s, theirs_s, ratio = _in_turns(ours, theirs, batches, bench.rounds)
-    seconds_of_batch = [sum(batch.pack.num_samples) / SAMPLES_PER_SECOND for batch in batches]
+    ours_s, theirs_s, ratio = _time_alternating(ours, theirs, batches, bench.rounds)
+    batch_seconds = [sum(batch.pack.num_samples) / SAMPLES_PER_SECOND for batch in batches]
     flops = statistics.mean(step_flops(model, batch.pack, STAGES[bench.stage]) for batch in batches)
     return StepFigures(
         stage=bench.stage,
         num_ids=bench.num_ids,
         clips_per_step=bench.clips,
-        mean_clip_s=sum(seconds_of_batch) / len(seconds_of_batch) / bench.clips,
+        mean_clip_s=sum(batch_seconds) / len(batch_seconds) / bench.clips,
         parameters=_sizes(model),
         peer_batch=bench.peer_batch,
         ratio=ratio,
@@ -231,7 +234,7 @@ def bench_step(bench: Bench) -> StepFigures:
         ours_peak_bytes=peaks[0],
         theirs_peak_bytes=peaks[1],
         planned_peak_bytes=max(planned_peak(bench, model, batch.pack) for batch in batches),
-        audio_s_per_s=statistics.mean(seconds_of_batch) / ours_s,
+        audio_s_per_s=statistics.mean(batch_seconds) / ours_s,
         useful_flops_per_s=flops / ours_s,
         useful_mfu=flops / ours_s / _matrix_flops_per_s(device),
         loss_difference=loss_difference,
@@ -245,52 +248,60 @@ def _our_losses(model: AudioLM, batch: Batch) -> list[Callable[[], Tensor]]:
 
 def _their_losses(peer: Peer, batch: Batch) -> list[Callable[[], Tensor]]:
     shares = [int((rows.labels != NOT_LEARNED).sum()) / batch.pack.num_learned for rows in batch.rows]
-    return [partial(_times, peer, rows, share) for rows, share in zip(batch.rows, shares, strict=True)]
+    return [
+        partial(_weighted_loss, peer, rows, share) for rows, share in zip(batch.rows, shares, strict=True)
+    ]
 
 
-def _times(peer: Peer, rows: PeerBatch, share: float) -> Tensor:
+def _weighted_loss(peer: Peer, rows: PeerBatch, share: float) -> Tensor:
     return peer.loss(rows) * share
 
 
 def _differences(ours: Side, theirs: Side, batch: Batch) -> tuple[float, float]:
-    """Of losses and of gradients, relative.
+    """Relative differences of losses and of gradients.
 
     Raises:
-        RuntimeError: the two compute different things.
+        RuntimeError: the two models compute different results.
     """
     losses = ours.gradients(batch), theirs.gradients(batch)
-    of_loss = abs(losses[0] - losses[1]) / losses[1]
+    loss_difference = abs(losses[0] - losses[1]) / losses[1]
     assert isinstance(ours.model, AudioLM)
-    mine = dict(in_their_names(ours.model, lambda one: one.grad))
-    of_gradients = max(
-        float((mine[name].float() - one.grad.float()).norm() / one.grad.float().norm().clamp(min=TINY))
-        for name, one in theirs.model.named_parameters()
-        if one.grad is not None
+    our_grads = dict(values_by_peer_name(ours.model, lambda weight: weight.grad))
+    their_grads = {
+        name: parameter.grad.float()
+        for name, parameter in theirs.model.named_parameters()
+        if parameter.grad is not None
+    }
+    gradient_difference = max(
+        float((our_grads[name].float() - grad).norm() / grad.norm().clamp(min=TINY))
+        for name, grad in their_grads.items()
     )
     for side in (ours, theirs):
         side.optimizer.zero_grad()
-    allowed = SAME if ours.device.type == "cpu" else SAME_IN_16_BITS
-    if not max(of_loss, of_gradients) < allowed:
+    tolerance = TOLERANCE if ours.device.type == "cpu" else TOLERANCE_IN_16_BITS
+    if not max(loss_difference, gradient_difference) < tolerance:
         raise RuntimeError(
-            f"losses differ by {of_loss:.1e} and gradients by {of_gradients:.1e} of their size; two different computations "
-            f"are not compared in time"
+            f"losses differ by {loss_difference:.1e} and gradients by {gradient_difference:.1e} of their size, expected less "
+            f"than {tolerance:g}; times of different computations are not compared"
         )
-    return of_loss, of_gradients
+    return loss_difference, gradient_difference
 
 
-def _in_turns(ours: Side, theirs: Side, batches: Sequence[Batch], rounds: int) -> tuple[float, float, float]:
-    """Seconds a step of both, and the median over rounds of their ratio; a first round warms up."""
-    mine, other = list[float](), list[float]()
+def _time_alternating(
+    ours: Side, theirs: Side, batches: Sequence[Batch], rounds: int
+) -> tuple[float, float, float]:
+    """Seconds per step of both models, and their ratio: medians over rounds, after a round of warm-up."""
+    our_seconds, their_seconds = list[float](), list[float]()
     for _ in range(rounds + 1):
         pairs = [(ours.seconds(batch), theirs.seconds(batch)) for batch in batches]
-        mine.append(statistics.mean(pair[0] for pair in pairs))
-        other.append(statistics.mean(pair[1] for pair in pairs))
-    ratios = [b / a for a, b in zip(mine[1:], other[1:], strict=True)]
-    return statistics.median(mine[1:]), statistics.median(other[1:]), statistics.median(ratios)
+        our_seconds.append(statistics.mean(pair[0] for pair in pairs))
+        their_seconds.append(statistics.mean(pair[1] for pair in pairs))
+    ratios = [b / a for a, b in zip(our_seconds[1:], their_seconds[1:], strict=True)]
+    return statistics.median(our_seconds[1:]), statistics.median(their_seconds[1:]), statistics.median(ratios)
 
 
 def planned_peak(bench: Bench, model: AudioLM, pack: PackedBatch) -> int:
-    """What the plan of a recipe counts for one pack, weights and moments left out."""
+    """Peak memory for one pack as estimated by ``audio-lm plan``, without weights and moments."""
     size = step_size(
         replace(bench.model, lora=_updates(bench)),
         _sizes(model),
@@ -316,22 +327,22 @@ def _sizes(model: AudioLM) -> dict[str, int]:
 
 
 def _matrix_flops_per_s(device: torch.device, width: int = 2048, times: int = 8) -> float:
-    """What a large matrix product reaches here, in 16 bits on a GPU."""
+    """Rate of a large matrix product on this machine, in 16 bits on a GPU."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    one = torch.randn(width, width, device=device, dtype=dtype)
-    one @ one
-    began = clock(device)
+    matrix = torch.randn(width, width, device=device, dtype=dtype)
+    matrix @ matrix
+    start = clock(device)
     for _ in range(times):
-        one @ one
+        matrix @ matrix
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return 2 * width**3 * times / (clock(device) - began)
+    return 2 * width**3 * times / (clock(device) - start)
 
 
-def _ours(bench: Bench, device: torch.device) -> AudioLM:
-    """Random weights; on a GPU frozen ones in 16 bits, and trained ones in 32 with 16 bits to compute in."""
+def _build_ours(bench: Bench, device: torch.device) -> AudioLM:
+    """Our model with random weights; on a GPU, frozen weights are in 16 bits and trained ones in 32, with autocast."""
     torch.manual_seed(0)
-    nothing = replace(
+    config = replace(
         bench.model,
         load=None,
         encoder=replace(bench.model.encoder, load=None),
@@ -339,7 +350,7 @@ def _ours(bench: Bench, device: torch.device) -> AudioLM:
         lora=_updates(bench),
     )
     with device:
-        model = build_model(nothing, num_base=bench.num_ids, num_new=0)
+        model = build_model(config, num_base=bench.num_ids, num_new=0)
     for name, parameter in model.named_parameters():
         is_trained = part_of(name) in STAGES[bench.stage]
         parameter.requires_grad_(is_trained)

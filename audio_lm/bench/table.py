@@ -1,4 +1,4 @@
-"""What is told of a step: the figures the project is held to, and all that a reader has to know beside a ratio."""
+"""Tables of step figures: the cases that the project reports, and the conditions of each measurement."""
 
 import platform
 import statistics
@@ -24,7 +24,7 @@ VOCABULARIES = 32_000, 152_000
 
 @dataclass(frozen=True)
 class StepTable:
-    """What ``audio-lm bench step`` says."""
+    """Result of ``audio-lm bench step``."""
 
     ratios: dict[str, float]
     cases: dict[str, StepFigures]
@@ -33,17 +33,17 @@ class StepTable:
 
 
 def bench_steps(base: Bench, *, report: Callable[[str], None]) -> StepTable:
-    """The figures the project is held to: two stages, two vocabularies, log-mel.
+    """Measure the cases that the project reports: two stages with two vocabularies each, and log-mel.
 
     Args:
-        report: is told of each case when it has been measured.
+        report: called with the lines of each case after its measurement.
     """
     cases = {}
     for num_ids in VOCABULARIES:
         for stage in ("encoder", "llm"):
             figures = bench_step(replace(base, stage=stage, num_ids=num_ids))
             cases[f"{stage}_trained_{num_ids // 1000}k"] = figures
-            for line in lines_of(figures):
+            for line in format_figures(figures):
                 report(line)
     log_mel = bench_log_mel()
     first = VOCABULARIES[0]
@@ -54,7 +54,7 @@ def bench_steps(base: Bench, *, report: Callable[[str], None]) -> StepTable:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured with."""
+    """Device, versions and date of a measurement."""
     device = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -69,8 +69,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def lines_of(figures: StepFigures) -> list[str]:
-    """What a reader has to know about a ratio, beside it."""
+def format_figures(figures: StepFigures) -> list[str]:
+    """Format the figures of a step together with the conditions of the measurement."""
     sizes = ", ".join(f"{part} {count / 1e6:.1f} M" for part, count in figures.parameters.items())
     return [
         f"stage {figures.stage}, vocabulary {figures.num_ids}: {figures.ratio:.2f} x (ours {figures.ours_s:.3f} s, "
@@ -90,7 +90,7 @@ def lines_of(figures: StepFigures) -> list[str]:
 
 
 def bench_log_mel(*, batches: int = 4, rounds: int = 5, clips: int = 16) -> dict[str, float]:
-    """Log-mel of sorted clips, ours and that of Hugging Face's processor: milliseconds a clip, and their ratio."""
+    """Time our log-mel and Hugging Face's feature extractor on sorted clips: milliseconds per clip, and the ratio."""
     extractor, ours = (
         WhisperFeatureExtractor(feature_size=SMALL.encoder.sizes.num_mels),
         LogMel(SMALL.encoder.sizes.num_mels),
@@ -102,17 +102,14 @@ def bench_log_mel(*, batches: int = 4, rounds: int = 5, clips: int = 16) -> dict
     ]
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     for _ in range(rounds + 1):
-        began = time.process_time()
+        start = time.process_time()
         for row in waves:
             ours(torch.from_numpy(np.concatenate(row)), packed_layout([len(wave) for wave in row]))
-        between = time.process_time()
+        middle = time.process_time()
         for row in waves:
             extractor(row, sampling_rate=SAMPLES_PER_SECOND, return_tensors="pt")
-        seconds["ours"].append(between - began)
-        seconds["theirs"].append(time.process_time() - between)
-    of_a_clip = {name: statistics.median(all_[1:]) / lengths.size * 1e3 for name, all_ in seconds.items()}
-    return {
-        "ours_ms": of_a_clip["ours"],
-        "theirs_ms": of_a_clip["theirs"],
-        "ratio": of_a_clip["theirs"] / of_a_clip["ours"],
-    }
+        seconds["ours"].append(middle - start)
+        seconds["theirs"].append(time.process_time() - middle)
+    # The first round warms up.
+    ms = {name: statistics.median(times[1:]) / lengths.size * 1e3 for name, times in seconds.items()}
+    return {"ours_ms": ms["ours"], "theirs_ms": ms["theirs"], "ratio": ms["theirs"] / ms["ours"]}

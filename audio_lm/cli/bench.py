@@ -71,8 +71,8 @@ def bench_step(
     from dataclasses import asdict
 
     from audio_lm.bench.step import SMALL, Bench
-    from audio_lm.bench.step import bench_step as run_bench
-    from audio_lm.bench.table import bench_steps, lines_of
+    from audio_lm.bench.step import bench_step as measure
+    from audio_lm.bench.table import bench_steps, format_figures
     from audio_lm.config.load import load_recipe
 
     base = Bench(
@@ -96,10 +96,10 @@ def bench_step(
             report(f"{name:28} {ratio:.2f} x")
         figures = asdict(table)
     else:
-        step = run_bench(base)
-        for line in lines_of(step):
+        measured = measure(base)
+        for line in format_figures(measured):
             report(line)
-        figures = asdict(step)
+        figures = asdict(measured)
     if as_json:
         typer.echo(json.dumps(figures))
 

@@ -25,10 +25,10 @@ def with_sizes(recipe: Recipe, where: Mapping[str, str]) -> Recipe:
     }
     used = [key for key, load in loads.items() if load is not None]
     if not used:
-        return replace(recipe, model=replace(model, encoder=model.encoder.completed(EncoderSizes())))
-    from audio_lm.model.resolve_sizes import resolved  # imports transformers, which takes seconds
+        return replace(recipe, model=replace(model, encoder=model.encoder.fill_sizes(EncoderSizes())))
+    from audio_lm.model.resolve_sizes import resolve_sizes  # imports transformers, which takes seconds
 
     try:
-        return replace(recipe, model=resolved(model, is_planned=True))
+        return replace(recipe, model=resolve_sizes(model, is_planned=True))
     except UserError as error:
         raise RecipeError(f"{where.get(used[0], 'recipe')}: {error}") from error

@@ -1,8 +1,7 @@
-"""A benchmark as it stands in a recipe, looked at before anything is built.
+"""Check the benchmarks of a recipe before a model is built.
 
-A source name says where scores will stand; task and metrics have to exist, and
-no two benchmarks may write to one place. Nothing heavy is imported, so that a
-recipe can be checked at once; reading clips and asking is elsewhere.
+The path of the scores follows from the source name. Task and metrics must exist, and two benchmarks must not write the
+same file or score. Nothing heavy is imported, so that recipes are checked quickly; clips are read elsewhere.
 """
 
 import re
@@ -15,7 +14,7 @@ from audio_lm.tasks.registry import CHAT, TASKS
 
 
 def predictions_name(benchmark: str) -> str:
-    """The file of a benchmark's answers; what a file name cannot hold becomes a dash.
+    """Name of the file with a benchmark's answers; other characters than letters, digits and ``_.-`` become dashes.
 
     >>> predictions_name("digits/asr test")
     'digits-asr-test.jsonl'
@@ -24,10 +23,10 @@ def predictions_name(benchmark: str) -> str:
 
 
 def check_benchmark(name: str, evaluation: EvaluationConfig) -> None:
-    """Whether a benchmark can be put to a model and its scores kept.
+    """Check that a benchmark can be evaluated and that its files and scores are its own.
 
     Raises:
-        RecipeError: it cannot; the message names the benchmark.
+        RecipeError: a check failed; the message names the benchmark.
     """
     benchmark = evaluation.benchmarks[name]
     try:
@@ -38,8 +37,8 @@ def check_benchmark(name: str, evaluation: EvaluationConfig) -> None:
         raise RecipeError(f"benchmark {name!r}: {error}") from error
     for other in evaluation.benchmarks:
         if other == name:
-            return  # every pair is looked at once, by the later of the two
-        _check_apart(name, other, evaluation)
+            return  # each pair is checked once, when the later of the two is checked
+        _check_distinct(name, other, evaluation)
 
 
 def _check_task(task: str) -> None:
@@ -49,26 +48,28 @@ def _check_task(task: str) -> None:
 
 def _check_metrics(metrics: list[str]) -> None:
     if not metrics:
-        raise RecipeError("no metric judges it; name one of audio_lm/metrics/registry.py")
+        raise RecipeError(
+            "metrics is empty, so no metric scores it; name one of audio_lm/metrics/registry.py"
+        )
     for metric in metrics:
         find_metric(metric)
 
 
-def shared_scores(ours: BenchmarkConfig, theirs: BenchmarkConfig) -> list[str]:
-    """Metrics whose scores two benchmarks would both write to one place."""
-    is_same = (ours.source, ours.task) == (theirs.source, theirs.task)
-    return sorted(set(ours.metrics) & set(theirs.metrics)) if is_same else []
+def shared_scores(first: BenchmarkConfig, second: BenchmarkConfig) -> list[str]:
+    """Metrics whose scores two benchmarks would write under the same path."""
+    is_same = (first.source, first.task) == (second.source, second.task)
+    return sorted(set(first.metrics) & set(second.metrics)) if is_same else []
 
 
-def _check_apart(name: str, other: str, evaluation: EvaluationConfig) -> None:
+def _check_distinct(name: str, other: str, evaluation: EvaluationConfig) -> None:
     if predictions_name(name) == predictions_name(other):
         raise RecipeError(
             f"benchmarks {other!r} and {name!r} would both write predictions/{predictions_name(name)}; "
             f"rename one"
         )
-    ours = evaluation.benchmarks[name]
-    if shared := shared_scores(ours, evaluation.benchmarks[other]):
+    benchmark = evaluation.benchmarks[name]
+    if shared := shared_scores(benchmark, evaluation.benchmarks[other]):
         raise RecipeError(
-            f"benchmarks {other!r} and {name!r} would both write {shared[0]!r} of {ours.task!r} on "
-            f"{ours.source!r}, and one score would hide the other; leave one out or take it to a recipe of its own"
+            f"benchmarks {other!r} and {name!r} would both write {shared[0]!r} of {benchmark.task!r} on "
+            f"{benchmark.source!r}, and one score would overwrite the other; remove one or move it to another recipe"
         )

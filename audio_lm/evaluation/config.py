@@ -1,4 +1,4 @@
-"""What a model is judged on, as it stands in ``conf/benchmarks/``."""
+"""Settings of benchmarks, as in ``conf/benchmarks/``."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -7,15 +7,15 @@ from audio_lm.common.ranges import Range, Size
 
 UNTRAINED = "untrained"
 BASELINES = (UNTRAINED,)
-"""Models that can be evaluated beside the trained one."""
+"""Models that can be evaluated in addition to the trained one."""
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Clips, a task, a metric."""
+    """A benchmark: clips, a task and metrics."""
 
     source: str
-    """A cut-set, ``corpus/subset-split``."""
+    """Cut-set, ``corpus/subset-split``."""
 
     task: str
     """One of the 31 tasks, or ``chat``."""
@@ -24,16 +24,16 @@ class BenchmarkConfig:
     """Names from ``audio_lm/metrics/registry.py``."""
 
     prompt: Literal["tags", "natural", "chatml"]
-    """The language the question is put in; that of the stage under test."""
+    """Prompt format of the question; use that of the stage."""
 
     stage: str
-    """The stage whose model answers."""
+    """Stage whose model is evaluated."""
 
     max_clips: Size | None = None
-    """Only the first so many clips."""
+    """Evaluate only the first ``max_clips`` clips; null evaluates all."""
 
     max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
-    """Longest answer."""
+    """Maximum length of an answer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EvaluationConfig:
     """The benchmarks of a recipe."""
 
     benchmarks: dict[str, BenchmarkConfig] = field(default_factory=dict)
-    """Name -> benchmark; the name is ``corpus/subset-split`` or what a table would print."""
+    """Name -> benchmark; the name is printed in tables, such as ``corpus/subset-split``."""
 
     baselines: list[str] = field(default_factory=list)
-    """Models that answer the same questions: ``untrained``, which has learned nothing."""
+    """Models that are evaluated on the same benchmarks: ``untrained``, the model before training."""

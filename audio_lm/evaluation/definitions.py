@@ -1,7 +1,7 @@
-"""Definitions of the benchmarks whose answers a run has kept, in ``benchmarks.json`` beside the answers.
+"""Save the definitions of a run's evaluated benchmarks, in ``benchmarks.json`` beside the answers.
 
-Answers are matched to a definition: a benchmark whose definition has changed is evaluated again, and one from outside the
-run's recipe appears in its table. Answers of older releases have no definitions.
+A benchmark whose definition has changed since is evaluated again. A benchmark that is not in the run's recipe still
+appears in its table. Runs of older releases have no definitions.
 """
 
 from collections.abc import Mapping
@@ -21,33 +21,35 @@ NUMBERS = ("max_clips", "max_new_tokens")
 
 @dataclass(frozen=True)
 class Definition:
-    """A benchmark as it was when it was answered."""
+    """Definition of a benchmark at the time of its evaluation."""
 
     benchmark: BenchmarkConfig
 
     published: Mapping[str, float]
-    """Metric -> score of others."""
+    """Metric -> published score."""
 
 
 def read_definitions(folder: Path) -> dict[str, Definition]:
-    """Benchmark -> its definition; what cannot be read is left out.
+    """Read benchmark -> definition; invalid entries are skipped.
 
     Args:
-        folder: of the answers.
+        folder: folder of the answers.
     """
     table = read_table(folder / FILE).get(TABLE)
-    found = {name: _definition(kept) for name, kept in table.items()} if isinstance(table, dict) else {}
-    return {name: one for name, one in found.items() if one is not None}
+    definitions = (
+        {name: _definition(entry) for name, entry in table.items()} if isinstance(table, dict) else {}
+    )
+    return {name: definition for name, definition in definitions.items() if definition is not None}
 
 
-def keep_definition(
+def save_definition(
     folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
 ) -> None:
-    """Write down what the answers to a benchmark belong to; one whose scores it has replaced is left out."""
+    """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""
     table = {
-        other: _as_table(one.benchmark, one.published)
-        for other, one in read_definitions(folder).items()
-        if not shared_scores(one.benchmark, benchmark)
+        other: _as_table(definition.benchmark, definition.published)
+        for other, definition in read_definitions(folder).items()
+        if not shared_scores(definition.benchmark, benchmark)
     }
     write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
 
@@ -56,11 +58,11 @@ def _as_table(benchmark: BenchmarkConfig, published: Mapping[str, float]) -> dic
     return {**asdict(benchmark), PUBLISHED: dict(published)}
 
 
-def _definition(kept: Any) -> Definition | None:
-    benchmark = dataclass_from(BenchmarkConfig, kept) if isinstance(kept, dict) else None
+def _definition(entry: Any) -> Definition | None:
+    benchmark = dataclass_from(BenchmarkConfig, entry) if isinstance(entry, dict) else None
     if benchmark is None or not _is_well_formed(benchmark):
         return None
-    published = kept.get(PUBLISHED)
+    published = entry.get(PUBLISHED)
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
         benchmark, {metric: float(value) for metric, value in values if isinstance(value, int | float)}

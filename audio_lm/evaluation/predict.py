@@ -1,7 +1,6 @@
-"""A model answers the questions of a benchmark; answers are kept as they came.
+"""Generate answers to a benchmark and save them unchanged.
 
-Kept as one JSON object a line, so that predictions can be read, compared and
-scored again without a model.
+Predictions are saved as JSON lines, so that they can be read, compared and scored again without a model.
 """
 
 import json
@@ -15,40 +14,40 @@ from audio_lm.common.files import atomic_write
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.prompts.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class EvalExample:
-    """A question of a benchmark, beside the pack it stands in."""
+    """A question of a benchmark; its prompt is in a pack."""
 
     cut_id: str
     task: str
     references: tuple[str, ...]
-    """Right answers: one, or the several that people have given to the same question."""
+    """Reference answers, one or more."""
 
     language: str
-    """Of the references: where a translation is asked for, the one translated into."""
+    """Language of the references; for translation the target language."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was answered to one question."""
+    """The answer to one question."""
 
     id: str
-    """Of the cut."""
+    """Id of the cut."""
 
     task: str
     references: tuple[str, ...]
     answer: str
-    """Raw, markup included."""
+    """Raw text, markup included."""
 
     language: str = "unknown"
 
     @property
     def reference(self) -> str:
-        """All references as one text, one a line."""
+        """All references as one text, one per line."""
         return "\n".join(self.references)
 
 
@@ -60,41 +59,45 @@ def predict(
     end_ids: Collection[int],
     max_new_tokens: int,
 ) -> Iterator[Prediction]:
-    """Answer every question, in order."""
-    for pack, asked in packs:
-        answers = greedy(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
-        for question, ids in zip(asked, answers, strict=True):
+    """Generate an answer to every question, in order.
+
+    Args:
+        packs: prompts, and the question of each conversation in a pack.
+    """
+    for pack, examples in packs:
+        answers = greedy_decode(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
+        for example, ids in zip(examples, answers, strict=True):
             yield Prediction(
-                id=question.cut_id,
-                task=question.task,
-                references=question.references,
+                id=example.cut_id,
+                task=example.task,
+                references=example.references,
                 answer=vocabulary.text(ids),
-                language=question.language,
+                language=example.language,
             )
 
 
 def predictions_path(folder: Path, benchmark: str) -> Path:
-    """Where the answers to a benchmark lie."""
+    """Path of the answers to a benchmark."""
     return folder / predictions_name(benchmark)
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Replace the file in one move."""
+    """Write answers, replacing the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as lines:
+    with atomic_write(path) as file:
         for prediction in predictions:
             text = json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
-            lines.write(text.encode(errors="backslashreplace"))
+            file.write(text.encode(errors="backslashreplace"))
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Answers that were kept, also those of runs whose questions had one ``reference`` each.
+    """Read saved answers, also in the format of earlier releases with a single ``reference``.
 
     Raises:
-        DataError: there is no such file, or a line in it is no prediction.
+        DataError: there is no such file, or a line is no prediction.
     """
     if not path.is_file():
-        raise DataError(f"{path} is not there; answer the benchmark first with `audio-lm evaluate`")
+        raise DataError(f"{path} does not exist; evaluate the benchmark first with `audio-lm evaluate`")
     predictions = []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -102,18 +105,18 @@ def read_predictions(path: Path) -> list[Prediction]:
                 predictions.append(_prediction(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
-                    f"{path}:{number}: no prediction ({error}); answer the benchmark again"
+                    f"{path}:{number}: no prediction ({error}); evaluate the benchmark again"
                 ) from error
     return predictions
 
 
-def _prediction(kept: Mapping[str, Any]) -> Prediction:
-    references = [kept["reference"]] if "reference" in kept else kept["references"]
+def _prediction(record: Mapping[str, Any]) -> Prediction:
+    references = [record["reference"]] if "reference" in record else record["references"]
     if (
         not isinstance(references, list)
         or not references
-        or not all(isinstance(one, str) for one in references)
+        or not all(isinstance(text, str) for text in references)
     ):
         raise TypeError(f"references {references!r}, expected a list of texts")
-    others = {key: value for key, value in kept.items() if key not in ("reference", "references")}
+    others = {key: value for key, value in record.items() if key not in ("reference", "references")}
     return Prediction(references=tuple(references), **others)

@@ -1,6 +1,6 @@
-"""The table at the end of a run: what was asked, what an untrained model scores, what ours does.
+"""The table of scores at the end of a run: benchmarks, scores of an untrained model and of the trained one.
 
-In colours on a terminal; aligned text, unbroken, where somebody keeps the output in a file.
+Colored on a terminal; plain aligned text, without line wrapping, if the output goes to a file.
 """
 
 import math
@@ -16,14 +16,14 @@ from audio_lm.metrics.registry import find_metric
 
 TITLE = "scores (arrow: which way is better)"
 ARROWS = {True: "↑", False: "↓"}
-WORDS = {True: "(up)", False: "(down)"}  # where the arrows cannot be printed
-NUM_WORDED = 4
-"""Columns on the left; those after them are numbers."""
+ARROW_WORDS = {True: "(up)", False: "(down)"}  # if the encoding has no arrows
+NUM_TEXT_COLUMNS = 4
+"""Columns of text on the left; the others are numbers."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number of the table."""
+    """One row of the table: a score with its baseline and published score."""
 
     stage: str
     benchmark: str
@@ -32,11 +32,11 @@ class Row:
     ours: float
     untrained: float | None = None
     expected: float | None = None
-    """Published, or what the recipe promises."""
+    """Published or expected score, from the recipe."""
 
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
-    """Print the rows; columns nobody filled are left out."""
+    """Print the table, without empty columns."""
     if not console.is_terminal:
         text = plain_table(rows, encoding=console.encoding)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -44,10 +44,10 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
     columns = _columns(rows, _arrows(console.encoding))
     table = Table(title=TITLE)
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number >= NUM_WORDED else "left")
+        table.add_column(name, justify="right" if number >= NUM_TEXT_COLUMNS else "left")
     for row in rows:
         cells = [
-            Text(cell_of(row), style=_colour(row) if name == "ours" else "")
+            Text(cell_of(row), style=_color(row) if name == "ours" else "")
             for name, cell_of in columns.items()
         ]
         table.add_row(*cells)
@@ -55,10 +55,10 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
 
 
 def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
-    """The rows as aligned lines without colours.
+    """Format the table as aligned lines without colors.
 
     Args:
-        encoding: of where they will be printed; without arrows in it they are words.
+        encoding: encoding of the output; if it has no arrows, words are used instead.
     """
     columns = _columns(rows, _arrows(encoding))
     cells = [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
@@ -67,7 +67,7 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
     for line in cells:
         blanks = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
         padded = [
-            blank + cell if number >= NUM_WORDED else cell + blank
+            blank + cell if number >= NUM_TEXT_COLUMNS else cell + blank
             for number, (cell, blank) in enumerate(zip(line, blanks, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
@@ -75,7 +75,7 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
 
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:
-    """The table for other programs; a value that is not finite is none, for JSON has no word for it."""
+    """The table as records for JSON; a value that is not finite becomes None, because JSON cannot represent it."""
     return [
         {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -86,7 +86,7 @@ def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:
 
 
 def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Callable[[Row], str]]:
-    """Heading -> what stands in a row under it; only columns that somebody filled."""
+    """Heading -> function that formats the cell of a row; empty columns are omitted."""
     columns: dict[str, Callable[[Row], str]] = {
         "stage": lambda row: row.stage,
         "benchmark": lambda row: row.benchmark,
@@ -105,7 +105,7 @@ def _arrows(encoding: str) -> Mapping[bool, str]:
     try:
         "".join(ARROWS.values()).encode(encoding)
     except UnicodeEncodeError:
-        return WORDS
+        return ARROW_WORDS
     return ARROWS
 
 
@@ -123,8 +123,8 @@ def _value(value: float | None, name: str) -> str:
     return f"{value:.1f} {unit}" if unit else f"{value:.3f}"
 
 
-def _colour(row: Row) -> str:
-    """Red: no better than before training; yellow: learned, but short of what is expected; green: neither."""
+def _color(row: Row) -> str:
+    """Red: no better than untrained. Yellow: better, but below the published score. Green: otherwise."""
     if row.untrained is None and row.expected is None:
         return "default"
     is_higher_better = find_metric(row.metric).is_higher_better

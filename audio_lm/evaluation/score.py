@@ -1,4 +1,4 @@
-"""Answers become numbers: ``<split>/<corpus>/<subset>/<task>/<metric>``, an untrained model's under ``untrained/``."""
+"""Score saved answers; paths are ``<split>/<corpus>/<subset>/<task>/<metric>``, with ``untrained/`` for that baseline."""
 
 import json
 import math
@@ -14,10 +14,10 @@ from audio_lm.metrics.registry import MetricRow, find_metric
 
 
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
-    """Value of each metric.
+    """Compute each metric: name -> value.
 
     Raises:
-        DataError: there is nothing to score, or a metric has nothing to decide by.
+        DataError: there are no answers, or a metric is undefined for the references.
     """
     if not predictions:
         raise DataError("a benchmark without answers has no score; is its cut-set empty?")
@@ -27,7 +27,9 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
     for name in metrics:
         try:
             row = find_metric(name)
-            metric = row.build(sync_on_compute=False)  # all answers are here, and other ranks do not score
+            metric = row.build(
+                sync_on_compute=False
+            )  # one rank has all answers, and other ranks do not score
             metric.update(answers, _references(predictions, row), languages)
             scores[name] = float(metric.compute())
         except DataError as error:
@@ -41,17 +43,17 @@ def _references(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
     for prediction in predictions:
         if len(prediction.references) > 1:
             raise DataError(
-                f"question {prediction.id!r} has {len(prediction.references)} references, and the metric compares with "
-                f"one; choose metrics of captions, or keep one reference"
+                f"question {prediction.id!r} has {len(prediction.references)} references, and the metric accepts one; "
+                f"choose metrics of captions, or keep one reference"
             )
     return [prediction.references[0] for prediction in predictions]
 
 
 def score_path(source: str, task: str) -> str:
-    """Where the scores of a source under a task stand.
+    """Path of the scores of a source and a task.
 
     Raises:
-        RecipeError: the source is not well named.
+        RecipeError: the source name is invalid.
 
     >>> score_path("synthetic/digits-test", "asr")
     'test/synthetic/digits/asr'
@@ -61,25 +63,25 @@ def score_path(source: str, task: str) -> str:
 
 
 def write_scores(path: Path, scores: Mapping[str, float]) -> None:
-    """Replace the file in one move; a value that is not finite is written as null."""
+    """Write scores, replacing the file atomically; a value that is not finite is written as null."""
     finite = {key: value if math.isfinite(value) else None for key, value in sorted(scores.items())}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(finite, indent=2) + "\n")  # plain, for other programs read it
+    write_text(path, json.dumps(finite, indent=2) + "\n")  # without a checksum: other programs read it
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """Scores that were kept; none before the first evaluation.
+    """Read saved scores; empty before the first evaluation. Null is read as infinity.
 
     Raises:
-        DataError: the file holds something else.
+        DataError: the file does not contain scores.
     """
     table = read_json(path)
     try:
-        kept = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
+        scores = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
     except (TypeError, ValueError) as error:
         table = JsonTable(fault=str(error))
     if table.fault:
         raise DataError(
-            f"{path} holds no scores ({table.fault}); `audio-lm score` makes them again from the kept answers"
+            f"{path} contains no scores ({table.fault}); compute them again from saved answers with `audio-lm score`"
         )
-    return kept
+    return scores

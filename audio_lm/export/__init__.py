@@ -1,1 +1,1 @@
-"""Models in the form other programs load."""
+"""Export models to formats that other programs load."""

@@ -1,7 +1,7 @@
-"""The settings of an exported folder, as the small files that Hugging Face's libraries read.
+"""Configuration files of an exported folder, as Hugging Face libraries read them.
 
-One folder serves transformers 4.57 and 5: fields whose names moved are written under both, and
-nothing says a class that one of them lacks.
+The same folder works with transformers 4.57 and 5: fields that were renamed are written under both names, and no class
+is named that one of the versions lacks.
 
 Source: the released folder of Qwen2-Audio; ``Qwen2AudioConfig`` and ``WhisperFeatureExtractor``.
 """
@@ -30,7 +30,7 @@ PROCESSOR = "Qwen2AudioProcessor"
 MAX_NEW_TOKENS = 256
 BOOKKEEPING = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
-# The same text as ``prompts.chatml``: parts in their order, clips numbered through the conversation.
+# Renders the same text as `prompts.chatml`: parts in order, clips numbered through the conversation.
 CHAT_TEMPLATE = """\
 {%- set clips = namespace(count=0) -%}
 {%- for message in messages -%}
@@ -59,8 +59,8 @@ CHAT_TEMPLATE = """\
 
 
 def model_config(model: AudioLM, vocabulary: Vocabulary, dtype: torch.dtype) -> dict[str, Any]:
-    """``config.json``."""
-    assert isinstance(model.encoder, AudioEncoder), "merged_weights has refused every other kind"
+    """Content of ``config.json``."""
+    assert isinstance(model.encoder, AudioEncoder), "merged_weights rejects every other kind"
     precision = str(dtype).removeprefix("torch.")
     return {
         "architectures": ["Qwen2AudioForConditionalGeneration"],
@@ -77,7 +77,7 @@ def model_config(model: AudioLM, vocabulary: Vocabulary, dtype: torch.dtype) -> 
 
 
 def generation_config(vocabulary: Vocabulary) -> dict[str, Any]:
-    """``generation_config.json``: the most likely token each time, as this program answers."""
+    """Content of ``generation_config.json``: greedy decoding, as in ``decoder.generate``."""
     return {
         "do_sample": False,
         "eos_token_id": [vocabulary.turn_end_id, vocabulary.end_id],
@@ -87,7 +87,7 @@ def generation_config(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def feature_extractor_config(num_mels: int) -> dict[str, Any]:
-    """``preprocessor_config.json``: the log-mel of Whisper."""
+    """Content of ``preprocessor_config.json``: Whisper's log-mel spectrogram."""
     return {
         "feature_extractor_type": "WhisperFeatureExtractor",
         "processor_class": PROCESSOR,
@@ -106,7 +106,7 @@ def feature_extractor_config(num_mels: int) -> dict[str, Any]:
 
 
 def tokenizer_config() -> dict[str, Any]:
-    """``tokenizer_config.json``: the tokens themselves are in ``tokenizer.json``."""
+    """Content of ``tokenizer_config.json``; the tokens themselves are in ``tokenizer.json``."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "processor_class": PROCESSOR,
@@ -121,17 +121,17 @@ def tokenizer_config() -> dict[str, Any]:
 
 
 def chat_template() -> str:
-    """``chat_template.jinja``."""
+    """Content of ``chat_template.jinja``."""
     (system,) = SYSTEM_TURN.content
-    holes = {
+    placeholders = {
         "<TURN_START>": TURN_START,
         "<TURN_END>": TURN_END,
         "<SYSTEM>": str(system),
         "<CLIP>": CLIP_START + CLIP_TOKEN + CLIP_END,
     }
     template = CHAT_TEMPLATE
-    for hole, text in holes.items():
-        template = template.replace(hole, text)
+    for placeholder, text in placeholders.items():
+        template = template.replace(placeholder, text)
     return template
 
 
@@ -152,10 +152,10 @@ def _audio_config(encoder: AudioEncoder) -> dict[str, Any]:
 
 
 def _text_config(config: PretrainedConfig, *, num_rows: int) -> dict[str, Any]:
-    kept = {name: value for name, value in config.to_dict().items() if name not in BOOKKEEPING}
-    rope = kept.get("rope_parameters")
+    settings = {name: value for name, value in config.to_dict().items() if name not in BOOKKEEPING}
+    rope = settings.get("rope_parameters")
     return {
-        **kept,
+        **settings,
         **(_rope_of_transformers_4(rope) if isinstance(rope, Mapping) else {}),
         "vocab_size": num_rows,
         "tie_word_embeddings": False,
@@ -163,7 +163,7 @@ def _text_config(config: PretrainedConfig, *, num_rows: int) -> dict[str, Any]:
 
 
 def _rope_of_transformers_4(rope: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary positions under their older names; where layers differ, as Gemma's do."""
+    """Settings of rotary positions under their names of transformers 4, also if they differ by layer as in Gemma."""
     if "full_attention" in rope:
         fields = _rope_of_transformers_4(rope["full_attention"])
         local = rope.get("sliding_attention", rope["full_attention"])

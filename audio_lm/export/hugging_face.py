@@ -1,7 +1,7 @@
-"""A run's model as a Qwen2-Audio folder that transformers 4.57 and 5, and what builds on them, load.
+"""Export the model of a run as a Qwen2-Audio folder for transformers 4.57 and 5 and the libraries based on them.
 
-Same tokens, same text, same logits: the tokenizer keeps every id, the chat template says what
-``prompts.chatml`` says, and rows of new tokens stand where their ids point.
+Tokens, text and logits are the same: the tokenizer keeps every id, the chat template renders the text of
+``prompts.chatml``, and rows of new tokens are at their ids.
 """
 
 import json
@@ -15,7 +15,7 @@ from audio_lm.common.errors import CheckpointError, UserError, unknown
 from audio_lm.common.files import partial_folder, put_folder, write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.export import configs
-from audio_lm.export.merge import merged_weights
+from audio_lm.export.merge import merge_weights
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.convert import to_qwen2_audio
 from audio_lm.model.weights.files import write_weights
@@ -26,7 +26,7 @@ from audio_lm.run.folder import RunFolder, check_writable
 from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MAX_SHARD_BYTES = 5_000_000_000  # what transformers writes
+MAX_SHARD_BYTES = 5_000_000_000  # as in transformers
 
 
 def export_run(
@@ -39,20 +39,20 @@ def export_run(
     trusts_code: bool = False,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Write what a stage of a run has left as a Qwen2-Audio folder.
+    """Export the model of a stage of a run as a Qwen2-Audio folder.
 
     Args:
-        stage: the last that left weights, unless named.
-        trusts_code: as of ``load_recipe``.
-        step: of a checkpoint of the stage, instead of what it left at its end.
+        stage: stage to export; None takes the last one with weights.
+        step: step of a checkpoint of the stage; None takes the weights at its end.
+        trusts_code: see ``load_recipe``.
 
     Raises:
-        UserError: there is no such run or stage, or something is in the way.
+        UserError: there is no such run or stage, or the folder is not empty.
     """
     if dtype not in DTYPES:
         raise UserError(unknown("dtype", dtype, DTYPES, see="audio-lm export --help"))
     recipe, run_folder = open_run(run, trusts_code=trusts_code)
-    chosen = _chosen_stage(recipe, run_folder, stage, step)
+    chosen = _choose_stage(recipe, run_folder, stage, step)
     _check_free(folder)
     check_writable(RunFolder(folder))
     vocabulary = kept_vocabulary(recipe, run_folder)
@@ -67,19 +67,19 @@ def export_run(
     report(f"{folder}: stage {chosen!r}{when} of {run} as a Qwen2-Audio, {len(vocabulary)} tokens, {dtype}")
 
 
-def _chosen_stage(recipe: Recipe, folder: RunFolder, stage: str | None, step: int | None) -> str:
+def _choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, step: int | None) -> str:
     if step is not None:
         if stage is None or stage not in recipe.stages:
-            named = (
+            remedy = (
                 "name it with --stage"
                 if stage is None
                 else unknown("stage", stage, recipe.stages, see="the recipe")
             )
-            raise UserError(f"step {step} is of one stage; {named}")
+            raise UserError(f"step {step} needs the name of its stage; {remedy}")
         return stage
     stages = [name for name in recipe.stages if folder.model(name).is_dir()]
     if not stages:
-        raise CheckpointError(f"no stage of {folder.path} has left weights; finish one with `audio-lm train`")
+        raise CheckpointError(f"no stage of {folder.path} has weights; finish one with `audio-lm train`")
     if stage is not None and stage not in stages:
         raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
     return stage or stages[-1]
@@ -93,15 +93,15 @@ def export_model(
     dtype: torch.dtype = torch.float32,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write a model and its vocabulary; the folder appears whole or not at all.
+    """Write a model and its vocabulary; the folder is created atomically.
 
     Raises:
-        UserError: the folder is not empty, or the model or its tokenizer is of a kind that Qwen2-Audio has no place for.
+        UserError: the folder is not empty, or the format has no place for this kind of model or tokenizer.
     """
     _check_free(folder)
     folder = folder.absolute()
-    weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merged_weights(model).items()})
-    tokenizer = exported_tokenizer(vocabulary)
+    weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merge_weights(model).items()})
+    tokenizer = tokenizer_json(vocabulary)
     with partial_folder(folder) as partial:
         _write(partial, model, vocabulary, weights, tokenizer, dtype=dtype, max_shard_bytes=max_shard_bytes)
         put_folder(partial, folder)
@@ -132,34 +132,34 @@ def _write(
     write_text(folder / "chat_template.jinja", configs.chat_template())
 
 
-def exported_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
-    """``tokenizer.json`` in which the new tokens have their ids.
+def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Content of ``tokenizer.json`` with the new tokens at their ids.
 
-    Between a tokenizer's last token and the end of the language model's table there may be rows without
-    tokens; files cannot skip ids, so those get names that nobody writes.
+    The language model's table may have more rows than the tokenizer has tokens. The file cannot skip ids, so these rows
+    get placeholder tokens ``<|unused_N|>``.
 
     Raises:
-        UserError: the tokenizer has no such file.
+        UserError: the tokenizer cannot be written as ``tokenizer.json``.
     """
     backend = getattr(vocabulary.tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UserError(
             f"a {type(vocabulary.tokenizer).__name__} cannot be written as tokenizer.json; load a tokenizer that has one"
         )
-    written: dict[str, Any] = json.loads(backend.to_str())
-    own = len(vocabulary.tokenizer)
-    fillers = [f"<|unused_{index}|>" for index in range(own, vocabulary.num_base)]
-    tokens = [*fillers, *vocabulary.new_tokens]
+    content: dict[str, Any] = json.loads(backend.to_str())
+    num_own = len(vocabulary.tokenizer)
+    placeholders = [f"<|unused_{index}|>" for index in range(num_own, vocabulary.num_base)]
+    tokens = [*placeholders, *vocabulary.new_tokens]
     added = [
-        # Tags and stamps are part of an answer: only the tokens of text and chat vanish when it is read out.
-        _added(own + index, token, is_special=token in TEXT_TOKENS or index < len(fillers))
+        # Tags and time stamps are part of an answer: only tokens of text and chat are special, which decoding skips.
+        _added_token(num_own + index, token, is_special=token in TEXT_TOKENS or index < len(placeholders))
         for index, token in enumerate(tokens)
     ]
-    # No beginning-of-text or the like: prompts hold every token that the model reads.
-    return {**written, "added_tokens": [*written["added_tokens"], *added], "post_processor": None}
+    # No post-processor that adds a BOS token: prompts have every token that the model reads.
+    return {**content, "added_tokens": [*content["added_tokens"], *added], "post_processor": None}
 
 
-def _added(index: int, token: str, *, is_special: bool) -> dict[str, Any]:
+def _added_token(index: int, token: str, *, is_special: bool) -> dict[str, Any]:
     return {
         "id": index,
         "content": token,
@@ -173,4 +173,4 @@ def _added(index: int, token: str, *, is_special: bool) -> dict[str, Any]:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already and not empty; name a new folder")
+        raise UserError(f"{folder} exists and is not empty; name a new folder")

@@ -1,4 +1,4 @@
-"""A model as others keep one: low-rank updates are added up, new tokens become rows of its own tables.
+"""Merge low-rank updates into the weights and new tokens into the language model's tables.
 
 Shapes: V rows of a table, D width.
 """
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from audio_lm.common.errors import UserError
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoders.whisper import AudioEncoder
-from audio_lm.model.lora import updated_weights
+from audio_lm.model.lora import merge_lora
 from audio_lm.model.projector import LinearProjector
 from audio_lm.model.weights.parts import weights_of
 
 DIFFERENT_IN_4 = ("gemma",)
-"""Architectures that enlarge words and audio in transformers 4 and words alone in 5: no folder serves both."""
+"""Architectures that scale text and audio embeddings in transformers 4, but only text in 5: no folder works with both."""
 
 WORDS, HEAD = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
 
 
-def merged_weights(model: AudioLM) -> dict[str, Tensor]:
-    """All weights under our names, updates added to what they change, new tokens in the language model's tables.
+def merge_weights(model: AudioLM) -> dict[str, Tensor]:
+    """All weights under our names, with merged updates and with new tokens in the language model's tables.
 
-    The model stays as it is.
-    Both tables are written, though the model may have tied them: new tokens have two rows each.
+    The model is not changed. Both tables are returned even if the model ties them, because new tokens have separate
+    input and output rows.
 
     Raises:
-        UserError: an encoder, projector or language model that Qwen2-Audio has no place for.
-        CheckpointError: an update is not finite.
+        UserError: the format has no place for this kind of encoder, projector or language model.
+        CheckpointError: a merged weight is not finite.
     """
     _check_kinds(model)
     words, head = model.language_model.get_input_embeddings(), model.language_model.get_output_embeddings()
@@ -35,9 +35,9 @@ def merged_weights(model: AudioLM) -> dict[str, Tensor]:
         f"{part}.{name}": tensor.detach()
         for part, child in model.named_children()
         if part != "new_tokens"
-        for name, tensor in (weights_of(child) | updated_weights(child)).items()
+        for name, tensor in (weights_of(child) | merge_lora(child)).items()
     }
-    # Some architectures enlarge words on their way out of the table; new rows are kept as they come out.
+    # Some architectures scale the rows in the embedding layer; our new rows are already scaled.
     scale = float(getattr(words, "embed_scale", 1.0))
     weights[WORDS] = torch.cat([words.weight.detach(), model.new_tokens.input.detach() / scale])
     weights[HEAD] = torch.cat([head.weight.detach(), model.new_tokens.output.detach()])
@@ -45,7 +45,7 @@ def merged_weights(model: AudioLM) -> dict[str, Tensor]:
 
 
 def _check_kinds(model: AudioLM) -> None:
-    strangers = [
+    unsupported = [
         f"{name} is a {type(part).__name__}"
         for name, part, kind in (
             ("encoder", model.encoder, AudioEncoder),
@@ -55,13 +55,13 @@ def _check_kinds(model: AudioLM) -> None:
     ]
     names = {name for name, _ in model.language_model.named_parameters(remove_duplicate=False)}
     head: nn.Module = model.language_model.get_output_embeddings()
-    is_plain = {"model.embed_tokens.weight", "lm_head.weight"} <= names and getattr(
+    is_standard = {"model.embed_tokens.weight", "lm_head.weight"} <= names and getattr(
         head, "bias", None
     ) is None
-    if not is_plain or model.language_model.config.model_type in DIFFERENT_IN_4:
-        strangers.append(f"language_model is a {type(model.language_model).__name__}")
-    if strangers:
+    if not is_standard or model.language_model.config.model_type in DIFFERENT_IN_4:
+        unsupported.append(f"language_model is a {type(model.language_model).__name__}")
+    if unsupported:
         raise UserError(
-            f"this model cannot be written as a Qwen2-Audio: {'; '.join(strangers)} -- expected the encoder whisper, the "
+            f"this model cannot be written as a Qwen2-Audio: {'; '.join(unsupported)} -- expected the encoder whisper, the "
             f"projector linear and a language model such as qwen2 or llama -- train one of those"
         )

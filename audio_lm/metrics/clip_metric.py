@@ -1,8 +1,8 @@
-"""What metrics of answers have in common: their states add up over clips, batches and ranks without loss.
+"""Base classes of metrics, whose states are combined exactly over clips, batches and ranks.
 
-A state is whole numbers that are summed, or what was found out about each clip. So the value is the same to the
-last bit in whatever order clips come and whichever rank has them. torchmetrics' own metrics of texts and labels
-divide in single precision, so these count for themselves.
+A state is integers that are summed, or one result per clip. The value is therefore bit-identical for any order of
+clips and any distribution over ranks. The text and label metrics of torchmetrics divide in single precision, so
+they are not used here.
 """
 
 import json
@@ -18,10 +18,10 @@ from audio_lm.common.errors import DataError
 
 
 class ClipMetric(Metric):
-    """A metric of raw answers, markup included.
+    """Metric of raw answers, markup included.
 
-    ``update`` takes answers, references and languages, one of each for every clip. A reference is a text, or a list of
-    texts where the metric takes several; the language is that of the references.
+    ``update`` takes answers, references and languages, one of each per clip. A reference is a text, or a list of
+    texts if the metric accepts several; the language is that of the references.
     """
 
     is_differentiable = False
@@ -37,7 +37,7 @@ class ClipMetric(Metric):
 
 
 class SumMetric(ClipMetric):
-    """A function of whole numbers that are summed over clips."""
+    """Metric computed from integers that are summed over clips."""
 
     num_sums: ClassVar[int] = 2
     sums: Tensor  # (num_sums,) int64
@@ -48,11 +48,11 @@ class SumMetric(ClipMetric):
 
     @abstractmethod
     def count(self, answer: str, reference: Any, language: str) -> tuple[int, ...]:
-        """The whole numbers of one clip."""
+        """Integers of one clip, ``num_sums`` of them."""
 
     @abstractmethod
     def value(self, *sums: Any, **_: Any) -> float:
-        """The metric, from the numbers of all clips; a class takes as many as it has."""
+        """Value of the metric from the sums over all clips; subclasses name the ``num_sums`` arguments."""
 
     def update(self, answers: Sequence[str], references: Sequence[Any], languages: Sequence[str]) -> None:
         clips = [self.count(*clip) for clip in zip(answers, references, languages, strict=True)]
@@ -63,25 +63,25 @@ class SumMetric(ClipMetric):
 
 
 class ListMetric(ClipMetric):
-    """A function of what was found out about each clip, in any order.
+    """Metric computed from one result per clip, in any order.
 
-    The state is JSON, one clip a line: texts can then be gathered like numbers.
+    The state is JSON lines, one per clip, as bytes in a tensor, so that texts can be gathered from ranks too.
     """
 
-    lines: list[Tensor] | Tensor  # uint8; one tensor after ranks were gathered
+    lines: list[Tensor] | Tensor  # uint8; one tensor after the ranks were gathered
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.add_state("lines", [], dist_reduce_fx="cat")
-        self.set_dtype(torch.uint8)  # of what a rank without clips has to gather
+        self.set_dtype(torch.uint8)  # dtype of the empty tensor that a rank without clips contributes
 
     @abstractmethod
     def clip(self, answer: str, reference: Any, language: str) -> Any:
-        """What has to be known of one clip, as JSON."""
+        """Result of one clip, serializable as JSON."""
 
     @abstractmethod
     def value(self, clips: Sequence[Any]) -> float:
-        """The metric, from all clips in any order."""
+        """Value of the metric from the results of all clips, in any order."""
 
     def update(self, answers: Sequence[str], references: Sequence[Any], languages: Sequence[str]) -> None:
         clips = (self.clip(*clip) for clip in zip(answers, references, languages, strict=True))
@@ -94,12 +94,15 @@ class ListMetric(ClipMetric):
         return torch.tensor(self.value([json.loads(line) for line in lines]), dtype=torch.float64)
 
 
-def ratio(part: float, whole: float, why_none: str = "there are no answers") -> float:
-    """A share of something.
+def ratio(numerator: float, denominator: float, why_zero: str = "there are no answers") -> float:
+    """Divide, with an error that explains a denominator of zero.
+
+    Args:
+        why_zero: clause for the message, the reason of the zero.
 
     Raises:
-        DataError: of nothing.
+        DataError: the denominator is zero.
     """
-    if not whole:
-        raise DataError(f"{why_none}, so the metric says nothing; take it off this benchmark")
-    return part / whole
+    if not denominator:
+        raise DataError(f"{why_zero}, so the metric is undefined; remove it from this benchmark")
+    return numerator / denominator

@@ -1,8 +1,8 @@
-"""Answers that are labels: right or wrong, per class, and lists of them.
+"""Metrics of labels: accuracy, scores per class, and lists of labels.
 
-``acc`` is equality after strip, as the released scripts have it. The others read
-a label in whichever form it came: as a tag, after its title, or bare. A metric
-that no reference of a benchmark can decide is an error and not a zero.
+``acc`` is string equality after strip, as in the released scripts. The other metrics accept a label as a tag, after a
+title such as ``gender:``, or alone. If no reference of a benchmark is usable for a metric, this is an error and not
+a score of zero.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
-from audio_lm.metrics.text import without_markup
+from audio_lm.metrics.text import strip_markup
 
 NAME_OF_LANGUAGE_TAG = {code: name.lower() for code, name in NAME_OF_LANGUAGE.items()} | {
     UNKNOWN_LANGUAGE: UNKNOWN_LANGUAGE
@@ -41,7 +41,7 @@ ENTITY = re.compile(
 
 
 class Accuracy(SumMetric):
-    """Share of answers equal to their reference after strip."""
+    """Fraction of answers equal to their reference after strip."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         return int(answer.strip() == reference.strip()), 1
@@ -51,70 +51,73 @@ class Accuracy(SumMetric):
 
 
 class LooseAccuracy(Accuracy):
-    """The same by what the labels say: without capitals, titles and closing punctuation."""
+    """Accuracy of labels without case, titles and final punctuation."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         return int(label_of(answer) == label_of(reference)), 1
 
 
 class BinaryAccuracy(Accuracy):
-    """Accuracy over the questions whose truth is yes or no."""
+    """Accuracy over the questions whose reference is yes or no."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
-        is_decided = _loose(reference) in YES_NO
-        return int(is_decided and answer.strip() == reference.strip()), int(is_decided)
+        is_yes_no = _normalize(reference) in YES_NO
+        return int(is_yes_no and answer.strip() == reference.strip()), int(is_yes_no)
 
     def value(self, hits: int, clips: int) -> float:
         return ratio(hits, clips, "no reference is 'yes' or 'no'")
 
 
 class MacroF1(ListMetric):
-    """Mean over the classes that occur of each one's F1."""
+    """Mean F1 of the classes that occur in the references."""
 
     def clip(self, answer: str, reference: str, language: str) -> list[str]:
         return [label_of(answer), label_of(reference)]
 
     def value(self, clips: Sequence[Sequence[str]]) -> float:
         hits = Counter(reference for answer, reference in clips if answer == reference)
-        named = Counter(label for clip in clips for label in clip)
-        scores = [2 * hits[label] / named[label] for label in sorted({reference for _, reference in clips})]
+        total = Counter(label for clip in clips for label in clip)
+        scores = [2 * hits[label] / total[label] for label in sorted({reference for _, reference in clips})]
         return ratio(sum(scores), len(scores))
 
 
 class BalancedError(SumMetric):
-    """Mean of misses and false alarms of yes/no answers: what an equal error rate is at one operating point."""
+    """Mean of miss rate and false alarm rate of yes/no answers: the equal error rate at one operating point."""
 
     num_sums = 2 * len(YES_NO)
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, ...]:
-        said, meant = _loose(answer), _loose(reference)
-        return tuple(int(one) for truth in YES_NO for one in (said != truth == meant, meant == truth))
+        predicted, expected = _normalize(answer), _normalize(reference)
+        return tuple(
+            int(flag) for label in YES_NO for flag in (predicted != label == expected, expected == label)
+        )
 
     def value(self, *sums: int) -> float:
         rates = [
-            ratio(wrong, clips, f"no reference is {truth!r}")
-            for truth, wrong, clips in zip(YES_NO, sums[::2], sums[1::2], strict=True)
+            ratio(wrong, clips, f"no reference is {label!r}")
+            for label, wrong, clips in zip(YES_NO, sums[::2], sums[1::2], strict=True)
         ]
         return sum(rates) / len(rates)
 
 
 class DecadeError(SumMetric):
-    """Mean distance of ages in years, by decade; an answer without a decade counts as the farthest."""
+    """Mean absolute error of ages in years, by decade; an answer without a decade gets the largest error."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
-        said, meant = _decade(answer), _decade(reference)
-        if meant is None:
+        predicted, expected = _decade(answer), _decade(reference)
+        if expected is None:
             return 0, 0
-        return len(DECADES) - 1 if said is None else abs(said - meant), 1
+        return len(DECADES) - 1 if predicted is None else abs(predicted - expected), 1
 
     def value(self, decades: int, clips: int) -> float:
         return ratio(10 * decades, clips, "no reference names a decade such as 'twenties'")
 
 
 class MeanAveragePrecision(ListMetric):
-    """Macro average precision over 0/1 decisions on the labels that occur (lists with commas).
+    """Macro average precision from 0/1 decisions on the labels of the references, which are comma-separated lists.
 
-    Of each label: precision times recall of the yes-answers, plus what is left at the base rate; then the mean.
+    For each label: precision times recall of the positive decisions, plus the remaining recall times the label's base
+    rate. The value is the mean over labels.
 
     Source: the step integral of scikit-learn's ``average_precision_score`` for scores of 0 and 1.
     """
@@ -123,60 +126,62 @@ class MeanAveragePrecision(ListMetric):
         return [sorted(self.items(answer)), sorted(self.items(reference))]
 
     def items(self, text: str) -> Iterable[str]:
-        """The labels in a text, each once."""
-        return {_loose(item) for item in without_markup(text).split(",") if item.strip()}
+        """Labels in a text, without duplicates."""
+        return {_normalize(item) for item in strip_markup(text).split(",") if item.strip()}
 
     def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
-        said = Counter(label for answer, _ in clips for label in answer)
+        predicted = Counter(label for answer, _ in clips for label in answer)
         positives = Counter(label for _, reference in clips for label in reference)
         hits = Counter(label for answer, reference in clips for label in {*answer} & {*reference})
         scores = []
         for label in sorted(positives):
             recall = hits[label] / positives[label]
-            precision = hits[label] / said[label] if said[label] else 0.0
+            precision = hits[label] / predicted[label] if predicted[label] else 0.0
             scores.append(recall * precision + (1 - recall) * positives[label] / len(clips))
         return ratio(sum(scores), len(scores), "no reference has a label")
 
 
 class OverlapF1(SumMetric):
-    """F1 over what texts name, of all clips together."""
+    """Micro F1 of the items in the texts, over all clips."""
 
     @abstractmethod
-    def named(self, text: str) -> Iterable[Hashable]:
-        """What a text names."""
+    def items(self, text: str) -> Iterable[Hashable]:
+        """Items in a text."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
-        said, meant = Counter(self.named(answer)), Counter(self.named(reference))
-        return (said & meant).total(), said.total() + meant.total()
+        predicted, expected = Counter(self.items(answer)), Counter(self.items(reference))
+        return (predicted & expected).total(), predicted.total() + expected.total()
 
-    def value(self, hits: int, named: int) -> float:
-        return 2 * hits / named if named else 1.0
+    def value(self, hits: int, total: int) -> float:
+        return 2 * hits / total if total else 1.0
 
 
 class SlotF1(OverlapF1):
-    """F1 over ``type: value`` items of all answers together."""
+    """Micro F1 of ``type: value`` items."""
 
-    def named(self, text: str) -> list[str]:
-        items = without_markup(text).split(",")
-        return [_loose(item) for item in items if item.strip() and _loose(item) != "none"]
+    def items(self, text: str) -> list[str]:
+        items = strip_markup(text).split(",")
+        return [_normalize(item) for item in items if item.strip() and _normalize(item) != "none"]
 
 
 class EntityF1(OverlapF1):
-    """F1 over named entities, value and type."""
+    """Micro F1 of named entities, as (value, type)."""
 
-    def named(self, text: str) -> list[tuple[str, str]]:
-        return [(_loose(m[1] or m[3] or ""), _loose(m[2] or m[4] or "")) for m in ENTITY.finditer(text)]
+    def items(self, text: str) -> list[tuple[str, str]]:
+        return [
+            (_normalize(m[1] or m[3] or ""), _normalize(m[2] or m[4] or "")) for m in ENTITY.finditer(text)
+        ]
 
 
 def label_of(text: str) -> str:
-    """What a label says, in whichever form.
+    """Normalized label of a text in any form.
 
     >>> label_of("gender: Female."), label_of("<|en|>"), label_of("<|scenario|>alarm<|action|>set")
     ('female', 'english', 'alarm, set')
     """
-    if found := INTENT.search(text):
-        return f"{_loose(found[1])}, {_loose(found[2])}"
-    words = _loose(text)
+    if match := INTENT.search(text):
+        return f"{_normalize(match[1])}, {_normalize(match[2])}"
+    words = _normalize(text)
     if not words and (tag := LANGUAGE_TAG.search(text)):
         return NAME_OF_LANGUAGE_TAG[tag[1]]
     return TITLE.sub("", words)
@@ -186,5 +191,5 @@ def _decade(text: str) -> int | None:
     return next((i for i, decade in enumerate(DECADES) if decade in text.lower()), None)
 
 
-def _loose(text: str) -> str:
-    return without_markup(text).lower().strip(" .!?,;:")
+def _normalize(text: str) -> str:
+    return strip_markup(text).lower().strip(" .!?,;:")

@@ -1,6 +1,6 @@
-"""A note as an answer: pitch, velocity, instrument and qualities, each judged by itself.
+"""Metrics of musical notes: pitch, velocity, instrument and qualities, each scored separately.
 
-Both forms are read, with tokens and in words; what cannot be read is wrong.
+Answers are parsed in two forms, with tokens and as plain text; an answer that cannot be parsed is wrong.
 Source: Qwen-Audio, eval_audio/evaluate_note_analysis.py at e81cc26.
 """
 
@@ -20,7 +20,7 @@ OCTAVE = 12
 
 
 class Note(NamedTuple):
-    """What was said about a note; ``None`` where nothing was."""
+    """Properties of a note in an answer; ``None`` for a missing one."""
 
     pitch: int | None
     velocity: int | None
@@ -29,13 +29,13 @@ class Note(NamedTuple):
 
 
 def parse_note(text: str) -> Note:
-    """Read either form.
+    """Parse a note, in either form.
 
     >>> parse_note("pitch 60, velocity 90, instrument flute, qualities bright, dark").pitch
     60
     """
     pitch, velocity, instrument, qualities = (
-        _found(pattern, text) for pattern in (PITCH, VELOCITY, INSTRUMENT, QUALITIES)
+        _first_group(pattern, text) for pattern in (PITCH, VELOCITY, INSTRUMENT, QUALITIES)
     )
     listed = {item.strip() for item in MARKUP.sub("", qualities or "").split(",")} - {"", "none"}
     return Note(
@@ -47,55 +47,55 @@ def parse_note(text: str) -> Note:
 
 
 class NoteAccuracy(SumMetric):
-    """Share of notes of which something is named exactly."""
+    """Fraction of notes with an exactly correct property."""
 
     @abstractmethod
-    def named(self, note: Note) -> object:
-        """What is compared; ``None`` where nothing was said."""
+    def property_of(self, note: Note) -> object:
+        """Property to compare; ``None`` if it is missing."""
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
-        said, meant = (self.named(parse_note(text)) for text in (answer, reference))
-        return int(said is not None and said == meant), 1
+        predicted, expected = (self.property_of(parse_note(text)) for text in (answer, reference))
+        return int(predicted is not None and predicted == expected), 1
 
     def value(self, hits: int, clips: int) -> float:
         return ratio(hits, clips)
 
 
 class PitchAccuracy(NoteAccuracy):
-    """Share of notes whose pitch is named exactly."""
+    """Fraction of notes with the exact pitch."""
 
-    def named(self, note: Note) -> int | None:
+    def property_of(self, note: Note) -> int | None:
         return note.pitch
 
 
 class ChromaAccuracy(NoteAccuracy):
-    """Share of notes whose pitch is right but for the octave."""
+    """Fraction of notes with the right pitch class, in any octave."""
 
-    def named(self, note: Note) -> int | None:
+    def property_of(self, note: Note) -> int | None:
         return None if note.pitch is None else note.pitch % OCTAVE
 
 
 class VelocityAccuracy(NoteAccuracy):
-    """Share of notes whose velocity is named exactly."""
+    """Fraction of notes with the exact velocity."""
 
-    def named(self, note: Note) -> int | None:
+    def property_of(self, note: Note) -> int | None:
         return note.velocity
 
 
 class InstrumentAccuracy(NoteAccuracy):
-    """Share of notes whose instrument is named."""
+    """Fraction of notes with the right instrument."""
 
-    def named(self, note: Note) -> str | None:
+    def property_of(self, note: Note) -> str | None:
         return note.instrument
 
 
 class QualityPrecision(MeanAveragePrecision):
-    """Macro average precision of the qualities, over 0/1 decisions."""
+    """Macro average precision of the qualities, from 0/1 decisions."""
 
     def items(self, text: str) -> frozenset[str]:
         return parse_note(text).qualities
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str | None:
+def _first_group(pattern: re.Pattern[str], text: str) -> str | None:
     match = pattern.search(text)
     return None if match is None else next(group for group in match.groups() if group is not None)

@@ -1,8 +1,7 @@
-"""Free text against references: translations and captions.
+"""Metrics of free text: translations and captions.
 
-BLEU is sacrebleu's. CIDEr-D and ROUGE-L are short enough to be written out. A
-question may have several references: a list of them, or one text with one a
-line.
+BLEU is computed by sacrebleu; CIDEr-D and ROUGE-L are implemented here. A question may have several references, as a
+list or as the lines of one text.
 
 Source: CIDEr, arXiv:1411.5726, section 8 (CIDEr-D, times 10); ROUGE, Lin 2004;
 both as pycocoevalcap computes them.
@@ -18,7 +17,7 @@ from sacrebleu.metrics import BLEU
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.ptb import caption_words
-from audio_lm.metrics.text import language_of, without_markup
+from audio_lm.metrics.text import language_of, strip_markup
 
 TOKENIZER_OF_LANGUAGE = {"zh": "zh", "yue": "zh", "wuu": "zh", "ja": "ja-mecab"} | dict.fromkeys(
     ("th", "lo", "km", "my"), "char"
@@ -27,19 +26,19 @@ MAX_ORDER = 4
 SIGMA = 6.0
 ROUGE_BETA = 1.2
 
-OF_TOKENS = BLEU(tokenize="none", force=True)
+TOKENIZED_BLEU = BLEU(tokenize="none", force=True)
 
 References = str | Sequence[str]
-"""Of one question: one text or several."""
+"""One or several references of one question."""
 
 
 class Bleu(SumMetric):
-    """Corpus BLEU, every text cut by the official tokenizer of its language, or by characters where it writes no blanks.
+    """Corpus BLEU with sacrebleu's tokenizer of the language; characters for languages of South-East Asian scripts.
 
     Source: Qwen-Audio, eval_audio/evaluate_st.py at 0b0e882: zh, ja-mecab, and 13a for all others.
     """
 
-    num_sums = 2 + 2 * MAX_ORDER  # lengths of answers and references; n-grams that are right, and all of them
+    num_sums = 2 + 2 * MAX_ORDER  # lengths of answers and references; matched and total n-grams of each order
 
     @classmethod
     def check(cls, languages: Collection[str]) -> None:
@@ -47,20 +46,20 @@ class Bleu(SumMetric):
             _tokenizer(language)
 
     def count(self, answer: str, reference: References, language: str) -> tuple[int, ...]:
-        """Lengths and n-grams of one clip.
+        """Lengths and n-gram counts of one clip.
 
         Raises:
-            UserError: Japanese, and its tokenizer is not installed.
+            UserError: the tokenizer of the language, such as Japanese, is not installed.
         """
         texts = [reference] if isinstance(reference, str) else reference
-        cut = _tokenizer(language_of(language, texts[0]))
-        said, *meant = (cut(without_markup(text)) for text in (answer, *texts))
-        of_clip = OF_TOKENS.corpus_score([said], [[one] for one in meant])
-        return of_clip.sys_len, of_clip.ref_len, *of_clip.counts, *of_clip.totals
+        tokenize = _tokenizer(language_of(language, texts[0]))
+        hypothesis, *references = (tokenize(strip_markup(text)) for text in (answer, *texts))
+        score = TOKENIZED_BLEU.corpus_score([hypothesis], [[text] for text in references])
+        return score.sys_len, score.ref_len, *score.counts, *score.totals
 
-    def value(self, said: int, meant: int, *grams: int) -> float:
-        right, whole = list(grams[:MAX_ORDER]), list(grams[MAX_ORDER:])
-        return BLEU.compute_bleu(right, whole, said, meant, smooth_method="exp").score
+    def value(self, answer_length: int, reference_length: int, *grams: int) -> float:
+        matched, total = list(grams[:MAX_ORDER]), list(grams[MAX_ORDER:])
+        return BLEU.compute_bleu(matched, total, answer_length, reference_length, smooth_method="exp").score
 
 
 @cache
@@ -68,37 +67,37 @@ def _tokenizer(language: str) -> Callable[[str], str]:
     name = TOKENIZER_OF_LANGUAGE.get(language, "13a")
     try:
         return BLEU(tokenize=name).tokenizer
-    except (ImportError, RuntimeError) as error:  # sacrebleu words the missing package as a RuntimeError
+    except (ImportError, RuntimeError) as error:  # sacrebleu reports a missing package as a RuntimeError
         raise missing_extra(
             f"sacrebleu[{language}]", extra="eval", purpose=f"BLEU in {language!r}"
         ) from error
 
 
 class CaptionOverlap(ListMetric):
-    """Mean F1 of words shared with the nearest reference caption."""
+    """Mean F1 of the words of answer and most similar reference caption."""
 
     def clip(self, answer: str, reference: References, language: str) -> float:
-        said = Counter(_words(answer))
-        return max(_f1(said, Counter(_words(caption))) for caption in _captions(reference))
+        words = Counter(_words(answer))
+        return max(_f1(words, Counter(_words(caption))) for caption in _captions(reference))
 
     def value(self, clips: Sequence[float]) -> float:
         return _mean(clips)
 
 
-def _f1(said: Counter, meant: Counter) -> float:
-    named = said.total() + meant.total()
-    return 2 * (said & meant).total() / named if named else 1.0
+def _f1(answer: Counter, reference: Counter) -> float:
+    total = answer.total() + reference.total()
+    return 2 * (answer & reference).total() / total if total else 1.0
 
 
 class RougeL(ListMetric):
-    """Mean F of the longest common subsequence with the best reference, beta 1.2."""
+    """Mean F score (beta 1.2) of the longest common subsequence; best precision and recall over the references."""
 
     def clip(self, answer: str, reference: References, language: str) -> float:
-        said = _words(answer)
+        words = _words(answer)
         captions = [_words(caption) for caption in _captions(reference)]
-        shared = [_common(said, caption) for caption in captions]
-        precision = max(count / max(1, len(said)) for count in shared)
-        recall = max(count / max(1, len(caption)) for count, caption in zip(shared, captions, strict=True))
+        common = [_lcs_length(words, caption) for caption in captions]
+        precision = max(length / max(1, len(words)) for length in common)
+        recall = max(length / max(1, len(caption)) for length, caption in zip(common, captions, strict=True))
         weighted = recall + ROUGE_BETA**2 * precision
         return (1 + ROUGE_BETA**2) * precision * recall / weighted if weighted else 0.0
 
@@ -106,34 +105,35 @@ class RougeL(ListMetric):
         return _mean(clips)
 
 
-def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    row = [0] * (len(theirs) + 1)
-    for a in ours:
+def _lcs_length(answer: Sequence[str], reference: Sequence[str]) -> int:
+    row = [0] * (len(reference) + 1)
+    for a in answer:
         diagonal = 0
-        for j, b in enumerate(theirs, start=1):
+        for j, b in enumerate(reference, start=1):
             diagonal, row[j] = row[j], diagonal + 1 if a == b else max(row[j], row[j - 1])
     return row[-1]
 
 
 class CiderD(ListMetric):
-    """CIDEr-D times 10, document frequencies over the references of this benchmark."""
+    """CIDEr-D times 10, with document frequencies from the references of this benchmark."""
 
     def clip(self, answer: str, reference: References, language: str) -> list[list[str]]:
         return [_words(answer), *map(_words, _captions(reference))]
 
     def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
-        counted = [[*map(_grams, texts)] for texts in clips]
-        frequency = Counter(gram for _, *meant in counted for gram in set().union(*meant))
+        counts = [[*map(_count_ngrams, texts)] for texts in clips]
+        frequency = Counter(gram for _, *references in counts for gram in set().union(*references))
         log_size = math.log(max(1, len(clips)))
         return 10 * _mean(
             [
-                sum(_similarity(said, one, frequency, log_size) for one in meant) / len(meant)
-                for said, *meant in counted
+                sum(_similarity(answer, reference, frequency, log_size) for reference in references)
+                / len(references)
+                for answer, *references in counts
             ]
         )
 
 
-def _similarity(said: Counter, meant: Counter, frequency: Counter, log_size: float) -> float:
+def _similarity(answer: Counter, reference: Counter, frequency: Counter, log_size: float) -> float:
     def weights(grams: Counter, order: int) -> dict[tuple[str, ...], float]:
         return {
             gram: count * (log_size - math.log(max(1.0, frequency[gram])))
@@ -141,21 +141,21 @@ def _similarity(said: Counter, meant: Counter, frequency: Counter, log_size: flo
             if len(gram) == order
         }
 
-    # As pycocoevalcap has it, the length is that of the bigrams.
-    lengths = [sum(count for gram, count in grams.items() if len(gram) == 2) for grams in (said, meant)]
+    # As in pycocoevalcap, the length of a text is its number of bigrams.
+    lengths = [sum(count for gram, count in grams.items() if len(gram) == 2) for grams in (answer, reference)]
     penalty = math.exp(-((lengths[0] - lengths[1]) ** 2) / (2 * SIGMA**2))
     total = 0.0
     for order in range(1, MAX_ORDER + 1):
-        ours, theirs = weights(said, order), weights(meant, order)
-        shared = sum(
+        ours, theirs = weights(answer, order), weights(reference, order)
+        product = sum(
             min(value, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, value in ours.items()
         )
         norms = math.sqrt(sum(v * v for v in ours.values())) * math.sqrt(sum(v * v for v in theirs.values()))
-        total += penalty * (shared / norms if norms else shared)
+        total += penalty * (product / norms if norms else product)
     return total / MAX_ORDER
 
 
-def _grams(words: Sequence[str]) -> Counter:
+def _count_ngrams(words: Sequence[str]) -> Counter:
     return Counter(
         tuple(words[i : i + n]) for n in range(1, MAX_ORDER + 1) for i in range(len(words) - n + 1)
     )
@@ -166,8 +166,8 @@ def _captions(reference: str | Sequence[str]) -> Sequence[str]:
 
 
 def _words(text: str) -> list[str]:
-    return caption_words(without_markup(text))
+    return caption_words(strip_markup(text))
 
 
 def _mean(scores: Sequence[float]) -> float:
-    return ratio(math.fsum(scores), len(scores))  # rounded once, so that their order does not matter
+    return ratio(math.fsum(scores), len(scores))  # fsum rounds once, so the order does not matter

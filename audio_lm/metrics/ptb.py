@@ -1,8 +1,7 @@
-"""Captions as words, cut as the captioning benchmarks cut them.
+"""Tokenize captions like the captioning benchmarks.
 
-The scores of captions are defined over the tokens of Stanford's PTBTokenizer,
-lower case and without punctuation. That is a Java program; this is what it does
-to English captions. It knows no metric.
+Caption metrics are defined on the tokens of Stanford's PTBTokenizer, lower case and without punctuation. PTBTokenizer
+is a Java program; this module reproduces its output for English captions.
 
 Source: pycocoevalcap 1.2, tokenizer/ptbtokenizer.py (corenlp 3.4.1). Its list of
 punctuation has the brackets in upper case, so that ``-lrb-`` survives.
@@ -17,10 +16,10 @@ ABBREVIATIONS = "mr|mrs|ms|dr|st|vs|etc|inc|ltd|co|corp|jr|sr|prof|gen|mon|jan|f
 
 TOKEN = re.compile(
     rf"""
-      (?:https?://|www\.)[^\s,;!?"]*\w                      # an address
+      (?:https?://|www\.)[^\s,;!?"]*\w                      # a URL
     | (?:[^\W\d_]\.)+(?!\w)                                 # an initial, u.s.
     | (?:{ABBREVIATIONS})\.(?!\w)
-    | '(?:n'|(?:til|em|\d0s|s|m|d|re|ve|ll)\b)              # what begins with an apostrophe
+    | '(?:n'|(?:til|em|\d0s|s|m|d|re|ve|ll)\b)              # contractions with a leading apostrophe
     | (?<![\w.])[-+]?(?:\d[\d,.:/]*\d|\d|\.\d+)(?![\w'-])   # a number
     | \w+(?:[-/._+'@&]+\w+)*                                # a word
     | [?!]{{2,}} | \.{{2,}} | -{{2,}} | \S
@@ -39,7 +38,7 @@ TWO_WORDS = {
 
 
 def caption_words(text: str) -> list[str]:
-    """The words of a caption.
+    """Tokens of a caption.
 
     >>> caption_words("A man's high-pitched voice (far away) can't stop, etc.")
     ['a', 'man', "'s", 'high-pitched', 'voice', '-lrb-', 'far', 'away', '-rrb-', 'ca', "n't", 'stop', 'etc.']
@@ -47,11 +46,11 @@ def caption_words(text: str) -> list[str]:
     words: list[str] = []
     for match in TOKEN.finditer(text.translate(AS_ASCII).lower()):
         token = match[0]
-        words += _without_clitics(TWO_WORDS.get(token, BRACKETS.get(token, token)))
+        words += _split_clitics(TWO_WORDS.get(token, BRACKETS.get(token, token)))
     return [word for word in words if word not in PUNCTUATION]
 
 
-def _without_clitics(token: str) -> list[str]:
+def _split_clitics(token: str) -> list[str]:
     clitics: list[str] = []
     while (match := CLITIC.match(token)) and match[1]:
         token = match[1]

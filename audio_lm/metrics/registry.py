@@ -1,6 +1,6 @@
-"""All metrics by name. They take raw answers, so that kept predictions can be scored again at any time.
+"""Registry of all metrics. They take raw answers, so that saved predictions can be scored again at any time.
 
-Recipes are checked against the names alone: torchmetrics and what counts are imported when a metric is built.
+Recipes are checked against the names only; torchmetrics and the metric classes are imported when a metric is built.
 """
 
 from collections.abc import Collection
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from audio_lm.metrics.clip_metric import ClipMetric
 
 NEEDS_JAVA = frozenset({"spice", "spider"})
-"""SPICE is a Java program with parser models that no registry packages; SPIDEr is its mean with CIDEr-D."""
+"""SPICE is a Java program with parser models and is not on PyPI; SPIDEr is the mean of SPICE and CIDEr-D."""
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """How answers are judged."""
+    """A metric and its properties."""
 
     name: str
-    """As in recipes and in ``scores.json``."""
+    """Name in recipes and in ``scores.json``."""
 
     title: str
-    """As in tables."""
+    """Title in tables."""
 
     is_higher_better: bool
-    """Which way is up."""
+    """True if larger values are better."""
 
-    place: str
-    """Module of this package and class in it."""
+    class_path: str
+    """``module.Class`` in this package."""
 
     unit: str = ""
-    """Empty for shares and rates."""
+    """Unit of the value; empty for fractions and rates."""
 
     has_many_references: bool = False
-    """Whether a question may have several references; they are then lists."""
+    """True if a question may have several references, given as a list."""
 
     def build(self, **options: Any) -> "ClipMetric":
-        """The metric of no clips yet.
+        """Create the metric, without clips.
 
         Args:
-            options: of ``torchmetrics.Metric``.
+            options: arguments of ``torchmetrics.Metric``.
         """
         metric: ClipMetric = self._class()(**options)
         return metric
@@ -57,9 +57,9 @@ class MetricRow:
         self._class().check(languages)
 
     def _class(self) -> type["ClipMetric"]:
-        module, _, name = self.place.partition(".")
-        found: type[ClipMetric] = getattr(import_module(f"audio_lm.metrics.{module}"), name)
-        return found
+        module, _, name = self.class_path.partition(".")
+        metric_class: type[ClipMetric] = getattr(import_module(f"audio_lm.metrics.{module}"), name)
+        return metric_class
 
 
 METRICS = {
@@ -85,7 +85,7 @@ METRICS = {
         MetricRow("slot_f1", "slot F1", True, "labels.SlotF1"),
         MetricRow("entity_f1", "entity F1", True, "labels.EntityF1"),
         MetricRow("aas", "average shift", False, "intervals.AverageShift", "ms"),
-        MetricRow("aas_matched", "units compared by AAS", True, "intervals.MatchedShare"),
+        MetricRow("aas_matched", "units compared by AAS", True, "intervals.MatchedFraction"),
         MetricRow("event_f1", "event F1, 200 ms", True, "intervals.EventF1"),
         MetricRow("segment_f1", "segment F1, 1 s", True, "intervals.SegmentF1"),
         MetricRow("der", "diarization error", False, "intervals.DiarizationErrorRate"),
@@ -111,17 +111,17 @@ METRICS = {
 
 
 def find_metric(name: str) -> MetricRow:
-    """The metric called ``name``; a remark in brackets, as tables of tasks have it, is no part of the name.
+    """Look up a metric by name; a remark in parentheses, as in tables of tasks, is ignored.
 
     Raises:
-        RecipeError: there is none, or it cannot be had here.
+        RecipeError: there is no such metric, or it needs Java.
 
     >>> find_metric("bleu(zh|ja-mecab|13a)").name
     'bleu'
     """
-    bare = name.partition("(")[0].strip()
-    if bare in NEEDS_JAVA:
+    key = name.partition("(")[0].strip()
+    if key in NEEDS_JAVA:
         raise RecipeError(f"metric {name!r} needs SPICE, a Java program that is not packaged; use cider_d")
-    if bare not in METRICS:
+    if key not in METRICS:
         raise RecipeError(unknown("metric", name, METRICS, see="audio_lm/metrics/registry.py"))
-    return METRICS[bare]
+    return METRICS[key]

@@ -1,7 +1,7 @@
-"""An audio-language model: it hears clips, reads text and predicts the next token.
+"""The audio-language model: it reads audio clips and text and predicts the next token.
 
-Four parts, each of which learns at its own rate; a parameter's name begins with its part.
-No stage and no tokenizer here.
+It has four parts, and the first component of a parameter's name is its part; each part has its own learning
+rate. Stages and tokenizers are not known here.
 
 Shapes: T positions of text and audio, J audio tokens, S samples, N clips, P learned positions, D width, V tokens.
 Source: Qwen-Audio, arXiv:2311.07919; Qwen2-Audio, arXiv:2407.10759, section 2.
@@ -23,7 +23,7 @@ SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
 
 
 class AudioLM(nn.Module):
-    """Encoder, projector, language model, and the tokens it was not born with."""
+    """Encoder, projector, language model and the rows of new tokens."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class AudioLM(nn.Module):
 
     @property
     def num_base(self) -> int:
-        """Rows of the language model's own tables; ids from here on are new tokens."""
+        """Rows of the language model's own embedding table; ids from this number on are new tokens."""
         return int(self.language_model.get_input_embeddings().num_embeddings)
 
     def forward(self, pack: PackedBatch) -> Tensor:
-        """(P, V) logits of the tokens that follow the learned positions, in 32 bits."""
+        """(P, V) next-token logits at the learned positions, in 32 bits."""
         return self.logits(self.hidden(pack)[pack.learned_index])
 
     def loss(self, pack: PackedBatch, *, weight: float = 1.0) -> NextTokenLoss:
-        """Cross-entropy of the tokens that follow the learned positions; logits stand in memory a chunk at a time.
+        """Next-token cross-entropy at the learned positions; logits are in memory one chunk at a time.
 
         Args:
-            weight: of every position in the total.
+            weight: factor of every position in the total.
         """
         head = self.language_model.get_output_embeddings()
         return next_token_loss(
@@ -64,40 +64,40 @@ class AudioLM(nn.Module):
         )
 
     def hidden(self, pack: PackedBatch) -> Tensor:
-        """(T, D) states of the language model."""
+        """(T, D) last hidden states of the language model."""
         return hidden_states(self.language_model, self.embed(pack), pack)
 
     def embed(self, pack: PackedBatch) -> Tensor:
-        """(T, D) what the language model reads: words, and audio in its places."""
-        text_TD = self.words(pack.token_ids)
+        """(T, D) input embeddings of the language model: text tokens, with audio tokens at their positions."""
+        text_TD = self.embed_tokens(pack.token_ids)
         if pack.num_samples:
             audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment)
             return merge_audio(text_TD, audio_JD, pack.audio_index)
-        # A silence that counts for nothing: the encoder has gradients (zeros), and a sharded encoder is
-        # gathered in step with ranks that do have clips.
+        # A pack without audio encodes a short silence, multiplied by 0: encoder and projector still get
+        # gradients (zeros), which DDP expects, and with FSDP all ranks run the same all-gathers.
         silence_JD = self.encode_audio(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))
         return text_TD + 0.0 * silence_JD.sum().to(text_TD.dtype)
 
     def encode_audio(
         self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
     ) -> Tensor:
-        """(J, D) audio tokens of clips that stand end to end."""
+        """(J, D) audio tokens of concatenated clips."""
         counts = [self.encoder.token_count.tokens_in(count) for count in num_samples]
         audio_JD: Tensor = self.projector(self.encoder(waves_S, num_samples, augment_N6), counts)
         return audio_JD
 
-    def words(self, ids: Tensor) -> Tensor:
-        """Embeddings of tokens, old and new, with one more dimension than the ids."""
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Embeddings of base and new tokens, with one more dimension than the ids."""
         num_base = self.num_base
-        old: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))
-        new = self.new_tokens(ids - num_base).to(old.dtype)
+        base: Tensor = self.language_model.get_input_embeddings()(ids.clamp(max=num_base - 1))
+        new = self.new_tokens(ids - num_base).to(base.dtype)
         if not len(self.new_tokens.input):
-            return old + new
-        return torch.where((ids >= num_base)[..., None], new, old)
+            return base + new  # zeros
+        return torch.where((ids >= num_base)[..., None], new, base)
 
     def logits(self, hidden_PD: Tensor) -> Tensor:
-        """(P, V) in 32 bits: old tokens first, then the new ones."""
-        old_PV: Tensor = self.language_model.get_output_embeddings()(hidden_PD)
+        """(P, V) logits in 32 bits: base tokens first, then new tokens."""
+        base_PV: Tensor = self.language_model.get_output_embeddings()(hidden_PD)
         if not len(self.new_tokens.output):
-            return old_PV.float()
-        return torch.cat([old_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)
+            return base_PV.float()
+        return torch.cat([base_PV.float(), self.new_tokens.logits(hidden_PD).float()], dim=-1)

@@ -1,6 +1,6 @@
-"""What the model asks of an encoder and of a projector, whatever their kind.
+"""Interfaces of encoders and projectors of every kind.
 
-Shapes: N clips, S samples, K tokens of the encoder, J audio tokens, E and D the widths before and after.
+Shapes: N clips, S samples, K encoder tokens, J audio tokens, E encoder width, D language model width.
 """
 
 from collections.abc import Sequence
@@ -11,24 +11,28 @@ from audio_lm.common.audio_units import AudioTokenCount
 
 
 class Encoder(nn.Module):
-    """Waveforms to tokens; a clip is heard the same in any company."""
+    """Encode waveforms as tokens; the tokens of a clip do not depend on the other clips of the batch."""
 
     width: int
-    """E, of its tokens, which leave it with about unit power."""
+    """E, the width of the tokens; their mean square is about 1."""
 
     token_count: AudioTokenCount
-    """How many tokens a clip makes."""
+    """Number of tokens of a clip."""
 
     def forward(
         self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
     ) -> Tensor:
-        """(K, E) tokens of clips that stand end to end, 16 kHz."""
+        """(K, E) tokens of 16 kHz clips, which are concatenated in ``waves_S``."""
         raise NotImplementedError
 
 
 class Projector(nn.Module):
-    """Tokens of the encoder to what the language model reads in the places of audio."""
+    """Map encoder tokens to audio tokens, the embeddings that the language model reads at audio positions."""
 
     def forward(self, audio_KE: Tensor, counts: Sequence[int]) -> Tensor:
-        """(J, D) audio tokens, from so many tokens of each clip."""
+        """(J, D) audio tokens.
+
+        Args:
+            counts: number of encoder tokens of each clip; they sum to K.
+        """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A model from what a recipe says about it."""
+"""Build the model that a recipe describes."""
 
 import torch
 from torch import Tensor
@@ -8,56 +8,57 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.language_model import (
     check_rows,
+    embedding_std,
     empty_language_model,
     load_language_model,
     mean_output_row,
     new_language_model,
-    word_scale,
 )
 from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.lora import add_lora
 from audio_lm.model.projector import new_projector
-from audio_lm.model.resolve_sizes import resolved
+from audio_lm.model.resolve_sizes import resolve_sizes
 from audio_lm.model.weights.parts import fill_parts, weights_of
 from audio_lm.model.weights.released import Released, open_released, released_weights
 
 
 def build_model(
-    config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+    config: ModelConfig, *, num_base: int | None, num_new: int, ordered_rows: range = range(0)
 ) -> AudioLM:
-    """Build every part; random numbers are torch's current ones.
+    """Build every part; random numbers come from torch's global generator.
 
-    Audio and the input rows of new tokens start at the scale of the language model's words. Their output rows
-    start there too beside a language model from nothing, and where they cannot win beside a loaded one.
+    Audio tokens and the input rows of new tokens start with the standard deviation of the word embeddings.
+    Output rows of new tokens start like that too if the language model is randomly initialized. Beside a loaded
+    language model they start as the mean of its output rows, so that no new token is generated before training.
 
     Args:
-        num_base: rows of a language model that is built from nothing; of a loaded one it is only checked.
-        num_new: tokens beyond those.
-        line: new tokens that stand on a line and start alike, such as the time stamps; counted from 0.
+        num_base: vocabulary size of a randomly initialized language model; for a loaded one it is only checked.
+        num_new: number of new tokens, added after the base vocabulary.
+        ordered_rows: ordered new tokens whose neighbors start with similar rows, such as time stamps; counted from 0.
 
     Raises:
-        RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
+        RecipeError: the settings are invalid for the architecture, or differ from those of the folder to load.
         CheckpointError: weights to load are missing or do not fit.
     """
-    config = resolved(config)
+    config = resolve_sizes(config)
     if config.load is None:
-        model = _assembled(config, num_base, num_new, line)
+        model = _assembled(config, num_base, num_new, ordered_rows)
     else:
-        model = _released(config, open_released(config.load), num_base, num_new, line)
+        model = _released(config, open_released(config.load), num_base, num_new, ordered_rows)
     for part, settings in config.lora.items():
         add_lora(getattr(model, part), settings)
     return model
 
 
-def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: range) -> AudioLM:
-    """Part by part, each loaded or from nothing."""
+def _assembled(config: ModelConfig, num_base: int | None, num_new: int, ordered_rows: range) -> AudioLM:
+    """Build each part separately, loaded or randomly initialized."""
     language_model = _language_model(
         config.language_model, num_base, trust_remote_code=config.trust_remote_code
     )
-    width, scale = language_model.get_input_embeddings().embedding_dim, word_scale(language_model)
-    # In this order: equal seeds go on giving equal weights.
-    rows = new_rows(num_new, width, scale, line)
+    width, scale = language_model.get_input_embeddings().embedding_dim, embedding_std(language_model)
+    # The order of these draws is fixed: the same seed must give the same weights in every release.
+    rows = new_rows(num_new, width, scale, ordered_rows)
     output = None if config.language_model.load is None else mean_output_row(language_model)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     return AudioLM(
@@ -69,9 +70,9 @@ def _assembled(config: ModelConfig, num_base: int | None, num_new: int, line: ra
 
 
 def _released(
-    config: ModelConfig, released: Released, num_base: int | None, num_new: int, line: range
+    config: ModelConfig, released: Released, num_base: int | None, num_new: int, ordered_rows: range
 ) -> AudioLM:
-    """A published model; only tokens it does not have start at random."""
+    """Load a whole published model; only the rows of new tokens are randomly initialized."""
     check_rows(released.num_rows, num_base, source=released.source)
     language_model = empty_language_model(released.text)
     width = language_model.get_input_embeddings().embedding_dim
@@ -80,15 +81,15 @@ def _released(
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
     wanted = {name: weights_of(part) for name, part in parts.items()}
     fill_parts(wanted, released_weights(released), source=released.source)
-    rows = new_rows(num_new, width, word_scale(language_model), line)
+    rows = new_rows(num_new, width, embedding_std(language_model), ordered_rows)
     new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
     return AudioLM(encoder, projector, language_model, new_tokens)
 
 
-def new_rows(num_new: int, width: int, scale: float, line: range) -> Tensor:
-    """(V, D) what new tokens start from; see ``build_model``."""
+def new_rows(num_new: int, width: int, scale: float, ordered_rows: range) -> Tensor:
+    """(V, D) initial rows of new tokens; see ``build_model``."""
     rows_VD = torch.randn(num_new, width) * scale
-    rows_VD[line.start : line.stop] = smooth_rows(len(line), width, scale=scale)
+    rows_VD[ordered_rows.start : ordered_rows.stop] = smooth_rows(len(ordered_rows), width, scale=scale)
     return rows_VD
 
 
@@ -97,7 +98,9 @@ def _language_model(
 ) -> PreTrainedModel:
     if config.load is None:
         if num_base is None:
-            raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
+            raise ValueError(
+                "num_base is None; a randomly initialized language model needs the size of its tokenizer"
+            )
         return new_language_model(config.architecture, config.settings, num_base=num_base)
     language_model = load_language_model(config.load, trust_remote_code=trust_remote_code)
     check_rows(language_model.get_input_embeddings().num_embeddings, num_base, source=config.load)

@@ -1,4 +1,4 @@
-"""What a model is made of, as it stands in ``conf/model/``."""
+"""Settings of a model, as in ``conf/model/``."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
@@ -7,16 +7,15 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Decay, Factor, Range
 
 LOG_MEL_KINDS = ("whisper",)
-"""Encoders that hear a log-mel, in which SpecAugment can make holes."""
+"""Encoder kinds whose input is a log-mel spectrogram, to which SpecAugment applies."""
 
 LORA_PARTS = ("encoder", "projector", "language_model")
-"""Parts with linear layers."""
-
+"""Parts with linear layers, which can have low-rank updates."""
 
 Width = Annotated[int, Range(1, 2**20)]
 NumLayers = Annotated[int, Range(1, 1000)]
 Setting = Annotated[Any, Range(-1e12, 1e12)]
-"""A number in a configuration of transformers, which checks what it means; ``checks`` bounds sizes and numbers of layers."""
+"""A field of a transformers configuration, which validates it; ``config.checks`` limits sizes and numbers of layers."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +29,33 @@ class EncoderSizes:
     mlp_width: int = 5120
 
 
-SIZES = tuple(one.name for one in fields(EncoderSizes))
+SIZES = tuple(size.name for size in fields(EncoderSizes))
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The audio encoder.
 
-    What ``config.json`` of weights to load says is read from it (``sizes.resolved``); a setting beside it has to agree.
+    Sizes of an encoder to load are read from its ``config.json`` (``resolve_sizes.resolve_sizes``); a size that is set
+    here as well must be equal.
     """
 
     kind: Literal["whisper", "transformers"] = "whisper"
-    """Whisper's layers and a pool over time, 25 tokens a second; or a speech encoder of that library, such as WavLM."""
+    """``whisper``: Whisper's layers and pooling over time, 25 tokens per second. ``transformers``: a speech encoder
+    of that library, such as WavLM."""
 
     load: str | None = None
-    """A folder or hub name to take weights from; none starts from nothing."""
+    """Folder or hub name of the weights to load; null initializes the encoder randomly."""
 
     architecture: str = "wavlm"
-    """``model_type`` of transformers, used when nothing is loaded; kind ``transformers`` alone."""
+    """``model_type`` of transformers, used if nothing is loaded; only for kind ``transformers``."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
-    """Fields of that architecture's configuration (``hidden_size`` and so on); kind ``transformers`` alone."""
+    """Fields of that architecture's configuration (``hidden_size`` and so on); only for kind ``transformers``."""
 
     num_mels: Annotated[int, Range(1, 1024)] | None = None
-    """Mel bins; 80 in Whisper-large-v2, 128 in large-v3. This and the sizes below are those of kind ``whisper``;
-    null is what ``config.json`` says, or ``EncoderSizes`` where nothing is loaded."""
+    """Mel bins: 80 in Whisper-large-v2, 128 in large-v3. This and the sizes below are for kind ``whisper``; null takes
+    the value of ``config.json``, or of ``EncoderSizes`` if nothing is loaded."""
 
     width: Width | None = None
     """Model width."""
@@ -72,7 +73,7 @@ class EncoderConfig:
     """Dropout on the residual branches."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that nothing reads."""
+        """Reject settings that the kind does not use."""
         if self.kind == "whisper" and self.settings:
             raise RecipeError(
                 f"encoder.settings has {sorted(self.settings)}, which kind 'whisper' does not read; set width, num_layers "
@@ -85,37 +86,38 @@ class EncoderConfig:
         values = {name: getattr(self, name) for name in SIZES}
         return {name: value for name, value in values.items() if value is not None}
 
-    def completed(self, sizes: EncoderSizes) -> "EncoderConfig":
-        """The same with sizes in the places of nulls."""
+    def fill_sizes(self, sizes: EncoderSizes) -> "EncoderConfig":
+        """Copy with every null size replaced."""
         return replace(self, **(asdict(sizes) | self.given_sizes))
 
     @property
     def sizes(self) -> EncoderSizes:
-        """All sizes, of a config that ``sizes.resolved`` has completed.
+        """All sizes, after ``resolve_sizes.resolve_sizes`` has completed them.
 
         Raises:
-            ValueError: one is null.
+            ValueError: a size is null.
         """
         if missing := [name for name in SIZES if getattr(self, name) is None]:
-            raise ValueError(f"encoder.{missing[0]} is null; complete the config with sizes.resolved first")
+            raise ValueError(f"encoder.{missing[0]} is null; complete the config with resolve_sizes first")
         return EncoderSizes(**self.given_sizes)
 
 
 @dataclass(frozen=True)
 class ProjectorConfig:
-    """From the encoder's width to the language model's."""
+    """The layers between encoder and language model."""
 
     kind: Literal["linear", "pooled", "stacked"] = "linear"
-    """One layer for each token; or two layers for the mean of several; or two layers for several side by side."""
+    """``linear``: one layer per token. ``pooled``: two layers on the mean of ``factor`` tokens. ``stacked``: two layers
+    on ``factor`` concatenated tokens."""
 
     factor: Annotated[int, Range(1, 750)] = 1
-    """Tokens of the encoder that become one audio token; kind ``linear`` leaves them as they are."""
+    """Encoder tokens per audio token; must be 1 for kind ``linear``."""
 
     width: Width | None = None
-    """Of the layer between; null takes the language model's. Kind ``linear`` has none."""
+    """Hidden width between the two layers; null takes the language model's. Kind ``linear`` has no hidden layer."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that have no effect or no meaning."""
+        """Reject settings that have no effect or are out of range."""
         if self.factor < 1 or (self.width is not None and self.width < 1):
             raise RecipeError(
                 f"projector.factor is {self.factor} and width {self.width}; both must be 1 or more"
@@ -132,33 +134,33 @@ class LanguageModelConfig:
     """Any causal language model of ``transformers``."""
 
     load: str | None = None
-    """A folder or hub name; none builds ``architecture`` from nothing."""
+    """Folder or hub name of the weights to load; null initializes ``architecture`` randomly."""
 
     architecture: str = "qwen2"
-    """``model_type`` of transformers, used when nothing is loaded."""
+    """``model_type`` of transformers, used if nothing is loaded."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
-    """Fields of that architecture's configuration (``hidden_size`` and so on); of a model to load they have to agree."""
+    """Fields of that architecture's configuration (``hidden_size`` and so on); for a model to load they must be equal."""
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank updates of a part whose own weights may stay as they are."""
+    """Low-rank updates (LoRA) of a part; the part's own weights can be frozen or trained."""
 
     rank: Width = 16
-    """Of each update."""
+    """Rank of each update."""
 
     alpha: Factor = 32.0
-    """An update is scaled by this over its rank."""
+    """An update is scaled by ``alpha / rank``."""
 
     dropout: Decay = 0.0
-    """Of what goes into an update."""
+    """Dropout on the input of an update."""
 
     targets: list[str] = field(default_factory=list)
-    """Last names of the linear layers that have one, such as ``q_proj``; none means all but the output layer."""
+    """Last name component of the linear layers to update, such as ``q_proj``; empty means all but the output layer."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Reject values out of range."""
         if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
             raise RecipeError(
                 f"lora has rank {self.rank}, alpha {self.alpha:g} and dropout {self.dropout:g}; expected 1 or more, "
@@ -168,13 +170,13 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """How text becomes tokens."""
+    """The text tokenizer."""
 
     load: str | None = None
-    """A folder or hub name; none trains a byte-level BPE on the texts of the recipe's sources."""
+    """Folder or hub name of the tokenizer; null trains a byte-level BPE on the texts of the recipe's sources."""
 
     vocab_size: Annotated[int, Range(256, 1_000_000)] = 1024
-    """Tokens of the trained vocabulary, markup not counted."""
+    """Size of the trained vocabulary, without markup tokens."""
 
 
 @dataclass(frozen=True)
@@ -182,47 +184,49 @@ class ModelConfig:
     """An audio-language model."""
 
     load: str | None = None
-    """A folder or hub name of a whole Qwen2-Audio or Qwen-Audio to take every part and the tokenizer from."""
+    """Folder or hub name of a whole Qwen2-Audio or Qwen-Audio, from which every part and the tokenizer are loaded."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """Hears."""
+    """Audio encoder."""
 
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
-    """Connects."""
+    """Layers between encoder and language model."""
 
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
-    """Answers."""
+    """Causal language model."""
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    """Reads and writes."""
+    """Text tokenizer."""
 
     trust_remote_code: bool = False
-    """Run the Python code that comes with a language model or tokenizer to load; read it first."""
+    """Run the Python code in the repository of a language model or tokenizer to load; read it first."""
 
     lora: dict[str, LoraConfig] = field(default_factory=dict)
-    """Part -> its updates, which learn as a part of their own: ``language_model_lora`` for ``language_model``."""
+    """Part -> its low-rank updates. They are a part of their own: ``language_model_lora`` for ``language_model``."""
 
     def __post_init__(self) -> None:
-        """Refuse to load a part twice, and updates of what has no linear layers.
+        """Reject a part that is loaded twice, and updates of a part without linear layers.
 
         Raises:
-            RecipeError: lists what is loaded beside the whole model, or names the part.
+            RecipeError: lists the parts that are loaded twice, or names the part without linear layers.
         """
-        twice = [name for name in ("encoder", "language_model", "tokenizer") if getattr(self, name).load]
-        if self.load is not None and twice:
+        loaded_twice = [
+            name for name in ("encoder", "language_model", "tokenizer") if getattr(self, name).load
+        ]
+        if self.load is not None and loaded_twice:
             raise RecipeError(
-                f"model.load brings every part, so {[f'model.{name}.load' for name in twice]} would do nothing; "
-                f"set those to null, or model.load"
+                f"model.load loads every part, so {[f'model.{name}.load' for name in loaded_twice]} would have no "
+                f"effect; set them to null, or model.load"
             )
         if self.trust_remote_code and not (self.language_model.load or self.tokenizer.load):
             raise RecipeError(
-                "model.trust_remote_code is true, but neither language_model.load nor tokenizer.load names anything "
-                "published, so it would do nothing; set it to false"
+                "model.trust_remote_code is true, but language_model.load and tokenizer.load are null, so it would have "
+                "no effect; set it to false"
             )
-        if strange := sorted(set(self.lora) - set(LORA_PARTS)):
-            raise RecipeError(unknown("part under lora", strange[0], LORA_PARTS, see="model.lora"))
+        if unknown_parts := sorted(set(self.lora) - set(LORA_PARTS)):
+            raise RecipeError(unknown("part under lora", unknown_parts[0], LORA_PARTS, see="model.lora"))
 
     @property
     def tokenizer_source(self) -> str | None:
-        """Where the tokenizer is loaded from; none where it is trained for the run."""
+        """Folder or hub name of the tokenizer; None if it is trained for the run."""
         return self.tokenizer.load or self.load

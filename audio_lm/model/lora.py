@@ -1,7 +1,7 @@
-"""Low-rank updates of linear layers, by peft: put into a part, counted, added to the weights they update.
+"""Low-rank updates (LoRA) of linear layers with peft: add them to a part, count their weights, merge them.
 
-A fresh update changes nothing. The weights below it stay where they are and keep their names in files,
-so a part with updates is saved and loaded as one without, and its updates lie in a file of their own.
+A new update does not change the output of its layer. The base weights keep their names in files: a part with
+updates is saved and loaded like a part without, and its updates are in a separate file.
 
 Source: LoRA, arXiv:2106.09685.
 """
@@ -20,14 +20,14 @@ from audio_lm.common.errors import CheckpointError, RecipeError, unknown
 from audio_lm.model.config import LoraConfig
 
 READ_NOT_CALLED = ("WavLMAttention", "MultiheadAttention")
-"""Modules that read the weights of their linear layers and never call them: an update would not be heard of."""
+"""Modules that use the weights of their linear layers without calling the layers: an update would have no effect."""
 
 
 def add_lora(part: nn.Module, config: LoraConfig) -> None:
-    """Put updates into a part, in place.
+    """Add low-rank updates to a part, in place.
 
     Raises:
-        RecipeError: peft is not installed, or a target is no linear layer of the part.
+        RecipeError: peft is not installed, or a target is not a linear layer of the part.
     """
     peft = _peft()
     settings = peft.LoraConfig(
@@ -41,13 +41,13 @@ def add_lora(part: nn.Module, config: LoraConfig) -> None:
 
 
 def targets_in(part: nn.Module, config: LoraConfig) -> dict[str, nn.Linear]:
-    """The layers of a part that are updated, by name.
+    """Name -> linear layer of a part that gets an update.
 
     Raises:
-        RecipeError: a target is no linear layer of the part.
+        RecipeError: a target is not a linear layer of the part.
     """
     head = part.get_output_embeddings() if isinstance(part, PreTrainedModel) else None
-    unheard = {
+    never_called = {
         id(layer)
         for module in part.modules()
         if type(module).__name__ in READ_NOT_CALLED
@@ -56,58 +56,59 @@ def targets_in(part: nn.Module, config: LoraConfig) -> dict[str, nn.Linear]:
     linear = {
         name: module
         for name, module in part.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and id(module) not in unheard
+        if isinstance(module, nn.Linear) and module is not head and id(module) not in never_called
     }
     last_names = {name.rpartition(".")[2] for name in linear}
-    if strange := sorted(set(config.targets) - last_names):
+    if unknown_targets := sorted(set(config.targets) - last_names):
         raise RecipeError(
-            unknown("lora target", strange[0], last_names, see="the linear layers of this part")
+            unknown("lora target", unknown_targets[0], last_names, see="the linear layers of this part")
         )
     wanted = set(config.targets) or last_names
     return {name: module for name, module in linear.items() if name.rpartition(".")[2] in wanted}
 
 
 def num_update_weights(part: nn.Module, config: LoraConfig) -> int:
-    """Weights that ``add_lora`` would add.
+    """Number of weights that ``add_lora`` would add.
 
     Raises:
-        RecipeError: a target is no linear layer of the part.
+        RecipeError: a target is not a linear layer of the part.
     """
     targets = targets_in(part, config).values()
     return sum(config.rank * (layer.in_features + layer.out_features) for layer in targets)
 
 
-def fresh_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
-    """The updates ``add_lora`` would begin with, for a part whose own have no values.
+def init_updates(wanted: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
+    """Initial values of the updates, drawn as in ``add_lora``, for a part on the ``meta`` device.
 
     Args:
-        wanted: of ``updates_of``, for names and shapes.
+        wanted: result of ``updates_of``, for names and shapes.
     """
     fresh = dict[str, Tensor]()
     for name, tensor in wanted.items():
         if ".lora_A." in name:
-            other = name.replace(".lora_A.", ".lora_B.")
-            down = nn.Linear(tensor.shape[1], config.rank, bias=False)
-            up = nn.Linear(config.rank, wanted[other].shape[0], bias=False)
-            # peft makes two layers of torch and then draws the first one again.
-            nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
-            nn.init.zeros_(up.weight)
-            fresh |= {name: down.weight.detach(), other: up.weight.detach()}
+            name_of_B = name.replace(".lora_A.", ".lora_B.")
+            lora_A = nn.Linear(tensor.shape[1], config.rank, bias=False)
+            lora_B = nn.Linear(config.rank, wanted[name_of_B].shape[0], bias=False)
+            # peft creates both layers with torch's initialization and then draws the first one again: the random
+            # number generator must advance in the same way.
+            nn.init.kaiming_uniform_(lora_A.weight, a=math.sqrt(5))
+            nn.init.zeros_(lora_B.weight)
+            fresh |= {name: lora_A.weight.detach(), name_of_B: lora_B.weight.detach()}
     return fresh
 
 
 @torch.no_grad()
-def updated_weights(part: nn.Module) -> dict[str, Tensor]:
-    """Name -> weight with its update added, of every layer that has one; the part stays as it is.
+def merge_lora(part: nn.Module) -> dict[str, Tensor]:
+    """Name -> merged weight (base plus update) of every layer with an update; the part is not changed.
 
     Raises:
-        CheckpointError: an update is not finite.
+        CheckpointError: a merged weight is not finite.
     """
-    return {f"{name}.weight": _updated(name, layer) for name, layer in _updated_layers(part)}
+    return {f"{name}.weight": _merged_weight(name, layer) for name, layer in _updated_layers(part)}
 
 
 def _updated_layers(model: nn.Module) -> list[tuple[str, Any]]:
-    """Layers of peft, which hold a weight and its update."""
+    """Layers of peft, which contain a base layer and its update."""
     return [
         (name, module)
         for name, module in model.named_modules()
@@ -115,14 +116,12 @@ def _updated_layers(model: nn.Module) -> list[tuple[str, Any]]:
     ]
 
 
-def _updated(name: str, layer: Any) -> Tensor:
+def _merged_weight(name: str, layer: Any) -> Tensor:
     weight: Tensor = layer.get_base_layer().weight
-    updated = weight + layer.get_delta_weight("default").to(weight.dtype)
-    if not updated.isfinite().all():
-        raise CheckpointError(
-            f"{name}: the weight with its update is not finite; take the weights of an earlier stage"
-        )
-    return updated
+    merged = weight + layer.get_delta_weight("default").to(weight.dtype)
+    if not merged.isfinite().all():
+        raise CheckpointError(f"{name}: the merged weight is not finite; use the weights of an earlier stage")
+    return merged
 
 
 def _peft() -> ModuleType:

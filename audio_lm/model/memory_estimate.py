@@ -1,11 +1,12 @@
-"""How many weights a model has and what a step keeps in memory, from its settings alone.
+"""Estimate the number of weights of a model and the peak memory of a training step from its settings.
 
-Nothing with storage is built, so a laptop can ask about eight billion.
+No weights are allocated, so a laptop can plan a model of eight billion parameters.
 
-Activations are what autograd saves of each layer, in values per token or frame: D width, A width of all heads, I inner.
-A frozen layer passes gradients on and keeps the inputs of its two norms, queries, keys, values, what was attended, and three
-of the feed-forward's products; a trained one keeps the input of every weight as well. In 16 bits the norms compute in 32.
-Source: counted on the layers of transformers 5 (``audio-lm bench step`` compares them with measured peaks).
+Activations are the values that autograd saves in each layer, counted per token or per frame. A frozen layer that
+gradients pass through saves the inputs of its two norms, queries, keys, values, the attention output and three
+products of the feed-forward network. A trained layer also saves the input of every weight. With 16-bit activations
+the norms compute in 32 bits.
+Source: counted on the layers of transformers 5; ``audio-lm bench step`` compares the estimate with measured peaks.
 """
 
 from collections.abc import Callable, Collection
@@ -18,49 +19,53 @@ from transformers import PretrainedConfig
 from audio_lm.common.audio_units import FRAMES_PER_SECOND, Seconds
 from audio_lm.model.config import ModelConfig
 from audio_lm.model.decoder.chunked_cross_entropy import CHUNK_VALUES
-from audio_lm.model.resolve_sizes import resolved_encoder, text_settings
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes, text_settings
 from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights, num_projector_weights
 from audio_lm.model.weights.part_names import SUFFIX
 
 CONV_FRAMES_PER_SECOND = FRAMES_PER_SECOND // 2
-MASTER_BYTES, GRADIENT_BYTES, MOMENT_BYTES = 4, 4, 4  # of a trained weight, always in 32 bits
+MASTER_BYTES, GRADIENT_BYTES, MOMENT_BYTES = 4, 4, 4  # per trained weight, always in 32 bits
 
 
 @dataclass(frozen=True)
 class StepSize:
-    """Memory of one rank in bytes."""
+    """Estimated memory of one rank in a training step, in bytes."""
 
     weights: float
-    """Of all parts, moments of the trained ones included."""
+    """Weights of all parts, and optimizer moments of the trained parts."""
 
     gradients: float
-    """Of the trained parts."""
+    """Gradients of the trained parts."""
 
     activations: float
-    """Kept for the backward pass of one pack."""
+    """Activations saved for the backward pass of one pack."""
 
     logits: float
-    """Of as many learned positions as stand in memory together, and the output layer's gradient, formed with them."""
+    """Logits of one chunk of learned positions, and the gradient of the output layer, which is computed with them."""
 
     accumulates: bool
-    """Whether gradients are there while a pack goes forward, because another was before it."""
+    """True with gradient accumulation: gradients of earlier packs are in memory during the forward pass."""
 
     @property
     def total(self) -> float:
-        """The peak. Gradients come as activations go, so one pack alone never holds all of both."""
-        passing = self.activations + self.logits
-        return self.weights + (self.gradients + passing if self.accumulates else max(self.gradients, passing))
+        """Peak memory.
+
+        Without gradient accumulation, activations are freed while gradients are allocated, so the peak has the
+        larger of the two and not their sum.
+        """
+        forward = self.activations + self.logits
+        return self.weights + (self.gradients + forward if self.accumulates else max(self.gradients, forward))
 
 
 def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[str, int]:
-    """Weights of every part.
+    """Number of weights of every part.
 
     Args:
-        num_base: rows of the language model's tables.
-        num_new: tokens beyond those.
+        num_base: vocabulary size of the language model.
+        num_new: number of new tokens.
 
     Raises:
-        RecipeError: the settings make no language model.
+        RecipeError: the settings are invalid for the architecture.
     """
     text = text_settings(config, num_base=num_base)
     width = int(text.hidden_size)
@@ -77,13 +82,14 @@ def num_parameters(config: ModelConfig, *, num_base: int, num_new: int) -> dict[
 def _num_update_weights(config: ModelConfig, text: PretrainedConfig, encoder_width: int) -> dict[str, int]:
     if not config.lora:
         return {}
+    # Imported here: modeling code takes seconds to import.
     from audio_lm.model.decoder.language_model import empty_language_model
-    from audio_lm.model.encoders.registry import ENCODERS  # these import modelling code, which takes seconds
+    from audio_lm.model.encoders.registry import ENCODERS
     from audio_lm.model.lora import num_update_weights
     from audio_lm.model.projector import new_projector
 
     blank: dict[str, Callable[[], nn.Module]] = {
-        "encoder": lambda: ENCODERS[config.encoder.kind].blank(config.encoder),
+        "encoder": lambda: ENCODERS[config.encoder.kind].build_empty(config.encoder),
         "projector": lambda: new_projector(config.projector, encoder_width, int(text.hidden_size), scale=1.0),
         "language_model": lambda: empty_language_model(text, trust_remote_code=config.trust_remote_code),
     }
@@ -107,37 +113,42 @@ def step_size(
     is_half: bool = False,
     is_muon: bool = False,
     accumulates: bool = False,
-    shares_frozen: bool = False,
+    shards_frozen: bool = False,
 ) -> StepSize:
-    """What a rank needs at the peak of a step.
+    """Estimate the memory of a rank in a training step.
 
     Args:
-        trained: parts that learn; they are shared out over the ranks.
-        shares_frozen: frozen ones are too; else they are on each.
-        num_ids: columns of the logits.
-        is_half: 16 bits for frozen weights and activations.
-        is_muon: hidden matrices have one moment and not two.
-        accumulates: a rank hears several packs in a step.
+        counts: number of weights of each part, from ``num_parameters``.
+        trained: trained parts; they are sharded over the ranks.
+        tokens: positions of a pack.
+        audio_seconds: audio of a pack.
+        learned_tokens: learned positions of a pack.
+        num_ids: vocabulary size with new tokens, the number of columns of the logits.
+        num_ranks: number of ranks that share the trained parts.
+        is_half: frozen weights and activations are in 16 bits.
+        is_muon: hidden matrices are trained with Muon, which has one moment instead of two.
+        accumulates: a rank processes several packs in a step.
+        shards_frozen: frozen parts are sharded as well; otherwise every rank has a full copy.
     """
-    narrow = 2 if is_half else 4
+    value_bytes = 2 if is_half else 4
     text = text_settings(config)
     tables = {"language_model": 2 * num_ids * int(text.hidden_size)}
     weights = gradients = 0.0
     for part, count in counts.items():
         if part not in trained:
-            weights += (4 / num_ranks if shares_frozen else narrow) * count
+            weights += (4 / num_ranks if shards_frozen else value_bytes) * count
             continue
-        of_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
-        moments = 2 * of_tables + (1 if is_muon else 2) * (count - of_tables)
-        copies = MASTER_BYTES + (narrow if is_half else 0)
+        in_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
+        moments = 2 * in_tables + (1 if is_muon else 2) * (count - in_tables)
+        copies = MASTER_BYTES + (value_bytes if is_half else 0)
         weights += (copies * count + MOMENT_BYTES * moments) / num_ranks
         gradients += GRADIENT_BYTES * count / num_ranks
-    passed = _language_model_values(config, text, trained, is_half=is_half) * tokens
-    passed += _encoder_values(config, trained) * audio_seconds * CONV_FRAMES_PER_SECOND
+    saved = _language_model_values(config, text, trained, is_half=is_half) * tokens
+    saved += _encoder_values(config, trained) * audio_seconds * CONV_FRAMES_PER_SECOND
     return StepSize(
         weights=weights,
         gradients=gradients,
-        activations=narrow * passed,
+        activations=value_bytes * saved,
         logits=4.0 * min(learned_tokens * num_ids, CHUNK_VALUES)
         + ("language_model" in trained) * tables["language_model"] / 2 * GRADIENT_BYTES,
         accumulates=accumulates,
@@ -147,29 +158,29 @@ def step_size(
 def _language_model_values(
     config: ModelConfig, text: PretrainedConfig, trained: Collection[str], *, is_half: bool
 ) -> float:
-    """Kept per token; nothing, where no gradient comes by."""
+    """Number of values saved per token; 0 if nothing is trained, so that no gradient passes through."""
     if not set(trained):
         return 0.0
     width, heads = int(text.hidden_size), int(text.num_attention_heads)
     inner = int(getattr(text, "intermediate_size", None) or 4 * width)
-    attended = heads * int(getattr(text, "head_dim", None) or width // heads)
-    learns, has_updates = "language_model" in trained, f"language_model{SUFFIX}" in trained
-    of_layer = 2 * width + 4 * attended + 3 * inner
-    if learns:
-        of_layer += 4 * width + inner
+    head_widths = heads * int(getattr(text, "head_dim", None) or width // heads)
+    is_trained, has_updates = "language_model" in trained, f"language_model{SUFFIX}" in trained
+    per_layer = 2 * width + 4 * head_widths + 3 * inner
+    if is_trained:
+        per_layer += 4 * width + inner
     elif has_updates:
-        of_layer += 2 * width + inner + 7 * config.lora["language_model"].rank
+        per_layer += 2 * width + inner + 7 * config.lora["language_model"].rank
     if is_half:
-        of_layer += (2 if learns else 1) * width
-    # The last layer's feed-forward, on its way back, before anything of the layers is given free.
-    return float(of_layer * int(text.num_hidden_layers) + 2 * inner)
+        per_layer += (2 if is_trained else 1) * width
+    # Plus the gradients inside the last layer's feed-forward network: they are allocated before any layer is freed.
+    return float(per_layer * int(text.num_hidden_layers) + 2 * inner)
 
 
 def _encoder_values(config: ModelConfig, trained: Collection[str]) -> float:
-    """Kept per conv frame; nothing of a frozen encoder."""
+    """Number of values saved per conv frame; 0 for a frozen encoder."""
     if not any(name in trained for name in ("encoder", f"encoder{SUFFIX}")):
         return 0.0
     shape = ENCODER_SHAPES[config.encoder.kind](config.encoder)
-    of_layers = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
-    num_mels = resolved_encoder(config.encoder, is_planned=True).sizes.num_mels
-    return float(of_layers + 7.5 * shape.width + 6 * num_mels)
+    per_frame = (8 * shape.width + 2 * shape.mlp_width) * shape.num_layers
+    num_mels = resolve_encoder_sizes(config.encoder, is_planned=True).sizes.num_mels
+    return float(per_frame + 7.5 * shape.width + 6 * num_mels)

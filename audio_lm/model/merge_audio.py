@@ -1,4 +1,4 @@
-"""Audio embeddings into the text.
+"""Merge audio embeddings into text embeddings.
 
 Shapes: T positions of text and audio, K audio tokens, D width.
 """
@@ -7,23 +7,24 @@ from torch import Tensor
 
 
 def merge_audio(text_TD: Tensor, audio_KD: Tensor, audio_index: Tensor) -> Tensor:
-    """Put the audio where the prompt left room for it.
+    """Write the audio tokens to their positions in the sequence.
 
-    The prompt has already widened each placeholder to its clip's tokens, and the collator knows where they
-    are: a copy, without a mask and without a wait for the GPU.
+    Each placeholder of the prompt was already expanded to the number of audio tokens of its clip, and the
+    collator computed their positions. An index copy is enough: no boolean mask, which would synchronize with
+    the GPU.
 
     Args:
-        audio_index: (K,) places, in the order of the audio tokens.
+        audio_index: (K,) positions, in the order of the audio tokens.
 
     Returns:
-        (T, D), new; gradients reach both inputs.
+        (T, D), a new tensor; gradients flow to both inputs.
 
     Raises:
-        ValueError: there is not one place for each audio token.
+        ValueError: the number of positions differs from the number of audio tokens.
     """
     if audio_index.numel() != audio_KD.shape[0]:
         raise ValueError(
-            f"{audio_KD.shape[0]} audio tokens for {audio_index.numel()} places; expected one place each -- the pack's "
-            f"num_samples and audio_index come from different clips"
+            f"{audio_KD.shape[0]} audio tokens for {audio_index.numel()} positions; expected one position per token -- "
+            f"num_samples and audio_index of the pack come from different clips"
         )
     return text_TD.index_copy(0, audio_index, audio_KD.to(text_TD.dtype))

@@ -1,8 +1,9 @@
-"""A model without weights, and its first weights part after part: nobody ever holds the whole of it.
+"""Build a model on the meta device and initialize it part by part, so that no rank holds all weights at once.
 
-The outline is shared out over the ranks, and each rank then fills what it holds. Weights in files are
-mapped and only read where they are needed. A part that starts at random is made whole, by every rank
-alike and as ``build_model`` makes it, and let go before the next; so weights are the same as there.
+The model on ``meta`` is sharded over the ranks; then each rank fills its shards. Files are memory-mapped, and
+only the needed slices are read. For a randomly initialized part, every rank draws the full part with the
+random numbers of ``build_model``, copies its shards and frees the part before the next one. The weights are
+therefore identical to those of ``build_model``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,17 +18,17 @@ from audio_lm.model.build import new_rows
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
 from audio_lm.model.decoder.language_model import (
     check_rows,
+    embedding_std,
     empty_language_model,
     mean_output_row,
     new_language_model,
-    word_scale,
 )
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.decoder.settings import published_settings
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora, fresh_updates
+from audio_lm.model.lora import add_lora, init_updates
 from audio_lm.model.projector import new_projector
-from audio_lm.model.resolve_sizes import resolved
+from audio_lm.model.resolve_sizes import resolve_sizes
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.part_names import SUFFIX
 from audio_lm.model.weights.parts import fill_parts, updates_of, weights_of
@@ -37,72 +38,75 @@ Weights = Mapping[str, Tensor]
 
 
 def build_on_meta(config: ModelConfig, *, num_base: int | None, num_new: int) -> AudioLM:
-    """The model with its parameters on ``meta``; buffers have their values.
+    """Build the model with parameters on the ``meta`` device; buffers have their values.
 
     Args:
-        num_base: rows of the language model; see ``build_model``.
-        num_new: tokens beyond those.
+        num_base: vocabulary size of the language model; see ``build_model``.
+        num_new: number of new tokens.
 
     Raises:
-        RecipeError: the settings make no language model or no encoder, or not those of the folder to load.
+        RecipeError: the settings are invalid for the architecture, or differ from those of the folder to load.
         CheckpointError: weights to load are missing.
     """
-    config = resolved(config)
-    language_model = _blank_language_model(config, num_base)
+    config = resolve_sizes(config)
+    language_model = _meta_language_model(config, num_base)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     projector = new_projector(config.projector, encoder.width, width, scale=1.0)
     model = AudioLM(encoder, projector, language_model, NewTokens(num_new, width))
     for part, settings in config.lora.items():
         add_lora(getattr(model, part), settings)
-    _empty(model)
+    _move_to_meta(model)
     return model
 
 
 def init_weights(
-    model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, line: range = range(0)
+    model: AudioLM, config: ModelConfig, *, num_base: int | None, num_new: int, ordered_rows: range = range(0)
 ) -> None:
-    """Fill what this rank holds of a model with the weights of ``build_model``; random numbers are torch's.
+    """Fill this rank's shards with the initial weights of ``build_model``.
+
+    Random numbers come from torch's global generator, which must have the same state on all ranks.
 
     Args:
-        line: see ``build_model``.
+        ordered_rows: see ``build_model``.
 
     Raises:
         CheckpointError: weights to load do not fit.
     """
-    config = resolved(config)
-    for part, weights in _first_weights(config, num_base, num_new, line):
+    config = resolve_sizes(config)
+    for part, weights in _initial_weights(config, num_base, num_new, ordered_rows):
         fill_parts({part: weights_of(getattr(model, part))}, {part: weights}, source=f"part {part!r}")
     for part, settings in config.lora.items():
         wanted = updates_of(getattr(model, part))
         fill_parts(
             {part + SUFFIX: wanted},
-            {part + SUFFIX: fresh_updates(wanted, settings)},
+            {part + SUFFIX: init_updates(wanted, settings)},
             source=f"updates of {part!r}",
         )
 
 
-def _first_weights(
-    config: ModelConfig, num_base: int | None, num_new: int, line: range
+def _initial_weights(
+    config: ModelConfig, num_base: int | None, num_new: int, ordered_rows: range
 ) -> Iterator[tuple[str, Weights]]:
-    """In the order in which ``build_model`` draws random numbers."""
-    blank = _blank_language_model(config, num_base)
+    """Yield (part, initial weights) in the order in which ``build_model`` draws random numbers."""
+    blank = _meta_language_model(config, num_base)
     width = blank.get_input_embeddings().embedding_dim
     if config.load is not None:
         weights_of_part = released_weights(open_released(config.load))
         encoder = ENCODERS[config.encoder.kind].build(config.encoder)
-        new_projector(config.projector, encoder.width, width, scale=1.0)  # draws, as there
+        # Not used: it advances the random number generator as `build_model` does.
+        new_projector(config.projector, encoder.width, width, scale=1.0)
         yield from weights_of_part.items()
         words = weights_of_part["language_model"]
-        rows = new_rows(num_new, width, word_scale(blank, words), line)
+        rows = new_rows(num_new, width, embedding_std(blank, words), ordered_rows)
         yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
-    scale = word_scale(blank, weights)
+    scale = embedding_std(blank, weights)
     yield "language_model", weights
     output = None if config.language_model.load is None else mean_output_row(blank, weights)
     del weights
-    rows = new_rows(num_new, width, scale, line)
+    rows = new_rows(num_new, width, scale, ordered_rows)
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     yield "encoder", weights_of(encoder)
     yield "projector", weights_of(new_projector(config.projector, encoder.width, width, scale=scale))
@@ -115,13 +119,13 @@ def _new_tokens(rows_VD: Tensor, output_D: Tensor | None) -> Weights:
 
 def _language_model_weights(config: LanguageModelConfig, num_base: int | None) -> Weights:
     if config.load is None:
-        assert num_base is not None, "checked with the outline"
+        assert num_base is not None, "checked in _meta_language_model"
         return weights_of(new_language_model(config.architecture, config.settings, num_base=num_base))
     return read_weights(published_folder(config.load, what="language model"))
 
 
-def _blank_language_model(config: ModelConfig, num_base: int | None) -> PreTrainedModel:
-    """On ``meta``."""
+def _meta_language_model(config: ModelConfig, num_base: int | None) -> PreTrainedModel:
+    """Build the language model with parameters on ``meta``."""
     with parameters_on_meta():
         if config.load is not None:
             released = open_released(config.load)
@@ -136,19 +140,24 @@ def _blank_language_model(config: ModelConfig, num_base: int | None) -> PreTrain
             check_rows(model.get_input_embeddings().num_embeddings, num_base, source=settings.load)
             return model
         if num_base is None:
-            raise ValueError("a language model from nothing needs num_base, the size of its tokenizer")
+            raise ValueError(
+                "num_base is None; a randomly initialized language model needs the size of its tokenizer"
+            )
         return new_language_model(settings.architecture, settings.settings, num_base=num_base)
 
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
-    """Modules that are made meanwhile have parameters without memory, and buffers as ever."""
+    """Create the parameters of new modules on the ``meta`` device; buffers keep their values.
+
+    Unlike ``torch.device("meta")``, which would put buffers such as rotary frequencies there as well.
+    """
     register = nn.Module.register_parameter
 
     def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         register(module, name, parameter)
         if parameter is not None and not parameter.is_meta:
-            module._parameters[name] = _without_values(parameter)
+            module._parameters[name] = _meta_parameter(parameter)
 
     nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
     try:
@@ -157,16 +166,16 @@ def parameters_on_meta() -> Iterator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def _empty(model: nn.Module) -> None:
-    """Take the values of all parameters away, in place; shared ones stay shared."""
-    made: dict[Any, nn.Parameter] = {}
+def _move_to_meta(model: nn.Module) -> None:
+    """Move all parameters to ``meta``, in place; tied parameters stay tied."""
+    moved: dict[Any, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                module._parameters[name] = made.setdefault(parameter, _without_values(parameter))
+                module._parameters[name] = moved.setdefault(parameter, _meta_parameter(parameter))
 
 
-def _without_values(parameter: nn.Parameter) -> nn.Parameter:
+def _meta_parameter(parameter: nn.Parameter) -> nn.Parameter:
     if parameter.is_meta:
         return parameter
     return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)

@@ -1,11 +1,11 @@
-"""From the encoder's tokens to what the language model reads in the places of audio.
+"""Projectors: map encoder tokens to audio tokens with the width of the language model.
 
-A new kind is a class and a row of ``PROJECTORS``. Groups of tokens never straddle two clips; what is
-left over at the end of a clip is a group of its own, so that every clip keeps at least one.
+A new kind is a class and a row of ``PROJECTORS``. A group of tokens never spans two clips. The last group of a
+clip may be incomplete, so that every clip has at least one audio token.
 
-Shapes: N clips, K tokens of the encoder, J audio tokens, E the encoder's width, D the language model's.
-Source: one layer, Qwen2-Audio, arXiv:2407.10759; two layers, LLaVA-1.5, arXiv:2310.03744; tokens side
-by side, SLAM-ASR, arXiv:2402.08846, section 3.2.
+Shapes: N clips, K encoder tokens, J audio tokens, E encoder width, D language model width.
+Source: one layer, Qwen2-Audio, arXiv:2407.10759; two layers, LLaVA-1.5, arXiv:2310.03744; concatenated
+tokens, SLAM-ASR, arXiv:2402.08846, section 3.2.
 """
 
 import math
@@ -21,16 +21,16 @@ from audio_lm.model.base import Projector
 from audio_lm.model.config import ProjectorConfig
 
 GELU_POWER = 0.425
-"""Mean square of GELU of a standard normal."""
+"""Mean square of GELU(x) for x from the standard normal distribution."""
 
 
 def projector_windows(config: ProjectorConfig) -> tuple[Window, ...]:
-    """How many audio tokens a clip has left."""
+    """Windows by which the projector shortens a clip, for ``AudioTokenCount.then``."""
     return (Window(1, config.factor),) if config.factor > 1 else ()
 
 
 def new_projector(config: ProjectorConfig, encoder_width: int, width: int, *, scale: float) -> Projector:
-    """A projector whose tokens start at the scale of words.
+    """Build a projector whose audio tokens start with the standard deviation of word embeddings.
 
     Args:
         scale: standard deviation of the language model's word embeddings.
@@ -39,26 +39,26 @@ def new_projector(config: ProjectorConfig, encoder_width: int, width: int, *, sc
 
 
 class LinearProjector(Projector):
-    """One linear layer; audio tokens leave it looking like words."""
+    """One linear layer per token."""
 
     def __init__(self, encoder_width: int, width: int, *, scale: float) -> None:
-        """Start at the scale of words.
+        """Initialize the layer at the scale of word embeddings.
 
         Args:
-            scale: see ``new_projector``. The encoder ends in a layer norm, so rows of this over the root of
-                its width give just that.
+            scale: see ``new_projector``. The encoder ends in a layer norm, so weights with standard deviation
+                ``scale / sqrt(encoder_width)`` give tokens with this standard deviation.
         """
         super().__init__()
         self.linear = _linear(encoder_width, width, scale=scale)
 
     def forward(self, audio_KE: Tensor, counts: Sequence[int]) -> Tensor:
-        """(K, encoder width) to (K, width)."""
+        """(K, E) to (K, D)."""
         projected_KD: Tensor = self.linear(audio_KE)
         return projected_KD
 
 
 class GroupProjector(Projector):
-    """Two layers over groups of tokens, made one by one of two ways."""
+    """Two layers over groups of tokens, which are averaged or concatenated."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class GroupProjector(Projector):
         """Start at the scale of words.
 
         Args:
-            is_stacked: tokens of a group stand side by side, zeros after the last; else their mean is taken.
+            is_stacked: concatenate the tokens of a group, with zeros after the last; otherwise average them.
         """
         super().__init__()
         self.factor = factor
@@ -82,38 +82,38 @@ class GroupProjector(Projector):
         self.linear_2 = _linear(hidden_width, width, scale=scale / math.sqrt(GELU_POWER))
 
     def forward(self, audio_KE: Tensor, counts: Sequence[int]) -> Tensor:
-        """(K, encoder width) to (J, width)."""
+        """(K, E) to (J, D)."""
         projected_JD: Tensor = self.linear_2(F.gelu(self.linear_1(self._groups(audio_KE, counts))))
         return projected_JD
 
     def _groups(self, audio_KE: Tensor, counts: Sequence[int]) -> Tensor:
-        """(J, E), or (J, factor times E) where they are stacked."""
+        """(J, E) means, or (J, factor * E) concatenated tokens."""
         factor = self.factor
-        of_clip = np.array(counts)
-        num_groups = -(-of_clip // factor)
+        counts_N = np.array(counts)
+        num_groups = -(-counts_N // factor)
         starts = (np.cumsum(num_groups) - num_groups) * factor
-        first = np.cumsum(of_clip) - of_clip
-        place_K = np.repeat(starts - first, of_clip) + np.arange(of_clip.sum())
-        places = torch.from_numpy(place_K).to(audio_KE.device)
-        laid_out = audio_KE.new_zeros(int(num_groups.sum()) * factor, audio_KE.shape[1])
-        laid_out = laid_out.index_copy(0, places, audio_KE).view(-1, factor, audio_KE.shape[1])
+        first = np.cumsum(counts_N) - counts_N
+        position_K = np.repeat(starts - first, counts_N) + np.arange(counts_N.sum())
+        positions = torch.from_numpy(position_K).to(audio_KE.device)
+        grouped = audio_KE.new_zeros(int(num_groups.sum()) * factor, audio_KE.shape[1])
+        grouped = grouped.index_copy(0, positions, audio_KE).view(-1, factor, audio_KE.shape[1])
         if self.is_stacked:
-            return laid_out.flatten(1)
-        is_there = np.zeros(len(laid_out) * factor, dtype=np.float32)
-        is_there[place_K] = 1.0
-        present_J = torch.from_numpy(is_there.reshape(-1, factor).sum(1)).to(audio_KE.device, audio_KE.dtype)
-        return laid_out.sum(1) / present_J[:, None]
+            return grouped.flatten(1)
+        is_token = np.zeros(len(grouped) * factor, dtype=np.float32)
+        is_token[position_K] = 1.0
+        size_J = torch.from_numpy(is_token.reshape(-1, factor).sum(1)).to(audio_KE.device, audio_KE.dtype)
+        return grouped.sum(1) / size_J[:, None]
 
 
 def _linear(num_in: int, num_out: int, *, scale: float) -> nn.Linear:
-    """A layer that gives inputs of unit power this standard deviation."""
+    """Linear layer whose outputs have standard deviation ``scale`` if the mean square of its inputs is 1."""
     linear = nn.Linear(num_in, num_out)
     nn.init.normal_(linear.weight, std=scale / math.sqrt(num_in))
     nn.init.zeros_(linear.bias)
     return linear
 
 
-def _in_groups(config: ProjectorConfig, encoder_width: int, width: int, scale: float) -> Projector:
+def _group_projector(config: ProjectorConfig, encoder_width: int, width: int, scale: float) -> Projector:
     return GroupProjector(
         encoder_width,
         width,
@@ -126,7 +126,7 @@ def _in_groups(config: ProjectorConfig, encoder_width: int, width: int, scale: f
 
 PROJECTORS: dict[str, Callable[[ProjectorConfig, int, int, float], Projector]] = {
     "linear": lambda config, encoder_width, width, scale: LinearProjector(encoder_width, width, scale=scale),
-    "pooled": _in_groups,
-    "stacked": _in_groups,
+    "pooled": _group_projector,
+    "stacked": _group_projector,
 }
-"""Kind in a recipe -> how it is built."""
+"""Projector kind in a recipe -> function that builds it."""

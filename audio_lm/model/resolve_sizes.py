@@ -1,7 +1,7 @@
-"""A model's settings completed by what ``config.json`` of its published parts says.
+"""Complete a recipe's model settings from the ``config.json`` of the models it loads.
 
-A recipe need not repeat what a model to load says of itself. What it does repeat has to agree: plans and
-memory follow from it, and attention heads change no shape, so that nothing else would notice.
+A recipe need not repeat the sizes of a model to load. A size that it does repeat must be equal, because plans
+and memory estimates use it. No other check would find a wrong number of attention heads: it changes no shape.
 """
 
 from collections.abc import Mapping
@@ -22,45 +22,45 @@ from audio_lm.model.config import (
 )
 from audio_lm.model.decoder.settings import new_settings, published_settings
 from audio_lm.model.encoders.hf_settings import published_speech_settings
-from audio_lm.model.weights.files import CONFIG, config_folder, read_config, some_of
+from audio_lm.model.weights.files import CONFIG, config_folder, first_few, read_config
 from audio_lm.model.weights.released import Released, open_released
 from audio_lm.model.weights.whisper_config import encoder_sizes
 
 PLANNED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-"""Settings of a language model that memory is computed from."""
+"""Settings of a language model that the memory estimate needs."""
 
 
-def resolved(config: ModelConfig, *, is_planned: bool = False) -> ModelConfig:
-    """The settings with every size known: as given, as ``config.json`` says, or the default.
+def resolve_sizes(config: ModelConfig, *, is_planned: bool = False) -> ModelConfig:
+    """Settings with every size filled in: from the recipe, from ``config.json``, or the default.
 
     Args:
-        is_planned: nothing is built yet, so that a hub name is not asked where the recipe says all that a plan needs.
+        is_planned: only a plan is made, no model; the hub is then not queried if the recipe has all needed sizes.
 
     Raises:
-        RecipeError: a setting is not what ``config.json`` says; names both values.
-        CheckpointError: ``config.json`` is not there or describes something else.
+        RecipeError: a setting differs from ``config.json``; the message has both values.
+        CheckpointError: ``config.json`` is missing or describes another kind of model.
     """
     if config.load is None:
         _check_language_model(config, is_planned=is_planned)
-        return replace(config, encoder=resolved_encoder(config.encoder, is_planned=is_planned))
+        return replace(config, encoder=resolve_encoder_sizes(config.encoder, is_planned=is_planned))
     is_known = _has_sizes(config.encoder) and _has_settings(config.language_model)
     if is_planned and is_known and not Path(config.load).exists():
         return config
     released = open_released(config.load)
     _check_whole(config, released)
-    return replace(config, encoder=config.encoder.completed(released.encoder))
+    return replace(config, encoder=config.encoder.fill_sizes(released.encoder))
 
 
-def resolved_encoder(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
-    """The same for an encoder alone; see ``resolved``."""
+def resolve_encoder_sizes(config: EncoderConfig, *, is_planned: bool = False) -> EncoderConfig:
+    """Encoder settings with every size filled in; see ``resolve_sizes``."""
     if config.load is None:
-        return config.completed(EncoderSizes())
+        return config.fill_sizes(EncoderSizes())
     if is_planned and _has_sizes(config) and not Path(config.load).exists():
         return config
     if config.kind == "transformers":
-        theirs = published_speech_settings(config.load)
-        _refuse(_differing("encoder", config, theirs, EncoderConfig.architecture), config.load)
-        return config.completed(EncoderSizes())
+        published = published_speech_settings(config.load)
+        _refuse(_differing("encoder", config, published, EncoderConfig.architecture), config.load)
+        return config.fill_sizes(EncoderSizes())
     folder = config_folder(config.load, what="encoder")
     content = read_config(folder)
     if content is None:
@@ -68,109 +68,109 @@ def resolved_encoder(config: EncoderConfig, *, is_planned: bool = False) -> Enco
         return config
     sizes = encoder_sizes(content, path=folder / CONFIG)
     _refuse(_differing_sizes(config, sizes), config.load)
-    return config.completed(sizes)
+    return config.fill_sizes(sizes)
 
 
 def text_settings(config: ModelConfig, *, num_base: int | None = None) -> PretrainedConfig:
-    """The configuration of the language model; a hub name is not asked where the recipe says enough to plan with.
+    """Configuration of the language model; the hub is not queried if the recipe has all sizes that a plan needs.
 
     Args:
-        num_base: rows of a language model that is built from nothing.
+        num_base: vocabulary size of a randomly initialized language model.
 
     Raises:
-        RecipeError: the settings make none.
+        RecipeError: the settings are invalid for the architecture.
         CheckpointError: there is no such model.
     """
-    one, loaded = config.language_model, config.load or config.language_model.load
-    if loaded is None or (_has_settings(one) and not Path(loaded).exists()):
-        return new_settings(one.architecture, one.settings, num_base=num_base if loaded is None else None)
+    text, source = config.language_model, config.load or config.language_model.load
+    if source is None or (_has_settings(text) and not Path(source).exists()):
+        return new_settings(text.architecture, text.settings, num_base=num_base if source is None else None)
     if config.load is not None:
         return open_released(config.load).text
-    theirs = published_settings(loaded, trust_remote_code=config.trust_remote_code)
-    return theirs.get_text_config()
+    return published_settings(source, trust_remote_code=config.trust_remote_code).get_text_config()
 
 
-def planned_rows(config: ModelConfig) -> int:
-    """Rows of the language model's tables as a plan knows them: of what is loaded, or the trained tokenizer's at most."""
-    one = config.language_model
-    if (config.load or one.load) is None:
-        return int(one.settings.get("vocab_size", config.tokenizer.vocab_size))
+def planned_vocab_size(config: ModelConfig) -> int:
+    """Vocabulary size of the language model for a plan; with a tokenizer that is yet to be trained, its upper limit."""
+    text = config.language_model
+    if (config.load or text.load) is None:
+        return int(text.settings.get("vocab_size", config.tokenizer.vocab_size))
     return int(text_settings(config).vocab_size)
 
 
 def _check_language_model(config: ModelConfig, *, is_planned: bool) -> None:
-    one = config.language_model
+    text = config.language_model
     default = LanguageModelConfig.architecture
-    if one.load is None or (not one.settings and one.architecture == default):
+    if text.load is None or (not text.settings and text.architecture == default):
         return
-    if is_planned and (config.trust_remote_code or not Path(one.load).exists()):
+    if is_planned and (config.trust_remote_code or not Path(text.load).exists()):
         return
-    theirs = published_settings(one.load, trust_remote_code=config.trust_remote_code)
-    _refuse(_differing("language_model", one, theirs.get_text_config(), default), one.load)
+    published = published_settings(text.load, trust_remote_code=config.trust_remote_code)
+    _refuse(_differing("language_model", text, published.get_text_config(), default), text.load)
 
 
 def _check_whole(config: ModelConfig, released: Released) -> None:
     differing = []
     if config.encoder.kind != "whisper":
-        differing.append(f"encoder.kind is {config.encoder.kind} and there whisper")
+        differing.append(f"encoder.kind is {config.encoder.kind}, expected whisper")
     differing += _differing_sizes(config.encoder, released.encoder)
     if config.projector != ProjectorConfig():
-        differing.append(f"projector.kind is {config.projector.kind} and there linear")
+        differing.append(f"projector.kind is {config.projector.kind}, expected linear")
     differing += _differing("language_model", config.language_model, released.text)
     _refuse(differing, released.source)
 
 
 def _differing_sizes(config: EncoderConfig, sizes: EncoderSizes) -> list[str]:
-    there = asdict(sizes)
+    expected = asdict(sizes)
     return [
-        f"encoder.{name} is {value} and there {there[name]}"
+        f"encoder.{name} is {value}, expected {expected[name]}"
         for name, value in config.given_sizes.items()
-        if value != there[name]
+        if value != expected[name]
     ]
 
 
 def _differing(
     part: str,
     config: EncoderConfig | LanguageModelConfig,
-    theirs: PretrainedConfig,
+    published: PretrainedConfig,
     default: str | None = None,
 ) -> list[str]:
-    """What a part's settings say otherwise than its configuration.
+    """Differences between a part's settings in the recipe and its published configuration.
 
     Args:
-        default: architecture that a recipe need not have named.
+        default: the recipe's default architecture, which is not compared.
     """
     differing = []
-    if config.architecture not in (default, theirs.model_type):
-        differing.append(f"{part}.architecture is {config.architecture} and there {theirs.model_type}")
+    if config.architecture not in (default, published.model_type):
+        differing.append(f"{part}.architecture is {config.architecture}, expected {published.model_type}")
     return differing + [
-        f"{part}.settings.{name} is {value} and there {_of(theirs, name)}"
+        f"{part}.settings.{name} is {value}, expected {_field(published, name)}"
         for name, value in config.settings.items()
-        if not _agree(value, _of(theirs, name))
+        if not _equal(value, _field(published, name))
     ]
 
 
-def _of(theirs: PretrainedConfig, name: str) -> Any:
-    """A field of a configuration; rotary positions also under their older names."""
-    rope = getattr(theirs, "rope_parameters", None)
+def _field(published: PretrainedConfig, name: str) -> Any:
+    """Value of a field; fields of rotary positions are also found under their names of transformers 4."""
+    rope = getattr(published, "rope_parameters", None)
     if isinstance(rope, Mapping) and name == "rope_theta":
         return rope.get(name)
     if isinstance(rope, Mapping) and name == "rope_scaling":
         return None if rope.get("rope_type", "default") == "default" else rope
-    return getattr(theirs, name, None)
+    return getattr(published, name, None)
 
 
-def _agree(given: Any, there: Any) -> bool:
-    if isinstance(given, Mapping) and isinstance(there, Mapping):
-        return all(_agree(value, there.get(name)) for name, value in given.items())
-    return bool(given == there)
+def _equal(given: Any, expected: Any) -> bool:
+    """Compare values; of two mappings only the given keys."""
+    if isinstance(given, Mapping) and isinstance(expected, Mapping):
+        return all(_equal(value, expected.get(name)) for name, value in given.items())
+    return bool(given == expected)
 
 
 def _refuse(differing: list[str], source: str) -> None:
     if differing:
         raise RecipeError(
-            f"the recipe's model is not the one in {source!r}: {some_of(differing)}; take these settings out, for "
-            f"{CONFIG} says them (`_replace_: true` beside load takes out all that a piece of conf/ brings), or correct them"
+            f"the recipe's model differs from the one in {source!r}: {first_few(differing)}; remove these settings, which "
+            f"are read from {CONFIG} (`_replace_: true` beside load removes all settings from conf/), or correct them"
         )
 
 
@@ -178,8 +178,8 @@ def _check_all_given(config: EncoderConfig, source: str) -> None:
     missing = [f"encoder.{name}" for name in SIZES if name not in config.given_sizes]
     if missing:
         raise CheckpointError(
-            f"encoder {source!r} has no {CONFIG} that would say {', '.join(missing)}; copy it from where the weights come "
-            f"from, or set them in the recipe (num_heads changes no shape, so that a wrong one cannot be found)"
+            f"encoder {source!r} has no {CONFIG}, from which {', '.join(missing)} would be read; copy it from the source "
+            f"of the weights, or set the sizes in the recipe (a wrong num_heads changes no shape and cannot be detected)"
         )
 
 

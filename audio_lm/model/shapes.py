@@ -1,4 +1,7 @@
-"""Sizes of encoders and language models from settings; modelling code takes seconds to import, and is left alone."""
+"""Sizes of encoders and language models, computed from settings.
+
+Modeling code of ``transformers`` takes seconds to import, so it is imported only where a kind needs it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +11,12 @@ from transformers import PretrainedConfig
 
 from audio_lm.model.config import EncoderConfig, ProjectorConfig
 from audio_lm.model.encoders.hf_settings import speech_settings
-from audio_lm.model.resolve_sizes import resolved_encoder
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """How large an encoder is."""
+    """Size of an encoder."""
 
     num_weights: int
     width: int
@@ -22,7 +25,7 @@ class EncoderShape:
 
 
 def _whisper_shape(config: EncoderConfig) -> EncoderShape:
-    sizes = resolved_encoder(config, is_planned=True).sizes
+    sizes = resolve_encoder_sizes(config, is_planned=True).sizes
     width, inner = sizes.width, sizes.mlp_width
     convolutions = 3 * width * (sizes.num_mels + width) + 2 * width
     attention = 4 * width * width + 3 * width  # keys have no bias
@@ -32,11 +35,13 @@ def _whisper_shape(config: EncoderConfig) -> EncoderShape:
 
 
 def _speech_shape(config: EncoderConfig) -> EncoderShape:
-    from audio_lm.model.encoders.registry import ENCODERS  # imports modelling code
+    from audio_lm.model.encoders.registry import ENCODERS  # imports modeling code
 
     settings = speech_settings(config)
     with torch.device("meta"):
-        num_weights = sum(parameter.numel() for parameter in ENCODERS[config.kind].blank(config).parameters())
+        num_weights = sum(
+            parameter.numel() for parameter in ENCODERS[config.kind].build_empty(config).parameters()
+        )
     return EncoderShape(
         num_weights, settings.hidden_size, settings.intermediate_size, settings.num_hidden_layers
     )
@@ -46,7 +51,7 @@ ENCODER_SHAPES: dict[str, Callable[[EncoderConfig], EncoderShape]] = {
     "whisper": _whisper_shape,
     "transformers": _speech_shape,
 }
-"""Kind of encoder -> its size; every kind of ``ENCODERS`` has a row."""
+"""Encoder kind -> function that computes its size; every kind of ``ENCODERS`` has a row."""
 
 
 def num_projector_weights(config: ProjectorConfig, encoder_width: int, width: int) -> int:
@@ -64,14 +69,14 @@ def num_projector_weights(config: ProjectorConfig, encoder_width: int, width: in
 
 
 def num_language_model_weights(settings: PretrainedConfig, *, trust_remote_code: bool = False) -> int:
-    """Weights of a language model: of a Qwen2 by arithmetic, of any other by building it without storage.
+    """Number of weights of a language model: computed for Qwen2, counted on the ``meta`` device for others.
 
     Raises:
-        RecipeError: the settings make no language model, or one that cannot be packed.
+        RecipeError: the settings are invalid, or packed sequences are not possible with the architecture.
     """
     if settings.model_type == "qwen2":
         return _num_qwen2_weights(settings)
-    from audio_lm.model.decoder.language_model import empty_language_model  # imports modelling code
+    from audio_lm.model.decoder.language_model import empty_language_model  # imports modeling code
 
     with torch.device("meta"):
         model = empty_language_model(settings, trust_remote_code=trust_remote_code)
@@ -84,7 +89,7 @@ def _num_qwen2_weights(settings: PretrainedConfig) -> int:
     queries, keys = (
         head_width * int(count) for count in (settings.num_attention_heads, settings.num_key_value_heads)
     )
-    attention = 2 * width * (queries + keys) + queries + 2 * keys  # biases on all but the output
+    attention = 2 * width * (queries + keys) + queries + 2 * keys  # biases on all projections but the output
     layer = attention + 3 * width * inner + 2 * width
     tables = (1 if settings.tie_word_embeddings else 2) * int(settings.vocab_size) * width
     return int(settings.num_hidden_layers) * layer + width + tables

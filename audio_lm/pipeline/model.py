@@ -34,7 +34,9 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, on_meta: bool = Fa
         if recipe.hardware.tensor_parallel > 1:
             check_cuttable(model, recipe.hardware.tensor_parallel)
     else:
-        model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamp_rows(vocabulary))
+        model = build_model(
+            recipe.model, num_base=num_base, num_new=num_new, ordered_rows=_stamp_rows(vocabulary)
+        )
     if recipe.hardware.compile:
         compile_layers(model)
     recompute_layers(model, recipe.hardware.activation_checkpointing)
@@ -99,7 +101,7 @@ def apply_fsdp(
         recipe.model,
         num_base=vocabulary.num_base,
         num_new=len(vocabulary.new_tokens),
-        line=_stamp_rows(vocabulary),
+        ordered_rows=_stamp_rows(vocabulary),
     )
 
 

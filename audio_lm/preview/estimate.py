@@ -25,7 +25,7 @@ from audio_lm.data.mixture.schedule import expected_examples, segments_of
 from audio_lm.data.mixture.weights import MixtureSource, max_examples
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.model.memory_estimate import num_parameters, step_size
-from audio_lm.model.resolve_sizes import planned_rows
+from audio_lm.model.resolve_sizes import planned_vocab_size
 from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example, render_imagined
@@ -222,7 +222,7 @@ def _memory(
     recipe: Recipe, stage: StageConfig, leaves: Sequence[MixtureSource], counts: Sequence[int]
 ) -> dict[str, float]:
     """Peak memory in GiB of a step on full packs of conversations of mean length."""
-    hardware, num_base, num_new = recipe.hardware, planned_rows(recipe.model), len(tokens_of(recipe))
+    hardware, num_base, num_new = recipe.hardware, planned_vocab_size(recipe.model), len(tokens_of(recipe))
     tokens = sum(count * leaf.mean_tokens for count, leaf in zip(counts, leaves, strict=True))
     seconds = sum(count * leaf.mean_seconds for count, leaf in zip(counts, leaves, strict=True))
     num_in_pack = stage.pack_tokens / (tokens / sum(counts))
@@ -241,7 +241,7 @@ def _memory(
         is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",
         accumulates=stage.packs_per_step > hardware.num_learners,
-        shares_frozen=hardware.frozen == "sharded",
+        shards_frozen=hardware.frozen == "sharded",
     )
     names = ("weights", "gradients", "activations", "logits", "total")
     return {name: round(getattr(size, name) / 2**30, 3) for name in names}

@@ -33,7 +33,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.model.weights.shards import outside
+from audio_lm.model.weights.shards import unsharded_parameters
 
 REPLICATE, SHARD, TENSOR = "replicate", "shard", "tensor"
 LAYER = re.compile(r"\.layers\.\d+$")
@@ -146,7 +146,7 @@ def check_sharded(model: nn.Module, trained: Collection[str]) -> None:
         ValueError: names what is not shared out.
     """
     learning = {name: one for name, one in model.named_parameters() if name in trained}
-    if left := outside(learning):
+    if left := unsharded_parameters(learning):
         raise ValueError(
             f"{len(left)} trained parameters are not shared out over the ranks: {left[:5]} -- their gradients would never be "
             f"added up and the ranks would part in silence -- shard the model with the names of all that learn"

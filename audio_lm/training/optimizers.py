@@ -18,7 +18,7 @@ from torch.optim._muon import _adjust_lr
 from transformers import PreTrainedModel
 
 from audio_lm.model.weights.part_names import is_update
-from audio_lm.model.weights.shards import own_slice, whole_of
+from audio_lm.model.weights.shards import full_tensor, local_slice
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.param_groups import Rate
 
@@ -131,7 +131,7 @@ class DistributedMuon(Muon):
                 momentum.lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
                 whole = newton_schulz(
-                    whole_of(update),
+                    full_tensor(update),
                     self.dtype,
                     coefficients=group["ns_coefficients"],
                     steps=group["ns_steps"],
@@ -140,7 +140,7 @@ class DistributedMuon(Muon):
                 lr = _adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape)
                 local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
                 local.mul_(1 - group["lr"] * group["weight_decay"])
-                local.add_(own_slice(whole, parameter), alpha=-lr)
+                local.add_(local_slice(whole, parameter), alpha=-lr)
         return loss
 
 

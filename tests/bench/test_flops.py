@@ -2,22 +2,22 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from audio_lm.bench.batches import batches_of
+from audio_lm.bench.batches import make_batches
 from audio_lm.bench.flops import encoder_flops, head_flops, language_model_flops, step_flops
-from audio_lm.bench.step import STAGES, Bench, _ours
+from audio_lm.bench.step import STAGES, Bench, _build_ours
 from tests.bench.test_step import MODEL
 
 CPU = torch.device("cpu")
-PACK = batches_of(1, 3, 3, 500, CPU)[0].pack
+PACK = make_batches(1, 3, 3, 500, CPU)[0].pack
 
 
 @pytest.fixture(scope="module")
 def model():
-    return _ours(Bench(model=MODEL, num_ids=500, stage="all"), CPU)
+    return _build_ours(Bench(model=MODEL, num_ids=500, stage="all"), CPU)
 
 
 def attention_flops(model):
-    """What the counter does not see: the custom operation."""
+    """FLOPs of packed attention, a custom operation that the counter ignores."""
     text = sum(
         (b - a) ** 2 for a, b in zip(PACK.cu_seq_lens.tolist(), PACK.cu_seq_lens.tolist()[1:], strict=False)
     )
@@ -25,20 +25,22 @@ def attention_flops(model):
     return 2 * text * 64 * 3, 4 * sum(count**2 for count in frames) * 64 * 2
 
 
-def test_matrix_products_are_those_torch_counts(model):
-    text, heard = attention_flops(model)
+def test_matrix_products_match_the_flop_counter_of_torch(model):
+    text, audio_attention = attention_flops(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         audio = model.encode_audio(PACK.waves, PACK.num_samples)
     mel = sum(PACK.num_samples) / 160 * 201 * 80 * 2
-    assert encoder_flops(model, PACK) - heard == pytest.approx(counter.get_total_flops() - mel, rel=0.03)
+    assert encoder_flops(model, PACK) - audio_attention == pytest.approx(
+        counter.get_total_flops() - mel, rel=0.03
+    )
     assert len(audio) == PACK.audio_index.numel()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         hidden = model.hidden(PACK)
-    said = counter.get_total_flops()
+    hidden_flops = counter.get_total_flops()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.embed(PACK)
     assert language_model_flops(model, PACK) - text == pytest.approx(
-        said - counter.get_total_flops(), rel=1e-3
+        hidden_flops - counter.get_total_flops(), rel=1e-3
     )
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.logits(hidden[PACK.learned_index])
@@ -48,7 +50,7 @@ def test_matrix_products_are_those_torch_counts(model):
 @pytest.mark.parametrize(
     ("stage", "encoder", "language_model"), [("encoder", 3, 2), ("llm", 1, 3), ("lora", 1, 2), ("all", 3, 3)]
 )
-def test_frozen_parts_cost_what_they_cost(model, stage, encoder, language_model):
-    said = language_model_flops(model, PACK) + head_flops(model, PACK)
-    expected = encoder * encoder_flops(model, PACK) + language_model * said
+def test_frozen_parts_count_without_gradients_of_weights(model, stage, encoder, language_model):
+    decoder = language_model_flops(model, PACK) + head_flops(model, PACK)
+    expected = encoder * encoder_flops(model, PACK) + language_model * decoder
     assert step_flops(model, PACK, STAGES[stage]) == pytest.approx(expected)

@@ -1,7 +1,7 @@
 from audio_lm.bench import loader
 
 
-def test_every_figure_is_measured_on_something_small(monkeypatch):
+def test_every_figure_is_measured_with_small_sizes(monkeypatch):
     monkeypatch.setattr(loader, "NUM_CLIPS", 60)
     monkeypatch.setattr(loader, "FEW_ROWS", 1_100)
     monkeypatch.setattr(loader, "MANY_ROWS", 1_300)

@@ -11,31 +11,30 @@ def blocks(count):
     return torch.zeros(count * MIB // 4)
 
 
-def test_the_peak_is_the_most_that_lives_at_one_time():
+def test_the_peak_is_the_maximum_of_live_memory():
     def run():
         first = blocks(3)
-        second = first + 1  # 6 MiB now
+        second = first + 1  # 6 MiB in use
         del first
-        third = second * 2  # 6 again
+        third = second * 2  # 6 MiB again
         del second
         return third.sum()
 
     assert 6 * MIB <= peak_bytes(run, CPU) < 6.1 * MIB
 
 
-def test_what_lived_before_and_what_is_only_seen_otherwise_does_not_count():
+def test_earlier_tensors_and_views_do_not_count():
     before = blocks(5)
     assert peak_bytes(lambda: before.view(2, -1)[0].t(), CPU) < 1_000
 
 
-def test_a_linear_layer_keeps_its_input_and_not_its_weight():
+def test_a_linear_layer_saves_its_input_and_not_its_weight():
     layer = nn.Linear(256, 64, bias=False)
     inputs = torch.randn(512, 256)
-    kept = saved_bytes(lambda: layer(inputs).sum(), [layer.weight])
-    assert kept == inputs.nbytes
+    assert saved_bytes(lambda: layer(inputs).sum(), [layer.weight]) == inputs.nbytes
 
 
-def test_a_storage_saved_twice_counts_once_and_what_is_gone_after_the_forward_pass_not_at_all():
+def test_a_storage_saved_twice_counts_once_and_one_freed_in_the_forward_pass_does_not_count():
     weight = nn.Parameter(torch.ones(1000))
 
     def forward():
@@ -47,7 +46,7 @@ def test_a_storage_saved_twice_counts_once_and_what_is_gone_after_the_forward_pa
     assert saved_bytes(forward, [weight]) == 4_000
 
 
-def test_a_gradient_formed_early_is_no_activation():
+def test_a_gradient_computed_in_the_forward_pass_is_no_activation():
     class Early(torch.autograd.Function):
         @staticmethod
         def forward(ctx, weight):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from audio_lm.bench import step
-from audio_lm.bench.batches import batches_of
+from audio_lm.bench.batches import make_batches
 from audio_lm.bench.step import STAGES, Bench, Side, bench_step
 from audio_lm.common.errors import RecipeError
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
@@ -29,7 +29,7 @@ TINY = Bench(model=MODEL, num_ids=500, clips=3, peer_batch=2, batches=1, rounds=
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
-def test_both_compute_the_same_and_ours_keeps_less(stage):
+def test_both_models_compute_the_same_and_ours_saves_fewer_bytes(stage):
     figures = bench_step(replace(TINY, stage=stage))
     assert figures.loss_difference < 1e-5
     assert figures.gradient_difference < 1e-4
@@ -38,36 +38,36 @@ def test_both_compute_the_same_and_ours_keeps_less(stage):
     assert 0 < figures.useful_mfu < 1.5
 
 
-def test_two_different_computations_are_not_compared(monkeypatch):
-    def other(peer, batch):
+def test_different_computations_are_not_compared(monkeypatch):
+    def different(peer, batch):
         peer.model.model.multi_modal_projector.linear.bias.data.add_(1.0)
         return step_losses(peer, batch)
 
     step_losses = step._their_losses
-    monkeypatch.setattr(step, "_their_losses", other)
-    with pytest.raises(RuntimeError, match="not compared in time"):
+    monkeypatch.setattr(step, "_their_losses", different)
+    with pytest.raises(RuntimeError, match="times of different computations are not compared"):
         bench_step(TINY)
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
 @pytest.mark.parametrize(("num_ids", "clips"), [(300, 4), (4_000, 2)])
-def test_the_memory_a_plan_counts_is_the_measured_peak(stage, num_ids, clips):
+def test_the_planned_peak_memory_matches_the_measured_peak(stage, num_ids, clips):
     bench = replace(TINY, stage=stage, num_ids=num_ids, clips=clips)
-    model = step._ours(bench, CPU)
-    batch = batches_of(1, clips, 2, num_ids, CPU)[0]
+    model = step._build_ours(bench, CPU)
+    batch = make_batches(1, clips, 2, num_ids, CPU)[0]
     measured = Side(model, partial(step._our_losses, model), CPU).peak_bytes(batch)
     assert step.planned_peak(bench, model, batch.pack) == pytest.approx(measured, rel=0.1)
 
 
-def test_a_stage_there_is_not_is_named_with_those_there_are():
+def test_an_unknown_stage_is_rejected_with_the_list_of_stages():
     with pytest.raises(RecipeError, match="encoder"):
         Bench(stage="enocder")
 
 
-def test_frozen_parts_are_the_same_memory_on_both_sides():
+def test_frozen_parts_share_memory_between_the_models():
     bench = replace(TINY, stage="encoder")
-    ours = step._ours(bench, CPU)
-    theirs = step.peer_of(ours, bench.model, audio_id=499).model
+    ours = step._build_ours(bench, CPU)
+    theirs = step.build_peer(ours, bench.model, audio_id=499).model
     assert isinstance(theirs, nn.Module)
     head = ours.language_model.get_output_embeddings().weight
     assert theirs.lm_head.weight.data_ptr() == head.data_ptr()

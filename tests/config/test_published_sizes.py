@@ -61,11 +61,11 @@ def test_encoder_sizes_are_complete_after_loading(compose, model):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("{load: FOLDER, encoder: {num_heads: 4}}", r"mine.yaml:3: .*encoder.num_heads is 4 and there 2"),
-        ("{encoder: {load: FOLDER, num_mels: 80}}", r"mine.yaml:3: .*encoder.num_mels is 80 and there 128"),
+        ("{load: FOLDER, encoder: {num_heads: 4}}", r"mine.yaml:3: .*encoder.num_heads is 4, expected 2"),
+        ("{encoder: {load: FOLDER, num_mels: 80}}", r"mine.yaml:3: .*encoder.num_mels is 80, expected 128"),
         (
             "{load: FOLDER, language_model: {settings: {num_attention_heads: 2}}}",
-            r"language_model.settings.num_attention_heads is 2 and there 4",
+            r"language_model.settings.num_attention_heads is 2, expected 4",
         ),
         ("{encoder: {load: FOLDER/nowhere}}", r"mine.yaml:3: .*is no folder and its config.json"),
     ],

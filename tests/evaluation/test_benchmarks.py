@@ -17,7 +17,7 @@ def check_all(**benchmarks):
         check_benchmark(name, evaluation)
 
 
-def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
+def test_benchmarks_that_differ_in_one_setting_are_accepted():
     check_all(
         digits=DIGITS,
         stamps=replace(DIGITS, task="srwt-en"),
@@ -28,7 +28,7 @@ def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"source": "digits"}, "corpus/subset-split"),
         ({"task": "ars"}, "Did you mean 'asr'"),
@@ -37,22 +37,22 @@ def test_benchmarks_that_differ_in_one_thing_stand_side_by_side():
         ({"metrics": []}, "no metric"),
     ],
 )
-def test_a_mistake_is_told_with_the_name_of_the_benchmark(change, said):
-    with pytest.raises(RecipeError, match=f"^benchmark 'digits': .*{said}"):
+def test_an_error_message_names_the_benchmark(change, message):
+    with pytest.raises(RecipeError, match=f"^benchmark 'digits': .*{message}"):
         check_all(digits=replace(DIGITS, **change))
 
 
-def test_one_score_never_hides_another():
+def test_two_benchmarks_cannot_write_the_same_score():
     with pytest.raises(RecipeError, match="'digits' and 'again' would both write 'wer' of 'asr'"):
         check_all(digits=DIGITS, again=replace(DIGITS, stage="chat", metrics=["wer"]))
 
 
-def test_answers_of_two_benchmarks_never_share_a_file():
+def test_two_benchmarks_cannot_write_the_same_predictions_file():
     assert predictions_name("数字") != predictions_name("音乐")
     with pytest.raises(RecipeError, match=r"predictions/a-b\.jsonl"):
         check_all(**{"a/b": DIGITS, "a b": replace(DIGITS, task="srwt-en")})
 
 
-def test_looking_at_benchmarks_does_not_import_torch():
+def test_checking_benchmarks_does_not_import_torch():
     code = "import sys, audio_lm.evaluation.benchmarks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,17 +5,17 @@ import pytest
 
 from audio_lm.common.files import seal
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.evaluation.definitions import FILE, Definition, keep_definition, read_definitions
+from audio_lm.evaluation.definitions import FILE, Definition, read_definitions, save_definition
 
 DIGITS = BenchmarkConfig("synthetic/digits-test", "asr", ["wer"], "tags", "pretrain", max_clips=3)
 NOTES = BenchmarkConfig("synthetic/notes-test", "mna", ["pitch_acc", "wer"], "natural", "chat")
 
 
-def test_definitions_come_back_as_they_were_kept(tmp_path):
+def test_saved_definitions_are_read_back(tmp_path):
     assert read_definitions(tmp_path) == {}
-    keep_definition(tmp_path, "digits", NOTES, {})
-    keep_definition(tmp_path, "a.b/notes", NOTES, {"wer": 0.5})
-    keep_definition(tmp_path, "digits", DIGITS, {})
+    save_definition(tmp_path, "digits", NOTES, {})
+    save_definition(tmp_path, "a.b/notes", NOTES, {"wer": 0.5})
+    save_definition(tmp_path, "digits", DIGITS, {})
     assert read_definitions(tmp_path) == {
         "digits": Definition(DIGITS, {}),
         "a.b/notes": Definition(NOTES, {"wer": 0.5}),
@@ -23,13 +23,13 @@ def test_definitions_come_back_as_they_were_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "entry",
     [3, [], {}, {"prompt": None}, {"metrics": 3}, {"source": []}, {"max_clips": "x"}, {"metrics": [1]}],
 )
-def test_what_is_no_definition_is_left_out(tmp_path, kept):
-    keep_definition(tmp_path, "digits", DIGITS, {})
+def test_invalid_definitions_are_skipped(tmp_path, entry):
+    save_definition(tmp_path, "digits", DIGITS, {})
     table = json.loads((tmp_path / FILE).read_text())["benchmarks"]
-    broken = table["digits"] | kept if kept and isinstance(kept, dict) else kept
+    broken = table["digits"] | entry if entry and isinstance(entry, dict) else entry
     both = {
         "benchmarks": {**table, "broken": broken, "later": table["digits"] | {"fresh": 1, "published": 3}}
     }
@@ -43,7 +43,7 @@ def test_a_damaged_file_counts_as_absent(tmp_path, text):
     assert read_definitions(tmp_path) == {}
 
 
-def test_a_benchmark_whose_scores_are_replaced_is_left_out(tmp_path):
+def test_a_benchmark_whose_scores_are_replaced_is_removed(tmp_path):
     for name, benchmark in (("digits", DIGITS), ("notes", NOTES), ("first", replace(DIGITS, max_clips=1))):
-        keep_definition(tmp_path, name, benchmark, {})
+        save_definition(tmp_path, name, benchmark, {})
     assert read_definitions(tmp_path).keys() == {"notes", "first"}

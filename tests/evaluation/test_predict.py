@@ -17,15 +17,15 @@ from audio_lm.evaluation.predict import (
 
 def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
     maker = ExampleMaker(vocabulary, "tags", with_answer=False)
-    asking = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
-    asked = [EvalExample(cut.id, "asr", ("one two",), "en") for cut in asking]
-    packs = [(Collator()(asking[:2]), asked[:2]), (Collator()(asking[2:]), asked[2:])]
-    said = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
-    assert [one.id for one in said] == [cut.id for cut in asking]
-    assert all(one.references == ("one two",) and one.language == "en" for one in said)
+    cuts = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
+    examples = [EvalExample(cut.id, "asr", ("one two",), "en") for cut in cuts]
+    packs = [(Collator()(cuts[:2]), examples[:2]), (Collator()(cuts[2:]), examples[2:])]
+    answers = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
+    assert [answer.id for answer in answers] == [cut.id for cut in cuts]
+    assert all(answer.references == ("one two",) and answer.language == "en" for answer in answers)
 
 
-def test_what_was_written_is_read_again(tmp_path):
+def test_written_predictions_are_read_back(tmp_path):
     predictions = [
         Prediction("a", "asr", ("你好",), "<|zh|>你", "zh"),
         Prediction("b", "asr", ("x", "z"), 'y "z"\n'),
@@ -38,8 +38,8 @@ def test_what_was_written_is_read_again(tmp_path):
 
 
 @given(answer=st.text())
-def test_whatever_a_model_says_survives_the_file(tmp_path_factory, answer):
-    path = tmp_path_factory.mktemp("said") / "a.jsonl"
+def test_any_answer_text_is_read_back_from_the_file(tmp_path_factory, answer):
+    path = tmp_path_factory.mktemp("answers") / "a.jsonl"
     predictions = [
         Prediction("a", "asr", ("x",), answer + "\u2028\x85"),
         Prediction("b", "asr", (answer,), "\r\n"),
@@ -48,13 +48,13 @@ def test_whatever_a_model_says_survives_the_file(tmp_path_factory, answer):
     assert read_predictions(path) == predictions
 
 
-def test_nothing_answered_is_an_empty_file(tmp_path):
+def test_no_predictions_give_an_empty_file(tmp_path):
     write_predictions(tmp_path / "a.jsonl", [])
     assert read_predictions(tmp_path / "a.jsonl") == []
 
 
-def test_a_missing_file_or_a_spoilt_line_is_named(tmp_path):
-    with pytest.raises(DataError, match="is not there"):
+def test_the_error_names_a_missing_file_or_an_invalid_line(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
         read_predictions(tmp_path / "none.jsonl")
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "task": "asr", "reference": "x", "answer": "y"}\n{"id": 1}\n')
@@ -62,14 +62,14 @@ def test_a_missing_file_or_a_spoilt_line_is_named(tmp_path):
         read_predictions(path)
 
 
-def test_answers_that_were_kept_with_one_reference_are_read(tmp_path):
+def test_predictions_with_a_single_reference_key_are_read(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "task": "asr", "reference": "x\\ny", "answer": "y", "language": "zh-CN"}\n')
     assert read_predictions(path) == [Prediction("a", "asr", ("x\ny",), "y", "zh-CN")]
 
 
 @pytest.mark.parametrize("references", ["[]", '"x"', "[1]", "null"])
-def test_references_that_are_no_texts_are_named(tmp_path, references):
+def test_the_error_names_a_line_with_invalid_references(tmp_path, references):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"id": "a", "task": "aac", "references": {references}, "answer": "y"}}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:1: no prediction"):

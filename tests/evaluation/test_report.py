@@ -28,46 +28,46 @@ def test_only_filled_columns_are_shown(printed):
     assert all(words in full for words in ("untrained", "1.000", "published", "0.020", "word error rate ↓"))
 
 
-def test_units_and_infinity_are_worded(printed):
-    said = printed([Row("pretrain", "stamps", "srwt-en", "aas", 51.53, untrained=math.inf)])
-    assert "51.5 ms" in said
-    assert "none matched" in said
+def test_units_and_infinity_are_printed_as_words(printed):
+    output = printed([Row("pretrain", "stamps", "srwt-en", "aas", 51.53, untrained=math.inf)])
+    assert "51.5 ms" in output
+    assert "none matched" in output
 
 
-def test_rows_are_plain_for_other_programs():
+def test_rows_are_records_for_other_programs():
     (record,) = rows_as_records([Row("pretrain", "digits", "asr", "wer", 0.05)])
     assert record["ours"] == 0.05
 
 
-def test_records_are_json_even_where_nothing_matched():
+def test_records_with_infinity_are_valid_json():
     (record,) = rows_as_records([Row("pretrain", "stamps", "srwt-en", "aas", math.inf)])
     assert json.loads(json.dumps(record, allow_nan=False))["ours"] is None
 
 
-def test_names_are_not_read_as_colours(printed):
+def test_names_are_not_parsed_as_rich_markup(printed):
     assert "digits[bold]" in printed([Row("pretrain", "digits[bold]", "asr", "wer", 0.05)])
 
 
-def test_a_file_gets_whole_lines_however_narrow():
+def test_lines_in_a_file_are_not_wrapped():
     console = Console(record=True, width=20, file=io.StringIO(), force_terminal=False)
     print_table([Row("pretrain", "a long name of a benchmark", "asr", "wer", 0.05)], console)
     assert "a long name of a benchmark  asr   word error rate ↓  0.050" in console.export_text()
 
 
-def test_columns_stand_under_each_other_in_every_script():
+def test_columns_are_aligned_in_every_script():
     rows = [Row("pretrain", "数字", "asr", "wer", 0.05), Row("chat", "digits", "lid", "acc", 1.0)]
     lines = plain_table(rows).splitlines()[1:]
     assert len({cell_len(line) for line in lines}) == 1
 
 
-def test_arrows_become_words_where_they_cannot_be_printed():
-    said = plain_table([Row("chat", "digits", "asr", "wer", 0.0)], encoding="ascii")
-    assert "word error rate (down)" in said
-    said.encode("ascii")
+def test_arrows_become_words_if_the_encoding_lacks_them():
+    output = plain_table([Row("chat", "digits", "asr", "wer", 0.0)], encoding="ascii")
+    assert "word error rate (down)" in output
+    output.encode("ascii")
 
 
 @pytest.mark.parametrize(
-    ("metric", "ours", "untrained", "expected", "colour"),
+    ("metric", "ours", "untrained", "expected", "color"),
     [
         ("wer", 0.1, 1.0, None, "green"),
         ("wer", 1.0, 1.0, None, "red"),
@@ -76,10 +76,10 @@ def test_arrows_become_words_where_they_cannot_be_printed():
         ("acc", 0.9, None, 0.9, "green"),
     ],
 )
-def test_colours_tell_what_was_learned(metric, ours, untrained, expected, colour):
+def test_colors_show_improvement_over_untrained_and_published(metric, ours, untrained, expected, color):
     console = Console(
         record=True, width=160, file=io.StringIO(), force_terminal=True, color_system="standard"
     )
     print_table([Row("chat", "digits", "asr", metric, ours, untrained, expected)], console)
-    code = {"red": "31", "green": "32", "yellow": "33"}[colour]
+    code = {"red": "31", "green": "32", "yellow": "33"}[color]
     assert f"\x1b[{code}m{ours:.3f}" in console.export_text(styles=True)

@@ -9,7 +9,7 @@ from audio_lm.prompts.conversation import join_text
 from tests.model.originals import SETTINGS
 
 CLIP, OTHER_CLIP = {"audio": 1}, {"audio": 2}
-TALKS = [
+CONVERSATIONS = [
     [{"role": "user", "content": [{"text": "Hello"}]}],
     [{"role": "user", "content": [{"text": "What is it?"}, CLIP]}],
     [
@@ -26,21 +26,21 @@ TALKS = [
 ]
 
 
-@pytest.mark.parametrize("talk", TALKS)
-def test_the_template_says_what_training_said(talk):
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+def test_the_template_renders_the_text_of_training(conversation):
     as_openai = [
         {
             "role": turn["role"],
             "content": [{"type": "audio" if "audio" in part else "text", **part} for part in turn["content"]],
         }
-        for turn in talk
+        for turn in conversation
     ]
-    said = Environment().from_string(chat_template()).render(messages=as_openai, add_generation_prompt=True)
-    answered = [*talk, {"role": "assistant", "content": [{"text": "x"}]}]
-    assert said == join_text(render_turns(turns_of(answered), with_answer=False))
+    text = Environment().from_string(chat_template()).render(messages=as_openai, add_generation_prompt=True)
+    answered = [*conversation, {"role": "assistant", "content": [{"text": "x"}]}]
+    assert text == join_text(render_turns(turns_of(answered), with_answer=False))
 
 
-def test_a_turn_that_is_one_string_is_text():
+def test_the_content_of_a_turn_may_be_a_string():
     template = Environment().from_string(chat_template())
     turns = [{"role": "user", "content": "Hello"}]
     same = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
@@ -68,14 +68,14 @@ def test_positions_are_written_under_both_names(make_model, vocabulary, rope, th
     assert read.rope_parameters == {**rope}
 
 
-def test_positions_that_differ_by_layer_are_written_as_gemma_had_them(make_model, vocabulary):
+def test_positions_that_differ_by_layer_are_written_like_those_of_gemma(make_model, vocabulary):
     model = make_model()
     model.language_model.config = AutoConfig.for_model("gemma3_text", **SETTINGS, head_dim=8)
     text = model_config(model, vocabulary, torch.float32)["text_config"]
     assert (text["rope_theta"], text["rope_local_base_freq"]) == (1e6, 1e4)
 
 
-def test_the_config_is_about_all_tokens(make_model, vocabulary):
+def test_the_config_counts_all_tokens(make_model, vocabulary):
     config = model_config(make_model(), vocabulary, torch.bfloat16)
     assert config["text_config"]["vocab_size"] == len(vocabulary)
     assert config["audio_token_index"] == vocabulary.audio_id

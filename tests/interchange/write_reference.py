@@ -19,7 +19,7 @@ from audio_lm.data.examples import Example
 from audio_lm.data.manifest.cuts import labels_of, read_cuts
 from audio_lm.export.hugging_face import export_model
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.encode import encode
@@ -72,7 +72,9 @@ def _record(model: AudioLM, vocabulary: Vocabulary, talk, folder: Path, number: 
     encoded = encode(render_chat(numbered, with_answer=False), vocabulary, num_tokens_of_clip=tokens)
     example = _example(encoded.token_ids, encoded.audio_index, waves)
     ends = {vocabulary.turn_end_id, vocabulary.end_id}
-    (answer,) = greedy(model, pack_examples([example], waves), end_ids=ends, max_new_tokens=MAX_NEW_TOKENS)
+    (answer,) = greedy_decode(
+        model, pack_examples([example], waves), end_ids=ends, max_new_tokens=MAX_NEW_TOKENS
+    )
     whole = _example([*encoded.token_ids, *answer, 0], encoded.audio_index, waves, num_open=len(answer) + 1)
     with torch.no_grad():
         logits = model(pack_examples([whole], waves))

@@ -1,4 +1,4 @@
-"""Every metric, on whatever clips: cut into batches, dealt out to ranks, and put together by torchmetrics."""
+"""Every metric on random clips: split into batches, distributed over ranks, and combined by torchmetrics."""
 
 import pickle
 
@@ -51,8 +51,8 @@ CLIPS = [
 ]
 
 
-def filled(name, batches):
-    """The metric after some batches of clips."""
+def updated(name, batches):
+    """Metric updated with batches of clips."""
     metric = METRICS[name].build()
     for batch in batches:
         metric.update(*(zip(*batch, strict=True) if batch else ([], [], [])))
@@ -60,7 +60,7 @@ def filled(name, batches):
 
 
 def value_of(metric):
-    """The value bit by bit, or why there is none."""
+    """Value as a hexadecimal float, to compare all bits, or the error message."""
     try:
         value = metric.compute()
     except DataError as error:
@@ -69,22 +69,22 @@ def value_of(metric):
     return float(value).hex()
 
 
-def synced(ranks):
-    """What the first rank has after torchmetrics' own gathering, the network left out."""
-    gathered = []
+def value_after_sync(ranks):
+    """Value on rank 0 after torchmetrics' synchronization, with a simulated network."""
+    states = []
 
-    def exchange(metric, others):
+    def compute_with(metric, sync):
         copy = metric.clone()
         copy.distributed_available_fn = lambda: True
-        copy.dist_sync_fn = others
+        copy.dist_sync_fn = sync
         return value_of(copy)
 
     for metric in ranks:
-        exchange(metric, lambda state, group: gathered.append(state) or [state])
-    return exchange(ranks[0], lambda state, group: gathered)
+        compute_with(metric, lambda state, group: states.append(state) or [state])
+    return compute_with(ranks[0], lambda state, group: states)
 
 
-def merged(ranks):
+def value_after_merge(ranks):
     first, *others = ranks
     for metric in others:
         first.merge_state(metric)
@@ -95,63 +95,64 @@ def merged(ranks):
 @pytest.mark.parametrize("name", METRICS)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_batches_and_ranks_in_any_order_add_up_exactly(name, data):
-    whole = data.draw(st.lists(clips, min_size=1, max_size=12))
-    expected = value_of(filled(name, [whole]))
-    dealt = data.draw(st.permutations(whole))
+def test_batches_and_ranks_in_any_order_give_identical_values(name, data):
+    drawn = data.draw(st.lists(clips, min_size=1, max_size=12))
+    expected = value_of(updated(name, [drawn]))
+    shuffled = data.draw(st.permutations(drawn))
     num_ranks = data.draw(st.integers(1, 3))
     batches = [[[] for _ in range(2)] for _ in range(num_ranks)]
-    for clip in dealt:
+    for clip in shuffled:
         batches[data.draw(st.integers(0, num_ranks - 1))][data.draw(st.integers(0, 1))].append(clip)
-    ranks = [filled(name, of_rank) for of_rank in batches]
-    assert synced(ranks) == expected
-    assert merged(ranks) == expected
+    ranks = [updated(name, rank_batches) for rank_batches in batches]
+    assert value_after_sync(ranks) == expected
+    assert value_after_merge(ranks) == expected
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("name", METRICS)
-def test_a_rank_without_a_single_batch_adds_nothing(name):
-    expected = value_of(filled(name, [CLIPS]))
+def test_a_rank_without_batches_changes_nothing(name):
+    expected = value_of(updated(name, [CLIPS]))
     for ranks in ([[], [CLIPS]], [[CLIPS], []]):
-        assert synced([filled(name, batches) for batches in ranks]) == expected
+        assert value_after_sync([updated(name, batches) for batches in ranks]) == expected
 
 
-def test_two_processes_gather_what_one_would_have():
-    """Over gloo, by torchmetrics' own gathering; the last rank may have nothing."""
+def test_two_processes_compute_the_value_of_one():
+    """With torchmetrics' synchronization over gloo; in one case the last rank has no clips."""
 
-    def values(number):
-        mine = {"dealt": CLIPS[number::2], "one": CLIPS if number == 0 else []}
+    def values(rank):
+        clips_of_case = {"split": CLIPS[rank::2], "on rank 0": CLIPS if rank == 0 else []}
         return {
-            (name, how): value_of(filled(name, [batch] if batch else []))
+            (name, case): value_of(updated(name, [batch] if batch else []))
             for name in METRICS
-            for how, batch in mine.items()
+            for case, batch in clips_of_case.items()
         }
 
-    expected = {(name, how): value_of(filled(name, [CLIPS])) for name in METRICS for how in ("dealt", "one")}
+    cases = ("split", "on rank 0")
+    expected = {(name, case): value_of(updated(name, [CLIPS])) for name in METRICS for case in cases}
     assert on_ranks(2, together(values)) == [expected] * 2
 
 
 @pytest.mark.parametrize("row", METRICS.values(), ids=lambda row: row.name)
-def test_every_metric_is_one_of_torchmetrics(row):
+def test_every_metric_is_a_torchmetrics_metric(row):
     metric = row.build(sync_on_compute=False)
     assert isinstance(metric, Metric)
     assert metric.check(["en"]) is None
-    first = value_of(filled(row.name, [CLIPS]))
+    first = value_of(updated(row.name, [CLIPS]))
     metric.update(*zip(*CLIPS, strict=True))
     assert value_of(pickle.loads(pickle.dumps(metric))) == value_of(metric.clone()) == first
     metric.reset()
     metric.update(*zip(*CLIPS[:1], strict=True))
-    assert value_of(metric) == value_of(filled(row.name, [CLIPS[:1]]))
+    assert value_of(metric) == value_of(updated(row.name, [CLIPS[:1]]))
 
 
-def test_clips_that_do_not_pair_up_are_refused():
+def test_answers_and_references_of_different_number_are_refused():
     with pytest.raises(ValueError, match="argument 2 is longer"):
         METRICS["wer"].build().update(["one"], ["one", "two"], ["en"])
 
 
-def test_many_clips_are_not_rounded():
-    """More than single precision can count, whose sums torchmetrics' own metrics keep."""
-    metric = filled("acc", [[("a", "a", "en")]])
+def test_counts_of_many_clips_are_exact():
+    """Counts beyond the exact range of single precision, in which torchmetrics' own metrics sum."""
+    metric = updated("acc", [[("a", "a", "en")]])
     metric.sums += torch.tensor([2**25 - 1, 2**25 - 1])
     metric.update(["a"], ["b"], ["en"])
     assert float(metric.compute()) == 2**25 / (2**25 + 1) != 1.0

@@ -32,52 +32,52 @@ def en(count):
     return ["en"] * count
 
 
-def test_edits_are_divided_by_all_reference_words_once():
+def test_all_edits_are_divided_by_all_reference_words():
     # One of three words wrong, none of one: 1 / 4, and not the mean of 1/3 and 0.
     assert score(WordErrorRate, ["a x c", "a"], ["a b c", "a"], en(2)) == 0.25
 
 
 @given(texts, texts)
-def test_words_are_counted_as_jiwer_counts_them(said, meant):
-    pairs = [(a, b) for a, b in zip(said, meant, strict=False) if b]  # jiwer refuses an empty reference
+def test_the_word_error_rate_equals_that_of_jiwer(outputs, targets):
+    pairs = [(a, b) for a, b in zip(outputs, targets, strict=False) if b]  # jiwer rejects an empty reference
     if pairs:
         answers, references = map(list, zip(*pairs, strict=True))
         assert score(WordErrorRate, answers, references, en(len(pairs))) == jiwer.wer(references, answers)
 
 
-def test_capitals_and_commas_cost_only_officially():
+def test_case_and_punctuation_count_only_in_the_official_rate():
     assert score(WordErrorRate, ["One, two."], ["one two"], en(1)) == 0.0
     assert score(OfficialWordErrorRate, ["One, two."], ["one two"], en(1)) == 1.0
 
 
-def test_stamps_and_tags_are_no_words():
+def test_time_stamps_and_tags_are_no_words():
     assert (
         score(WordErrorRate, ["<|0.00|>one<|0.50|>two<|0.90|>"], ["<|0.00|>one<|0.40|>two<|1.00|>"], en(1))
         == 0.0
     )
 
 
-def test_some_languages_are_counted_by_the_character():
+def test_some_languages_are_scored_per_character():
     assert score(WordErrorRate, ["一二四"], ["一二三"], ["zh"]) == pytest.approx(1 / 3)
     assert score(WordErrorRate, ["안녕"], ["안녕 하세요"], ["ko"]) == pytest.approx(3 / 5)
     assert score(CharacterErrorRate, ["abd"], ["abc"], en(1)) == pytest.approx(1 / 3)
 
 
-def test_words_where_nothing_was_said_are_insertions():
+def test_words_with_an_empty_reference_are_insertions():
     assert score(WordErrorRate, ["x y", "a"], ["", "a"], en(2)) == 2.0
     assert score(WordErrorRate, [""], [""], en(1)) == 0.0
 
 
-def test_the_order_of_speakers_is_free_and_their_words_are_not():
+def test_the_order_of_speakers_does_not_matter_but_their_words_do():
     assert score(SpeakerErrorRate, ["c d <sc> a b"], ["a b <sc> c d"], en(1)) == 0.0
     assert score(SpeakerErrorRate, ["a b"], ["a b <sc> c d"], en(1)) == 0.5
 
 
-def test_a_model_that_never_stops_changing_speakers_is_scored_too():
+def test_an_answer_with_many_speaker_changes_is_scored():
     assert score(SpeakerErrorRate, ["x <sc> " * 9 + "a"], ["a <sc> b"], en(1)) == pytest.approx(9 / 2)
 
 
-def test_turns_in_one_stream_are_perfect_when_nobody_asks_who_spoke():
+def test_turns_in_one_stream_have_no_errors_in_orc_wer():
     assert score(TurnErrorRate, ["a b c d"], ["a b <sc> c d"], en(1)) == 0.0
     assert score(TurnErrorRate, ["c d <sc> a b"], ["a b <sc> c d"], en(1)) == 0.0
     assert score(TurnErrorRate, ["c d a b"], ["a b <sc> c d"], en(1)) == 1.0
@@ -85,26 +85,28 @@ def test_turns_in_one_stream_are_perfect_when_nobody_asks_who_spoke():
 
 
 @given(turns, turns)
-def test_the_cheapest_order_and_sharing_are_found(said, meant):
-    """By trying all of them."""
-    answer, reference = "<sc>".join(said), "<sc>".join(meant)
-    words = max(1, len(" ".join(meant).split()))
-    length = max(len(said), len(meant))
-    rows = [[turn.split() for turn in side] + [[]] * (length - len(side)) for side in (said, meant)]
-    orders = (sum(map(num_edits, order, rows[1])) for order in itertools.permutations(rows[0]))
-    shares = (
+def test_the_best_permutation_and_assignment_are_found(outputs, targets):
+    """Compared with an exhaustive search."""
+    answer, reference = "<sc>".join(outputs), "<sc>".join(targets)
+    words = max(1, len(" ".join(targets).split()))
+    length = max(len(outputs), len(targets))
+    rows = [[turn.split() for turn in side] + [[]] * (length - len(side)) for side in (outputs, targets)]
+    permutations = (sum(map(num_edits, order, rows[1])) for order in itertools.permutations(rows[0]))
+    assignments = (
         sum(
             num_edits(
                 stream.split(),
-                [w for turn, to in zip(meant, share, strict=True) if to == i for w in turn.split()],
+                [w for turn, to in zip(targets, assignment, strict=True) if to == i for w in turn.split()],
             )
-            for i, stream in enumerate(said)
+            for i, stream in enumerate(outputs)
         )
-        for share in itertools.product(range(len(said)), repeat=len(meant))
+        for assignment in itertools.product(range(len(outputs)), repeat=len(targets))
     )
-    if any(turn.split() for turn in meant):
-        assert score(SpeakerErrorRate, [answer], [reference], en(1)) == pytest.approx(min(orders) / words)
-        assert score(TurnErrorRate, [answer], [reference], en(1)) == pytest.approx(min(shares) / words)
+    if any(turn.split() for turn in targets):
+        assert score(SpeakerErrorRate, [answer], [reference], en(1)) == pytest.approx(
+            min(permutations) / words
+        )
+        assert score(TurnErrorRate, [answer], [reference], en(1)) == pytest.approx(min(assignments) / words)
 
 
 @pytest.fixture
@@ -114,64 +116,68 @@ def reference_errors(monkeypatch):
 
     monkeypatch.setattr(logging.getLogger("preprocess"), "disabled", True)
 
-    def errors(name, said, meant):
+    def errors(name, outputs, targets):
         score = getattr(wer, name)
-        return score(meant, said, reference_sort=False, hypothesis_sort=False).error_rate
+        return score(targets, outputs, reference_sort=False, hypothesis_sort=False).error_rate
 
     return errors
 
 
 def meeting(rng, num_turns, num_speakers, num_words=10, noise=0.1):
-    """The turns of a meeting, and an answer with one stream for each speaker, some words wrong."""
+    """Turns of a meeting, and an answer with one stream per speaker and some wrong words."""
     words = [f"w{number}" for number in range(200)]
     turns = [" ".join(rng.choices(words, k=num_words)) for _ in range(num_turns)]
     streams = [[] for _ in range(num_speakers)]
     for turn in turns:
-        said = (rng.choice(words) if rng.random() < noise else word for word in turn.split())
-        rng.choice(streams).append(" ".join(said))
+        noisy = (rng.choice(words) if rng.random() < noise else word for word in turn.split())
+        rng.choice(streams).append(" ".join(noisy))
     return turns, [" ".join(stream) for stream in streams]
 
 
-def test_a_small_meeting_is_scored_as_meeteval_scores_it(reference_errors):
+def test_scores_of_a_small_meeting_equal_those_of_meeteval(reference_errors):
     rng = random.Random(0)
     for _ in range(50):
-        meant, said = meeting(
+        targets, outputs = meeting(
             rng, rng.randint(1, 6), rng.randint(1, 3), num_words=rng.randint(1, 5), noise=0.4
         )
-        answer, reference = "<sc>".join(said), "<sc>".join(meant)
+        answer, reference = "<sc>".join(outputs), "<sc>".join(targets)
         for metric, name in (
             (SpeakerErrorRate, "cp_word_error_rate"),
             (TurnErrorRate, "orc_word_error_rate"),
         ):
-            expected = reference_errors(name, said, meant)
-            assert score(metric, [answer], [reference], en(1)) == pytest.approx(expected), (name, said, meant)
+            expected = reference_errors(name, outputs, targets)
+            assert score(metric, [answer], [reference], en(1)) == pytest.approx(expected), (
+                name,
+                outputs,
+                targets,
+            )
 
 
-def test_a_large_meeting_is_never_scored_below_the_truth_nor_above_meetevals_search(
+def test_the_bound_of_a_large_meeting_is_between_the_exact_score_and_the_greedy_one(
     reference_errors, monkeypatch
 ):
     monkeypatch.setattr(error_rate, "EXACT_OPERATIONS", 0)
     rng = random.Random(1)
     for _ in range(30):
-        meant, said = meeting(rng, rng.randint(2, 6), rng.randint(2, 3), num_words=4, noise=0.5)
-        ours = score(TurnErrorRate, ["<sc>".join(said)], ["<sc>".join(meant)], en(1))
-        assert ours <= reference_errors("greedy_orc_word_error_rate", said, meant)
-        assert ours <= score(SpeakerErrorRate, ["<sc>".join(said)], ["<sc>".join(meant)], en(1))
-        assert ours >= reference_errors("orc_word_error_rate", said, meant)
+        targets, outputs = meeting(rng, rng.randint(2, 6), rng.randint(2, 3), num_words=4, noise=0.5)
+        ours = score(TurnErrorRate, ["<sc>".join(outputs)], ["<sc>".join(targets)], en(1))
+        assert ours <= reference_errors("greedy_orc_word_error_rate", outputs, targets)
+        assert ours <= score(SpeakerErrorRate, ["<sc>".join(outputs)], ["<sc>".join(targets)], en(1))
+        assert ours >= reference_errors("orc_word_error_rate", outputs, targets)
 
 
 @pytest.mark.parametrize("num_streams", [1, 4, 60, 200])
 def test_sixty_turns_are_scored_in_a_second(num_streams):
-    meant, said = meeting(random.Random(2), 60, num_streams)
+    targets, outputs = meeting(random.Random(2), 60, num_streams)
     _, perfect = meeting(random.Random(2), 60, num_streams, noise=0)
-    began = time.process_time()
+    start_time = time.process_time()
     for metric in (TurnErrorRate, SpeakerErrorRate):
-        assert score(metric, ["<sc>".join(said)], ["<sc>".join(meant)], en(1)) > 0
-    assert score(TurnErrorRate, ["<sc>".join(perfect)], ["<sc>".join(meant)], en(1)) == 0
-    assert time.process_time() - began < 2
+        assert score(metric, ["<sc>".join(outputs)], ["<sc>".join(targets)], en(1)) > 0
+    assert score(TurnErrorRate, ["<sc>".join(perfect)], ["<sc>".join(targets)], en(1)) == 0
+    assert time.process_time() - start_time < 2
 
 
-def test_a_missing_meeteval_is_named_before_and_while_answers_are_scored(monkeypatch):
+def test_the_error_names_meeteval_in_the_check_and_while_scoring(monkeypatch):
     TurnErrorRate.check(["en"])
     for name in [name for name in sys.modules if name.partition(".")[0] == "meeteval"]:
         monkeypatch.delitem(sys.modules, name)
@@ -201,5 +207,5 @@ def test_edits_are_symmetric_and_bounded(one, other):
 
 @pytest.mark.parametrize("metric", [WordErrorRate, OfficialWordErrorRate, SpeakerErrorRate])
 @pytest.mark.parametrize("language", ["zh-CN", "Chinese", "cmn", "unknown"])
-def test_chinese_is_scored_by_characters_whatever_it_is_called(metric, language):
+def test_chinese_is_scored_per_character_under_every_language_name(metric, language):
     assert score(metric, ["一二四"], ["一二三"], [language]) == score(metric, ["一二四"], ["一二三"], ["zh"])

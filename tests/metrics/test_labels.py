@@ -22,17 +22,17 @@ from audio_lm.metrics.labels import (
 from audio_lm.tasks.registry import TASKS
 
 
-def of(metric, answers, references):
+def score(metric, answers, references):
     return float(metric()(answers, references, ["en"] * len(answers)))
 
 
 def test_accuracy_is_equality_after_strip():
-    assert of(Accuracy, [" yes ", "Yes", "no"], ["yes", "yes", "no"]) == pytest.approx(2 / 3)
-    assert of(LooseAccuracy, [" yes ", "Yes.", "no"], ["yes", "yes", "no"]) == 1.0
+    assert score(Accuracy, [" yes ", "Yes", "no"], ["yes", "yes", "no"]) == pytest.approx(2 / 3)
+    assert score(LooseAccuracy, [" yes ", "Yes.", "no"], ["yes", "yes", "no"]) == 1.0
 
 
 @pytest.mark.parametrize("task", ["lid", "sgc", "sap", "ic", "sid", "mgr", "mr", "er", "ks"])
-def test_a_label_says_the_same_in_tags_and_in_words(task):
+def test_a_label_is_the_same_in_tags_and_in_words(task):
     labels = {
         "language": "de",
         "gender": "female",
@@ -45,44 +45,44 @@ def test_a_label_says_the_same_in_tags_and_in_words(task):
         "emotion": "joy",
         "keyword": "stop",
     }
-    said = label_of(TASKS[task].answer(labels))
-    assert said
-    assert said == label_of(TASKS[task].plain_answer(labels))
+    label = label_of(TASKS[task].answer(labels))
+    assert label
+    assert label == label_of(TASKS[task].plain_answer(labels))
 
 
-def test_languages_are_told_apart_by_their_tags():
+def test_languages_are_distinguished_by_their_tags():
     assert {code: name.lower() for code, name in NAME_OF_LANGUAGE.items()} | {
         "unknown": "unknown"
     } == NAME_OF_LANGUAGE_TAG
     for metric in (Accuracy, LooseAccuracy, MacroF1):
-        assert of(metric, ["<|zh|>", "<|zh|>"], ["<|en|>", "<|de|>"]) == 0.0
-    assert of(LooseAccuracy, ["Chinese", "female"], ["<|zh|>", "gender: female"]) == 1.0
+        assert score(metric, ["<|zh|>", "<|zh|>"], ["<|en|>", "<|de|>"]) == 0.0
+    assert score(LooseAccuracy, ["Chinese", "female"], ["<|zh|>", "gender: female"]) == 1.0
 
 
-def test_binary_accuracy_looks_only_at_yes_and_no():
-    assert of(BinaryAccuracy, ["yes", "two", "no"], ["yes", "three", "yes"]) == 0.5
+def test_binary_accuracy_ignores_other_references_than_yes_and_no():
+    assert score(BinaryAccuracy, ["yes", "two", "no"], ["yes", "three", "yes"]) == 0.5
 
 
-def test_every_class_counts_alike_in_macro_f1():
-    # a: precision 2/3, recall 1 -> 0.8; b: never answered -> 0.
-    assert of(MacroF1, ["a", "a", "a"], ["a", "a", "b"]) == pytest.approx(0.4)
+def test_every_class_has_the_same_weight_in_macro_f1():
+    # a: precision 2/3, recall 1 -> 0.8; b: never predicted -> 0.
+    assert score(MacroF1, ["a", "a", "a"], ["a", "a", "b"]) == pytest.approx(0.4)
 
 
-def test_misses_and_false_alarms_are_averaged():
+def test_miss_rate_and_false_alarm_rate_are_averaged():
     answers, references = ["yes", "no", "yes", "no"], ["yes", "yes", "no", "no"]
-    assert of(BalancedError, answers, references) == 0.5
+    assert score(BalancedError, answers, references) == 0.5
 
 
-def test_ages_are_apart_by_decades():
-    assert of(DecadeError, ["age: twenties", "age: forties", "old"], ["age: twenties"] * 3) == pytest.approx(
-        100 / 3
-    )
+def test_the_age_error_is_counted_in_decades():
+    assert score(
+        DecadeError, ["age: twenties", "age: forties", "old"], ["age: twenties"] * 3
+    ) == pytest.approx(100 / 3)
 
 
 def test_average_precision_of_decisions():
-    # label a: one of two found, nothing wrong: 0.5 * 1 + 0.5 * 2/3; label b: found.
+    # label a: one of two predicted, no false positive: 0.5 * 1 + 0.5 * 2/3; label b: correct.
     references, answers = ["a", "a", "b"], ["a", "c", "b"]
-    assert of(MeanAveragePrecision, answers, references) == pytest.approx((0.5 + 0.5 * 2 / 3 + 1.0) / 2)
+    assert score(MeanAveragePrecision, answers, references) == pytest.approx((0.5 + 0.5 * 2 / 3 + 1.0) / 2)
 
 
 SETS = st.lists(
@@ -91,16 +91,16 @@ SETS = st.lists(
 
 
 @given(SETS)
-def test_average_precision_is_that_of_scikit_learn(pairs):
+def test_average_precision_equals_that_of_scikit_learn(pairs):
     answers, references = zip(*pairs, strict=True)
     labels = sorted(set().union(*references))
     if labels:
-        said, meant = (
+        outputs, targets = (
             np.array([[label in row for label in labels] for row in rows]) for rows in (answers, references)
         )
         texts = [[", ".join(sorted(row)) for row in rows] for rows in (answers, references)]
-        expected = average_precision_score(meant, said.astype(float), average="macro")
-        assert of(MeanAveragePrecision, *texts) == pytest.approx(expected)
+        expected = average_precision_score(targets, outputs.astype(float), average="macro")
+        assert score(MeanAveragePrecision, *texts) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -112,24 +112,24 @@ def test_average_precision_is_that_of_scikit_learn(pairs):
         (MeanAveragePrecision, [""]),
     ],
 )
-def test_what_no_reference_decides_is_an_error_and_not_a_zero(metric, references):
+def test_a_metric_without_usable_references_is_an_error_and_not_zero(metric, references):
     with pytest.raises(DataError, match="no reference"):
-        of(metric, references, references)
+        score(metric, references, references)
 
 
-def test_items_and_entities_are_counted_over_everything():
-    assert of(SlotF1, ["<|entities|>time: nine, day: monday"], ["<|entities|>time: nine"]) == pytest.approx(
-        2 / 3
-    )
+def test_items_and_entities_are_counted_over_all_clips():
+    assert score(
+        SlotF1, ["<|entities|>time: nine, day: monday"], ["<|entities|>time: nine"]
+    ) == pytest.approx(2 / 3)
     marked = (
         "<|startofentityvalue|>Ada<|endofentityvalue|><|startofentitytype|>person<|endofentitytype|> came"
     )
-    assert of(EntityF1, [marked], ["[Ada: person] came"]) == 1.0
-    assert of(EntityF1, ["nobody"], [marked]) == 0.0
+    assert score(EntityF1, [marked], ["[Ada: person] came"]) == 1.0
+    assert score(EntityF1, ["nobody"], [marked]) == 0.0
 
 
 @pytest.mark.parametrize("metric", [Accuracy, LooseAccuracy, MacroF1, SlotF1, MeanAveragePrecision])
 def test_identity_is_perfect_and_empty_answers_are_wrong(metric):
     references = ["a", "b", "c: d"]
-    assert of(metric, references, references) == 1.0
-    assert of(metric, ["", "", ""], references) < 0.5
+    assert score(metric, references, references) == 1.0
+    assert score(metric, ["", "", ""], references) < 0.5

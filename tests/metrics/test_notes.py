@@ -16,11 +16,11 @@ WORDS = "pitch 60, velocity 96, instrument organ, qualities bright, long_release
 PLAIN = "pitch 61, velocity 96, instrument flute, qualities none"
 
 
-def of(metric, answers, references):
+def score(metric, answers, references):
     return float(metric()(answers, references, ["unknown"] * len(answers)))
 
 
-def test_both_forms_say_the_same():
+def test_both_forms_give_the_same_note():
     assert parse_note(TAGS) == parse_note(WORDS)
     assert parse_note(TAGS).qualities == {"bright", "long_release"}
 
@@ -28,27 +28,27 @@ def test_both_forms_say_the_same():
 @pytest.mark.parametrize(
     "metric", [PitchAccuracy, ChromaAccuracy, VelocityAccuracy, InstrumentAccuracy, QualityPrecision]
 )
-def test_identity_is_perfect_and_silence_is_wrong(metric):
-    assert of(metric, [TAGS, WORDS], [WORDS, TAGS]) == 1.0
-    assert of(metric, ["", "noise"], [TAGS, TAGS]) <= (1.0 if metric is QualityPrecision else 0.0)
+def test_references_are_perfect_and_empty_answers_are_wrong(metric):
+    assert score(metric, [TAGS, WORDS], [WORDS, TAGS]) == 1.0
+    assert score(metric, ["", "noise"], [TAGS, TAGS]) <= (1.0 if metric is QualityPrecision else 0.0)
 
 
-def test_a_note_without_qualities_has_none_and_a_garbled_number_is_wrong():
+def test_a_note_may_have_no_qualities_and_an_invalid_number_is_wrong():
     assert parse_note(PLAIN).qualities == frozenset()
-    assert of(PitchAccuracy, ["pitch " + "6" * 5000], [WORDS]) == 0.0
+    assert score(PitchAccuracy, ["pitch " + "6" * 5000], [WORDS]) == 0.0
 
 
-def test_an_octave_is_right_in_chroma_only():
+def test_another_octave_is_correct_only_in_chroma():
     octave = TAGS.replace("pitch_60", "pitch_72")
-    assert of(PitchAccuracy, [octave], [TAGS]) == 0.0
-    assert of(ChromaAccuracy, [octave], [TAGS]) == 1.0
+    assert score(PitchAccuracy, [octave], [TAGS]) == 0.0
+    assert score(ChromaAccuracy, [octave], [TAGS]) == 1.0
 
 
-def test_qualities_missed_cost():
+def test_missing_qualities_lower_the_score():
     other = TAGS.replace("bright, long_release", "dark")
     references = [TAGS, other, other]
     assert (
-        of(QualityPrecision, [other, other, other], references)
-        < of(QualityPrecision, references, references)
+        score(QualityPrecision, [other, other, other], references)
+        < score(QualityPrecision, references, references)
         == 1.0
     )

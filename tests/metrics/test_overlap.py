@@ -11,7 +11,7 @@ def score(metric, answers, references, languages):
 
 
 CAPTIONS = [
-    "a bell tone is heard twice",
+    "a bell tone sounds twice",
     "a low hum and then a long beep",
     "rain falls on the roof of a house",
 ]
@@ -31,32 +31,32 @@ def test_identity_is_the_best_and_order_does_not_matter(metric, best):
 
 
 @pytest.mark.parametrize("metric", [Bleu, CaptionOverlap, RougeL, CiderD])
-def test_nothing_said_scores_nothing(metric):
+def test_empty_answers_score_zero(metric):
     assert score(metric, ["", "", ""], CAPTIONS, LANGUAGES) == 0.0
 
 
-def test_shared_words_of_the_nearest_caption_count():
+def test_overlap_is_computed_with_the_most_similar_caption():
     assert score(CaptionOverlap, ["a bell"], ["a bell tone\na cat"], ["en"]) == pytest.approx(2 * 2 / 5)
 
 
-def test_the_longest_common_subsequence_counts_in_rouge():
-    # 3 of 4 said and 3 of 5 meant, beta 1.2.
+def test_rouge_l_uses_the_longest_common_subsequence():
+    # 3 of 4 words of the answer and 3 of 5 of the reference, beta 1.2.
     p, r = 3 / 4, 3 / 5
     expected = (1 + 1.2**2) * p * r / (r + 1.2**2 * p)
     assert score(RougeL, ["a b x c"], ["a b c d e"], ["en"]) == pytest.approx(expected)
 
 
-def test_words_of_every_clip_count_nothing_in_cider():
+def test_words_that_occur_in_every_clip_have_no_weight_in_cider():
     answers = ["the the the", "the", "the"]
     assert score(CiderD, answers, ["the a", "the b", "the c"], LANGUAGES) == 0.0
 
 
-def test_chinese_is_cut_into_characters_for_bleu():
+def test_chinese_is_split_into_characters_for_bleu():
     assert score(Bleu, ["今天天气很好啊"], ["今天天气很好啊"], ["zh"]) == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize(
-    ("language", "tokenizer", "said", "meant"),
+    ("language", "tokenizer", "outputs", "targets"),
     [
         (
             "en",
@@ -68,19 +68,23 @@ def test_chinese_is_cut_into_characters_for_bleu():
         ("zh", "zh", ["今天天气很好啊。", "你好 world"], ["今天天气真好啊。", "你好 word"]),
     ],
 )
-def test_bleu_of_one_language_is_that_of_sacrebleu(language, tokenizer, said, meant):
-    expected = sacrebleu.corpus_bleu(said, [meant], tokenize=tokenizer).score
-    assert score(Bleu, said, meant, [language] * 2) == pytest.approx(expected)
+def test_bleu_of_one_language_equals_that_of_sacrebleu(language, tokenizer, outputs, targets):
+    expected = sacrebleu.corpus_bleu(outputs, [targets], tokenize=tokenizer).score
+    assert score(Bleu, outputs, targets, [language] * 2) == pytest.approx(expected)
 
 
-def test_the_first_language_does_not_decide_for_all():
-    said, meant, languages = ["今天天气很好啊", "a b c d e"], ["今天天气真好啊", "a b c d e"], ["zh", "en"]
-    assert score(Bleu, said, meant, languages) == pytest.approx(
-        score(Bleu, said[::-1], meant[::-1], languages[::-1])
+def test_every_clip_is_tokenized_in_its_own_language():
+    outputs, targets, languages = (
+        ["今天天气很好啊", "a b c d e"],
+        ["今天天气真好啊", "a b c d e"],
+        ["zh", "en"],
+    )
+    assert score(Bleu, outputs, targets, languages) == pytest.approx(
+        score(Bleu, outputs[::-1], targets[::-1], languages[::-1])
     )
 
 
-def test_a_missing_tokenizer_is_told_with_what_to_install(monkeypatch):
+def test_the_error_of_a_missing_tokenizer_names_the_package(monkeypatch):
     def absent(tokenize):
         raise RuntimeError("Please install the following package")
 
@@ -90,9 +94,9 @@ def test_a_missing_tokenizer_is_told_with_what_to_install(monkeypatch):
         score(Bleu, ["今日は"], ["今日は"], ["ja"])
 
 
-def test_cider_by_hand():
-    # Two clips: "a" is in both references and weighs nothing, other grams weigh log 2. The first answer shares
-    # one of two words and no longer gram, the second is its reference: (0.5 * 1/4 + 1/2) / 2 * 10, orders 3 and 4 empty.
+def test_cider_equals_a_value_computed_by_hand():
+    # The n-grams of both clips have weight log 2. The first answer has one of two words and no bigram in common with its
+    # reference, the second answer equals its reference; orders 3 and 4 are empty: (0.5 * 1/4 + 2 * 1/4) / 2 * 10.
     answers, references = ["b x", "d e"], ["b c", "d e"]
     assert score(CiderD, answers, references, LANGUAGES[:2]) == pytest.approx(
         10 * (0.25 * 0.5 + 0.25 * 2) / 2
@@ -101,15 +105,17 @@ def test_cider_by_hand():
 
 @pytest.mark.parametrize("language", ["zh-CN", "zh_cn", "cmn", "Mandarin", "Chinese", "unknown", "yue"])
 def test_every_name_of_a_language_has_the_same_bleu(language):
-    said, meant = ["今天天气很好啊。", "你好世界"], ["今天天气真好啊。", "你好世界"]
-    assert score(Bleu, said, meant, [language] * 2) == pytest.approx(score(Bleu, said, meant, ["zh"] * 2))
+    outputs, targets = ["今天天气很好啊。", "你好世界"], ["今天天气真好啊。", "你好世界"]
+    assert score(Bleu, outputs, targets, [language] * 2) == pytest.approx(
+        score(Bleu, outputs, targets, ["zh"] * 2)
+    )
 
 
-def test_bleu_of_several_references_is_that_of_sacrebleu():
-    said = ["the cat is on the mat", "a dog barks at night"]
-    meant = [["there is a cat on the mat", "the cat is on a mat"], ["dogs bark at night"]]
-    expected = sacrebleu.corpus_bleu(said, [[meant[0][0], meant[1][0]], [meant[0][1], None]]).score
-    assert score(Bleu, said, meant, ["en"] * 2) == pytest.approx(expected)
+def test_bleu_of_several_references_equals_that_of_sacrebleu():
+    outputs = ["the cat is on the mat", "a dog barks at night"]
+    targets = [["there is a cat on the mat", "the cat is on a mat"], ["dogs bark at night"]]
+    expected = sacrebleu.corpus_bleu(outputs, [[targets[0][0], targets[1][0]], [targets[0][1], None]]).score
+    assert score(Bleu, outputs, targets, ["en"] * 2) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("metric", [CaptionOverlap, RougeL, CiderD])
@@ -126,8 +132,8 @@ def test_references_may_be_lists_whose_texts_have_line_breaks(metric):
     )
 
 
-def test_captions_of_five_people_are_scored_as_the_captioning_benchmarks_do():
-    # Figures of pycocoevalcap 1.2: Cider().compute_score and Rouge().compute_score on these very texts.
+def test_several_references_are_scored_like_pycocoevalcap():
+    # Expected values: Cider().compute_score and Rouge().compute_score of pycocoevalcap 1.2 on the same texts.
     answers = ["a dog barks in a yard", "water runs from a tap", "people talk in a room"]
     references = [
         [
@@ -148,9 +154,9 @@ def test_captions_of_five_people_are_scored_as_the_captioning_benchmarks_do():
     ]
     assert score(CiderD, answers, references, LANGUAGES) == pytest.approx(2.2326073154256485)
     assert score(RougeL, answers, references, LANGUAGES) == pytest.approx(0.8408009650456755)
-    asked_apart = (
+    separate = (
         [answer for answer in answers for _ in range(5)],
-        [one for texts in references for one in texts],
+        [text for texts in references for text in texts],
     )
-    assert score(CiderD, *asked_apart, ["en"] * 15) == pytest.approx(1.8016, abs=1e-4)
-    assert score(RougeL, *asked_apart, ["en"] * 15) == pytest.approx(0.5334, abs=1e-4)
+    assert score(CiderD, *separate, ["en"] * 15) == pytest.approx(1.8016, abs=1e-4)
+    assert score(RougeL, *separate, ["en"] * 15) == pytest.approx(0.5334, abs=1e-4)

@@ -1,6 +1,6 @@
 import pytest
 
-from audio_lm.metrics.text import characters, clean, language_of, official, without_markup
+from audio_lm.metrics.text import language_of, normalize, normalize_official, split_characters, strip_markup
 
 
 @pytest.mark.parametrize(
@@ -11,14 +11,14 @@ from audio_lm.metrics.text import characters, clean, language_of, official, with
         ("안녕 하세요", "ko", "안녕 하세요"),
     ],
 )
-def test_the_official_reading_keeps_punctuation(text, language, expected):
-    assert official(text, language) == expected
+def test_official_normalization_keeps_punctuation(text, language, expected):
+    assert normalize_official(text, language) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "language", "expected"),
     [
-        ('He said: "It\'s OK."', "en", "he said it's ok"),
+        ('He wrote: "It\'s OK."', "en", "he wrote it's ok"),
         ("你好，世界！", "zh", "你 好 世 界"),
         ("안녕 하세요", "ko", "안 녕 하 세 요"),
         ("It’s 'quoted', the dogs' o'clock", "en", "it's quoted the dogs o'clock"),
@@ -32,13 +32,13 @@ def test_the_official_reading_keeps_punctuation(text, language, expected):
         ("", "en", ""),
     ],
 )
-def test_the_clean_reading_keeps_words_only(text, language, expected):
-    assert clean(text, language) == expected
+def test_clean_normalization_keeps_only_words(text, language, expected):
+    assert normalize(text, language) == expected
 
 
-def test_markup_is_no_text():
-    assert without_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
-    assert characters("ab c") == "a b c"
+def test_markup_is_removed():
+    assert strip_markup("<audio></audio><|0.00|>one<|0.40|><|sil|><|0.60|>two") == "one two"
+    assert split_characters("ab c") == "a b c"
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_markup_is_no_text():
         ("unknown", "", "unknown"),
     ],
 )
-def test_a_text_is_scored_in_its_language_or_in_that_of_its_script(language, reference, code):
+def test_an_unknown_language_is_detected_from_the_script(language, reference, code):
     assert language_of(language, reference) == code

@@ -1,4 +1,4 @@
-"""Tiny random models of other libraries, written by those libraries, and what both they and we say."""
+"""Tiny random models of other libraries, saved by those libraries, and helpers to compare them with ours."""
 
 import numpy as np
 import torch
@@ -36,22 +36,22 @@ NUM_ROWS = 320
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """Some 270 tokens, the six of chat among them."""
+    """Tokenizer of about 270 tokens with the six chat tokens."""
     return train_tokenizer(["one two three", "what do you hear?"] * 4, vocab_size=270)
 
 
 def config_of(folder, **others) -> ModelConfig:
-    """The recipe's side of ``write_qwen2_audio``."""
+    """Config that loads the model of ``write_qwen2_audio``."""
     encoder = EncoderConfig(num_mels=128, width=32, num_layers=2, num_heads=2, mlp_width=64)
     language_model = LanguageModelConfig(settings={"hidden_size": 32, "num_hidden_layers": 2})
     return ModelConfig(load=str(folder), encoder=encoder, language_model=language_model, **others)
 
 
 def write_qwen2_audio(folder, *, layout: int = 4, seed: int = 0) -> Qwen2AudioForConditionalGeneration:
-    """A Qwen2-Audio with all its files.
+    """Save a tiny Qwen2-Audio with all its files.
 
     Args:
-        layout: 4, as released; 5, with the names that transformers 5 has in memory.
+        layout: 4, names of released files; 5, names of a state dict of transformers 5.
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
@@ -74,15 +74,16 @@ def write_qwen2_audio(folder, *, layout: int = 4, seed: int = 0) -> Qwen2AudioFo
 
 
 def noise(*lengths: int, seed: int = 0) -> list[np.ndarray]:
-    """Clips of so many samples."""
+    """Clips of noise with the given numbers of samples."""
     rng = np.random.default_rng(seed)
     return [rng.normal(0, 0.1, length).astype(np.float32) for length in lengths]
 
 
 def our_logits(model, ids, audio_id, waves) -> torch.Tensor:
-    """(T, V) of one conversation whose clips are already as wide as their audio tokens."""
-    places = [index for index, token in enumerate(ids) if token == audio_id]
-    assert len(places) == sum(tokens_in(frames_in(len(wave))) for wave in waves)
-    example = Example("x", "chat", 0, [*ids, 0], [False] + [True] * len(ids), places, tuple(map(len, waves)))
+    """(T, V) logits of one conversation with expanded audio placeholders."""
+    positions = [index for index, token in enumerate(ids) if token == audio_id]
+    assert len(positions) == sum(tokens_in(frames_in(len(wave))) for wave in waves)
+    is_learned = [False] + [True] * len(ids)
+    example = Example("x", "chat", 0, [*ids, 0], is_learned, positions, tuple(map(len, waves)))
     with torch.no_grad():
         return model.eval()(pack_examples([example], waves))

@@ -1,7 +1,7 @@
-"""Qwen-Audio restated: its arithmetic over its own files, without its code.
+"""Reference implementation of Qwen-Audio on its own file format, without its code and without our modules.
 
-What the published model computes for clips in company of a longer one, written down from
-arXiv:2311.07919 and the names in its files; none of our modules is used.
+It computes what the published model computes for clips in a batch with a longer one, written from arXiv:2311.07919
+and the names in the published files.
 """
 
 import json
@@ -16,7 +16,7 @@ from transformers import WhisperFeatureExtractor
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
 
 WIDTH, HEADS, INNER, LAYERS, ROWS, START = 32, 4, 40, 2, 64, 60
-HEARD_WIDTH, HEARD_HEADS, HEARD_LAYERS = 48, 4, 2
+AUDIO_WIDTH, AUDIO_HEADS, AUDIO_LAYERS = 48, 4, 2
 CONFIG = {
     "model_type": "qwen",
     "vocab_size": ROWS,
@@ -37,9 +37,9 @@ CONFIG = {
     "audio": {
         "n_mels": 80,
         "n_ctx": 1500,
-        "n_state": HEARD_WIDTH,
-        "n_head": HEARD_HEADS,
-        "n_layer": HEARD_LAYERS,
+        "n_state": AUDIO_WIDTH,
+        "n_head": AUDIO_HEADS,
+        "n_layer": AUDIO_LAYERS,
         "output_dim": WIDTH,
         "avg_pool": True,
         "add_audio_bos_eos_token": True,
@@ -49,44 +49,44 @@ CONFIG = {
 
 
 def config_of(folder) -> ModelConfig:
-    """The recipe's side of ``write``."""
+    """Config that loads the model of ``write``."""
     encoder = EncoderConfig(
         num_mels=80,
-        width=HEARD_WIDTH,
-        num_layers=HEARD_LAYERS,
-        num_heads=HEARD_HEADS,
-        mlp_width=4 * HEARD_WIDTH,
+        width=AUDIO_WIDTH,
+        num_layers=AUDIO_LAYERS,
+        num_heads=AUDIO_HEADS,
+        mlp_width=4 * AUDIO_WIDTH,
     )
     return ModelConfig(load=str(folder), encoder=encoder, language_model=LanguageModelConfig())
 
 
 def shapes(num_rows: int = ROWS) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of everything in its files."""
-    heard = "transformer.audio."
+    """Name -> shape of all tensors in its files."""
+    audio_prefix = "transformer.audio."
     named: dict[str, tuple[int, ...]] = {
-        f"{heard}conv1.weight": (HEARD_WIDTH, 80, 3),
-        f"{heard}conv1.bias": (HEARD_WIDTH,),
-        f"{heard}conv2.weight": (HEARD_WIDTH, HEARD_WIDTH, 3),
-        f"{heard}conv2.bias": (HEARD_WIDTH,),
-        f"{heard}ln_post.weight": (HEARD_WIDTH,),
-        f"{heard}ln_post.bias": (HEARD_WIDTH,),
-        f"{heard}proj.weight": (WIDTH, HEARD_WIDTH),
-        f"{heard}proj.bias": (WIDTH,),
-        f"{heard}audio_bos_eos_token.weight": (2, WIDTH),
+        f"{audio_prefix}conv1.weight": (AUDIO_WIDTH, 80, 3),
+        f"{audio_prefix}conv1.bias": (AUDIO_WIDTH,),
+        f"{audio_prefix}conv2.weight": (AUDIO_WIDTH, AUDIO_WIDTH, 3),
+        f"{audio_prefix}conv2.bias": (AUDIO_WIDTH,),
+        f"{audio_prefix}ln_post.weight": (AUDIO_WIDTH,),
+        f"{audio_prefix}ln_post.bias": (AUDIO_WIDTH,),
+        f"{audio_prefix}proj.weight": (WIDTH, AUDIO_WIDTH),
+        f"{audio_prefix}proj.bias": (WIDTH,),
+        f"{audio_prefix}audio_bos_eos_token.weight": (2, WIDTH),
         "transformer.wte.weight": (num_rows, WIDTH),
         "transformer.ln_f.weight": (WIDTH,),
         "lm_head.weight": (num_rows, WIDTH),
     }
-    for layer in range(HEARD_LAYERS):
-        block = f"{heard}blocks.{layer}."
+    for layer in range(AUDIO_LAYERS):
+        block = f"{audio_prefix}blocks.{layer}."
         for name in ("query", "key", "value", "out"):
-            named[f"{block}attn.{name}.weight"] = (HEARD_WIDTH, HEARD_WIDTH)
-            named |= {} if name == "key" else {f"{block}attn.{name}.bias": (HEARD_WIDTH,)}
+            named[f"{block}attn.{name}.weight"] = (AUDIO_WIDTH, AUDIO_WIDTH)
+            named |= {} if name == "key" else {f"{block}attn.{name}.bias": (AUDIO_WIDTH,)}
         for name in ("attn_ln", "mlp_ln"):
-            named |= {f"{block}{name}.{kind}": (HEARD_WIDTH,) for kind in ("weight", "bias")}
+            named |= {f"{block}{name}.{kind}": (AUDIO_WIDTH,) for kind in ("weight", "bias")}
         for name, (out, into) in (("mlp.0", (4, 1)), ("mlp.2", (1, 4))):
-            named[f"{block}{name}.weight"] = (out * HEARD_WIDTH, into * HEARD_WIDTH)
-            named[f"{block}{name}.bias"] = (out * HEARD_WIDTH,)
+            named[f"{block}{name}.weight"] = (out * AUDIO_WIDTH, into * AUDIO_WIDTH)
+            named[f"{block}{name}.bias"] = (out * AUDIO_WIDTH,)
     for layer in range(LAYERS):
         block = f"transformer.h.{layer}."
         named |= {
@@ -103,15 +103,15 @@ def shapes(num_rows: int = ROWS) -> dict[str, tuple[int, ...]]:
 
 
 def write(folder, *, num_rows: int = ROWS, start_id: int = START) -> "Original":
-    """A random Qwen-Audio: its weights and settings, not its tokenizer."""
+    """Save a random Qwen-Audio: weights and config, without tokenizer."""
     generator = torch.Generator().manual_seed(0)
     weights = {
         name: 0.2 * torch.randn(shape, generator=generator)
         + (1.0 if "ln" in name and name.endswith("weight") else 0.0)
         for name, shape in shapes(num_rows).items()
     }
-    step = log(10_000) / (HEARD_WIDTH // 2 - 1)
-    angles = torch.arange(1500)[:, None] * torch.exp(-step * torch.arange(HEARD_WIDTH // 2))
+    step = log(10_000) / (AUDIO_WIDTH // 2 - 1)
+    angles = torch.arange(1500)[:, None] * torch.exp(-step * torch.arange(AUDIO_WIDTH // 2))
     weights["transformer.audio.positional_embedding"] = torch.cat([angles.sin(), angles.cos()], 1)
     save_file(weights, folder / "model.safetensors")
     audio = {**CONFIG["audio"], "audio_start_id": start_id}
@@ -121,56 +121,56 @@ def write(folder, *, num_rows: int = ROWS, start_id: int = START) -> "Original":
 
 @dataclass(frozen=True)
 class Original:
-    """A Qwen-Audio as functions of its weights."""
+    """A Qwen-Audio as a function of its weights."""
 
     weights: dict[str, torch.Tensor]
     start_id: int
 
     def logits(self, ids, waves) -> torch.Tensor:
-        """(T, V); what stands from ``<audio>`` to ``</audio>`` gives way to a clip."""
+        """(T, V) logits; the embeddings from ``<audio>`` to ``</audio>`` are replaced by those of a clip."""
         w = self.weights
         states = F.embedding(torch.tensor(ids), w["transformer.wte.weight"]).clone()
         starts = [index for index, token in enumerate(ids) if token == self.start_id]
         borders = w["transformer.audio.audio_bos_eos_token.weight"]
         for start, wave in zip(starts, waves, strict=True):
-            clip = torch.cat([borders[:1], self.heard(wave), borders[1:]])
+            clip = torch.cat([borders[:1], self.encode(wave), borders[1:]])
             assert ids[start + len(clip) - 1] == self.start_id + 1
             states[start : start + len(clip)] = clip
         for layer in range(LAYERS):
             states = self._layer(states, f"transformer.h.{layer}.")
-        return _rms(states, w["transformer.ln_f.weight"]) @ w["lm_head.weight"].T
+        return _rms_norm(states, w["transformer.ln_f.weight"]) @ w["lm_head.weight"].T
 
-    def heard(self, wave) -> torch.Tensor:
-        """(K, D) of a clip."""
+    def encode(self, wave) -> torch.Tensor:
+        """(K, D) audio tokens of a clip."""
         w = {
             name.removeprefix("transformer.audio."): value
             for name, value in self.weights.items()
             if name.startswith("transformer.audio.")
         }
-        normed = heard_by_whisper(w, wave, num_mels=80, num_heads=HEARD_HEADS, num_layers=HEARD_LAYERS)
+        normed = encode_with_whisper(w, wave, num_mels=80, num_heads=AUDIO_HEADS, num_layers=AUDIO_LAYERS)
         return F.linear(normed, w["proj.weight"], w["proj.bias"])
 
     def _layer(self, states, block) -> torch.Tensor:
         w = {
             name.removeprefix(block): value for name, value in self.weights.items() if name.startswith(block)
         }
-        normed = _rms(states, w["ln_1.weight"])
+        normed = _rms_norm(states, w["ln_1.weight"])
         fused = F.linear(normed, w["attn.c_attn.weight"], w["attn.c_attn.bias"])
         query, key, value = (part.view(-1, HEADS, WIDTH // HEADS) for part in fused.split(WIDTH, -1))
         mixed = F.scaled_dot_product_attention(
-            _turned(query).transpose(0, 1),
-            _turned(key).transpose(0, 1),
+            _rotate(query).transpose(0, 1),
+            _rotate(key).transpose(0, 1),
             value.transpose(0, 1),
             is_causal=True,
         )
         states = states + mixed.transpose(0, 1).reshape(-1, WIDTH) @ w["attn.c_proj.weight"].T
-        normed = _rms(states, w["ln_2.weight"])
+        normed = _rms_norm(states, w["ln_2.weight"])
         inner = (normed @ w["mlp.w1.weight"].T) * F.silu(normed @ w["mlp.w2.weight"].T)
         return states + inner @ w["mlp.c_proj.weight"].T
 
 
-def heard_by_whisper(w, wave, *, num_mels, num_heads, num_layers) -> torch.Tensor:
-    """(K, D) by an encoder in openai's names: a clip padded to 30 s, keys beyond its end masked, pooled, normed."""
+def encode_with_whisper(w, wave, *, num_mels, num_heads, num_layers) -> torch.Tensor:
+    """(K, D) tokens by an encoder with openai's names: clip padded to 30 s, keys after its end masked, pooled, normed."""
     mel = WhisperFeatureExtractor(feature_size=num_mels)(wave, sampling_rate=16_000, return_tensors="pt")
     states = F.gelu(F.conv1d(mel["input_features"], w["conv1.weight"], w["conv1.bias"], padding=1))
     states = F.gelu(F.conv1d(states, w["conv2.weight"], w["conv2.bias"], stride=2, padding=1))[0].T
@@ -181,12 +181,12 @@ def heard_by_whisper(w, wave, *, num_mels, num_heads, num_layers) -> torch.Tenso
         states = _whisper_layer(states, w, f"blocks.{layer}.", num_heads)
     num_tokens = (num_conv - 2) // 2 + 1
     pooled = states[: 2 * num_tokens].view(num_tokens, 2, -1).mean(1)
-    return _normed(pooled, w, "ln_post")
+    return _layer_norm(pooled, w, "ln_post")
 
 
 def _whisper_layer(states, w, block, num_heads) -> torch.Tensor:
     count, width = states.shape
-    normed = _normed(states, w, f"{block}attn_ln")
+    normed = _layer_norm(states, w, f"{block}attn_ln")
     query, key, value = (
         F.linear(normed, w[f"{block}attn.{name}.weight"], w.get(f"{block}attn.{name}.bias"))
         .view(count, num_heads, width // num_heads)
@@ -195,21 +195,21 @@ def _whisper_layer(states, w, block, num_heads) -> torch.Tensor:
     )
     mixed = F.scaled_dot_product_attention(query, key, value).transpose(0, 1).reshape(count, width)
     states = states + F.linear(mixed, w[f"{block}attn.out.weight"], w[f"{block}attn.out.bias"])
-    normed = _normed(states, w, f"{block}mlp_ln")
+    normed = _layer_norm(states, w, f"{block}mlp_ln")
     inner = F.gelu(F.linear(normed, w[f"{block}mlp.0.weight"], w[f"{block}mlp.0.bias"]))
     return states + F.linear(inner, w[f"{block}mlp.2.weight"], w[f"{block}mlp.2.bias"])
 
 
-def _normed(states, w, name) -> torch.Tensor:
+def _layer_norm(states, w, name) -> torch.Tensor:
     return F.layer_norm(states, states.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
 
 
-def _rms(states, weight) -> torch.Tensor:
+def _rms_norm(states, weight) -> torch.Tensor:
     return states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
 
 
-def _turned(states_THC) -> torch.Tensor:
-    """Rotary positions; the two halves of a head turn together."""
+def _rotate(states_THC) -> torch.Tensor:
+    """Apply rotary positions; a head's two halves are the two coordinates."""
     half = states_THC.shape[-1] // 2
     angles = torch.arange(len(states_THC))[:, None] / 10_000 ** (torch.arange(half) / half)
     cos, sin = (f(angles)[:, None] for f in (torch.cos, torch.sin))

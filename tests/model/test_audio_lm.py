@@ -14,7 +14,7 @@ def pack(make_cuts, vocabulary):
     return Collator()([with_example(cut, maker.example(cut, "srwt-en")) for cut in make_cuts(3)])
 
 
-def test_logits_stand_at_the_learned_positions_over_all_tokens(pack, make_model, vocabulary):
+def test_logits_are_for_the_learned_positions_and_all_tokens(pack, make_model, vocabulary):
     logits = make_model()(pack)
     assert logits.shape == (pack.num_learned, len(vocabulary))
     assert logits.dtype == torch.float32
@@ -23,25 +23,25 @@ def test_logits_stand_at_the_learned_positions_over_all_tokens(pack, make_model,
 def test_a_gradient_reaches_every_parameter(pack, make_model):
     model = make_model()
     model(pack).logsumexp(-1).sum().backward()
-    silent = [
+    without_gradient = [
         name
         for name, parameter in model.named_parameters()
         if parameter.grad is None or not parameter.grad.any()
     ]
-    assert [name for name in silent if "k_proj.bias" not in name] == []
+    assert [name for name in without_gradient if "k_proj.bias" not in name] == []
 
 
-def test_audio_stands_where_its_places_are(pack, make_model):
+def test_audio_tokens_are_at_the_audio_positions(pack, make_model):
     model = make_model()
     embedded = model.embed(pack)
-    words = model.words(pack.token_ids)
+    words = model.embed_tokens(pack.token_ids)
     is_audio = torch.zeros(len(words), dtype=torch.bool)
     is_audio[pack.audio_index] = True
     assert torch.equal(embedded[~is_audio], words[~is_audio])
     assert not torch.isclose(embedded[is_audio], words[is_audio]).all(dim=1).any()
 
 
-def test_what_is_heard_changes_what_is_said(pack, make_model):
+def test_other_audio_gives_other_logits(pack, make_model):
     from dataclasses import replace
 
     model = make_model()
@@ -51,9 +51,9 @@ def test_what_is_heard_changes_what_is_said(pack, make_model):
 
 def test_a_pack_without_clips_gives_the_encoder_zero_gradients(make_model, vocabulary):
     ids = vocabulary.ids("one two", is_markup=False) * 3
-    silent = pack_examples([Example("t", "chat", 0, ids, [True] * len(ids), [], ())], [])
+    text_pack = pack_examples([Example("t", "chat", 0, ids, [True] * len(ids), [], ())], [])
     model = make_model()
-    model(silent).sum().backward()
+    model(text_pack).sum().backward()
     for name, parameter in model.encoder.named_parameters():
         assert parameter.grad is not None, name
         assert not parameter.grad.any(), name
@@ -68,7 +68,7 @@ def test_new_tokens_learn_while_the_language_model_is_frozen(pack, make_model):
     assert all(parameter.grad is None for parameter in model.language_model.parameters())
 
 
-def test_a_model_without_new_tokens_learns_all_the_same(make_cuts, vocabulary):
+def test_a_model_without_new_tokens_has_all_gradients(make_cuts, vocabulary):
     chat = Vocabulary(vocabulary.tokenizer, num_base=vocabulary.num_base, tokens=tokens_for(["natural"]))
     maker = ExampleMaker(chat, "natural")
     pack = Collator()([with_example(cut, maker.example(cut, "srwt-en")) for cut in make_cuts(2)])

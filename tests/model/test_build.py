@@ -34,15 +34,15 @@ def test_the_first_component_of_a_name_is_its_part():
     assert model.new_tokens.input.shape == (7, 16)
 
 
-def test_a_line_of_tokens_starts_alike():
-    model = build_model(CONFIG, num_base=50, num_new=300, line=range(100, 300))
-    likeness = torch.nn.functional.cosine_similarity
+def test_neighboring_rows_of_ordered_tokens_start_similar():
+    model = build_model(CONFIG, num_base=50, num_new=300, ordered_rows=range(100, 300))
+    similarity = torch.nn.functional.cosine_similarity
     rows = model.new_tokens.input
-    assert likeness(rows[100:299], rows[101:300]).mean() > 0.6
-    assert likeness(rows[:99], rows[1:100]).mean() < 0.3
+    assert similarity(rows[100:299], rows[101:300]).mean() > 0.6
+    assert similarity(rows[:99], rows[1:100]).mean() < 0.3
 
 
-def test_a_loaded_language_model_keeps_its_weights_and_its_rows_are_checked(tmp_path):
+def test_a_loaded_language_model_keeps_its_weights_and_its_vocabulary_size_is_checked(tmp_path):
     torch.manual_seed(1)
     saved = new_language_model("qwen2", SETTINGS, num_base=50)
     saved.save_pretrained(tmp_path)
@@ -51,7 +51,7 @@ def test_a_loaded_language_model_keeps_its_weights_and_its_rows_are_checked(tmp_
     assert torch.equal(
         model.language_model.get_input_embeddings().weight, saved.get_input_embeddings().weight
     )
-    with pytest.raises(CheckpointError, match="has 50 rows, 60 were expected"):
+    with pytest.raises(CheckpointError, match="has 50 rows, expected 60"):
         build_model(config, num_base=60, num_new=3)
 
 
@@ -64,7 +64,7 @@ def test_a_published_encoder_is_loaded_or_refused(tmp_path):
     encoder = replace(CONFIG.encoder, load=str(tmp_path))
     model = build_model(replace(CONFIG, encoder=encoder), num_base=50, num_new=3)
     assert torch.equal(model.encoder.layers[1].fc1.weight, whisper.encoder.layers[1].fc1.weight)
-    with pytest.raises(RecipeError, match=r"encoder.num_mels is 128 and there 80; take these settings out"):
+    with pytest.raises(RecipeError, match=r"encoder.num_mels is 128, expected 80; remove these settings"):
         build_model(replace(CONFIG, encoder=replace(encoder, num_mels=128)), num_base=50, num_new=3)
     (tmp_path / "config.json").unlink()
     with pytest.raises(
@@ -74,12 +74,12 @@ def test_a_published_encoder_is_loaded_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_new_tokens_beside_a_loaded_language_model_cannot_win(tmp_path, tied):
-    """Whatever the state: their logit is the mean of the old ones, so the largest of those is never below it."""
+def test_new_tokens_beside_a_loaded_language_model_are_never_the_most_likely(tmp_path, tied):
+    """For every hidden state: the logit of a new token is the mean of the base logits, so it is never the largest."""
     saved = new_language_model("qwen2", {**SETTINGS, "tie_word_embeddings": tied}, num_base=50)
     saved.save_pretrained(tmp_path)
     config = replace(CONFIG, language_model=LanguageModelConfig(load=str(tmp_path)))
-    model = build_model(config, num_base=50, num_new=300, line=range(100, 300))
+    model = build_model(config, num_base=50, num_new=300, ordered_rows=range(100, 300))
     head = model.language_model.get_output_embeddings().weight
     states = torch.cat([torch.randn(500, 16), head, -head, model.new_tokens.input, 100 * torch.randn(50, 16)])
     logits = model.logits(states)

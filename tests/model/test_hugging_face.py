@@ -1,4 +1,4 @@
-"""The whole model beside Hugging Face's ``Qwen2AudioForConditionalGeneration`` with the same weights."""
+"""Parity of the whole model with Hugging Face's ``Qwen2AudioForConditionalGeneration``."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 
 NUM_BASE, NUM_NEW, AUDIO = 60, 4, 61
 ENDS = [3, 62]
@@ -26,8 +26,8 @@ TEXT = {
 EXTRACTOR = WhisperFeatureExtractor(feature_size=80)
 
 
-def twins():
-    """Ours and theirs; the rows of our new tokens stand at the end of their tables."""
+def same_models():
+    """Our model and Hugging Face's with the same weights; rows of new tokens are at the end of its tables."""
     torch.manual_seed(0)
     config = ModelConfig(
         encoder=EncoderConfig(num_mels=80, width=32, num_layers=2, num_heads=2, mlp_width=48),
@@ -47,17 +47,19 @@ def twins():
             audio_token_index=AUDIO,
         )
     ).eval()
-    theirs.load_state_dict(in_their_names(ours, lambda tensor: tensor.detach()), strict=True)
+    theirs.load_state_dict(values_by_hf_name(ours, lambda tensor: tensor.detach()), strict=True)
     return ours, theirs
 
 
-def in_their_names(ours, value):
-    """Values of our weights as they are called there; tables with our new rows."""
-    named = {f"model.audio_tower.{name}": value(one) for name, one in state_of(ours.encoder)}
-    named |= {f"model.multi_modal_projector.{name}": value(one) for name, one in state_of(ours.projector)}
-    for name, one in state_of(ours.language_model):
+def values_by_hf_name(ours, value):
+    """Name in Hugging Face's model -> value of our weight; rows of new tokens are appended to the tables."""
+    named = {f"model.audio_tower.{name}": value(weight) for name, weight in state_of(ours.encoder)}
+    named |= {
+        f"model.multi_modal_projector.{name}": value(weight) for name, weight in state_of(ours.projector)
+    }
+    for name, weight in state_of(ours.language_model):
         new = {"model.embed_tokens.weight": ours.new_tokens.input, "lm_head.weight": ours.new_tokens.output}
-        both = value(one) if name not in new else torch.cat([value(one), value(new[name])])
+        both = value(weight) if name not in new else torch.cat([value(weight), value(new[name])])
         named[
             "lm_head.weight"
             if name == "lm_head.weight"
@@ -71,76 +73,77 @@ def state_of(part):
 
 
 def random_examples(count, *, seed, num_learned=0):
-    """Conversations of random words with 0 to 3 clips each, and the clips."""
+    """Conversations of random tokens with 0 to 3 clips each, and the clips."""
     rng = np.random.default_rng(seed)
     vocabulary = [token for token in range(NUM_BASE + NUM_NEW) if token != AUDIO]
     examples, waves = [], []
     for number in range(count):
-        ids, places, lengths = [], [], []
+        ids, positions, lengths = [], [], []
         for _ in range(number % 4):
             ids += rng.choice(vocabulary, rng.integers(1, 5)).tolist()
             lengths.append(int(rng.integers(1_000, 20_000)))
             num_tokens = tokens_in(frames_in(lengths[-1]))
-            places += range(len(ids), len(ids) + num_tokens)
+            positions += range(len(ids), len(ids) + num_tokens)
             ids += [AUDIO] * num_tokens
             waves.append((rng.normal(0, rng.choice([0.01, 0.3]), lengths[-1])).astype(np.float32))
         ids += rng.choice(vocabulary, rng.integers(2 + num_learned, 7 + num_learned)).tolist()
         is_learned = [False] * (len(ids) - num_learned) + [True] * num_learned
-        examples.append(Example(str(number), "asr", 0, ids, is_learned, places, tuple(lengths)))
+        examples.append(Example(str(number), "asr", 0, ids, is_learned, positions, tuple(lengths)))
     return examples, waves
 
 
 def padded(examples, waves, *, side):
-    """The inputs their model takes."""
+    """Padded inputs and labels for Hugging Face's model."""
     longest = max(map(len, examples))
     rows = torch.zeros(len(examples), longest, dtype=torch.long)
     mask, labels = torch.zeros_like(rows), torch.full_like(rows, -100)
     for row, example in enumerate(examples):
-        place = slice(longest - len(example), None) if side == "left" else slice(0, len(example))
-        rows[row, place], mask[row, place] = torch.tensor(example.token_ids), 1
+        span = slice(longest - len(example), None) if side == "left" else slice(0, len(example))
+        rows[row, span], mask[row, span] = torch.tensor(example.token_ids), 1
         learned = torch.tensor(example.is_learned)
-        labels[row, place] = torch.where(learned, torch.tensor(example.token_ids), -100)
-    heard = EXTRACTOR(waves, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
+        labels[row, span] = torch.where(learned, torch.tensor(example.token_ids), -100)
+    features = EXTRACTOR(waves, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
     inputs = {
         "input_ids": rows,
         "attention_mask": mask,
-        "input_features": heard["input_features"],
-        "feature_attention_mask": heard["attention_mask"],
+        "input_features": features["input_features"],
+        "feature_attention_mask": features["attention_mask"],
     }
     return inputs, labels
 
 
-def test_fifty_random_prompts_are_answered_token_for_token_alike():
-    ours, theirs = twins()
+def test_fifty_random_prompts_have_the_same_answers():
+    ours, theirs = same_models()
     examples, waves = random_examples(50, seed=0)
-    first, num_said = 0, set()
+    first, answer_lengths = 0, set()
     for start in range(0, 50, 10):
-        asked = examples[start : start + 10]
-        clips = waves[first : (first := first + sum(len(one.num_samples) for one in asked))]
-        answers = greedy(ours, pack_examples(asked, clips), end_ids=set(ENDS), max_new_tokens=10)
-        inputs, _ = padded(asked, clips, side="left")
+        batch = examples[start : start + 10]
+        clips = waves[first : (first := first + sum(len(example.num_samples) for example in batch))]
+        answers = greedy_decode(ours, pack_examples(batch, clips), end_ids=set(ENDS), max_new_tokens=10)
+        inputs, _ = padded(batch, clips, side="left")
         with torch.no_grad():
             generated = theirs.generate(
                 **inputs, max_new_tokens=10, do_sample=False, eos_token_id=ENDS, pad_token_id=0
             )
-        for example, answer, row in zip(asked, answers, generated.tolist(), strict=True):
-            said = row[inputs["input_ids"].shape[1] :]
-            ends = [place for place, token in enumerate(said) if token in ENDS]
-            assert answer == said[: ends[0] if ends else None], (example.cut_id, len(example.num_samples))
-            num_said.add(len(answer))
-    assert len(num_said) > 2, "no answer was ended by a token"
+        for example, answer, row in zip(batch, answers, generated.tolist(), strict=True):
+            expected = row[inputs["input_ids"].shape[1] :]
+            ends = [index for index, token in enumerate(expected) if token in ENDS]
+            assert answer == expected[: ends[0] if ends else None], (example.cut_id, len(example.num_samples))
+            answer_lengths.add(len(answer))
+    assert len(answer_lengths) > 2, "no answer was ended by an end token"
 
 
-def test_other_clips_get_other_answers():
-    ours, _ = twins()
+def test_other_clips_give_other_answers():
+    ours, _ = same_models()
     examples, waves = random_examples(12, seed=1)
-    said = greedy(ours, pack_examples(examples, waves), end_ids=set(), max_new_tokens=10)
+    before = greedy_decode(ours, pack_examples(examples, waves), end_ids=set(), max_new_tokens=10)
     others = [np.roll(wave[::-1] * 3, 77).copy() for wave in waves]
-    now = greedy(ours, pack_examples(examples, others), end_ids=set(), max_new_tokens=10)
-    is_changed = [one != two for one, two in zip(said, now, strict=True)]
-    assert [changed for changed, one in zip(is_changed, examples, strict=True) if not one.num_samples] == [
-        False
-    ] * 3
+    after = greedy_decode(ours, pack_examples(examples, others), end_ids=set(), max_new_tokens=10)
+    is_changed = [a != b for a, b in zip(before, after, strict=True)]
+    without_clips = [
+        changed for changed, example in zip(is_changed, examples, strict=True) if not example.num_samples
+    ]
+    assert without_clips == [False] * 3
     assert sum(is_changed) >= 5
 
 
@@ -152,14 +155,14 @@ def step_of(ours, examples, waves):
 
 
 def test_a_whole_step_has_the_same_loss_and_gradients():
-    ours, theirs = twins()
+    ours, theirs = same_models()
     examples, waves = random_examples(6, seed=2, num_learned=4)
     loss = step_of(ours, examples, waves)
     inputs, labels = padded(examples, waves, side="right")
     output = theirs(**inputs, labels=labels)
     output.loss.backward()
     assert loss.item() == pytest.approx(output.loss.item(), rel=1e-5)
-    gradients = in_their_names(ours, lambda tensor: tensor.grad)
+    gradients = values_by_hf_name(ours, lambda tensor: tensor.grad)
     for name, parameter in theirs.named_parameters():
         if parameter.requires_grad:  # positions do not
             assert parameter.grad.norm() > 0, name
@@ -167,8 +170,8 @@ def test_a_whole_step_has_the_same_loss_and_gradients():
             assert error < 1e-5, f"{name}: {error:.1e}"
 
 
-def test_a_clip_half_silenced_is_another_step():
-    ours, _ = twins()
+def test_silence_in_half_a_clip_changes_loss_and_gradients():
+    ours, _ = same_models()
     examples, waves = random_examples(6, seed=2, num_learned=4)
     before = step_of(ours, examples, waves)
     gradient = ours.encoder.conv1.weight.grad.clone()

@@ -10,7 +10,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig, ModelConfig
 from audio_lm.model.decoder.language_model import new_language_model
-from audio_lm.model.lora import add_lora, updated_weights
+from audio_lm.model.lora import add_lora, merge_lora
 from audio_lm.model.memory_estimate import num_parameters
 from audio_lm.model.weights.parts import load_weights, save_model, updates_of
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -42,11 +42,11 @@ LORA = replace(
 
 @pytest.fixture
 def make(vocabulary):
-    def made(config):
+    def build(config):
         torch.manual_seed(0)
         return build_model(config, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
 
-    return made
+    return build
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def pack(make_cuts, vocabulary):
     return Collator()([with_example(cut, maker.example(cut, "srwt-en")) for cut in make_cuts(3)])
 
 
-def learnt(model, pack, *, steps=3):
-    """Train the updates alone, everything else frozen."""
+def trained(model, pack, *, steps=3):
+    """Train only the updates; all other parts are frozen."""
     names = [name for name, _ in model.named_parameters()]
     parts = {part: PartConfig() for part in ("encoder", "projector", "new_tokens", "language_model")}
     parts |= {f"{part}_lora": PartConfig(lr=1e-2) for part in ("encoder", "projector", "language_model")}
@@ -73,15 +73,15 @@ def learnt(model, pack, *, steps=3):
     return model
 
 
-def test_a_fresh_update_changes_nothing(make, pack):
+def test_a_new_update_changes_nothing(make, pack):
     assert torch.equal(make(LORA)(pack), make(PLAIN)(pack))
 
 
-def test_updates_learn_at_a_rate_of_their_own_and_nothing_else_moves(make, pack, tmp_path):
+def test_updates_are_trained_and_nothing_else_changes(make, pack, tmp_path):
     model = make(LORA)
     save_model(model, tmp_path / "before")
     start = model(pack).detach()
-    learnt(model, pack)
+    trained(model, pack)
     assert (model(pack) - start).abs().max() > 1e-2
     save_model(model, tmp_path / "after")
     for path in sorted((tmp_path / "before").iterdir()):
@@ -95,23 +95,23 @@ def test_updates_learn_at_a_rate_of_their_own_and_nothing_else_moves(make, pack,
     assert all(".lora_" in name for name in moved)
 
 
-def test_every_update_hears_of_the_loss(make, pack):
-    model = learnt(make(LORA), pack, steps=1)
+def test_a_gradient_reaches_every_update(make, pack):
+    model = trained(make(LORA), pack, steps=1)
     model.loss(pack, weight=1 / pack.num_learned).total.backward()
-    silent = [name for name, one in model.named_parameters() if "lora" in name and not one.grad.any()]
-    assert silent == []
+    updates = {name: weight for name, weight in model.named_parameters() if "lora" in name}
+    assert [name for name, weight in updates.items() if not weight.grad.any()] == []
 
 
-def test_weights_with_their_updates_added_give_the_same_answers(make, pack):
-    model, plain = learnt(make(LORA), pack), make(PLAIN)
+def test_merged_weights_give_the_same_logits(make, pack):
+    model, plain = trained(make(LORA), pack), make(PLAIN)
     fresh = plain(pack).detach()
-    plain.load_state_dict(plain.state_dict() | updated_weights(model))
+    plain.load_state_dict(plain.state_dict() | merge_lora(model))
     torch.testing.assert_close(plain(pack), model(pack), atol=1e-5, rtol=1e-4)
     assert (plain(pack) - fresh).abs().max() > 1e-2
 
 
-def test_files_without_updates_are_those_of_a_model_without(make, pack, tmp_path):
-    model = learnt(make(LORA), pack)
+def test_files_of_the_base_weights_fit_a_model_without_updates(make, pack, tmp_path):
+    model = trained(make(LORA), pack)
     save_model(model, tmp_path)
     names = {path.name.removesuffix(".safetensors") for path in tmp_path.iterdir()}
     assert {name for name in names if "lora" in name} == {
@@ -127,7 +127,7 @@ def test_files_without_updates_are_those_of_a_model_without(make, pack, tmp_path
     assert torch.equal(again(pack), model(pack))
 
 
-def test_counted_updates_are_those_of_the_model(make):
+def test_the_counted_update_weights_are_those_of_the_model(make):
     model = make(LORA)
     counts = num_parameters(LORA, num_base=model.num_base, num_new=3)
     for part in LORA.lora:
@@ -135,7 +135,7 @@ def test_counted_updates_are_those_of_the_model(make):
         assert counts[f"{part}_lora"] == count, part
 
 
-def test_the_output_layer_and_weights_that_are_only_read_are_no_targets():
+def test_the_output_layer_and_layers_that_are_never_called_are_no_targets():
     language_model = new_language_model("qwen2", TEXT, num_base=50)
     add_lora(language_model, LoraConfig(rank=2))
     assert "lm_head.lora_A.weight" not in updates_of(language_model)
@@ -144,7 +144,7 @@ def test_the_output_layer_and_weights_that_are_only_read_are_no_targets():
         add_lora(torch.nn.ModuleList([attention, torch.nn.Linear(8, 8)]), LoraConfig(targets=["out_proj"]))
 
 
-def test_a_target_or_a_part_that_is_not_there_is_refused():
+def test_an_unknown_target_or_part_is_refused():
     with pytest.raises(RecipeError, match=r"unknown lora target 'q_prj'\. Did you mean 'q_proj'"):
         add_lora(new_language_model("qwen2", TEXT, num_base=50), LoraConfig(targets=["q_prj"]))
     with pytest.raises(RecipeError, match="unknown part under lora 'new_tokens'"):
@@ -153,7 +153,7 @@ def test_a_target_or_a_part_that_is_not_there_is_refused():
         LoraConfig(rank=0)
 
 
-def test_without_peft_the_message_says_what_to_install(monkeypatch):
+def test_without_peft_the_error_names_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"pip install 'audio-lm\[lora\]'"):
         add_lora(torch.nn.Sequential(torch.nn.Linear(2, 2)), LoraConfig())

@@ -17,7 +17,7 @@ STEP = {
 
 
 @pytest.mark.parametrize("name", ["demo", "tiny"])
-def test_counted_weights_are_those_of_the_model(name):
+def test_the_counted_weights_are_those_of_the_model(name):
     config = load_recipe("demo", [f"use.model={name}"]).recipe.model
     counts = num_parameters(config, num_base=300, num_new=40)
     model = build_model(config, num_base=300, num_new=40)
@@ -25,26 +25,26 @@ def test_counted_weights_are_those_of_the_model(name):
         assert count == sum(parameter.numel() for parameter in getattr(model, part).parameters()), part
 
 
-def test_the_published_sizes_come_out():
+def test_counts_equal_the_published_sizes():
     counts = num_parameters(load_recipe("qwen_audio").recipe.model, num_base=151_936, num_new=3_314)
     assert counts["encoder"] == pytest.approx(637e6, rel=0.01)
     assert counts["language_model"] == pytest.approx(7.7e9, rel=0.02)
 
 
-def test_what_is_frozen_costs_no_optimizer_and_what_is_sharded_less():
+def test_frozen_parts_have_no_optimizer_state_and_sharding_saves_memory():
     config = load_recipe("qwen_audio").recipe.model
     counts = num_parameters(config, num_base=151_936, num_new=3_314)
-    heard = step_size(config, counts, {"encoder", "projector", "new_tokens"}, **STEP)
-    talking = step_size(config, counts, {"new_tokens", "language_model"}, **STEP)
-    assert 20e9 < heard.weights < 35e9
-    assert 65e9 < heard.activations < 105e9
-    assert talking.weights > 4 * heard.weights
-    eight = step_size(config, counts, {"new_tokens", "language_model"}, **(STEP | {"num_ranks": 8}))
-    assert eight.weights < 0.2 * talking.weights
-    assert eight.total < 141e9
+    encoder_stage = step_size(config, counts, {"encoder", "projector", "new_tokens"}, **STEP)
+    decoder_stage = step_size(config, counts, {"new_tokens", "language_model"}, **STEP)
+    assert 20e9 < encoder_stage.weights < 35e9
+    assert 65e9 < encoder_stage.activations < 105e9
+    assert decoder_stage.weights > 4 * encoder_stage.weights
+    eight_ranks = step_size(config, counts, {"new_tokens", "language_model"}, **(STEP | {"num_ranks": 8}))
+    assert eight_ranks.weights < 0.2 * decoder_stage.weights
+    assert eight_ranks.total < 141e9
 
 
-def test_twice_the_tokens_keep_twice_the_activations():
+def test_activations_are_proportional_to_the_tokens():
     config = replace(load_recipe("demo").recipe.model)
     counts = num_parameters(config, num_base=300, num_new=40)
     one, two = (

@@ -4,7 +4,7 @@ import torch
 from audio_lm.model.merge_audio import merge_audio
 
 
-def test_gradients_reach_text_and_audio():
+def test_gradients_flow_to_text_and_audio():
     text, audio = torch.randn(5, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     out = merge_audio(text, audio, torch.tensor([1, 3]))
     assert torch.equal(out[[1, 3]], audio)
@@ -14,6 +14,6 @@ def test_gradients_reach_text_and_audio():
     assert audio.grad.eq(1).all()
 
 
-def test_one_place_for_each_audio_token():
-    with pytest.raises(ValueError, match="2 audio tokens for 1 places"):
+def test_every_audio_token_needs_one_position():
+    with pytest.raises(ValueError, match="2 audio tokens for 1 positions"):
         merge_audio(torch.zeros(5, 3), torch.zeros(2, 3), torch.tensor([1]))

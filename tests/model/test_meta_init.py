@@ -14,18 +14,21 @@ NUMBERS = {"num_base": 50, "num_new": 7}
 CPU = torch.device("cpu")
 
 
-def filled(config, line=range(0)):
+def initialized(config, ordered_rows=range(0)):
     model = build_on_meta(config, **NUMBERS)
     assert all(parameter.is_meta for parameter in model.parameters())
     materialise(model, CPU)
     torch.manual_seed(3)
-    init_weights(model, config, **NUMBERS, line=line)
+    init_weights(model, config, **NUMBERS, ordered_rows=ordered_rows)
     return model
 
 
-def assert_the_same(config, line=range(0)):
+def assert_same_weights(config, ordered_rows=range(0)):
     torch.manual_seed(3)
-    built, model = build_model(config, **NUMBERS, line=line), filled(config, line)
+    built, model = (
+        build_model(config, **NUMBERS, ordered_rows=ordered_rows),
+        initialized(config, ordered_rows),
+    )
     one, other = built.state_dict(), model.state_dict()
     assert one.keys() == other.keys()
     for name, value in one.items():
@@ -34,18 +37,20 @@ def assert_the_same(config, line=range(0)):
         assert torch.equal(value, twin), name
 
 
-def test_a_model_from_nothing_is_filled_with_the_weights_it_would_be_built_with():
-    assert_the_same(TINY, range(2, 6))
+def test_random_weights_equal_those_of_build_model():
+    assert_same_weights(TINY, range(2, 6))
 
 
-def test_another_seed_would_be_noticed():
+def test_another_seed_gives_other_weights():
     torch.manual_seed(4)
-    assert not torch.equal(build_model(TINY, **NUMBERS).new_tokens.input, filled(TINY).new_tokens.input)
+    assert not torch.equal(build_model(TINY, **NUMBERS).new_tokens.input, initialized(TINY).new_tokens.input)
 
 
-def test_updates_begin_as_they_would():
+def test_low_rank_updates_equal_those_of_build_model():
     pytest.importorskip("peft")
-    assert_the_same(replace(TINY, lora={"language_model": LoraConfig(rank=2), "encoder": LoraConfig(rank=3)}))
+    assert_same_weights(
+        replace(TINY, lora={"language_model": LoraConfig(rank=2), "encoder": LoraConfig(rank=3)})
+    )
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -55,10 +60,10 @@ def test_a_published_language_model_is_read_from_its_files(tmp_path, tied):
         replace(TINY, language_model=replace(TINY.language_model, settings=settings)), **NUMBERS
     )
     whole.language_model.save_pretrained(tmp_path)
-    assert_the_same(replace(TINY, language_model=replace(TINY.language_model, load=str(tmp_path))))
+    assert_same_weights(replace(TINY, language_model=replace(TINY.language_model, load=str(tmp_path))))
 
 
-def test_an_encoder_of_another_library_is_made_alike():
+def test_an_encoder_of_transformers_equals_that_of_build_model():
     settings = {
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -72,10 +77,10 @@ def test_an_encoder_of_another_library_is_made_alike():
         "feat_extract_norm": "layer",
     }
     encoder = EncoderConfig(kind="transformers", architecture="wav2vec2", settings=settings)
-    assert_the_same(replace(TINY, encoder=encoder))
+    assert_same_weights(replace(TINY, encoder=encoder))
 
 
-def test_modules_have_memory_again_afterwards():
+def test_modules_are_on_meta_only_inside_the_context():
     with parameters_on_meta():
         assert torch.nn.Linear(2, 2).weight.is_meta
     assert not torch.nn.Linear(2, 2).weight.is_meta
@@ -85,9 +90,9 @@ def test_a_whole_published_model_is_read_from_its_files(tmp_path):
     write_qwen2_audio(tmp_path)
     config = ModelConfig(load=str(tmp_path))
     torch.manual_seed(3)
-    built = build_model(config, num_base=NUM_ROWS, num_new=7, line=range(2, 6)).state_dict()
+    built = build_model(config, num_base=NUM_ROWS, num_new=7, ordered_rows=range(2, 6)).state_dict()
     model = build_on_meta(config, num_base=NUM_ROWS, num_new=7)
     materialise(model, CPU)
     torch.manual_seed(3)
-    init_weights(model, config, num_base=NUM_ROWS, num_new=7, line=range(2, 6))
+    init_weights(model, config, num_base=NUM_ROWS, num_new=7, ordered_rows=range(2, 6))
     assert all(torch.equal(value, built[name]) for name, value in model.state_dict().items())

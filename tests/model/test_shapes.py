@@ -13,12 +13,12 @@ from audio_lm.model.projector import PROJECTORS, new_projector
 from audio_lm.model.shapes import ENCODER_SHAPES, num_language_model_weights, num_projector_weights
 
 
-def test_every_kind_a_recipe_can_name_has_a_size_and_audio_tokens():
+def test_every_kind_of_the_config_has_a_size_and_a_token_count():
     kinds = set(get_args(get_type_hints(EncoderConfig)["kind"]))
     assert kinds == set(ENCODER_SHAPES) == set(TOKENS_OF)
 
 
-def test_the_size_of_published_models_is_known_without_them():
+def test_the_size_of_published_models_is_computed_without_weights():
     shape = ENCODER_SHAPES["transformers"](EncoderConfig(kind="transformers", architecture="wavlm"))
     assert shape.num_weights == pytest.approx(94.4e6, rel=0.01)
 

@@ -9,7 +9,7 @@ import soundfile
 from lightning import Callback
 from rich.console import Console
 
-from audio_lm.bench.clips import line_of, write_manifest
+from audio_lm.bench.clips import cut_line, write_manifest
 from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
 from audio_lm.data.mixture.schedule import Cursor
@@ -58,7 +58,7 @@ def recipe(tmp_path):
     for number in range(NUM_CLIPS):
         path = audio / f"{number:05d}.wav"
         soundfile.write(path, rng.normal(0, 0.1, 8_000), 16_000)
-        lines.append(line_of(f"clip-{number}", path, 8_000))
+        lines.append(cut_line(f"clip-{number}", path, 8_000))
     write_manifest(tmp_path / "data" / "made" / "clips-train.jsonl", iter(lines))
     path = tmp_path / "damaged_audio.yaml"
     path.write_text(RECIPE.format(folder=tmp_path))

@@ -6,7 +6,7 @@ import torch
 from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.config.load import load_recipe
 from audio_lm.export.hugging_face import export_run
-from audio_lm.export.merge import HEAD, merged_weights
+from audio_lm.export.merge import HEAD, merge_weights
 from audio_lm.model.build import build_model
 from audio_lm.model.weights.files import read_weights
 from audio_lm.model.weights.parts import load_weights
@@ -21,7 +21,7 @@ def test_a_run_is_exported_by_one_command(whole_run, small, own_vocabulary, tmp_
     model = build_model(small.model, num_base=own_vocabulary.num_base, num_new=len(own_vocabulary.new_tokens))
     load_weights(model, whole_run.model("chat"))
     rows = read_weights(tmp_path / "folder")["language_model.lm_head.weight"]
-    assert torch.equal(rows, merged_weights(model)[HEAD])
+    assert torch.equal(rows, merge_weights(model)[HEAD])
     export_run(whole_run.path, tmp_path / "earlier", stage="pretrain", report=lambda line: None)
     assert not torch.equal(read_weights(tmp_path / "earlier")["language_model.lm_head.weight"], rows)
 
@@ -45,5 +45,5 @@ def test_a_recipe_starts_from_an_exported_folder(whole_run, small_recipe, tmp_pa
     model = build_audio_lm(recipe, vocabulary)
     kept = read_weights(folder)
     assert torch.equal(model.encoder.conv1.weight, kept["audio_tower.conv1.weight"])
-    assert torch.equal(merged_weights(model)[HEAD], kept["language_model.lm_head.weight"])
+    assert torch.equal(merge_weights(model)[HEAD], kept["language_model.lm_head.weight"])
     assert set(rates_of(recipe, model)) == {"pretrain", "chat"}

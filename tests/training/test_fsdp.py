@@ -14,7 +14,7 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
-from audio_lm.model.weights.shards import fill_slice, whole_of
+from audio_lm.model.weights.shards import copy_to_local, full_tensor
 from audio_lm.training import next_token
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
@@ -128,7 +128,7 @@ class Losses(Callback):
 
 
 def weights_in(named):
-    return {name: whole_of(one).numpy().copy() for name, one in named.items()}
+    return {name: full_tensor(one).numpy().copy() for name, one in named.items()}
 
 
 def tiny(kind):
@@ -422,7 +422,7 @@ def _stepped(is_shared, settings):
             chance = torch.Generator().manual_seed(1000 * step + number)
             whole_gradient = torch.randn(parameter.shape, generator=chance)
             parameter.grad = torch.zeros_like(parameter)
-            fill_slice(parameter.grad, whole_gradient)
+            copy_to_local(parameter.grad, whole_gradient)
         optimizer.step()
     return weights_in(dict(model.named_parameters()))
 

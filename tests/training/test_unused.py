@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from audio_lm.model.weights.shards import whole_of
+from audio_lm.model.weights.shards import full_tensor
 from audio_lm.training.fsdp import new_mesh, set_gradient_sync, shard
 from tests.forked import on_ranks, together
 
@@ -47,7 +47,7 @@ def gradients(packs, ranks=1, *, is_stock=True):
     for pack in packs:
         set_gradient_sync(model, is_last=pack == packs[-1])
         model.loss(pack).backward()
-    return {name: whole_of(one.grad).numpy().copy() for name, one in model.named_parameters()}
+    return {name: full_tensor(one.grad).numpy().copy() for name, one in model.named_parameters()}
 
 
 @pytest.mark.parametrize("packs", [((0,), (1,)), ((0, 2), (1, 3)), ((0, 1), (2, 4))])

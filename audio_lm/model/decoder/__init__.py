@@ -1,1 +1,1 @@
-"""The language model and what it needs to train and generate."""
+"""The language model: packed attention, loss, new tokens and generation."""

@@ -1,7 +1,7 @@
-"""Answers, word by word: the most likely token each time, for many conversations at once.
+"""Batched greedy decoding.
 
-Packed prompts become rows padded on the left, so that all of them go on at the same place.
-What the language model has read stays in its cache; rows that are done leave the batch.
+Packed prompts become rows padded on the left, so that the next token of every row is at the same column. Keys and
+values are cached; finished rows are removed from the batch.
 
 Shapes: B conversations, L longest prompt, T positions of the pack, D width.
 """
@@ -16,17 +16,17 @@ from transformers import DynamicCache
 
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.language_model import unpacked
+from audio_lm.model.decoder.language_model import use_padded_attention
 
 
 @torch.no_grad()
-def greedy(
+def greedy_decode(
     model: AudioLM, pack: PackedBatch, *, end_ids: Collection[int], max_new_tokens: int
 ) -> list[list[int]]:
-    """Answer the conversations of a pack.
+    """Generate an answer to each conversation of a pack.
 
     Args:
-        pack: prompts without their answers; documents after the last cut id are padding and have no answer.
+        pack: prompts without answers; documents after the last cut id are padding and get no answer.
         end_ids: tokens that end an answer; they are not returned.
 
     Returns:
@@ -34,65 +34,65 @@ def greedy(
     """
     answers: list[list[int]] = [[] for _ in range(len(pack))]
     pack = pack.to(model.new_tokens.input.device)
-    with _resting(model):
-        rows_BLD, is_read_BL = _padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1])
-        with unpacked(model.language_model):
-            _continue(model, rows_BLD, is_read_BL, answers, set(end_ids), max_new_tokens)
+    with _eval_mode(model):
+        rows_BLD, mask_BL = _padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1])
+        with use_padded_attention(model.language_model):
+            _decode(model, rows_BLD, mask_BL, answers, set(end_ids), max_new_tokens)
     return answers
 
 
-def _continue(
+def _decode(
     model: AudioLM,
     rows_BLD: Tensor,
-    is_read_BL: Tensor,
+    mask_BL: Tensor,
     answers: list[list[int]],
     ends: set[int],
     max_new_tokens: int,
 ) -> None:
     cache = DynamicCache()
-    positions_BL = (is_read_BL.cumsum(1) - 1).clamp(min=0)
-    going = list(range(len(answers)))
-    for _ in range(max_new_tokens if going else 0):
+    positions_BL = (mask_BL.cumsum(1) - 1).clamp(min=0)
+    unfinished = list(range(len(answers)))
+    for _ in range(max_new_tokens if unfinished else 0):
         states_BLD = model.language_model.base_model(
             inputs_embeds=rows_BLD,
-            attention_mask=is_read_BL,
+            attention_mask=mask_BL,
             position_ids=positions_BL,
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
         next_B = model.logits(states_BLD[:, -1]).argmax(-1)
-        kept = []
-        for place, (row, token) in enumerate(zip(going, next_B.tolist(), strict=True)):
+        remaining = []
+        for row, (answer, token) in enumerate(zip(unfinished, next_B.tolist(), strict=True)):
             if token not in ends:
-                answers[row].append(token)
-                kept.append(place)
-        if not kept:
+                answers[answer].append(token)
+                remaining.append(row)
+        if not remaining:
             return
-        if len(kept) < len(going):
-            chosen = torch.tensor(kept, device=next_B.device)
-            cache.batch_select_indices(chosen)
-            next_B, is_read_BL, positions_BL = next_B[chosen], is_read_BL[chosen], positions_BL[chosen]
-            going = [going[place] for place in kept]
-        rows_BLD = model.words(next_B[:, None])
-        is_read_BL = torch.cat([is_read_BL, is_read_BL.new_ones(len(going), 1)], dim=1)
+        if len(remaining) < len(unfinished):
+            index = torch.tensor(remaining, device=next_B.device)
+            cache.batch_select_indices(index)
+            next_B, mask_BL, positions_BL = next_B[index], mask_BL[index], positions_BL[index]
+            unfinished = [unfinished[row] for row in remaining]
+        rows_BLD = model.embed_tokens(next_B[:, None])
+        mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(unfinished), 1)], dim=1)
         positions_BL = positions_BL[:, -1:] + 1
 
 
 def _padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tensor]:
-    """Rows (B, L, D) that end together, and which of their places hold something (B, L)."""
+    """Rows (B, L, D) padded on the left, and their attention mask (B, L)."""
     lengths = [end - start for start, end in itertools.pairwise(borders)]
     longest = max(lengths, default=0)
     rows_BLD = embedded_TD.new_zeros(len(lengths), longest, embedded_TD.shape[1])
-    is_read_BL = torch.zeros(len(lengths), longest, dtype=torch.long, device=embedded_TD.device)
+    mask_BL = torch.zeros(len(lengths), longest, dtype=torch.long, device=embedded_TD.device)
     for row, (start, length) in enumerate(zip(borders, lengths, strict=False)):
         rows_BLD[row, longest - length :] = embedded_TD[start : start + length]
-        is_read_BL[row, longest - length :] = 1
-    return rows_BLD, is_read_BL
+        mask_BL[row, longest - length :] = 1
+    return rows_BLD, mask_BL
 
 
 @contextmanager
-def _resting(model: AudioLM) -> Iterator[None]:
-    """Without dropout, and as before afterwards."""
+def _eval_mode(model: AudioLM) -> Iterator[None]:
+    """Put the model into eval mode inside the context; restore the mode of every module afterwards."""
     was_training = {module for module in model.modules() if module.training}
     model.eval()
     try:

@@ -1,7 +1,7 @@
-"""The language model: any causal one of ``transformers`` that our packed attention can serve.
+"""The language model: any causal language model of ``transformers`` that works with our packed attention.
 
-It stays an unmodified model of that library. What could mix packed conversations without a word
--- an architecture of its own attention, a recurrent layer -- is refused when it is built.
+The library's model is not modified. Architectures that would silently mix packed conversations, because they have
+their own attention or recurrent layers, are rejected when the model is built.
 
 Shapes: T positions of all conversations, D width.
 """
@@ -24,23 +24,23 @@ from transformers.initialization import no_init_weights
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.decoder.packed_attention import PACKED
-from audio_lm.model.decoder.settings import new_settings, settings_errors, unloadable
-from audio_lm.model.weights.files import some_of
+from audio_lm.model.decoder.settings import language_model_error, new_settings, settings_errors
+from audio_lm.model.weights.files import first_few
 
 PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
-"""Settings with which an architecture changes its logits after the output layer; we call that layer alone."""
+"""Settings with which an architecture rescales its logits after the output layer; we call only that layer."""
 
 
 def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
-    """Published weights, in 32 bits.
+    """Load published weights, in 32 bits.
 
     Args:
-        trust_remote_code: run code that comes with the weights.
+        trust_remote_code: run Python code from the model's repository.
 
     Raises:
-        CheckpointError: there is no such model, it needs code of its own, or its weights do not fit it.
-        RecipeError: it cannot be packed.
+        CheckpointError: there is no such model, it needs remote code, or its weights do not fit its configuration.
+        RecipeError: packed sequences are not possible with the architecture.
     """
     try:
         model, loaded = AutoModelForCausalLM.from_pretrained(
@@ -50,10 +50,10 @@ def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False)
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, all at once
+            ignore_mismatched_sizes=True,  # listed below, together with missing and extra weights
         )
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
-        raise unloadable(folder_or_name, error) from error
+        raise language_model_error(folder_or_name, error) from error
     problems = [f"{name} is missing" for name in sorted(loaded["missing_keys"])]
     problems += [f"{name} is extra" for name in sorted(loaded["unexpected_keys"])]
     problems += [
@@ -62,22 +62,22 @@ def load_language_model(folder_or_name: str, *, trust_remote_code: bool = False)
     ]
     if problems:
         raise CheckpointError(
-            f"language model {folder_or_name!r} does not fit its own config.json: {some_of(problems)}; "
-            f"copy config.json and weights from the same place"
+            f"language model {folder_or_name!r} does not fit its own config.json: {first_few(problems)}; "
+            f"copy config.json and weights from the same source"
         )
     return _checked(model)
 
 
 def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_base: int) -> PreTrainedModel:
-    """An architecture with the library's own random start.
+    """Build an architecture with the library's random initialization.
 
     Args:
         architecture: a ``model_type``, such as ``qwen2``.
         settings: fields of its configuration.
-        num_base: rows of its tables.
+        num_base: vocabulary size.
 
     Raises:
-        RecipeError: the architecture or one of its settings does not exist, or it cannot be packed.
+        RecipeError: the architecture or one of its settings does not exist, or packed sequences are not possible.
     """
     with settings_errors(architecture):
         config = new_settings(architecture, settings, num_base=num_base)
@@ -86,40 +86,39 @@ def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_ba
 
 
 def empty_language_model(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
-    """A language model whose weights are still to be filled in.
+    """Build a language model without initializing its weights.
 
     Args:
-        trust_remote_code: run code that the configuration names.
+        trust_remote_code: run the Python code that the configuration names.
 
     Raises:
-        RecipeError: it cannot be packed.
+        RecipeError: packed sequences are not possible with the architecture.
     """
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(
             config, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
-    model.tie_weights()  # belongs to the start that was left out
+    model.tie_weights()  # skipped together with the initialization
     return _checked(model)
 
 
 def check_rows(rows: int, num_base: int | None, *, source: str) -> None:
-    """Refuse a language model whose tables are not the tokenizer's.
+    """Check that the vocabulary sizes of language model and tokenizer are equal.
 
     Raises:
-        CheckpointError: names both numbers.
+        CheckpointError: they differ; the message has both numbers.
     """
     if num_base not in (None, rows):
         raise CheckpointError(
-            f"language model {source!r} has {rows} rows, {num_base} were expected; load the tokenizer it was "
-            f"trained with"
+            f"language model {source!r} has {rows} rows, expected {num_base}; load the tokenizer it was trained with"
         )
 
 
 def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: PackedBatch) -> Tensor:
-    """(T, D) states before the output layer.
+    """(T, D) hidden states before the output layer.
 
-    Packed conversations stay apart because of the borders. The mask must be absent and the cache off:
-    with either, other attention functions would mix them in silence.
+    ``cu_seq_lens`` keeps packed conversations separate. There must be no mask and no cache: with either of them,
+    transformers could choose an attention path that silently mixes conversations.
     """
     output = language_model.base_model(
         inputs_embeds=embedded_TD[None],
@@ -136,8 +135,8 @@ def hidden_states(language_model: PreTrainedModel, embedded_TD: Tensor, pack: Pa
 
 
 @contextmanager
-def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
-    """For as long as a batch of padded rows and a cache is used."""
+def use_padded_attention(language_model: PreTrainedModel) -> Iterator[None]:
+    """Use SDPA attention inside the context, for padded batches with a cache."""
     language_model.set_attn_implementation("sdpa")
     try:
         yield
@@ -145,11 +144,11 @@ def unpacked(language_model: PreTrainedModel) -> Iterator[None]:
         language_model.set_attn_implementation(PACKED)
 
 
-def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
-    """Standard deviation of its word embeddings, as they leave the table.
+def embedding_std(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> float:
+    """Standard deviation of the word embeddings, as the embedding layer returns them.
 
     Args:
-        weights: of a language model that has none itself.
+        weights: weights of a language model whose parameters are on ``meta``.
     """
     table = language_model.get_input_embeddings()
     rows_VD = _rows_of(table, language_model, weights)
@@ -159,10 +158,10 @@ def word_scale(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | 
 
 
 def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-    """(D,) the mean of its output rows, whose logit is the mean of all logits.
+    """(D,) mean of the output rows; its logit is the mean of all logits.
 
     Args:
-        weights: of a language model that has none itself.
+        weights: weights of a language model whose parameters are on ``meta``.
     """
     with torch.no_grad():
         return _rows_of(language_model.get_output_embeddings(), language_model, weights).float().mean(0)
@@ -171,27 +170,26 @@ def mean_output_row(language_model: PreTrainedModel, weights: Mapping[str, Tenso
 def _rows_of(
     table: nn.Module, language_model: PreTrainedModel, weights: Mapping[str, Tensor] | None
 ) -> Tensor:
-    """The rows of a table, from elsewhere where the model has none."""
+    """Rows of a table, from ``weights`` if they are given."""
     rows_VD: Tensor = table.weight  # type: ignore[assignment]
     if weights is None:
         return rows_VD
-    names = [name for name, one in language_model.named_parameters() if one is rows_VD]
+    names = [name for name, parameter in language_model.named_parameters() if parameter is rows_VD]
     return weights[names[0]]
 
 
 def _checked(model: PreTrainedModel) -> PreTrainedModel:
     config = model.config
-    kinds = set(getattr(config, "layer_types", None) or ()) - PACKABLE_LAYERS
+    unsupported_layers = set(getattr(config, "layer_types", None) or ()) - PACKABLE_LAYERS
     rescaled = [name for name in RESCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
-    if kinds or not model._can_set_attn_implementation() or config.is_encoder_decoder:
+    if unsupported_layers or not model._can_set_attn_implementation() or config.is_encoder_decoder:
         raise RecipeError(
-            f"language model {config.model_type!r} has {sorted(kinds) or 'attention of its own'}, in which "
-            f"packed conversations would see each other; choose an architecture of plain attention, such as "
-            f"qwen2 or llama"
+            f"language model {config.model_type!r} has {sorted(unsupported_layers) or 'its own attention'}, in which packed "
+            f"conversations would see each other; choose an architecture with standard attention, such as qwen2 or llama"
         )
     if rescaled:
         raise RecipeError(
-            f"language model {config.model_type!r} changes its logits by {rescaled}, which new tokens would "
-            f"not follow; set them to null or choose another architecture"
+            f"language model {config.model_type!r} rescales its logits by {rescaled}, which is not applied to new "
+            f"tokens; set these to null or choose another architecture"
         )
     return model

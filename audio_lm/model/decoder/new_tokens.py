@@ -1,11 +1,11 @@
-"""Rows for tokens that the language model's own tables do not have.
+"""Embedding and output rows of tokens added to the language model's vocabulary.
 
-They stand beside its own tables, as a part that learns while the language model is frozen.
-Ids count on where its tables end: token ``num_base + i`` is row i here.
+They are separate tables, a part that can be trained while the language model is frozen. Their ids follow the base
+vocabulary: token ``num_base + i`` is row i here.
 
-Beside a loaded language model each output row starts as the mean of that model's output rows. A new token's
-logit is then the mean of all old ones and never above the largest of them, whatever was read: no answer has a
-new token in it before the tokens were learned. That holds in an exported table too, which has no bias for it.
+Beside a loaded language model each output row starts as the mean of that model's output rows. The logit of a new
+token is then the mean of all base logits and never above the largest of them, for every input: greedy decoding
+generates no new token before training. An exported model, which has one table and no bias, behaves the same.
 
 Shapes: V new tokens, D width, P positions.
 Source: the tags and time stamps of Qwen-Audio, arXiv:2311.07919, section 3.2.
@@ -30,12 +30,12 @@ class NewTokens(nn.Module):
         initial_VD: Tensor | None = None,
         output_D: Tensor | None = None,
     ) -> None:
-        """Start the rows.
+        """Initialize the rows.
 
         Args:
-            scale: standard deviation of rows that start at random, of both tables.
-            initial_VD: input and output rows to start from instead; see ``smooth_rows``.
-            output_D: what every output row starts from instead; see ``mean_output_row``.
+            scale: standard deviation of random rows, for both tables.
+            initial_VD: initial input and output rows to use instead; see ``smooth_rows``.
+            output_D: initial value of every output row to use instead; see ``mean_output_row``.
 
         Raises:
             ValueError: ``initial_VD`` has another shape.
@@ -45,31 +45,30 @@ class NewTokens(nn.Module):
             raise ValueError(
                 f"initial rows have shape {tuple(initial_VD.shape)}; expected {(num_new, width)}"
             )
-        first_VD = torch.randn(num_new, width) * scale if initial_VD is None else initial_VD.clone()
-        second_VD = torch.randn(num_new, width) * scale if initial_VD is None else initial_VD.clone()
+        input_VD = torch.randn(num_new, width) * scale if initial_VD is None else initial_VD.clone()
+        output_VD = torch.randn(num_new, width) * scale if initial_VD is None else initial_VD.clone()
         if output_D is not None:
-            second_VD = output_D.to(second_VD.dtype).expand(num_new, width).clone()
-        self.input = nn.Parameter(first_VD)
-        self.output = nn.Parameter(second_VD)
+            output_VD = output_D.to(output_VD.dtype).expand(num_new, width).clone()
+        self.input = nn.Parameter(input_VD)
+        self.output = nn.Parameter(output_VD)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Input rows of new tokens, ids counted from 0; whatever lies below 0 gives row 0, or zeros where there is none."""
-        if not len(
-            self.input
-        ):  # zeros that both tables are part of: every parameter has a gradient in every pack
+        """Input rows of new tokens, with ids counted from 0; negative ids give row 0, or zeros if there are no rows."""
+        if not len(self.input):
+            # Zeros computed from both empty tables, so that every parameter has a gradient, as DDP expects.
             return (self.input.sum() + self.output.sum()).expand(*ids.shape, self.input.shape[1])
         return F.embedding(ids.clamp(min=0), self.input)
 
     def logits(self, hidden_PD: Tensor) -> Tensor:
-        """(P, V) how likely each new token comes next."""
+        """(P, V) logits of the new tokens."""
         return F.linear(hidden_PD, self.output)
 
 
 def smooth_rows(num_rows: int, width: int, *, scale: float = 0.02) -> Tensor:
-    """Rows in which neighbours are alike, for tokens that stand on a line, such as time stamps.
+    """Random rows whose neighbors are similar, for ordered tokens such as time stamps.
 
-    Random mixtures of slow waves, the fastest of which turns every eight rows: what is learnt about one stamp
-    reaches those beside it, and each is still told from all others.
+    Each column is a cosine with a random frequency and phase; the shortest period is eight rows. What training
+    learns about one time stamp also applies to its neighbors, and every row remains distinguishable.
 
     Returns:
         (num_rows, width) of standard deviation ``scale``.

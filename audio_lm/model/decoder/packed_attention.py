@@ -1,8 +1,8 @@
-"""Attention over documents that stand end to end; none sees another.
+"""Packed attention: self-attention within each of several concatenated documents.
 
-One function registered under one name in ``transformers``, so that unmodified layers of any
-architecture use it. A GPU runs torch's variable-length flash kernel, a CPU one flash call
-per document. There is no mask: a forgotten ``cu_seq_lens`` is an error and never a leak.
+It is registered under a name in ``transformers``, so that unmodified layers of any architecture use it. A GPU runs
+torch's variable-length flash kernel, a CPU runs one flash call per document. There is no mask: a missing
+``cu_seq_lens`` is an error, so documents can never attend to each other by accident.
 
 Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
 """
@@ -16,10 +16,10 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
 PACKED = "packed"
-"""What to set as ``attn_implementation``."""
+"""Value of ``attn_implementation``."""
 
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
-"""Arguments some architectures pass that change the result and have no place in the kernels."""
+"""Arguments of some architectures that change the result and that the kernels do not support."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -43,44 +43,44 @@ def packed_attention(
 
     Args:
         query: (1, H, T, C); key and value are (1, G, T, C) with G dividing H.
-        cu_seq_lens_q: (B+1,) int32 borders of the documents, the last of which is T.
-        max_length_q: at least the longest document.
+        cu_seq_lens_q: (B+1,) int32 borders of the documents; the first is 0, the last is T.
+        max_length_q: length of the longest document, or more.
 
     Returns:
-        (1, T, H, C), and no weights.
+        (1, T, H, C) and None for the attention weights.
 
     Raises:
-        ValueError: borders are missing, or the layer asks for what the kernels cannot do.
+        ValueError: borders are missing, or the layer needs a feature that the kernels do not support.
     """
     if cu_seq_lens_q is None or max_length_q is None:
         raise ValueError(
             "packed attention got no cu_seq_lens_q or max_length_q -- without them documents would see each other -- "
             "pass both to the model's forward"
         )
-    asked = [name for name in UNSUPPORTED if others.get(name) is not None]
-    for name, is_asked in (  # no list times a truth: torch 2.11 cannot compile that
+    unsupported = [name for name in UNSUPPORTED if others.get(name) is not None]
+    for name, is_used in (  # not `[name] * is_used`: torch 2.11 cannot compile that
         ("attention_mask", attention_mask is not None),
         ("dropout", dropout > 0),
         ("sliding_window", sliding_window is not None and sliding_window < max_length_q),
     ):
-        if is_asked:
-            asked.append(name)
-    if asked or query.shape[0] != 1:
+        if is_used:
+            unsupported.append(name)
+    if unsupported or query.shape[0] != 1:
         raise ValueError(
-            f"{type(module).__name__} asks packed attention for {asked or f'{query.shape[0]} rows'} -- it knows one row of "
-            f"whole documents -- switch that off in the language model's settings"
+            f"{type(module).__name__} calls packed attention with {unsupported or f'{query.shape[0]} rows'} -- it supports "
+            f"one row of whole documents -- disable that in the language model's settings"
         )
     causal = bool(getattr(module, "is_causal", True)) if is_causal is None else is_causal
-    # Rotary positions leave queries and keys in fp32 under autocast; values show what was meant.
+    # Under autocast, rotary positions leave queries and keys in fp32; values have the intended dtype.
     query_THC, key_TGC, value_TGC = (
         states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value)
     )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _on_gpu if query.is_cuda else _on_cpu
+    attend = _attend_on_gpu if query.is_cuda else _attend_on_cpu
     return attend(query_THC, key_TGC, value_TGC, cu_seq_lens_q, max_length_q, causal, scale)[None], None
 
 
-def _on_gpu(
+def _attend_on_gpu(
     query_THC: Tensor,
     key_TGC: Tensor,
     value_TGC: Tensor,
@@ -105,11 +105,11 @@ def _on_gpu(
         window_size=(-1, 0 if causal else -1),
         enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
     )
-    assert isinstance(attended, Tensor), "log-sum-exp was not asked for"
+    assert isinstance(attended, Tensor), "log-sum-exp was not requested"
     return attended
 
 
-def _on_cpu(
+def _attend_on_cpu(
     query_THC: Tensor,
     key_TGC: Tensor,
     value_TGC: Tensor,
@@ -119,12 +119,14 @@ def _on_cpu(
     scale: float,
 ) -> Tensor:
     if value_TGC.dtype in (torch.bfloat16, torch.float16):
-        # Its backward in 16 bits takes four times as long as in 32.
+        # The CPU kernel's backward pass in 16 bits takes four times as long as in 32.
         query, key, value = query_THC.float(), key_TGC.float(), value_TGC.float()
-        return _on_cpu(query, key, value, borders, max_length, causal, scale).to(value_TGC.dtype)
-    share = query_THC.shape[1] // key_TGC.shape[1]
-    if share > 1:
-        key_TGC, value_TGC = (states.repeat_interleave(share, dim=1) for states in (key_TGC, value_TGC))
+        return _attend_on_cpu(query, key, value, borders, max_length, causal, scale).to(value_TGC.dtype)
+    queries_per_key = query_THC.shape[1] // key_TGC.shape[1]
+    if queries_per_key > 1:
+        key_TGC, value_TGC = (
+            states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC)
+        )
     return _documents(query_THC, key_TGC, value_TGC, borders, causal, scale)[0]
 
 
@@ -132,22 +134,23 @@ def _on_cpu(
 def _documents(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """One flash call per document: (T, H, C) attended and (T, H) log-sum-exp, which backward needs."""
-    cuts = borders.tolist()
-    if cuts[-1] != query.shape[0]:
+    """One flash call per document: (T, H, C) outputs, and (T, H) log-sum-exp for the backward pass."""
+    offsets = borders.tolist()
+    if offsets[-1] != query.shape[0]:
         raise ValueError(
-            f"documents end at {cuts[-1]} of {query.shape[0]} positions; padding is a document of its own"
+            f"documents end at {offsets[-1]} of {query.shape[0]} positions; add the border of the padding, which is a document "
+            f"too"
         )
     out = query.new_empty(query.shape)
     lse = query.new_empty(
         query.shape[:2], dtype=torch.float64 if query.dtype == torch.float64 else torch.float32
     )
-    for start, end in itertools.pairwise(cuts):
+    for start, end in itertools.pairwise(offsets):
         if end > start:
             states = (_document(tensor, start, end) for tensor in (query, key, value))
-            one_out, one_lse = _flash(*states, 0.0, causal, attn_mask=None, scale=scale)
-            out[start:end] = one_out[0].transpose(0, 1)
-            lse[start:end] = one_lse[0].transpose(0, 1)
+            document_out, document_lse = _flash(*states, 0.0, causal, attn_mask=None, scale=scale)
+            out[start:end] = document_out[0].transpose(0, 1)
+            lse[start:end] = document_lse[0].transpose(0, 1)
     return out, lse
 
 
@@ -170,16 +173,16 @@ def _documents_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    cuts = borders.tolist()
+    offsets = borders.tolist()
     grads = tuple(tensor.new_empty(tensor.shape) for tensor in (query, key, value))
-    for start, end in itertools.pairwise(cuts):
+    for start, end in itertools.pairwise(offsets):
         if end > start:
             states = (_document(tensor, start, end) for tensor in (grad, query, key, value, out))
-            one = _flash_backward(
+            document_grads = _flash_backward(
                 *states, lse[start:end].transpose(0, 1)[None], 0.0, causal, attn_mask=None, scale=scale
             )
-            for whole, part in zip(grads, one, strict=True):
-                whole[start:end] = part[0].transpose(0, 1)
+            for grad_THC, document_grad in zip(grads, document_grads, strict=True):
+                grad_THC[start:end] = document_grad[0].transpose(0, 1)
     return grads[0], grads[1], grads[2]
 
 
@@ -202,7 +205,7 @@ def _document(tensor_THC: Tensor, start: int, end: int) -> Tensor:
     return tensor_THC[start:end].transpose(0, 1)[None]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     query, key, value, borders, ctx.causal, ctx.scale = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(query, key, value, *output, borders)
@@ -212,5 +215,5 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     return (*_documents_backward(grad, *ctx.saved_tensors, ctx.causal, ctx.scale), None, None, None)
 
 
-_documents.register_autograd(_backward, setup_context=_remember)
+_documents.register_autograd(_backward, setup_context=_setup_context)
 AttentionInterface.register(PACKED, packed_attention)

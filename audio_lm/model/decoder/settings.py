@@ -1,4 +1,4 @@
-"""Configurations of language models of ``transformers``, read or made without modelling code, which takes seconds to import."""
+"""Configurations of language models of ``transformers``, without modeling code, which takes seconds to import."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from audio_lm.common.errors import CheckpointError, RecipeError, first_line, nee
 def new_settings(
     architecture: str, settings: Mapping[str, Any], *, num_base: int | None = None
 ) -> PretrainedConfig:
-    """The configuration of an architecture.
+    """Build the configuration of an architecture.
 
     Args:
         architecture: a ``model_type``, such as ``qwen2``.
         settings: fields of its configuration.
-        num_base: rows of its tables; none where the settings say them.
+        num_base: vocabulary size; None takes it from the settings.
 
     Raises:
         RecipeError: the architecture or one of its settings does not exist.
@@ -35,7 +35,7 @@ def new_settings(
 
 @contextmanager
 def settings_errors(architecture: str) -> Iterator[None]:
-    """Say what is wrong with settings as one sentence."""
+    """Turn errors of invalid settings into a ``RecipeError`` of one sentence."""
     try:
         yield
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
@@ -46,10 +46,10 @@ def settings_errors(architecture: str) -> Iterator[None]:
 
 
 def published_settings(folder_or_name: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
-    """The configuration of a published model, without its weights.
+    """Read the configuration of a published model, without its weights.
 
     Args:
-        trust_remote_code: run code that comes with it.
+        trust_remote_code: run Python code from the model's repository.
 
     Raises:
         CheckpointError: there is no such model.
@@ -57,11 +57,11 @@ def published_settings(folder_or_name: str, *, trust_remote_code: bool = False) 
     try:
         return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, StrictDataclassError) as error:
-        raise unloadable(folder_or_name, error) from error
+        raise language_model_error(folder_or_name, error) from error
 
 
 def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
-    """Rows of a published model's tables, without loading its weights.
+    """Vocabulary size of a published model, without loading its weights.
 
     Raises:
         CheckpointError: there is no such model.
@@ -73,20 +73,20 @@ def num_rows(folder_or_name: str, *, trust_remote_code: bool = False) -> int:
 def _check_settings(architecture: str, settings: Mapping[str, Any], num_base: int | None) -> None:
     blank = CONFIG_MAPPING[architecture]()
     known = [*blank.to_dict(), *blank.attribute_map, "layer_types"]
-    strange = [name for name in settings if name not in known]
-    if strange:
+    unknown_names = [name for name in settings if name not in known]
+    if unknown_names:
         raise RecipeError(
-            unknown(f"setting of {architecture}", strange[0], known, see="language_model.settings")
+            unknown(f"setting of {architecture}", unknown_names[0], known, see="language_model.settings")
         )
     if num_base is not None and settings.get("vocab_size", num_base) != num_base:
         raise RecipeError(
             f"language_model.settings.vocab_size is {settings['vocab_size']}, the tokenizer has {num_base} "
-            f"tokens; leave it out"
+            f"tokens; remove the setting"
         )
 
 
-def unloadable(folder_or_name: str, error: Exception) -> CheckpointError:
-    """What to say of a language model that transformers does not load."""
+def language_model_error(folder_or_name: str, error: Exception) -> CheckpointError:
+    """Error for a language model that transformers cannot load."""
     if "trust_remote_code" in str(error):
         return CheckpointError(needs_remote_code("language model", folder_or_name))
     return CheckpointError(

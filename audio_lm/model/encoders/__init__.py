@@ -1,1 +1,1 @@
-"""Audio encoders and their input."""
+"""Audio encoders and their input features."""

@@ -1,8 +1,8 @@
-"""Speech encoders of ``transformers`` that give frames: wav2vec 2.0, HuBERT, WavLM, UniSpeech, w2v-BERT.
+"""Speech encoders of ``transformers`` with frame outputs: wav2vec 2.0, HuBERT, WavLM, UniSpeech, w2v-BERT.
 
-The library's model stays as it is. It takes padded batches with a mask, clips of like length together, and
-only frames that hold a clip come out. Where padding would change a clip -- a group norm over all of its
-time -- clips are heard one by one.
+The library's model is not modified. Clips of similar length are encoded as a padded batch with a mask, and the
+frames of the padding are removed from the output. If padding would change the result of a clip, as with a group
+norm over time, clips are encoded one at a time.
 
 Shapes: N clips of a batch, S samples, F frames of a filter bank, K tokens, E width.
 Source: wav2vec 2.0, arXiv:2006.11477; WavLM, arXiv:2110.13900; w2v-BERT, arXiv:2108.06209, with the
@@ -30,31 +30,31 @@ from audio_lm.model.encoders.hf_settings import (
     FRAME,
     HOP,
     WAVES,
+    speech_encoder_error,
     speech_settings,
     speech_token_count,
-    unloadable,
 )
 
-LIKE_LENGTH = 1.25  # ours: the longest clip of a batch over its shortest
+MAX_LENGTH_RATIO = 1.25  # longest clip of a batch over its shortest; our choice
 NUM_BANDS = 80
 EPSILON = 1e-7
 
 
 class SpeechEncoder(Encoder):
-    """A model of ``transformers`` behind our interface."""
+    """Wrap a speech model of ``transformers`` as an ``Encoder``."""
 
     def __init__(self, model: PreTrainedModel, *, is_normalized: bool) -> None:
         """Wrap a model.
 
         Args:
-            is_normalized: clips are brought to zero mean and unit variance, as its feature extractor does.
+            is_normalized: normalize each clip to zero mean and unit variance, as the model's feature extractor does.
         """
         super().__init__()
         if "masked_spec_embed" in dict(model.named_parameters()):
-            del model.masked_spec_embed  # of its own masking, which is off
+            del model.masked_spec_embed  # embedding of the model's own masking, which is disabled
         self.model = model
         self.is_normalized = is_normalized
-        self.takes = ARCHITECTURES[model.config.model_type]
+        self.input_kind = ARCHITECTURES[model.config.model_type]
         self.width = int(model.config.hidden_size)
         self.token_count = speech_token_count(model.config)
         self.is_batched = getattr(model.config, "feat_extract_norm", "layer") == "layer"
@@ -65,38 +65,42 @@ class SpeechEncoder(Encoder):
         """(K, E) frames of 20 ms.
 
         Raises:
-            ValueError: holes in a log-mel are asked for.
+            ValueError: ``augment_N6`` is given; SpecAugment needs a log-mel spectrogram.
         """
         if augment_N6 is not None:
-            raise ValueError("SpecAugment is for log-mels; a speech encoder of transformers hears waveforms")
+            raise ValueError(
+                "augment is given, but SpecAugment applies to log-mel spectrograms and speech encoders of transformers "
+                "read waveforms; pass None"
+            )
         waves = [self._prepared(wave) for wave in waves_S.split(num_samples)]
         frames_of_clip: dict[int, Tensor] = {}
-        # With nothing to learn below, its first convolution would still keep all of its activations.
-        learns = any(parameter.requires_grad for parameter in self.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            for chosen in self._batches([len(wave) for wave in waves]):
-                frames_of_clip |= zip(chosen, self._frames([waves[number] for number in chosen]), strict=True)
-        return torch.cat([frames_of_clip[number] for number in range(len(waves))])
+        # The library's convolutional stem sets requires_grad on its input in training mode, so even a frozen encoder
+        # would save all activations of its convolutions.
+        is_trained = any(parameter.requires_grad for parameter in self.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained):
+            for batch in self._batches([len(wave) for wave in waves]):
+                frames_of_clip |= zip(batch, self._frames([waves[clip] for clip in batch]), strict=True)
+        return torch.cat([frames_of_clip[clip] for clip in range(len(waves))])
 
     def _prepared(self, wave_S: Tensor) -> Tensor:
-        if self.is_normalized and self.takes == WAVES:
+        if self.is_normalized and self.input_kind == WAVES:
             wave_S = (wave_S - wave_S.mean()) / (wave_S.var(correction=0) + EPSILON).sqrt()
         return F.pad(wave_S, (0, max(0, self.token_count.min_samples - len(wave_S))))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Numbers of clips that are heard together."""
+        """Yield the indices of clips that are encoded together."""
         batch: list[int] = []
-        for number in sorted(range(len(lengths)), key=lambda one: lengths[one]):
-            if batch and not (self.is_batched and lengths[number] <= LIKE_LENGTH * lengths[batch[0]]):
+        for clip in sorted(range(len(lengths)), key=lambda clip: lengths[clip]):
+            if batch and not (self.is_batched and lengths[clip] <= MAX_LENGTH_RATIO * lengths[batch[0]]):
                 yield batch
                 batch = []
-            batch.append(number)
+            batch.append(clip)
         yield batch
 
     def _frames(self, waves: Sequence[Tensor]) -> list[Tensor]:
-        """Of each clip of a batch, those that hold it."""
+        """Frames of each clip of a batch, without those of the padding."""
         counts = [self.token_count.tokens_in(len(wave)) for wave in waves]
-        if self.takes == WAVES:
+        if self.input_kind == WAVES:
             inputs, lengths = _padded(waves), [len(wave) for wave in waves]
         else:
             inputs, lengths = _padded([filter_bank(wave) for wave in waves]), counts
@@ -109,7 +113,7 @@ class SpeechEncoder(Encoder):
 
 
 def filter_bank(wave_S: Tensor) -> Tensor:
-    """(F // 2, 160) logarithms of Kaldi's filter bank, normal in each band, two frames side by side."""
+    """(F // 2, 160) log energies of Kaldi's filter bank, normalized in each band, two frames concatenated."""
     with torch.autocast(wave_S.device.type, enabled=False):
         window, filters = _constants(wave_S.device)
         frames = wave_S.float().unfold(0, FRAME, HOP) * 2**15
@@ -122,18 +126,18 @@ def filter_bank(wave_S: Tensor) -> Tensor:
 
 
 def new_speech_encoder(config: EncoderConfig) -> SpeechEncoder:
-    """Published weights in 32 bits, or an architecture with the library's own random start.
+    """Load published weights in 32 bits, or build an architecture with the library's random initialization.
 
     Raises:
-        CheckpointError: there is no such model, or its weights are not all there.
-        RecipeError: it gives no frames that we know how to count.
+        CheckpointError: there is no such model, or weights are missing.
+        RecipeError: the architecture is not in ``ARCHITECTURES``, or a setting is invalid.
     """
     settings = speech_settings(config)
     if config.load is None:
         return SpeechEncoder(AutoModel.from_config(settings, dtype=torch.float32), is_normalized=True)
     try:
         extractor = AutoFeatureExtractor.from_pretrained(config.load, trust_remote_code=False)
-        model, told = AutoModel.from_pretrained(
+        model, loading_info = AutoModel.from_pretrained(
             config.load,
             config=settings,
             dtype=torch.float32,
@@ -142,11 +146,11 @@ def new_speech_encoder(config: EncoderConfig) -> SpeechEncoder:
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        raise unloadable(config.load, error) from error
-    if missing := sorted(told["missing_keys"]):
+        raise speech_encoder_error(config.load, error) from error
+    if missing := sorted(loading_info["missing_keys"]):
         raise CheckpointError(
-            f"encoder {config.load!r} does not have {missing[:5]}, {len(missing)} weights in all; give a folder that "
-            f"holds the whole of the model its config.json names"
+            f"encoder {config.load!r} lacks {len(missing)} weights, first {missing[:5]}; give a folder with all weights "
+            f"of the model that its config.json describes"
         )
     return SpeechEncoder(model, is_normalized=bool(getattr(extractor, "do_normalize", True)))
 
@@ -168,4 +172,4 @@ def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
         mel_scale="kaldi",
         triangularize_in_mel_space=True,
     )
-    return tuple(torch.from_numpy(one).float().to(device) for one in (window, filters))  # type: ignore[return-value]
+    return tuple(torch.from_numpy(array).float().to(device) for array in (window, filters))  # type: ignore[return-value]

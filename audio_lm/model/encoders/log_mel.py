@@ -1,10 +1,9 @@
-"""Log-mel spectrograms of clips that stand end to end, equal to Whisper's.
+"""Log-mel spectrograms of concatenated clips, equal to Whisper's.
 
-All clips go through one Fourier transform: each is laid out with its reflected left border
-and the silence after it, and whatever straddles two clips is left out. No clip is padded to
-30 s, yet every frame is what the 30 s would have given.
+One STFT computes all clips of a pack: each clip gets a reflected left border and trailing first_N, and frames that
+span two clips are dropped. No clip is padded to 30 s, but every frame equals that of a clip padded to 30 s.
 
-Shapes: S samples and N clips of a pack, R hops of the layout, M mel bins, W slot rows.
+Shapes: S samples and N clips of a pack, R hops of all padded clips, M mel bins, W slot rows.
 Source: Whisper's ``audio.py`` (arXiv:2212.04356, section 2.2); ``WhisperFeatureExtractor``.
 """
 
@@ -15,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
-from audio_lm.model.encoders.packed_layout import PackedLayout, before, within
-from audio_lm.model.encoders.spec_augment import augmented
+from audio_lm.model.encoders.packed_layout import PackedLayout, segment_positions, segment_starts
+from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
 WINDOW = 400  # samples, 25 ms
-BORDER = WINDOW // 2  # a frame is centred: it reaches this far to both sides
-LOWEST = 1e-10  # power under which everything is silence
-DYNAMIC_RANGE = 8.0  # decades under the loudest cell of a clip
+BORDER = WINDOW // 2  # frames are centered, so a window extends this far to both sides
+LOWEST = 1e-10  # minimum power before the logarithm
+DYNAMIC_RANGE = 8.0  # decades below the loudest cell of a clip
 
 # Slaney's scale: linear up to 1 kHz, then logarithmic.
 # Source: Slaney, Auditory Toolbox (1998), as in librosa.filters.mel.
@@ -32,7 +31,7 @@ LOG_STEP = np.log(6.4) / 27.0
 
 
 class LogMel(nn.Module):
-    """Waveforms to what the encoder's slots hold."""
+    """Compute log-mel spectrograms in the packed layout of the encoder."""
 
     def __init__(self, num_mels: int) -> None:
         super().__init__()
@@ -43,23 +42,23 @@ class LogMel(nn.Module):
         """Spectrograms of a pack's clips.
 
         Args:
-            waves_S: 16 kHz, clips end to end.
-            augment_N6: holes and warps, see ``spec_augment``.
+            waves_S: 16 kHz, clips concatenated.
+            augment_N6: masks and warps, see ``spec_augment``.
 
         Returns:
-            (W, M) slots end to end, empty rows zero.
+            (W, M) concatenated slots; empty rows are zero.
         """
-        # bf16 has 8 bits: a mel computed in it would be another spectrogram.
+        # No autocast: bf16 has 8 significant bits, too few for a spectrogram.
         with torch.autocast(waves_S.device.type, enabled=False):
             log_mel_WM = self._log_mel(waves_S, slots)
-        return log_mel_WM if augment_N6 is None else augmented(log_mel_WM, slots, augment_N6)
+        return log_mel_WM if augment_N6 is None else apply_spec_augment(log_mel_WM, slots, augment_N6)
 
     def _log_mel(self, waves_S: Tensor, slots: PackedLayout) -> Tensor:
         device = waves_S.device
         window, filters = _constants(self.num_mels, device, waves_S.dtype)
         hops_N = slots.num_rows + 2
         spectrum = torch.stft(
-            _laid_out(waves_S, slots, hops_N),
+            _padded_clips(waves_S, slots, hops_N),
             WINDOW,
             SAMPLES_PER_FRAME,
             window=window,
@@ -69,25 +68,26 @@ class LogMel(nn.Module):
         power = torch.view_as_real(spectrum.transpose(0, 1)).square().sum(-1)
         log_RM = (power @ filters).clamp(min=LOWEST).log10()
 
-        frame_R = within(hops_N)
-        # 2 * L1 + 1: the signal's last samples can reach one frame further than the encoder reads.
+        frame_R = segment_positions(hops_N)
+        # L1 conv frames read mel frames 0 ... 2 * L1. The last samples can reach one frame further, 2 * L1 + 1, which
+        # counts for the maximum of the clip as in Whisper.
         is_used_R = frame_R <= np.minimum(np.repeat(2 * slots.conv_frames + 1, hops_N), MAX_FRAMES - 1)
         clip_R = np.repeat(np.arange(len(hops_N)), hops_N)
-        used, clip_of_used = _put(np.flatnonzero(is_used_R), device), _put(clip_R[is_used_R], device)
+        used_rows, clip_of_used = _put(np.flatnonzero(is_used_R), device), _put(clip_R[is_used_R], device)
         loudest_N = log_RM.new_full((len(hops_N),), -torch.inf)
-        loudest_N = loudest_N.scatter_reduce(0, clip_of_used, log_RM.amax(1)[used], "amax")
+        loudest_N = loudest_N.scatter_reduce(0, clip_of_used, log_RM.amax(1)[used_rows], "amax")
 
         clip_W, frame_W = slots.clip_of_row(), slots.frame_of_row()
-        log_WM = log_RM[_put(before(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
+        log_WM = log_RM[_put(segment_starts(hops_N)[clip_W] + np.maximum(frame_W, 0), device)]
         floor_W1 = (loudest_N - DYNAMIC_RANGE)[_put(clip_W, device), None]
         mel_WM = (torch.maximum(log_WM, floor_W1) + 4.0) / 4.0
-        # Frame 3000 does not exist: there the convolution reads its own zero padding.
+        # Whisper has frames 0 ... 2999 only; for frame 3000 its convolution reads zero padding.
         is_empty_W = (frame_W < 0) | (frame_W >= MAX_FRAMES)
         return mel_WM.index_fill(0, _put(np.flatnonzero(is_empty_W), device), 0.0)
 
 
 def mel_filters(num_mels: int) -> Tensor:
-    """Triangles of equal area on Slaney's mel scale, 0 to 8 kHz, in double precision.
+    """Triangular filters of equal area on Slaney's mel scale, 0 to 8 kHz, in double precision.
 
     Returns:
         (201, num_mels) weights of the power spectrum.
@@ -102,31 +102,31 @@ def mel_filters(num_mels: int) -> Tensor:
     return torch.from_numpy(triangles * (2.0 / (corners[2:] - corners[:-2])))
 
 
-def _laid_out(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
-    """Each clip with 200 reflected samples before it and zeros after it, ``hops_N`` hops long."""
-    starts_N = before(hops_N) * SAMPLES_PER_FRAME
-    # Two hops more, so that the last frame is whole.
-    laid_out = waves_S.new_zeros((int(hops_N.sum()) + 2) * SAMPLES_PER_FRAME)
+def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> Tensor:
+    """Concatenate clips, each with 200 reflected samples before it and zeros after it, ``hops_N`` hops in all."""
+    starts_N = segment_starts(hops_N) * SAMPLES_PER_FRAME
+    # Two hops more, so that the window of the last frame is complete.
+    padded = waves_S.new_zeros((int(hops_N.sum()) + 2) * SAMPLES_PER_FRAME)
     chunks: list[int] = []
     for hops, count in zip(hops_N.tolist(), slots.num_samples.tolist(), strict=True):
         chunks += [BORDER, count, hops * SAMPLES_PER_FRAME - BORDER - count]
     chunks[-1] += 2 * SAMPLES_PER_FRAME
-    torch._foreach_copy_(laid_out.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
-    zeros = starts_N + BORDER
+    torch._foreach_copy_(padded.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
+    first_N = starts_N + BORDER
     steps = np.arange(1, BORDER + 1)
-    targets, sources = [zeros[:, None] - steps], [zeros[:, None] + steps]
-    # Whisper's 30 s end in a reflection as well; only a clip that fills them has something to reflect.
-    ends = zeros[slots.num_samples > MAX_SAMPLES - BORDER] + MAX_SAMPLES - 1
+    targets, sources = [first_N[:, None] - steps], [first_N[:, None] + steps]
+    # Whisper's 30 s end in a reflected border too. It is not zero only if a clip reaches the last 200 samples.
+    ends = first_N[slots.num_samples > MAX_SAMPLES - BORDER] + MAX_SAMPLES - 1
     targets.append(ends[:, None] + steps)
     sources.append(ends[:, None] - steps)
     target, source = (_put(np.concatenate(index).ravel(), waves_S.device) for index in (targets, sources))
-    laid_out[target] = laid_out[source]
-    return laid_out
+    padded[target] = padded[source]
+    return padded
 
 
 @lru_cache(maxsize=8)
 def _constants(num_mels: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    # Not buffers: a model cast to bf16 would take them along.
+    # Not buffers: casting the model to bf16 would cast them too.
     return torch.hann_window(WINDOW, device=device, dtype=dtype), mel_filters(num_mels).to(device, dtype)
 
 

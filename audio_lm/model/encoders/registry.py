@@ -1,7 +1,7 @@
-"""The kinds of encoders a recipe can name.
+"""Registry of the encoder kinds of a recipe.
 
-A new kind is a file and a row each of ``ENCODERS``, ``token_count.TOKENS_OF`` and ``shapes.ENCODER_SHAPES``: the latter two
-are asked by plans, which import no modelling code.
+A new kind is a file and one row each in ``ENCODERS``, ``token_count.TOKENS_OF`` and ``shapes.ENCODER_SHAPES``. The last
+two are separate because plans use them and must not import modeling code.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_encoder import SpeechEncoder, new_speech_encoder
 from audio_lm.model.encoders.hf_settings import speech_settings
 from audio_lm.model.encoders.whisper import AudioEncoder
-from audio_lm.model.resolve_sizes import resolved_encoder
+from audio_lm.model.resolve_sizes import resolve_encoder_sizes
 from audio_lm.model.weights.convert import encoder_weights
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.parts import fill
@@ -23,15 +23,17 @@ from audio_lm.model.weights.parts import fill
 
 @dataclass(frozen=True)
 class EncoderKind:
-    """What a recipe's encoder becomes."""
+    """Functions that build an encoder of one kind."""
 
     build: Callable[[EncoderConfig], Encoder]
-    blank: Callable[[EncoderConfig], Encoder]
-    """The same with random weights, for who asks for its size."""
+    """Load the weights that the config names, or initialize them randomly."""
+
+    build_empty: Callable[[EncoderConfig], Encoder]
+    """Build the architecture without loading weights, to count them."""
 
 
 def _whisper(config: EncoderConfig) -> AudioEncoder:
-    config = resolved_encoder(config)
+    config = resolve_encoder_sizes(config)
     encoder = _blank_whisper(config)
     if config.load is not None:
         weights = read_weights(published_folder(config.load, what="encoder"))
@@ -40,11 +42,11 @@ def _whisper(config: EncoderConfig) -> AudioEncoder:
 
 
 def _blank_whisper(config: EncoderConfig) -> AudioEncoder:
-    sizes = resolved_encoder(config, is_planned=True).sizes
+    sizes = resolve_encoder_sizes(config, is_planned=True).sizes
     if sizes.width % 2 or sizes.width % sizes.num_heads:
         raise RecipeError(
-            f"encoder.width is {sizes.width} and encoder.num_heads {sizes.num_heads} -- expected an even width that the "
-            f"heads divide -- correct one of them"
+            f"encoder.width is {sizes.width} and encoder.num_heads {sizes.num_heads} -- expected an even width divisible "
+            f"by num_heads -- correct one of them"
         )
     return AudioEncoder(**asdict(sizes), dropout=config.dropout)
 
@@ -55,6 +57,8 @@ def _blank_speech(config: EncoderConfig) -> SpeechEncoder:
 
 ENCODERS = {
     "whisper": EncoderKind(_whisper, _blank_whisper),
-    "transformers": EncoderKind(lambda config: new_speech_encoder(resolved_encoder(config)), _blank_speech),
+    "transformers": EncoderKind(
+        lambda config: new_speech_encoder(resolve_encoder_sizes(config)), _blank_speech
+    ),
 }
-"""Kind in a recipe -> what it becomes."""
+"""Encoder kind in a recipe -> functions that build it."""

@@ -1,4 +1,4 @@
-"""How many audio tokens a model makes of a clip, from its settings alone."""
+"""Number of audio tokens of a clip, computed from the model's settings."""
 
 from collections.abc import Callable
 
@@ -18,14 +18,14 @@ TOKENS_OF: dict[str, Callable[[EncoderConfig], AudioTokenCount]] = {
     "whisper": lambda config: WHISPER,
     "transformers": _speech_tokens,
 }
-"""Kind of encoder -> its audio tokens; every kind of ``ENCODERS`` has a row."""
+"""Encoder kind -> function that gives its token count; every kind of ``ENCODERS`` has a row."""
 
 
 def audio_token_count(config: ModelConfig) -> AudioTokenCount:
-    """How many audio tokens the model makes of a clip; nothing is built.
+    """Number of audio tokens of a clip after encoder and projector; no model is built.
 
     Raises:
-        CheckpointError: the encoder to load is not there.
-        RecipeError: its settings make none.
+        CheckpointError: there is no encoder to load.
+        RecipeError: the settings are invalid for the encoder.
     """
     return TOKENS_OF[config.encoder.kind](config.encoder).with_windows(*projector_windows(config.projector))

@@ -1,8 +1,8 @@
-"""The audio encoder: Whisper's layers over clips that stand end to end, then a pool over time.
+"""The Whisper audio encoder on concatenated clips, with average pooling over time.
 
-Equal to ``Qwen2AudioEncoder`` on every token of a clip, at the price of the clip and not of
-30 s: each clip sees what the silence after it would have given. Names of the weights are those
-of ``transformers``, so its state dicts load as they are.
+Every audio token of a clip equals that of ``Qwen2AudioEncoder``, but the cost is that of the clip and not of
+30 s: at the end of a clip, the convolutions read the frames that 30 s padding would have there. Weights have the
+names of ``transformers``, so its state dicts load without renaming.
 
 Shapes: N clips, W slot rows, M mel bins, C conv frames, K audio tokens, D width.
 Source: Qwen2-Audio, arXiv:2407.10759, section 2; Whisper, arXiv:2212.04356, section 2.2.
@@ -21,14 +21,20 @@ from audio_lm.common.audio_units import MAX_FRAMES, WHISPER, conv_frames_in
 from audio_lm.model.base import Encoder
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.encoders.log_mel import LogMel
-from audio_lm.model.encoders.packed_layout import PackedLayout, before, packed_layout, within
+from audio_lm.model.encoders.packed_layout import (
+    PackedLayout,
+    packed_layout,
+    segment_positions,
+    segment_starts,
+)
 
 MAX_POSITIONS = conv_frames_in(MAX_FRAMES)
-LENGTH_STEP = 128  # lengths are rounded up to this, so that a compiled layer sees few of them
+LENGTH_STEP = 128
+"""Maximum lengths are rounded up to a multiple of this, so that a compiled layer gets few distinct values."""
 
 
 class Positions(nn.Module):
-    """Sinusoids, one row for each conv frame; they never learn.
+    """Fixed sinusoidal position embeddings, one row per conv frame.
 
     Source: Whisper's ``sinusoids``, after arXiv:1706.03762, section 3.5.
     """
@@ -43,7 +49,7 @@ class Positions(nn.Module):
 
 
 class AudioEncoder(Encoder):
-    """Waveforms to audio tokens, 40 ms each."""
+    """Encode waveforms as audio tokens of 40 ms."""
 
     token_count = WHISPER
 
@@ -75,48 +81,49 @@ class AudioEncoder(Encoder):
         )
         self.layers = nn.ModuleList(Qwen2AudioEncoderLayer(layer) for _ in range(num_layers))
         self.layer_norm = nn.LayerNorm(width)
-        # Elsewhere torch's own start by fan-in is right. With it here, or with a fixed 0.02, the sound would be
-        # 4 to 20 times weaker than the positions it is added to, and is hardly heard for hundreds of steps.
+        # torch's default initialization is right for the other layers. Here it, or a fixed 0.02, would make the audio 4
+        # to 20 times weaker than the position embeddings it is added to, and the model would ignore the audio for
+        # hundreds of steps.
         for convolution in (self.conv1, self.conv2):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
 
     def forward(
         self, waves_S: Tensor, num_samples: tuple[int, ...], augment_N6: Tensor | None = None
     ) -> Tensor:
-        """Hear clips.
+        """Encode clips.
 
         Args:
-            waves_S: 16 kHz, clips end to end.
+            waves_S: 16 kHz, clips concatenated.
 
         Returns:
-            (K, D) audio tokens, clips end to end.
+            (K, D) audio tokens, clips concatenated.
 
         Raises:
-            ValueError: a clip has under 3 mel frames or over 30 s.
+            ValueError: a clip has fewer than 3 mel frames or is longer than 30 s.
         """
         slots = packed_layout(num_samples)
         return self.encode(self.log_mel(waves_S, slots, augment_N6), slots)
 
     def encode(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
-        """Audio tokens (K, D) of spectrograms that are already in slots."""
+        """(K, D) audio tokens of spectrograms in the packed layout."""
         device = mel_WM.device
         counts = slots.conv_frames
-        position_C = torch.from_numpy(within(counts)).to(device)
+        position_C = torch.from_numpy(segment_positions(counts)).to(device)
         borders = torch.from_numpy(np.append(0, np.cumsum(counts)).astype(np.int32)).to(device)
         max_length = -(-int(counts.max()) // LENGTH_STEP) * LENGTH_STEP
 
-        hidden_CD = self._convolved(mel_WM.to(self.conv1.weight.dtype), slots)
+        hidden_CD = self._convolve(mel_WM.to(self.conv1.weight.dtype), slots)
         hidden_CD = hidden_CD + self.embed_positions.weight[position_C]
         hidden_1CD = F.dropout(hidden_CD, self.dropout, self.training)[None]
         for layer in self.layers:
             hidden_1CD = layer(hidden_1CD, None, cu_seq_lens_q=borders, max_length_q=max_length)
-        pooled_KD: Tensor = self.layer_norm(_pooled(hidden_1CD[0], counts))
+        pooled_KD: Tensor = self.layer_norm(_pool(hidden_1CD[0], counts))
         return pooled_KD
 
-    def _convolved(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
-        """Both convolutions as matrix products over rows: (C, D).
+    def _convolve(self, mel_WM: Tensor, slots: PackedLayout) -> Tensor:
+        """(C, D) output of both convolutions, computed as matrix products over rows.
 
-        On a CPU 2.5 times as fast as ``conv1d`` with a batch of one, and the rows need no transposing.
+        2.5 times as fast on a CPU as ``conv1d`` with a batch of one, and no transpose is needed.
         """
         device, width = mel_WM.device, self.width
         around = F.pad(mel_WM, (0, 0, 1, 1))
@@ -124,21 +131,23 @@ class AudioEncoder(Encoder):
         hidden_WD = F.gelu(
             F.linear(windows, self.conv1.weight.permute(0, 2, 1).reshape(width, -1), self.conv1.bias)
         )
-        # The second convolution starts at zeros, not at what the first makes of the empty row.
+        # The second convolution has zero padding at the left border, not the first one's output at the empty row.
         hidden_WD = hidden_WD.index_fill(0, torch.from_numpy(slots.starts).to(device), 0.0)
-        # Output j of a slot reads its rows 2j, 2j + 1, 2j + 2; a slot's last output straddles two clips.
+        # Output j of a slot reads its rows 2j, 2j + 1, 2j + 2. The last output of a slot would read the next clip and
+        # is dropped.
         after = torch.cat([hidden_WD[2::2], hidden_WD.new_zeros(1, width)])
         windows = torch.cat([hidden_WD.view(-1, 2 * width), after], dim=1)
-        kept = np.repeat(before(slots.conv_frames + 1), slots.conv_frames) + within(slots.conv_frames)
-        windows = windows[torch.from_numpy(kept).to(device)]
+        starts = np.repeat(segment_starts(slots.conv_frames + 1), slots.conv_frames)
+        valid = starts + segment_positions(slots.conv_frames)
+        windows = windows[torch.from_numpy(valid).to(device)]
         return F.gelu(
             F.linear(windows, self.conv2.weight.permute(0, 2, 1).reshape(width, -1), self.conv2.bias)
         )
 
 
-def _pooled(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
-    """Means of pairs; the odd last frame of a clip was a key but is no part of a token."""
+def _pool(hidden_CD: Tensor, counts: np.ndarray) -> Tensor:
+    """Means of pairs of frames; an odd last frame is a key in attention but not part of a token."""
     if (counts % 2).any():
-        is_paired = within(counts) < np.repeat(counts - counts % 2, counts)
+        is_paired = segment_positions(counts) < np.repeat(counts - counts % 2, counts)
         hidden_CD = hidden_CD[torch.from_numpy(np.flatnonzero(is_paired)).to(hidden_CD.device)]
     return hidden_CD.view(-1, 2, hidden_CD.shape[1]).mean(1)

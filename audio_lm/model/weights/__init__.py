@@ -1,1 +1,1 @@
-"""Weights on disk: formats, names, conversion, shards."""
+"""Weights on disk: file formats, names, conversion, shards."""

@@ -1,9 +1,9 @@
-"""Weights of other programs on disk: safetensors, in one file or in shards with an index.
+"""Read and write folders of published weights: safetensors, in one file or in shards with an index.
 
-What is read is whole or refused; pickled weights are refused, since reading one can run code.
-Whose names the weights have is not known here.
+Incomplete weights are rejected. So are pickled weights, because loading a pickle can run code. This module does not
+interpret the names of weights.
 
-Source: the folders of ``transformers``, whose index names the shard of every tensor.
+Source: folders of ``transformers``, whose index has the shard of every tensor.
 """
 
 import json
@@ -27,7 +27,7 @@ CONFIG = "config.json"
 ONE_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-# A hub folder may hold the same weights again in other precisions and formats.
+# Files to download: a hub folder may have the same weights again in other precisions and formats.
 WANTED = (ONE_FILE, INDEX, "model-*.safetensors", "*.json", "*.txt", "*.jinja", "*.tiktoken")
 NUM_LISTED = 5
 NAME_OF_PRECISION = {
@@ -43,36 +43,36 @@ NAME_OF_PRECISION = {
 
 
 def published_folder(folder_or_name: str, *, what: str) -> Path:
-    """The folder itself, or where the hub's copy lies after it was downloaded.
+    """Path of a local folder, or of the downloaded copy of a hub repository.
 
     Args:
-        what: for the sentence when there is none, such as ``encoder``.
+        what: kind of model for messages, such as ``encoder``.
 
     Raises:
-        CheckpointError: neither a folder nor a name on the hub.
+        CheckpointError: there is neither such a folder nor such a hub name.
     """
     folder = Path(folder_or_name)
     if folder.is_dir():
         return folder
     if folder.is_file():
-        raise _refused_file(folder)
+        raise _file_error(folder)
     try:
         return Path(snapshot_download(folder_or_name, allow_patterns=list(WANTED)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise CheckpointError(
             f"{what} {folder_or_name!r} is no folder and cannot be downloaded; give a folder with safetensors files or "
-            f"a name on the hub"
+            f"a hub name"
         ) from error
 
 
 def config_folder(folder_or_name: str, *, what: str) -> Path:
-    """The folder of a published model's ``config.json``; of a hub name nothing else is downloaded.
+    """Folder of a published model's ``config.json``; from the hub only this file is downloaded.
 
     Args:
         what: see ``published_folder``.
 
     Raises:
-        CheckpointError: neither a folder nor a name on the hub.
+        CheckpointError: there is neither such a folder nor such a hub name.
     """
     if Path(folder_or_name).exists():
         return published_folder(folder_or_name, what=what)
@@ -80,16 +80,16 @@ def config_folder(folder_or_name: str, *, what: str) -> Path:
         return Path(hf_hub_download(folder_or_name, CONFIG)).parent
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise CheckpointError(
-            f"{what} {folder_or_name!r} is no folder and its {CONFIG} cannot be downloaded; give a folder, a name on the "
-            f"hub, or all sizes in the recipe"
+            f"{what} {folder_or_name!r} is no folder and its {CONFIG} cannot be downloaded; give a folder, a hub name, "
+            f"or all sizes in the recipe"
         ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """The content of a folder's ``config.json``; none where there is no such file.
+    """Content of a folder's ``config.json``; None if there is no such file.
 
     Raises:
-        CheckpointError: the file is no JSON object.
+        CheckpointError: the file is not a JSON object.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -98,52 +98,52 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); copy it from where the weights come from"
+            f"{path} cannot be read ({error}); copy it from the source of the weights"
         ) from error
     if not isinstance(config, dict):
         raise CheckpointError(
-            f"{path} holds a {type(config).__name__} and no object; copy it from where the weights come from"
+            f"{path} holds a {type(config).__name__}, expected an object; copy it from the source of the weights"
         )
     return config
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder, by name.
+    """Read all tensors of a folder, by name.
 
     Raises:
         CheckpointError: a shard or one of its tensors is missing, a file is damaged, or there are only pickles.
     """
     if (folder / INDEX).is_file():
         return _read_shards(folder)
-    one = folder / ONE_FILE
-    files = [one] if one.is_file() else sorted(folder.glob("*.safetensors"))
+    path = folder / ONE_FILE
+    files = [path] if path.is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise _nothing_readable(folder)
+        raise _no_weights_error(folder)
     return {name: tensor for file in files for name, tensor in read_file(file).items()}
 
 
 def read_file(file: Path) -> dict[str, Tensor]:
-    """All tensors of one safetensors file.
+    """Read all tensors of one safetensors file.
 
     Raises:
-        CheckpointError: it is not there or not whole.
+        CheckpointError: the file is missing, incomplete or damaged.
     """
     try:
         return load_file(file)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{file} does not exist; give a folder that has its weights in it") from error
+        raise CheckpointError(f"{file} does not exist; give a folder that has these weights") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{file} is no whole safetensors file ({error}); write it again") from error
+        raise CheckpointError(f"{file} is no complete safetensors file ({error}); write it again") from error
 
 
 def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int) -> list[Path]:
-    """Write tensors as one file, or as shards and their index; each file appears whole or not at all.
+    """Write tensors as one file, or as shards and an index; each file is written atomically.
 
     Args:
-        max_bytes: of one file; a tensor larger than that has a file to itself.
+        max_bytes: maximum size of a file; a larger tensor gets its own file.
 
     Returns:
-        The files that hold weights.
+        Paths of the weight files, without the index.
     """
     folder.mkdir(parents=True, exist_ok=True)
     split = split_torch_state_dict_into_shards(dict(weights), max_shard_size=max_bytes)
@@ -157,15 +157,15 @@ def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int
     return [folder / file_name for file_name in split.filename_to_tensors]
 
 
-def write_in_turn(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write one safetensors file, tensor after tensor, so that only one is ever gathered from the ranks.
+def gather_and_write(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write one safetensors file tensor by tensor, so that only one full tensor is in memory at a time.
 
-    All ranks have to call this where a tensor is shared out; the first one writes. The file is that of
-    ``save_file``, and appears whole or not at all.
+    All ranks must call this if a tensor is sharded; rank 0 writes. The file is identical to that of ``save_file``
+    and is written atomically.
 
-    Source: the format of safetensors, whose tensors lie in the order of their precision and then of their names.
+    Source: the safetensors format; tensors are ordered by element size, largest first, then by name.
     """
-    with _first_rank_writes(path) as write:
+    with _open_on_rank_0(path) as write:
         _write_tensors(weights, write)
 
 
@@ -175,39 +175,38 @@ def _write_tensors(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    from audio_lm.model.weights.shards import (
-        whole_of,  # imports DTensor, which takes half a second that plans need not wait
-    )
+    # Imported here: DTensor takes half a second to import, and plans do not need it.
+    from audio_lm.model.weights.shards import full_tensor
 
     names = sorted(weights, key=lambda name: (-weights[name].element_size(), name))
     header, end = dict[str, Any](), 0
     if metadata:
         header["__metadata__"] = dict(metadata)
     for name in names:
-        one = weights[name]
-        begin, end = end, end + one.numel() * one.element_size()
-        kind = NAME_OF_PRECISION[one.dtype]
-        header[name] = {"dtype": kind, "shape": list(one.shape), "data_offsets": [begin, end]}
+        tensor = weights[name]
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        dtype = NAME_OF_PRECISION[tensor.dtype]
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     write(len(text).to_bytes(8, "little") + text)
     for name in names:
-        values = whole_of(weights[name]).cpu().contiguous()
+        values = full_tensor(weights[name]).cpu().contiguous()
         write(values.reshape(-1).view(torch.uint8).numpy().data)
 
 
 @contextmanager
-def _first_rank_writes(path: Path) -> Iterator[Callable[[bytes | memoryview], object]]:
+def _open_on_rank_0(path: Path) -> Iterator[Callable[[bytes | memoryview], object]]:
     if not is_main():
-        yield len
+        yield len  # discards the bytes
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         yield file.write
 
 
-def some_of(problems: list[str]) -> str:
-    """The first few of a list as one clause, and how many more there are."""
+def first_few(problems: list[str]) -> str:
+    """Join the first few problems of a list and the number of the others into one clause."""
     more = f" and {len(problems) - NUM_LISTED} more" if len(problems) > NUM_LISTED else ""
     return "; ".join(problems[:NUM_LISTED]) + more
 
@@ -218,36 +217,36 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
         shard_of_tensor = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{index} is no index of shards ({error}); copy it from where the weights come from"
+            f"{index} is no index of shards ({error}); copy it from the source of the weights"
         ) from error
     shards = sorted(set(shard_of_tensor.values()))
-    if absent := [f"{name} is missing" for name in shards if not (folder / name).is_file()]:
+    if missing := [f"{name} is missing" for name in shards if not (folder / name).is_file()]:
         raise CheckpointError(
-            f"{folder}: of {len(shards)} files with weights {some_of(absent)} -- all that {INDEX} names must be there "
-            f"-- copy them as well"
+            f"{folder}: of {len(shards)} weight files {first_few(missing)} -- all files that {INDEX} lists are required "
+            f"-- copy the missing ones"
         )
     weights = {name: tensor for shard in shards for name, tensor in read_file(folder / shard).items()}
     if problems := [f"{name} is missing" for name in shard_of_tensor if name not in weights]:
         raise CheckpointError(
-            f"{folder}: {some_of(problems)}, though {INDEX} names it; write the files again"
+            f"{folder}: {first_few(problems)}, although {INDEX} lists it; write the files again"
         )
     return weights
 
 
-def _nothing_readable(folder: Path) -> CheckpointError:
+def _no_weights_error(folder: Path) -> CheckpointError:
     pickles = sorted(file for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
-        return _refused_file(pickles[0])
+        return _file_error(pickles[0])
     return CheckpointError(
         f"{folder} has no safetensors files; give a folder with {ONE_FILE} or with shards and their {INDEX}"
     )
 
 
-def _refused_file(file: Path) -> CheckpointError:
+def _file_error(file: Path) -> CheckpointError:
     if file.suffix not in PICKLES:
-        return CheckpointError(f"{file} is a file; give the folder it lies in")
+        return CheckpointError(f"{file} is a file; give its folder")
     return CheckpointError(
-        f"{file} is pickled, and reading such a file can run code -- safetensors are read and nothing else -- convert it "
+        f"{file} is pickled, and loading such a file can run code -- only safetensors files are read -- convert it "
         f"once with weights = torch.load('{file.name}', weights_only=True); "
         f"safetensors.torch.save_file(weights.get('model_state_dict', weights), '{ONE_FILE}')"
     )

@@ -1,8 +1,8 @@
-"""Our names and those of published files.
+"""Tables of our weight names and those of published files.
 
-The tables speak of modules; ``{}`` is a layer number, and whatever follows the module's name
-(``.weight``, ``.bias``) is kept. They follow the files, whose names do not move; the names inside
-``transformers`` do. Our encoder has the names of ``transformers``, our language model is one of its models.
+A row has two module names; ``{}`` is a layer number, and the rest of a weight's name (``.weight``, ``.bias``) is
+kept. Names of published files do not change, unlike those inside ``transformers``. Our encoder has the names of
+``transformers``, and our language model is one of its models.
 
 Source: the files of Qwen2-Audio, openai's Whisper and Qwen-Audio.
 """
@@ -32,7 +32,7 @@ QWEN2_AUDIO: Rows = (
 )
 
 QWEN2_AUDIO_5: Rows = (
-    # ours                   the same model in the memory of transformers 5
+    # ours                   state dict of the same model in transformers 5
     ("encoder", "model.audio_tower"),
     ("projector.linear", "model.multi_modal_projector.linear"),
     ("language_model.model", "model.language_model"),
@@ -40,7 +40,7 @@ QWEN2_AUDIO_5: Rows = (
 )
 
 QWEN_AUDIO: Rows = (
-    # ours                   Qwen-Audio, after its fused projection was taken apart
+    # ours                   Qwen-Audio, after its fused projection was split
     *((f"encoder.{ours}", f"transformer.audio.{theirs}") for ours, theirs in WHISPER),
     ("projector.linear", "transformer.audio.proj"),
     ("language_model.model.embed_tokens", "transformer.wte"),
@@ -65,4 +65,4 @@ ENCODER_PREFIXES = (
     "encoder.",
     "",
 )
-"""Where published files keep a Whisper encoder: Qwen2-Audio of transformers 5 and 4, Qwen-Audio, then Whisper."""
+"""Prefixes of a Whisper encoder in published files: Qwen2-Audio of transformers 5 and 4, Qwen-Audio, then Whisper."""

@@ -1,6 +1,6 @@
-"""Which part of the model a weight belongs to, from its name alone.
+"""Part of the model that a weight belongs to, from the weight's name.
 
-Low-rank updates stand inside the part they change, and are a part of their own all the same.
+Low-rank updates are submodules of the part they update, but count as a separate part.
 """
 
 import re
@@ -10,7 +10,7 @@ SUFFIX = "_lora"
 
 
 def part_of(name: str) -> str:
-    """The part of a parameter.
+    """Part of a parameter.
 
     >>> part_of("encoder.layers.0.fc1.weight"), part_of("language_model.q_proj.lora_A.default.weight")
     ('encoder', 'language_model_lora')
@@ -20,12 +20,12 @@ def part_of(name: str) -> str:
 
 
 def is_update(name: str) -> bool:
-    """Whether a weight is half of a low-rank update."""
+    """True if a weight is one of the two matrices of a low-rank update."""
     return UPDATE.search(name) is not None
 
 
 def plain_name(name: str) -> str:
-    """A weight's name as it is without updates beside it, and an update's as files have it.
+    """Name of a weight in files: without the wrappers that peft adds.
 
     >>> plain_name("q_proj.base_layer.weight"), plain_name("q_proj.lora_A.default.weight")
     ('q_proj.weight', 'q_proj.lora_A.weight')

@@ -1,8 +1,7 @@
-"""Weights on disk: one safetensors file for each part of the model.
+"""Save and load the weights of a model, with one safetensors file per part.
 
-Nothing is loaded by halves: a file that misses a weight, has one too many or one of another
-shape is refused with the list of them, before anything of the model changes.
-Optimizers and training states are not here.
+Loading is all or nothing: if a weight is missing, extra or of another shape, the error lists these weights and the
+model is not changed. Optimizer and training states are saved elsewhere.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,30 +10,31 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from audio_lm.common.errors import CheckpointError
-from audio_lm.model.weights.files import read_file, some_of, write_in_turn
+from audio_lm.model.weights.files import first_few, gather_and_write, read_file
 from audio_lm.model.weights.part_names import SUFFIX, is_update, plain_name
-from audio_lm.model.weights.shards import fill_slice
+from audio_lm.model.weights.shards import copy_to_local
 
 
 def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None = None) -> None:
-    """Write ``<part>.safetensors`` for each part; a file appears whole or not at all.
+    """Write ``<part>.safetensors`` for each part, each file atomically.
 
-    Of a model that is shared out all ranks have to call this. Weights are gathered one at a time, and the
-    first rank writes them.
+    All ranks must call this for a sharded model. Weights are gathered one at a time, and rank 0 writes them.
     """
     for name, weights in _parts(model, parts).items():
-        write_in_turn(weights, folder / f"{name}.safetensors")
+        gather_and_write(weights, folder / f"{name}.safetensors")
 
 
 def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None = None) -> None:
-    """Fill a model with what ``save_model`` wrote.
+    """Load weights that ``save_model`` wrote.
 
     Raises:
-        CheckpointError: a file is missing or unreadable, or its weights are not those of the part.
+        CheckpointError: a file is missing or unreadable, or its weights do not fit the part.
     """
-    chosen = _parts(model, parts)
+    wanted_of_part = _parts(model, parts)
     fill_parts(
-        chosen, {name: read_file(folder / f"{name}.safetensors") for name in chosen}, source=str(folder)
+        wanted_of_part,
+        {name: read_file(folder / f"{name}.safetensors") for name in wanted_of_part},
+        source=str(folder),
     )
 
 
@@ -44,43 +44,44 @@ def fill_parts(
     *,
     source: str,
 ) -> None:
-    """Copy weights into several parts, or into none of them.
+    """Copy weights into several parts; on error no part is changed.
 
     Args:
-        wanted_of_part: the weights to be overwritten; see ``weights_of``.
+        wanted_of_part: the weights to overwrite; see ``weights_of``.
+        source: origin of the weights, for messages.
 
     Raises:
-        CheckpointError: they are not those of the parts.
+        CheckpointError: the weights do not fit the parts.
     """
     problems = [
         f"{name}: {problem}"
         for name, wanted in wanted_of_part.items()
-        for problem in _misfits(wanted, weights_of_part.get(name, {}))
+        for problem in _mismatches(wanted, weights_of_part.get(name, {}))
     ]
     if problems:
-        raise CheckpointError(_refusal(source, problems))
+        raise CheckpointError(_mismatch_message(source, problems))
     for name, wanted in wanted_of_part.items():
         _copy(wanted, weights_of_part[name])
 
 
 def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy weights into a part, in the part's precision.
+    """Copy weights into a part, converted to its precision.
 
     Raises:
-        CheckpointError: they are not those of the part.
+        CheckpointError: the weights do not fit the part.
     """
-    if problems := misfits(part, weights):
-        raise CheckpointError(_refusal(source, problems))
+    if problems := find_mismatches(part, weights):
+        raise CheckpointError(_mismatch_message(source, problems))
     _copy(weights_of(part), weights)
 
 
 def _copy(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     for name, tensor in wanted.items():
-        fill_slice(tensor, weights[name])
+        copy_to_local(tensor, weights[name])
 
 
 def weights_of(part: nn.Module) -> dict[str, Tensor]:
-    """Name -> weight or persistent buffer, as if there were no updates; of tied weights only the first name."""
+    """Name -> weight or persistent buffer, without low-rank updates; tied weights have only their first name."""
     seen: set[int] = set()
     named = {}
     for name, tensor in part.state_dict(keep_vars=True).items():
@@ -96,12 +97,12 @@ def updates_of(part: nn.Module) -> dict[str, Tensor]:
     return {plain_name(name): tensor for name, tensor in named if is_update(name)}
 
 
-def misfits(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """What stands between weights and a part: missing, extra and of another shape."""
-    return _misfits(weights_of(part), weights)
+def find_mismatches(part: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Differences between weights and a part: missing and extra weights, and other shapes."""
+    return _mismatches(weights_of(part), weights)
 
 
-def _misfits(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+def _mismatches(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
     shapes = [
         f"{name} has shape {tuple(weights[name].shape)} and not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -112,19 +113,19 @@ def _misfits(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> lis
 
 
 def _parts(model: nn.Module, parts: Collection[str] | None) -> dict[str, dict[str, Tensor]]:
-    """Weights of each part; the updates of a part are one more."""
+    """Weights of each part; the low-rank updates of a part are a separate part."""
     named: dict[str, dict[str, Tensor]] = {}
     for name, child in model.named_children():
         named[name] = weights_of(child)
         if updates := updates_of(child):
             named[f"{name}{SUFFIX}"] = updates
-    if strange := set(parts or ()) - named.keys():
-        raise ValueError(f"no parts {sorted(strange)}; this model has {sorted(named)}")
+    if unknown_parts := set(parts or ()) - named.keys():
+        raise ValueError(f"no parts {sorted(unknown_parts)}; this model has {sorted(named)}")
     return {name: weights for name, weights in named.items() if parts is None or name in parts}
 
 
-def _refusal(source: str, problems: list[str]) -> str:
+def _mismatch_message(source: str, problems: list[str]) -> str:
     return (
-        f"{source} does not fit the model: {some_of(problems)} -- weights must be those of the same "
+        f"{source} does not fit the model: {first_few(problems)} -- weights must be those of the same "
         f"architecture -- give the model's own checkpoint or change the recipe's model"
     )

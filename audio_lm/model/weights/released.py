@@ -1,7 +1,6 @@
-"""Whole audio-language models that others have published: Qwen2-Audio and Qwen-Audio.
+"""Load whole published audio-language models: Qwen2-Audio and Qwen-Audio.
 
-Their ``config.json`` says what they are made of; no code of theirs is run. What becomes of the
-tokens of their vocabulary is the tokenizer's business.
+Sizes are read from their ``config.json``; none of their code is run. Their vocabulary is handled by the tokenizer.
 
 Source: the released folders; Qwen-Audio's ``modeling_qwen.py`` and ``audio.py`` at commit b50fb95.
 """
@@ -21,45 +20,45 @@ from audio_lm.model.weights.convert import by_part, from_qwen2_audio, from_qwen_
 from audio_lm.model.weights.files import (
     CONFIG,
     config_folder,
+    first_few,
     published_folder,
     read_config,
     read_weights,
-    some_of,
 )
-from audio_lm.model.weights.whisper_config import MOST_SAID, encoder_sizes, unexpected
+from audio_lm.model.weights.whisper_config import MAX_ERROR_LENGTH, encoder_sizes, unsupported_settings
 
-# What Qwen-Audio's code would do differently from a Qwen2 of transformers.
+# Settings with other values would make Qwen-Audio's code compute something else than Qwen2 of transformers.
 EXPECTED_OF_QWEN = {"rotary_pct": 1.0, "no_bias": True, "tie_word_embeddings": False}
-ASSUMED_OF_QWEN = {"scale_attn_weights": True}  # its code's default
+ASSUMED_OF_QWEN = {"scale_attn_weights": True}  # default of its code
 
 
 @dataclass(frozen=True)
 class Released:
-    """What a published folder says it holds."""
+    """Configuration of a whole published model."""
 
     source: str
-    """As the recipe names it."""
+    """Folder or hub name, as in the recipe."""
 
     encoder: EncoderSizes
-    """Of its encoder, which is of kind ``whisper``."""
+    """Sizes of the encoder, which is of kind ``whisper``."""
 
     text: PreTrainedConfig
-    """Of the language model."""
+    """Configuration of the language model."""
 
     clip_start_id: int | None = None
-    """``<audio>`` of a Qwen-Audio; none for a Qwen2-Audio."""
+    """Id of ``<audio>`` in Qwen-Audio; None for Qwen2-Audio."""
 
     @property
     def num_rows(self) -> int:
-        """Rows of the language model's tables."""
+        """Vocabulary size of the language model."""
         return int(self.text.vocab_size)
 
 
 def open_released(folder_or_name: str) -> Released:
-    """Read what a folder holds, not its weights.
+    """Read the configuration of a folder or hub name, without its weights.
 
     Raises:
-        CheckpointError: there is no such folder, or it holds another kind of model.
+        CheckpointError: there is no such folder, or it has another kind of model.
     """
     folder = config_folder(folder_or_name, what="model")
     path = folder / CONFIG
@@ -74,23 +73,23 @@ def open_released(folder_or_name: str) -> Released:
         if kind == "qwen" and isinstance(config.get("audio"), dict):
             return _qwen_audio(folder_or_name, path, config)
     except KeyError as error:
-        raise CheckpointError(f"{path} lacks {error}; copy it from where the weights come from") from error
+        raise CheckpointError(f"{path} lacks {error}; copy it from the source of the weights") from error
     except (OSError, ValueError, TypeError, StrictDataclassError) as error:
-        said = " ".join(str(error).split())[:MOST_SAID]
+        message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
         raise CheckpointError(
-            f"{path} is no configuration of a {kind} ({said}); copy it from where the weights come from"
+            f"{path} is no configuration of a {kind} ({message}); copy it from the source of the weights"
         ) from error
     raise CheckpointError(
-        f"{path} describes a {kind!r}; model.load takes a Qwen2-Audio or Qwen-Audio (a language model alone goes to "
-        f"model.language_model.load, an encoder to model.encoder.load)"
+        f"{path} describes a {kind!r}; model.load takes a Qwen2-Audio or Qwen-Audio (load a language model alone with "
+        f"model.language_model.load, an encoder with model.encoder.load)"
     )
 
 
 def released_weights(released: Released) -> dict[str, dict[str, Tensor]]:
-    """Part -> its weights, under our names.
+    """Read weights: part -> its weights, under our names.
 
     Raises:
-        CheckpointError: files are missing or damaged, or hold tensors of another kind of model.
+        CheckpointError: files are missing or damaged, or have tensors of another kind of model.
     """
     source = released.source
     weights = read_weights(published_folder(source, what="model"))
@@ -100,25 +99,26 @@ def released_weights(released: Released) -> dict[str, dict[str, Tensor]]:
 
 
 def _qwen_audio(source: str, path: Path, config: Mapping[str, Any]) -> Released:
-    strange = unexpected(ASSUMED_OF_QWEN | dict(config), EXPECTED_OF_QWEN | ASSUMED_OF_QWEN)
+    unsupported = unsupported_settings(ASSUMED_OF_QWEN | dict(config), EXPECTED_OF_QWEN | ASSUMED_OF_QWEN)
     width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     if config.get("kv_channels", width // heads) * heads != width:
-        strange.append(f"kv_channels is {config['kv_channels']} and not {width // heads}")
+        unsupported.append(f"kv_channels is {config['kv_channels']} and not {width // heads}")
     text = Qwen2Config(
         vocab_size=config["vocab_size"],
         hidden_size=width,
-        intermediate_size=config["intermediate_size"] // 2,  # theirs counts both halves
+        intermediate_size=config["intermediate_size"]
+        // 2,  # Qwen-Audio counts up and gate projection together
         num_hidden_layers=config["num_hidden_layers"],
         num_attention_heads=heads,
         num_key_value_heads=heads,
         rms_norm_eps=config["layer_norm_epsilon"],
         rope_parameters={"rope_type": "default", "rope_theta": float(config["rotary_emb_base"])},
-        # Beyond it their code stretches positions and logits while it answers; ours does not.
+        # For longer inputs Qwen-Audio's code rescales positions and logits (NTK, logn) in generation; ours does not.
         max_position_embeddings=config["seq_length"],
         tie_word_embeddings=False,
     )
-    if strange:
+    if unsupported:
         raise CheckpointError(
-            f"{path}: {some_of(strange)} -- only the released kind of Qwen-Audio is known -- give that"
+            f"{path}: {first_few(unsupported)} -- only the settings of the released Qwen-Audio are supported -- give that model"
         )
     return Released(source, encoder_sizes(config, path=path), text, int(config["audio"]["audio_start_id"]))

@@ -1,8 +1,8 @@
-"""What one rank holds of a tensor that is shared out, and the whole of it again.
+"""Local shards and full tensors of sharded parameters (DTensor).
 
-Everything here also takes plain tensors, which every rank holds whole.
+All functions also accept plain tensors, which are complete on every rank.
 
-Source: DTensor of torch; its order of cuts where two meshes cut the same dimension.
+Source: DTensor of torch, and its order of splits if two mesh dimensions split the same tensor dimension.
 """
 
 from collections.abc import Mapping
@@ -12,40 +12,42 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 
-def own_slice(whole: Tensor, like: Tensor) -> Tensor:
-    """The slice of a whole tensor that this rank holds of ``like``; a view, nothing is sent.
+def local_slice(full: Tensor, like: Tensor) -> Tensor:
+    """Slice of a full tensor that corresponds to this rank's shard of ``like``.
 
-    Of a tensor in a mapped file only the slice is read.
+    The slice is a view; no communication. Of a tensor in a memory-mapped file only the slice is read.
     """
     if not isinstance(like, DTensor):
-        return whole
+        return full
     mesh, coordinate = like.device_mesh, like.device_mesh.get_coordinate()
-    assert coordinate is not None, "a rank outside the mesh holds nothing"
-    # A strided cut is made after those of the mesh dimensions to its right.
-    cuts = [one for one in zip(like.placements, range(mesh.ndim), strict=True) if one[0] != Replicate()]
-    for placement, dimension in sorted(cuts, key=lambda cut: not cut[0].is_shard()):
-        along = int(placement.dim)  # type: ignore[attr-defined]
-        pieces = whole.chunk(mesh.size(dimension), dim=along)
-        place = coordinate[dimension]
-        whole = pieces[place] if place < len(pieces) else whole.narrow(along, 0, 0)
-    return whole
+    assert coordinate is not None, "a rank outside the mesh has no shard"
+    splits = [
+        split for split in zip(like.placements, range(mesh.ndim), strict=True) if split[0] != Replicate()
+    ]
+    # A strided split is applied after those of the mesh dimensions to its right.
+    for placement, mesh_dim in sorted(splits, key=lambda split: not split[0].is_shard()):
+        dim = int(placement.dim)  # type: ignore[attr-defined]
+        chunks = full.chunk(mesh.size(mesh_dim), dim=dim)
+        index = coordinate[mesh_dim]
+        full = chunks[index] if index < len(chunks) else full.narrow(dim, 0, 0)
+    return full
 
 
 @torch.no_grad()
-def fill_slice(tensor: Tensor, whole: Tensor) -> None:
-    """Copy a whole tensor's values into what this rank holds of it."""
+def copy_to_local(tensor: Tensor, full: Tensor) -> None:
+    """Copy the matching slice of a full tensor into this rank's shard."""
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    local.copy_(own_slice(whole, tensor))
+    local.copy_(local_slice(full, tensor))
 
 
-def whole_of(tensor: Tensor) -> Tensor:
-    """The whole tensor on every rank of its mesh, all of which have to ask for it."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Gather the full tensor on every rank of its mesh; all of them must call this."""
     tensor = tensor.detach()
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def num_copies(tensor: Tensor, num_ranks: int) -> int:
-    """How many of all ranks hold the same values of a tensor."""
+    """Number of ranks that hold the same values of a tensor."""
     if not isinstance(tensor, DTensor):
         return num_ranks
     mesh = tensor.device_mesh
@@ -54,6 +56,10 @@ def num_copies(tensor: Tensor, num_ranks: int) -> int:
     return num_ranks
 
 
-def outside(parameters: Mapping[str, nn.Parameter]) -> list[str]:
-    """Names of parameters that are not shared out; one without values has nothing to share."""
-    return [name for name, one in parameters.items() if one.numel() and not isinstance(one, DTensor)]
+def unsharded_parameters(parameters: Mapping[str, nn.Parameter]) -> list[str]:
+    """Names of parameters that are not sharded; empty parameters are ignored."""
+    return [
+        name
+        for name, parameter in parameters.items()
+        if parameter.numel() and not isinstance(parameter, DTensor)
+    ]

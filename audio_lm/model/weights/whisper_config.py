@@ -1,7 +1,7 @@
-"""Sizes of published Whisper encoders, from the ``config.json`` beside their weights.
+"""Read the sizes of a published Whisper encoder from its ``config.json``.
 
-Attention heads change no shape: weights alone do not tell them, and with other heads the same weights
-compute something else. So do other settings; those that this project does not have are refused.
+The number of attention heads cannot be read from the weights: it changes no shape, but it changes the result. The
+same is true for other settings; values that this project does not support are rejected.
 
 Source: ``WhisperConfig`` and ``Qwen2AudioConfig`` of transformers; ``ModelDimensions`` of openai/whisper;
 ``config.json`` of Qwen-Audio.
@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING
 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.config import EncoderSizes
-from audio_lm.model.weights.files import some_of
+from audio_lm.model.weights.files import first_few
 
 OPENAI = {
     "num_mels": "n_mels",
@@ -32,47 +32,49 @@ TRANSFORMERS = {
     "num_heads": "encoder_attention_heads",
     "mlp_width": "encoder_ffn_dim",
 }
-"""Our names and those of the three layouts; in the first two the feed-forward layers are four times as wide."""
+"""Our names -> names in the three formats; in the first two the feed-forward width is 4 times the model width."""
 
-WITH_AN_ENCODER = ("whisper", "qwen2_audio", "qwen2_audio_encoder")
+MODEL_TYPES = ("whisper", "qwen2_audio", "qwen2_audio_encoder")
+"""Configurations of transformers that contain a Whisper encoder."""
+
 EXPECTED = {"activation_function": "gelu", "max_source_positions": 1500}
 EXPECTED_OF_OPENAI = {"n_audio_ctx": 1500}
 EXPECTED_OF_QWEN_AUDIO = {"n_ctx": 1500, "avg_pool": True, "add_audio_bos_eos_token": True}
-"""What is fixed here. Dropout is the recipe's; ``scale_embedding`` does nothing in an encoder."""
+"""Required values of other settings. Dropout comes from the recipe; ``scale_embedding`` has no effect in an encoder."""
 
-MOST_SAID = 200  # characters of another library's complaint
+MAX_ERROR_LENGTH = 200  # characters quoted from an error of another library
 
 
 def encoder_sizes(config: Mapping[str, Any], *, path: Path) -> EncoderSizes:
-    """Sizes of the encoder that a ``config.json`` describes, alone or inside of a whole model.
+    """Sizes of the encoder in a ``config.json``, which describes an encoder or a whole model.
 
     Args:
-        path: of the file, for messages.
+        path: path of the file, for messages.
 
     Raises:
-        CheckpointError: there is no such encoder, or it computes what ours does not.
+        CheckpointError: the file describes no Whisper encoder, or a setting is not supported.
     """
     kind, audio = config.get("model_type"), config.get("audio")
     if OPENAI["width"] in config:
         return _sizes(config, OPENAI, EXPECTED_OF_OPENAI, path)
     if kind == "qwen" and isinstance(audio, Mapping):
         return _sizes(audio, QWEN_AUDIO, EXPECTED_OF_QWEN_AUDIO, path)
-    if kind not in WITH_AN_ENCODER:
+    if kind not in MODEL_TYPES:
         raise CheckpointError(
             f"{path} describes a {kind!r} -- expected a Whisper, Qwen2-Audio or Qwen-Audio -- give the folder of one"
         )
     try:
-        theirs = CONFIG_MAPPING[kind].from_dict(dict(config))
+        published = CONFIG_MAPPING[kind].from_dict(dict(config))
     except (OSError, ValueError, TypeError, StrictDataclassError) as error:
-        said = " ".join(str(error).split())[:MOST_SAID]
+        message = " ".join(str(error).split())[:MAX_ERROR_LENGTH]
         raise CheckpointError(
-            f"{path} is no configuration of a {kind} ({said}); copy it from where the weights come from"
+            f"{path} is no configuration of a {kind} ({message}); copy it from the source of the weights"
         ) from error
-    return _sizes(getattr(theirs, "audio_config", theirs).to_dict(), TRANSFORMERS, EXPECTED, path)
+    return _sizes(getattr(published, "audio_config", published).to_dict(), TRANSFORMERS, EXPECTED, path)
 
 
-def unexpected(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Settings that are not what this project computes with."""
+def unsupported_settings(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Settings that differ from their required values, one message each."""
     return [
         f"{name} is {config.get(name)} and not {value}"
         for name, value in expected.items()
@@ -83,17 +85,18 @@ def unexpected(config: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
 def _sizes(
     config: Mapping[str, Any], names: Mapping[str, str], expected: Mapping[str, Any], path: Path
 ) -> EncoderSizes:
-    found = {ours: config.get(theirs) for ours, theirs in names.items()}
-    wrong = [f"{names[ours]} is {value!r}" for ours, value in found.items() if not _is_size(value)]
-    if wrong:
+    values = {ours: config.get(theirs) for ours, theirs in names.items()}
+    invalid = [f"{names[ours]} is {value!r}" for ours, value in values.items() if not _is_size(value)]
+    if invalid:
         raise CheckpointError(
-            f"{path}: {some_of(wrong)} -- expected a whole number over 0 -- copy the file from where the weights come from"
+            f"{path}: {first_few(invalid)} -- expected an integer over 0 -- copy the file from the source of the weights"
         )
-    if strange := unexpected(config, expected):
+    if unsupported := unsupported_settings(config, expected):
         raise CheckpointError(
-            f"{path}: {some_of(strange)}, which would compute something else than here -- give an encoder of the released kind"
+            f"{path}: {first_few(unsupported)}, which this encoder does not support -- give an encoder with the settings of "
+            f"the released models"
         )
-    sizes = {ours: int(value) for ours, value in found.items() if value is not None}
+    sizes = {ours: int(value) for ours, value in values.items() if value is not None}
     return EncoderSizes(**({"mlp_width": 4 * sizes["width"]} | sizes))
 
 

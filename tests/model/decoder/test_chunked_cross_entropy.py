@@ -28,21 +28,21 @@ def loss_of(head, hidden, labels, *, chunk, weight=1.0):
 
 
 @pytest.mark.parametrize("chunk", [1, 5, POSITIONS, 100])
-def test_chunks_of_any_size_give_the_loss_and_gradients_of_the_whole(chunk):
+def test_chunks_of_any_size_give_the_same_loss_and_gradients(chunk):
     head, hidden, labels = problem(torch.float64)
     expected = F.cross_entropy(head(hidden).float(), labels, reduction="none")
     (expected.sum() * 0.25).backward()
-    plain = [one.grad.clone() for one in (hidden, *head.parameters())]
+    plain = [tensor.grad.clone() for tensor in (hidden, *head.parameters())]
     head, hidden, labels = problem(torch.float64)
     loss = loss_of(head, hidden, labels, chunk=chunk, weight=0.25)
     (2 * loss.total).backward()
     torch.testing.assert_close(loss.losses, expected.detach())
     torch.testing.assert_close(loss.total, expected.sum() * 0.25)
-    for one, of_whole in zip((hidden, *head.parameters()), plain, strict=True):
-        torch.testing.assert_close(one.grad, 2 * of_whole, rtol=1e-6, atol=1e-7)
+    for tensor, grad in zip((hidden, *head.parameters()), plain, strict=True):
+        torch.testing.assert_close(tensor.grad, 2 * grad, rtol=1e-6, atol=1e-7)
 
 
-def test_equal_logits_cost_the_log_of_the_vocabulary():
+def test_the_loss_of_equal_logits_is_the_log_of_the_vocabulary_size():
     head, hidden, labels = problem()
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
@@ -51,19 +51,19 @@ def test_equal_logits_cost_the_log_of_the_vocabulary():
     assert not loss.losses.requires_grad
 
 
-def test_never_more_logits_stand_together_than_a_chunk_has():
+def test_at_most_one_chunk_of_logits_is_computed_at_a_time():
     head, hidden, labels = problem()
-    seen = []
-    head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    chunk_sizes = []
+    head.register_forward_hook(lambda module, inputs, output: chunk_sizes.append(len(output)))
     loss_of(head, hidden, labels, chunk=6)
-    assert seen == [6, 6, 6, 5]
-    seen.clear()
+    assert chunk_sizes == [6, 6, 6, 5]
+    chunk_sizes.clear()
     with torch.no_grad():
         loss_of(head, hidden, labels, chunk=10)
-    assert seen == [10, 10, 3]
+    assert chunk_sizes == [10, 10, 3]
 
 
-def test_a_frozen_output_layer_gets_no_gradient_and_its_input_the_same():
+def test_a_frozen_output_layer_has_no_gradient_and_its_input_the_same_gradient():
     head, hidden, labels = problem()
     loss_of(head, hidden, labels, chunk=5).total.backward()
     frozen, again, _ = problem()
@@ -74,14 +74,14 @@ def test_a_frozen_output_layer_gets_no_gradient_and_its_input_the_same():
     assert head.weight.grad is not None
 
 
-def test_what_lies_under_frozen_parts_learns_nothing_and_nothing_is_asked_of_it():
+def test_the_loss_needs_no_gradient_if_nothing_is_trained():
     head, hidden, labels = problem()
     head.requires_grad_(False)
     loss = loss_of(head, hidden.detach(), labels, chunk=5)
     assert not loss.total.requires_grad
 
 
-def test_no_learned_position_is_a_loss_of_nothing_with_gradients_of_zero():
+def test_without_learned_positions_loss_and_gradients_are_zero():
     head, hidden, _ = problem()
     loss = loss_of(head, hidden[:0], torch.zeros(0, dtype=torch.long), chunk=5)
     loss.total.backward()
@@ -90,7 +90,7 @@ def test_no_learned_position_is_a_loss_of_nothing_with_gradients_of_zero():
     assert not head.weight.grad.any()
 
 
-def test_softmax_and_loss_are_in_32_bits_where_logits_are_not():
+def test_softmax_and_loss_are_in_32_bits_for_logits_in_16_bits():
     head, hidden, labels = problem(torch.bfloat16)
     loss = loss_of(head, hidden, labels, chunk=5)
     exact = F.cross_entropy(head(hidden).float(), labels, reduction="none")

@@ -12,7 +12,7 @@ from audio_lm.model.decoder.language_model import (
     hidden_states,
     load_language_model,
     new_language_model,
-    unpacked,
+    use_padded_attention,
 )
 
 SMALL = {
@@ -36,7 +36,7 @@ def small(architecture):
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "llama", "mistral", "qwen3"])
-def test_packed_conversations_are_read_as_if_alone(architecture):
+def test_packed_conversations_have_the_losses_and_gradients_of_separate_ones(architecture):
     model = small(architecture)
     examples = [text(7, 0), text(3, 1), text(12, 2)]
 
@@ -105,15 +105,15 @@ def test_pickled_weights_are_not_read(tmp_path):
         load_language_model(str(tmp_path))
 
 
-def test_unpacked_is_for_a_while_only():
+def test_the_attention_implementation_is_restored():
     model = small("qwen2")
     before = model.config._attn_implementation
-    with unpacked(model):
+    with use_padded_attention(model):
         assert model.config._attn_implementation == "sdpa"
     assert model.config._attn_implementation == before
 
 
-def test_what_is_not_there_is_said():
+def test_unknown_architectures_settings_and_folders_are_refused():
     with pytest.raises(RecipeError, match="Did you mean 'qwen2'"):
         new_language_model("qwen22", SMALL, num_base=50)
     with pytest.raises(RecipeError, match="Did you mean 'hidden_size'"):

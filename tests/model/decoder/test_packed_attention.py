@@ -12,7 +12,7 @@ def states(heads, total, generator, dtype=torch.float64):
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_it_equals_attention_of_each_document_alone(causal, groups):
+def test_outputs_and_gradients_equal_attention_of_each_document_alone(causal, groups):
     generator = torch.Generator().manual_seed(0)
     lengths = [5, 1, 9, 3]
     total = sum(lengths)
@@ -40,16 +40,16 @@ def test_it_equals_attention_of_each_document_alone(causal, groups):
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("change", "words"),
     [
         ({"cu_seq_lens_q": None}, "documents would see each other"),
         ({"attention_mask": torch.ones(1)}, "attention_mask"),
         ({"dropout": 0.1}, "dropout"),
         ({"sliding_window": 2}, "sliding_window"),
-        ({"cu_seq_lens_q": torch.tensor([0, 3], dtype=torch.int32)}, "padding is a document of its own"),
+        ({"cu_seq_lens_q": torch.tensor([0, 3], dtype=torch.int32)}, "add the border of the padding"),
     ],
 )
-def test_what_would_mix_documents_or_be_ignored_is_refused(asked, words):
+def test_unsupported_arguments_are_refused(change, words):
     query = torch.randn(1, 2, 4, 8)
     arguments = {
         "attention_mask": None,
@@ -57,17 +57,17 @@ def test_what_would_mix_documents_or_be_ignored_is_refused(asked, words):
         "max_length_q": 128,
     }
     with pytest.raises(ValueError, match=words):
-        packed_attention(nn.Module(), query, query, query, **(arguments | asked))
+        packed_attention(nn.Module(), query, query, query, **(arguments | change))
 
 
-def test_sixteen_bits_are_computed_in_thirty_two_and_rounded_once():
+def test_16_bit_inputs_are_computed_in_32_bits_and_rounded_once():
     torch.manual_seed(0)
     layer = nn.Module()
     layer.is_causal = True
     states = [torch.randn(1, 2, 50, 16) for _ in range(3)]
-    narrow = [one.bfloat16() for one in states]
+    narrow = [tensor.bfloat16() for tensor in states]
     borders = {"cu_seq_lens_q": torch.tensor([0, 20, 50], dtype=torch.int32), "max_length_q": 128}
-    exact, _ = packed_attention(layer, *(one.float() for one in narrow), None, **borders)
+    exact, _ = packed_attention(layer, *(tensor.float() for tensor in narrow), None, **borders)
     rounded, _ = packed_attention(layer, *narrow, None, **borders)
     assert rounded.dtype == torch.bfloat16
     assert torch.equal(rounded, exact.bfloat16())

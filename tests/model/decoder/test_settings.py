@@ -13,7 +13,7 @@ def test_settings_of_a_folder_are_read_without_weights(tmp_path):
         num_rows("no/such/folder")
 
 
-def test_rows_are_the_tokenizer_s():
+def test_the_vocabulary_size_is_that_of_the_tokenizer():
     assert new_settings("qwen2", {"hidden_size": 32}, num_base=50).vocab_size == 50
     with pytest.raises(RecipeError, match=r"vocab_size is 51, the tokenizer has 50 tokens"):
         new_settings("qwen2", {"vocab_size": 51}, num_base=50)

@@ -6,7 +6,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_encoder import filter_bank, new_speech_encoder
-from audio_lm.model.encoders.hf_settings import ARCHITECTURES, OFF
+from audio_lm.model.encoders.hf_settings import ARCHITECTURES, DISABLED
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 WAVES = SMALL | {
@@ -42,7 +42,7 @@ def clips(lengths=LENGTHS):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=named)
-def test_a_clip_alone_is_heard_as_in_company(kind):
+def test_frames_of_a_clip_do_not_depend_on_other_clips(kind):
     encoder = new_speech_encoder(config_of(kind)).eval()
     waves = clips()
     together = encoder(torch.cat(waves), LENGTHS)
@@ -52,7 +52,7 @@ def test_a_clip_alone_is_heard_as_in_company(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=named)
-def test_a_clip_is_heard_as_by_the_library(kind):
+def test_frames_equal_those_of_the_library(kind):
     encoder = new_speech_encoder(config_of(kind)).eval()
     bands = kind[0] == "wav2vec2-bert"
     extractor = SeamlessM4TFeatureExtractor() if bands else Wav2Vec2FeatureExtractor()
@@ -68,7 +68,7 @@ def test_a_clip_is_heard_as_by_the_library(kind):
         torch.testing.assert_close(encoder(wave, (len(wave),)), expected, atol=2e-4, rtol=1e-3)
 
 
-def test_a_group_norm_in_a_padded_batch_would_be_another_encoder():
+def test_padding_changes_the_result_of_a_group_norm():
     encoder = new_speech_encoder(config_of(("wavlm", WAVES | {"feat_extract_norm": "group"}))).eval()
     waves = clips((8_000, 9_000))
     alone = encoder(torch.cat(waves), (8_000, 9_000))
@@ -76,7 +76,7 @@ def test_a_group_norm_in_a_padded_batch_would_be_another_encoder():
     assert (encoder(torch.cat(waves), (8_000, 9_000)) - alone).abs().max() > 1e-3
 
 
-def test_bands_equal_those_of_the_library():
+def test_the_filter_bank_equals_that_of_the_library():
     (wave,) = clips((12_345,))
     features = SeamlessM4TFeatureExtractor()(wave.numpy(), sampling_rate=16_000, return_tensors="pt")
     count = int(features["attention_mask"].sum())
@@ -88,16 +88,20 @@ def test_a_gradient_reaches_every_weight(kind):
     encoder = new_speech_encoder(config_of(kind)).train()
     waves = clips((8_000, 9_000, 16_000))
     (encoder(torch.cat(waves), (8_000, 9_000, 16_000)) * torch.randn(encoder.width)).sum().backward()
-    silent = [name for name, one in encoder.named_parameters() if one.grad is None or not one.grad.any()]
-    assert [name for name in silent if "k_proj.bias" not in name and "linear_k.bias" not in name] == []
+    keys = ("k_proj.bias", "linear_k.bias")  # softmax ignores them
+    assert [
+        name
+        for name, weight in encoder.named_parameters()
+        if not name.endswith(keys) and (weight.grad is None or not weight.grad.any())
+    ] == []
 
 
-def test_a_frozen_encoder_keeps_no_activations():
+def test_a_frozen_encoder_saves_no_activations():
     encoder = new_speech_encoder(config_of(KINDS[2])).train().requires_grad_(False)
     assert not encoder(torch.randn(8_000), (8_000,)).requires_grad
 
 
-def test_published_weights_are_loaded_whole_or_refused(tmp_path):
+def test_incomplete_published_weights_are_refused(tmp_path):
     first = new_speech_encoder(config_of(("wav2vec2", WAVES)))
     first.model.save_pretrained(tmp_path)
     config = EncoderConfig(kind="transformers", load=str(tmp_path))
@@ -116,15 +120,15 @@ def test_published_weights_are_loaded_whole_or_refused(tmp_path):
         new_speech_encoder(config)
 
 
-def test_nothing_random_is_left_but_our_dropout():
+def test_all_randomness_but_our_dropout_is_disabled():
     settings = new_speech_encoder(
         config_of(("hubert", WAVES | {"layerdrop": 0.5, "mask_time_prob": 0.5}))
     ).model.config
-    assert {name: getattr(settings, name) for name in OFF} == OFF
+    assert {name: getattr(settings, name) for name in DISABLED} == DISABLED
     assert settings.hidden_dropout == settings.attention_dropout == 0.0
 
 
-def test_holes_in_a_log_mel_are_refused():
+def test_spec_augment_is_refused():
     encoder = new_speech_encoder(config_of(("wavlm", WAVES)))
     with pytest.raises(ValueError, match="SpecAugment"):
         encoder(torch.randn(8_000), (8_000,), torch.zeros(1, 6, dtype=torch.long))

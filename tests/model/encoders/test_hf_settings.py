@@ -13,7 +13,7 @@ from audio_lm.model.encoders.hf_settings import speech_settings
         ({"settings": {"add_adapter": True}}, r"add_adapter"),
     ],
 )
-def test_what_cannot_be_heard_is_refused(settings, message):
+def test_unknown_or_unsupported_settings_are_refused(settings, message):
     with pytest.raises(RecipeError, match=message):
         speech_settings(EncoderConfig(kind="transformers", **settings))
     with pytest.raises(RecipeError, match="does not read"):
@@ -21,6 +21,6 @@ def test_what_cannot_be_heard_is_refused(settings, message):
 
 
 @pytest.mark.parametrize("settings", [{"dtype": "eval"}, {"model_type": "x"}])
-def test_settings_that_transformers_does_not_take_are_refused(settings):
+def test_settings_that_transformers_rejects_are_refused(settings):
     with pytest.raises(RecipeError, match=r"encoder.settings do not make a wavlm"):
         speech_settings(EncoderConfig(kind="transformers", architecture="wavlm", settings=settings))

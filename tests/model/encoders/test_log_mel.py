@@ -28,11 +28,13 @@ def test_frames_equal_those_of_hugging_face(num_mels):
         ours = rows[clip == number]
         theirs = torch.from_numpy(extractor(wave.numpy(), sampling_rate=16_000).input_features[0]).T
         torch.testing.assert_close(ours[1:], theirs[: len(ours) - 1], atol=2e-5, rtol=0)
-        assert not ours[0].any(), "the first row of a slot is the border"
-        assert len(ours) - 1 > frames_in(len(wave)), "the convolutions read past the end"
+        assert not ours[0].any(), "the first row of a slot must be empty"
+        assert len(ours) - 1 > frames_in(len(wave)), (
+            "the slot must have the frames that the convolutions read after the end"
+        )
 
 
-def test_a_loud_clip_does_not_change_its_neighbour():
+def test_a_loud_clip_does_not_change_its_neighbor():
     quiet, loud = torch.randn(4_000) * 1e-3, torch.randn(4_000)
     slots = packed_layout((4_000, 4_000))
     after_loud = LogMel(80)(torch.cat([quiet, loud]), slots)

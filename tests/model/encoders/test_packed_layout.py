@@ -9,18 +9,18 @@ lengths = st.lists(st.integers(321, MAX_SAMPLES), min_size=1, max_size=5).map(tu
 
 
 @given(lengths)
-def test_slots_stand_end_to_end_with_an_even_number_of_rows(num_samples):
+def test_slots_are_concatenated_and_have_an_even_number_of_rows(num_samples):
     slots = packed_layout(num_samples)
     clips, frames = slots.clip_of_row(), slots.frame_of_row()
     assert len(clips) == len(frames)
     for number, count in enumerate(num_samples):
-        mine = frames[clips == number]
-        assert len(mine) % 2 == 0
-        assert mine.tolist() == list(range(-1, len(mine) - 1))
-        assert len(mine) == 2 * conv_frames_in(frames_in(count)) + 2
+        slot = frames[clips == number]
+        assert len(slot) % 2 == 0
+        assert slot.tolist() == list(range(-1, len(slot) - 1))
+        assert len(slot) == 2 * conv_frames_in(frames_in(count)) + 2
 
 
 @pytest.mark.parametrize("num_samples", [320, MAX_SAMPLES + 1])
-def test_clips_outside_of_what_can_be_heard_are_refused(num_samples):
+def test_clips_of_unsupported_lengths_are_refused(num_samples):
     with pytest.raises(ValueError, match=str(num_samples)):
         packed_layout((1_000, num_samples))

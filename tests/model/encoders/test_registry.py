@@ -8,7 +8,7 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, ModelConfig, ProjectorConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.encoders.registry import ENCODERS
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.model.memory_estimate import num_parameters
@@ -34,12 +34,12 @@ def named(config):
     return f"{config.encoder.kind}-{config.projector.kind}"
 
 
-def test_every_kind_a_recipe_can_name_can_be_built():
+def test_every_kind_of_the_config_can_be_built():
     assert set(get_args(get_type_hints(EncoderConfig)["kind"])) == set(ENCODERS)
 
 
 @pytest.mark.parametrize("config", MODELS, ids=named)
-def test_a_conversation_has_as_many_places_as_the_model_makes_tokens(config, make_cuts, vocabulary):
+def test_conversations_have_one_position_per_audio_token(config, make_cuts, vocabulary):
     model = build_model(config, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
     maker = ExampleMaker(vocabulary, "tags", token_count=audio_token_count(config))
     pack = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3, seconds=0.37)])
@@ -47,26 +47,26 @@ def test_a_conversation_has_as_many_places_as_the_model_makes_tokens(config, mak
     logits.logsumexp(-1).sum().backward()
     assert logits.shape == (pack.num_learned, len(vocabulary))
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert [len(answer) for answer in greedy(model, pack, end_ids=set(), max_new_tokens=2)] == [2] * 3
+    assert [len(answer) for answer in greedy_decode(model, pack, end_ids=set(), max_new_tokens=2)] == [2] * 3
 
 
-def test_a_rate_of_another_model_is_refused(make_cuts, vocabulary):
+def test_the_token_count_of_another_model_is_refused(make_cuts, vocabulary):
     model = build_model(MODELS[3], num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
     maker = ExampleMaker(vocabulary, "tags", token_count=audio_token_count(MODELS[0]))
     pack = Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(1)])
-    with pytest.raises(ValueError, match="expected one place each"):
+    with pytest.raises(ValueError, match="expected one position per token"):
         model(pack)
 
 
 @pytest.mark.parametrize("config", MODELS, ids=named)
-def test_counted_weights_are_those_of_the_model(config):
+def test_the_counted_weights_are_those_of_the_model(config):
     counts = num_parameters(config, num_base=50, num_new=7)
     model = build_model(config, num_base=50, num_new=7)
     for part, count in counts.items():
         assert count == sum(parameter.numel() for parameter in getattr(model, part).parameters()), part
 
 
-def test_words_stand_for_as_much_time_as_audio_would(vocabulary, make_cuts):
+def test_text_placeholders_have_the_token_rate_of_the_model(vocabulary, make_cuts):
     (cut,) = make_cuts(1)
     cut = replace(cut, recording=None)
     cut.supervisions[0].custom = {

@@ -3,9 +3,9 @@ import torch
 
 from audio_lm.common.audio_units import frames_in
 from audio_lm.model.encoders.packed_layout import packed_layout
-from audio_lm.model.encoders.spec_augment import augmented
+from audio_lm.model.encoders.spec_augment import apply_spec_augment
 
-NOTHING = [0, 0, 0, 0, 0, 0]
+UNCHANGED = [0, 0, 0, 0, 0, 0]
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def mels(slots):
     return torch.randn(len(slots.clip_of_row()), 80, generator=torch.Generator().manual_seed(0))
 
 
-def test_nothing_drawn_changes_nothing(mels, slots):
-    assert torch.equal(augmented(mels, slots, torch.tensor([NOTHING, [10, 10, 5, 0, 3, 0]])), mels)
+def test_empty_masks_and_warps_change_nothing(mels, slots):
+    assert torch.equal(apply_spec_augment(mels, slots, torch.tensor([UNCHANGED, [10, 10, 5, 0, 3, 0]])), mels)
 
 
-def test_holes_hold_the_mean_of_the_clip_and_nothing_else_moves(mels, slots):
-    out = augmented(mels, slots, torch.tensor([[0, 0, 10, 5, 20, 4], NOTHING]))
+def test_masked_cells_have_the_mean_of_the_clip_and_others_do_not_change(mels, slots):
+    out = apply_spec_augment(mels, slots, torch.tensor([[0, 0, 10, 5, 20, 4], UNCHANGED]))
     frames = mels[1 : 1 + frames_in(8_000)]
     changed = out[1 : 1 + frames_in(8_000)]
     torch.testing.assert_close(changed[:, 10:15], frames.mean().expand_as(changed[:, 10:15]))
@@ -33,8 +33,8 @@ def test_holes_hold_the_mean_of_the_clip_and_nothing_else_moves(mels, slots):
     assert torch.equal(out[0], mels[0])
 
 
-def test_a_warp_moves_one_frame_onto_another_and_keeps_the_ends(mels, slots):
-    out = augmented(mels, slots, torch.tensor([[20, 30, 0, 0, 0, 0], NOTHING]))
+def test_a_warp_moves_one_frame_to_another_and_keeps_the_ends(mels, slots):
+    out = apply_spec_augment(mels, slots, torch.tensor([[20, 30, 0, 0, 0, 0], UNCHANGED]))
     torch.testing.assert_close(out[1 + 30], mels[1 + 20])
     torch.testing.assert_close(out[1], mels[1])
     torch.testing.assert_close(out[frames_in(8_000)], mels[frames_in(8_000)])
@@ -42,4 +42,4 @@ def test_a_warp_moves_one_frame_onto_another_and_keeps_the_ends(mels, slots):
 
 def test_one_row_per_clip_is_expected(mels, slots):
     with pytest.raises(ValueError, match="one row of 6"):
-        augmented(mels, slots, torch.tensor([NOTHING]))
+        apply_spec_augment(mels, slots, torch.tensor([UNCHANGED]))

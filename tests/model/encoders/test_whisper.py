@@ -11,7 +11,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 5e-6}
 
 
 def pair(dtype, num_mels=80):
-    """Hugging Face's encoder and ours with the same random weights, biases included."""
+    """Hugging Face's encoder and ours with the same random weights and biases."""
     torch.manual_seed(0)
     shape = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 96}
     config = Qwen2AudioEncoderConfig(num_mel_bins=num_mels, **shape)
@@ -28,8 +28,8 @@ def pair(dtype, num_mels=80):
     return theirs.to(dtype), ours.to(dtype)
 
 
-def heard_by_hugging_face(theirs, waves, num_mels, dtype):
-    """Valid tokens of each clip, padded to 30 s and masked as its processor and model do."""
+def encode_with_hugging_face(theirs, waves, num_mels, dtype):
+    """Valid tokens of each clip, padded to 30 s and masked like in its processor and model."""
     extractor = WhisperFeatureExtractor(feature_size=num_mels)
     tokens = []
     for wave in waves:
@@ -59,18 +59,18 @@ def clips(lengths):
 def test_every_token_equals_that_of_hugging_face(dtype, num_mels):
     theirs, ours = pair(dtype, num_mels)
     waves = clips(EDGES)
-    expected = heard_by_hugging_face(theirs, waves, num_mels, dtype)
+    expected = encode_with_hugging_face(theirs, waves, num_mels, dtype)
     with torch.no_grad():
         got = ours(torch.cat(waves).to(torch.float32), tuple(map(len, waves))).to(dtype)
         if dtype == torch.float64:
-            # The front end of Hugging Face is in single precision: give both the same spectrogram.
+            # Hugging Face's feature extractor is in single precision, so both encoders get our spectrogram.
             expected, got = _from_same_mels(theirs, ours, waves, num_mels)
     scale = expected.abs().max().clamp(min=1.0)
     torch.testing.assert_close(got / scale, expected / scale, atol=TOLERANCE[dtype], rtol=0)
 
 
 def _from_same_mels(theirs, ours, waves, num_mels):
-    """Both encoders on the slots our front end makes, the other's laid out to 30 s."""
+    """Tokens of both encoders from our log-mel, padded to 30 s for Hugging Face's."""
     from audio_lm.model.encoders.packed_layout import packed_layout
 
     slots = packed_layout(tuple(map(len, waves)))
@@ -79,10 +79,10 @@ def _from_same_mels(theirs, ours, waves, num_mels):
     expected, start = [], 0
     clip = torch.from_numpy(slots.clip_of_row())
     for number, wave in enumerate(waves):
-        mine = rows[clip == number][1:]
-        silence = mine.min()
+        log_mel = rows[clip == number][1:]
+        silence = log_mel.min()
         features = torch.full((1, num_mels, 3_000), float(silence), dtype=torch.float64)
-        features[0, :, : len(mine)] = mine.T
+        features[0, :, : len(log_mel)] = log_mel.T
         num_frames = frames_in(len(wave))
         mask = torch.zeros(1, 1, 1_500, 1_500, dtype=torch.float64)
         mask[..., (num_frames - 1) // 2 + 1 :] = float("-inf")
@@ -98,14 +98,14 @@ def _from_same_mels(theirs, ours, waves, num_mels):
 def test_thirty_seconds_equal_those_of_hugging_face(num_samples):
     theirs, ours = pair(torch.float32)
     (wave,) = clips([num_samples])
-    expected = heard_by_hugging_face(theirs, [wave], 80, torch.float32)
+    expected = encode_with_hugging_face(theirs, [wave], 80, torch.float32)
     with torch.no_grad():
         got = ours(wave, (num_samples,))
     scale = expected.abs().max().clamp(min=1.0)
     torch.testing.assert_close(got / scale, expected / scale, atol=5e-6, rtol=0)
 
 
-def test_a_clip_alone_is_heard_as_in_a_pack():
+def test_tokens_of_a_clip_do_not_depend_on_other_clips():
     _, ours = pair(torch.float32)
     waves = clips((3_000, 8_000, 1_234))
     with torch.no_grad():
@@ -115,12 +115,12 @@ def test_a_clip_alone_is_heard_as_in_a_pack():
 
 
 @pytest.mark.parametrize("num_samples", [1, 320, MAX_SAMPLES + 1])
-def test_clips_it_cannot_hear_are_refused(num_samples):
+def test_clips_of_unsupported_lengths_are_refused(num_samples):
     _, ours = pair(torch.float32)
     with pytest.raises(ValueError, match="do not fit the encoder"):
         ours(torch.zeros(num_samples), (num_samples,))
 
 
-def test_positions_never_learn():
+def test_positions_have_no_parameters():
     _, ours = pair(torch.float32)
     assert not [name for name, _ in ours.named_parameters() if "positions" in name]

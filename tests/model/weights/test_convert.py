@@ -20,12 +20,12 @@ from audio_lm.model.weights.convert import (
     encoder_weights,
     from_qwen2_audio,
     from_qwen_audio,
-    renamed,
+    rename_weights,
     to_qwen2_audio,
 )
 from audio_lm.model.weights.files import INDEX
 from audio_lm.model.weights.names import QWEN2_AUDIO_5
-from audio_lm.model.weights.parts import misfits
+from audio_lm.model.weights.parts import find_mismatches
 from tests.model import qwen_audio
 from tests.model.originals import noise
 
@@ -43,7 +43,7 @@ OURS = {
 }
 
 
-def test_there_and_back_is_the_identity():
+def test_converting_there_and_back_is_the_identity():
     there = to_qwen2_audio(OURS)
     assert "audio_tower.layers.11.self_attn.k_proj.weight" in there
     back = from_qwen2_audio(there, source="here")
@@ -51,26 +51,28 @@ def test_there_and_back_is_the_identity():
     assert all(back[name] is tensor for name, tensor in OURS.items())
 
 
-def test_the_layout_of_transformers_5_gives_the_same():
-    there = renamed(OURS, QWEN2_AUDIO_5, source="here")
+def test_the_names_of_transformers_5_give_the_same():
+    there = rename_weights(OURS, QWEN2_AUDIO_5, source="here")
     assert {"model.language_model.layers.3.mlp.up_proj.weight", "lm_head.weight"} < there.keys()
     back = from_qwen2_audio(there, source="here")
     assert back.keys() == OURS.keys()
 
 
-def test_a_stranger_is_named():
-    with pytest.raises(CheckpointError, match=r"here: vision.patch.weight is extra -- of 6 tensors 1 have"):
+def test_the_error_names_an_extra_tensor():
+    with pytest.raises(
+        CheckpointError, match=r"here: vision.patch.weight is extra -- 1 of 6 tensors do not belong"
+    ):
         from_qwen2_audio({**to_qwen2_audio(OURS), "vision.patch.weight": torch.zeros(1)}, source="here")
 
 
-def test_a_fused_projection_is_cut_in_order():
+def test_a_fused_projection_is_split_in_order():
     fused = torch.arange(12.0).view(6, 2)
     parts = from_qwen_audio({"transformer.h.7.attn.c_attn.weight": fused}, clip_start_id=0, source="here")
     start = "language_model.model.layers.7.self_attn."
     assert torch.equal(parts[f"{start}q_proj.weight"], fused[:2])
     assert torch.equal(parts[f"{start}k_proj.weight"], fused[2:4])
     assert torch.equal(parts[f"{start}v_proj.weight"], fused[4:])
-    with pytest.raises(CheckpointError, match="three equal shares"):
+    with pytest.raises(CheckpointError, match="expected a multiple of 3"):
         from_qwen_audio({"transformer.h.7.attn.c_attn.weight": fused[:4]}, clip_start_id=0, source="here")
 
 
@@ -86,17 +88,17 @@ def test_the_borders_of_a_clip_become_rows_of_their_tokens():
     assert not words.any(), "the original was changed"
 
 
-def test_buffers_that_follow_from_the_settings_are_left_out():
+def test_buffers_computed_from_the_settings_are_skipped():
     weights = {"transformer.ln_f.weight": torch.ones(1), "transformer.rotary_emb.inv_freq": torch.ones(1)}
     assert list(from_qwen_audio(weights, clip_start_id=0, source="x")) == ["language_model.model.norm.weight"]
 
 
-def test_an_encoder_without_convolutions_is_none():
+def test_an_encoder_without_convolutions_is_refused():
     with pytest.raises(CheckpointError, match="no convolutions"):
         encoder_weights({"decoder.weight": torch.zeros(1)}, source="here")
 
 
-def test_parts_have_names_of_their_own():
+def test_weights_are_grouped_by_part():
     parts = by_part(OURS)
     assert list(parts) == ["encoder", "projector", "language_model"]
     assert list(parts["projector"]) == ["linear.bias"]
@@ -115,7 +117,7 @@ ENCODERS = {  # mel bins, width, heads, layers of openai's Whisper encoders
 
 
 def openai_shapes(num_mels, width, num_layers):
-    """Name -> shape of an openai checkpoint, as far as the decoder's first tensor."""
+    """Name -> shape of an openai checkpoint: the encoder and one tensor of the decoder."""
     shapes = {
         "encoder.positional_embedding": (1500, width),
         "encoder.conv1.weight": (width, num_mels, 3),
@@ -158,12 +160,12 @@ def test_every_published_whisper_fits_an_encoder_of_its_shape(name):
                 decoder_attention_heads=2,
             )
         )
-    assert misfits(encoder, encoder_weights(weights, source=name)) == []
-    assert misfits(encoder, encoder_weights(theirs.state_dict(), source=name)) == []
+    assert find_mismatches(encoder, encoder_weights(weights, source=name)) == []
+    assert find_mismatches(encoder, encoder_weights(theirs.state_dict(), source=name)) == []
 
 
 def tiny_whisper(folder, **sizes):
-    """The recipe's side of a Whisper; its folder says its sizes where it has a config.json."""
+    """Encoder loaded from a Whisper folder; sizes are needed if the folder has no config.json."""
     encoder = EncoderConfig(load=str(folder), **sizes)
     small = LanguageModelConfig(
         settings={
@@ -180,7 +182,7 @@ def tiny_whisper(folder, **sizes):
 
 @pytest.mark.parametrize("num_mels", [80, 128])
 @pytest.mark.parametrize("kind", [WhisperModel, WhisperForConditionalGeneration])
-def test_a_whisper_is_heard_as_in_its_own_library(kind, num_mels, tmp_path):
+def test_a_whisper_gives_the_tokens_of_transformers(kind, num_mels, tmp_path):
     shape = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 128}
     decoder = {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 8}
     whisper = kind(WhisperConfig(num_mel_bins=num_mels, **shape, **decoder)).eval()
@@ -195,7 +197,7 @@ def test_a_whisper_is_heard_as_in_its_own_library(kind, num_mels, tmp_path):
     encoder.layer_norm.register_forward_pre_hook(lambda _, inputs: before_norm.append(inputs[0]))
     with torch.no_grad():
         encoder(features["input_features"])
-        # Whisper itself does not pool: Qwen's encoders do, in front of its last norm.
+        # Whisper does not pool; Qwen's encoders pool before the last norm.
         expected = encoder.layer_norm(before_norm[0][0].view(750, 2, 32).mean(1))
         got = tiny_whisper(tmp_path)(torch.from_numpy(wave), (MAX_SAMPLES,))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
@@ -203,14 +205,14 @@ def test_a_whisper_is_heard_as_in_its_own_library(kind, num_mels, tmp_path):
 
 @pytest.mark.parametrize("num_mels", [80, 128])
 @pytest.mark.parametrize("has_config", [False, True])
-def test_openais_names_give_openais_arithmetic(num_mels, has_config, tmp_path):
+def test_a_whisper_in_openai_names_gives_the_reference_tokens(num_mels, has_config, tmp_path):
     generator = torch.Generator().manual_seed(0)
     shapes = {**openai_shapes(num_mels, 32, 2), "decoder.token_embedding.weight": (3, 32)}
     weights = {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     save_file(weights, tmp_path / "model.safetensors")
     (wave,) = noise(8_000)
     own = {name.removeprefix("encoder."): tensor for name, tensor in weights.items()}
-    expected = qwen_audio.heard_by_whisper(own, wave, num_mels=num_mels, num_heads=4, num_layers=2)
+    expected = qwen_audio.encode_with_whisper(own, wave, num_mels=num_mels, num_heads=4, num_layers=2)
     with torch.no_grad():
         sizes = {"num_mels": num_mels, "width": 32, "num_layers": 2, "num_heads": 4, "mlp_width": 128}
         if has_config:

@@ -7,10 +7,10 @@ from safetensors.torch import save_file
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.weights.files import (
     INDEX,
+    gather_and_write,
     published_folder,
     read_file,
     read_weights,
-    write_in_turn,
     write_weights,
 )
 
@@ -19,7 +19,7 @@ ONE_TENSOR = 8 * 8 * 4
 
 
 @pytest.mark.parametrize(("max_bytes", "num_files"), [(10_000, 1), (2 * ONE_TENSOR, 3), (1, 6)])
-def test_what_is_written_is_read_again(tmp_path, max_bytes, num_files):
+def test_written_weights_are_read_back(tmp_path, max_bytes, num_files):
     assert len(write_weights(WEIGHTS, tmp_path, max_bytes=max_bytes)) == num_files
     assert (tmp_path / INDEX).is_file() == (num_files > 1)
     weights = read_weights(tmp_path)
@@ -29,18 +29,18 @@ def test_what_is_written_is_read_again(tmp_path, max_bytes, num_files):
 
 def test_the_same_weights_in_another_format_are_not_read_twice(tmp_path):
     write_weights(WEIGHTS, tmp_path, max_bytes=10_000)
-    save_file({"stranger": torch.zeros(1)}, tmp_path / "model.fp32-00001-of-00001.safetensors")
+    save_file({"extra": torch.zeros(1)}, tmp_path / "model.fp32-00001-of-00001.safetensors")
     assert read_weights(tmp_path).keys() == WEIGHTS.keys()
 
 
-def test_a_missing_shard_is_named(tmp_path):
+def test_the_error_names_a_missing_shard(tmp_path):
     first, *_ = write_weights(WEIGHTS, tmp_path, max_bytes=2 * ONE_TENSOR)
     first.unlink()
-    with pytest.raises(CheckpointError, match=f"of 3 files with weights {first.name} is missing"):
+    with pytest.raises(CheckpointError, match=f"of 3 weight files {first.name} is missing"):
         read_weights(tmp_path)
 
 
-def test_a_tensor_that_only_the_index_knows_is_named(tmp_path):
+def test_the_error_names_a_tensor_that_is_only_in_the_index(tmp_path):
     write_weights(WEIGHTS, tmp_path, max_bytes=2 * ONE_TENSOR)
     index = json.loads((tmp_path / INDEX).read_text())
     index["weight_map"]["lost.weight"] = index["weight_map"]["layers.0.weight"]
@@ -52,16 +52,16 @@ def test_a_tensor_that_only_the_index_knows_is_named(tmp_path):
         read_weights(tmp_path)
 
 
-def test_half_a_file_is_refused(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     (file,) = write_weights(WEIGHTS, tmp_path, max_bytes=10_000)
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
         read_weights(tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         read_file(tmp_path / "nothing.safetensors")
 
 
-def test_pickles_are_refused_with_the_way_out(tmp_path):
+def test_pickles_are_refused_with_a_remedy(tmp_path):
     torch.save({"model_state_dict": WEIGHTS}, tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match="weights_only=True"):
         read_weights(tmp_path)
@@ -69,24 +69,26 @@ def test_pickles_are_refused_with_the_way_out(tmp_path):
         published_folder(str(tmp_path / "tiny.pt"), what="encoder")
 
 
-def test_an_empty_folder_and_a_name_that_is_none_are_refused(tmp_path):
+def test_an_empty_folder_and_an_unknown_name_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="has no safetensors files"):
         read_weights(tmp_path)
     with pytest.raises(CheckpointError, match="encoder '/no/such/one' is no folder"):
         published_folder("/no/such/one", what="encoder")
 
 
-def test_a_file_written_in_turn_is_that_of_safetensors(tmp_path):
+def test_a_file_written_tensor_by_tensor_equals_that_of_safetensors(tmp_path):
     weights = {
         "b.weight": torch.randn(3, 4),
         "a": torch.randn(5).to(torch.bfloat16),
         "c": torch.arange(3),
         "empty": torch.zeros(0, 2),
         "scalar": torch.tensor(1.5),
-        "turned": torch.randn(4, 3).T,
+        "transposed": torch.randn(4, 3).T,
     }
-    write_in_turn(weights, tmp_path / "ours.safetensors")
-    save_file({name: one.contiguous() for name, one in weights.items()}, tmp_path / "theirs.safetensors")
+    gather_and_write(weights, tmp_path / "ours.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in weights.items()}, tmp_path / "theirs.safetensors"
+    )
     assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
     read = read_file(tmp_path / "ours.safetensors")
-    assert all(torch.equal(read[name], one) for name, one in weights.items())
+    assert all(torch.equal(read[name], tensor) for name, tensor in weights.items())

@@ -6,7 +6,7 @@ from audio_lm.common.errors import CheckpointError
 from audio_lm.model.weights.parts import load_weights, save_model
 
 
-def changed(model):
+def with_changed_weights(model):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)
@@ -14,7 +14,7 @@ def changed(model):
 
 
 def test_saving_and_loading_is_the_identity(make_model, tmp_path):
-    model = changed(make_model())
+    model = with_changed_weights(make_model())
     save_model(model, tmp_path)
     other = make_model()
     load_weights(other, tmp_path)
@@ -23,25 +23,25 @@ def test_saving_and_loading_is_the_identity(make_model, tmp_path):
 
 
 def test_one_part_can_be_loaded_alone(make_model, tmp_path):
-    save_model(changed(make_model()), tmp_path)
+    save_model(with_changed_weights(make_model()), tmp_path)
     model = make_model()
     before = model.projector.linear.weight.clone()
     load_weights(model, tmp_path, ["encoder"])
     assert torch.equal(model.projector.linear.weight, before)
 
 
-def test_what_does_not_fit_is_listed_and_nothing_is_loaded(make_model, tmp_path):
-    save_model(changed(make_model()), tmp_path)
+def test_misfits_are_listed_and_nothing_is_loaded(make_model, tmp_path):
+    save_model(with_changed_weights(make_model()), tmp_path)
     path = tmp_path / "projector.safetensors"
     weights = load_file(path)
     weights["linear.weight"] = weights["linear.weight"][:3]
-    weights["stranger"] = weights.pop("linear.bias")
+    weights["extra"] = weights.pop("linear.bias")
     save_file(weights, path)
     model = make_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
         load_weights(model, tmp_path)
-    for words in ("linear.bias is missing", "stranger is extra", "linear.weight has shape (3, 32)"):
+    for words in ("linear.bias is missing", "extra is extra", "linear.weight has shape (3, 32)"):
         assert words in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -51,5 +51,5 @@ def test_a_missing_or_damaged_file_is_refused(make_model, tmp_path):
         load_weights(make_model(), tmp_path)
     save_model(make_model(), tmp_path)
     (tmp_path / "encoder.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="no complete safetensors file"):
         load_weights(make_model(), tmp_path)

@@ -13,7 +13,7 @@ from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LoraConfig, ModelConfig, ProjectorConfig
-from audio_lm.model.decoder.generate import greedy
+from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.model.weights.parts import updates_of, weights_of
 from audio_lm.model.weights.released import open_released
 from audio_lm.prompts.encode import encode
@@ -29,7 +29,7 @@ QUESTION = "<|audio_bos|><|AUDIO|><|audio_eos|>and<|audio_bos|><|AUDIO|><|audio_
 
 
 def loaded(folder):
-    """The published model under our roof, and its vocabulary."""
+    """Our model with the weights of a published folder, and its vocabulary."""
     vocabulary = Vocabulary(load_tokenizer(str(folder)), num_base=open_released(str(folder)).num_rows)
     return build_model(config_of(folder), num_base=vocabulary.num_base, num_new=0), vocabulary
 
@@ -62,8 +62,8 @@ def test_a_qwen2_audio_of_either_layout_gives_its_own_logits(layout, tmp_path):
         assert torch.equal(one, other), name
 
 
-def test_the_last_weight_counts(published):
-    """Equal logits above would be no proof if a weight could change unseen."""
+def test_a_change_of_any_part_changes_the_logits(published):
+    """Check that the comparison of logits above detects a changed weight."""
     folder, _ = published
     model, vocabulary = loaded(folder)
     waves = noise(4_000)
@@ -93,11 +93,11 @@ def test_an_answer_has_no_tags_before_they_were_learned(published, prompt):
         examples.append(
             Example("x", task.name, 0, encoded.token_ids, masked, encoded.audio_index, (len(wave),))
         )
-    answers = greedy(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
+    answers = greedy_decode(model, pack_examples(examples, waves), end_ids=set(), max_new_tokens=20)
     assert max(map(max, answers)) < NUM_ROWS
 
 
-def test_tokens_it_does_not_have_are_new_rows(published):
+def test_tokens_that_the_model_lacks_are_new_rows(published):
     folder, _ = published
     vocabulary = Vocabulary(load_tokenizer(str(folder)), num_base=NUM_ROWS)
     model = build_model(config_of(folder), num_base=NUM_ROWS, num_new=len(vocabulary.new_tokens))
@@ -106,32 +106,32 @@ def test_tokens_it_does_not_have_are_new_rows(published):
     assert model.new_tokens.input.shape == (len(vocabulary.new_tokens), 32)
 
 
-def spoil_a_shape(weights):
+def change_a_shape(weights):
     weights["multi_modal_projector.linear.weight"] = weights["multi_modal_projector.linear.weight"][:3]
 
 
-def lose_a_weight(weights):
+def remove_a_weight(weights):
     del weights["audio_tower.layers.1.fc1.bias"]
 
 
-def add_a_stranger(weights):
+def add_an_extra_weight(weights):
     weights["language_model.model.layers.0.mlp.router.weight"] = torch.zeros(2)
 
 
-def bring_another_model(weights):
+def add_another_model(weights):
     weights["vision_tower.patch.weight"] = torch.zeros(2)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (spoil_a_shape, r"projector: linear.weight has shape \(3, 32\) and not \(32, 32\)"),
-        (lose_a_weight, "encoder: layers.1.fc1.bias is missing"),
-        (add_a_stranger, "language_model: model.layers.0.mlp.router.weight is extra"),
-        (bring_another_model, "vision_tower.patch.weight is extra"),
+        (change_a_shape, r"projector: linear.weight has shape \(3, 32\) and not \(32, 32\)"),
+        (remove_a_weight, "encoder: layers.1.fc1.bias is missing"),
+        (add_an_extra_weight, "language_model: model.layers.0.mlp.router.weight is extra"),
+        (add_another_model, "vision_tower.patch.weight is extra"),
     ],
 )
-def test_a_damaged_folder_is_refused_with_what_is_wrong(published, tmp_path, damage, words):
+def test_a_damaged_folder_is_refused_with_the_reason(published, tmp_path, damage, words):
     folder = tmp_path / "damaged"
     shutil.copytree(published[0], folder)
     weights = load_file(folder / "model.safetensors")
@@ -142,11 +142,11 @@ def test_a_damaged_folder_is_refused_with_what_is_wrong(published, tmp_path, dam
     assert str(folder) in str(refused.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(published, tmp_path):
+def test_all_misfits_are_reported_at_once(published, tmp_path):
     folder = tmp_path / "damaged"
     shutil.copytree(published[0], folder)
     weights = load_file(folder / "model.safetensors")
-    for damage in (spoil_a_shape, lose_a_weight, add_a_stranger):
+    for damage in (change_a_shape, remove_a_weight, add_an_extra_weight):
         damage(weights)
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"is missing; .*has shape .*is extra"):
@@ -156,13 +156,13 @@ def test_all_that_is_wrong_is_said_at_once(published, tmp_path):
 def test_a_recipe_of_another_shape_is_refused(published):
     config = config_of(published[0])
     other = replace(config, encoder=replace(config.encoder, num_mels=80, width=64))
-    words = "encoder.num_mels is 80 and there 128; encoder.width is 64 and there 32"
+    words = "encoder.num_mels is 80, expected 128; encoder.width is 64, expected 32"
     with pytest.raises(RecipeError, match=words):
         build_model(other, num_base=NUM_ROWS, num_new=0)
     language_model = replace(config.language_model, settings={"hidden_size": 64})
-    with pytest.raises(RecipeError, match=r"settings.hidden_size is 64 and there 32"):
+    with pytest.raises(RecipeError, match=r"settings.hidden_size is 64, expected 32"):
         build_model(replace(config, language_model=language_model), num_base=NUM_ROWS, num_new=0)
-    with pytest.raises(CheckpointError, match="has 320 rows, 50 were expected"):
+    with pytest.raises(CheckpointError, match="has 320 rows, expected 50"):
         build_model(config, num_base=50, num_new=0)
 
 
@@ -171,26 +171,27 @@ def test_a_recipe_of_other_kinds_is_refused(published):
     other = replace(
         config, encoder=replace(config.encoder, kind="transformers"), projector=ProjectorConfig("pooled", 2)
     )
-    words = r"encoder.kind is transformers and there whisper; projector.kind is pooled and there linear"
+    words = r"encoder.kind is transformers, expected whisper; projector.kind is pooled, expected linear"
     with pytest.raises(RecipeError, match=words):
         build_model(other, num_base=NUM_ROWS, num_new=0)
 
 
-def test_the_folder_alone_says_what_its_model_is(published):
+def test_a_folder_needs_no_sizes_in_the_recipe(published):
     config = config_of(published[0])
     alone, beside = (
-        build_model(one, num_base=NUM_ROWS, num_new=0) for one in (ModelConfig(load=config.load), config)
+        build_model(variant, num_base=NUM_ROWS, num_new=0)
+        for variant in (ModelConfig(load=config.load), config)
     )
     assert all(
         torch.equal(one, two) for one, two in zip(alone.parameters(), beside.parameters(), strict=True)
     )
     assert alone.encoder.layers[0].self_attn.num_heads == 2
-    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4 and there 2"):
+    with pytest.raises(RecipeError, match=r"encoder.num_heads is 4, expected 2"):
         build_model(replace(config, encoder=EncoderConfig(num_heads=4)), num_base=NUM_ROWS, num_new=0)
 
 
 @pytest.mark.parametrize(("name", "value"), [("activation_function", "relu"), ("max_source_positions", 750)])
-def test_what_its_encoder_would_do_otherwise_is_refused(published, tmp_path, name, value):
+def test_unsupported_settings_of_its_encoder_are_refused(published, tmp_path, name, value):
     shutil.copytree(published[0], tmp_path, dirs_exist_ok=True)
     content = json.loads((tmp_path / "config.json").read_text())
     content["audio_config"][name] = value
@@ -199,7 +200,7 @@ def test_what_its_encoder_would_do_otherwise_is_refused(published, tmp_path, nam
         build_model(ModelConfig(load=str(tmp_path)), num_base=NUM_ROWS, num_new=0)
 
 
-def test_a_published_model_can_have_updates(published):
+def test_a_published_model_can_have_low_rank_updates(published):
     pytest.importorskip("peft")
     config = config_of(
         published[0], lora={"language_model": LoraConfig(rank=2, targets=["q_proj", "v_proj"])}
@@ -209,16 +210,18 @@ def test_a_published_model_can_have_updates(published):
     assert len(updates_of(model.language_model)) == 8
     expected = weights_of(plain.language_model)
     assert list(weights_of(model.language_model)) == list(expected)
-    assert all(torch.equal(one, expected[name]) for name, one in weights_of(model.language_model).items())
+    assert all(
+        torch.equal(weight, expected[name]) for name, weight in weights_of(model.language_model).items()
+    )
 
 
 def test_a_part_is_not_loaded_twice(published):
     config = config_of(published[0])
-    with pytest.raises(RecipeError, match=r"\['model.encoder.load'\] would do nothing"):
+    with pytest.raises(RecipeError, match=r"\['model.encoder.load'\] would have no effect"):
         replace(config, encoder=replace(config.encoder, load="somewhere"))
 
 
-def test_what_is_no_audio_language_model_is_refused(tmp_path):
+def test_another_kind_of_model_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is missing; give the folder"):
         open_released(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
@@ -237,7 +240,7 @@ def test_a_damaged_config_is_refused(tmp_path, text):
         open_released(str(tmp_path))
 
 
-def test_a_qwen_audio_gives_the_logits_of_its_own_arithmetic(tmp_path):
+def test_a_qwen_audio_gives_the_logits_of_the_reference_implementation(tmp_path):
     original = qwen_audio.write(tmp_path)
     released = open_released(str(tmp_path))
     model = build_model(qwen_audio.config_of(tmp_path), num_base=released.num_rows, num_new=0)
@@ -261,7 +264,7 @@ def test_a_qwen_audio_gives_the_logits_of_its_own_arithmetic(tmp_path):
         ({"audio": 3}, "describes a 'qwen'"),
     ],
 )
-def test_another_kind_of_qwen_is_refused(tmp_path, change, words):
+def test_unsupported_settings_of_a_qwen_audio_are_refused(tmp_path, change, words):
     qwen_audio.write(tmp_path)
     path = tmp_path / "config.json"
     config = {**json.loads(path.read_text()), **change}

@@ -32,10 +32,10 @@ OPENAI = {"n_mels": 80, "n_audio_ctx": 1500, "n_audio_state": 384, "n_audio_head
         ),
         (OPENAI, EncoderSizes(80, 384, 4, 6, 1536)),
         ({"model_type": "whisper", **OPENAI}, EncoderSizes(80, 384, 4, 6, 1536)),
-        (qwen_audio.CONFIG, EncoderSizes(80, 48, 2, qwen_audio.HEARD_HEADS, 192)),
+        (qwen_audio.CONFIG, EncoderSizes(80, 48, 2, qwen_audio.AUDIO_HEADS, 192)),
     ],
 )
-def test_sizes_are_read_in_every_layout(config, sizes):
+def test_sizes_are_read_in_every_format(config, sizes):
     assert encoder_sizes(config, path=PATH) == sizes
 
 
@@ -51,7 +51,7 @@ def test_sizes_are_read_in_every_layout(config, sizes):
             "max_source_positions is 750 and not 1500",
         ),
         ({**OPENAI, "n_audio_ctx": 100}, "n_audio_ctx is 100"),
-        ({**OPENAI, "n_audio_head": None}, "n_audio_head is None -- expected a whole number"),
+        ({**OPENAI, "n_audio_head": None}, "n_audio_head is None -- expected an integer"),
         ({**OPENAI, "n_mels": -80}, "n_mels is -80"),
         (
             {**qwen_audio.CONFIG, "audio": {**qwen_audio.CONFIG["audio"], "avg_pool": False}},
@@ -62,6 +62,6 @@ def test_sizes_are_read_in_every_layout(config, sizes):
         ({}, "describes a None"),
     ],
 )
-def test_what_computes_something_else_is_refused(config, words):
+def test_unsupported_settings_are_refused(config, words):
     with pytest.raises(CheckpointError, match=f"folder/config.json.*{words}"):
         encoder_sizes(config, path=PATH)
