@@ -239,7 +239,7 @@ def _memory(
         num_ranks=hardware.num_shares,
         is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",
-        accumulates=stage.packs_per_step > hardware.num_learners,
+        accumulates=stage.packs_per_step > hardware.num_data_parallel_ranks,
         shares_frozen=hardware.frozen == "sharded",
     )
     names = ("weights", "gradients", "activations", "logits", "total")

@@ -173,7 +173,7 @@ class HardwareConfig:
             )
 
     @property
-    def num_learners(self) -> int:
+    def num_data_parallel_ranks(self) -> int:
         """Ranks that hear packs of their own."""
         return self.devices * self.nodes // self.tensor_parallel
 

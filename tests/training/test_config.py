@@ -37,7 +37,7 @@ def test_a_factor_that_adamw_would_not_read_is_refused():
 
 def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies():
     machine = HardwareConfig(sharding="hsdp", devices=8, nodes=4, tensor_parallel=2)
-    assert (machine.num_learners, machine.num_shares) == (16, 8)
+    assert (machine.num_data_parallel_ranks, machine.num_shares) == (16, 8)
     assert HardwareConfig(sharding="fsdp", devices=8, nodes=4).num_shares == 32
     assert HardwareConfig(devices=8).num_shares == 1
 
@@ -46,7 +46,7 @@ def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies()
     "path", sorted((ROOT / "conf" / "hardware").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_every_machine_in_conf_is_one(path):
-    assert HardwareConfig(**yaml.safe_load(path.read_text())).num_learners >= 1
+    assert HardwareConfig(**yaml.safe_load(path.read_text())).num_data_parallel_ranks >= 1
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,9 @@ def fitted(kind, layout):
         callbacks=[Losses(seen)],
     )
     heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
-    num_learners = num_ranks // tensor_parallel
-    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_learners)][
-        rank() // tensor_parallel :: num_learners
+    num_data_parallel_ranks = num_ranks // tensor_parallel
+    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_data_parallel_ranks)][
+        rank() // tensor_parallel :: num_data_parallel_ranks
     ]
     trainer.fit(module, heard, DataLoader([(pack,) for pack in held_out], batch_size=None))
     seen.after = weights_in(dict(model.named_parameters()))
