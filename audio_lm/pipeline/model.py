@@ -18,7 +18,7 @@ from audio_lm.model.weights.parts import load_weights
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.training.compile import compile_layers, recompute_layers
 from audio_lm.training.config import HardwareConfig
-from audio_lm.training.fsdp import check_cuttable, materialise, new_mesh, shard
+from audio_lm.training.fsdp import check_tensor_parallel, materialise, new_mesh, shard
 from audio_lm.training.param_groups import Rate, learning_rates
 
 
@@ -29,7 +29,7 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, is_outline: bool =
     if is_outline:
         model = build_on_meta(recipe.model, num_base=num_base, num_new=num_new)
         if recipe.hardware.tensor_parallel > 1:
-            check_cuttable(model, recipe.hardware.tensor_parallel)
+            check_tensor_parallel(model, recipe.hardware.tensor_parallel)
     else:
         model = build_model(recipe.model, num_base=num_base, num_new=num_new, line=_stamps(vocabulary))
     if recipe.hardware.compile:

@@ -153,7 +153,7 @@ def check_sharded(model: nn.Module, trained: Collection[str]) -> None:
         )
 
 
-def check_cuttable(model: nn.Module, num_pieces: int) -> None:
+def check_tensor_parallel(model: nn.Module, num_pieces: int) -> None:
     """Refuse tensor parallel for a language model that the plan does not fit.
 
     Raises:
@@ -241,7 +241,7 @@ def _shared(model: nn.Module) -> Iterator[FSDPModule]:
 
 def _cut_layers(model: nn.Module, mesh: DeviceMesh) -> None:
     """Tensor parallel in every layer of the language model."""
-    check_cuttable(model, mesh.size())
+    check_tensor_parallel(model, mesh.size())
     for layer in _layers_to_cut(model):
         parallelize_module(layer, mesh, {name: style() for name, style in PLAN.items()})
 

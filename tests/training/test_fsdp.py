@@ -19,7 +19,14 @@ from audio_lm.training import next_token
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy, sum_gradients
-from audio_lm.training.fsdp import check_cuttable, check_sharded, new_mesh, set_gradient_sync, shard, units
+from audio_lm.training.fsdp import (
+    check_tensor_parallel,
+    check_sharded,
+    new_mesh,
+    set_gradient_sync,
+    shard,
+    units,
+)
 from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.param_groups import learning_rates
@@ -562,11 +569,11 @@ def with_language_model(**settings):
 
 
 def test_a_language_model_that_cannot_be_cut_is_refused():
-    check_cuttable(tiny("all"), 2)
+    check_tensor_parallel(tiny("all"), 2)
     settings = TINY.language_model.settings
     with pytest.raises(RecipeError, match=r"num_attention_heads.*no multiples"):
-        check_cuttable(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
+        check_tensor_parallel(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
     with pytest.raises(RecipeError, match=r"knows nothing of .*self_attn.q_norm"):
-        check_cuttable(with_language_model(architecture="qwen3"), 2)
+        check_tensor_parallel(with_language_model(architecture="qwen3"), 2)
     with pytest.raises(RecipeError, match=r"knows nothing of .*lora_A"):
-        check_cuttable(tiny("lora"), 2)
+        check_tensor_parallel(tiny("lora"), 2)
