@@ -109,13 +109,13 @@ def step_size(
     is_half: bool = False,
     is_muon: bool = False,
     accumulates: bool = False,
-    shares_frozen: bool = False,
+    shard_frozen: bool = False,
 ) -> StepSize:
     """What a rank needs at the peak of a step.
 
     Args:
         trained: parts that learn; they are shared out over the ranks.
-        shares_frozen: frozen ones are too; else they are on each.
+        shard_frozen: frozen ones are too; else they are on each.
         num_ids: columns of the logits.
         is_half: 16 bits for frozen weights and activations.
         is_muon: hidden matrices have one moment and not two.
@@ -127,7 +127,7 @@ def step_size(
     weights = gradients = 0.0
     for part, count in counts.items():
         if part not in trained:
-            weights += (4 / num_ranks if shares_frozen else narrow) * count
+            weights += (4 / num_ranks if shard_frozen else narrow) * count
             continue
         of_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
         moments = 2 * of_tables + (1 if is_muon else 2) * (count - of_tables)

@@ -75,7 +75,7 @@ def apply_fsdp(
         model,
         mesh,
         trained=[name for name, rate in rates.items() if rate is not None],
-        shares_frozen=hardware.frozen == "sharded",
+        shard_frozen=hardware.frozen == "sharded",
         is_half=hardware.is_half,
         offloads=hardware.cpu_offload,
     )

@@ -240,7 +240,7 @@ def _memory(
         is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",
         accumulates=stage.packs_per_step > hardware.num_data_parallel_ranks,
-        shares_frozen=hardware.frozen == "sharded",
+        shard_frozen=hardware.frozen == "sharded",
     )
     names = ("weights", "gradients", "activations", "logits", "total")
     return {name: round(getattr(size, name) / 2**30, 3) for name in names}

@@ -64,7 +64,7 @@ def shard(
     mesh: DeviceMesh,
     *,
     trained: Collection[str],
-    shares_frozen: bool = False,
+    shard_frozen: bool = False,
     is_half: bool = False,
     offloads: bool = False,
 ) -> None:
@@ -73,14 +73,14 @@ def shard(
     Args:
         mesh: of ``new_mesh``.
         trained: names of the parameters that learn at some step of the stage.
-        shares_frozen: the others are shared out too.
+        shard_frozen: the others are shared out too.
         is_half: computes in bf16; weights, their gradients' sums and the optimizer stay in 32 bits.
         offloads: what is shared out lies in the memory of the CPU between its uses.
     """
     if mesh[TENSOR].size() > 1:
         _cut_layers(model, mesh[TENSOR])
     learning = {parameter for name, parameter in model.named_parameters() if name in trained}
-    ignored = {one for one in model.parameters() if not (shares_frozen or one in learning) or not one.numel()}
+    ignored = {one for one in model.parameters() if not (shard_frozen or one in learning) or not one.numel()}
     settings: dict[str, Any] = {
         "mesh": mesh[REPLICATE, SHARD] if mesh[REPLICATE].size() > 1 else mesh[SHARD],
         "mp_policy": MixedPrecisionPolicy(torch.bfloat16, torch.float32)

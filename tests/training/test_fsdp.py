@@ -244,7 +244,7 @@ LAYOUTS = {
     2: {
         "gradients added up": Layout(),
         "fsdp": SHARED,
-        "frozen parts shared out": Layout(1, settings={"shares_frozen": True}),
+        "frozen parts shared out": Layout(1, settings={"shard_frozen": True}),
         "tensor parallel": Layout(1, tensor_parallel=2),
     },
     4: {
@@ -276,7 +276,7 @@ CASES[2] |= {
 }
 CASES[2] |= {
     ("all", "clipped"): CLIPPED,
-    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shares_frozen": True}),
+    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shard_frozen": True}),
 }
 CASES[4] |= {
     ("all", "a part that thaws, tensor parallel"): replace(SHARED, from_step=5, steps=10, tensor_parallel=2),
