@@ -77,11 +77,11 @@ def apply_fsdp(
         trained=[name for name, rate in rates.items() if rate is not None],
         shard_frozen=hardware.frozen == "sharded",
         is_half=hardware.is_half,
-        offloads=hardware.cpu_offload,
+        cpu_offload=hardware.cpu_offload,
     )
     on_gpu = mesh.device_type == "cuda"
     device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
-    materialise(model, device, offloads=hardware.cpu_offload)
+    materialise(model, device, cpu_offload=hardware.cpu_offload)
     if weights is not None:
         load_weights(model, weights)
         return

@@ -124,7 +124,7 @@ def build_trainer(
 
 def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | str:
     if mesh is not None:
-        return FSDP2Strategy(mesh, offloads=hardware.cpu_offload)
+        return FSDP2Strategy(mesh, cpu_offload=hardware.cpu_offload)
     return TokenSumDDPStrategy() if world_size() > 1 else "auto"
 
 

@@ -37,10 +37,10 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     Args:
         mesh: of ``sharding.new_mesh``.
-        offloads: what is shared out lies on the CPU and stays there.
+        cpu_offload: what is shared out lies on the CPU and stays there.
     """
 
-    def __init__(self, mesh: DeviceMesh, *, offloads: bool = False) -> None:
+    def __init__(self, mesh: DeviceMesh, *, cpu_offload: bool = False) -> None:
         *data, tensor = mesh.shape
         super().__init__(
             data_parallel_size=math.prod(data),
@@ -48,7 +48,7 @@ class FSDP2Strategy(ModelParallelStrategy):
             save_distributed_checkpoint=False,
         )
         self.mesh = mesh
-        self.offloads = offloads
+        self.cpu_offload = cpu_offload
 
     def setup_environment(self) -> None:
         """Take the mesh there is; the stock strategy opens new groups of processes for every stage."""
@@ -57,7 +57,7 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     def model_to_device(self) -> None:
         """Leave what is offloaded where it is."""
-        if not self.offloads:
+        if not self.cpu_offload:
             super().model_to_device()
 
 

@@ -66,7 +66,7 @@ def shard(
     trained: Collection[str],
     shard_frozen: bool = False,
     is_half: bool = False,
-    offloads: bool = False,
+    cpu_offload: bool = False,
 ) -> None:
     """Share a model out, in place; weights may be empty (on ``meta``) and are then filled later.
 
@@ -75,7 +75,7 @@ def shard(
         trained: names of the parameters that learn at some step of the stage.
         shard_frozen: the others are shared out too.
         is_half: computes in bf16; weights, their gradients' sums and the optimizer stay in 32 bits.
-        offloads: what is shared out lies in the memory of the CPU between its uses.
+        cpu_offload: what is shared out lies in the memory of the CPU between its uses.
     """
     if mesh[TENSOR].size() > 1:
         _cut_layers(model, mesh[TENSOR])
@@ -87,7 +87,7 @@ def shard(
         if is_half
         else MixedPrecisionPolicy(),
         "offload_policy": CPUOffloadPolicy(pin_memory=mesh.device_type != "cpu")
-        if offloads
+        if cpu_offload
         else OffloadPolicy(),
         "ignored_params": ignored,
     }
@@ -210,11 +210,11 @@ def summon_full_params(model: nn.Module) -> Iterator[None]:
             module.reshard()
 
 
-def materialise(model: nn.Module, device: torch.device, *, offloads: bool = False) -> None:
+def materialise(model: nn.Module, device: torch.device, *, cpu_offload: bool = False) -> None:
     """Give empty parameters memory without values, and bring all else to the device; shared ones stay shared.
 
     Args:
-        offloads: what is shared out over the ranks lies on the CPU.
+        cpu_offload: what is shared out over the ranks lies on the CPU.
     """
     made: dict[nn.Parameter, nn.Parameter] = {}
     for module in model.modules():
@@ -222,7 +222,7 @@ def materialise(model: nn.Module, device: torch.device, *, offloads: bool = Fals
             if parameter is None:
                 continue
             if parameter not in made:
-                is_away = offloads and isinstance(parameter, DTensor)
+                is_away = cpu_offload and isinstance(parameter, DTensor)
                 made[parameter] = _on(parameter, torch.device("cpu") if is_away else device)
             module._parameters[name] = made[parameter]
         for name, buffer in module._buffers.items():

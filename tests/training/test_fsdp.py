@@ -163,7 +163,7 @@ def fitted(kind, layout):
         mesh = new_mesh(
             "cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=tensor_parallel
         )
-        strategy = FSDP2Strategy(mesh, offloads=layout.settings.get("offloads", False))
+        strategy = FSDP2Strategy(mesh, cpu_offload=layout.settings.get("cpu_offload", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     commit(layout.fault, model)
     share = len(PACKS) * tensor_parallel // num_ranks
@@ -270,7 +270,7 @@ CASES[2] |= {
     ("all", SPOILED): replace(SHARED, spoil=(3,), steps=10),
     ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
     ("all", "what is shared out is away between its uses"): replace(
-        CLIPPED, settings={"offloads": True}, steps=5
+        CLIPPED, settings={"cpu_offload": True}, steps=5
     ),
     ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
 }
