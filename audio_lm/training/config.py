@@ -178,7 +178,7 @@ class HardwareConfig:
         return self.devices * self.nodes // self.tensor_parallel
 
     @property
-    def num_shares(self) -> int:
+    def num_shards(self) -> int:
         """Ranks over which one copy of what learns is shared out."""
         return {"none": 1, "fsdp": self.devices * self.nodes, "hsdp": self.devices}[self.sharding]
 

@@ -37,9 +37,9 @@ def test_a_factor_that_adamw_would_not_read_is_refused():
 
 def test_tensor_parallel_ranks_hear_the_same_and_nodes_of_a_hybrid_hold_copies():
     machine = HardwareConfig(sharding="hsdp", devices=8, nodes=4, tensor_parallel=2)
-    assert (machine.num_data_parallel_ranks, machine.num_shares) == (16, 8)
-    assert HardwareConfig(sharding="fsdp", devices=8, nodes=4).num_shares == 32
-    assert HardwareConfig(devices=8).num_shares == 1
+    assert (machine.num_data_parallel_ranks, machine.num_shards) == (16, 8)
+    assert HardwareConfig(sharding="fsdp", devices=8, nodes=4).num_shards == 32
+    assert HardwareConfig(devices=8).num_shards == 1
 
 
 @pytest.mark.parametrize(
