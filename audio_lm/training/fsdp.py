@@ -91,7 +91,7 @@ def shard(
         else OffloadPolicy(),
         "ignored_params": ignored,
     }
-    for unit in units(model):
+    for unit in fsdp_units(model):
         if not ignored.issuperset(unit.parameters()):
             fully_shard(unit, **settings)
     if is_half:  # waveforms reach the model in 32 bits, and a spectrogram needs them all
@@ -130,7 +130,7 @@ def layers_in(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, module) for name, module in model.named_modules() if LAYER.search(name)]
 
 
-def units(model: nn.Module) -> list[nn.Module]:
+def fsdp_units(model: nn.Module) -> list[nn.Module]:
     """What is gathered and let go at once: each layer.
 
     All else belongs to the model itself and stays for a whole pack; the output layer has to, for its gradients are

@@ -20,12 +20,12 @@ from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy, sum_gradients
 from audio_lm.training.fsdp import (
-    check_tensor_parallel,
     check_sharded,
+    check_tensor_parallel,
+    fsdp_units,
     new_mesh,
     set_gradient_sync,
     shard,
-    units,
 )
 from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
@@ -513,7 +513,7 @@ def _reductions(number):
         counts.append(count[0] - before)
         names = [name for name, one in model.named_parameters() if one.grad is None]
         assert not names, names
-    return counts, len(units(tiny("all"))) + 1
+    return counts, len(fsdp_units(tiny("all"))) + 1
 
 
 @pytest.mark.slow
@@ -558,7 +558,7 @@ def test_in_half_precision_weights_and_sums_stay_in_32_bits_and_losses_are_alike
 
 def test_units_are_layers_and_the_output_layer_belongs_to_the_model_itself():
     model = tiny("all")
-    found = [name for name, module in model.named_modules() if module in units(model)]
+    found = [name for name, module in model.named_modules() if module in fsdp_units(model)]
     assert len(found) == 2 + 2
     assert all(".layers." in name for name in found)
 
