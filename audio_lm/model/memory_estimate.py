@@ -113,7 +113,7 @@ def step_size(
     is_half: bool = False,
     is_muon: bool = False,
     accumulates: bool = False,
-    shards_frozen: bool = False,
+    shard_frozen: bool = False,
 ) -> StepSize:
     """Estimate the memory of a rank in a training step.
 
@@ -128,7 +128,7 @@ def step_size(
         is_half: frozen weights and activations are in 16 bits.
         is_muon: hidden matrices are trained with Muon, which has one moment instead of two.
         accumulates: a rank processes several packs in a step.
-        shards_frozen: frozen parts are sharded as well; otherwise every rank has a full copy.
+        shard_frozen: frozen parts are sharded as well; otherwise every rank has a full copy.
     """
     value_bytes = 2 if is_half else 4
     text = text_settings(config)
@@ -136,7 +136,7 @@ def step_size(
     weights = gradients = 0.0
     for part, count in counts.items():
         if part not in trained:
-            weights += (4 / num_ranks if shards_frozen else value_bytes) * count
+            weights += (4 / num_ranks if shard_frozen else value_bytes) * count
             continue
         in_tables = min(count, tables.get(part, count if part not in ("encoder", "projector") else 0))
         moments = 2 * in_tables + (1 if is_muon else 2) * (count - in_tables)

@@ -17,7 +17,7 @@ from audio_lm.model.weights.parts import load_weights
 from audio_lm.prompts.vocabulary import STAMPS, Vocabulary
 from audio_lm.training.compile import compile_layers, recompute_layers
 from audio_lm.training.config import HardwareConfig
-from audio_lm.training.fsdp import check_cuttable, materialise, new_mesh, shard
+from audio_lm.training.fsdp import check_tensor_parallel, materialise, new_mesh, shard
 from audio_lm.training.param_groups import Rate, learning_rates
 
 
@@ -32,7 +32,7 @@ def build_audio_lm(recipe: Recipe, vocabulary: Vocabulary, *, on_meta: bool = Fa
     if on_meta:
         model = build_on_meta(recipe.model, num_base=num_base, num_new=num_new)
         if recipe.hardware.tensor_parallel > 1:
-            check_cuttable(model, recipe.hardware.tensor_parallel)
+            check_tensor_parallel(model, recipe.hardware.tensor_parallel)
     else:
         model = build_model(
             recipe.model, num_base=num_base, num_new=num_new, ordered_rows=_stamp_rows(vocabulary)
@@ -85,13 +85,13 @@ def apply_fsdp(
         model,
         mesh,
         trained=[name for name, rate in rates.items() if rate is not None],
-        shares_frozen=hardware.frozen == "sharded",
+        shard_frozen=hardware.frozen == "sharded",
         is_half=hardware.is_half,
-        offloads=hardware.cpu_offload,
+        cpu_offload=hardware.cpu_offload,
     )
     on_gpu = mesh.device_type == "cuda"
     device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
-    materialise(model, device, offloads=hardware.cpu_offload)
+    materialise(model, device, cpu_offload=hardware.cpu_offload)
     if weights is not None:
         load_weights(model, weights)
         return

@@ -35,12 +35,12 @@ def check_ranks(recipe: Recipe) -> None:
             f"hardware has {hardware.devices} devices on {hardware.nodes} nodes, but {world_size()} processes were started; "
             f"start one for each device (torchrun --nproc-per-node {hardware.devices} train.py ...), or set hardware.devices"
         )
-    num_learners = hardware.num_learners
+    num_data_parallel_ranks = hardware.num_data_parallel_ranks
     for name, stage in recipe.stages.items():
-        if stage.packs_per_step % num_learners:
+        if stage.packs_per_step % num_data_parallel_ranks:
             raise RecipeError(
-                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be divided among {num_learners} ranks; "
-                f"set packs_per_step to a multiple of {num_learners}, or start fewer ranks"
+                f"stage {name!r}: {stage.packs_per_step} packs per step cannot be divided among "
+                f"{num_data_parallel_ranks} ranks; set packs_per_step to a multiple of {num_data_parallel_ranks}, or start fewer ranks"
             )
 
 
@@ -127,7 +127,7 @@ def build_trainer(
 
 def _strategy(hardware: HardwareConfig, mesh: DeviceMesh | None) -> Strategy | str:
     if mesh is not None:
-        return FSDP2Strategy(mesh, offloads=hardware.cpu_offload)
+        return FSDP2Strategy(mesh, cpu_offload=hardware.cpu_offload)
     return TokenSumDDPStrategy() if world_size() > 1 else "auto"
 
 

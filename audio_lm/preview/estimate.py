@@ -237,11 +237,11 @@ def _memory(
             0, round(stage.pack_tokens - audio_seconds * audio_token_count(recipe.model).tokens_per_second)
         ),
         num_ids=num_base + num_new,
-        num_ranks=hardware.num_shares,
+        num_ranks=hardware.num_shards,
         is_half=hardware.is_half,
         is_muon=stage.optimizer.kind == "muon",
-        accumulates=stage.packs_per_step > hardware.num_learners,
-        shards_frozen=hardware.frozen == "sharded",
+        accumulates=stage.packs_per_step > hardware.num_data_parallel_ranks,
+        shard_frozen=hardware.frozen == "sharded",
     )
     names = ("weights", "gradients", "activations", "logits", "total")
     return {name: round(getattr(size, name) / 2**30, 3) for name in names}

@@ -143,7 +143,9 @@ class StageRunner:
             guard=session,
         )
         heartbeat = HeartbeatCallback(session.heartbeat, self.name, steps=stage.steps, guard=session)
-        throughput = Throughput(budget=stage.pack_tokens * stage.packs_per_step // hardware.num_learners)
+        throughput = Throughput(
+            budget=stage.pack_tokens * stage.packs_per_step // hardware.num_data_parallel_ranks
+        )
         progress = ProgressLine(self.name, steps=stage.steps, throughput=throughput, console=session.console)
         return [heartbeat, bad_audio, mixture, throughput, progress]
 

@@ -1,1 +1,1 @@
-"""Stages, freezing, losses."""
+"""Training steps, losses, optimizers, distributed strategies and callbacks."""

@@ -1,12 +1,12 @@
-"""How a layer is called: compiled, and computed again in the backward pass instead of being remembered.
+"""Compilation and activation checkpointing of layers.
 
-Only what the layer computes is changed; its hooks, and with them those that gather its weights, run
-outside. No name of a parameter changes.
+Both replace ``layer.forward`` only. Hooks of the layer, such as those of FSDP2 that gather its weights, run
+outside of it. Parameter names do not change.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -15,26 +15,35 @@ from torch.utils.checkpoint import checkpoint
 from audio_lm.training.fsdp import layers_in
 
 
-def compile_layers(model: nn.Module, *, backend: str = "inductor") -> None:
-    """Compile every layer, with lengths left open so that all layers of a kind and all packs share a graph.
+class LayerForward(Protocol):
+    """Forward method of a layer, or a replacement of it."""
 
-    Where nothing is learned, as in answers word by word, layers are called as they are.
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the layer."""
+
+
+def compile_layers(model: nn.Module, *, backend: str = "inductor") -> None:
+    """Compile every layer, with dynamic lengths, so that all layers of a kind and all packs share a graph.
+
+    Without gradients, as in generation, layers are not compiled.
     """
     for _, layer in layers_in(model):
         compiled = torch.compile(layer.forward, dynamic=True, backend=backend)
-        layer.forward = _where_learned(compiled, layer.forward)
+        layer.forward = _if_grad_enabled(compiled, layer.forward)
 
 
 def recompute_layers(model: nn.Module, parts: Collection[str]) -> None:
-    """Keep nothing of the layers of some parts but what goes into them; dropout draws the same again."""
+    """Store only the inputs of the layers of some parts; dropout draws the same values again."""
     for name, layer in layers_in(model):
         if name.partition(".")[0] in parts:
-            again = partial(checkpoint, layer.forward, use_reentrant=False)
-            layer.forward = _where_learned(again, layer.forward)
+            checkpointed = partial(checkpoint, layer.forward, use_reentrant=False)
+            layer.forward = _if_grad_enabled(checkpointed, layer.forward)
 
 
-def _where_learned(learned: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*inputs: Any, **options: Any) -> Any:
-        return (learned if torch.is_grad_enabled() else plain)(*inputs, **options)
+def _if_grad_enabled(with_grad: LayerForward, without_grad: LayerForward) -> LayerForward:
+    """Choose between two forward methods at every call."""
 
-    return call
+    def forward(*inputs: Any, **options: Any) -> Any:
+        return (with_grad if torch.is_grad_enabled() else without_grad)(*inputs, **options)
+
+    return forward

@@ -1,9 +1,8 @@
-"""Ranks that learn together: each hears its own packs, gradients are added up once a step.
+"""Data parallelism: each rank trains on its own packs, and gradients are summed over ranks once a step.
 
-Stock data-parallel wrapping hooks every backward, so it waits for parameters a rank
-has not used and never hears of those that thaw later. Here every rank adds up the same
-list of gradients after its last pack, whatever was in it. Where the model is shared out
-(see ``sharding``), its own hooks do that, and lengths and counts are added up here all the same.
+``DistributedDataParallel`` hooks every backward pass: it waits for parameters that a rank has not used, and
+ignores those that are unfrozen later. Here all ranks sum the same list of gradients after their last pack.
+Sharded parameters are summed by FSDP2's own hooks, see ``fsdp``; norms and counts are summed here in both cases.
 """
 
 import math
@@ -19,28 +18,28 @@ from torch.distributed.tensor import DTensor
 from audio_lm.common.env import world_size
 from audio_lm.model.weights.shards import num_copies
 
-BUCKET = 1 << 25  # values that travel together; a second copy of so many is made
+BUCKET_VALUES = 1 << 25  # per all-reduce; a copy of as many is made
 Item = TypeVar("Item")
 
 
 class TokenSumDDPStrategy(DDPStrategy):
-    """Lightning's processes and devices, its wrapper around the model left out."""
+    """Lightning's DDP strategy without its ``DistributedDataParallel`` wrapper."""
 
     def configure_ddp(self) -> None:
-        """Begin everywhere with the weights of the first rank."""
+        """Broadcast the weights of the first rank."""
         for value in self.model.state_dict().values():
             torch.distributed.broadcast(value, src=0)
 
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Lightning's processes and devices for a model that is shared out already.
+    """Lightning's strategy for a model that is already sharded.
 
     Args:
-        mesh: of ``sharding.new_mesh``.
-        offloads: what is shared out lies on the CPU and stays there.
+        mesh: of ``fsdp.new_mesh``.
+        cpu_offload: sharded parameters stay on the CPU.
     """
 
-    def __init__(self, mesh: DeviceMesh, *, offloads: bool = False) -> None:
+    def __init__(self, mesh: DeviceMesh, *, cpu_offload: bool = False) -> None:
         *data, tensor = mesh.shape
         super().__init__(
             data_parallel_size=math.prod(data),
@@ -48,21 +47,21 @@ class FSDP2Strategy(ModelParallelStrategy):
             save_distributed_checkpoint=False,
         )
         self.mesh = mesh
-        self.offloads = offloads
+        self.cpu_offload = cpu_offload
 
     def setup_environment(self) -> None:
-        """Take the mesh there is; the stock strategy opens new groups of processes for every stage."""
+        """Use the given mesh; Lightning's strategy would create new process groups for every stage."""
         self._setup_distributed()
         self._device_mesh = self.mesh
 
     def model_to_device(self) -> None:
-        """Leave what is offloaded where it is."""
-        if not self.offloads:
+        """Move the model to the device, unless it is offloaded."""
+        if not self.cpu_offload:
             super().model_to_device()
 
 
 def all_reduce_sum(*values: float) -> list[float]:
-    """Each value added up over the ranks."""
+    """Sum each value over all ranks."""
     if world_size() == 1:
         return list(values)
     totals = torch.tensor(values, dtype=torch.float64)
@@ -71,10 +70,10 @@ def all_reduce_sum(*values: float) -> list[float]:
 
 
 def all_gather_object(item: Item, *, tensor_parallel: int = 1) -> list[Item]:
-    """What every rank has, in the order of ranks.
+    """Gather an object of every rank, in the order of ranks.
 
     Args:
-        tensor_parallel: neighbouring ranks that hear the same, of which one counts.
+        tensor_parallel: number of adjacent ranks that train on the same packs; the object of the first is kept.
     """
     if world_size() == 1:
         return [item]
@@ -84,15 +83,19 @@ def all_gather_object(item: Item, *, tensor_parallel: int = 1) -> list[Item]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Add up over the ranks what is not shared out; a parameter that no rank has used keeps none."""
+    """Sum gradients over ranks, except sharded ones; a parameter that no rank has used keeps none."""
     if world_size() == 1:
         return
-    learning = [one for one in parameters if one.requires_grad and not isinstance(one, DTensor)]
-    if not learning:
+    trained = [
+        parameter
+        for parameter in parameters
+        if parameter.requires_grad and not isinstance(parameter, DTensor)
+    ]
+    if not trained:
         return
-    users = all_reduce_sum(*(float(parameter.grad is not None) for parameter in learning))
+    num_users = all_reduce_sum(*(float(parameter.grad is not None) for parameter in trained))
     gradients = []
-    for parameter, count in zip(learning, users, strict=True):
+    for parameter, count in zip(trained, num_users, strict=True):
         if count:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -100,17 +103,18 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
         torch.distributed.all_reduce(flat)
-        for gradient, total in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+        totals = flat.split([gradient.numel() for gradient in bucket])
+        for gradient, total in zip(bucket, totals, strict=True):
             gradient.copy_(total.view_as(gradient))
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
-    """Length of the whole gradient, of all parts and all ranks, where every rank finds the same number.
+    """Norm of the gradient of all parameters over all ranks; the same number on every rank.
 
-    Neither finite nor equal to anything as soon as one value on one rank is not finite.
+    NaN if any value on any rank is not finite.
     """
     squares = torch.zeros((), dtype=torch.float64)
-    for gradients, copies in _alike(parameters):
+    for gradients, copies in _by_num_copies(parameters):
         norms = torch.stack(torch._foreach_norm(gradients)).double()
         squares += norms.square().sum().cpu() / copies
     if world_size() > 1:
@@ -119,28 +123,28 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
 
 
 def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
-    """Multiply all gradients, shared out or not."""
-    for gradients, _ in _alike(parameters):
+    """Multiply all gradients by a factor, in place."""
+    for gradients, _ in _by_num_copies(parameters):
         torch._foreach_mul_(gradients, factor)
 
 
-def _alike(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:
-    """What this rank holds of the gradients, with those that equally many ranks hold as well."""
-    of_copies: dict[tuple[int, torch.device], list[Tensor]] = {}
+def _by_num_copies(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:
+    """Local gradients of this rank, grouped by the number of ranks that have the same values."""
+    groups: dict[tuple[int, torch.device], list[Tensor]] = {}
     for parameter in parameters:
         gradient = parameter.grad
         if gradient is not None:
             local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-            of_copies.setdefault((num_copies(gradient, world_size()), local.device), []).append(local)
-    yield from ((gradients, copies) for (copies, _), gradients in of_copies.items())
+            groups.setdefault((num_copies(gradient, world_size()), local.device), []).append(local)
+    yield from ((gradients, copies) for (copies, _), gradients in groups.items())
 
 
 def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbours of one type, about as many values as a bucket holds."""
+    """Lists of consecutive gradients of one dtype, with at most ``BUCKET_VALUES`` values or a single gradient."""
     bucket: list[Tensor] = []
     for gradient in gradients:
-        num_values = sum(one.numel() for one in bucket)
-        if bucket and (gradient.dtype != bucket[0].dtype or num_values + gradient.numel() > BUCKET):
+        num_values = sum(other.numel() for other in bucket)
+        if bucket and (gradient.dtype != bucket[0].dtype or num_values + gradient.numel() > BUCKET_VALUES):
             yield bucket
             bucket = []
         bucket.append(gradient)

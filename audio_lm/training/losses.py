@@ -1,4 +1,4 @@
-"""What losses add up to, by task; no model.
+"""Sums of losses and learned tokens by task, and their metric.
 
 Shapes: P learned positions, C tasks.
 """
@@ -15,17 +15,17 @@ from audio_lm.tasks.registry import CHAT, TASKS
 from audio_lm.training.distributed import all_gather_object
 
 LossSums = Mapping[str, Sequence[float]]
-"""Of each task: summed loss, learned tokens."""
+"""Task -> summed loss, number of learned tokens."""
 
 NAMES = (*TASKS, CHAT)
 NUMBER_OF_NAME = {name: number for number, name in enumerate(NAMES)}
 
 
 def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -> LossSums:
-    """Summed loss and number of learned tokens of each task.
+    """Sum losses and count learned tokens by task.
 
     Args:
-        task_index_P: into ``tasks``.
+        task_index_P: indices into ``tasks``.
     """
     sums_C = torch.zeros(len(tasks), dtype=losses_P.dtype, device=losses_P.device)
     counts_C = torch.zeros_like(sums_C)
@@ -35,42 +35,42 @@ def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -
 
 
 class TaskLoss(Metric):
-    """Loss per learned token of each task, and of all of them as ``all``; empty where nothing was added.
+    """Loss per learned token of each task, and of all tasks as ``all``; empty without updates.
 
-    Sums are added in the order in which they come, those of ranks in the order of ranks, and tasks are kept in the
-    order of their first sums: to the last bit, a value depends on nothing else.
+    Values are reproducible to the last bit: sums are added in the order of updates and of ranks, and tasks keep the
+    order of their first sums.
 
     Args:
-        tensor_parallel: neighbouring ranks that have the same packs, of which one counts.
+        tensor_parallel: number of adjacent ranks that train on the same packs; one of them is counted.
     """
 
     is_differentiable = False
     full_state_update = False
-    rows: list[Tensor] | Tensor  # (3 * tasks,) float64: of each task its number, loss and learned tokens
+    rows: list[Tensor] | Tensor  # (3 * tasks,) float64: number, loss and learned tokens of each task
 
     def __init__(self, *, tensor_parallel: int = 1) -> None:
-        super().__init__(dist_sync_fn=partial(_gathered, tensor_parallel=tensor_parallel))
+        super().__init__(dist_sync_fn=partial(_gather_state, tensor_parallel=tensor_parallel))
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *_: Any, **__: Any) -> "TaskLoss":
-        """Stay on the CPU in double precision, whatever is done to the model."""
+        """Stay on the CPU in float64 when the module is moved or cast."""
         return self
 
     @property
     def sums(self) -> LossSums:
-        """What was added up."""
-        pieces = [self.rows] if isinstance(self.rows, Tensor) else self.rows
-        rows = [row for piece in pieces for row in piece.view(piece.numel() // 3, 3).tolist()]
-        return _added([{NAMES[int(number)]: (loss, tokens)} for number, loss, tokens in rows])
+        """Sums of this rank since the last reset."""
+        states = [self.rows] if isinstance(self.rows, Tensor) else self.rows
+        rows = [row for state in states for row in state.view(state.numel() // 3, 3).tolist()]
+        return _add_sums([{NAMES[int(number)]: (loss, tokens)} for number, loss, tokens in rows])
 
     def update(self, sums: Sequence[LossSums]) -> None:
-        """Add what was summed over the packs of a step.
+        """Add the sums of a step.
 
         Args:
-            sums: of each pack.
+            sums: one for each pack.
         """
-        added = _added([self.sums, _added(sums)])
-        rows = [[NUMBER_OF_NAME[task], *pair] for task, pair in added.items()]
+        totals = _add_sums([self.sums, _add_sums(sums)])
+        rows = [[NUMBER_OF_NAME[task], *pair] for task, pair in totals.items()]
         self.rows = [torch.tensor(rows, dtype=torch.float64).flatten()]
 
     def compute(self) -> dict[str, float]:
@@ -82,14 +82,14 @@ class TaskLoss(Metric):
         return means | {"all": loss / max(1.0, tokens)}
 
 
-def _gathered(state: Tensor, group: Any, *, tensor_parallel: int) -> list[Tensor]:
+def _gather_state(state: Tensor, group: Any, *, tensor_parallel: int) -> list[Tensor]:
     return all_gather_object(state, tensor_parallel=tensor_parallel)
 
 
-def _added(several: Sequence[LossSums]) -> dict[str, tuple[float, float]]:
-    added: dict[str, tuple[float, float]] = {}
-    for sums in several:
+def _add_sums(terms: Sequence[LossSums]) -> dict[str, tuple[float, float]]:
+    totals: dict[str, tuple[float, float]] = {}
+    for sums in terms:
         for task, (loss, tokens) in sums.items():
-            before = added.get(task, (0.0, 0.0))
-            added[task] = (before[0] + loss, before[1] + tokens)
-    return added
+            total_loss, total_tokens = totals.get(task, (0.0, 0.0))
+            totals[task] = (total_loss + loss, total_tokens + tokens)
+    return totals

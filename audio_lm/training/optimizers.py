@@ -1,9 +1,9 @@
-"""The optimizers a stage can choose: AdamW, or Muon for hidden matrices with AdamW for the rest.
+"""Optimizers of a stage: AdamW, or Muon for hidden matrices and AdamW for the rest.
 
-Each trained parameter has a peak rate of its own (``peak_lr`` in its group); vectors never decay.
+Parameters are grouped by peak learning rate (``peak_lr`` of the group). Vectors have no weight decay.
 
-Sources: AdamW, arXiv:1711.05101; Muon, arXiv:2502.16982, whose updates are as large as AdamW's, so rates carry over;
-its iteration, https://github.com/KellerJordan/Muon.
+Source: AdamW, arXiv:1711.05101; Muon, arXiv:2502.16982, scaled to the RMS of AdamW's updates, so that learning
+rates carry over; its iteration, https://github.com/KellerJordan/Muon.
 """
 
 from collections import defaultdict
@@ -33,51 +33,57 @@ def build_optimizer(
     *,
     is_half: bool = False,
 ) -> Optimizer:
-    """The optimizer of one stage.
+    """Build the optimizer of a stage.
 
     Args:
-        rate_of: the rate of every parameter of ``model``; none is frozen.
-        is_half: Muon looks for directions in bf16, see ``newton_schulz``.
+        rate_of: rate of every parameter of ``model``; None for a frozen one.
+        is_half: Muon's Newton-Schulz iteration runs in bf16, see ``newton_schulz``.
     """
-    muons = hidden_matrices(model) if config.kind == "muon" else set[str]()
+    matrices = hidden_matrices(model) if config.kind == "muon" else set[str]()
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         rate = rate_of[name]
         if rate is not None:
-            lr = rate.lr * config.matrix_factor if name in muons else rate.lr
-            groups[lr, parameter.ndim >= 2, name in muons].append(parameter)
-    by_kind: dict[bool, list[Group]] = {False: [], True: []}
+            lr = rate.lr * config.matrix_factor if name in matrices else rate.lr
+            groups[lr, parameter.ndim >= 2, name in matrices].append(parameter)
+    muon_groups: list[Group] = []
+    adamw_groups: list[Group] = []
     for (lr, decays, is_muon), parameters in groups.items():
         weight_decay = config.weight_decay if decays else 0.0
         group = {"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay}
-        by_kind[is_muon].append(group if is_muon else group | {"fused": _are_alike(parameters)})
-    if not by_kind[True]:
-        return AdamW(by_kind[False], lr=0.0, betas=config.betas, eps=config.eps)
-    return MuonAndAdamW(by_kind[True], by_kind[False], betas=config.betas, eps=config.eps, is_half=is_half)
+        if is_muon:
+            muon_groups.append(group)
+        else:
+            # The fused kernel needs parameters that are all plain, or all sharded over the same mesh.
+            adamw_groups.append(group | {"fused": _have_same_mesh(parameters)})
+    if not muon_groups:
+        return AdamW(adamw_groups, lr=0.0, betas=config.betas, eps=config.eps)
+    return MuonAndAdamW(muon_groups, adamw_groups, betas=config.betas, eps=config.eps, is_half=is_half)
 
 
 def is_without_effect(model: nn.Module, rate_of: Mapping[str, Rate | None], config: OptimizerConfig) -> bool:
-    """Whether a stage has chosen Muon and trains nothing that Muon would move."""
+    """Check whether ``kind: muon`` has no effect: the stage trains no matrix that Muon would update."""
     return config.kind == "muon" and not any(rate_of[name] for name in hidden_matrices(model))
 
 
 def hidden_matrices(model: nn.Module) -> set[str]:
-    """Names of the weights of linear layers, except those that share or make a vocabulary's rows, and low-rank updates.
+    """Names of the weights of linear layers, except output layers, tied embeddings and LoRA updates.
 
-    Muon gives all directions of a matrix steps of one size. Of an update it is the product of two factors that
-    changes the model, not either factor, and one of them starts at zero: AdamW, for which LoRA's rates are known.
+    Muon makes all singular values of an update nearly equal. For LoRA the product of its two factors changes the model,
+    not either factor, and one factor starts at zero; its learning rates are known for AdamW.
     """
-    rows = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    excluded = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
-            rows |= {id(parameter) for parameter in _parameters_of(module.get_output_embeddings())}
-    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)} - rows
+            excluded |= {id(parameter) for parameter in _parameters_of(module.get_output_embeddings())}
+    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    linear -= excluded
     named = model.named_parameters()
     return {name for name, parameter in named if id(parameter) in linear and not is_update(name)}
 
 
-def _are_alike(parameters: Sequence[nn.Parameter]) -> bool:
-    """Whether one kernel takes them all: none is shared out, or all are over the same ranks."""
+def _have_same_mesh(parameters: Sequence[nn.Parameter]) -> bool:
+    """True if no parameter is sharded, or all are over the same device mesh."""
     return len({getattr(parameter, "device_mesh", None) for parameter in parameters}) == 1
 
 
@@ -88,12 +94,12 @@ def _parameters_of(module: nn.Module | None) -> list[nn.Parameter]:
 def newton_schulz(
     matrix: Tensor, dtype: torch.dtype, *, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
-    """The matrix with all singular values near 1, found in a precision of choice.
+    """Orthogonalise a matrix: bring all singular values near 1, by an iteration in ``dtype``.
 
-    Torch's function always works in bf16, whose roundings turn a difference of 1e-7 between two sums of the same
-    gradients into one of half a per cent of the step; in 32 bits it stays at 1e-6.
+    Torch's function always runs in bf16, where a difference of 1e-7 between two sums of the same gradients grows to
+    0.5 % of the update; in float32 it stays at 1e-6.
 
-    Source: the quintic iteration of Newton and Schulz, https://github.com/KellerJordan/Muon.
+    Source: the quintic Newton-Schulz iteration, https://github.com/KellerJordan/Muon.
     """
     a, b, c = coefficients
     is_tall = matrix.size(0) > matrix.size(1)
@@ -106,13 +112,13 @@ def newton_schulz(
 
 
 class DistributedMuon(Muon):
-    """Muon of torch, also for matrices that are shared out over ranks, and in 32 bits too.
+    """Torch's Muon for sharded and plain matrices, in bf16 or float32.
 
-    The directions of a matrix are those of the whole, so it is gathered, one at a time, and every rank keeps its
-    slice of the step; momentum stays shared out.
+    The update depends on the full matrix: it is gathered, one matrix at a time, and every rank applies its slice.
+    The momentum stays sharded.
 
     Args:
-        is_half: directions are looked for in bf16.
+        is_half: the Newton-Schulz iteration runs in bf16.
     """
 
     def __init__(self, params: Sequence[Group], *, is_half: bool, **settings: Any) -> None:
@@ -121,16 +127,16 @@ class DistributedMuon(Muon):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; a closure is called once."""
+        """Take one step; a closure is called once."""
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:
-            with_gradient, gradients, momenta = list[Any](), list[Any](), list[Any]()
-            self._init_group(group, with_gradient, gradients, momenta)
-            for parameter, gradient, momentum in zip(with_gradient, gradients, momenta, strict=True):
+            parameters, gradients, momenta = list[Any](), list[Any](), list[Any]()
+            self._init_group(group, parameters, gradients, momenta)
+            for parameter, gradient, momentum in zip(parameters, gradients, momenta, strict=True):
                 momentum.lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
-                whole = newton_schulz(
+                direction = newton_schulz(
                     full_tensor(update),
                     self.dtype,
                     coefficients=group["ns_coefficients"],
@@ -140,17 +146,17 @@ class DistributedMuon(Muon):
                 lr = _adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape)
                 local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
                 local.mul_(1 - group["lr"] * group["weight_decay"])
-                local.add_(local_slice(whole, parameter), alpha=-lr)
+                local.add_(local_slice(direction, parameter), alpha=-lr)
         return loss
 
 
 class MuonAndAdamW(Optimizer):
-    """Two optimizers of torch that step, save and load as one.
+    """Muon and AdamW that step, save and load as one optimizer.
 
     Args:
         matrices: groups for Muon; two-dimensional parameters only.
         others: groups for AdamW.
-        is_half: Muon looks for directions in bf16.
+        is_half: Muon's Newton-Schulz iteration runs in bf16.
     """
 
     def __init__(
@@ -169,16 +175,16 @@ class MuonAndAdamW(Optimizer):
         self.num_muon = len(self.muon.param_groups)
         adamw_groups = self.adamw.param_groups if self.adamw else []
         super().__init__([*self.muon.param_groups, *adamw_groups], {})
-        self._share()
+        self._share_groups_and_state()
 
-    def _share(self) -> None:
-        """Both work on the groups and the state that stand here."""
+    def _share_groups_and_state(self) -> None:
+        """Make both optimizers use the groups and the state of this one."""
         self.muon.param_groups, self.muon.state = self.param_groups[: self.num_muon], self.state
         if self.adamw:
             self.adamw.param_groups, self.adamw.state = self.param_groups[self.num_muon :], self.state
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both; a closure is called once."""
+        """Take one step of both; a closure is called once."""
         with torch.enable_grad():
             loss = closure() if closure else None
         self.muon.step()
@@ -188,4 +194,4 @@ class MuonAndAdamW(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self._share()
+        self._share_groups_and_state()

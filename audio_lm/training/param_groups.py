@@ -1,7 +1,6 @@
-"""Which parts of the model learn, from when, and at what rate.
+"""Learning rate and first step of every parameter, from the settings of the parts.
 
-Names in, rates out: nothing here needs a model, so the whole policy can be
-tested, printed and logged as a table.
+Only names are needed, no model, so the result can be tested, printed and logged as a table.
 """
 
 import re
@@ -12,44 +11,44 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.model.weights.part_names import part_of
 from audio_lm.training.config import PartConfig
 
-LAYER = re.compile(r"\.layers\.(\d+)\.")
+LAYER_NUMBER = re.compile(r"\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How one parameter learns."""
+    """Learning rate of a parameter."""
 
     lr: float
     """Peak learning rate."""
 
     from_step: int = 0
-    """Frozen before it."""
+    """First step that trains the parameter; it is frozen before."""
 
 
 def learning_rates(names: Iterable[str], parts: Mapping[str, PartConfig]) -> dict[str, Rate | None]:
-    """The rate of every parameter; ``None`` where it is frozen.
+    """Rate of every parameter; None for a frozen one.
 
-    Closed on both sides: every parameter belongs to a part and every part has
-    parameters. A typo that would train the wrong thing for a week stops here.
+    Every parameter must belong to a part and every part must have parameters, so that a typo cannot train the
+    wrong parameters.
 
     Args:
-        parts: by name; see ``part_of``.
+        parts: settings by part name, see ``part_of``.
 
     Raises:
-        RecipeError: either side is open; the message lists what there is.
+        RecipeError: a part or a parameter is left over; lists the parts of the model.
 
     Source: layer-wise decay as in ELECTRA, arXiv:2003.10555, appendix B.
     """
-    part = {name: part_of(name) for name in names}
-    there, asked = set(part.values()), set(parts)
-    if there != asked:
+    part_of_name = {name: part_of(name) for name in names}
+    existing, configured = set(part_of_name.values()), set(parts)
+    if existing != configured:
         raise RecipeError(
-            f"parts {sorted(asked - there)} match no parameter and {sorted(there - asked)} are not "
-            f"mentioned; this model has {sorted(there)} (freeze one with `lr: null`)"
+            f"parts {sorted(configured - existing)} match no parameter and {sorted(existing - configured)} are not "
+            f"mentioned; this model has {sorted(existing)} (freeze one with `lr: null`)"
         )
     rates: dict[str, Rate | None] = {}
-    for key, config in parts.items():
-        below_top = _layers_below_top([name for name in part if part[name] == key])
+    for part, config in parts.items():
+        below_top = _layers_below_top([name for name in part_of_name if part_of_name[name] == part])
         for name, distance in below_top.items():
             rates[name] = (
                 None
@@ -60,16 +59,16 @@ def learning_rates(names: Iterable[str], parts: Mapping[str, PartConfig]) -> dic
 
 
 def _layers_below_top(names: Sequence[str]) -> dict[str, int]:
-    """How far each parameter lies below the top layer of its part.
+    """Distance of each parameter from the top layer of its part, in layers.
 
-    What a part defines before its layers (convolutions, positions) lies below
-    them all; what it defines after them (the last norm) belongs to the top.
+    Parameters defined before the layers (convolutions, positions) are one below the lowest layer; those defined
+    after the first layer and outside of layers (the last norm) belong to the top layer.
     """
-    layer_of = {name: int(match[1]) for name in names if (match := LAYER.search(name))}
+    layer_of = {name: int(match[1]) for name in names if (match := LAYER_NUMBER.search(name))}
     top = max(layer_of.values(), default=0)
-    distances, floor = {}, top + 1 if layer_of else 0
+    distances, outside_layers = {}, top + 1 if layer_of else 0
     for name in names:
         if name in layer_of:
-            floor = 0
-        distances[name] = top - layer_of[name] if name in layer_of else floor
+            outside_layers = 0
+        distances[name] = top - layer_of[name] if name in layer_of else outside_layers
     return distances

@@ -19,7 +19,14 @@ from audio_lm.training import next_token
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy, sum_gradients
-from audio_lm.training.fsdp import check_cuttable, check_sharded, new_mesh, set_gradient_sync, shard, units
+from audio_lm.training.fsdp import (
+    check_sharded,
+    check_tensor_parallel,
+    fsdp_units,
+    new_mesh,
+    set_gradient_sync,
+    shard,
+)
 from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.param_groups import learning_rates
@@ -156,7 +163,7 @@ def fitted(kind, layout):
         mesh = new_mesh(
             "cpu", num_groups=layout.num_groups, num_ranks=num_ranks, tensor_parallel=tensor_parallel
         )
-        strategy = FSDP2Strategy(mesh, offloads=layout.settings.get("offloads", False))
+        strategy = FSDP2Strategy(mesh, cpu_offload=layout.settings.get("cpu_offload", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
     commit(layout.fault, model)
     share = len(PACKS) * tensor_parallel // num_ranks
@@ -191,9 +198,9 @@ def fitted(kind, layout):
         callbacks=[Losses(seen)],
     )
     heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
-    num_learners = num_ranks // tensor_parallel
-    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_learners)][
-        rank() // tensor_parallel :: num_learners
+    num_data_parallel_ranks = num_ranks // tensor_parallel
+    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_data_parallel_ranks)][
+        rank() // tensor_parallel :: num_data_parallel_ranks
     ]
     trainer.fit(module, heard, DataLoader([(pack,) for pack in held_out], batch_size=None))
     seen.after = weights_in(dict(model.named_parameters()))
@@ -237,7 +244,7 @@ LAYOUTS = {
     2: {
         "gradients added up": Layout(),
         "fsdp": SHARED,
-        "frozen parts shared out": Layout(1, settings={"shares_frozen": True}),
+        "frozen parts shared out": Layout(1, settings={"shard_frozen": True}),
         "tensor parallel": Layout(1, tensor_parallel=2),
     },
     4: {
@@ -263,13 +270,13 @@ CASES[2] |= {
     ("all", SPOILED): replace(SHARED, spoil=(3,), steps=10),
     ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
     ("all", "what is shared out is away between its uses"): replace(
-        CLIPPED, settings={"offloads": True}, steps=5
+        CLIPPED, settings={"cpu_offload": True}, steps=5
     ),
     ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
 }
 CASES[2] |= {
     ("all", "clipped"): CLIPPED,
-    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shares_frozen": True}),
+    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shard_frozen": True}),
 }
 CASES[4] |= {
     ("all", "a part that thaws, tensor parallel"): replace(SHARED, from_step=5, steps=10, tensor_parallel=2),
@@ -506,7 +513,7 @@ def _reductions(number):
         counts.append(count[0] - before)
         names = [name for name, one in model.named_parameters() if one.grad is None]
         assert not names, names
-    return counts, len(units(tiny("all"))) + 1
+    return counts, len(fsdp_units(tiny("all"))) + 1
 
 
 @pytest.mark.slow
@@ -551,7 +558,7 @@ def test_in_half_precision_weights_and_sums_stay_in_32_bits_and_losses_are_alike
 
 def test_units_are_layers_and_the_output_layer_belongs_to_the_model_itself():
     model = tiny("all")
-    found = [name for name, module in model.named_modules() if module in units(model)]
+    found = [name for name, module in model.named_modules() if module in fsdp_units(model)]
     assert len(found) == 2 + 2
     assert all(".layers." in name for name in found)
 
@@ -562,11 +569,11 @@ def with_language_model(**settings):
 
 
 def test_a_language_model_that_cannot_be_cut_is_refused():
-    check_cuttable(tiny("all"), 2)
+    check_tensor_parallel(tiny("all"), 2)
     settings = TINY.language_model.settings
     with pytest.raises(RecipeError, match=r"num_attention_heads.*no multiples"):
-        check_cuttable(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
+        check_tensor_parallel(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
     with pytest.raises(RecipeError, match=r"knows nothing of .*self_attn.q_norm"):
-        check_cuttable(with_language_model(architecture="qwen3"), 2)
+        check_tensor_parallel(with_language_model(architecture="qwen3"), 2)
     with pytest.raises(RecipeError, match=r"knows nothing of .*lora_A"):
-        check_cuttable(tiny("lora"), 2)
+        check_tensor_parallel(tiny("lora"), 2)

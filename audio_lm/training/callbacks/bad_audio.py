@@ -32,7 +32,7 @@ class BadAudioMonitor(Callback):
 
     Args:
         max_bad_fraction: of the conversations trained on so far.
-        tensor_parallel: neighbouring ranks that train on the same packs, of which one counts.
+        tensor_parallel: number of adjacent ranks that train on the same packs; one of them is counted.
     """
 
     def __init__(
@@ -130,7 +130,8 @@ class BadAudioMonitor(Callback):
             named = "; ".join(self.last[-MOST_NAMED:])
             raise DataError(
                 f"{self.num_bad} of {self.num_conversations} clips could not be used, over "
-                f"max_bad_fraction={self.max_bad_fraction:g} -- {named} -- see {self.path}; repair them, or raise the share"
+                f"max_bad_fraction={self.max_bad_fraction:g} -- {named} -- see {self.path}; "
+                f"repair them, or raise max_bad_fraction"
             )
 
 

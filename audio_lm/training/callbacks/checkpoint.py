@@ -34,7 +34,7 @@ VAL_LOSS = "val_loss/all"
 NOT_IN_STATUS = ("settings", "loss_sums", "nonfinite", "is_validated", "audio", "callbacks")
 """Plain values of a checkpoint that ``status.json`` does not repeat."""
 
-CLOCK_STEPS = 10  # between two looks at the clock, which ranks take together
+CLOCK_STEPS = 10  # between two checks of the clock, a collective
 PATIENCE: Seconds = 20.0  # with a save in the background, when the stage ends with an error
 
 
@@ -108,10 +108,10 @@ class StageCheckpoint(Callback):
                 f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
             )
         sums, tensor_parallel = self.restored["loss_sums"], self.tensor_parallel
-        learner = rank() // tensor_parallel
+        data_rank = rank() // tensor_parallel
         if len(sums) == world_size() // tensor_parallel:
-            module.train_loss.update([sums[learner]])
-        elif learner == 0:
+            module.train_loss.update([sums[data_rank]])
+        elif data_rank == 0:
             module.train_loss.update(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
