@@ -40,7 +40,8 @@ def check_ranks(recipe: Recipe) -> None:
         if stage.packs_per_step % num_data_parallel_ranks:
             raise RecipeError(
                 f"stage {name!r}: {stage.packs_per_step} packs per step cannot be divided among "
-                f"{num_data_parallel_ranks} ranks; set packs_per_step to a multiple of {num_data_parallel_ranks}, or start fewer ranks"
+                f"{num_data_parallel_ranks} ranks; set packs_per_step to a multiple of "
+                f"{num_data_parallel_ranks}, or start fewer ranks"
             )
 
 
@@ -118,7 +119,7 @@ def build_trainer(
         logger=list(loggers) or False,
         callbacks=list(callbacks),
         default_root_dir=folder,
-        use_distributed_sampler=False,  # PlanSampler gives each rank its packs
+        use_distributed_sampler=False,  # PackSampler gives each rank its packs
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

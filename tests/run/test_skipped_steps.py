@@ -9,7 +9,7 @@ from lightning import Callback
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import faults
-from audio_lm.data.datamodule import PlannedPacks
+from audio_lm.data.datamodule import PackDataset
 from audio_lm.training import next_token
 from tests.run.observed_run import equal_weights, run_command, weights
 
@@ -78,7 +78,7 @@ def unreadable_for(ranks, packs):
     """Fault: some ranks cannot read the audio of some packs of the fourth step."""
 
     def fault(number):
-        fetch, load, steps = PlannedPacks.__getitem__, faults.load_waves, []
+        fetch, load, steps = PackDataset.__getitem__, faults.load_waves, []
 
         def fail(cut):
             raise DataError(f"{cut.id} is missing")
@@ -94,7 +94,7 @@ def unreadable_for(ranks, packs):
             faults.load_waves = load
             return tuple(fetched)
 
-        PlannedPacks.__getitem__ = fetch_or_fail
+        PackDataset.__getitem__ = fetch_or_fail
 
     return fault
 

@@ -42,8 +42,8 @@ def save_callback_states(trainer: Trainer) -> str:
 def states_of_earlier_release(progress: Mapping[str, Any]) -> dict[str, Any]:
     """Callback states from plain values of a checkpoint, where releases before 2026-12 kept them."""
     states: dict[str, Any] = {}
-    if "heard" in progress:
-        states["MixtureMonitor"] = {"counts": progress["heard"]}
+    if counts := progress.get("heard"):  # key of an earlier release
+        states["MixtureMonitor"] = {"counts": counts}
     if "bad" in progress and "conversations" in progress:
         states["BadAudioMonitor"] = {key: progress[key] for key in ("bad", "conversations")}
     return states
