@@ -9,10 +9,10 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import distributed, nn
@@ -154,9 +154,14 @@ def _max_trained_bytes(num_ranks: int) -> int:
     return max(results.get() for _ in processes)
 
 
-def _run_rank(
-    rank: int, num_ranks: int, port: int, width: int, num_layers: int, put: Callable[[int], None]
-) -> None:
+class PutBytes(Protocol):
+    """Queue that receives a number of bytes."""
+
+    def __call__(self, num_bytes: int, /) -> object:
+        """Put it."""
+
+
+def _run_rank(rank: int, num_ranks: int, port: int, width: int, num_layers: int, put: PutBytes) -> None:
     """Train one step of the sharded model and report the local bytes of this rank."""
     global WIDTH, NUM_LAYERS
     WIDTH, NUM_LAYERS = width, num_layers

@@ -5,7 +5,7 @@ freed.
 """
 
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from audio_lm.common.protocols import Factory
 
-def saved_bytes(forward: Callable[[], Tensor], weights: Collection[Tensor]) -> int:
+
+def saved_bytes(forward: Factory[Tensor], weights: Collection[Tensor]) -> int:
     """Bytes of activations in memory after a forward pass, for the backward pass; each storage counts once.
 
     Gradients of weights that the forward pass computes already are not activations. Runs the backward pass too.
@@ -43,7 +45,7 @@ def _dead() -> None:
     """Stand-in for a dead weak reference."""
 
 
-def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
+def peak_bytes(run: Factory[object], device: torch.device) -> int:
     """Peak memory while ``run`` runs, above the memory in use before it."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)

@@ -5,8 +5,9 @@ It has our weights and gets our clips, so that both models compute the same loss
 Shapes: B conversations, L longest of them in tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -109,9 +110,14 @@ def build_peer(ours: AudioLM, config: ModelConfig, audio_id: int) -> Peer:
     return Peer(theirs, WhisperFeatureExtractor(feature_size=encoder.num_mels))
 
 
-def values_by_peer_name(
-    ours: AudioLM, value: Callable[[Tensor], Tensor | None]
-) -> Iterator[tuple[str, Tensor]]:
+class ValueOf(Protocol):
+    """Value that belongs to a weight."""
+
+    def __call__(self, weight: Tensor, /) -> Tensor | None:
+        """Value of a weight; None where it has none."""
+
+
+def values_by_peer_name(ours: AudioLM, value: ValueOf) -> Iterator[tuple[str, Tensor]]:
     """Yield a value of each of our weights, such as its gradient, with the weight's name in Hugging Face's model.
 
     Args:

@@ -7,9 +7,10 @@ reported. Losses and gradients are compared first, because the ratio is meaningf
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from audio_lm.bench.peer import NOT_LEARNED, Peer, PeerBatch, build_peer, values
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.protocols import Factory
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.config import EncoderConfig, LanguageModelConfig, LoraConfig, ModelConfig
@@ -136,6 +138,13 @@ class Bench:
             raise RecipeError(unknown("stage", self.stage, list(STAGES), see="audio-lm bench step --help"))
 
 
+class LossesOf(Protocol):
+    """Losses of one step, each computed when its backward pass is due."""
+
+    def __call__(self, batch: Batch, /) -> list[Factory[Tensor]]:
+        """Losses of the rows of a batch."""
+
+
 class Side:
     """One side of the comparison: a model, its losses, and AdamW.
 
@@ -143,9 +152,7 @@ class Side:
         losses: gives the loss functions of a batch, one per micro-batch; their sum is the mean over learned tokens.
     """
 
-    def __init__(
-        self, model: nn.Module, losses: Callable[[Batch], list[Callable[[], Tensor]]], device: torch.device
-    ) -> None:
+    def __init__(self, model: nn.Module, losses: LossesOf, device: torch.device) -> None:
         self.model = model
         self.losses = losses
         self.device = device
@@ -242,11 +249,11 @@ def bench_step(bench: Bench) -> StepFigures:
     )
 
 
-def _our_losses(model: AudioLM, batch: Batch) -> list[Callable[[], Tensor]]:
+def _our_losses(model: AudioLM, batch: Batch) -> list[Factory[Tensor]]:
     return [lambda: model.loss(batch.pack, weight=1 / batch.pack.num_learned).total]
 
 
-def _their_losses(peer: Peer, batch: Batch) -> list[Callable[[], Tensor]]:
+def _their_losses(peer: Peer, batch: Batch) -> list[Factory[Tensor]]:
     shares = [int((rows.labels != NOT_LEARNED).sum()) / batch.pack.num_learned for rows in batch.rows]
     return [
         partial(_weighted_loss, peer, rows, share) for rows, share in zip(batch.rows, shares, strict=True)

@@ -3,7 +3,6 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -15,6 +14,7 @@ from transformers import WhisperFeatureExtractor
 from audio_lm.bench.clips import LONGEST, SHORTEST, even_seconds
 from audio_lm.bench.step import SMALL, Bench, StepFigures, bench_step
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.protocols import Report
 from audio_lm.common.rng import random_for
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
@@ -32,7 +32,7 @@ class StepTable:
     machine: dict[str, str]
 
 
-def bench_steps(base: Bench, *, report: Callable[[str], None]) -> StepTable:
+def bench_steps(base: Bench, *, report: Report) -> StepTable:
     """Measure the cases that the project reports: two stages with two vocabularies each, and log-mel.
 
     Args:

@@ -6,8 +6,8 @@ that exist. The run stops after three failures in a row, or if a save fails that
 
 import copy
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch.distributed.checkpoint._state_dict_stager import StateDictStager
@@ -16,8 +16,16 @@ from audio_lm.checkpoints.discovery import Checkpoint
 from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import CheckpointError
+from audio_lm.common.protocols import Report
 
 MAX_FAILURES = 3
+
+
+class WhenSaved(Protocol):
+    """Action after a save."""
+
+    def __call__(self, checkpoint: Checkpoint, progress: Mapping[str, Any], /) -> object:
+        """Handle a new checkpoint, in the thread that wrote it."""
 
 
 class Saver:
@@ -34,8 +42,8 @@ class Saver:
         writer: CheckpointWriter,
         *,
         is_asynchronous: bool,
-        report: Callable[[str], None],
-        when_saved: Callable[[Checkpoint, Mapping[str, Any]], None],
+        report: Report,
+        when_saved: WhenSaved,
     ) -> None:
         self.writer = writer
         self.report = report

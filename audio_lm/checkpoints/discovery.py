@@ -6,9 +6,10 @@ A checkpoint is ``step-00000120/``. ``step-00000120.tmp-1a2b3c4d/`` is being wri
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from audio_lm.checkpoints.config import MIN_VALID
 from audio_lm.checkpoints.manifest import CheckpointManifest, OtherFormatError, fault_of, read_manifest
@@ -62,10 +63,17 @@ def newest_valid(folder: Path) -> Checkpoint | None:
     return find_checkpoint(folder).found
 
 
+class FaultIn(Protocol):
+    """Check of the content of a checkpoint whose checksums are correct."""
+
+    def __call__(self, path: Path, manifest: CheckpointManifest, /) -> str | None:
+        """Fault of the content; None if it is valid."""
+
+
 def find_checkpoint(
     folder: Path,
     group: Group | None = None,
-    fault_in: Callable[[Path, CheckpointManifest], str | None] = lambda path, manifest: None,
+    fault_in: FaultIn = lambda path, manifest: None,
 ) -> Search:
     """The newest valid checkpoint, by step and not by time.
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.safe_reader import METADATA, metadata_of
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.files import sync_folder, write_text
+from audio_lm.common.protocols import Factory
 from audio_lm.common.seals import FileSeal, seal_of
 
 FREE_FACTOR = 1.2  # free space, relative to the last checkpoint
@@ -64,7 +65,7 @@ class CheckpointWriter:
             first rank raises the same error, the other ranks a ``CheckpointError`` with its message.
     """
 
-    def __init__(self, folder: Path, group: Group, *, may_rename: Callable[[], None] = allow_rename) -> None:
+    def __init__(self, folder: Path, group: Group, *, may_rename: Factory[object] = allow_rename) -> None:
         self.folder = folder
         self.group = group
         self.may_rename = may_rename
@@ -155,15 +156,15 @@ class CheckpointWriter:
         partial.rename(final)
         sync_folder(self.folder)
 
-    def _on_first_rank(self, work: Callable[[], Result]) -> Result:
+    def _on_first_rank(self, work: Factory[Result]) -> Result:
         """Run on the first rank; every rank returns its result."""
         return self._exchange(work if self.group.rank == 0 else None)[0]
 
-    def _on_every_rank(self, work: Callable[[], Result]) -> list[Result]:
+    def _on_every_rank(self, work: Factory[Result]) -> list[Result]:
         """Run on every rank; returns the results of all ranks."""
         return self._exchange(work)
 
-    def _exchange(self, work: Callable[[], Result] | None) -> list[Result]:
+    def _exchange(self, work: Factory[Result] | None) -> list[Result]:
         result: Any = None
         problem, is_refusal, own = None, False, None
         try:

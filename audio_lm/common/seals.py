@@ -7,9 +7,9 @@ folder does not count. Checkpoints, weights, tokenizers and cached tables next t
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.files import (
@@ -28,6 +28,7 @@ FORMAT = 1  # of a sealed folder that is not a checkpoint
 
 log = logging.getLogger(__name__)
 Loaded = TypeVar("Loaded")
+Loaded_co = TypeVar("Loaded_co", covariant=True)
 
 
 class SealError(CheckpointError):
@@ -138,9 +139,21 @@ def folder_fault(folder: Path) -> str | None:
         return f"it cannot be read ({error.strerror})"
 
 
-def cached_folder(
-    folder: Path, make: Callable[[Path], object], load: Callable[[Path], Loaded], *, tries: int = 3
-) -> Loaded:
+class MakeFolder(Protocol):
+    """Producer of the content of a folder."""
+
+    def __call__(self, folder: Path, /) -> object:
+        """Fill an empty folder."""
+
+
+class LoadFolder(Protocol[Loaded_co]):
+    """Reader of the content of a folder."""
+
+    def __call__(self, folder: Path, /) -> Loaded_co:
+        """Load an intact folder."""
+
+
+def cached_folder(folder: Path, make: MakeFolder, load: LoadFolder[Loaded], *, tries: int = 3) -> Loaded:
     """Load a sealed folder; make it if it is absent or damaged.
 
     Several processes may run this at once: each makes the same content, and one of them moves it to its path.
@@ -165,7 +178,7 @@ def cached_folder(
     raise AssertionError("the last try returns or raises")
 
 
-def _make(folder: Path, make: Callable[[Path], object]) -> None:
+def _make(folder: Path, make: MakeFolder) -> None:
     with partial_folder(folder) as partial:
         make(partial)
         seal_folder(partial)

@@ -15,8 +15,8 @@ from typing import Any
 
 from audio_lm.common.errors import UserError
 from audio_lm.common.files import partial_folder, put_folder, read_table, write_json
+from audio_lm.common.protocols import Report
 from audio_lm.corpora.registry import find_corpus
-from audio_lm.corpora.settings import Report
 
 PREPARED = "prepared.json"
 

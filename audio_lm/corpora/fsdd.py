@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.protocols import Report
 from audio_lm.common.rng import random_for
 from audio_lm.corpora.fsdd_source import ARCHIVE_URL, RecordedDigit, load_recordings
-from audio_lm.corpora.settings import Report, parse_settings
+from audio_lm.corpora.settings import parse_settings
 from audio_lm.corpora.synthetic.speech_mix import draw_silence, mix_waves
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.speech_synthesis import Unit, duration_of

@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 
 from audio_lm.common.errors import DataError
+from audio_lm.common.protocols import Report
 from audio_lm.corpora.published.download import Archive, download
-from audio_lm.corpora.settings import Report
 from audio_lm.data.audio.decode import Wave
 
 ARCHIVE_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"

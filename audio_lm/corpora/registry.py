@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.protocols import Report
 from audio_lm.corpora import fsdd
 from audio_lm.corpora.published import (
     airbench,
@@ -31,7 +32,6 @@ from audio_lm.corpora.published import (
     voxceleb,
 )
 from audio_lm.corpora.published.base import Facts, PublishedCorpus
-from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic import synthetic
 
 

@@ -1,6 +1,6 @@
 """Parse and check the settings of a corpus in a recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
@@ -8,7 +8,6 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range
 
 NUMBER_RANGE = Range(0, 2**32 - 1)  # of counts, bounds and seeds; NumPy takes seeds up to here
-Report = Callable[[str], None]
 Settings = TypeVar("Settings")
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.protocols import Factory
 from audio_lm.common.seals import cached_folder
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
@@ -35,7 +36,7 @@ def writable_cache(cache: Path) -> Iterator[None]:
 
 
 def cached_table(
-    cache: Path, name: str, known: Sequence[Any], make: Callable[[], Table], *, num_rows: int
+    cache: Path, name: str, known: Sequence[Any], make: Factory[Table], *, num_rows: int
 ) -> Table:
     """Load a table from the cache, memory-mapped; compute and store it if it is missing or damaged.
 

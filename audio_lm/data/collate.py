@@ -4,9 +4,10 @@ Labels are shifted only here, within each conversation. Lengths are checked here
 the cut.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -90,6 +91,13 @@ def _int64(values: Sequence[int]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
+class LoadWaves(Protocol):
+    """Reader of the clips of a cut."""
+
+    def __call__(self, cut: Cut, /) -> list[np.ndarray]:
+        """Waves of all clips, (S,) each, 16 kHz."""
+
+
 class Collator:
     """Collate function: load the clips of cuts with examples (``with_example``), and pack them.
 
@@ -104,7 +112,7 @@ class Collator:
         policy: SpecAugmentConfig | None = None,
         num_mels: int = 80,
         seed: int = 0,
-        load: Callable[[Cut], list[np.ndarray]] = load_waves,
+        load: LoadWaves = load_waves,
         unreadable: Mapping[str, str] | None = None,
     ) -> None:
         self.policy = policy

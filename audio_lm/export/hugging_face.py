@@ -5,7 +5,7 @@ Tokens, text and logits are the same: the tokenizer keeps every id, the chat tem
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from audio_lm.common.errors import CheckpointError, UserError, unknown
 from audio_lm.common.files import partial_folder, put_folder, write_text
+from audio_lm.common.protocols import Report
 from audio_lm.config.schema import Recipe
 from audio_lm.export import configs
 from audio_lm.export.merge import merge_weights
@@ -37,7 +38,7 @@ def export_run(
     step: int | None = None,
     dtype: str = "float32",
     trusts_code: bool = False,
-    report: Callable[[str], None] = print,
+    report: Report = print,
 ) -> None:
     """Export the model of a stage of a run as a Qwen2-Audio folder.
 

@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +143,14 @@ def _kill(pid: int, folder: Path, watched: Watch) -> None:
         os.kill(pid, TRACE_SIGNAL)
         time.sleep(TRACE_SECONDS)
     if watched.beat["is_open"] and not watched.since_error:
-        _with_timeout(lambda: _write_error(folder, watched, words, is_stopped=state in "Tt"))
+        is_stopped = state in "Tt"
+        # A disk that hangs must not keep the rank alive.
+        thread = threading.Thread(
+            target=_write_error, args=(folder, watched, words), kwargs={"is_stopped": is_stopped}, daemon=True
+        )
+        thread.start()
+        thread.join(WRITE_TIMEOUT)
     os.kill(pid, signal.SIGKILL)
-
-
-def _with_timeout(write: Callable[[], None]) -> None:
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
-    thread.join(WRITE_TIMEOUT)
 
 
 def _write_error(folder: Path, watched: Watch, words: str, *, is_stopped: bool) -> None:

@@ -6,7 +6,7 @@ rates. meeteval computes ORC-WER, for speech of several speakers.
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
@@ -105,8 +105,15 @@ class TurnErrorRate(SpeakerErrorRate):
         return _greedy_upper_bound(turns, streams, greedy)
 
 
+class GreedySearch(Protocol):
+    """``greedy_combination_matching`` of meeteval."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Search from an initial assignment."""
+
+
 def _greedy_upper_bound(
-    turns: Sequence[list[str]], streams: Sequence[list[str]], greedy: Callable[..., Any]
+    turns: Sequence[list[str]], streams: Sequence[list[str]], greedy: GreedySearch
 ) -> int:
     """Result of the greedy search that starts from the cpWER assignment, or the cpWER edits if they are fewer."""
     cost = _edit_matrix(turns, streams)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from audio_lm.common.protocols import Report
 from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import has_enough
 from audio_lm.corpora.corpus import prepare
-from audio_lm.corpora.settings import Report
 from audio_lm.data.manifest.cuts import EvalLongAudio, check_sources, read_cuts, usable_cuts
 
 

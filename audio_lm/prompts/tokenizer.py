@@ -6,13 +6,14 @@ includes the space before it, and each digit is one token.
 Source: the pre-tokenizer pattern is Qwen's, the same in all its models.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from audio_lm.common.errors import RecipeError, needs_remote_code
+from audio_lm.common.protocols import Factory
 from audio_lm.common.seals import cached_folder
 from audio_lm.prompts.conversation import END_TOKEN
 from audio_lm.prompts.tiktoken import FILE_NAME, qwen_audio_tokenizer
@@ -87,9 +88,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
     )
 
 
-def load_or_train_tokenizer(
-    folder: Path, train: Callable[[], PreTrainedTokenizerBase]
-) -> PreTrainedTokenizerBase:
+def load_or_train_tokenizer(folder: Path, train: Factory[PreTrainedTokenizerBase]) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a sealed folder; train it first if the folder is missing or damaged.
 
     Args:

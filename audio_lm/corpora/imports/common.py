@@ -4,11 +4,11 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
@@ -147,9 +147,14 @@ class BadLines:
         )
 
 
-def for_each_row(
-    path: Path, import_row: Callable[[int, Row], None], notes: list[str], *, key: str = ""
-) -> None:
+class ImportRow(Protocol):
+    """Reader of one row of a file."""
+
+    def __call__(self, number: int, row: Row, /) -> object:
+        """Import a row; numbers start at 1."""
+
+
+def for_each_row(path: Path, import_row: ImportRow, notes: list[str], *, key: str = "") -> None:
     """Call ``import_row`` with number (from 1) and object of each row of a JSON or JSONL file.
 
     Args:

@@ -11,13 +11,13 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import partial_folder, sync_file
 from audio_lm.common.languages import language_code
 from audio_lm.common.names import check_name, is_name
+from audio_lm.common.protocols import Report
 from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
-from audio_lm.corpora.settings import Report
 from audio_lm.data.audio.file_lengths import measure_files
 
 

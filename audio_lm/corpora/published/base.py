@@ -21,11 +21,12 @@ from audio_lm.common.audio_units import (
     Seconds,
 )
 from audio_lm.common.errors import DataError
+from audio_lm.common.protocols import Report
 from audio_lm.corpora.channels import AVERAGE, Choice, channel_note, select_channels, selections
 from audio_lm.corpora.delimited import read_records, record_dict
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.corpora.published.download import Archive, download, unpack
-from audio_lm.corpora.settings import Report, parse_settings
+from audio_lm.corpora.settings import parse_settings
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of

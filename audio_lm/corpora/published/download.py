@@ -15,7 +15,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import partial_folder, put_folder, sync_file
-from audio_lm.corpora.settings import Report
+from audio_lm.common.protocols import Report
 
 TIMEOUT_SECONDS = 30
 

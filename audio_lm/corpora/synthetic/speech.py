@@ -7,9 +7,9 @@ import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from audio_lm.common.protocols import Report
 from audio_lm.common.rng import random_for
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.settings import Report
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, ClipPlan, Planner, phrases_new
 from audio_lm.corpora.synthetic.speech_synthesis import Sentence, SpeechSynthesizer, has_synthesizer

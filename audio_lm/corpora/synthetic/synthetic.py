@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.protocols import Report
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.settings import Report, parse_settings
+from audio_lm.corpora.settings import parse_settings
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.protocols import Report
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
@@ -22,7 +23,7 @@ CHUNK_SIZE = 16  # files per work item of a process
 REPORT_EVERY: Seconds = 10.0
 
 
-def measure_files(paths: Sequence[Path], report: Callable[[str], None]) -> dict[Path, AudioMeasurement | str]:
+def measure_files(paths: Sequence[Path], report: Report) -> dict[Path, AudioMeasurement | str]:
     """Measure files, in several processes if there are many.
 
     Args:

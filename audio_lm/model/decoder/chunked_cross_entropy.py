@@ -9,8 +9,8 @@ Source: fused linear cross-entropy of Liger Kernel (arXiv:2410.10989, section 3.
 output layer.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,15 @@ class NextTokenLoss(NamedTuple):
     """(P,) cross-entropy of each learned position; not differentiable while training."""
 
 
+class LogitsOf(Protocol):
+    """Output layer."""
+
+    def __call__(self, hidden_PD: Tensor, /) -> Tensor:
+        """(P, V) logits."""
+
+
 def next_token_loss(
-    logits_of: Callable[[Tensor], Tensor],
+    logits_of: LogitsOf,
     parameters: Sequence[nn.Parameter],
     hidden_PD: Tensor,
     labels_P: Tensor,
@@ -78,7 +85,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        logits_of: Callable[[Tensor], Tensor],
+        logits_of: LogitsOf,
         chunk: int,
         weight: float,
         labels_P: Tensor,

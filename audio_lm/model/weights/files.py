@@ -7,10 +7,10 @@ Source: folders of ``transformers``, whose index has the shard of every tensor.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download, split_torch_state_dict_into_shards
@@ -169,9 +169,16 @@ def gather_and_write(weights: Mapping[str, Tensor], path: Path) -> None:
         _write_tensors(weights, write)
 
 
+class WriteBytes(Protocol):
+    """Writer of a file."""
+
+    def __call__(self, data: bytes | memoryview, /) -> object:
+        """Append bytes."""
+
+
 def _write_tensors(
     weights: Mapping[str, Tensor],
-    write: Callable[[bytes | memoryview], object],
+    write: WriteBytes,
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -196,7 +203,7 @@ def _write_tensors(
 
 
 @contextmanager
-def _open_on_rank_0(path: Path) -> Iterator[Callable[[bytes | memoryview], object]]:
+def _open_on_rank_0(path: Path) -> Iterator[WriteBytes]:
     if not is_main():
         yield len  # discards the bytes
         return

@@ -5,11 +5,12 @@ sent, and files overwrite themselves. So the offset is saved after sending, and 
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.protocols import Condition, Report
 from audio_lm.tracking.event_log.journal import (
     ENTRIES,
     RECIPE,
@@ -32,7 +33,6 @@ LINES_PER_BATCH = 500
 MAX_ATTEMPTS = 4  # per file; then it is deferred to the end and the events after it are sent
 DEFERRABLE = ("artifact", "table", "inputs")
 
-Notify = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,7 @@ class MlflowSync:
         is_late: returns True if the sync must stop, even if data is left.
     """
 
-    def __init__(
-        self, folder: Path, uri: str, notify: Notify, *, is_late: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, folder: Path, uri: str, notify: Report, *, is_late: Condition = lambda: False) -> None:
         self.folder = folder
         self.uri = uri
         self.notify = notify

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audio_lm.common.errors import UserError
+from audio_lm.common.protocols import Report
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import ENTRIES, read_events
-from audio_lm.tracking.mlflow.client import MlflowSync, Notify
+from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, error_summary
 from audio_lm.tracking.mlflow.uri import VARIABLE, tracking_uri
 from audio_lm.tracking.mlflow.worker import SyncLockedError, sync_lock
 
 
-def sync(folders: Sequence[Path], notify: Notify) -> None:
+def sync(folders: Sequence[Path], notify: Report) -> None:
     """Send the unsent data of runs.
 
     Args:
@@ -45,7 +46,7 @@ def runs_below(folder: Path) -> list[Path]:
     return runs
 
 
-def _send(folder: Path, notify: Notify) -> str:
+def _send(folder: Path, notify: Report) -> str:
     """Send the unsent data of a run; returns a message about it."""
     uri = _uri(folder)
     mlflow_sync = MlflowSync(folder, uri, lambda line: notify(f"{folder}: {line}"))

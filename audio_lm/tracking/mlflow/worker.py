@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.protocols import Condition
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, error_summary
 from audio_lm.tracking.mlflow.supervisor import ALL_SENT, FINISH, SOME_LEFT
@@ -73,7 +74,7 @@ class SyncLockedError(Exception):
 
 
 @contextmanager
-def sync_lock(folder: Path, *, is_patient: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def sync_lock(folder: Path, *, is_patient: Condition = lambda: False) -> Iterator[None]:
     """Hold the lock of the only process that syncs a run.
 
     Args:
