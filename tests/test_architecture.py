@@ -24,7 +24,7 @@ FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HOMES = {
     "mlflow": {"tracking"},
     "lhotse": {"data", "corpora", "pipeline", "preview"},
-    "omegaconf": {"config"},
+    "omegaconf": {"config", "common"},
     "lightning": {"training", "data", "pipeline", "tracking", "run"},
 }
 MAX_LINES, MAX_FUNCTION_LINES, MIN_TESTED_LINES = 400, 60, 40

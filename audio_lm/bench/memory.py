@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from audio_lm.common import compat
 from audio_lm.common.protocols import Factory
 
 
@@ -57,7 +56,7 @@ def peak_bytes(run: Factory[object], device: torch.device) -> int:
     return storages.peak
 
 
-class _Storages(TorchDispatchMode):
+class _Storages(compat.dispatch_mode()):  # type: ignore[misc]
     """Track the bytes of all live storages that operations create."""
 
     def __init__(self) -> None:
@@ -73,9 +72,9 @@ class _Storages(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        before = {_key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        before = {_key(leaf) for leaf in compat.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         result = func(*args, **kwargs)
-        for leaf in tree_leaves(result):
+        for leaf in compat.tree_leaves(result):
             if isinstance(leaf, Tensor) and (key := _key(leaf)) not in before and key not in self.alive:
                 storage = leaf.untyped_storage()
                 self.alive[key] = storage.nbytes()
@@ -89,4 +88,4 @@ class _Storages(TorchDispatchMode):
 
 
 def _key(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return compat.storage_address(tensor)

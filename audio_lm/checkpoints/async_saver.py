@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-from torch.distributed.checkpoint._state_dict_stager import StateDictStager
 
 from audio_lm.checkpoints.discovery import Checkpoint
 from audio_lm.checkpoints.writer import CheckpointWriter, SaveFailed
+from audio_lm.common import compat
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.protocols import Report
@@ -49,8 +49,7 @@ class Saver:
         self.report = report
         self.when_saved = when_saved
         self.num_failures = 0
-        # It keeps the memory of its copies. ``DefaultStager`` of torch 2.11 and 2.12 works only once.
-        self._stager = StateDictStager(pin_memory=torch.cuda.is_available()) if is_asynchronous else None
+        self._stager = compat.new_stager(pin_memory=torch.cuda.is_available()) if is_asynchronous else None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from audio_lm.common import compat
 from audio_lm.common.errors import RecipeError, first_line, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
@@ -328,13 +329,11 @@ def _build(merged: Layer, problems: list[str]) -> Recipe | None:
 
 def _refused_table(config: Any, key: str = "") -> str:
     """Dotted key of the innermost table that fails to convert to its dataclass."""
-    for name in config:
-        inner = config._get_node(name)
-        if isinstance(inner, DictConfig) and not inner._is_none():
-            try:
-                OmegaConf.to_object(inner)
-            except RecipeError:
-                return _refused_table(inner, f"{key}.{name}" if key else str(name))
+    for name, inner in compat.inner_tables(config).items():
+        try:
+            OmegaConf.to_object(inner)
+        except RecipeError:
+            return _refused_table(inner, f"{key}.{name}" if key else name)
     return key
 
 

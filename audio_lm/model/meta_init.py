@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from audio_lm.common import compat
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import new_rows
 from audio_lm.model.config import LanguageModelConfig, ModelConfig
@@ -157,7 +158,7 @@ def parameters_on_meta() -> Iterator[None]:
     def on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         register(module, name, parameter)
         if parameter is not None and not parameter.is_meta:
-            module._parameters[name] = _meta_parameter(parameter)
+            compat.own_parameters(module)[name] = _meta_parameter(parameter)
 
     nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
     try:
@@ -170,9 +171,9 @@ def _move_to_meta(model: nn.Module) -> None:
     """Move all parameters to ``meta``, in place; tied parameters stay tied."""
     moved: dict[Any, nn.Parameter] = {}
     for module in model.modules():
-        for name, parameter in module._parameters.items():
+        for name, parameter in compat.own_parameters(module).items():
             if parameter is not None:
-                module._parameters[name] = moved.setdefault(parameter, _meta_parameter(parameter))
+                compat.own_parameters(module)[name] = moved.setdefault(parameter, _meta_parameter(parameter))
 
 
 def _meta_parameter(parameter: nn.Parameter) -> nn.Parameter:

@@ -16,8 +16,8 @@ from typing import Protocol, Self
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
+from audio_lm.common import compat
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.errors import AlreadyReportedError, UserError
@@ -105,13 +105,13 @@ class ProcessGroups:
             groups = mesh.get_all_groups()
             self._timed += groups
             for group in groups:
-                _set_pg_timeout(self.timeout, group)
+                compat.set_group_timeout(self.timeout, group)
 
     def set_timeout(self, seconds: Seconds) -> None:
         """Set the timeout of all collectives but ``wait``."""
         if world_size() > 1:
             for group in (None, *self._timed):
-                _set_pg_timeout(timedelta(seconds=seconds), group)
+                compat.set_group_timeout(timedelta(seconds=seconds), group)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from audio_lm.common import compat
 from audio_lm.common.env import world_size
 from audio_lm.model.weights.shards import num_copies
 
@@ -115,7 +116,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
     """
     squares = torch.zeros((), dtype=torch.float64)
     for gradients, copies in _by_num_copies(parameters):
-        norms = torch.stack(torch._foreach_norm(gradients)).double()
+        norms = torch.stack(compat.foreach_norm(gradients)).double()
         squares += norms.square().sum().cpu() / copies
     if world_size() > 1:
         torch.distributed.all_reduce(squares)
@@ -125,7 +126,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
 def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
     """Multiply all gradients by a factor, in place."""
     for gradients, _ in _by_num_copies(parameters):
-        torch._foreach_mul_(gradients, factor)
+        compat.foreach_scale(gradients, factor)
 
 
 def _by_num_copies(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:

@@ -31,6 +31,7 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 
+from audio_lm.common import compat
 from audio_lm.common.errors import RecipeError
 from audio_lm.model.weights.shards import unsharded_parameters
 
@@ -113,7 +114,7 @@ def _reduce_unused(model: nn.Module) -> None:
         set_unused(True)
         return
     for module in _fsdp_modules(model):
-        group: Any = module._get_fsdp_state()._fsdp_param_group
+        group: Any = compat.fsdp_group(module)
         if group is not None:
             group.post_backward = partial(_zeros_then, group, group.post_backward)
 
@@ -128,7 +129,7 @@ class _PostBackward(Protocol):
 def _zeros_then(group: Any, post_backward: _PostBackward, *unused: Any) -> None:
     """Set missing gradients of a group to zero and call its hook."""
     for fsdp_param in group.fsdp_params if group.reduce_grads else ():
-        weight = getattr(fsdp_param, "_unsharded_param", None)
+        weight = compat.unsharded_parameter(fsdp_param)
         if weight is None or not weight.requires_grad:
             continue
         if weight.grad is None and fsdp_param.unsharded_accumulated_grad is None:
@@ -234,15 +235,15 @@ def materialise(model: nn.Module, device: torch.device, *, cpu_offload: bool = F
     """
     moved: dict[nn.Parameter, nn.Parameter] = {}
     for module in model.modules():
-        for name, parameter in module._parameters.items():
+        for name, parameter in compat.own_parameters(module).items():
             if parameter is None:
                 continue
             if parameter not in moved:
                 is_offloaded = cpu_offload and isinstance(parameter, DTensor)
                 moved[parameter] = _on(parameter, torch.device("cpu") if is_offloaded else device)
-            module._parameters[name] = moved[parameter]
-        for name, buffer in module._buffers.items():
-            module._buffers[name] = None if buffer is None else buffer.to(device)
+            compat.own_parameters(module)[name] = moved[parameter]
+        for name, buffer in compat.own_buffers(module).items():
+            compat.own_buffers(module)[name] = None if buffer is None else buffer.to(device)
 
 
 def _on(parameter: nn.Parameter, device: torch.device) -> nn.Parameter:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Muon, Optimizer
-from torch.optim._muon import _adjust_lr
 from transformers import PreTrainedModel
 
+from audio_lm.common import compat
 from audio_lm.model.weights.part_names import is_update
 from audio_lm.model.weights.shards import full_tensor, local_slice
 from audio_lm.training.config import OptimizerConfig
@@ -143,7 +143,7 @@ class DistributedMuon(Muon):
                     steps=group["ns_steps"],
                     eps=group["eps"],
                 )
-                lr = _adjust_lr(group["lr"], group["adjust_lr_fn"], parameter.shape)
+                lr = compat.muon_rate(group["lr"], group["adjust_lr_fn"], parameter.shape)
                 local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
                 local.mul_(1 - group["lr"] * group["weight_decay"])
                 local.add_(local_slice(direction, parameter), alpha=-lr)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audio_lm.common import compat
+
 CHUNK_VALUES = 1 << 27  # logits in memory at a time, 512 MiB
 
 
@@ -104,7 +106,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if grad_sums is None:
                 grad_sums = grads
             elif grad_sums:
-                torch._foreach_add_(grad_sums, grads)
+                compat.foreach_add(grad_sums, grads)
         losses_P = torch.cat(losses) if losses else labels_P.new_zeros(0, dtype=torch.float32)
         ctx.save_for_backward(grad_PD, *(grad_sums or [torch.zeros_like(parameter) for parameter in trained]))
         ctx.mark_non_differentiable(losses_P)

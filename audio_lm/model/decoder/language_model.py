@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
+from audio_lm.common import compat
 from audio_lm.common.errors import CheckpointError, RecipeError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.decoder.packed_attention import PACKED
@@ -182,7 +183,7 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
     config = model.config
     unsupported_layers = set(getattr(config, "layer_types", None) or ()) - PACKABLE_LAYERS
     rescaled = [name for name in RESCALED_LOGITS if getattr(config, name, None) not in (None, 1.0)]
-    if unsupported_layers or not model._can_set_attn_implementation() or config.is_encoder_decoder:
+    if unsupported_layers or not compat.has_attention_interface(model) or config.is_encoder_decoder:
         raise RecipeError(
             f"language model {config.model_type!r} has {sorted(unsupported_layers) or 'its own attention'}, in which packed "
             f"conversations would see each other; choose an architecture with standard attention, such as qwen2 or llama"

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
+from audio_lm.common import compat
+
 PACKED = "packed"
 """Value of ``attn_implementation``."""
 
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+_flash, _flash_backward = compat.cpu_flash_attention()
 
 
 def packed_attention(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from audio_lm.common import compat
 from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME, SAMPLES_PER_SECOND
 from audio_lm.model.encoders.packed_layout import PackedLayout, segment_positions, segment_starts
 from audio_lm.model.encoders.spec_augment import apply_spec_augment
@@ -111,7 +112,7 @@ def _padded_clips(waves_S: Tensor, slots: PackedLayout, hops_N: np.ndarray) -> T
     for hops, count in zip(hops_N.tolist(), slots.num_samples.tolist(), strict=True):
         chunks += [BORDER, count, hops * SAMPLES_PER_FRAME - BORDER - count]
     chunks[-1] += 2 * SAMPLES_PER_FRAME
-    torch._foreach_copy_(padded.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
+    compat.foreach_copy(padded.split(chunks)[1::3], waves_S.split(slots.num_samples.tolist()))
     first_N = starts_N + BORDER
     steps = np.arange(1, BORDER + 1)
     targets, sources = [first_N[:, None] - steps], [first_N[:, None] + steps]

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from audio_lm.common import compat
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.provenance import InputCutSet
@@ -69,7 +70,7 @@ def create_database(path: Path) -> None:
         new = Path(temporary) / path.name
         client = MlflowClient(f"sqlite:///{new}")
         client.search_experiments(max_results=1)
-        client._tracking_client.store.engine.dispose()
+        compat.close_database(client)
         try:
             os.link(new, path)
         except FileExistsError:

@@ -18,6 +18,7 @@ from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.checkpoints.discovery import Checkpoint, prune
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.writer import CheckpointWriter
+from audio_lm.common import compat
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.files import write_json
@@ -99,7 +100,7 @@ class StageCheckpoint(Callback):
         """Restore the state at the end of a checkpoint's step."""
         state.load(begin, self.model, self.trained, trainer.optimizers[0], group)
         state.check_frozen(begin, self.facts["frozen"])
-        set_step(trainer, begin.step)
+        compat.set_step(trainer, begin.step)
         self.restored = state.progress_of(begin)
         module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
         earlier = states_of_earlier_release(self.restored)
@@ -117,7 +118,7 @@ class StageCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         is_due = self.begin is not None and not self.restored.get("is_validated", True)
         if is_due and trainer.enable_validation:
-            _validate(trainer)
+            compat.run_validation(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if trainer.global_step % self.every == 0 or self._is_late(trainer.global_step):
@@ -221,28 +222,8 @@ class StageCheckpoint(Callback):
             )
 
 
-def set_step(trainer: Trainer, step: int) -> None:
-    """Set the step that Lightning counts from; its optimizers, batches and loggers each have a counter."""
-    loop = trainer.fit_loop.epoch_loop
-    optimizer_steps = loop.manual_optimization.optim_step_progress.total
-    optimizer_steps.ready = optimizer_steps.completed = step
-    batches = loop.batch_progress.total
-    batches.ready = batches.started = batches.processed = batches.completed = step
-    loop._batches_that_stepped = step
-
-
 def validates(trainer: Trainer) -> bool:
     """Check whether a validation follows the step that has just ended."""
     every = trainer.val_check_interval
     num_batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     return bool(trainer.enable_validation) and isinstance(every, int) and num_batches % every == 0
-
-
-def _validate(trainer: Trainer) -> None:
-    """Run the validation that was due after the last step, as Lightning would have run it then."""
-    loop = trainer.fit_loop.epoch_loop
-    loop._batches_that_stepped -= 1
-    trainer.validating = True
-    loop.val_loop.run()
-    trainer.training = True
-    loop._batches_that_stepped += 1

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lightning import Callback, LightningModule, Trainer
 
+from audio_lm.common import compat
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import rank
 from audio_lm.common.packed_batch import PackedBatch
@@ -30,12 +31,6 @@ class SavesCheckpoint(Protocol):
 
     def save(self, trainer: Trainer) -> None:
         """Write it, unless it exists."""
-
-
-def disable_lightning_signals(trainer: Trainer) -> None:
-    """Remove Lightning's signal handlers, and the broadcast that they cost in every step."""
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 class PreemptionCallback(Callback):
@@ -59,7 +54,7 @@ class PreemptionCallback(Callback):
         return decode_signal(self.code)
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        disable_lightning_signals(trainer)
+        compat.disable_signal_handlers(trainer)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.before = signal.signal(signal.SIGINT, self._interrupt)
@@ -81,7 +76,7 @@ class PreemptionCallback(Callback):
         if self.code and not validates(trainer):
             self._stop(trainer)
             # Lightning validates whenever it stops; this step has no validation.
-            trainer.fit_loop.epoch_loop._should_check_val_fx = lambda _: False  # type: ignore[method-assign]
+            compat.skip_last_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if self.code:

@@ -262,7 +262,7 @@ def test_nothing_of_it_can_be_left_out(fit, tmp_path, monkeypatch, forgotten):
         without = lambda found: progress_of(found) | {"loss_sums": [{}]}  # noqa: E731
         monkeypatch.setattr(path + "state.progress_of", without)
     if forgotten == "step":
-        monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
+        monkeypatch.setattr("audio_lm.common.compat.set_step", lambda trainer, step: None)
     with pytest.MonkeyPatch.context() as patch:
         if forgotten == "step":  # one more than there are batches is asked for
             patch.setattr("tests.training.callbacks.test_checkpoint.STEPS", 4)
@@ -388,7 +388,7 @@ def test_rate_moments_step_and_place_in_the_order_are_those_of_a_run_that_never_
     if forgotten == "moments":
         monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if forgotten == "step":
-        monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
+        monkeypatch.setattr("audio_lm.common.compat.set_step", lambda trainer, step: None)
     how = {"begin": found, "every": 100, "others": [after]}
     if forgotten == "step":  # there are batches for so many only
         how["stop"] = StopBehind(2)

@@ -7,6 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from audio_lm.common import compat
 from audio_lm.common.errors import UserError
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
@@ -18,7 +19,6 @@ from audio_lm.training.callbacks import preemption
 from audio_lm.training.callbacks.preemption import (
     HeartbeatCallback,
     PreemptionCallback,
-    disable_lightning_signals,
 )
 from audio_lm.training.callbacks.run_guard import LocalGuard
 
@@ -91,7 +91,7 @@ def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
         default_root_dir=tmp_path,
         callbacks=called,
     )
-    disable_lightning_signals(trainer)
+    compat.disable_signal_handlers(trainer)
     loader = DataLoader([(pack,)] * 100, batch_size=None)
     module = module or Walk()
     trainer.fit(module, loader, DataLoader([(pack,)], batch_size=None))
