@@ -75,11 +75,11 @@ def test_accumulated_packs_train_like_one_large_pack(packs, make_model, tmp_path
 def test_one_large_pack_has_the_loss_and_gradients_of_separate_packs(packs, make_model):
     separate_packs, large_pack = packs
     with_large_pack, with_separate_packs = make_model(), make_model()
-    whole = with_large_pack.loss(large_pack, weight=1 / large_pack.num_learned)
+    loss_of_large_pack = with_large_pack.loss(large_pack, weight=1 / large_pack.num_learned)
     pieces = [with_separate_packs.loss(pack, weight=1 / large_pack.num_learned) for pack in separate_packs]
     losses = torch.cat([piece.losses for piece in pieces])
-    torch.testing.assert_close(whole.losses, losses, atol=1e-5, rtol=1e-5)
-    for loss in (whole, *pieces):
+    torch.testing.assert_close(loss_of_large_pack.losses, losses, atol=1e-5, rtol=1e-5)
+    for loss in (loss_of_large_pack, *pieces):
         loss.total.backward()
     for (name, a), (_, b) in zip(
         with_large_pack.named_parameters(), with_separate_packs.named_parameters(), strict=True

@@ -90,7 +90,7 @@ def fit(packs, make_model, tmp_path):
     def fit_stage(
         folder=None,
         *,
-        begin=None,
+        resume_from=None,
         stop=None,
         every=2,
         dropout=0.0,
@@ -131,7 +131,7 @@ def fit(packs, make_model, tmp_path):
             facts={"stage": "pretrain"},
             progress={"stage": "pretrain", "settings": {"a": 1}},
             cursor_behind={step: (step, 0, step) for step in range(STEPS + 1)},
-            begin=begin,
+            resume_from=resume_from,
         )
         curves = RecordingLogger()
         if run_id is not None:
@@ -155,7 +155,7 @@ def fit(packs, make_model, tmp_path):
             default_root_dir=tmp_path,
             callbacks=[*callbacks, keep, *([stop] if stop else [])],
         )
-        first = begin.step if begin else 0
+        first = resume_from.step if resume_from else 0
         torch.manual_seed(first)  # not the state that an uninterrupted run has here
         steps = [(packs[step] * packs_per_step) for step in range(first, STEPS)]
         loaders = DataLoader(steps, batch_size=None), DataLoader(packs[:1], batch_size=None)
@@ -173,7 +173,7 @@ def stop_and_resume(fit, tmp_path, stop, **settings):
     """Model, points of both attempts, and the step of the checkpoint."""
     _, before, _ = fit(tmp_path / "stopped", stop=stop, **settings)
     found = find_checkpoint(tmp_path / "stopped" / "checkpoints").found
-    model, after, trainer = fit(tmp_path / "stopped", begin=found, **settings)
+    model, after, trainer = fit(tmp_path / "stopped", resume_from=found, **settings)
     assert trainer.global_step == STEPS
     return model, before | after, found.step
 
@@ -232,7 +232,7 @@ def test_a_validation_missed_by_a_stop_runs_after_the_resume(fit, tmp_path):
     assert ("val_loss/all", 2) not in before
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     assert not progress_of(found)["is_validated"]
-    _, after, _ = fit(tmp_path / "stopped", begin=found, every=100)
+    _, after, _ = fit(tmp_path / "stopped", resume_from=found, every=100)
     assert before | after == points
 
 
@@ -276,7 +276,7 @@ def test_curves_differ_if_optimizer_loss_sums_or_step_are_not_restored(
     with pytest.MonkeyPatch.context() as patch:
         if not_restored == "step":  # the fit would run out of batches
             patch.setattr("tests.training.callbacks.test_checkpoint.STEPS", 4)
-        _, after, _ = fit(tmp_path / "stopped", begin=found, every=100)
+        _, after, _ = fit(tmp_path / "stopped", resume_from=found, every=100)
     assert before | after != points
 
 
@@ -296,7 +296,7 @@ def test_loss_sums_of_tensor_parallel_ranks_are_restored_once_on_any_number_of_r
     assert learned_tokens(2, stop=StopAfter(2)) == sum(pack.num_learned for (pack,) in packs[:2])
     found = newest_valid(folder / "checkpoints")
     assert found.manifest.world_size == 2
-    assert learned_tokens(num_ranks, stop=StopAfter(3), begin=found) == sum(
+    assert learned_tokens(num_ranks, stop=StopAfter(3), resume_from=found) == sum(
         pack.num_learned for (pack,) in packs[:3]
     )
 
@@ -305,7 +305,7 @@ def test_a_finished_stage_is_not_trained_again(fit, tmp_path):
     uninterrupted, points, _ = fit(tmp_path / "uninterrupted")
     found = newest_valid(tmp_path / "uninterrupted" / "checkpoints")
     assert found.step == STEPS
-    model, resumed, trainer = fit(tmp_path / "uninterrupted", begin=found)
+    model, resumed, trainer = fit(tmp_path / "uninterrupted", resume_from=found)
     assert trainer.global_step == STEPS
     assert resumed == {}
     assert_same(model, uninterrupted)
@@ -359,11 +359,11 @@ def test_all_counters_of_steps_are_restored(fit, tmp_path):
     fit(tmp_path / "stage", stop=StopAfter(4))
     found = newest_valid(tmp_path / "stage" / "checkpoints")
     recorder = RecordCounters()
-    _, points, _ = fit(tmp_path / "stage", begin=found, stop=recorder)
+    _, points, _ = fit(tmp_path / "stage", resume_from=found, stop=recorder)
     assert recorder.counted == (4, 4, 4)
     assert (recorder.num_updates, recorder.num_updates_of_encoder) == (4, 1)
     assert (found.step, progress_of(found)["cursor"]) == (4, [4, 0, 4])
-    _, points, _ = fit(tmp_path / "stage", begin=found)
+    _, points, _ = fit(tmp_path / "stage", resume_from=found)
     assert points["val_loss/all", 5]
 
 
@@ -401,7 +401,7 @@ def test_rate_optimizer_step_counters_and_cursor_equal_those_of_an_uninterrupted
         monkeypatch.setattr(path + "state._load_optimizer", lambda *_: None)
     if not_restored == "step":
         monkeypatch.setattr(path + "set_step", lambda trainer, step: None)
-    settings = {"begin": found, "every": 100, "callbacks": [after]}
+    settings = {"resume_from": found, "every": 100, "callbacks": [after]}
     if not_restored == "step":  # it would run out of batches
         settings["stop"] = StopAfter(2)
     fit(tmp_path / "stopped", **settings)
@@ -433,7 +433,7 @@ def test_states_of_callbacks_are_restored(fit, tmp_path, monkeypatch, is_control
         monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.load_callback_states", lambda *_: [])
     _, found = fit(tmp_path, stop=StopAfter(4), callbacks=[Sums()]), newest_valid(tmp_path / "checkpoints")
     sums = Sums()
-    fit(tmp_path, begin=found, callbacks=[sums])
+    fit(tmp_path, resume_from=found, callbacks=[sums])
     assert (sums.steps == list(range(1, STEPS + 1))) is not is_control
     assert (float(sums.sum) == sum(range(1, STEPS + 1))) is not is_control
 
@@ -467,13 +467,13 @@ def test_skipped_steps_in_a_row_are_counted_across_a_restart(fit, tmp_path, monk
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     assert progress_of(found)["nonfinite"] == [3, 2]
     with pytest.raises(DataError, match=r"step 4: .* 3 steps in a row"):
-        fit(tmp_path / "stopped", begin=found, **settings)
+        fit(tmp_path / "stopped", resume_from=found, **settings)
 
     def without(checkpoint):
         return {key: value for key, value in progress_of(checkpoint).items() if key != "nonfinite"}
 
     monkeypatch.setattr("audio_lm.training.callbacks.checkpoint.state.progress_of", without)
-    _, points, _ = fit(tmp_path / "stopped", begin=found, **settings)
+    _, points, _ = fit(tmp_path / "stopped", resume_from=found, **settings)
     assert points, "control, and a checkpoint of an earlier release without the count: it starts at zero"
 
 
@@ -494,7 +494,7 @@ def test_resuming_is_bit_equal_in_any_precision_with_and_without_recomputation(
     uninterrupted, points, _ = fit(tmp_path / "uninterrupted", recomputed=before, **settings)
     _, first, _ = fit(tmp_path / "stopped", stop=StopAfter(2), recomputed=before, **settings)
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
-    model, second, _ = fit(tmp_path / "stopped", begin=found, recomputed=after, **settings)
+    model, second, _ = fit(tmp_path / "stopped", resume_from=found, recomputed=after, **settings)
     assert_same(model, uninterrupted)
     assert first | second == points
 
@@ -513,7 +513,7 @@ def test_lora_updates_with_dropout_are_resumed_without_their_base_weights(fit, t
     fit(tmp_path / "stopped", model=build(), parts=parts, stop=StopAfter(3), every=1)
     found = newest_valid(tmp_path / "stopped" / "checkpoints")
     assert b"base_layer" not in (found.path / ".metadata").read_bytes()
-    model, resumed, _ = fit(tmp_path / "stopped", model=build(), parts=parts, begin=found)
+    model, resumed, _ = fit(tmp_path / "stopped", model=build(), parts=parts, resume_from=found)
     assert_same(model, uninterrupted)
     assert resumed.items() <= points.items()
     assert resumed
@@ -525,7 +525,7 @@ def test_other_frozen_weights_are_refused(fit, tmp_path, make_model, monkeypatch
     digests = "audio_lm.training.callbacks.checkpoint.state.frozen_digests"
     monkeypatch.setattr(digests, lambda *_: {"language_model": "another"})
     with pytest.raises(CheckpointError, match=r"frozen weights of \['language_model'\] are not those"):
-        fit(tmp_path / "stage", begin=found)
+        fit(tmp_path / "stage", resume_from=found)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +540,7 @@ def test_a_stage_that_trains_other_parts_is_refused(fit, tmp_path, parts):
     fit(tmp_path / "stage", stop=StopAfter(2))
     found = newest_valid(tmp_path / "stage" / "checkpoints")
     with pytest.raises(CheckpointError, match="refused because other parameters are trained"):
-        fit(tmp_path / "stage", begin=found, parts=parts)
+        fit(tmp_path / "stage", resume_from=found, parts=parts)
 
 
 def test_a_last_checkpoint_that_cannot_be_written_is_an_error(fit):
