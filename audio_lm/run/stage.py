@@ -164,7 +164,7 @@ class StageRunner:
             config=stage.checkpoints,
             facts=known | facts,
             progress=known | order_of(point.planned, point.declared_segments) | settings,
-            begin=point.checkpoint,
+            resume_from=point.checkpoint,
             guard=self.session,
         )
 

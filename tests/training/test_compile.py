@@ -5,58 +5,60 @@ from audio_lm.training.compile import compile_layers, recompute_layers
 from tests.training.test_fsdp import PACKS, tiny
 
 
-def learned(model, packs=PACKS):
+def losses_and_gradients(model, packs=PACKS):
     losses = [model.loss(pack).total for pack in packs]
     sum(losses).backward()
     return [float(loss) for loss in losses], [parameter.grad for parameter in model.parameters()]
 
 
-def kept_by(model):
-    """Values that one pack leaves behind for the backward pass."""
-    kept = []
+def num_stored_values(model):
+    """Number of values that the forward pass of one pack stores for the backward pass."""
+    sizes = []
     with torch.autograd.graph.saved_tensors_hooks(
-        lambda one: kept.append(one.numel()) or one, lambda one: one
+        lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
     ):
         model(PACKS[0])
-    return sum(kept)
+    return sum(sizes)
 
 
-def test_layers_computed_again_give_the_same_bits_and_keep_less():
-    plain, again = tiny("all"), tiny("all")
-    names = list(again.state_dict())
-    recompute_layers(again, ["encoder", "language_model"])
-    assert list(again.state_dict()) == names
-    assert kept_by(again) < 0.7 * kept_by(plain)
-    for model in (plain, again):
+def test_recomputed_layers_give_bit_equal_results_and_store_less():
+    plain, recomputed = tiny("all"), tiny("all")
+    names = list(recomputed.state_dict())
+    recompute_layers(recomputed, ["encoder", "language_model"])
+    assert list(recomputed.state_dict()) == names
+    assert num_stored_values(recomputed) < 0.7 * num_stored_values(plain)
+    for model in (plain, recomputed):
         model.zero_grad()
-    one, other = learned(plain), learned(again)
-    assert one[0] == other[0]
-    assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+    losses, gradients = losses_and_gradients(plain)
+    other_losses, other_gradients = losses_and_gradients(recomputed)
+    assert losses == other_losses
+    assert all(torch.equal(a, b) for a, b in zip(gradients, other_gradients, strict=True))
 
 
-def test_only_layers_of_the_parts_that_were_named_are_computed_again():
-    plain, again = tiny("all"), tiny("all")
-    recompute_layers(again, ["projector"])
-    assert kept_by(again) == kept_by(plain)
+def test_only_layers_of_the_given_parts_are_recomputed():
+    plain, recomputed = tiny("all"), tiny("all")
+    recompute_layers(recomputed, ["projector"])
+    assert num_stored_values(recomputed) == num_stored_values(plain)
 
 
 @pytest.mark.slow
-def test_compiled_layers_give_the_same_and_all_lengths_share_a_few_graphs():
+def test_compiled_layers_give_the_same_results_and_all_lengths_share_a_few_graphs():
     plain, compiled = tiny("all"), tiny("all")
-    names, num_graphs = list(compiled.state_dict()), []
+    names, graphs = list(compiled.state_dict()), []
 
-    def count(graph, inputs):
-        num_graphs.append(1)
+    def record_graph(graph, inputs):
+        graphs.append(graph)
         return graph.forward
 
-    compile_layers(compiled, backend=count)
+    compile_layers(compiled, backend=record_graph)
     assert list(compiled.state_dict()) == names
-    one, other = learned(plain), learned(compiled)
-    assert one[0] == pytest.approx(other[0], rel=1e-6)
-    for a, b in zip(one[1], other[1], strict=True):
+    losses, gradients = losses_and_gradients(plain)
+    other_losses, other_gradients = losses_and_gradients(compiled)
+    assert losses == pytest.approx(other_losses, rel=1e-6)
+    for a, b in zip(gradients, other_gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-    assert 0 < len(num_graphs) <= 8
-    before = len(num_graphs)
+    num_graphs = len(graphs)
+    assert 0 < num_graphs <= 8
     with torch.no_grad():
         compiled(PACKS[0])
-    assert len(num_graphs) == before
+    assert len(graphs) == num_graphs

@@ -1,4 +1,4 @@
-"""Two ranks that really talk to each other, in two processes."""
+"""Data parallelism on two ranks, in two processes."""
 
 import json
 import math
@@ -39,11 +39,11 @@ STEPS = 3
 
 
 def on_two_ranks(work):
-    """What ``work(rank)`` gives on each of two processes; both have to come to their end."""
+    """Results of ``work(rank)`` in two processes; both must finish."""
     return tuple(on_ranks(2, together(work)))
 
 
-class Watch(Callback):
+class RecordLosses(Callback):
     def __init__(self):
         self.losses, self.is_finite = [], True
 
@@ -51,8 +51,8 @@ class Watch(Callback):
         self.losses.append(float(trainer.callback_metrics["train_loss/all"]))
 
 
-class Watched(NextTokenModule):
-    """Looks at the gradients as the optimizer gets them."""
+class RecordingModule(NextTokenModule):
+    """Records the gradients that the optimizer gets."""
 
     def on_before_optimizer_step(self, optimizer):
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -61,16 +61,16 @@ class Watched(NextTokenModule):
 
 
 def fit(model, packs, folder, *, num_ranks=1, callbacks=()):
-    """Losses, number of steps, norm of the last gradients and weights after a few steps on the same packs."""
+    """Losses, number of steps, norm of the last gradient and weights after some steps on the same packs."""
     torch.set_num_threads(1)
-    module = Watched(
+    module = RecordingModule(
         model,
         rate_of=learning_rates([name for name, _ in model.named_parameters()], PARTS),
         factor=lambda step: 1.0,
         optimizer=OptimizerConfig(weight_decay=0.0, clip=1.0),
         log_every=1,
     )
-    watch = Watch()
+    recorder = RecordLosses()
     trainer = Trainer(
         accelerator="cpu",
         devices=num_ranks,
@@ -83,43 +83,43 @@ def fit(model, packs, folder, *, num_ranks=1, callbacks=()):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
-        callbacks=[watch, *callbacks],
+        callbacks=[recorder, *callbacks],
     )
     trainer.fit(module, DataLoader([tuple(packs)] * STEPS, batch_size=None))
     assert module.is_finite
     weights = {name: value.detach().clone().numpy() for name, value in model.named_parameters()}
-    return watch.losses, trainer.global_step, module.norm, weights
+    return recorder.losses, trainer.global_step, module.norm, weights
 
 
 @pytest.fixture
 def conversations(make_cuts, vocabulary):
-    """Four with a clip each."""
+    """Four conversations with a clip each."""
     maker = ExampleMaker(vocabulary, "tags")
     return [with_example(cut, maker.example(cut, "asr", i)) for i, cut in enumerate(make_cuts(4))]
 
 
-def unreadable(cuts):
-    """Packs whose clips cannot be read: silence is heard and nothing learned."""
+def unreadable_pack(cuts):
+    """A pack whose clips cannot be read: silence without learned tokens."""
     return Collator(load=load_waves_or_fault, unreadable=dict.fromkeys((cut.id for cut in cuts), "gone"))(
         cuts
     )
 
 
-def without_audio(cuts, vocabulary):
-    """A pack of nothing but text."""
+def text_only_pack(cuts, vocabulary):
+    """A pack of text only."""
     maker, rows = ExampleMaker(vocabulary, "tags"), []
     for cut in cuts:
         row = fastcopy(cut, recording=None)
-        row.supervisions[0].custom = {"places": [["one two", 10]]}
+        row.supervisions[0].custom = {"places": [["first two", 10]]}
         rows.append(with_example(row, maker.example(row, "asr")))
     pack = Collator()(rows)
     assert not pack.num_samples
     return pack
 
 
-def assert_the_same(one, other):
-    """Equal steps and losses; equal weights as far as another order of sums allows."""
-    (losses, steps, norm, weights), (other_losses, other_steps, other_norm, other_weights) = one, other
+def assert_same_training(first, second):
+    """Compare steps, losses, gradient norms and weights, up to the order of sums."""
+    (losses, steps, norm, weights), (other_losses, other_steps, other_norm, other_weights) = first, second
     assert steps == other_steps == STEPS
     assert losses == pytest.approx(other_losses, abs=1e-5)
     assert norm == pytest.approx(other_norm, rel=1e-4)
@@ -127,62 +127,62 @@ def assert_the_same(one, other):
         assert abs(value - other_weights[name]).max() < 1e-5, name
 
 
-def test_a_rank_that_can_read_nothing_holds_nobody_up_and_counts_nothing(conversations, make_model, tmp_path):
-    packs = [Collator()(conversations[:2]), unreadable(conversations[2:])]
+def test_a_rank_with_unreadable_audio_does_not_block_and_adds_no_tokens(conversations, make_model, tmp_path):
+    packs = [Collator()(conversations[:2]), unreadable_pack(conversations[2:])]
     assert packs[1].num_learned == 0
-    one, other = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
-    assert_the_same(one, other)
-    assert_the_same(one, fit(make_model(), packs[:1], tmp_path))
+    first, second = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
+    assert_same_training(first, second)
+    assert_same_training(first, fit(make_model(), packs[:1], tmp_path))
 
 
-def test_a_rank_without_audio_holds_nobody_up_and_its_text_counts(
+def test_a_rank_without_audio_does_not_block_and_its_text_is_trained_on(
     conversations, make_model, vocabulary, tmp_path
 ):
-    packs = [Collator()(conversations[:2]), without_audio(conversations[2:], vocabulary)]
+    packs = [Collator()(conversations[:2]), text_only_pack(conversations[2:], vocabulary)]
     assert packs[1].num_learned > 0
-    one, other = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
-    assert_the_same(one, other)
-    assert_the_same(one, fit(make_model(), packs, tmp_path))
+    first, second = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
+    assert_same_training(first, second)
+    assert_same_training(first, fit(make_model(), packs, tmp_path))
 
 
-def test_two_ranks_learn_like_one_with_the_packs_of_both(conversations, make_model, tmp_path):
+def test_two_ranks_train_like_one_with_the_packs_of_both(conversations, make_model, tmp_path):
     packs = [Collator()(conversations[:1]), Collator()(conversations[1:])]
     assert (
         packs[0].num_learned != packs[1].num_learned or packs[0].token_ids.shape != packs[1].token_ids.shape
     )
-    one, other = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
-    assert_the_same(one, other)
-    assert_the_same(one, fit(make_model(), packs, tmp_path))
+    first, second = on_two_ranks(lambda number: fit(make_model(), [packs[number]], tmp_path, num_ranks=2))
+    assert_same_training(first, second)
+    assert_same_training(first, fit(make_model(), packs, tmp_path))
     alone = fit(make_model(), packs[:1], tmp_path)
-    assert abs(alone[0][0] - one[0][0]) > 1e-4  # otherwise this could not fail
+    assert abs(alone[0][0] - first[0][0]) > 1e-4  # or the comparison would show nothing
 
 
-def test_ranks_stop_together_over_the_faults_of_one_and_write_them_once(conversations, make_model, tmp_path):
-    packs = [Collator()(conversations[:2]), unreadable(conversations[2:])]
+def test_all_ranks_stop_for_the_bad_audio_of_one_and_write_it_once(conversations, make_model, tmp_path):
+    packs = [Collator()(conversations[:2]), unreadable_pack(conversations[2:])]
 
     def work(number):
-        quarantine = BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.003)
+        monitor = BadAudioMonitor(tmp_path / "stage", max_bad_fraction=0.003)
         with pytest.raises(DataError, match="4 of 8 clips could not be used"):
-            fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=[quarantine])
-        return quarantine.bad_by_source
+            fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=[monitor])
+        return monitor.bad_by_source
 
-    one, other = on_two_ranks(work)
-    assert one == other
+    first, second = on_two_ranks(work)
+    assert first == second
     (path,) = (tmp_path / "stage").iterdir()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 1, 2, 2]
 
 
-class SignalAtTheFirst(Callback):
+class SignalAtStepOne(Callback):
     def on_train_batch_start(self, trainer, *_):
         if trainer.global_step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
+def test_a_signal_to_one_rank_stops_both_after_the_same_step_with_a_checkpoint(
     conversations, make_model, tmp_path
 ):
-    packs = [Collator()([one]) for one in conversations[:2]]
+    packs = [Collator()([conversation]) for conversation in conversations[:2]]
 
     def work(number):
         keep = StageCheckpoint(
@@ -194,7 +194,7 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
         SIGNALS.received = 0
         SIGNALS.listen()
         stop = PreemptionCallback(keep, LocalGuard())
-        callbacks = [keep, stop, *([SignalAtTheFirst()] if number else [])]
+        callbacks = [keep, stop, *([SignalAtStepOne()] if number else [])]
         _, steps, _, _ = fit(make_model(), [packs[number]], tmp_path, num_ranks=2, callbacks=callbacks)
         return steps, stop.received
 
@@ -203,27 +203,30 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step_with_a_checkpoint(
     assert newest_valid(tmp_path / "checkpoints").manifest.world_size == 2
 
 
-def test_values_are_summed_and_things_are_gathered_over_ranks():
+def test_values_are_summed_and_objects_gathered_over_ranks():
     assert (all_reduce_sum(1.5, 2), all_gather_object("x")) == ([1.5, 2.0], ["x"])
     both = on_two_ranks(lambda number: (all_reduce_sum(number, 2.0), all_gather_object(f"rank {number}")))
     assert both[0] == both[1] == ([1.0, 4.0], ["rank 0", "rank 1"])
 
 
-def _gradients(number):
+def _summed_gradients(number):
     first, second, third, frozen = (torch.nn.Parameter(torch.zeros(3)) for _ in range(4))
     first.grad = torch.full((3,), 1.0 + number)
     if number == 0:
         second.grad = torch.ones(3)
     frozen.requires_grad_(False)
     sum_gradients([first, second, third, frozen])
-    return [None if one.grad is None else one.grad.tolist() for one in (first, second, third, frozen)]
+    return [
+        None if parameter.grad is None else parameter.grad.tolist()
+        for parameter in (first, second, third, frozen)
+    ]
 
 
-def test_what_one_rank_has_used_is_summed_on_all_and_what_none_has_is_left_alone():
-    assert on_two_ranks(_gradients) == ([[3.0] * 3, [1.0] * 3, None, None],) * 2
+def test_gradients_of_one_rank_are_summed_on_all_and_unused_parameters_have_none():
+    assert on_two_ranks(_summed_gradients) == ([[3.0] * 3, [1.0] * 3, None, None],) * 2
 
 
-def test_the_norm_is_that_of_torch_and_one_value_that_is_not_finite_is_noticed():
+def test_the_norm_is_that_of_torch_and_not_finite_if_one_value_is_not():
     parameters = [torch.nn.Parameter(torch.randn(size)) for size in ((3, 4), (7,), (0, 2))]
     for parameter in parameters:
         parameter.grad = torch.randn_like(parameter)

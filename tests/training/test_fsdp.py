@@ -1,4 +1,4 @@
-"""One launch for each number of ranks; every scenario of it is compared with one process that hears all packs."""
+"""Sharding on 2 and 4 ranks: each scenario is compared with one process that trains on all packs."""
 
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +15,7 @@ from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.build import build_model
 from audio_lm.model.config import LoraConfig
 from audio_lm.model.weights.shards import copy_to_local, full_tensor
-from audio_lm.training import next_token
+from audio_lm.training import step
 from audio_lm.training.compile import recompute_layers
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy, sum_gradients
@@ -33,8 +33,8 @@ from audio_lm.training.param_groups import learning_rates
 from tests.conftest import TINY
 from tests.forked import on_ranks, together
 
-STEPS, LOOKED_AT = 20, (0, 9, 19)
-SAME = 1e-5  # relative
+STEPS, RECORDED_STEPS = 20, (0, 9, 19)
+TOLERANCE = 1e-5  # relative
 ALL_REDUCE = torch.distributed.all_reduce
 FROZEN = dict.fromkeys(("encoder", "projector", "new_tokens", "language_model"))
 KINDS = {
@@ -48,7 +48,7 @@ UPDATES = {"language_model": LoraConfig(rank=2)}
 
 @dataclass(frozen=True)
 class Layout:
-    """How ranks share a model; without groups every rank has all of it."""
+    """Parallelism and settings of a run; without groups the model is replicated."""
 
     num_groups: int | None = None
     tensor_parallel: int = 1
@@ -56,15 +56,15 @@ class Layout:
     clip: float = 0.0
     from_step: int = 0
     steps: int = STEPS
-    spoil: tuple[int, ...] = ()
+    nonfinite_steps: tuple[int, ...] = ()
     recomputed: tuple[str, ...] = ()
     precision: str = "32-true"
     fault: str = ""
 
 
 @dataclass
-class Seen:
-    """What a run left behind."""
+class RunResult:
+    """Losses, gradients and weights of a run."""
 
     losses: list = field(default_factory=list)
     val_losses: list = field(default_factory=list)
@@ -77,19 +77,19 @@ class Seen:
 
 
 def pack_of(number):
-    """A clip and some words, of a length of its own."""
-    chance = torch.Generator().manual_seed(number)
+    """A clip and some words; packs have different lengths."""
+    generator = torch.Generator().manual_seed(number)
     length, num_learned = 22 + 3 * number, 5 + number
     return PackedBatch(
-        token_ids=torch.randint(0, 60, (length,), generator=chance),
+        token_ids=torch.randint(0, 60, (length,), generator=generator),
         position_ids=torch.arange(length),
         cu_seq_lens=torch.tensor([0, length], dtype=torch.int32),
         max_length=128,
         audio_index=torch.arange(2, 12),
-        waves=torch.randn(6400, generator=chance) * 0.1,
+        waves=torch.randn(6400, generator=generator) * 0.1,
         num_samples=(6400,),
         learned_index=torch.arange(length - num_learned - 1, length - 1),
-        labels=torch.randint(0, 60, (num_learned,), generator=chance),
+        labels=torch.randint(0, 60, (num_learned,), generator=generator),
         task_index=torch.zeros(num_learned, dtype=torch.long),
         tasks=("asr",),
         cut_ids=(f"cut-{number}",),
@@ -99,43 +99,47 @@ def pack_of(number):
 PACKS = [pack_of(number) for number in range(4)]
 
 
-class Watched(NextTokenModule):
-    """Looks at gradients as the optimizer gets them, and spoils some."""
+class RecordingModule(NextTokenModule):
+    """Records the gradients that the optimizer gets, and makes some of them NaN."""
 
-    def __init__(self, *args, seen, layout, **settings):
+    def __init__(self, *args, result, layout, **settings):
         super().__init__(*args, **settings)
-        self.seen, self.spoil, self.fault = seen, layout.spoil, layout.fault
+        self.result, self.nonfinite_steps, self.fault = result, layout.nonfinite_steps, layout.fault
 
     def manual_backward(self, loss, *args, **kwargs):
-        if self.global_step in self.spoil and rank() == world_size() - 1:
+        if self.global_step in self.nonfinite_steps and rank() == world_size() - 1:
             loss = loss * float("nan")
         super().manual_backward(loss, *args, **kwargs)
 
-    def _num_learned(self, packs):
+    def _num_counted(self, packs):
         if self.fault == "normalised by each rank":
             return float(sum(pack.num_learned for pack in packs))
-        return super()._num_learned(packs)
+        return super()._num_counted(packs)
 
     def on_before_optimizer_step(self, optimizer):
-        if self.global_step in LOOKED_AT:
-            self.seen.gradients[self.global_step] = weights_in(
-                {name: one.grad for name, one in self.model.named_parameters() if one.grad is not None}
+        if self.global_step in RECORDED_STEPS:
+            self.result.gradients[self.global_step] = full_values(
+                {
+                    name: parameter.grad
+                    for name, parameter in self.model.named_parameters()
+                    if parameter.grad is not None
+                }
             )
 
 
-class Losses(Callback):
-    def __init__(self, seen):
-        self.seen = seen
+class RecordLosses(Callback):
+    def __init__(self, result):
+        self.result = result
 
     def on_train_batch_end(self, trainer, *_):
-        self.seen.losses.append(float(trainer.callback_metrics.get("train_loss/all", 0.0)))
+        self.result.losses.append(float(trainer.callback_metrics.get("train_loss/all", 0.0)))
 
     def on_validation_end(self, trainer, *_):
-        self.seen.val_losses.append(float(trainer.callback_metrics["val_loss/all"]))
+        self.result.val_losses.append(float(trainer.callback_metrics["val_loss/all"]))
 
 
-def weights_in(named):
-    return {name: full_tensor(one).numpy().copy() for name, one in named.items()}
+def full_values(tensors):
+    return {name: full_tensor(tensor).numpy().copy() for name, tensor in tensors.items()}
 
 
 def tiny(kind):
@@ -143,7 +147,7 @@ def tiny(kind):
     return build_model(replace(TINY, lora=UPDATES if kind == "lora" else {}), num_base=50, num_new=10)
 
 
-def rates_in(model, kind, from_step=0):
+def rates_of(model, kind, from_step=0):
     parts = {
         part: PartConfig(lr=lr, from_step=from_step if part == "encoder" else 0)
         for part, lr in KINDS[kind].items()
@@ -151,12 +155,12 @@ def rates_in(model, kind, from_step=0):
     return learning_rates([name for name, _ in model.named_parameters()], parts)
 
 
-def fitted(kind, layout):
-    """A run of this rank, or of the only process."""
+def train(kind, layout):
+    """Train on this rank, or in the only process."""
     torch.set_num_threads(1)
     model, num_ranks = tiny(kind), world_size()
     recompute_layers(model, layout.recomputed)
-    rates = rates_in(model, kind, layout.from_step)
+    rates = rates_of(model, kind, layout.from_step)
     strategy, tensor_parallel = TokenSumDDPStrategy() if num_ranks > 1 else "auto", 1
     if layout.num_groups and num_ranks > 1:
         tensor_parallel = layout.tensor_parallel
@@ -165,18 +169,18 @@ def fitted(kind, layout):
         )
         strategy = FSDP2Strategy(mesh, cpu_offload=layout.settings.get("cpu_offload", False))
         shard(model, mesh, trained=[name for name, rate in rates.items() if rate], **layout.settings)
-    commit(layout.fault, model)
+    inject_fault(layout.fault, model)
     share = len(PACKS) * tensor_parallel // num_ranks
     first = rank() // tensor_parallel * share
-    seen = Seen(before=weights_in(dict(model.named_parameters())))
-    module = Watched(
+    result = RunResult(before=full_values(dict(model.named_parameters())))
+    module = RecordingModule(
         model,
         rate_of=rates,
         factor=lambda step: 1.0,
         optimizer=OptimizerConfig(clip=layout.clip),
-        tensor_parallel=1 if layout.fault == "packs heard by two counted twice" else tensor_parallel,
+        tensor_parallel=1 if layout.fault == "tensor-parallel packs counted twice" else tensor_parallel,
         log_every=1,
-        seen=seen,
+        result=result,
         layout=layout,
     )
     trainer = Trainer(
@@ -195,63 +199,68 @@ def fitted(kind, layout):
         val_check_interval=layout.from_step or None,
         check_val_every_n_epoch=None,
         limit_val_batches=None if layout.from_step else 0,
-        callbacks=[Losses(seen)],
+        callbacks=[RecordLosses(result)],
     )
-    heard = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
+    loader = DataLoader([tuple(PACKS[first : first + share])] * layout.steps, batch_size=None)
     num_data_parallel_ranks = num_ranks // tensor_parallel
-    held_out = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_data_parallel_ranks)][
-        rank() // tensor_parallel :: num_data_parallel_ranks
-    ]
-    trainer.fit(module, heard, DataLoader([(pack,) for pack in held_out], batch_size=None))
-    seen.after = weights_in(dict(model.named_parameters()))
-    local = [one.to_local() if hasattr(one, "to_local") else one for one in model.parameters()]
-    seen.num_local = sum(one.numel() for one in local)
+    padded = [*PACKS[:3], *[PACKS[0].without_labels()] * (-3 % num_data_parallel_ranks)]
+    held_out = padded[rank() // tensor_parallel :: num_data_parallel_ranks]
+    trainer.fit(module, loader, DataLoader([(pack,) for pack in held_out], batch_size=None))
+    result.after = full_values(dict(model.named_parameters()))
+    result.num_local = num_local_values(model.parameters())
     states = [value for state in trainer.optimizers[0].state.values() for value in state.values()]
-    seen.num_states = sum((one.to_local() if hasattr(one, "to_local") else one).numel() for one in states)
+    result.num_states = num_local_values(states)
     assert trainer.global_step == layout.steps
-    return seen
+    return result
 
 
-def commit(fault, model):
-    """A fault that no check finds; of all others, this process is free again."""
+def num_local_values(tensors):
+    return sum((tensor.to_local() if hasattr(tensor, "to_local") else tensor).numel() for tensor in tensors)
+
+
+def inject_fault(fault, model):
+    """Inject a fault that raises no error, and remove that of the run before."""
     if fault == "averaged":
         for unit in (module for module in model.modules() if isinstance(module, FSDPModule)):
             unit.set_gradient_divide_factor(float(world_size()))
-    next_token.sum_gradients = (lambda parameters: None) if fault == "not added up" else sum_gradients
-    torch.distributed.all_reduce = in_groups_only if fault == "not added up over groups" else ALL_REDUCE
+    step.sum_gradients = (lambda parameters: None) if fault == "not summed" else sum_gradients
+    torch.distributed.all_reduce = skip_group_all_reduce if fault == "not summed over groups" else ALL_REDUCE
 
 
-def in_groups_only(tensor, *args, group=None, **kwargs):
+def skip_group_all_reduce(tensor, *args, group=None, **kwargs):
     return None if group is not None else ALL_REDUCE(tensor, *args, **kwargs)
 
 
-def differences(one, other):
-    """Largest relative difference of losses, of whole gradients and of trained weights."""
-    losses = max(abs(a - b) / abs(a) for a, b in zip(one.losses, other.losses, strict=True))
-    assert one.gradients.keys() == other.gradients.keys()
-    gradients = max(apart(one.gradients[step], other.gradients[step]) for step in one.gradients)
-    return losses, gradients, apart(one.after, other.after)
+def distances(reference, result):
+    """Relative distances: the largest of the losses, the largest of the steps' gradients, and of the weights."""
+    losses = max(abs(a - b) / abs(a) for a, b in zip(reference.losses, result.losses, strict=True))
+    assert reference.gradients.keys() == result.gradients.keys()
+    gradients = max(
+        relative_distance(reference.gradients[number], result.gradients[number])
+        for number in reference.gradients
+    )
+    return losses, gradients, relative_distance(reference.after, result.after)
 
 
-def apart(one, other):
-    assert one.keys() == other.keys()
-    squares = sum(np.square(one[name].astype("f8") - other[name]).sum() for name in one)
-    return float(np.sqrt(squares / sum(np.square(value.astype("f8")).sum() for value in one.values())))
+def relative_distance(reference, values):
+    assert reference.keys() == values.keys()
+    squares = sum(np.square(reference[name].astype("f8") - values[name]).sum() for name in reference)
+    return float(np.sqrt(squares / sum(np.square(value.astype("f8")).sum() for value in reference.values())))
 
 
-SHARED = Layout(1)
+FSDP = Layout(1)
 LAYOUTS = {
     2: {
-        "gradients added up": Layout(),
-        "fsdp": SHARED,
-        "frozen parts shared out": Layout(1, settings={"shard_frozen": True}),
+        "replicated": Layout(),
+        "fsdp": FSDP,
+        "frozen parts sharded": Layout(1, settings={"shard_frozen": True}),
         "tensor parallel": Layout(1, tensor_parallel=2),
     },
     4: {
-        "gradients added up": Layout(),
-        "fsdp": SHARED,
-        "hybrid, two groups of two": Layout(2),
-        "tensor parallel, shared out by two": Layout(1, tensor_parallel=2),
+        "replicated": Layout(),
+        "fsdp": FSDP,
+        "hsdp, two groups of two": Layout(2),
+        "tensor parallel, sharded over two": Layout(1, tensor_parallel=2),
     },
 }
 CASES = {
@@ -263,200 +272,203 @@ CASES = {
     }
     for num_ranks, layouts in LAYOUTS.items()
 }
-CLIPPED = replace(SHARED, clip=0.1, steps=10)
-SPOILED = "a step that is spoiled on one rank"
+CLIPPED = replace(FSDP, clip=0.1, steps=10)
+NONFINITE = "a step with a nonfinite gradient on one rank"
 CASES[2] |= {
-    ("all", "a part that thaws"): replace(SHARED, from_step=5, steps=10),
-    ("all", SPOILED): replace(SHARED, spoil=(3,), steps=10),
-    ("all", "a step that is spoiled on one of two whole models"): Layout(spoil=(3,), steps=10),
-    ("all", "what is shared out is away between its uses"): replace(
-        CLIPPED, settings={"cpu_offload": True}, steps=5
+    ("all", "a part that is unfrozen"): replace(FSDP, from_step=5, steps=10),
+    ("all", NONFINITE): replace(FSDP, nonfinite_steps=(3,), steps=10),
+    ("all", "a step with a nonfinite gradient on one of two replicas"): Layout(
+        nonfinite_steps=(3,), steps=10
     ),
-    ("all", "layers computed again"): replace(SHARED, recomputed=("encoder", "language_model"), steps=10),
+    ("all", "cpu offload"): replace(CLIPPED, settings={"cpu_offload": True}, steps=5),
+    ("all", "activation checkpointing"): replace(FSDP, recomputed=("encoder", "language_model"), steps=10),
 }
 CASES[2] |= {
     ("all", "clipped"): CLIPPED,
-    ("encoder", "clipped, frozen parts shared out"): replace(CLIPPED, settings={"shard_frozen": True}),
+    ("encoder", "clipped, frozen parts sharded"): replace(CLIPPED, settings={"shard_frozen": True}),
 }
 CASES[4] |= {
-    ("all", "a part that thaws, tensor parallel"): replace(SHARED, from_step=5, steps=10, tensor_parallel=2),
-    ("all", "the same again"): SHARED,
+    ("all", "a part that is unfrozen, tensor parallel"): replace(
+        FSDP, from_step=5, steps=10, tensor_parallel=2
+    ),
+    ("all", "fsdp repeated"): FSDP,
     ("all", "clipped, two groups of two"): replace(CLIPPED, num_groups=2),
     ("all", "clipped, tensor parallel"): replace(CLIPPED, tensor_parallel=2),
 }
 FAULTS = {
     2: {
-        ("all", "averaged"): SHARED,
-        ("lora", "not added up"): Layout(),
-        ("encoder", "normalised by each rank"): SHARED,
+        ("all", "averaged"): FSDP,
+        ("lora", "not summed"): Layout(),
+        ("encoder", "normalised by each rank"): FSDP,
         ("language model", "normalised by each rank"): Layout(),
-        ("all", "packs heard by two counted twice"): Layout(1, tensor_parallel=2),
+        ("all", "tensor-parallel packs counted twice"): Layout(1, tensor_parallel=2),
     },
-    4: {("all", "not added up over groups"): Layout(2)},
+    4: {("all", "not summed over groups"): Layout(2)},
 }
-"""What the comparison is for: each makes another gradient without an error."""
+"""Controls of the comparison: each changes the gradient without an error."""
 for num_ranks, faults in FAULTS.items():
     CASES[num_ranks] |= {case: replace(layout, fault=case[1], steps=2) for case, layout in faults.items()}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
-def launched(request):
-    """Of each scenario what every rank has seen."""
+def rank_results(request):
+    """Number of ranks, and the results of all ranks in each scenario."""
     cases = CASES[request.param]
-    each = on_ranks(
-        request.param, together(lambda number: {case: fitted(case[0], cases[case]) for case in cases})
+    by_rank = on_ranks(
+        request.param, together(lambda number: {case: train(case[0], cases[case]) for case in cases})
     )
-    return request.param, {case: [seen[case] for seen in each] for case in cases}
+    return request.param, {case: [results[case] for results in by_rank] for case in cases}
 
 
-def sound(num_ranks, found):
-    return {case: each for case, each in found.items() if case not in FAULTS[num_ranks]}
+def without_faults(num_ranks, results_of):
+    return {case: results for case, results in results_of.items() if case not in FAULTS[num_ranks]}
 
 
 @pytest.fixture(scope="module")
-def alone():
-    """One process with all packs; each run once."""
+def reference_of():
+    """One process that trains on all packs; each run is made once."""
     known = {}
 
     def run(kind, layout):
-        like = replace(layout, num_groups=None, tensor_parallel=1, settings={}, recomputed=(), fault="")
-        if (kind, str(like)) not in known:
-            known[kind, str(like)] = fitted(kind, like)
-        return known[kind, str(like)]
+        plain = replace(layout, num_groups=None, tensor_parallel=1, settings={}, recomputed=(), fault="")
+        if (kind, str(plain)) not in known:
+            known[kind, str(plain)] = train(kind, plain)
+        return known[kind, str(plain)]
 
     return run
 
 
 @pytest.mark.slow
-def test_ranks_learn_what_one_process_learns_and_frozen_parts_stay_as_they_were(launched, alone):
-    num_ranks, found = launched
-    for case, each in sound(num_ranks, found).items():
+def test_ranks_train_like_one_process_and_frozen_parts_do_not_move(rank_results, reference_of):
+    num_ranks, results_of = rank_results
+    for case, results in without_faults(num_ranks, results_of).items():
         kind, layout = case[0], CASES[num_ranks][case]
-        reference = alone(kind, layout)
+        reference = reference_of(kind, layout)
         frozen = {part for part, lr in KINDS[kind].items() if lr is None}
-        for seen in each:
-            distance = differences(reference, seen)
-            print(num_ranks, *case, *(f"{one:.1e}" for one in distance))
-            assert max(distance) < SAME, (case, distance)
-            assert seen.val_losses == pytest.approx(reference.val_losses, rel=1e-6)
-            assert len(seen.val_losses) == (layout.steps // layout.from_step if layout.from_step else 0)
-            for name, value in seen.before.items():
+        for result in results:
+            distance = distances(reference, result)
+            print(num_ranks, *case, *(f"{value:.1e}" for value in distance))
+            assert max(distance) < TOLERANCE, (case, distance)
+            assert result.val_losses == pytest.approx(reference.val_losses, rel=1e-6)
+            assert len(result.val_losses) == (layout.steps // layout.from_step if layout.from_step else 0)
+            for name, value in result.before.items():
                 is_frozen = name.partition(".")[0] in frozen and "lora_" not in name
-                is_still = np.array_equal(value, seen.after[name])
+                is_still = np.array_equal(value, result.after[name])
                 assert is_still or not is_frozen, (case, name)
         moved = {
             name.partition(".")[0]
-            for name, value in each[0].before.items()
-            if (value != each[0].after[name]).any()
+            for name, value in results[0].before.items()
+            if (value != results[0].after[name]).any()
         }
         assert moved == {part.removesuffix("_lora") for part, lr in KINDS[kind].items() if lr}, case
 
 
 @pytest.mark.slow
-def test_all_ranks_see_the_same_and_the_same_again(launched):
-    num_ranks, found = launched
-    for case, each in sound(num_ranks, found).items():
-        assert all(seen.losses == each[0].losses for seen in each), case
-        assert all(apart(each[0].after, seen.after) == 0 for seen in each), case
+def test_all_ranks_have_the_same_losses_and_weights_and_a_repeated_run_too(rank_results):
+    num_ranks, results_of = rank_results
+    for case, (first, *others) in without_faults(num_ranks, results_of).items():
+        assert all(result.losses == first.losses for result in others), case
+        assert all(relative_distance(first.after, result.after) == 0 for result in others), case
     if num_ranks == 4:
-        first, second = found["all", "fsdp"][0], found["all", "the same again"][0]
+        first, second = results_of["all", "fsdp"][0], results_of["all", "fsdp repeated"][0]
         assert first.losses == second.losses
-        assert apart(first.after, second.after) == 0
+        assert relative_distance(first.after, second.after) == 0
 
 
 @pytest.mark.slow
-def test_what_learns_and_its_optimizer_are_shared_out_evenly(launched, alone):
-    num_ranks, found = launched
-    whole_run = alone("all", SHARED)
-    for seen in found["all", "fsdp"]:
-        assert seen.num_local == pytest.approx(whole_run.num_local / num_ranks, rel=0.05)
-        assert seen.num_states == pytest.approx(whole_run.num_states / num_ranks, rel=0.05)
-    for seen in found["all", "gradients added up"]:
-        assert seen.num_local == whole_run.num_local
-    frozen = found["encoder", "fsdp"][0].num_local
-    assert frozen > 0.5 * whole_run.num_local  # the language model is whole
+def test_trained_parameters_and_optimizer_states_are_sharded_evenly(rank_results, reference_of):
+    num_ranks, results_of = rank_results
+    reference = reference_of("all", FSDP)
+    for result in results_of["all", "fsdp"]:
+        assert result.num_local == pytest.approx(reference.num_local / num_ranks, rel=0.05)
+        assert result.num_states == pytest.approx(reference.num_states / num_ranks, rel=0.05)
+    for result in results_of["all", "replicated"]:
+        assert result.num_local == reference.num_local
+    frozen = results_of["encoder", "fsdp"][0].num_local
+    assert frozen > 0.5 * reference.num_local  # the language model is replicated
     if num_ranks == 2:
-        assert found["encoder", "frozen parts shared out"][0].num_local < 0.6 * whole_run.num_local
+        assert results_of["encoder", "frozen parts sharded"][0].num_local < 0.6 * reference.num_local
 
 
 @pytest.mark.slow
-def test_a_step_that_is_not_finite_on_one_rank_is_left_out_on_all(launched, alone):
-    num_ranks, found = launched
+def test_a_step_with_a_nonfinite_gradient_on_one_rank_is_skipped_on_all(rank_results, reference_of):
+    num_ranks, results_of = rank_results
     if num_ranks != 2:
         return
-    plain, spoiled = found["all", "fsdp"][0], found["all", SPOILED][0]
-    assert spoiled.losses[:3] == plain.losses[:3]
-    assert spoiled.losses[4:] == plain.losses[3:9]  # as if the step had not been
+    plain, skipped = results_of["all", "fsdp"][0], results_of["all", NONFINITE][0]
+    assert skipped.losses[:3] == plain.losses[:3]
+    assert skipped.losses[4:] == plain.losses[3:9]  # as if there was no such step
 
 
 @pytest.mark.slow
-def test_computing_layers_again_changes_nothing(launched):
-    num_ranks, found = launched
+def test_activation_checkpointing_changes_nothing(rank_results):
+    num_ranks, results_of = rank_results
     if num_ranks != 2:
         return
-    again, plain = found["all", "layers computed again"][0], found["all", "fsdp"][0]
-    assert again.losses == plain.losses[:10]
+    recomputed, plain = results_of["all", "activation checkpointing"][0], results_of["all", "fsdp"][0]
+    assert recomputed.losses == plain.losses[:10]
 
 
 @pytest.mark.slow
-def test_each_fault_would_be_noticed(launched, alone):
-    num_ranks, found = launched
+def test_each_fault_is_detected(rank_results, reference_of):
+    num_ranks, results_of = rank_results
     for case in FAULTS[num_ranks]:
-        reference = alone(case[0], CASES[num_ranks][case])
-        gradients = min(differences(reference, seen)[1] for seen in found[case])
+        reference = reference_of(case[0], CASES[num_ranks][case])
+        gradients = min(distances(reference, result)[1] for result in results_of[case])
         print(num_ranks, *case, f"{gradients:.1e}")
         assert gradients > 0.1, case
 
 
 @pytest.mark.slow
-def test_gradients_that_are_not_clipped_would_be_noticed(alone):
-    clipped, free = (alone("all", replace(CLIPPED, clip=clip)) for clip in (0.1, 0.0))
-    assert differences(clipped, free)[1] > 0.1
+def test_missing_clipping_is_detected(reference_of):
+    clipped, unclipped = (reference_of("all", replace(CLIPPED, clip=clip)) for clip in (0.1, 0.0))
+    assert distances(clipped, unclipped)[1] > 0.1
 
 
-def _stepped(is_shared, settings):
-    """Weights after three steps on gradients that are the same however they are shared out."""
+def _muon_weights(is_sharded, settings):
+    """Weights after three steps; the gradients are the same with and without sharding."""
     model = tiny("all")
-    rates = rates_in(model, "all")
-    if is_shared:
+    rates = rates_of(model, "all")
+    if is_sharded:
         mesh = new_mesh("cpu", num_groups=1, num_ranks=world_size())
         shard(model, mesh, trained=rates)
     optimizer = build_optimizer(model, rates, settings)
-    for step in range(3):
+    for step_number in range(3):
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"]
         for number, parameter in enumerate(model.parameters()):
-            chance = torch.Generator().manual_seed(1000 * step + number)
-            whole_gradient = torch.randn(parameter.shape, generator=chance)
+            generator = torch.Generator().manual_seed(1000 * step_number + number)
+            full_gradient = torch.randn(parameter.shape, generator=generator)
             parameter.grad = torch.zeros_like(parameter)
-            copy_to_local(parameter.grad, whole_gradient)
+            copy_to_local(parameter.grad, full_gradient)
         optimizer.step()
-    return weights_in(dict(model.named_parameters()))
+    return full_values(dict(model.named_parameters()))
 
 
 @pytest.mark.slow
-def test_muon_takes_the_step_of_the_whole_matrix():
+def test_sharded_muon_takes_the_same_step_as_unsharded():
     settings = OptimizerConfig(kind="muon", weight_decay=0.1)
-    one, other = on_ranks(2, together(lambda number: _stepped(True, settings)))
-    alone = _stepped(False, settings)
-    assert apart(one, other) == 0
-    assert apart(alone, one) < 1e-7
-    assert apart(alone, _stepped(False, replace(settings, weight_decay=0.2))) > 1e-4  # this could fail
+    first, second = on_ranks(2, together(lambda number: _muon_weights(True, settings)))
+    unsharded = _muon_weights(False, settings)
+    assert relative_distance(first, second) == 0
+    assert relative_distance(unsharded, first) < 1e-7
+    control = _muon_weights(False, replace(settings, weight_decay=0.2))
+    assert relative_distance(unsharded, control) > 1e-4
 
 
-def _learned_alone(number):
-    """A unit that was forgotten, and what the ranks make of it without the check."""
+def _unsharded_projector(number):
+    """Gradient of a projector that is not sharded, and the error and steps of a trainer."""
     model = tiny("all")
     mesh = new_mesh("cpu", num_groups=1, num_ranks=2)
     trained = [name for name, _ in model.named_parameters()]
-    forgotten = [name for name in trained if not name.startswith("projector")]
-    shard(model, mesh, trained=forgotten)
+    sharded = [name for name in trained if not name.startswith("projector")]
+    shard(model, mesh, trained=sharded)
     model.loss(PACKS[number]).total.backward()
-    seen = model.projector.linear.weight.grad.numpy().copy()
+    gradient = model.projector.linear.weight.grad.numpy().copy()
     message = ""
     module = NextTokenModule(
         model,
-        rate_of=rates_in(model, "all"),
+        rate_of=rates_of(model, "all"),
         factor=lambda step: 1.0,
         optimizer=OptimizerConfig(),
     )
@@ -474,32 +486,31 @@ def _learned_alone(number):
         trainer.fit(module, DataLoader([(PACKS[number],)], batch_size=None))
     except ValueError as error:
         message = str(error)
-    check_sharded(model, forgotten)
-    return seen, message, trainer.global_step
+    check_sharded(model, sharded)
+    return gradient, message, trainer.global_step
 
 
 @pytest.mark.slow
-def test_a_trained_parameter_that_is_not_shared_out_is_refused_by_name_before_the_first_step():
-    (one, message, steps), (other, _, _) = on_ranks(2, together(_learned_alone))
-    assert "2 trained parameters are not shared out" in message
+def test_a_trained_parameter_that_is_not_sharded_is_refused_by_name_before_the_first_step():
+    (first, message, steps), (second, _, _) = on_ranks(2, together(_unsharded_projector))
+    assert "2 trained parameters are not sharded" in message
     assert "projector.linear.weight" in message
     assert steps == 0
-    assert not np.allclose(one, other)  # what it saves from: each rank with a gradient of its own
+    assert not np.allclose(first, second)  # without the check each rank would train on its own gradient
 
 
-def _reductions(number):
-    """Sums of gradients over the ranks in a step of two packs, with and without a wait for the last one."""
-    name = next(  # the later one since torch 2.13
-        one for one in ("reduce_scatter_single", "reduce_scatter_tensor") if hasattr(torch.distributed, one)
-    )
-    counts, count, scatter = [], [0], getattr(torch.distributed, name)
+def _count_reductions(number):
+    """Number of reductions in a step of two packs, after the last pack or after each, and number of FSDP units."""
+    names = ("reduce_scatter_single", "reduce_scatter_tensor")  # the first one since torch 2.13
+    name = next(name for name in names if hasattr(torch.distributed, name))
+    counts, count, reduce_scatter = [], [0], getattr(torch.distributed, name)
 
-    def counted(*args, **kwargs):
+    def counting_reduce_scatter(*args, **kwargs):
         count[0] += 1
-        return scatter(*args, **kwargs)
+        return reduce_scatter(*args, **kwargs)
 
-    setattr(torch.distributed, name, counted)  # of this forked process
-    for waits in (True, False):
+    setattr(torch.distributed, name, counting_reduce_scatter)  # in this forked process only
+    for is_once in (True, False):
         model = tiny("all")
         shard(
             model,
@@ -508,59 +519,61 @@ def _reductions(number):
         )
         before = count[0]
         for pack in PACKS[:2]:
-            set_gradient_sync(model, is_last=pack is PACKS[1] or not waits)
+            set_gradient_sync(model, is_last=pack is PACKS[1] or not is_once)
             model.loss(pack).total.backward()
         counts.append(count[0] - before)
-        names = [name for name, one in model.named_parameters() if one.grad is None]
-        assert not names, names
+        without_grad = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+        assert not without_grad, without_grad
     return counts, len(fsdp_units(tiny("all"))) + 1
 
 
 @pytest.mark.slow
-def test_gradients_travel_once_a_step_and_unit_however_many_packs_it_has():
-    ((once, each_time), num_units), _ = on_ranks(2, together(_reductions))
+def test_gradients_are_reduced_once_a_step_and_unit_with_any_number_of_packs():
+    ((once, after_each_pack), num_units), _ = on_ranks(2, together(_count_reductions))
     assert once == num_units
-    assert each_time == 2 * num_units
+    assert after_each_pack == 2 * num_units
 
 
-def _unequal(number):
+def _unequal_packs(number):
     with pytest.raises(ValueError, match="expected as many each"):
-        fitted_on(PACKS[: 1 + number])
+        count_learned(PACKS[: 1 + number])
     return True
 
 
-def fitted_on(packs):
+def count_learned(packs):
     model = tiny("all")
     module = NextTokenModule(
-        model, rate_of=rates_in(model, "all"), factor=lambda step: 1.0, optimizer=OptimizerConfig()
+        model, rate_of=rates_of(model, "all"), factor=lambda step: 1.0, optimizer=OptimizerConfig()
     )
-    module._num_learned(packs)
+    module._num_counted(packs)
 
 
 @pytest.mark.slow
-def test_ranks_with_unequal_numbers_of_packs_say_so_and_do_not_wait():
-    assert on_ranks(2, together(_unequal)) == [True, True]
+def test_ranks_with_unequal_numbers_of_packs_raise_an_error_and_do_not_hang():
+    assert on_ranks(2, together(_unequal_packs)) == [True, True]
 
 
-def _half(number):
-    layout = replace(SHARED, precision="bf16-mixed", settings={"is_half": True}, steps=5)
-    return fitted("all", layout)
+def _train_in_bf16(number):
+    layout = replace(FSDP, precision="bf16-mixed", settings={"is_half": True}, steps=5)
+    return train("all", layout)
 
 
 @pytest.mark.slow
-def test_in_half_precision_weights_and_sums_stay_in_32_bits_and_losses_are_alike():
-    one, _ = on_ranks(2, together(_half))
-    alone = fitted("all", Layout(precision="bf16-mixed", steps=5))
-    assert one.losses == pytest.approx(alone.losses, rel=1e-2)
-    assert one.losses != alone.losses
-    assert {value.dtype for value in (*one.after.values(), *one.gradients[0].values())} == {np.dtype("f4")}
+def test_in_bf16_weights_and_gradients_stay_in_float32_and_losses_are_close():
+    result, _ = on_ranks(2, together(_train_in_bf16))
+    reference = train("all", Layout(precision="bf16-mixed", steps=5))
+    assert result.losses == pytest.approx(reference.losses, rel=1e-2)
+    assert result.losses != reference.losses
+    assert {value.dtype for value in (*result.after.values(), *result.gradients[0].values())} == {
+        np.dtype("f4")
+    }
 
 
-def test_units_are_layers_and_the_output_layer_belongs_to_the_model_itself():
+def test_fsdp_units_are_the_layers_and_nothing_else():
     model = tiny("all")
-    found = [name for name, module in model.named_modules() if module in fsdp_units(model)]
-    assert len(found) == 2 + 2
-    assert all(".layers." in name for name in found)
+    names = [name for name, module in model.named_modules() if module in fsdp_units(model)]
+    assert len(names) == 2 + 2
+    assert all(".layers." in name for name in names)
 
 
 def with_language_model(**settings):
@@ -568,12 +581,12 @@ def with_language_model(**settings):
     return build_model(replace(TINY, language_model=language_model), num_base=50, num_new=3)
 
 
-def test_a_language_model_that_cannot_be_cut_is_refused():
+def test_a_language_model_that_tensor_parallelism_does_not_support_is_refused():
     check_tensor_parallel(tiny("all"), 2)
     settings = TINY.language_model.settings
-    with pytest.raises(RecipeError, match=r"num_attention_heads.*no multiples"):
+    with pytest.raises(RecipeError, match=r"num_attention_heads.*not multiples"):
         check_tensor_parallel(with_language_model(settings=settings | {"num_attention_heads": 1}), 2)
-    with pytest.raises(RecipeError, match=r"knows nothing of .*self_attn.q_norm"):
+    with pytest.raises(RecipeError, match=r"does not support .*self_attn.q_norm"):
         check_tensor_parallel(with_language_model(architecture="qwen3"), 2)
-    with pytest.raises(RecipeError, match=r"knows nothing of .*lora_A"):
+    with pytest.raises(RecipeError, match=r"does not support .*lora_A"):
         check_tensor_parallel(tiny("lora"), 2)

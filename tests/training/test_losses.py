@@ -10,14 +10,14 @@ from tests.forked import on_ranks, together
 TASKS = ("sec", "asr", "chat", "mna")
 
 
-def test_sums_of_tasks_add_up_to_the_whole():
+def test_losses_and_tokens_are_summed_by_task():
     losses = torch.tensor([1.0, 2.0, 4.0])
     sums = sums_by_task(losses, torch.tensor([0, 2, 2]), ("asr", "sec", "chat"))
     assert sums == {"asr": (1.0, 1.0), "sec": (0.0, 0.0), "chat": (6.0, 2.0)}
 
 
 def steps_of(number, num_steps=7):
-    """Sums of the packs of some steps, as a rank has them; numbers whose order of addition shows."""
+    """Random sums of the packs of some steps; their total depends on the order of addition."""
     rng = random.Random(number)
 
     def pack():
@@ -29,22 +29,22 @@ def steps_of(number, num_steps=7):
     return [[pack() for _ in range(rng.randint(0, 3))] for _ in range(num_steps)]
 
 
-def by_hand(ranks):
-    """Packs into steps, steps into ranks, ranks into one; tasks by their first sums."""
+def expected_means(ranks):
+    """Means from sums over packs, then steps, then ranks, with tasks in the order of their first sums."""
 
-    def add(parts):
-        whole = {}
-        for part in parts:
-            for task, (loss, tokens) in part.items():
-                before = whole.get(task, (0.0, 0.0))
-                whole[task] = (before[0] + loss, before[1] + tokens)
-        return whole
+    def add(terms):
+        totals = {}
+        for sums in terms:
+            for task, (loss, tokens) in sums.items():
+                before = totals.get(task, (0.0, 0.0))
+                totals[task] = (before[0] + loss, before[1] + tokens)
+        return totals
 
     def of_rank(steps):
-        whole = {}
+        totals = {}
         for packs in steps:
-            whole = add([whole, add(packs)])
-        return whole
+            totals = add([totals, add(packs)])
+        return totals
 
     sums = add(map(of_rank, ranks))
     loss = tokens = 0.0
@@ -54,55 +54,54 @@ def by_hand(ranks):
     return means | ({"all": loss / max(1.0, tokens)} if sums else {})
 
 
-def filled(steps, **how):
-    metric = TaskLoss(**how)
+def metric_of(steps, **settings):
+    metric = TaskLoss(**settings)
     for packs in steps:
         metric.update(packs)
     return metric
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_sums_are_added_in_their_order_to_the_last_bit(seed):
-    assert filled(steps_of(seed)).compute() == by_hand([steps_of(seed)])
+def test_sums_are_added_in_the_order_of_updates_to_the_last_bit(seed):
+    assert metric_of(steps_of(seed)).compute() == expected_means([steps_of(seed)])
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("tensor_parallel", [1, 2])
-def test_ranks_are_added_in_their_order_and_those_alike_once(tensor_parallel):
-    """One of them has nothing to add; what each has is kept."""
-    dealt = [steps_of(0), []]
+def test_sums_of_ranks_are_added_in_the_order_of_ranks_and_tensor_parallel_ones_once(tensor_parallel):
+    """One rank has no sums; the sums of each rank do not change."""
+    steps_of_rank = [steps_of(0), []]
 
     def work(number):
         is_first = number % tensor_parallel == 0
-        mine = filled(
-            dealt[number // tensor_parallel] if is_first else steps_of(9), tensor_parallel=tensor_parallel
-        )
-        before = mine.sums
-        return mine.compute(), mine.sums == before, mine.metric_state.keys() == {"rows"}
+        steps = steps_of_rank[number // tensor_parallel] if is_first else steps_of(9)
+        metric = metric_of(steps, tensor_parallel=tensor_parallel)
+        before = metric.sums
+        return metric.compute(), metric.sums == before, metric.metric_state.keys() == {"rows"}
 
-    expected = by_hand(dealt)
+    expected = expected_means(steps_of_rank)
     assert on_ranks(2 * tensor_parallel, together(work)) == [(expected, True, True)] * 2 * tensor_parallel
 
 
-def test_open_sums_go_on_where_they_were():
+def test_restored_sums_continue_to_the_same_value():
     steps = steps_of(3)
-    again = filled([[filled(steps[:4]).sums]])
+    restored = metric_of([[metric_of(steps[:4]).sums]])
     for packs in steps[4:]:
-        again.update(packs)
-    assert again.compute() == filled(steps).compute()
-    again.reset()
-    assert (again.sums, again.rows) == ({}, [])
+        restored.update(packs)
+    assert restored.compute() == metric_of(steps).compute()
+    restored.reset()
+    assert (restored.sums, restored.rows) == ({}, [])
 
 
-def test_nothing_learned_is_no_value():
-    assert filled([[]]).compute() == {}
-    assert filled([[{"asr": (0.0, 0.0)}]]).compute() == {"all": 0.0}
-    assert math.isnan(filled([[{"asr": (math.nan, 2.0)}]]).compute()["asr"])
+def test_a_task_without_learned_tokens_has_no_value():
+    assert metric_of([[]]).compute() == {}
+    assert metric_of([[{"asr": (0.0, 0.0)}]]).compute() == {"all": 0.0}
+    assert math.isnan(metric_of([[{"asr": (math.nan, 2.0)}]]).compute()["asr"])
 
 
-def test_what_is_done_to_a_model_leaves_sums_exact():
+def test_moving_and_casting_the_model_keeps_sums_exact():
     model = torch.nn.Module()
-    model.loss = filled(steps_of(4))
+    model.loss = metric_of(steps_of(4))
     before = model.loss.compute()
     model.to(torch.bfloat16).to("meta")
     model.loss.update([])

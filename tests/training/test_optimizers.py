@@ -40,18 +40,18 @@ def step(model, optimizer, seed):
     optimizer.step()
 
 
-def test_muon_moves_linear_layers_and_no_table_of_a_vocabulary(model):
+def test_muon_updates_linear_layers_and_no_embedding_or_output_layer(model):
     names = hidden_matrices(model)
     assert "projector.linear.weight" in names
     assert any("self_attn.q_proj.weight" in name for name in names)
     assert all(dict(model.named_parameters())[name].ndim == 2 for name in names)
-    left = {name for name, parameter in model.named_parameters() if parameter.ndim >= 2} - names
-    tables = ("conv", "embed_tokens", "lm_head", "new_tokens")
-    assert left
-    assert all(any(table in name for table in tables) for name in left)
+    others = {name for name, parameter in model.named_parameters() if parameter.ndim >= 2} - names
+    excluded = ("conv", "embed_tokens", "lm_head", "new_tokens")
+    assert others
+    assert all(any(piece in name for piece in excluded) for name in others)
 
 
-def test_a_tied_output_layer_is_a_table_too():
+def test_a_tied_output_layer_is_no_hidden_matrix():
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -65,25 +65,25 @@ def test_a_tied_output_layer_is_a_table_too():
     assert hidden_matrices(Tied()) == {"hidden.weight"}
 
 
-def test_updates_of_low_rank_are_left_to_adamw_and_the_weights_below_them_are_not():
+def test_adamw_updates_lora_factors_and_muon_their_base_weights():
     pytest.importorskip("peft")
     updates = {part: LoraConfig(rank=2) for part in ("encoder", "projector", "language_model")}
     plain = build_model(TINY, num_base=50, num_new=3)
     model = build_model(replace(TINY, lora=updates), num_base=50, num_new=3)
-    below = {name.replace(".base_layer.", ".") for name in hidden_matrices(model)}
-    assert below == hidden_matrices(plain)
+    base_weights = {name.replace(".base_layer.", ".") for name in hidden_matrices(model)}
+    assert base_weights == hidden_matrices(plain)
     parts = PARTS | {f"{part}_lora": PartConfig(lr=1e-3) for part in updates}
     optimizer = optimizer_of(model, parts=parts, kind="muon", matrix_factor=7.0)
     assert isinstance(optimizer, MuonAndAdamW)
-    halves = {id(parameter) for name, parameter in model.named_parameters() if "lora_" in name}
-    of_updates = [group for group in optimizer.param_groups if halves.intersection(map(id, group["params"]))]
-    assert {group["peak_lr"] for group in of_updates} == {1e-3}, "matrix_factor is Muon's"
-    assert sum(len(group["params"]) for group in of_updates) == len(halves)
+    factors = {id(parameter) for name, parameter in model.named_parameters() if "lora_" in name}
+    of_updates = [group for group in optimizer.param_groups if factors.intersection(map(id, group["params"]))]
+    assert {group["peak_lr"] for group in of_updates} == {1e-3}, "matrix_factor is for Muon only"
+    assert sum(len(group["params"]) for group in of_updates) == len(factors)
     of_muon = {id(parameter) for group in optimizer.muon.param_groups for parameter in group["params"]}
-    assert not halves & of_muon
+    assert not factors & of_muon
 
 
-def test_the_same_step_as_the_two_optimizers_of_torch(model):
+def test_steps_equal_those_of_torch_muon_and_adamw(model):
     twin = copy.deepcopy(model)
     ours = optimizer_of(model, kind="muon", matrix_factor=2.0, weight_decay=0.1, is_half=True)
     matrices = hidden_matrices(twin)
@@ -112,62 +112,62 @@ def test_the_same_step_as_the_two_optimizers_of_torch(model):
             parameter.grad = torch.randn_like(parameter)
         muon.step()
         adamw.step()
-    for (name, one), two in zip(model.named_parameters(), twin.parameters(), strict=True):
-        assert torch.equal(one, two), name
+    for (name, parameter), expected in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert torch.equal(parameter, expected), name
 
 
-def moved_apart(make_model, noise, **settings):
-    """How far two steps lie apart, relative to their length, of gradients that lie so far apart."""
+def relative_update_distance(make_model, noise, **settings):
+    """Relative distance of the Muon updates of two gradients whose relative distance is ``noise``."""
     steps = []
     for level in (0.0, noise):
         model = make_model()
         before = [parameter.detach().clone() for parameter in model.parameters()]
         optimizer = optimizer_of(model, kind="muon", weight_decay=0.0, **settings)
-        chance = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         for parameter in model.parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=chance)
-            parameter.grad *= 1 + level * torch.randn(parameter.shape, generator=chance)
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+            parameter.grad *= 1 + level * torch.randn(parameter.shape, generator=generator)
         optimizer.step()
         matrices = hidden_matrices(model)
         pairs = zip(model.named_parameters(), before, strict=True)
-        steps.append(torch.cat([(one - old).flatten() for (name, one), old in pairs if name in matrices]))
+        steps.append(torch.cat([(new - old).flatten() for (name, new), old in pairs if name in matrices]))
     return float(((steps[0] - steps[1]).norm() / steps[0].norm()).detach())
 
 
-def test_muon_makes_no_more_of_another_order_of_sums_than_32_bits_can_help(make_model):
-    """In bf16 one world size would be told from another by its losses after two steps."""
-    assert moved_apart(make_model, 1e-6) < 1e-5
-    assert moved_apart(make_model, 1e-6, is_half=True) > 1e-3
-    assert moved_apart(make_model, 1e-2) > 1e-3
+def test_in_float32_muon_does_not_amplify_the_rounding_of_gradient_sums(make_model):
+    """In bf16, losses of runs with different world sizes would differ after two steps."""
+    assert relative_update_distance(make_model, 1e-6) < 1e-5
+    assert relative_update_distance(make_model, 1e-6, is_half=True) > 1e-3
+    assert relative_update_distance(make_model, 1e-2) > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_a_saved_optimizer_goes_on_bit_equal(model, kind):
+def test_a_restored_optimizer_continues_bit_equal(model, kind):
     optimizer = optimizer_of(model, kind=kind)
     step(model, optimizer, 0)
     twin, saved = copy.deepcopy(model), copy.deepcopy(optimizer.state_dict())
     resumed = optimizer_of(twin, kind=kind)
     resumed.load_state_dict(saved)
-    fresh = copy.deepcopy(model)
-    forgetful = optimizer_of(fresh, kind=kind)
-    for one_model, one in ((model, optimizer), (twin, resumed), (fresh, forgetful)):
-        step(one_model, one, 1)
-    pairs = list(zip(model.parameters(), twin.parameters(), fresh.parameters(), strict=True))
-    assert all(torch.equal(one, two) for one, two, _ in pairs)
-    assert not all(torch.equal(one, other) for one, _, other in pairs)
+    control = copy.deepcopy(model)
+    not_restored = optimizer_of(control, kind=kind)
+    for stepped, of_model in ((model, optimizer), (twin, resumed), (control, not_restored)):
+        step(stepped, of_model, 1)
+    values = list(zip(model.parameters(), twin.parameters(), control.parameters(), strict=True))
+    assert all(torch.equal(original, restored) for original, restored, _ in values)
+    assert not all(torch.equal(original, other) for original, _, other in values)
 
 
-def test_rates_of_the_groups_reach_both(model):
+def test_both_optimizers_use_the_rates_of_the_groups(model):
     optimizer = optimizer_of(model, kind="muon")
     before = [parameter.clone() for parameter in model.parameters()]
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     step(model, optimizer, 0)
     assert isinstance(optimizer, MuonAndAdamW)
-    assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
 
-def test_a_stage_without_matrices_is_left_to_adamw_and_known_to_be(model):
+def test_a_muon_stage_without_hidden_matrices_uses_adamw_and_is_detected(model):
     names = [name for name, _ in model.named_parameters()]
     parts = PARTS | {name: PartConfig(lr=None) for name in ("encoder", "projector", "language_model")}
     assert isinstance(optimizer_of(model, parts=parts, kind="muon"), torch.optim.AdamW)

@@ -19,24 +19,24 @@ def test_a_part_without_a_rate_is_frozen():
     assert rates["projector.linear.weight"] == Rate(1e-3)
 
 
-def test_lower_layers_learn_slower_and_the_last_norm_as_the_top():
+def test_lower_layers_have_lower_rates_and_the_last_norm_that_of_the_top_layer():
     rates = learning_rates(NAMES, {"encoder": PartConfig(lr=1.0, layer_decay=0.5), "projector": PartConfig()})
     assert [rates[name].lr for name in NAMES[:4]] == [0.25, 0.5, 1.0, 1.0]
 
 
-def test_both_sides_are_closed():
+def test_parts_without_parameters_and_parameters_without_a_part_are_refused():
     with pytest.raises(
         RecipeError, match=r"parts \['adapter'\] match no parameter and \['projector'\] are not mentioned"
     ):
         learning_rates(NAMES, {"encoder": PartConfig(), "adapter": PartConfig()})
 
 
-def test_a_part_can_begin_later():
+def test_a_part_can_be_unfrozen_at_a_later_step():
     rates = learning_rates(NAMES, {"encoder": PartConfig(lr=1.0, from_step=7), "projector": PartConfig()})
     assert rates["encoder.conv1.weight"].from_step == 7
 
 
-def test_updates_inside_a_part_are_a_part_of_their_own():
+def test_lora_updates_of_a_part_are_a_part_of_their_own():
     names = ["a.layers.0.fc.base_layer.weight", "a.layers.0.fc.lora_A.default.weight", "b.weight"]
     parts = {"a": PartConfig(), "a_lora": PartConfig(lr=1e-3), "b": PartConfig()}
     rates = learning_rates(names, parts)

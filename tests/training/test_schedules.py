@@ -7,7 +7,7 @@ from audio_lm.training.schedules import StepSchedule, rate_factor
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
-def test_it_rises_to_the_peak_and_never_above(kind):
+def test_the_warmup_rises_to_the_peak_and_the_rate_never_exceeds_it(kind):
     factors = [rate_factor(step, kind=kind, steps=100, warmup_steps=10, floor=0.2) for step in range(101)]
     assert factors[9] == max(factors) == 1.0
     assert all(after > before for before, after in pairwise(factors[:10]))
@@ -15,18 +15,19 @@ def test_it_rises_to_the_peak_and_never_above(kind):
 
 
 @pytest.mark.parametrize("kind", ["cosine", "linear"])
-def test_it_ends_at_the_floor(kind):
+def test_the_schedule_ends_at_the_floor(kind):
     assert rate_factor(100, kind=kind, steps=100, warmup_steps=10, floor=0.2) == pytest.approx(0.2)
 
 
-def test_the_cosine_is_half_way_in_the_middle():
+def test_the_cosine_is_halfway_in_the_middle():
     assert rate_factor(55, kind="cosine", steps=100, warmup_steps=10, floor=0.2) == pytest.approx(0.6)
 
 
-def test_rates_follow_the_step_that_is_set_and_each_group_has_its_own_peak():
-    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+def test_seek_sets_the_rates_of_a_step_from_the_peak_of_each_group():
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     groups = [
-        {"params": [one], "lr": lr, "peak_lr": lr} for one, lr in zip(weights, (1e-3, 4e-3), strict=True)
+        {"params": [parameter], "lr": lr, "peak_lr": lr}
+        for parameter, lr in zip(parameters, (1e-3, 4e-3), strict=True)
     ]
     optimizer = torch.optim.SGD(groups)
     schedule = StepSchedule(optimizer, lambda step: 1 / (1 + step))

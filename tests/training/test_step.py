@@ -23,11 +23,11 @@ ALL = {"encoder": 1e-3, "projector": 1e-3, "new_tokens": 1e-3, "language_model":
 def packs(make_cuts, vocabulary):
     maker = ExampleMaker(vocabulary, "tags")
     tasks = ["asr", "sgc", "srwt-en", "lid"]
-    asking = [
+    cuts = [
         with_example(cut, maker.example(cut, task, i))
         for i, (cut, task) in enumerate(zip(make_cuts(4), tasks, strict=True))
     ]
-    return [Collator()([cut]) for cut in asking], Collator()(asking)
+    return [Collator()([cut]) for cut in cuts], Collator()(cuts)
 
 
 def module_of(model, lr_of_part, *, clip=0.0, steps=10, from_step=0, kind="constant", warmup_steps=0):
@@ -61,25 +61,29 @@ def fit(module, steps_of_packs, tmp_path, *, logger=False, callbacks=()):
     return trainer
 
 
-def test_accumulated_packs_learn_like_one_large_pack(packs, make_model, tmp_path):
-    apart, together = packs
-    one, many = make_model(), make_model()
-    fit(module_of(one, ALL), [(together,)] * 2, tmp_path)
-    fit(module_of(many, ALL), [tuple(apart)] * 2, tmp_path)
-    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+def test_accumulated_packs_train_like_one_large_pack(packs, make_model, tmp_path):
+    separate_packs, large_pack = packs
+    with_large_pack, with_separate_packs = make_model(), make_model()
+    fit(module_of(with_large_pack, ALL), [(large_pack,)] * 2, tmp_path)
+    fit(module_of(with_separate_packs, ALL), [tuple(separate_packs)] * 2, tmp_path)
+    for (name, a), (_, b) in zip(
+        with_large_pack.named_parameters(), with_separate_packs.named_parameters(), strict=True
+    ):
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4, msg=name)
 
 
-def test_packed_equals_separate_in_loss_and_gradients(packs, make_model):
-    apart, together = packs
-    one, many = make_model(), make_model()
-    whole = one.loss(together, weight=1 / together.num_learned)
-    pieces = [many.loss(pack, weight=1 / together.num_learned) for pack in apart]
+def test_one_large_pack_has_the_loss_and_gradients_of_separate_packs(packs, make_model):
+    separate_packs, large_pack = packs
+    with_large_pack, with_separate_packs = make_model(), make_model()
+    loss_of_large_pack = with_large_pack.loss(large_pack, weight=1 / large_pack.num_learned)
+    pieces = [with_separate_packs.loss(pack, weight=1 / large_pack.num_learned) for pack in separate_packs]
     losses = torch.cat([piece.losses for piece in pieces])
-    torch.testing.assert_close(whole.losses, losses, atol=1e-5, rtol=1e-5)
-    for loss in (whole, *pieces):
+    torch.testing.assert_close(loss_of_large_pack.losses, losses, atol=1e-5, rtol=1e-5)
+    for loss in (loss_of_large_pack, *pieces):
         loss.total.backward()
-    for (name, a), (_, b) in zip(one.named_parameters(), many.named_parameters(), strict=True):
+    for (name, a), (_, b) in zip(
+        with_large_pack.named_parameters(), with_separate_packs.named_parameters(), strict=True
+    ):
         torch.testing.assert_close(a.grad, b.grad, atol=1e-5, rtol=1e-5, msg=name)
 
 
@@ -100,7 +104,7 @@ def test_a_frozen_part_has_no_gradient_and_does_not_move(packs, make_model, tmp_
     assert moved == set(ALL) - {frozen}
 
 
-def test_a_part_thaws_at_its_step(packs, make_model, tmp_path):
+def test_a_part_is_unfrozen_at_its_step(packs, make_model, tmp_path):
     model = make_model()
     before = model.encoder.conv1.weight.clone()
     fit(module_of(model, ALL, from_step=2), [(packs[1],)] * 2, tmp_path)
@@ -109,20 +113,20 @@ def test_a_part_thaws_at_its_step(packs, make_model, tmp_path):
     assert not torch.equal(model.encoder.conv1.weight, before)
 
 
-def test_losses_are_logged_per_task_and_weighed_by_tokens(packs, make_model, tmp_path):
-    _, together = packs
+def test_losses_are_logged_per_task_and_averaged_over_tokens(packs, make_model, tmp_path):
+    _, large_pack = packs
     model = make_model()
     with torch.no_grad():
-        losses = model.loss(together).losses
-    trainer = fit(module_of(model, ALL), [(together,)], tmp_path)
+        losses = model.loss(large_pack).losses
+    trainer = fit(module_of(model, ALL), [(large_pack,)], tmp_path)
     logged = trainer.callback_metrics
     assert {f"train_loss/{task}" for task in ("asr", "sgc", "srwt-en", "lid", "all")} <= set(logged)
     torch.testing.assert_close(float(logged["train_loss/all"]), float(losses.mean()), atol=1e-5, rtol=1e-5)
-    of_lid = losses[together.task_index == together.tasks.index("lid")]
+    of_lid = losses[large_pack.task_index == large_pack.tasks.index("lid")]
     torch.testing.assert_close(float(logged["train_loss/lid"]), float(of_lid.mean()), atol=1e-5, rtol=1e-5)
 
 
-def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
+def test_the_model_overfits_a_pack_that_is_repeated(packs, make_model, tmp_path):
     model = make_model()
     pack = packs[1]
     with torch.no_grad():
@@ -133,8 +137,8 @@ def test_it_learns_what_it_hears_again_and_again(packs, make_model, tmp_path):
     assert after < 0.7 * before
 
 
-class Spoiled(Callback):
-    """Makes the gradients of some steps infinite."""
+class InfiniteGradients(Callback):
+    """Makes the gradients of some steps infinite, and records optimizer steps and weights."""
 
     def __init__(self, steps):
         self.steps, self.states = steps, []
@@ -148,8 +152,8 @@ class Spoiled(Callback):
         self.states.append((steps, module.model.projector.linear.weight.detach().clone()))
 
 
-def spoiled(module, pack, steps, num_steps, tmp_path):
-    watch = Spoiled(steps)
+def fit_with_infinite_gradients(module, pack, steps, num_steps, tmp_path):
+    watch = InfiniteGradients(steps)
     trainer = Trainer(
         accelerator="cpu",
         max_steps=num_steps,
@@ -168,8 +172,8 @@ def spoiled(module, pack, steps, num_steps, tmp_path):
     return trainer, watch
 
 
-def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_counted(packs, make_model, tmp_path):
-    trainer, watch = spoiled(module_of(make_model(), ALL), packs[1], {1}, 3, tmp_path)
+def test_a_step_with_a_nonfinite_gradient_is_skipped_and_counted(packs, make_model, tmp_path):
+    trainer, watch = fit_with_infinite_gradients(module_of(make_model(), ALL), packs[1], {1}, 3, tmp_path)
     first, second, third = watch.states
     assert first[0] == second[0] == {1.0}
     assert third[0] == {2.0}
@@ -180,18 +184,16 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_counted(pack
     assert trainer.callback_metrics["train_loss/all"].isfinite()
 
 
-def test_steps_that_are_not_finite_one_after_the_other_stop_the_run_and_their_packs_are_kept(
-    packs, make_model, tmp_path
-):
-    kept = []
+def test_nonfinite_steps_in_a_row_stop_the_run_and_save_the_packs_of_the_last(packs, make_model, tmp_path):
+    saved = []
     module = module_of(make_model(), ALL)
-    module.keep = lambda step, packs: kept.append((step, len(packs))) or tmp_path / "file"
+    module.keep = lambda step, packs: saved.append((step, len(packs))) or tmp_path / "file"
     with pytest.raises(DataError, match=r"step 4: .*3 steps in a row.*audio-lm replay .*file"):
-        spoiled(module, packs[1], {0, 2, 3, 4}, 6, tmp_path)
-    assert kept == [(4, 1)]
-    again = module_of(make_model(), ALL)
-    spoiled(again, packs[1], {0, 2, 3, 5}, 6, tmp_path)  # never three in a row
-    assert again.num_nonfinite == 4
+        fit_with_infinite_gradients(module, packs[1], {0, 2, 3, 4}, 6, tmp_path)
+    assert saved == [(4, 1)]
+    other = module_of(make_model(), ALL)
+    fit_with_infinite_gradients(other, packs[1], {0, 2, 3, 5}, 6, tmp_path)  # never three in a row
+    assert other.num_nonfinite == 4
 
 
 class HalvedModule(TrainStep):
@@ -205,38 +207,38 @@ class HalvedModule(TrainStep):
         return len(pack)
 
 
-class Gradients(Callback):
-    """Keeps a gradient of the step."""
+class RecordGradient(Callback):
+    """Records a gradient of the last step."""
 
     def on_before_optimizer_step(self, trainer, module, optimizer):
         self.of_projector = module.model.projector.linear.bias.grad.clone()
 
 
-def test_another_objective_is_one_small_class(packs, make_model, tmp_path):
+def test_another_objective_overrides_loss_and_divisor(packs, make_model, tmp_path):
     pack, module = packs[1], module_of(make_model(), ALL)
     settings = {name: getattr(module, name) for name in ("rate_of", "factor", "optimizer", "log_every")}
-    whole, half = Gradients(), Gradients()
-    first = fit(module, [(pack,)], tmp_path, callbacks=[whole])
+    full, half = RecordGradient(), RecordGradient()
+    first = fit(module, [(pack,)], tmp_path, callbacks=[full])
     second = fit(HalvedModule(make_model(), **settings), [(pack,)], tmp_path, callbacks=[half])
     ratio = pack.num_learned / (2 * len(pack))
-    torch.testing.assert_close(half.of_projector, whole.of_projector * ratio)
+    torch.testing.assert_close(half.of_projector, full.of_projector * ratio)
     values = [float(trainer.callback_metrics["train_loss/all"]) for trainer in (second, first)]
     assert values[0] == pytest.approx(values[1] * ratio)
 
 
-def test_lightnings_own_monitor_sees_the_learning_rate_of_every_step(packs, make_model, tmp_path):
+def test_lightnings_learning_rate_monitor_logs_the_rate_of_every_step(packs, make_model, tmp_path):
     module = module_of(make_model(), {**ALL, "encoder": 4e-3}, steps=8, kind="linear", warmup_steps=2)
-    rates = RateCurves()
+    rates = RecordingLogger()
     callbacks, steps = [LearningRateMonitor("step")], [(packs[1],)] * 4
     fit(module, steps, tmp_path, logger=rates, callbacks=callbacks)
     for step in range(4):
-        (seen,) = [values for at, values in rates.points if at == step and "lr" in str(values)][:1]
+        logged = next(values for at, values in rates.points if at == step and "lr" in str(values))
         expected = 4e-3 * rate_factor(step, kind="linear", steps=8, warmup_steps=2, floor=0.0)
-        assert max(value for name, value in seen.items() if "lr" in name) == pytest.approx(expected)
+        assert max(value for name, value in logged.items() if "lr" in name) == pytest.approx(expected)
 
 
-class RateCurves(Logger):
-    """Keeps what is logged."""
+class RecordingLogger(Logger):
+    """Records the logged metrics."""
 
     name = version = ""
 

@@ -48,7 +48,7 @@ class StageCheckpoint(Callback):
         cursor_behind: step -> position in the data order at its end, as plain integers.
         facts: plain values for the manifests.
         progress: plain values for every checkpoint and, less ``NOT_IN_STATUS``, for ``status.json``.
-        begin: the checkpoint to resume from.
+        resume_from: the checkpoint to resume from.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StageCheckpoint(Callback):
         config: CheckpointConfig | None = None,
         facts: Mapping[str, Any] | None = None,
         progress: Mapping[str, Any] | None = None,
-        begin: Checkpoint | None = None,
+        resume_from: Checkpoint | None = None,
         guard: RunGuard | None = None,
     ) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class StageCheckpoint(Callback):
         self.config = config or CheckpointConfig()
         self.facts = dict(facts or {})
         self.progress = dict(progress or {})
-        self.begin = begin
+        self.resume_from = resume_from
         self.guard = guard or LocalGuard()
         self.val_loss: tuple[int, float] | None = None  # step, loss
         self.is_due = False
@@ -93,20 +93,22 @@ class StageCheckpoint(Callback):
         self.last_save = time.monotonic()
         self.facts["frozen"] = state.frozen_digests(self.model, self.trained)
         self.facts["trainable"] = state.trainable_digest(self.model, self.trained)
-        if self.begin is not None:
-            self._restore(self.begin, trainer, module, group)
+        if self.resume_from is not None:
+            self._restore(self.resume_from, trainer, module, group)
 
-    def _restore(self, begin: Checkpoint, trainer: Trainer, module: LightningModule, group: Group) -> None:
+    def _restore(
+        self, checkpoint: Checkpoint, trainer: Trainer, module: LightningModule, group: Group
+    ) -> None:
         """Restore the state at the end of a checkpoint's step."""
-        state.load(begin, self.model, self.trained, trainer.optimizers[0], group)
-        state.check_frozen(begin, self.facts["frozen"])
-        compat.set_step(trainer, begin.step)
-        self.restored = state.progress_of(begin)
+        state.load(checkpoint, self.model, self.trained, trainer.optimizers[0], group)
+        state.check_frozen(checkpoint, self.facts["frozen"])
+        compat.set_step(trainer, checkpoint.step)
+        self.restored = state.progress_of(checkpoint)
         module.nonfinite = tuple(self.restored.get("nonfinite", (0, 0)))
         earlier = states_of_earlier_release(self.restored)
         for key in load_callback_states(trainer, self.restored.get("callbacks"), earlier):
             self.guard.print(
-                f"{begin.path.name} has a state of callback {key!r}, which this run does not have; dropped"
+                f"{checkpoint.path.name} has a state of callback {key!r}, which this run does not have; dropped"
             )
         sums, tensor_parallel = self.restored["loss_sums"], self.tensor_parallel
         data_rank = rank() // tensor_parallel
@@ -116,7 +118,7 @@ class StageCheckpoint(Callback):
             module.train_loss.update(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        is_due = self.begin is not None and not self.restored.get("is_validated", True)
+        is_due = self.resume_from is not None and not self.restored.get("is_validated", True)
         if is_due and trainer.enable_validation:
             compat.run_validation(trainer)
 

@@ -109,15 +109,15 @@ class HeartbeatCallback(Callback):
         self, trainer: Trainer, module: LightningModule, batch: tuple[PackedBatch, ...], batch_idx: int
     ) -> None:
         self.heartbeat.clip_ids = tuple(cut_id for pack in batch for cut_id in pack.cut_ids)
-        self.began, self.worked = time.monotonic(), time.thread_time()
+        self.started, self.worked = time.monotonic(), time.thread_time()
         self.heartbeat.phase("step", self.heartbeat.step_limit)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.num_seen += 1
         if self.num_seen > 1:  # the first one also sets things up
-            waited = self.began - self.ended
+            waited = self.started - self.ended
             self.heartbeat.record_step(
-                time.monotonic() - self.began, waited + time.thread_time() - self.worked
+                time.monotonic() - self.started, waited + time.thread_time() - self.worked
             )
         self.heartbeat.step = trainer.global_step
         if self.num_seen % STEPS_PER_LIMIT == 0:

@@ -75,7 +75,7 @@ class ProgressLine(Callback):
         self.bar: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.began = self.last_line = time.monotonic()
+        self.started = self.last_line = time.monotonic()
         self.first_step = trainer.global_step
         if self.console.is_terminal and is_main():
             columns = (
@@ -95,7 +95,7 @@ class ProgressLine(Callback):
             time.monotonic() - self.last_line > self.every_seconds or trainer.global_step == self.steps
         ):
             self.last_line = time.monotonic()
-            left = (self.last_line - self.began) / (trainer.global_step - self.first_step)
+            left = (self.last_line - self.started) / (trainer.global_step - self.first_step)
             left *= self.steps - trainer.global_step
             note = f"{self._note(trainer)}  {left:.0f} s left"
             self.console.print(

@@ -23,8 +23,8 @@ from audio_lm.training.callbacks.preemption import (
 from audio_lm.training.callbacks.run_guard import LocalGuard
 
 
-class Walk(LightningModule):
-    """Walks one weight one step at a time."""
+class OneWeight(LightningModule):
+    """Trains a single weight."""
 
     def __init__(self, fails_at=None):
         super().__init__()
@@ -35,7 +35,7 @@ class Walk(LightningModule):
 
     def training_step(self, packs, batch_idx):
         if self.global_step == self.fails_at:
-            raise ValueError("lost its way")
+            raise ValueError("failed on purpose")
         optimizer = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward((self.weight - 1).square().sum())
@@ -65,7 +65,7 @@ def pack(make_cuts, vocabulary):
 
 
 @pytest.fixture(autouse=True)
-def _listening():
+def _signal_handlers():
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     SIGNALS.received = 0
     SIGNALS.listen()
@@ -75,7 +75,7 @@ def _listening():
         signal.signal(number, handler)
 
 
-def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
+def fit(pack, tmp_path, callbacks, *, steps=6, validate_every=None, module=None):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -89,17 +89,17 @@ def fit(pack, tmp_path, called, *, steps=6, validate_every=None, module=None):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=tmp_path,
-        callbacks=called,
+        callbacks=callbacks,
     )
     compat.disable_signal_handlers(trainer)
     loader = DataLoader([(pack,)] * 100, batch_size=None)
-    module = module or Walk()
+    module = module or OneWeight()
     trainer.fit(module, loader, DataLoader([(pack,)], batch_size=None))
     return trainer
 
 
-class Saved:
-    """Remembers the steps it was to save."""
+class RecordSaves:
+    """Records the steps of saves."""
 
     def __init__(self):
         self.steps = []
@@ -108,8 +108,8 @@ class Saved:
         self.steps.append(trainer.global_step)
 
 
-class Agreed(LocalGuard):
-    """Records what this rank brings, and gives another number at the second step where one is given."""
+class RecordingGuard(LocalGuard):
+    """Records the numbers of this rank; agrees on ``at_second`` in the second step, if given."""
 
     def __init__(self, at_second=None, *, lost_from=None):
         self.numbers, self.errors, self.limits = [], [], []
@@ -136,8 +136,8 @@ class Agreed(LocalGuard):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *STOP_SIGNALS])
 def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path, number):
-    before = signal.getsignal(signal.SIGINT)  # ignored where somebody started us in the background
-    keep = Saved()
+    before = signal.getsignal(signal.SIGINT)  # SIG_IGN if started in the background
+    keep = RecordSaves()
     stop = PreemptionCallback(keep, LocalGuard())
     trainer = fit(pack, tmp_path, [SignalAt(3, number), stop])
     assert trainer.global_step == 4
@@ -147,15 +147,15 @@ def test_a_signal_ends_the_stage_after_the_step_with_a_checkpoint(pack, tmp_path
 
 
 def test_a_signal_to_another_rank_ends_the_stage_at_the_same_step(pack, tmp_path):
-    guard, keep = Agreed(encode_signal(signal.SIGTERM, 3)), Saved()
+    guard, keep = RecordingGuard(encode_signal(signal.SIGTERM, 3)), RecordSaves()
     stop = PreemptionCallback(keep, guard)
     trainer = fit(pack, tmp_path, [stop])
     assert (trainer.global_step, stop.received) == (2, (signal.SIGTERM, 3))
     assert keep.steps == [2]
-    assert guard.numbers == [0, 0], "every rank takes part once a step, with a signal or without"
+    assert guard.numbers == [0, 0], "a collective of all ranks, once a step, with or without a signal"
 
 
-def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monkeypatch):
+def test_a_second_ctrl_c_ends_the_process_at_once_but_not_one_forwarded_by_a_launcher(monkeypatch):
     ended = []
     stop = PreemptionCallback(None, LocalGuard())
     stop.before = lambda *_: ended.append("at once")
@@ -173,44 +173,44 @@ def test_a_second_ctrl_c_ends_at_once_but_not_one_that_a_launcher_passed_on(monk
 
 @pytest.mark.parametrize("moment", ["on_train_batch_start", "on_validation_start"])
 @pytest.mark.parametrize("step", [2, 3, 4])
-def test_what_is_saved_is_validated_if_it_is_due_and_nothing_else_is(pack, tmp_path, step, moment):
-    keep = Saved()
-    called = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, LocalGuard())]
-    trainer = fit(pack, tmp_path, called, validate_every=2, steps=8)
-    never = moment == "on_validation_start" and step % 2
-    assert keep.steps == ([] if never else [step + 1])
-    assert trainer.global_step == (8 if never else step + 1)
+def test_a_step_saved_after_a_signal_is_validated_only_if_validation_is_due(pack, tmp_path, step, moment):
+    keep = RecordSaves()
+    callbacks = [SignalAt(step, signal.SIGTERM, moment), PreemptionCallback(keep, LocalGuard())]
+    trainer = fit(pack, tmp_path, callbacks, validate_every=2, steps=8)
+    is_never_sent = moment == "on_validation_start" and step % 2
+    assert keep.steps == ([] if is_never_sent else [step + 1])
+    assert trainer.global_step == (8 if is_never_sent else step + 1)
     assert trainer.lightning_module.validated == [
         number for number in (2, 4, 6, 8) if number <= trainer.global_step
     ]
 
 
-def test_lightning_neither_catches_signals_nor_broadcasts_them(pack, tmp_path):
-    seen = []
+def test_lightning_neither_handles_signals_nor_broadcasts_them(pack, tmp_path):
+    records = []
 
-    class Look(Callback):
+    class RecordSignals(Callback):
         def on_train_batch_end(self, trainer, *_):
-            seen.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
+            records.append((signal.getsignal(signal.SIGTERM) == SIGNALS._note, trainer.received_sigterm))
 
-    fit(pack, tmp_path, [SignalAt(2), Look()], steps=4)
-    assert seen == [(True, False)] * 4
+    fit(pack, tmp_path, [SignalAt(2), RecordSignals()], steps=4)
+    assert records == [(True, False)] * 4
 
 
-def test_the_heartbeat_has_phase_step_clips_and_the_error_that_ended_the_stage(pack, tmp_path):
+def test_the_heartbeat_has_phase_step_and_clips_and_the_guard_the_error(pack, tmp_path):
     heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
-    phases, guard = [], Agreed()
+    phases, guard = [], RecordingGuard()
     set_phase = heartbeat.phase
     heartbeat.phase = lambda name, limit=None: (phases.append(name), set_phase(name, limit))
-    pulse = HeartbeatCallback(heartbeat, "walk", steps=6, guard=guard)
-    with pytest.raises(ValueError, match="lost its way"):
-        fit(pack, tmp_path, [pulse], validate_every=2, module=Walk(fails_at=4))
+    callback = HeartbeatCallback(heartbeat, "chat", steps=6, guard=guard)
+    with pytest.raises(ValueError, match="failed on purpose"):
+        fit(pack, tmp_path, [callback], validate_every=2, module=OneWeight(fails_at=4))
     assert phases == [
         *("data", "step", "data", "step", "data", "validation", "data"),
         *("step", "data", "step", "data", "validation", "data", "step"),
     ]
-    assert (heartbeat.stage, heartbeat.step, heartbeat.steps) == ("walk", 4, 6)
+    assert (heartbeat.stage, heartbeat.step, heartbeat.steps) == ("chat", 4, 6)
     assert heartbeat.clip_ids == pack.cut_ids
-    assert [str(error) for error in guard.errors] == ["lost its way"]
+    assert [str(error) for error in guard.errors] == ["failed on purpose"]
     assert heartbeat.p99 is not None
     assert 0 < heartbeat.busy <= heartbeat.mean + 1
 
@@ -218,16 +218,16 @@ def test_the_heartbeat_has_phase_step_clips_and_the_error_that_ended_the_stage(p
 def test_the_timeout_of_collectives_shrinks_once_step_times_are_known(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(preemption, "STEPS_PER_LIMIT", 10)
     heartbeat = Heartbeat(tmp_path, FaultToleranceConfig(), rank=0, launch=Launch("", is_elastic=False))
-    guard = Agreed()
-    fit(pack, tmp_path, [HeartbeatCallback(heartbeat, "walk", steps=10, guard=guard)], steps=10)
+    guard = RecordingGuard()
+    fit(pack, tmp_path, [HeartbeatCallback(heartbeat, "chat", steps=10, guard=guard)], steps=10)
     assert len(guard.limits) == 1
     assert 2 * 60 <= guard.limits[0] < 2 * 60 + 20, time.monotonic()
 
 
-def test_a_run_that_a_newer_start_has_ends_after_the_step_on_all_ranks_and_saves_nothing(pack, tmp_path):
-    keep, guard = Saved(), Agreed(lost_from=2)
+def test_a_run_taken_by_a_newer_start_ends_after_the_step_and_saves_nothing(pack, tmp_path):
+    keep, guard = RecordSaves(), RecordingGuard(lost_from=2)
     with pytest.raises(UserError, match="a newer start"):
         fit(pack, tmp_path, [PreemptionCallback(keep, guard)])
     assert guard.numbers == [0, 0, LOST]
     assert keep.steps == []
-    assert encode_signal(64, (1 << 20) - 1) < LOST, "it wins over every signal of every rank"
+    assert encode_signal(64, (1 << 20) - 1) < LOST, "it is larger than the code of every signal of every rank"

@@ -11,8 +11,8 @@ from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.training.callbacks.progress import ProgressLine, Throughput
 
 
-class Walk(LightningModule):
-    """Walks one weight one step at a time."""
+class OneWeight(LightningModule):
+    """Trains a single weight."""
 
     def __init__(self):
         super().__init__()
@@ -37,7 +37,7 @@ def pack(make_cuts, vocabulary):
     return Collator()([with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(2)])
 
 
-def fit(pack, tmp_path, called, *, steps=6):
+def fit(pack, tmp_path, callbacks, *, steps=6):
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -47,32 +47,32 @@ def fit(pack, tmp_path, called, *, steps=6):
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=tmp_path,
-        callbacks=called,
+        callbacks=callbacks,
     )
-    trainer.fit(Walk(), DataLoader([(pack,)] * 100, batch_size=None))
+    trainer.fit(OneWeight(), DataLoader([(pack,)] * 100, batch_size=None))
     return trainer
 
 
-def test_a_log_file_gets_lines_with_the_losses_of_tasks(pack, tmp_path):
+def test_progress_lines_outside_a_terminal_have_the_losses_of_tasks(pack, tmp_path):
     console = Console(file=io.StringIO(), width=200)
     throughput = Throughput(budget=1_000, log_every=2)
-    fit(pack, tmp_path, [throughput, ProgressLine("walk", steps=6, throughput=throughput, console=console)])
-    said = console.file.getvalue()
-    assert "walk  step 6/6  loss" in said
-    assert "asr 2.00" in said
-    assert "audio-s/s" in said
+    fit(pack, tmp_path, [throughput, ProgressLine("chat", steps=6, throughput=throughput, console=console)])
+    output = console.file.getvalue()
+    assert "chat  step 6/6  loss" in output
+    assert "asr 2.00" in output
+    assert "audio-s/s" in output
 
 
-def test_throughput_counts_what_went_through(pack, tmp_path):
+def test_throughput_counts_tokens_and_audio_seconds(pack, tmp_path):
     logged = []
     throughput = Throughput(budget=2 * pack.token_ids.numel(), log_every=3)
 
-    class Kept(Callback):
+    class RecordRates(Callback):
         def on_train_batch_end(self, trainer, *_):
             if throughput.rates:
                 logged.append(dict(throughput.rates))
 
-    fit(pack, tmp_path, [throughput, Kept()])
+    fit(pack, tmp_path, [throughput, RecordRates()])
     rates = logged[-1]
     ratio = rates["throughput/tokens_per_second"] / rates["throughput/steps_per_second"]
     assert ratio == pytest.approx(pack.token_ids.numel())

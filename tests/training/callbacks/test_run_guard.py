@@ -2,9 +2,9 @@ from audio_lm.training.callbacks.run_guard import LocalGuard, RunGuard
 from tests.forked import on_ranks, together
 
 
-def test_a_guard_without_a_run_has_everything_that_callbacks_use():
-    wanted = {name for name in vars(RunGuard) if not name.startswith("_")}
-    assert wanted <= {*dir(LocalGuard)}
+def test_a_guard_without_a_run_implements_the_protocol():
+    names = {name for name in vars(RunGuard) if not name.startswith("_")}
+    assert names <= {*dir(LocalGuard)}
     guard = LocalGuard()
     assert not guard.is_lost
     guard.commit()

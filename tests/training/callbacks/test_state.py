@@ -1,4 +1,4 @@
-"""What a callback keeps is what it gets back."""
+"""State of callbacks: saved and restored."""
 
 import pytest
 import torch
@@ -9,16 +9,16 @@ from audio_lm.training.callbacks.state import load_callback_states, save_callbac
 
 
 class Average(Callback):
-    """Keeps a tensor, plain values, and something of its own in the checkpoint."""
+    """Has a tensor and plain values as state, and adds a value to the checkpoint."""
 
     def __init__(self):
-        self.weights, self.seen, self.extra = torch.zeros(2), [], None
+        self.weights, self.steps, self.extra = torch.zeros(2), [], None
 
     def state_dict(self):
-        return {"weights": self.weights, "seen": self.seen}
+        return {"weights": self.weights, "steps": self.steps}
 
     def load_state_dict(self, state):
-        self.weights, self.seen = state["weights"], state["seen"]
+        self.weights, self.steps = state["weights"], state["steps"]
 
     def on_save_checkpoint(self, trainer, module, checkpoint):
         checkpoint["average"] = {"extra": self.extra}
@@ -49,44 +49,44 @@ def trainer_with(*callbacks):
     return trainer
 
 
-def test_states_and_what_hooks_add_come_back():
+def test_states_and_values_added_by_hooks_are_restored():
     average = Average()
-    average.weights, average.seen, average.extra = torch.tensor([1.5, -2.0]), [3, "a"], {"b": None}
+    average.weights, average.steps, average.extra = torch.tensor([1.5, -2.0]), [3, "a"], {"b": None}
     text = save_callback_states(trainer_with(average))
     other = Average()
     trainer = trainer_with(other)
     assert load_callback_states(trainer, text) == []
     assert torch.equal(other.weights, average.weights)
-    assert (other.seen, other.extra) == ([3, "a"], {"b": None})
+    assert (other.steps, other.extra) == ([3, "a"], {"b": None})
     assert trainer.lightning_module.num_loaded == 7
 
 
-def test_a_callback_that_is_gone_is_named():
-    class Gone(Callback):
+def test_a_state_without_its_callback_is_named():
+    class Removed(Callback):
         def state_dict(self):
             return {"a": 1}
 
     average = Average()
-    text = save_callback_states(trainer_with(average, gone := Gone()))
-    assert load_callback_states(trainer_with(Average()), text) == [gone.state_key]
+    text = save_callback_states(trainer_with(average, removed := Removed()))
+    assert load_callback_states(trainer_with(Average()), text) == [removed.state_key]
 
 
-def test_a_state_that_would_run_code_is_refused_by_name():
-    class Odd(Callback):
+def test_a_state_that_would_run_code_is_refused_with_the_name_of_its_callback():
+    class WithModule(Callback):
         def state_dict(self):
             return {"a": pytest}
 
-    class OddKind(Callback):
+    class WithClass(Callback):
         def state_dict(self):
             return {"a": Counting}
 
     with pytest.raises((UserError, TypeError)):
-        save_callback_states(trainer_with(Odd()))
-    with pytest.raises(UserError, match="OddKind"):
-        save_callback_states(trainer_with(OddKind()))
+        save_callback_states(trainer_with(WithModule()))
+    with pytest.raises(UserError, match="WithClass"):
+        save_callback_states(trainer_with(WithClass()))
 
 
 @pytest.mark.parametrize("text", ["", "AAAA", "no base64 at all"])
-def test_damaged_states_are_a_sentence(text):
+def test_damaged_states_are_refused(text):
     with pytest.raises(UserError, match="state"):
         load_callback_states(trainer_with(Average()), text)
