@@ -102,7 +102,7 @@ def build_trainer(
     if hardware.num_threads is not None:
         torch.set_num_threads(hardware.num_threads)
     # Without clips Lightning skips the validation and its hooks, which checkpoints of that step wait for.
-    validate_every = stage.validate_every if stage.validation.sources else 0
+    validate_every = (stage.validate_every or stage.steps) if stage.validation.sources else 0
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,

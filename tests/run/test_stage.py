@@ -40,6 +40,14 @@ def test_a_stage_without_validation_clips_writes_its_checkpoints(small_recipe, t
     assert [one.step for one in valid_checkpoints(folder)] == [6, 4, 2]
 
 
+@pytest.mark.parametrize(("every", "steps"), [(0, [5]), (4, [3])])
+def test_without_an_interval_a_stage_is_validated_at_its_end(small_recipe, tmp_path, every, steps):
+    overrides = [f"stages.pretrain.validate_every={every}", "only=[pretrain]"]
+    train(load_recipe(small_recipe, overrides), out=tmp_path / "run", console=Console(quiet=True))
+    lines = map(json.loads, (tmp_path / "run/stages/pretrain/metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if "val_loss/all" in line.get("values", {})] == steps
+
+
 class Fails(Callback):
     def on_train_batch_start(self, trainer, *_):
         raise RuntimeError("in the first step")
