@@ -25,9 +25,9 @@ from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import PackDataset
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import token_lengths
+from audio_lm.data.lengths import TokenLengths, cached_token_lengths, token_lengths
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.interleave import integer_shares
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment

@@ -1,4 +1,4 @@
-"""Token lengths of all rows of a source, without making their examples.
+"""Token lengths of all rows of a source, counted without making examples, and cached.
 
 A length depends only on the labels of a row and the durations of its clips, so no audio is opened and no cut is built.
 Texts are tokenized in batches, and a question that depends on nothing but languages is counted once per
@@ -6,6 +6,8 @@ combination of languages. Lengths are exactly those of ``ExampleMaker.example``.
 """
 
 import fcntl
+import hashlib
+import json
 import os
 import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from lhotse.cut import Cut
@@ -22,9 +24,12 @@ from lhotse.cut import Cut
 from audio_lm.common.cpu import num_cores
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import LANGUAGE_LABELS
+from audio_lm.data.cache import cached_table
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.data.manifest.cuts import num_samples_of
+from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.lhotse_cut import CutFacts
+from audio_lm.data.mixture.interleave import Integers
 from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import init_data_worker
 from audio_lm.prompts.conversation import Clip
@@ -32,10 +37,8 @@ from audio_lm.prompts.encode import length_inputs, num_clip_tokens
 from audio_lm.prompts.token_counts import TokenCounter
 from audio_lm.tasks.task import Labels
 
-if TYPE_CHECKING:
-    from audio_lm.data.manifest.lazy_cuts import Rows
-
 Table = np.ndarray[Any, np.dtype[np.int32]]
+VERSION = 2  # incremented when the same row has another number of tokens
 ROWS_AT_ONCE = 200
 CHUNKS_AT_ONCE = 10  # per work item of a process
 MIN_ROWS = 20_000
@@ -44,7 +47,71 @@ MIN_ROWS = 20_000
 MAX_PROCESSES = 16
 
 
-def token_lengths(rows: "Rows", maker: ExampleMaker, task: str, *, num_processes: int | None = None) -> Table:
+class TokenLengths:
+    """Number of tokens of every row under every paraphrase of a task."""
+
+    def __init__(self, table: np.ndarray[Any, np.dtype[np.int32]], wording: str = "") -> None:
+        """Wrap a table.
+
+        Args:
+            table: (N, choices), memory-mapped or not.
+            wording: digest of the prompts of the task, see ``wording_of``.
+        """
+        self.table = table
+        self.wording = wording
+        self.num_choices = table.shape[1]
+
+    def of(self, rows_P: Integers, choices_P: Integers) -> Integers:
+        """Tokens of rows under paraphrases."""
+        return np.asarray(self.table[rows_P, choices_P], dtype=np.int64)
+
+    @property
+    def mean(self) -> float:
+        """Mean over rows and paraphrases, which are drawn equally often."""
+        return float(self.table.mean())
+
+
+def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
+    """Token lengths of all rows of a source under a task; counted once, then loaded from the cache.
+
+    Args:
+        cache: folder of all indexes.
+
+    Raises:
+        DataError: a cut lacks a label that its task needs, or is chunked and its chunks have no labels.
+    """
+    wording = wording_of(rows, maker, task)
+    known = [
+        VERSION,
+        rows.index.digest,
+        task,
+        maker.prompt,
+        maker.vocabulary.digest,
+        maker.token_count.windows,
+    ]
+
+    def make() -> np.ndarray[Any, np.dtype[np.int32]]:
+        return token_lengths(rows, maker, task)
+
+    name = f"{rows.index.source}/tokens"
+    with folder_lock(cache / rows.index.source):
+        table = cached_table(cache, name, [*known, wording], make, num_rows=len(rows))
+    return TokenLengths(table, wording)
+
+
+def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
+    """Digest of the prompts of a task: its templates, and the examples of three rows of the source."""
+    state = hashlib.sha256(json.dumps(maker.templates(task)).encode())
+    for row in sorted({0, len(rows) // 2, len(rows) - 1}):
+        if rows.start(row) and not maker.is_valid_for_chunks(task):
+            continue
+        for choice in range(maker.num_choices(task)):
+            example = maker.example(rows.cut(row), task, choice=choice)
+            state.update(json.dumps([example.token_ids, example.is_learned]).encode())
+    return state.hexdigest()[:16]
+
+
+def token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, num_processes: int | None = None) -> Table:
     """Count the tokens of every row under every paraphrase of a task, (N, choices).
 
     Args:
@@ -138,7 +205,7 @@ class _Questions(NamedTuple):
 class _RowCounter:
     """Count the tokens of rows."""
 
-    def __init__(self, rows: "Rows", maker: ExampleMaker, task: str) -> None:
+    def __init__(self, rows: Rows, maker: ExampleMaker, task: str) -> None:
         self.rows = rows
         self.maker = maker
         self.task = task

@@ -10,9 +10,10 @@ from audio_lm.common.audio_units import SAMPLES_PER_SECOND, WHISPER, AudioTokenC
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.examples import ExampleMaker, Prompt
+from audio_lm.data.lengths import TokenLengths, cached_token_lengths
 from audio_lm.data.manifest.cuts import cut_set_path, size_of
 from audio_lm.data.manifest.index import IndexRules, SourceIndex, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, TokenLengths, cached_token_lengths
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.manifest.shar import files_of
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (

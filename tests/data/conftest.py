@@ -5,8 +5,9 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.lengths import cached_token_lengths
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows, cached_token_lengths
+from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, Segment
 

@@ -1,10 +1,8 @@
-"""Read single cuts of an index lazily, and cache their token lengths.
+"""Read single cuts of an index lazily.
 
 A row is read at its byte offset in the manifest, so that no process has a whole manifest in memory.
 """
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -15,9 +13,6 @@ from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import MAX_SECONDS, SAMPLES_PER_SECOND
 from audio_lm.common.errors import DataError
-from audio_lm.data.cache import cached_table
-from audio_lm.data.examples import ExampleMaker
-from audio_lm.data.lengths import folder_lock, token_lengths
 from audio_lm.data.manifest.cuts import resample_further_clips, resample_to_16_khz
 from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.json_lines import MAX_LINE_BYTES, InvalidLineError, parse_line
@@ -25,7 +20,6 @@ from audio_lm.data.manifest.lhotse_cut import CutFacts, read_cut
 from audio_lm.data.mixture.interleave import Integers
 
 BLOCK_BYTES = 8192  # per read; most lines are shorter
-VERSION = 2  # incremented when the same row has another number of tokens
 
 
 class Rows:
@@ -125,67 +119,3 @@ class LoadedSource(NamedTuple):
     task: str
     source: str
     rows: Rows
-
-
-class TokenLengths:
-    """Number of tokens of every row under every paraphrase of a task."""
-
-    def __init__(self, table: np.ndarray[Any, np.dtype[np.int32]], wording: str = "") -> None:
-        """Wrap a table.
-
-        Args:
-            table: (N, choices), memory-mapped or not.
-            wording: digest of the prompts of the task, see ``wording_of``.
-        """
-        self.table = table
-        self.wording = wording
-        self.num_choices = table.shape[1]
-
-    def of(self, rows_P: Integers, choices_P: Integers) -> Integers:
-        """Tokens of rows under paraphrases."""
-        return np.asarray(self.table[rows_P, choices_P], dtype=np.int64)
-
-    @property
-    def mean(self) -> float:
-        """Mean over rows and paraphrases, which are drawn equally often."""
-        return float(self.table.mean())
-
-
-def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: Path) -> TokenLengths:
-    """Token lengths of all rows of a source under a task; counted once, then loaded from the cache.
-
-    Args:
-        cache: folder of all indexes.
-
-    Raises:
-        DataError: a cut lacks a label that its task needs, or is chunked and its chunks have no labels.
-    """
-    wording = wording_of(rows, maker, task)
-    known = [
-        VERSION,
-        rows.index.digest,
-        task,
-        maker.prompt,
-        maker.vocabulary.digest,
-        maker.token_count.windows,
-    ]
-
-    def make() -> np.ndarray[Any, np.dtype[np.int32]]:
-        return token_lengths(rows, maker, task)
-
-    name = f"{rows.index.source}/tokens"
-    with folder_lock(cache / rows.index.source):
-        table = cached_table(cache, name, [*known, wording], make, num_rows=len(rows))
-    return TokenLengths(table, wording)
-
-
-def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
-    """Digest of the prompts of a task: its templates, and the examples of three rows of the source."""
-    state = hashlib.sha256(json.dumps(maker.templates(task)).encode())
-    for row in sorted({0, len(rows) // 2, len(rows) - 1}):
-        if rows.start(row) and not maker.is_valid_for_chunks(task):
-            continue
-        for choice in range(maker.num_choices(task)):
-            example = maker.example(rows.cut(row), task, choice=choice)
-            state.update(json.dumps([example.token_ids, example.is_learned]).encode())
-    return state.hexdigest()[:16]

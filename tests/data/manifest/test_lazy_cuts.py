@@ -10,8 +10,9 @@ from lhotse.utils import fastcopy
 from audio_lm.common.audio_units import MAX_SECONDS
 from audio_lm.common.errors import DataError
 from audio_lm.data.examples import ExampleMaker
+from audio_lm.data.lengths import cached_token_lengths, wording_of
 from audio_lm.data.manifest.index import IndexRules, compile_source
-from audio_lm.data.manifest.lazy_cuts import Rows, cached_token_lengths, wording_of
+from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.conversation import Turn
 from audio_lm.tasks import registry
 
