@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from audio_lm.checkpoints.discovery import newest_valid
-from audio_lm.training import next_token
+from audio_lm.training import step as train_step
 from audio_lm.training.callbacks import checkpoint
 from tests.run.observed_run import checkpoints, equal_weights, run_command
 from tests.training.callbacks.test_preemption import SignalAt
@@ -83,13 +83,13 @@ def without_moments(number):
 
 def without_step(number):
     """Resume with the dropout of the first steps, as if random state lived in the process."""
-    key_of, steps = next_token.key_of, []
+    key_of, steps = train_step.key_of, []
 
     def relative_key(seed, purpose, step, first):
         steps.append(step)
         return key_of(seed, purpose, step - steps[0], first)
 
-    next_token.key_of = relative_key
+    train_step.key_of = relative_key
 
 
 FORGOTTEN = {"optimizer state": without_moments, "random key": without_step}
