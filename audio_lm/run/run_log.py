@@ -5,8 +5,10 @@ messages of the console, warnings, and resumes.
 """
 
 import logging
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,7 @@ from typing import Self
 from torch import nn
 
 from audio_lm.common.env import is_main
+from audio_lm.common.protocols import Condition
 from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.yaml_layers import flatten
@@ -32,9 +35,13 @@ class RunLog:
     Args:
         folder: of the run; it exists.
         level: of the records that are kept.
+        may_write: False once a newer start has the folder.
     """
 
-    def __init__(self, folder: Path, level: int = logging.INFO) -> None:
+    def __init__(
+        self, folder: Path, level: int = logging.INFO, *, may_write: Condition = lambda: True
+    ) -> None:
+        self.may_write = may_write
         self.path = folder / FILE
         self.level = level
         self._handlers: list[logging.Handler] = []
@@ -43,12 +50,13 @@ class RunLog:
         if not is_main():
             return self
         try:
-            handler = logging.FileHandler(self.path, encoding="utf-8")
+            handler = _LogFile(self.path, encoding="utf-8")
         except OSError as error:
             log.warning("%s cannot be written (%s); the run continues without it", self.path, error.strerror)
             return self
         handler.setFormatter(logging.Formatter(FORMAT))
         handler.setLevel(self.level)
+        handler.addFilter(lambda record: self.may_write())
         self._handlers = [handler]
         # A logger with a handler is not printed by the handler of last resort any more. A handler of the root logger,
         # which some libraries add, would print what is meant for the file.
@@ -78,6 +86,23 @@ class RunLog:
         ours.level, ours.propagate = self._before
         logging.captureWarnings(False)
         self._handlers[0].close()
+
+
+class _LogFile(logging.FileHandler):
+    """File of a log that ends at the first record that the disk does not take; training continues."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is logging's
+        if self.level <= logging.CRITICAL:
+            self.setLevel(logging.CRITICAL + 1)
+            log.warning(
+                "%s cannot be written (%s); the run continues without it",
+                self.baseFilename,
+                sys.exc_info()[1],
+            )
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what is still in the buffer of a file on a full disk
+            super().close()
 
 
 def settings_given(composed: ComposedRecipe) -> Iterator[str]:

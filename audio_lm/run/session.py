@@ -56,11 +56,11 @@ class RunSession:
         self.composed = composed
         self.folder = folder
         self.console = console
-        self.log = RunLog(folder.path, log_level)
         self.config = composed.recipe.fault_tolerance
         self.launch = current_launch()
         self.heartbeat = Heartbeat(folder.path, self.config, rank=rank(), launch=self.launch)
         self.lease = LeaseWatch(folder.path, self.launch)
+        self.log = RunLog(folder.path, log_level, may_write=lambda: self.lease.is_newest)
         self.exit = ExitRecorder(folder.path, self.config, self.launch, self.heartbeat, self.lease)
         self.groups = ProcessGroups(composed.recipe.hardware.accelerator, self.config.first_step_seconds)
         self.tracking: RecipeRun | None = None

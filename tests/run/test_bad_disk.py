@@ -84,6 +84,7 @@ def test_a_disk_that_stays_full_stops_the_run_after_three_saves_and_it_resumes_b
     assert attempt.codes == [2, 2], attempt.output
     newest = next(checkpoint.step for checkpoint in valid_checkpoints(checkpoints(tmp_path)))
     assert newest in (1, 2)
+    assert len(attempt.errors) == 1, attempt.errors
     (last,) = attempt.errors
     assert last.startswith(
         f"audio-lm: checkpoint NOT saved ({6 - newest + 1 if is_control else 3} in a row), previous ones untouched"

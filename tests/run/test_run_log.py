@@ -37,6 +37,16 @@ def log_and_fail(folder):
         raise KeyError("boom")
 
 
+def test_a_start_that_lost_the_folder_writes_nothing(tmp_path):
+    allowed = [True]
+    with RunLog(tmp_path, may_write=lambda: allowed[0]):
+        logging.getLogger("audio_lm.run").info("ours")
+        allowed[0] = False
+        logging.getLogger("audio_lm.run").warning("theirs")
+    assert "ours" in (tmp_path / "run.log").read_text()
+    assert "theirs" not in (tmp_path / "run.log").read_text()
+
+
 def test_a_log_that_cannot_be_written_is_only_a_warning(tmp_path, caplog):
     (tmp_path / "run.log").mkdir()
     with RunLog(tmp_path):
