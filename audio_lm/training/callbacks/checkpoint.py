@@ -181,11 +181,11 @@ class StageCheckpoint(Callback):
         step, module = trainer.global_step, trainer.lightning_module
         sums = all_gather_object(module.train_loss.sums, tensor_parallel=self.tensor_parallel)
         is_validated = self.val_loss is not None and self.val_loss[0] == step
-        # The tracking run is known only once the logger is open.
-        run_id = getattr(trainer.logger, "run_id", None)
+        # MLflow's id of the run; None until the store has answered, absent with another logger.
+        run = {"mlflow_run_id": trainer.logger.run_id} if hasattr(trainer.logger, "run_id") else {}
         return {
             **self.progress,
-            **({} if run_id is None else {"mlflow_run_id": run_id}),
+            **run,
             "step": step,
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],

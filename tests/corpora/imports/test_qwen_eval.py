@@ -93,7 +93,7 @@ def test_languages_of_a_translation_are_codes(write_rows, import_cuts):
     rows = [ROW | {"gt": "\u4e00", "source": "covost2_en_zh-CN_test"}]
     (cut,) = import_cuts("qwen-eval", write_rows(rows), columns={"gt": "translation"})
     assert cut.supervisions[0].custom["target_language"] == "zh"
-    with pytest.raises(DataError, match="'xx' is not known"):
+    with pytest.raises(DataError, match="'xx' is unknown"):
         import_cuts(
             "qwen-eval",
             write_rows([rows[0] | {"source": "a_en_xx_b"}]),
