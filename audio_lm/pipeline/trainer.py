@@ -102,6 +102,8 @@ def build_trainer(
     hardware = recipe.hardware
     if hardware.num_threads is not None:
         torch.set_num_threads(hardware.num_threads)
+    # Without clips Lightning skips the validation and its hooks, which checkpoints of that step wait for.
+    validate_every = stage.validate_every if stage.validation.sources else 0
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -110,9 +112,9 @@ def build_trainer(
         precision=_precision(hardware),
         max_steps=stage.steps,
         max_epochs=-1,
-        val_check_interval=stage.validate_every or None,
+        val_check_interval=validate_every or None,
         check_val_every_n_epoch=None,
-        limit_val_batches=None if stage.validate_every else 0,
+        limit_val_batches=None if validate_every else 0,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         logger=logger,

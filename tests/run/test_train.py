@@ -8,6 +8,7 @@ import torch
 from lightning import Callback
 from safetensors.torch import load_file
 
+from audio_lm.checkpoints.shelf import valid
 from audio_lm.compose import load_recipe
 from audio_lm.errors import CheckpointError, DataError, RecipeError, UserError
 from audio_lm.run import train as training
@@ -177,3 +178,12 @@ def test_another_encoder_another_projector_and_updates_are_trained(small_recipe,
 def test_holes_in_what_hears_no_log_mel_are_refused(small_recipe):
     with pytest.raises(RecipeError, match=r"stage 'chat' has spec_augment"):
         load_recipe(small_recipe, OTHER_PARTS)
+
+
+def test_a_stage_without_validation_clips_writes_its_checkpoints(small_recipe, tmp_path, console):
+    """Steps of validation and of checkpoints coincide, and there is nothing to validate."""
+    overrides = ["~stages.pretrain.validation", "stages.pretrain.validate_every=2", "only=[pretrain]"]
+    every = ["stages.pretrain.checkpoint_every=2", "stages.pretrain.checkpoints.keep_last=9"]
+    train(load_recipe(small_recipe, [*overrides, *every]), out=tmp_path / "run", console=console)
+    folder = tmp_path / "run/stages/pretrain/checkpoints"
+    assert [one.step for one in valid(folder)] == [6, 4, 2]
