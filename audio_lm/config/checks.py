@@ -6,7 +6,7 @@ They run before anything is built or written.
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from audio_lm.common.names import check_name, check_path, is_name
 from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
 from audio_lm.common.source_name import check_source_name
-from audio_lm.config.own_tasks import check_own_task
+from audio_lm.config.own_tasks import Check, checks_of_own_tasks
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
@@ -31,7 +31,6 @@ MAX_OF_SUFFIX = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
 """Suffix of a transformers setting -> its largest allowed value."""
 
 VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
-Check = tuple[str, Callable[[], object]]
 
 
 def place_of(where: Mapping[str, str], key: str) -> str:
@@ -88,8 +87,7 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
         yield from (
             (f"model.{part}.settings.{key}", partial(_check_setting, key, settings[key])) for key in settings
         )
-    for name in recipe.tasks:
-        yield f"tasks.{name}", partial(check_own_task, name, recipe)
+    yield from checks_of_own_tasks(recipe)
     for name in recipe.corpora:
         yield f"corpora.{name}", partial(check_name, "corpus", name)
     for name, stage in recipe.stages.items():

@@ -1,7 +1,8 @@
 """Own tasks of a recipe: checks, metrics of their benchmarks, and their form in a smoke test without their data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from audio_lm.common.errors import RecipeError
@@ -11,32 +12,42 @@ from audio_lm.config.yaml_layers import Layer, as_table, table_at
 from audio_lm.metrics.registry import NEEDS_JAVA, find_metric
 from audio_lm.tasks.config import METRIC, OwnTaskConfig
 from audio_lm.tasks.labels import dummy_values
-from audio_lm.tasks.own import own_task
+from audio_lm.tasks.own import check_answer, check_fields, check_new_name, check_questions, own_task
 from audio_lm.tasks.registry import TASKS
 
+Check = tuple[str, Callable[[], object]]
+"""Dotted key of a setting, and a function that raises ``UserError`` if the setting is invalid."""
 
-def check_own_task(name: str, recipe: Recipe) -> None:
-    """Check a task that a recipe defines.
 
-    Raises:
-        RecipeError: its name is taken, its label, questions, tags or metrics are invalid, or nothing uses it.
-    """
-    check_name("task", name)
-    config = recipe.tasks[name]
-    task = own_task(name, config)
-    if config.tags is not None:
-        from audio_lm.prompts.tags import check_tags
+def checks_of_own_tasks(recipe: Recipe) -> Iterator[Check]:
+    """Yield the dotted key of each setting of the own tasks, with its check."""
+    for name, config in recipe.tasks.items():
+        key, label = f"tasks.{name}", config.label
+        yield key, partial(check_name, "task", name)
+        yield key, partial(check_new_name, name)
+        yield key, partial(_check_use, name, recipe)
+        yield f"{key}.label", partial(check_answer, label)
+        yield f"{key}.prompt", partial(check_questions, config.prompt, label=label)
+        if config.prompt_zh:
+            yield f"{key}.prompt_zh", partial(check_questions, config.prompt_zh, label=label)
+        if config.tags is not None:
+            yield f"{key}.tags", partial(_check_tags, name, config)
+        yield from ((f"{key}.metric", partial(find_metric, metric)) for metric in config.metric)
 
-        check_tags(task)
-    if not config.metric:
-        raise RecipeError(f"task {name!r} has no metric; name one, or leave `metric` out for {METRIC}")
-    for metric in config.metric:
-        find_metric(metric)
+
+def _check_use(name: str, recipe: Recipe) -> None:
     if not recipe.sources_of(name):
         raise RecipeError(
             f"task {name!r} has no source, so it has no effect -- expected one in a mixture, a validation or a benchmark; "
             f"add one, or remove the task"
         )
+
+
+def _check_tags(name: str, config: OwnTaskConfig) -> None:
+    from audio_lm.prompts.tags import check_tags
+
+    check_fields(config.tags or "", label=config.label)
+    check_tags(own_task(name, config))
 
 
 def fill_metrics(merged: Layer) -> None:

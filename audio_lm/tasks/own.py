@@ -14,7 +14,11 @@ from audio_lm.tasks.task import Task
 ANSWERS = ("text", "value", "references", "texts", "integer")
 """Kinds of labels that can be an answer as they are; the others need a row in code."""
 
-LANGUAGE_NAME = "target_language_name"  # a field that templates derive from the label target_language
+IN_QUESTIONS = ("text", "value", "integer")
+"""Kinds of labels that can be part of a question."""
+
+LANGUAGE_NAME = "target_language_name"
+"""Field of a question that is derived from the label ``target_language``."""
 
 
 def with_own_tasks(own: Mapping[str, OwnTaskConfig]) -> dict[str, Task]:
@@ -23,75 +27,95 @@ def with_own_tasks(own: Mapping[str, OwnTaskConfig]) -> dict[str, Task]:
 
 
 def own_task(name: str, config: OwnTaskConfig) -> Task:
-    """Task of a recipe.
-
-    Raises:
-        RecipeError: the name is taken, the label cannot be an answer, or a question has no valid form.
-    """
-    if name in TASKS or name == CHAT:
-        raise RecipeError(f"task {name!r} exists already -- expected a new name; rename it")
-    _check_label(config.label)
-    if not config.prompt:
-        raise RecipeError(f"task {name!r} has no question; set its prompt")
-    fields = [found for prompt in (*config.prompt, *config.prompt_zh) for found in _fields(prompt)]
-    fields += _fields(config.tags, has_markup=True) if config.tags else []
-    if config.label in fields:
-        raise RecipeError(
-            f"task {name!r} has the label {config.label!r} in its question, which is the answer; remove it"
-        )
+    """Task of a recipe, whose settings have been checked."""
+    templates = (*config.prompt, *config.prompt_zh, config.tags or "")
+    needs = [field for template in templates for field in _fields(template) if field != "language"]
     return Task(
         name=name,
         prompts=tuple(config.prompt),
         prompts_zh=tuple(config.prompt_zh),
-        needs=tuple(dict.fromkeys([config.label, *_labels_of(fields)])),
+        needs=tuple(dict.fromkeys([config.label, *map(_label_of, needs)])),
         target=any_label(config.label),
         metrics=tuple(config.metric),
         tags=config.tags or "",
     )
 
 
-def _check_label(label: str) -> None:
-    if label in LABELS and LABELS[label].kind in ANSWERS:
-        return
-    if label in LABELS or (OWN_NAME.fullmatch(label) and not is_own_name(label)):
-        raise RecipeError(
-            f"label {label!r} is no text, number or list of texts, or its name is reserved -- expected a label that can be "
-            f"an answer; choose another"
-        )
-    if not is_own_name(label):
-        raise RecipeError(f"label {label[:80]!r} -- expected a name of {RULE}; rename it")
-
-
-def _fields(template: str, *, has_markup: bool = False) -> list[str]:
-    """Labels in braces.
+def check_new_name(name: str) -> None:
+    """Check that no task in code has a name.
 
     Raises:
-        RecipeError: the braces are not those of labels, or a question has a special token.
+        RecipeError: one has.
     """
-    if not template.strip() or (not has_markup and MARKUP.search(template)):
-        raise RecipeError(
-            f"question {template!r} is empty or has a special token -- expected words; correct it (tokens belong in `tags`)"
-        )
-    try:
-        parts = [(name, form or conversion) for _, name, form, conversion in Formatter().parse(template)]
-    except ValueError as error:
-        raise RecipeError(f"question {template!r}: {error}; write {{{{ and }}}} for braces") from error
-    names = [name for name, _ in parts if name is not None]
-    for name, rest in parts:
-        if name is not None and (rest or not _is_field(name)):
+    if name in TASKS or name == CHAT:
+        raise RecipeError(f"task {name!r} exists already -- expected a new name; rename it")
+
+
+def check_answer(label: str) -> None:
+    """Check that a label can be an answer.
+
+    Raises:
+        RecipeError: it is a list of rows or a conversation, reserved, or no name of a label.
+    """
+    if label in LABELS:
+        if LABELS[label].kind not in ANSWERS:
             raise RecipeError(
-                f"question {template!r} has {{{name}}} -- expected the name of a label with a text or a number; correct "
-                f"it, or write {{{{ and }}}} for braces"
+                f"label {label!r} is no text, number or list of texts -- expected one that can be an answer; choose another"
             )
-    return names
+    elif not is_own_name(label):
+        raise RecipeError(
+            f"label {label[:80]!r} is reserved, or no name of a label -- expected {RULE}; choose another"
+        )
+
+
+def check_questions(questions: Iterable[str], *, label: str) -> None:
+    """Check the questions of a task.
+
+    Args:
+        label: the answer, which a question must not contain.
+
+    Raises:
+        RecipeError: there is none, or one is empty, has a special token, or braces that are not those of a label.
+    """
+    if not (found := list(questions)):
+        raise RecipeError("a task needs a question; set its prompt")
+    for question in found:
+        if not question.strip() or MARKUP.search(question):
+            raise RecipeError(
+                f"question {question!r} is empty or has a special token -- expected words; correct it (tokens belong in "
+                f"`tags`)"
+            )
+        check_fields(question, label=label)
+
+
+def check_fields(template: str, *, label: str) -> None:
+    """Check the labels in braces in a question or in tags.
+
+    Raises:
+        RecipeError: one is no name of a label, or it is the answer.
+    """
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise RecipeError(f"{template!r}: {error}; write {{{{ and }}}} for braces") from error
+    for _, field, form, conversion in parts:
+        if field is not None and (form or conversion or not _is_field(field)):
+            raise RecipeError(
+                f"{template!r} has {{{field}}} -- expected the name of a label with a text or a number; correct it, or "
+                f"write {{{{ and }}}} for braces"
+            )
+        if field == label:
+            raise RecipeError(f"{template!r} has the label {label!r}, which is the answer; remove it")
 
 
 def _is_field(name: str) -> bool:
-    known = LABELS.get("target_language" if name == LANGUAGE_NAME else name)
-    return is_own_name(name) if known is None else known.kind in ("text", "value", "integer")
+    known = LABELS.get(_label_of(name))
+    return OWN_NAME.fullmatch(name) is not None and (known is None or known.kind in IN_QUESTIONS)
 
 
-def _labels_of(fields: Iterable[str]) -> list[str]:
-    """Labels that fields need; the language of a clip has a default."""
-    names = ["target_language" if name == LANGUAGE_NAME else name for name in fields]
-    return [name for name in names if name != "language"]
+def _label_of(field: str) -> str:
+    return "target_language" if field == LANGUAGE_NAME else field
+
+
+def _fields(template: str) -> list[str]:
+    return [field for _, field, _, _ in Formatter().parse(template) if field]
