@@ -47,21 +47,14 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     return {name: definition for name, definition in definitions.items() if definition is not None}
 
 
-def save_definition(
-    folder: Path,
-    name: str,
-    benchmark: BenchmarkConfig,
-    published: Mapping[str, float],
-    own_task: OwnTaskConfig | None = None,
-) -> None:
+def save_definition(folder: Path, name: str, definition: Definition) -> None:
     """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""
     table = {
-        other: _as_table(definition)
-        for other, definition in read_definitions(folder).items()
-        if not shared_scores(definition.benchmark, benchmark)
+        other: _as_table(earlier)
+        for other, earlier in read_definitions(folder).items()
+        if not shared_scores(earlier.benchmark, definition.benchmark)
     }
-    table[name] = _as_table(Definition(benchmark, published, own_task))
-    write_json(folder / FILE, {TABLE: table})
+    write_json(folder / FILE, {TABLE: table | {name: _as_table(definition)}})
 
 
 def _as_table(definition: Definition) -> dict[str, Any]:
@@ -78,7 +71,7 @@ def _definition(entry: Any) -> Definition | None:
     return Definition(
         benchmark,
         {metric: float(value) for metric, value in values if isinstance(value, int | float)},
-        _own_task(entry.get(OWN_TASK)),
+        own_task=_own_task(entry.get(OWN_TASK)),
     )
 
 

@@ -16,7 +16,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import report_unreadable, write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.config import UNTRAINED
-from audio_lm.evaluation.definitions import read_definitions, save_definition
+from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
 from audio_lm.evaluation.predict import (
     Prediction,
     predict,
@@ -193,9 +193,9 @@ class Evaluator:
         self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
         write_scores(self.folder.scores, self.scores)
         # Last: killed before it, a benchmark whose definition changed is evaluated again.
-        own_task = self.recipe.tasks.get(benchmark.task)
-        published = self.recipe.published.get(name, {})
-        save_definition(self._answers(prefix), name, benchmark, published, own_task)
+        published, own_task = self.recipe.published.get(name, {}), self.recipe.tasks.get(benchmark.task)
+        definition = Definition(benchmark, published, own_task=own_task)
+        save_definition(self._answers(prefix), name, definition)
         if self.tracking is not None and not prefix:
             logger = self.tracking.stage(benchmark.stage)
             logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")

@@ -38,13 +38,22 @@ def _label_list(key: str, separator: str, labels: Labels) -> Sequence[str]:
 
 
 def any_label(key: str) -> Target:
-    """Answer with a label of any name, see ``value_as_text``."""
+    """Answer with a label of any name, see ``label_as_text``."""
     return partial(_any_label, key)
 
 
 def _any_label(key: str, labels: Labels) -> Sequence[str]:
+    return (label_as_text(labels, key),)
+
+
+def label_as_text(labels: Labels, key: str) -> str:
+    """Text of a label of any name.
+
+    Raises:
+        DataError: its value is no text, number, true or false.
+    """
     try:
-        return (value_as_text(labels[key]),)
+        return value_as_text(labels[key])
     except ValueError as error:
         raise DataError(
             f"label {key!r} is {str(labels[key])[:60]!r} -- expected {error}; correct it, or leave the clip out"

@@ -96,6 +96,14 @@ def test_a_brace_can_be_written_twice():
         assert "What is {it}?" in join_text(render(task, {"dynamic": "p", "language": "en"}, prompt=prompt))
 
 
+def test_a_label_in_a_question_is_written_like_an_answer():
+    task = own_task("loud", OwnTaskConfig("dynamic", ["Take {take}?"]))
+    text = join_text(render(task, {"dynamic": "p", "take": 3.0, "language": "en"}, prompt="natural"))
+    assert "Take 3?" in text
+    with pytest.raises(DataError, match="label 'take' is"):
+        render(task, {"dynamic": "p", "take": {"a": 1}, "language": "en"}, prompt="natural")
+
+
 @pytest.mark.parametrize("label", ["turns", "units", "conversation", "honesty", "duration", "audio_2", "a.b"])
 def test_a_label_that_is_no_answer_is_refused(label):
     with pytest.raises(RecipeError, match="choose another"):
