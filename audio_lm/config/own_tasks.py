@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from string import Formatter
 from typing import Any
 
 from audio_lm.common.errors import RecipeError
@@ -76,9 +77,10 @@ def with_stand_in_label(config: OwnTaskConfig, label: str) -> OwnTaskConfig:
 
 
 def _filled(prompts: list[str]) -> list[str]:
-    return [prompt.format_map(_Dummies()) for prompt in prompts]
+    return ["".join(map(_filled_part, Formatter().parse(prompt))) for prompt in prompts]
 
 
-class _Dummies(dict[str, Any]):
-    def __missing__(self, name: str) -> Any:
-        return dummy_values([name])[name]
+def _filled_part(part: tuple[str, str | None, str | None, str | None]) -> str:
+    text, field, _, _ = part
+    value = "" if field is None else str(dummy_values([field])[field])
+    return (text + value).replace("{", "{{").replace("}", "}}")

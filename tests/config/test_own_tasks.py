@@ -109,7 +109,7 @@ def test_an_invalid_task_is_refused_with_its_line(load, task, reason):
         ),
         ("tasks.room={label: room, prompt: b}", r"did you mean|add a new one with \+tasks.room"),
         ("tasks.loud.label=turns", "command line: label 'turns'"),
-        ("+stages.pretrain.mixture.sources.luod=[mine/all-train]", "Did you mean 'loud'"),
+        ("evaluation.benchmarks.loud.task=luod", "Did you mean 'loud'"),
         ("tasks=[a]", "`tasks` is a list; it must be a table"),
     ],
 )
@@ -141,7 +141,7 @@ def test_the_kept_recipe_of_a_run_is_the_same(load, tmp_path):
     assert (again.recipe, again.signature) == (composed.recipe, composed.signature)
 
 
-def test_a_smoke_test_without_the_data_asks_for_a_label_of_the_stand_in(load, tmp_path):
+def test_in_a_smoke_test_without_the_data_the_answer_is_a_label_of_the_stand_in(load, tmp_path):
     composed = load(
         "use.scale=tiny", task="{label: dynamic, prompt: 'How loud is the {instrument} {{now}}?'}"
     )

@@ -43,7 +43,7 @@ ROWS = ("p,0,How long?,1 s", "f,1.0,Is it loud?,yes", "p,,Is it loud?,no", "f,2.
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """Four imported clips with two labels of their own, and a recipe that asks for one of them."""
+    """Four imported clips with two labels of their own, and a recipe whose answers are one of them."""
     (tmp_path / "clips").mkdir()
     monkeypatch.chdir(tmp_path)
     for number in range(len(ROWS)):
