@@ -40,6 +40,10 @@ class Range:
         return None
 
 
+ONE_OR_MORE = "one or more"
+OneOrMore = Annotated[list[str], ONE_OR_MORE]
+"""A list of texts that may be written as one text; ``config.schema`` makes it a list."""
+
 SINGLE = (str, int, float, bool)
 Count = Annotated[int, Range(0, 10**9)]
 Size = Annotated[int, Range(1, 10**9)]

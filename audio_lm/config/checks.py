@@ -6,7 +6,7 @@ They run before anything is built or written.
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from audio_lm.common.names import check_name, check_path, is_name
 from audio_lm.common.ranges import kind_errors, range_errors
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
 from audio_lm.common.source_name import check_source_name
+from audio_lm.config.own_tasks import Check, checks_of_own_tasks
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
-from audio_lm.tasks.registry import CHAT, find_task
+from audio_lm.tasks.registry import CHAT, TASKS, check_task_name
 from audio_lm.tracking.mlflow.uri import check_experiment, sqlite_path
 from audio_lm.training.config import PluginConfig
 
@@ -30,7 +31,6 @@ MAX_OF_SUFFIX = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
 """Suffix of a transformers setting -> its largest allowed value."""
 
 VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
-Check = tuple[str, Callable[[], object]]
 
 
 def place_of(where: Mapping[str, str], key: str) -> str:
@@ -87,6 +87,7 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
         yield from (
             (f"model.{part}.settings.{key}", partial(_check_setting, key, settings[key])) for key in settings
         )
+    yield from checks_of_own_tasks(recipe)
     for name in recipe.corpora:
         yield f"corpora.{name}", partial(check_name, "corpus", name)
     for name, stage in recipe.stages.items():
@@ -95,7 +96,7 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
     for name, benchmark in recipe.evaluation.benchmarks.items():
         key = f"evaluation.benchmarks.{name}"
         yield key, partial(check_path, "benchmark", name)
-        yield key, partial(check_benchmark, name, recipe.evaluation)
+        yield key, partial(check_benchmark, name, recipe.evaluation, recipe.tasks)
         yield f"{key}.stage", partial(_check_stage, benchmark.stage, recipe)
 
 
@@ -103,8 +104,7 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
     for kind, mixture in (("mixture", stage.mixture), ("validation", stage.validation)):
         for task, sources in mixture.sources.items():
             key = f"{kind}.sources.{task}"
-            if task != CHAT:
-                yield key, partial(find_task, task)
+            yield key, partial(check_task_name, task, [*TASKS, *recipe.tasks, CHAT])
             yield from ((key, partial(check_source_name, source)) for source in sources)
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups

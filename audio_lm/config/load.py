@@ -37,6 +37,7 @@ from audio_lm.config.checks import (
     untrusted_code,
 )
 from audio_lm.config.overrides import apply_overrides, parse_use_overrides
+from audio_lm.config.own_tasks import fill_metrics
 from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
@@ -66,6 +67,7 @@ RECIPE = "recipe.yaml"  # in the folder of a run
 WRITTEN_WHERE_SET = (
     "callbacks",
     "logger",
+    "tasks",
 )  # so that recipes without them keep the signature of earlier releases
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
@@ -175,6 +177,7 @@ def load_recipe(
     apply_overrides(merged, overrides, problems)
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
+    fill_metrics(merged)
     built = _build(merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)

@@ -24,6 +24,7 @@ OPEN_TABLES = (
     "weights",
     "benchmarks",
     "corpora",
+    "tasks",
     "settings",
     "published",
     "use",

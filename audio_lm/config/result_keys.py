@@ -17,6 +17,7 @@ RESULT = {
     "model.language_model": "load architecture settings",
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
+    "tasks.*": "label prompt prompt_zh tags",
     "stages.*": "prompt steps global_batch pack_tokens packing packs_per_step spec_augment long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs",
     "stages.*.mixture.temperature": "groups tasks sources",
@@ -47,6 +48,7 @@ EXECUTION = {
     "stages.*": "checkpoint_every validate_every validation max_validation_clips"
     # A limit that stops a run; it does not affect a run that is not stopped.
     " max_bad_fraction",
+    "tasks.*": "metric",  # of benchmarks
     "stages.*.optimizer": "max_nonfinite",  # a limit
     "stages.*.mixture": "facts",  # sizes for `plan` without data; training counts the manifest lines
     "stages.*.checkpoints": "keep_last keep_best pin_every every_minutes asynchronous",

@@ -4,16 +4,20 @@
 corresponds to a column of the hyper-parameter table in a paper.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from audio_lm.checkpoints.config import CheckpointConfig
-from audio_lm.common.ranges import Count, Range, Share, Size
+from audio_lm.common.ranges import ONE_OR_MORE, Count, Range, Share, Size
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
 from audio_lm.evaluation.config import EvaluationConfig
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.model.config import ModelConfig
+from audio_lm.tasks.config import OwnTaskConfig
+from audio_lm.tasks.own import with_own_tasks
+from audio_lm.tasks.task import Task
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import (
     HardwareConfig,
@@ -100,6 +104,12 @@ class StandInsConfig:
     sources: dict[str, str] = field(default_factory=dict)
     """Task, or ``chat`` -> cut-set that replaces its absent sources."""
 
+    own_source: str | None = None
+    """Cut-set that replaces the sources of the recipe's own tasks, if all of them are absent."""
+
+    own_label: str = "text"
+    """Label of ``own_source`` that replaces the labels of these tasks."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -113,6 +123,9 @@ class Recipe:
 
     model: ModelConfig
     """Model; from ``conf/model/`` with ``use.model``."""
+
+    tasks: dict[str, OwnTaskConfig] = field(default_factory=dict)
+    """Tasks of the recipe's own, beside those of ``audio_lm/tasks/``."""
 
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """Hardware; from ``conf/hardware/`` with ``use.hardware``."""
@@ -168,18 +181,31 @@ class Recipe:
         return self.resume != NEVER
 
     @property
+    def task_table(self) -> dict[str, Task]:
+        """All tasks by name: those in code, and the recipe's own."""
+        return with_own_tasks(self.tasks)
+
+    def sources_of(self, task: str) -> list[str]:
+        """Cut-sets of a task, in training, validation and benchmarks."""
+        return [source for name, source in self._tasks_and_sources() if name == task]
+
+    @property
     def sources(self) -> list[str]:
         """Distinct cut-sets that the recipe names."""
-        mixtures = [
-            mixture for stage in self.stages.values() for mixture in (stage.mixture, stage.validation)
-        ]
-        names = [source for mixture in mixtures for sources in mixture.sources.values() for source in sources]
-        names += [benchmark.source for benchmark in self.evaluation.benchmarks.values()]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(source for _, source in self._tasks_and_sources()))
+
+    def _tasks_and_sources(self) -> Iterator[tuple[str, str]]:
+        for stage in self.stages.values():
+            for mixture in (stage.mixture, stage.validation):
+                for task, sources in mixture.sources.items():
+                    yield from ((task, source) for source in sources)
+        yield from ((benchmark.task, benchmark.source) for benchmark in self.evaluation.benchmarks.values())
 
 
 def coerce_literals(value: Any, kind: Any = Recipe) -> Any:
-    """Convert numbers to strings where the schema has a ``Literal`` of strings: YAML reads ``precision: 32`` as a number.
+    """Convert numbers to strings where the schema has a ``Literal`` of strings, and a text to a list if it has ``OneOrMore``.
+
+    YAML reads ``precision: 32`` as a number.
 
     Args:
         kind: dataclass of a table, or type of a field.
@@ -187,6 +213,9 @@ def coerce_literals(value: Any, kind: Any = Recipe) -> Any:
     >>> coerce_literals({"cpu": 32, "gpu": "bf16"}, dict[str, Literal["32", "bf16"]])
     {'cpu': '32', 'gpu': 'bf16'}
     """
+    if get_origin(kind) is Annotated:
+        is_single = ONE_OR_MORE in kind.__metadata__ and isinstance(value, str | int | float)
+        value, kind = [value] if is_single else value, kind.__origin__
     is_union = get_origin(kind) in (Union, UnionType)
     for member in get_args(kind) if is_union else (kind,):
         value = _coerce_member(value, member)
@@ -198,7 +227,11 @@ def _coerce_member(value: Any, kind: Any) -> Any:
     if origin is Literal and isinstance(value, int | float) and str(value) in inner:
         return str(value)
     if isinstance(value, dict) and (origin is dict or is_dataclass(kind)):
-        kinds = get_type_hints(kind) if is_dataclass(kind) else dict.fromkeys(value, inner[1])
+        kinds = (
+            get_type_hints(kind, include_extras=True)
+            if is_dataclass(kind)
+            else dict.fromkeys(value, inner[1])
+        )
         return {key: coerce_literals(item, kinds.get(key)) for key, item in value.items()}
     if isinstance(value, list) and origin is list:
         return [coerce_literals(item, inner[0]) for item in value]

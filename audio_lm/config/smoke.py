@@ -11,6 +11,7 @@ from typing import Any
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import corpus_of
+from audio_lm.config.own_tasks import with_stand_in_label
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig
 
@@ -31,7 +32,7 @@ class SmokeRecipe:
 class _Replacements:
     """Replacement cut-sets of tasks, and messages about their use."""
 
-    source_of_task: Mapping[str, str]
+    source_of_task: dict[str, str]
     is_available: IsAvailable
     notes: dict[str, None] = field(default_factory=dict)
 
@@ -61,12 +62,27 @@ def with_smoke_data(recipe: Recipe) -> SmokeRecipe:
     is_available = _availability(recipe)
     if not recipe.stand_ins.sources or all(map(is_available, recipe.sources)):
         return SmokeRecipe(recipe)
-    replacements = _Replacements(recipe.stand_ins.sources, is_available)
+    replacements = _Replacements(dict(recipe.stand_ins.sources), is_available)
+    recipe = _with_stand_in_labels(recipe, replacements)
     stages = {name: _stage(name, stage, replacements) for name, stage in recipe.stages.items()}
     smoke = replace(recipe, stages=stages, **_benchmarks(recipe, replacements))
     needed = {corpus_of(source) for source in smoke.sources} - recipe.corpora.keys()
     small = {name: settings for name, settings in recipe.stand_ins.corpora.items() if name in needed}
-    return SmokeRecipe(replace(smoke, corpora=recipe.corpora | small), tuple(replacements.notes))
+    tasks = {name: config for name, config in recipe.tasks.items() if smoke.sources_of(name)}
+    smoke = replace(smoke, corpora=recipe.corpora | small, tasks=tasks)
+    return SmokeRecipe(smoke, tuple(replacements.notes))
+
+
+def _with_stand_in_labels(recipe: Recipe, replacements: _Replacements) -> Recipe:
+    """Ask for another label in the recipe's own tasks without any data, and add the replacement of their sources."""
+    stand_ins, tasks = recipe.stand_ins, dict(recipe.tasks)
+    for name, config in recipe.tasks.items():
+        if stand_ins.own_source and not any(map(replacements.is_available, recipe.sources_of(name))):
+            replacements.source_of_task[name] = stand_ins.own_source
+            tasks[name] = with_stand_in_label(config, stand_ins.own_label)
+            note = f"label {config.label} of task {name} is replaced by {stand_ins.own_label} of {stand_ins.own_source}"
+            replacements.notes[note] = None
+    return replace(recipe, tasks=tasks)
 
 
 def _availability(recipe: Recipe) -> IsAvailable:

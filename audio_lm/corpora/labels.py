@@ -1,4 +1,4 @@
-"""Names of labels, and labels as a Lhotse supervision; what each label may contain is checked in ``data/manifest``."""
+"""Labels as a Lhotse supervision; what each label may contain is checked in ``data/manifest``."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,16 +8,13 @@ from lhotse.supervision import AlignmentItem
 from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.data.manifest.labels import RECORDING_START
+from audio_lm.tasks.labels import LABELS, RECORDING_START
 
-LABELS = frozenset(
-    {"language", "text", "speaker", "texts", "translation", "target_language", "dialect", "gender", "age"}
-    | {"emotion", "mood", "same_speaker", "turns", "entities", "keyword", "scenario", "action", "slots"}
-    | {"vocal_sound", "caption", "events", "event_times", "scene", "question", "answer"}
-    | {"singer", "genre", "title", "instrument", "pitch", "velocity", "qualities"}
-    | {"conversation", "rejected", "places", "honesty"}
-)
-SUPERVISION_FIELDS = ("language", "text", "speaker")  # fields of Lhotse; other labels are in ``custom``
+SUPERVISION_FIELDS = (
+    "text",
+    "language",
+    "speaker",
+)  # written to fields of Lhotse; other labels to ``custom``
 
 
 def check_label_names(cut_id: str, names: Iterable[str]) -> None:
@@ -26,7 +23,7 @@ def check_label_names(cut_id: str, names: Iterable[str]) -> None:
     Raises:
         ValueError: names the unknown ones.
     """
-    if unknown := set(names) - LABELS:
+    if unknown := set(names) - LABELS.keys():
         raise ValueError(f"cut {cut_id!r}: {sorted(unknown)} are no labels; there are {sorted(LABELS)}")
 
 

@@ -3,7 +3,8 @@
 An example has only integers. The collator loads the audio later and checks that it has the stated length.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
@@ -18,26 +19,13 @@ from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import num_choices, reference, render, render_answer, render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.registry import CHAT, find_task
-from audio_lm.tasks.task import Labels
+from audio_lm.tasks.labels import LABELS
+from audio_lm.tasks.registry import CHAT, TASKS, find_task
+from audio_lm.tasks.task import Labels, Task
 
 Prompt = Literal["tags", "natural", "chatml"]
 FAULT = "fault"  # custom field of a placeholder cut: the reason of the fault
-TIMED_LABELS = frozenset(
-    {
-        "text",
-        "texts",
-        "units",
-        "translation",
-        "turns",
-        "entities",
-        "slots",
-        "event_times",
-        "caption",
-        "events",
-    }
-    | {"question", "answer", "conversation", "keyword"}
-)
+TIMED_LABELS = frozenset(name for name, label in LABELS.items() if label.is_of_moments)
 """Labels that may be true of a clip but not of each chunk of it."""
 
 
@@ -66,6 +54,7 @@ class ExampleMaker:
         is_evaluation: use the paraphrases that are held out from training.
         with_answer: False leaves the answer out, to generate it.
         token_count: number of audio tokens of a clip, for the model that reads the examples.
+        tasks: name -> task, those of a recipe's own included.
     """
 
     vocabulary: Vocabulary
@@ -73,21 +62,22 @@ class ExampleMaker:
     is_evaluation: bool = False
     with_answer: bool = True
     token_count: AudioTokenCount = WHISPER
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
     def num_choices(self, task: str) -> int:
         """Number of paraphrases from which the prompt of a task is drawn."""
-        return 1 if task == CHAT else num_choices(find_task(task), self.prompt)
+        return 1 if task == CHAT else num_choices(find_task(task, self.tasks), self.prompt)
 
     def templates(self, task: str) -> list[object]:
         """Everything of a task's definition that its prompts depend on."""
         if task == CHAT:
             return []
-        found = find_task(task)
+        found = find_task(task, self.tasks)
         return [found.tags, found.prompts, found.prompts_zh, found.needs, found.num_clips, found.language]
 
     def is_valid_for_chunks(self, task: str) -> bool:
         """True if the labels of a clip that a task needs are also the labels of each chunk of the clip."""
-        return task != CHAT and not TIMED_LABELS.intersection(find_task(task).needs)
+        return task != CHAT and not TIMED_LABELS.intersection(find_task(task, self.tasks).needs)
 
     def pieces(self, cut: Cut, task: str, choice: int) -> list[Piece]:
         """Pieces of the conversation, before they are encoded.
@@ -118,7 +108,7 @@ class ExampleMaker:
         if task == CHAT:
             return render_chat(labels["conversation"], with_answer=self.with_answer)
         return render(
-            find_task(task),
+            find_task(task, self.tasks),
             labels,
             prompt=self.prompt,
             choice=choice,
@@ -134,7 +124,7 @@ class ExampleMaker:
         """
         if task == CHAT or not self.with_answer:
             return []
-        return render_answer(find_task(task), labels, prompt=self.prompt)
+        return render_answer(find_task(task, self.tasks), labels, prompt=self.prompt)
 
     def example(
         self, cut: Cut, task: str, position: int = 0, *, choice: int = 0, source: str = ""
@@ -173,7 +163,7 @@ class ExampleMaker:
             DataError: a label that the task needs is ambiguous or invalid; names the cut.
         """
         labels = labels_of(cut)
-        for key in ("conversation",) if task == CHAT else find_task(task).needs:
+        for key in ("conversation",) if task == CHAT else find_task(task, self.tasks).needs:
             if key in labels.unclear:
                 raise DataError(
                     f"cut {cut.id!r}: task {task!r} needs the label {key!r}: {labels.unclear[key]}"
@@ -194,7 +184,7 @@ class ExampleMaker:
         labels = self.labels(cut, task)
         if task == CHAT:
             return str(labels["conversation"][-1]["content"][0]["text"])
-        return reference(find_task(task), labels, self.prompt)
+        return reference(find_task(task, self.tasks), labels, self.prompt)
 
 
 def with_example(cut: Cut, example: Example) -> Cut:

@@ -5,12 +5,13 @@ same file or score. Nothing heavy is imported, so that recipes are checked quick
 """
 
 import re
+from collections.abc import Iterable
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
-from audio_lm.tasks.registry import CHAT, TASKS
+from audio_lm.tasks.registry import CHAT, TASKS, check_task_name
 
 
 def predictions_name(benchmark: str) -> str:
@@ -22,8 +23,11 @@ def predictions_name(benchmark: str) -> str:
     return re.sub(r"[^\w.-]", "-", benchmark) + ".jsonl"
 
 
-def check_benchmark(name: str, evaluation: EvaluationConfig) -> None:
+def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable[str] = ()) -> None:
     """Check that a benchmark can be evaluated and that its files and scores are its own.
+
+    Args:
+        own_tasks: names of the tasks that the recipe defines.
 
     Raises:
         RecipeError: a check failed; the message names the benchmark.
@@ -31,7 +35,7 @@ def check_benchmark(name: str, evaluation: EvaluationConfig) -> None:
     benchmark = evaluation.benchmarks[name]
     try:
         parse_source(benchmark.source)
-        _check_task(benchmark.task)
+        check_task_name(benchmark.task, [*TASKS, *own_tasks, CHAT])
         _check_metrics(benchmark.metrics)
     except RecipeError as error:
         raise RecipeError(f"benchmark {name!r}: {error}") from error
@@ -39,11 +43,6 @@ def check_benchmark(name: str, evaluation: EvaluationConfig) -> None:
         if other == name:
             return  # each pair is checked once, when the later of the two is checked
         _check_distinct(name, other, evaluation)
-
-
-def _check_task(task: str) -> None:
-    if task != CHAT and task not in TASKS:
-        raise RecipeError(unknown("task", task, [*TASKS, CHAT], see="audio_lm/tasks/"))
 
 
 def _check_metrics(metrics: list[str]) -> None:

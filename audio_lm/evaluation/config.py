@@ -18,7 +18,7 @@ class BenchmarkConfig:
     """Cut-set, ``corpus/subset-split``."""
 
     task: str
-    """One of the 31 tasks, or ``chat``."""
+    """A task of ``audio_lm/tasks/``, one of the recipe's own, or ``chat``."""
 
     metrics: list[str]
     """Names from ``audio_lm/metrics/registry.py``."""

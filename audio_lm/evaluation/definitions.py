@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.files import dataclass_from, read_table, write_json
+from audio_lm.common.ranges import kind_errors
 from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.tasks.config import OwnTaskConfig
 
 FILE = "benchmarks.json"
-TABLE, PUBLISHED = "benchmarks", "published"
+TABLE, PUBLISHED, OWN_TASK = "benchmarks", "published", "own_task"
 TEXTS = ("source", "task", "prompt", "stage")
 NUMBERS = ("max_clips", "max_new_tokens")
 
@@ -27,6 +29,9 @@ class Definition:
 
     published: Mapping[str, float]
     """Metric -> published score."""
+
+    own_task: OwnTaskConfig | None = None
+    """Definition of the task, if the recipe or the command line defined it."""
 
 
 def read_definitions(folder: Path) -> dict[str, Definition]:
@@ -42,20 +47,19 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     return {name: definition for name, definition in definitions.items() if definition is not None}
 
 
-def save_definition(
-    folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
-) -> None:
+def save_definition(folder: Path, name: str, definition: Definition) -> None:
     """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""
     table = {
-        other: _as_table(definition.benchmark, definition.published)
-        for other, definition in read_definitions(folder).items()
-        if not shared_scores(definition.benchmark, benchmark)
+        other: _as_table(earlier)
+        for other, earlier in read_definitions(folder).items()
+        if not shared_scores(earlier.benchmark, definition.benchmark)
     }
-    write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
+    write_json(folder / FILE, {TABLE: table | {name: _as_table(definition)}})
 
 
-def _as_table(benchmark: BenchmarkConfig, published: Mapping[str, float]) -> dict[str, Any]:
-    return {**asdict(benchmark), PUBLISHED: dict(published)}
+def _as_table(definition: Definition) -> dict[str, Any]:
+    own_task = {} if definition.own_task is None else {OWN_TASK: asdict(definition.own_task)}
+    return {**asdict(definition.benchmark), PUBLISHED: dict(definition.published), **own_task}
 
 
 def _definition(entry: Any) -> Definition | None:
@@ -65,8 +69,15 @@ def _definition(entry: Any) -> Definition | None:
     published = entry.get(PUBLISHED)
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
-        benchmark, {metric: float(value) for metric, value in values if isinstance(value, int | float)}
+        benchmark,
+        {metric: float(value) for metric, value in values if isinstance(value, int | float)},
+        own_task=_own_task(entry.get(OWN_TASK)),
     )
+
+
+def _own_task(entry: Any) -> OwnTaskConfig | None:
+    task = dataclass_from(OwnTaskConfig, entry) if isinstance(entry, dict) else None
+    return task if task is not None and not any(kind_errors(OwnTaskConfig, asdict(task))) else None
 
 
 def _is_well_formed(benchmark: BenchmarkConfig) -> bool:

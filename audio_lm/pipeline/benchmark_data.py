@@ -20,7 +20,7 @@ from audio_lm.metrics.registry import find_metric
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.registry import CHAT, find_task
 
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
 
@@ -35,7 +35,8 @@ def check_benchmarks(recipe: Recipe) -> None:
         try:
             cuts = benchmark_cuts(recipe, benchmark)
             check_files(cuts)
-            languages = {_language(cut, benchmark.task) for cut in cuts}
+            label = _language_label(recipe, benchmark.task)
+            languages = {_language(cut, label) for cut in cuts}
             for metric in benchmark.metrics:
                 find_metric(metric).check(languages)
         except UserError as error:
@@ -57,7 +58,9 @@ def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list
     single = [name for name in benchmark.metrics if not find_metric(name).has_many_references]
     if len(single) == len(benchmark.metrics):
         return [[cut] for cut in cuts][: benchmark.max_clips]
-    questions = group_by_question(cuts, benchmark.task, benchmark.prompt)[: benchmark.max_clips]
+    questions = group_by_question(cuts, benchmark.task, benchmark.prompt, recipe.task_table)[
+        : benchmark.max_clips
+    ]
     if single and (several := next((cuts for cuts in questions if len(cuts) > 1), None)):
         raise DataError(
             f"cuts {[cut.id for cut in several]} have the same question and clip, and the metrics {single} accept one "
@@ -75,6 +78,7 @@ def benchmark_packs(
     prompts = [
         with_example(cuts[0], maker.example(cuts[0], benchmark.task)) for cuts in cuts_of_question.values()
     ]
+    label = _language_label(recipe, benchmark.task)
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS):
         examples = [
@@ -82,14 +86,18 @@ def benchmark_packs(
                 cut_id=cut.id,
                 task=benchmark.task,
                 references=tuple(maker.reference(same, benchmark.task) for same in cuts_of_question[cut.id]),
-                language=_language(cut, benchmark.task),
+                language=_language(cut, label),
             )
             for cut in pack
         ]
         yield collate(pack), examples
 
 
-def _language(cut: Cut, task: str) -> str:
-    """Language of the reference; for a translation, the target language."""
-    is_translation = task in TASKS and "target_language" in TASKS[task].needs
-    return str(labels_of(cut).get("target_language" if is_translation else "language", UNKNOWN_LANGUAGE))
+def _language_label(recipe: Recipe, task: str) -> str:
+    """Label with the language of the reference; for a translation, the target language."""
+    needs = () if task == CHAT else find_task(task, recipe.task_table).needs
+    return "target_language" if "target_language" in needs else "language"
+
+
+def _language(cut: Cut, label: str) -> str:
+    return str(labels_of(cut).get(label, UNKNOWN_LANGUAGE))

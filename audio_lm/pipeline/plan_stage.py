@@ -192,7 +192,9 @@ def maker_of(
     with_answer: bool = True,
 ) -> ExampleMaker:
     """Example maker of a recipe, with the audio token count of its model."""
-    return ExampleMaker(vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model))
+    return ExampleMaker(
+        vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model), recipe.task_table
+    )
 
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:

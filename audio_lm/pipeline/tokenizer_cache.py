@@ -34,8 +34,9 @@ def rows_by_source(sources: Mapping[str, StageSources]) -> dict[str, Rows]:
 
 def prompts_of(recipe: Recipe) -> list[str]:
     """Prompts of a recipe's tasks, sorted; a conversation has its own."""
-    tasks = {task for stage in recipe.stages.values() for task in stage.mixture.weights} - {CHAT}
-    return sorted({text for name in tasks for text in find_task(name).prompts})
+    names = {task for stage in recipe.stages.values() for task in stage.mixture.weights} - {CHAT}
+    tasks = recipe.task_table
+    return sorted({text for name in names for text in find_task(name, tasks).prompts})
 
 
 def cached_vocabulary(recipe: Recipe, sources: Mapping[str, StageSources]) -> Vocabulary | None:

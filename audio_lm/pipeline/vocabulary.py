@@ -84,7 +84,7 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
                     f"stage {name!r}: {CHAT!r} is available with chatml only; set prompt: chatml"
                 )
             try:
-                tags.check_tags(find_task(task), vocabulary.id_of)
+                tags.check_tags(find_task(task, recipe.task_table), vocabulary.id_of)
             except RecipeError as error:
                 raise RecipeError(f"stage {name!r}: {error}") from error
     check_benchmark_tags(recipe, vocabulary)
@@ -99,6 +99,6 @@ def check_benchmark_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
     for name, benchmark in recipe.evaluation.benchmarks.items():
         if benchmark.prompt == "tags" and benchmark.task != CHAT:
             try:
-                tags.check_tags(find_task(benchmark.task), vocabulary.id_of)
+                tags.check_tags(find_task(benchmark.task, recipe.task_table), vocabulary.id_of)
             except RecipeError as error:
                 raise RecipeError(f"benchmark {name!r}: {error}") from error

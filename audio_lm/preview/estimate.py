@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from audio_lm.common.audio_units import MAX_SECONDS, AudioTokenCount
+from audio_lm.common.audio_units import MAX_SECONDS
 from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import split_source
 from audio_lm.config.schema import Recipe, StageConfig
@@ -29,7 +29,8 @@ from audio_lm.model.resolve_sizes import planned_vocab_size
 from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example, render_imagined
-from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.registry import CHAT, find_task
+from audio_lm.tasks.task import Task
 
 MANY_EPOCHS = 40
 """Epochs of a source from which it is likely to be memorized."""
@@ -103,7 +104,7 @@ def estimate_stages(recipe: Recipe) -> Iterator[StageEstimate]:
     if not all(has_cut_set(Path(recipe.data_dir), source) for source in sources):
         for name, stage in recipe.stages.items():
             leaves = [_source_from_facts(recipe, stage, task, source) for task, source in _pairs(stage)]
-            examples = list(_imagined(name, stage, leaves, audio_token_count(recipe.model)))
+            examples = list(_imagined(recipe, name, leaves))
             yield _estimate_stage(recipe, name, leaves, examples=examples)
         return
     compiled = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
@@ -114,19 +115,17 @@ def estimate_stages(recipe: Recipe) -> Iterator[StageEstimate]:
         yield _estimate_stage(recipe, name, planned.leaves, planned, examples=examples)
 
 
-def _imagined(
-    name: str, stage: StageConfig, leaves: Sequence[MixtureSource], token_count: AudioTokenCount
-) -> Iterator[RenderedExample]:
-    """One example of each task with made-up labels."""
+def _imagined(recipe: Recipe, name: str, leaves: Sequence[MixtureSource]) -> Iterator[RenderedExample]:
+    """One example of each task of a stage with made-up labels."""
     for _, of_task in groupby(leaves, key=lambda leaf: leaf.task):
         leaf = next(of_task)
         yield render_imagined(
             name,
-            leaf.task,
-            stage.prompt,
+            _task_of(recipe, leaf.task),
+            recipe.stages[name].prompt,
             seconds=leaf.mean_seconds,
             num_tokens=round(leaf.mean_tokens),
-            token_count=token_count,
+            token_count=audio_token_count(recipe.model),
         )
 
 
@@ -158,11 +157,17 @@ def _source_from_facts(recipe: Recipe, stage: StageConfig, task: str, source: st
         )
     mean_seconds = facts.hours * 3600 / facts.clips
     answer = LABEL_TOKENS
-    if task in TASKS and SPOKEN_LABELS.intersection(TASKS[task].needs):
+    definition = _task_of(recipe, task)
+    if definition is not None and SPOKEN_LABELS.intersection(definition.needs):
         answer = round(mean_seconds * TEXT_TOKENS_PER_SECOND)
     text = PROMPT_TOKENS[stage.prompt] + answer
     audio = mean_seconds * audio_token_count(recipe.model).tokens_per_second
     return MixtureSource(task, source, facts.clips, mean_seconds, audio + text)
+
+
+def _task_of(recipe: Recipe, name: str) -> Task | None:
+    """Task by name; None for conversations."""
+    return None if name == CHAT else find_task(name, recipe.task_table)
 
 
 def _published_size(source: str) -> Subset | SourceFacts | None:

@@ -9,8 +9,10 @@ from audio_lm.common.audio_units import WHISPER, AudioTokenCount, Seconds
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.prompts.conversation import Clip, Piece
 from audio_lm.prompts.render import render, render_chat
-from audio_lm.tasks.dummy_labels import CONVERSATION, labels_for
-from audio_lm.tasks.registry import CHAT, find_task
+from audio_lm.tasks.dummy_labels import labels_for
+from audio_lm.tasks.labels import CONVERSATION
+from audio_lm.tasks.registry import CHAT
+from audio_lm.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def render_example(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choi
 
 def render_imagined(
     stage: str,
-    task: str,
+    task: Task | None,
     prompt: str,
     *,
     seconds: Seconds,
@@ -57,19 +59,18 @@ def render_imagined(
     """Render a task with made-up labels, for a source without data.
 
     Args:
+        task: None for a conversation.
         seconds: expected length of a clip.
         num_tokens: expected tokens of a conversation.
         token_count: audio tokens of the model.
     """
-    if task == CHAT:
+    if task is None:
         pieces, num_clips = render_chat(CONVERSATION), 1
     else:
-        definition = find_task(task)
-        pieces = render(definition, labels_for(definition), prompt=prompt)
-        num_clips = definition.num_clips
+        pieces, num_clips = render(task, labels_for(task), prompt=prompt), task.num_clips
     return RenderedExample(
         stage=stage,
-        task=task,
+        task=task.name if task else CHAT,
         cut_id="",
         pieces=_display_pieces(pieces, num_clips=num_clips if seconds else 0, seconds=seconds),
         num_tokens=num_tokens,

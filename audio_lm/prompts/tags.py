@@ -21,11 +21,12 @@ _CODES = "|".join(NAME_OF_LANGUAGE)
 _GRAMMAR = re.compile(
     r"<\|startof(transcript|analysis)\|>"
     rf"(<\|(\{{language\}}|{UNKNOWN_LANGUAGE}|{_CODES})\|>"
-    r"(<\|question\|>\{question\}<\|answer\|>"
+    r"(<\|question\|>((?!<\|).)+<\|answer\|>"
     r"|<\|(transcribe|translate|caption|keyword)\|>"
     rf"<\|(\{{language\}}|\{{target_language\}}|zh_tr|{_CODES})\|>"
     r"<\|(no)?timestamps\|>"
-    r"(<\|\w+\|>)?))?"
+    r"(<\|\w+\|>)?))?",
+    re.DOTALL,
 )
 
 

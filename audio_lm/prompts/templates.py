@@ -8,6 +8,8 @@ from string import Formatter
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, check_tag, chinese_name_of_language, name_of_language
 from audio_lm.common.markup import TAG
+from audio_lm.tasks.labels import LABELS
+from audio_lm.tasks.targets import label_as_text
 from audio_lm.tasks.task import Labels, Markup
 
 
@@ -30,7 +32,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
             f"no label {', '.join(map(repr, missing))} -- the question {template!r} needs it; "
             f"label the clip, or remove its source from this task"
         )
-    values = {key: labels[key] for key in keys}
+    values = {key: labels[key] if key in LABELS else label_as_text(labels, key) for key in keys}
     for key in keys.intersection(LANGUAGE_LABELS):
         name = chinese_name_of_language if is_chinese else name_of_language
         values[f"{key}_name"] = name(labels[key])

@@ -16,7 +16,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import report_unreadable, write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.config import UNTRAINED
-from audio_lm.evaluation.definitions import read_definitions, save_definition
+from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
 from audio_lm.evaluation.predict import (
     Prediction,
     predict,
@@ -155,6 +155,7 @@ class Evaluator:
             predictions_path(self._answers(prefix), name).is_file()
             and all(f"{path}/{metric}" in self.scores for metric in benchmark.metrics)
             and (definition is None or definition.benchmark == benchmark)
+            and (definition is None or definition.own_task == self.recipe.tasks.get(benchmark.task))
         )
 
     def _answers(self, prefix: str) -> Path:
@@ -192,7 +193,9 @@ class Evaluator:
         self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
         write_scores(self.folder.scores, self.scores)
         # Last: killed before it, a benchmark whose definition changed is evaluated again.
-        save_definition(self._answers(prefix), name, benchmark, self.recipe.published.get(name, {}))
+        published, own_task = self.recipe.published.get(name, {}), self.recipe.tasks.get(benchmark.task)
+        definition = Definition(benchmark, published, own_task=own_task)
+        save_definition(self._answers(prefix), name, definition)
         if self.tracking is not None and not prefix:
             logger = self.tracking.stage(benchmark.stage)
             logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
@@ -237,8 +240,10 @@ def with_kept_benchmarks(recipe: Recipe, folder: RunFolder) -> Recipe:
     kept = read_definitions(folder.predictions)
     benchmarks = recipe.evaluation.benchmarks | {name: entry.benchmark for name, entry in kept.items()}
     published = {name: dict(entry.published) for name, entry in kept.items() if entry.published}
+    tasks = {entry.benchmark.task: entry.own_task for entry in kept.values() if entry.own_task is not None}
     return replace(
         recipe,
+        tasks=tasks | recipe.tasks,
         evaluation=replace(recipe.evaluation, benchmarks=benchmarks),
         published=published | recipe.published,
     )

@@ -28,8 +28,8 @@ READ = (
 )
 """Tables and keys of a recipe that an evaluation reads and that decide no result."""
 
-CORPORA, BENCHMARKS = "corpora", "evaluation.benchmarks"
-EXTENDABLE = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.")
+CORPORA, BENCHMARKS, TASKS = "corpora", "evaluation.benchmarks", "tasks"
+EXTENDABLE = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.", f"{TASKS}.")
 """Tables in which an evaluation may add entries without ``+``."""
 
 
@@ -77,7 +77,7 @@ def only_benchmarks(recipe: Recipe, names: Sequence[str]) -> Recipe:
 
 def _check_override(key: str, own: Recipe, run: Path) -> None:
     """Check that an override decides no result of the run, and that an evaluation reads it."""
-    if _is_below(key, READ) or _is_untrained_corpus(key, own):
+    if _is_below(key, READ) or _is_untrained_corpus(key, own) or _is_untrained_task(key, own):
         return
     if affects_result(key) or _is_below(key, ("use",)):
         raise RecipeError(
@@ -85,8 +85,8 @@ def _check_override(key: str, own: Recipe, run: Path) -> None:
             f"remove it, or train another run with it"
         )
     raise RecipeError(
-        f"{COMMAND_LINE}: `{key}` is not read by an evaluation -- expected a key of {', '.join(READ)}, or the corpus of a "
-        f"benchmark -- remove it"
+        f"{COMMAND_LINE}: `{key}` is not read by an evaluation -- expected a key of {', '.join(READ)}, or the corpus or "
+        f"the task of a benchmark -- remove it"
     )
 
 
@@ -115,6 +115,13 @@ def _is_untrained_corpus(key: str, own: Recipe) -> bool:
     return table == CORPORA and bool(name) and not any(_is_below(name, (corpus,)) for corpus in trained)
 
 
+def _is_untrained_task(key: str, own: Recipe) -> bool:
+    """True if a key belongs to a task of the recipe's own that no stage is trained on."""
+    trained = {task for stage in own.stages.values() for task in stage.mixture.sources}
+    table, _, name = key.partition(".")
+    return table == TASKS and bool(name) and not any(_is_below(name, (task,)) for task in trained)
+
+
 def _with_plus(override: str) -> str:
     return f"+{override}" if override.startswith(EXTENDABLE) else override
 
@@ -126,7 +133,12 @@ def _benchmarks_of_earlier_evaluations(folder: RunFolder) -> Layer:
     published = {
         name: dict(definition.published) for name, definition in definitions.items() if definition.published
     }
-    return Layer({"evaluation": {"benchmarks": benchmarks}, "published": published})
+    tasks = {
+        definition.benchmark.task: asdict(definition.own_task)
+        for definition in definitions.values()
+        if definition.own_task is not None
+    }
+    return Layer({"evaluation": {"benchmarks": benchmarks}, "published": published, TASKS: tasks})
 
 
 def _from_command(composed: ComposedRecipe) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """All tasks by name."""
 
+from collections.abc import Iterable, Mapping
+
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.tasks.music import MUSIC_TASKS
 from audio_lm.tasks.sound import SOUND_TASKS
@@ -12,12 +14,26 @@ CHAT = "chat"
 TASKS: dict[str, Task] = {task.name: task for task in (*SPEECH_TASKS, *SOUND_TASKS, *MUSIC_TASKS)}
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, tasks: Mapping[str, Task] = TASKS) -> Task:
     """Find a task by name.
+
+    Args:
+        tasks: those of a recipe, with its own; by default those in code.
 
     Raises:
         RecipeError: unknown task; the message suggests the nearest name.
     """
-    if name not in TASKS:
-        raise RecipeError(unknown("task", name, TASKS, see="audio_lm/tasks/"))
-    return TASKS[name]
+    check_task_name(name, tasks)
+    return tasks[name]
+
+
+def check_task_name(name: str, known: Iterable[str]) -> None:
+    """Check that a task exists.
+
+    Raises:
+        RecipeError: it does not; the message suggests the nearest name.
+    """
+    if name not in (names := list(known)):
+        raise RecipeError(
+            unknown("task", name, names, see="audio_lm/tasks/, or define one of your own under `tasks`")
+        )

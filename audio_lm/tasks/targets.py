@@ -4,7 +4,10 @@ Each has two functions with the same content: parts with special tokens (``Marku
 and plain words. The special tokens follow the released vocabulary of Qwen-Audio.
 """
 
+import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from audio_lm.common.audio_units import MAX_SECONDS, Seconds
 from audio_lm.common.errors import DataError
@@ -18,12 +21,67 @@ NONE = "none"
 
 def label(key: str, *, title: str = "") -> Target:
     """Answer with one label, after its title if several tasks share their tags."""
-    return lambda labels: (f"{title}: {labels[key]}" if title else str(labels[key]),)
+    return partial(_label, key, title)
+
+
+def _label(key: str, title: str, labels: Labels) -> Sequence[str]:
+    return (f"{title}: {labels[key]}" if title else str(labels[key]),)
 
 
 def label_list(key: str, *, separator: str) -> Target:
     """Answer with a label that is a list of strings."""
-    return lambda labels: (separator.join(labels[key]),)
+    return partial(_label_list, key, separator)
+
+
+def _label_list(key: str, separator: str, labels: Labels) -> Sequence[str]:
+    return (separator.join(labels[key]),)
+
+
+def any_label(key: str) -> Target:
+    """Answer with a label of any name, see ``label_as_text``."""
+    return partial(_any_label, key)
+
+
+def _any_label(key: str, labels: Labels) -> Sequence[str]:
+    return (label_as_text(labels, key),)
+
+
+def label_as_text(labels: Labels, key: str) -> str:
+    """Text of a label of any name.
+
+    Raises:
+        DataError: its value is no text, number, true or false.
+    """
+    try:
+        return value_as_text(labels[key])
+    except ValueError as error:
+        raise DataError(
+            f"label {key!r} is {str(labels[key])[:60]!r} -- expected {error}; correct it, or leave the clip out"
+        ) from error
+
+
+def value_as_text(value: Any) -> str:
+    """Text of a label of the user's own; a list of texts is joined with commas.
+
+    A whole number has no decimals, because other programs add them to a column with an empty cell.
+
+    >>> value_as_text(3.0), value_as_text(0.5), value_as_text(True), value_as_text(" loud "), value_as_text(["a", "b"])
+    ('3', '0.5', 'true', 'loud', 'a, b')
+
+    Raises:
+        ValueError: the value is of another type, or empty; the message is the expectation.
+    """
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a finite number")
+    if isinstance(value, int | float):
+        return str(int(value)) if value == int(value) else str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text, a number, true or false")
+    return value.strip()
 
 
 def language_tag(labels: Labels) -> Sequence[str]:

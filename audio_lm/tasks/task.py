@@ -8,13 +8,13 @@ Source: Qwen-Audio, arXiv:2311.07919, table 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from audio_lm.common.errors import DataError
 
 Labels = Mapping[str, Any]
-"""Labels of a clip; ``README.md`` lists all keys."""
+"""Labels of a clip; ``labels.py`` has the table."""
 
 
 class Markup(str):
@@ -30,43 +30,19 @@ class Markup(str):
 Target = Callable[[Labels], Sequence[str]]
 """Labels -> parts of the answer, its special tokens as ``Markup``."""
 
+QUESTION_TAGS = "<|startofanalysis|><|{{language}}|><|question|>{question}<|answer|>"
+"""Tags of a task without tags of its own: those of row ``aqa``, with its first question as text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task of the paper's table, as one row of data."""
+    """A task as one row of data; name, prompts, needs and target are enough."""
 
     name: str
     """Name in recipes and metrics: ``asr``."""
 
-    row: int
-    """Number in the paper's table, from 1."""
-
-    title: str
-    """Title in the paper's table."""
-
-    group: Literal["speech", "sound", "music"]
-    """Kind of audio."""
-
-    hours: float
-    """Hours of training audio in the paper."""
-
-    is_hours_bound: bool = False
-    """True if ``hours`` is an upper bound ("<1000")."""
-
-    tags: str
-    """Template of hierarchical tags; fields: language, target_language, question."""
-
-    tag_status: Literal["eval_script", "tokens_exist", "extension"]
-    """Source of the tags: released scripts verbatim, released tokens only, or with a token added here."""
-
-    extension_tokens: tuple[str, ...] = ()
-    """Tokens that the released vocabulary lacks."""
-
     prompts: tuple[str, ...]
     """Questions in English. The prefix ``qwen2-audio:`` marks those copied from that model."""
-
-    prompts_zh: tuple[str, ...]
-    """Questions in Chinese."""
 
     needs: tuple[str, ...]
     """Labels that a clip must have."""
@@ -77,17 +53,48 @@ class Task:
     plain: Callable[[Labels], str] | None = None
     """Answer in plain words; required if ``target`` has special tokens."""
 
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] = ("acc",)
     """Metrics of the answers; names of ``METRICS``."""
 
-    corpora: Mapping[str, str | None]
-    """Public corpora -> Lhotse recipe, or None if Lhotse has none."""
+    tags: str = ""
+    """Template of hierarchical tags; fields: labels such as language, target_language, question. Empty: ``QUESTION_TAGS``."""
+
+    extension_tokens: tuple[str, ...] = ()
+    """Tokens that the released vocabulary lacks."""
+
+    prompts_zh: tuple[str, ...] = ()
+    """Questions in Chinese."""
 
     num_clips: int = 1
     """Clips in one question."""
 
     language: str | None = None
     """Language that its clips must have; None for any."""
+
+    row: int | None = None
+    """Number in the paper's table, from 1; None if the task is not in it."""
+
+    title: str = ""
+    """Title in the paper's table."""
+
+    group: Literal["speech", "sound", "music"] | None = None
+    """Kind of audio in the paper's table."""
+
+    hours: float | None = None
+    """Hours of training audio in the paper."""
+
+    is_hours_bound: bool = False
+    """True if ``hours`` is an upper bound ("<1000")."""
+
+    tag_status: Literal["eval_script", "tokens_exist", "extension"] = "tokens_exist"
+    """Source of the tags: released scripts verbatim, released tokens only, or with a token added here."""
+
+    corpora: Mapping[str, str | None] = field(default_factory=dict)
+    """Public corpora -> Lhotse recipe, or None if Lhotse has none."""
+
+    def __post_init__(self) -> None:
+        if not self.tags:
+            object.__setattr__(self, "tags", QUESTION_TAGS.format(question=self.prompts[0]))
 
     def missing_labels(self, labels: Labels) -> tuple[str, ...]:
         """Required labels that a clip lacks."""

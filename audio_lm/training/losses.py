@@ -3,7 +3,7 @@
 Shapes: P learned positions, C tasks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,14 +11,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from audio_lm.tasks.registry import CHAT, TASKS
 from audio_lm.training.distributed import all_gather_object
 
 LossSums = Mapping[str, Sequence[float]]
 """Task -> summed loss, number of learned tokens."""
-
-NAMES = (*TASKS, CHAT)
-NUMBER_OF_NAME = {name: number for number, name in enumerate(NAMES)}
 
 
 def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -> LossSums:
@@ -46,7 +42,9 @@ class TaskLoss(Metric):
 
     is_differentiable = False
     full_state_update = False
-    rows: list[Tensor] | Tensor  # (3 * tasks,) float64: number, loss and learned tokens of each task
+    rows: (
+        list[Tensor] | Tensor
+    )  # float64: of each task the length and bytes of its name, loss and learned tokens
 
     def __init__(self, *, tensor_parallel: int = 1) -> None:
         super().__init__(dist_sync_fn=partial(_gather_state, tensor_parallel=tensor_parallel))
@@ -60,8 +58,7 @@ class TaskLoss(Metric):
     def sums(self) -> LossSums:
         """Sums of this rank since the last reset."""
         states = [self.rows] if isinstance(self.rows, Tensor) else self.rows
-        rows = [row for state in states for row in state.view(state.numel() // 3, 3).tolist()]
-        return _add_sums([{NAMES[int(number)]: (loss, tokens)} for number, loss, tokens in rows])
+        return _add_sums([sums for state in states for sums in _decode(state)])
 
     def update(self, sums: Sequence[LossSums]) -> None:
         """Add the sums of a step.
@@ -70,8 +67,7 @@ class TaskLoss(Metric):
             sums: one for each pack.
         """
         totals = _add_sums([self.sums, _add_sums(sums)])
-        rows = [[NUMBER_OF_NAME[task], *pair] for task, pair in totals.items()]
-        self.rows = [torch.tensor(rows, dtype=torch.float64).flatten()]
+        self.rows = [_encode(totals)]
 
     def compute(self) -> dict[str, float]:
         sums = self.sums
@@ -80,6 +76,22 @@ class TaskLoss(Metric):
         means = {task: loss / tokens for task, (loss, tokens) in sorted(sums.items()) if tokens}
         loss, tokens = map(sum, zip(*sums.values(), strict=True))
         return means | {"all": loss / max(1.0, tokens)}
+
+
+def _encode(sums: LossSums) -> Tensor:
+    """Sums as a tensor that other ranks can read without knowing the tasks."""
+    numbers = list[float]()
+    for task, pair in sums.items():
+        name = task.encode()
+        numbers += [len(name), *name, *pair]
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _decode(state: Tensor) -> Iterator[LossSums]:
+    numbers = iter(state.tolist())
+    for length in numbers:
+        name = bytes(int(next(numbers)) for _ in range(int(length))).decode()
+        yield {name: (next(numbers), next(numbers))}
 
 
 def _gather_state(state: Tensor, group: Any, *, tensor_parallel: int) -> list[Tensor]:

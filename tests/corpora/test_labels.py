@@ -1,7 +1,8 @@
 import pytest
 from lhotse import Recording
 
-from audio_lm.corpora.labels import LABELS, check_label_names, in_recording, supervision_of
+from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
+from audio_lm.tasks.labels import LABELS
 
 UNITS = [("one", 0.1, 0.3), ("two", 0.4, 0.75)]
 

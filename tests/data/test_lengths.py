@@ -26,7 +26,8 @@ from audio_lm.data.manifest.index import SourceIndex
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.render import PROMPTS
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.dummy_labels import CONVERSATION, LABELS, labels_for
+from audio_lm.tasks.dummy_labels import DUMMY_LABELS, labels_for
+from audio_lm.tasks.labels import CONVERSATION
 from audio_lm.tasks.registry import CHAT, TASKS
 from tests.prompts.fixtures import small_vocabulary
 
@@ -130,7 +131,7 @@ def other_vocabulary():
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("task", ALL)
 def test_lengths_are_those_of_the_examples(task, prompt, tmp_path, other_vocabulary):
-    known = {**(labels_for(TASKS[task]) if task in TASKS else LABELS), "conversation": CONVERSATION}
+    known = {**(labels_for(TASKS[task]) if task in TASKS else DUMMY_LABELS), "conversation": CONVERSATION}
     lines = [
         line(
             number,
@@ -157,7 +158,7 @@ def labels(draw):
     """Labels of a corpus, some of them missing."""
     known = {
         key: draw(TEXT)
-        for key, value in LABELS.items()
+        for key, value in DUMMY_LABELS.items()
         if isinstance(value, str) and key not in ("language", "target_language")
     }
     known["language"] = draw(st.sampled_from(["en", "zh", "de", "unknown", "tlh", ""]))
@@ -223,14 +224,16 @@ def test_chats_with_several_clips_and_text_only_rows_are_counted(tmp_path):
 def test_different_questions_are_counted_separately(tmp_path):
     changes = [{"question": "why? " * number, "dialect": "x y " * number} for number in range(3)]
     changes += [{"target_language": code} for code in ("zh", "fr")] + [{"language": "zh"}]
-    rows = rows_of(tmp_path, [line(number, {**LABELS, **change}) for number, change in enumerate(changes)])
+    rows = rows_of(
+        tmp_path, [line(number, {**DUMMY_LABELS, **change}) for number, change in enumerate(changes)]
+    )
     for prompt in PROMPTS:
         for task in ("aqa", "mqa", "dasr", "s2tt", "asr"):
             check(rows, ExampleMaker(small_vocabulary(), prompt), task)
 
 
 def test_fields_of_lhotse_without_custom_labels_are_enough(tmp_path):
-    known = {key: LABELS[key] for key in ("text", "language", "units")}
+    known = {key: DUMMY_LABELS[key] for key in ("text", "language", "units")}
     rows = rows_of(tmp_path, [line(0, known), line(1, {"text": "one", "language": "en"}, start=0.5)])
     check(Rows(rows.index, np.array([0])), ExampleMaker(small_vocabulary(), "tags"), "srwt-en")
     check(rows, ExampleMaker(small_vocabulary(), "tags"), "srwt-en")
@@ -239,16 +242,16 @@ def test_fields_of_lhotse_without_custom_labels_are_enough(tmp_path):
 
 def test_places_are_counted_as_they_are_encoded(tmp_path):
     places = [["", 2], ["she sells", 7], ["<|en|>", 3], ["a", 0]]
-    rows = rows_of(tmp_path, [line(0, {**LABELS, "places": places}, is_text=True)])
+    rows = rows_of(tmp_path, [line(0, {**DUMMY_LABELS, "places": places}, is_text=True)])
     maker = ExampleMaker(small_vocabulary(), "tags")
     assert maker.example(rows.cut(0), "asr").token_ids.count(maker.vocabulary.audio_id) == 2
     check(rows, maker, "asr")
 
 
 def test_chunks_of_a_long_clip_are_counted_if_their_labels_are_valid(tmp_path):
-    whole = line(0, LABELS, seconds=70.013, rate=44_100, start=2.0)
+    whole = line(0, DUMMY_LABELS, seconds=70.013, rate=44_100, start=2.0)
     pieces = [(0, 0.0), (0, 30.0), (0, 60.0), (1, 0.0)]
-    rows = rows_of(tmp_path, [whole, line(1, LABELS)], pieces)
+    rows = rows_of(tmp_path, [whole, line(1, DUMMY_LABELS)], pieces)
     maker = ExampleMaker(small_vocabulary(), "natural")
     check(rows, maker, "sgc")
     with pytest.raises(DataError, match=r"cut 'cut-0@30': task 'asr' has no labels for the chunks"):
@@ -257,7 +260,8 @@ def test_chunks_of_a_long_clip_are_counted_if_their_labels_are_valid(tmp_path):
 
 def test_rows_of_several_supervisions_are_counted_if_unambiguous(tmp_path):
     lines = [
-        line(number, {"text": "one two", "language": "en", "units": LABELS["units"]}) for number in range(2)
+        line(number, {"text": "one two", "language": "en", "units": DUMMY_LABELS["units"]})
+        for number in range(2)
     ]
     for number, cut in enumerate(lines):
         first = cut["supervisions"][0]
@@ -271,7 +275,7 @@ def test_rows_of_several_supervisions_are_counted_if_unambiguous(tmp_path):
 
 
 def test_a_changed_line_is_named(tmp_path):
-    rows = rows_of(tmp_path, [line(0, LABELS), line(1, LABELS)])
+    rows = rows_of(tmp_path, [line(0, DUMMY_LABELS), line(1, DUMMY_LABELS)])
     for text in (b"{}", b"[1, 2]", b'{"id": "a", "duration": "x"}', b"", b"\xff"):
         rows.index.manifest.write_bytes(text)
         with pytest.raises(DataError, match=r"the cut at byte 0 can no longer be read"):
@@ -279,7 +283,7 @@ def test_a_changed_line_is_named(tmp_path):
 
 
 def test_a_subset_of_rows_has_the_lengths_of_those_rows(tmp_path):
-    rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "one " * number}) for number in range(9)])
+    rows = rows_of(tmp_path, [line(number, {**DUMMY_LABELS, "text": "one " * number}) for number in range(9)])
     maker = ExampleMaker(small_vocabulary(), "tags")
     some = [7, 2, 2]
     kept = token_lengths(Rows(rows.index, np.array(some)), maker, "asr")
@@ -288,8 +292,8 @@ def test_a_subset_of_rows_has_the_lengths_of_those_rows(tmp_path):
 
 def test_the_first_invalid_row_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ROWS_AT_ONCE", 2)
-    without = {key: value for key, value in LABELS.items() if key != "text"}
-    several = [line(number, LABELS if number < 5 else without) for number in range(8)]
+    without = {key: value for key, value in DUMMY_LABELS.items() if key != "text"}
+    several = [line(number, DUMMY_LABELS if number < 5 else without) for number in range(8)]
     maker = ExampleMaker(small_vocabulary(), "tags")
     for num_processes in (1, 2):
         with pytest.raises(DataError, match="cut 'cut-5': no label 'text'"):
@@ -298,7 +302,9 @@ def test_the_first_invalid_row_is_named(tmp_path, monkeypatch):
 
 def test_worker_processes_count_the_same_lengths_and_exit(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ROWS_AT_ONCE", 3)
-    rows = rows_of(tmp_path, [line(number, {**LABELS, "text": "ein wörd " * number}) for number in range(20)])
+    rows = rows_of(
+        tmp_path, [line(number, {**DUMMY_LABELS, "text": "ein wörd " * number}) for number in range(20)]
+    )
     maker = ExampleMaker(small_vocabulary(), "natural")
     alone = token_lengths(rows, maker, "asr", num_processes=1)
     others = set(multiprocessing.active_children())
@@ -308,7 +314,7 @@ def test_worker_processes_count_the_same_lengths_and_exit(tmp_path, monkeypatch)
 
 def test_few_rows_are_measured_in_this_process(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("a process was started"))
-    rows = rows_of(tmp_path, [line(0, LABELS)])
+    rows = rows_of(tmp_path, [line(0, DUMMY_LABELS)])
     token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
 
 
@@ -321,7 +327,7 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
 
     monkeypatch.setattr(lengths, "_count_chunks", in_this_process)
     monkeypatch.setattr(lengths, "MIN_ROWS", 2)
-    rows = rows_of(tmp_path, [line(number, LABELS) for number in range(9)])
+    rows = rows_of(tmp_path, [line(number, DUMMY_LABELS) for number in range(9)])
     for cores in (1, 3, 64):
         monkeypatch.setattr(lengths, "num_cores", lambda cores=cores: cores)
         token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr")
@@ -330,7 +336,7 @@ def test_rows_are_shared_by_as_many_processes_as_have_enough_to_do(tmp_path, mon
 
 def test_a_killed_worker_process_is_reported_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths._RowCounter, "lengths", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    rows = rows_of(tmp_path, [line(number, LABELS) for number in range(3)])
+    rows = rows_of(tmp_path, [line(number, DUMMY_LABELS) for number in range(3)])
     with pytest.raises(
         UserError, match=r"one of 2 processes that counted the tokens of 'made/all' was killed.*free some"
     ):
@@ -345,7 +351,7 @@ from tests.data.test_lengths import *
 counting = lengths._RowCounter.lengths
 lengths._RowCounter.lengths = lambda *arguments: (time.sleep(0.2), counting(*arguments))[1]
 lengths.ROWS_AT_ONCE = 1
-rows = rows_of(Path({folder!r}), [line(number, LABELS) for number in range(500)])
+rows = rows_of(Path({folder!r}), [line(number, DUMMY_LABELS) for number in range(500)])
 print("ready", flush=True)
 token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr", num_processes=2)
 """

@@ -3,12 +3,12 @@ import pytest
 from audio_lm.common.audio_units import WHISPER, Window
 from audio_lm.data.examples import ExampleMaker
 from audio_lm.preview.examples import render_example, render_imagined
-from audio_lm.tasks.registry import CHAT, TASKS
+from audio_lm.tasks.registry import TASKS
 
 
 @pytest.mark.parametrize("prompt", ["tags", "natural", "chatml"])
 def test_every_task_is_rendered_without_a_clip(prompt):
-    for task in TASKS:
+    for task in TASKS.values():
         example = render_imagined("pretrain", task, prompt, seconds=2.0, num_tokens=70)
         assert ("[clip 1: 2.00 s]", False) in example.pieces, task
         assert any(is_learned for _, is_learned in example.pieces), task
@@ -16,7 +16,7 @@ def test_every_task_is_rendered_without_a_clip(prompt):
 
 
 def test_a_chat_is_rendered_without_a_clip():
-    example = render_imagined("chat", CHAT, "chatml", seconds=0.0, num_tokens=70)
+    example = render_imagined("chat", None, "chatml", seconds=0.0, num_tokens=70)
     assert ("[words in audio places]", False) in example.pieces
     assert any("Ada" in text and is_learned for text, is_learned in example.pieces)
 
@@ -33,5 +33,7 @@ def test_a_cut_is_rendered_as_it_is_encoded(make_cuts, vocabulary):
 
 def test_a_pooling_projector_gives_fewer_audio_tokens():
     token_count = WHISPER.with_windows(Window(1, 5))
-    example = render_imagined("pretrain", "asr", "tags", seconds=2.0, num_tokens=70, token_count=token_count)
+    example = render_imagined(
+        "pretrain", TASKS["asr"], "tags", seconds=2.0, num_tokens=70, token_count=token_count
+    )
     assert example.num_audio_tokens == 10

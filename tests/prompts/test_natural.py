@@ -8,7 +8,7 @@ from audio_lm.prompts.natural import (
     render_natural,
     training_prompts,
 )
-from audio_lm.tasks.dummy_labels import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import DUMMY_LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS
 
@@ -51,24 +51,24 @@ def test_only_the_answer_and_the_end_are_learned(task):
 
 
 def test_all_paraphrases_of_training_are_drawn():
-    assert texts_of(TASKS["asr"], LABELS, is_evaluation=False) == {
+    assert texts_of(TASKS["asr"], DUMMY_LABELS, is_evaluation=False) == {
         "Detect the language and recognize the speech: <|en|>",
         "Transcribe the speech into text.",
         "What does the person say?",
     }
-    assert texts_of(TASKS["asr"], LABELS, is_evaluation=True) == {"Recognize the speech:"}
+    assert texts_of(TASKS["asr"], DUMMY_LABELS, is_evaluation=True) == {"Recognize the speech:"}
 
 
 def test_equal_choices_give_equal_questions():
     rows = [
-        render_natural(TASKS["asr"], LABELS, choice=7, is_evaluation=False, with_answer=True)
+        render_natural(TASKS["asr"], DUMMY_LABELS, choice=7, is_evaluation=False, with_answer=True)
         for _ in range(2)
     ]
     assert rows[0] == rows[1]
 
 
 def test_the_language_in_a_template_is_a_token_and_text_of_a_label_is_not():
-    labels = {**LABELS, "question": "What is <|en|>?"}
+    labels = {**DUMMY_LABELS, "question": "What is <|en|>?"}
     pieces = render_natural(TASKS["aqa"], labels, choice=0, is_evaluation=False, with_answer=False)
     assert pieces[-1] == Text("What is <|en|>?")
     pieces = render_natural(TASKS["srwt-en"], labels, choice=0, is_evaluation=False, with_answer=False)
@@ -76,13 +76,15 @@ def test_the_language_in_a_template_is_a_token_and_text_of_a_label_is_not():
 
 
 def test_chinese_clips_draw_chinese_questions_but_not_in_evaluation():
-    labels = {**LABELS, "language": "zh"}
+    labels = {**DUMMY_LABELS, "language": "zh"}
     assert "请把这段语音翻译成德语。" in texts_of(TASKS["s2tt"], labels, is_evaluation=False)
     assert texts_of(TASKS["s2tt"], labels, is_evaluation=True) == {"Listen and give the German translation:"}
 
 
 def test_the_prompt_of_the_released_base_model():
-    text = join_text(render_natural(TASKS["vsc"], LABELS, choice=0, is_evaluation=False, with_answer=True))
+    text = join_text(
+        render_natural(TASKS["vsc"], DUMMY_LABELS, choice=0, is_evaluation=False, with_answer=True)
+    )
     assert text == (
         "<|audio_bos|><|AUDIO|><|audio_eos|>Classify the human vocal sound to VocalSound in English:"
         "cough<|endoftext|>"
@@ -111,7 +113,7 @@ def test_languages_without_a_tag_have_questions_without_a_tag(task):
 
 
 def test_the_other_paraphrases_of_a_language_without_a_tag_are_all_drawn():
-    labels = {**LABELS, "language": "pt"}
+    labels = {**DUMMY_LABELS, "language": "pt"}
     assert texts_of(TASKS["asr"], labels, is_evaluation=False) == {
         "Transcribe the speech into text.",
         "What does the person say?",

@@ -4,7 +4,7 @@ from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.prompts.conversation import Clip, join_text
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import PROMPTS, reference, render, render_chat
-from audio_lm.tasks.dummy_labels import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import DUMMY_LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from tests.prompts.fixtures import ALL_TASKS, small_vocabulary
 
@@ -58,4 +58,4 @@ def test_a_conversation_is_rendered_with_and_without_its_last_answer():
 
 def test_the_error_for_an_unknown_prompt_format_suggests_the_nearest():
     with pytest.raises(RecipeError, match="Did you mean 'tags'"):
-        render(TASKS["asr"], LABELS, prompt="tag")
+        render(TASKS["asr"], DUMMY_LABELS, prompt="tag")

@@ -29,7 +29,8 @@ def folder_with_a_table(wavs):
     rows = [f"{number}.wav,{text}\n" for number, text in enumerate(TEXTS)]
     (wavs / "metadata.csv").write_text("file_name,text\n" + "".join(rows))
     return (
-        ("table", wavs / "metadata.csv", "--language", "en", "--into", "mine/all-train"),
+        ("table", wavs / "metadata.csv", "--language", "en"),
+        "mine/all",
         "own_speech",
         "pretrain",
     )
@@ -40,7 +41,13 @@ def kaldi_directory(wavs):
     folder.mkdir()
     (folder / "wav.scp").write_text("".join(f"u{number} {wavs / f'{number}.wav'}\n" for number in range(4)))
     (folder / "text").write_text("".join(f"u{number} {text}\n" for number, text in enumerate(TEXTS)))
-    return ("kaldi", folder, "--language", "en", "--into", "mine/all-train"), "own_speech", "pretrain"
+    return ("kaldi", folder, "--language", "en"), "mine/all", "own_speech", "pretrain"
+
+
+def folder_with_labels(wavs):
+    rows = [f"{number}.wav,{'low' if number % 2 else 'high'}\n" for number in range(4)]
+    (wavs / "metadata.csv").write_text("file_name,label\n" + "".join(rows))
+    return ("table", wavs / "metadata.csv"), "mine/all", "own_labels", "pretrain"
 
 
 def swift_conversations(wavs):
@@ -56,13 +63,16 @@ def swift_conversations(wavs):
     ]
     path = wavs.parent / "chats.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ("ms-swift", path, "--into", "mine/chats-train"), "own_chats", "chat"
+    return ("ms-swift", path), "mine/chats", "own_chats", "chat"
 
 
-@pytest.mark.parametrize("make_data", [folder_with_a_table, kaldi_directory, swift_conversations])
+@pytest.mark.parametrize(
+    "make_data", [folder_with_a_table, kaldi_directory, folder_with_labels, swift_conversations]
+)
 def test_own_data_reaches_a_training_step(wavs, make_data, tmp_path):
-    arguments, recipe, stage = make_data(wavs)
-    assert run("import", *arguments) == 0
+    arguments, into, recipe, stage = make_data(wavs)
+    for split in ("train", "validation", "test"):
+        assert run("import", *arguments, "--into", f"{into}-{split}") == 0
     assert run("train", recipe, *STEP, f"stages.{stage}.steps=1", "--out", tmp_path / "run") == 0
     status = json.loads((tmp_path / "run" / "stages" / stage / "status.json").read_text())
     assert status["finished"]

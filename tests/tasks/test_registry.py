@@ -40,9 +40,10 @@ PREFIXES = {
 }
 
 
-def test_the_tasks_are_the_31_rows_of_the_table_in_order():
-    assert list(TASKS) == list(PREFIXES)
-    assert [task.row for task in TASKS.values()] == list(range(1, 32))
+def test_the_tasks_have_the_31_rows_of_the_table_in_order():
+    rows = {task.name: task.row for task in TASKS.values() if task.row is not None}
+    assert list(rows) == list(PREFIXES)
+    assert list(rows.values()) == list(range(1, 32))
 
 
 @pytest.mark.parametrize("name", PREFIXES)

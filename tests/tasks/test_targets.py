@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.tasks.dummy_labels import LABELS, labels_for
+from audio_lm.tasks.dummy_labels import DUMMY_LABELS, labels_for
 from audio_lm.tasks.registry import TASKS
 from audio_lm.tasks.task import Markup
 
@@ -55,7 +55,7 @@ def test_an_answer_has_the_form_of_the_table(name):
 
 
 def test_text_that_looks_like_a_token_stays_text():
-    labels = {**LABELS, "units": [["<|endoftext|>", 0.0, 0.5]], "slots": [["a", "<|en|>"]]}
+    labels = {**DUMMY_LABELS, "units": [["<|endoftext|>", 0.0, 0.5]], "slots": [["a", "<|en|>"]]}
     for name in ("srwt-en", "sf"):
         words = [part for part in TASKS[name].parts(labels) if not isinstance(part, Markup)]
         assert len(words) == 1, name
@@ -64,16 +64,16 @@ def test_text_that_looks_like_a_token_stays_text():
 
 def test_an_entity_that_the_text_lacks_is_named():
     with pytest.raises(DataError, match="'Rome' does not occur"):
-        TASKS["ser"].answer({**LABELS, "entities": [["Rome", "place"]]})
+        TASKS["ser"].answer({**DUMMY_LABELS, "entities": [["Rome", "place"]]})
 
 
 def test_a_pitch_outside_of_midi_is_refused():
     with pytest.raises(DataError, match="'pitch' is 128"):
-        TASKS["mna"].answer({**LABELS, "pitch": 128})
+        TASKS["mna"].answer({**DUMMY_LABELS, "pitch": 128})
 
 
 def test_an_answer_without_slots_or_qualities_is_not_empty():
-    labels = {**LABELS, "slots": [], "qualities": []}
+    labels = {**DUMMY_LABELS, "slots": [], "qualities": []}
     assert TASKS["sf"].answer(labels) == "<|entities|>none"
     assert TASKS["mna"].plain_answer(labels).endswith("qualities none")
     assert TASKS["mna"].answer(labels).endswith("flute<|sonic|>")

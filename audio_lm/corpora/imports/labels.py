@@ -1,5 +1,7 @@
 """Conversion of columns of imported rows to labels, with checks of their values.
 
+A label that is not in the table of labels is one of the user's own, see ``own_labels``.
+
 Source of the additional names: Common Voice's TSV files (client_id, sentence, locale) and the
 metadata of audio folders on the Hugging Face Hub (transcription).
 """
@@ -8,15 +10,18 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from audio_lm.common.errors import DataError, UserError, unknown
+from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import LANGUAGE_LABELS, language_code
 from audio_lm.corpora.imports.common import ImportOptions, Row
-from audio_lm.corpora.labels import LABELS
+from audio_lm.corpora.imports.own_labels import is_kept, is_scalar, own_value
+from audio_lm.tasks.labels import LABELS, RULE, is_own_name, names_of_kind
 
-INTEGER_LABELS = frozenset({"pitch", "velocity"})
-LIST_LABELS = frozenset({"texts", "turns", "entities", "slots", "events", "event_times", "qualities"})
-COLUMN_LABELS = LABELS - {"conversation", "rejected", "places", "honesty"}
-NON_TARGET_LABELS = frozenset({"language", "target_language", "speaker"})  # not enough to train on
+INTEGER_LABELS = names_of_kind("integer")
+LIST_LABELS = names_of_kind("texts", "rows")
+COLUMN_LABELS = frozenset(name for name, label in LABELS.items() if label.is_column)
+NON_TARGET_LABELS = frozenset({"language", "target_language", "speaker"})
+"""Labels that are not enough for a row, unless the file has no others."""
+
 LABEL_OF_COLUMN = {
     "transcription": "text",
     "transcript": "text",
@@ -41,7 +46,7 @@ def choose_columns(columns: Collection[str], options: ImportOptions) -> dict[str
 
     Raises:
         DataError: two columns have the same label, or a requested column is missing.
-        UserError: the label of a column is unknown.
+        UserError: the label of a column has an invalid name.
     """
     check_labels(options)
     if missing := options.columns.keys() - set(columns):
@@ -63,14 +68,17 @@ def choose_columns(columns: Collection[str], options: ImportOptions) -> dict[str
 
 
 def check_labels(options: ImportOptions) -> None:
-    """Check that all labels of the options exist.
+    """Check the names of all labels of the options.
 
     Raises:
-        UserError: one does not.
+        UserError: one is reserved, or is no name of a label.
     """
-    for label in options.columns.values():
-        if label and label not in COLUMN_LABELS:
-            raise UserError(unknown("label", label, COLUMN_LABELS, see="the columns that were given"))
+    for column, label in options.columns.items():
+        if label and label not in COLUMN_LABELS and not is_own_name(label):
+            raise UserError(
+                f"column {column!r} has the label {label!r}, which is reserved or no name -- expected one of "
+                f"{', '.join(sorted(COLUMN_LABELS))}, or a name of your own ({RULE}); choose another"
+            )
 
 
 def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOptions) -> dict[str, Any]:
@@ -82,12 +90,20 @@ def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOpti
     labels: dict[str, Any] = options.label_language()
     row.skip(column for column, label in options.columns.items() if not label)
     for column, label in label_of_column.items():
+        if is_kept(column, label, options) and not is_scalar(dict.get(row, column)):
+            continue  # and counts as not read
         value = row.get(column)
         if value is not None and value != "":
             labels[label] = parse_label(label, value, column)
-    if not labels.keys() - NON_TARGET_LABELS:
+    if not labels.keys() & _targets(label_of_column, options):
         raise DataError(f"the row has no value in {sorted(label_of_column)}; add one or remove the row")
     return labels
+
+
+def _targets(label_of_column: Mapping[str, str], options: ImportOptions) -> set[str]:
+    """Labels of which a row needs one: those of known and requested columns, or of the others if there are none."""
+    known = {label for column, label in label_of_column.items() if not is_kept(column, label, options)}
+    return known - NON_TARGET_LABELS or set(label_of_column.values()) - NON_TARGET_LABELS or known
 
 
 def parse_label(label: str, value: Any, column: str) -> Any:
@@ -96,6 +112,8 @@ def parse_label(label: str, value: Any, column: str) -> Any:
     Raises:
         DataError: the value does not fit.
     """
+    if label not in LABELS:
+        return own_value(value, column)
     if label in LIST_LABELS:
         return _parse_list(value, label, column)
     if label in INTEGER_LABELS:

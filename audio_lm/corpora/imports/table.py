@@ -1,7 +1,8 @@
 """Table with a column of audio: CSV, TSV or JSONL, or a folder of audio with metadata.csv or metadata.jsonl.
 
-A column with the name of a label is that label, some other names are known, and the options add more. If there is a
-column ``split``, rows of other splits than the requested one are left out.
+A column with the name of a label is that label, some other names are known, and the options add more. Any other column
+is a label of the user's own, under its name. If there is a column ``split``, rows of other splits than the requested one
+are left out.
 
 Source: huggingface/datasets at b7cb10b0, docs/source/audio_dataset.mdx (AudioFolder, metadata, paths
 relative to it).
@@ -22,7 +23,8 @@ from audio_lm.corpora.imports.common import (
     for_each_row,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.labels import choose_columns, row_labels
+from audio_lm.corpora.imports.labels import LABEL_OF_COLUMN, choose_columns, row_labels
+from audio_lm.corpora.imports.own_labels import OwnLabels, own_columns
 from audio_lm.corpora.imports.writer import ImportWriter
 
 AUDIO = "audio"  # instead of a label
@@ -54,8 +56,10 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     label_of_column = choose_columns(free, options)
     ids = "id" if "id" not in options.columns else ""
     has_split = SPLIT in free and SPLIT not in options.columns
+    others = [column for column in free if column not in (SPLIT, *LABEL_OF_COLUMN)]
+    label_of_column |= own_columns(others, label_of_column, options)
     left_out: Counter[str] = Counter()
-    bad, unread = BadLines(), UnreadKeys()
+    bad, unread, own = BadLines(), UnreadKeys(), OwnLabels()
     for line, row in rows:
         with bad.collect(path, line):
             if has_split and (split := _split(row)) != options.split:
@@ -65,11 +69,12 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             labels = row_labels(row, label_of_column, options)
             writer.add(options.subset_split, options.cut_id(line, row.get(ids)), audio, labels)
             unread.add(row)
+            own.add(labels)
     bad.raise_errors()
     if left_out:
         counts = ", ".join(f"{count} of {split}" for split, count in sorted(left_out.items()))
         writer.notes.append(f"rows of other splits were left out: {counts}")
-    writer.notes += unread.notes()
+    writer.notes += unread.notes() + own.notes()
 
 
 def _audio_column(path: Path, columns: list[str], options: ImportOptions) -> tuple[str, ImportOptions]:

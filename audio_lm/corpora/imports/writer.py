@@ -31,6 +31,7 @@ class ImportWriter(CutSetWriter):
 
     remedy = "choose one with --channel left or right, or each as a clip of its own with --channel both"
     honesty = "declared"
+    has_own_labels = True
 
     def __init__(
         self,

@@ -99,6 +99,7 @@ class CutSetWriter:
 
     remedy = "convert the files to select one channel"  # for averaged files whose channels differ strongly
     honesty = "exact"  # of labels, unless ``add`` gets another
+    has_own_labels = False  # beside those of the table of labels
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class CutSetWriter:
         Args:
             subset_split: the manifest, such as ``clean-test``.
             audio: the file; ``start`` and ``duration`` select a segment.
-            labels: keys of ``LABELS``.
+            labels: keys of ``tasks.labels.LABELS``, or any if ``has_own_labels``.
             more_audio: further clips; custom fields ``audio_2`` ...
             rejected_audio: clips of the label ``rejected``; custom fields ``rejected_audio_1`` ...
             units: word, start, end in seconds from the clip's start.
@@ -162,7 +163,8 @@ class CutSetWriter:
         self._add(subset_split, clip)
 
     def _add(self, subset_split: str, clip: NewCut) -> None:
-        check_label_names(clip.cut_id, clip.labels)
+        if not self.has_own_labels:
+            check_label_names(clip.cut_id, clip.labels)
         recording = self._recording(clip.audio)
         further = {f"audio_{number}": path for number, path in enumerate(clip.more_audio, start=2)}
         further |= {f"rejected_audio_{number}": path for number, path in enumerate(clip.rejected_audio, 1)}

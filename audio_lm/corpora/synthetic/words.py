@@ -17,7 +17,8 @@ from lhotse.cut import Cut
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, Seconds
 from audio_lm.common.rng import random_for
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.data.manifest.labels import RECORDING_START, units_of
+from audio_lm.data.manifest.labels import units_of
+from audio_lm.tasks.labels import RECORDING_START
 
 GAP = ""
 SCATTERED_LABELS = (

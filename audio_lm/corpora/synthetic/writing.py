@@ -68,7 +68,7 @@ class CutWriter:
         Args:
             subset_split: the manifest, such as ``digits-train``.
             wave: between -1 and 1; ``None`` for a text row, whose length follows from ``places``.
-            labels: keys of ``corpora.labels.LABELS``.
+            labels: keys of ``tasks.labels.LABELS``.
             more_waves: further clips, written as separate recordings (``audio_2``, ...).
             units: word, start, end in seconds from the clip's start.
 

@@ -17,34 +17,10 @@ from lhotse.supervision import AlignmentItem
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
-
-OWN_FIELDS = ("text", "language", "speaker", "gender")  # of a supervision; other labels are in its custom
-TEXTS = frozenset(
-    {"target_language", "dialect", "emotion", "mood", "keyword", "scenario", "action", "vocal_sound", "scene"}
-    | {"question", "singer", "genre", "title", "instrument", "same_speaker", "age"}
-)
-"""Labels that are a text or a number."""
-
-REFERENCES = frozenset({"translation", "caption", "answer"})
-"""Labels that are a text, a number, or a list of alternative references."""
-
-LISTS = frozenset({"texts", "events", "qualities"})
-NUMBERS = frozenset({"pitch", "velocity"})
-ROWS_OF = {
-    "turns": (str, float, float),
-    "event_times": (str, float, float),
-    "entities": (str, str),
-    "slots": (str, str),
-    "places": (str, int),
-}
-"""Labels that are lists of rows -> the types of a row."""
+from audio_lm.tasks.labels import FIELDS, LABELS, RECORDING_START, Kind
 
 IN_SEQUENCE = frozenset({"text", "translation", "units"})
 """Labels of consecutive segments: two equal values are two parts of a whole, not the same label twice."""
-
-RECORDING_START = "recording_start"
-"""Custom field of a supervision: its start in seconds, in the recording to which its word times refer. Lhotse's Shar and
-``move_to_memory`` make a new recording of the clip and do not change the word times."""
 
 MAX_NUMBER = 10**15  # in a label
 MAX_PLACES = 10_000  # of a text-only cut
@@ -76,7 +52,7 @@ def _labels_of_supervision(
 ) -> dict[str, Any]:
     labels = dict(supervision.custom or {})
     labels.pop(RECORDING_START, None)
-    for key in ("language", "text", "gender"):
+    for key in FIELDS:
         if (value := getattr(supervision, key)) is not None:
             labels[key] = value
     if supervision.alignment and supervision.alignment.get("word") is not None:
@@ -167,13 +143,13 @@ def check_labels(supervision: Mapping[str, Any]) -> None:
     Raises:
         InvalidLineError: names the label.
     """
-    for key in OWN_FIELDS:
+    for key in FIELDS:
         if type(value := supervision.get(key)) is not str and value is not None:
             raise InvalidLineError(f"its {key} is {short_repr(value)} -- expected a text")
     if custom := supervision.get("custom"):
         for key, value in custom.items():
-            if key in _CHECKS and value is not None:
-                _CHECKS[key](key, value)
+            if key in LABELS and value is not None:
+                _CHECKS[LABELS[key].kind](key, value)
     if (alignment := supervision.get("alignment")) and (words := alignment.get("word")) is not None:
         _check_words(words)
 
@@ -212,7 +188,7 @@ def _is_a(value: Any, kind: type) -> bool:
 
 
 def _check_rows(key: str, value: Any) -> None:
-    kinds = ROWS_OF[key]
+    kinds = LABELS[key].row
     for row in value if type(value) is list else [value]:
         if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
             wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
@@ -242,14 +218,20 @@ def _is_part(part: Any) -> bool:
     return type(part["audio"]) is int if "audio" in part else type(part.get("text")) is str
 
 
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    **dict.fromkeys(OWN_FIELDS, _check_text),
-    **dict.fromkeys(TEXTS, _check_value),
-    **dict.fromkeys(REFERENCES, _check_references),
-    **dict.fromkeys(LISTS, _check_list),
-    **dict.fromkeys(NUMBERS, _check_integer),
-    **dict.fromkeys(ROWS_OF, _check_rows),
-    "conversation": _check_conversation,
+def _accept(key: str, value: Any) -> None:
+    """Accept any value."""
+
+
+_CHECKS: dict[Kind, Callable[[str, Any], None]] = {
+    "text": _check_text,
+    "value": _check_value,
+    "references": _check_references,
+    "texts": _check_list,
+    "integer": _check_integer,
+    "rows": _check_rows,
+    "turns": _check_conversation,
+    "words": _accept,  # in custom; those of the alignment are checked
+    "facts": _accept,
 }
 
 

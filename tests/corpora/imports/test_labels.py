@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, parse_label, row_labels
-from audio_lm.corpora.labels import LABELS
+from audio_lm.tasks.labels import LABELS
 
 
 def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
@@ -18,7 +18,7 @@ def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
 
 
 def test_every_label_except_those_of_conversations_can_be_a_column():
-    assert {"conversation", "rejected", "places", "honesty"} == LABELS - COLUMN_LABELS
+    assert {"conversation", "rejected", "places", "honesty", "units"} == LABELS.keys() - COLUMN_LABELS
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,10 @@ def test_every_label_except_those_of_conversations_can_be_a_column():
         (["sentence", "transcript"], {}, DataError, "have the same label"),
         (["a", "b"], {"a": "text", "b": "text"}, DataError, "have the same label"),
         (["a"], {"b": "text"}, DataError, r"no column \['b'\]"),
-        (["a"], {"a": "conversation"}, UserError, "unknown label"),
-        (["a"], {"a": "captoin"}, UserError, "Did you mean 'caption'"),
+        (["a"], {"a": "conversation"}, UserError, "'conversation', which is reserved or no name"),
+        (["a"], {"a": "duration"}, UserError, "reserved or no name"),
+        (["a"], {"a": "audio_2"}, UserError, "reserved or no name"),
+        (["a"], {"a": "room.size"}, UserError, "reserved or no name"),
     ],
 )
 def test_impossible_columns_are_refused(columns, chosen, kind, reason):

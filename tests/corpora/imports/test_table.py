@@ -93,7 +93,7 @@ def test_all_bad_lines_are_counted_and_at_most_twenty_are_listed(folder, import_
         ('audio,text\nwavs/a.wav,"one\n', "this is not CSV"),
         ("audio,text\n", "has no rows"),
         ("clip,text\nwavs/a.wav,one\n", "no column of audio"),
-        ("audio,length\nwavs/a.wav,1\n", "the row has no value"),
+        ("audio,length (s)\nwavs/a.wav,1\n", "the row has no value"),
         ("audio,transcript,sentence\nwavs/a.wav,one,two\n", "have the same label"),
         ("audio,text,text\nwavs/a.wav,one,two\n", r"many.csv:1: duplicate columns \['text'\]"),
         (

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from audio_lm.common.rng import random_for
-from audio_lm.corpora.labels import LABELS
 from audio_lm.corpora.synthetic.speech_clips import PLANNERS, phrases_new
 from audio_lm.corpora.synthetic.speech_phrases import NEW_PHRASES, PHRASES
 from audio_lm.corpora.synthetic.speech_synthesis import Spoken, tokens_of
 from audio_lm.corpora.synthetic.voices import VOICES
+from audio_lm.tasks.labels import LABELS
 
 SECONDS_PER_WORD = 0.25
 

@@ -196,7 +196,7 @@ def test_a_label_of_a_single_supervision_is_used(recording, vocabulary):
     labels = labels_of(cut)
     assert labels["text"] == "one"
     assert {key: labels[key] for key in given} == given
-    assert not labels.unclear
+    assert labels.unclear.keys() == {"speaker"}
     assert len(ExampleMaker(vocabulary, "tags").example(cut, "aac"))
 
 

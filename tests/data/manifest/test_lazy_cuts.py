@@ -14,7 +14,7 @@ from audio_lm.data.lengths import cached_token_lengths, wording_of
 from audio_lm.data.manifest.index import IndexRules, compile_source
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.prompts.conversation import Turn
-from audio_lm.tasks import registry
+from audio_lm.tasks.registry import TASKS
 
 
 @pytest.fixture
@@ -101,16 +101,15 @@ def test_a_long_clip_is_truncated(make_cuts, tmp_path):
 
 
 def test_changed_templates_are_counted_again_even_if_their_total_length_is_equal(
-    compiled, vocabulary, tmp_path, monkeypatch
+    compiled, vocabulary, tmp_path
 ):
     _, rows = compiled()
     maker, cache = ExampleMaker(vocabulary, "natural"), tmp_path / "cache"
     before = cached_token_lengths(rows, maker, "asr", cache=cache)
-    asr = registry.find_task("asr")
+    asr = TASKS["asr"]
     first, second, *others = asr.prompts
     changed = replace(asr, prompts=(second, first, *others))
-    monkeypatch.setattr("audio_lm.data.examples.find_task", lambda name: changed)
-    after = cached_token_lengths(rows, maker, "asr", cache=cache)
+    after = cached_token_lengths(rows, replace(maker, tasks={"asr": changed}), "asr", cache=cache)
     assert after.wording != before.wording
     assert len(list(cache.rglob("tokens-*.npy"))) == 2
 
