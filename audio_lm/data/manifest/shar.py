@@ -216,6 +216,12 @@ def _recording(
         ) from error
 
 
+def file_holding(where: str) -> Path:
+    """File of an audio source: its path, or the tar of a byte range."""
+    byte_range = ByteRange.of(where)
+    return Path(where) if byte_range is None else byte_range.tar
+
+
 def open_source(where: str) -> str | BytesIO:
     """Source for the decoder: the path of an audio file, or the content of a byte range."""
     byte_range = ByteRange.of(where)
