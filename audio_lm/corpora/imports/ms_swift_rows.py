@@ -83,9 +83,8 @@ def _standard_turn(turn: Any) -> Any:
         return turn
     found = Row(turn)
     for name, other in (("role", "from"), ("content", "value")):
-        if name not in turn and other in turn:
-            found[name] = turn.get(other)
-            found.skip([other])
+        if name not in found and other in found:
+            found[name] = found.pop(other)
     role = found.get("role")
     found["role"] = ROLE_OF_NAME.get(role, role) if isinstance(role, str) else role
     if isinstance(turn, Row):

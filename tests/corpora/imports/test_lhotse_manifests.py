@@ -136,7 +136,9 @@ def test_a_folder_of_several_manifests_and_supervisions_of_cuts_are_refused(
 ):
     cuts = CutSet.from_manifests(RecordingSet.from_recordings(recordings))
     cuts.to_file(recipe_folder / "cuts_train.jsonl")
-    with pytest.raises(DataError, match=r"has 2 manifests of cuts or recordings: cuts_train\.jsonl, mine_rec"):
+    with pytest.raises(
+        DataError, match=r"has 2 manifests of cuts or recordings: cuts_train\.jsonl, mine_rec"
+    ):
         import_cuts("lhotse", recipe_folder)
     with pytest.raises(UserError, match="omit --supervisions"):
         import_cuts("lhotse", recipe_folder / "cuts_train.jsonl", supervisions=recipe_folder)
