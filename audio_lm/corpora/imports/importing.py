@@ -4,6 +4,7 @@ The file is read twice: once for its audio files, which are measured on all core
 after all rows are read; the manifest is written to a temporary folder and renamed. Audio files are not copied.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
-from audio_lm.corpora.imports.registry import find_format
+from audio_lm.corpora.imports.nemo_tars import PATTERN
+from audio_lm.corpora.imports.registry import check_options, find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.data.audio.file_lengths import measure_files
 
@@ -43,42 +45,56 @@ def import_file(
         overwrite: replace an existing manifest.
 
     Returns:
-        Path of the manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``.
+        Path of the manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``; with ``options.split_by``, of that of train.
 
     Raises:
         DataError: lines cannot be imported (names them; nothing was written), or the given language is unknown.
         UserError: the format is unknown, a name is invalid, or the manifest exists.
     """
     data_format = find_format(format_name)
-    manifest = data_dir.absolute() / corpus / f"{subset_split}.jsonl"
+    check_options(data_format, options)
     options = _with_subset(options, subset_split)
-    _check_manifest(manifest, corpus, overwrite)
-    if not path.exists():
+    folder = data_dir.absolute() / corpus
+    manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
+    for manifest in manifests:
+        _check_manifest(manifest, corpus, overwrite)
+    if not path.exists() and not (data_format.takes_patterns and PATTERN.search(path.name)):
         raise DataError(f"{path} is missing; give an existing file")
     channel = check_choice(options.channel)
-    listing = ImportListing(manifest.parent, corpus)
+    listing = ImportListing(folder, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
     measured = measure_files(list(listing.files), report)
-    writer = ImportWriter(manifest.parent, corpus, channel=channel, measured=measured)
+    writer = ImportWriter(folder, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad)
     data_format.read(path, writer, options)
     if not writer.num_cuts:
-        reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
+        reasons = [*writer.all_notes(), f"{writer.num_left_out} clips are under 30 ms"]
         raise DataError(
             f"{path}: no rows are left for split {options.split!r} ({'; '.join(reasons)}); check the file"
         )
-    if writer.num_without_language:
-        num = writer.num_without_language
-        writer.notes.append(
-            f"{num} transcripts have no language and count as 'unknown'; set the language of the import"
-        )
-    if untagged := writer.num_clips_of_untagged:
-        counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
-        writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
-    _write_manifest(writer, manifest, report)
-    for note in writer.notes:
+    if options.split_by is not None:
+        writer.split(options.subset, options.split_by)
+    _write_manifests(writer, manifests, report)
+    for note in writer.all_notes():
         report(f"{corpus}: {note}")
-    report(f"source {corpus}/{subset_split}: {manifest}")
-    return manifest
+    for written in manifests:
+        report(f"source {corpus}/{written.stem}: {written}")
+    return manifests[0]
+
+
+def _splits(options: ImportOptions) -> list[str]:
+    """Splits that an import writes.
+
+    Raises:
+        UserError: the clips are to be divided, and the manifest is not that of train.
+    """
+    if options.split_by is None:
+        return [options.split]
+    if options.split != "train":
+        raise UserError(
+            f"the import is split, and its name is {options.subset_split!r} -- expected {options.subset}-train, from which "
+            f"the names of the other splits are made; rename it"
+        )
+    return ["train", *options.split_by.shares]
 
 
 def _with_subset(options: ImportOptions, subset_split: str) -> ImportOptions:
@@ -108,14 +124,23 @@ def _check_manifest(manifest: Path, corpus: str, overwrite: bool) -> None:
         raise UserError(f"{manifest} exists; choose another name, or overwrite it")
 
 
-def _write_manifest(writer: ImportWriter, manifest: Path, report: Report) -> None:
+def _write_manifests(writer: ImportWriter, manifests: Sequence[Path], report: Report) -> None:
+    """Write one manifest for each split.
+
+    Earlier manifests are removed before the first is renamed if there are several: a killed import must not leave a
+    new train beside an old test, which may have clips in common.
+    """
     try:
-        with partial_folder(manifest) as partial:
+        with partial_folder(manifests[0]) as partial:
             writer.folder = partial
             writer.close(report)
-            sync_file(partial / manifest.name)
-            (partial / manifest.name).replace(manifest)
+            for manifest in manifests:
+                sync_file(partial / manifest.name)
+            for manifest in manifests if len(manifests) > 1 else ():
+                manifest.unlink(missing_ok=True)
+            for manifest in manifests:
+                (partial / manifest.name).replace(manifest)
     except OSError as error:
         raise UserError(
-            f"{manifest} cannot be written ({error.strerror}); choose a folder you may write to"
+            f"{manifests[0]} cannot be written ({error.strerror}); choose a folder you may write to"
         ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import LANGUAGE_LABELS, language_code
+from audio_lm.corpora.imports.bad_lines import EmptyRowError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.own_labels import is_kept, is_scalar, own_value
 from audio_lm.tasks.labels import LABELS, RULE, is_own_name, names_of_kind
@@ -93,10 +94,10 @@ def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOpti
         if is_kept(column, label, options) and not is_scalar(dict.get(row, column)):
             continue  # and counts as not read
         value = row.get(column)
-        if value is not None and value != "":
+        if value is not None and str(value).strip() != "":
             labels[label] = parse_label(label, value, column)
     if not labels.keys() & _targets(label_of_column, options):
-        raise DataError(f"the row has no value in {sorted(label_of_column)}; add one or remove the row")
+        raise EmptyRowError(f"the row has no value in {sorted(label_of_column)}")
     return labels
 
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.common.errors import UserError, unknown
-from audio_lm.corpora.imports import kaldi, llama_factory, ms_swift, nemo, qwen_eval, salmonn, table
+from audio_lm.corpora.imports import (
+    kaldi,
+    lhotse_cuts,
+    llama_factory,
+    ms_swift,
+    nemo,
+    qwen_eval,
+    salmonn,
+    table,
+)
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -25,13 +34,19 @@ class Format:
     read: Callable[[Path, ImportWriter, ImportOptions], None]
     """Add all rows of a file, or a folder, to the writer."""
 
+    takes_patterns: bool = False
+    """The path may be a pattern of shards, such as ``manifest_{0..127}.json``."""
+
+    own_options: tuple[str, ...] = ()
+    """Fields of ``ImportOptions`` that only this format reads."""
+
 
 FORMATS: dict[str, Format] = {
     data_format.name: data_format
     for data_format in (
         Format(
             name=ms_swift.NAME,
-            what="ms-swift's messages and audios, JSONL; rejected_response, rejected_messages, rejected_audios are read",
+            what="ms-swift's messages, sharegpt, query-response or alpaca rows with audios, JSONL; also rejected answers",
             example='{"messages": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
             '{"role": "assistant", "content": "Good morning."}], "audios": ["a.wav"]}',
             read=ms_swift.read,
@@ -45,9 +60,11 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="nemo",
-            what="NeMo's manifest of transcribed clips, JSONL, and Canary's of transcribed or translated clips",
+            what="NeMo's manifest of transcribed clips, JSONL, also tarred, and Canary's of transcribed or translated clips",
             example='{"audio_filepath": "a.wav", "offset": 0.0, "duration": 1.5, "text": "good morning", "lang": "en"}',
             read=nemo.read,
+            takes_patterns=True,
+            own_options=("tars",),
         ),
         Format(
             name=nemo.CONVERSATIONS,
@@ -75,6 +92,13 @@ FORMATS: dict[str, Format] = {
             read=kaldi.read,
         ),
         Format(
+            name=lhotse_cuts.NAME,
+            what="Lhotse's cuts, or recordings beside their supervisions, JSONL(.gz) or JSON; or a folder of Shar",
+            example="audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim",
+            read=lhotse_cuts.read,
+            own_options=("trim", "supervisions"),
+        ),
+        Format(
             name="table",
             what="CSV, TSV or JSONL with a column audio, file_name, path or audio_filepath; or a folder with metadata.csv",
             example="file_name,text,language",
@@ -82,6 +106,22 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+
+
+def check_options(data_format: Format, options: ImportOptions) -> None:
+    """Refuse options that a format does not read.
+
+    Raises:
+        UserError: names the option and the formats that read it.
+    """
+    defaults = ImportOptions()
+    for name in dict.fromkeys(name for known in FORMATS.values() for name in known.own_options):
+        if name not in data_format.own_options and getattr(options, name) != getattr(defaults, name):
+            readers = [known.name for known in FORMATS.values() if name in known.own_options]
+            raise UserError(
+                f"{name} was given, which format {data_format.name!r} does not read -- it is an option of "
+                f"{', '.join(readers)}; omit it"
+            )
 
 
 def find_format(name: str) -> Format:

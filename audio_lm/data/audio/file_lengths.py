@@ -16,6 +16,7 @@ from audio_lm.common.protocols import Report
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
+from audio_lm.data.manifest.shar import open_source
 from audio_lm.fault_tolerance.processes import die_with_parent
 
 FEW_FILES = 500  # fewer files are measured in this process
@@ -27,6 +28,7 @@ def measure_files(paths: Sequence[Path], report: Report) -> dict[Path, AudioMeas
     """Measure files, in several processes if there are many.
 
     Args:
+        paths: of files; of audio in a tar, its byte range as a path.
         report: called with a line of progress every ten seconds.
 
     Returns:
@@ -52,7 +54,7 @@ def measure_files(paths: Sequence[Path], report: Report) -> dict[Path, AudioMeas
 
 def _measure(path: str) -> AudioMeasurement | str:
     try:
-        return decode.measure(path, with_powers=True)
+        return decode.measure(open_source(path), name=path, with_powers=True)
     except AudioError as error:
         return str(error).removeprefix(f"{path} ")
 
