@@ -4,6 +4,7 @@ The file is read twice: once for its audio files, which are measured on all core
 after all rows are read; the manifest is written to a temporary folder and renamed. Audio files are not copied.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.registry import find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
+from audio_lm.data.audio.length_cache import cache_path
+from audio_lm.data.cache import CACHE
 
 
 def import_file(
@@ -58,7 +62,7 @@ def import_file(
     channel = check_choice(options.channel)
     listing = ImportListing(manifest.parent, corpus)
     data_format.read(path, listing, options)
-    measured = measure_files(list(listing.files), report)
+    measured = _measure(list(listing.files), cache_path(data_dir / CACHE, f"{corpus}/{subset_split}"))
     writer = ImportWriter(manifest.parent, corpus, channel=channel, measured=measured)
     data_format.read(path, writer, options)
     if not writer.num_cuts:
@@ -79,6 +83,15 @@ def import_file(
         report(f"{corpus}: {note}")
     report(f"source {corpus}/{subset_split}: {manifest}")
     return manifest
+
+
+def _measure(files: Sequence[Path], cache: Path) -> dict[Path, AudioMeasurement | str]:
+    try:
+        return measure_files(files, cache=cache)
+    except OSError as error:
+        raise UserError(
+            f"{cache} cannot be used ({error.strerror}); choose a data folder you may write to"
+        ) from error
 
 
 def _with_subset(options: ImportOptions, subset_split: str) -> ImportOptions:

@@ -30,6 +30,7 @@ from audio_lm.corpora.settings import parse_settings
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
+from audio_lm.data.manifest.shar import path_of
 
 # By which a segment may start past the end of its file; segments of published corpora are known to be off.
 MAX_START_OVERSHOOT: Seconds = 0.5
@@ -243,10 +244,10 @@ class CutSetWriter:
 
     def _recording(self, audio: Path) -> Recording:
         if audio not in self._recordings:
-            if not audio.exists():
+            if not Path(path_of(str(audio))).exists():
                 raise DataError(f"{self.corpus}: {audio} is missing; unpack the corpus completely")
             if audio not in self._measured:
-                self._measured |= measure_files([audio], lambda line: None)
+                self._measured |= measure_files([audio])
             measured = self._measured[audio]
             if isinstance(measured, str):
                 raise DataError(f"{self.corpus}: {audio} is unusable: it {measured}; replace the file")
@@ -299,7 +300,7 @@ class PublishedCorpus:
         files = [
             path for path in listing.files if path.is_file()
         ]  # for missing files, the writer names the clip
-        writer = CutSetWriter(folder, self.name, measured=measure_files(files, report))
+        writer = CutSetWriter(folder, self.name, measured=measure_files(files))
         self.read(source, writer)
         writer.close(report)
 

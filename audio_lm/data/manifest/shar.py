@@ -216,6 +216,12 @@ def _recording(
         ) from error
 
 
+def path_of(where: str) -> str:
+    """Path of an audio file, or of the tar of a byte range."""
+    byte_range = ByteRange.of(where)
+    return where if byte_range is None else str(byte_range.tar)
+
+
 def open_source(where: str) -> str | BytesIO:
     """Source for the decoder: the path of an audio file, or the content of a byte range."""
     byte_range = ByteRange.of(where)
