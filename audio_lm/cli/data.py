@@ -62,6 +62,22 @@ def import_(
     column: Annotated[
         list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
     ] = None,
+    skip_bad: Annotated[
+        int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
+    ] = 0,
+    split_by: Annotated[
+        str | None,
+        typer.Option(help="Write train, validation and test without a common speaker or recording."),
+    ] = None,
+    test: Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")] = 0.0,
+    validation: Annotated[float, typer.Option(help="Share of the clips for validation.")] = 0.0,
+    trim: Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")] = False,
+    supervisions: Annotated[
+        Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
+    ] = None,
+    tars: Annotated[
+        str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
+    ] = "",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
@@ -69,11 +85,14 @@ def import_(
 
     Examples: `audio-lm import table wavs/metadata.csv --language en --into mine/all-train` ·
     `audio-lm import kaldi data/train --language en` · `audio-lm import ms-swift train.jsonl` · `audio-lm import --list`
+    · `audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim --into mine/all-train`
+    · `audio-lm import table clips.csv --split-by speaker --test 0.1 --validation 0.1 --skip-bad 5 --into mine/all-train`
     """
     silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
     from audio_lm.corpora.imports.registry import FORMATS
+    from audio_lm.corpora.imports.splitting import SplitBy
 
     if show_list or not format_name:
         for file_format in FORMATS.values():
@@ -85,7 +104,22 @@ def import_(
         )
     columns = dict(pair.split("=", 1) for pair in column or ())
     corpus, subset_split = split_source(into)
-    options = ImportOptions(audio_root=audio_root, language=language, columns=columns, channel=channel)
+    if split_by is None and (test or validation):
+        raise UserError(
+            "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
+            "recording in one split; add it"
+        )
+    options = ImportOptions(
+        audio_root=audio_root,
+        language=language,
+        columns=columns,
+        channel=channel,
+        skip_bad=skip_bad,
+        split_by=None if split_by is None else SplitBy(split_by, test, validation),
+        trim=trim,
+        supervisions=supervisions,
+        tars=tars,
+    )
     typer.echo(
         import_file(
             format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite

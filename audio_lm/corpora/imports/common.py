@@ -5,15 +5,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.channels import AVERAGE
+from audio_lm.corpora.imports.bad_lines import BadLines
+from audio_lm.corpora.imports.splitting import SplitBy
 
-MAX_LINES_SHOWN = 20  # of bad lines in a message
 MAX_KEYS_SHOWN = 20  # of unread keys in a note
 TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
@@ -97,6 +97,21 @@ class ImportOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column -> label, in addition to known names; an empty label leaves the column out."""
 
+    skip_bad: int = 0
+    """Bad rows that are left out and counted; with more, nothing is imported."""
+
+    split_by: SplitBy | None = None
+    """Division of the clips into splits; without it, all are of ``split``."""
+
+    trim: bool = False
+    """Of Lhotse's cuts: one clip of each supervision."""
+
+    supervisions: Path | None = None
+    """Of Lhotse's recordings: their supervisions, if the name of the file is not the usual one."""
+
+    tars: str = ""
+    """Of NeMo's tarred manifests: folder or pattern of the tars."""
+
     @property
     def subset_split(self) -> str:
         """Name of the manifest."""
@@ -111,42 +126,6 @@ class ImportOptions:
         return {"language": self.language} if self.language else {}
 
 
-class BadLines:
-    """Collect the errors of all lines, to report them at once before anything is written."""
-
-    def __init__(self) -> None:
-        self._errors: list[str] = []
-
-    @contextmanager
-    def collect(self, path: Path, line: int, number: int | None = None) -> Iterator[None]:
-        """Context that records a DataError of a line and suppresses it.
-
-        Args:
-            number: of the row, where one line may contain several rows.
-        """
-        row = "" if number is None else f"row {number}: "
-        try:
-            yield
-        except DataError as error:
-            self._errors.append(f"{path}:{line}: {row}{error}")
-
-    def raise_errors(self) -> None:
-        """Raise the recorded errors, if any.
-
-        Raises:
-            DataError: shows the first ``MAX_LINES_SHOWN``.
-        """
-        if not self._errors:
-            return
-        if len(self._errors) == 1:
-            raise DataError(self._errors[0])
-        more = len(self._errors) - MAX_LINES_SHOWN
-        shown = self._errors[:MAX_LINES_SHOWN] + ([f"and {more} more"] if more > 0 else [])
-        raise DataError(
-            f"{len(self._errors)} lines cannot be imported; correct or remove them:\n" + "\n".join(shown)
-        )
-
-
 class ImportRow(Protocol):
     """Reader of one row of a file."""
 
@@ -154,18 +133,21 @@ class ImportRow(Protocol):
         """Import a row; numbers start at 1."""
 
 
-def for_each_row(path: Path, import_row: ImportRow, notes: list[str], *, key: str = "") -> None:
+def for_each_row(
+    path: Path, import_row: ImportRow, notes: list[str], *, key: str = "", bad: BadLines | None = None
+) -> None:
     """Call ``import_row`` with number (from 1) and object of each row of a JSON or JSONL file.
 
     Args:
         import_row: raises DataError for an unusable row.
         notes: extended by a sentence about unread keys.
         key: of the list of rows, if the file is a JSON object.
+        bad: collects the errors of rows; without it, none is allowed.
 
     Raises:
         DataError: bad lines, all in one message; or there are no rows.
     """
-    bad = BadLines()
+    bad = BadLines() if bad is None else bad
     unread = UnreadKeys()
     number = 0
     for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
@@ -301,19 +283,31 @@ def _row_texts(path: Path, key: str) -> Iterator[tuple[int, str, bool]]:
         yield from ((*line, True) for line in lines)
         return
     lines.close()
-    yield from ((*item, False) for item in _list_items(path, key))
+    yield from ((*item, False) for item in list_items(path, key))
 
 
-def _list_items(path: Path, key: str) -> Iterator[tuple[int, str]]:
-    text = path.read_text(encoding="utf-8-sig")
+def list_items(path: Path, key: str = "") -> Iterator[tuple[int, str]]:
+    """Yield line number and text of each item of a JSON list.
+
+    Args:
+        key: of the list, if the file is a JSON object.
+
+    Raises:
+        DataError: the file is not JSON, or there is no such list.
+    """
     try:
+        text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason}); convert it to UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: this is not JSON ({error.msg}); repair the file") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{path}: this JSON cannot be read ({error}); repair the file") from error
     if key and not (isinstance(content, dict) and isinstance(content.get(key), list)):
         raise DataError(f"{path}: expected an object with the list {key!r}; is the file in another format?")
+    if not key and not isinstance(content, list):
+        raise DataError(f"{path}: expected a list of objects; is the file in another format?")
     start = re.search(rf'"{key}"\s*:\s*\[', text) if key else re.search(r"\[", text)
     assert start is not None, "the parsed list is in the text"
     decoder = json.JSONDecoder()

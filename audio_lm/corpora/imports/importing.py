@@ -17,7 +17,7 @@ from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
-from audio_lm.corpora.imports.registry import find_format
+from audio_lm.corpora.imports.registry import check_options, find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
@@ -47,7 +47,7 @@ def import_file(
         overwrite: replace an existing manifest.
 
     Returns:
-        Path of the manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``.
+        Path of the manifest, ``<data_dir>/<corpus>/<subset>-<split>.jsonl``; with ``options.split_by``, of that of train.
 
     Raises:
         DataError: lines cannot be imported (names them; nothing was written), or the given language is unknown.
@@ -55,16 +55,22 @@ def import_file(
     """
     data_format = find_format(format_name)
     manifest = data_dir.absolute() / corpus / f"{subset_split}.jsonl"
+    check_options(data_format, options)
     options = _with_subset(options, subset_split)
-    _check_manifest(manifest, corpus, overwrite)
+    manifests = [manifest.with_name(f"{options.subset}-{split}.jsonl") for split in _splits(options)]
+    for path_of_split in manifests:
+        _check_manifest(path_of_split, corpus, overwrite)
     if not path.exists():
         raise DataError(f"{path} is missing; give an existing file")
     channel = check_choice(options.channel)
-    listing = ImportListing(manifest.parent, corpus)
+    listing = ImportListing(manifest.parent, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
     measured = _measure(list(listing.files), cache_path(data_dir / CACHE, f"{corpus}/{subset_split}"))
-    writer = ImportWriter(manifest.parent, corpus, channel=channel, measured=measured)
+    writer = ImportWriter(
+        manifest.parent, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad
+    )
     data_format.read(path, writer, options)
+    writer.notes += writer.bad.notes()
     if not writer.num_cuts:
         reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
         raise DataError(
@@ -78,10 +84,15 @@ def import_file(
     if untagged := writer.num_clips_of_untagged:
         counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
         writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
-    _write_manifest(writer, manifest, report)
+    if num := writer.num_of_other_length:
+        writer.notes.append(f"{num} files have another length than their recordings state; theirs is used")
+    if options.split_by is not None:
+        writer.split(options.subset, options.split_by)
+    _write_manifests(writer, manifests, report)
     for note in writer.notes:
         report(f"{corpus}: {note}")
-    report(f"source {corpus}/{subset_split}: {manifest}")
+    for written in manifests:
+        report(f"source {corpus}/{written.stem}: {written}")
     return manifest
 
 
@@ -90,8 +101,24 @@ def _measure(files: Sequence[Path], cache: Path) -> dict[Path, AudioMeasurement 
         return measure_files(files, cache=cache)
     except OSError as error:
         raise UserError(
-            f"{cache} cannot be used ({error.strerror}); choose a data folder you may write to"
+            f"{cache} cannot be written ({error.strerror}); choose a folder you may write to"
         ) from error
+
+
+def _splits(options: ImportOptions) -> list[str]:
+    """Splits that an import writes.
+
+    Raises:
+        UserError: the clips are to be divided, and the manifest is not that of train.
+    """
+    if options.split_by is None:
+        return [options.split]
+    if options.split != "train":
+        raise UserError(
+            f"the import is split, and its name is {options.subset_split!r} -- expected {options.subset}-train, from which "
+            f"the names of the other splits are made; rename it"
+        )
+    return ["train", *options.split_by.shares]
 
 
 def _with_subset(options: ImportOptions, subset_split: str) -> ImportOptions:
@@ -121,14 +148,23 @@ def _check_manifest(manifest: Path, corpus: str, overwrite: bool) -> None:
         raise UserError(f"{manifest} exists; choose another name, or overwrite it")
 
 
-def _write_manifest(writer: ImportWriter, manifest: Path, report: Report) -> None:
+def _write_manifests(writer: ImportWriter, manifests: Sequence[Path], report: Report) -> None:
+    """Write one manifest for each split.
+
+    Earlier manifests are removed before the first is renamed if there are several: a killed import must not leave a
+    new train beside an old test, which may have clips in common.
+    """
     try:
-        with partial_folder(manifest) as partial:
+        with partial_folder(manifests[0]) as partial:
             writer.folder = partial
             writer.close(report)
-            sync_file(partial / manifest.name)
-            (partial / manifest.name).replace(manifest)
+            for manifest in manifests:
+                sync_file(partial / manifest.name)
+            for manifest in manifests if len(manifests) > 1 else ():
+                manifest.unlink(missing_ok=True)
+            for manifest in manifests:
+                (partial / manifest.name).replace(manifest)
     except OSError as error:
         raise UserError(
-            f"{manifest} cannot be written ({error.strerror}); choose a folder you may write to"
+            f"{manifests[0]} cannot be written ({error.strerror}); choose a folder you may write to"
         ) from error

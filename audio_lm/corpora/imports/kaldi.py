@@ -1,7 +1,7 @@
 """A Kaldi data directory: wav.scp and text, with or without segments, utt2spk, spk2gender, utt2lang, utt2dur.
 
 Paths in wav.scp are relative to the audio root, like Kaldi's to the working directory of a recipe, or to the data
-directory. Commands are refused. ``utt2dur`` is only compared with the audio.
+directory. Of commands, only those that decode one file are read, as that file. ``utt2dur`` is only compared with the audio.
 
 Source: kaldi-asr/kaldi at f4007661, src/doc/data_prep.dox and src/featbin/extract-segments.cc (segments, an end of
 -1, overshoot); utt2lang as in lhotse.kaldi.
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.imports.bad_lines import BadLines, EmptyRowError
 from audio_lm.corpora.imports.common import (
-    BadLines,
     ImportOptions,
     parse_seconds,
     read_lines,
     refuse_columns,
     resolve_audio_path,
 )
-from audio_lm.corpora.imports.labels import parse_label
+from audio_lm.corpora.imports.decoder_pipes import file_of_pipe
+from audio_lm.corpora.imports.labels import NON_TARGET_LABELS, parse_label
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "kaldi"
@@ -56,8 +57,8 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
     refuse_columns(options, NAME)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the data directory that contains wav.scp")
-    bad = BadLines()
-    scp, texts = _read_table(folder / "wav.scp", bad), _read_table(folder / "text", bad)
+    bad = writer.bad
+    scp, texts = _read_table(folder / "wav.scp", bad), _read_table(folder / "text", bad, may_be_empty=True)
     others = {
         name: _read_table(folder / name, bad)
         for name in ("segments", "utt2spk", "spk2gender", "utt2lang", "utt2dur")
@@ -69,12 +70,11 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
     utterances = scp if segments is None else segments
     for utterance, line in utterances.line_of.items():
         with bad.collect(utterances.path, line):
-            labels = {**options.label_language(), "text": texts.value(utterance)}
-            labels |= _labels(utterance, others)
+            labels = options.label_language() | _labels(utterance, texts, others)
             recording, start, duration = utterance, 0.0, None
             if segments is not None:
                 recording, start, duration = _segment(segments.values[utterance])
-            audio = resolve_audio_path(scp.value(recording), folder, options)
+            audio = resolve_audio_path(file_of_pipe(scp.value(recording)), folder, options)
             if "utt2dur" in others:
                 declared = parse_seconds("utt2dur", others["utt2dur"].value(utterance))
                 writer.check_duration(audio, start, duration, declared)
@@ -93,7 +93,7 @@ def _note_unread(folder: Path, others: Mapping[str, Table], writer: ImportWriter
         writer.notes.append(f"files not read: {', '.join(unread)}")
 
 
-def _read_table(path: Path, bad: BadLines) -> Table:
+def _read_table(path: Path, bad: BadLines, *, may_be_empty: bool = False) -> Table:
     values: dict[str, str] = {}
     line_of: dict[str, int] = {}
     for number, line in read_lines(path):
@@ -101,9 +101,9 @@ def _read_table(path: Path, bad: BadLines) -> Table:
             key, *rest = line.split(maxsplit=1)
             if key in values:
                 raise DataError(f"{key!r} is already in line {line_of[key]}; {REPAIR}")
-            if not rest:
+            if not rest and not may_be_empty:
                 raise DataError(f"{key!r} has no value; {REPAIR}")
-            values[key], line_of[key] = rest[0].strip(), number
+            values[key], line_of[key] = "".join(rest).strip(), number
     return Table(path, values, line_of)
 
 
@@ -123,8 +123,9 @@ def _segment(value: str) -> tuple[str, float, float | None]:
     return recording, start, end - start
 
 
-def _labels(utterance: str, others: Mapping[str, Table]) -> dict[str, Any]:
-    labels: dict[str, Any] = {}
+def _labels(utterance: str, texts: Table, others: Mapping[str, Table]) -> dict[str, Any]:
+    text = texts.value(utterance)
+    labels: dict[str, Any] = {"text": text} if text else {}
     if "utt2lang" in others:
         labels["language"] = parse_label("language", others["utt2lang"].value(utterance), "utt2lang")
     if "utt2spk" in others:
@@ -132,4 +133,6 @@ def _labels(utterance: str, others: Mapping[str, Table]) -> dict[str, Any]:
         if "spk2gender" in others:
             gender = others["spk2gender"].value(labels["speaker"])
             labels["gender"] = parse_label("gender", gender, "spk2gender")
+    if not labels.keys() - NON_TARGET_LABELS:
+        raise EmptyRowError(f"{utterance!r} has no text")
     return labels

@@ -10,6 +10,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError, UserError, unknown
 from audio_lm.common.languages import LANGUAGE_LABELS, language_code
+from audio_lm.corpora.imports.bad_lines import EmptyRowError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.labels import LABELS
 
@@ -83,10 +84,10 @@ def row_labels(row: Row, label_of_column: Mapping[str, str], options: ImportOpti
     row.skip(column for column, label in options.columns.items() if not label)
     for column, label in label_of_column.items():
         value = row.get(column)
-        if value is not None and value != "":
+        if value is not None and str(value).strip() != "":
             labels[label] = parse_label(label, value, column)
     if not labels.keys() - NON_TARGET_LABELS:
-        raise DataError(f"the row has no value in {sorted(label_of_column)}; add one or remove the row")
+        raise EmptyRowError(f"the row has no value in {sorted(label_of_column)}")
     return labels
 
 

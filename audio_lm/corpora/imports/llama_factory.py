@@ -98,7 +98,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             labels["conversation"] = build_conversation(turns, len(clips))
         writer.add_conversation(options.subset_split, options.cut_id(number), clips, labels)
 
-    for_each_row(path, import_row, writer.notes)
+    for_each_row(path, import_row, writer.notes, bad=writer.bad)
 
 
 def find_description(path: Path, subset: str) -> Description:

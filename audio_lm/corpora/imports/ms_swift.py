@@ -67,7 +67,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             options.subset_split, options.cut_id(number), clips, labels, rejected_clips=rejected_clips
         )
 
-    for_each_row(path, import_row, writer.notes)
+    for_each_row(path, import_row, writer.notes, bad=writer.bad)
 
 
 def _refuse(row: Row) -> None:

@@ -69,7 +69,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    for_each_row(path, import_row, writer.notes)
+    for_each_row(path, import_row, writer.notes, bad=writer.bad)
     if missing := options.columns.keys() - seen:
         raise DataError(
             f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
@@ -100,7 +100,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
         labels = {**options.label_language(), "conversation": conversation}
         writer.add_conversation(options.subset_split, cut_id, clips, labels)
 
-    for_each_row(path, import_row, writer.notes)
+    for_each_row(path, import_row, writer.notes, bad=writer.bad)
 
 
 def _share_gpt(row: Row, turns: list[Mapping[str, Any]]) -> tuple[Conversation, list[Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS
+from audio_lm.corpora.imports.bad_lines import EmptyRowError
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import (
     append_placeholder,
@@ -58,7 +59,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             else:
                 writer.add(options.subset_split, answer_id, audio, labels)
 
-    for_each_row(path, import_row, writer.notes)
+    for_each_row(path, import_row, writer.notes, bad=writer.bad)
 
 
 def _answers(value: Any, column: str, label: str) -> list[Any]:
@@ -71,6 +72,8 @@ def _answers(value: Any, column: str, label: str) -> list[Any]:
 
 
 def _labels(row: Row, column: str, label: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str) and not value.strip():
+        raise EmptyRowError(f"{column!r} is empty")
     if label == "translation":
         return {**_languages(row), label: parse_label(label, value, column)}
     if label:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.common.errors import UserError, unknown
-from audio_lm.corpora.imports import kaldi, llama_factory, ms_swift, nemo, qwen_eval, salmonn, table
+from audio_lm.corpora.imports import (
+    kaldi,
+    lhotse_cuts,
+    llama_factory,
+    ms_swift,
+    nemo,
+    qwen_eval,
+    salmonn,
+    table,
+)
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.writer import ImportWriter
 
@@ -24,6 +33,9 @@ class Format:
 
     read: Callable[[Path, ImportWriter, ImportOptions], None]
     """Add all rows of a file, or a folder, to the writer."""
+
+    own_options: tuple[str, ...] = ()
+    """Fields of ``ImportOptions`` that only this format reads."""
 
 
 FORMATS: dict[str, Format] = {
@@ -75,6 +87,13 @@ FORMATS: dict[str, Format] = {
             read=kaldi.read,
         ),
         Format(
+            name=lhotse_cuts.NAME,
+            what="Lhotse's cuts, or recordings beside their supervisions, JSONL(.gz) or JSON; or a folder of Shar",
+            example="audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim",
+            read=lhotse_cuts.read,
+            own_options=("trim", "supervisions"),
+        ),
+        Format(
             name="table",
             what="CSV, TSV or JSONL with a column audio, file_name, path or audio_filepath; or a folder with metadata.csv",
             example="file_name,text,language",
@@ -82,6 +101,22 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+
+
+def check_options(data_format: Format, options: ImportOptions) -> None:
+    """Refuse options that a format does not read.
+
+    Raises:
+        UserError: names the option and the formats that read it.
+    """
+    defaults = ImportOptions()
+    for name in dict.fromkeys(name for known in FORMATS.values() for name in known.own_options):
+        if name not in data_format.own_options and getattr(options, name) != getattr(defaults, name):
+            readers = [known.name for known in FORMATS.values() if name in known.own_options]
+            raise UserError(
+                f"{name} was given, which format {data_format.name!r} does not read -- it is an option of "
+                f"{', '.join(readers)}; omit it"
+            )
 
 
 def find_format(name: str) -> Format:

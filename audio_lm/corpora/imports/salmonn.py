@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.imports.bad_lines import EmptyRowError
 from audio_lm.corpora.imports.common import ImportOptions, Row, for_each_row, resolve_audio_path
 from audio_lm.corpora.imports.conversations import check_text, path_list
 from audio_lm.corpora.imports.labels import check_labels, parse_label
@@ -80,7 +81,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         labels = {**options.label_language(), **_labels(row, task, label_of_task[task])}
         writer.add(options.subset_split, options.cut_id(number), audio, labels, more_audio=more)
 
-    for_each_row(path, import_row, writer.notes, key="annotation")
+    for_each_row(path, import_row, writer.notes, key="annotation", bad=writer.bad)
     if missing := options.columns.keys() - seen:
         raise DataError(
             f"{path}: no row has the tasks {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"
@@ -91,6 +92,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
 
 def _labels(row: Row, task: str, label: str) -> dict[str, Any]:
     text = check_text(row.get("text"), "'text'")
+    if not text.strip():
+        raise EmptyRowError("'text' is empty")
     labels: dict[str, Any] = {**LANGUAGES_OF_TASK.get(task, {})}
     if label == "answer":
         question = check_text(row.get("Q"), "'Q'")

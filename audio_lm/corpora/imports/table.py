@@ -47,15 +47,20 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: there is no column of audio or of labels, or bad lines, all in one message.
     """
     path = _find_file(path)
-    rows = _read_rows(path)
+    rows = _read_rows(path, writer.bad)
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     audio_column, options = _audio_column(path, columns, options)
     free = [column for column in columns if column not in (*AUDIO_COLUMNS, audio_column)]
     label_of_column = choose_columns(free, options)
     ids = "id" if "id" not in options.columns else ""
     has_split = SPLIT in free and SPLIT not in options.columns
+    if has_split and options.split_by is not None:
+        raise DataError(
+            f"{path} has a column 'split', and the import is to be split by {options.split_by.criterion}; leave the column "
+            f"out with an empty label, or import each of its splits without --split-by"
+        )
     left_out: Counter[str] = Counter()
-    bad, unread = BadLines(), UnreadKeys()
+    bad, unread = writer.bad, UnreadKeys()
     for line, row in rows:
         with bad.collect(path, line):
             if has_split and (split := _split(row)) != options.split:
@@ -95,22 +100,21 @@ def _find_file(path: Path) -> Path:
     return found[0]
 
 
-def _read_rows(path: Path) -> list[tuple[int, Row]]:
+def _read_rows(path: Path, bad: BadLines) -> list[tuple[int, Row]]:
     """Rows with the number for their ids: of the line in CSV and TSV, else of the row."""
     if path.suffix in (".csv", ".tsv"):
-        return _read_delimited(path, "," if path.suffix == ".csv" else "\t")
+        return _read_delimited(path, "," if path.suffix == ".csv" else "\t", bad)
     if path.suffix not in (".jsonl", ".json"):
         raise DataError(
             f"{path} -- expected a file .csv, .tsv, .jsonl or .json, or a folder; rename or convert it"
         )
     rows: list[tuple[int, Row]] = []
-    for_each_row(path, lambda number, row: rows.append((number, row)), [])
+    for_each_row(path, lambda number, row: rows.append((number, row)), [], bad=bad)
     return rows
 
 
-def _read_delimited(path: Path, separator: str) -> list[tuple[int, Row]]:
+def _read_delimited(path: Path, separator: str, bad: BadLines) -> list[tuple[int, Row]]:
     columns, lines = read_records(path, separator=separator)
-    bad = BadLines()
     rows: list[tuple[int, Row]] = []
     for line, cells in lines:
         with bad.collect(path, line):

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from lhotse import MonoCut, Recording
+from lhotse.cut.data import DataCut
+from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, TOKENS_PER_SECOND, Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import LANGUAGE_LABELS, has_tag
 from audio_lm.corpora.channels import AVERAGE, Choice
+from audio_lm.corpora.imports.bad_lines import BadLines
+from audio_lm.corpora.imports.splitting import SplitBy, split_cuts
 from audio_lm.corpora.labels import supervision_of
 from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, CutSetWriter, NewCut
-from audio_lm.data.audio.decode import AudioMeasurement
+from audio_lm.data.audio.decode import TOLERANCE, AudioMeasurement
+from audio_lm.data.audio.recordings import before_transforms
+from audio_lm.data.manifest.line import recording_fields
 
 MAX_OVERSHOOT: Seconds = 0.5
 """By which a declared clip may pass the end of its file; the clip then ends with the file.
@@ -39,16 +45,87 @@ class ImportWriter(CutSetWriter):
         *,
         channel: Choice = AVERAGE,
         measured: Mapping[Path, AudioMeasurement | str] | None = None,
+        skip_bad: int = 0,
     ) -> None:
+        """Start with no cuts.
+
+        Args:
+            skip_bad: bad rows that are left out instead of stopping the import.
+        """
         super().__init__(folder, corpus, channel=channel, measured=measured)
         self.notes: list[str] = []
+        self.bad = BadLines(skip_bad)
         self.num_without_language = 0
+        self.num_of_other_length = 0
         self.num_clips_of_untagged: Counter[str] = Counter()
 
     @property
     def num_cuts(self) -> int:
         """Number of cuts so far."""
         return sum(map(len, self._cuts.values()))
+
+    def add_cut(self, subset_split: str, cut: DataCut) -> None:
+        """Add a checked cut of Lhotse; its recordings get the measured lengths of their files.
+
+        Raises:
+            DataError: a file is unusable or differs from its recording, or the id is a duplicate.
+        """
+        custom = cut.custom or {}
+        if cut.has_recording:
+            cut = fastcopy(cut, recording=self._with_measured_length(cut.recording))
+            clips = {name: self._with_measured_length(custom[name]) for name in recording_fields(custom)}
+            cut.custom = custom | clips or None
+            cut.duration = min(cut.duration, cut.recording.duration - cut.start)
+            if cut.duration < MIN_SECONDS:
+                self.num_left_out += 1
+                return
+        self._reserve_id(cut.id)
+        supervisions = cut.supervisions
+        languages = {supervision.language for supervision in supervisions}
+        languages |= {(supervision.custom or {}).get("target_language") for supervision in supervisions}
+        self.num_without_language += any(one.text and not one.language for one in supervisions)
+        self.num_clips_of_untagged.update(code for code in languages if code and not has_tag(code))
+        self._cuts.setdefault(subset_split, []).append(cut)
+
+    def _with_measured_length(self, recording: Recording) -> Recording:
+        """Recording with the length of its files, if that is near the stated one.
+
+        Raises:
+            DataError: a file is unusable, or has another rate, length or number of channels.
+        """
+        rate, stated = before_transforms(recording.sampling_rate, recording.duration, recording.transforms)
+        for source in recording.sources:
+            measured = self._measure(Path(source.source))
+            if max(source.channels) >= measured.num_channels or not (
+                measured.is_counted or measured.rate == rate
+            ):
+                raise DataError(
+                    f"{source.source} has {measured.num_channels} channels at {measured.rate} Hz -- its recording states "
+                    f"channels {source.channels} at {rate} Hz; make the manifest of recordings again"
+                )
+            excess = measured.seconds - stated
+            if abs(excess) <= TOLERANCE or (excess > 0 and not measured.is_counted):
+                continue  # cuts of a longer file are read as stated
+            if abs(excess) > MAX_OVERSHOOT or recording.transforms:
+                raise DataError(
+                    f"{source.source} has {measured.seconds:.2f} s -- its recording states {stated:.2f} s; make the manifest "
+                    f"of recordings again"
+                )
+            seconds = measured.seconds
+            recording = fastcopy(recording, duration=seconds, num_samples=round(seconds * rate))
+            self.num_of_other_length += 1
+        return recording
+
+    def split(self, subset: str, split_by: SplitBy) -> None:
+        """Divide all cuts into the splits of a subset.
+
+        Raises:
+            DataError: a clip has no speaker, or there are fewer groups than splits.
+        """
+        cuts = [cut for found in self._cuts.values() for cut in found]
+        divided, note = split_cuts(cuts, split_by)
+        self._cuts = {f"{subset}-{split}": found for split, found in divided.items()}
+        self.notes.append(note)
 
     def _add(self, subset_split: str, clip: NewCut) -> None:
         """Check a clip against the length of its file, and add it.
@@ -131,6 +208,12 @@ class ImportWriter(CutSetWriter):
         if self._recording(audio).duration < MIN_SECONDS:
             raise DataError(f"{audio} lasts under {MIN_SECONDS * 1000:.0f} ms, which is too short; remove it")
 
+    def _measure(self, audio: Path) -> AudioMeasurement:
+        self._recording(audio)
+        measured = self._measured[audio]
+        assert not isinstance(measured, str), "its recording exists"
+        return measured
+
     def _recording(self, audio: Path) -> Recording:
         """Recording at 16 kHz, because only the first clip of a cut is resampled when it is read."""
         return super()._recording(audio).resample(SAMPLES_PER_SECOND)
@@ -138,6 +221,10 @@ class ImportWriter(CutSetWriter):
 
 class ImportListing(AudioListing, ImportWriter):
     """Collect the audio files of an import."""
+
+    def __init__(self, folder: Path, corpus: str, *, skip_bad: int = 0) -> None:
+        super().__init__(folder, corpus)
+        self.bad = BadLines(skip_bad)
 
     def check_duration(
         self, audio: Path, start: Seconds, duration: Seconds | None, declared: Seconds
@@ -147,3 +234,9 @@ class ImportListing(AudioListing, ImportWriter):
 
     def _check_length(self, audio: Path) -> None:
         self.files[audio] = None
+
+    def add_cut(self, subset_split: str, cut: DataCut) -> None:
+        """Collect the files of a cut."""
+        recordings = [cut.recording] if cut.has_recording else []
+        recordings += [cut.custom[name] for name in recording_fields(cut.custom or {})]
+        self.files |= {Path(source.source): None for one in recordings for source in one.sources}

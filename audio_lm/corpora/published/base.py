@@ -30,7 +30,7 @@ from audio_lm.corpora.settings import parse_settings
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
 from audio_lm.data.audio.recordings import recording_of
-from audio_lm.data.manifest.shar import path_of
+from audio_lm.data.manifest.shar import file_holding
 
 # By which a segment may start past the end of its file; segments of published corpora are known to be off.
 MAX_START_OVERSHOOT: Seconds = 0.5
@@ -244,7 +244,7 @@ class CutSetWriter:
 
     def _recording(self, audio: Path) -> Recording:
         if audio not in self._recordings:
-            if not Path(path_of(str(audio))).exists():
+            if not file_holding(str(audio)).exists():
                 raise DataError(f"{self.corpus}: {audio} is missing; unpack the corpus completely")
             if audio not in self._measured:
                 self._measured |= measure_files([audio])

@@ -17,7 +17,7 @@ from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
 from audio_lm.data.audio.fingerprints import states_of
 from audio_lm.data.audio.length_cache import LengthCache
-from audio_lm.data.manifest.shar import open_source, path_of
+from audio_lm.data.manifest.shar import file_holding, open_source
 from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import die_with_parent
 
@@ -42,7 +42,10 @@ def measure_files(paths: Sequence[Path], *, cache: Path | None = None) -> dict[P
     if cache is None:
         return dict(zip(paths, _measure_all(_names(paths)), strict=True))
     kept, names = LengthCache(cache), _names(paths)
-    states = [(int(size), int(modified)) for size, modified in states_of([path_of(name) for name in names])]
+    states = [
+        (int(size), int(modified))
+        for size, modified in states_of([str(file_holding(name)) for name in names])
+    ]
     found = {path: kept.find(name, state) for path, name, state in zip(paths, names, states, strict=True)}
     missing = [place for place, measured in enumerate(found.values()) if measured is None]
     for place, measured in zip(missing, _measure_all([names[place] for place in missing]), strict=True):

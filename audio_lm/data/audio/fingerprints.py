@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.files import write_text
-from audio_lm.data.manifest.shar import path_of
+from audio_lm.data.manifest.shar import file_holding
 
 NAMES, STATES = "audio.json", "audio.npy"
 ABSENT = (-1, -1)
@@ -43,7 +43,7 @@ def write_states(folder: Path, names: Sequence[str]) -> None:
     Args:
         names: paths, or byte ranges of tar files.
     """
-    paths = sorted({path_of(name) for name in names})
+    paths = sorted({str(file_holding(name)) for name in names})
     write_text(folder / NAMES, json.dumps(paths))
     np.save(folder / STATES, states_of(paths))
 

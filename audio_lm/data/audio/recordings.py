@@ -29,10 +29,10 @@ SLACK_SECONDS: Seconds = 0.1  # read beyond the length in the manifest, to detec
 def recording_of(path: Path, measured: AudioMeasurement) -> Recording:
     """Recording of all channels of a file, or of a byte range of a tar."""
     channels = list(range(measured.num_channels))
-    byte_range = shar.ByteRange.of(str(path.absolute()))
+    is_file = shar.ByteRange.of(str(path)) is None
     return Recording(
-        id=path.stem if byte_range is None else f"{byte_range.tar.name}@{byte_range.start}",
-        sources=[AudioSource("file" if byte_range is None else "shar", channels, str(path.absolute()))],
+        id=path.stem if is_file else path.name,
+        sources=[AudioSource("file" if is_file else "shar", channels, str(path.absolute()))],
         sampling_rate=measured.rate,
         num_samples=measured.num_samples,
         duration=measured.seconds,

@@ -245,7 +245,7 @@ def check_file(path: str, cut_id: str, seconds: Seconds) -> None:
         DataError: the file is missing, damaged, or of another length.
         UserError: the package that decodes it is not installed.
     """
-    if not Path(shar.path_of(path)).exists():
+    if not shar.file_holding(path).exists():
         raise DataError(f"cut {cut_id!r}: its audio file {path} is missing; prepare the corpus again")
     try:
         found = decode.measure(shar.open_source(path), name=path)

@@ -12,6 +12,7 @@ from typing import Any
 from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.augmentation import AudioTransform
 from lhotse.cut import Cut
+from lhotse.cut.data import DataCut
 from lhotse.supervision import AlignmentItem
 
 from audio_lm.common.audio_units import Seconds
@@ -28,10 +29,11 @@ def read_cut(text: bytes, *, roots: Sequence[Path] = ()) -> Cut:
     """
     table = parse_line(text)
     check_cut(table, roots)
-    return _build_cut(table)
+    return build_cut(table)
 
 
-def _build_cut(table: dict[str, Any]) -> Cut:
+def build_cut(table: dict[str, Any]) -> DataCut:
+    """Build the cut of a parsed and checked line."""
     custom, recording = table.get("custom"), table.get("recording")
     if custom and recording is not None:
         custom = {**custom, **{name: _recording(custom[name]) for name in recording_fields(custom)}}

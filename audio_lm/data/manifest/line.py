@@ -103,7 +103,8 @@ def check_cut(cut: Any, roots: Sequence[Path] = ()) -> Line:
     kind = cut.get("type", "MonoCut")
     if not isinstance(kind, str) or kind not in CUT_TYPES:
         raise InvalidLineError(
-            f"a cut of type {short_repr(kind)} cannot be read -- expected {', '.join(CUT_TYPES)}"
+            f"a cut of type {short_repr(kind)} cannot be read -- expected "
+            f"{', '.join(CUT_TYPES)}; write its audio with lhotse's CutSet.save_audios(folder)"
         )
     _check_keys(cut, CUT_KEYS, "the cut")
     cut_id = _text(cut, "id", "the cut")

@@ -216,10 +216,10 @@ def _recording(
         ) from error
 
 
-def path_of(where: str) -> str:
-    """Path of an audio file, or of the tar of a byte range."""
+def file_holding(where: str) -> Path:
+    """File of an audio source: its path, or the tar of a byte range."""
     byte_range = ByteRange.of(where)
-    return where if byte_range is None else str(byte_range.tar)
+    return Path(where) if byte_range is None else byte_range.tar
 
 
 def open_source(where: str) -> str | BytesIO:

@@ -74,7 +74,7 @@ def _rate_before(transform: Any, rate: int) -> int:
     if not isinstance(name, str) or name not in KEYS_OF:
         raise InvalidLineError(
             f"a transform {short_repr(name if name is not None else transform)} is not applied, because it could run a command "
-            f"or open a file -- expected {', '.join(KEYS_OF)}; apply it and write files"
+            f"or open a file -- expected {', '.join(KEYS_OF)}; apply it with lhotse's CutSet.save_audios(folder)"
         )
     numbers = transform.get("kwargs")
     if (

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.imports.bad_lines import BadLines
 from audio_lm.corpora.imports.common import (
-    BadLines,
     ImportOptions,
     Row,
     for_each_row,
