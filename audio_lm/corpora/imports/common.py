@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,11 +134,17 @@ class ImportRow(Protocol):
 
 
 def for_each_row(
-    path: Path, import_row: ImportRow, notes: list[str], *, key: str = "", bad: BadLines | None = None
+    path: Path | Sequence[Path],
+    import_row: ImportRow,
+    notes: list[str],
+    *,
+    key: str = "",
+    bad: BadLines | None = None,
 ) -> None:
     """Call ``import_row`` with number (from 1) and object of each row of a JSON or JSONL file.
 
     Args:
+        path: of the file, or of several whose rows are numbered in sequence.
         import_row: raises DataError for an unusable row.
         notes: extended by a sentence about unread keys.
         key: of the list of rows, if the file is a JSON object.
@@ -150,14 +156,16 @@ def for_each_row(
     bad = BadLines() if bad is None else bad
     unread = UnreadKeys()
     number = 0
-    for number, (line, text, is_line) in enumerate(_row_texts(path, key), start=1):
-        with bad.collect(path, line, None if is_line else number):
+    paths = [path] if isinstance(path, Path) else path
+    rows = ((place, *row) for place in paths for row in _row_texts(place, key))
+    for number, (place, line, text, is_line) in enumerate(rows, start=1):
+        with bad.collect(place, line, None if is_line else number):
             row = _parse_row(text)
             import_row(number, row)
             unread.add(row)
     bad.raise_errors()
     if not number:
-        raise DataError(f"{path} has no rows; is it the right file?")
+        raise DataError(f"{paths[0]} has no rows; is it the right file?")
     notes += unread.notes()
 
 

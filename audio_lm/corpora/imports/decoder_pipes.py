@@ -18,6 +18,7 @@ CURE = "run it and write its output to a file"
 STDOUT = ("-", "pipe:1", "pipe:", "/dev/stdout")
 SHELL = re.compile(r"[|&;<>`$*?(){}\n]")
 RATE, MONO = re.compile("16000|16k"), re.compile("1")
+LONG_FLAGS = {"stdout": "c", "decode": "d"}
 FORMAT, BITS = re.compile("[a-z0-9_]+"), re.compile("16|24|32")
 
 
@@ -102,6 +103,18 @@ def _file_of(name: str, words: Sequence[str]) -> str:
         DataError: an argument may change the audio, or there is no single file.
     """
     decoder = DECODERS[name]
+    files, flags = _parse(decoder, words)
+    if not decoder.required <= flags | {LONG_FLAGS.get(flag, flag) for flag in flags}:
+        raise DataError("does not decode to the standard output")
+    if decoder.has_output and (not files or files.pop() not in STDOUT):
+        raise DataError("may change the audio, or does not write it to the standard output at its end")
+    if len(files) != 1 or files[0] in STDOUT:
+        raise DataError(f"names {len(files)} files -- expected one")
+    return files[0]
+
+
+def _parse(decoder: Decoder, words: Sequence[str]) -> tuple[list[str], set[str]]:
+    """Files and flags of a decoder's arguments."""
     files, seen = list[str](), set[str]()
     rest = list(words)
     while rest:
@@ -109,7 +122,7 @@ def _file_of(name: str, words: Sequence[str]) -> str:
         option = word.lstrip("-")
         if word in STDOUT or not word.startswith("-"):
             files.append(word)
-        elif decoder.input_option and option == decoder.input_option and rest:
+        elif rest and option == decoder.input_option:
             files.append(rest.pop(0))
         elif rest and _is_accepted(decoder, option, rest[0], after_input=bool(files)):
             rest.pop(0)
@@ -118,14 +131,7 @@ def _file_of(name: str, words: Sequence[str]) -> str:
         else:
             value = f" {rest[0]}" if option in decoder.values and rest else ""
             raise DataError(f"may change the audio by {word + value!r}")
-    if not decoder.required <= _short(seen):
-        raise DataError("does not decode to the standard output")
-    if decoder.has_output:
-        if not files or files.pop() not in STDOUT:
-            raise DataError("may change the audio, or does not write it to the standard output at its end")
-    if len(files) != 1 or files[0] in STDOUT:
-        raise DataError(f"names {len(files)} files -- expected one")
-    return files[0]
+    return files, seen
 
 
 def _is_accepted(decoder: Decoder, option: str, value: str, *, after_input: bool) -> bool:
@@ -142,8 +148,3 @@ def _flags(word: str, decoder: Decoder) -> set[str]:
         return {option}
     letters = set(option) if not word.startswith("--") else set()
     return letters if letters and letters <= decoder.flags else set()
-
-
-def _short(flags: set[str]) -> set[str]:
-    """Flags with the letters of long ones added."""
-    return flags | {{"stdout": "c", "decode": "d"}.get(flag, flag) for flag in flags}

@@ -54,46 +54,33 @@ def import_file(
         UserError: the format is unknown, a name is invalid, or the manifest exists.
     """
     data_format = find_format(format_name)
-    manifest = data_dir.absolute() / corpus / f"{subset_split}.jsonl"
     check_options(data_format, options)
     options = _with_subset(options, subset_split)
-    manifests = [manifest.with_name(f"{options.subset}-{split}.jsonl") for split in _splits(options)]
-    for path_of_split in manifests:
-        _check_manifest(path_of_split, corpus, overwrite)
-    if not path.exists():
+    folder = data_dir.absolute() / corpus
+    manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
+    for manifest in manifests:
+        _check_manifest(manifest, corpus, overwrite)
+    if not path.exists() and not data_format.finds_files:
         raise DataError(f"{path} is missing; give an existing file")
     channel = check_choice(options.channel)
-    listing = ImportListing(manifest.parent, corpus, skip_bad=options.skip_bad)
+    listing = ImportListing(folder, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
     measured = _measure(list(listing.files), cache_path(data_dir / CACHE, f"{corpus}/{subset_split}"))
-    writer = ImportWriter(
-        manifest.parent, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad
-    )
+    writer = ImportWriter(folder, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad)
     data_format.read(path, writer, options)
-    writer.notes += writer.bad.notes()
     if not writer.num_cuts:
-        reasons = [*writer.notes, f"{writer.num_left_out} clips are under 30 ms"]
+        reasons = [*writer.all_notes(), f"{writer.num_left_out} clips are under 30 ms"]
         raise DataError(
             f"{path}: no rows are left for split {options.split!r} ({'; '.join(reasons)}); check the file"
         )
-    if writer.num_without_language:
-        num = writer.num_without_language
-        writer.notes.append(
-            f"{num} transcripts have no language and count as 'unknown'; set the language of the import"
-        )
-    if untagged := writer.num_clips_of_untagged:
-        counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
-        writer.notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
-    if num := writer.num_of_other_length:
-        writer.notes.append(f"{num} files have another length than their recordings state; theirs is used")
     if options.split_by is not None:
         writer.split(options.subset, options.split_by)
     _write_manifests(writer, manifests, report)
-    for note in writer.notes:
+    for note in writer.all_notes():
         report(f"{corpus}: {note}")
     for written in manifests:
         report(f"source {corpus}/{written.stem}: {written}")
-    return manifest
+    return manifests[0]
 
 
 def _measure(files: Sequence[Path], cache: Path) -> dict[Path, AudioMeasurement | str]:

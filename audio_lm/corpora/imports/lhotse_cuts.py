@@ -6,6 +6,7 @@ place, also in the tars of Shar.
 Source: lhotse 1.33, ``cut/base.py`` (``trim_to_supervisions``), ``kaldi.py`` (recordings that are commands).
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -161,7 +162,7 @@ class CutReader:
             if cut.duration < MIN_SECONDS:
                 self._left_out[f"supervisions under {MIN_SECONDS * 1000:.0f} ms"] += 1
                 continue
-            cuts.append(build_cut(_checked(cut.to_dict())))
+            cuts.append(build_cut(_checked(json.loads(json.dumps(cut.to_dict())))))
         return cuts
 
 

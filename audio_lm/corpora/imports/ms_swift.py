@@ -1,4 +1,4 @@
-"""ms-swift's standard format: JSONL (or a JSON list) of ``messages`` and ``audios``, with or without rejected answers.
+"""ms-swift's rows, JSONL (or a JSON list): ``messages`` (or another shape) and ``audios``, with or without rejected answers.
 
 ``rejected_response`` replaces everything after the last user turn and uses the same audio; ``rejected_messages`` has its
 own ``rejected_audios``.
@@ -29,6 +29,7 @@ from audio_lm.corpora.imports.conversations import (
     path_list,
     rejected_label,
 )
+from audio_lm.corpora.imports.ms_swift_rows import messages_of, standard_messages
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "ms-swift"
@@ -49,7 +50,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
 
     def import_row(number: int, row: Row) -> None:
         _refuse(row)
-        turns, audios = _read_turns(row, "messages", ("audios", "audio"))
+        turns, audios = _read_turns(row, messages_of(row), ("audios", "audio"))
         clips = [resolve_audio_path(audio, path.parent, options) for audio in audios]
         labels: dict[str, Any] = {
             **options.label_language(),
@@ -80,13 +81,8 @@ def _refuse(row: Row) -> None:
         raise DataError("label is false, which marks a bad answer (KTO); remove such rows")
 
 
-def _read_turns(row: Row, key: str, audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
+def _read_turns(row: Row, messages: list[Any], audio_keys: tuple[str, ...]) -> tuple[RoleTexts, list[Any]]:
     """Pairs of role and text, and the audio of the row."""
-    messages = row.get(key)
-    if not isinstance(messages, list) or not messages:
-        raise DataError(
-            f"{key!r} is {messages!r} -- expected a list of turns; is the file in another format?"
-        )
     audios = next((path_list(row[name], name) for name in audio_keys if row.get(name) is not None), [])
     turns, inside = [], []
     for number, message in enumerate(messages, start=1):
@@ -137,13 +133,14 @@ def _conversation(turns: RoleTexts, num_clips: int) -> Conversation:
 def _rejected(row: Row, turns: RoleTexts, audios: list[Any]) -> tuple[RoleTexts, list[Any]] | None:
     """Turns and audio of the rejected conversation, if the row has one."""
     if row.get("rejected_messages") is not None:
-        return _read_turns(row, "rejected_messages", ("rejected_audios", "rejected_audio"))
+        messages = standard_messages(row["rejected_messages"], "rejected_messages")
+        return _read_turns(row, messages, ("rejected_audios", "rejected_audio"))
     others = path_list(row.get("rejected_audios"), "rejected_audios") or audios
     response = row.get("rejected_response")
     if response is None:
         return None if others == audios else (turns, others)
     if isinstance(response, str):
         response = [{"role": "assistant", "content": response}]
-    answers, _ = _read_turns(Row({"rejected_response": response}), "rejected_response", ())
+    answers, _ = _read_turns(row, standard_messages(response, "rejected_response"), ())
     last_user = max((index for index, (role, _) in enumerate(turns) if role == "user"), default=-1)
     return [*turns[: last_user + 1], *answers], others

@@ -32,6 +32,7 @@ from audio_lm.corpora.imports.conversations import (
     count_placeholders,
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
+from audio_lm.corpora.imports.nemo_tars import TarredAudio, is_tarred, manifests_at
 from audio_lm.corpora.imports.writer import ImportWriter
 
 CONVERSATIONS = "nemo-share-gpt"
@@ -52,6 +53,8 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: bad lines, all in one message; or no row has a requested column.
     """
     check_labels(options)
+    manifests = manifests_at(path)
+    tars = TarredAudio(manifests[0], options.tars)
     seen: set[str] = set()
     num_skipped = 0
 
@@ -62,14 +65,19 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
             num_skipped += 1
             row.skip()
             return
-        audio = resolve_audio_path(row.get("audio_filepath"), path.parent, options)
+        if is_tarred(row):
+            audio = tars.find(row)
+        elif options.tars:
+            raise DataError("the row has no shard_id, so its audio is in no tar; omit --tars")
+        else:
+            audio = resolve_audio_path(row.get("audio_filepath"), path.parent, options)
         start = parse_seconds("offset", row["offset"]) if row.get("offset") is not None else 0.0
         duration = parse_seconds("duration", row["duration"]) if row.get("duration") is not None else None
         labels = row_labels(row, label_of_column(row, options), options)
         cut_id = options.cut_id(number)
         writer.add(options.subset_split, cut_id, audio, labels, start=start, duration=duration)
 
-    for_each_row(path, import_row, writer.notes, bad=writer.bad)
+    for_each_row(manifests, import_row, writer.notes, bad=writer.bad)
     if missing := options.columns.keys() - seen:
         raise DataError(
             f"{path}: no row has {sorted(missing)}; the rows have {sorted(seen)}; correct the columns"

@@ -34,6 +34,9 @@ class Format:
     read: Callable[[Path, ImportWriter, ImportOptions], None]
     """Add all rows of a file, or a folder, to the writer."""
 
+    finds_files: bool = False
+    """The path may be a name or a pattern of shards, such as ``manifest_{0..127}.json``, which the format looks up."""
+
     own_options: tuple[str, ...] = ()
     """Fields of ``ImportOptions`` that only this format reads."""
 
@@ -43,7 +46,7 @@ FORMATS: dict[str, Format] = {
     for data_format in (
         Format(
             name=ms_swift.NAME,
-            what="ms-swift's messages and audios, JSONL; rejected_response, rejected_messages, rejected_audios are read",
+            what="ms-swift's messages, sharegpt, query-response or alpaca rows with audios, JSONL; also rejected answers",
             example='{"messages": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
             '{"role": "assistant", "content": "Good morning."}], "audios": ["a.wav"]}',
             read=ms_swift.read,
@@ -57,9 +60,11 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             name="nemo",
-            what="NeMo's manifest of transcribed clips, JSONL, and Canary's of transcribed or translated clips",
+            what="NeMo's manifest of transcribed clips, JSONL, also tarred, and Canary's of transcribed or translated clips",
             example='{"audio_filepath": "a.wav", "offset": 0.0, "duration": 1.5, "text": "good morning", "lang": "en"}',
             read=nemo.read,
+            finds_files=True,
+            own_options=("tars",),
         ),
         Format(
             name=nemo.CONVERSATIONS,

@@ -59,6 +59,20 @@ class ImportWriter(CutSetWriter):
         self.num_of_other_length = 0
         self.num_clips_of_untagged: Counter[str] = Counter()
 
+    def all_notes(self) -> list[str]:
+        """Sentences for the user: those of the format, and those on languages, lengths and what was left out."""
+        notes = [*self.notes, *self.bad.notes()]
+        if num := self.num_without_language:
+            notes.append(
+                f"{num} transcripts have no language and count as 'unknown'; set the language of the import"
+            )
+        if untagged := self.num_clips_of_untagged:
+            counts = ", ".join(f"{code} ({num} clips)" for code, num in sorted(untagged.items()))
+            notes.append(f"languages without a tag, for the prompts natural and chatml only: {counts}")
+        if num := self.num_of_other_length:
+            notes.append(f"{num} files have another length than their recordings state; theirs is used")
+        return notes
+
     @property
     def num_cuts(self) -> int:
         """Number of cuts so far."""

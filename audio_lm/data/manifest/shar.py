@@ -183,6 +183,28 @@ def members_of(path: Path) -> Iterator[Member]:
         raise DataError(f"{path} cannot be read ({error}); copy it again") from error
 
 
+def members_in(path: Path) -> Iterator[tuple[str, ByteRange]]:
+    """Name and byte range of each file in any tar that is not compressed; reads only headers.
+
+    Raises:
+        DataError: the tar is damaged or compressed.
+    """
+    try:
+        num_bytes = path.stat().st_size
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # TarFile would keep every header in memory
+                if not member.isreg() or member.issparse():
+                    continue
+                if not 0 <= member.size <= num_bytes - member.offset_data:
+                    raise DataError(f"{path} is truncated in member {member.name!r}; copy it again")
+                yield member.name, ByteRange(path.absolute(), member.offset_data, member.size)
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); copy it again, or unpack it to .tar if it is compressed"
+        ) from error
+
+
 def _next_member(tar: tarfile.TarFile, path: Path, num_bytes: int) -> tarfile.TarInfo | None:
     member = tar.next()
     tar.members.clear()  # type: ignore[attr-defined]  # TarFile would keep every header in memory

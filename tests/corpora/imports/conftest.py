@@ -49,6 +49,7 @@ def import_cuts(tmp_path):
             subset_split,
             ImportOptions(**options),
             run.lines.append,
+            overwrite=True,
         )
         return read_cuts(tmp_path / "data", f"mine/{subset_split}")
 

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.bad_lines import BadLines
 from audio_lm.corpora.imports.common import (
     ImportOptions,
     Row,
@@ -128,17 +127,6 @@ def test_the_error_for_an_invalid_row_names_it(tmp_path, text, reason):
 def test_the_error_for_a_missing_file_names_it(tmp_path):
     with pytest.raises(DataError, match=r"gone\.txt is missing"):
         list(read_lines(tmp_path / "gone.txt"))
-
-
-def test_one_bad_line_raises_one_sentence_and_none_raises_nothing(tmp_path):
-    bad = BadLines()
-    bad.raise_errors()
-    with bad.collect(tmp_path, 3):
-        raise DataError("no good")
-    with pytest.raises(DataError, match=r":3: no good$"):
-        bad.raise_errors()
-    with pytest.raises(ValueError, match="ours"), bad.collect(tmp_path, 4):
-        raise ValueError("ours")
 
 
 def test_paths_are_relative_to_the_file_or_to_the_audio_root(folder, tmp_path):

@@ -6,6 +6,7 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.importing import import_file
+from audio_lm.corpora.imports.splitting import SplitBy
 from audio_lm.data.audio import file_lengths
 from audio_lm.data.manifest.cuts import labels_of, load_waves, read_cuts
 from audio_lm.data.manifest.index import IndexRules, compile_source
@@ -189,3 +190,65 @@ def test_channels_are_averaged_or_chosen(run, folder, tmp_path, channel, peaks):
     assert [np.abs(load_waves(cut)[0]).max() for cut in cuts] == pytest.approx(peaks, abs=0.001)
     assert len({cut.id for cut in cuts}) == len(peaks)
     assert all(labels_of(cut)["text"] == "one" for cut in cuts)
+
+
+SPOKEN = [
+    ROW | {"audio_filepath": f"wavs/{clip}.wav", "speaker": f"s{number}"}
+    for number in range(5)
+    for clip in "abc"
+]
+
+
+def test_one_import_writes_every_split_without_a_common_speaker(run, tmp_path):
+    lines = []
+    options = ImportOptions(split_by=SplitBy("speaker", test=0.2, validation=0.2))
+    place = run(SPOKEN, options=options, report=lines.append)
+    assert place.name == "all-train.jsonl"
+    cuts = {
+        split: read_cuts(tmp_path / "data", f"mine/all-{split}") for split in ("train", "validation", "test")
+    }
+    assert {split: len(found) for split, found in cuts.items()} == {"train": 9, "validation": 3, "test": 3}
+    speakers = [{cut.supervisions[0].speaker for cut in found} for found in cuts.values()]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
+    assert any("split by speaker: train 9 clips (60.0%) of 3, test 3 clips" in line for line in lines)
+    assert sum(line.startswith("source mine/all-") for line in lines) == 3
+
+
+def test_a_split_import_is_refused_as_a_whole(run, tmp_path):
+    run(SPOKEN, subset_split="all-test")
+    options = ImportOptions(split_by=SplitBy("speaker", test=0.2))
+    with pytest.raises(UserError, match=r"all-test\.jsonl exists"):
+        run(SPOKEN, options=options)
+    with pytest.raises(UserError, match="expected all-train"):
+        run(SPOKEN, subset_split="all-validation", options=options)
+    with pytest.raises(DataError, match="15 of 15 clips have no speaker"):
+        run([row | {"speaker": ""} for row in SPOKEN], options=options, overwrite=True)
+    assert [path.name for path in (tmp_path / "data" / "mine").iterdir()] == ["all-test.jsonl"]
+    run(SPOKEN, options=options, overwrite=True)
+    assert len(read_cuts(tmp_path / "data", "mine/all-test")) == 3
+
+
+def test_bad_rows_are_left_out_and_named_up_to_the_limit(run, folder, tmp_path):
+    (folder / "page.wav").write_bytes(b"404 not found")
+    bad = [ROW | {"audio_filepath": "gone.wav"}, ROW | {"audio_filepath": "page.wav"}, ROW | {"offset": -1}]
+    lines = []
+    run([ROW, *bad], options=ImportOptions(skip_bad=3), report=lines.append)
+    assert len(read_cuts(tmp_path / "data", "mine/all-train")) == 1
+    (note,) = [line for line in lines if "bad lines were left out" in line]
+    assert note.startswith("mine: 3 bad lines")
+    assert all(f"rows.jsonl:{number}: " in note for number in (2, 3, 4))
+    with pytest.raises(DataError, match="3 lines cannot be imported, and --skip-bad is 2"):
+        run([ROW, *bad], options=ImportOptions(skip_bad=2), overwrite=True)
+
+
+def test_rows_without_a_transcript_are_left_out_and_counted(run, tmp_path):
+    lines = []
+    run([ROW, ROW | {"text": ""}, ROW | {"text": "  "}], report=lines.append)
+    assert len(read_cuts(tmp_path / "data", "mine/all-train")) == 1
+    assert any("2 rows have no label and were left out, such as" in line for line in lines)
+
+
+def test_an_option_of_another_format_is_refused(run, folder):
+    for options in (ImportOptions(trim=True), ImportOptions(supervisions=folder)):
+        with pytest.raises(UserError, match="which format 'nemo' does not read -- it is an option of lhotse"):
+            run(options=options)

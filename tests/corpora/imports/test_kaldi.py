@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import soundfile
 
 from audio_lm.common.errors import DataError
 from audio_lm.data.manifest.cuts import labels_of, load_waves
@@ -48,6 +50,35 @@ def test_segments_cut_recordings_and_minus_one_is_the_end(write, import_cuts, re
     assert labels_of(first)["language"] == "en"
 
 
+def test_pipes_that_decode_one_file_are_that_file_and_nothing_runs(write, import_cuts, folder):
+    wave, rate = soundfile.read(folder / "wavs" / "a.wav")
+    soundfile.write(folder / "wavs" / "a.flac", wave, rate)
+    soundfile.write(folder / "wavs" / "a.sph", wave, rate, format="NIST")
+    commands = {
+        "u1": "flac -c -d -s wavs/a.flac |",
+        "u2": "cat wavs/a.wav |",
+        "u3": "sox wavs/a.wav -t wav - |",
+        "u4": "/opt/kaldi/tools/sph2pipe -f wav wavs/a.sph |",
+        "u5": "ffmpeg -i wavs/a.wav -f wav - |",
+    }
+    files = {
+        "wav.scp": "".join(f"{key} {command}\n" for key, command in commands.items()),
+        "text": "".join(f"{key} one\n" for key in commands),
+    }
+    cuts = import_cuts("kaldi", write(files), language="en")
+    assert [cut.id for cut in cuts] == list(commands)
+    for cut in cuts:
+        assert np.allclose(load_waves(cut)[0], wave, atol=1e-4)
+
+
+def test_utterances_without_a_text_are_left_out_and_counted(write, import_cuts):
+    files = {**WHOLE, "text": "s1-a one\ns2-b\n"}
+    del files["spk2gender"]
+    (cut,) = import_cuts("kaldi", write(files), language="en")
+    assert cut.id == "s1-a"
+    assert any("1 rows have no label and were left out, such as" in line for line in import_cuts.lines)
+
+
 def test_paths_may_be_relative_to_another_folder(write, import_cuts, folder):
     files = {**WHOLE, "wav.scp": "s1-a a.wav\ns2-b b.wav\n"}
     assert len(import_cuts("kaldi", write(files), audio_root=folder / "wavs")) == 2
@@ -57,7 +88,7 @@ def test_paths_may_be_relative_to_another_folder(write, import_cuts, folder):
     ("changed", "reason"),
     [
         (
-            {"wav.scp": "s1-a sph2pipe -f wav x.sph |\ns2-b wavs/b.wav\n"},
+            {"wav.scp": "s1-a gunzip -c x.wav.gz |\ns2-b wavs/b.wav\n"},
             "wav.scp:1: .* commands are not run",
         ),
         ({"wav.scp": "s1-a wavs/a.wav\ns2-b\n"}, "wav.scp:2: 's2-b' has no value"),

@@ -46,7 +46,6 @@ def test_another_column_may_be_the_transcript(write_rows, import_cuts):
         ({"duration": "long"}, "duration is 'long'"),
         ({"offset": 0.4}, "only 0.40 s"),
         ({"offset": -1}, "offset is -1"),
-        ({"text": ""}, "the row has no value"),
     ],
 )
 def test_the_error_for_a_bad_line_of_a_manifest_names_it(write_rows, import_cuts, changed, reason):
