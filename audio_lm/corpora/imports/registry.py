@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.corpora.imports import (
+    hf,
     kaldi,
     lhotse_cuts,
     llama_factory,
@@ -14,6 +15,7 @@ from audio_lm.corpora.imports import (
     qwen_eval,
     salmonn,
     table,
+    webdataset,
 )
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -97,6 +99,21 @@ FORMATS: dict[str, Format] = {
             example="audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim",
             read=lhotse_cuts.read,
             own_options=("trim", "supervisions"),
+        ),
+        Format(
+            name=hf.NAME,
+            what="a dataset of the Hugging Face Hub, or a folder in one of its formats, such as parquet with audio",
+            example="audio-lm import hf openslr/librispeech_asr --config clean --split train.100 --language en",
+            read=hf.read,
+            finds_files=True,
+            own_options=("dataset_split", "config", "revision"),
+        ),
+        Format(
+            name=webdataset.NAME,
+            what="WebDataset: tars of samples such as key.flac, key.json and key.txt; a folder or a pattern",
+            example="audio-lm import webdataset 'shards/{000000..000009}.tar' --language en",
+            read=webdataset.read,
+            finds_files=True,
         ),
         Format(
             name="table",
