@@ -58,7 +58,7 @@ def items_of(path: Path) -> Iterator[Item]:
         yield from (Item(line.file, line.number, None, line.text) for line in shar.lines_of(path))
     elif not path.name.endswith(ENDINGS):
         cure = CONVERT.format(name=path.name, stem=path.name.partition(".")[0])
-        raise DataError(f"{path} -- expected a manifest {', '.join(ENDINGS)}; {cure}")
+        raise DataError(f"{path} -- expected a manifest {', '.join(ENDINGS)}; if it is one, {cure}")
     elif path.suffix == ".json":
         for number, (line, text) in enumerate(list_items(path), start=1):
             yield Item(path, line, number, text.encode())

@@ -144,7 +144,7 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
         ({"audios": ["https://example.org/a.wav"]}, "URLs are not downloaded"),
         ({"audios": {"path": "wavs/a.wav"}}, "expected a list of paths"),
         ({"audios": ["wavs/a.wav"] * 10}, "10 clips"),
-        ({"messages": None}, "expected a list of turns"),
+        ({"messages": None}, "the row has none of messages"),
         ({"messages": [turn("user", "<audio>?")]}, "without an answer"),
         ({"messages": [turn("tool", "<audio>?"), turn("assistant", "x")]}, "role 'tool'"),
         ({"messages": [*TURNS, *TURNS[1:]]}, "alternating user"),
