@@ -14,12 +14,14 @@ def rows(count):
     ]
 
 
-def fill(copy, found):
+def fill(copy, found, error=None):
     with copy.locked():
         for row in found:
             copy.add(row)
             if copy.is_shard_full:
                 copy.close_shard({"after": row.columns["n"]})
+        if error is not None:
+            raise error
         copy.complete({"after": "all"})
 
 
@@ -49,13 +51,8 @@ def test_a_shard_is_full_by_its_bytes(tmp_path, monkeypatch):
 
 def test_only_finished_shards_are_kept_and_others_are_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_copy, "MAX_ROWS", 2)
-    copy = AudioCopy(tmp_path / "copy", "audio")
-    with pytest.raises(RuntimeError), copy.locked():
-        for row in rows(3):
-            copy.add(row)
-            if copy.is_shard_full:
-                copy.close_shard({"after": row.columns["n"]})
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fill(AudioCopy(tmp_path / "copy", "audio"), rows(3), RuntimeError())
     copy = AudioCopy(tmp_path / "copy", "audio")
     assert (copy.num_rows, copy.position, copy.is_complete) == (2, {"after": 1}, False)
     assert not [*tmp_path.glob("copy/*.part")]
@@ -66,18 +63,15 @@ def test_only_finished_shards_are_kept_and_others_are_written_again(tmp_path, mo
 
 
 def test_an_import_that_finished_no_shard_leaves_no_folder(tmp_path):
-    copy = AudioCopy(tmp_path / "copy", "audio")
-    with pytest.raises(RuntimeError), copy.locked():
-        copy.add(rows(1)[0])
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fill(AudioCopy(tmp_path / "copy", "audio"), rows(1), RuntimeError())
     assert not (tmp_path / "copy").exists()
 
 
 def test_a_damaged_copy_and_a_full_disk_are_one_sentence(tmp_path):
     fill(AudioCopy(tmp_path / "copy", "audio"), rows(2))
     (tmp_path / "copy" / "000000.jsonl").write_text('{"audio": [512')
-    with pytest.raises(DataError, match="is damaged .*; delete"):
+    with pytest.raises(DataError, match=r"is damaged .*; delete"):
         list(AudioCopy(tmp_path / "copy", "audio").rows())
-    copy = AudioCopy(tmp_path / "full", "audio")
-    with pytest.raises(UserError, match="No space left.*the same command continues"), copy.locked():
-        raise OSError(28, "No space left on device")
+    with pytest.raises(UserError, match=r"No space left.*the same command continues"):
+        fill(AudioCopy(tmp_path / "full", "audio"), rows(1), OSError(28, "No space left on device"))

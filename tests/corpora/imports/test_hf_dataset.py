@@ -46,7 +46,7 @@ def test_a_card_that_names_files_of_another_place_is_refused(tmp_path):
         "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n"
         f"    path: {tmp_path}/secret/data/*.parquet\n---\n"
     )
-    with pytest.raises(DataError, match="has data files of another place|cannot be opened as a dataset"):
+    with pytest.raises(DataError, match=r"has data files of another place|cannot be opened as a dataset"):
         open_dataset(str(given), TRAIN)
 
 
