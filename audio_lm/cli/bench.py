@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench step`` and ``bench checkpoint``.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step`` and ``bench checkpoint``.
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -23,6 +23,20 @@ def bench_loader(
     """
     silence_libraries()
     from audio_lm.bench.loader import bench_loader as run_bench
+
+    _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("import")
+def bench_import(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure the import of a table: a row, the same import repeated, compressed audio; takes about a minute.
+
+    Example: `audio-lm bench import --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.imports import bench_import as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
 

@@ -62,6 +62,13 @@ def import_(
     column: Annotated[
         list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
     ] = None,
+    text_column: Annotated[
+        str, typer.Option(help="Column of transcripts; the same as --column NAME=text.")
+    ] = "",
+    audio_column: Annotated[str, typer.Option(help="Column of audio; the same as --column NAME=audio.")] = "",
+    split: Annotated[str, typer.Option(help="hf: split to import, such as train.clean.100.")] = "",
+    config: Annotated[str, typer.Option(help="hf: configuration, such as a language.")] = "",
+    revision: Annotated[str, typer.Option(help="hf: branch, tag or commit.")] = "",
     skip_bad: Annotated[
         int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
     ] = 0,
@@ -81,10 +88,12 @@ def import_(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
-    """Make a cut-set from data in the format of another program; audio files stay in place.
+    """Make a cut-set from data in the format of another program; audio files and tars stay in place.
 
     Examples: `audio-lm import table wavs/metadata.csv --language en --into mine/all-train` ·
     `audio-lm import kaldi data/train --language en` · `audio-lm import ms-swift train.jsonl` · `audio-lm import --list`
+    · `audio-lm import hf openslr/librispeech_asr --config clean --split train.100 --language en --into mine/all-train`
+    · `audio-lm import webdataset 'shards/{000000..000009}.tar' --language en --into mine/all-train`
     · `audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim --into mine/all-train`
     · `audio-lm import table clips.csv --split-by speaker --test 0.1 --validation 0.1 --skip-bad 5 --into mine/all-train`
     """
@@ -103,6 +112,7 @@ def import_(
             f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
         )
     columns = dict(pair.split("=", 1) for pair in column or ())
+    columns |= {name: label for name, label in ((text_column, "text"), (audio_column, "audio")) if name}
     corpus, subset_split = split_source(into)
     if split_by is None and (test or validation):
         raise UserError(
@@ -119,6 +129,9 @@ def import_(
         trim=trim,
         supervisions=supervisions,
         tars=tars,
+        dataset_split=split,
+        config=config,
+        revision=revision,
     )
     typer.echo(
         import_file(

@@ -13,6 +13,12 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.protocols import Factory
 from audio_lm.common.seals import cached_folder
 
+CACHE = ".index"
+"""Default cache folder in ``data_dir``: indexes, token lengths, tokenizers, lengths of imported audio files.
+
+It may be deleted at any time.
+"""
+
 Table = np.ndarray[Any, np.dtype[np.int32]]
 
 

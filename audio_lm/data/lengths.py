@@ -13,7 +13,7 @@ import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,9 +128,7 @@ def token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, num_processes: 
     starts = range(0, len(rows), ROWS_AT_ONCE)
     chunks = [range(start, min(start + ROWS_AT_ONCE, len(rows))) for start in starts]
     title = f"token lengths of {rows.index.source} under {task}"
-    show = (
-        progress(title, total=len(rows), what="rows") if len(rows) >= MIN_ROWS else nullcontext(_no_progress)
-    )
+    show = progress(title, total=len(rows), what="rows", min_total=MIN_ROWS)
     with show as advance, closing(_count_chunks(counter, chunks, num_processes)) as tables:
         for chunk, lengths in zip(chunks, tables, strict=True):
             table[chunk.start : chunk.stop] = lengths
@@ -151,10 +149,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-
-
-def _no_progress(count: int) -> None:
-    """Ignore the progress of short work."""
 
 
 def _count_chunks(

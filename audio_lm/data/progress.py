@@ -18,13 +18,19 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress(title: str, *, total: int, what: str, console: Console | None = None) -> Iterator[Advance]:
+def progress(
+    title: str, *, total: int | None, what: str, min_total: int = 0, console: Console | None = None
+) -> Iterator[Advance]:
     """Show progress; yields a function that adds to the amount of work done.
 
     Args:
-        total: amount of all work; callers should not show progress of short work.
+        total: amount of all work; None if unknown.
         what: unit of the amount, in the plural.
+        min_total: amount from which progress is shown; less is short work.
     """
+    if total is not None and total < min_total:
+        yield _ignore
+        return
     console = console or Console(stderr=True, quiet=not is_main())
     if not console.is_terminal:
         yield _LogLines(title, total, what, console).advance
@@ -41,10 +47,14 @@ def progress(title: str, *, total: int, what: str, console: Console | None = Non
         yield lambda count: bar.update(row, advance=count)
 
 
+def _ignore(count: int) -> None:
+    """Leave the progress of short work out."""
+
+
 class _LogLines:
     """Print a line every 15 seconds."""
 
-    def __init__(self, title: str, total: int, what: str, console: Console) -> None:
+    def __init__(self, title: str, total: int | None, what: str, console: Console) -> None:
         self.title = title
         self.total = total
         self.what = what
@@ -58,6 +68,10 @@ class _LogLines:
         now = time.monotonic()
         if now - self.printed > SECONDS_BEFORE_LINE:
             self.printed = now
-            left = (now - self.started) / self.done * (self.total - self.done)
-            line = f"{self.title}  {self.done}/{self.total} {self.what}  {left:.0f} s left"
-            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+            self.console.print(self._line(now - self.started), soft_wrap=True, markup=False, highlight=False)
+
+    def _line(self, seconds: Seconds) -> str:
+        if self.total is None:
+            return f"{self.title}  {self.done} {self.what}"
+        left = seconds / self.done * (self.total - self.done)
+        return f"{self.title}  {self.done}/{self.total} {self.what}  {left:.0f} s left"

@@ -9,6 +9,7 @@ from lhotse.cut import Cut
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.data.cache import CACHE
 from audio_lm.data.examples import ExampleMaker, Prompt
 from audio_lm.data.lengths import TokenLengths, cached_token_lengths
 from audio_lm.data.manifest.cuts import cut_set_path, size_of
@@ -29,9 +30,6 @@ from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
-
-CACHE = ".index"
-"""Default cache folder in ``data_dir``, for indexes, token lengths and tokenizers; it may be deleted at any time."""
 
 
 def cache_of(recipe: Recipe) -> Path:

@@ -19,6 +19,24 @@ def test_a_log_has_a_line_from_time_to_time_with_the_time_left(monkeypatch):
     ]
 
 
+def test_work_of_unknown_amount_is_counted(monkeypatch):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
+    text = StringIO()
+    with progress("reading", total=None, what="rows", console=Console(file=text)) as advance:
+        for _ in range(2):
+            advance(2)
+    assert text.getvalue() == "reading  4 rows\n"
+
+
+def test_a_bar_is_not_shown_for_short_work():
+    text = StringIO()
+    console = Console(file=text, force_terminal=True)
+    with progress("counting", total=9, what="rows", min_total=10, console=console) as advance:
+        advance(9)
+    assert text.getvalue() == ""
+
+
 def test_short_work_leaves_nothing_in_a_log():
     text = StringIO()
     with progress("counting", total=2, what="rows", console=Console(file=text)) as advance:

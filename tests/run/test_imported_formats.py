@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 from audio_lm.corpora.imports.registry import FORMATS
+from tests.corpora.imports.hf_data import write_parquet, write_saved
 from tests.run.command import run
 
 TEXTS = ("one two", "three", "four five six", "seven")
@@ -164,6 +166,42 @@ def nemo_share_gpt(wavs):
     return "nemo-share-gpt", lines(wavs.parent / "share.jsonl", [row])
 
 
+def hf_parquet(wavs):
+    pytest.importorskip("datasets")
+    found = [
+        {"audio": {"bytes": (wavs / f"{n}.wav").read_bytes(), "path": f"{n}.wav"}, "sentence": text}
+        for n, text in enumerate(TEXTS)
+    ]
+    rows = [row | {"emotion": 0, "id": f"p{number}"} for number, row in enumerate(found)]
+    return "hf", write_parquet(wavs.parent / "parquet", rows), "--text-column", "sentence", "--split", "train"
+
+
+def hf_saved(wavs):
+    found = [{"audio": {"bytes": (wavs / "0.wav").read_bytes(), "path": "0.wav"}, "sentence": "one"}] * 4
+    rows = [row | {"emotion": 0, "id": f"d{number}"} for number, row in enumerate(found)]
+    return "hf", write_saved(wavs.parent / "saved", rows), "--text-column", "sentence"
+
+
+def hf_audio_folder(wavs):
+    folder = wavs.parent / "audiofolder"
+    shutil.copytree(wavs, folder / "train")
+    rows = "".join(f"{number}.wav,{text}\n" for number, text in enumerate(TEXTS))
+    (folder / "train" / "metadata.csv").write_text("file_name,text\n" + rows)
+    return "hf", folder
+
+
+def webdataset(wavs):
+    (wavs.parent / "shards").mkdir()
+    for shard in range(2):
+        with tarfile.open(wavs.parent / "shards" / f"{shard:06d}.tar", "w") as tar:
+            for number in (2 * shard, 2 * shard + 1):
+                tar.add(wavs / f"{number}.wav", f"{number}.wav")
+                info = tarfile.TarInfo(f"{number}.txt")
+                info.size = len(TEXTS[number])
+                tar.addfile(info, io.BytesIO(TEXTS[number].encode()))
+    return "webdataset", wavs.parent / "shards" / "{000000..000001}.tar"
+
+
 TRANSCRIBED = (
     table,
     kaldi_with_pipes,
@@ -175,6 +213,10 @@ TRANSCRIBED = (
     lhotse_shar,
     qwen_eval,
     salmonn,
+    hf_parquet,
+    hf_saved,
+    hf_audio_folder,
+    webdataset,
 )
 CONVERSATIONS = (swift_in_five_shapes, llama_factory, nemo_share_gpt)
 
@@ -198,6 +240,8 @@ def test_every_format_is_imported_and_trained_for_two_steps(wavs, tmp_path):
         "salmonn",
         "ms-swift",
         "llama-factory",
+        "hf",
+        "webdataset",
     }
     assert formats <= FORMATS.keys()
     recipe = tmp_path / "mixed.yaml"

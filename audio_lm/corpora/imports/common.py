@@ -112,6 +112,15 @@ class ImportOptions:
     tars: str = ""
     """Of NeMo's tarred manifests: folder or pattern of the tars."""
 
+    dataset_split: str = ""
+    """Of a Hugging Face dataset: its split, if it is not named like that of the manifest."""
+
+    config: str = ""
+    """Of a Hugging Face dataset: its configuration, such as a language."""
+
+    revision: str = ""
+    """Of a dataset of the Hugging Face Hub: branch, tag or commit."""
+
     @property
     def subset_split(self) -> str:
         """Name of the manifest."""

@@ -17,10 +17,12 @@ from audio_lm.common.source_name import split_subset
 from audio_lm.corpora.channels import check_choice
 from audio_lm.corpora.corpus import PREPARED
 from audio_lm.corpora.imports.common import ImportOptions
-from audio_lm.corpora.imports.nemo_tars import PATTERN
 from audio_lm.corpora.imports.registry import check_options, find_format
 from audio_lm.corpora.imports.writer import ImportListing, ImportWriter
+from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.file_lengths import measure_files
+from audio_lm.data.audio.length_cache import cache_path
+from audio_lm.data.cache import CACHE
 
 
 def import_file(
@@ -58,12 +60,12 @@ def import_file(
     manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
     for manifest in manifests:
         _check_manifest(manifest, corpus, overwrite)
-    if not path.exists() and not (data_format.takes_patterns and PATTERN.search(path.name)):
+    if not path.exists() and not data_format.finds_files:
         raise DataError(f"{path} is missing; give an existing file")
     channel = check_choice(options.channel)
     listing = ImportListing(folder, corpus, skip_bad=options.skip_bad)
     data_format.read(path, listing, options)
-    measured = measure_files(list(listing.files), report)
+    measured = _measure(list(listing.files), cache_path(data_dir / CACHE, f"{corpus}/{subset_split}"))
     writer = ImportWriter(folder, corpus, channel=channel, measured=measured, skip_bad=options.skip_bad)
     data_format.read(path, writer, options)
     if not writer.num_cuts:
@@ -79,6 +81,15 @@ def import_file(
     for written in manifests:
         report(f"source {corpus}/{written.stem}: {written}")
     return manifests[0]
+
+
+def _measure(files: Sequence[Path], cache: Path) -> dict[Path, AudioMeasurement | str]:
+    try:
+        return measure_files(files, cache=cache)
+    except OSError as error:
+        raise UserError(
+            f"{cache} cannot be written ({error.strerror}); choose a folder you may write to"
+        ) from error
 
 
 def _splits(options: ImportOptions) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.corpora.imports import (
+    hf,
     kaldi,
     lhotse_cuts,
     llama_factory,
@@ -14,6 +15,7 @@ from audio_lm.corpora.imports import (
     qwen_eval,
     salmonn,
     table,
+    webdataset,
 )
 from audio_lm.corpora.imports.common import ImportOptions
 from audio_lm.corpora.imports.writer import ImportWriter
@@ -34,8 +36,8 @@ class Format:
     read: Callable[[Path, ImportWriter, ImportOptions], None]
     """Add all rows of a file, or a folder, to the writer."""
 
-    takes_patterns: bool = False
-    """The path may be a pattern of shards, such as ``manifest_{0..127}.json``."""
+    finds_files: bool = False
+    """The path may be a name or a pattern of shards, such as ``manifest_{0..127}.json``, which the format looks up."""
 
     own_options: tuple[str, ...] = ()
     """Fields of ``ImportOptions`` that only this format reads."""
@@ -63,7 +65,7 @@ FORMATS: dict[str, Format] = {
             what="NeMo's manifest of transcribed clips, JSONL, also tarred, and Canary's of transcribed or translated clips",
             example='{"audio_filepath": "a.wav", "offset": 0.0, "duration": 1.5, "text": "good morning", "lang": "en"}',
             read=nemo.read,
-            takes_patterns=True,
+            finds_files=True,
             own_options=("tars",),
         ),
         Format(
@@ -97,6 +99,21 @@ FORMATS: dict[str, Format] = {
             example="audio-lm import lhotse manifests/train_recordings.jsonl.gz --trim",
             read=lhotse_cuts.read,
             own_options=("trim", "supervisions"),
+        ),
+        Format(
+            name=hf.NAME,
+            what="a dataset of the Hugging Face Hub, or a folder in one of its formats, such as parquet with audio",
+            example="audio-lm import hf openslr/librispeech_asr --config clean --split train.100 --language en",
+            read=hf.read,
+            finds_files=True,
+            own_options=("dataset_split", "config", "revision"),
+        ),
+        Format(
+            name=webdataset.NAME,
+            what="WebDataset: tars of samples such as key.flac, key.json and key.txt; a folder or a pattern",
+            example="audio-lm import webdataset 'shards/{000000..000009}.tar' --language en",
+            read=webdataset.read,
+            finds_files=True,
         ),
         Format(
             name="table",

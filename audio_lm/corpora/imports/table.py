@@ -9,6 +9,7 @@ relative to it).
 """
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,28 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
         DataError: there is no column of audio or of labels, or bad lines, all in one message.
     """
     path = _find_file(path)
-    rows = _read_rows(path, writer.bad)
-    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    rows = [(path, line, row) for line, row in _read_rows(path, writer.bad)]
+    import_rows(path, rows, writer, options)
+
+
+def import_rows(
+    path: Path,
+    rows: Iterable[tuple[Path, int, Row]],
+    writer: ImportWriter,
+    options: ImportOptions,
+    columns: Sequence[str] = (),
+) -> None:
+    """Add the rows of a table.
+
+    Args:
+        path: what is imported, for messages.
+        rows: each with its file and line. Its audio is a text, relative to the folder of the file, or else a checked Path.
+        columns: of all rows; needed if ``rows`` can be read only once.
+
+    Raises:
+        DataError: there is no column of audio or of labels, or bad lines, all in one message.
+    """
+    columns = list(columns or dict.fromkeys(column for _, _, row in rows for column in row))
     audio_column, options = _audio_column(path, columns, options)
     free = [column for column in columns if column not in (*AUDIO_COLUMNS, audio_column)]
     label_of_column = choose_columns(free, options)
@@ -65,12 +86,14 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     label_of_column |= own_columns(others, label_of_column, options)
     left_out: Counter[str] = Counter()
     bad, unread, own = writer.bad, UnreadKeys(), OwnLabels()
-    for line, row in rows:
-        with bad.collect(path, line):
+    for place, line, row in rows:
+        with bad.collect(place, line):
             if has_split and (split := _split(row)) != options.split:
                 left_out[split] += 1
                 continue
-            audio = resolve_audio_path(_audio_value(row.get(audio_column)), path.parent, options)
+            audio = _audio_value(row.get(audio_column))
+            if not isinstance(audio, Path):
+                audio = resolve_audio_path(audio, place.parent, options)
             labels = row_labels(row, label_of_column, options)
             writer.add(options.subset_split, options.cut_id(line, row.get(ids)), audio, labels)
             unread.add(row)

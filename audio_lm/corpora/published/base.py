@@ -249,7 +249,7 @@ class CutSetWriter:
             if not file_holding(str(audio)).exists():
                 raise DataError(f"{self.corpus}: {audio} is missing; unpack the corpus completely")
             if audio not in self._measured:
-                self._measured |= measure_files([audio], lambda line: None)
+                self._measured |= measure_files([audio])
             measured = self._measured[audio]
             if isinstance(measured, str):
                 raise DataError(f"{self.corpus}: {audio} is unusable: it {measured}; replace the file")
@@ -302,7 +302,7 @@ class PublishedCorpus:
         files = [
             path for path in listing.files if path.is_file()
         ]  # for missing files, the writer names the clip
-        writer = CutSetWriter(folder, self.name, measured=measure_files(files, report))
+        writer = CutSetWriter(folder, self.name, measured=measure_files(files))
         self.read(source, writer)
         writer.close(report)
 

@@ -2,61 +2,89 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.audio_units import Seconds
-from audio_lm.common.protocols import Report
+from audio_lm.common.errors import UserError
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.decode import AudioMeasurement
 from audio_lm.data.audio.errors import AudioError
-from audio_lm.data.manifest.shar import open_source
+from audio_lm.data.audio.fingerprints import states_of
+from audio_lm.data.audio.length_cache import LengthCache
+from audio_lm.data.manifest.shar import file_holding, open_source
+from audio_lm.data.progress import progress
 from audio_lm.fault_tolerance.processes import die_with_parent
 
 FEW_FILES = 500  # fewer files are measured in this process
-CHUNK_SIZE = 16  # files per work item of a process
-REPORT_EVERY: Seconds = 10.0
+CHUNK_SIZE = 16  # files per work item of a process; fewer files show no progress
 
 
-def measure_files(paths: Sequence[Path], report: Report) -> dict[Path, AudioMeasurement | str]:
+def measure_files(paths: Sequence[Path], *, cache: Path | None = None) -> dict[Path, AudioMeasurement | str]:
     """Measure files, in several processes if there are many.
 
     Args:
-        paths: of files; of audio in a tar, its byte range as a path.
-        report: called with a line of progress every ten seconds.
+        paths: of files, or byte ranges of tars as text; each once.
+        cache: file with the measurements of earlier calls, which are not repeated; extended while files are measured.
 
     Returns:
         The measurement of each path, or the reason why the file cannot be used.
 
     Raises:
-        UserError: a package that decodes some of them is not installed.
+        UserError: a package that decodes some of them is not installed, or a process was killed.
+        OSError: the cache cannot be read or written.
     """
-    found = dict[Path, AudioMeasurement | str]()
-    started = reported = time.monotonic()
-    with _pool_map(len(paths)) as pool_map:
-        for path, measured in zip(
-            paths, pool_map(_measure, [str(path.absolute()) for path in paths]), strict=True
-        ):
-            found[path] = measured
-            if time.monotonic() - reported > REPORT_EVERY:
-                reported = time.monotonic()
-                left = (reported - started) / len(found) * (len(paths) - len(found))
-                time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
-                report(f"{len(found)} of {len(paths)} audio files measured, about {time_left} left")
+    if cache is None:
+        return dict(zip(paths, _measure_all(_names(paths)), strict=True))
+    kept, names = LengthCache(cache), _names(paths)
+    states = [
+        (int(size), int(modified))
+        for size, modified in states_of([str(file_holding(name)) for name in names])
+    ]
+    found = {path: kept.find(name, state) for path, name, state in zip(paths, names, states, strict=True)}
+    missing = [place for place, measured in enumerate(found.values()) if measured is None]
+    for place, measured in zip(missing, _measure_all([names[place] for place in missing]), strict=True):
+        found[paths[place]] = measured
+        if isinstance(measured, AudioMeasurement):
+            kept.add(names[place], states[place], measured)
+    kept.close()
     return found
 
 
-def _measure(path: str) -> AudioMeasurement | str:
+def _names(paths: Sequence[Path]) -> list[str]:
+    return [str(path.absolute()) for path in paths]
+
+
+def _measure_all(names: Sequence[str]) -> Iterator[AudioMeasurement | str]:
+    """Measure files in order, and show the progress."""
+    num_done = 0
+    show = progress("measuring audio", total=len(names), what="files", min_total=CHUNK_SIZE)
     try:
-        return decode.measure(open_source(path), name=path, with_powers=True)
+        with show as advance, _pool_map(len(names)) as pool_map:
+            for measured in pool_map(_measure, names):
+                yield measured
+                num_done += 1
+                if num_done % CHUNK_SIZE == 0:
+                    advance(CHUNK_SIZE)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a process that measures audio was killed after {num_done} of {len(names)} files, for lack of memory or "
+            f"by a file that crashes its decoder; repeat the import, which does not measure these again"
+        ) from error
+
+
+def _measure(name: str) -> AudioMeasurement | str:
+    try:
+        return decode.measure(open_source(name), name=name, with_powers=True)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
     except AudioError as error:
-        return str(error).removeprefix(f"{path} ")
+        return str(error).removeprefix(f"{name} ")
 
 
 @contextmanager

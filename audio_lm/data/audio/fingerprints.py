@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from audio_lm.common.files import write_text
-from audio_lm.data.manifest.shar import ByteRange
+from audio_lm.data.manifest.shar import file_holding
 
 NAMES, STATES = "audio.json", "audio.npy"
 ABSENT = (-1, -1)
@@ -43,7 +43,7 @@ def write_states(folder: Path, names: Sequence[str]) -> None:
     Args:
         names: paths, or byte ranges of tar files.
     """
-    paths = sorted({_path_of(name) for name in names})
+    paths = sorted({str(file_holding(name)) for name in names})
     write_text(folder / NAMES, json.dumps(paths))
     np.save(folder / STATES, states_of(paths))
 
@@ -89,11 +89,6 @@ def _message(source: str, state: AudioState) -> str:
 def digests_of(states: Mapping[str, AudioState]) -> dict[str, str]:
     """Digest of each source, as checkpoints store it."""
     return {source: state.digest for source, state in states.items()}
-
-
-def _path_of(name: str) -> str:
-    byte_range = ByteRange.of(name)
-    return name if byte_range is None else str(byte_range.tar)
 
 
 def _states_of_chunk(paths: Iterable[str]) -> list[tuple[int, int]]:
