@@ -47,3 +47,11 @@ def test_a_benchmark_whose_scores_are_replaced_is_removed(tmp_path):
     for name, benchmark in (("digits", DIGITS), ("notes", NOTES), ("first", replace(DIGITS, max_clips=1))):
         save_definition(tmp_path, name, benchmark, {})
     assert read_definitions(tmp_path).keys() == {"notes", "first"}
+
+
+def test_definitions_of_an_earlier_run_are_read_with_the_names_of_metrics_today(tmp_path):
+    old = replace(DIGITS, metrics=["wer_official", "acc"])
+    save_definition(tmp_path, "speech", old, {"wer_official": 0.1})
+    (definition,) = read_definitions(tmp_path).values()
+    assert definition.benchmark.metrics == ["wer_qwen_audio", "acc"]
+    assert definition.published == {"wer_qwen_audio": 0.1}
