@@ -16,9 +16,7 @@ from audio_lm.metrics.spoken_chinese import spoken_chinese
 from audio_lm.metrics.text import language_of
 
 QWEN2_AUDIO_PER_CHARACTER = frozenset({"zh", "yue"})
-TAG = re.compile(
-    r"<\|.*?\|>"
-)  # wider than ``common.markup``: these scripts remove everything between the marks
+TAG = re.compile(r"<\|.*?\|>")  # wider than in ``common.markup``
 SPACE_BEFORE_MARK = re.compile(" ([!,.?;:])")
 
 
@@ -70,10 +68,8 @@ def _before_basic(text: str, language: str) -> str:
     if language == "en":
         try:
             return _whisper_english()(text)
-        except (AssertionError, ValueError):
-            return (
-                text  # a number of over 4300 digits, which Python does not convert and where the script stops
-            )
+        except (AssertionError, ValueError):  # over 4300 digits in one number, where the script stops
+            return text
     return _to_simplified()(text, "zh-cn") if language == "yue" else text
 
 
