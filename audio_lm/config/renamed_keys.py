@@ -1,6 +1,6 @@
-"""Recipe keys that have been renamed: refused with the new name in recipes, converted in the folders of earlier runs.
+"""Recipe keys and metrics that have been renamed: refused with the new name in recipes, converted in earlier runs.
 
-Kept for one release.
+Kept for one release. Old names of metrics in the list of a benchmark are refused by ``find_metric``.
 """
 
 import re
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
+from audio_lm.metrics.registry import RENAMED as RENAMED_METRICS
+from audio_lm.metrics.registry import current_name
 
 RENAMED = {
     "expect": "published",
@@ -19,7 +21,7 @@ RENAMED = {
     "stages.*.mixture.max_passes": "max_epochs",
     "stages.*.validation.counts": "weight_by",
     "stages.*.validation.max_passes": "max_epochs",
-}
+} | {f"published.*.{old}": new for old, new in RENAMED_METRICS.items()}
 """Old dotted key, with ``*`` for a name that the recipe chooses -> last component of the new key."""
 
 VALUES: dict[str, Callable[[Any], Any]] = {
@@ -86,5 +88,8 @@ def rename_old_keys(tree: Tree) -> None:
     for key, table, name, new in old_keys(tree):
         value = table.pop(name)
         table[new] = VALUES.get(key, lambda same: same)(value)
+    for _, benchmark in list(_tables(tree, ["evaluation", "benchmarks", "*"], "")):
+        if isinstance(metrics := benchmark.get("metrics"), list):
+            benchmark["metrics"] = [current_name(name) if isinstance(name, str) else name for name in metrics]
     if isinstance(tree.get("resume"), bool):
         tree["resume"] = RESUME[tree["resume"]]

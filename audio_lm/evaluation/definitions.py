@@ -5,7 +5,7 @@ appears in its table. Runs of older releases have no definitions.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.common.ranges import kind_errors
 from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.metrics.registry import current_name
 from audio_lm.tasks.config import OwnTaskConfig
 
 FILE = "benchmarks.json"
@@ -69,8 +70,8 @@ def _definition(entry: Any) -> Definition | None:
     published = entry.get(PUBLISHED)
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
-        benchmark,
-        {metric: float(value) for metric, value in values if isinstance(value, int | float)},
+        replace(benchmark, metrics=[*map(current_name, benchmark.metrics)]),
+        {current_name(metric): float(value) for metric, value in values if isinstance(value, int | float)},
         own_task=_own_task(entry.get(OWN_TASK)),
     )
 

@@ -10,7 +10,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import JsonTable, read_json, write_text
 from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.metrics.registry import MetricRow, find_metric
+from audio_lm.metrics.registry import MetricRow, current_name, find_metric
 
 
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
@@ -70,14 +70,17 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """Read saved scores; empty before the first evaluation. Null is read as infinity.
+    """Read saved scores; empty before the first evaluation. Null is read as infinity, old names of metrics as new ones.
 
     Raises:
         DataError: the file does not contain scores.
     """
     table = read_json(path)
     try:
-        scores = {key: math.inf if value is None else float(value) for key, value in table.values.items()}
+        scores = {
+            _current_path(key): math.inf if value is None else float(value)
+            for key, value in table.values.items()
+        }
     except (TypeError, ValueError) as error:
         table = JsonTable(fault=str(error))
     if table.fault:
@@ -85,3 +88,8 @@ def read_scores(path: Path) -> dict[str, float]:
             f"{path} contains no scores ({table.fault}); compute them again from saved answers with `audio-lm score`"
         )
     return scores
+
+
+def _current_path(path: str) -> str:
+    folder, slash, metric = path.rpartition("/")
+    return folder + slash + current_name(metric)

@@ -14,13 +14,17 @@ from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
-from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, normalize_official, split_characters
+from audio_lm.metrics.published_text import check_qwen2_audio, normalize_qwen2_audio, normalize_qwen_audio
+from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, split_characters
 
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
 
 class WordErrorRate(SumMetric):
-    """WER without case and punctuation; per character in languages written without spaces, and in Korean."""
+    """WER without case and punctuation; per character in languages written without spaces, and in Korean.
+
+    Numbers, contractions and spellings are compared as written; ``metrics.text.normalize`` has all rules.
+    """
 
     def count(self, answer: str, reference: str, language: str) -> tuple[int, int]:
         code = language_of(language, reference)
@@ -38,11 +42,22 @@ class WordErrorRate(SumMetric):
         return edits / words if words else float(edits > 0)
 
 
-class OfficialWordErrorRate(WordErrorRate):
-    """WER as in the released script, which keeps punctuation as part of words."""
+class QwenAudioWordErrorRate(WordErrorRate):
+    """WER as in Qwen-Audio's published script, which keeps punctuation as part of words."""
 
     def normalize(self, text: str, language: str) -> str:
-        return normalize_official(text, language)
+        return normalize_qwen_audio(text, language)
+
+
+class Qwen2AudioWordErrorRate(WordErrorRate):
+    """WER as in Qwen2-Audio's published script, which normalizes each language in its own way."""
+
+    @classmethod
+    def check(cls, languages: Collection[str]) -> None:
+        check_qwen2_audio(languages)
+
+    def normalize(self, text: str, language: str) -> str:
+        return normalize_qwen2_audio(text, language)
 
 
 class CharacterErrorRate(WordErrorRate):

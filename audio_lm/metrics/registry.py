@@ -66,7 +66,12 @@ METRICS = {
     metric.name: metric
     for metric in (
         MetricRow("wer", "word error rate", False, "error_rate.WordErrorRate"),
-        MetricRow("wer_official", "word error rate, official", False, "error_rate.OfficialWordErrorRate"),
+        MetricRow(
+            "wer_qwen_audio", "word error rate, Qwen-Audio", False, "error_rate.QwenAudioWordErrorRate"
+        ),
+        MetricRow(
+            "wer_qwen2_audio", "word error rate, Qwen2-Audio", False, "error_rate.Qwen2AudioWordErrorRate"
+        ),
         MetricRow("cer", "character error rate", False, "error_rate.CharacterErrorRate"),
         MetricRow("cpwer", "error rate of speakers", False, "error_rate.SpeakerErrorRate"),
         MetricRow(
@@ -109,12 +114,24 @@ METRICS = {
     )
 }
 
+RENAMED = {"wer_official": "wer_qwen_audio"}
+"""Old name -> new name: refused with the new one in recipes, read in the folders of earlier runs. Kept for one release."""
+
+
+def current_name(name: str) -> str:
+    """Name of a metric today.
+
+    >>> current_name("wer_official"), current_name("wer")
+    ('wer_qwen_audio', 'wer')
+    """
+    return RENAMED.get(name, name)
+
 
 def find_metric(name: str) -> MetricRow:
     """Look up a metric by name; a remark in parentheses, as in tables of tasks, is ignored.
 
     Raises:
-        RecipeError: there is no such metric, or it needs Java.
+        RecipeError: there is no such metric, it has another name now, or it needs Java.
 
     >>> find_metric("bleu(zh|ja-mecab|13a)").name
     'bleu'
@@ -122,6 +139,8 @@ def find_metric(name: str) -> MetricRow:
     key = name.partition("(")[0].strip()
     if key in NEEDS_JAVA:
         raise RecipeError(f"metric {name!r} needs SPICE, a Java program that is not packaged; use cider_d")
+    if key in RENAMED:
+        raise RecipeError(f"metric {name!r} is now {RENAMED[key]!r}; write the new name")
     if key not in METRICS:
         raise RecipeError(unknown("metric", name, METRICS, see="audio_lm/metrics/registry.py"))
     return METRICS[key]

@@ -1,9 +1,7 @@
-"""Text normalization before comparison.
+"""Text normalization before comparison, and the language of a reference.
 
-``normalize_official`` reproduces Qwen-Audio's released evaluation script. ``normalize`` also removes case and
-punctuation, so that a model that writes them is not penalized.
-
-Source: Qwen-Audio, eval_audio/evaluate_asr.py at 0b0e882 (``remove_sp`` and ``compute_wer``).
+``normalize`` removes case and punctuation, so that a model that writes them is not penalized. The normalization of
+published evaluation scripts is in ``published_text``.
 """
 
 import re
@@ -19,7 +17,6 @@ PER_CHARACTER = frozenset({"zh", "yue", "wuu", "ja", "ko", "th", "lo", "km", "my
 
 Source of th, lo, my: Whisper, arXiv:2212.04356, section 4.4."""
 
-PER_CHARACTER_OFFICIAL = frozenset({"zh"})
 APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 
 LANGUAGE_OF_SCRIPT = {"CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko"} | {
@@ -45,20 +42,13 @@ def strip_markup(text: str) -> str:
     return " ".join(MARKUP.sub(" ", text).split())
 
 
-def normalize_official(text: str, language: str) -> str:
-    """Normalize as the released script does: lower case, with punctuation.
-
-    >>> normalize_official("<|en|>Well , YES.", "en")
-    'well, yes.'
-    """
-    plain = re.sub(r"\s+([!,.?;:])", r"\1", strip_markup(text)).lower()
-    return " ".join(plain.replace(" ", "")) if language in PER_CHARACTER_OFFICIAL else plain
-
-
 def normalize(text: str, language: str) -> str:
-    """Spoken words in lower case without punctuation; languages of ``PER_CHARACTER`` have spaces between characters.
+    """Words in lower case without punctuation; languages of ``PER_CHARACTER`` have spaces between characters.
 
-    Time spans and entity types are removed, both as tags and as plain text.
+    In order: time spans, entity types and tags are removed, as markup and as plain text; NFKC (full-width letters become
+    plain ones); lower case; every character of the Unicode categories P and S becomes a space, except apostrophes
+    inside a word. Nothing else changes: diacritics, spellings, contractions, numbers (``20`` is not ``twenty``) and
+    Chinese characters (traditional or simplified) stay as written.
 
     >>> normalize("It's 5 o'clock, 'Ann'.", "en"), normalize("你好。", "zh")
     ("it's 5 o'clock ann", '你 好')

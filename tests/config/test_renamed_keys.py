@@ -15,6 +15,8 @@ OLD = {
     "stages.pretrain.validation.counts=tokens": "`stages.pretrain.validation.counts` is now `weight_by`",
     "resume=true": "`resume: true` is now `resume: auto`",
     "resume=false": "`resume: false` is now `resume: never`",
+    "+published.events.wer_official=0.1": "`published.events.wer_official` is now `wer_qwen_audio`",
+    "evaluation.benchmarks.events.metrics=[wer_official]": "'wer_official' is now 'wer_qwen_audio'",
     "stages=[chat]": r"`stages=\[...\]` is now `only=\[...\]`",
 }
 
@@ -61,3 +63,15 @@ def test_all_old_keys_have_a_new_name():
     for old, new in RENAMED.items():
         assert new_key(old.replace("*", "chat")).endswith(new)
     assert new_key("stages.chat.mixture.weights.asr") == "stages.chat.mixture.weights.asr"
+
+
+def test_the_metrics_of_an_earlier_run_are_read_with_their_old_names(small_recipe, tmp_path):
+    metrics = "evaluation.benchmarks.events.metrics=[wer, wer_qwen_audio]"
+    now = load_recipe(small_recipe, [metrics, "+published.events.wer_qwen_audio=0.5"])
+    old = now.text.replace("wer_qwen_audio", "wer_official")
+    assert len(set(old.splitlines()) - set(now.text.splitlines())) == 2
+    path = tmp_path / "recipe.yaml"
+    path.write_text(old)
+    kept = load_kept_recipe(path)
+    assert kept.recipe == now.recipe
+    assert kept.signature == now.signature

@@ -59,3 +59,11 @@ def test_the_definition_of_an_own_task_is_kept_and_an_invalid_one_is_skipped(tmp
         table["benchmarks"]["loud"]["own_task"] = wrong
         (tmp_path / FILE).write_text(json.dumps(table))
         assert read_definitions(tmp_path)["loud"] == Definition(DIGITS, {}), wrong
+
+
+def test_definitions_of_an_earlier_run_are_read_with_the_names_of_metrics_today(tmp_path):
+    old = replace(DIGITS, metrics=["wer_official", "acc"])
+    save_definition(tmp_path, "speech", Definition(old, {"wer_official": 0.1}))
+    (definition,) = read_definitions(tmp_path).values()
+    assert definition.benchmark.metrics == ["wer_qwen_audio", "acc"]
+    assert definition.published == {"wer_qwen_audio": 0.1}

@@ -64,3 +64,12 @@ def test_an_answer_is_compared_with_all_references():
     }
     with pytest.raises(DataError, match=r"metric 'acc'.*question 'a' has 2 references"):
         score_benchmark(predictions, ["rouge_l", "acc"])
+
+
+def test_scores_of_an_earlier_run_are_read_under_the_names_of_metrics_today(tmp_path):
+    path = tmp_path / "scores.json"
+    write_scores(path, {"test/a/b/asr/wer_official": 0.5, "untrained/test/a/b/asr/wer_official": 1.0})
+    assert read_scores(path) == {
+        "test/a/b/asr/wer_qwen_audio": 0.5,
+        "untrained/test/a/b/asr/wer_qwen_audio": 1.0,
+    }

@@ -13,7 +13,7 @@ from audio_lm.common.errors import UserError
 from audio_lm.metrics import error_rate
 from audio_lm.metrics.error_rate import (
     CharacterErrorRate,
-    OfficialWordErrorRate,
+    QwenAudioWordErrorRate,
     SpeakerErrorRate,
     TurnErrorRate,
     WordErrorRate,
@@ -45,9 +45,9 @@ def test_the_word_error_rate_equals_that_of_jiwer(outputs, targets):
         assert score(WordErrorRate, answers, references, en(len(pairs))) == jiwer.wer(references, answers)
 
 
-def test_case_and_punctuation_count_only_in_the_official_rate():
+def test_case_and_punctuation_count_only_in_the_published_rate():
     assert score(WordErrorRate, ["One, two."], ["one two"], en(1)) == 0.0
-    assert score(OfficialWordErrorRate, ["One, two."], ["one two"], en(1)) == 1.0
+    assert score(QwenAudioWordErrorRate, ["One, two."], ["one two"], en(1)) == 1.0
 
 
 def test_time_stamps_and_tags_are_no_words():
@@ -192,7 +192,7 @@ def test_the_error_names_meeteval_in_the_check_and_while_scoring(monkeypatch):
 def test_identity_is_perfect(references):
     for metric in (
         WordErrorRate,
-        OfficialWordErrorRate,
+        QwenAudioWordErrorRate,
         CharacterErrorRate,
         SpeakerErrorRate,
         TurnErrorRate,
@@ -205,7 +205,7 @@ def test_edits_are_symmetric_and_bounded(one, other):
     assert num_edits(one, other) == num_edits(other, one) <= max(len(one), len(other))
 
 
-@pytest.mark.parametrize("metric", [WordErrorRate, OfficialWordErrorRate, SpeakerErrorRate])
+@pytest.mark.parametrize("metric", [WordErrorRate, QwenAudioWordErrorRate, SpeakerErrorRate])
 @pytest.mark.parametrize("language", ["zh-CN", "Chinese", "cmn", "unknown"])
 def test_chinese_is_scored_per_character_under_every_language_name(metric, language):
     assert score(metric, ["一二四"], ["一二三"], [language]) == score(metric, ["一二四"], ["一二三"], ["zh"])

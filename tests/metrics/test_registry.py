@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.metrics.registry import METRICS, NEEDS_JAVA, find_metric
+from audio_lm.metrics.registry import METRICS, NEEDS_JAVA, RENAMED, find_metric
 from audio_lm.tasks.registry import TASKS
 
 
@@ -21,6 +21,14 @@ def test_every_metric_of_a_task_exists_or_the_error_gives_the_reason(task):
 def test_the_error_of_a_misspelled_metric_suggests_the_nearest():
     with pytest.raises(RecipeError, match="Did you mean 'wer'"):
         find_metric("werr")
+
+
+def test_the_error_of_a_renamed_metric_gives_the_new_name():
+    for old, new in RENAMED.items():
+        with pytest.raises(RecipeError, match=f"'{old}' is now '{new}'"):
+            find_metric(old)
+        assert new in METRICS
+        assert old not in METRICS
 
 
 @pytest.mark.parametrize("name", ["cer(zh,ja,ko)", "bleu(zh|ja-mecab|13a)", "wer"])
