@@ -37,7 +37,7 @@ def score(run: RunPath) -> None:
     Example: `audio-lm score runs/demo-1a2b3c4d`
     """
     silence_libraries()
-    from audio_lm.run.evaluate import rescore
+    from audio_lm.run.scores import rescore
 
     rescore(run)
 
@@ -48,6 +48,6 @@ def report(run: RunPath) -> None:
     Example: `audio-lm report runs/demo-1a2b3c4d`
     """
     silence_libraries()
-    from audio_lm.run.evaluate import report as print_report
+    from audio_lm.run.scores import report as print_report
 
     print_report(run)

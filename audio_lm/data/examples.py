@@ -3,7 +3,7 @@
 An example has only integers. The collator loads the audio later and checks that it has the stated length.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -66,6 +66,7 @@ class ExampleMaker:
         is_evaluation: use the paraphrases that are held out from training.
         with_answer: False leaves the answer out, to generate it.
         token_count: number of audio tokens of a clip, for the model that reads the examples.
+        wording: question in words that replaces the paraphrases of every task.
     """
 
     vocabulary: Vocabulary
@@ -73,6 +74,7 @@ class ExampleMaker:
     is_evaluation: bool = False
     with_answer: bool = True
     token_count: AudioTokenCount = WHISPER
+    wording: str | None = None
 
     def num_choices(self, task: str) -> int:
         """Number of paraphrases from which the prompt of a task is drawn."""
@@ -117,8 +119,11 @@ class ExampleMaker:
         """
         if task == CHAT:
             return render_chat(labels["conversation"], with_answer=self.with_answer)
+        found = find_task(task)
+        if self.wording is not None:
+            found = replace(found, prompts=(self.wording,), prompts_zh=())
         return render(
-            find_task(task),
+            found,
             labels,
             prompt=self.prompt,
             choice=choice,
@@ -189,7 +194,7 @@ class ExampleMaker:
         ends = [round(share * end) for end in accumulate(count for _, count in places)]
         return [(text, end - start) for (text, _), start, end in zip(places, [0, *ends], ends, strict=False)]
 
-    def reference(self, cut: Cut, task: str) -> str:
+    def reference(self, cut: Cut | CutFacts, task: str) -> str:
         """Reference answer."""
         labels = self.labels(cut, task)
         if task == CHAT:

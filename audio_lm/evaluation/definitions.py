@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.files import dataclass_from, read_table, write_json
-from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.evaluation.majority import Majority
 
 FILE = "benchmarks.json"
-TABLE, PUBLISHED = "benchmarks", "published"
+TABLE, PUBLISHED, NUM_CLIPS, MAJORITY = "benchmarks", "published", "num_clips", "majority"
 TEXTS = ("source", "task", "prompt", "stage")
 NUMBERS = ("max_clips", "max_new_tokens")
 
@@ -27,6 +28,12 @@ class Definition:
 
     published: Mapping[str, float]
     """Metric -> published score."""
+
+    num_clips: int | None = None
+    """Clips that were answered; None in a run of an earlier release."""
+
+    majority: Majority | None = None
+    """Most frequent answer, where that baseline was scored."""
 
 
 def read_definitions(folder: Path) -> dict[str, Definition]:
@@ -42,36 +49,47 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
     return {name: definition for name, definition in definitions.items() if definition is not None}
 
 
-def save_definition(
-    folder: Path, name: str, benchmark: BenchmarkConfig, published: Mapping[str, float]
-) -> None:
-    """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""
-    table = {
-        other: _as_table(definition.benchmark, definition.published)
-        for other, definition in read_definitions(folder).items()
-        if not shared_scores(definition.benchmark, benchmark)
+def save_definition(folder: Path, name: str, definition: Definition) -> None:
+    """Save the definition of an evaluated benchmark, replacing that of the same name."""
+    table = {other: _as_table(kept) for other, kept in read_definitions(folder).items()}
+    write_json(folder / FILE, {TABLE: table | {name: _as_table(definition)}})
+
+
+def _as_table(definition: Definition) -> dict[str, Any]:
+    majority = None if definition.majority is None else asdict(definition.majority)
+    return {
+        **asdict(definition.benchmark),
+        PUBLISHED: dict(definition.published),
+        NUM_CLIPS: definition.num_clips,
+        MAJORITY: majority,
     }
-    write_json(folder / FILE, {TABLE: table | {name: _as_table(benchmark, published)}})
-
-
-def _as_table(benchmark: BenchmarkConfig, published: Mapping[str, float]) -> dict[str, Any]:
-    return {**asdict(benchmark), PUBLISHED: dict(published)}
 
 
 def _definition(entry: Any) -> Definition | None:
-    benchmark = dataclass_from(BenchmarkConfig, entry) if isinstance(entry, dict) else None
+    benchmark = _benchmark(entry) if isinstance(entry, dict) else None
     if benchmark is None or not _is_well_formed(benchmark):
         return None
-    published = entry.get(PUBLISHED)
+    published, num_clips, majority = (entry.get(key) for key in (PUBLISHED, NUM_CLIPS, MAJORITY))
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
-        benchmark, {metric: float(value) for metric, value in values if isinstance(value, int | float)}
+        benchmark,
+        {metric: float(value) for metric, value in values if isinstance(value, int | float)},
+        num_clips if isinstance(num_clips, int) else None,
+        dataclass_from(Majority, majority) if isinstance(majority, dict) else None,
     )
+
+
+def _benchmark(entry: Mapping[str, Any]) -> BenchmarkConfig | None:
+    try:
+        return dataclass_from(BenchmarkConfig, entry)
+    except RecipeError:
+        return None
 
 
 def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
     return (
         all(isinstance(getattr(benchmark, name), str) for name in TEXTS)
+        and isinstance(benchmark.question, str | None)
         and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
         and isinstance(benchmark.metrics, list)
         and all(isinstance(metric, str) for metric in benchmark.metrics)
