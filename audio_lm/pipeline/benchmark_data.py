@@ -1,6 +1,6 @@
 """Prompts of benchmarks, checked before training, and the most frequent answers of the training data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from lhotse.cut import Cut
@@ -25,8 +25,9 @@ from audio_lm.evaluation.predict import AudioSpan, EvalExample
 from audio_lm.metrics.registry import find_metric
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.pipeline.plan_stage import compile_index, maker_of
+from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.registry import CHAT, TASKS, find_task
 
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
 MAX_COUNTED = 100_000  # clips of a source, for the most frequent answer
@@ -42,11 +43,32 @@ def check_benchmarks(recipe: Recipe) -> None:
         try:
             cuts = benchmark_cuts(recipe, benchmark)
             check_files(cuts)
+            _check_labels(cuts, benchmark)
             languages = {_language(cut, benchmark.task) for cut in cuts}
             for metric in benchmark.metrics:
                 find_metric(metric).check(languages)
         except UserError as error:
             raise type(error)(f"benchmark {name!r}: {error}") from error
+
+
+def _check_labels(cuts: Sequence[Cut], benchmark: BenchmarkConfig) -> None:
+    """Check that every clip has the labels of its question and its reference.
+
+    Raises:
+        DataError: one has not; names the cut.
+    """
+    for cut in cuts:
+        labels = labels_of(cut)
+        try:
+            if benchmark.task == CHAT:
+                render_chat(labels["conversation"])
+            else:
+                find_task(benchmark.task).check(labels)
+        except (DataError, KeyError) as error:
+            reason = (
+                error if isinstance(error, DataError) else f"task {benchmark.task!r} needs the label {error}"
+            )
+            raise DataError(f"cut {cut.id!r}: {reason}") from error
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:

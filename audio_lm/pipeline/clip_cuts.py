@@ -64,8 +64,8 @@ def cut_of_files(
     for path, num_samples in zip(paths, num_samples_of(cut), strict=True):
         if num_samples > MAX_SAMPLES:
             raise DataError(
-                f"{path}: {num_samples / SAMPLES_PER_SECOND:.1f} s is longer than the encoder's {MAX_SECONDS:.0f} s; cut it, or, "
-                f"for a question about one clip, use its first {MAX_SECONDS:.0f} s with --long-audio truncate"
+                f"{path}: {num_samples / SAMPLES_PER_SECOND:.1f} s is longer than the encoder's {MAX_SECONDS:.0f} s; cut it, "
+                f"or, for a question about one clip, use its first {MAX_SECONDS:.0f} s with --long-audio truncate"
             )
     check_length(cut)
     return cut

@@ -194,6 +194,7 @@ class Evaluator:
             self.session.check_lease()
         write_predictions(predictions_path(self._answers(baseline), name), predictions)
         scores = scores_of(name, benchmark, predictions, baseline)
+        self.scores |= scores
         if not baseline:
             self._evaluated.add(name)
             self._write_parts(name, benchmark, predictions)

@@ -3,6 +3,7 @@
 Lightning is not imported, so that one question is answered within seconds.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,16 @@ def load_answering_model(
         return _load_run(Path(path), stage, task, trusts_code=trusts_code)
     if stage is not None:
         raise UserError(f"{path} is no run, so it has no stage {stage!r}; leave the stage out")
-    return _load_published(str(path))
+    published = open_published(str(path))
+    return LoadedModel(
+        source=published.source,
+        model=published.load(),
+        vocabulary=published.vocabulary,
+        config=published.config,
+        prompt=published.prompt,
+        tasks=(CHAT,) if published.prompt == "chatml" else (),
+        is_published=True,
+    )
 
 
 def is_run(path: str | Path) -> bool:
@@ -114,6 +124,55 @@ def trained_tasks(recipe: Recipe, stage: str) -> tuple[str, ...]:
     """Tasks with a weight in the mixture of a stage."""
     mixture = recipe.stages[stage].mixture
     return tuple(task for task, weight in mixture.weights.items() if weight > 0 or task in mixture.schedule)
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """Settings and vocabulary of a published model, before its weights are read."""
+
+    source: str
+    """Folder or hub name."""
+
+    vocabulary: Vocabulary
+    """Only the tokens of text and chat are added where they are missing."""
+
+    config: ModelConfig
+    prompt: Prompt
+    """Prompt format, see ``published_prompt``."""
+
+    @property
+    def own_tokens(self) -> set[str]:
+        """Special tokens that the published model has; rows of others would be random."""
+        vocabulary = self.vocabulary
+        return {token for token, index in vocabulary.id_of.items() if index < vocabulary.num_base}
+
+    @property
+    def digest(self) -> str:
+        """8 hexadecimal digits: path of the folder, and name, size and time of its settings and weights."""
+        folder = published_folder(self.source, what="model")
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
+        facts = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+        return hashlib.sha256(json.dumps([str(folder.absolute()), facts]).encode()).hexdigest()[:8]
+
+    def load(self) -> AudioLM:
+        """Build the model and read its weights, onto the GPU where there is one."""
+        vocabulary = self.vocabulary
+        return on_device(
+            build_model(self.config, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
+        )
+
+
+def open_published(folder_or_name: str) -> PublishedModel:
+    """Read settings and vocabulary of a published model.
+
+    Raises:
+        CheckpointError: there is no such folder, or it holds another kind of model.
+    """
+    released = open_released(folder_or_name)
+    vocabulary = published_vocabulary(folder_or_name, released)
+    config = resolve_sizes(ModelConfig(load=folder_or_name))
+    prompt = published_prompt(folder_or_name, released, vocabulary)
+    return PublishedModel(folder_or_name, vocabulary, config, prompt)
 
 
 def published_vocabulary(folder_or_name: str, released: Released) -> Vocabulary:
@@ -189,23 +248,6 @@ def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: b
         config=resolve_sizes(recipe.model),
         prompt=recipe.stages[chosen].prompt,
         tasks=trained_tasks(recipe, chosen),
-    )
-
-
-def _load_published(folder_or_name: str) -> LoadedModel:
-    released = open_released(folder_or_name)
-    vocabulary = published_vocabulary(folder_or_name, released)
-    config = resolve_sizes(ModelConfig(load=folder_or_name))
-    model = build_model(config, num_base=vocabulary.num_base, num_new=len(vocabulary.new_tokens))
-    prompt = published_prompt(folder_or_name, released, vocabulary)
-    return LoadedModel(
-        source=folder_or_name,
-        model=on_device(model),
-        vocabulary=vocabulary,
-        config=config,
-        prompt=prompt,
-        tasks=(CHAT,) if prompt == "chatml" else (),
-        is_published=True,
     )
 
 
