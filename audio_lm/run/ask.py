@@ -9,7 +9,6 @@ from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.languages import LANGUAGE_LABELS, NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE, language_code
 from audio_lm.common.markup import TAG
 from audio_lm.corpora.channels import AVERAGE
-from audio_lm.corpora.labels import LABELS
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import Example, with_example
 from audio_lm.data.manifest.cuts import num_samples_of
@@ -146,7 +145,9 @@ class AnsweringModel:
             check_prompt(self.loaded.vocabulary, chosen, source=self.loaded.source)
         if task is not None and question is not None:
             raise UserError(f"both the task {task!r} and a question are given; give one of them")
-        known = _checked_labels(labels)
+        known = {
+            name: language_code(value) if name in LANGUAGE_LABELS else value for name, value in labels.items()
+        }
         if question is not None:
             wording = replace(
                 find_task(QUESTION_TASK), prompts=("{question}",), prompts_zh=(), num_clips=num_clips
@@ -247,15 +248,6 @@ def open_model(
     return AnsweringModel(load_answering_model(path, stage, task=task, trusts_code=trusts_code))
 
 
-def _checked_labels(labels: Mapping[str, str]) -> dict[str, Any]:
-    for name in labels:
-        if name not in LABELS:
-            raise RecipeError(unknown("label", name, LABELS, see="audio_lm/tasks/README.md"))
-    return {
-        name: language_code(value) if name in LANGUAGE_LABELS else value for name, value in labels.items()
-    }
-
-
 def _with_given_labels(question: _Question) -> _Question:
     """Question in a wording of the training for which all labels are given.
 
@@ -267,6 +259,11 @@ def _with_given_labels(question: _Question) -> _Question:
     labels = {"language": task.language, **question.labels} if task.language else question.labels
     given = {*labels, *(("language",) if question.prompt == "tags" else ())}  # the model detects it
     templates = (task.tags,) if question.prompt == "tags" else training_prompts(task)
+    needed = {"language"}.union(*map(fields_of, templates))
+    if unused := sorted(question.labels.keys() - needed):
+        raise UserError(
+            f"label {unused[0]!r} has no effect, because no question of task {task.name!r} has it; leave it out"
+        )
     fitting = [template for template in templates if fields_of(template) <= given]
     if not fitting:
         missing = sorted(fields_of(templates[-1]) - given)

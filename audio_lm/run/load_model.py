@@ -29,8 +29,7 @@ from audio_lm.run.folder import RunFolder
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.tasks.registry import CHAT
 
-CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
-CONFIGS_WITH_TEMPLATE = ("tokenizer_config.json", "processor_config.json")
+CONFIGS_WITH_TEMPLATE = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
 TOKENS_OF_PROMPT: dict[str, tuple[str, ...]] = {
     "tags": ("<audio>", "</audio>"),
     "natural": (CLIP_START, CLIP_END),
@@ -95,14 +94,23 @@ def is_run(path: str | Path) -> bool:
         UserError: a local folder that is neither a run nor a published model.
     """
     folder = Path(path)
-    if not folder.is_dir() or RunFolder(folder).recipe.is_file():
-        return folder.is_dir()
+    if RunFolder(folder).recipe.is_file():
+        return True
+    if not folder.exists() and (folder.is_absolute() or folder.parent not in (Path(), *_hub_parents(folder))):
+        raise UserError(f"{path} does not exist; name the folder of a run or of a model")
+    if not folder.is_dir():
+        return False
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{path} holds no run (recipe.yaml is missing) and no model (config.json is missing); name a folder such as "
             f"runs/demo-1a2b3c4d, or one with a Qwen2-Audio or Qwen-Audio"
         )
     return False
+
+
+def _hub_parents(folder: Path) -> list[Path]:
+    """Parents of a path that is the hub name ``owner/name``; none if its parent is a folder here."""
+    return [] if folder.parent.is_dir() or len(folder.parts) > 2 else [folder.parent]
 
 
 def choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, task: str | None = None) -> str:
@@ -207,8 +215,9 @@ def _missing(vocabulary: Vocabulary, prompt: str) -> list[str]:
 def published_prompt(folder_or_name: str, released: Released, vocabulary: Vocabulary) -> Prompt:
     """Prompt format of a published model, from what its folder states.
 
-    ``chat_format`` of ``generation_config.json`` decides. Without it, a Qwen-Audio has tags, and a Qwen2-Audio is a chat
-    model if its folder has a chat template.
+    ``chat_format`` of ``generation_config.json`` decides, or else the chat template: one with turns is of a chat model, one
+    with ``<audio>`` of a model that was trained with tags. Without both, a Qwen-Audio has tags and a Qwen2-Audio questions
+    in natural language.
     """
     folder = published_folder(folder_or_name, what="model")
     base: Prompt = "natural" if released.clip_start_id is None else "tags"
@@ -216,12 +225,26 @@ def published_prompt(folder_or_name: str, released: Released, vocabulary: Vocabu
     if chat_format is not None:
         wanted: Prompt = "chatml" if chat_format == "chatml" else base
     else:
-        has_template = any((folder / name).is_file() for name in CHAT_TEMPLATES) or any(
-            "chat_template" in _json(folder / name) for name in CONFIGS_WITH_TEMPLATE
-        )
-        wanted = "chatml" if has_template and base == "natural" else base
+        wanted = _prompt_of_template(_chat_template(folder)) or base
     known: list[Prompt] = [name for name in (wanted, base) if not _missing(vocabulary, name)]
     return (known or [wanted])[0]
+
+
+def _chat_template(folder: Path) -> str:
+    """Text of a folder's chat template; empty if it has none."""
+    path = folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8", errors="replace")
+    templates = (_json(folder / name).get("chat_template") for name in CONFIGS_WITH_TEMPLATE)
+    return str(next(filter(None, templates), ""))
+
+
+def _prompt_of_template(template: str) -> Prompt | None:
+    if TURN_START in template:
+        return "chatml"
+    if "<audio>" in template:
+        return "tags"
+    return "natural" if CLIP_START in template else None
 
 
 def _json(path: Path) -> dict[str, Any]:
