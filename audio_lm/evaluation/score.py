@@ -76,7 +76,7 @@ def with_benchmark_keys(
     """
     key_of = {
         score_key(_earlier_path(benchmark), metric, baseline): score_key(name, metric, baseline)
-        for name, benchmark in reversed(benchmarks.items())
+        for name, benchmark in reversed([*benchmarks.items()])
         for metric in benchmark.metrics
         for baseline in ("", UNTRAINED)
     }
