@@ -124,7 +124,7 @@ def benchmark_packs(
                 task=benchmark.task,
                 references=tuple(maker.reference(same, benchmark.task) for same in cuts_of_question[cut.id]),
                 language=_language(cut, benchmark.task),
-                speaker=_speaker(cut),
+                speaker=speaker_of(cut),
                 audio=audio_span(cut),
             )
             for cut in pack
@@ -172,7 +172,7 @@ def audio_span(cut: Cut) -> AudioSpan | None:
     return AudioSpan(source.source, round(cut.start, 4), round(cut.duration, 4))
 
 
-def _speaker(cut: Cut) -> str | None:
+def speaker_of(cut: Cut) -> str | None:
     """Speaker of a cut; None if it names none or several."""
     speakers = {supervision.speaker for supervision in cut.supervisions} - {None, ""}
     return speakers.pop() if len(speakers) == 1 else None

@@ -149,6 +149,8 @@ class AnsweringModel:
             name: language_code(value) if name in LANGUAGE_LABELS else value for name, value in labels.items()
         }
         if question is not None:
+            if unused := sorted(known.keys() - {"language"}):
+                raise UserError(f"label {unused[0]!r} has no effect beside a question in words; leave it out")
             wording = replace(
                 find_task(QUESTION_TASK), prompts=("{question}",), prompts_zh=(), num_clips=num_clips
             )

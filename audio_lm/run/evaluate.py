@@ -40,6 +40,7 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.load_model import on_device
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.scores import (
     kept_scores,
@@ -311,6 +312,8 @@ def evaluate(
     vocabulary = kept_vocabulary(recipe, folder)
     check_benchmark_tags(chosen_recipe, vocabulary)
     model = build_audio_lm(recipe, vocabulary)
+    if recipe.hardware.accelerator == "gpu":
+        model = on_device(model)
     evaluator = Evaluator(recipe, folder, vocabulary, console)
     for stage in stages:
         due = [

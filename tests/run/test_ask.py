@@ -117,6 +117,10 @@ def test_the_language_of_tags_is_detected_where_it_is_not_given(tagged, clips):
         ({"task": "chat"}, "a chat needs prompt chatml"),
         ({"task": "s2tt"}, "needs target_language; give it with --label target_language"),
         ({"task": "asr", "labels": {"gender": "male"}}, "label 'gender' has no effect"),
+        (
+            {"question": "Who?", "labels": {"gender": "male"}},
+            "label 'gender' has no effect beside a question",
+        ),
         ({"task": "asr", "labels": {"language": "Klingonish"}}, "language 'Klingonish' is unknown"),
         ({"task": "sv"}, "task 'sv' is about 2 clips, and there are 1"),
     ],
