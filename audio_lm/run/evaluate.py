@@ -227,28 +227,28 @@ class Evaluator:
 
     def _add_majority(self) -> None:
         """Score the majority answer of benchmarks of labels, where the recipe names that baseline or nothing is trained."""
-        definitions = read_definitions(self.folder.predictions)
-        if self.session is None:
-            names = self._evaluated
-        else:
-            names = {*definitions} if MAJORITY in self.recipe.evaluation.baselines else set()
-        for name, benchmark in self.recipe.evaluation.benchmarks.items():
-            definition = definitions.get(name)
-            if (
-                name not in names
-                or definition is None
-                or definition.majority
-                or not is_of_labels(benchmark.metrics)
-            ):
-                continue
-            predictions = self._kept(name)
-            majority = training_majority(self.recipe, benchmark, self.vocabulary) or majority_of(
-                (prediction.references[0] for prediction in predictions), BENCHMARK
-            )
-            if majority is not None and predictions:
-                self.scores |= majority_scores(name, benchmark, predictions, majority.answer)
-                save_definition(self.folder.predictions, name, replace(definition, majority=majority))
-        write_scores(self.folder.scores, self.scores)
+        is_named = MAJORITY in self.recipe.evaluation.baselines
+        before = dict(self.scores)
+        for name, definition in read_definitions(self.folder.predictions).items():
+            is_wanted = name in self._evaluated if self.session is None else is_named
+            benchmark = self.recipe.evaluation.benchmarks.get(name)
+            if is_wanted and benchmark and not definition.majority and is_of_labels(benchmark.metrics):
+                self._score_majority(name, benchmark, definition)
+        if self.scores != before:
+            write_scores(self.folder.scores, self.scores)
+
+    def _score_majority(self, name: str, benchmark: BenchmarkConfig, definition: Definition) -> None:
+        """Score the most frequent answer of the training data or, where there is none, of the benchmark itself."""
+        predictions = self._kept(name)
+        majority = training_majority(self.recipe, benchmark, self.vocabulary) or majority_of(
+            (prediction.references[0] for prediction in predictions), BENCHMARK
+        )
+        if majority is None or not predictions:
+            return
+        if self.session is not None:
+            self.session.check_lease()
+        self.scores |= majority_scores(name, benchmark, predictions, majority.answer)
+        save_definition(self.folder.predictions, name, replace(definition, majority=majority))
 
     def _write_parts(self, name: str, benchmark: BenchmarkConfig, predictions: Sequence[Prediction]) -> None:
         """Write confusion table and speakers; shown at once where no training follows."""
