@@ -57,7 +57,7 @@ def test_a_long_clip_is_refused_or_truncated(tmp_path):
 
 def test_unusable_files_are_named(tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
-    for name, words in (("gone.wav", "is missing"), ("text.wav", "text.wav"), (".", "no regular file")):
+    for name, words in (("gone.wav", "is missing"), ("text.wav", "text.wav"), (".", "cannot be read")):
         with pytest.raises(DataError, match=words):
             cut_of_files([tmp_path / name], {})
     with pytest.raises(DataError, match="needs 3"):
@@ -70,5 +70,5 @@ def test_unusable_files_are_named(tmp_path):
 )
 def test_real_recordings_of_any_format_are_read(name):
     (wave,) = load_waves(cut_of_files([FIXTURES / name], {}))
-    assert len(wave) > 16_000
+    assert len(wave) >= 1_600
     assert np.abs(wave).max() > 0.01
