@@ -11,7 +11,7 @@ False
 
 Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
-``evaluate`` read a run from its folder.
+``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder.
 """
 
 from importlib import import_module
@@ -26,6 +26,9 @@ _MODULE_OF_NAME = {
     "load_model": "audio_lm.run.api",
     "predict": "audio_lm.run.api",
     "evaluate": "audio_lm.run.evaluate",
+    "evaluate_model": "audio_lm.run.evaluate_model",
+    "BenchmarkOptions": "audio_lm.run.named_benchmarks",
+    "open_model": "audio_lm.run.ask",
     "AudioLM": "audio_lm.model.audio_lm",
     "MixtureDataModule": "audio_lm.data.datamodule",
     "NextTokenModule": "audio_lm.training.next_token",

@@ -101,8 +101,8 @@ def check_values(params):
     if params.get("corpus"):
         assert params["corpus"] in CORPORA
         assert all("=" in setting for setting in params["settings"] or [])
-    if params.get("name"):
-        assert params["name"] in FORMATS
+    if params.get("format_name"):
+        assert params["format_name"] in FORMATS
 
 
 CHEAP = ("describe demo --where", "import --list", "prepare --list", "submit demo --dry-run --nodes 2")

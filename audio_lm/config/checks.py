@@ -125,7 +125,10 @@ def _check_spec_augment(name: str, recipe: Recipe) -> None:
 def _check_learning(name: str, stage: StageConfig) -> None:
     first_steps = [part.from_step for part in stage.parts.values() if part.lr is not None]
     if stage.parts and not first_steps:
-        raise RecipeError(f"stage {name!r}: no part is trained, since all have lr: null; set the lr of one")
+        raise RecipeError(
+            f"stage {name!r}: nothing learns, since all parts have lr: null; set the lr of one, or evaluate a model without "
+            f"training with `audio-lm evaluate FOLDER --source CORPUS/SUBSET-SPLIT --task TASK`"
+        )
     if first_steps and min(first_steps) > 0:
         raise RecipeError(
             f"stage {name!r}: no part is trained before step {min(first_steps)}; set from_step: 0 for a trained part"

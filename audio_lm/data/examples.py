@@ -4,7 +4,7 @@ An example has only integers. The collator loads the audio later and checks that
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -55,6 +55,7 @@ class ExampleMaker:
         with_answer: False leaves the answer out, to generate it.
         token_count: number of audio tokens of a clip, for the model that reads the examples.
         tasks: name -> task, those of a recipe's own included.
+        wording: question in words that replaces the paraphrases of every task.
     """
 
     vocabulary: Vocabulary
@@ -63,6 +64,7 @@ class ExampleMaker:
     with_answer: bool = True
     token_count: AudioTokenCount = WHISPER
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
+    wording: str | None = None
 
     def num_choices(self, task: str) -> int:
         """Number of paraphrases from which the prompt of a task is drawn."""
@@ -107,8 +109,11 @@ class ExampleMaker:
         """
         if task == CHAT:
             return render_chat(labels["conversation"], with_answer=self.with_answer)
+        found = find_task(task, self.tasks)
+        if self.wording is not None:
+            found = replace(found, prompts=(self.wording,), prompts_zh=())
         return render(
-            find_task(task, self.tasks),
+            found,
             labels,
             prompt=self.prompt,
             choice=choice,
@@ -179,7 +184,7 @@ class ExampleMaker:
         ends = [round(share * end) for end in accumulate(count for _, count in places)]
         return [(text, end - start) for (text, _), start, end in zip(places, [0, *ends], ends, strict=False)]
 
-    def reference(self, cut: Cut, task: str) -> str:
+    def reference(self, cut: Cut | CutFacts, task: str) -> str:
         """Reference answer."""
         labels = self.labels(cut, task)
         if task == CHAT:

@@ -1,7 +1,7 @@
 """Check the benchmarks of a recipe before a model is built.
 
-The path of the scores follows from the source name. Task and metrics must exist, and two benchmarks must not write the
-same file or score. Nothing heavy is imported, so that recipes are checked quickly; clips are read elsewhere.
+Source, task and metrics must exist, and two benchmarks must not write the same file. Scores are named after their
+benchmark. Nothing heavy is imported, so that recipes are checked quickly; clips are read elsewhere.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import parse_source
-from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
+from audio_lm.evaluation.config import BASELINES, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
 from audio_lm.tasks.registry import CHAT, TASKS, check_task_name
 
@@ -24,7 +24,7 @@ def predictions_name(benchmark: str) -> str:
 
 
 def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable[str] = ()) -> None:
-    """Check that a benchmark can be evaluated and that its files and scores are its own.
+    """Check that a benchmark can be evaluated and that its file and scores are its own.
 
     Args:
         own_tasks: names of the tasks that the recipe defines.
@@ -33,6 +33,10 @@ def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable
         RecipeError: a check failed; the message names the benchmark.
     """
     benchmark = evaluation.benchmarks[name]
+    if name.partition("/")[0] in BASELINES:
+        raise RecipeError(
+            f"benchmark {name!r} has the name of a baseline, so their scores would be one; rename it"
+        )
     try:
         parse_source(benchmark.source)
         check_task_name(benchmark.task, [*TASKS, *own_tasks, CHAT])
@@ -42,7 +46,7 @@ def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable
     for other in evaluation.benchmarks:
         if other == name:
             return  # each pair is checked once, when the later of the two is checked
-        _check_distinct(name, other, evaluation)
+        _check_distinct(name, other)
 
 
 def _check_metrics(metrics: list[str]) -> None:
@@ -54,21 +58,9 @@ def _check_metrics(metrics: list[str]) -> None:
         find_metric(metric)
 
 
-def shared_scores(first: BenchmarkConfig, second: BenchmarkConfig) -> list[str]:
-    """Metrics whose scores two benchmarks would write under the same path."""
-    is_same = (first.source, first.task) == (second.source, second.task)
-    return sorted(set(first.metrics) & set(second.metrics)) if is_same else []
-
-
-def _check_distinct(name: str, other: str, evaluation: EvaluationConfig) -> None:
+def _check_distinct(name: str, other: str) -> None:
     if predictions_name(name) == predictions_name(other):
         raise RecipeError(
             f"benchmarks {other!r} and {name!r} would both write predictions/{predictions_name(name)}; "
             f"rename one"
-        )
-    benchmark = evaluation.benchmarks[name]
-    if shared := shared_scores(benchmark, evaluation.benchmarks[other]):
-        raise RecipeError(
-            f"benchmarks {other!r} and {name!r} would both write {shared[0]!r} of {benchmark.task!r} on "
-            f"{benchmark.source!r}, and one score would overwrite the other; remove one or move it to another recipe"
         )

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.ranges import Range, Size
+from audio_lm.tasks.registry import CHAT
 
-UNTRAINED = "untrained"
-BASELINES = (UNTRAINED,)
-"""Models that can be evaluated in addition to the trained one."""
+UNTRAINED, MAJORITY = "untrained", "majority"
+BASELINES = (UNTRAINED, MAJORITY)
+"""Answers that can be scored in addition to those of the trained model."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,24 @@ class BenchmarkConfig:
     max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
     """Maximum length of an answer."""
 
+    question: str | None = None
+    """Question in words that replaces those of the task, for the prompts natural and chatml; labels in braces are filled in."""
+
+    def __post_init__(self) -> None:
+        """Refuse a question that the prompt format has no place for.
+
+        Raises:
+            RecipeError: the prompt is tags, or the task is chat.
+        """
+        if self.question is None:
+            return
+        if self.prompt == "tags" or self.task == CHAT:
+            reason = "tags are not words" if self.prompt == "tags" else "a chat has its own questions"
+            raise RecipeError(
+                f"question {self.question[:60]!r} has no effect, because {reason}; leave it out, or set prompt: natural "
+                f"and a task"
+            )
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -44,4 +64,5 @@ class EvaluationConfig:
     """Name -> benchmark; the name is printed in tables, such as ``corpus/subset-split``."""
 
     baselines: list[str] = field(default_factory=list)
-    """Models that are evaluated on the same benchmarks: ``untrained``, the model before training."""
+    """Scored on the same benchmarks: ``untrained``, the model before training; ``majority``, always the most frequent answer
+    of the training data, for benchmarks of labels."""

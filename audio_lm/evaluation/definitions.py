@@ -9,15 +9,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.files import dataclass_from, read_table, write_json
 from audio_lm.common.ranges import kind_errors
-from audio_lm.evaluation.benchmarks import shared_scores
 from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.evaluation.majority import Majority
 from audio_lm.metrics.registry import current_name
 from audio_lm.tasks.config import OwnTaskConfig
 
 FILE = "benchmarks.json"
-TABLE, PUBLISHED, OWN_TASK = "benchmarks", "published", "own_task"
+TABLE, PUBLISHED, NUM_CLIPS, MAJORITY, OWN_TASK = (
+    "benchmarks",
+    "published",
+    "num_clips",
+    "majority",
+    "own_task",
+)
 TEXTS = ("source", "task", "prompt", "stage")
 NUMBERS = ("max_clips", "max_new_tokens")
 
@@ -30,6 +37,12 @@ class Definition:
 
     published: Mapping[str, float]
     """Metric -> published score."""
+
+    num_clips: int | None = None
+    """Clips that were answered; None in a run of an earlier release."""
+
+    majority: Majority | None = None
+    """Most frequent answer, where that baseline was scored."""
 
     own_task: OwnTaskConfig | None = None
     """Definition of the task, if the recipe or the command line defined it."""
@@ -49,30 +62,34 @@ def read_definitions(folder: Path) -> dict[str, Definition]:
 
 
 def save_definition(folder: Path, name: str, definition: Definition) -> None:
-    """Save the definition of an evaluated benchmark; definitions whose scores it replaces are removed."""
-    table = {
-        other: _as_table(earlier)
-        for other, earlier in read_definitions(folder).items()
-        if not shared_scores(earlier.benchmark, definition.benchmark)
-    }
+    """Save the definition of an evaluated benchmark, replacing that of the same name."""
+    table = {other: _as_table(earlier) for other, earlier in read_definitions(folder).items()}
     write_json(folder / FILE, {TABLE: table | {name: _as_table(definition)}})
 
 
 def _as_table(definition: Definition) -> dict[str, Any]:
     own_task = {} if definition.own_task is None else {OWN_TASK: asdict(definition.own_task)}
-    return {**asdict(definition.benchmark), PUBLISHED: dict(definition.published), **own_task}
+    return {
+        **asdict(definition.benchmark),
+        PUBLISHED: dict(definition.published),
+        NUM_CLIPS: definition.num_clips,
+        MAJORITY: None if definition.majority is None else asdict(definition.majority),
+        **own_task,
+    }
 
 
 def _definition(entry: Any) -> Definition | None:
-    benchmark = dataclass_from(BenchmarkConfig, entry) if isinstance(entry, dict) else None
+    benchmark = _benchmark(entry) if isinstance(entry, dict) else None
     if benchmark is None or not _is_well_formed(benchmark):
         return None
-    published = entry.get(PUBLISHED)
+    published, num_clips, majority = (entry.get(key) for key in (PUBLISHED, NUM_CLIPS, MAJORITY))
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
         replace(benchmark, metrics=[*map(current_name, benchmark.metrics)]),
         {current_name(metric): float(value) for metric, value in values if isinstance(value, int | float)},
-        own_task=_own_task(entry.get(OWN_TASK)),
+        num_clips if isinstance(num_clips, int) else None,
+        dataclass_from(Majority, majority) if isinstance(majority, dict) else None,
+        _own_task(entry.get(OWN_TASK)),
     )
 
 
@@ -81,9 +98,17 @@ def _own_task(entry: Any) -> OwnTaskConfig | None:
     return task if task is not None and not any(kind_errors(OwnTaskConfig, asdict(task))) else None
 
 
+def _benchmark(entry: Mapping[str, Any]) -> BenchmarkConfig | None:
+    try:
+        return dataclass_from(BenchmarkConfig, entry)
+    except RecipeError:
+        return None
+
+
 def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
     return (
         all(isinstance(getattr(benchmark, name), str) for name in TEXTS)
+        and isinstance(benchmark.question, str | None)
         and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
         and isinstance(benchmark.metrics, list)
         and all(isinstance(metric, str) for metric in benchmark.metrics)

@@ -7,8 +7,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import atomic_write
 from audio_lm.common.packed_batch import PackedBatch
@@ -16,6 +17,19 @@ from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.prompts.vocabulary import Vocabulary
+
+
+class AudioSpan(NamedTuple):
+    """Place of the audio of a clip."""
+
+    path: str
+    """Audio file, or a byte range of a tar; of several clips, of the first."""
+
+    start: Seconds | None = None
+    """Start of the clip in the file; None if the clip is the whole file."""
+
+    duration: Seconds | None = None
+    """Duration of the clip, where it is a part of the file."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,12 @@ class EvalExample:
 
     language: str
     """Language of the references; for translation the target language."""
+
+    speaker: str | None = None
+    """Speaker, where the cut names one."""
+
+    audio: "AudioSpan | None" = None
+    """Place of the audio; None for a text-only cut and for audio in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,14 @@ class Prediction:
     """Raw text, markup included."""
 
     language: str = "unknown"
+    speaker: str | None = None
+    path: str | None = None
+    """Audio file; absent in files of an earlier release."""
+
+    start: Seconds | None = None
+    """Start of the clip in the file; None if the clip is the whole file."""
+
+    duration: Seconds | None = None
 
     @property
     def reference(self) -> str:
@@ -73,6 +101,8 @@ def predict(
                 references=example.references,
                 answer=vocabulary.text(ids),
                 language=example.language,
+                speaker=example.speaker,
+                **(example.audio._asdict() if example.audio else {}),
             )
 
 
@@ -86,8 +116,13 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         for prediction in predictions:
-            text = json.dumps(asdict(prediction), ensure_ascii=False) + "\n"
+            text = json.dumps(as_record(prediction), ensure_ascii=False) + "\n"
             file.write(text.encode(errors="backslashreplace"))
+
+
+def as_record(prediction: Prediction) -> dict[str, Any]:
+    """Prediction as JSON; without speaker and file where the cut has none."""
+    return {key: value for key, value in asdict(prediction).items() if value is not None}
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -119,4 +154,6 @@ def _prediction(record: Mapping[str, Any]) -> Prediction:
     ):
         raise TypeError(f"references {references!r}, expected a list of texts")
     others = {key: value for key, value in record.items() if key not in ("reference", "references")}
+    if wrong := [key for key in ("speaker", "path") if not isinstance(others.get(key, ""), str)]:
+        raise TypeError(f"{wrong[0]} {others[wrong[0]]!r}, expected a text")
     return Prediction(references=tuple(references), **others)

@@ -1,4 +1,4 @@
-"""The table of scores at the end of a run: benchmarks, scores of an untrained model and of the trained one.
+"""The table of scores at the end of a run: benchmarks, scores of baselines and of the trained model.
 
 Colored on a terminal; plain aligned text, without line wrapping, if the output goes to a file.
 """
@@ -34,6 +34,12 @@ class Row:
     expected: float | None = None
     """Published or expected score, from the recipe."""
 
+    majority: float | None = None
+    """Score of the majority answer."""
+
+    num_clips: int | None = None
+    """Clips that were answered."""
+
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
     """Print the table, without empty columns."""
@@ -62,16 +68,25 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
     """
     columns = _columns(rows, _arrows(encoding))
     cells = [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
+    return "\n".join([TITLE, *aligned(cells, num_text_columns=NUM_TEXT_COLUMNS)])
+
+
+def aligned(cells: Sequence[Sequence[str]], *, num_text_columns: int) -> list[str]:
+    """Lines of a table with padded columns.
+
+    Args:
+        num_text_columns: columns on the left that start at the left; the others are numbers.
+    """
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
         blanks = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
         padded = [
-            blank + cell if number >= NUM_TEXT_COLUMNS else cell + blank
+            blank + cell if number >= num_text_columns else cell + blank
             for number, (cell, blank) in enumerate(zip(line, blanks, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
-    return "\n".join([TITLE, *lines])
+    return lines
 
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:
@@ -93,11 +108,15 @@ def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Calla
         "task": lambda row: row.task,
         "metric": lambda row: _metric(row.metric, arrows),
     }
+    if any(row.num_clips is not None for row in rows):
+        columns["clips"] = lambda row: "" if row.num_clips is None else str(row.num_clips)
     if any(row.untrained is not None for row in rows):
-        columns["untrained"] = lambda row: _value(row.untrained, row.metric)
-    columns["ours"] = lambda row: _value(row.ours, row.metric)
+        columns["untrained"] = lambda row: metric_value(row.untrained, row.metric)
+    if any(row.majority is not None for row in rows):
+        columns["majority"] = lambda row: metric_value(row.majority, row.metric)
+    columns["ours"] = lambda row: metric_value(row.ours, row.metric)
     if any(row.expected is not None for row in rows):
-        columns["published"] = lambda row: _value(row.expected, row.metric)
+        columns["published"] = lambda row: metric_value(row.expected, row.metric)
     return columns
 
 
@@ -114,7 +133,8 @@ def _metric(name: str, arrows: Mapping[bool, str]) -> str:
     return f"{metric.title} {arrows[metric.is_higher_better]}"
 
 
-def _value(value: float | None, name: str) -> str:
+def metric_value(value: float | None, name: str) -> str:
+    """Value of a metric with its unit; empty for None."""
     if value is None:
         return ""
     unit = find_metric(name).unit
@@ -124,14 +144,15 @@ def _value(value: float | None, name: str) -> str:
 
 
 def _color(row: Row) -> str:
-    """Red: no better than untrained. Yellow: better, but below the published score. Green: otherwise."""
-    if row.untrained is None and row.expected is None:
+    """Red: no better than a baseline. Yellow: better, but below the published score. Green: otherwise."""
+    baselines = [value for value in (row.untrained, row.majority) if value is not None]
+    if not baselines and row.expected is None:
         return "default"
     is_higher_better = find_metric(row.metric).is_higher_better
 
     def reaches(value: float) -> bool:
         return row.ours >= value if is_higher_better else row.ours <= value
 
-    if row.untrained is not None and (row.ours == row.untrained or not reaches(row.untrained)):
+    if any(row.ours == value or not reaches(value) for value in baselines):
         return "red"
     return "green" if row.expected is None or reaches(row.expected) else "yellow"

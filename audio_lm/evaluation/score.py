@@ -1,4 +1,8 @@
-"""Score saved answers; paths are ``<split>/<corpus>/<subset>/<task>/<metric>``, with ``untrained/`` for that baseline."""
+"""Score saved answers.
+
+The key of a score is ``<benchmark>/<metric>``; for a baseline, ``untrained/<benchmark>/<metric>`` or
+``majority/<benchmark>/<metric>``. Runs of an earlier release have ``<split>/<corpus>/<subset>/<task>/<metric>``.
+"""
 
 import json
 import math
@@ -6,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.errors import DataError
+from audio_lm.common.errors import DataError, RecipeError
 from audio_lm.common.files import JsonTable, read_json, write_text
 from audio_lm.common.source_name import parse_source
+from audio_lm.evaluation.config import UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.registry import MetricRow, current_name, find_metric
 
@@ -49,17 +54,43 @@ def _references(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
     return [prediction.references[0] for prediction in predictions]
 
 
-def score_path(source: str, task: str) -> str:
-    """Path of the scores of a source and a task.
+def score_key(benchmark: str, metric: str, baseline: str = "") -> str:
+    """Key of a score in ``scores.json`` and in the tracked metrics.
 
-    Raises:
-        RecipeError: the source name is invalid.
+    Args:
+        baseline: one of ``BASELINES``; empty for the trained model.
 
-    >>> score_path("synthetic/digits-test", "asr")
-    'test/synthetic/digits/asr'
+    >>> score_key("digits_asr", "wer"), score_key("digits_asr", "wer", "untrained")
+    ('digits_asr/wer', 'untrained/digits_asr/wer')
     """
-    corpus, subset, split = parse_source(source)
-    return f"{split}/{corpus}/{subset}/{task}"
+    return "/".join(filter(None, (baseline, benchmark, metric)))
+
+
+def with_benchmark_keys(
+    scores: Mapping[str, float], benchmarks: Mapping[str, BenchmarkConfig]
+) -> dict[str, float]:
+    """Scores under today's keys; keys of an earlier release are translated, those of no benchmark are kept.
+
+    Args:
+        benchmarks: those that were evaluated. In an earlier release no two of them had the same source, task and metric.
+    """
+    key_of = {
+        score_key(_earlier_path(benchmark), metric, baseline): score_key(name, metric, baseline)
+        for name, benchmark in reversed([*benchmarks.items()])
+        for metric in benchmark.metrics
+        for baseline in ("", UNTRAINED)
+    }
+    translated = {key_of[key]: value for key, value in scores.items() if key in key_of}
+    return translated | {key: value for key, value in scores.items() if key not in key_of}
+
+
+def _earlier_path(benchmark: BenchmarkConfig) -> str:
+    """Path of the scores of a benchmark in an earlier release; empty if its source has no split."""
+    try:
+        corpus, subset, split = parse_source(benchmark.source)
+    except RecipeError:
+        return ""
+    return f"{split}/{corpus}/{subset}/{benchmark.task}"
 
 
 def write_scores(path: Path, scores: Mapping[str, float]) -> None:

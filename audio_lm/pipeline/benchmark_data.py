@@ -1,6 +1,7 @@
-"""Prompts of benchmarks, checked before training."""
+"""Prompts of benchmarks, checked before training, and the most frequent answers of the training data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from lhotse.cut import Cut
 
@@ -8,21 +9,28 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.schema import Recipe
+from audio_lm.data.audio import decode
+from audio_lm.data.audio.recordings import before_transforms
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import packs_of
-from audio_lm.data.examples import with_example
+from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.data.manifest.cuts import check_files
 from audio_lm.data.manifest.labels import labels_of
+from audio_lm.data.manifest.lazy_cuts import Rows
+from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.questions import group_by_question
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.evaluation.predict import EvalExample
+from audio_lm.evaluation.majority import TRAINING_DATA, Majority, majority_of
+from audio_lm.evaluation.predict import AudioSpan, EvalExample
 from audio_lm.metrics.registry import find_metric
 from audio_lm.pipeline.corpora import usable_source
-from audio_lm.pipeline.plan_stage import maker_of
+from audio_lm.pipeline.plan_stage import compile_index, maker_of
+from audio_lm.prompts.render import render_chat
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
 
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
+MAX_COUNTED = 100_000  # clips of a source, for the most frequent answer
 
 
 def check_benchmarks(recipe: Recipe) -> None:
@@ -35,12 +43,31 @@ def check_benchmarks(recipe: Recipe) -> None:
         try:
             cuts = benchmark_cuts(recipe, benchmark)
             check_files(cuts)
+            _check_labels(recipe, cuts, benchmark.task)
             label = _language_label(recipe, benchmark.task)
             languages = {_language(cut, label) for cut in cuts}
             for metric in benchmark.metrics:
                 find_metric(metric).check(languages)
         except UserError as error:
             raise type(error)(f"benchmark {name!r}: {error}") from error
+
+
+def _check_labels(recipe: Recipe, cuts: Sequence[Cut], task: str) -> None:
+    """Check that every clip has the labels of its question and its reference.
+
+    Raises:
+        DataError: one has not; names the cut.
+    """
+    for cut in cuts:
+        labels = labels_of(cut)
+        try:
+            if task == CHAT:
+                render_chat(labels["conversation"])
+            else:
+                find_task(task, recipe.task_table).check(labels)
+        except (DataError, KeyError) as error:
+            reason = error if isinstance(error, DataError) else f"task {task!r} needs the label {error}"
+            raise DataError(f"cut {cut.id!r}: {reason}") from error
 
 
 def benchmark_cuts(recipe: Recipe, benchmark: BenchmarkConfig) -> list[Cut]:
@@ -69,11 +96,23 @@ def benchmark_questions(recipe: Recipe, benchmark: BenchmarkConfig) -> list[list
     return questions
 
 
+def benchmark_maker(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary) -> ExampleMaker:
+    """Example maker of a benchmark's prompts, without answers."""
+    return maker_of(
+        recipe,
+        vocabulary,
+        benchmark.prompt,
+        is_evaluation=True,
+        with_answer=False,
+        wording=benchmark.question,
+    )
+
+
 def benchmark_packs(
     recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
 ) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
     """Packs of a benchmark's prompts without answers, each with its examples."""
-    maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
+    maker = benchmark_maker(recipe, benchmark, vocabulary)
     cuts_of_question = {cuts[0].id: cuts for cuts in benchmark_questions(recipe, benchmark)}
     prompts = [
         with_example(cuts[0], maker.example(cuts[0], benchmark.task)) for cuts in cuts_of_question.values()
@@ -87,10 +126,58 @@ def benchmark_packs(
                 task=benchmark.task,
                 references=tuple(maker.reference(same, benchmark.task) for same in cuts_of_question[cut.id]),
                 language=_language(cut, label),
+                speaker=speaker_of(cut),
+                audio=audio_span(cut),
             )
             for cut in pack
         ]
         yield collate(pack), examples
+
+
+def training_majority(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary) -> Majority | None:
+    """Most frequent answer of a benchmark's task in the training data of its stage, or of the last stage before it.
+
+    None if no stage was trained on the task, or its cut-sets are no longer here. Of more than ``MAX_COUNTED`` clips of a
+    source, evenly spaced ones are counted.
+    """
+    names = list(recipe.stages)
+    until = names.index(benchmark.stage) + 1 if benchmark.stage in names else 0
+    for stage in (recipe.stages[name] for name in reversed(names[:until])):
+        sources = stage.mixture.sources.get(benchmark.task, [])
+        if sources and stage.mixture.weights.get(benchmark.task, 0) > 0:
+            maker = benchmark_maker(recipe, benchmark, vocabulary)
+            with suppress(DataError):
+                answers = (
+                    maker.reference(cut, benchmark.task)
+                    for source in sources
+                    for cut in _some_facts(Rows(compile_index(recipe, stage, source)))
+                )
+                return majority_of(answers, TRAINING_DATA)
+    return None
+
+
+def _some_facts(rows: Rows) -> Iterator[CutFacts]:
+    for row in range(0, len(rows), -(-len(rows) // MAX_COUNTED)):
+        yield rows.facts(row)
+
+
+def audio_span(cut: Cut) -> AudioSpan | None:
+    """Place of the audio of a cut; None for a text-only cut and for audio in memory."""
+    if not cut.has_recording:
+        return None
+    (source, *_), recording = cut.recording.sources, cut.recording
+    if source.type == "memory" or not isinstance(source.source, str):
+        return None
+    _, seconds = before_transforms(recording.sampling_rate, recording.duration, recording.transforms)
+    if cut.start == 0 and abs(seconds - cut.duration) <= decode.TOLERANCE:
+        return AudioSpan(source.source)
+    return AudioSpan(source.source, round(cut.start, 4), round(cut.duration, 4))
+
+
+def speaker_of(cut: Cut) -> str | None:
+    """Speaker of a cut; None if it names none or several."""
+    speakers = {supervision.speaker for supervision in cut.supervisions} - {None, ""}
+    return speakers.pop() if len(speakers) == 1 else None
 
 
 def _language_label(recipe: Recipe, task: str) -> str:

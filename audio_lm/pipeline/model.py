@@ -13,6 +13,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.meta_init import build_on_meta, init_weights
+from audio_lm.model.weights.part_names import part_of
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.prompts.vocabulary import STAMPS, Vocabulary
 from audio_lm.training.compile import compile_layers, recompute_layers
@@ -115,6 +116,17 @@ def rates_of(recipe: Recipe, model: AudioLM) -> dict[str, dict[str, Rate | None]
     for name, stage in recipe.stages.items():
         try:
             rates[name] = learning_rates([name for name, _ in model.named_parameters()], stage.parts)
+            _check_learning(model, rates[name])
         except RecipeError as error:
             raise RecipeError(f"stage {name!r}: {error}") from error
     return rates
+
+
+def _check_learning(model: AudioLM, rates: Mapping[str, Rate | None]) -> None:
+    """Check that a trained parameter has a value: ``new_tokens`` is empty where the tokenizer has every token."""
+    trained = [name for name, rate in rates.items() if rate is not None]
+    if not any(model.get_parameter(name).numel() for name in trained):
+        raise RecipeError(
+            f"nothing learns, since the trained parts {sorted(set(map(part_of, trained)))} have no values in this model; set "
+            f"the lr of another part"
+        )

@@ -188,10 +188,17 @@ def maker_of(
     *,
     is_evaluation: bool = False,
     with_answer: bool = True,
+    wording: str | None = None,
 ) -> ExampleMaker:
     """Example maker of a recipe, with the audio token count of its model."""
     return ExampleMaker(
-        vocabulary, prompt, is_evaluation, with_answer, audio_token_count(recipe.model), recipe.task_table
+        vocabulary,
+        prompt,
+        is_evaluation,
+        with_answer,
+        audio_token_count(recipe.model),
+        recipe.task_table,
+        wording,
     )
 
 

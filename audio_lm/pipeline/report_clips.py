@@ -12,8 +12,7 @@ from audio_lm.evaluation.predict import Prediction
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoders.log_mel import LogMel
 from audio_lm.model.encoders.packed_layout import packed_layout
-from audio_lm.pipeline.benchmark_data import benchmark_cuts
-from audio_lm.pipeline.plan_stage import maker_of
+from audio_lm.pipeline.benchmark_data import benchmark_cuts, benchmark_maker
 from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tracking.report.audio_report import ReportClip
@@ -24,7 +23,7 @@ def report_clips(
 ) -> list[ReportClip]:
     """The first clips of a benchmark with their predictions."""
     benchmark = recipe.evaluation.benchmarks[name]
-    maker = maker_of(recipe, vocabulary, benchmark.prompt, is_evaluation=True, with_answer=False)
+    maker = benchmark_maker(recipe, benchmark, vocabulary)
     cuts = benchmark_cuts(recipe, benchmark)[: recipe.tracking.num_listening_clips]
     clips = []
     for cut, prediction in zip(cuts, predictions, strict=False):

@@ -46,7 +46,8 @@ def fill_question(task: Task, labels: Labels, *, choice: int, is_evaluation: boo
     """
     prompts = evaluation_prompts(task) if is_evaluation else training_prompts(task)
     if not has_tag(labels.get("language") or UNKNOWN_LANGUAGE):
-        prompts = tuple(prompt for prompt in prompts if not has_language_tag(prompt))
+        # A single wording is kept; filling it reports the language.
+        prompts = tuple(prompt for prompt in prompts if not has_language_tag(prompt)) or prompts
     chinese = task.prompts_zh if labels.get("language") == "zh" and not is_evaluation else ()
     number = choice % (len(prompts) + len(chinese))
     return fill((*prompts, *chinese)[number], labels, is_chinese=number >= len(prompts))

@@ -24,9 +24,7 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
     Raises:
         DataError: a label of the template is missing, is no known language, or needs a tag that its language lacks.
     """
-    keys = {key for _, key, _, _ in Formatter().parse(template) if key}
-    if "target_language_name" in keys:
-        keys = keys - {"target_language_name"} | {"target_language"}
+    keys = fields_of(template)
     if missing := sorted(key for key in keys if labels.get(key) is None):
         raise DataError(
             f"no label {', '.join(map(repr, missing))} -- the question {template!r} needs it; "
@@ -41,6 +39,16 @@ def fill(template: str, labels: Labels, *, is_chinese: bool = False) -> list[str
         for part in TAG.split(template)
         if part
     ]
+
+
+def fields_of(template: str) -> set[str]:
+    """Labels that a template needs.
+
+    >>> sorted(fields_of("Translate <|{language}|> into {target_language_name}"))
+    ['language', 'target_language']
+    """
+    keys = {key for _, key, _, _ in Formatter().parse(template) if key}
+    return {"target_language" if key == "target_language_name" else key for key in keys}
 
 
 def has_language_tag(template: str) -> bool:

@@ -18,7 +18,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline import data as pipeline_data
 from audio_lm.pipeline import trainer as pipeline_trainer
-from audio_lm.pipeline.benchmark_data import PROMPT_PACK_TOKENS
+from audio_lm.pipeline.benchmark_data import PROMPT_PACK_TOKENS, audio_span, speaker_of
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.pipeline.plan_stage import compile_stage, maker_of, plan_stage
@@ -105,7 +105,7 @@ def predict(
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     prompts = [with_example(cut, maker.example(cut, task)) for cut in cuts]
     packs = (
-        (collate(pack), [EvalExample(cut.id, task, (), "") for cut in pack])
+        (collate(pack), [EvalExample(cut.id, task, (), "", speaker_of(cut), audio_span(cut)) for cut in pack])
         for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS)
     )
     end_ids = {vocabulary.end_id, vocabulary.turn_end_id}

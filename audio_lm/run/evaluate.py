@@ -3,32 +3,35 @@
 The untrained model answers the same benchmarks, so that the table separates learning from guessing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from audio_lm.common.env import is_main
-from audio_lm.common.errors import DataError, UserError
-from audio_lm.common.files import report_unreadable, write_text
+from audio_lm.common.errors import DataError
+from audio_lm.common.files import write_text
 from audio_lm.config.schema import Recipe
-from audio_lm.evaluation.config import UNTRAINED
+from audio_lm.evaluation.breakdown import breakdown_of, write_breakdown
+from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
+from audio_lm.evaluation.majority import BENCHMARK, is_of_labels, majority_of
 from audio_lm.evaluation.predict import (
     Prediction,
+    as_record,
     predict,
     predictions_path,
     read_predictions,
     write_predictions,
 )
-from audio_lm.evaluation.report import Row, print_table, rows_as_records
-from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
+from audio_lm.evaluation.report import rows_as_records
+from audio_lm.evaluation.score import score_key, write_scores
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
-from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
+from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks, training_majority
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.report_clips import report_clips
@@ -37,11 +40,21 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.load_model import on_device
 from audio_lm.run.open import kept_vocabulary, open_run
+from audio_lm.run.scores import (
+    kept_scores,
+    majority_scores,
+    print_breakdown,
+    print_scores,
+    scores_of,
+    table_rows,
+    with_kept_benchmarks,
+)
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from audio_lm.tracking.report.audio_report import ReportClip, audio_report
-from audio_lm.tracking.report.figures import mixture_figure, spectrogram_figure
+from audio_lm.tracking.report.figures import confusion_figure, mixture_figure, spectrogram_figure
 from audio_lm.training.distributed import all_gather_object
 
 MAX_SPECTROGRAMS = 8
@@ -74,7 +87,8 @@ class Evaluator:
         self.tracking = session.tracking if session else None
         self.is_sharded = models is not None and models.is_sharded
         self.takes_part = is_main() or self.is_sharded
-        self.scores = _kept_scores(with_kept_benchmarks(recipe, folder), folder)
+        self._evaluated: set[str] = set()
+        self.scores = kept_scores(with_kept_benchmarks(recipe, folder), folder)
 
     def due(self, stage: str) -> list[str]:
         """Benchmarks of a stage to evaluate: all, or those without answers or with another definition.
@@ -97,7 +111,7 @@ class Evaluator:
         missing = [
             name
             for name, benchmark in self.recipe.evaluation.benchmarks.items()
-            if benchmark.stage in stages and not self._is_answered(name, UNTRAINED + "/")
+            if benchmark.stage in stages and not self._is_answered(name, UNTRAINED)
         ]
         if self.is_sharded:
             missing = all_gather_object(missing)[0]  # the first rank keeps the scores
@@ -106,7 +120,7 @@ class Evaluator:
         self.console.print(f"evaluating the untrained model: {', '.join(missing)}")
         model = self.models.load(stages[0], None)
         for name in missing:
-            self._evaluate(model, name, UNTRAINED + "/")
+            self._evaluate(model, name, UNTRAINED)
 
     def evaluate_stage(self, model: AudioLM, stage: str, due: Collection[str]) -> None:
         """Evaluate the model of a stage; answers and an audio report are kept.
@@ -125,7 +139,7 @@ class Evaluator:
         for name, benchmark in self.recipe.evaluation.benchmarks.items():
             if benchmark.stage != stage:
                 continue
-            predictions = self._evaluate(model, name, "") if name in due else []
+            predictions = self._evaluate(model, name) if name in due else []
             if self.tracking is not None and is_main():
                 predictions = predictions if name in due else self._kept(name)
                 clips += report_clips(self.recipe, name, predictions, model, self.vocabulary)
@@ -136,9 +150,11 @@ class Evaluator:
         """Print the table, and track the scores."""
         if not is_main():
             return
-        rows = table_rows(with_kept_benchmarks(self.recipe, self.folder), self.scores)
+        self._add_majority()
+        definitions = read_definitions(self.folder.predictions)
+        rows = table_rows(with_kept_benchmarks(self.recipe, self.folder), self.scores, definitions)
         if rows:
-            print_table(rows, self.console)
+            print_scores(rows, definitions, self.console)
         if self.tracking is not None and rows:
             self.tracking.log_metrics(self.scores, step=0)
             self.tracking.log_table(rows_as_records(rows), "eval/table.json")
@@ -146,20 +162,19 @@ class Evaluator:
         if self.tracking is not None:
             self.console.print(f"curves: {self.tracking.where}", soft_wrap=True)
 
-    def _is_answered(self, name: str, prefix: str = "") -> bool:
+    def _is_answered(self, name: str, baseline: str = "") -> bool:
         """Check whether answers and scores of a benchmark's present definition are kept."""
         benchmark = self.recipe.evaluation.benchmarks[name]
-        path = prefix + score_path(benchmark.source, benchmark.task)
-        definition = read_definitions(self._answers(prefix)).get(name)
+        definition = read_definitions(self._answers(baseline)).get(name)
         return (
-            predictions_path(self._answers(prefix), name).is_file()
-            and all(f"{path}/{metric}" in self.scores for metric in benchmark.metrics)
+            predictions_path(self._answers(baseline), name).is_file()
+            and all(score_key(name, metric, baseline) in self.scores for metric in benchmark.metrics)
             and (definition is None or definition.benchmark == benchmark)
             and (definition is None or definition.own_task == self.recipe.tasks.get(benchmark.task))
         )
 
-    def _answers(self, prefix: str) -> Path:
-        return self.folder.predictions / prefix.rstrip("/")
+    def _answers(self, baseline: str) -> Path:
+        return self.folder.predictions / baseline
 
     def _kept(self, name: str) -> list[Prediction]:
         try:
@@ -167,14 +182,46 @@ class Evaluator:
         except DataError:
             return []
 
-    def _evaluate(self, model: AudioLM, name: str, prefix: str) -> list[Prediction]:
+    def _evaluate(self, model: AudioLM, name: str, baseline: str = "") -> list[Prediction]:
+        """Answer a benchmark; the first rank keeps answers and scores.
+
+        Args:
+            baseline: the model is this one of ``BASELINES``; empty for the trained one.
+        """
         benchmark = self.recipe.evaluation.benchmarks[name]
+        predictions = self._predict(model, benchmark)
+        if not is_main():
+            return predictions
+        if self.session is not None:
+            self.session.check_lease()
+        write_predictions(predictions_path(self._answers(baseline), name), predictions)
+        scores = scores_of(name, benchmark, predictions, baseline)
+        self.scores |= scores
+        if not baseline:
+            self._evaluated.add(name)
+            self._write_parts(name, benchmark, predictions)
+        write_scores(self.folder.scores, self.scores)
+        # Last: killed before it, a benchmark whose definition changed is evaluated again.
+        definition = Definition(
+            benchmark,
+            self.recipe.published.get(name, {}),
+            num_clips=len(predictions),
+            own_task=self.recipe.tasks.get(benchmark.task),
+        )
+        save_definition(self._answers(baseline), name, definition)
+        if self.tracking is not None and not baseline:
+            logger = self.tracking.stage(benchmark.stage)
+            logger.log_table([as_record(prediction) for prediction in predictions], f"eval/{name}.json")
+            logger.log_metrics(scores, step=0)
+        return predictions
+
+    def _predict(self, model: AudioLM, benchmark: BenchmarkConfig) -> list[Prediction]:
         vocabulary = self.vocabulary
         packs: Iterable[Any] = benchmark_packs(self.recipe, benchmark, vocabulary)
         if self.session is not None:
             packs = self.session.until_stopped(packs, is_collective=self.is_sharded)
         with self.models.generating() if self.models else nullcontext():
-            predictions = list(
+            return list(
                 predict(
                     model,
                     packs,
@@ -183,24 +230,41 @@ class Evaluator:
                     max_new_tokens=benchmark.max_new_tokens,
                 )
             )
-        if not is_main():
-            return predictions
+
+    def _add_majority(self) -> None:
+        """Score the majority answer of benchmarks of labels, where the recipe names that baseline or nothing is trained."""
+        is_named = MAJORITY in self.recipe.evaluation.baselines
+        before = dict(self.scores)
+        for name, definition in read_definitions(self.folder.predictions).items():
+            is_wanted = name in self._evaluated if self.session is None else is_named
+            benchmark = self.recipe.evaluation.benchmarks.get(name)
+            if is_wanted and benchmark and not definition.majority and is_of_labels(benchmark.metrics):
+                self._score_majority(name, benchmark, definition)
+        if self.scores != before:
+            write_scores(self.folder.scores, self.scores)
+
+    def _score_majority(self, name: str, benchmark: BenchmarkConfig, definition: Definition) -> None:
+        """Score the most frequent answer of the training data or, where there is none, of the benchmark itself."""
+        predictions = self._kept(name)
+        majority = training_majority(self.recipe, benchmark, self.vocabulary) or majority_of(
+            (prediction.references[0] for prediction in predictions), BENCHMARK
+        )
+        if majority is None or not predictions:
+            return
         if self.session is not None:
             self.session.check_lease()
-        write_predictions(predictions_path(self._answers(prefix), name), predictions)
-        values = score_benchmark(predictions, benchmark.metrics)
-        path = prefix + score_path(benchmark.source, benchmark.task)
-        self.scores |= {f"{path}/{metric}": value for metric, value in values.items()}
-        write_scores(self.folder.scores, self.scores)
-        # Last: killed before it, a benchmark whose definition changed is evaluated again.
-        published, own_task = self.recipe.published.get(name, {}), self.recipe.tasks.get(benchmark.task)
-        definition = Definition(benchmark, published, own_task=own_task)
-        save_definition(self._answers(prefix), name, definition)
-        if self.tracking is not None and not prefix:
-            logger = self.tracking.stage(benchmark.stage)
-            logger.log_table([asdict(prediction) for prediction in predictions], f"eval/{name}.json")
-            logger.log_metrics({f"{path}/{metric}": value for metric, value in values.items()}, step=0)
-        return predictions
+        self.scores |= majority_scores(name, benchmark, predictions, majority.answer)
+        save_definition(self.folder.predictions, name, replace(definition, majority=majority))
+
+    def _write_parts(self, name: str, benchmark: BenchmarkConfig, predictions: Sequence[Prediction]) -> None:
+        """Write confusion table and speakers; shown at once where no training follows."""
+        parts = breakdown_of(name, predictions, benchmark.metrics)
+        write_breakdown(self.folder.predictions, parts, metrics=benchmark.metrics)
+        if self.session is None:
+            print_breakdown(parts, self.console)
+        if self.tracking is not None and (table := parts.confusion) is not None:
+            figure = confusion_figure(table.labels, table.answers, table.counts, title=name)
+            self.tracking.stage(benchmark.stage).log_figure(figure, f"eval/{name}.png")
 
     def _show(self, stage: str, clips: list[ReportClip]) -> None:
         assert self.tracking is not None, "the report is an artifact of the tracking run"
@@ -212,41 +276,6 @@ class Evaluator:
         logger.log_text(page, "report/samples.html")
         clip_per_task = list({clip.task: clip for clip in clips}.values())
         logger.log_figure(spectrogram_figure(clip_per_task[:MAX_SPECTROGRAMS]), "report/spectrograms.png")
-
-
-def table_rows(recipe: Recipe, scores: Mapping[str, float]) -> list[Row]:
-    """Rows of the table of scores."""
-    rows = []
-    for name, benchmark in recipe.evaluation.benchmarks.items():
-        path = score_path(benchmark.source, benchmark.task)
-        for metric in benchmark.metrics:
-            if f"{path}/{metric}" in scores:
-                rows.append(
-                    Row(
-                        stage=benchmark.stage,
-                        benchmark=name,
-                        task=benchmark.task,
-                        metric=metric,
-                        ours=scores[f"{path}/{metric}"],
-                        untrained=scores.get(f"{UNTRAINED}/{path}/{metric}"),
-                        expected=recipe.published.get(name, {}).get(metric),
-                    )
-                )
-    return rows
-
-
-def with_kept_benchmarks(recipe: Recipe, folder: RunFolder) -> Recipe:
-    """Recipe of a run with its benchmarks as they were evaluated, including those that a later evaluation added."""
-    kept = read_definitions(folder.predictions)
-    benchmarks = recipe.evaluation.benchmarks | {name: entry.benchmark for name, entry in kept.items()}
-    published = {name: dict(entry.published) for name, entry in kept.items() if entry.published}
-    tasks = {entry.benchmark.task: entry.own_task for entry in kept.values() if entry.own_task is not None}
-    return replace(
-        recipe,
-        tasks=tasks | recipe.tasks,
-        evaluation=replace(recipe.evaluation, benchmarks=benchmarks),
-        published=published | recipe.published,
-    )
 
 
 def evaluate(
@@ -264,7 +293,7 @@ def evaluate(
         benchmarks: names; by default those in the overrides, or else all of the run's recipe.
 
     Returns:
-        All scores of the run: ``corpus/subset-split/task/metric`` -> value.
+        All scores of the run: ``<benchmark>/<metric>`` -> value.
 
     Raises:
         RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the recipe, which may come
@@ -289,6 +318,8 @@ def evaluate(
     vocabulary = kept_vocabulary(recipe, folder)
     check_benchmark_tags(chosen_recipe, vocabulary)
     model = build_audio_lm(recipe, vocabulary)
+    if recipe.hardware.accelerator == "gpu":
+        model = on_device(model)
     evaluator = Evaluator(recipe, folder, vocabulary, console)
     for stage in stages:
         due = [
@@ -300,55 +331,3 @@ def evaluate(
         evaluator.evaluate_stage(model, stage, due)
     evaluator.finish()
     return evaluator.scores
-
-
-def rescore(path: Path, console: Console | None = None) -> None:
-    """Score the kept answers of a run again, including those of the untrained model."""
-    recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
-    write_scores(folder.scores, _scores_of_answers(with_kept_benchmarks(recipe, folder), folder))
-    report(path, console)
-
-
-def _kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
-    """Scores in the run folder; computed again from the answers if the file is unreadable."""
-    try:
-        return read_scores(folder.scores)
-    except DataError as error:
-        report_unreadable(folder.scores, f"{error}; answers that are readable are scored again")
-        return _scores_of_answers(recipe, folder, is_tolerant=True)
-
-
-def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool = False) -> dict[str, float]:
-    """Scores of all answers that a run has kept.
-
-    Args:
-        is_tolerant: leave out answers that cannot be scored.
-
-    Raises:
-        DataError: answers cannot be scored; names their file.
-    """
-    scores: dict[str, float] = {}
-    for name, benchmark in recipe.evaluation.benchmarks.items():
-        for prefix in ("", UNTRAINED + "/"):
-            kept = predictions_path(folder.predictions / prefix.rstrip("/"), name)
-            if not kept.is_file():
-                continue
-            try:
-                values = score_benchmark(read_predictions(kept), benchmark.metrics)
-            except DataError as error:
-                if not is_tolerant:
-                    raise
-                report_unreadable(kept, str(error))
-                continue
-            path_of_scores = prefix + score_path(benchmark.source, benchmark.task)
-            scores |= {f"{path_of_scores}/{metric}": value for metric, value in values.items()}
-    return scores
-
-
-def report(path: Path, console: Console | None = None) -> None:
-    """Print the table of a run."""
-    recipe, folder = open_run(path, trusts_code=True)  # no model is loaded
-    rows = table_rows(with_kept_benchmarks(recipe, folder), read_scores(folder.scores))
-    if not rows:
-        raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
-    print_table(rows, console or run_console())

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from audio_lm.checkpoints import state
 from audio_lm.checkpoints.discovery import Checkpoint, valid_checkpoints
 from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.common.files import text_fault
@@ -11,7 +10,6 @@ from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
-from audio_lm.pipeline.model import rates_of
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.folder import RunFolder, kept_tokens
@@ -65,6 +63,10 @@ def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str
     Raises:
         CheckpointError: there is no such checkpoint, or it was saved with other frozen weights.
     """
+    # Imported here: Lightning takes seconds, and a question about a clip needs none of it.
+    from audio_lm.checkpoints import state
+    from audio_lm.pipeline.model import rates_of
+
     checkpoints = {checkpoint.step: checkpoint for checkpoint in valid_checkpoints(folder.checkpoints(stage))}
     if step not in checkpoints:
         raise CheckpointError(

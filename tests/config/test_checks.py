@@ -205,7 +205,7 @@ def test_trust_code_is_passed_to_the_ranks_and_the_slurm_job(work, capsys, monke
     [
         (
             {"encoder": {"lr": None}, "projector": {"lr": None}},
-            "stage 's': no part is trained, since all have lr: null",
+            "stage 's': nothing learns, since all parts have lr: null",
         ),
         (
             {"encoder": {"lr": 1e-3, "from_step": 5}, "projector": {"lr": None}},

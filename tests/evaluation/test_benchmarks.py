@@ -42,9 +42,14 @@ def test_an_error_message_names_the_benchmark(change, message):
         check_all(digits=replace(DIGITS, **change))
 
 
-def test_two_benchmarks_cannot_write_the_same_score():
-    with pytest.raises(RecipeError, match="'digits' and 'again' would both write 'wer' of 'asr'"):
-        check_all(digits=DIGITS, again=replace(DIGITS, stage="chat", metrics=["wer"]))
+def test_two_benchmarks_may_compare_prompts_on_the_same_clips():
+    check_all(tags=DIGITS, natural=replace(DIGITS, prompt="natural"))
+
+
+@pytest.mark.parametrize("name", ["untrained", "majority", "majority/digits"])
+def test_a_benchmark_cannot_have_the_name_of_a_baseline(name):
+    with pytest.raises(RecipeError, match=f"benchmark '{name}' has the name of a baseline"):
+        check_all(**{name: DIGITS})
 
 
 def test_two_benchmarks_cannot_write_the_same_predictions_file():

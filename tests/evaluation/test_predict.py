@@ -28,11 +28,14 @@ def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
 def test_written_predictions_are_read_back(tmp_path):
     predictions = [
         Prediction("a", "asr", ("你好",), "<|zh|>你", "zh"),
-        Prediction("b", "asr", ("x", "z"), 'y "z"\n'),
+        Prediction(
+            "b", "asr", ("x", "z"), 'y "z"\n', speaker="jackson", path="/a/b.wav", start=1.5, duration=2.0
+        ),
     ]
     path = predictions_path(tmp_path / "p", "digits/asr test")
     write_predictions(path, predictions)
     assert path.name == "digits-asr-test.jsonl"
+    assert path.read_text().splitlines()[0].endswith('"language": "zh"}'), "absent values are left out"
     assert read_predictions(path) == predictions
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -66,6 +69,14 @@ def test_predictions_with_a_single_reference_key_are_read(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "task": "asr", "reference": "x\\ny", "answer": "y", "language": "zh-CN"}\n')
     assert read_predictions(path) == [Prediction("a", "asr", ("x\ny",), "y", "zh-CN")]
+
+
+@pytest.mark.parametrize("key", ["speaker", "path"])
+def test_the_error_names_a_line_whose_speaker_or_path_is_no_text(tmp_path, key):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": "a", "task": "asr", "references": ["x"], "answer": "y", "{key}": 3}}\n')
+    with pytest.raises(DataError, match=rf"a\.jsonl:1: no prediction \({key} 3"):
+        read_predictions(path)
 
 
 @pytest.mark.parametrize("references", ["[]", '"x"', "[1]", "null"])

@@ -28,6 +28,17 @@ def test_only_filled_columns_are_shown(printed):
     assert all(words in full for words in ("untrained", "1.000", "published", "0.020", "word error rate ↓"))
 
 
+def test_majority_and_number_of_clips_are_columns(printed):
+    text = printed([Row("pretrain", "events", "sec", "acc", 0.4, majority=0.25, num_clips=20)])
+    heading, line = (line.split() for line in text.splitlines() if "events" in line or "ours" in line)
+    assert [word for word in heading if word in ("clips", "majority", "ours")] == [
+        "clips",
+        "majority",
+        "ours",
+    ]
+    assert [word for word in line if word[0].isdigit()] == ["20", "0.250", "0.400"]
+
+
 def test_units_and_infinity_are_printed_as_words(printed):
     output = printed([Row("pretrain", "stamps", "srwt-en", "aas", 51.53, untrained=math.inf)])
     assert "51.5 ms" in output

@@ -4,8 +4,9 @@ import math
 import pytest
 
 from audio_lm.common.errors import DataError
+from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.predict import Prediction
-from audio_lm.evaluation.score import read_scores, score_benchmark, score_path, write_scores
+from audio_lm.evaluation.score import read_scores, score_benchmark, with_benchmark_keys, write_scores
 from tests.forked import on_ranks, together
 
 
@@ -43,8 +44,22 @@ def test_the_error_names_an_invalid_file_of_scores(tmp_path):
             read_scores(tmp_path / "scores.json")
 
 
-def test_the_path_starts_with_the_split():
-    assert score_path("librispeech/dev-other-test", "asr") == "test/librispeech/dev-other/asr"
+def test_keys_of_an_earlier_release_are_translated():
+    digits = BenchmarkConfig("synthetic/dev-other-test", "asr", ["wer", "cer"], "tags", "pretrain")
+    events = BenchmarkConfig("synthetic/events-test", "sec", ["acc"], "tags", "pretrain")
+    earlier = {
+        "test/synthetic/dev-other/asr/wer": 0.1,
+        "untrained/test/synthetic/dev-other/asr/wer": 1.0,
+        "test/gone/all/asr/wer": 0.2,
+        "test/synthetic/events/sec/acc": 0.3,
+        "events/acc": 0.4,
+    }
+    assert with_benchmark_keys(earlier, {"digits": digits, "events": events}) == {
+        "digits/wer": 0.1,
+        "untrained/digits/wer": 1.0,
+        "test/gone/all/asr/wer": 0.2,
+        "events/acc": 0.4,
+    }, "a score of today is newer than one under an earlier key; scores of no benchmark are kept"
 
 
 def test_infinity_is_saved_as_null_and_read_back(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from audio_lm.common.errors import UserError
 from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.run.evaluate import Evaluator, evaluate, report, rescore, table_rows, with_kept_benchmarks
+from audio_lm.run.evaluate import Evaluator, evaluate
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.scores import report, rescore, table_rows, with_kept_benchmarks
 
 
 @pytest.fixture

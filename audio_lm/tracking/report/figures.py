@@ -21,6 +21,7 @@ CJK_FONTS = (
     "Hiragino Sans", "IPAGothic", "Malgun Gothic", "Nanum Gothic", "Arial Unicode MS", "Unifont",
 )  # fmt: skip
 MAX_CHARACTERS = 90  # of a line below a spectrogram
+MAX_LABEL = 24  # characters of a label beside a table
 COLOUR = "#5b54c4"
 
 
@@ -76,6 +77,28 @@ def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips"
     return figure
 
 
+def confusion_figure(
+    labels: Sequence[str], answers: Sequence[str], counts: Sequence[Sequence[int]], *, title: str
+) -> Figure:
+    """Plot a confusion table: rows are references, columns answers; colors are shares of a row, numbers are clips."""
+    table = np.array(counts, dtype=np.float64)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    figure = _figure(width=2.2 + 0.42 * len(answers), height=1.8 + 0.36 * len(labels))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Purples", vmin=0, vmax=1, aspect="auto")
+    columns, rows = ([_shorten(label, MAX_LABEL) for label in names] for names in (answers, labels))
+    axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8, parse_math=False)
+    for row, column in zip(*np.nonzero(table), strict=True):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{table[row, column]:.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xlabel("answer", fontsize=8)
+    axes.set_ylabel("reference", fontsize=8)
+    axes.set_title(title, fontsize=9, loc="left", parse_math=False)
+    return figure
+
+
 def figure_png(figure: Figure, *, dots_per_inch: int = 110) -> bytes:
     """Encode a figure as PNG; a character that no font has becomes a box, without warnings."""
     buffer = io.BytesIO()
@@ -90,9 +113,9 @@ def _figure(*, width: float, height: float) -> Figure:
     return figure
 
 
-def _shorten(text: str) -> str:
+def _shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "..."
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 @cache

@@ -1,0 +1,161 @@
+"""Evaluation of any model on named clips: of a run, or of a published folder without a recipe. Nothing is trained."""
+
+import json
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from audio_lm.common.errors import RecipeError, UserError
+from audio_lm.common.files import read_table, write_json
+from audio_lm.config.load import load_recipe
+from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.data.config import MixtureConfig
+from audio_lm.evaluation.benchmarks import check_benchmark
+from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
+from audio_lm.pipeline.benchmark_data import check_benchmarks
+from audio_lm.prompts import tags
+from audio_lm.prompts.natural import QWEN2_AUDIO_PREFIX
+from audio_lm.run.console import run_console
+from audio_lm.run.evaluate import Evaluator, evaluate
+from audio_lm.run.folder import RunFolder, check_writable
+from audio_lm.run.load_model import PublishedModel, check_prompt, choose_stage, is_run, open_published
+from audio_lm.run.named_benchmarks import BenchmarkOptions
+from audio_lm.tasks.registry import CHAT, find_task
+
+EVALUATIONS = Path("evaluations")
+FILE = "evaluation.json"
+STAGE = "model"  # name of the only stage of a model without a recipe
+
+
+def evaluate_model(
+    path: str | Path,
+    options: BenchmarkOptions,
+    *,
+    stage: str | None = None,
+    data_dir: str | None = None,
+    out: Path | None = None,
+    console: Console | None = None,
+    trusts_code: bool = False,
+) -> dict[str, float]:
+    """Evaluate a run, a Qwen2-Audio or Qwen-Audio folder, or a hub name on named clips.
+
+    Answers and scores of a run are added to its folder. Those of another model are in a folder of their own.
+
+    Args:
+        stage: of a run; by default the last that was trained with the task, or else the last.
+        data_dir: folder of the cut-sets; by default that of the run's recipe, or ``data``.
+        out: folder for answers and scores; by default ``evaluations/<name>-<hash>``. For a run, its folder.
+
+    Returns:
+        All scores in the folder: ``<benchmark>/<metric>`` -> value.
+
+    Raises:
+        UserError: the model, the clips or a metric is missing, or the model has no tokens for a prompt.
+    """
+    console = console or run_console()
+    if is_run(path):
+        if out is not None:
+            raise UserError(
+                f"--out {out} has no effect, because the scores of a run are in its folder; leave it out"
+            )
+        overrides = _overrides(Path(path), options, stage, data_dir)
+        return evaluate(Path(path), console, overrides=overrides, trusts_code=trusts_code)
+    if stage is not None:
+        raise UserError(f"{path} is no run, so it has no stage {stage!r}; leave the stage out")
+    return _evaluate_published(str(path), options, data_dir or "data", out, console)
+
+
+def _overrides(path: Path, options: BenchmarkOptions, stage: str | None, data_dir: str | None) -> list[str]:
+    """Overrides of the run's recipe that add the benchmarks."""
+    folder = RunFolder(path)
+    recipe = load_recipe(folder.recipe, is_complete=True, trusts_code=True).recipe  # no model is loaded
+    table = {}
+    for task in options.tasks:
+        chosen = choose_stage(recipe, folder, stage, task)
+        for name, benchmark in options.benchmarks(task, stage=chosen, prompt=recipe.stages[chosen].prompt):
+            table[name] = asdict(benchmark)
+    added = f"evaluation.benchmarks={json.dumps(table)}"
+    return [added] if data_dir is None else [added, f"data_dir={data_dir}"]
+
+
+def _evaluate_published(
+    path: str, options: BenchmarkOptions, data_dir: str, out: Path | None, console: Console
+) -> dict[str, float]:
+    published = open_published(path)
+    benchmarks = {
+        name: _in_its_words(benchmark, published)
+        for task in options.tasks
+        for name, benchmark in options.benchmarks(task, stage=STAGE, prompt=published.prompt)
+    }
+    recipe = _recipe(published, benchmarks, data_dir)
+    for name, benchmark in benchmarks.items():
+        check_benchmark(name, recipe.evaluation)
+        _check_tokens(name, benchmark, published)
+    check_benchmarks(recipe)
+    folder = _open_folder(published, out)
+    console.print(f"{path}: {published.prompt} is the prompt format of its training", soft_wrap=True)
+    evaluator = Evaluator(recipe, folder, published.vocabulary, console)
+    evaluator.evaluate_stage(published.load(), STAGE, list(benchmarks))
+    evaluator.finish()
+    return evaluator.scores
+
+
+def _recipe(published: PublishedModel, benchmarks: dict[str, BenchmarkConfig], data_dir: str) -> Recipe:
+    """Recipe of one stage without training data."""
+    stage = StageConfig(prompt=published.prompt, mixture=MixtureConfig(), parts={}, steps=1)
+    return Recipe(
+        name=Path(published.source).name,
+        stages={STAGE: stage},
+        model=published.config,
+        evaluation=EvaluationConfig(benchmarks),
+        data_dir=data_dir,
+    )
+
+
+def _in_its_words(benchmark: BenchmarkConfig, published: PublishedModel) -> BenchmarkConfig:
+    """The benchmark with the prompt that Qwen2-Audio was published with, where its task has one.
+
+    A recipe evaluates with a paraphrase that its training never draws; a published model has no such paraphrase.
+    """
+    if benchmark.question is not None or benchmark.prompt == "tags" or benchmark.task == CHAT:
+        return benchmark
+    prompts = find_task(benchmark.task).prompts
+    own = [
+        prompt.removeprefix(QWEN2_AUDIO_PREFIX) for prompt in prompts if prompt.startswith(QWEN2_AUDIO_PREFIX)
+    ]
+    return replace(benchmark, question=(own or prompts)[0])
+
+
+def _check_tokens(name: str, benchmark: BenchmarkConfig, published: PublishedModel) -> None:
+    check_prompt(published.vocabulary, benchmark.prompt, source=published.source)
+    if benchmark.prompt == "tags" and benchmark.task != CHAT:
+        try:
+            tags.check_tags(find_task(benchmark.task), published.own_tokens)
+        except RecipeError as error:
+            raise RecipeError(f"benchmark {name!r}: {error}") from error
+
+
+def _open_folder(published: PublishedModel, out: Path | None) -> RunFolder:
+    """Folder of the evaluation; benchmarks of the same model are added to it.
+
+    Raises:
+        UserError: it holds something else, or the evaluation of another model.
+    """
+    digest = published.digest
+    path = out or EVALUATIONS / f"{Path(published.source).name}-{digest}"
+    known = read_table(path / FILE)
+    if known.get("digest", digest) != digest or (not known and path.exists() and any(path.iterdir())):
+        holder = f"the evaluation of {known.get('model')}" if known else "other files"
+        raise UserError(f"{path} holds {holder}; name another folder with --out")
+    folder = RunFolder(path)
+    check_writable(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "model": str(Path(published.source).absolute())
+        if Path(published.source).is_dir()
+        else published.source
+    }
+    write_json(path / FILE, {**facts, "digest": digest, "audio_lm": version("audio-lm")})
+    return folder
