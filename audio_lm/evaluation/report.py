@@ -60,8 +60,7 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
     Args:
         encoding: encoding of the output; if it has no arrows, words are used instead.
     """
-    columns = _columns(rows, _arrows(encoding))
-    cells = [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
+    cells = cells_of(rows, encoding=encoding)
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
@@ -72,6 +71,12 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join([TITLE, *lines])
+
+
+def cells_of(rows: Sequence[Row], *, encoding: str = "utf-8") -> list[list[str]]:
+    """Cells of the table, its heading first, without empty columns."""
+    columns = _columns(rows, _arrows(encoding))
+    return [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
 
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:

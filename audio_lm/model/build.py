@@ -16,9 +16,10 @@ from audio_lm.model.decoder.language_model import (
 )
 from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora
+from audio_lm.model.lora import add_lora, apply_adapter
 from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolve_sizes
+from audio_lm.model.weights.adapter import read_adapter
 from audio_lm.model.weights.parts import fill_parts, weights_of
 from audio_lm.model.weights.released import Released, open_released, released_weights
 from audio_lm.model.weights.tied import without_copies
@@ -49,6 +50,8 @@ def build_model(
         model = _released(config, open_released(config.load), num_base, num_new, ordered_rows)
     for part, settings in config.lora.items():
         add_lora(getattr(model, part), settings)
+    if config.adapter is not None:
+        apply_adapter(model, read_adapter(config.adapter), config.lora)
     return model
 
 

@@ -27,9 +27,10 @@ from audio_lm.model.decoder.language_model import (
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.decoder.settings import published_settings
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora, init_updates
+from audio_lm.model.lora import add_lora, apply_adapter, init_updates
 from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolve_sizes
+from audio_lm.model.weights.adapter import read_adapter
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.part_names import SUFFIX
 from audio_lm.model.weights.parts import fill_parts, updates_of, weights_of
@@ -85,6 +86,8 @@ def init_weights(
             {part + SUFFIX: init_updates(wanted, settings)},
             source=f"updates of {part!r}",
         )
+    if config.adapter is not None:
+        apply_adapter(model, read_adapter(config.adapter), config.lora)
 
 
 def _initial_weights(
