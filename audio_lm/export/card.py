@@ -4,18 +4,21 @@ All of it comes from the recipe and the folder of the run. Languages are read fr
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import read_table
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.common.safe_yaml import read_value
 from audio_lm.common.source_name import corpus_of
+from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
 from audio_lm.corpora.registry import CORPORA
 from audio_lm.data.manifest import shar
@@ -54,7 +57,9 @@ class Facts:
     """Facts about an exported stage of a run."""
 
     recipe: Recipe
-    recipe_text: str
+    settings: str
+    """YAML of the settings that affect the weights; folders and addresses of the machine are not among them."""
+
     stage: str
     step: int | None
     languages: tuple[str, ...]
@@ -80,7 +85,9 @@ def read_facts(
             rows = table_rows(with_kept_benchmarks(recipe, folder), read_scores(folder.scores))
     return Facts(
         recipe,
-        folder.recipe.read_text(encoding="utf-8"),
+        yaml.safe_dump(
+            _result_settings(read_value(folder.recipe.read_text(encoding="utf-8"))), sort_keys=False
+        ),
         stage,
         step,
         _languages(recipe, [fact.source for fact in sources]),
@@ -100,9 +107,18 @@ def readme(facts: Facts, tasks: Sequence[TrainedTask], *, is_adapter: bool = Fal
         _prompts(tasks),
         _data(facts),
         _scores(facts),
-        f"## Recipe\n\n{_fenced(facts.recipe_text, 'yaml')}",
+        f"## Recipe\n\nThe settings that decide the weights.\n\n{_fenced(facts.settings, 'yaml')}",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _result_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Part of a recipe that affects the weights."""
+    return {
+        key: _result_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if affects_result(f"{prefix}{key}")
+    }
 
 
 def _sources(recipe: Recipe, folder: RunFolder, stage: str) -> list[SourceFacts]:

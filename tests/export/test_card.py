@@ -61,3 +61,13 @@ def test_languages_are_read_from_the_manifests_or_left_out(whole_run, tmp_path):
     recipe, folder = open_run(whole_run.path)
     elsewhere = replace(recipe, data_dir=str(tmp_path))
     assert read_facts(elsewhere, folder, "chat", step=None, commands=()).languages == ()
+
+
+def test_settings_of_the_machine_are_left_out(whole_run):
+    _, text = card_of(whole_run, "chat")
+    settings = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    recipe, _ = open_run(whole_run.path)
+    assert settings["stages"]["chat"]["steps"] == 3
+    assert settings["seed"] == recipe.seed
+    assert not {"data_dir", "tracking", "hardware", "evaluation"} & settings.keys()
+    assert str(recipe.data_dir) not in text
