@@ -107,9 +107,15 @@ def readme(facts: Facts, tasks: Sequence[TrainedTask], *, is_adapter: bool = Fal
         _prompts(tasks),
         _data(facts),
         _scores(facts),
-        f"## Recipe\n\nThe settings that decide the weights.\n\n{_fenced(facts.settings, 'yaml')}",
+        f"## Recipe\n\nThe settings that decide the weights.\n\n{_fenced(facts.settings.rstrip(), 'yaml')}",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _settings(folder: RunFolder, stages: Sequence[str]) -> str:
+    settings = _result_settings(read_value(folder.recipe.read_text(encoding="utf-8")))
+    settings["stages"] = {name: settings["stages"][name] for name in stages}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def _result_settings(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -192,7 +198,7 @@ def _usage(facts: Facts, tasks: Sequence[TrainedTask]) -> str:
     commands = f"pip install {packages}\n{command}{ask}"
     return (
         f"## Use\n\n{_fenced(commands, 'sh')}\n\n"
-        f"`{script.NAME}` reads WAV, FLAC, MP3 and Ogg at any sampling rate. It uses transformers only, and its prompts are "
+        f"`{script.NAME}` reads WAV, FLAC, MP3 and Ogg at any sampling rate. It does not need audio_lm, and its prompts are "
         f"those below. `processor.apply_chat_template` renders the format "
         f"`{facts.recipe.stages[facts.stage].prompt}` of the last stage."
     )
@@ -209,7 +215,7 @@ model = Qwen2AudioForConditionalGeneration.from_pretrained({base!r})
 model = PeftModel.from_pretrained(model, "this/folder").eval()
 """
     return (
-        f"## Use\n\nWith transformers 5 and peft, whose names of modules it has:\n\n{_fenced(code, 'python')}\n\nIn a recipe "
+        f"## Use\n\nWith transformers 5 and peft, whose names of modules it has:\n\n{_fenced(code.rstrip(), 'python')}\n\nIn a recipe "
         f"of audio_lm: `model: {{load: {base}, adapter: this/folder}}`."
     )
 
@@ -224,7 +230,7 @@ def _prompts(tasks: Sequence[TrainedTask]) -> str:
         parts.append(
             f"### {task.name}: {task.title} (`{task.prompt}`, {_plural('stage', task.stages)} {', '.join(task.stages)})"
         )
-        parts.append(_fenced("\n\n".join(task.texts)))
+        parts += map(_fenced, task.texts)
         if task.held_out not in task.texts:
             parts.append("Held out from training, used by evaluation and `run.py`:")
             parts.append(_fenced(task.held_out))
@@ -268,7 +274,7 @@ def _fenced(text: str, kind: str = "text") -> str:
     fence = "```"
     while fence in text:
         fence += "`"
-    return f"{fence}{kind}\n{text.rstrip()}\n{fence}"
+    return f"{fence}{kind}\n{text}\n{fence}"
 
 
 def _plural(word: str, things: Sequence[object]) -> str:

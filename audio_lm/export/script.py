@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from string import Formatter
 
+from audio_lm.common.audio_units import MAX_SAMPLES
 from audio_lm.export.trained import TrainedTask
 from audio_lm.prompts.tags import AUDIO_END, AUDIO_START
 
@@ -36,11 +37,15 @@ if task not in PROMPTS:
     sys.exit(f"python run.py TASK CLIP [FIELD=VALUE]; tasks: {{', '.join(PROMPTS)}}; fields: {{', '.join(FIELDS)}}")
 clips = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
 given = dict(argument.split("=", 1) for argument in arguments if argument not in clips)
+if wrong := [*(given.keys() - FIELDS.keys()), *(clip for clip in clips if not Path(clip).is_file())]:
+    sys.exit(f"{{wrong[0]}} is neither a file nor a field; fields: {{', '.join(FIELDS) or 'none'}}")
 text = PROMPTS[task].format(**FIELDS | given)
 if text.count("<|AUDIO|>") != len(clips):
-    sys.exit(f"{{task}} needs {{text.count('<|AUDIO|>')}} clip(s), not {{len(clips)}}: WAV, FLAC, MP3 or Ogg, up to 30 s")
+    sys.exit(f"{{task}} needs {{text.count('<|AUDIO|>')}} clip(s), not {{len(clips)}}: WAV, FLAC, MP3 or Ogg")
 read = [soundfile.read(clip, dtype="float32", always_2d=True) for clip in clips]
 waves = [scipy.signal.resample_poly(wave.mean(axis=1), 16_000, rate) for wave, rate in read]
+if any(len(wave) > {max_samples} for wave in waves):
+    sys.exit("a clip is longer than 30 s, which the model does not read; cut it")
 
 folder = Path(__file__).parent
 processor = AutoProcessor.from_pretrained(folder)
@@ -69,6 +74,7 @@ def run_script(tasks: Sequence[TrainedTask], *, languages: Sequence[str] = ()) -
     return SCRIPT.format(
         example=example_command(tasks),
         prompts=_table(prompts),
+        max_samples=MAX_SAMPLES,
         fields=_table(fields_of(prompts, languages)),
         borders=BORDERS.format(start=json.dumps(AUDIO_START), end=json.dumps(AUDIO_END)) if has_tags else "",
     )

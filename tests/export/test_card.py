@@ -71,3 +71,4 @@ def test_settings_of_the_machine_are_left_out(whole_run):
     assert settings["seed"] == recipe.seed
     assert not {"data_dir", "tracking", "hardware", "evaluation"} & settings.keys()
     assert str(recipe.data_dir) not in text
+    assert "\n  chat:\n" not in card_of(whole_run, "pretrain")[1], "settings of a later stage"

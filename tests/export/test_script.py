@@ -67,6 +67,11 @@ def test_a_mistake_is_answered_with_the_usage(whole_run, clip, tmp_path):
     assert "tasks: chat, sec, mna" in errors
     code, _, errors = answer(folder, "chat")
     assert "chat needs 1 clip(s), not 0" in errors
+    assert "nothing.wav is neither a file nor a field" in answer(folder, "chat", "nothing.wav")[2]
+    assert "txt is neither a file nor a field; fields: text" in answer(folder, "chat", clip, "txt=Hello")[2]
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.zeros(16_000 * 31, np.float32), 16_000)
+    assert "longer than 30 s" in answer(folder, "chat", long)[2]
 
 
 def test_every_field_of_a_prompt_has_a_value():
