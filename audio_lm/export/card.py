@@ -212,11 +212,10 @@ from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 processor = AutoProcessor.from_pretrained({base!r})
 model = Qwen2AudioForConditionalGeneration.from_pretrained({base!r})
-model = PeftModel.from_pretrained(model, "this/folder").eval()
-"""
+model = PeftModel.from_pretrained(model, "this/folder").eval()"""
     return (
-        f"## Use\n\nWith transformers 5 and peft, whose names of modules it has:\n\n{_fenced(code.rstrip(), 'python')}\n\nIn a recipe "
-        f"of audio_lm: `model: {{load: {base}, adapter: this/folder}}`."
+        f"## Use\n\nThe names are those of the modules in transformers 5.\n\n{_fenced(code, 'python')}\n\n"
+        f"In a recipe of audio_lm: `model: {{load: {base}, adapter: this/folder}}`."
     )
 
 

@@ -34,7 +34,7 @@ FIELDS = {fields}
 
 task, *arguments = sys.argv[1:] or [""]
 if task not in PROMPTS:
-    sys.exit(f"python run.py TASK CLIP [FIELD=VALUE]; tasks: {{', '.join(PROMPTS)}}; fields: {{', '.join(FIELDS)}}")
+    sys.exit(f"python run.py TASK CLIP [FIELD=VALUE]; tasks: {{', '.join(PROMPTS)}}; fields: {{', '.join(FIELDS) or 'none'}}")
 clips = [argument for argument in arguments if "=" not in argument or Path(argument).is_file()]
 given = dict(argument.split("=", 1) for argument in arguments if argument not in clips)
 if wrong := [*(given.keys() - FIELDS.keys()), *(clip for clip in clips if not Path(clip).is_file())]:
