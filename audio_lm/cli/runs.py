@@ -46,6 +46,7 @@ def replay(
 
 
 def export(
+    context: typer.Context,
     run: RunPath,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
     stage: Annotated[
@@ -56,17 +57,32 @@ def export(
         int | None, typer.Option(help="Step of one of the stage's checkpoints, instead of its final weights.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    adapter: Annotated[
+        bool,
+        typer.Option(
+            "--adapter",
+            help="Write only the low-rank updates, as a LoRA adapter of the Qwen2-Audio in model.load.",
+        ),
+    ] = False,
+    shard_size: Annotated[str, typer.Option(help="Maximum size of a weight file.")] = "5GB",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Write a run's model as a Qwen2-Audio folder for transformers 4.57 and 5 and `transformers serve`.
 
+    Its README.md has the prompt of every trained task, and its run.py answers a clip without this project.
+
     Examples: `audio-lm export runs/demo-1a2b3c4d exported` · `audio-lm export runs/demo-1a2b3c4d exported --dtype bfloat16` ·
-    `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` · `transformers serve exported --device cpu`
+    `audio-lm export runs/demo-1a2b3c4d exported --stage pretrain --step 200` ·
+    `audio-lm export runs/lora-1a2b3c4d adapter --adapter` · `python exported/run.py asr clip.wav`
     """
     silence_libraries()
-    from audio_lm.export.hugging_face import export_run
+    from audio_lm.export.run import ExportSettings, bytes_of, export_run
 
-    export_run(run, folder, stage=stage, step=step, dtype=dtype, report=typer.echo, trusts_code=trust_code)
+    settings = ExportSettings(stage, step, dtype, bytes_of(shard_size), adapter, overwrite)
+    assert context.parent is not None, "a command of the program"
+    commands = getattr(context.parent.command, "commands", {})
+    export_run(run, folder, settings, commands=commands, report=typer.echo, trusts_code=trust_code)
 
 
 track = typer.Typer(no_args_is_help=True, help="Synchronize runs with MLflow.")

@@ -24,3 +24,10 @@ class Condition(Protocol):
 
     def __call__(self) -> bool:
         """Check the condition now."""
+
+
+class Advance(Protocol):
+    """Adds to an amount of work done, for a progress bar."""
+
+    def __call__(self, amount: int, /) -> None:
+        """Add an amount."""

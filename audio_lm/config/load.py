@@ -68,6 +68,7 @@ WRITTEN_WHERE_SET = (
     "callbacks",
     "logger",
     "tasks",
+    "model.adapter",
 )  # so that recipes without them keep the signature of earlier releases
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
@@ -191,9 +192,10 @@ def load_recipe(
     smoke = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(smoke.recipe))
     assert isinstance(container, dict), "a recipe is a table"
-    container = {
-        key: value for key, value in mask_tree(container).items() if value or key not in WRITTEN_WHERE_SET
-    }
+    container = mask_tree(container)
+    for key in WRITTEN_WHERE_SET:
+        if not table_at(container, key):
+            drop(container, key)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 RESULT = {
     # The effect of a callback's code on the weights is unknown, so callbacks count as affecting the result.
     "": "seed corpora callbacks",
-    "model": "load trust_remote_code",
+    "model": "load adapter trust_remote_code",
     "model.encoder": "kind load architecture settings num_mels width num_layers num_heads mlp_width dropout",
     "model.projector": "kind factor width",
     "model.language_model": "load architecture settings",

@@ -4,7 +4,7 @@ Written to stderr, because programs parse the standard output of ``plan --json``
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main
+from audio_lm.common.protocols import Advance
 
 SECONDS_BEFORE_LINE: Seconds = 15.0
-Advance = Callable[[int], None]
 
 
 @contextmanager

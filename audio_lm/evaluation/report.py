@@ -66,8 +66,7 @@ def plain_table(rows: Sequence[Row], *, encoding: str = "utf-8") -> str:
     Args:
         encoding: encoding of the output; if it has no arrows, words are used instead.
     """
-    columns = _columns(rows, _arrows(encoding))
-    cells = [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
+    cells = cells_of(rows, encoding=encoding)
     return "\n".join([TITLE, *aligned(cells, num_text_columns=NUM_TEXT_COLUMNS)])
 
 
@@ -87,6 +86,12 @@ def aligned(cells: Sequence[Sequence[str]], *, num_text_columns: int) -> list[st
         ]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def cells_of(rows: Sequence[Row], *, encoding: str = "utf-8") -> list[list[str]]:
+    """Cells of the table, its heading first, without empty columns."""
+    columns = _columns(rows, _arrows(encoding))
+    return [[*columns], *([cell_of(row) for cell_of in columns.values()] for row in rows)]
 
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:

@@ -19,11 +19,13 @@ from audio_lm.common.audio_units import (
     SAMPLES_PER_FRAME,
     SAMPLES_PER_SECOND,
 )
+from audio_lm.data.examples import Prompt
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.encoders.whisper import MAX_POSITIONS, AudioEncoder
 from audio_lm.prompts.chatml import SYSTEM_TURN, TURN_END, TURN_START
 from audio_lm.prompts.conversation import CLIP_TOKEN, END_TOKEN
 from audio_lm.prompts.natural import CLIP_END, CLIP_START
+from audio_lm.prompts.tags import AUDIO_END, AUDIO_START
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
 
 PROCESSOR = "Qwen2AudioProcessor"
@@ -56,6 +58,34 @@ CHAT_TEMPLATE = """\
 {{- '<TURN_START>assistant\\n' -}}
 {%- endif -%}
 """
+
+# Renders the same text as `prompts.natural` and `prompts.tags`: the clips, then the question or the tags.
+QUESTION_TEMPLATE = """\
+{%- if messages|length != 1 or messages[0]['role'] != 'user' -%}
+{{- raise_exception('this model was trained on one user message without a system message: clips and a question') -}}
+{%- endif -%}
+{%- set content = messages[0]['content'] -%}
+{%- if content is string -%}
+{{- content -}}
+{%- else -%}
+{%- for part in content -%}
+{%- if part['type'] == 'audio' or 'audio' in part or 'audio_url' in part -%}
+{{- '<CLIP>' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- for part in content -%}
+{%- if 'text' in part -%}
+{{- part['text'] -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+"""
+CLIP_BORDERS: Mapping[Prompt, tuple[str, str]] = {
+    "tags": (AUDIO_START, AUDIO_END),
+    "natural": (CLIP_START, CLIP_END),
+    "chatml": (CLIP_START, CLIP_END),
+}
+"""Prompt format -> tokens before and after a clip."""
 
 
 def model_config(model: AudioLM, vocabulary: Vocabulary, dtype: torch.dtype) -> dict[str, Any]:
@@ -120,16 +150,22 @@ def tokenizer_config() -> dict[str, Any]:
     }
 
 
-def chat_template() -> str:
-    """Content of ``chat_template.jinja``."""
+def processor_config(prompt: Prompt) -> dict[str, Any]:
+    """Content of ``processor_config.json``: without it, transformers 4 adds its own tokens around a clip."""
+    start, end = CLIP_BORDERS[prompt]
+    return {"processor_class": PROCESSOR, "audio_bos_token": start, "audio_eos_token": end}
+
+
+def chat_template(prompt: Prompt = "chatml") -> str:
+    """Content of ``chat_template.jinja``, which renders the text of a prompt format."""
     (system,) = SYSTEM_TURN.content
     placeholders = {
         "<TURN_START>": TURN_START,
         "<TURN_END>": TURN_END,
         "<SYSTEM>": str(system),
-        "<CLIP>": CLIP_START + CLIP_TOKEN + CLIP_END,
+        "<CLIP>": CLIP_TOKEN.join(CLIP_BORDERS[prompt]),
     }
-    template = CHAT_TEMPLATE
+    template = CHAT_TEMPLATE if prompt == "chatml" else QUESTION_TEMPLATE
     for placeholder, text in placeholders.items():
         template = template.replace(placeholder, text)
     return template

@@ -1,89 +1,91 @@
-"""Export the model of a run as a Qwen2-Audio folder for transformers 4.57 and 5 and the libraries based on them.
+"""Files of a Qwen2-Audio folder for transformers 4.57 and 5 and the libraries based on them.
 
-Tokens, text and logits are the same: the tokenizer keeps every id, the chat template renders the text of
-``prompts.chatml``, and rows of new tokens are at their ids.
+Tokens, text and logits are the same: the tokenizer keeps every id, the chat template renders the text of the prompt format,
+and rows of new tokens are at their ids.
 """
 
 import json
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from audio_lm.common.errors import CheckpointError, UserError, unknown
+from audio_lm.common.errors import UserError
 from audio_lm.common.files import partial_folder, put_folder, write_text
-from audio_lm.common.protocols import Report
-from audio_lm.config.schema import Recipe
+from audio_lm.common.protocols import Advance
+from audio_lm.data.examples import Prompt
+from audio_lm.data.progress import progress
 from audio_lm.export import configs
 from audio_lm.export.merge import merge_weights
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.convert import to_qwen2_audio
 from audio_lm.model.weights.files import write_weights
-from audio_lm.model.weights.parts import load_weights
-from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
-from audio_lm.run.folder import RunFolder, check_writable
-from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MAX_SHARD_BYTES = 5_000_000_000  # as in transformers
+MAX_SHARD_BYTES = 5_000_000_000  # of transformers 4
+OWN_FILES = re.compile(
+    r"(adapter_)?(config|model|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config)"
+    r"(-\d+-of-\d+)?(\.safetensors\.index)?\.(json|safetensors)|chat_template\.jinja|README\.md|run\.py"
+)
+"""Names of the files of an export; a folder with others is never replaced."""
 
 
-def export_run(
-    run: Path,
-    folder: Path,
-    *,
-    stage: str | None = None,
-    step: int | None = None,
-    dtype: str = "float32",
-    trusts_code: bool = False,
-    report: Report = print,
-) -> None:
-    """Export the model of a stage of a run as a Qwen2-Audio folder.
+class ModelFiles:
+    """Files of a model and its vocabulary, checked before anything is written.
 
     Args:
-        stage: stage to export; None takes the last one with weights.
-        step: step of a checkpoint of the stage; None takes the weights at its end.
-        trusts_code: see ``load_recipe``.
+        dtype: of the weights.
+        prompt: format that the chat template renders.
 
     Raises:
-        UserError: there is no such run or stage, or the folder is not empty.
+        UserError: the format has no place for this kind of model or tokenizer.
     """
-    if dtype not in DTYPES:
-        raise UserError(unknown("dtype", dtype, DTYPES, see="audio-lm export --help"))
-    recipe, run_folder = open_run(run, trusts_code=trusts_code)
-    chosen = _choose_stage(recipe, run_folder, stage, step)
-    _check_free(folder)
-    check_writable(RunFolder(folder))
-    vocabulary = kept_vocabulary(recipe, run_folder)
-    model = build_audio_lm(recipe, vocabulary)
-    if step is None:
-        run_folder.check_model(chosen)
-        load_weights(model, run_folder.model(chosen))
-    else:
-        load_mid_stage(model, recipe, run_folder, chosen, step)
-    export_model(model, vocabulary, folder, dtype=DTYPES[dtype])
-    when = "" if step is None else f", step {step}"
-    report(f"{folder}: stage {chosen!r}{when} of {run} as a Qwen2-Audio, {len(vocabulary)} tokens, {dtype}")
 
+    def __init__(
+        self,
+        model: AudioLM,
+        vocabulary: Vocabulary,
+        *,
+        dtype: torch.dtype = torch.float32,
+        prompt: Prompt = "chatml",
+    ) -> None:
+        self.dtype = dtype
+        self.weights = to_qwen2_audio(merge_weights(model))
+        config = configs.model_config(model, vocabulary, dtype)
+        self.tables = {
+            "config.json": config,
+            "generation_config.json": configs.generation_config(vocabulary),
+            "preprocessor_config.json": configs.feature_extractor_config(
+                config["audio_config"]["num_mel_bins"]
+            ),
+            "tokenizer_config.json": configs.tokenizer_config(),
+            "tokenizer.json": tokenizer_json(vocabulary),
+        }
+        if prompt == "tags":
+            self.tables["processor_config.json"] = configs.processor_config(prompt)
+        self.chat_template = configs.chat_template(prompt)
 
-def _choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, step: int | None) -> str:
-    if step is not None:
-        if stage is None or stage not in recipe.stages:
-            remedy = (
-                "name it with --stage"
-                if stage is None
-                else unknown("stage", stage, recipe.stages, see="the recipe")
-            )
-            raise UserError(f"step {step} needs the name of its stage; {remedy}")
-        return stage
-    stages = [name for name in recipe.stages if folder.model(name).is_dir()]
-    if not stages:
-        raise CheckpointError(f"no stage of {folder.path} has weights; finish one with `audio-lm train`")
-    if stage is not None and stage not in stages:
-        raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
-    return stage or stages[-1]
+    @property
+    def num_bytes(self) -> int:
+        """Size of the weights in the files."""
+        return sum(tensor.numel() for tensor in self.weights.values()) * self.dtype.itemsize
+
+    def write(
+        self, folder: Path, *, max_shard_bytes: int = MAX_SHARD_BYTES, advance: Advance | None = None
+    ) -> None:
+        """Write all files.
+
+        Args:
+            advance: called with the number of bytes after each weight file.
+        """
+        write_weights(self.weights, folder, max_bytes=max_shard_bytes, dtype=self.dtype, advance=advance)
+        for name, content in self.tables.items():
+            write_text(folder / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / "chat_template.jinja", self.chat_template)
 
 
 def export_model(
@@ -92,45 +94,76 @@ def export_model(
     folder: Path,
     *,
     dtype: torch.dtype = torch.float32,
+    prompt: Prompt = "chatml",
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    overwrite: bool = False,
+    documents: Mapping[str, str] | None = None,
 ) -> None:
     """Write a model and its vocabulary; the folder is created atomically.
 
+    Args:
+        prompt: format that the chat template renders.
+        documents: further files, name -> text.
+
     Raises:
-        UserError: the folder is not empty, or the format has no place for this kind of model or tokenizer.
+        UserError: the folder is not empty, the disk is full, or the format has no place for this kind of model.
     """
-    _check_free(folder)
-    folder = folder.absolute()
-    weights = to_qwen2_audio({name: tensor.to(dtype) for name, tensor in merge_weights(model).items()})
-    tokenizer = tokenizer_json(vocabulary)
-    with partial_folder(folder) as partial:
-        _write(partial, model, vocabulary, weights, tokenizer, dtype=dtype, max_shard_bytes=max_shard_bytes)
-        put_folder(partial, folder)
+    check_free(folder, overwrite=overwrite)
+    files = ModelFiles(model, vocabulary, dtype=dtype, prompt=prompt)
+    _check_space(folder, files.num_bytes)
+    with (
+        new_folder(folder, documents or {}) as partial,
+        progress("writing", total=files.num_bytes // 10**6, what="MB") as advance,
+    ):
+        files.write(partial, max_shard_bytes=max_shard_bytes, advance=lambda count: advance(count // 10**6))
 
 
-def _write(
-    folder: Path,
-    model: AudioLM,
-    vocabulary: Vocabulary,
-    weights: Mapping[str, torch.Tensor],
-    tokenizer: dict[str, Any],
-    *,
-    dtype: torch.dtype,
-    max_shard_bytes: int,
-) -> None:
-    write_weights(weights, folder, max_bytes=max_shard_bytes)
-    config = configs.model_config(model, vocabulary, dtype)
-    settings = {
-        "config.json": config,
-        "generation_config.json": configs.generation_config(vocabulary),
-        "preprocessor_config.json": configs.feature_extractor_config(config["audio_config"]["num_mel_bins"]),
-        "tokenizer_config.json": configs.tokenizer_config(),
-        "tokenizer.json": tokenizer,
-    }
-    for name, content in settings.items():
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        write_text(folder / name, text)
-    write_text(folder / "chat_template.jinja", configs.chat_template())
+@contextmanager
+def new_folder(folder: Path, documents: Mapping[str, str]) -> Iterator[Path]:
+    """Yield a temporary folder to fill, which then replaces ``folder``, with these documents added."""
+    with partial_folder(folder.absolute()) as partial:
+        yield partial
+        for name, text in documents.items():
+            write_text(partial / name, text)
+        put_folder(partial, folder.absolute())
+
+
+def check_free(folder: Path, *, overwrite: bool = False) -> None:
+    """Check that a folder is new or empty, or an earlier export that may be replaced.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite or not folder.is_dir():
+        raise UserError(
+            f"{folder} exists and is not empty; name a new folder, or replace an export with --overwrite"
+        )
+    others = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() or not OWN_FILES.fullmatch(path.name)
+    )
+    if others:
+        raise UserError(
+            f"{folder} has {others[0]!r}, which no export wrote, so it is not replaced; move it away or name a new folder"
+        )
+
+
+def _check_space(folder: Path, num_bytes: int) -> None:
+    """Check that the disk of a folder has room.
+
+    Raises:
+        UserError: it has not.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    free = shutil.disk_usage(nearest).free
+    if free < num_bytes:
+        raise UserError(
+            f"the export needs {num_bytes / 1e9:.1f} GB, but {nearest} has {free / 1e9:.1f} GB free; choose another disk, or "
+            f"half the size with --dtype bfloat16"
+        )
 
 
 def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -170,8 +203,3 @@ def _added_token(index: int, token: str, *, is_special: bool) -> dict[str, Any]:
         "normalized": False,
         "special": is_special,
     }
-
-
-def _check_free(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not empty; name a new folder")

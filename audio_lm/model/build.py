@@ -16,11 +16,13 @@ from audio_lm.model.decoder.language_model import (
 )
 from audio_lm.model.decoder.new_tokens import NewTokens, smooth_rows
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora
+from audio_lm.model.lora import add_lora, apply_adapter
 from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolve_sizes
+from audio_lm.model.weights.adapter import read_adapter
 from audio_lm.model.weights.parts import fill_parts, weights_of
 from audio_lm.model.weights.released import Released, open_released, released_weights
+from audio_lm.model.weights.tied import without_copies
 
 
 def build_model(
@@ -48,6 +50,8 @@ def build_model(
         model = _released(config, open_released(config.load), num_base, num_new, ordered_rows)
     for part, settings in config.lora.items():
         add_lora(getattr(model, part), settings)
+    if config.adapter is not None:
+        apply_adapter(model, read_adapter(config.adapter), config.lora)
     return model
 
 
@@ -74,13 +78,16 @@ def _released(
 ) -> AudioLM:
     """Load a whole published model; only the rows of new tokens are randomly initialized."""
     check_rows(released.num_rows, num_base, source=released.source)
-    language_model = empty_language_model(released.text)
+    weights = released_weights(released)
+    text = weights.pop("language_model", {})
+    language_model = empty_language_model(released.text, text, source=released.source)
     width = language_model.get_input_embeddings().embedding_dim
     encoder = ENCODERS[config.encoder.kind].build(config.encoder)
     projector = new_projector(config.projector, encoder.width, width, scale=1.0)
     parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
     wanted = {name: weights_of(part) for name, part in parts.items()}
-    fill_parts(wanted, released_weights(released), source=released.source)
+    weights["language_model"] = without_copies(language_model, text, source=released.source)
+    fill_parts(wanted, weights, source=released.source)
     rows = new_rows(num_new, width, embedding_std(language_model), ordered_rows)
     new_tokens = NewTokens(num_new, width, initial_VD=rows, output_D=mean_output_row(language_model))
     return AudioLM(encoder, projector, language_model, new_tokens)

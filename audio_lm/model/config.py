@@ -186,6 +186,10 @@ class ModelConfig:
     load: str | None = None
     """Folder or hub name of a whole Qwen2-Audio or Qwen-Audio, from which every part and the tokenizer are loaded."""
 
+    adapter: str | None = None
+    """Folder or hub name of a LoRA adapter of peft for the Qwen2-Audio of ``load``. It is merged into the weights of each
+    part, or, for a part under ``lora``, gives that part's updates their initial values."""
+
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """Audio encoder."""
 
@@ -217,6 +221,11 @@ class ModelConfig:
             raise RecipeError(
                 f"model.load loads every part, so {[f'model.{name}.load' for name in loaded_twice]} would have no "
                 f"effect; set them to null, or model.load"
+            )
+        if self.adapter is not None and self.load is None:
+            raise RecipeError(
+                f"model.adapter is {self.adapter!r}, but model.load is null -- an adapter belongs to a whole Qwen2-Audio -- "
+                f"set model.load to the model that it was trained on"
             )
         if self.trust_remote_code and not (self.language_model.load or self.tokenizer.load):
             raise RecipeError(

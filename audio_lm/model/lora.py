@@ -8,7 +8,7 @@ Source: LoRA, arXiv:2106.09685.
 
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +18,10 @@ from transformers import PreTrainedModel
 
 from audio_lm.common.errors import CheckpointError, RecipeError, unknown
 from audio_lm.model.config import LoraConfig
+from audio_lm.model.weights.adapter import Adapter, Update
+from audio_lm.model.weights.files import first_few
+from audio_lm.model.weights.parts import updates_of, weights_of
+from audio_lm.model.weights.shards import add_to_local, copy_to_local
 
 READ_NOT_CALLED = ("WavLMAttention", "MultiheadAttention")
 """Modules that use the weights of their linear layers without calling the layers: an update would have no effect."""
@@ -105,6 +109,82 @@ def merge_lora(part: nn.Module) -> dict[str, Tensor]:
         CheckpointError: a merged weight is not finite.
     """
     return {f"{name}.weight": _merged_weight(name, layer) for name, layer in _updated_layers(part)}
+
+
+def apply_adapter(model: nn.Module, adapter: Adapter, lora: Mapping[str, LoraConfig]) -> None:
+    """Merge the updates of an adapter into the weights of a model; those of a part under ``lora`` become its updates.
+
+    The model is not changed if a part does not fit.
+
+    Args:
+        model: with its weights loaded; may be sharded.
+        lora: settings of the parts that have updates.
+
+    Raises:
+        CheckpointError: the adapter has a layer that the model lacks, or of another shape.
+        RecipeError: the updates under ``lora`` have other layers, another rank or another scale.
+    """
+    weights = {part: weights_of(getattr(model, part)) for part in adapter.updates}
+    problems = [
+        problem
+        for part, updates in adapter.updates.items()
+        for layer, update in updates.items()
+        for problem in _misfits(f"{part}.{layer}", update, weights[part].get(f"{layer}.weight"))
+    ]
+    if problems:
+        raise CheckpointError(
+            f"adapter {adapter.source!r} does not fit the model: {first_few(problems)} -- its layers must be those of "
+            f"model.load -- give the model that it was trained on"
+        )
+    for part in lora.keys() & adapter.updates.keys():
+        _check_equal(adapter, part, lora[part], updates_of(getattr(model, part)))
+    for part, updates in adapter.updates.items():
+        own = updates_of(getattr(model, part))
+        for layer, update in updates.items():
+            if part in lora:
+                copy_to_local(own[f"{layer}.lora_A.weight"], update.down)
+                copy_to_local(own[f"{layer}.lora_B.weight"], update.up)
+            else:
+                add_to_local(weights[part][f"{layer}.weight"], update.change())
+
+
+def _misfits(name: str, update: Update, weight: Tensor | None) -> list[str]:
+    if weight is None:
+        return [f"the model has no layer {name}"]
+    if tuple(weight.shape) != (update.up.shape[0], update.down.shape[1]):
+        return [
+            f"{name} is for a weight of shape {(update.up.shape[0], update.down.shape[1])} and not {tuple(weight.shape)}"
+        ]
+    return []
+
+
+def _check_equal(adapter: Adapter, part: str, config: LoraConfig, own: Mapping[str, Tensor]) -> None:
+    """Check that updates of the recipe have the layers, the rank and the scale of an adapter.
+
+    Raises:
+        RecipeError: they have not.
+    """
+    updates = adapter.updates[part]
+    scale = config.alpha / config.rank
+    has_equal_layers = {name.rsplit(".", 2)[0] for name in own} == updates.keys()
+    if has_equal_layers and all(
+        update.rank == config.rank and math.isclose(update.scale, scale) for update in updates.values()
+    ):
+        return
+    ranks, scales = (
+        sorted({getattr(update, name) for update in updates.values()}) for name in ("rank", "scale")
+    )
+    last = sorted({layer.rpartition(".")[2] for layer in updates})
+    raise RecipeError(
+        f"model.lora.{part} has rank {config.rank}, alpha {config.alpha:g} and {len(own) // 2} layers -- the adapter "
+        f"{adapter.source!r} has rank {_listed(ranks)}, alpha {_listed([rank * one for rank in ranks for one in scales])} and "
+        f"{len(updates)} layers, {', '.join(last)} -- set the same rank, alpha and targets, or remove model.lora.{part}, so "
+        f"that the adapter is merged"
+    )
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return " or ".join(f"{number:g}" for number in dict.fromkeys(numbers))
 
 
 def _updated_layers(model: nn.Module) -> list[tuple[str, Any]]:

@@ -27,13 +27,15 @@ from audio_lm.model.decoder.language_model import (
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.decoder.settings import published_settings
 from audio_lm.model.encoders.registry import ENCODERS
-from audio_lm.model.lora import add_lora, init_updates
+from audio_lm.model.lora import add_lora, apply_adapter, init_updates
 from audio_lm.model.projector import new_projector
 from audio_lm.model.resolve_sizes import resolve_sizes
+from audio_lm.model.weights.adapter import read_adapter
 from audio_lm.model.weights.files import published_folder, read_weights
 from audio_lm.model.weights.part_names import SUFFIX
 from audio_lm.model.weights.parts import fill_parts, updates_of, weights_of
 from audio_lm.model.weights.released import open_released, released_weights
+from audio_lm.model.weights.tied import without_copies
 
 Weights = Mapping[str, Tensor]
 
@@ -84,6 +86,8 @@ def init_weights(
             {part + SUFFIX: init_updates(wanted, settings)},
             source=f"updates of {part!r}",
         )
+    if config.adapter is not None:
+        apply_adapter(model, read_adapter(config.adapter), config.lora)
 
 
 def _initial_weights(
@@ -94,15 +98,19 @@ def _initial_weights(
     width = blank.get_input_embeddings().embedding_dim
     if config.load is not None:
         weights_of_part = released_weights(open_released(config.load))
+        words = weights_of_part["language_model"] = without_copies(
+            blank, weights_of_part.get("language_model", {}), source=config.load
+        )
         encoder = ENCODERS[config.encoder.kind].build(config.encoder)
         # Not used: it advances the random number generator as `build_model` does.
         new_projector(config.projector, encoder.width, width, scale=1.0)
         yield from weights_of_part.items()
-        words = weights_of_part["language_model"]
         rows = new_rows(num_new, width, embedding_std(blank, words), ordered_rows)
         yield "new_tokens", _new_tokens(rows, mean_output_row(blank, words))
         return
     weights = _language_model_weights(config.language_model, num_base)
+    if config.language_model.load is not None:
+        weights = without_copies(blank, weights, source=config.language_model.load)
     scale = embedding_std(blank, weights)
     yield "language_model", weights
     output = None if config.language_model.load is None else mean_output_row(blank, weights)
@@ -131,12 +139,16 @@ def _meta_language_model(config: ModelConfig, num_base: int | None) -> PreTraine
         if config.load is not None:
             released = open_released(config.load)
             check_rows(released.num_rows, num_base, source=released.source)
-            return empty_language_model(released.text)
+            text = released_weights(released).get("language_model", {})
+            return empty_language_model(released.text, text, source=released.source)
         settings = config.language_model
         if settings.load is not None:
             trust = config.trust_remote_code
             model = empty_language_model(
-                published_settings(settings.load, trust_remote_code=trust), trust_remote_code=trust
+                published_settings(settings.load, trust_remote_code=trust),
+                _language_model_weights(settings, None),
+                source=settings.load,
+                trust_remote_code=trust,
             )
             check_rows(model.get_input_embeddings().num_embeddings, num_base, source=settings.load)
             return model

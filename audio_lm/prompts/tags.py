@@ -17,6 +17,8 @@ from audio_lm.prompts.templates import fill
 from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 from audio_lm.tasks.task import Labels, Markup, Task
 
+AUDIO_START, AUDIO_END = "<audio>", "</audio>"
+
 _CODES = "|".join(NAME_OF_LANGUAGE)
 _GRAMMAR = re.compile(
     r"<\|startof(transcript|analysis)\|>"
@@ -39,7 +41,7 @@ def render_tags(task: Task, labels: Labels, *, with_answer: bool) -> list[Piece]
     """
     pieces: list[Piece] = []
     for number in range(1, task.num_clips + 1):
-        pieces += [markup("<audio>"), Clip(number), markup("</audio>")]
+        pieces += [markup(AUDIO_START), Clip(number), markup(AUDIO_END)]
     start, *rest = fill(task.tags, labels)
     pieces.append(as_text(start))
     pieces += [as_text(part, is_learned=isinstance(part, Markup)) for part in rest]

@@ -81,3 +81,18 @@ def test_the_config_counts_all_tokens(make_model, vocabulary):
     assert config["audio_token_index"] == vocabulary.audio_id
     assert config["dtype"] == config["torch_dtype"] == "bfloat16"
     assert config["audio_config"]["num_mel_bins"] == 80
+
+
+@pytest.mark.parametrize(
+    ("prompt", "start", "end"),
+    [("natural", "<|audio_bos|>", "<|audio_eos|>"), ("tags", "<audio>", "</audio>")],
+)
+def test_a_question_is_rendered_after_its_clips(prompt, start, end):
+    content = [{"type": "text", "text": "Which?"}, {"type": "audio"}, {"type": "audio"}]
+    text = (
+        Environment()
+        .from_string(chat_template(prompt))
+        .render(messages=[{"role": "user", "content": content}])
+    )
+    clip = f"{start}<|AUDIO|>{end}"
+    assert text == f"{clip}{clip}Which?"

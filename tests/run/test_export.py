@@ -5,8 +5,8 @@ import torch
 
 from audio_lm.common.errors import CheckpointError, UserError
 from audio_lm.config.load import load_recipe
-from audio_lm.export.hugging_face import export_run
 from audio_lm.export.merge import HEAD, merge_weights
+from audio_lm.export.run import ExportSettings, export_run
 from audio_lm.model.build import build_model
 from audio_lm.model.weights.files import read_weights
 from audio_lm.model.weights.parts import load_weights
@@ -22,15 +22,17 @@ def test_a_run_is_exported_by_one_command(whole_run, small, own_vocabulary, tmp_
     load_weights(model, whole_run.model("chat"))
     rows = read_weights(tmp_path / "folder")["language_model.lm_head.weight"]
     assert torch.equal(rows, merge_weights(model)[HEAD])
-    export_run(whole_run.path, tmp_path / "earlier", stage="pretrain", report=lambda line: None)
+    export_run(
+        whole_run.path, tmp_path / "earlier", ExportSettings(stage="pretrain"), report=lambda line: None
+    )
     assert not torch.equal(read_weights(tmp_path / "earlier")["language_model.lm_head.weight"], rows)
 
 
 def test_an_unknown_stage_or_precision_is_answered_with_the_nearest(whole_run, tmp_path):
     with pytest.raises(CheckpointError, match="Did you mean 'pretrain'"):
-        export_run(whole_run.path, tmp_path / "folder", stage="pretrian")
+        export_run(whole_run.path, tmp_path / "folder", ExportSettings(stage="pretrian"))
     with pytest.raises(UserError, match="Did you mean 'float32'"):
-        export_run(whole_run.path, tmp_path / "folder", dtype="float23")
+        export_run(whole_run.path, tmp_path / "folder", ExportSettings(dtype="float23"))
     with pytest.raises(UserError, match="cannot be written"):
         export_run(whole_run.path, Path("/proc/nobody/may"))
 

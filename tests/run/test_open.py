@@ -5,7 +5,7 @@ import torch
 
 from audio_lm.checkpoints.discovery import valid_checkpoints
 from audio_lm.common.errors import CheckpointError, UserError
-from audio_lm.export.hugging_face import export_run
+from audio_lm.export.run import ExportSettings, export_run
 from audio_lm.model.weights.files import read_weights
 from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm
@@ -45,18 +45,18 @@ def test_a_checkpoint_and_its_consolidated_files_give_the_logits_of_the_stages_e
 def test_a_checkpoint_is_exported_by_one_command(whole_run, tmp_path, capsys):
     assert run("export", whole_run.path, tmp_path / "mid", "--stage", "chat", "--step", 3) == 0
     assert "stage 'chat', step 3" in capsys.readouterr().out
-    export_run(whole_run.path, tmp_path / "end", stage="chat", report=lambda line: None)
+    export_run(whole_run.path, tmp_path / "end", ExportSettings(stage="chat"), report=lambda line: None)
     mid, end = read_weights(tmp_path / "mid"), read_weights(tmp_path / "end")
     assert all(torch.equal(value, end[name]) for name, value in mid.items())
 
 
 def test_a_missing_step_is_answered_with_the_existing_ones(whole_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 2; there are \[3\]"):
-        export_run(whole_run.path, tmp_path / "mid", stage="chat", step=2)
+        export_run(whole_run.path, tmp_path / "mid", ExportSettings(stage="chat", step=2))
     with pytest.raises(UserError, match="name it with --stage"):
-        export_run(whole_run.path, tmp_path / "mid", step=3)
+        export_run(whole_run.path, tmp_path / "mid", ExportSettings(step=3))
     with pytest.raises(UserError, match="Did you mean 'chat'"):
-        export_run(whole_run.path, tmp_path / "mid", stage="chatt", step=3)
+        export_run(whole_run.path, tmp_path / "mid", ExportSettings(stage="chatt", step=3))
 
 
 def test_a_checkpoint_of_other_frozen_weights_is_refused(whole_run, small, own_vocabulary, tmp_path):

@@ -8,6 +8,7 @@ Shapes: T positions of all conversations, D width.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.decoder.packed_attention import PACKED
 from audio_lm.model.decoder.settings import language_model_error, new_settings, settings_errors
 from audio_lm.model.weights.files import first_few
+from audio_lm.model.weights.tied import are_untied
 
 PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 RESCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "output_multiplier_scale")
@@ -86,21 +88,38 @@ def new_language_model(architecture: str, settings: Mapping[str, Any], *, num_ba
     return _checked(model)
 
 
-def empty_language_model(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
-    """Build a language model without initializing its weights.
+def empty_language_model(
+    config: PreTrainedConfig,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    source: str = "the model",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Build a language model without initializing its weights; its tables are tied as in its files.
 
     Args:
+        weights: of its files; they are not loaded. None ties the tables as the configuration says.
+        source: folder or hub name of the files, for messages.
         trust_remote_code: run the Python code that the configuration names.
 
     Raises:
         RecipeError: packed sequences are not possible with the architecture.
     """
+    model = _without_weights(config, trust_remote_code=trust_remote_code)
+    if weights and are_untied(model, weights, source=source):
+        untied = deepcopy(config)
+        untied.tie_word_embeddings = untied.get_text_config().tie_word_embeddings = False
+        model = _without_weights(untied, trust_remote_code=trust_remote_code)
+    return _checked(model)
+
+
+def _without_weights(config: PreTrainedConfig, *, trust_remote_code: bool) -> PreTrainedModel:
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(
             config, attn_implementation=PACKED, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
     model.tie_weights()  # skipped together with the initialization
-    return _checked(model)
+    return model
 
 
 def check_rows(rows: int, num_base: int | None, *, source: str) -> None:

@@ -8,6 +8,7 @@ Shapes: D width, V rows of the language model's tables.
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -21,6 +22,9 @@ from audio_lm.model.weights.names import (
     WHISPER,
     Rows,
 )
+
+Value = TypeVar("Value")
+"""A tensor, or anything else that belongs to a name of a weight or a layer."""
 
 FUSED = re.compile(r"(transformer\.h\.\d+\.attn)\.c_attn\.(weight|bias)")
 CLIP_BORDERS = "transformer.audio.audio_bos_eos_token.weight"
@@ -50,13 +54,13 @@ def encoder_weights(weights: Mapping[str, Tensor], *, source: str) -> dict[str, 
     return rename_weights(own, [(theirs, ours) for ours, theirs in WHISPER], source=source)
 
 
-def from_qwen2_audio(weights: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+def from_qwen2_audio(weights: Mapping[str, Value], *, source: str) -> dict[str, Value]:
     """Convert weights of Qwen2-Audio, named as in released files or as in a state dict of transformers 5.
 
     Raises:
         CheckpointError: a tensor has no row in the table.
     """
-    is_5 = any(name.startswith("model.audio_tower.") for name in weights)
+    is_5 = any(name.startswith(("model.", "lm_head.")) for name in weights)
     rows = QWEN2_AUDIO_5 if is_5 else QWEN2_AUDIO
     return rename_weights(weights, [(theirs, ours) for ours, theirs in rows], source=source)
 
@@ -64,6 +68,11 @@ def from_qwen2_audio(weights: Mapping[str, Tensor], *, source: str) -> dict[str,
 def to_qwen2_audio(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert our weights to the names of the released files."""
     return rename_weights(weights, QWEN2_AUDIO, source="this model")
+
+
+def to_qwen2_audio_5(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert our weights to the names of the modules in transformers 5."""
+    return rename_weights(weights, QWEN2_AUDIO_5, source="this model")
 
 
 def from_qwen_audio(weights: Mapping[str, Tensor], *, clip_start_id: int, source: str) -> dict[str, Tensor]:
@@ -98,9 +107,9 @@ def from_qwen_audio(weights: Mapping[str, Tensor], *, clip_start_id: int, source
     return rename_weights(split_weights, [(theirs, ours) for ours, theirs in QWEN_AUDIO], source=source)
 
 
-def by_part(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def by_part(weights: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
     """Group weights by part: part -> its weights, named as inside the part."""
-    parts: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Value]] = {}
     for name, tensor in weights.items():
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = tensor
@@ -108,8 +117,8 @@ def by_part(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def rename_weights(
-    weights: Mapping[str, Tensor], rows: Rows | list[tuple[str, str]], *, source: str
-) -> dict[str, Tensor]:
+    weights: Mapping[str, Value], rows: Rows | list[tuple[str, str]], *, source: str
+) -> dict[str, Value]:
     """Rename weights from the first to the second column of a table.
 
     Raises:
@@ -118,7 +127,8 @@ def rename_weights(
     patterns = [
         (re.compile(re.escape(old).replace(r"\{\}", r"(\d+)") + r"(\..+)?"), new) for old, new in rows
     ]
-    result, extra = {}, []
+    result: dict[str, Value] = {}
+    extra = []
     for name, tensor in weights.items():
         for pattern, new in patterns:
             if match := pattern.fullmatch(name):

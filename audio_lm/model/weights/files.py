@@ -7,7 +7,7 @@ Source: folders of ``transformers``, whose index has the shard of every tensor.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from torch import Tensor
 from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError
 from audio_lm.common.files import atomic_write, write_text
+from audio_lm.common.protocols import Advance
 
 CONFIG = "config.json"
 ONE_FILE = "model.safetensors"
@@ -42,11 +43,12 @@ NAME_OF_PRECISION = {
 }
 
 
-def published_folder(folder_or_name: str, *, what: str) -> Path:
+def published_folder(folder_or_name: str, *, what: str, wanted: Sequence[str] = WANTED) -> Path:
     """Path of a local folder, or of the downloaded copy of a hub repository.
 
     Args:
         what: kind of model for messages, such as ``encoder``.
+        wanted: patterns of the files to download.
 
     Raises:
         CheckpointError: there is neither such a folder nor such a hub name.
@@ -57,7 +59,7 @@ def published_folder(folder_or_name: str, *, what: str) -> Path:
     if folder.is_file():
         raise _file_error(folder)
     try:
-        return Path(snapshot_download(folder_or_name, allow_patterns=list(WANTED)))
+        return Path(snapshot_download(folder_or_name, allow_patterns=list(wanted)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise CheckpointError(
             f"{what} {folder_or_name!r} is no folder and cannot be downloaded; give a folder with safetensors files or "
@@ -136,24 +138,36 @@ def read_file(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is no complete safetensors file ({error}); write it again") from error
 
 
-def write_weights(weights: Mapping[str, Tensor], folder: Path, *, max_bytes: int) -> list[Path]:
+def write_weights(
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    max_bytes: int,
+    dtype: torch.dtype | None = None,
+    advance: Advance | None = None,
+) -> list[Path]:
     """Write tensors as one file, or as shards and an index; each file is written atomically.
 
     Args:
         max_bytes: maximum size of a file; a larger tensor gets its own file.
+        dtype: converts the tensors of one file at a time, so that memory never holds all of them twice.
+        advance: called with the number of bytes after each file.
 
     Returns:
         Paths of the weight files, without the index.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    split = split_torch_state_dict_into_shards(dict(weights), max_shard_size=max_bytes)
-    for file_name, names in split.filename_to_tensors.items():
-        with atomic_write(folder / file_name) as file:
-            tensors = {name: weights[name].detach() for name in names}
-            _write_tensors(tensors, file.write, metadata={"format": "pt"})
+    shapes = {name: tensor.to("meta", dtype or tensor.dtype) for name, tensor in weights.items()}
+    split = split_torch_state_dict_into_shards(shapes, max_shard_size=max_bytes)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    for file_name, names in split.filename_to_tensors.items():
+        tensors = {name: weights[name].detach().to(dtype=dtype or weights[name].dtype) for name in names}
+        with atomic_write(folder / file_name) as file:
+            _write_tensors(tensors, file.write, metadata={"format": "pt"})
+        if advance is not None:
+            advance(sum(tensor.nbytes for tensor in tensors.values()))
     return [folder / file_name for file_name in split.filename_to_tensors]
 
 

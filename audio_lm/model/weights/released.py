@@ -16,6 +16,7 @@ from transformers import AutoConfig, PreTrainedConfig, Qwen2Config
 
 from audio_lm.common.errors import CheckpointError
 from audio_lm.model.config import EncoderSizes
+from audio_lm.model.weights.adapter import CONFIG as ADAPTER
 from audio_lm.model.weights.convert import by_part, from_qwen2_audio, from_qwen_audio
 from audio_lm.model.weights.files import (
     CONFIG,
@@ -63,6 +64,11 @@ def open_released(folder_or_name: str) -> Released:
     folder = config_folder(folder_or_name, what="model")
     path = folder / CONFIG
     config = read_config(folder)
+    if config is None and (folder / ADAPTER).is_file():
+        raise CheckpointError(
+            f"{folder} is a LoRA adapter, not a whole model; give it as model.adapter, and as model.load the model that it was "
+            f"trained on"
+        )
     if config is None:
         raise CheckpointError(f"{path} is missing; give the folder of a Qwen2-Audio or Qwen-Audio")
     kind = config.get("model_type")

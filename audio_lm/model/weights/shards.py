@@ -40,6 +40,13 @@ def copy_to_local(tensor: Tensor, full: Tensor) -> None:
     local.copy_(local_slice(full, tensor))
 
 
+@torch.no_grad()
+def add_to_local(tensor: Tensor, change: Tensor) -> None:
+    """Add the matching slice of a full tensor to this rank's shard."""
+    local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    local.add_(local_slice(change, tensor).to(local.device))
+
+
 def full_tensor(tensor: Tensor) -> Tensor:
     """Gather the full tensor on every rank of its mesh; all of them must call this."""
     tensor = tensor.detach()
