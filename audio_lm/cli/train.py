@@ -19,6 +19,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run whose trained state this run goes on from: more steps, another schedule or rates."
+        ),
+    ] = None,
     trust_code: TrustCode = False,
     verbose: Verbose = False,
 ) -> None:
@@ -26,7 +32,8 @@ def train(
 
     Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
     `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
-    `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
+    `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4` ·
+    `audio-lm train demo --extend runs/demo-1a2b3c4d stages.chat.steps=1200`
     """
     from audio_lm.common.env import rank
     from audio_lm.config.load import load_recipe
@@ -36,12 +43,13 @@ def train(
     from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
 
     silence_libraries()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+    overrides = [*(overrides or []), *([f"extends={json.dumps(str(extend))}"] if extend else [])]
+    composed = load_recipe(recipe, overrides, trusts_code=trust_code)
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):
         flags = [name for name, is_set in (("--trust-code", trust_code), ("--verbose", verbose)) if is_set]
         options = [*([f"--out={out}"] if out else []), *flags]
-        exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
+        exec_torchrun(hardware.devices, ["train", recipe, *overrides, *options])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # first, because the next import takes seconds

@@ -63,10 +63,8 @@ DEFAULTS_OF_A_STAGE = 60  # nodes that OmegaConf adds per stage
 MAX_NODES_READ = 10_000  # bound of the time to find several schema errors; the tree is read again after each
 WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
-WRITTEN_WHERE_SET = (
-    "callbacks",
-    "logger",
-)  # so that recipes without them keep the signature of earlier releases
+# Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
+WRITTEN_WHERE_SET = ("callbacks", "logger", "extends", "start_from")
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
@@ -188,11 +186,15 @@ def load_recipe(
     smoke = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
     container = OmegaConf.to_container(OmegaConf.structured(smoke.recipe))
     assert isinstance(container, dict), "a recipe is a table"
-    container = {
-        key: value for key, value in mask_tree(container).items() if value or key not in WRITTEN_WHERE_SET
-    }
+    container = _without_unset(mask_tree(container))
+    container["stages"] = {name: _without_unset(stage) for name, stage in container["stages"].items()}
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
+
+
+def _without_unset(table: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Table without the keys that are written only where they are set."""
+    return {key: value for key, value in table.items() if value or key not in WRITTEN_WHERE_SET}
 
 
 def _kept_layer(path: Path) -> Layer:

@@ -15,8 +15,9 @@ from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plugins import build_callbacks, build_loggers
 from audio_lm.pipeline.trainer import build_trainer
 from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.exactness import environment_of
 from audio_lm.run.prepare import Prepared
-from audio_lm.run.resume import ResumePoint, environment_of, order_of, settings_of_run
+from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels

@@ -21,7 +21,9 @@ from audio_lm.fault_tolerance.lease import launch_before
 from audio_lm.pipeline.plan_stage import StagePlan
 from audio_lm.pipeline.trainer import check_ranks
 from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.extension import Extension, find_extension, is_extended
 from audio_lm.run.folder import (
+    RunFolder,
     check_resumable,
     check_writable,
     folder_for,
@@ -61,11 +63,22 @@ class RunStart:
         self.stages: list[str] = []
         self.checkpoints: Mapping[str, Checkpoint] = {}
         self.resume_points: Mapping[str, ResumePoint] = {}
+        self.extension: Extension | None = None
 
     @property
     def recipe(self) -> Recipe:
         """The recipe to train."""
         return self.composed.recipe
+
+    @property
+    def state_folder(self) -> RunFolder:
+        """Folder that has the state of this run until ``open_folder``: its own, or that of the run it extends."""
+        return self.folder if self.extension is None else self.extension.source
+
+    @property
+    def continues(self) -> bool:
+        """True if stages continue from a folder."""
+        return self.recipe.is_resumed or self.extension is not None
 
     def find_checkpoints(self, session: RunSession) -> None:
         """Find the checkpoints to resume from: the first step, from the folder alone; a collective.
@@ -78,7 +91,13 @@ class RunStart:
             session.print(note)
         with refusal_prefix():
             check_resumable(self.folder, self.composed)
-        self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
+        if self.recipe.extends and not (self.recipe.is_resumed and is_extended(self.folder)):
+            with refusal_prefix():
+                self.extension = find_extension(self.composed, session.console)
+            session.print(f"goes on from {self.extension.where}")
+            self.checkpoints = self.extension.checkpoints
+        else:
+            self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
 
     def choose_stages(self) -> list[str]:
         """Stages of this start, in order.
@@ -87,7 +106,7 @@ class RunStart:
             RecipeError: ``only`` names a stage that the recipe does not have.
             CheckpointError: the stage before the first one has no weights.
         """
-        self.stages = stages_to_run(self.recipe, self.folder)
+        self.stages = stages_to_run(self.recipe, self.state_folder)
         return self.stages
 
     def resolve(self, plans: Mapping[str, StagePlan], vocabulary: Vocabulary) -> None:
@@ -100,7 +119,7 @@ class RunStart:
         with refusal_prefix():
             self.resume_points = {
                 name: resolve_resume(
-                    self.composed, name, plans[name], checkpoint, self.folder.status(name), vocabulary
+                    self.composed, name, plans[name], checkpoint, self.state_folder.status(name), vocabulary
                 )
                 for name, checkpoint in self.checkpoints.items()
                 if name in self.stages
@@ -108,16 +127,23 @@ class RunStart:
 
     def kept_vocabulary(self) -> tuple[Path | None, list[str] | None]:
         """Tokenizer and added tokens that the run already has; None where they are built again."""
-        if not (self.recipe.is_resumed or self.recipe.only):
+        if not (self.continues or self.recipe.only):
             return None, None
-        return self.folder.kept_tokenizer(), kept_tokens(self.folder)
+        return self.state_folder.kept_tokenizer(), kept_tokens(self.state_folder)
 
     def open_folder(self, vocabulary: Vocabulary) -> None:
         """Create the run folder, or open the one to resume; on the first rank."""
         open_folder(self.folder, self.composed, vocabulary.tokens)
 
+    def copy_extended(self) -> None:
+        """Copy the state of the run that this one extends; on the first rank, which has the lease."""
+        if self.extension is not None:
+            self.extension.copy_into(self.folder, self.recipe)
+
     def is_finished(self, stage: str) -> bool:
         """True when an earlier start has trained a stage to its end, and this one continues the run."""
+        if self.extension is not None:
+            return stage in self.extension.kept
         return self.recipe.is_resumed and self.folder.is_finished(stage)
 
     def first_weights(self, stage: str, session: RunSession, *, is_sharded: bool) -> Path | None:
@@ -131,7 +157,7 @@ class RunStart:
         """
         names = list(self.recipe.stages)
         before = names[: names.index(stage)]
-        if not before or not (self.recipe.only or self.recipe.is_resumed or is_sharded):
+        if not before or not (self.recipe.only or self.continues or is_sharded):
             return None
         fault = self.folder.model_fault(before[-1]) if is_main() else None
         if session.agree(int(fault is not None)):
@@ -146,6 +172,8 @@ class RunStart:
         folder = self.folder
         if stage in self.resume_points:
             point = self.resume_points[stage]
+            if self.extension is not None:
+                point = replace(point, checkpoint=self.extension.own_checkpoint(folder))
             session.print(point.message)
             if is_main():
                 save_declared_segments(

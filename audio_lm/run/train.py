@@ -66,6 +66,7 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
     if is_main():
         start.open_folder(prepared.vocabulary)
         session.claim(start.folder.progress(recipe))
+        start.copy_extended()
         if recipe.model.tokenizer_source is None:
             save_tokenizer(prepared.vocabulary.tokenizer, start.folder.tokenizer)
     session.wait()
