@@ -339,6 +339,8 @@ def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
         raise RecipeError(f"stages {missing} are not in recipe {recipe.name!r}; it has {names}")
     chosen = [name for name in names if not recipe.only or name in recipe.only]
     before = names[: names.index(chosen[0])]
+    if recipe.stages[chosen[0]].start_from is not None:
+        return chosen
     if before and recipe.only and not folder.model(before[-1]).is_dir():
         raise CheckpointError(
             f"stage {chosen[0]!r} starts from the weights of stage {before[-1]!r}, but {folder.model(before[-1])} is missing; "

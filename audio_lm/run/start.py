@@ -33,6 +33,7 @@ from audio_lm.run.folder import (
     open_folder,
     stages_to_run,
 )
+from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.resume import (
     ResumePoint,
     audio_states,
@@ -42,6 +43,7 @@ from audio_lm.run.resume import (
     save_declared_segments,
 )
 from audio_lm.run.session import RunSession
+from audio_lm.run.start_weights import StartWeights, check_first, find_start_weights
 
 
 class RunStart:
@@ -64,6 +66,7 @@ class RunStart:
         self.checkpoints: Mapping[str, Checkpoint] = {}
         self.resume_points: Mapping[str, ResumePoint] = {}
         self.extension: Extension | None = None
+        self.start_weights: StartWeights | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -104,9 +107,13 @@ class RunStart:
 
         Raises:
             RecipeError: ``only`` names a stage that the recipe does not have.
-            CheckpointError: the stage before the first one has no weights.
+            CheckpointError: the stage before the first one has no weights, or those that it names cannot be used.
         """
         self.stages = stages_to_run(self.recipe, self.state_folder)
+        check_first(self.recipe.stages, self.stages)
+        first = self.stages[0]
+        if not self.is_finished(first):
+            self.start_weights = find_start_weights(first, self.recipe.stages[first])
         return self.stages
 
     def resolve(self, plans: Mapping[str, StagePlan], vocabulary: Vocabulary) -> None:
@@ -127,9 +134,22 @@ class RunStart:
 
     def kept_vocabulary(self) -> tuple[Path | None, list[str] | None]:
         """Tokenizer and added tokens that the run already has; None where they are built again."""
-        if not (self.continues or self.recipe.only):
-            return None, None
-        return self.state_folder.kept_tokenizer(), kept_tokens(self.state_folder)
+        run = self.state_folder if self.continues or self.recipe.only else None
+        tokens = kept_tokens(run) if run is not None else None
+        if tokens is None and self.start_weights is not None:
+            run = self.start_weights.run
+            tokens = kept_tokens(run)
+        return (None, None) if run is None else (run.kept_tokenizer(), tokens)
+
+    def check_start_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Check that the weights of another run that the first stage starts from have the same vocabulary.
+
+        Raises:
+            RecipeError: they have another one.
+        """
+        if self.start_weights is not None:
+            theirs = open_run(self.start_weights.run.path, trusts_code=True)
+            self.start_weights.check_vocabulary(self.recipe, vocabulary, kept_vocabulary(*theirs))
 
     def open_folder(self, vocabulary: Vocabulary) -> None:
         """Create the run folder, or open the one to resume; on the first rank."""
@@ -157,6 +177,8 @@ class RunStart:
         """
         names = list(self.recipe.stages)
         before = names[: names.index(stage)]
+        if self.recipe.stages[stage].start_from is not None:
+            return None  # ``prepare`` has loaded them
         if not before or not (self.recipe.only or self.continues or is_sharded):
             return None
         fault = self.folder.model_fault(before[-1]) if is_main() else None

@@ -48,7 +48,9 @@ def run_training(small_recipe, monkeypatch):
     def run(out, *overrides, stop=None):
         observer = Observer(stop)
         monkeypatch.setattr(
-            training, "build_trainer", lambda *a, callbacks, **k: build(*a, callbacks=[observer, *callbacks], **k)
+            training,
+            "build_trainer",
+            lambda *a, callbacks, **k: build(*a, callbacks=[observer, *callbacks], **k),
         )
         console = Console(record=True, width=400, file=open(os.devnull, "w"))  # noqa: SIM115
         try:
@@ -124,7 +126,9 @@ def test_an_interrupted_extension_continues_by_itself(short_run, run_training, t
 
 def test_an_extension_is_extended_again(short_run, run_training, tmp_path):
     run_training(tmp_path / "ten", LONGER, f"extends={short_run.path}")
-    longest, cuts, _ = run_training(tmp_path / "run", "stages.pretrain.steps=12", f"extends={tmp_path / 'ten'}")
+    longest, cuts, _ = run_training(
+        tmp_path / "run", "stages.pretrain.steps=12", f"extends={tmp_path / 'ten'}"
+    )
     whole, _, _ = run_training(tmp_path / "whole", "stages.pretrain.steps=12")
     assert min(step for stage, step in cuts if stage == "pretrain") == 11
     assert_equal_weights(weights(longest, "chat"), weights(whole, "chat"))
@@ -155,7 +159,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("overrides, message", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("overrides", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_go_on_is_refused_in_one_sentence(short_run, run_training, tmp_path, overrides, message):
     with pytest.raises(RecipeError, match=message):
         run_training(tmp_path / "run", *overrides, f"extends={short_run.path}")
