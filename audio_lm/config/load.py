@@ -109,7 +109,7 @@ class ComposedRecipe:
             if (match := RUN_OF_NAME.fullmatch(run.name)) and match[1] == self.recipe.name
         ]
         for run in sorted(folders, key=_modified_at, reverse=True):
-            with suppress(RecipeError):
+            with suppress(RecipeError, OSError, ValueError):  # a folder that cannot be read is left out
                 yield run, self._changes_from(run / RECIPE)
 
     def _changes_from(self, path: Path) -> list[str]:

@@ -29,10 +29,10 @@ from audio_lm.run.folder import (
     folder_for,
     kept_tokens,
     move_aside,
-    note_on_others,
     open_folder,
     stages_to_run,
 )
+from audio_lm.run.nearest import note_on_nearest
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.resume import (
     ResumePoint,
@@ -61,7 +61,7 @@ class RunStart:
         check_ranks(composed.recipe)
         self.folder = folder_for(composed, out)
         self.composed = force_resume_on_restart(composed, self.folder.path)
-        self.notes = [*self.composed.notes, *note_on_others(self.composed, self.folder, out)]
+        self.notes = [*self.composed.notes, *note_on_nearest(self.composed, self.folder, out)]
         self.stages: list[str] = []
         self.checkpoints: Mapping[str, Checkpoint] = {}
         self.resume_points: Mapping[str, ResumePoint] = {}
