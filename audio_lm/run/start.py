@@ -61,6 +61,7 @@ class RunStart:
         check_ranks(composed.recipe)
         self.folder = folder_for(composed, out)
         self.composed = force_resume_on_restart(composed, self.folder.path)
+        self.is_restart = self.composed is not composed
         self.notes = [*self.composed.notes, *note_on_nearest(self.composed, self.folder, out)]
         self.stages: list[str] = []
         self.checkpoints: Mapping[str, Checkpoint] = {}

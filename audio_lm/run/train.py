@@ -16,11 +16,13 @@ from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.measure import measure_run
 from audio_lm.run.prepare import Prepared, prepare
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage import StageRunner
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
+from audio_lm.run.time_estimate import RunTime
 
 
 def train(
@@ -52,10 +54,11 @@ def train(
         evaluator = Evaluator(
             start.recipe, start.folder, prepared.vocabulary, session.console, session=session, models=models
         )
+        times = RunTime() if start.is_restart else measure_run(start, prepared, session)
         with session.evaluating(is_collective=models.is_sharded):
             evaluator.evaluate_untrained(start.stages)
         for name in start.stages:
-            StageRunner(name, session, start, prepared, models, evaluator).run()
+            StageRunner(name, session, start, prepared, models, evaluator, times).run()
         evaluator.finish()
     return start.folder
 
