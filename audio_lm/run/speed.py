@@ -6,6 +6,7 @@ states are restored afterwards, bit for bit; the optimizer is discarded. Answers
 
 import random
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -109,10 +110,12 @@ def measure_stage(
     short = replace(stage, steps=SKIPPED + COUNTED, validate_every=NEVER_VALIDATED)
     data = build_data(recipe, name, planned, prepared.sources[name], prepared.vocabulary, cursor=cursor)
     trainer = build_trainer(recipe, short, folder, loggers=[], callbacks=[clock])
-    trainer.limit_val_batches = 1
+    trainer.limit_val_batches = 2  # of each task
     rates, hardware = prepared.rates[name], recipe.hardware
     module = build_module(stage, model, rates, seed=recipe.seed, is_half=hardware.is_half)
-    with unchanged(model, [key for key, rate in rates.items() if rate is not None]) as copy:
+    trained = [key for key, rate in rates.items() if rate is not None]
+    with unchanged(model, trained) as copy, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training gives the same warnings again
         trainer.fit(module, datamodule=data)
     if clock.step is None:
         return None

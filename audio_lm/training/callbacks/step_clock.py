@@ -29,9 +29,7 @@ class StepClock(Callback):
         self.seconds = seconds
         self.is_stopping = is_stopping
         self.times: list[float] = []
-        self.num_validated = 0
-        self.validation: Seconds | None = None
-        """Of a validation batch; None without validation."""
+        self.validation_times: list[float] = []
 
     @property
     def step(self) -> Seconds | None:
@@ -39,24 +37,30 @@ class StepClock(Callback):
         counted = len(self.times) - self.skip
         return (self.times[-1] - self.times[self.skip - 1]) / counted if counted > 0 else None
 
+    @property
+    def validation(self) -> Seconds | None:
+        """Mean time of a validation batch, the first one left out if there are others; None without validation."""
+        times = self.validation_times
+        if len(times) < 2:
+            return None
+        first = 1 if len(times) > 2 else 0
+        return (times[-1] - times[first]) / (len(times) - 1 - first)
+
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.enable_validation:
+            compat.run_validation(trainer)
         self.started = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         self.times.append(time.monotonic())
         is_late = len(self.times) > self.skip and self.times[-1] - self.started > self.seconds
         flags = all_gather_object((self.is_stopping(), is_late))
-        if any(stops for stops, _ in flags):
+        is_stopping = any(stops for stops, _ in flags)
+        if is_stopping or flags[0][1] or len(self.times) == self.skip + self.most:
             trainer.should_stop = True
-        elif flags[0][1] or len(self.times) == self.skip + self.most:
-            trainer.should_stop = True
-            if trainer.enable_validation:
-                self._time_validation(trainer)
 
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        self.num_validated += 1
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.validation_times.append(time.monotonic())
 
-    def _time_validation(self, trainer: Trainer) -> None:
-        before = time.monotonic()
-        compat.run_validation(trainer)
-        self.validation = (time.monotonic() - before) / max(1, self.num_validated)
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.validation_times.append(time.monotonic())
