@@ -1,15 +1,24 @@
 """Measurement of a run before its first step: speed of each stage and of its benchmarks."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.env import is_main
+from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.mixture.schedule import Cursor
 from audio_lm.evaluation.config import UNTRAINED, BenchmarkConfig
-from audio_lm.pipeline.plan_stage import StagePlan
+from audio_lm.fault_tolerance.processes import end_data_workers
+from audio_lm.pipeline.benchmark_data import check_benchmarks
+from audio_lm.pipeline.model import build_audio_lm, rates_of
+from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, plan_stage
+from audio_lm.pipeline.trainer import check_ranks
+from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.run.prepare import Prepared
+from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.run.session import RunSession
 from audio_lm.run.speed import (
     MIN_STEPS,
@@ -47,6 +56,7 @@ def measure_run(start: RunStart, prepared: Prepared, session: RunSession) -> Run
             session.heartbeat.tick()
             evaluation = benchmarks.seconds_of(name) if benchmarks else 0.0
             stages.append(time_of_stage(name, stage, done, speed, evaluation=evaluation))
+    gc.collect()  # trainers and modules reference each other, and hold data workers
     session.barrier()
     untrained = benchmarks.seconds_untrained(start.stages) if benchmarks and not start.continues else 0.0
     found = RunTime(tuple(stages), untrained)
@@ -65,18 +75,49 @@ def is_worthwhile(recipe: Recipe, done: dict[str, int]) -> bool:
     return is_measurable(recipe) and longest >= MIN_STEPS
 
 
-def measure_plans(recipe: Recipe, prepared: Prepared, folder: Path) -> RunTime:
-    """Measure all stages of a recipe without a run, in one process.
+def measure_recipe(recipe: Recipe) -> RunTime:
+    """Measure all stages of a recipe without a run; on all ranks.
 
-    Args:
-        folder: working folder of the trainers, which write nothing.
+    Raises:
+        UserError: recipe and data do not fit, or cut-sets are not prepared.
     """
-    benchmarks = _Benchmarks(recipe, prepared)
-    stages: list[StageTime] = []
-    for name, stage in recipe.stages.items():
-        speed = measure_stage(recipe, name, prepared, (prepared.plans[name], Cursor()), folder)
-        stages.append(time_of_stage(name, stage, 0, speed, evaluation=benchmarks.seconds_of(name)))
-    return RunTime(tuple(stages), benchmarks.seconds_untrained([*recipe.stages]))
+    check_ranks(recipe)
+    if not is_measurable(recipe):
+        raise RecipeError(
+            "--measure: hardware.sharding or hardware.compile is set, and such a model is slow to build -- expected "
+            "sharding=none and compile=false -- the progress line of training has its speed"
+        )
+    try:
+        with (
+            ProcessGroups(recipe.hardware.accelerator) as groups,
+            TemporaryDirectory(prefix="audio_lm-") as folder,
+        ):
+            with groups.main_first():
+                prepared = _prepared(recipe)
+            groups.wait()
+            benchmarks = _Benchmarks(recipe, prepared) if is_main() else None
+            stages: list[StageTime] = []
+            for name, stage in recipe.stages.items():
+                speed = measure_stage(recipe, name, prepared, (prepared.plans[name], Cursor()), Path(folder))
+                evaluation = benchmarks.seconds_of(name) if benchmarks else 0.0
+                stages.append(time_of_stage(name, stage, 0, speed, evaluation=evaluation))
+            untrained = benchmarks.seconds_untrained([*recipe.stages]) if benchmarks else 0.0
+            return RunTime(tuple(stages), untrained)
+    finally:
+        gc.collect()
+        end_data_workers()
+
+
+def _prepared(recipe: Recipe) -> Prepared:
+    """Data order, vocabulary and model of a recipe."""
+    sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
+    check_benchmarks(recipe)
+    vocabulary = build_vocabulary(recipe, sources)
+    plans = {
+        name: plan_stage(recipe, stage, sources[name], vocabulary) for name, stage in recipe.stages.items()
+    }
+    model = build_audio_lm(recipe, vocabulary)
+    return Prepared(sources, plans, vocabulary, model, rates_of(recipe, model))
 
 
 def _start_of(start: RunStart, prepared: Prepared, name: str) -> tuple[StagePlan, Cursor] | None:

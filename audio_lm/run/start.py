@@ -156,6 +156,14 @@ class RunStart:
         """Create the run folder, or open the one to resume; on the first rank."""
         open_folder(self.folder, self.composed, vocabulary.tokens)
 
+    def origin(self) -> dict[str, str]:
+        """Tags of the tracking run that name the run whose state or weights this one goes on from."""
+        if self.extension is not None:
+            return {"extends": self.extension.where}
+        if self.start_weights is not None:
+            return {"start_from": str(self.start_weights.run.stage(self.start_weights.stage))}
+        return {}
+
     def copy_extended(self) -> None:
         """Copy the state of the run that this one extends; on the first rank, which has the lease."""
         if self.extension is not None:

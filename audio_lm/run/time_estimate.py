@@ -1,5 +1,6 @@
 """Time that a run will take, from speeds that were measured before its first step."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +56,9 @@ class RunTime:
     untrained: Seconds = 0.0
     """Evaluation of the untrained model."""
 
+    began: float = field(default_factory=time.monotonic)
+    """Moment that the time counts from."""
+
     @property
     def is_measured(self) -> bool:
         """True if the time of a stage is known."""
@@ -79,6 +83,17 @@ class RunTime:
         if any(stage.step is None for stage in later[1:]):
             return None
         return sum(stage.evaluation for stage in later) + sum(stage.training for stage in later[1:])
+
+    def as_table(self) -> dict[str, float]:
+        """Seconds of each measured stage, of evaluation and of everything."""
+        stages = {stage.name: stage.training for stage in self.stages if stage.step is not None}
+        return {**stages, "evaluation": self.evaluation, "total": self.total}
+
+    def report(self) -> list[str]:
+        """The time that the run took, beside the estimate; empty if nothing was measured."""
+        if not self.is_measured:
+            return []
+        return [f"took {in_words(time.monotonic() - self.began)}; {in_words(self.total)} was estimated"]
 
     def lines(self) -> list[str]:
         """Total with its parts, and for a long run what makes it shorter; empty if nothing was measured."""
@@ -130,10 +145,12 @@ def _occurrences(every: int, done: int, steps: int) -> int:
 def in_words(seconds: Seconds) -> str:
     """Duration with one or two units.
 
-    >>> [in_words(seconds) for seconds in (0.42, 8, 75, 400, 4000, 100_000)]
-    ['0.4 s', '8 s', '75 s', '7 min', '1 h 7 min', '27 h 47 min']
+    >>> [in_words(seconds) for seconds in (0.42, 8, 75, 400, 900, 4000, 100_000)]
+    ['0.4 s', '8 s', '75 s', '6.7 min', '15 min', '1 h 7 min', '27 h 47 min']
     """
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 2 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
+    if minutes < 10:
+        return f"{seconds / 60:.1f} min"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

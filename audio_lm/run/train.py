@@ -60,6 +60,8 @@ def train(
         for name in start.stages:
             StageRunner(name, session, start, prepared, models, evaluator, times).run()
         evaluator.finish()
+        for line in times.report():
+            session.print(line)
     return start.folder
 
 
@@ -78,3 +80,5 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
     tracking = session.track()
     session.print(f"run folder {start.folder.path}; curves: {tracking.where}")
     tracking.log_inputs(manifests_of(recipe))
+    if origin := start.origin():
+        tracking.log_tags(origin)
