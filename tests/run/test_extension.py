@@ -17,6 +17,7 @@ from audio_lm.run import extension
 from audio_lm.run import stage as training
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.train import train
+from tests.run.command import run
 from tests.run.test_train import assert_equal_weights, weights
 
 CONSTANT = ("stages.pretrain.schedule.kind=constant", "stages.chat.schedule.kind=constant")
@@ -100,6 +101,7 @@ def test_finished_stages_are_copied_and_keep_their_answers(short_run, run_traini
     assert "evaluating the untrained model" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [7, None], ids=["after a step", "while the state is copied"])
 def test_an_interrupted_extension_continues_by_itself(short_run, run_training, tmp_path, stop, monkeypatch):
     longer = [LONGER, f"extends={short_run.path}"]
@@ -124,6 +126,7 @@ def test_an_interrupted_extension_continues_by_itself(short_run, run_training, t
         assert_equal_weights(weights(resumed, stage), weights(whole, stage))
 
 
+@pytest.mark.slow
 def test_an_extension_is_extended_again(short_run, run_training, tmp_path):
     run_training(tmp_path / "ten", LONGER, f"extends={short_run.path}")
     longest, cuts, _ = run_training(
@@ -166,9 +169,15 @@ def test_what_cannot_go_on_is_refused_in_one_sentence(short_run, run_training, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_without_a_run_and_a_stopped_run_of_the_same_recipe_are_refused(run_training, tmp_path):
+def test_a_folder_without_a_run_and_a_stopped_run_of_the_same_recipe_are_refused(
+    run_training, small_recipe, tmp_path, capsys
+):
     with pytest.raises(UserError, match="holds no run"):
         run_training(tmp_path / "run", f"extends={tmp_path}")
+    assert run("train", small_recipe, "--extend", tmp_path, "--out", tmp_path / "run") == 2
+    assert "refused because extends: " in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="is not a valid folder"):
+        load_recipe(small_recipe, [f"extends={'a' * 300}"])
     run_training(tmp_path / "stopped", stop=("pretrain", 3))
     with pytest.raises(UserError, match="resume=auto --out"):
         run_training(tmp_path / "run", f"extends={tmp_path / 'stopped'}")
