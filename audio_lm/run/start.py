@@ -61,7 +61,7 @@ class RunStart:
         check_ranks(composed.recipe)
         self.folder = folder_for(composed, out)
         self.composed = force_resume_on_restart(composed, self.folder.path)
-        self.is_restart = self.composed is not composed
+        self.is_restart = is_restart(self.folder.path)
         self.notes = [*self.composed.notes, *note_on_nearest(self.composed, self.folder, out)]
         self.stages: list[str] = []
         self.checkpoints: Mapping[str, Checkpoint] = {}
@@ -218,13 +218,16 @@ class RunStart:
 
 def force_resume_on_restart(composed: ComposedRecipe, folder: Path) -> ComposedRecipe:
     """Set ``resume`` to ``auto`` when a launcher restarts the processes of its launch."""
-    launch = current_launch()
-    reason = read_exit_reason(folder)
-    is_over = reason is not None and bool(reason.launch)
-    is_first = not launch.id or launch_before(folder) != launch.id or is_over
-    if composed.recipe.is_resumed or is_first:
+    if composed.recipe.is_resumed or not is_restart(folder):
         return composed
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
+
+
+def is_restart(folder: Path) -> bool:
+    """True if a launcher restarts the processes of its launch."""
+    launch, reason = current_launch(), read_exit_reason(folder)
+    is_over = reason is not None and bool(reason.launch)
+    return bool(launch.id) and launch_before(folder) == launch.id and not is_over
 
 
 def adopt_world_size(composed: ComposedRecipe) -> ComposedRecipe:
