@@ -22,7 +22,8 @@ def note_on_nearest(composed: ComposedRecipe, folder: RunFolder, out: Path | Non
     Args:
         out: the folder that the command line names; None for the default.
     """
-    if out is not None or folder.path.exists() or not composed.recipe.is_resumed:
+    recipe = composed.recipe
+    if out is not None or folder.path.exists() or not recipe.is_resumed or recipe.extends is not None:
         return []
     runs = [
         (len(changed), run)

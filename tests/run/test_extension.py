@@ -85,6 +85,10 @@ def test_an_extended_run_equals_a_run_of_that_many_steps_bit_for_bit(short_run, 
     for stage in ("pretrain", "chat"):
         assert_equal_weights(weights(longer, stage), weights(whole, stage))
     assert content_of(short_run.path) == before, "the extended run is only read"
+    events = (longer.path / "tracking.jsonl").read_text()
+    assert f'"extends": "step 6 of stage \'pretrain\' of {short_run.path}"' in events, (
+        "a tag of the tracking run"
+    )
     origin = json.loads((longer.path / extension.MARKER).read_text())
     assert (origin["run"], origin["stage"], origin["step"]) == (str(short_run.path), "pretrain", 6)
 

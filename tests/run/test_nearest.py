@@ -48,6 +48,8 @@ def test_a_new_start_and_a_named_folder_get_no_note(small_recipe, make_run, tmp_
     fresh, resumed = load_recipe(small_recipe), load_recipe(small_recipe, ["resume=auto"])
     assert note_on_nearest(fresh, folder_for(fresh), None) == []
     assert note_on_nearest(resumed, folder_for(resumed), tmp_path) == []
+    extending = load_recipe(small_recipe, ["resume=auto", "extends=runs/small-0000aaaa"])
+    assert note_on_nearest(extending, folder_for(extending), None) == []
     (tmp_path / "own").mkdir()
     assert note_on_nearest(resumed, RunFolder(tmp_path / "own"), None) == []
 
