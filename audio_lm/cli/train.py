@@ -3,12 +3,17 @@
 import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, RecipeName, TrustCode, Verbose, paused_gc
+from audio_lm.common.env import is_main
+
+if TYPE_CHECKING:
+    from audio_lm.config.schema import Recipe
+    from audio_lm.run.time_estimate import RunTime
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as in a shell
 
@@ -19,6 +24,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default `runs/<recipe>-<signature>`.")
     ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run whose trained state this run goes on from: more steps, another schedule or rates."
+        ),
+    ] = None,
     trust_code: TrustCode = False,
     verbose: Verbose = False,
 ) -> None:
@@ -26,7 +37,8 @@ def train(
 
     Examples: `audio-lm train demo` · `audio-lm train demo seed=1 stages.chat.steps=200` ·
     `audio-lm train demo resume=auto` · `audio-lm train demo only=[chat]` · `audio-lm train demo use.scale=tiny` ·
-    `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4`
+    `audio-lm train demo resume=segment --out=runs/demo-1a2b3c4d stages.pretrain.mixture.weights.mna=4` ·
+    `audio-lm train demo --extend runs/demo-1a2b3c4d stages.chat.steps=1200`
     """
     from audio_lm.common.env import rank
     from audio_lm.config.load import load_recipe
@@ -36,12 +48,13 @@ def train(
     from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
 
     silence_libraries()
-    composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
+    overrides = [*(overrides or []), *([f"extends={json.dumps(str(extend))}"] if extend else [])]
+    composed = load_recipe(recipe, overrides, trusts_code=trust_code)
     hardware = composed.recipe.hardware
     if needs_torchrun(hardware.devices, hardware.nodes):
         flags = [name for name, is_set in (("--trust-code", trust_code), ("--verbose", verbose)) if is_set]
         options = [*([f"--out={out}"] if out else []), *flags]
-        exec_torchrun(hardware.devices, ["train", recipe, *(overrides or []), *options])
+        exec_torchrun(hardware.devices, ["train", recipe, *overrides, *options])
     launch = current_launch()
     try:
         check_not_ended(composed.run_path(out), launch)  # first, because the next import takes seconds
@@ -83,11 +96,16 @@ def plan(
     recipe: RecipeName,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Run a few steps of each stage here, and print the time of the run."),
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Estimate a recipe before training: hours, mixture shares, epochs of each source, memory; on a CPU, without audio.
 
-    Examples: `audio-lm plan demo` · `audio-lm plan qwen_audio --json` · `audio-lm plan demo stages.chat.steps=500`
+    Examples: `audio-lm plan demo` · `audio-lm plan qwen_audio --json` · `audio-lm plan demo stages.chat.steps=500` ·
+    `audio-lm plan own_speech --measure`
     """
     silence_libraries()
     with paused_gc():
@@ -99,18 +117,37 @@ def plan(
         from audio_lm.preview.estimate import estimate_stages, print_estimates
         from audio_lm.run.console import run_console
 
+    flags = [name for name, is_set in (("--json", as_json), ("--trust-code", trust_code)) if is_set]
+    times = _measured_time(composed.recipe, [recipe, *(overrides or []), *flags]) if measure else None
+    if not is_main():
+        return
     stages = list(estimate_stages(composed.recipe))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"recipe": composed.recipe.name, "stages": [asdict(stage) for stage in stages]}, indent=1
-            )
-        )
-    else:
-        console = run_console()
-        for note in composed.notes:
-            console.print(note, soft_wrap=True)
-        print_estimates(stages, console)
+        table = {"recipe": composed.recipe.name, "stages": [asdict(stage) for stage in stages]}
+        typer.echo(json.dumps(table | ({"seconds": times.as_table()} if times else {}), indent=1))
+        return
+    console = run_console()
+    for note in composed.notes:
+        console.print(note, soft_wrap=True)
+    print_estimates(stages, console)
+    for line in times.lines() if times else ():
+        console.print(line, soft_wrap=True)
+
+
+def _measured_time(recipe: "Recipe", arguments: list[str]) -> "RunTime":
+    """Measure a recipe: in this process, or, if it needs several, in new ones that run the command again.
+
+    Args:
+        arguments: of the command, without ``--measure``.
+    """
+    from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
+
+    hardware = recipe.hardware
+    if needs_torchrun(hardware.devices, hardware.nodes):
+        exec_torchrun(hardware.devices, ["plan", *arguments, "--measure"])
+    from audio_lm.run.measure import measure_recipe
+
+    return measure_recipe(recipe)
 
 
 def submit(

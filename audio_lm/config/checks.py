@@ -80,6 +80,7 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
     yield "name", partial(check_name, "run", recipe.name)
     yield "data_dir", partial(_check_folder, recipe.data_dir)
     yield "cache_dir", partial(_check_folder, recipe.cache_dir or "")
+    yield "extends", partial(_check_folder, recipe.extends or "")
     yield from (("audio_roots", partial(_check_folder, root)) for root in recipe.audio_roots)
     yield "tracking.experiment", partial(check_experiment, recipe.tracking)
     for part in ("encoder", "language_model"):
@@ -109,6 +110,7 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
         )
+    yield "start_from", partial(_check_folder, stage.start_from or "")
     yield "spec_augment", partial(_check_spec_augment, name, recipe)
     yield "parts", partial(_check_learning, name, stage)
 

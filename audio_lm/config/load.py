@@ -64,12 +64,9 @@ DEFAULTS_OF_A_STAGE = 60  # nodes that OmegaConf adds per stage
 MAX_NODES_READ = 10_000  # bound of the time to find several schema errors; the tree is read again after each
 WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
-WRITTEN_WHERE_SET = (
-    "callbacks",
-    "logger",
-    "tasks",
-    "model.adapter",
-)  # so that recipes without them keep the signature of earlier releases
+# Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
+WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter")
+WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from",)
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
@@ -114,7 +111,7 @@ class ComposedRecipe:
             if (match := RUN_OF_NAME.fullmatch(run.name)) and match[1] == self.recipe.name
         ]
         for run in sorted(folders, key=_modified_at, reverse=True):
-            with suppress(RecipeError):
+            with suppress(RecipeError, OSError, ValueError):  # a folder that cannot be read is left out
                 yield run, self._changes_from(run / RECIPE)
 
     def _changes_from(self, path: Path) -> list[str]:
@@ -193,11 +190,17 @@ def load_recipe(
     container = OmegaConf.to_container(OmegaConf.structured(smoke.recipe))
     assert isinstance(container, dict), "a recipe is a table"
     container = mask_tree(container)
-    for key in WRITTEN_WHERE_SET:
-        if not table_at(container, key):
-            drop(container, key)
+    _drop_unset(container, WRITTEN_WHERE_SET)
+    for stage in container["stages"].values():
+        _drop_unset(stage, WRITTEN_WHERE_SET_IN_A_STAGE)
     text = yaml.safe_dump(container, sort_keys=False, allow_unicode=True, width=110)
     return ComposedRecipe(smoke.recipe, text, merged.where, signature_of(container), smoke.notes)
+
+
+def _drop_unset(tree: Tree, keys: Sequence[str]) -> None:
+    for key in keys:
+        if not table_at(tree, key):
+            drop(tree, key)
 
 
 def _kept_layer(path: Path) -> Layer:

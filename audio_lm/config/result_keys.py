@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 RESULT = {
     # The effect of a callback's code on the weights is unknown, so callbacks count as affecting the result.
-    "": "seed corpora callbacks",
+    "": "seed corpora callbacks extends",
     "model": "load adapter trust_remote_code",
     "model.encoder": "kind load architecture settings num_mels width num_layers num_heads mlp_width dropout",
     "model.projector": "kind factor width",
@@ -18,7 +18,7 @@ RESULT = {
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
-    "stages.*": "prompt steps global_batch pack_tokens packing packs_per_step spec_augment long_audio",
+    "stages.*": "prompt steps start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",

@@ -51,6 +51,9 @@ class StageConfig:
     steps: Size
     """Optimizer steps."""
 
+    start_from: str | None = None
+    """Stage of another run, `RUN/stages/STAGE`, whose final weights this stage starts from; null: those of the stage before."""
+
     global_batch: Size | None = None
     """Conversations per optimizer step over all ranks; null: as many as fit the token budget."""
 
@@ -153,6 +156,9 @@ class Recipe:
 
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Seed of all random numbers."""
+
+    extends: str | None = None
+    """Folder of a run whose trained state this run goes on from, for more steps or at other rates; set by ``--extend``."""
 
     resume: Resume = NEVER
     """``auto`` resumes from the newest valid checkpoint; ``segment`` also accepts changed mixtures, as a new segment."""

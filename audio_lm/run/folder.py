@@ -17,7 +17,6 @@ heartbeats/, errors/         progress of each rank, and errors that ended ranks
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ from audio_lm.config.schema import SEGMENT, Recipe
 from audio_lm.prompts.vocabulary import MARKUP_TOKENS
 
 MOST_NAMED = 8
-MOST_RUNS = MOST_CHANGED = 3  # named where a resume finds no run with its settings
 SETTINGS_OF_A_START = ("resume", "only")
 STATUS = "status.json"
 MODEL_SEALS = "model"  # key in it: size and checksum of every file of ``model/``
@@ -316,17 +314,6 @@ def _run_settings(composed: ComposedRecipe) -> dict[str, Any]:
     return {key: value for key, value in composed.tree.items() if key not in SETTINGS_OF_A_START}
 
 
-def note_on_others(composed: ComposedRecipe, folder: RunFolder, out: Path | None) -> list[str]:
-    """A message that names runs of the same name, if a resume finds none with its settings."""
-    if out is not None or folder.path.exists() or not composed.recipe.is_resumed:
-        return []
-    others = [
-        f"{run} ({', '.join(changed[:MOST_CHANGED])}{', ...' if len(changed) > MOST_CHANGED else ''} changed)"
-        for run, changed in islice(composed.earlier_runs(), MOST_RUNS)
-    ]
-    return [f"{folder.path} starts at step 0; other runs of this name: {'; '.join(others)}"] if others else []
-
-
 def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
     """Stages that this start trains, in order.
 
@@ -339,6 +326,8 @@ def stages_to_run(recipe: Recipe, folder: RunFolder) -> list[str]:
         raise RecipeError(f"stages {missing} are not in recipe {recipe.name!r}; it has {names}")
     chosen = [name for name in names if not recipe.only or name in recipe.only]
     before = names[: names.index(chosen[0])]
+    if recipe.stages[chosen[0]].start_from is not None:
+        return chosen
     if before and recipe.only and not folder.model(before[-1]).is_dir():
         raise CheckpointError(
             f"stage {chosen[0]!r} starts from the weights of stage {before[-1]!r}, but {folder.model(before[-1])} is missing; "

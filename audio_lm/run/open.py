@@ -13,6 +13,7 @@ from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.folder import RunFolder, kept_tokens
+from audio_lm.run.start_weights import find_start_weights
 
 
 def open_run(path: Path, *, trusts_code: bool = False) -> tuple[Recipe, RunFolder]:
@@ -73,7 +74,9 @@ def load_mid_stage(model: AudioLM, recipe: Recipe, folder: RunFolder, stage: str
             f"stage {stage!r} of {folder.path} has no checkpoint of step {step}; there are {sorted(checkpoints) or 'none'}"
         )
     names = list(recipe.stages)
-    if before := names[: names.index(stage)]:
+    if (weights := find_start_weights(stage, recipe.stages[stage])) is not None:
+        weights.load(model)
+    elif before := names[: names.index(stage)]:
         load_weights(model, folder.model(before[-1]))
     trained = [name for name, rate in rates_of(recipe, model)[stage].items() if rate is not None]
     state.check_frozen(checkpoints[step], state.frozen_digests(model, trained))

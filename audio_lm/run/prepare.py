@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.benchmark_data import check_benchmarks
@@ -31,6 +32,9 @@ class Prepared:
     rates: Mapping[str, Mapping[str, Rate | None]]
     """Of every parameter, stage by stage."""
 
+    start_weights: Path | None = None
+    """Folder of another run's weights that the model starts from."""
+
 
 def prepare(start: RunStart, session: RunSession) -> Prepared:
     """Prepare everything that training needs; writes to caches only.
@@ -51,9 +55,12 @@ def prepare(start: RunStart, session: RunSession) -> Prepared:
     plans = {
         name: plan_stage(recipe, stage, sources[name], vocabulary) for name, stage in recipe.stages.items()
     }
+    start.check_start_vocabulary(vocabulary)
     start.resolve(plans, vocabulary)
     with session.building():
         model = build_audio_lm(recipe, vocabulary, on_meta=recipe.hardware.sharding != "none")
+        if (weights := start.start_weights) is not None and recipe.hardware.sharding == "none":
+            weights.load(model)
     rates = rates_of(recipe, model)
     for name in stages:
         if is_without_effect(model, rates[name], recipe.stages[name].optimizer):
@@ -66,4 +73,5 @@ def prepare(start: RunStart, session: RunSession) -> Prepared:
         f"{num_rows} training examples planned, vocabulary of {len(vocabulary)}, model of {num_parameters / 1e6:.2f} M "
         f"parameters, in {time.monotonic() - began:.0f} s"
     )
-    return Prepared(sources, plans, vocabulary, model, rates)
+    folder = None if weights is None else weights.folder
+    return Prepared(sources, plans, vocabulary, model, rates, folder)

@@ -8,12 +8,11 @@ data is another source. Every resume reports one of four results: exact, same ba
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from audio_lm.checkpoints.discovery import (
@@ -26,7 +25,7 @@ from audio_lm.checkpoints.discovery import (
 from audio_lm.checkpoints.manifest import CheckpointManifest
 from audio_lm.checkpoints.process_group import Group
 from audio_lm.checkpoints.state import content_fault, progress_of
-from audio_lm.common.env import is_main, world_size
+from audio_lm.common.env import is_main
 from audio_lm.common.errors import CheckpointError, DataError, UserError
 from audio_lm.common.files import write_json
 from audio_lm.config.load import ComposedRecipe, result_settings
@@ -48,13 +47,13 @@ from audio_lm.pipeline.plan_stage import (
     rules_of,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.exactness import environment_of, promise_of
+from audio_lm.run.extendable import extends_another_run, is_continued, may_be_extended
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 
 SOURCE = "source "
 CHANGED_BY_SEGMENT = ("shares", "window")  # entries of a fingerprint that a segment may change
 MOST_NAMED = 6
-# Entries of an environment that change only the order of sums.
-ORDER_OF_SUMS = {"ranks", "sharding", "frozen"}
 # Settings that a segment may change; the plan, not the recipe, shows whether one was declared.
 MAY_BE_DECLARED = re.compile(r"corpora\.|stages\.[^.]+\.mixture\.")
 
@@ -99,7 +98,7 @@ def find_resume_points(
             if is_recipe_lost:
                 _check_finished(composed, name, folder)
             continue
-        search = find_checkpoint(folder.checkpoints(name), group, _content_fault)
+        search = find_checkpoint(folder.checkpoints(name), group, content_fault_of)
         if (newest := _newest(search, name, folder, console)) is not None:
             checkpoints[name] = newest
         group.all_gather_object(None)  # no rank reads any more what the first one changes now
@@ -127,7 +126,8 @@ def _check_finished(composed: ComposedRecipe, name: str, folder: RunFolder) -> N
             _check_same_training(composed, name, newest, progress_of(newest))
 
 
-def _content_fault(path: Path, manifest: CheckpointManifest) -> str | None:
+def content_fault_of(path: Path, manifest: CheckpointManifest) -> str | None:
+    """Fault in the content of a checkpoint of a stage; None if there is none."""
     return content_fault(
         path,
         manifest,
@@ -145,7 +145,7 @@ def _is_spoilt(folder: RunFolder, name: str, group: Group, console: Console) -> 
     (fault, *_) = group.all_gather_object(folder.model_fault(name) if is_main() else None)
     if fault is None:
         return False
-    if find_checkpoint(folder.checkpoints(name), group, _content_fault).found is None:
+    if find_checkpoint(folder.checkpoints(name), group, content_fault_of).found is None:
         with refusal_prefix():
             folder.check_model(name)
     console.print(f"{name}: {folder.model(name)} is written again, {fault}", soft_wrap=True)
@@ -187,23 +187,43 @@ def resolve_resume(
     progress = progress_of(checkpoint)
     _check_same_training(composed, name, checkpoint, progress)
     status = progress | _declared_since(checkpoint, status)
-    stage, cursor = recipe.stages[name], Cursor(*progress["cursor"])
+    cursor = Cursor(*progress["cursor"])
     known, now = _with_current_digests(status["order"], fresh), dict(fresh.fingerprint)
     declared = list(status["declared"])
     if not any(key.startswith(TEMPLATES) for key in known):  # an order of an earlier release has no templates
         now = {key: value for key, value in now.items() if not key.startswith(TEMPLATES)}
-    is_changed = known != now
-    if recipe.resume == SEGMENT:
+    is_changed, is_extension = known != now, extends_another_run(composed, progress)
+    if recipe.resume == SEGMENT or is_extension:
         known, now = _fixed_entries(known, now), _fixed_entries(now, known)
     check_order(known, now, stage=name)
     history, before = _plan_before(recipe, name, fresh, SegmentHistory.from_json(status["plan"]), vocabulary)
     audio = audio_states(before.loaded)
     saved = progress.get("audio")
     changed_audio = describe_changes(saved if isinstance(saved, dict) else None, audio) if is_main() else ""
-    promise = _promise(checkpoint.manifest.facts["environment"], environment_of(recipe), changed_audio)
+    promise = promise_of(checkpoint.manifest.facts["environment"], environment_of(recipe), changed_audio)
+    if is_extension and is_continued(history, fresh.history, cursor):  # only the number of steps differs
+        is_changed, before = False, fresh
     if not is_changed:
         message = f"{name}: continues from step {cursor.step}, {promise}"
         return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
+    segment, planned = _with_new_segments(recipe, name, fresh, before, cursor, vocabulary)
+    message = f"{name}: continues from step {cursor.step}; from step {segment['step']} on {segment['what']}"
+    message += f"; until there {promise}"
+    declared = [*(earlier for earlier in declared if earlier["step"] < segment["step"]), segment]
+    return ResumePoint(
+        checkpoint, status, planned, cursor, declared, message, digests_of(audio_states(planned.loaded))
+    )
+
+
+def _with_new_segments(
+    recipe: Recipe, name: str, fresh: StagePlan, before: StagePlan, cursor: Cursor, vocabulary: Vocabulary
+) -> tuple[dict[str, Any], StagePlan]:
+    """The declared segment, and the plan with the segments of the recipe from the next window on.
+
+    Raises:
+        DataError: the stage ends before the next window.
+    """
+    stage, history = recipe.stages[name], before.history
     begin = next_segment_start(before.plan, cursor, fresh.history.names, history)
     if begin.step >= stage.steps:
         raise DataError(
@@ -214,15 +234,8 @@ def resolve_resume(
     segments, end = segments_of(stage.mixture, fresh.leaves, rules, steps=stage.steps, start=begin)
     longer = history.with_segments(fresh.history.names, fresh.history.digests, segments, num_positions=end)
     difference = _difference(longer, history.segment_at(begin.position - 1), segments[0].position)
-    message = f"{name}: continues from step {cursor.step}; from step {begin.step} on {difference}; until there {promise}"
-    declared = [
-        *(segment for segment in declared if segment["step"] < begin.step),
-        {"step": begin.step, "what": difference},
-    ]
     planned = _plan_of_history(recipe, stage, fresh, longer, vocabulary)
-    return ResumePoint(
-        checkpoint, status, planned, cursor, declared, message, digests_of(audio_states(planned.loaded))
-    )
+    return {"step": begin.step, "what": difference}, planned
 
 
 def _plan_before(
@@ -266,7 +279,10 @@ def _check_same_training(
         )
     settings = {new_key(key): value for key, value in progress["settings"].items()}
     before = {key: value for key, value in settings.items() if affects_result(key)}
-    if changed := differences(before, settings_of_run(composed)):
+    changed = differences(before, settings_of_run(composed))
+    if extends_another_run(composed, progress):
+        changed = [key for key in changed if not may_be_extended(key, name)]
+    if changed:
         named = ", ".join(changed[:MOST_NAMED]) + (", ..." if len(changed) > MOST_NAMED else "")
         raise CheckpointError(
             f"{checkpoint.path} is of another recipe: {named} changed -- undo the change, or choose another folder with --out"
@@ -278,46 +294,6 @@ def _declared_since(checkpoint: Checkpoint, status: Mapping[str, Any]) -> dict[s
     if any(segment["step"] >= checkpoint.step for segment in status.get("declared", ())):
         return {key: status[key] for key in ("order", "plan", "declared")}
     return {}
-
-
-def environment_of(recipe: Recipe) -> dict[str, str]:
-    """Software, hardware and layout that the last bit of a sum depends on."""
-    hardware = asdict(recipe.hardware)
-    threads = hardware.pop("num_threads") or torch.get_num_threads()
-    settings = {
-        key: str(value) for key, value in hardware.items() if key not in ("devices", "nodes", "num_workers")
-    }
-    settings["precision"] = "bf16" if recipe.hardware.is_half else "32"
-    is_gpu = recipe.hardware.accelerator == "gpu" and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if is_gpu else torch.backends.cpu.get_cpu_capability()
-    repeats = not is_gpu or torch.are_deterministic_algorithms_enabled()
-    return {
-        **settings,
-        "ranks": str(world_size()),
-        "threads": str(threads),
-        "torch": torch.__version__,
-        "device": device,
-        "deterministic": str(repeats),
-    }
-
-
-def _promise(before: Mapping[str, str], now: Mapping[str, str], changed_audio: str) -> str:
-    """Strongest promise of a resume, with its reason: exact, same batches, or same order.
-
-    Args:
-        changed_audio: message on audio files that may have changed; empty if none has.
-    """
-    changed = [f"{key} was {before.get(key)} and is {now.get(key)}" for key in differences(before, now)]
-    if changed_audio:
-        return f"same order; {', '.join([changed_audio, *changed])}"
-    if not changed and now["deterministic"] == "True":
-        return "exact: the same packs follow, and bit for bit the same losses"
-    reason = ", ".join(changed) or "algorithms are not deterministic"
-    is_close = set(differences(before, now)) <= ORDER_OF_SUMS and now["precision"] == "32"
-    losses = (
-        "losses equal to about 1e-6, not bit for bit" if is_close else "losses are not the same bit for bit"
-    )
-    return f"same batches: the same packs follow; {losses}, because {reason}"
 
 
 def save_declared_segments(

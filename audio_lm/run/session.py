@@ -280,6 +280,10 @@ class RunSession:
         """Context of building or loading a model."""
         return self.heartbeat.within("building", self.config.building_seconds, in_step=False)
 
+    def measuring(self) -> AbstractContextManager[None]:
+        """Context of the measurement of speeds, before the first step."""
+        return self.heartbeat.within("measuring", self.config.first_step_seconds, in_step=False)
+
     @contextmanager
     def evaluating(self, *, is_collective: bool) -> Iterator[None]:
         """Context of an evaluation; it ends early, and the session with it, when a rank receives a stop signal.

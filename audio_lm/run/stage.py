@@ -15,12 +15,14 @@ from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plugins import build_callbacks, build_loggers
 from audio_lm.pipeline.trainer import build_trainer
 from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.exactness import environment_of
 from audio_lm.run.prepare import Prepared
-from audio_lm.run.resume import ResumePoint, environment_of, order_of, settings_of_run
+from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
+from audio_lm.run.time_estimate import RunTime
 from audio_lm.tracking.run import RunLogger
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
@@ -46,6 +48,7 @@ class StageRunner:
         prepared: Prepared,
         models: StageModels,
         evaluator: Evaluator,
+        times: RunTime,
     ) -> None:
         self.name = name
         self.session = session
@@ -53,6 +56,7 @@ class StageRunner:
         self.prepared = prepared
         self.models = models
         self.evaluator = evaluator
+        self.times = times
         self.recipe = start.recipe
         self.config = start.recipe.stages[name]
         self.folder = start.folder
@@ -146,7 +150,13 @@ class StageRunner:
         throughput = Throughput(
             budget=stage.pack_tokens * stage.packs_per_step // hardware.num_data_parallel_ranks
         )
-        progress = ProgressLine(self.name, steps=stage.steps, throughput=throughput, console=session.console)
+        progress = ProgressLine(
+            self.name,
+            steps=stage.steps,
+            throughput=throughput,
+            console=session.console,
+            after=self.times.after_training(self.name),
+        )
         return [heartbeat, bad_audio, mixture, throughput, progress]
 
     def checkpoint(self, point: ResumePoint, data: MixtureDataModule) -> StageCheckpoint:

@@ -32,6 +32,7 @@ class StageModels:
         self.vocabulary = prepared.vocabulary
         self.model = prepared.model
         self.rates = prepared.rates
+        self.start_weights = prepared.start_weights
         self.session = session
         self.mesh = build_mesh(recipe.hardware)
         session.groups.include(self.mesh)
@@ -60,6 +61,7 @@ class StageModels:
             del self.model
             gc.collect()  # the model and its gradient hooks reference each other
             self.model = build_audio_lm(self.recipe, self.vocabulary, on_meta=True)
+            weights = weights or self.start_weights
             apply_fsdp(self.model, self.recipe, self.vocabulary, self.rates[stage], self.mesh, weights)
         elif weights is not None:
             load_weights(self.model, weights)

@@ -21,16 +21,19 @@ from audio_lm.fault_tolerance.lease import launch_before
 from audio_lm.pipeline.plan_stage import StagePlan
 from audio_lm.pipeline.trainer import check_ranks
 from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.extension import Extension, find_extension, is_extended
 from audio_lm.run.folder import (
+    RunFolder,
     check_resumable,
     check_writable,
     folder_for,
     kept_tokens,
     move_aside,
-    note_on_others,
     open_folder,
     stages_to_run,
 )
+from audio_lm.run.nearest import note_on_nearest
+from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.resume import (
     ResumePoint,
     audio_states,
@@ -40,6 +43,7 @@ from audio_lm.run.resume import (
     save_declared_segments,
 )
 from audio_lm.run.session import RunSession
+from audio_lm.run.start_weights import StartWeights, check_first, find_start_weights
 
 
 class RunStart:
@@ -57,15 +61,28 @@ class RunStart:
         check_ranks(composed.recipe)
         self.folder = folder_for(composed, out)
         self.composed = force_resume_on_restart(composed, self.folder.path)
-        self.notes = [*self.composed.notes, *note_on_others(self.composed, self.folder, out)]
+        self.is_restart = is_restart(self.folder.path)
+        self.notes = [*self.composed.notes, *note_on_nearest(self.composed, self.folder, out)]
         self.stages: list[str] = []
         self.checkpoints: Mapping[str, Checkpoint] = {}
         self.resume_points: Mapping[str, ResumePoint] = {}
+        self.extension: Extension | None = None
+        self.start_weights: StartWeights | None = None
 
     @property
     def recipe(self) -> Recipe:
         """The recipe to train."""
         return self.composed.recipe
+
+    @property
+    def state_folder(self) -> RunFolder:
+        """Folder that has the state of this run until ``open_folder``: its own, or that of the run it extends."""
+        return self.folder if self.extension is None else self.extension.source
+
+    @property
+    def continues(self) -> bool:
+        """True if stages continue from a folder."""
+        return self.recipe.is_resumed or self.extension is not None
 
     def find_checkpoints(self, session: RunSession) -> None:
         """Find the checkpoints to resume from: the first step, from the folder alone; a collective.
@@ -78,16 +95,26 @@ class RunStart:
             session.print(note)
         with refusal_prefix():
             check_resumable(self.folder, self.composed)
-        self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
+        if self.recipe.extends and not (self.recipe.is_resumed and is_extended(self.folder)):
+            with refusal_prefix():
+                self.extension = find_extension(self.composed, session.console)
+            session.print(f"goes on from {self.extension.where}")
+            self.checkpoints = self.extension.checkpoints
+        else:
+            self.checkpoints = find_resume_points(self.composed, self.folder, session.console)
 
     def choose_stages(self) -> list[str]:
         """Stages of this start, in order.
 
         Raises:
             RecipeError: ``only`` names a stage that the recipe does not have.
-            CheckpointError: the stage before the first one has no weights.
+            CheckpointError: the stage before the first one has no weights, or those that it names cannot be used.
         """
-        self.stages = stages_to_run(self.recipe, self.folder)
+        self.stages = stages_to_run(self.recipe, self.state_folder)
+        check_first(self.recipe.stages, self.stages)
+        first = self.stages[0]
+        if not self.is_finished(first):
+            self.start_weights = find_start_weights(first, self.recipe.stages[first])
         return self.stages
 
     def resolve(self, plans: Mapping[str, StagePlan], vocabulary: Vocabulary) -> None:
@@ -100,7 +127,7 @@ class RunStart:
         with refusal_prefix():
             self.resume_points = {
                 name: resolve_resume(
-                    self.composed, name, plans[name], checkpoint, self.folder.status(name), vocabulary
+                    self.composed, name, plans[name], checkpoint, self.state_folder.status(name), vocabulary
                 )
                 for name, checkpoint in self.checkpoints.items()
                 if name in self.stages
@@ -108,16 +135,44 @@ class RunStart:
 
     def kept_vocabulary(self) -> tuple[Path | None, list[str] | None]:
         """Tokenizer and added tokens that the run already has; None where they are built again."""
-        if not (self.recipe.is_resumed or self.recipe.only):
-            return None, None
-        return self.folder.kept_tokenizer(), kept_tokens(self.folder)
+        run = self.state_folder if self.continues or self.recipe.only else None
+        tokens = kept_tokens(run) if run is not None else None
+        if tokens is None and self.start_weights is not None:
+            run = self.start_weights.run
+            tokens = kept_tokens(run)
+        return (None, None) if run is None else (run.kept_tokenizer(), tokens)
+
+    def check_start_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Check that the weights of another run that the first stage starts from have the same vocabulary.
+
+        Raises:
+            RecipeError: they have another one.
+        """
+        if self.start_weights is not None:
+            theirs = open_run(self.start_weights.run.path, trusts_code=True)
+            self.start_weights.check_vocabulary(self.recipe, vocabulary, kept_vocabulary(*theirs))
 
     def open_folder(self, vocabulary: Vocabulary) -> None:
         """Create the run folder, or open the one to resume; on the first rank."""
         open_folder(self.folder, self.composed, vocabulary.tokens)
 
+    def origin(self) -> dict[str, str]:
+        """Tags of the tracking run that name the run whose state or weights this one goes on from."""
+        if self.extension is not None:
+            return {"extends": self.extension.where}
+        if self.start_weights is not None:
+            return {"start_from": str(self.start_weights.run.stage(self.start_weights.stage))}
+        return {}
+
+    def copy_extended(self) -> None:
+        """Copy the state of the run that this one extends; on the first rank, which has the lease."""
+        if self.extension is not None:
+            self.extension.copy_into(self.folder, self.recipe)
+
     def is_finished(self, stage: str) -> bool:
         """True when an earlier start has trained a stage to its end, and this one continues the run."""
+        if self.extension is not None:
+            return stage in self.extension.kept
         return self.recipe.is_resumed and self.folder.is_finished(stage)
 
     def first_weights(self, stage: str, session: RunSession, *, is_sharded: bool) -> Path | None:
@@ -131,7 +186,9 @@ class RunStart:
         """
         names = list(self.recipe.stages)
         before = names[: names.index(stage)]
-        if not before or not (self.recipe.only or self.recipe.is_resumed or is_sharded):
+        if self.recipe.stages[stage].start_from is not None:
+            return None  # ``prepare`` has loaded them
+        if not before or not (self.recipe.only or self.continues or is_sharded):
             return None
         fault = self.folder.model_fault(before[-1]) if is_main() else None
         if session.agree(int(fault is not None)):
@@ -146,6 +203,8 @@ class RunStart:
         folder = self.folder
         if stage in self.resume_points:
             point = self.resume_points[stage]
+            if self.extension is not None:
+                point = replace(point, checkpoint=self.extension.own_checkpoint(folder))
             session.print(point.message)
             if is_main():
                 save_declared_segments(
@@ -159,13 +218,16 @@ class RunStart:
 
 def force_resume_on_restart(composed: ComposedRecipe, folder: Path) -> ComposedRecipe:
     """Set ``resume`` to ``auto`` when a launcher restarts the processes of its launch."""
-    launch = current_launch()
-    reason = read_exit_reason(folder)
-    is_over = reason is not None and bool(reason.launch)
-    is_first = not launch.id or launch_before(folder) != launch.id or is_over
-    if composed.recipe.is_resumed or is_first:
+    if composed.recipe.is_resumed or not is_restart(folder):
         return composed
     return replace(composed, recipe=replace(composed.recipe, resume=AUTO))
+
+
+def is_restart(folder: Path) -> bool:
+    """True if a launcher restarts the processes of its launch."""
+    launch, reason = current_launch(), read_exit_reason(folder)
+    is_over = reason is not None and bool(reason.launch)
+    return bool(launch.id) and launch_before(folder) == launch.id and not is_over
 
 
 def adopt_world_size(composed: ComposedRecipe) -> ComposedRecipe:

@@ -16,11 +16,13 @@ from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.measure import measure_run
 from audio_lm.run.prepare import Prepared, prepare
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage import StageRunner
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
+from audio_lm.run.time_estimate import RunTime
 
 
 def train(
@@ -52,11 +54,14 @@ def train(
         evaluator = Evaluator(
             start.recipe, start.folder, prepared.vocabulary, session.console, session=session, models=models
         )
+        times = RunTime() if start.is_restart else measure_run(start, prepared, session)
         with session.evaluating(is_collective=models.is_sharded):
             evaluator.evaluate_untrained(start.stages)
         for name in start.stages:
-            StageRunner(name, session, start, prepared, models, evaluator).run()
+            StageRunner(name, session, start, prepared, models, evaluator, times).run()
         evaluator.finish()
+        for line in times.report():
+            session.print(line)
     return start.folder
 
 
@@ -66,6 +71,7 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
     if is_main():
         start.open_folder(prepared.vocabulary)
         session.claim(start.folder.progress(recipe))
+        start.copy_extended()
         if recipe.model.tokenizer_source is None:
             save_tokenizer(prepared.vocabulary.tokenizer, start.folder.tokenizer)
     session.wait()
@@ -74,3 +80,5 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
     tracking = session.track()
     session.print(f"run folder {start.folder.path}; curves: {tracking.where}")
     tracking.log_inputs(manifests_of(recipe))
+    if origin := start.origin():
+        tracking.log_tags(origin)

@@ -8,7 +8,6 @@ from audio_lm.run.folder import (
     check_writable,
     folder_for,
     kept_tokens,
-    note_on_others,
     open_folder,
     stages_to_run,
 )
@@ -52,18 +51,6 @@ def test_the_recipe_of_a_resumed_run_is_replaced_where_settings_changed(small_re
     assert (folder.path / "recipe.yaml.1").read_text() == first
     assert not (folder.path / "recipe.yaml.2").exists()
     assert kept_tokens(folder) == ["<|en|>"]
-
-
-def test_a_resume_that_finds_no_run_names_the_others(small_recipe, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    other = RunFolder(tmp_path / "runs" / "small-0000aaaa")
-    assert note_on_others(load_recipe(small_recipe, ["resume=auto"]), RunFolder(tmp_path / "new"), None) == []
-    open_folder(other, load_recipe(small_recipe, ["seed=3"]))
-    fresh, resumed = load_recipe(small_recipe), load_recipe(small_recipe, ["resume=auto"])
-    assert note_on_others(fresh, folder_for(fresh), None) == []
-    (note,) = note_on_others(resumed, folder_for(resumed), None)
-    assert note.endswith("starts at step 0; other runs of this name: runs/small-0000aaaa (seed changed)")
-    assert note_on_others(resumed, folder_for(resumed), tmp_path) == []
 
 
 def test_the_check_for_a_writable_folder_leaves_nothing(tmp_path):

@@ -22,8 +22,12 @@ def test_a_restart_by_a_launcher_resumes_and_a_new_start_does_not(small_recipe, 
     assert force_resume_on_restart(composed, tmp_path) is composed, "no start before"
     Lease(tmp_path, job).take()
     assert force_resume_on_restart(composed, tmp_path).recipe.resume
+    assert RunStart(load_recipe(small_recipe, ["resume=auto"]), tmp_path).is_restart, (
+        "it is not measured again"
+    )
     write_exit_reason(tmp_path, ExitReason("finished", "done", "job"))
     assert force_resume_on_restart(composed, tmp_path) is composed, "the launch has finished"
+    assert not RunStart(composed, tmp_path).is_restart
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "other")
     (tmp_path / "exit_reason.json").unlink()
     assert force_resume_on_restart(composed, tmp_path) is composed

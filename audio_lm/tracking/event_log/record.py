@@ -103,6 +103,11 @@ class Record:
             rows = [{"parameter": name, "was": old, "is": new} for name, (old, new) in changed.items()]
             self.log_table(rows, f"resume/{time}_changed_params.json")
 
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        short = {tag: shorten(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
+        self._append("tags", tags=mask_tree(short))
+
     def log_text(self, text: str, path: str) -> None:
         """Log a text as an artifact."""
         self._log_bytes(text.encode(errors="backslashreplace"), path)

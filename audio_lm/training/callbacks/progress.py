@@ -8,9 +8,11 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audio_lm.common.audio_units import SAMPLES_PER_SECOND
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
 from audio_lm.common.env import is_main
 from audio_lm.common.packed_batch import PackedBatch
+
+SHORT: Seconds = 60.0  # after a stage, below which the time left of the run is not shown
 
 
 class Throughput(Callback):
@@ -61,16 +63,25 @@ class ProgressLine(Callback):
     """A progress bar on a terminal; elsewhere a line with step, losses, speed and time left.
 
     Args:
+        after: time from the last step to the end of the run; None if it is unknown.
         every_seconds: between two lines.
     """
 
     def __init__(
-        self, title: str, *, steps: int, throughput: Throughput, console: Console, every_seconds: float = 15.0
+        self,
+        title: str,
+        *,
+        steps: int,
+        throughput: Throughput,
+        console: Console,
+        after: Seconds | None = None,
+        every_seconds: Seconds = 15.0,
     ) -> None:
         self.title = title
         self.steps = steps
         self.throughput = throughput
         self.console = console
+        self.after = after
         self.every_seconds = every_seconds
         self.bar: Progress | None = None
 
@@ -90,17 +101,27 @@ class ProgressLine(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if self.bar is not None:
-            self.bar.update(self.row, completed=trainer.global_step, note=self._note(trainer))
+            note = f"{self._note(trainer)}{self._of_run(self._left(trainer.global_step))}"
+            self.bar.update(self.row, completed=trainer.global_step, note=note)
         elif is_main() and (
             time.monotonic() - self.last_line > self.every_seconds or trainer.global_step == self.steps
         ):
             self.last_line = time.monotonic()
-            left = (self.last_line - self.started) / (trainer.global_step - self.first_step)
-            left *= self.steps - trainer.global_step
-            note = f"{self._note(trainer)}  {left:.0f} s left"
+            left = self._left(trainer.global_step)
+            note = f"{self._note(trainer)}  {left:.0f} s left{self._of_run(left)}"
             self.console.print(
                 f"{self.title}  step {trainer.global_step}/{self.steps}  {note}", soft_wrap=True
             )
+
+    def _left(self, step: int) -> Seconds:
+        """Time to the last step, at the speed up to now."""
+        return (time.monotonic() - self.started) / (step - self.first_step) * (self.steps - step)
+
+    def _of_run(self, left: Seconds) -> str:
+        """Time to the end of the run, where it differs by a minute from that of the stage."""
+        if self.after is None or self.after < SHORT:
+            return ""
+        return f", {(left + self.after) / 60:.0f} min of the run"
 
     def _note(self, trainer: Trainer) -> str:
         loss_of_task = {

@@ -1,0 +1,156 @@
+"""Time that a run will take, from speeds that were measured before its first step."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from audio_lm.common.audio_units import Seconds
+from audio_lm.config.schema import StageConfig
+from audio_lm.run.speed import StageSpeed
+
+LONG_RUN: Seconds = 600.0  # from which a hint names what makes a run shorter
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Time of the rest of a stage."""
+
+    name: str
+    steps: int
+    """Steps that are left."""
+
+    step: Seconds | None
+    """None if the stage was not measured."""
+
+    validations: int = 0
+    validation: Seconds = 0.0
+    copies: Seconds = 0.0
+    """Of all checkpoints."""
+
+    evaluation: Seconds = 0.0
+
+    @property
+    def training(self) -> Seconds:
+        """Steps, validations and checkpoints; 0 if the stage was not measured."""
+        if self.step is None:
+            return 0.0
+        return self.steps * self.step + self.validations * self.validation + self.copies
+
+    @property
+    def words(self) -> str:
+        """Steps and their time, validations."""
+        if self.step is None:
+            return f"{self.name} {self.steps} steps (not measured)"
+        text = f"{self.name} {self.steps} steps at {self.step:.2g} s"
+        if self.validations:
+            number = "a validation" if self.validations == 1 else f"{self.validations} validations"
+            text += f" and {number} of {in_words(self.validation)}"
+        return text
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """Time of the rest of a run."""
+
+    stages: Sequence[StageTime] = field(default_factory=tuple)
+    untrained: Seconds = 0.0
+    """Evaluation of the untrained model."""
+
+    began: float = field(default_factory=time.monotonic)
+    """Moment that the time counts from."""
+
+    @property
+    def is_measured(self) -> bool:
+        """True if the time of a stage is known."""
+        return any(stage.step is not None for stage in self.stages)
+
+    @property
+    def evaluation(self) -> Seconds:
+        """All evaluations."""
+        return self.untrained + sum(stage.evaluation for stage in self.stages)
+
+    @property
+    def total(self) -> Seconds:
+        """Everything that was measured."""
+        return self.evaluation + sum(stage.training for stage in self.stages)
+
+    def after_training(self, name: str) -> Seconds | None:
+        """Time from the last step of a stage to the end of the run; None if a later stage was not measured."""
+        names = [stage.name for stage in self.stages]
+        if name not in names:
+            return None
+        later = self.stages[names.index(name) :]
+        if any(stage.step is None for stage in later[1:]):
+            return None
+        return sum(stage.evaluation for stage in later) + sum(stage.training for stage in later[1:])
+
+    def as_table(self) -> dict[str, float]:
+        """Seconds of each measured stage, of evaluation and of everything."""
+        stages = {stage.name: stage.training for stage in self.stages if stage.step is not None}
+        return {**stages, "evaluation": self.evaluation, "total": self.total}
+
+    def report(self) -> list[str]:
+        """The time that the run took, beside the estimate; empty if nothing was measured."""
+        if not self.is_measured:
+            return []
+        return [f"took {in_words(time.monotonic() - self.began)}; {in_words(self.total)} was estimated"]
+
+    def lines(self) -> list[str]:
+        """Total with its parts, and for a long run what makes it shorter; empty if nothing was measured."""
+        if not self.is_measured:
+            return []
+        parts = [stage.words for stage in self.stages if stage.steps]
+        if self.evaluation:
+            parts.append(f"evaluation {in_words(self.evaluation)}")
+        lines = [f"about {in_words(self.total)} from here: {', '.join(parts)}"]
+        longest = max(self.stages, key=lambda stage: stage.training)
+        if self.total > LONG_RUN:
+            lines.append(
+                f"{100 * longest.training / self.total:.0f} % of it are steps of {longest.name!r}; lower "
+                f"stages.{longest.name}.steps or stages.{longest.name}.pack_tokens, or choose a smaller model, to shorten it"
+            )
+        return lines
+
+
+def time_of_stage(
+    name: str, stage: StageConfig, done: int, speed: StageSpeed | None, *, evaluation: Seconds = 0.0
+) -> StageTime:
+    """Time of a stage from a step on.
+
+    Args:
+        done: steps that are trained already.
+        speed: None if it was not measured.
+    """
+    left = max(0, stage.steps - done)
+    if speed is None:
+        return StageTime(name, left, None, evaluation=evaluation)
+    validations = _occurrences(stage.validate_every or stage.steps, done, stage.steps)
+    copies = max(1, _occurrences(stage.checkpoint_every, done, stage.steps))
+    return StageTime(
+        name,
+        left,
+        speed.step,
+        validations if speed.validation else 0,
+        speed.validation,
+        copies * speed.copy,
+        evaluation,
+    )
+
+
+def _occurrences(every: int, done: int, steps: int) -> int:
+    """Multiples of an interval after a step, up to the last one."""
+    return steps // every - done // every
+
+
+def in_words(seconds: Seconds) -> str:
+    """Duration with one or two units.
+
+    >>> [in_words(seconds) for seconds in (0.42, 8, 75, 400, 900, 4000, 100_000)]
+    ['0.4 s', '8 s', '75 s', '6.7 min', '15 min', '1 h 7 min', '27 h 47 min']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 2 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 10:
+        return f"{seconds / 60:.1f} min"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

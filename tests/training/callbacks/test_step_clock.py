@@ -1,0 +1,67 @@
+import time
+
+import pytest
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from audio_lm.training.callbacks.step_clock import StepClock
+from tests.training.callbacks.test_preemption import OneWeight
+
+SLOW, FAST = 0.05, 0.01
+
+
+class Timed(OneWeight):
+    """Takes longer in its first two steps."""
+
+    def training_step(self, packs, batch_idx):
+        time.sleep(SLOW if self.global_step < 2 else FAST)
+        super().training_step(packs, batch_idx)
+
+    def validation_step(self, packs, batch_idx):
+        time.sleep(SLOW)
+
+
+def fit(tmp_path, clock, *, batches=range(0)):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=50,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        val_check_interval=10_000,
+        check_val_every_n_epoch=None,
+        default_root_dir=tmp_path,
+        callbacks=[clock],
+    )
+    validation = DataLoader(batches, batch_size=None) if batches else None
+    trainer.fit(Timed(), DataLoader(range(100), batch_size=None), validation)
+    return trainer.global_step
+
+
+def test_the_first_steps_are_not_counted_and_the_fit_ends(tmp_path):
+    clock = StepClock(skip=2, most=4, seconds=60)
+    assert fit(tmp_path, clock) == 6
+    assert FAST <= clock.step < SLOW
+    assert clock.validation is None
+
+
+def test_slow_steps_are_counted_once(tmp_path):
+    clock = StepClock(skip=2, most=40, seconds=0.0)
+    assert fit(tmp_path, clock) == 3
+    assert clock.step >= FAST
+
+
+def test_a_validation_is_timed_without_its_first_batch(tmp_path):
+    clock = StepClock(skip=2, most=4, seconds=60)
+    fit(tmp_path, clock, batches=range(3))
+    assert len(clock.validation_times) == 4
+    assert clock.validation == pytest.approx(SLOW, rel=0.5)
+
+
+def test_a_stop_ends_it_without_a_time(tmp_path):
+    clock = StepClock(skip=2, most=4, seconds=60, is_stopping=lambda: True)
+    assert fit(tmp_path, clock) == 1
+    assert clock.step is None
