@@ -17,9 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audio_lm.common import compat
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.tracking.event_log.journal import Point
+from audio_lm.tracking.event_log.journal import Point, now_ms
 from audio_lm.tracking.event_log.provenance import InputCutSet
+from audio_lm.tracking.facts import NOTE_TAG
 from audio_lm.tracking.mlflow.uri import database_path
+from audio_lm.tracking.mlflow.view import MAX_RUNS, VIEW_TAG, Columns, experiment_note, view_of_runs
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -45,6 +47,14 @@ def is_refusal(error: Exception) -> bool:
         # 401 and 403 are retried: a password may be corrected, a token renewed.
         return 400 <= status < 500 and status not in (401, 403, 408, 429)
     return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+
+
+def is_forbidden(error: Exception) -> bool:
+    """True if the store did not accept the user for a request."""
+    return isinstance(error, MlflowException) and ERROR_CODE_TO_HTTP_STATUS.get(error.error_code) in (
+        401,
+        403,
+    )
 
 
 def error_summary(error: Exception) -> str:
@@ -186,6 +196,22 @@ class MlflowStore:
     def log_inputs(self, run_id: str, cut_sets: Sequence[InputCutSet]) -> None:
         """Log the cut-sets of a run as dataset inputs; the data itself is not read."""
         self.client.log_inputs(run_id, datasets=[_dataset_input(cut_set) for cut_set in cut_sets])
+
+    def update_view(self) -> None:
+        """Update the columns that MLflow's page of runs shows for this experiment; describe it if nobody has."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            "tags.kind = 'recipe'",
+            max_results=MAX_RUNS,
+            order_by=["attributes.start_time DESC"],
+        )
+        # Runs of earlier releases have all settings as parameters.
+        runs = [Columns(run.data.params, run.data.metrics) for run in found if NOTE_TAG in run.data.tags]
+        if view := view_of_runs(runs, time_ms=now_ms()):
+            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
+            if NOTE_TAG not in self.client.get_experiment(self.experiment_id).tags:
+                note = experiment_note(self.experiment_id)
+                self.client.set_experiment_tag(self.experiment_id, NOTE_TAG, note)
 
     def run_exists(self, run_id: str) -> bool:
         """True if the store has a run that is not deleted."""
