@@ -7,7 +7,7 @@ from typing import Any
 
 from audio_lm.common.files import read_table
 from audio_lm.common.safe_yaml import COMMAND_LINE
-from audio_lm.common.secrets import MASK
+from audio_lm.common.secrets import MASK, mask_secrets
 from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
@@ -33,7 +33,10 @@ def facts_of_run(composed: ComposedRecipe, folder: RunFolder, plans: Mapping[str
     short_weight = ShortKeys(weights)
     short = ShortKeys(key for key, _ in flatten(composed.tree))
     others = {short[key]: value for key, value in given.items() if key not in weights}
-    model, steps = _model(recipe.model), " > ".join(f"{name} {s.steps}" for name, s in recipe.stages.items())
+    model, steps = (
+        mask_secrets(_model(recipe.model)),
+        " > ".join(f"{name} {s.steps}" for name, s in recipe.stages.items()),
+    )
     return RunFacts(
         recipe=recipe.name,
         settings={short_weight[key]: value for key, value in weights.items()} | others,
@@ -82,7 +85,9 @@ def _stage(recipe: Recipe, name: str, folder: RunFolder, planned: StagePlan) -> 
             TaskFacts(task, float(weight), clips[task] / total, realised.get(task))
             for task, weight in stage.mixture.weights.items()
         ),
-        benchmarks=tuple(key for key, each in recipe.evaluation.benchmarks.items() if each.stage == name),
+        benchmarks={
+            key: each.task for key, each in recipe.evaluation.benchmarks.items() if each.stage == name
+        },
     )
 
 

@@ -4,6 +4,7 @@ Names of summaries, which MLflow shows as columns: ``<benchmark>/<metric>``, ``<
 ``share/<stage>/<task>``, the realised share of the stage's clips. The parameter ``weight/<stage>/<task>`` is beside it.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from audio_lm.tracking.event_log.names import shorten
 
 MAX_NAME_LENGTH = 100
 WEIGHT, SHARE, NOT_FINITE = "weight", "share", "nonfinite"
+TASKS_TAG = "benchmark_tasks"
 NOTE_TAG = "mlflow.note.content"  # MLflow shows it as the description
 MIXTURE = ("stage", "task", "weight", "planned share", "realised share")
 Cells = Sequence[str]
@@ -37,8 +39,8 @@ class StageFacts:
     name: str
     steps: int
     tasks: tuple[TaskFacts, ...] = ()
-    benchmarks: tuple[str, ...] = ()
-    """Benchmarks of the stage's model."""
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    """Benchmark of the stage's model -> its task."""
 
     def in_words(self) -> str:
         """Mixture of the stage as one line: realised shares, before the end of training planned ones."""
@@ -108,6 +110,11 @@ class RunFacts:
         }
         return {**self.params, **weights}
 
+    def tags(self) -> dict[str, str]:
+        """Tags for programs: the folder, and the task of every benchmark."""
+        task_of_benchmark = {name: task for stage in self.stages for name, task in stage.benchmarks.items()}
+        return {"recipe": self.recipe, "run_folder": self.folder, TASKS_TAG: json.dumps(task_of_benchmark)}
+
     def shares(self) -> dict[str, float]:
         """Realised shares of the trained stages, under their names in MLflow."""
         return {name: share for stage in self.stages for name, share in stage.shares().items()}
@@ -143,18 +150,19 @@ class RunFacts:
         steps = [f"{stage.steps} steps" for stage in stages]
         first = f"Stage **{name}** of {_cell(self.run_name())}"
         known = {benchmark for stage in stages for benchmark in stage.benchmarks}
-        own = {key: value for key, value in summaries.items() if known & set(key.split("/"))}
+        own = {key: value for key, value in summaries.items() if not known.isdisjoint(key.split("/"))}
         return self._note([first, *steps], stages, own)
 
     def _note(self, head: Cells, stages: Sequence[StageFacts], summaries: Mapping[str, float]) -> str:
         """Words, of which MLflow shows some lines before "Show more", then the tables."""
         heading, scores = self._scores(summaries)
+        in_words = [stage for stage in stages if stage.benchmarks] or stages
         words = [
             "; ".join(head),
             "Scores: " + ", ".join(f"{row[0]} {row[1]} **{row[2]}**" for row in scores if row[2])
             if scores
             else "",
-            *(stage.in_words() for stage in stages if stage.tasks),
+            *(stage.in_words() for stage in in_words if stage.tasks),
             f"Run folder `{self.folder}`" if self.folder else "",
             *(f"{purpose}: `{command}`" for purpose, command in self.commands.items()),
         ]
@@ -183,15 +191,6 @@ class RunFacts:
             for name in names
         ]
         return ["benchmark", "metric", "score", *baselines, *(["published"] if has_published else [])], rows
-
-
-def scores_first(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics in the order in which MLflow's pages offer them: scores, then those of baselines.
-
-    >>> list(scores_first({"untrained/digits/wer": 1.0, "digits/wer": 0.1}))
-    ['digits/wer', 'untrained/digits/wer']
-    """
-    return dict(sorted(metrics.items(), key=lambda item: item[0].count("/") > 1))
 
 
 def is_score(name: str) -> bool:

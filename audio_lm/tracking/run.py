@@ -23,7 +23,7 @@ from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.journal import RECIPE, Journal, WriteGuard, no_guard
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
-from audio_lm.tracking.facts import NOTE_TAG, RunFacts, scores_first
+from audio_lm.tracking.facts import NOTE_TAG, RunFacts, is_score
 from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
 from audio_lm.tracking.mlflow.supervisor import SyncProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
@@ -92,6 +92,7 @@ class RecipeRun(Record):
         self._facts = facts
         self._tags = dict(tags)
         self._note_of_run: dict[str, str] = {}
+        self._baselines: dict[str, float] = {}
         self._resume = resume
         self._logger_of_stage: dict[str, RunLogger] = {}
         self._sync_process: SyncProcess | None = None
@@ -101,7 +102,7 @@ class RecipeRun(Record):
             journal=journal,
             resume=resume,
             name=facts.run_name(),
-            tags={**self._tags, "kind": "recipe", "recipe": facts.recipe, "run_folder": str(folder)},
+            tags={**self._tags, "kind": "recipe", **facts.tags()},
             facts={"store": without_password(uri), "experiment": experiment},
         )
 
@@ -145,22 +146,26 @@ class RecipeRun(Record):
             logger.close("FINISHED")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log scores, as ``facts`` names them; MLflow's pages offer what was logged first, so baselines come last."""
-        ordered = scores_first(metrics)
-        super().log_metrics({**ordered, **self._facts.shares()} if ordered else {}, step)
+        """Log scores, as ``facts`` names them.
+
+        MLflow's pages offer first what was logged first, so scores of baselines are logged when the run ends, as shares are.
+        """
+        self._baselines |= {name: value for name, value in metrics.items() if not is_score(name)}
+        super().log_metrics({name: value for name, value in metrics.items() if is_score(name)}, step)
         self.describe()
         self._append("view")
 
     def log_shares(self, stage: str, share_of_task: Mapping[str, float]) -> None:
-        """Set the realised shares of a trained stage; they become metrics together with the next scores."""
+        """Set the realised shares of a trained stage; they become metrics when the run ends."""
         self._facts = self._facts.with_shares(stage, share_of_task)
         self.describe()
 
     def describe(self) -> None:
         """Update the descriptions of the run and of its stages."""
-        self._describe(self, self._facts.recipe_note(self.summaries))
+        scores = {**self.summaries, **self._baselines}
+        self._describe(self, self._facts.recipe_note(scores))
         for name, logger in self._logger_of_stage.items():
-            self._describe(logger, self._facts.stage_note(name, self.summaries))
+            self._describe(logger, self._facts.stage_note(name, scores))
 
     def _describe(self, run: Record, note: str) -> None:
         if self._note_of_run.get(run.key) != note:
@@ -197,7 +202,7 @@ class RecipeRun(Record):
         for logger in self._logger_of_stage.values():
             if logger.status is None:
                 logger.close(status)
-        super().log_metrics(self._facts.shares())
+        super().log_metrics({**self._baselines, **self._facts.shares()})
         self._append("view")
         self.close(status)
         process, self._sync_process = self._sync_process, None

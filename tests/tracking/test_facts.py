@@ -1,16 +1,15 @@
-import math
+import json
+from dataclasses import replace
 
-import pytest
-
-from audio_lm.tracking.facts import MAX_NAME_LENGTH, RunFacts, StageFacts, TaskFacts, scores_first
+from audio_lm.tracking.facts import MAX_NAME_LENGTH, RunFacts, StageFacts, TaskFacts
 
 FACTS = RunFacts(
     recipe="emodb",
     settings={"sgc": "6", "steps": "40"},
     params={"steps": "40"},
     stages=(
-        StageFacts("train", 40, (TaskFacts("asr", 2, 0.25), TaskFacts("sgc", 6, 0.75)), ("gender",)),
-        StageFacts("chat", 5, (TaskFacts("chat", 1, 1.0),), ("answers",)),
+        StageFacts("train", 40, (TaskFacts("asr", 2, 0.25), TaskFacts("sgc", 6, 0.75)), {"gender": "sgc"}),
+        StageFacts("chat", 5, (TaskFacts("chat", 1, 1.0),), {"answers": "chat"}),
     ),
     published={"gender": {"acc": 0.9}},
     folder="/runs/emodb-1a2b3c4d",
@@ -33,6 +32,16 @@ def test_the_parameters_are_the_weights_and_what_differs():
     assert FACTS.all_params() == {
         "steps": "40", "weight/train/asr": "2", "weight/train/sgc": "6", "weight/chat/chat": "1"
     }  # fmt: skip
+
+
+def test_the_tags_have_the_task_of_every_benchmark():
+    assert json.loads(FACTS.tags()["benchmark_tasks"]) == {"gender": "sgc", "answers": "chat"}
+
+
+def test_mixtures_in_words_are_those_of_stages_with_benchmarks():
+    first = StageFacts("language", 10, (TaskFacts("asr", 1, 1.0),))
+    assert "Mixture of language" not in replace(FACTS, stages=(first, *FACTS.stages)).recipe_note({})
+    assert "Mixture of language" in replace(FACTS, stages=(first,)).recipe_note({})
 
 
 def test_a_stage_has_realised_shares_once_it_is_trained():
@@ -75,9 +84,3 @@ def test_a_score_that_is_not_finite_is_named_and_shares_are_no_scores():
 def test_a_name_with_a_bar_does_not_break_the_table():
     note = RunFacts(recipe="a|b", settings={"x": "1|2"}).stage_note("s", {})
     assert "a\\|b x=1\\|2" in note
-
-
-@pytest.mark.parametrize("value", [0.5, math.inf])
-def test_scores_are_logged_before_those_of_baselines(value):
-    metrics = {"untrained/a/wer": value, "majority/a/wer": 1.0, "b/wer": value, "a/wer": 0.1}
-    assert list(scores_first(metrics)) == ["b/wer", "a/wer", "untrained/a/wer", "majority/a/wer"]

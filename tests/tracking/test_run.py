@@ -23,8 +23,10 @@ FACTS = RunFacts(
     settings={"lr": "0.0001"},
     params={"lr": "0.0001"},
     stages=(
-        StageFacts("pretrain", 3, (TaskFacts("asr", 3, 0.75), TaskFacts("lid", 1, 0.25)), ("digits_asr",)),
-        StageFacts("chat", 3, (TaskFacts("chat", 1, 1.0),), ("answers",)),
+        StageFacts(
+            "pretrain", 3, (TaskFacts("asr", 3, 0.75), TaskFacts("lid", 1, 0.25)), {"digits_asr": "asr"}
+        ),
+        StageFacts("chat", 3, (TaskFacts("chat", 1, 1.0),), {"answers": "chat"}),
     ),
 )
 FOLDER = Path("runs/digits-1a2b3c4d")  # of the test's working folder

@@ -19,7 +19,7 @@ from audio_lm.common import compat
 from audio_lm.common.secrets import mask_secrets
 from audio_lm.tracking.event_log.journal import Point, now_ms
 from audio_lm.tracking.event_log.provenance import InputCutSet
-from audio_lm.tracking.facts import NOTE_TAG
+from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.uri import database_path
 from audio_lm.tracking.mlflow.view import MAX_RUNS, VIEW_TAG, Columns, experiment_note, view_of_runs
 
@@ -206,7 +206,11 @@ class MlflowStore:
             order_by=["attributes.start_time DESC"],
         )
         # Runs of earlier releases have all settings as parameters.
-        runs = [Columns(run.data.params, run.data.metrics) for run in found if NOTE_TAG in run.data.tags]
+        runs = [
+            Columns(run.data.params, run.data.metrics, json.loads(run.data.tags[TASKS_TAG]))
+            for run in found
+            if TASKS_TAG in run.data.tags
+        ]
         if view := view_of_runs(runs, time_ms=now_ms()):
             self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
             if NOTE_TAG not in self.client.get_experiment(self.experiment_id).tags:

@@ -10,7 +10,7 @@ Source: mlflow 3.17, ``server/js``: ``useSharedExperimentViewState`` and the env
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from audio_lm.tracking.facts import SHARE, WEIGHT, is_score
@@ -20,14 +20,15 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 TITLE = "mixtures and scores"
 MAX_COLUMNS = 30
 MAX_RUNS = 200  # newest runs whose settings are compared
-CHARACTER_WIDTH, MARGIN, MIN_WIDTH, MAX_WIDTH = 7, 24, 88, 150  # pixels of a column
+CHARACTER_WIDTH, MARGIN, MIN_WIDTH, MAX_WIDTH = 7, 24, 88, 140  # pixels of a column
 
 
 class Columns(NamedTuple):
-    """Parameters and metrics of one run."""
+    """Parameters and metrics of one run, and the task of every benchmark."""
 
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    task_of_benchmark: Mapping[str, str]
 
 
 def runs_address(experiment_id: str) -> str:
@@ -47,7 +48,9 @@ def view_of_runs(runs: Sequence[Columns], *, time_ms: int) -> str | None:
     Args:
         runs: the newest first.
     """
-    columns = list(dict.fromkeys([*_mixture_columns(runs), *_score_columns(runs)]))[:MAX_COLUMNS]
+    differing = list(_differing_params(runs))
+    tasks = {name.rpartition("/")[2] for name in differing if name.startswith(f"{WEIGHT}/")}
+    columns = [*_mixture_columns(runs, differing), *_score_columns(runs, tasks)][:MAX_COLUMNS]
     if not columns:
         return None
     widths = {column: _width(column) for column in columns}
@@ -63,19 +66,28 @@ def experiment_note(experiment_id: str) -> str:
     return f"[Mixtures beside scores of all runs]({runs_address(experiment_id)})"
 
 
-def _mixture_columns(runs: Sequence[Columns]) -> Iterator[str]:
-    """Yield the parameters that differ between runs; the realised share follows each weight."""
+def _differing_params(runs: Sequence[Columns]) -> Iterator[str]:
     for name in dict.fromkeys(name for run in runs for name in run.params):
         if len({run.params.get(name) for run in runs}) > 1:
-            yield f"params.`{name}`"
-            table, _, task = name.partition("/")
-            share = f"{SHARE}/{task}"
-            if table == WEIGHT and any(share in run.metrics for run in runs):
-                yield f"metrics.`{share}`"
+            yield name
 
 
-def _score_columns(runs: Sequence[Columns]) -> Iterator[str]:
-    return (f"metrics.`{name}`" for run in runs for name in run.metrics if is_score(name))
+def _mixture_columns(runs: Sequence[Columns], differing: Sequence[str]) -> Iterator[str]:
+    """Yield the parameters that differ between runs; the realised share follows each weight."""
+    for name in differing:
+        yield f"params.`{name}`"
+        table, _, task = name.partition("/")
+        share = f"{SHARE}/{task}"
+        if table == WEIGHT and any(share in run.metrics for run in runs):
+            yield f"metrics.`{share}`"
+
+
+def _score_columns(runs: Sequence[Columns], tasks: Collection[str]) -> list[str]:
+    """Scores, those of some tasks first."""
+    task_of_benchmark = {name: task for run in runs for name, task in run.task_of_benchmark.items()}
+    names = dict.fromkeys(name for run in runs for name in run.metrics if is_score(name))
+    first = sorted(names, key=lambda name: task_of_benchmark.get(name.partition("/")[0]) not in tasks)
+    return [f"metrics.`{name}`" for name in first]
 
 
 def _width(column: str) -> int:

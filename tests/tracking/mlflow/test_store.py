@@ -3,7 +3,7 @@ import pytest
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.names import flatten_params
 from audio_lm.tracking.event_log.provenance import InputCutSet
-from audio_lm.tracking.facts import NOTE_TAG
+from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.store import (
     MlflowException,
     MlflowStore,
@@ -132,7 +132,7 @@ def test_a_password_does_not_reach_a_log():
 
 def log_recipe_run(store, weight):
     run_id = store.open_run(
-        None, journal=f"j{weight}", name="digits", tags={"kind": "recipe", NOTE_TAG: "a run"}, time_ms=weight
+        None, journal=f"j{weight}", name="digits", tags={"kind": "recipe", TASKS_TAG: "{}"}, time_ms=weight
     )
     store.log_params(run_id, {"weight/pretrain/asr": str(weight)})
     store.log_points(run_id, [Point("digits_asr/wer", 0.1, 1, 0)])
