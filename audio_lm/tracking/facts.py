@@ -159,9 +159,7 @@ class RunFacts:
         in_words = [stage for stage in stages if stage.benchmarks] or stages
         words = [
             "; ".join(head),
-            "Scores: " + ", ".join(f"{row[0]} {row[1]} **{row[2]}**" for row in scores if row[2])
-            if scores
-            else "",
+            _scores_in_words(scores),
             *(stage.in_words() for stage in in_words if stage.tasks),
             f"Run folder `{self.folder}`" if self.folder else "",
             *(f"{purpose}: `{command}`" for purpose, command in self.commands.items()),
@@ -191,6 +189,11 @@ class RunFacts:
             for name in names
         ]
         return ["benchmark", "metric", "score", *baselines, *(["published"] if has_published else [])], rows
+
+
+def _scores_in_words(rows: Sequence[Cells]) -> str:
+    known = [f"{benchmark} {metric} **{score}**" for benchmark, metric, score, *_ in rows if score]
+    return f"Scores: {', '.join(known)}" if known else ""
 
 
 def is_score(name: str) -> bool:

@@ -203,8 +203,8 @@ class RecipeRun(Record):
             if logger.status is None:
                 logger.close(status)
         super().log_metrics({**self._baselines, **self._facts.shares()})
-        self._append("view")
         self.close(status)
+        self._append("view")  # after the status: the grace period may be short
         process, self._sync_process = self._sync_process, None
         if not process.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
             log.warning(

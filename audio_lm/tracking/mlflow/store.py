@@ -21,7 +21,14 @@ from audio_lm.tracking.event_log.journal import Point, now_ms
 from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.uri import database_path
-from audio_lm.tracking.mlflow.view import MAX_RUNS, VIEW_TAG, Columns, experiment_note, view_of_runs
+from audio_lm.tracking.mlflow.view import (
+    MAX_RUNS,
+    VIEW_TAG,
+    Columns,
+    experiment_note,
+    task_of_benchmark,
+    view_of_runs,
+)
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -207,7 +214,7 @@ class MlflowStore:
         )
         # Runs of earlier releases have all settings as parameters.
         runs = [
-            Columns(run.data.params, run.data.metrics, json.loads(run.data.tags[TASKS_TAG]))
+            Columns(run.data.params, run.data.metrics, task_of_benchmark(run.data.tags[TASKS_TAG]))
             for run in found
             if TASKS_TAG in run.data.tags
         ]

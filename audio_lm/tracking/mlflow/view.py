@@ -31,6 +31,18 @@ class Columns(NamedTuple):
     task_of_benchmark: Mapping[str, str]
 
 
+def task_of_benchmark(tag: str) -> dict[str, str]:
+    """Task of every benchmark of a run, from its tag; empty if somebody has edited it.
+
+    >>> task_of_benchmark('{"digits": "asr"}'), task_of_benchmark("digits")
+    ({'digits': 'asr'}, {})
+    """
+    try:
+        return {str(benchmark): str(task) for benchmark, task in json.loads(tag).items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
 def runs_address(experiment_id: str) -> str:
     """Address of the view on a server, after the server's own.
 
