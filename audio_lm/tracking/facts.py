@@ -167,8 +167,8 @@ class RunFacts:
         mixture = [[stage.name, *_task_cells(each)] for stage in stages for each in stage.tasks]
         sections = [
             "  \n".join(line for line in words if line),
-            _table(heading, scores),
-            _table(MIXTURE, mixture),
+            markdown_table(heading, scores),
+            markdown_table(MIXTURE, mixture),
         ]
         return "\n\n".join(section for section in sections if section)
 
@@ -205,6 +205,14 @@ def is_score(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith("tracking/")
 
 
+def markdown_table(heading: Cells, rows: Sequence[Cells], *, num_texts: int = 2) -> str:
+    """Table in Markdown, first columns of text, then numbers; empty without rows."""
+    if not rows:
+        return ""
+    rule = [*["---"] * num_texts, *["---:"] * (len(heading) - num_texts)]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (heading, rule, *rows))
+
+
 def _scores_in(summaries: Mapping[str, float]) -> Iterator[tuple[tuple[str, str, str], float]]:
     """Yield baseline, or nothing, benchmark and metric of each score, and its value."""
     for name, value in summaries.items():
@@ -217,14 +225,6 @@ def _scores_in(summaries: Mapping[str, float]) -> Iterator[tuple[tuple[str, str,
 def _task_cells(each: TaskFacts) -> Cells:
     realised = "" if each.realised_share is None else f"{100 * each.realised_share:.1f} %"
     return [each.task, f"{each.weight:g}", f"{100 * each.planned_share:.1f} %", realised]
-
-
-def _table(heading: Cells, rows: Sequence[Cells]) -> str:
-    """Table in Markdown of two columns of text, then numbers; empty without rows."""
-    if not rows:
-        return ""
-    rule = ["---", "---", *["---:"] * (len(heading) - 2)]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (heading, rule, *rows))
 
 
 def _cell(text: str) -> str:

@@ -23,11 +23,13 @@ from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.uri import database_path
 from audio_lm.tracking.mlflow.view import (
     MAX_RUNS,
+    NOTE_START,
     VIEW_TAG,
-    Columns,
+    RunColumns,
+    columns_of,
     experiment_note,
     task_of_benchmark,
-    view_of_runs,
+    view_of,
 )
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
@@ -214,15 +216,22 @@ class MlflowStore:
         )
         # Runs of earlier releases have all settings as parameters.
         runs = [
-            Columns(run.data.params, run.data.metrics, task_of_benchmark(run.data.tags[TASKS_TAG]))
+            RunColumns(
+                str(run.info.run_name),
+                run.data.params,
+                run.data.metrics,
+                task_of_benchmark(run.data.tags[TASKS_TAG]),
+            )
             for run in found
             if TASKS_TAG in run.data.tags
         ]
-        if view := view_of_runs(runs, time_ms=now_ms()):
-            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
-            if NOTE_TAG not in self.client.get_experiment(self.experiment_id).tags:
-                note = experiment_note(self.experiment_id)
-                self.client.set_experiment_tag(self.experiment_id, NOTE_TAG, note)
+        if not (columns := columns_of(runs)):
+            return
+        experiment_id = self.experiment_id
+        self.client.set_experiment_tag(experiment_id, VIEW_TAG, view_of(columns, time_ms=now_ms()))
+        if self.client.get_experiment(experiment_id).tags.get(NOTE_TAG, NOTE_START).startswith(NOTE_START):
+            note = experiment_note(experiment_id, columns, runs)
+            self.client.set_experiment_tag(experiment_id, NOTE_TAG, note)
 
     def run_exists(self, run_id: str) -> bool:
         """True if the store has a run that is not deleted."""

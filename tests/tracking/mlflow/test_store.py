@@ -150,5 +150,6 @@ def test_the_view_of_an_experiment_has_what_differs_between_its_runs(store):
 
 def test_an_experiment_is_described_with_a_link_to_the_view_unless_somebody_has(store):
     assert "viewStateShareKey=audio_lm" in log_recipe_run(store, 1)[NOTE_TAG]
+    assert "weight/pretrain/asr" in log_recipe_run(store, 2)[NOTE_TAG], "our own is updated"
     store.client.set_experiment_tag(store.experiment_id, NOTE_TAG, "mine")
-    assert log_recipe_run(store, 2)[NOTE_TAG] == "mine"
+    assert log_recipe_run(store, 3)[NOTE_TAG] == "mine"
