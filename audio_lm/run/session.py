@@ -35,6 +35,7 @@ from audio_lm.run.folder import RunFolder
 from audio_lm.run.lease_watch import LeaseWatch
 from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.run.run_log import RunLog, settings_given
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 
 STOP_REQUEST = "stop"  # file beside the heartbeats: a rank that only waits has received a signal
@@ -144,15 +145,15 @@ class RunSession:
         for message in self._before_open:
             log.info(message)
 
-    def track(self) -> RecipeRun:
+    def track(self, facts: RunFacts) -> RecipeRun:
         """Open the tracking run of the recipe; it is closed with the session."""
         recipe = self.recipe
         run = open_recipe_run(
             recipe.tracking,
-            name=recipe.name,
+            facts=facts,
             folder=self.folder.path.absolute(),
             recipe_yaml=seal_text(self.composed.text),
-            params=asdict(recipe),
+            settings=asdict(recipe),
             resume=recipe.is_resumed,
             write_guard=self.writing,
         )

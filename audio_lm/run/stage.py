@@ -16,6 +16,7 @@ from audio_lm.pipeline.plugins import build_callbacks, build_loggers
 from audio_lm.pipeline.trainer import build_trainer
 from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.exactness import environment_of
+from audio_lm.run.facts import realised_shares
 from audio_lm.run.prepare import Prepared
 from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
@@ -109,6 +110,8 @@ class StageRunner:
         self._leave_if_stopped(trainer, preemption)
         mixture.save()
         logger.log_table(mixture.rows(), "mixture/shares.json")
+        if session.tracking is not None:
+            session.tracking.log_shares(name, realised_shares(mixture.rows()))
         save_model(model, self.folder.model(name))
         self.folder.mark_finished(name, self.config.steps)
 
@@ -182,9 +185,12 @@ class StageRunner:
         """Evaluate the benchmarks of the stage that have no answers, or whose definition has changed."""
         with self.session.evaluating(is_collective=self.models.is_sharded):
             due = self.evaluator.due(self.name)
-            if due or not self.folder.is_evaluated(self.name):
+            is_new = bool(due) or not self.folder.is_evaluated(self.name)
+            if is_new:
                 self.evaluator.evaluate_stage(self.models.model, self.name, due)
-                if self.session.tracking is not None:
-                    self.session.tracking.end_stage(self.name)
+            if self.session.tracking is not None:
+                self.session.tracking.log_metrics(self.evaluator.scores)
+                self.session.tracking.end_stage(self.name)
+            if is_new:
                 self.session.check_lease()
                 self.folder.mark_evaluated(self.name)

@@ -15,6 +15,7 @@ from audio_lm.pipeline.plan_stage import manifests_of
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.facts import facts_of_run
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.measure import measure_run
 from audio_lm.run.prepare import Prepared, prepare
@@ -77,7 +78,7 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
     session.wait()
     session.open()
     session.barrier()
-    tracking = session.track()
+    tracking = session.track(facts_of_run(start.composed, start.folder, prepared.plans))
     session.print(f"run folder {start.folder.path}; curves: {tracking.where}")
     tracking.log_inputs(manifests_of(recipe))
     if origin := start.origin():

@@ -23,10 +23,13 @@ from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.journal import RECIPE, Journal, WriteGuard, no_guard
 from audio_lm.tracking.event_log.provenance import provenance
 from audio_lm.tracking.event_log.record import Record, Status, log, status_after, status_of_lightning
+from audio_lm.tracking.facts import NOTE_TAG, RunFacts, is_score
 from audio_lm.tracking.mlflow.state import RUN_IDS, SENT, num_unsent_bytes, read_sync_state
 from audio_lm.tracking.mlflow.supervisor import SyncProcess
 from audio_lm.tracking.mlflow.uri import database_path, tracking_uri
+from audio_lm.tracking.mlflow.view import runs_address
 
+LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens
 PATIENCE: Seconds = 120.0  # for a store that answers slowly
 SHORT_PATIENCE: Seconds = 10.0  # for a run that was stopped or failed: the grace period may be short
 
@@ -62,8 +65,12 @@ class RunLogger(Record, Logger):
         self.log_params(vars(params) if isinstance(params, Namespace) else params)
 
     def finalize(self, status: str) -> None:
-        """Set the final status from Lightning's ``success`` or ``failed``; Ctrl-C is ``failed`` too."""
-        self.close(status_of_lightning(status))
+        """Set the final status after Lightning's ``failed``, which Ctrl-C is too.
+
+        ``success`` ends nothing: Lightning also reports it where training stops early, and evaluation follows.
+        """
+        if (final := status_of_lightning(status)) != "FINISHED":
+            self.close(final)
 
 
 class RecipeRun(Record):
@@ -74,7 +81,7 @@ class RecipeRun(Record):
         uri: str,
         *,
         experiment: str,
-        name: str,
+        facts: RunFacts,
         folder: Path,
         journal: Journal | None,
         resume: bool,
@@ -82,8 +89,10 @@ class RecipeRun(Record):
     ) -> None:
         """See ``open_recipe_run``."""
         self._uri = uri
-        self._name = name
+        self._facts = facts
         self._tags = dict(tags)
+        self._note_of_run: dict[str, str] = {}
+        self._baselines: dict[str, float] = {}
         self._resume = resume
         self._logger_of_stage: dict[str, RunLogger] = {}
         self._sync_process: SyncProcess | None = None
@@ -92,8 +101,8 @@ class RecipeRun(Record):
             key=RECIPE,
             journal=journal,
             resume=resume,
-            name=folder.name,
-            tags={**self._tags, "kind": "recipe"},
+            name=facts.run_name(),
+            tags={**self._tags, "kind": "recipe", **facts.tags()},
             facts={"store": without_password(uri), "experiment": experiment},
         )
 
@@ -122,18 +131,46 @@ class RecipeRun(Record):
                 journal=self._journal,
                 resume=self._resume if resume is None else resume,
                 name=name,
-                tags={**self._tags, "kind": "stage", "recipe": self._name, "stage": name},
+                tags={**self._tags, "kind": "stage", "recipe": self._facts.recipe, "stage": name},
             )
             if params:
                 logger.log_params(params)
             self._logger_of_stage[name] = logger
+            self.describe()
         return self._logger_of_stage[name]
 
     def end_stage(self, name: str) -> None:
-        """Close the run of a finished stage, if it was opened again after training, such as for evaluation."""
+        """Close the run of a stage that is trained and evaluated."""
         logger = self._logger_of_stage.get(name)
         if logger is not None and logger.status is None:
             logger.close("FINISHED")
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scores, as ``facts`` names them.
+
+        MLflow's pages offer first what was logged first, so scores of baselines are logged when the run ends, as shares are.
+        """
+        self._baselines |= {name: value for name, value in metrics.items() if not is_score(name)}
+        super().log_metrics({name: value for name, value in metrics.items() if is_score(name)}, step)
+        self.describe()
+        self._append("view")
+
+    def log_shares(self, stage: str, share_of_task: Mapping[str, float]) -> None:
+        """Set the realised shares of a trained stage; they become metrics when the run ends."""
+        self._facts = self._facts.with_shares(stage, share_of_task)
+        self.describe()
+
+    def describe(self) -> None:
+        """Update the descriptions of the run and of its stages."""
+        scores = {**self.summaries, **self._baselines}
+        self._describe(self, self._facts.recipe_note(scores))
+        for name, logger in self._logger_of_stage.items():
+            self._describe(logger, self._facts.stage_note(name, scores))
+
+    def _describe(self, run: Record, note: str) -> None:
+        if self._note_of_run.get(run.key) != note:
+            self._note_of_run[run.key] = note
+            run.log_tags({NOTE_TAG: note})
 
     def sync(self) -> None:
         """Return when everything written so far is on the disk, the runs of the stages included."""
@@ -165,7 +202,9 @@ class RecipeRun(Record):
         for logger in self._logger_of_stage.values():
             if logger.status is None:
                 logger.close(status)
+        super().log_metrics({**self._baselines, **self._facts.shares()})
         self.close(status)
+        self._append("view")  # after the status: the grace period may be short
         process, self._sync_process = self._sync_process, None
         if not process.finish(PATIENCE if status == "FINISHED" else SHORT_PATIENCE):
             log.warning(
@@ -178,16 +217,15 @@ class RecipeRun(Record):
 
     @property
     def where(self) -> str:
-        """URL of the run, or the command that shows it."""
+        """Address of the page of runs with their mixtures and scores, after the command that serves a local store."""
         uri = without_password(self._uri)
-        if database_path(uri) is not None:
-            return f"mlflow ui --backend-store-uri {uri}"
-        link = f"{uri}/#/experiments"
         state = read_sync_state(self.root, uri)
-        if state.journal and state.experiment_id and (run := state.runs.get(RECIPE)):
-            link += f"/{state.experiment_id}/runs/{run.run_id}"
-        # Without this MLflow 3 opens its view for GenAI applications.
-        return f"{link}?workflowType=machine_learning"
+        experiment_id = state.experiment_id if state.journal else None
+        if database_path(uri) is not None:
+            command = f"mlflow ui --backend-store-uri {uri}"
+            return command + (f", then {LOCAL_UI}/{runs_address(experiment_id)}" if experiment_id else "")
+        page = runs_address(experiment_id) if experiment_id else "#/experiments?workflowType=machine_learning"
+        return f"{uri}/{page}"
 
     def _num_bytes_left(self) -> int:
         return num_unsent_bytes(self.root, read_sync_state(self.root, self._uri))
@@ -196,10 +234,10 @@ class RecipeRun(Record):
 def open_recipe_run(
     config: TrackingConfig,
     *,
-    name: str,
+    facts: RunFacts,
     folder: Path,
     recipe_yaml: str,
-    params: Mapping[str, object],
+    settings: Mapping[str, object],
     resume: bool = False,
     write_guard: WriteGuard = no_guard,
 ) -> RecipeRun:
@@ -207,20 +245,20 @@ def open_recipe_run(
 
     Args:
         config: store and experiment.
-        name: name of the recipe; also the experiment, unless ``config`` names one.
-        folder: folder of the run; its last component is the name of the run.
+        facts: what people see of the run; the recipe is also the experiment, unless ``config`` names one.
+        folder: folder of the run.
         recipe_yaml: composed recipe, logged as ``recipe.yaml``.
-        params: the recipe as a nested table.
+        settings: the recipe as a nested table, to find what changes when the run resumes.
         resume: continue the runs of the folder's journal.
         write_guard: see ``Journal``.
 
     Raises:
         UserError: the folder cannot be written, or MLflow does not support the URI.
     """
-    uri, experiment = tracking_uri(config.uri), config.experiment or name
+    uri, experiment = tracking_uri(config.uri), config.experiment or facts.recipe
     if not is_main():
         return RecipeRun(
-            uri, experiment=experiment, name=name, folder=folder, journal=None, resume=resume, tags={}
+            uri, experiment=experiment, facts=facts, folder=folder, journal=None, resume=resume, tags={}
         )
     origin = provenance()
     try:
@@ -231,7 +269,7 @@ def open_recipe_run(
         run = RecipeRun(
             uri,
             experiment=experiment,
-            name=name,
+            facts=facts,
             folder=folder,
             journal=Journal(folder, resume=resume, write_guard=write_guard),
             resume=resume,
@@ -241,7 +279,9 @@ def open_recipe_run(
         raise UserError(
             f"run folder {folder}: {error.strerror}; expected a folder that can be written; choose another"
         ) from error
-    run.log_params(params)
+    run.log_settings(settings)
+    run.log_params(facts.all_params())
+    run.describe()
     run.log_text(recipe_yaml, "recipe.yaml")
     for path, text in origin.file_of_path.items():
         run.log_text(text, path)

@@ -79,6 +79,14 @@ def test_mlflow_has_a_parent_and_a_child_per_stage_with_curves(whole_run, small_
     assert {"val_loss/sec", "events/acc"} <= keys
 
 
+def mlflow_statuses(out, recipe):
+    """Run key -> its status in MLflow."""
+    store = sqlite3.connect(recipe.parent / "mlflow.db")
+    status_of_id = dict(store.execute("select run_uuid, status from runs"))
+    lines = (line.split(": ", 1) for line in (out / "mlflow.txt").read_text().splitlines())
+    return {key: status_of_id[run_id] for key, run_id in lines if key != "tracking_uri"}
+
+
 def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
     whole_run, small_recipe, tmp_path, console, monkeypatch
 ):
@@ -97,9 +105,12 @@ def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
     with pytest.raises(KeyboardInterrupt, match="resume=auto"):
         train(load_recipe(small_recipe), out=out, console=console)
     assert json.loads((out / "stages/pretrain/status.json").read_text())["step"] == 4
+    assert mlflow_statuses(out, small_recipe) == {"recipe": "KILLED", "stages/pretrain": "KILLED"}
     monkeypatch.setattr(training, "build_trainer", build)
     resumed = train(load_recipe(small_recipe, ["resume=auto"]), out=out, console=console)
     assert "continues from step 4" in console.export_text()
+    keys = ("recipe", "stages/pretrain", "stages/chat")
+    assert mlflow_statuses(out, small_recipe) == dict.fromkeys(keys, "FINISHED")
     for stage in ("pretrain", "chat"):
         assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
 

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.mlflow.sync import sync
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.forks import exit_code_of, forked
@@ -64,7 +65,12 @@ def server(tmp_path):
 
 def open_run(folder, resume=False):
     return open_recipe_run(
-        TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=resume
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=folder,
+        recipe_yaml="",
+        settings={"a": 1},
+        resume=resume,
     )
 
 

@@ -1,5 +1,7 @@
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +12,24 @@ from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.tracking.event_log.names import safe_name
 from audio_lm.tracking.event_log.provenance import InputCutSet
-from audio_lm.tracking.mlflow.client import PARENT_TAG
+from audio_lm.tracking.facts import NOTE_TAG, RunFacts, StageFacts, TaskFacts
+from audio_lm.tracking.mlflow.client import PARENT_TAG, MlflowSync
+from audio_lm.tracking.mlflow.sync import sync
 from audio_lm.tracking.run import open_recipe_run
 from tests.tracking.stalls import assert_none_stalls, stalls_of
 
+FACTS = RunFacts(
+    recipe="digits",
+    settings={"lr": "0.0001"},
+    params={"lr": "0.0001"},
+    stages=(
+        StageFacts(
+            "pretrain", 3, (TaskFacts("asr", 3, 0.75), TaskFacts("lid", 1, 0.25)), {"digits_asr": "asr"}
+        ),
+        StageFacts("chat", 3, (TaskFacts("chat", 1, 1.0),), {"answers": "chat"}),
+    ),
+)
+FOLDER = Path("runs/digits-1a2b3c4d")  # of the test's working folder
 pytestmark = pytest.mark.usefixtures("in_process_sync")
 
 
@@ -21,13 +37,13 @@ pytestmark = pytest.mark.usefixtures("in_process_sync")
 def start(uri, tmp_path):
     """Function that opens the run of a recipe."""
 
-    def open_run(resume=False, lr=1e-4, **config):
+    def open_run(resume=False, lr=1e-4, facts=FACTS):
         return open_recipe_run(
-            TrackingConfig(**config),
-            name="digits",
-            folder=tmp_path / "runs" / "digits-1a2b3c4d",
+            TrackingConfig(),
+            facts=facts,
+            folder=FOLDER.absolute(),
             recipe_yaml="name: digits\n",
-            params={"optimizer": {"lr": lr}},
+            settings={"optimizer": {"lr": lr}},
             resume=resume,
         )
 
@@ -51,7 +67,7 @@ def test_stages_are_child_runs_of_the_recipe_and_end_with_it(start, client):
     stages = [mlflow_run for mlflow_run in runs(client) if mlflow_run.data.tags.get(PARENT_TAG) == run.run_id]
     assert {mlflow_run.info.run_name for mlflow_run in stages} == {"pretrain", "chat"}
     assert kinds["recipe"].info.run_id == run.run_id
-    assert kinds["recipe"].info.run_name == "digits-1a2b3c4d"
+    assert kinds["recipe"].info.run_name == "digits lr=0.0001"
     assert {mlflow_run.info.status for mlflow_run in runs(client)} == {"FINISHED"}
     assert history(client, run.run_id, "test/fsdd/digits/wer") == [(0, 0.1)]
     assert stages[0].data.params == {"steps": "3"}
@@ -60,7 +76,7 @@ def test_stages_are_child_runs_of_the_recipe_and_end_with_it(start, client):
 @pytest.mark.parametrize(("ends", "status"), [(True, "FINISHED"), (False, "FAILED")])
 def test_a_stage_reopened_for_evaluation_is_finished_even_if_a_later_stage_fails(start, client, ends, status):
     with start() as run:
-        run.stage("pretrain").finalize("success")
+        run.end_stage("pretrain")
 
     def fail_in_the_next_stage():
         with start(resume=True) as run:
@@ -106,7 +122,7 @@ def test_restarts_continue_one_run_without_gaps_or_repeats(start, client, tmp_pa
     assert len(runs(client)) == 2
     assert history(client, logger.run_id, "loss") == [(step, float(step)) for step in range(1, 9)]
     recipe = client.get_run(run.run_id)
-    assert recipe.data.params["optimizer.lr"] == "0.0001"
+    assert "optimizer.lr" not in recipe.data.params, "the whole recipe is a file"
     assert recipe.data.tags["resume.changed"] == "optimizer.lr"
     (table,) = (tmp_path / "runs" / "digits-1a2b3c4d" / "resume").iterdir()
     assert json.loads(table.read_text())["data"] == [["optimizer.lr", "0.0001", "0.0002"]]
@@ -242,6 +258,85 @@ def test_ctrl_c_is_killed_and_an_error_is_failed(start, client, tmp_path, stop, 
     assert {mlflow_run.info.status for mlflow_run in runs(client)} == {status}
 
 
+class PreemptedError(Exception):
+    reason = SimpleNamespace(code=75)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(PreemptedError(), "KILLED"), (KeyboardInterrupt(), "KILLED"), (OSError(), "FAILED")],
+)
+def test_a_stage_that_training_leaves_early_ends_like_its_run_and_resumes_as_one_run(
+    start, client, tmp_path, error, status
+):
+    """At a signal the trainer returns as after its last step; the session raises later."""
+
+    def train():
+        with start() as run:
+            run.stage("pretrain")
+            run.end_stage("pretrain")
+            fit(run.stage("chat"), tmp_path)
+            raise error
+
+    with pytest.raises(type(error)):
+        train()
+    kept = {mlflow_run.info.run_name: mlflow_run.info for mlflow_run in runs(client)}
+    assert {name: info.status for name, info in kept.items()} == {
+        FACTS.run_name(): status, "pretrain": "FINISHED", "chat": status
+    }  # fmt: skip
+    with start(resume=True) as run:
+        run.stage("chat")
+        run._sync_process.send_new()
+        assert client.get_run(kept["chat"].run_id).info.status == "RUNNING"
+        run.end_stage("chat")
+    assert {(info.run_id, info.status) for info in (each.info for each in runs(client))} == {
+        (info.run_id, "FINISHED") for info in kept.values()
+    }
+
+
+def test_an_interrupted_stage_is_killed_also_if_the_server_was_away(start, uri, client, monkeypatch):
+    def stop():
+        with start() as run:
+            run.stage("chat").log_metrics({"loss": 1.0}, 1)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        with pytest.raises(KeyboardInterrupt):
+            stop()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(MlflowSync, "end_dead_runs", lambda sync: None)
+    sync([FOLDER], lambda message: None)
+    assert {each.info.status for each in runs(client)} == {"KILLED"}
+
+
+def test_descriptions_follow_the_run_and_survive_a_resume(start, client):
+    with start() as run:
+        run.stage("pretrain")
+        run.log_shares("pretrain", {"asr": 0.7, "lid": 0.3})
+        run.log_metrics({"untrained/digits_asr/wer": 1.0, "digits_asr/wer": 0.1})
+    with start(resume=True, facts=FACTS.with_shares("pretrain", {"asr": 0.7, "lid": 0.3})) as run:
+        stage = run.stage("pretrain")
+    note = client.get_run(run.run_id).data.tags[NOTE_TAG]
+    assert note.startswith("Recipe **digits** with **lr=0.0001**")
+    assert "digits_asr wer **0.100**" in note
+    assert "| digits_asr | wer | 0.100 | 1.000 |" in note
+    assert "asr 70.0 %" in note
+    assert "digits_asr wer **0.100**" in client.get_run(stage.run_id).data.tags[NOTE_TAG]
+
+
+def test_a_run_has_few_parameters_and_its_scores_before_baselines_and_shares(start, client):
+    with start() as run:
+        run.log_shares("pretrain", {"asr": 0.7, "lid": 0.3})
+        run.log_metrics({"untrained/digits_asr/wer": 1.0, "digits_asr/wer": 0.1})
+    data = client.get_run(run.run_id).data
+    assert data.params == FACTS.all_params()
+    assert list(data.metrics) == [
+        "digits_asr/wer", "untrained/digits_asr/wer", "share/pretrain/asr", "share/pretrain/lid"
+    ]  # fmt: skip
+
+
 def test_other_ranks_log_nothing(start, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with start() as run:
@@ -258,13 +353,21 @@ def test_a_folder_that_cannot_be_created_is_a_user_error(uri, tmp_path):
     (tmp_path / "runs").write_text("a file with the name of the folder")
     with pytest.raises(UserError, match="choose another"):
         open_recipe_run(
-            TrackingConfig(), name="digits", folder=tmp_path / "runs" / "x", recipe_yaml="", params={}
+            TrackingConfig(),
+            facts=RunFacts(recipe="digits"),
+            folder=tmp_path / "runs" / "x",
+            recipe_yaml="",
+            settings={"a": 1},
         )
 
 
 def test_where_gives_a_command_or_url(start, uri, monkeypatch):
     with start() as run:
-        assert run.where == f"mlflow ui --backend-store-uri {uri}"
+        command = f"mlflow ui --backend-store-uri {uri}"
+        assert run.where == command
+        run._sync_process.send_new()
+        page = "#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=audio_lm"
+        assert run.where == f"{command}, then http://127.0.0.1:5000/{page}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with start() as run:
         assert run.where == "http://127.0.0.1:9/#/experiments?workflowType=machine_learning"

@@ -35,6 +35,7 @@ WriteGuard = Callable[[], AbstractContextManager[bool]]
 NEEDS: dict[str, tuple[str, ...]] = {
     "open": ("journal",),
     "params": ("params",),
+    "settings": ("settings",),
     "tags": ("tags",),
     "artifact": ("path", "folder"),
     "table": ("path",),
@@ -174,6 +175,11 @@ class MetricsWriter:
         """Sync all points to disk."""
         self._lines.sync()
 
+    @property
+    def summaries(self) -> dict[str, float]:
+        """Values at step 0 of the metrics that are not curves, of earlier attempts too."""
+        return {name: value for name, value in self._first.items() if name not in self._last}
+
     def _read(self, path: Path, journal_id: str) -> bool:
         """Read the points of an earlier attempt; True if the file names this run.
 
@@ -228,7 +234,7 @@ class Journal:
         self.write_guard = write_guard
         path = folder / ENTRIES
         self._journal_ids: dict[str, str] = {}
-        self._params: dict[str, dict[str, str]] = {}
+        self._settings: dict[str, dict[str, str]] = {}
         self._lines = JsonlWriter(path, resume=resume, write_guard=write_guard)
         for line in read_events(path):
             self._note(line.record)
@@ -248,7 +254,7 @@ class Journal:
         if resume and known:
             self._journal_ids.setdefault(key, known)
         if not resume or key not in self._journal_ids:
-            self._params.pop(key, None)
+            self._settings.pop(key, None)
             self._journal_ids[key] = uuid.uuid4().hex
         self.append("open", key, journal=self._journal_ids[key], **facts)
         return self._journal_ids[key]
@@ -259,11 +265,13 @@ class Journal:
         self._note(record)
         self._lines.append(record)
 
-    def changed_params(self, key: str, params: Mapping[str, str]) -> dict[str, list[str]]:
-        """Parameters that differ from those the run started with: name -> old and new value."""
-        before = self._params.get(key, {})
+    def changed_settings(self, key: str, settings: Mapping[str, str]) -> dict[str, list[str]]:
+        """Parameters and settings that differ from those the run started with: name -> old and new value."""
+        before = self._settings.get(key, {})
         return {
-            name: [before[name], value] for name, value in params.items() if before.get(name, value) != value
+            name: [before[name], value]
+            for name, value in settings.items()
+            if before.get(name, value) != value
         }
 
     def sync(self) -> None:
@@ -279,9 +287,9 @@ class Journal:
         key = record["run"]
         if record["kind"] == "open" and record["journal"] != self._journal_ids.get(key):
             self._journal_ids[key] = record["journal"]
-            self._params.pop(key, None)
-        elif record["kind"] == "params":
-            self._params[key] = {**record["params"], **self._params.get(key, {})}
+            self._settings.pop(key, None)
+        elif record["kind"] in ("params", "settings"):
+            self._settings[key] = {**record[record["kind"]], **self._settings.get(key, {})}
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[EventLine]:

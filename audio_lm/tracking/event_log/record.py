@@ -91,11 +91,24 @@ class Record:
         MLflow parameters are immutable. If parameters change when a run resumes, the changes
         are logged in ``resume/<time>_changed_params.json`` and in the tag ``resume.changed``.
         """
+        self._log_settings("params", params)
+
+    def log_settings(self, settings: Mapping[str, object]) -> None:
+        """Keep settings in the event log without showing them as parameters; changes are logged as for parameters."""
+        self._log_settings("settings", settings)
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Log tags; a later value replaces an earlier one."""
+        self._append(
+            "tags", tags=mask_tree({tag: shorten(text, MAX_TAG_LENGTH) for tag, text in tags.items()})
+        )
+
+    def _log_settings(self, kind: str, settings: Mapping[str, object]) -> None:
         if self._journal is None:
             return
-        flat = flatten_params(mask_tree(params))
-        changed = self._journal.changed_params(self.key, flat)
-        self._journal.append("params", self.key, params=flat)
+        flat = flatten_params(mask_tree(settings))
+        changed = self._journal.changed_settings(self.key, flat)
+        self._journal.append(kind, self.key, **{kind: flat})
         if changed:
             names = shorten(", ".join(sorted(changed)), MAX_TAG_LENGTH)
             self._journal.append("tags", self.key, tags={"resume.changed": names})
@@ -146,6 +159,11 @@ class Record:
         """Set the final status; logging remains possible afterwards."""
         self.status = status
         self._append("end", status=status)
+
+    @property
+    def summaries(self) -> dict[str, float]:
+        """Values logged without steps, by earlier attempts too."""
+        return {} if self._values is None else self._values.summaries
 
     @property
     def num_dropped(self) -> int:

@@ -26,7 +26,13 @@ from audio_lm.tracking.event_log.journal import (
 )
 from audio_lm.tracking.event_log.provenance import InputCutSet
 from audio_lm.tracking.mlflow.state import RunSyncState, SyncState, read_sync_state
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore, error_summary, is_refusal
+from audio_lm.tracking.mlflow.store import (
+    TRACKING_ERRORS,
+    MlflowStore,
+    error_summary,
+    is_forbidden,
+    is_refusal,
+)
 
 PARENT_TAG = "mlflow.parentRunId"
 LINES_PER_BATCH = 500
@@ -167,7 +173,9 @@ class MlflowSync:
             try:
                 self._send_to(self.state.runs[key].run_id, record)
             except TRACKING_ERRORS as error:
-                if not is_refusal(error):
+                # Who may write runs need not be allowed to write the tags of their experiment.
+                is_refused = is_refusal(error) or (record["kind"] == "view" and is_forbidden(error))
+                if not is_refused:
                     raise
                 self._refuse(_subject(record), error)
         self.num_entries += 1
@@ -200,6 +208,8 @@ class MlflowSync:
                 store.set_tags(run_id, record["tags"])
             case "artifact":
                 store.log_artifact(run_id, self.folder / record["path"], record["folder"])
+            case "view":
+                store.update_view()
             case "table":
                 store.mark_table(run_id, record["path"])
             case "inputs":

@@ -17,9 +17,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audio_lm.common import compat
 from audio_lm.common.secrets import mask_secrets
-from audio_lm.tracking.event_log.journal import Point
+from audio_lm.tracking.event_log.journal import Point, now_ms
 from audio_lm.tracking.event_log.provenance import InputCutSet
+from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.uri import database_path
+from audio_lm.tracking.mlflow.view import (
+    MAX_RUNS,
+    NOTE_START,
+    VIEW_TAG,
+    RunColumns,
+    columns_of,
+    experiment_note,
+    task_of_benchmark,
+    view_of,
+)
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -45,6 +56,14 @@ def is_refusal(error: Exception) -> bool:
         # 401 and 403 are retried: a password may be corrected, a token renewed.
         return 400 <= status < 500 and status not in (401, 403, 408, 429)
     return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+
+
+def is_forbidden(error: Exception) -> bool:
+    """True if the store did not accept the user for a request."""
+    return isinstance(error, MlflowException) and ERROR_CODE_TO_HTTP_STATUS.get(error.error_code) in (
+        401,
+        403,
+    )
 
 
 def error_summary(error: Exception) -> str:
@@ -186,6 +205,33 @@ class MlflowStore:
     def log_inputs(self, run_id: str, cut_sets: Sequence[InputCutSet]) -> None:
         """Log the cut-sets of a run as dataset inputs; the data itself is not read."""
         self.client.log_inputs(run_id, datasets=[_dataset_input(cut_set) for cut_set in cut_sets])
+
+    def update_view(self) -> None:
+        """Update the columns that MLflow's page of runs shows for this experiment; describe it if nobody has."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            "tags.kind = 'recipe'",
+            max_results=MAX_RUNS,
+            order_by=["attributes.start_time DESC"],
+        )
+        # Runs of earlier releases have all settings as parameters.
+        runs = [
+            RunColumns(
+                str(run.info.run_name),
+                run.data.params,
+                run.data.metrics,
+                task_of_benchmark(run.data.tags[TASKS_TAG]),
+            )
+            for run in found
+            if TASKS_TAG in run.data.tags
+        ]
+        if not (columns := columns_of(runs)):
+            return
+        experiment_id = self.experiment_id
+        self.client.set_experiment_tag(experiment_id, VIEW_TAG, view_of(columns, time_ms=now_ms()))
+        if self.client.get_experiment(experiment_id).tags.get(NOTE_TAG, NOTE_START).startswith(NOTE_START):
+            note = experiment_note(experiment_id, columns, runs)
+            self.client.set_experiment_tag(experiment_id, NOTE_TAG, note)
 
     def run_exists(self, run_id: str) -> bool:
         """True if the store has a run that is not deleted."""

@@ -152,9 +152,9 @@ def test_params_are_compared_with_those_at_the_start_of_the_run(tmp_path):
     second.open_run("recipe", resume=True)
     second.append("params", "recipe", params={"lr": "2"})
     third = Journal(tmp_path, resume=True)
-    assert third.changed_params("recipe", {"lr": "3", "steps": "4"}) == {"lr": ["1", "3"]}
+    assert third.changed_settings("recipe", {"lr": "3", "steps": "4"}) == {"lr": ["1", "3"]}
     third.open_run("recipe", resume=False)
-    assert third.changed_params("recipe", {"lr": "3"}) == {}
+    assert third.changed_settings("recipe", {"lr": "3"}) == {}
 
 
 def test_other_processes_detect_the_writer_of_a_journal(tmp_path):

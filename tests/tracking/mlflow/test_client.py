@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.mlflow.client import MAX_ATTEMPTS, MlflowSync
 from audio_lm.tracking.mlflow.state import SyncState
 from audio_lm.tracking.mlflow.store import MlflowException, MlflowStore
@@ -26,13 +28,17 @@ pytestmark = pytest.mark.usefixtures("in_process_sync")
 def folder(uri, tmp_path):
     """Folder of a run with 400 steps and a table, of which nothing is sent yet."""
     run = open_recipe_run(
-        TrackingConfig(), name="digits", folder=tmp_path / "r", recipe_yaml="", params={"a": 1}
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=tmp_path / "r",
+        recipe_yaml="",
+        settings={"a": 1},
     )
     logger = run.stage("pretrain")
     for step in range(1, NUM_STEPS + 1):
         logger.log_metrics({"loss": float(step), "norm": 1.0}, step)
     logger.log_table([{"id": "a"}], "eval/asr.json")
-    logger.finalize("success")
+    run.end_stage("pretrain")
     run.close("FINISHED")
     return tmp_path / "r"
 
@@ -176,9 +182,13 @@ def test_metrics_of_a_new_attempt_do_not_reach_the_old_run(folder, uri, client):
 
 
 def test_a_run_without_an_end_event_is_marked_killed(uri, client, tmp_path):
-    open_recipe_run(TrackingConfig(), name="digits", folder=tmp_path / "r", recipe_yaml="", params={}).stage(
-        "pretrain"
-    )
+    open_recipe_run(
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=tmp_path / "r",
+        recipe_yaml="",
+        settings={"a": 1},
+    ).stage("pretrain")
     mlflow_sync = MlflowSync(tmp_path / "r", uri, pytest.fail)
     mlflow_sync.send_new()
     assert stage_run(client).info.status == "RUNNING"
@@ -215,6 +225,28 @@ def test_a_server_that_refuses_all_requests_leaves_the_state_unchanged(folder, a
     assert (mlflow_sync.num_points, mlflow_sync.state.num_bytes) == (0, 0)
 
 
+def test_a_user_who_may_not_change_the_experiment_still_sends_everything(folder, uri, client, monkeypatch):
+    def refuse(store):
+        raise MlflowException("no permission", error_code=PERMISSION_DENIED)
+
+    monkeypatch.setattr(MlflowStore, "update_view", refuse)
+    said = []
+    run = open_recipe_run(
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=folder,
+        recipe_yaml="",
+        settings={},
+        resume=True,
+    )
+    run.log_metrics({"digits/wer": 0.1})
+    run.close("FINISHED")
+    MlflowSync(folder, uri, said.append).send_new()
+    (line,) = said
+    assert "refused the view of recipe" in line
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
 DAMAGES = {
     "empty": lambda raw: b"",
     "half": lambda raw: raw[: len(raw) // 2],
@@ -232,12 +264,17 @@ def test_data_logged_after_a_file_was_damaged_reaches_the_same_runs_once(folder,
     before = stage_run(client).info.run_id
     (folder / name).write_bytes(DAMAGES[damage]((folder / name).read_bytes()))
     run = open_recipe_run(
-        TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=True
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=folder,
+        recipe_yaml="",
+        settings={"a": 1},
+        resume=True,
     )
     logger = run.stage("pretrain")
     for step in range(NUM_STEPS - 5, NUM_STEPS + 6):
         logger.log_metrics({"loss": float(step), "norm": 1.0}, step)
-    logger.finalize("success")
+    run.end_stage("pretrain")
     run.close("FINISHED")
     MlflowSync(folder, uri, pytest.fail).send_new()
     assert stage_run(client).info.run_id == before

@@ -3,6 +3,7 @@ import pytest
 from audio_lm.tracking.event_log.journal import Point
 from audio_lm.tracking.event_log.names import flatten_params
 from audio_lm.tracking.event_log.provenance import InputCutSet
+from audio_lm.tracking.facts import NOTE_TAG, TASKS_TAG
 from audio_lm.tracking.mlflow.store import (
     MlflowException,
     MlflowStore,
@@ -10,6 +11,8 @@ from audio_lm.tracking.mlflow.store import (
     error_summary,
     is_refusal,
 )
+from audio_lm.tracking.mlflow.view import VIEW_TAG
+from tests.tracking.mlflow.test_view import state_of
 
 
 def open_run(store, journal="j"):
@@ -125,3 +128,28 @@ def test_a_killed_creation_leaves_no_incomplete_database(tmp_path, monkeypatch):
 
 def test_a_password_does_not_reach_a_log():
     assert error_summary(OSError("to http://me:secret@host")) == "OSError: to http://host"
+
+
+def log_recipe_run(store, weight):
+    run_id = store.open_run(
+        None, journal=f"j{weight}", name="digits", tags={"kind": "recipe", TASKS_TAG: "{}"}, time_ms=weight
+    )
+    store.log_params(run_id, {"weight/pretrain/asr": str(weight)})
+    store.log_points(run_id, [Point("digits_asr/wer", 0.1, 1, 0)])
+    store.update_view()
+    return store.client.get_experiment(store.experiment_id).tags
+
+
+def test_the_view_of_an_experiment_has_what_differs_between_its_runs(store):
+    columns = [state_of(log_recipe_run(store, weight)[VIEW_TAG])["selectedColumns"] for weight in (1, 2)]
+    assert columns == [
+        ["metrics.`digits_asr/wer`"],
+        ["params.`weight/pretrain/asr`", "metrics.`digits_asr/wer`"],
+    ]
+
+
+def test_an_experiment_is_described_with_a_link_to_the_view_unless_somebody_has(store):
+    assert "viewStateShareKey=audio_lm" in log_recipe_run(store, 1)[NOTE_TAG]
+    assert "weight/pretrain/asr" in log_recipe_run(store, 2)[NOTE_TAG], "our own is updated"
+    store.client.set_experiment_tag(store.experiment_id, NOTE_TAG, "mine")
+    assert log_recipe_run(store, 3)[NOTE_TAG] == "mine"

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import MlflowException
 from audio_lm.tracking.mlflow.supervisor import MAX_SHORT_LIVES
@@ -17,7 +18,12 @@ pytestmark = pytest.mark.slow  # starts real sync processes, which import mlflow
 
 def open_run(folder, resume=False):
     return open_recipe_run(
-        TrackingConfig(), name="digits", folder=folder, recipe_yaml="", params={"a": 1}, resume=resume
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=folder,
+        recipe_yaml="",
+        settings={"a": 1},
+        resume=resume,
     )
 
 
@@ -60,7 +66,7 @@ def test_a_run_is_synced_while_it_runs_and_the_sync_process_ends_with_it(uri, cl
         assert runs(client)["stage"].info.status == "RUNNING"
         until(lambda: num_sync_processes(tmp_path / "r") == 1)
         logger.log_metrics({"loss": 1.0}, 2)
-        logger.finalize("success")
+        run.end_stage("pretrain")
     assert num_sync_processes(tmp_path / "r") == 0
     assert steps(client) == [1, 2]
     assert {run.info.status for run in runs(client).values()} == {"FINISHED"}

@@ -3,6 +3,7 @@ from mlflow import MlflowClient
 
 from audio_lm.common.errors import UserError
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.mlflow.sync import runs_below, sync
 from audio_lm.tracking.mlflow.worker import sync_lock
 from audio_lm.tracking.run import open_recipe_run
@@ -16,7 +17,11 @@ def runs(uri, tmp_path):
     """Folder with two runs of which nothing is sent yet."""
     for name in ("a", "b"):
         run = open_recipe_run(
-            TrackingConfig(), name="digits", folder=tmp_path / "runs" / name, recipe_yaml="", params={}
+            TrackingConfig(),
+            facts=RunFacts(recipe="digits"),
+            folder=tmp_path / "runs" / name,
+            recipe_yaml="",
+            settings={"a": 1},
         )
         run.stage("pretrain").log_metrics({"loss": 1.0}, 1)
         run.close("FINISHED")

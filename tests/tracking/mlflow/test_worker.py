@@ -4,6 +4,7 @@ import pytest
 from mlflow import MlflowClient
 
 from audio_lm.tracking.config import TrackingConfig
+from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.mlflow import worker
 from audio_lm.tracking.mlflow.client import MlflowSync
 from audio_lm.tracking.mlflow.store import MlflowStore, create_database
@@ -34,7 +35,13 @@ class ParentOf:
 
 @pytest.fixture
 def folder(uri, tmp_path):
-    run = open_recipe_run(TrackingConfig(), name="digits", folder=tmp_path / "r", recipe_yaml="", params={})
+    run = open_recipe_run(
+        TrackingConfig(),
+        facts=RunFacts(recipe="digits"),
+        folder=tmp_path / "r",
+        recipe_yaml="",
+        settings={"a": 1},
+    )
     run.log_metrics({"wer": 0.5})
     return tmp_path / "r"
 
