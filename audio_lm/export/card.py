@@ -27,8 +27,8 @@ from audio_lm.evaluation.report import Row, cells_of
 from audio_lm.evaluation.score import read_scores
 from audio_lm.export import script
 from audio_lm.export.trained import TrainedTask, stages_until, tasks_of
-from audio_lm.run.evaluate import table_rows, with_kept_benchmarks
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.scores import table_rows, with_kept_benchmarks
 
 NUM_LINES_READ = 1000  # per cut-set, for the languages
 PIPELINE = "audio-text-to-text"

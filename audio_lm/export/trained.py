@@ -65,7 +65,8 @@ def _trained(name: str, prompt: Prompt, stages: Sequence[str]) -> TrainedTask:
         return TrainedTask(CHAT, "conversations about clips", prompt, tuple(stages), 1, (text,), text)
     task = find_task(name)
     if prompt == "tags":
-        texts, held_out = (task.tags,), task.tags
+        texts: tuple[str, ...] = (task.tags,)
+        held_out = task.tags
     else:
         texts, (held_out,) = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
     whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, held_out)]

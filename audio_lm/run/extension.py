@@ -20,13 +20,14 @@ from audio_lm.common.errors import CheckpointError, RecipeError, UserError
 from audio_lm.common.files import write_json
 from audio_lm.config.load import ComposedRecipe, changed_settings, load_kept_recipe
 from audio_lm.config.schema import Recipe
-from audio_lm.evaluation.config import UNTRAINED
+from audio_lm.evaluation.config import MAJORITY, UNTRAINED
 from audio_lm.evaluation.definitions import read_definitions, save_definition
 from audio_lm.evaluation.predict import predictions_path
-from audio_lm.evaluation.score import read_scores, score_path, write_scores
+from audio_lm.evaluation.score import score_key, write_scores
 from audio_lm.run.extendable import may_be_extended
 from audio_lm.run.folder import STATUS, RunFolder, move_aside
 from audio_lm.run.resume import content_fault_of
+from audio_lm.run.scores import kept_scores, with_kept_benchmarks
 from audio_lm.training.callbacks.checkpoint import NOT_IN_STATUS
 
 MARKER = "extended.json"  # written when the state of the extended run is complete in the new folder
@@ -103,7 +104,7 @@ class Extension:
 
     def _copy_answers(self, folder: RunFolder, recipe: Recipe) -> None:
         """Copy answers and scores of the kept stages, and those of the untrained model."""
-        scores = read_scores(self.source.scores)
+        scores = kept_scores(with_kept_benchmarks(recipe, self.source), self.source)
         kept: dict[str, float] = {}
         for prefix in ("", UNTRAINED):
             answers, own = self.source.predictions / prefix, folder.predictions / prefix
@@ -115,10 +116,10 @@ class Extension:
                     target = predictions_path(own, name)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(path, target)
-                    save_definition(own, name, entry.benchmark, entry.published)
-                    place = f"{prefix}/" if prefix else ""
-                    place += score_path(entry.benchmark.source, entry.benchmark.task) + "/"
-                    kept |= {key: value for key, value in scores.items() if key.startswith(place)}
+                    save_definition(own, name, entry)
+                    for baseline in (UNTRAINED,) if prefix else ("", MAJORITY):
+                        keys = (score_key(name, metric, baseline) for metric in entry.benchmark.metrics)
+                        kept |= {key: scores[key] for key in keys if key in scores}
         if kept:
             write_scores(folder.scores, kept)
 

@@ -179,7 +179,7 @@ class RunFacts:
         names = list(dict.fromkeys((benchmark, metric) for _, benchmark, metric in values))
         published = {name: self.published.get(name[0], {}).get(name[1]) for name in names}
         has_published = any(value is not None for value in published.values())
-        rows = [
+        rows: list[Cells] = [
             [
                 *name,
                 _number(values.get(("", *name))),

@@ -46,14 +46,18 @@ def measure_files(paths: Sequence[Path], *, cache: Path | None = None) -> dict[P
         (int(size), int(modified))
         for size, modified in states_of([str(file_holding(name)) for name in names])
     ]
-    found = {path: kept.find(name, state) for path, name, state in zip(paths, names, states, strict=True)}
-    missing = [place for place, measured in enumerate(found.values()) if measured is None]
-    for place, measured in zip(missing, _measure_all([names[place] for place in missing]), strict=True):
-        found[paths[place]] = measured
-        if isinstance(measured, AudioMeasurement):
-            kept.add(names[place], states[place], measured)
+    found: dict[str, AudioMeasurement | str] = {
+        name: measured
+        for name, state in zip(names, states, strict=True)
+        if (measured := kept.find(name, state)) is not None
+    }
+    missing = {name: state for name, state in zip(names, states, strict=True) if name not in found}
+    for name, result in zip(missing, _measure_all([*missing]), strict=True):
+        found[name] = result
+        if isinstance(result, AudioMeasurement):
+            kept.add(name, missing[name], result)
     kept.close()
-    return found
+    return {path: found[name] for path, name in zip(paths, names, strict=True)}
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -98,7 +98,7 @@ class Record:
         self._log_settings("settings", settings)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Log tags; a later value replaces an earlier one."""
+        """Set tags of the run; a later value replaces an earlier one."""
         self._append(
             "tags", tags=mask_tree({tag: shorten(text, MAX_TAG_LENGTH) for tag, text in tags.items()})
         )
@@ -115,11 +115,6 @@ class Record:
             time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             rows = [{"parameter": name, "was": old, "is": new} for name, (old, new) in changed.items()]
             self.log_table(rows, f"resume/{time}_changed_params.json")
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
-        short = {tag: shorten(value, MAX_TAG_LENGTH) for tag, value in tags.items()}
-        self._append("tags", tags=mask_tree(short))
 
     def log_text(self, text: str, path: str) -> None:
         """Log a text as an artifact."""
