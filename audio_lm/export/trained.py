@@ -50,7 +50,11 @@ def trained_tasks(recipe: Recipe, stage: str) -> list[TrainedTask]:
         config = recipe.stages[name]
         for task in tasks_of(config.mixture.weights, config.mixture.schedule):
             stages_of.setdefault((task, config.prompt), []).insert(0, name)
-    return [_trained(task, prompt, stages) for (task, prompt), stages in stages_of.items()]
+    tasks = recipe.task_table
+    return [
+        _trained(None if name == CHAT else find_task(name, tasks), prompt, stages)
+        for (name, prompt), stages in stages_of.items()
+    ]
 
 
 def tasks_of(weights: dict[str, float], schedule: Iterable[str]) -> list[str]:
@@ -58,19 +62,27 @@ def tasks_of(weights: dict[str, float], schedule: Iterable[str]) -> list[str]:
     return [task for task, weight in weights.items() if weight > 0 or task in schedule]
 
 
-def _trained(name: str, prompt: Prompt, stages: Sequence[str]) -> TrainedTask:
-    if name == CHAT:
+def _trained(task: Task | None, prompt: Prompt, stages: Sequence[str]) -> TrainedTask:
+    """A task, or a chat if it is None."""
+    if task is None:
         turn = {"role": "user", "content": [{"audio": 1}, {"text": TEXT_FIELD}]}
         text = join_text(render_chat([turn], with_answer=False))
         return TrainedTask(CHAT, "conversations about clips", prompt, tuple(stages), 1, (text,), text)
-    task = find_task(name)
     if prompt == "tags":
         texts: tuple[str, ...] = (task.tags,)
         held_out = task.tags
     else:
         texts, (held_out,) = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
     whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, held_out)]
-    return TrainedTask(name, task.title, prompt, tuple(stages), task.num_clips, tuple(whole[:-1]), whole[-1])
+    return TrainedTask(
+        task.name,
+        task.title or task.name,
+        prompt,
+        tuple(stages),
+        task.num_clips,
+        tuple(whole[:-1]),
+        whole[-1],
+    )
 
 
 def frame(task: Task, prompt: Prompt) -> str:

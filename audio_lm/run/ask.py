@@ -162,7 +162,9 @@ class AnsweringModel:
                     f"a chat needs prompt chatml, and this model has {chosen}; give a task or a question"
                 )
             return _Question(None, chosen)
-        return self._checked(_with_given_labels(_Question(find_task(name), chosen, known)))
+        return self._checked(
+            _with_given_labels(_Question(find_task(name, self.loaded.task_table), chosen, known))
+        )
 
     def _only_task(self, prompt: str) -> str:
         """The task to answer where none is given: voice chat for chatml, else the only one of the training."""

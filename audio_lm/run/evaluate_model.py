@@ -74,7 +74,9 @@ def _overrides(path: Path, options: BenchmarkOptions, stage: str | None, data_di
     table = {}
     for task in options.tasks:
         chosen = choose_stage(recipe, folder, stage, task)
-        for name, benchmark in options.benchmarks(task, stage=chosen, prompt=recipe.stages[chosen].prompt):
+        for name, benchmark in options.benchmarks(
+            task, stage=chosen, prompt=recipe.stages[chosen].prompt, tasks=recipe.task_table
+        ):
             table[name] = asdict(benchmark)
     added = f"evaluation.benchmarks={json.dumps(table)}"
     return [added] if data_dir is None else [added, f"data_dir={data_dir}"]

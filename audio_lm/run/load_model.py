@@ -5,7 +5,8 @@ Lightning is not imported, so that one question is answered within seconds.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from audio_lm.prompts.tokenizer import load_tokenizer
 from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.open import kept_vocabulary, open_run
-from audio_lm.tasks.registry import CHAT
+from audio_lm.tasks.registry import CHAT, TASKS
+from audio_lm.tasks.task import Task
 
 CONFIGS_WITH_TEMPLATE = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
 TOKENS_OF_PROMPT: dict[str, tuple[str, ...]] = {
@@ -53,6 +55,9 @@ class LoadedModel:
 
     tasks: tuple[str, ...]
     """Tasks it was trained with; empty where that is not known."""
+
+    task_table: Mapping[str, Task] = field(default_factory=lambda: TASKS)
+    """All tasks by name, those of the recipe's own included."""
 
     is_published: bool = False
     """True if no recipe is known; its vocabulary then must have every token of a prompt."""
@@ -271,6 +276,7 @@ def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: b
         config=resolve_sizes(recipe.model),
         prompt=recipe.stages[chosen].prompt,
         tasks=trained_tasks(recipe, chosen),
+        task_table=recipe.task_table,
     )
 
 

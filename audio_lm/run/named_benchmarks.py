@@ -1,6 +1,6 @@
 """Benchmarks from the options of a command line: sources, tasks and prompts, each with each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +10,8 @@ from audio_lm.data.examples import Prompt
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.metrics.registry import METRICS
 from audio_lm.prompts.render import PROMPTS
-from audio_lm.tasks.registry import CHAT, find_task
+from audio_lm.tasks.registry import CHAT, TASKS, find_task
+from audio_lm.tasks.task import Task
 
 MAX_NEW_TOKENS = 256
 
@@ -63,11 +64,14 @@ class BenchmarkOptions:
                 f"--name {self.name} is one name, and the options give {count} benchmarks; leave it out"
             )
 
-    def benchmarks(self, task: str, *, stage: str, prompt: Prompt) -> Iterator[tuple[str, BenchmarkConfig]]:
+    def benchmarks(
+        self, task: str, *, stage: str, prompt: Prompt, tasks: Mapping[str, Task] = TASKS
+    ) -> Iterator[tuple[str, BenchmarkConfig]]:
         """Benchmarks of one of the tasks, by name.
 
         Args:
             prompt: of the model's training.
+            tasks: all tasks by name, those of a recipe's own included.
 
         Raises:
             RecipeError: there is no such task, or it has no metric.
@@ -80,7 +84,7 @@ class BenchmarkOptions:
                     BenchmarkConfig(
                         source=source,
                         task=task,
-                        metrics=[*(self.metrics or metrics_of(task))],
+                        metrics=[*(self.metrics or metrics_of(task, tasks))],
                         prompt=cast("Prompt", chosen),
                         stage=stage,
                         max_clips=self.max_clips,
@@ -94,7 +98,7 @@ class BenchmarkOptions:
         return ([] if chosen == prompt else [chosen]) + of_question
 
 
-def metrics_of(task: str) -> list[str]:
+def metrics_of(task: str, tasks: Mapping[str, Task] = TASKS) -> list[str]:
     """Metrics of a task that are packaged.
 
     Raises:
@@ -103,7 +107,7 @@ def metrics_of(task: str) -> list[str]:
     named = (
         []
         if task == CHAT
-        else [name for name in find_task(task).metrics if name.partition("(")[0].strip() in METRICS]
+        else [name for name in find_task(task, tasks).metrics if name.partition("(")[0].strip() in METRICS]
     )
     if not named:
         raise RecipeError(
