@@ -10,7 +10,7 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.names import check_name
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import Layer, as_table, table_at
-from audio_lm.metrics.registry import NEEDS_JAVA, find_metric
+from audio_lm.metrics.registry import find_metric, packaged
 from audio_lm.tasks.config import METRIC, OwnTaskConfig
 from audio_lm.tasks.labels import dummy_values
 from audio_lm.tasks.own import check_answer, check_fields, check_new_name, check_questions, own_task
@@ -66,7 +66,7 @@ def _metrics_of(task: Any, own: Mapping[str, Any]) -> list[Any]:
     if task in own:
         metric = as_table(own[task]).get("metric", METRIC)
         return metric if isinstance(metric, list) else [metric]
-    return [metric for metric in TASKS[task].metrics if metric not in NEEDS_JAVA] if task in TASKS else []
+    return packaged(TASKS[task].metrics) if task in TASKS else []
 
 
 def with_stand_in_label(config: OwnTaskConfig, label: str) -> OwnTaskConfig:

@@ -3,7 +3,7 @@
 Recipes are checked against the names only; torchmetrics and the metric classes are imported when a metric is built.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,11 @@ def current_name(name: str) -> str:
     ('wer_qwen_audio', 'wer')
     """
     return RENAMED.get(name, name)
+
+
+def packaged(names: Iterable[str]) -> list[str]:
+    """Those of a task's metrics that are computed here; remarks in parentheses count as part of no name."""
+    return [name for name in names if name.partition("(")[0].strip() in METRICS]
 
 
 def find_metric(name: str) -> MetricRow:

@@ -8,7 +8,7 @@ from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.rng import key_of
 from audio_lm.data.examples import Prompt
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.metrics.registry import METRICS
+from audio_lm.metrics.registry import packaged
 from audio_lm.prompts.render import PROMPTS
 from audio_lm.tasks.registry import CHAT, TASKS, find_task
 from audio_lm.tasks.task import Task
@@ -104,11 +104,7 @@ def metrics_of(task: str, tasks: Mapping[str, Task] = TASKS) -> list[str]:
     Raises:
         RecipeError: there is no such task, or it has none.
     """
-    named = (
-        []
-        if task == CHAT
-        else [name for name in find_task(task, tasks).metrics if name.partition("(")[0].strip() in METRICS]
-    )
+    named = [] if task == CHAT else packaged(find_task(task, tasks).metrics)
     if not named:
         raise RecipeError(
             f"task {task!r} has no metric of its own; name one with --metrics, see audio_lm/metrics/registry.py"
