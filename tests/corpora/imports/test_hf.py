@@ -120,15 +120,17 @@ def test_bad_audio_is_named_and_leaving_it_out_copies_nothing_again(run, tmp_pat
     found[2]["audio"] = {"bytes": b"404 not found", "path": "2.flac"}
     found[3]["audio"] = {"bytes": None, "path": "gone.flac"}
     given = write_parquet(tmp_path / "given", found)
-    with pytest.raises(DataError, match=r"\(train\):4: .*gone.flac is missing"):  # before audio is measured
+    with pytest.raises(
+        DataError, match=r"given/train:4: audio .*given/gone.flac is missing"
+    ):  # before audio is measured
         run(given)
     with pytest.raises(DataError) as caught:
         run(given, skip_bad=1)
     sentence, *named = str(caught.value).splitlines()
     assert sentence.startswith("2 lines cannot be imported")
-    assert "(train):3: " in named[0]
+    assert "given/train:3: " in named[0]
     assert "cannot be decoded" in named[0]
-    assert "(train):4: " in named[1]
+    assert "given/train:4: " in named[1]
     assert "gone.flac is missing" in named[1]
     assert not [*tmp_path.glob("data/mine/*.jsonl")]
     monkeypatch.setattr(HfDataset, "rows", None)
