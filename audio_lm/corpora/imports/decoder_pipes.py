@@ -68,8 +68,11 @@ DECODERS: dict[str, Decoder] = {
 }
 
 
-def file_of_pipe(text: str) -> str:
+def file_of_pipe(text: str, *, averages: bool = True) -> str:
     """File that a command decodes; a text that does not end with ``|`` is returned unchanged.
+
+    Args:
+        averages: the channels of the file will be averaged, so that the command may do so.
 
     Raises:
         DataError: the command does more than decoding one file.
@@ -91,19 +94,18 @@ def file_of_pipe(text: str) -> str:
             f"{', '.join(DECODERS)} are read, as that file; {CURE}"
         )
     try:
-        return _file_of(name, words[1:])
+        return _file_of(DECODERS[name], words[1:], averages)
     except DataError as error:
         raise DataError(f"audio {command!r} is a command that {error}; {CURE}") from error
 
 
-def _file_of(name: str, words: Sequence[str]) -> str:
+def _file_of(decoder: Decoder, words: Sequence[str], averages: bool) -> str:
     """Only input file of a decoder's arguments.
 
     Raises:
         DataError: an argument may change the audio, or there is no single file.
     """
-    decoder = DECODERS[name]
-    files, flags = _parse(decoder, words)
+    files, flags = _parse(decoder, words, averages)
     if not decoder.required <= flags | {LONG_FLAGS.get(flag, flag) for flag in flags}:
         raise DataError("does not decode to the standard output")
     if decoder.has_output and (not files or files.pop() not in STDOUT):
@@ -113,9 +115,10 @@ def _file_of(name: str, words: Sequence[str]) -> str:
     return files[0]
 
 
-def _parse(decoder: Decoder, words: Sequence[str]) -> tuple[list[str], set[str]]:
+def _parse(decoder: Decoder, words: Sequence[str], averages: bool) -> tuple[list[str], set[str]]:
     """Files and flags of a decoder's arguments."""
     files, seen = list[str](), set[str]()
+    accepted = {name: values for name, values in decoder.values.items() if averages or values is not MONO}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -124,7 +127,12 @@ def _parse(decoder: Decoder, words: Sequence[str]) -> tuple[list[str], set[str]]
             files.append(word)
         elif rest and option == decoder.input_option:
             files.append(rest.pop(0))
-        elif rest and _is_accepted(decoder, option, rest[0], after_input=bool(files)):
+        elif (
+            rest
+            and option in accepted
+            and accepted[option].fullmatch(rest[0])
+            and (files or option not in decoder.of_output)
+        ):
             rest.pop(0)
         elif flags := _flags(word, decoder):
             seen |= flags
@@ -132,13 +140,6 @@ def _parse(decoder: Decoder, words: Sequence[str]) -> tuple[list[str], set[str]]
             value = f" {rest[0]}" if option in decoder.values and rest else ""
             raise DataError(f"may change the audio by {word + value!r}")
     return files, seen
-
-
-def _is_accepted(decoder: Decoder, option: str, value: str, *, after_input: bool) -> bool:
-    """True if an option with a value does not change the audio."""
-    known = decoder.values.get(option)
-    is_in_place = after_input or option not in decoder.of_output
-    return known is not None and known.fullmatch(value) is not None and is_in_place
 
 
 def _flags(word: str, decoder: Decoder) -> set[str]:

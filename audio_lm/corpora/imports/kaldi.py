@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.channels import AVERAGE
 from audio_lm.corpora.imports.bad_lines import BadLines, EmptyRowError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
@@ -74,7 +75,9 @@ def read(folder: Path, writer: ImportWriter, options: ImportOptions) -> None:
             recording, start, duration = utterance, 0.0, None
             if segments is not None:
                 recording, start, duration = _segment(segments.values[utterance])
-            audio = resolve_audio_path(file_of_pipe(scp.value(recording)), folder, options)
+            audio = resolve_audio_path(
+                file_of_pipe(scp.value(recording), averages=options.channel == AVERAGE), folder, options
+            )
             if "utt2dur" in others:
                 declared = parse_seconds("utt2dur", others["utt2dur"].value(utterance))
                 writer.check_duration(audio, start, duration, declared)

@@ -8,8 +8,7 @@ Source: lhotse 1.33, ``cut/base.py`` (``trim_to_supervisions``), ``kaldi.py`` (r
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +75,13 @@ class CutReader:
             DataError: the cut cannot be read, or has no label.
         """
         supervisions = table.get("supervisions")
-        if table.get("type") in ("PaddingCut", "MixedCut"):
-            supervisions = supervisions or [{}]  # refused below because of its type
-        if not supervisions:
+        is_plain = table.get("type") not in ("PaddingCut", "MixedCut")  # others are refused below
+        if is_plain and not supervisions:
             self._left_out["cuts without supervisions"] += 1
             return
         try:
+            if not is_plain or not isinstance(supervisions, list):
+                check_cut(table)
             self._prepare(table)
             cuts = self._trim(table) if self._options.trim else [build_cut(_checked(table))]
         except InvalidLineError as error:
@@ -90,7 +90,7 @@ class CutReader:
         if not labelled:
             raise EmptyRowError(f"cut {short_repr(table['id'])} has no text and no other label")
         self._left_out["supervisions without a label"] += len(cuts) - len(labelled)
-        self._num_untrimmed += len(supervisions) > 1 and not self._options.trim
+        self._num_untrimmed += len(table["supervisions"]) > 1 and not self._options.trim
         yield from labelled
 
     def notes(self) -> list[str]:
@@ -111,29 +111,29 @@ class CutReader:
             table["channel"] = [table["channel"]]
         if table.get("recording") is not None:
             self._left_out["features of cuts"] += table.pop("features", None) is not None
-        custom = table.get("custom") if isinstance(table.get("custom"), Mapping) else {}
-        assert isinstance(custom, Mapping)
-        for recording in (table.get("recording"), *(custom[name] for name in recording_fields(custom))):
-            self._prepare_recording(recording)
-        for supervision in table.get("supervisions") or ():
+        custom = table.get("custom")
+        further = custom if isinstance(custom, dict) else {}
+        for recording in (table.get("recording"), *(further[name] for name in recording_fields(further))):
+            sources = recording.get("sources") if isinstance(recording, dict) else None
+            for source in sources if isinstance(sources, list) else ():
+                if isinstance(source, dict):
+                    self._prepare_source(source)
+        for supervision in table["supervisions"]:
             if isinstance(supervision, dict):
                 self._prepare_supervision(supervision)
 
-    def _prepare_recording(self, recording: Any) -> None:
-        sources = recording.get("sources") if isinstance(recording, dict) else None
-        for source in sources if isinstance(sources, list) else ():
-            kind, where = (
-                source.get(key) if isinstance(source, dict) else None for key in ("type", "source")
-            )
-            if kind == "command" and isinstance(where, str):
-                source["type"], where = "file", file_of_pipe(where if where.endswith("|") else f"{where} |")
-            if source["type"] == "file" if isinstance(source, dict) else False:
-                source["source"] = str(self._resolve(where))
+    def _prepare_source(self, source: dict[str, Any]) -> None:
+        """Change a command that decodes a file to the file, and a path to an absolute one.
 
-    def _resolve(self, where: Any) -> Path:
-        """Path of a file: in the working directory as Lhotse reads it, else from the folder of the manifest."""
-        is_here = self._options.audio_root is None and isinstance(where, str) and Path(where).is_file()
-        return resolve_audio_path(where, Path() if is_here else self._folder, self._options)
+        A path starts in the working directory, as Lhotse reads it, if the file is there; else in the manifest's folder.
+        """
+        where = source.get("source")
+        if source.get("type") == "command" and isinstance(where, str):
+            source["type"], where = "file", file_of_pipe(f"{where.rstrip(' |')} |", averages=False)
+        if source.get("type") == "file":
+            is_here = self._options.audio_root is None and isinstance(where, str) and Path(where).is_file()
+            folder = Path() if is_here else self._folder
+            source["source"] = str(resolve_audio_path(where, folder, self._options))
 
     def _prepare_supervision(self, supervision: dict[str, Any]) -> None:
         if isinstance(text := supervision.get("text"), str) and not text.strip():
@@ -177,17 +177,16 @@ def _check_before_trim(table: dict[str, Any]) -> None:
     Raises:
         InvalidLineError: the cut is invalid, or a supervision lies outside it.
     """
-    copy = deepcopy(table)
-    channels = [copy.get("channel")] if copy.get("type") != "MultiCut" else copy.get("channel")
-    for supervision in copy["supervisions"] if isinstance(copy["supervisions"], list) else ():
-        given = supervision.pop("channel", 0) if isinstance(supervision, dict) else 0
-        supervision["channel"] = copy.get("channel")
-        for channel in given if isinstance(given, list) else [given]:
-            if channel not in (channels if isinstance(channels, list) else []):
-                raise InvalidLineError(
-                    f"a supervision has the channel {short_repr(channel)}, the cut {channels}"
-                )
-    check_cut(copy)
+    channel = table.get("channel")
+    channels = channel if isinstance(channel, list) else [channel]
+    same = [one | {"channel": channel} for one in table["supervisions"] if isinstance(one, dict)]
+    check_cut(table | {"supervisions": same if len(same) == len(table["supervisions"]) else [None]})
+    for supervision in table["supervisions"]:
+        given = supervision.get("channel", 0)
+        if unknown := [one for one in (given if isinstance(given, list) else [given]) if one not in channels]:
+            raise InvalidLineError(
+                f"a supervision has the channels {short_repr(unknown)} -- expected some of the cut, {channels}; correct them"
+            )
     for supervision in table["supervisions"]:
         start = supervision.get("start", 0.0)
         end = start + supervision["duration"]

@@ -26,6 +26,12 @@ def test_a_command_that_only_decodes_is_its_file(command, file):
     assert file_of_pipe(command) == file
 
 
+def test_a_mixture_of_channels_is_refused_where_one_is_chosen():
+    assert file_of_pipe("sox a.wav -c 1 -t wav - |") == "a.wav"
+    with pytest.raises(DataError, match="may change the audio by '-c 1'"):
+        file_of_pipe("sox a.wav -c 1 -t wav - |", averages=False)
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [

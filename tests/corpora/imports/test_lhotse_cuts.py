@@ -7,6 +7,8 @@ from lhotse import MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
 from audio_lm.common.errors import DataError, UserError
+from audio_lm.corpora.imports.common import ImportOptions
+from audio_lm.corpora.imports.lhotse_cuts import CutReader
 from audio_lm.data.manifest.cuts import labels_of, load_waves
 
 
@@ -213,3 +215,36 @@ def test_ids_are_unique_and_the_channel_option_has_no_effect(cut, import_tables)
         import_tables(cut("a"), cut("a"))
     with pytest.raises(UserError, match="cuts of Lhotse name their channels"):
         import_tables(cut("a"), channel="left")
+
+
+def places(value, path=()):
+    """Paths of all values in JSON."""
+    if path:
+        yield path
+    for key, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("trim", [False, True])
+@pytest.mark.parametrize("junk", [None, True, 5, -1, 1e300, "x", [], {}, [5], {"a": 5}], ids=repr)
+def test_a_cut_with_any_value_replaced_gives_a_clip_or_one_error(cut, folder, junk, trim):
+    given = cut(
+        "a",
+        (0.0, 0.2, "one"),
+        (0.2, 0.4, "two"),
+        custom={"audio_2": Recording.from_file(folder / "wavs" / "c.wav")},
+    )
+    given.supervisions[0].alignment = {"word": [AlignmentItem("one", 0.1, 0.1)]}
+    whole = json.dumps(given.perturb_volume(0.5).to_dict())
+    for *path, last in places(json.loads(whole)):
+        table = json.loads(whole)
+        inner = table
+        for key in path:
+            inner = inner[key]
+        inner[last] = junk
+        try:
+            list(CutReader(folder, ImportOptions(trim=trim)).clips(table))
+        except UserError as error:
+            assert str(error)
