@@ -15,8 +15,8 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.delimited import read_records, record_dict
+from audio_lm.corpora.imports.bad_lines import BadLines
 from audio_lm.corpora.imports.common import (
-    BadLines,
     ImportOptions,
     Row,
     UnreadKeys,

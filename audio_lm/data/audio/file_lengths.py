@@ -46,14 +46,14 @@ def measure_files(paths: Sequence[Path], *, cache: Path | None = None) -> dict[P
         (int(size), int(modified))
         for size, modified in states_of([str(file_holding(name)) for name in names])
     ]
-    found = {path: kept.find(name, state) for path, name, state in zip(paths, names, states, strict=True)}
-    missing = [place for place, measured in enumerate(found.values()) if measured is None]
+    found: list[AudioMeasurement | str | None] = [*map(kept.find, names, states)]
+    missing = [place for place, measured in enumerate(found) if measured is None]
     for place, measured in zip(missing, _measure_all([names[place] for place in missing]), strict=True):
-        found[paths[place]] = measured
+        found[place] = measured
         if isinstance(measured, AudioMeasurement):
             kept.add(names[place], states[place], measured)
     kept.close()
-    return found
+    return {path: measured for path, measured in zip(paths, found, strict=True) if measured is not None}
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
