@@ -1,13 +1,59 @@
 """Commands that make cut-sets: of a corpus, or of data in the format of another program."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
+
+if TYPE_CHECKING:
+    from audio_lm.corpora.imports.splitting import SplitBy
+
+
+FormatName = Annotated[
+    str,
+    typer.Argument(
+        metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+    ),
+]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="File, folder, pattern of shards, or name of a dataset, as the format takes."
+    ),
+]
+Into = Annotated[str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")]
+AudioRoot = Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")]
+Language = Annotated[
+    str | None, typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it.")
+]
+Channel = Annotated[
+    str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
+]
+Column = Annotated[list[str] | None, typer.Option(help="Column and label, such as transcription=text.")]
+TextColumn = Annotated[str, typer.Option(help="Column of transcripts; the same as --column NAME=text.")]
+AudioColumn = Annotated[str, typer.Option(help="Column of audio; the same as --column NAME=audio.")]
+SkipBad = Annotated[
+    int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
+]
+SplitByName = Annotated[
+    str | None, typer.Option(help="Write train, validation and test without a common speaker or recording.")
+]
+Test = Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")]
+Validation = Annotated[float, typer.Option(help="Share of the clips for validation.")]
+Split = Annotated[str, typer.Option(help="hf: split to import, such as train.clean.100.")]
+Config = Annotated[str, typer.Option(help="hf: configuration, such as a language.")]
+Revision = Annotated[str, typer.Option(help="hf: branch, tag or commit.")]
+Trim = Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")]
+Supervisions = Annotated[
+    Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
+]
+Tars = Annotated[
+    str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
+]
 
 
 def prepare(
@@ -38,53 +84,26 @@ def prepare(
 
 
 def import_(
-    format_name: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
-        ),
-    ] = "",
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File to import, or folder for a format of several files.")
-    ] = Path(),
-    into: Annotated[
-        str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")
-    ] = "imported/all-train",
+    format_name: FormatName = "",
+    path: Input = Path(),
+    into: Into = "imported/all-train",
     data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
-    audio_root: Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it."),
-    ] = None,
-    channel: Annotated[
-        str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
-    ] = "average",
-    column: Annotated[
-        list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
-    ] = None,
-    text_column: Annotated[
-        str, typer.Option(help="Column of transcripts; the same as --column NAME=text.")
-    ] = "",
-    audio_column: Annotated[str, typer.Option(help="Column of audio; the same as --column NAME=audio.")] = "",
-    split: Annotated[str, typer.Option(help="hf: split to import, such as train.clean.100.")] = "",
-    config: Annotated[str, typer.Option(help="hf: configuration, such as a language.")] = "",
-    revision: Annotated[str, typer.Option(help="hf: branch, tag or commit.")] = "",
-    skip_bad: Annotated[
-        int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
-    ] = 0,
-    split_by: Annotated[
-        str | None,
-        typer.Option(help="Write train, validation and test without a common speaker or recording."),
-    ] = None,
-    test: Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")] = 0.0,
-    validation: Annotated[float, typer.Option(help="Share of the clips for validation.")] = 0.0,
-    trim: Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")] = False,
-    supervisions: Annotated[
-        Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
-    ] = None,
-    tars: Annotated[
-        str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
-    ] = "",
+    audio_root: AudioRoot = None,
+    language: Language = None,
+    channel: Channel = "average",
+    column: Column = None,
+    text_column: TextColumn = "",
+    audio_column: AudioColumn = "",
+    skip_bad: SkipBad = 0,
+    split_by: SplitByName = None,
+    test: Test = 0.0,
+    validation: Validation = 0.0,
+    split: Split = "",
+    config: Config = "",
+    revision: Revision = "",
+    trim: Trim = False,
+    supervisions: Supervisions = None,
+    tars: Tars = "",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
@@ -100,32 +119,18 @@ def import_(
     silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
-    from audio_lm.corpora.imports.registry import FORMATS
-    from audio_lm.corpora.imports.splitting import SplitBy
 
     if show_list or not format_name:
-        for file_format in FORMATS.values():
-            typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
+        _list_formats()
         return
-    if wrong := [pair for pair in column or () if "=" not in pair]:
-        raise UserError(
-            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
-        )
-    columns = dict(pair.split("=", 1) for pair in column or ())
-    columns |= {name: label for name, label in ((text_column, "text"), (audio_column, "audio")) if name}
     corpus, subset_split = split_source(into)
-    if split_by is None and (test or validation):
-        raise UserError(
-            "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
-            "recording in one split; add it"
-        )
     options = ImportOptions(
         audio_root=audio_root,
         language=language,
-        columns=columns,
+        columns=_columns(column or [], text_column, audio_column),
         channel=channel,
         skip_bad=skip_bad,
-        split_by=None if split_by is None else SplitBy(split_by, test, validation),
+        split_by=_split_by(split_by, test, validation),
         trim=trim,
         supervisions=supervisions,
         tars=tars,
@@ -133,11 +138,38 @@ def import_(
         config=config,
         revision=revision,
     )
-    typer.echo(
-        import_file(
-            format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
-        )
+    written = import_file(
+        format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
     )
+    typer.echo(written)
+
+
+def _columns(pairs: list[str], text_column: str, audio_column: str) -> dict[str, str]:
+    """Column -> label of the options --column, --text-column and --audio-column."""
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UserError(
+            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
+        )
+    columns = dict(pair.split("=", 1) for pair in pairs)
+    return columns | {name: label for name, label in ((text_column, "text"), (audio_column, "audio")) if name}
+
+
+def _split_by(criterion: str | None, test: float, validation: float) -> "SplitBy | None":
+    if criterion is None and (test or validation):
+        raise UserError(
+            "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
+            "recording in one split; add it"
+        )
+    from audio_lm.corpora.imports.splitting import SplitBy
+
+    return None if criterion is None else SplitBy(criterion, test, validation)
+
+
+def _list_formats() -> None:
+    from audio_lm.corpora.imports.registry import FORMATS
+
+    for file_format in FORMATS.values():
+        typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
 
 
 def _list_corpora() -> None:

@@ -120,9 +120,12 @@ class AudioCopy:
         if self._shard is None:
             return
         shard, self._shard = self._shard, None
+        has_audio = shard.tar.offset > 0
         shard.tar.close()
         shard.lines.close()
-        for partial in shard.files:
+        if not has_audio:
+            shard.files[0].unlink()
+        for partial in shard.files if has_audio else shard.files[1:]:
             sync_file(partial)
             partial.replace(partial.with_suffix(""))
         sync_folder(self.folder)

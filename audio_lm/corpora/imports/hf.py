@@ -29,7 +29,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     """
     dataset = open_dataset(str(path), options)
     dataset.audio_column = column = _audio_column(dataset, options)
-    title = Path(f"{dataset.name} ({dataset.split})")
+    title = Path(dataset.name) if Path(dataset.name).is_file() else Path(dataset.name) / dataset.split
     name = f"{options.subset_split}.audio-"
     copy = AudioCopy(writer.folder / f"{name}{dataset.digest()}", column)
     with copy.locked():

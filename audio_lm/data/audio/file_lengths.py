@@ -46,18 +46,14 @@ def measure_files(paths: Sequence[Path], *, cache: Path | None = None) -> dict[P
         (int(size), int(modified))
         for size, modified in states_of([str(file_holding(name)) for name in names])
     ]
-    found: dict[str, AudioMeasurement | str] = {
-        name: measured
-        for name, state in zip(names, states, strict=True)
-        if (measured := kept.find(name, state)) is not None
-    }
-    missing = {name: state for name, state in zip(names, states, strict=True) if name not in found}
-    for name, result in zip(missing, _measure_all([*missing]), strict=True):
-        found[name] = result
-        if isinstance(result, AudioMeasurement):
-            kept.add(name, missing[name], result)
+    found: list[AudioMeasurement | str | None] = [*map(kept.find, names, states)]
+    missing = [place for place, measured in enumerate(found) if measured is None]
+    for place, measured in zip(missing, _measure_all([names[place] for place in missing]), strict=True):
+        found[place] = measured
+        if isinstance(measured, AudioMeasurement):
+            kept.add(names[place], states[place], measured)
     kept.close()
-    return {path: found[name] for path, name in zip(paths, names, strict=True)}
+    return {path: measured for path, measured in zip(paths, found, strict=True) if measured is not None}
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -46,7 +46,16 @@ def test_audio_comes_back_byte_for_byte_and_the_tars_are_valid(tmp_path, monkeyp
 def test_a_shard_is_full_by_its_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_copy, "MAX_BYTES", 2_000)
     fill(AudioCopy(tmp_path / "copy", "audio"), rows(5))
-    assert len([*tmp_path.glob("copy/*.tar")]) == 3
+    assert len([*tmp_path.glob("copy/*.tar")]) == 2
+
+
+def test_rows_without_embedded_audio_need_no_tar(tmp_path):
+    found = [CopiedRow(f"/there/{number}.wav", f"{number}.wav", {"n": number}) for number in range(3)]
+    fill(AudioCopy(tmp_path / "copy", "audio"), found)
+    assert [path.name for path in sorted(tmp_path.glob("copy/0*"))] == ["000000.jsonl"]
+    assert [row["audio"] for row in AudioCopy(tmp_path / "copy", "audio").rows()] == [
+        row.audio for row in found
+    ]
 
 
 def test_only_finished_shards_are_kept_and_others_are_written_again(tmp_path, monkeypatch):

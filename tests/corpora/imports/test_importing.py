@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -170,6 +175,42 @@ def test_wav_files_with_the_header_of_a_stream_are_imported_in_full(run, folder,
     run([ROW | {"audio_filepath": "stream.wav"}])
     (cut,) = read_cuts(tmp_path / "data", "mine/all-train")
     assert cut.duration == 1.5
+
+
+KILLED_IMPORT = """
+import os, signal, sys
+from pathlib import Path
+from audio_lm.corpora.imports.common import ImportOptions
+from audio_lm.corpora.imports.importing import import_file
+from audio_lm.data.audio import file_lengths, length_cache
+
+measure = file_lengths._measure
+def measure_or_die(name):
+    if name.endswith("/7.wav"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measure(name)
+
+length_cache.FLUSH_EVERY = -1.0
+file_lengths._measure = measure_or_die
+import_file("nemo", Path(sys.argv[1]), Path(sys.argv[2]), "mine", "all-train", ImportOptions(), print)
+"""
+
+
+def test_a_killed_import_does_not_measure_again(run, folder, tmp_path, monkeypatch, write_rows):
+    for number in range(12):
+        soundfile.write(folder / f"{number}.wav", tone(16_000, 1, 0.3 + number / 100), 16_000)
+    rows = [ROW | {"audio_filepath": f"{number}.wav"} for number in range(12)]
+    arguments = [sys.executable, "-c", KILLED_IMPORT, str(write_rows(rows)), str(tmp_path / "data")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "data" / "mine").exists()
+    measured = []
+    real = file_lengths._measure
+    monkeypatch.setattr(file_lengths, "_measure", lambda name: measured.append(Path(name).stem) or real(name))
+    place = run(rows)
+    assert measured == ["7", "8", "9", "10", "11"]
+    monkeypatch.setattr(file_lengths, "_measure", real)
+    assert place.read_bytes() == run(rows, corpus="other").read_bytes()
 
 
 def test_bad_rows_are_reported_before_audio_is_measured(run, monkeypatch):
