@@ -9,6 +9,9 @@ from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import EvaluationOverrides, TrustCode
 from audio_lm.common.errors import UserError
 
+ModelPath = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Run, exported or published model folder, or a hub name.")
+]
 ResultsPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run, or of an evaluation of another model.")
 ]
@@ -17,49 +20,50 @@ Details = Annotated[
 ]
 
 
+Names = list[str] | None
+Benchmarks = Annotated[
+    Names, typer.Option(metavar="NAME,...", help="Of a run: evaluate only these; may be repeated.")
+]
+Sources = Annotated[
+    Names, typer.Option(metavar="CORPUS/SUBSET-SPLIT,...", help="Clips to answer; may be repeated.")
+]
+Tasks = Annotated[Names, typer.Option(metavar="TASK,...", help="Task of these clips; may be repeated.")]
+Metrics = Annotated[Names, typer.Option(metavar="METRIC,...", help="Metrics; default those of the task.")]
+Prompts = Annotated[
+    Names,
+    typer.Option(metavar="FORMAT,...", help="tags, natural or chatml; default that of the training."),
+]
+Question = Annotated[str | None, typer.Option(help="Question in words, instead of that of the task.")]
+Stage = Annotated[
+    str | None, typer.Option(help="Stage of a run; default the last that was trained with the task.")
+]
+Name = Annotated[str | None, typer.Option(help="Name of the benchmark; default CORPUS/SUBSET-SPLIT/TASK.")]
+MaxClips = Annotated[int | None, typer.Option(min=1, help="Answer only the first clips.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder of cut-sets; default that of the run, or data.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of answers and scores of a model that is no run; default evaluations/NAME-HASH."
+    ),
+]
+
+
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Run, exported or published model folder, or a hub name.")
-    ],
+    model: ModelPath,
     overrides: EvaluationOverrides = None,
-    benchmarks: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME,...", help="Of a run: evaluate only these; may be repeated."),
-    ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CORPUS/SUBSET-SPLIT,...", help="Clips to answer; may be repeated."),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(metavar="TASK,...", help="Task of these clips; may be repeated.")
-    ] = None,
-    metrics: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC,...", help="Metrics; default those of the task.")
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FORMAT,...", help="tags, natural or chatml; default that of the training."),
-    ] = None,
-    question: Annotated[
-        str | None, typer.Option(help="Question in words, instead of that of the task.")
-    ] = None,
-    stage: Annotated[
-        str | None, typer.Option(help="Stage of a run; default the last that was trained with the task.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the benchmark; default CORPUS/SUBSET-SPLIT/TASK.")
-    ] = None,
-    max_clips: Annotated[int | None, typer.Option(min=1, help="Answer only the first clips.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 256,
-    data_dir: Annotated[
-        str | None, typer.Option(help="Folder of cut-sets; default that of the run, or data.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of answers and scores of a model that is no run; default evaluations/NAME-HASH."
-        ),
-    ] = None,
+    benchmarks: Benchmarks = None,
+    source: Sources = None,
+    task: Tasks = None,
+    metrics: Metrics = None,
+    prompt: Prompts = None,
+    question: Question = None,
+    stage: Stage = None,
+    name: Name = None,
+    max_clips: MaxClips = None,
+    max_new_tokens: MaxNewTokens = 256,
+    data_dir: DataDir = None,
+    out: Out = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a model without training it: a run on its benchmarks or on others, or any model folder on named clips.
@@ -70,59 +74,48 @@ def evaluate(
     `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --source fsdd/single-test --task asr --prompt tags,natural` ·
     `audio-lm evaluate Qwen2-Audio-7B --source fsdd/single-test --task asr --metrics wer` ·
-    `audio-lm evaluate exported --source emodb/all-test --task ser --question "How does the speaker feel?"` ·
+    `audio-lm evaluate exported --source emodb/all-test --task er --question "How does the speaker feel?"` ·
     `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits data_dir=fsdd_data --benchmarks single` ·
     `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
     [pitch_acc], prompt: tags, stage: pretrain}'`
     """
     silence_libraries()
-    given = {"--source": source, "--task": task, "--metrics": metrics, "--prompt": prompt, "--name": name}
-    used = [
-        option
-        for option, value in {**given, "--question": question, "--max-clips": max_clips}.items()
-        if value
-    ]
-    if not used and not Path(model).exists():
-        raise UserError(
-            f"{model} does not exist; name the folder of a run, or a model with --source and --task"
-        )
-    if not used and _is_run(model):
-        if extra := [
-            option for option, value in {"--stage": stage, "--out": out}.items() if value is not None
-        ]:
-            raise UserError(
-                f"{extra[0]} has no effect without --source and --task; add them, or leave it out"
-            )
+    is_named = any((source, task, metrics, prompt, question, name, max_clips))
+    if not is_named and _is_run_of_evaluation(model, stage=stage, out=out):
         from audio_lm.run.evaluate import evaluate as evaluate_run
 
         settings = [*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])]
         evaluate_run(Path(model), overrides=settings, benchmarks=benchmarks or [], trusts_code=trust_code)
         return
-    if overrides or benchmarks:
-        named = (overrides or benchmarks or [""])[0]
+    if of_recipe := [*(overrides or []), *(benchmarks or [])]:
         raise UserError(
-            f"{named} belongs to the recipe of a run and not to --source and --task; give one of the two"
+            f"{of_recipe[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
         )
     from audio_lm.run.evaluate_model import evaluate_model
     from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-    options = BenchmarkOptions(
-        sources=_names(source),
-        tasks=_names(task),
-        metrics=_names(metrics),
-        prompts=_names(prompt),
-        question=question,
-        name=name,
-        max_clips=max_clips,
-        max_new_tokens=max_new_tokens,
-    )
+    lists = map(_names, (source, task, metrics, prompt))
+    options = BenchmarkOptions(*lists, question, name, max_clips, max_new_tokens)
     evaluate_model(model, options, stage=stage, data_dir=data_dir, out=out, trusts_code=trust_code)
 
 
-def _is_run(model: str) -> bool:
+def _is_run_of_evaluation(model: str, *, stage: str | None, out: Path | None) -> bool:
+    """True for a run to evaluate on its own benchmarks.
+
+    Raises:
+        UserError: there is no such folder, or an option has no effect.
+    """
+    if not Path(model).exists():
+        raise UserError(
+            f"{model} does not exist; name the folder of a run, or a model with --source and --task"
+        )
     from audio_lm.run.load_model import is_run
 
-    return is_run(model)
+    if not is_run(model):
+        return False
+    if unused := [option for option, value in {"--stage": stage, "--out": out}.items() if value is not None]:
+        raise UserError(f"{unused[0]} has no effect without --source and --task; add them, or leave it out")
+    return True
 
 
 def _names(values: list[str] | None) -> list[str]:

@@ -23,7 +23,7 @@ EXACT = "acc"  # compares whole answers
 
 @dataclass(frozen=True)
 class ConfusionTable:
-    """How often each label was answered with each label."""
+    """Numbers of clips by label of the reference and label of the answer."""
 
     labels: tuple[str, ...]
     """References, the most frequent first."""

@@ -18,3 +18,10 @@ def test_scores_of_a_run_are_printed_and_computed_again(whole_run, capsys):
     assert run("score", whole_run.path) == 0
     assert capsys.readouterr().out == table
     assert "dialogues" in table
+
+
+def test_options_without_effect_are_refused(whole_run, tmp_path, capsys):
+    assert run("evaluate", whole_run.path, "--stage", "chat") == 2
+    assert run("evaluate", whole_run.path, "--out", tmp_path / "x") == 2
+    for option, line in zip(("--stage", "--out"), capsys.readouterr().err.splitlines(), strict=True):
+        assert f"{option} has no effect without --source and --task" in line

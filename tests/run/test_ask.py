@@ -51,11 +51,11 @@ def test_an_exported_folder_answers_as_its_run(tagged, whole_run, clips, tmp_pat
     exported = open_model(tmp_path / "folder")
     options = ClipOptions(max_new_tokens=8)
     for task, prompt in (("sec", "tags"), ("sec", "natural"), ("mna", "chatml")):
-        asked = [
+        both = [
             list(model.ask(clips, task=task, prompt=prompt, options=options)) for model in (tagged, exported)
         ]
-        assert texts(asked[0]) == texts(asked[1]), (task, prompt)
-    assert any(texts(asked[0]))
+        assert texts(both[0]) == texts(both[1]), (task, prompt)
+    assert any(texts(both[0]))
 
 
 def test_a_chat_model_answers_the_clip_alone_and_questions_about_all_clips(chat, clips):
