@@ -46,7 +46,7 @@ def observed_run(recipe, out, *overrides):
     return folder, losses.values, console.export_text()
 
 
-def test_a_measured_run_trains_bit_for_bit_the_same_and_tells_its_time_first(
+def test_a_measured_run_trains_bit_for_bit_the_same_and_prints_its_time_first(
     small_recipe, small, tmp_path, monkeypatch
 ):
     plain, plain_losses, text = observed_run(small_recipe, tmp_path / "plain")
