@@ -9,13 +9,13 @@ from rich.console import Console
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.fault_tolerance.processes import disable_watchdog
 from audio_lm.run import measure
 from audio_lm.run import stage as training
 from audio_lm.run.measure import measure_recipe
 from audio_lm.run.train import train
 from tests.forked import on_ranks
 from tests.run.command import run
+from tests.run.observed_run import disable_watchdog
 from tests.run.test_train import assert_equal_weights, weights
 
 MEASURED = 3  # steps from which a stage is measured in these tests
