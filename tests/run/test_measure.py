@@ -9,13 +9,13 @@ from rich.console import Console
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
-from audio_lm.fault_tolerance.processes import disable_watchdog
 from audio_lm.run import measure
 from audio_lm.run import stage as training
 from audio_lm.run.measure import measure_recipe
 from audio_lm.run.train import train
 from tests.forked import on_ranks
 from tests.run.command import run
+from tests.run.observed_run import disable_watchdog
 from tests.run.test_train import assert_equal_weights, weights
 
 MEASURED = 3  # steps from which a stage is measured in these tests
@@ -46,7 +46,7 @@ def observed_run(recipe, out, *overrides):
     return folder, losses.values, console.export_text()
 
 
-def test_a_measured_run_trains_bit_for_bit_the_same_and_tells_its_time_first(
+def test_a_measured_run_trains_bit_for_bit_the_same_and_prints_its_time_first(
     small_recipe, small, tmp_path, monkeypatch
 ):
     plain, plain_losses, text = observed_run(small_recipe, tmp_path / "plain")
