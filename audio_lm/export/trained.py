@@ -64,11 +64,11 @@ def _trained(name: str, prompt: Prompt, stages: Sequence[str]) -> TrainedTask:
         text = join_text(render_chat([turn], with_answer=False))
         return TrainedTask(CHAT, "conversations about clips", prompt, tuple(stages), 1, (text,), text)
     task = find_task(name)
-    if prompt == "tags":
-        texts, held_out = (task.tags,), task.tags
-    else:
-        texts, (held_out,) = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
-    whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, held_out)]
+    texts: tuple[str, ...] = (task.tags,)
+    held_out: tuple[str, ...] = (task.tags,)
+    if prompt != "tags":
+        texts, held_out = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
+    whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, *held_out)]
     return TrainedTask(name, task.title, prompt, tuple(stages), task.num_clips, tuple(whole[:-1]), whole[-1])
 
 
