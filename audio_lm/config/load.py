@@ -384,4 +384,4 @@ def override_keys(path_or_name: str | None) -> list[str]:
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))
-    return sorted(key for key, _ in flatten(tree, ""))
+    return sorted({key for key, _ in flatten(tree, "")}.union(WRITTEN_WHERE_SET))

@@ -68,21 +68,13 @@ def _trained(task: Task | None, prompt: Prompt, stages: Sequence[str]) -> Traine
         turn = {"role": "user", "content": [{"audio": 1}, {"text": TEXT_FIELD}]}
         text = join_text(render_chat([turn], with_answer=False))
         return TrainedTask(CHAT, "conversations about clips", prompt, tuple(stages), 1, (text,), text)
-    if prompt == "tags":
-        texts: tuple[str, ...] = (task.tags,)
-        held_out = task.tags
-    else:
-        texts, (held_out,) = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
-    whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, held_out)]
-    return TrainedTask(
-        task.name,
-        task.title or task.name,
-        prompt,
-        tuple(stages),
-        task.num_clips,
-        tuple(whole[:-1]),
-        whole[-1],
-    )
+    texts: tuple[str, ...] = (task.tags,)
+    held_out: tuple[str, ...] = (task.tags,)
+    if prompt != "tags":
+        texts, held_out = (*training_prompts(task), *task.prompts_zh), evaluation_prompts(task)
+    whole = [frame(task, prompt).replace(_MARK, text) for text in (*texts, *held_out)]
+    title = task.title or task.name
+    return TrainedTask(task.name, title, prompt, tuple(stages), task.num_clips, tuple(whole[:-1]), whole[-1])
 
 
 def frame(task: Task, prompt: Prompt) -> str:

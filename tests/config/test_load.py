@@ -246,3 +246,11 @@ def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
     assert load_recipe("good", ["resume=auto"]).run_path() == own
     changed_of_run = {run.name: changed for run, changed in composed.earlier_runs()}
     assert changed_of_run == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}
+
+
+def test_a_key_that_is_written_only_where_it_is_set_keeps_signatures_and_can_be_set(tmp_path):
+    plain = load_recipe("demo")
+    assert "adapter" not in plain.tree["model"]
+    assert "model.adapter" in override_keys("demo")
+    set_here = load_recipe("demo", [f"model.load={tmp_path}", f"model.adapter={tmp_path}"])
+    assert set_here.recipe.model.adapter == set_here.tree["model"]["adapter"] == str(tmp_path)
