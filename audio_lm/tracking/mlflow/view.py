@@ -24,7 +24,7 @@ MAX_NOTE_LENGTH = 4900  # mlflow 3 allows 5000
 MAX_IN_LINE = 6
 MAX_COLUMNS = 30
 MAX_RUNS = 200  # newest runs whose settings are compared
-CHARACTER_WIDTH, MARGIN, MIN_WIDTH, MAX_WIDTH = 7, 24, 88, 140  # pixels of a column
+CHARACTER_WIDTH, MARGIN, MIN_WIDTH, MAX_WIDTH = 7, 24, 88, 155  # pixels of a column
 
 
 class RunColumns(NamedTuple):
