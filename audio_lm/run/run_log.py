@@ -26,6 +26,7 @@ from audio_lm.training.param_groups import Rate
 FILE = "run.log"
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 OTHERS = ("lightning.pytorch", "lightning.fabric", "py.warnings")  # loggers whose records are kept too
+PRINTED = ("audio_lm", "py.warnings")  # loggers that are printed here, and by no handler of the root logger
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,7 @@ class RunLog:
         self.path = folder / FILE
         self.level = level
         self._handlers: list[logging.Handler] = []
+        self._before: dict[str, tuple[int, bool]] = {}
 
     def __enter__(self) -> Self:
         if not is_main():
@@ -63,12 +65,12 @@ class RunLog:
         if logging.lastResort is not None:
             self._handlers.append(logging.lastResort)
         logging.captureWarnings(True)
-        ours = logging.getLogger("audio_lm")
-        self._before = ours.level, ours.propagate
-        ours.setLevel(self.level)
-        ours.propagate = False
+        self._before = {name: _state(logging.getLogger(name)) for name in PRINTED}
+        logging.getLogger("audio_lm").setLevel(self.level)
+        for name in PRINTED:
+            logging.getLogger(name).propagate = False
         for name in ("audio_lm", *OTHERS):
-            for each in self._handlers if name in ("audio_lm", "py.warnings") else [handler]:
+            for each in self._handlers if name in PRINTED else [handler]:
                 logging.getLogger(name).addHandler(each)
         return self
 
@@ -82,10 +84,15 @@ class RunLog:
         for name in ("audio_lm", *OTHERS):
             for each in self._handlers:
                 logging.getLogger(name).removeHandler(each)
-        ours = logging.getLogger("audio_lm")
-        ours.level, ours.propagate = self._before
+        for name, (level, propagate) in self._before.items():
+            logging.getLogger(name).setLevel(level)
+            logging.getLogger(name).propagate = propagate
         logging.captureWarnings(False)
         self._handlers[0].close()
+
+
+def _state(logger: logging.Logger) -> tuple[int, bool]:
+    return logger.level, logger.propagate
 
 
 class _LogFile(logging.FileHandler):

@@ -1,4 +1,5 @@
 import logging
+import sys
 import warnings
 
 import pytest
@@ -25,6 +26,21 @@ def test_records_and_warnings_are_appended_with_a_time_and_handlers_are_removed(
     assert "ends with KeyError: 'boom'" in lines[-1]
     assert not any("too fine" in line or "afterwards" in line for line in lines)
     assert {name: list(logging.getLogger(name).handlers) for name in before} == before
+
+
+def test_a_warning_is_printed_once_although_a_library_has_added_a_handler_to_the_root_logger(tmp_path, capsys):
+    printer = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(printer)
+    try:
+        with RunLog(tmp_path), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            logging.captureWarnings(True)
+            warnings.warn("of a library", stacklevel=1)
+    finally:
+        logging.getLogger().removeHandler(printer)
+    assert (tmp_path / "run.log").read_text().count("of a library") >= 1
+    assert capsys.readouterr().err.count("UserWarning: of a library") == 1
+    assert logging.getLogger("py.warnings").propagate, "as before"
 
 
 def log_and_fail(folder):
