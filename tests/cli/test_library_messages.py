@@ -42,7 +42,8 @@ def test_warnings_are_dropped_by_text():
         warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)
         warnings.warn("Total length of `list` across ranks is zero.", stacklevel=1)
         warnings.warn(
-            "It is recommended to use `self.log('val_loss/all', ..., sync_dist=True)` when logging", stacklevel=1
+            "It is recommended to use `self.log('val_loss/all', ..., sync_dist=True)` when logging",
+            stacklevel=1,
         )
         warnings.warn("Precision is lost", stacklevel=1)
     assert [str(one.message) for one in seen] == ["Precision is lost"]

@@ -28,7 +28,9 @@ def test_records_and_warnings_are_appended_with_a_time_and_handlers_are_removed(
     assert {name: list(logging.getLogger(name).handlers) for name in before} == before
 
 
-def test_a_warning_is_printed_once_although_a_library_has_added_a_handler_to_the_root_logger(tmp_path, capsys):
+def test_a_warning_is_printed_once_although_a_library_has_added_a_handler_to_the_root_logger(
+    tmp_path, capsys
+):
     printer = logging.StreamHandler(sys.stderr)
     logging.getLogger().addHandler(printer)
     try:
