@@ -39,10 +39,11 @@ def _run_rank(number, count, port, work, pipe):
         os._exit(1)  # without exit handlers, which would wait for ranks that are gone
 
 
-def on_ranks(count, work, *, may_die=False):
+def on_ranks(count, work, *, may_die=False, timeout=TIMEOUT):
     """Run ``work(rank)`` in ``count`` processes; returns the results, None for a rank that died.
 
     Args:
+        timeout: seconds after which the work counts as hung.
         may_die: a rank may die; otherwise its death fails the test.
     """
     with socket.socket() as free:
@@ -58,7 +59,9 @@ def on_ranks(count, work, *, may_die=False):
         process.start()
         send.close()
     try:
-        results = [_receive(pipe, process) for process, (pipe, _) in zip(processes, pipes, strict=True)]
+        results = [
+            _receive(pipe, process, timeout) for process, (pipe, _) in zip(processes, pipes, strict=True)
+        ]
         for process in processes:
             process.join(TIMEOUT)
     finally:
@@ -69,8 +72,11 @@ def on_ranks(count, work, *, may_die=False):
     return results
 
 
-def in_parallel(count, work):
+def in_parallel(count, work, *, timeout=TIMEOUT):
     """Run ``work(number)`` in ``count`` processes without a process group; returns the results.
+
+    Args:
+        timeout: seconds after which the work counts as hung.
 
     The errors of all processes are raised together.
     """
@@ -83,21 +89,21 @@ def in_parallel(count, work):
         except BaseException:  # the output of a forked process may be lost
             return None, traceback.format_exc()
 
-    results = on_ranks(count, run_alone)
+    results = on_ranks(count, run_alone, timeout=timeout)
     errors = [error for _, error in results if error]
     assert not errors, "\n".join(errors)
     return [result for result, _ in results]
 
 
-def _receive(pipe, process):
-    until = time.monotonic() + TIMEOUT
+def _receive(pipe, process, timeout):
+    until = time.monotonic() + timeout
     while time.monotonic() < until:
         if pipe.poll(0.1):
             try:
                 return pipe.recv()
             except EOFError:
                 return None
-    raise AssertionError(f"rank {process.name} sent no result in {TIMEOUT} s")
+    raise AssertionError(f"rank {process.name} sent no result in {timeout} s")
 
 
 def killed_after(num_calls, work):

@@ -186,9 +186,9 @@ def exit_code_of(data, folder, capsys, command):
         if data.draw(st.integers(0, 2)) == 0
         else []
     )
-    start = time.perf_counter()
+    start = time.process_time()  # not of the clock, as a busy machine is slow
     code = run(*command, path, *overrides)
-    seconds, output = time.perf_counter() - start, capsys.readouterr()
+    seconds, output = time.process_time() - start, capsys.readouterr()
     assert seconds < 10, f"{seconds:.0f} s"
     assert code in (0, 2), output
     assert "Traceback" not in output.err
@@ -243,7 +243,7 @@ def fuzz_on_two_cores(count, command, folder, capsys):
         os.chdir(own)
         return fuzz(count // 2, command, own, capsys, random_seed=11 + number)
 
-    return sum(in_parallel(2, work), Counter())
+    return sum(in_parallel(2, work, timeout=3600), Counter())
 
 
 @pytest.fixture
