@@ -111,13 +111,8 @@ class CutReader:
             table["channel"] = [table["channel"]]
         if table.get("recording") is not None:
             self._left_out["features of cuts"] += table.pop("features", None) is not None
-        custom = table.get("custom")
-        further = custom if isinstance(custom, dict) else {}
-        for recording in (table.get("recording"), *(further[name] for name in recording_fields(further))):
-            sources = recording.get("sources") if isinstance(recording, dict) else None
-            for source in sources if isinstance(sources, list) else ():
-                if isinstance(source, dict):
-                    self._prepare_source(source)
+        for source in _sources(table):
+            self._prepare_source(source)
         for supervision in table["supervisions"]:
             if isinstance(supervision, dict):
                 self._prepare_supervision(supervision)
@@ -164,6 +159,15 @@ class CutReader:
                 continue
             cuts.append(build_cut(_checked(json.loads(json.dumps(cut.to_dict())))))
         return cuts
+
+
+def _sources(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Audio sources in the unchecked JSON of a cut."""
+    custom = table.get("custom")
+    further = custom if isinstance(custom, dict) else {}
+    for recording in (table.get("recording"), *(further[name] for name in recording_fields(further))):
+        sources = recording.get("sources") if isinstance(recording, dict) else None
+        yield from (one for one in sources if isinstance(one, dict)) if isinstance(sources, list) else ()
 
 
 def _checked(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -244,7 +245,5 @@ def test_a_cut_with_any_value_replaced_gives_a_clip_or_one_error(cut, folder, ju
         for key in path:
             inner = inner[key]
         inner[last] = junk
-        try:
+        with suppress(UserError):
             list(CutReader(folder, ImportOptions(trim=trim)).clips(table))
-        except UserError as error:
-            assert str(error)
