@@ -14,7 +14,7 @@ from audio_lm.metrics.registry import find_metric, packaged
 from audio_lm.tasks.config import METRIC, OwnTaskConfig
 from audio_lm.tasks.labels import dummy_values
 from audio_lm.tasks.own import check_answer, check_fields, check_new_name, check_questions, own_task
-from audio_lm.tasks.registry import TASKS
+from audio_lm.tasks.registry import CHAT, TASKS
 
 Check = tuple[str, Callable[[], object]]
 """Dotted key of a setting, and a function that raises ``UserError`` if the setting is invalid."""
@@ -61,12 +61,13 @@ def fill_metrics(merged: Layer) -> None:
 
 
 def _metrics_of(task: Any, own: Mapping[str, Any]) -> list[Any]:
-    if not isinstance(task, str):
+    """Metrics of a task; none of a chat; one of an unknown task, so that only its name is reported."""
+    if not isinstance(task, str) or task == CHAT:
         return []
     if task in own:
         metric = as_table(own[task]).get("metric", METRIC)
         return metric if isinstance(metric, list) else [metric]
-    return packaged(TASKS[task].metrics) if task in TASKS else []
+    return packaged(TASKS[task].metrics) if task in TASKS else [METRIC]
 
 
 def with_stand_in_label(config: OwnTaskConfig, label: str) -> OwnTaskConfig:

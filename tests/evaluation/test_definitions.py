@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from audio_lm.common.files import seal
+from audio_lm.common.files import read_table, seal, write_json
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import FILE, Definition, read_definitions, save_definition
 from audio_lm.evaluation.majority import Majority
@@ -62,9 +62,9 @@ def test_the_definition_of_an_own_task_is_kept_and_an_invalid_one_is_skipped(tmp
     save_definition(tmp_path, "loud", Definition(DIGITS, {}, own_task=own))
     assert read_definitions(tmp_path)["loud"].own_task == own
     for wrong in ({"label": "x"}, 3, {"label": ["x"], "prompt": ["y"]}, {"label": "x", "prompt": {"a": 1}}):
-        table = json.loads((tmp_path / FILE).read_text())
+        table = read_table(tmp_path / FILE)
         table["benchmarks"]["loud"]["own_task"] = wrong
-        (tmp_path / FILE).write_text(json.dumps(table))
+        write_json(tmp_path / FILE, table)
         assert read_definitions(tmp_path)["loud"] == Definition(DIGITS, {}), wrong
 
 
