@@ -94,8 +94,10 @@ def evaluate(
     from audio_lm.run.evaluate_model import evaluate_model
     from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-    lists = map(_names, (source, task, metrics, prompt))
-    options = BenchmarkOptions(*lists, question, name, max_clips, max_new_tokens)
+    sources, tasks, names_of_metrics, prompts = map(_names, (source, task, metrics, prompt))
+    options = BenchmarkOptions(
+        sources, tasks, names_of_metrics, prompts, question, name, max_clips, max_new_tokens
+    )
     evaluate_model(model, options, stage=stage, data_dir=data_dir, out=out, trusts_code=trust_code)
 
 
