@@ -248,9 +248,9 @@ def test_a_run_under_the_signature_of_an_earlier_release_is_found(runs):
     assert changed_of_run == {"good-0000aaaa": ["seed"], "good-0000bbbb": []}
 
 
-def test_a_key_that_is_written_only_where_it_is_set_keeps_signatures_and_can_be_set(tmp_path):
+def test_a_key_that_is_written_only_where_it_is_set_keeps_signatures_and_can_be_set():
     plain = load_recipe("demo")
     assert "adapter" not in plain.tree["model"]
     assert "model.adapter" in override_keys("demo")
-    set_here = load_recipe("demo", [f"model.load={tmp_path}", f"model.adapter={tmp_path}"])
-    assert set_here.recipe.model.adapter == set_here.tree["model"]["adapter"] == str(tmp_path)
+    set_here = load_recipe("demo", ["use.model=released_qwen2_audio_7b", "model.adapter=their/adapter"])
+    assert set_here.recipe.model.adapter == set_here.tree["model"]["adapter"] == "their/adapter"
