@@ -1,13 +1,17 @@
 """Commands that make cut-sets: of a corpus, or of data in the format of another program."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.common.errors import UserError
 from audio_lm.common.source_name import split_source
+
+if TYPE_CHECKING:
+    from audio_lm.corpora.imports.splitting import SplitBy
 
 
 def prepare(
@@ -37,47 +41,59 @@ def prepare(
     typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
 
 
+FormatName = Annotated[
+    str,
+    typer.Argument(
+        metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+    ),
+]
+ImportPath = Annotated[
+    Path, typer.Argument(metavar="FILE", help="File to import, or folder for a format of several files.")
+]
+AudioRoot = Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")]
+Language = Annotated[
+    str | None, typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it.")
+]
+Channel = Annotated[
+    str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
+]
+Columns = Annotated[list[str] | None, typer.Option(help="Column and label, such as transcription=text.")]
+SkipBad = Annotated[
+    int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
+]
+SplitCriterion = Annotated[
+    str | None,
+    typer.Option(help="speaker or recording: write train, validation and test that have none in common."),
+]
+TestShare = Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")]
+ValidationShare = Annotated[float, typer.Option(help="Share of the clips for validation, with --split-by.")]
+Trim = Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")]
+Supervisions = Annotated[
+    Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
+]
+Tars = Annotated[
+    str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
+]
+
+
 def import_(
-    format_name: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
-        ),
-    ] = "",
-    path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File to import, or folder for a format of several files.")
-    ] = Path(),
+    format_name: FormatName = "",
+    path: ImportPath = Path(),
     into: Annotated[
         str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")
     ] = "imported/all-train",
     data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
-    audio_root: Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it."),
-    ] = None,
-    channel: Annotated[
-        str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
-    ] = "average",
-    column: Annotated[
-        list[str] | None, typer.Option(help="Column and label, such as transcription=text.")
-    ] = None,
-    skip_bad: Annotated[
-        int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
-    ] = 0,
-    split_by: Annotated[
-        str | None,
-        typer.Option(help="Write train, validation and test without a common speaker or recording."),
-    ] = None,
-    test: Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")] = 0.0,
-    validation: Annotated[float, typer.Option(help="Share of the clips for validation.")] = 0.0,
-    trim: Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")] = False,
-    supervisions: Annotated[
-        Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
-    ] = None,
-    tars: Annotated[
-        str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
-    ] = "",
+    audio_root: AudioRoot = None,
+    language: Language = None,
+    channel: Channel = "average",
+    column: Columns = None,
+    skip_bad: SkipBad = 0,
+    split_by: SplitCriterion = None,
+    test: TestShare = 0.0,
+    validation: ValidationShare = 0.0,
+    trim: Trim = False,
+    supervisions: Supervisions = None,
+    tars: Tars = "",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
@@ -91,40 +107,52 @@ def import_(
     silence_libraries()
     from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
-    from audio_lm.corpora.imports.registry import FORMATS
-    from audio_lm.corpora.imports.splitting import SplitBy
 
     if show_list or not format_name:
-        for file_format in FORMATS.values():
-            typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
+        _list_formats()
         return
-    if wrong := [pair for pair in column or () if "=" not in pair]:
-        raise UserError(
-            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
-        )
-    columns = dict(pair.split("=", 1) for pair in column or ())
-    corpus, subset_split = split_source(into)
-    if split_by is None and (test or validation):
-        raise UserError(
-            "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
-            "recording in one split; add it"
-        )
     options = ImportOptions(
         audio_root=audio_root,
         language=language,
-        columns=columns,
+        columns=_columns(column or ()),
         channel=channel,
         skip_bad=skip_bad,
-        split_by=None if split_by is None else SplitBy(split_by, test, validation),
+        split_by=_split_by(split_by, test, validation),
         trim=trim,
         supervisions=supervisions,
         tars=tars,
     )
-    typer.echo(
-        import_file(
-            format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
+    names = split_source(into)
+    typer.echo(import_file(format_name, path, data_dir, *names, options, typer.echo, overwrite=overwrite))
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Column -> label, from ``name=label``."""
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UserError(
+            f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
         )
-    )
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _split_by(criterion: str | None, test: float, validation: float) -> "SplitBy | None":
+    from audio_lm.corpora.imports.splitting import SplitBy
+
+    if criterion is not None:
+        return SplitBy(criterion, test, validation)
+    if test or validation:
+        raise UserError(
+            "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
+            "recording in one split; add it"
+        )
+    return None
+
+
+def _list_formats() -> None:
+    from audio_lm.corpora.imports.registry import FORMATS
+
+    for file_format in FORMATS.values():
+        typer.echo(f"{file_format.name:16} {file_format.what}\n{'':16} {file_format.example}")
 
 
 def _list_corpora() -> None:
