@@ -139,7 +139,7 @@ def salmonn(wavs):
 
 
 def swift_in_five_shapes(wavs):
-    question, answer = "<audio>What is said?", "One two."
+    question, answer = "<audio>Which words are these?", "One two."
     shapes = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]},
         {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]},
@@ -153,7 +153,7 @@ def swift_in_five_shapes(wavs):
 
 
 def llama_factory(wavs):
-    turns = [{"from": "human", "value": "<audio>What is said?"}, {"from": "gpt", "value": "One."}]
+    turns = [{"from": "human", "value": "<audio>Which words are these?"}, {"from": "gpt", "value": "One."}]
     (wavs.parent / "llama.json").write_text(json.dumps([{"conversations": turns, "audios": ["wavs/0.wav"]}]))
     entry = {"file_name": "llama.json", "formatting": "sharegpt", "columns": {"audios": "audios"}}
     (wavs.parent / "dataset_info.json").write_text(json.dumps({"mine": entry}))
@@ -161,7 +161,7 @@ def llama_factory(wavs):
 
 
 def nemo_share_gpt(wavs):
-    turns = [{"from": "human", "value": "<sound>What is said?"}, {"from": "gpt", "value": "One."}]
+    turns = [{"from": "human", "value": "<sound>Which words are these?"}, {"from": "gpt", "value": "One."}]
     row = {"id": "1", "sound": str(wavs / "0.wav"), "conversations": turns}
     return "nemo-share-gpt", lines(wavs.parent / "share.jsonl", [row])
 
