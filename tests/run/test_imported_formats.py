@@ -213,37 +213,24 @@ TRANSCRIBED = (
     lhotse_shar,
     qwen_eval,
     salmonn,
-    hf_parquet,
-    hf_saved,
-    hf_audio_folder,
-    webdataset,
 )
+DATASETS = (hf_parquet, hf_saved, hf_audio_folder, webdataset)
 CONVERSATIONS = (swift_in_five_shapes, llama_factory, nemo_share_gpt)
 
 
-def test_every_format_is_imported_and_trained_for_two_steps(wavs, tmp_path):
-    sources, formats = {"asr": [], "chat": []}, set()
-    for task, makers in (("asr", TRANSCRIBED), ("chat", CONVERSATIONS)):
+@pytest.mark.parametrize(
+    ("transcribed", "conversations"), [(TRANSCRIBED, CONVERSATIONS), (DATASETS, CONVERSATIONS[:1])]
+)
+def test_every_format_is_imported_and_trained_for_two_steps(wavs, tmp_path, transcribed, conversations):
+    sources = {"asr": [], "chat": []}
+    for task, makers in (("asr", transcribed), ("chat", conversations)):
         for make in makers:
             format_name, path, *more = make(wavs)
             source = f"{make.__name__.replace('_', '-')}/all-train"
             language = () if format_name == "salmonn" else ("--language", "en")
             assert run("import", format_name, path, *more, *language, "--into", source) == 0, make.__name__
             sources[task].append(source)
-            formats.add(format_name)
-    assert formats >= {
-        "table",
-        "kaldi",
-        "nemo",
-        "lhotse",
-        "qwen-eval",
-        "salmonn",
-        "ms-swift",
-        "llama-factory",
-        "hf",
-        "webdataset",
-    }
-    assert formats <= FORMATS.keys()
+            assert format_name in FORMATS
     recipe = tmp_path / "mixed.yaml"
     recipe.write_text(RECIPE.format(**{task: ", ".join(names) for task, names in sources.items()}))
     assert run("train", recipe, "--out", tmp_path / "run") == 0

@@ -40,7 +40,7 @@ class LengthCache:
         self._path = path
         self._known: dict[str, tuple[State, list[Any]]] = dict(_read(path))
         self._lines: list[str] = []
-        self._is_begun = path.exists()
+        self._has_file = path.exists()
         self._flushed = time.monotonic()
 
     def find(self, name: str, state: State) -> AudioMeasurement | None:
@@ -67,7 +67,7 @@ class LengthCache:
         Raises:
             OSError: the file cannot be written.
         """
-        self._is_begun = True
+        self._has_file = True
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
             # Begin with a new line, because a killed process may have left a partial one.
@@ -81,7 +81,7 @@ class LengthCache:
         Raises:
             OSError: the file cannot be written.
         """
-        if self._lines and self._is_begun:
+        if self._lines and self._has_file:
             self.flush()
 
 
