@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -380,7 +380,7 @@ def override_keys(path_or_name: str | None) -> list[str]:
     tree: Any = {}
     if path_or_name:
         try:
-            tree = load_recipe(path_or_name, trusts_code=True).tree
+            tree = asdict(load_recipe(path_or_name, trusts_code=True).recipe)  # keys that are not set too
         except RecipeError:
             tree = {}
     tree = tree or OmegaConf.to_container(OmegaConf.structured(Recipe))

@@ -112,10 +112,10 @@ def measure_stage(
     trainer = build_trainer(recipe, short, folder, loggers=[], callbacks=[clock])
     trainer.limit_val_batches = 2  # of each task
     rates, hardware = prepared.rates[name], recipe.hardware
-    module = build_module(stage, model, rates, seed=recipe.seed, is_half=hardware.is_half)
     trained = [key for key, rate in rates.items() if rate is not None]
     with unchanged(model, trained) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
+        module = build_module(stage, model, rates, seed=recipe.seed, is_half=hardware.is_half)
         trainer.fit(module, datamodule=data)
     if clock.step is None:
         return None

@@ -141,6 +141,7 @@ def test_an_extension_is_extended_again(short_run, run_training, tmp_path):
     assert_equal_weights(weights(longest, "chat"), weights(whole, "chat"))
 
 
+@pytest.mark.slow
 def test_another_rate_is_used_from_the_step_on(short_run, run_training, tmp_path):
     rate = "stages.pretrain.parts.encoder.lr=1e-4"
     run, _, _ = run_training(tmp_path / "rate", LONGER, rate, f"extends={short_run.path}")

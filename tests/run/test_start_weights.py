@@ -51,6 +51,7 @@ def test_the_first_stage_of_a_recipe_may_start_from_them_too_and_moves_on(whole_
     assert_equal_weights(weights(resumed, "chat"), weights(run, "chat"))
 
 
+@pytest.mark.slow
 def test_new_low_rank_updates_keep_their_initial_values(whole_run, small_recipe, tmp_path):
     pytest.importorskip("peft")
     lora = (
@@ -68,6 +69,7 @@ def test_new_low_rank_updates_keep_their_initial_values(whole_run, small_recipe,
         train_quietly(small_recipe, tmp_path / "plain", ONLY, start_from(run, "chat"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_the_middle_has_the_frozen_weights_of_the_other_run(
     whole_run, small_recipe, tmp_path
 ):

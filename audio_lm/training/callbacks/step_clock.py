@@ -49,6 +49,7 @@ class StepClock(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.enable_validation:
             compat.run_validation(trainer)
+            trainer.limit_val_batches = 0  # Lightning would validate again when the fit ends
         self.started = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
