@@ -85,9 +85,7 @@ def read_facts(
             rows = table_rows(with_kept_benchmarks(recipe, folder), read_scores(folder.scores))
     return Facts(
         recipe,
-        yaml.safe_dump(
-            _result_settings(read_value(folder.recipe.read_text(encoding="utf-8"))), sort_keys=False
-        ),
+        _settings(folder, stages),
         stage,
         step,
         _languages(recipe, [fact.source for fact in sources]),
