@@ -93,6 +93,11 @@ class MixtureConfig:
         self._check_groups()
         self._check_names()
 
+    @property
+    def drawn_tasks(self) -> tuple[str, ...]:
+        """Tasks that are drawn at some step."""
+        return tuple(task for task, weight in self.weights.items() if weight > 0 or task in self.schedule)
+
     def _check_numbers(self) -> None:
         for key in ("weights", "group_weights", "source_weights"):
             for name, weight in getattr(self, key).items():

@@ -26,7 +26,7 @@ from audio_lm.data.manifest.cuts import cut_set_path
 from audio_lm.evaluation.report import Row, cells_of
 from audio_lm.evaluation.score import read_scores
 from audio_lm.export import script
-from audio_lm.export.trained import TrainedTask, stages_until, tasks_of
+from audio_lm.export.trained import TrainedTask, stages_until
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.scores import table_rows, with_kept_benchmarks
 
@@ -132,7 +132,7 @@ def _sources(recipe: Recipe, folder: RunFolder, stage: str) -> list[SourceFacts]
         for leaf in read_table(folder.stage(stage) / "mixture.json").get("leaves", [])
     }
     facts = []
-    for task in tasks_of(config.mixture.weights, config.mixture.schedule):
+    for task in config.mixture.drawn_tasks:
         for source in config.mixture.sources.get(task, ()):
             leaf = trained.get((task, source), {})
             corpus = CORPORA.get(corpus_of(source))

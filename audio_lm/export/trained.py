@@ -3,7 +3,7 @@
 Texts come from the renderers of training. Fields of a template, such as ``{language}``, stay in braces.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from audio_lm.config.schema import Recipe
@@ -48,18 +48,13 @@ def trained_tasks(recipe: Recipe, stage: str) -> list[TrainedTask]:
     stages_of: dict[tuple[str, Prompt], list[str]] = {}
     for name in reversed(stages_until(recipe, stage)):
         config = recipe.stages[name]
-        for task in tasks_of(config.mixture.weights, config.mixture.schedule):
+        for task in config.mixture.drawn_tasks:
             stages_of.setdefault((task, config.prompt), []).insert(0, name)
     tasks = recipe.task_table
     return [
         _trained(None if name == CHAT else find_task(name, tasks), prompt, stages)
         for (name, prompt), stages in stages_of.items()
     ]
-
-
-def tasks_of(weights: dict[str, float], schedule: Iterable[str]) -> list[str]:
-    """Tasks of a mixture that are drawn at some step."""
-    return [task for task, weight in weights.items() if weight > 0 or task in schedule]
 
 
 def _trained(task: Task | None, prompt: Prompt, stages: Sequence[str]) -> TrainedTask:

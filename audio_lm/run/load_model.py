@@ -129,14 +129,8 @@ def choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, task: str
         raise CheckpointError(f"no stage of {folder.path} has weights; finish one with `audio-lm train`")
     if stage is not None and stage not in stages:
         raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
-    trained = [name for name in stages if task in trained_tasks(recipe, name)]
+    trained = [name for name in stages if task in recipe.stages[name].mixture.drawn_tasks]
     return stage or (trained or stages)[-1]
-
-
-def trained_tasks(recipe: Recipe, stage: str) -> tuple[str, ...]:
-    """Tasks with a weight in the mixture of a stage."""
-    mixture = recipe.stages[stage].mixture
-    return tuple(task for task, weight in mixture.weights.items() if weight > 0 or task in mixture.schedule)
 
 
 @dataclass(frozen=True)
@@ -275,7 +269,7 @@ def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: b
         vocabulary=vocabulary,
         config=resolve_sizes(recipe.model),
         prompt=recipe.stages[chosen].prompt,
-        tasks=trained_tasks(recipe, chosen),
+        tasks=recipe.stages[chosen].mixture.drawn_tasks,
         task_table=recipe.task_table,
     )
 

@@ -8,7 +8,7 @@ import soundfile
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.data.manifest.cuts import load_waves, read_cuts
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.export.hugging_face import export_run
+from audio_lm.export.run import ExportSettings, export_run
 from audio_lm.run.ask import ClipOptions, open_model
 from tests.model.originals import write_qwen2_audio
 
@@ -47,7 +47,9 @@ def test_the_answers_are_those_of_the_benchmark_on_the_same_clips(tagged, whole_
 
 
 def test_an_exported_folder_answers_as_its_run(tagged, whole_run, clips, tmp_path):
-    export_run(whole_run.path, tmp_path / "folder", stage="pretrain", report=lambda line: None)
+    export_run(
+        whole_run.path, tmp_path / "folder", ExportSettings(stage="pretrain"), report=lambda line: None
+    )
     exported = open_model(tmp_path / "folder")
     options = ClipOptions(max_new_tokens=8)
     for task, prompt in (("sec", "tags"), ("sec", "natural"), ("mna", "chatml")):

@@ -12,7 +12,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.cuts import load_waves
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.export.hugging_face import export_run
+from audio_lm.export.run import ExportSettings, export_run
 from audio_lm.run.evaluate_model import evaluate_model
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.named_benchmarks import BenchmarkOptions
@@ -146,7 +146,7 @@ def test_a_qwen_audio_is_evaluated_with_its_tags(data_dir, tmp_path, console):
 def test_a_run_and_its_export_give_the_same_answers(data_dir, whole_run, tmp_path, console):
     shutil.copytree(whole_run.path, tmp_path / "run")
     copy = RunFolder(tmp_path / "run")
-    export_run(copy.path, tmp_path / "exported", stage="pretrain", report=lambda line: None)
+    export_run(copy.path, tmp_path / "exported", ExportSettings(stage="pretrain"), report=lambda line: None)
     both = options(tasks=["er"], prompts=["tags", "natural"], question=None)
     before = json.loads(copy.scores.read_text())
     evaluate_model(copy.path, both, stage="pretrain", data_dir=str(data_dir[0]), console=console)

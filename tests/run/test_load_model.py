@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from audio_lm.common.errors import CheckpointError, RecipeError, UserError
-from audio_lm.export.hugging_face import export_run
+from audio_lm.export.run import export_run
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.load_model import (
     check_prompt,
