@@ -1,8 +1,10 @@
 """Facts of a run for its pages in MLflow, from its recipe, its plans and its folder."""
 
+import shlex
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from shlex import quote
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from audio_lm.common.files import read_table
@@ -10,15 +12,17 @@ from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.common.secrets import MASK, mask_secrets
 from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.result_keys import affects_result
-from audio_lm.config.schema import Recipe
+from audio_lm.config.schema import AUTO, Recipe
 from audio_lm.config.short_keys import ShortKeys
 from audio_lm.config.yaml_layers import flatten
 from audio_lm.model.config import ModelConfig
 from audio_lm.pipeline.plan_stage import StagePlan
 from audio_lm.run.folder import RunFolder
+from audio_lm.tracking.event_log.provenance import mask_argument
 from audio_lm.tracking.facts import RunFacts, StageFacts, TaskFacts
 from audio_lm.training.callbacks.mixture_monitor import FILE as MIXTURE
 
+SCRIPT = "train.py"
 MAX_VALUE_LENGTH = 24
 ALSO_NAMED = ("use.", "evaluation.")  # they change scores, though they are not among the settings of training
 
@@ -26,7 +30,7 @@ ALSO_NAMED = ("use.", "evaluation.")  # they change scores, though they are not 
 def facts_of_run(composed: ComposedRecipe, folder: RunFolder, plans: Mapping[str, StagePlan]) -> RunFacts:
     """Collect the facts of a run; of stages that earlier starts have trained, with the realised shares."""
     recipe = composed.recipe
-    path = quote(str(folder.path.absolute()))
+    path = shlex.quote(str(folder.path.absolute()))
     given = dict(settings_that_differ(composed))
     weights = {key: value for key, value in given.items() if _is_weight(recipe, key)}
     # In a name, the stage of a weight is left out where it is given for one stage: pages of MLflow cut long names.
@@ -46,7 +50,7 @@ def facts_of_run(composed: ComposedRecipe, folder: RunFolder, plans: Mapping[str
         folder=str(folder.path.absolute()),
         words=(f"model {model}", f"steps {steps}"),
         commands={
-            "After an interruption": f"audio-lm train {path}/recipe.yaml resume=auto --out {path}",
+            **({"After an interruption": command} if (command := command_to_resume(sys.argv)) else {}),
             "Table of scores": f"audio-lm report {path}",
         },
     )
@@ -61,6 +65,22 @@ def settings_that_differ(composed: ComposedRecipe) -> Iterator[tuple[str, str]]:
         is_named = affects_result(key) or key.startswith(ALSO_NAMED)
         if composed.where.get(key) == COMMAND_LINE and is_named and MASK not in str(value):
             yield key, _short_value(value)
+
+
+def command_to_resume(arguments: Sequence[str]) -> str:
+    """Command that continues a run after this one has stopped, secrets masked; empty where Python code started it.
+
+    The recipe in the run's folder would not do: pieces that ``use`` names are merged over it again.
+
+    >>> command_to_resume(["/usr/bin/audio-lm", "train", "demo", "resume=never", "seed=1"])
+    'audio-lm train demo seed=1 resume=auto'
+    """
+    program, *rest = arguments
+    is_script = Path(program).name == SCRIPT
+    if not is_script and rest[:1] != ["train"]:
+        return ""
+    kept = [mask_argument(argument) for argument in rest if not argument.startswith("resume=")]
+    return shlex.join([*(["python", SCRIPT] if is_script else ["audio-lm"]), *kept, f"resume={AUTO}"])
 
 
 def realised_shares(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from audio_lm.config.load import load_recipe
-from audio_lm.run.facts import facts_of_run, realised_shares, settings_that_differ
+from audio_lm.run.facts import command_to_resume, facts_of_run, realised_shares, settings_that_differ
 from audio_lm.run.folder import RunFolder
 
 SETTINGS = ["stages.pretrain.mixture.weights.sec=4", "stages.pretrain.steps=5", "resume=auto", "seed=1"]
@@ -42,6 +42,27 @@ def test_a_long_value_is_shortened_and_a_masked_one_is_left_out(small_recipe, tm
     given = dict(settings_that_differ(load_recipe(small_recipe, changed)))
     assert given == {"model.encoder.load": "xxxxxxxxxx...yyyyyyyyyy"}
     assert token not in facts(small_recipe, tmp_path, *changed).words[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["train.py", "recipes/demo.yaml"], "python train.py recipes/demo.yaml resume=auto"),
+        (
+            ["/x/audio_lm/cli/main.py", "train", "demo", "--out", "a b"],
+            "audio-lm train demo --out 'a b' resume=auto",
+        ),
+        (["audio-lm", "train", "demo", "resume=auto"], "audio-lm train demo resume=auto"),
+        (
+            ["audio-lm", "train", "demo", "model.token=abc"],
+            "audio-lm train demo 'model.token=***' resume=auto",
+        ),
+        (["/x/pytest", "-q"], ""),
+        ([""], ""),
+    ],
+)
+def test_the_command_to_go_on_is_that_of_the_start(arguments, command):
+    assert command_to_resume(arguments) == command
 
 
 def test_a_resumed_run_knows_the_realised_shares_of_its_trained_stages(small_recipe, tmp_path):
