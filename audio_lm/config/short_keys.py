@@ -9,7 +9,7 @@ IMPLIED = frozenset({"stages", "mixture", "weights", "parts", "settings", "evalu
 class ShortKeys:
     """Shortest unambiguous names of the settings of one recipe.
 
-    A name is the end of a dotted key without ``IMPLIED`` tables. Where several keys end alike, it belongs to the
+    A name is the end of a dotted key without ``IMPLIED`` tables. Where several keys have the same end, it belongs to the
     shortest of them; where that is no single one, it is lengthened.
 
     Args:
@@ -23,7 +23,7 @@ class ShortKeys:
     def __init__(self, keys: Iterable[str]) -> None:
         self._owners: dict[str, tuple[int, str | None]] = {}
         for key in keys:
-            parts = _telling_parts(key)
+            parts = _explicit_parts(key)
             for name in _endings(parts):
                 length, owner = self._owners.get(name, (len(parts) + 1, None))
                 if len(parts) < length:
@@ -33,11 +33,11 @@ class ShortKeys:
 
     def __getitem__(self, key: str) -> str:
         """Short name of a dotted key; the key itself where no part of it is unambiguous."""
-        names = _endings(_telling_parts(key))
+        names = _endings(_explicit_parts(key))
         return next((name for name in names if self._owners.get(name, (0, None))[1] == key), key)
 
 
-def _telling_parts(key: str) -> list[str]:
+def _explicit_parts(key: str) -> list[str]:
     *tables, last = key.split(".")
     return [*(table for table in tables if table not in IMPLIED), last]
 

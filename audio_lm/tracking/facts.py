@@ -217,9 +217,9 @@ def _scores_in(summaries: Mapping[str, float]) -> Iterator[tuple[tuple[str, str,
     """Yield baseline, or nothing, benchmark and metric of each score, and its value."""
     for name, value in summaries.items():
         score = name.removeprefix(f"{NOT_FINITE}/")
-        *baseline, benchmark, metric = ["", *score.split("/")] if is_score(score) else score.split("/")
-        if len(baseline) == 1 and baseline[0] != SHARE:
-            yield (baseline[0], benchmark, metric), value if score == name else math.inf
+        match ["", *score.split("/")] if is_score(score) else score.split("/"):
+            case [baseline, benchmark, metric] if baseline != SHARE:
+                yield (baseline, benchmark, metric), value if score == name else math.inf
 
 
 def _task_cells(each: TaskFacts) -> Cells:

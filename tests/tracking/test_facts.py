@@ -75,7 +75,7 @@ def test_the_description_of_a_stage_has_its_own_scores_and_mixture():
 
 def test_a_score_that_is_not_finite_is_named_and_shares_are_no_scores():
     note = FACTS.recipe_note(
-        {"nonfinite/srwt/aas": 1.0, "nonfinite/untrained/srwt/aas": 1.0, "share/train/asr": 0.5}
+        {"nonfinite/srwt/aas": 1.0, "nonfinite/untrained/srwt/aas": 1.0, "share/train/asr": 0.5, "wer": 1.0}
     )
     assert "| srwt | aas | not finite | not finite |" in note
     assert "share/" not in note

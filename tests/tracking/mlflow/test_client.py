@@ -230,7 +230,7 @@ def test_a_user_who_may_not_change_the_experiment_still_sends_everything(folder,
         raise MlflowException("no permission", error_code=PERMISSION_DENIED)
 
     monkeypatch.setattr(MlflowStore, "update_view", refuse)
-    said = []
+    messages = []
     run = open_recipe_run(
         TrackingConfig(),
         facts=RunFacts(recipe="digits"),
@@ -241,8 +241,8 @@ def test_a_user_who_may_not_change_the_experiment_still_sends_everything(folder,
     )
     run.log_metrics({"digits/wer": 0.1})
     run.close("FINISHED")
-    MlflowSync(folder, uri, said.append).send_new()
-    (line,) = said
+    MlflowSync(folder, uri, messages.append).send_new()
+    (line,) = messages
     assert "refused the view of recipe" in line
     assert client.get_run(run.run_id).info.status == "FINISHED"
 
