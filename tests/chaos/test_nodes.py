@@ -18,7 +18,7 @@ def test_a_run_continues_without_a_lost_node_and_with_it_after_its_return(
 ):
     reference = undisturbed(STEPS)
     with Cluster(
-        chaos_folder / "nodes", chaos_folder / "data", nodes="1:2", steps=STEPS, pause=0.3
+        chaos_folder / "nodes", chaos_folder / "data", nodes="1:2", steps=STEPS, pause=1.0
     ) as cluster:
         cluster.start()
         cluster.beat(1, condition=lambda beat: (beat["step"] or 0) >= 4)
