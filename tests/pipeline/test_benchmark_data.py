@@ -1,5 +1,7 @@
 import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import soundfile
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.published.base import CutSetWriter
 from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.manifest.cuts import read_cuts
+from audio_lm.data.manifest.labels import labels_of
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
-from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks
+from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks, training_majority
 
 
 def test_every_question_of_a_benchmark_is_a_prompt_without_its_answer(small, own_vocabulary):
@@ -127,3 +131,36 @@ def test_the_language_of_a_cut_becomes_a_code(small, own_vocabulary, tmp_path):
         )
         (example,) = examples_of(replace(small, data_dir=str(tmp_path)), benchmark, own_vocabulary)
         assert example.language == language
+
+
+def test_the_majority_is_counted_in_the_training_data_of_the_stage(small, own_vocabulary):
+    events = small.evaluation.benchmarks["events"]
+    found = training_majority(small, events, own_vocabulary)
+    labels = Counter(
+        ", ".join(labels_of(cut)["events"])
+        for cut in read_cuts(Path(small.data_dir), "synthetic/events-train")
+    )
+    assert (found.origin, found.total) == ("training data", 12)
+    assert found.count == labels[found.answer] == max(labels.values())
+    assert training_majority(small, replace(events, task="asr"), own_vocabulary) is None, (
+        "no stage has the task"
+    )
+    gone = replace(small, data_dir="/nowhere")
+    assert training_majority(gone, events, own_vocabulary) is None, "the data are no longer here"
+
+
+def test_a_prediction_names_speaker_and_audio(small, own_vocabulary):
+    examples = examples_of(small, small.evaluation.benchmarks["dialogues"], own_vocabulary)
+    cuts = {cut.id: cut for cut in read_cuts(Path(small.data_dir), "synthetic/dialogues-test")}
+    for example in examples:
+        cut = cuts[example.cut_id]
+        assert example.audio.path == cut.recording.sources[0].source
+        part = (None, None) if example.audio.start is None else (round(cut.start, 4), round(cut.duration, 4))
+        assert (example.audio.start, example.audio.duration) == part
+
+
+def test_clips_without_the_labels_of_their_task_are_refused_before_a_model_is_built(small):
+    events = replace(small.evaluation.benchmarks["events"], task="sgc")
+    wrong = replace(small, evaluation=EvaluationConfig({"genders": events}))
+    with pytest.raises(DataError, match=r"benchmark 'genders': cut 'events-test.*: no label 'gender'"):
+        check_benchmarks(wrong)
