@@ -94,9 +94,13 @@ def check_values(params):
     overrides = params.get("overrides") or []
     if "recipe" in params:
         check_recipe(params["recipe"], overrides, trusts_code=bool(params.get("trust_code")))
-    elif overrides:  # of `evaluate`, which needs no + for new benchmarks
+    elif overrides:  # of `evaluate`, which needs no + for new benchmarks and tasks
         check_recipe(
-            "demo", [f"+{text}" if text.startswith("evaluation.benchmarks.") else text for text in overrides]
+            "demo",
+            [
+                f"+{text}" if text.startswith(("evaluation.benchmarks.", "tasks.")) else text
+                for text in overrides
+            ],
         )
     if params.get("corpus"):
         assert params["corpus"] in CORPORA
