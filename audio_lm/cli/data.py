@@ -1,5 +1,6 @@
 """Commands that make cut-sets: of a corpus, or of data in the format of another program."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,49 +12,6 @@ from audio_lm.common.source_name import split_source
 
 if TYPE_CHECKING:
     from audio_lm.corpora.imports.splitting import SplitBy
-
-
-FormatName = Annotated[
-    str,
-    typer.Argument(
-        metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
-    ),
-]
-Input = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", help="File, folder, pattern of shards, or name of a dataset, as the format takes."
-    ),
-]
-Into = Annotated[str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")]
-AudioRoot = Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")]
-Language = Annotated[
-    str | None, typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it.")
-]
-Channel = Annotated[
-    str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
-]
-Column = Annotated[list[str] | None, typer.Option(help="Column and label, such as transcription=text.")]
-TextColumn = Annotated[str, typer.Option(help="Column of transcripts; the same as --column NAME=text.")]
-AudioColumn = Annotated[str, typer.Option(help="Column of audio; the same as --column NAME=audio.")]
-SkipBad = Annotated[
-    int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
-]
-SplitByName = Annotated[
-    str | None, typer.Option(help="Write train, validation and test without a common speaker or recording.")
-]
-Test = Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")]
-Validation = Annotated[float, typer.Option(help="Share of the clips for validation.")]
-Split = Annotated[str, typer.Option(help="hf: split to import, such as train.clean.100.")]
-Config = Annotated[str, typer.Option(help="hf: configuration, such as a language.")]
-Revision = Annotated[str, typer.Option(help="hf: branch, tag or commit.")]
-Trim = Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")]
-Supervisions = Annotated[
-    Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
-]
-Tars = Annotated[
-    str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
-]
 
 
 def prepare(
@@ -83,27 +41,72 @@ def prepare(
     typer.echo(prepare_corpus(corpus, data_dir, table, typer.echo))
 
 
+FormatName = Annotated[
+    str,
+    typer.Argument(
+        metavar="FORMAT", help="Name of the format, such as table, kaldi or ms-swift; see --list."
+    ),
+]
+ImportPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="File, folder, pattern of shards, or name of a dataset, as the format takes."
+    ),
+]
+AudioRoot = Annotated[Path | None, typer.Option(help="Folder that audio paths are relative to.")]
+Language = Annotated[
+    str | None, typer.Option(help="Spoken language, such as en or Portuguese, if the file does not state it.")
+]
+Channel = Annotated[
+    str, typer.Option(help="For multi-channel audio: average, left, right, or both as separate clips.")
+]
+Columns = Annotated[list[str] | None, typer.Option(help="Column and label, such as transcription=text.")]
+TextColumn = Annotated[str, typer.Option(help="Column of transcripts; the same as --column NAME=text.")]
+AudioColumn = Annotated[str, typer.Option(help="Column of audio; the same as --column NAME=audio.")]
+DatasetSplit = Annotated[str, typer.Option(help="hf: split to import, such as train.clean.100.")]
+Config = Annotated[str, typer.Option(help="hf: configuration, such as a language.")]
+Revision = Annotated[str, typer.Option(help="hf: branch, tag or commit.")]
+SkipBad = Annotated[
+    int, typer.Option(min=0, help="Bad rows that are left out and named, instead of stopping the import.")
+]
+SplitCriterion = Annotated[
+    str | None,
+    typer.Option(help="speaker or recording: write train, validation and test that have none in common."),
+]
+TestShare = Annotated[float, typer.Option(help="Share of the clips for test, with --split-by.")]
+ValidationShare = Annotated[float, typer.Option(help="Share of the clips for validation, with --split-by.")]
+Trim = Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each supervision.")]
+Supervisions = Annotated[
+    Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
+]
+Tars = Annotated[
+    str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
+]
+
+
 def import_(
     format_name: FormatName = "",
-    path: Input = Path(),
-    into: Into = "imported/all-train",
+    path: ImportPath = Path(),
+    into: Annotated[
+        str, typer.Option(help="Name of the new cut-set, corpus/subset-split.")
+    ] = "imported/all-train",
     data_dir: Annotated[Path, typer.Option(help="Folder of cut-sets.")] = Path("data"),
     audio_root: AudioRoot = None,
     language: Language = None,
     channel: Channel = "average",
-    column: Column = None,
+    column: Columns = None,
     text_column: TextColumn = "",
     audio_column: AudioColumn = "",
     skip_bad: SkipBad = 0,
-    split_by: SplitByName = None,
-    test: Test = 0.0,
-    validation: Validation = 0.0,
-    split: Split = "",
-    config: Config = "",
-    revision: Revision = "",
+    split_by: SplitCriterion = None,
+    test: TestShare = 0.0,
+    validation: ValidationShare = 0.0,
     trim: Trim = False,
     supervisions: Supervisions = None,
     tars: Tars = "",
+    split: DatasetSplit = "",
+    config: Config = "",
+    revision: Revision = "",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing cut-set.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the formats.")] = False,
 ) -> None:
@@ -123,11 +126,10 @@ def import_(
     if show_list or not format_name:
         _list_formats()
         return
-    corpus, subset_split = split_source(into)
     options = ImportOptions(
         audio_root=audio_root,
         language=language,
-        columns=_columns(column or [], text_column, audio_column),
+        columns=_columns(column or (), text_column, audio_column),
         channel=channel,
         skip_bad=skip_bad,
         split_by=_split_by(split_by, test, validation),
@@ -138,14 +140,12 @@ def import_(
         config=config,
         revision=revision,
     )
-    written = import_file(
-        format_name, path, data_dir, corpus, subset_split, options, typer.echo, overwrite=overwrite
-    )
-    typer.echo(written)
+    names = split_source(into)
+    typer.echo(import_file(format_name, path, data_dir, *names, options, typer.echo, overwrite=overwrite))
 
 
-def _columns(pairs: list[str], text_column: str, audio_column: str) -> dict[str, str]:
-    """Column -> label of the options --column, --text-column and --audio-column."""
+def _columns(pairs: Sequence[str], text_column: str, audio_column: str) -> dict[str, str]:
+    """Column -> label, from ``name=label`` and the names of two columns."""
     if wrong := [pair for pair in pairs if "=" not in pair]:
         raise UserError(
             f"--column {wrong[0]} -- expected name=label, such as transcription=text; add the label"
@@ -155,14 +155,16 @@ def _columns(pairs: list[str], text_column: str, audio_column: str) -> dict[str,
 
 
 def _split_by(criterion: str | None, test: float, validation: float) -> "SplitBy | None":
-    if criterion is None and (test or validation):
+    from audio_lm.corpora.imports.splitting import SplitBy
+
+    if criterion is not None:
+        return SplitBy(criterion, test, validation)
+    if test or validation:
         raise UserError(
             "--test and --validation need --split-by speaker or --split-by recording, which keeps clips of one speaker or "
             "recording in one split; add it"
         )
-    from audio_lm.corpora.imports.splitting import SplitBy
-
-    return None if criterion is None else SplitBy(criterion, test, validation)
+    return None
 
 
 def _list_formats() -> None:
