@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from audio_lm.common.errors import CheckpointError, UserError, unknown
+from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.protocols import Report
 from audio_lm.config.schema import Recipe
 from audio_lm.export import adapter, card, script
@@ -21,6 +21,7 @@ from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.folder import RunFolder, check_writable
+from audio_lm.run.load_model import choose_stage
 from audio_lm.run.open import kept_vocabulary, load_mid_stage, open_run
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -126,12 +127,7 @@ def _choose_stage(recipe: Recipe, folder: RunFolder, settings: ExportSettings) -
             )
             raise UserError(f"step {step} needs the name of its stage; {remedy}")
         return stage
-    stages = [name for name in recipe.stages if folder.model(name).is_dir()]
-    if not stages:
-        raise CheckpointError(f"no stage of {folder.path} has weights; finish one with `audio-lm train`")
-    if stage is not None and stage not in stages:
-        raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
-    return stage or stages[-1]
+    return choose_stage(recipe, folder, stage)
 
 
 def _write(
