@@ -4,6 +4,7 @@ All of it comes from the recipe and the folder of the run. Languages are read fr
 """
 
 import json
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ def _description(facts: Facts, *, is_adapter: bool) -> str:
 def _usage(facts: Facts, tasks: Sequence[TrainedTask]) -> str:
     command = script.example_command(tasks)
     if "ask" in facts.commands:
-        ask = f"\naudio-lm ask . clip.wav --task {tasks[0].name}    # with audio_lm, in this folder"
+        ask = f"\naudio-lm ask . clip.wav {_question(facts, tasks[0])}    # with audio_lm, in this folder"
         ask += "\naudio-lm evaluate . --help                # scores on clips of your own"
     else:
         ask = ""
@@ -200,6 +201,12 @@ def _usage(facts: Facts, tasks: Sequence[TrainedTask]) -> str:
         f"those below. `processor.apply_chat_template` renders the format "
         f"`{facts.recipe.stages[facts.stage].prompt}` of the last stage."
     )
+
+
+def _question(facts: Facts, task: TrainedTask) -> str:
+    """Option of ``ask`` for a task; one of the recipe's own is not known without the recipe, so its question is given."""
+    own = facts.recipe.tasks.get(task.name)
+    return f"--task {task.name}" if own is None else f"--question {shlex.quote(own.prompt[0])}"
 
 
 def _adapter_usage(facts: Facts) -> str:

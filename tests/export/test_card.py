@@ -7,6 +7,7 @@ import yaml
 from audio_lm.export.card import Facts, read_facts, readme
 from audio_lm.export.trained import trained_tasks
 from audio_lm.run.open import open_run
+from audio_lm.tasks.config import OwnTaskConfig
 
 
 def card_of(run, stage, *, commands=(), step=None, is_adapter=False):
@@ -52,6 +53,13 @@ def test_scores_are_those_of_the_exported_stage(whole_run):
 def test_commands_are_shown_where_they_exist(whole_run):
     assert "audio-lm ask" not in card_of(whole_run, "chat")[1]
     assert "audio-lm ask . clip.wav --task chat" in card_of(whole_run, "chat", commands=["ask"])[1]
+
+
+def test_a_task_of_the_recipe_s_own_is_asked_by_its_question(whole_run):
+    facts, _ = card_of(whole_run, "pretrain", commands=["ask"])
+    recipe = replace(facts.recipe, tasks={"loud": OwnTaskConfig("loudness", ["How loud is it?"])})
+    tasks = [replace(trained_tasks(facts.recipe, "pretrain")[0], name="loud")]
+    assert "ask . clip.wav --question 'How loud is it?'" in readme(replace(facts, recipe=recipe), tasks)
 
 
 def test_languages_are_read_from_the_manifests_or_left_out(whole_run, tmp_path):
