@@ -1,5 +1,6 @@
 """From recordings with a label to answers of an exported model, by the six commands of ``docs/recipes.md``."""
 
+import re
 import subprocess
 import sys
 
@@ -45,4 +46,6 @@ def test_six_commands_lead_from_a_table_to_answers_of_the_exported_folder(clips,
     answer = capsys.readouterr().out
     assert run("export", "runs/loudness", "exported") == 0
     script = [sys.executable, tmp_path / "exported" / "run.py", "own", clips / "1.wav"]
-    assert subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip() == answer.strip()
+    printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    # After four steps answers are noise, and transformers leaves out its special tokens.
+    assert printed.strip() == re.sub(r"<\|[a-z_]+\|>", "", answer).strip()
