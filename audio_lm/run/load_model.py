@@ -276,4 +276,4 @@ def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: b
 
 def on_device(model: AudioLM) -> AudioLM:
     """Move a model to the GPU where there is one; evaluation mode."""
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").train(False)

@@ -154,7 +154,7 @@ def test_a_run_and_its_export_give_the_same_answers(data_dir, whole_run, tmp_pat
         tmp_path / "exported", both, data_dir=str(data_dir[0]), out=tmp_path / "out", console=console
     )
     mine = read_predictions(copy.predictions / "made-words-test-er.jsonl")
-    theirs = read_predictions(tmp_path / "out" / "predictions" / "made-words-test-er-tags.jsonl")
+    theirs = read_predictions(tmp_path / "out" / "predictions" / "made-words-test-er.jsonl")
     assert [one.answer for one in mine] == [one.answer for one in theirs]
     scores = json.loads(copy.scores.read_text())
     assert scores.items() >= before.items(), "the run's own scores stay"

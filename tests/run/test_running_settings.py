@@ -82,7 +82,7 @@ def test_all_of_them_can_change_at_once(two_stage_recipe, killed_run, reference_
     assert "chat: evaluating talks" in outcome.output
     assert len(read_predictions(folder.predictions / "events.jsonl")) == 2
     scores = json.loads(folder.scores.read_text())
-    assert {"notes/pitch_acc", "dialogues/acc"} <= scores.keys()
+    assert {"notes/pitch_acc", "talks/acc"} <= scores.keys()
     recipe = yaml.safe_load(folder.recipe.read_text())
     assert recipe["evaluation"]["benchmarks"].keys() == {"events", "notes", "talks"}
     before = (folder.path / "recipe.yaml.1").read_text()

@@ -299,9 +299,8 @@ class PublishedCorpus:
         source = self._find_source(settings, final_folder.parent / "downloads" / self.name, report)
         listing = AudioListing(folder, self.name)
         self.read(source, listing)
-        files = [
-            path for path in listing.files if path.is_file()
-        ]  # for missing files, the writer names the clip
+        # For missing files, the writer names the clip.
+        files = [path for path in listing.files if path.is_file()]
         writer = CutSetWriter(folder, self.name, measured=measure_files(files))
         self.read(source, writer)
         writer.close(report)

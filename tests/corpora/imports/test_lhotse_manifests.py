@@ -48,6 +48,7 @@ def test_cuts_are_read_in_every_serialization(folder, recordings, supervisions, 
     assert labels_of(first) | {"units": None} == {
         "language": "en",
         "text": "one",
+        "speaker": "x",
         "gender": "female",
         "units": None,
     }

@@ -34,8 +34,8 @@ def test_another_column_may_be_the_transcript(write_rows, import_cuts):
     assert cut.supervisions[0].text == "One, two."
     with pytest.raises(DataError, match=r"no row has \['gone'\]"):
         import_cuts("nemo", write_rows(rows), "other-train", columns={"gone": "caption"})
-    with pytest.raises(UserError, match="unknown label 'txt'"):
-        import_cuts("nemo", write_rows(rows), "other-train", columns={"pnc_text": "txt"})
+    with pytest.raises(UserError, match="label 'places', which is reserved"):
+        import_cuts("nemo", write_rows(rows), "other-train", columns={"pnc_text": "places"})
 
 
 @pytest.mark.parametrize(
