@@ -43,8 +43,8 @@ def on_ranks(count, work, *, may_die=False, timeout=TIMEOUT):
     """Run ``work(rank)`` in ``count`` processes; returns the results, None for a rank that died.
 
     Args:
-        timeout: seconds after which the work counts as hung.
         may_die: a rank may die; otherwise its death fails the test.
+        timeout: seconds after which the work counts as hung.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -75,10 +75,10 @@ def on_ranks(count, work, *, may_die=False, timeout=TIMEOUT):
 def in_parallel(count, work, *, timeout=TIMEOUT):
     """Run ``work(number)`` in ``count`` processes without a process group; returns the results.
 
+    The errors of all processes are raised together.
+
     Args:
         timeout: seconds after which the work counts as hung.
-
-    The errors of all processes are raised together.
     """
 
     def run_alone(number):

@@ -26,7 +26,7 @@ WARNED = (
     r"The `srun` command is available",
     r"Trying to infer the `batch_size`",
     # Lightning: the metrics of losses add up over the ranks themselves.
-    r"It is recommended to use `self.log\(.*sync_dist=True",
+    r"It is recommended to use `self\.log\(.*sync_dist=True",
     # Lhotse: lengths are checked exactly, so its tolerance is set low.
     r".*duration mismatch tolerance",
     # torch: a run of one process saves in one process.
