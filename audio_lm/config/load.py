@@ -240,9 +240,10 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
 
 
 def _piece(kind: str, name: str, at: str, problems: list[str]) -> Layer:
-    path = resource_folder("conf") / kind / f"{name}.yaml"
+    folder = resource_folder("conf") / kind
+    path = folder / f"{name}.yaml"
     if not is_name(name) or not path.is_file():
-        known = [file.stem for file in path.parent.glob("*.yaml")]
+        known = [file.stem for file in folder.glob("*.yaml")]  # a name with a slash is no path
         problems.append(f"{at}: {unknown(kind, name, known, see=f'conf/{kind}/')}")
         return Layer({})
     layer = read_layer(path)

@@ -113,6 +113,13 @@ def test_the_message_names_the_fault(project, change, words):
         load_recipe("good")
 
 
+@pytest.mark.parametrize("name", ["../small", "a/b", "{path: '" + "x" * 300 + "/b'}", '"/"'])
+def test_a_piece_that_is_no_name_is_answered_with_the_known_names(project, name):
+    write(project, GOOD.replace("model: small", f"model: {name}"))
+    with pytest.raises(RecipeError, match=r"unknown model .*small"):
+        load_recipe("good")
+
+
 def test_an_unknown_task_is_reported_with_file_and_line(project):
     (project / "conf/mixture/words.yaml").write_text("sources: {ars: [c/a-train]}\nweights: {ars: 1}")
     with pytest.raises(RecipeError, match=r"words.yaml:1: unknown task 'ars'. Did you mean 'asr'"):
