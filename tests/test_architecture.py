@@ -17,11 +17,13 @@ FLOORS = (
     ("config",),
     ("pipeline",),
     ("bench", "preview", "run"),
-    ("export",),
+    ("export", "sweep"),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HOMES = {
+    "optuna": {"sweep"},
+    "sklearn": {"sweep"},
     "mlflow": {"tracking"},
     "lhotse": {"data", "corpora", "pipeline", "preview"},
     "omegaconf": {"config", "common"},
