@@ -29,7 +29,7 @@ def spectrogram_figure(clips: Sequence[ReportClip], *, num_columns: int = 2) -> 
     """Plot the log-mels of clips with audio, each with its reference and answer below."""
     clips = [clip for clip in clips if clip.log_mel.size]
     num_rows = max(1, -(-len(clips) // num_columns))
-    figure = _figure(width=6.4 * num_columns, height=2.9 * num_rows)
+    figure = new_figure(width=6.4 * num_columns, height=2.9 * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes in grid.flat[len(clips) :]:
         axes.set_axis_off()
@@ -63,7 +63,7 @@ def mixture_figure(weight_of_task: Mapping[str, float], *, counts: str = "clips"
     """
     total = sum(weight_of_task.values()) or 1.0
     shares = sorted(((weight / total, task) for task, weight in weight_of_task.items()), reverse=True)
-    figure = _figure(width=7.0, height=0.8 + 0.26 * max(1, len(shares)))
+    figure = new_figure(width=7.0, height=0.8 + 0.26 * max(1, len(shares)))
     axes = figure.subplots()
     bars = axes.barh(
         [task for _, task in shares], [100 * share for share, _ in shares], color=COLOUR, height=0.7
@@ -83,7 +83,7 @@ def confusion_figure(
     """Plot a confusion table: rows are references, columns answers; colors are shares of a row, numbers are clips."""
     table = np.array(counts, dtype=np.float64)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure = _figure(width=2.2 + 0.42 * len(answers), height=1.8 + 0.36 * len(labels))
+    figure = new_figure(width=2.2 + 0.42 * len(answers), height=1.8 + 0.36 * len(labels))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Purples", vmin=0, vmax=1, aspect="auto")
     columns, rows = ([_shorten(label, MAX_LABEL) for label in names] for names in (answers, labels))
@@ -107,7 +107,8 @@ def figure_png(figure: Figure, *, dots_per_inch: int = 110) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(*, width: float, height: float) -> Figure:
+def new_figure(*, width: float, height: float) -> Figure:
+    """Create an empty figure of a size in inches, without a window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -1,0 +1,1 @@
+"""Report of a sweep: pictures, an interactive page, tables, sentences and the best mixture as a file."""

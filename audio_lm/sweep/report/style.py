@@ -1,0 +1,94 @@
+"""Common look of a report's pictures: colours, fonts, levels of colour that are no finer than the noise.
+
+In every picture a lighter colour is a better value.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, Colormap
+from matplotlib.figure import Figure
+
+from audio_lm.sweep.report.points import BEST
+from audio_lm.sweep.report.view import NOISE_FACTOR, FitView
+from audio_lm.sweep.table import Floats
+
+MAX_LEVELS = 12
+TITLE, LABEL, TICK = 10, 9, 8  # sizes of fonts
+GREY, DARK = "#8a919e", "#2b303a"
+COLOUR_OF_POINT = {BEST: "#d62728", "recipe": "#1f5fbf", "uniform": "#111111", "proportional": "#8a5a00"}
+MARKER_OF_POINT = {BEST: "*", "recipe": "D", "uniform": "s", "proportional": "^"}
+OTHER_COLOUR, OTHER_MARKER = "#111111", "o"
+LINE_COLOURS = ("#4f46b8", "#d1661f", "#16856b", "#b3361e", "#8a5a00", "#1f7fbf", "#9c3f8f", "#5c6b00")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of a metric's values, in bands at least twice the noise wide."""
+
+    norm: BoundaryNorm
+    cmap: Colormap
+    is_flat: bool
+    """True if all values lie within one band."""
+
+    @property
+    def levels(self) -> Floats:
+        """Limits of the bands."""
+        return np.asarray(self.norm.boundaries)
+
+    @property
+    def mappable(self) -> ScalarMappable:
+        """Colours for a colour bar."""
+        return ScalarMappable(self.norm, self.cmap)
+
+
+def scale_of(values: Floats, *, is_min: bool, threshold: float) -> Scale:
+    """Colours for values of a metric; an infinite threshold, of unknown noise, gives the finest bands."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    noise = threshold if math.isfinite(threshold) else 0.0
+    width = max((high - low) / MAX_LEVELS, noise, 1e-9 * max(abs(high), 1.0))
+    step = _round_up(width)
+    first = math.floor(low / step + 1e-9)
+    number = max(1, math.ceil((high - first * step) / step - 1e-9))
+    boundaries = step * (first + np.arange(number + 1))
+    cmap = colormaps["viridis_r" if is_min else "viridis"]
+    norm = BoundaryNorm(boundaries, cmap.N) if number > 1 else BoundaryNorm(boundaries, cmap.N, clip=True)
+    return Scale(norm, cmap, number == 1)
+
+
+def _round_up(width: float) -> float:
+    """Smallest of 1, 2, 2.5 and 5 times a power of ten that is not under a width."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= width * (1 - 1e-9))
+
+
+def noise_note(view: FitView) -> str:
+    """Line below a picture about the width of its bands."""
+    if any(math.isfinite(view.threshold(name)) for name in view.names):
+        return f"a band of colour is at least {NOISE_FACTOR:g} times the noise of one run wide"
+    return "the noise is not known, as no mixture was repeated: a change of colour is no effect"
+
+
+def mark_points(axes: Axes, points: Mapping[str, Sequence[float]]) -> None:
+    """Draw named mixtures with their markers; values are the coordinates."""
+    for name, place in points.items():
+        axes.scatter(
+            *([value] for value in place), marker=MARKER_OF_POINT.get(name, OTHER_MARKER),
+            s=170 if name == BEST else 46, color=COLOUR_OF_POINT.get(name, OTHER_COLOUR),
+            edgecolor="white", linewidth=1.0, zorder=6, label=name, clip_on=False,
+        )  # fmt: skip
+
+
+def legend_below(figure: Figure, axes: Axes, *, note: str = "") -> None:
+    """Legend of one axes below all of a figure's axes, with a line of text as its title."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles or note:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=7, fontsize=TICK, frameon=False,
+            title=note, title_fontsize=TICK,
+        )  # fmt: skip
