@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from audio_lm.sweep.fit import Z_95
 from audio_lm.sweep.report.points import along, range_along
 from audio_lm.sweep.report.view import FitView
 from audio_lm.sweep.table import Floats
@@ -18,10 +19,8 @@ from audio_lm.sweep.table import Floats
 STEP = 0.10
 """Change of a share that an effect is stated for: ten percentage points."""
 
-Z95 = 1.96
-"""Half width of a 95 % interval of a normal distribution, in standard deviations."""
-
 MIN_RANGE = 1e-6
+FULL_COLOUR = 5.0
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,27 @@ class Effect:
         """True if the difference may be named."""
         return self.difference is not None and self.difference.is_named
 
+    @property
+    def why_unnamed(self) -> str:
+        """Reason, in two words, why it may not be named; empty if it may."""
+        if self.difference is None:
+            return "share fixed"
+        if self.is_named:
+            return ""
+        return "noise unknown" if math.isinf(self.difference.threshold) else "within noise"
+
+    @property
+    def strength(self) -> float:
+        """Size in a colour scale, 0 to 1: full at five times the smallest difference that may be named."""
+        if self.difference is None or not self.difference.threshold > 0:
+            return 1.0
+        return min(1.0, abs(self.difference.change) / (FULL_COLOUR * self.difference.threshold))
+
 
 def difference(view: FitView, metric: str, start: Floats, end: Floats) -> Difference:
     """Predicted difference of a metric, or of the objective, from one mixture (K) to another."""
     mean, deviation = view.predict(metric, np.stack([start, end]))
-    change, half_width = float(mean[1] - mean[0]), Z95 * math.hypot(*map(float, deviation))
+    change, half_width = float(mean[1] - mean[0]), Z_95 * math.hypot(*map(float, deviation))
     return Difference(
         metric,
         change,

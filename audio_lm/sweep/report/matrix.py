@@ -2,18 +2,18 @@
 
 import math
 
-import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from audio_lm.sweep.noise import NAMED_SPREADS
 from audio_lm.sweep.report.effects import STEP, Effect, transfer_matrix
 from audio_lm.sweep.report.points import reference_point
 from audio_lm.sweep.report.style import LABEL, TICK
-from audio_lm.sweep.report.view import NOISE_FACTOR, FitView
+from audio_lm.sweep.report.view import FitView
 from audio_lm.tracking.report.figures import new_figure
 
 BETTER, WORSE, UNNAMED = "#16856b", "#c2410c", "#eceef2"
 CELL_WIDTH, CELL_HEIGHT = 1.35, 0.62  # inches
-FULL_COLOUR = 5.0  # times the noise threshold
 
 
 def matrix_figure(view: FitView) -> Figure:
@@ -45,7 +45,7 @@ def matrix_figure(view: FitView) -> Figure:
     )
     axes.set_xlabel(
         f"green: better, orange: worse; below it the 95 % interval\n"
-        f"grey: under {NOISE_FACTOR:g} times the noise of one run, or the interval includes zero",
+        f"grey: under {NAMED_SPREADS:g} times the noise of one run, or the interval includes zero",
         fontsize=TICK, labelpad=8,
     )  # fmt: skip
     return figure
@@ -53,20 +53,13 @@ def matrix_figure(view: FitView) -> Figure:
 
 def _cell(effect: Effect) -> tuple[str, float, str]:
     """Colour, opacity and text of a cell."""
-    if effect.per_step is None:
-        return UNNAMED, 1.0, "fixed"
-    difference = effect.difference
-    assert difference is not None, "an effect has a difference unless the share is fixed"
-    if not effect.is_named:
-        return UNNAMED, 1.0, "noise unknown" if math.isinf(difference.threshold) else "within noise"
+    if effect.difference is None or effect.per_step is None or not effect.is_named:
+        return UNNAMED, 1.0, effect.why_unnamed
     change, low, high = effect.per_step
-    strength = abs(difference.change) / (FULL_COLOUR * difference.threshold) if difference.threshold else 1.0
-    digits = max(0, 2 - int(np.floor(np.log10(max(abs(change), 1e-12)))) - 1)
+    digits = max(0, 1 - math.floor(math.log10(max(abs(change), 1e-12))))
     text = f"{change:+.{digits}f}\n{low:+.{digits}f} to {high:+.{digits}f}"
-    return (BETTER if difference.is_better else WORSE), 0.25 + 0.75 * min(1.0, strength), text
+    return (BETTER if effect.difference.is_better else WORSE), 0.25 + 0.75 * effect.strength, text
 
 
-def _rectangle(column: int, row: int, colour: str, alpha: float) -> object:
-    from matplotlib.patches import Rectangle
-
+def _rectangle(column: int, row: int, colour: str, alpha: float) -> Rectangle:
     return Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, facecolor=colour, alpha=alpha, linewidth=0)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from audio_lm.sweep.report.effects import Z95
+from audio_lm.sweep.fit import Z_95
 from audio_lm.sweep.report.points import along, named_points, range_along
 from audio_lm.sweep.report.style import (
     COLOUR_OF_POINT,
@@ -58,7 +58,7 @@ def slice_of(view: FitView, name: str, task: int, shares: Floats, *, points: int
         return None
     values = np.linspace(least, most, points)
     mean, deviation = view.predict(name, along(shares, task, values))
-    return Slice(name, view.tasks[task], values, mean, Z95 * deviation)
+    return Slice(name, view.tasks[task], values, mean, Z_95 * deviation)
 
 
 def slices_figure(view: FitView) -> Figure:

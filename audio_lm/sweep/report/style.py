@@ -14,8 +14,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap
 from matplotlib.figure import Figure
 
+from audio_lm.sweep.noise import NAMED_SPREADS
 from audio_lm.sweep.report.points import BEST
-from audio_lm.sweep.report.view import NOISE_FACTOR, FitView
+from audio_lm.sweep.report.view import FitView
 from audio_lm.sweep.table import Floats
 
 MAX_LEVELS = 12
@@ -70,7 +71,7 @@ def _round_up(width: float) -> float:
 def noise_note(view: FitView) -> str:
     """Line below a picture about the width of its bands."""
     if any(math.isfinite(view.threshold(name)) for name in view.names):
-        return f"a band of colour is at least {NOISE_FACTOR:g} times the noise of one run wide"
+        return f"a band of colour is at least {NAMED_SPREADS:g} times the noise of one run wide"
     return "the noise is not known, as no mixture was repeated: a change of colour is no effect"
 
 

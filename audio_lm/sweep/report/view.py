@@ -6,16 +6,14 @@ Shapes: N mixtures, K tasks or groups.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
 
 from audio_lm.sweep.fit import SweepFit
+from audio_lm.sweep.noise import NAMED_SPREADS
 from audio_lm.sweep.table import Floats
 
 OBJECTIVE = "objective"  # no name of a metric: those have a slash
-NOISE_FACTOR = 2.0
-"""Differences under this multiple of the standard deviation of one run are not named."""
+DIGITS_WITHOUT_NOISE = 4
+MAX_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -37,35 +35,17 @@ class FitView:
     @property
     def names(self) -> tuple[str, ...]:
         """Metrics that were fitted, after the objective if it is made of more than one."""
-        return (OBJECTIVE, *self.metrics) if len(self._parts) > 1 else self.metrics
-
-    @cached_property
-    def _parts(self) -> dict[str, float]:
-        """Metric of the objective -> its factor: its part of all weights, negative if larger values are better."""
-        weights = {name: self.fit.metrics[name].weight for name in self.metrics}
-        total = sum(weights.values())
-        return {
-            name: (1 if self.is_min(name) else -1) * weight / total
-            for name, weight in weights.items()
-            if weight > 0
-        }
+        return (OBJECTIVE, *self.metrics) if len(self.fit.objective.weights) > 1 else self.metrics
 
     def predict(self, name: str, shares: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (N each) of a metric at shares (N, K); errors of metrics count as independent."""
-        if name != OBJECTIVE:
-            return self.fit.surfaces[name].predict(shares)
-        mean, variance = np.zeros(len(shares)), np.zeros(len(shares))
-        for metric, factor in self._parts.items():
-            one, deviation = self.fit.surfaces[metric].predict(shares)
-            mean, variance = mean + factor * one, variance + (factor * deviation) ** 2
-        return mean, np.sqrt(variance)
+        """Mean and standard deviation of one run (N each) of a metric at shares (N, K)."""
+        if name == OBJECTIVE:
+            return self.fit.predict_objective(shares)
+        return self.fit.surfaces[name].predict(shares)
 
     def measured(self, name: str) -> Floats:
         """Value of each trial (N); NaN where it was not measured."""
-        if name != OBJECTIVE:
-            return self.fit.table.metrics[name]
-        parts = [factor * self.fit.table.metrics[metric] for metric, factor in self._parts.items()]
-        return np.sum(parts, axis=0)
+        return self.fit.measured_objective if name == OBJECTIVE else self.fit.table.metrics[name]
 
     def is_min(self, name: str) -> bool:
         """True if smaller values are better."""
@@ -77,19 +57,28 @@ class FitView:
 
     def noise(self, name: str) -> float:
         """Standard deviation of one run; NaN if no mixture was repeated."""
-        noise = self.fit.noise
-        if name != OBJECTIVE or name in noise:
-            return noise.get(name, math.nan)
-        return math.hypot(*(factor * noise.get(metric, math.nan) for metric, factor in self._parts.items()))
+        noise = self.fit.objective_noise if name == OBJECTIVE else self.fit.noise.get(name)
+        return math.nan if noise is None else noise
 
     def threshold(self, name: str) -> float:
         """Smallest difference that may be named; infinite if the noise is not known."""
         noise = self.noise(name)
-        return NOISE_FACTOR * noise if math.isfinite(noise) else math.inf
+        return NAMED_SPREADS * noise if math.isfinite(noise) else math.inf
 
     def title(self, name: str) -> str:
         """Name of a metric with its better direction."""
         return f"{name} ({'smaller' if self.is_min(name) else 'larger'} is better)"
+
+    def digits(self, name: str) -> int:
+        """Decimal places to print: down to the noise."""
+        noise = self.noise(name)
+        if not noise > 0:
+            return DIGITS_WITHOUT_NOISE
+        return min(MAX_DIGITS, max(0, -math.floor(math.log10(noise))))
+
+    def text(self, name: str, value: float) -> str:
+        """Value of a metric with the decimal places that the noise allows; empty for NaN."""
+        return "" if math.isnan(value) else f"{value:.{self.digits(name)}f}"
 
     def trials_of(self, purposes: Sequence[str]) -> list[int]:
         """Rows of the trials with one of these purposes."""

@@ -62,9 +62,7 @@ def make_fit(num_tasks=3, num_trials=27, noise=NOISE, seed=0):
     )
     metrics = {name: MetricConfig("min" if "loss" in name else "max") for name in names}
     bounds = np.array([[0.02, 0.9]] * num_tasks)
-    fit = SweepFit(
-        table, metrics, surfaces, bounds, dict.fromkeys(names, noise) if noise else {}, 0.86, None
-    )
+    fit = SweepFit(table, metrics, surfaces, bounds, dict.fromkeys(names, noise) if noise else {}, 0.86, None)
     best = np.full(num_tasks, 1 / num_tasks) + np.linspace(0.06, -0.06, num_tasks)
     per_metric = {}
     for name, surface in surfaces.items():

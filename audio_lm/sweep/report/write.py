@@ -1,0 +1,152 @@
+"""Files of a report: ``report.md`` with pictures, ``report.html``, tables, and the best mixture."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from audio_lm.common.errors import UserError
+from audio_lm.common.files import write_bytes, write_text
+from audio_lm.data.config import MixtureConfig
+from audio_lm.sweep.fit import SweepFit
+from audio_lm.sweep.report.matrix import matrix_figure
+from audio_lm.sweep.report.mixture_file import write_mixture
+from audio_lm.sweep.report.page import page_html
+from audio_lm.sweep.report.parallel import parallel_figure
+from audio_lm.sweep.report.pareto_figure import pareto_figure
+from audio_lm.sweep.report.sentences import Answers
+from audio_lm.sweep.report.slices import slices_figure
+from audio_lm.sweep.report.tables import (
+    markdown_table,
+    metric_table,
+    mixture_table,
+    shares_text,
+    trial_table,
+)
+from audio_lm.sweep.report.ternary import ternary_figure
+from audio_lm.sweep.report.view import OBJECTIVE, FitView
+from audio_lm.tracking.report.figures import figure_png
+
+SUMMARY, PAGE = "report.md", "report.html"
+PICTURES = {
+    "ternary.png": "Map of the mixtures",
+    "parallel.png": "All trials",
+    "slices.png": "Slices of the surfaces",
+    "transfer.png": "Effect of ten points more of a task",
+    "pareto.png": "Pareto fronts",
+}
+"""Picture -> its caption."""
+
+DOTS_PER_INCH = 130
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """Report of a fit."""
+
+    fit: SweepFit
+    name: str
+    """Name of the sweep."""
+
+    best_mixture: MixtureConfig | None = None
+    """Mixture of the stage with the recommended shares; None without a recipe, or if nothing is recommended."""
+
+    notes: tuple[str, ...] = field(default=())
+    """Further sentences of the summary, such as trials that failed."""
+
+    @property
+    def view(self) -> FitView:
+        """View of the fit."""
+        return FitView(self.fit)
+
+    def figures(self) -> dict[str, Figure]:
+        """Name of the file -> picture: a ternary map for three tasks only, fronts for two metrics or more."""
+        view = self.view
+        found = {"ternary.png": ternary_figure(view)} if len(view.tasks) == 3 else {}
+        found["parallel.png"] = parallel_figure(view)
+        found["slices.png"] = slices_figure(view)
+        found["transfer.png"] = matrix_figure(view)
+        if len(view.metrics) > 1:
+            found["pareto.png"] = pareto_figure(view)
+        return found
+
+    def sections(self) -> dict[str, list[str]]:
+        """Heading -> sentences."""
+        found = dict(Answers(self.view).sections())
+        if self.notes:
+            found["Notes"] = list(self.notes)
+        return found
+
+    def markdown(self, pictures: list[str]) -> str:
+        """Summary with its tables and links to pictures beside it."""
+        view = self.view
+        lines = [f"# Sweep {self.name}", "", self._subtitle()]
+        for heading, sentences in self.sections().items():
+            lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
+            if heading == "Against the baselines":
+                lines += ["", markdown_table(mixture_table(view))]
+            if heading == "Trust":
+                lines += ["", markdown_table(metric_table(view), num_text_columns=2)]
+        lines += ["", "## Pictures", "", f"All of them are interactive in [{PAGE}]({PAGE}).", ""]
+        for picture in pictures:
+            lines += [f"![{PICTURES[picture]}]({picture})", ""]
+        table = trial_table(view)
+        num_text = 2 if "purpose" in table[0] else 1
+        lines += ["## Trials", "", markdown_table(table, num_text_columns=num_text), ""]
+        return "\n".join(lines)
+
+    def _subtitle(self) -> str:
+        view = self.view
+        return f"{len(self.fit.table)} trials over the shares of {', '.join(view.tasks)}."
+
+    def mixture_comments(self) -> list[str]:
+        """Lines about the origin of the best mixture."""
+        best, view = self.fit.best, self.view
+        assert best is not None, "a mixture is recommended"
+        value, low, high = (view.text(OBJECTIVE, number) for number in (best.objective, *best.interval))
+        return [
+            f"Best mixture of the sweep {self.name}: {shares_text(view.tasks, best.shares)} of the varied part.",
+            f"{len(self.fit.table)} trials, trust {self.fit.trust:.2f}, predicted objective {value} ({low} to {high}).",
+        ]
+
+
+def write_report(report: SweepReport, folder: Path, *, mixture: Path | None = None) -> list[Path]:
+    """Write all files of a report and return their paths; those of an earlier report are replaced or removed.
+
+    Args:
+        mixture: file for the best mixture, such as ``conf/mixture/best.yaml``; None for ``best_mixture.yaml`` in ``folder``.
+
+    Raises:
+        UserError: a file that somebody else wrote stands in the place of the mixture, or mpltern is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    best = mixture or folder / "best_mixture.yaml"
+    if report.best_mixture is not None and report.fit.best is not None:
+        write_mixture(report.best_mixture, best, report.mixture_comments())
+        written.append(best)
+    elif mixture is not None:
+        raise UserError(
+            f"{mixture}: no mixture to write -- {report.fit.why_none or 'the sweep has no recipe'}"
+        )
+    else:
+        best.unlink(missing_ok=True)
+    figures = report.figures()
+    for name in PICTURES:
+        if name in figures:
+            write_bytes(folder / name, figure_png(figures[name], dots_per_inch=DOTS_PER_INCH))
+            written.append(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    report.fit.table.write(folder)
+    page = page_html(
+        report.view, title=f"Sweep {report.name}", subtitle=report._subtitle(), sections=report.sections()
+    )
+    write_text(folder / PAGE, page)
+    write_text(folder / SUMMARY, report.markdown([*figures]))
+    return [
+        folder / SUMMARY,
+        folder / PAGE,
+        *written,
+        *(folder / name for name in ("ratios.csv", "metrics.csv")),
+    ]
