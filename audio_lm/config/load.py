@@ -65,7 +65,7 @@ MAX_NODES_READ = 10_000  # bound of the time to find several schema errors; the 
 WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 # Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
-WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter")
+WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter", "tracking.params")
 WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from",)
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
