@@ -19,7 +19,7 @@ RESULT = {
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
     "stages.*": "prompt steps start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
-    "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs",
+    "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs max_rows",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
     "stages.*.schedule": "kind min_lr warmup_steps",
