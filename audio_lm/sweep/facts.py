@@ -4,7 +4,7 @@ A worker on another machine reads them there, so it needs the folder of the swee
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from audio_lm.sweep.config import MetricConfig, PruningConfig
@@ -38,6 +38,12 @@ class SweepFacts:
     signature: str = ""
     """Signature of the base recipe with the fixed overrides; a worker refuses to run trials of another one."""
 
+    file: str = ""
+    """Sweep file: its name, or its absolute path."""
+
+    typed: tuple[str, ...] = ()
+    """Overrides of the command line; they are among ``overrides``."""
+
     folder: str = ""
     """Working folder of the trials, which relative paths of the recipe start from; empty for that of the worker."""
 
@@ -49,9 +55,6 @@ class SweepFacts:
 
     trusts_code: bool = False
     """The command line allows Python code that comes with a model."""
-
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """The sweep file with all defaults."""
 
     def as_json(self) -> dict[str, Any]:
         """Content of the first line of the ledger."""
@@ -66,6 +69,7 @@ class SweepFacts:
                 **content,
                 "tasks": tuple(content["tasks"]),
                 "overrides": tuple(content["overrides"]),
+                "typed": tuple(content["typed"]),
                 "metrics": {name: MetricConfig(**metric) for name, metric in content["metrics"].items()},
                 "pruning": None if pruning is None else PruningConfig(**pruning),
             }

@@ -19,9 +19,11 @@ from typing import Literal, Protocol
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.cpu import num_cores
 from audio_lm.fault_tolerance.exit_status import (
+    FAULT,
     FINISHED,
     INTERRUPTED,
     STOPPED_BY_SIGNAL,
+    ExitReason,
     read_exit_reason,
 )
 from audio_lm.fault_tolerance.restarts import errors_in
@@ -131,6 +133,8 @@ class ChildRun:
         self.environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped_at: float | None = None
+        self._before = read_exit_reason(folder)
+        self._began = time.time()
 
     def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C reaches the worker alone, which stops it."""
@@ -155,9 +159,17 @@ class ChildRun:
             return None
         if code == FINISHED:
             return TrialEnd("finished")
+        # torchrun on several nodes exits with 1 whatever code its ranks had.
+        written = self._written_reason()
+        code = written.code if written is not None and code == FAULT else code
         if self._stopped_at is not None or code in (STOPPED_BY_SIGNAL, INTERRUPTED):
             return TrialEnd("stopped", self._reason(code))
         return TrialEnd("refused" if code == USER_ERROR else "fault", self._reason(code))
+
+    def _written_reason(self) -> ExitReason | None:
+        """Exit reason that this start of the run has written."""
+        reason = read_exit_reason(self.folder)
+        return None if reason == self._before else reason
 
     def stop(self) -> None:
         """Ask the run to save a checkpoint and to end."""
@@ -175,9 +187,11 @@ class ChildRun:
         """Reason of an end in one sentence: what the run wrote, else the last message in its log, else the code."""
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
-        errors, reason = errors_in(self.folder), read_exit_reason(self.folder)
-        if code != USER_ERROR and (errors or reason is not None):
-            return reason.sentence if reason is not None else errors[-1].sentence
+        errors = [error for error in errors_in(self.folder) if error.time >= self._began]
+        if (reason := self._written_reason()) is not None:
+            return reason.sentence
+        if code != USER_ERROR and errors:
+            return errors[-1].sentence
         with self.log.open(encoding="utf-8", errors="replace") as log:
             lines = [line.strip() for line in deque(log, LAST_LINES) if line.strip()]
         messages = [line for line in lines if line.startswith("audio-lm: ")] or lines[-1:]
