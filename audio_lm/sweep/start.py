@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.common.protocols import Report
@@ -15,6 +17,9 @@ from audio_lm.sweep.facts import SweepFacts
 from audio_lm.sweep.ledger import FILE, Ledger
 from audio_lm.sweep.trial_run import TrialSettings
 from audio_lm.sweep.worker import STOP_SIGNALS, Sampler, Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from audio_lm.sweep.definition import Sweep
 
 SWEEPS = Path("sweeps")
 
@@ -38,11 +43,47 @@ def open_sweep(
     Raises:
         UserError: the file, its recipe or its data have problems, or the folder has another sweep.
     """
-    from audio_lm.sweep.design import first_trials, num_trials
+    from audio_lm.sweep.design import first_trials
     from audio_lm.sweep.load import load_sweep
 
     sweep = load_sweep(file, typed, trusts_code=trusts_code, report=report)
-    facts = SweepFacts(
+    ledger = Ledger((out or sweep.folder).absolute())
+    ledger.open(_facts_of(sweep, file, typed, trusts_code=trusts_code), first_trials(sweep))
+    return ledger
+
+
+def open_paired_seeds(
+    file: str,
+    typed: Sequence[str],
+    num_seeds: int,
+    *,
+    trusts_code: bool = False,
+    report: Report | None = None,
+) -> Ledger:
+    """Ledger of two mixtures of a sweep with several seeds each; see ``paired_seeds``.
+
+    Raises:
+        UserError: the file, its recipe or its data have problems, or it varies no shares.
+    """
+    from audio_lm.sweep.load import load_sweep
+    from audio_lm.sweep.paired_seeds import paired_trials
+
+    sweep = load_sweep(file, typed, trusts_code=trusts_code, report=report)
+    facts = replace(
+        _facts_of(sweep, file, typed, trusts_code=trusts_code),
+        name=f"{sweep.name}-{sweep.signature}-seeds",
+        pruning=None,
+        num_sampled=0,
+    )
+    ledger = Ledger(sweep.folder.with_name(facts.name).absolute())
+    ledger.open(facts, paired_trials(sweep, num_seeds))
+    return ledger
+
+
+def _facts_of(sweep: "Sweep", file: str, typed: Sequence[str], *, trusts_code: bool) -> SweepFacts:
+    from audio_lm.sweep.design import num_trials
+
+    return SweepFacts(
         name=f"{sweep.name}-{sweep.signature}",
         recipe=_absolute(sweep.recipe),
         stage=sweep.stage,
@@ -58,9 +99,6 @@ def open_sweep(
         num_sampled=num_trials(sweep) if sweep.config.design.kind == "tpe" else 0,
         trusts_code=trusts_code,
     )
-    ledger = Ledger((out or sweep.folder).absolute())
-    ledger.open(facts, first_trials(sweep))
-    return ledger
 
 
 def find_sweep(name: str, typed: Sequence[str] = ()) -> Ledger:
