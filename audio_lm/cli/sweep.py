@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
+from audio_lm.cli.sweep_plan import plan
 
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
@@ -33,6 +34,8 @@ sweep = typer.Typer(
     help="Run trials of a recipe that differ in their mixture, and find the best mixture.\n\n"
     "`audio-lm sweep FILE` runs the sweep of a file; the same command goes on with it after an interruption.",
 )
+
+sweep.command()(plan)
 
 SweepFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")
