@@ -59,7 +59,7 @@ MAX_STAGES = 40
 WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 # Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
-WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter")
+WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter", "tracking.params")
 WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from", "mixture.max_rows", "validation.max_rows")
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)

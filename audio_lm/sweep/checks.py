@@ -2,20 +2,26 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.names import check_name
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.weights import task_shares
 from audio_lm.metrics.registry import find_metric
-from audio_lm.sweep.config import KeyConfig, MetricConfig, SharesConfig, SweepConfig
+from audio_lm.sweep.config import DesignConfig, KeyConfig, MetricConfig, SharesConfig, SweepConfig
 from audio_lm.sweep.space import TOLERANCE, ShareSpace
 
 VAL_LOSS = "val_loss"
 MAX_GRID = 10_000
+SETTINGS_OF_KINDS = {
+    "strengths": ("dirichlet",),
+    "divisions": ("grid",),
+    "points": ("list",),
+    "trials": ("dirichlet", "tpe"),
+}
 FIXED_KEYS = ("seed", "corpora", "extends", "callbacks")
 Problem = tuple[str, str]
 """Dotted key of the sweep file, and message."""
@@ -36,8 +42,7 @@ def own_problems(config: SweepConfig, given: Sequence[str]) -> Iterator[Problem]
         check_name("sweep", config.name)
     except UserError as error:
         yield "name", str(error)
-    shares, design = config.vary.shares, config.design
-    if shares is None and not config.vary.keys:
+    if config.vary.shares is None and not config.vary.keys:
         yield "vary", "nothing is varied; set vary.shares or vary.keys"
     if not config.metrics:
         yield "metrics", "no metric is watched; name at least one"
@@ -45,68 +50,65 @@ def own_problems(config: SweepConfig, given: Sequence[str]) -> Iterator[Problem]
         yield "metrics", "all weights are 0, so there is nothing to optimize; give one metric a weight"
     if config.budget.steps is not None and config.budget.learned_tokens is not None:
         yield "budget", "steps and learned_tokens are both set; keep one"
-    for setting, kind in (("strengths", "dirichlet"), ("divisions", "grid"), ("points", "list")):
-        if any(key.startswith(f"design.{setting}") for key in given) and design.kind != kind:
-            yield (
-                f"design.{setting}",
-                f"has no effect with kind: {design.kind}; remove it, or set kind: {kind}",
-            )
-    if design.kind in ("grid", "list") and design.trials is not None:
-        yield "design.trials", f"has no effect with kind: {design.kind}, which runs all its points; remove it"
+    yield from _design_problems(config.design, given)
+    yield from _point_problems(config)
+    for key, values in config.vary.keys.items():
+        messages = [*_value_problems(values, config.design), *_key_problems(key, config)]
+        yield from ((f"vary.keys.{key}", message) for message in messages)
+
+
+def _design_problems(design: DesignConfig, given: Sequence[str]) -> Iterator[Problem]:
+    """Yield settings of a design that its kind does not use."""
+    for setting, kinds in SETTINGS_OF_KINDS.items():
+        key = f"design.{setting}"
+        if design.kind not in kinds and any(one == key or one.startswith(f"{key}.") for one in given):
+            yield key, f"has no effect with kind: {design.kind}; remove it, or set kind: {kinds[0]}"
     if not design.strengths:
         yield "design.strengths", "is empty; give at least one concentration, such as 1"
-    yield from _list_problems(config)
-    for key, values in config.vary.keys.items():
-        yield from ((f"vary.keys.{key}", message) for message in _value_problems(key, values, config))
 
 
-def _list_problems(config: SweepConfig) -> Iterator[Problem]:
+def _point_problems(config: SweepConfig) -> Iterator[Problem]:
+    """Yield problems of the listed points, and a grid that is too fine."""
     shares, design = config.vary.shares, config.design
-    if shares is None:
-        if design.points:
-            yield "design.points", "are shares, but vary.shares is not set; remove them"
-        return
-    if design.kind == "list" and not design.points:
+    over = [] if shares is None else shares.over
+    if design.kind == "list" and shares is not None and not design.points:
         yield "design.points", "is empty; list the shares of each trial"
     for number, point in enumerate(design.points, 1):
-        for name in sorted(point.keys() - set(shares.over)):
-            yield (
-                "design.points",
-                f"point {number}: {unknown('name', name, shares.over, see='vary.shares.over')}",
-            )
+        for name in sorted(point.keys() - set(over)):
+            see = "vary.shares.over"
+            yield "design.points", f"point {number}: {unknown('task or group', name, over, see=see)}"
         if not sum(point.values()) > 0:
             yield "design.points", f"point {number} has no share above 0; give one name a share"
-    if design.kind == "grid" and len(shares.over) > 1:
-        size = math.comb(design.divisions + len(shares.over) - 1, len(shares.over) - 1)
-        if size > MAX_GRID:
-            yield (
-                "design.divisions",
-                f"{design.divisions} divisions of {len(shares.over)} shares make {size:,} points -- expected at most "
-                f"{MAX_GRID:,} -- lower divisions",
-            )
+    size = math.comb(design.divisions + max(0, len(over) - 1), design.divisions)
+    if design.kind == "grid" and size > MAX_GRID:
+        yield (
+            "design.divisions",
+            f"{design.divisions} divisions of {len(over)} shares make {size:,} points -- expected at most "
+            f"{MAX_GRID:,} -- lower divisions",
+        )
 
 
-def _value_problems(key: str, config: KeyConfig, sweep: SweepConfig) -> Iterator[str]:
-    shares, low_high = sweep.vary.shares, config.log_range
+def _value_problems(config: KeyConfig, design: DesignConfig) -> Iterator[str]:
+    low_high = config.log_range
     if bool(config.values) == bool(low_high):
         yield "expected either values or log_range; set one of them"
     if low_high and not (len(low_high) == 2 and low_high[0] < low_high[1]):
         yield f"log_range is {low_high}; write [smallest, largest]"
-    if low_high and sweep.design.kind in ("grid", "list"):
-        yield f"log_range has no points for kind: {sweep.design.kind}; list values"
+    if low_high and design.kind in ("grid", "list"):
+        yield f"log_range has no points for kind: {design.kind}; list values"
     if len(config.values) != len(set(map(repr, config.values))):
         yield f"values {config.values} repeat; list each once"
+
+
+def _key_problems(key: str, sweep: SweepConfig) -> Iterator[str]:
+    shares, budget = sweep.vary.shares, sweep.budget
     if key.split(".")[0] in FIXED_KEYS:
         yield "is the same in all trials of a sweep and cannot be varied; remove it"
     elif not affects_result(key):
         yield "does not affect the trained weights, so its values give equal trials; set it in overrides"
     if shares and key.startswith(f"stages.{shares.stage}.mixture."):
         yield "is part of the mixture whose shares are varied; vary it in a sweep without vary.shares"
-    if (
-        key.startswith("stages.")
-        and key.endswith(".steps")
-        and vars(sweep.budget) != {"steps": None, "learned_tokens": None}
-    ):
+    if key.endswith(".steps") and (budget.steps or budget.learned_tokens):
         yield "is set by the budget; remove one of them"
 
 
@@ -133,42 +135,42 @@ def recipe_problems(config: SweepConfig, recipe: Recipe) -> Iterator[Problem]:
 
 def _share_problems(shares: SharesConfig, stage: StageConfig) -> Iterator[Problem]:
     mixture = stage.mixture
-    known = [*mixture.weights, *mixture.groups]
-    wrong = [name for name in shares.over if name not in known]
-    yield from (
-        ("over", unknown("task or group", name, known, see="the mixture of the stage")) for name in wrong
-    )
-    repeated = sorted({name for name in shares.over if shares.over.count(name) > 1})
-    if repeated:
-        yield "over", f"{repeated} are listed twice; list each once"
-    if len(shares.over) < 2:
-        yield (
-            "over",
-            f"{shares.over} -- expected at least two tasks or groups, whose shares are traded -- add one",
-        )
+    problems = [*_name_problems(shares, mixture)]
+    yield from problems
     for key in ("min", "max"):
         for name in getattr(shares, key):
             if name not in shares.over:
-                yield f"{key}.{name}", unknown("name", name, shares.over, see="vary.shares.over")
-    tasks = [name for name in shares.over if name in mixture.weights]
-    if not wrong and tasks and len(tasks) < len(shares.over):
-        groups = [name for name in shares.over if name not in tasks]
-        yield "over", f"tasks {tasks} and groups {groups} are mixed; vary either tasks or groups"
-    if wrong or repeated or not shares.over:
+                yield f"{key}.{name}", unknown("task or group", name, shares.over, see="vary.shares.over")
+    if problems:
         return
-    varied = tasks or [task for name in shares.over for task in mixture.groups[name]]
-    scheduled = [task for task in varied if task in mixture.schedule]
-    if scheduled:
+    varied = _unbounded(shares, stage).tasks_of(shares.over)
+    if scheduled := [task for task in varied if task in mixture.schedule]:
         yield (
             "over",
-            f"{scheduled} have a schedule, so their weights have no effect; remove it with an override: ~stages...schedule",
+            f"{scheduled} have a schedule, so their weights have no effect; remove it with an override "
+            f"~stages.{shares.stage}.mixture.schedule",
         )
-    yield from _bound_problems(shares, share_of_varied(stage, varied))
+    yield from _bound_problems(shares, share_of_tasks(mixture, varied))
 
 
-def share_of_varied(stage: StageConfig, tasks: Sequence[str]) -> float:
-    """Share of some tasks in a stage's mixture."""
-    of_task = task_shares(stage.mixture, stage.mixture.weights, stage.mixture.weights)
+def _name_problems(shares: SharesConfig, mixture: MixtureConfig) -> Iterator[Problem]:
+    over, known = shares.over, [*mixture.weights, *mixture.groups]
+    for name in over:
+        if name not in known:
+            yield "over", unknown("task or group", name, known, see="the mixture of the stage")
+    if repeated := sorted({name for name in over if over.count(name) > 1}):
+        yield "over", f"{repeated} are listed twice; list each once"
+    if len(over) < 2:
+        yield "over", f"{over} -- expected at least two tasks or groups, whose shares are traded -- add one"
+    tasks = [name for name in over if name in mixture.weights]
+    groups = [name for name in over if name in mixture.groups and name not in tasks]
+    if tasks and groups:
+        yield "over", f"tasks {tasks} and groups {groups} are mixed; vary either tasks or groups"
+
+
+def share_of_tasks(mixture: MixtureConfig, tasks: Sequence[str]) -> float:
+    """Share of some tasks in a mixture."""
+    of_task = task_shares(mixture, mixture.weights, mixture.weights)
     return sum(of_task.get(task, 0.0) for task in tasks)
 
 
@@ -252,42 +254,28 @@ def logged_metrics(recipe: Recipe, stage: str) -> list[str]:
     return [*scores, *_validated(recipe.stages[stage])]
 
 
-@dataclass(frozen=True)
-class FullRecipe:
-    """The full-size recipe beside the base recipe, for matched epochs."""
-
-    recipe: Recipe
-    stage: str
-
-    def problems(self, base: Recipe) -> Iterator[str]:
-        """Yield messages for differences that leave its repetition undefined."""
-        if self.stage not in self.recipe.stages:
-            yield unknown("stage", self.stage, self.recipe.stages, see=f"recipe {self.recipe.name!r}")
-            return
-        own, of_trial = self.recipe.stages[self.stage].mixture, base.stages[self.stage].mixture
-        if own.weights.keys() != of_trial.weights.keys():
-            different = sorted(own.weights.keys() ^ of_trial.weights.keys())
-            yield f"its stage {self.stage!r} has other tasks than the base recipe: {different}; name a recipe with the same tasks"
-        elif own.sources != of_trial.sources:
-            tasks = [task for task in own.sources if own.sources[task] != of_trial.sources[task]]
-            yield f"its stage {self.stage!r} has other sources of {tasks}; name a recipe with the same sources"
+def full_recipe_problems(full: Recipe, base: Recipe, stage: str) -> Iterator[str]:
+    """Yield differences between the full-size recipe and the base recipe that leave its repetition undefined."""
+    if stage not in full.stages:
+        yield unknown("stage", stage, full.stages, see=f"recipe {full.name!r}")
+        return
+    own, of_trial = full.stages[stage].mixture, base.stages[stage].mixture
+    if different := sorted(own.weights.keys() ^ of_trial.weights.keys()):
+        yield (
+            f"its stage {stage!r} has other tasks than the base recipe: {different}; name a recipe with the same tasks"
+        )
+    elif tasks := [task for task in own.sources if own.sources[task] != of_trial.sources[task]]:
+        yield f"its stage {stage!r} has other sources of {tasks}; name a recipe with the same sources"
 
 
 def share_space(shares: SharesConfig, stage: StageConfig) -> ShareSpace:
     """Space of checked shares, with the bounds of the varied part."""
-    names = tuple(shares.over)
-    free = ShareSpace(shares.stage, names, stage.mixture, (0.0,) * len(names), (1.0,) * len(names))
-    low = tuple(shares.min.get(name, 0.0) / free.total for name in names)
-    high = tuple(min(1.0, shares.max.get(name, 1.0) / free.total) for name in names)
-    return ShareSpace(shares.stage, names, stage.mixture, low, high)
+    free = _unbounded(shares, stage)
+    low = tuple(shares.min.get(name, 0.0) / free.total for name in free.names)
+    high = tuple(min(1.0, shares.max.get(name, 1.0) / free.total) for name in free.names)
+    return replace(free, low=low, high=high)
 
 
-def settings_of(recipe: Any, keys: Sequence[str]) -> dict[str, Any]:
-    """Values of dot-keys in a recipe; None where a key is not set."""
-    found = {}
-    for key in keys:
-        value = recipe
-        for name in key.split("."):
-            value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-        found[key] = value
-    return found
+def _unbounded(shares: SharesConfig, stage: StageConfig) -> ShareSpace:
+    zeros, ones = (0.0,) * len(shares.over), (1.0,) * len(shares.over)
+    return ShareSpace(shares.stage, tuple(shares.over), stage.mixture, zeros, ones)

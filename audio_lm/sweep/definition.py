@@ -1,7 +1,7 @@
 """A checked sweep: base recipe, space and sizes, and from a point of the space to a trial."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from audio_lm.sweep.space import ShareSpace, Space, rounded_shares
 from audio_lm.sweep.trial import Purpose, Trial
 
 SWEEPS = Path("sweeps")
+EPOCH_TOLERANCE = 1.001  # numbers of draws and rows are whole
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,13 @@ class Sweep:
         limit = self.config.vary.shares.max_epochs if self.config.vary.shares else None
         if not self.shares.contains(shares):
             return False
-        return limit is None or max(self._varied_epochs(shares), default=0.0) <= limit * (1 + 1e-3)
+        return limit is None or self.varied_epochs(shares, self.shares.names) <= limit * EPOCH_TOLERANCE
 
-    def _varied_epochs(self, shares: Mapping[str, float]) -> list[float]:
+    def varied_epochs(self, shares: Mapping[str, float], names: Sequence[str]) -> float:
+        """Largest number of epochs of a source of some varied tasks or groups in a trial."""
         assert self.shares is not None, "shares are varied"
-        tasks = self.shares.tasks_of(self.shares.names)
-        return [epochs for (task, _), epochs in self.epochs(shares).items() if task in tasks]
+        tasks = self.shares.tasks_of(names)
+        return max(epochs for (task, _), epochs in self.epochs(shares).items() if task in tasks)
 
     def _steps_of(self, mixture: MixtureConfig) -> int:
         budget = self.config.budget

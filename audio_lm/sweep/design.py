@@ -156,6 +156,19 @@ def listed_shares(sweep: Sweep) -> Sequence[Shares]:
     return [normalized(space, point) for point in sweep.config.design.points]
 
 
+def outside_points(sweep: Sweep) -> Iterator[str]:
+    """Yield messages for listed points outside the bounds, and for a grid without points within them."""
+    if sweep.shares is None:
+        return
+    if sweep.config.design.kind == "grid" and not grid_shares(sweep):
+        yield "the grid has no point within the bounds; raise design.divisions, or widen the bounds"
+    if sweep.config.design.kind == "list":
+        for number, shares in enumerate(listed_shares(sweep), 1):
+            if not sweep.allows(shares):
+                point = ", ".join(f"{name} {share:.4g}" for name, share in shares.items())
+                yield f"point {number} ({point} of the varied part) is outside min, max or max_epochs; correct it"
+
+
 def normalized(space: ShareSpace, point: Mapping[str, float]) -> Shares:
     """Shares of a listed point; names that it leaves out have none."""
     total = sum(point.values())

@@ -17,20 +17,22 @@ from audio_lm.config.checks import paths_outside_roots
 from audio_lm.config.load import ComposedRecipe, load_recipe, resource_folder
 from audio_lm.config.overrides import key_of_override
 from audio_lm.config.schema import Recipe
-from audio_lm.config.yaml_layers import Layer, merge, read_layer
+from audio_lm.config.yaml_layers import Layer, merge, read_layer, table_at
 from audio_lm.data.manifest.cuts import has_cut_set
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.preview.estimate import estimate_stages
 from audio_lm.sweep.checks import (
-    FullRecipe,
+    full_recipe_problems,
     own_problems,
     recipe_problems,
-    settings_of,
     share_space,
     trained_stages,
 )
 from audio_lm.sweep.config import SweepConfig
 from audio_lm.sweep.definition import Sweep
+from audio_lm.sweep.design import first_trials, outside_points
+from audio_lm.sweep.epoch_bounds import with_epoch_bounds
+from audio_lm.sweep.matched_epochs import FullSize
 from audio_lm.sweep.sizes import StageSizes
 from audio_lm.sweep.space import ShareSpace, Space
 
@@ -121,7 +123,7 @@ class _SweepFile:
         self._check_values(config)
         stage = _stage_of(config, base.recipe)
         if full is not None and stage in base.recipe.stages:
-            for message in FullRecipe(full.recipe, stage).problems(base.recipe):
+            for message in full_recipe_problems(full.recipe, base.recipe, stage):
                 self._add("match_epochs_of", message)
         if self.problems:
             self._check_plan(base.recipe, "recipe")
@@ -182,21 +184,17 @@ class _SweepFile:
         stage: str,
         report: Report | None,
     ) -> Sweep | None:
-        """The sweep with the sizes of its sources."""
+        """The sweep with the sizes of its sources, and bounds from the largest number of epochs."""
         shares = config.vary.shares
+        own = {key: table_at(base.tree, key) for key in config.vary.keys}
         space = Space(
-            None if shares is None else share_space(shares, base.recipe.stages[stage]),
-            config.vary.keys,
-            settings_of(base.recipe, [*config.vary.keys]),
+            share_space(shares, base.recipe.stages[stage]) if shares else None, config.vary.keys, own
         )
-        try:
-            prepare_corpora(base.recipe, report or _no_report)
-            list(estimate_stages(base.recipe))
-            sizes = StageSizes.from_recipe(_with_all_tasks(base.recipe, space.shares), stage)
-        except UserError as error:
-            self._add("recipe", f"fails `audio-lm plan`: {error}")
+        sizes = self._sizes("recipe", base.recipe, space.shares, stage, report, config.budget.learned_tokens)
+        of_full = self._sizes("match_epochs_of", full.recipe, space.shares, stage, report) if full else None
+        if sizes is None or (full is not None and of_full is None):
             return None
-        found = Sweep(
+        sweep = Sweep(
             config=config,
             base=base,
             recipe=self._recipe_path(config.recipe),
@@ -205,8 +203,44 @@ class _SweepFile:
             sizes=sizes,
             signature=_signature(config, base, full),
             overrides=(*config.overrides, *self.overrides),
+            full=FullSize(full.recipe.name, of_full) if full and of_full else None,
         )
-        return found
+        return self._bounded(sweep)
+
+    def _sizes(
+        self,
+        key: str,
+        recipe: Recipe,
+        shares: ShareSpace | None,
+        stage: str,
+        report: Report | None,
+        learned_tokens: int | None = None,
+    ) -> StageSizes | None:
+        """Sizes of the sources of a stage; corpora that the recipe prepares are prepared if they are absent."""
+        try:
+            if key == "recipe":
+                prepare_corpora(recipe, report or _no_report)
+            list(estimate_stages(recipe))
+            return StageSizes.from_recipe(
+                _with_all_tasks(recipe, shares), stage, counts_answers=learned_tokens is not None
+            )
+        except UserError as error:
+            self._add(key, f"fails `audio-lm plan`: {error}")
+            return None
+
+    def _bounded(self, sweep: Sweep) -> Sweep | None:
+        """Lower the largest shares to those that ``max_epochs`` allows, and check that points are left."""
+        try:
+            found = with_epoch_bounds(sweep)
+            for message in outside_points(found):
+                self._add("design.points", message)
+            trials = first_trials(found)
+            for trial in {trial.purpose: trial for trial in trials}.values():
+                load_recipe(found.recipe, trial.overrides, trusts_code=self.trusts_code)
+            return found
+        except UserError as error:
+            self._add("vary", str(error))
+            return None
 
 
 def _no_report(message: str) -> None:
@@ -229,7 +263,8 @@ def _with_all_tasks(recipe: Recipe, shares: ShareSpace | None) -> Recipe:
     if shares is None:
         return recipe
     stage = recipe.stages[shares.stage]
-    mixture = shares.with_shares(dict.fromkeys(shares.names, 1 / len(shares.names)))
+    own = replace(shares, mixture=stage.mixture)
+    mixture = own.with_shares(dict.fromkeys(shares.names, 1 / len(shares.names)))
     return replace(recipe, stages={**recipe.stages, shares.stage: replace(stage, mixture=mixture)})
 
 

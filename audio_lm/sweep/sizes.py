@@ -10,6 +10,7 @@ from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.schedule import conversations_per_step, expected_examples, segments_of
 from audio_lm.data.mixture.weights import MixtureSource, clip_shares
 from audio_lm.pipeline.plan_stage import rules_of
+from audio_lm.preview.answer_tokens import mean_answer_tokens
 from audio_lm.preview.estimate import StageEstimate, estimate_stages
 
 MAX_STEPS = 10**9
@@ -27,14 +28,18 @@ class StageSizes:
     """Task -> mean number of tokens of an answer; empty if the budget does not count them."""
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, stage: str) -> Self:
+    def from_recipe(cls, recipe: Recipe, stage: str, *, counts_answers: bool = False) -> Self:
         """Measure prepared cut-sets, or compute sizes from the published ones of their corpora.
+
+        Args:
+            counts_answers: count the tokens of answers, which needs prepared cut-sets.
 
         Raises:
             UserError: the recipe fails `audio-lm plan`.
         """
         estimates = {estimate.name: estimate for estimate in estimate_stages(recipe)}
-        return cls(recipe.stages[stage], tuple(_sources(estimates[stage])))
+        learned = mean_answer_tokens(recipe, stage) if counts_answers else {}
+        return cls(recipe.stages[stage], tuple(_sources(estimates[stage])), learned)
 
     def draws(self, mixture: MixtureConfig, steps: int) -> list[int]:
         """Expected number of draws of each source under a mixture.

@@ -168,9 +168,10 @@ class Space:
         return numbers
 
     def overrides(self, shares: Mapping[str, float], settings: Mapping[str, Any]) -> tuple[str, ...]:
-        """Overrides of the recipe that set a point."""
+        """Overrides of the recipe that set a point; settings equal to the recipe's own need none."""
         of_shares = self.shares.overrides(shares) if self.shares else ()
-        return (*of_shares, *(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+        changed = {key: value for key, value in settings.items() if value != self.own_settings.get(key)}
+        return (*of_shares, *(f"{key}={json.dumps(value)}" for key, value in changed.items()))
 
 
 def _is_numeric(config: KeyConfig) -> bool:
