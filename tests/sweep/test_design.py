@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.config.load import load_recipe
 from audio_lm.sweep.config import KeyConfig
 from audio_lm.sweep.design import design_points, first_trials, proportions
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.trial import FIRST
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 
 @pytest.fixture

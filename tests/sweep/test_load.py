@@ -1,10 +1,10 @@
 import re
 
 import pytest
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.sweep.load import load_sweep, sweep_names
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 SCENES = "        my/scenes-train: {hours: 10, clips: 12000}\n"
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.common.rng import random_for
 from audio_lm.config.load import load_recipe
@@ -15,6 +14,7 @@ from audio_lm.preview.estimate import estimate_stages
 from audio_lm.sweep.design import first_trials
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.sizes import StageSizes
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 GOOD, LARGE = ("mna", "my/notes-train"), ("sec", "my/events-train")
 GOOD_ROWS = 34_000

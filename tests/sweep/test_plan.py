@@ -2,11 +2,11 @@ import json
 
 import pytest
 from rich.console import Console
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.run.time_estimate import RunTime, StageTime
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.plan import plan_sweep, print_plan, time_of_trials
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 
 @pytest.fixture
