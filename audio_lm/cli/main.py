@@ -38,7 +38,6 @@ app.command()(train.submit)
 app.add_typer(sweep.sweep, name="sweep")
 app.add_typer(runs.track, name="track")
 app.add_typer(bench.bench, name="bench")
-app.add_typer(sweep.sweep, name="sweep")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
 from audio_lm.cli.sweep_plan import plan
+from audio_lm.cli.sweep_report import sweep_report
 
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
@@ -36,6 +37,8 @@ sweep = typer.Typer(
 )
 
 sweep.command()(plan)
+
+sweep.command("report")(sweep_report)
 
 SweepFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")

@@ -1,7 +1,6 @@
 """Effects of shares on metrics, and differences between mixtures; smaller ones than twice the noise have no name.
 
-The interval of a difference takes the errors of its two predictions as independent. Those of near mixtures are
-correlated, so it is wider than necessary, never narrower.
+Intervals are those of the difference between two runs, one of each mixture: they contain the noise of both.
 
 Shapes: K tasks or groups.
 """

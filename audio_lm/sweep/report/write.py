@@ -27,7 +27,7 @@ from audio_lm.sweep.report.ternary import ternary_figure
 from audio_lm.sweep.report.view import OBJECTIVE, FitView
 from audio_lm.tracking.report.figures import figure_png
 
-SUMMARY, PAGE = "report.md", "report.html"
+SUMMARY, PAGE, BEST_MIXTURE = "report.md", "report.html", "best_mixture.yaml"
 PICTURES = {
     "ternary.png": "Map of the mixtures",
     "parallel.png": "All trials",
@@ -80,7 +80,7 @@ class SweepReport:
     def markdown(self, pictures: list[str]) -> str:
         """Summary with its tables and links to pictures beside it."""
         view = self.view
-        lines = [f"# Sweep {self.name}", "", self._subtitle()]
+        lines = [f"# Sweep {self.name}", "", self.subtitle()]
         for heading, sentences in self.sections().items():
             lines += ["", f"## {heading}", "", *(f"- {sentence}" for sentence in sentences)]
             if heading == "Against the baselines":
@@ -95,7 +95,8 @@ class SweepReport:
         lines += ["## Trials", "", markdown_table(table, num_text_columns=num_text), ""]
         return "\n".join(lines)
 
-    def _subtitle(self) -> str:
+    def subtitle(self) -> str:
+        """Size of the sweep in one sentence."""
         view = self.view
         return f"{len(self.fit.table)} trials over the shares of {', '.join(view.tasks)}."
 
@@ -114,23 +115,13 @@ def write_report(report: SweepReport, folder: Path, *, mixture: Path | None = No
     """Write all files of a report and return their paths; those of an earlier report are replaced or removed.
 
     Args:
-        mixture: file for the best mixture, such as ``conf/mixture/best.yaml``; None for ``best_mixture.yaml`` in ``folder``.
+        mixture: file for the best mixture, such as ``conf/mixture/best.yaml``; None for a file in ``folder``.
 
     Raises:
         UserError: a file that somebody else wrote stands in the place of the mixture, or mpltern is not installed.
     """
+    written = _write_best(report, mixture, folder / BEST_MIXTURE)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    best = mixture or folder / "best_mixture.yaml"
-    if report.best_mixture is not None and report.fit.best is not None:
-        write_mixture(report.best_mixture, best, report.mixture_comments())
-        written.append(best)
-    elif mixture is not None:
-        raise UserError(
-            f"{mixture}: no mixture to write -- {report.fit.why_none or 'the sweep has no recipe'}"
-        )
-    else:
-        best.unlink(missing_ok=True)
     figures = report.figures()
     for name in PICTURES:
         if name in figures:
@@ -140,7 +131,7 @@ def write_report(report: SweepReport, folder: Path, *, mixture: Path | None = No
             (folder / name).unlink(missing_ok=True)
     report.fit.table.write(folder)
     page = page_html(
-        report.view, title=f"Sweep {report.name}", subtitle=report._subtitle(), sections=report.sections()
+        report.view, title=f"Sweep {report.name}", subtitle=report.subtitle(), sections=report.sections()
     )
     write_text(folder / PAGE, page)
     write_text(folder / SUMMARY, report.markdown([*figures]))
@@ -150,3 +141,17 @@ def write_report(report: SweepReport, folder: Path, *, mixture: Path | None = No
         *written,
         *(folder / name for name in ("ratios.csv", "metrics.csv")),
     ]
+
+
+def _write_best(report: SweepReport, chosen: Path | None, usual: Path) -> list[Path]:
+    """Write the best mixture, at the chosen path or the usual one; a usual one of an earlier report is removed."""
+    has_best = report.best_mixture is not None and report.fit.best is not None
+    if chosen is not None and not has_best:
+        raise UserError(
+            f"{chosen}: no mixture to write -- {report.fit.why_none or 'the sweep has no recipe'}"
+        )
+    if report.best_mixture is None or not has_best:
+        usual.unlink(missing_ok=True)
+        return []
+    write_mixture(report.best_mixture, chosen or usual, report.mixture_comments())
+    return [chosen or usual]

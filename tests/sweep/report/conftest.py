@@ -1,17 +1,19 @@
-"""A fit with surfaces of known form."""
+"""Tables of trials with a known surface: the real fit of them, and fits whose surfaces are the known ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from audio_lm.sweep.config import MetricConfig
-from audio_lm.sweep.fit import Recommendation, SweepFit
+from audio_lm.sweep.fit import SweepFit, fit_table
+from audio_lm.sweep.report.view import FitView
 from audio_lm.sweep.table import TrialTable
 
 NOISE = 0.01
 FIRST = ("uniform", "proportional", "recipe", "bad")
 PROPORTIONS = {3: (0.55, 0.3, 0.15), 5: (0.35, 0.25, 0.2, 0.12, 0.08)}
+TASKS = ("asr", "lid", "sec", "mna", "ks")
 
 
 @dataclass(frozen=True)
@@ -21,61 +23,82 @@ class LogSurface:
     metric: str
     task: int
     other: int
-    scale: float = 0.25
     sign: float = 1.0
-    model: str = "gp"
-    rank_correlation: float = 0.86
-    leave_one_out: float = 0.9
+    deviation: float = 0.002
+    model: str = "known"
+    rank_correlation: float = 1.0
+    leave_one_out: float = 1.0
 
     def predict(self, shares):
-        own, other = shares[:, self.task], shares[:, self.other]
-        mean = self.sign * (1.0 - self.scale * np.log(own + 0.05) + 0.3 * self.scale * other)
-        return mean, 0.004 + 0.02 * np.abs(own - 0.33)
+        loss = 1.0 - 0.25 * np.log(shares[:, self.task] + 0.05) + 0.08 * shares[:, self.other]
+        return self.sign * loss, np.full(len(shares), self.deviation)
 
 
-def make_fit(num_tasks=3, num_trials=27, noise=NOISE, seed=0):
-    """Fit of a sweep over 3 or 5 tasks: a loss for each task but the last, and an accuracy of the last one."""
-    tasks = ("asr", "lid", "sec", "mna", "ks")[:num_tasks]
-    generator = np.random.default_rng(seed)
+def known_surfaces(num_tasks, deviation=0.002):
+    """A loss of each task but the last, and a score of the last one whose larger values are better."""
+    names = [*(f"val_loss/{task}" for task in TASKS[: num_tasks - 1]), f"events_{TASKS[num_tasks - 1]}/acc"]
+    signs = [1.0] * (num_tasks - 1) + [-1.0]
+    return {
+        name: LogSurface(name, at, (at + 1) % num_tasks, sign, deviation)
+        for at, (name, sign) in enumerate(zip(names, signs, strict=True))
+    }
+
+
+def make_table(num_tasks=3, num_trials=27, noise=NOISE):
+    """Trials of a sweep: the first four, three repeats of the recipe's mixture, and a Dirichlet design."""
+    generator = np.random.default_rng(0)
     proportions = np.array(PROPORTIONS[num_tasks])
     recipe = np.roll(proportions, 1)
-    bad = np.eye(num_tasks)[0] * 0.94 + 0.06 / num_tasks
-    first = [np.full(num_tasks, 1 / num_tasks), proportions, recipe, bad / bad.sum()]
-    design = generator.dirichlet(proportions * num_tasks, size=num_trials - len(first) - 3)
+    bad = np.full(num_tasks, 0.02)
+    bad[0] = 1 - bad[1:].sum()
+    first = [np.full(num_tasks, 1 / num_tasks), proportions, recipe, bad]
+    design = generator.dirichlet(proportions * num_tasks, size=num_trials - 7)
     shares = np.concatenate([first, [recipe] * 3, design])
-    names = [f"val_loss/{task}" for task in tasks[:-1]] + [f"events_{tasks[-1]}/acc"]
-    surfaces = {
-        name: LogSurface(name, at, (at + 1) % num_tasks, *((0.25, 1.0) if "loss" in name else (0.2, -1.0)))
-        for at, name in enumerate(names)
-    }
     values = {
-        name: surface.predict(shares)[0] + generator.normal(0, noise or NOISE, len(shares))
-        for name, surface in surfaces.items()
+        name: surface.predict(shares)[0] + generator.normal(0, noise, len(shares))
+        for name, surface in known_surfaces(num_tasks).items()
     }
-    table = TrialTable(
-        tuple(f"{number:03}" for number in range(len(shares))),
-        tasks,
-        shares,
-        values,
-        (*FIRST, *["repeat"] * 3, *["design"] * len(design)),
-        tuple([0] * 4 + [1, 2, 3] + [0] * len(design)),
+    purposes = (*FIRST, *["repeat"] * 3, *["design"] * len(design))
+    seeds = (0, 0, 0, 0, 1, 2, 3, *[0] * len(design))
+    runs = tuple(f"{number:03}" for number in range(len(shares)))
+    return TrialTable(runs, TASKS[:num_tasks], shares, values, purposes, seeds)
+
+
+def make_metrics(names, weights=None):
+    """Directions of the metrics; all have the weight 1 unless given."""
+    return {
+        name: MetricConfig("min" if "loss" in name else "max", (weights or {}).get(name, 1.0))
+        for name in names
+    }
+
+
+def known_view(num_tasks=3, noise=NOISE, bounds=(0.0, 1.0), deviation=0.002):
+    """View of a fit whose surfaces are the known ones; the first metric alone is the objective."""
+    table, surfaces = make_table(num_tasks), known_surfaces(num_tasks, deviation)
+    weights = {name: float(at == 0) for at, name in enumerate(surfaces)}
+    known = dict.fromkeys(surfaces, noise) if noise else {}
+    limits = np.array([bounds] * num_tasks)
+    return FitView(
+        SweepFit(table, make_metrics(surfaces, weights), surfaces, limits, known, 1.0, None, "it is a test")
     )
-    metrics = {name: MetricConfig("min" if "loss" in name else "max") for name in names}
-    bounds = np.array([[0.02, 0.9]] * num_tasks)
-    fit = SweepFit(table, metrics, surfaces, bounds, dict.fromkeys(names, noise) if noise else {}, 0.86, None)
-    best = np.full(num_tasks, 1 / num_tasks) + np.linspace(0.06, -0.06, num_tasks)
-    per_metric = {}
-    for name, surface in surfaces.items():
-        mean, deviation = (float(array[0]) for array in surface.predict(best[None]))
-        per_metric[name] = (mean, mean - 1.96 * deviation, mean + 1.96 * deviation)
-    return replace(fit, best=Recommendation(best, 0.5, (0.48, 0.52), per_metric))
 
 
-@pytest.fixture
+def real_fit(table, bounds=(0.02, 0.9)):
+    """Fit of a table by the regression of sweeps."""
+    limits = np.array([bounds] * len(table.tasks))
+    return fit_table(table, make_metrics(table.metrics), limits, prior=table.shares[2])
+
+
+@pytest.fixture(scope="session")
 def fit():
-    return make_fit()
+    return real_fit(make_table())
 
 
-@pytest.fixture
-def fit_of_five():
-    return make_fit(num_tasks=5, num_trials=34)
+@pytest.fixture(scope="session")
+def view(fit):
+    return FitView(fit)
+
+
+@pytest.fixture(scope="session")
+def view_of_five():
+    return FitView(real_fit(make_table(5, 34)))
