@@ -18,8 +18,9 @@ import numpy as np
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_text
 
-RATIOS, METRICS = "ratios.csv", "metrics.csv"
+RATIOS, METRICS, TRIALS = "ratios.csv", "metrics.csv", "trials.csv"
 RUN = "run"
+PURPOSE, SEED = "purpose", "seed"  # columns of trials.csv
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Curve = Sequence[tuple[int, float]]
 """Step and value of a metric during a trial."""
@@ -58,7 +59,7 @@ class TrialTable:
         return len(self.runs)
 
     def write(self, folder: Path) -> None:
-        """Write ``ratios.csv`` and ``metrics.csv``."""
+        """Write ``ratios.csv`` and ``metrics.csv``; of a sweep also ``trials.csv``, with purpose and seed of each trial."""
         ratios = dict(zip(self.tasks, self.shares.T, strict=True))
         for name, columns in ((RATIOS, ratios), (METRICS, self.metrics)):
             lines = [",".join((RUN, *map(_quoted, columns)))]
@@ -67,10 +68,17 @@ class TrialTable:
                 for row, run in enumerate(self.runs)
             ]
             write_text(folder / name, "\n".join(lines) + "\n")
+        if self.purposes:
+            rows = zip(self.runs, self.purposes, map(str, self.seeds), strict=True)
+            lines = [",".join((RUN, PURPOSE, SEED)), *(",".join(map(_quoted, row)) for row in rows)]
+            write_text(folder / TRIALS, "\n".join(lines) + "\n")
 
     @classmethod
-    def read(cls, ratios: Path, metrics: Path) -> Self:
-        """Read a table from two files.
+    def read(cls, ratios: Path, metrics: Path, trials: Path | None = None) -> Self:
+        """Read a table from its files.
+
+        Args:
+            trials: purposes and seeds; None for a table that is not of a sweep.
 
         Raises:
             DataError: they are no tables of numbers, or their trials differ; names file and line.
@@ -93,7 +101,8 @@ class TrialTable:
             raise DataError(
                 f"{ratios}:{wrong[0] + 2}: shares {stacked[wrong[0]].tolist()} -- expected numbers of 0 or more, not all 0"
             )
-        return cls(runs, tuple(shares), stacked / total, values)
+        purposes, seeds = _read_trials(trials, runs) if trials else ((), ())
+        return cls(runs, tuple(shares), stacked / total, values, purposes, seeds)
 
 
 def _quoted(text: str) -> str:
@@ -106,21 +115,7 @@ def _number(value: float) -> str:
 
 def _read(path: Path) -> tuple[tuple[str, ...], dict[str, Floats]]:
     """Names of the runs and columns of numbers; an empty cell is NaN."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path}: {error} -- expected a table with a header line and a line per run"
-        ) from None
-    if len(rows) < 2 or len(rows[0]) < 2:
-        raise DataError(f"{path}: no runs -- expected a header line `{RUN},...` and a line per run")
-    header, *lines = rows
-    for number, line in enumerate(lines, 2):
-        if len(line) != len(header):
-            raise DataError(
-                f"{path}:{number}: {len(line)} columns -- expected {len(header)}, as in the header"
-            )
+    header, *lines = _rows(path)
     try:
         columns = {
             name: np.array([float(line[at] or "nan") for line in lines])
@@ -130,3 +125,36 @@ def _read(path: Path) -> tuple[tuple[str, ...], dict[str, Floats]]:
     except ValueError as error:
         raise DataError(f"{path}: {error} -- expected numbers, except in the first column") from None
     return tuple(line[0] for line in lines), columns
+
+
+def _read_trials(path: Path, runs: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Purpose and seed of each run."""
+    header, *lines = _rows(path)
+    if header != [RUN, PURPOSE, SEED] or tuple(line[0] for line in lines) != runs:
+        raise DataError(
+            f"{path}: columns {header}, {len(lines)} lines -- expected {[RUN, PURPOSE, SEED]}, and the runs of {RATIOS} in "
+            f"the same order"
+        )
+    try:
+        return tuple(line[1] for line in lines), tuple(int(line[2]) for line in lines)
+    except ValueError as error:
+        raise DataError(f"{path}: {error} -- expected a whole number as seed") from None
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Header and lines, all of the same length."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: {error} -- expected a table with a header line and a line per run"
+        ) from None
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise DataError(f"{path}: no runs -- expected a header line `{RUN},...` and a line per run")
+    for number, line in enumerate(rows[1:], 2):
+        if len(line) != len(rows[0]):
+            raise DataError(
+                f"{path}:{number}: {len(line)} columns -- expected {len(rows[0])}, as in the header"
+            )
+    return rows

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
-from audio_lm.sweep.table import METRICS, RATIOS, TrialTable
+from audio_lm.sweep.table import METRICS, RATIOS, TRIALS, TrialTable
 
 finite = st.floats(-1e9, 1e9)
 
@@ -63,3 +63,29 @@ def test_files_that_are_no_table_are_refused(tmp_path, ratios, metrics, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"ratios\.csv"):
         TrialTable.read(tmp_path / RATIOS, tmp_path / METRICS)
+
+
+def test_purposes_and_seeds_are_in_a_third_file(tmp_path):
+    table = TrialTable(
+        ("000", "001"), ("a", "b"), np.full((2, 2), 0.5), {"m": np.zeros(2)}, ("recipe", "repeat"), (0, 7)
+    )
+    table.write(tmp_path)
+    files = [tmp_path / name for name in (RATIOS, METRICS, TRIALS)]
+    read = TrialTable.read(*files)
+    assert (read.purposes, read.seeds) == (("recipe", "repeat"), (0, 7))
+    assert TrialTable.read(*files[:2]).purposes == ()
+
+
+@pytest.mark.parametrize(
+    ("trials", "words"),
+    [
+        ("run,purpose,seed\n000,recipe,0\n", "1 lines"),
+        ("run,seed\n000,0\n001,0\n", "columns"),
+        ("run,purpose,seed\n000,recipe,0\n001,repeat,x\n", "whole number"),
+    ],
+)
+def test_trials_that_do_not_fit_the_table_are_refused(tmp_path, trials, words):
+    TrialTable(("000", "001"), ("a", "b"), np.full((2, 2), 0.5), {"m": np.zeros(2)}).write(tmp_path)
+    (tmp_path / TRIALS).write_text(trials)
+    with pytest.raises(DataError, match=words):
+        TrialTable.read(*(tmp_path / name for name in (RATIOS, METRICS, TRIALS)))

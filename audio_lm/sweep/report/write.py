@@ -9,6 +9,7 @@ from audio_lm.common.errors import UserError
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.fit import SweepFit
+from audio_lm.sweep.report.display import Markdown, Picture
 from audio_lm.sweep.report.matrix import matrix_figure
 from audio_lm.sweep.report.mixture_file import write_mixture
 from audio_lm.sweep.report.page import page_html
@@ -58,6 +59,26 @@ class SweepReport:
     def view(self) -> FitView:
         """View of the fit."""
         return FitView(self.fit)
+
+    @property
+    def answers(self) -> Markdown:
+        """Sentences under their headings, rendered in a notebook."""
+        lines = []
+        for heading, sentences in self.sections().items():
+            lines += [f"### {heading}", "", *(f"- {sentence}" for sentence in sentences), ""]
+        return Markdown("\n".join(lines))
+
+    def table(self) -> Markdown:
+        """Trials with a column per task and metric, rendered in a notebook."""
+        return Markdown(markdown_table(trial_table(self.view)))
+
+    def picture(self, name: str) -> Picture:
+        """One picture, shown in a notebook.
+
+        Args:
+            name: one of ``PICTURES`` without its suffix.
+        """
+        return Picture(figure_png(self.figures()[f"{name}.png"]))
 
     def figures(self) -> dict[str, Figure]:
         """Name of the file -> picture: a ternary map for three tasks only, fronts for two metrics or more."""

@@ -20,7 +20,15 @@ def test_a_report_has_summary_page_pictures_tables_and_the_best_mixture(written)
     folder, paths = written
     names = {path.name for path in paths}
     pictures = {"ternary.png", "parallel.png", "slices.png", "transfer.png", "pareto.png"}
-    assert names == {"report.md", "report.html", "best_mixture.yaml", "ratios.csv", "metrics.csv", *pictures}
+    assert names == {
+        "report.md",
+        "report.html",
+        "best_mixture.yaml",
+        "ratios.csv",
+        "metrics.csv",
+        "trials.csv",
+        *pictures,
+    }
     assert all(path.stat().st_size for path in paths)
     assert {path.name for path in folder.iterdir()} == names
 
@@ -57,3 +65,10 @@ def test_a_mixture_that_cannot_be_written_is_refused_with_the_reason(fit, tmp_pa
     with pytest.raises(UserError, match="too little trust"):
         write_report(SweepReport(doubtful, "demo"), tmp_path / "report", mixture=tmp_path / "best.yaml")
     assert not (tmp_path / "report").exists(), "nothing is half written"
+
+
+def test_a_notebook_shows_sentences_tables_and_pictures(fit):
+    report = SweepReport(fit, "demo")
+    assert report.answers._repr_markdown_().startswith("### Best mixture\n")
+    assert report.table()._repr_markdown_().startswith("| trial |")
+    assert report.picture("transfer")._repr_png_().startswith(b"\x89PNG")
