@@ -17,7 +17,10 @@ def test_an_effect_is_the_difference_of_the_surface_over_ten_points():
     effect = matrix_of(view)["val_loss/asr"][0]
     assert effect.end - effect.start == pytest.approx(STEP)
     assert (effect.start + effect.end) / 2 == pytest.approx(shares[0])
-    losses = [1 - 0.25 * np.log(share + 0.05) + 0.08 * (1 - share) * shares[1] / (1 - shares[0]) for share in (effect.start, effect.end)]  # fmt: skip
+    rest = shares[1] / (1 - shares[0])
+    losses = [
+        1 - 0.25 * np.log(share + 0.05) + 0.08 * (1 - share) * rest for share in (effect.start, effect.end)
+    ]
     assert effect.per_step[0] == pytest.approx(losses[1] - losses[0])
     assert effect.is_named
     assert effect.difference.is_better
