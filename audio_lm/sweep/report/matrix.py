@@ -44,7 +44,7 @@ def matrix_figure(view: FitView) -> Figure:
         pad=12,
     )
     axes.set_xlabel(
-        f"green: better, orange: worse; below it the 95 % interval\n"
+        f"green: better, orange: worse; below it the 95 % interval of the difference between two runs\n"
         f"grey: under {NAMED_SPREADS:g} times the noise of one run, or the interval includes zero",
         fontsize=TICK, labelpad=8,
     )  # fmt: skip

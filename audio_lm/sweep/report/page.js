@@ -116,30 +116,47 @@ function colourBar(parent, name, x, y, height) {
 /* ---- ternary map ---- */
 const WIDTH = 560, SIDE = 400, LEFT = 46, TOP = 40, RISE = SIDE * Math.sqrt(3) / 2;
 const place = ([a, b, c]) => [LEFT + SIDE * (c + a / 2), TOP + RISE * (1 - a)];
+const CORNERS = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+const outline = polygon => "M" + polygon.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L") + "Z";
+function clip(polygon, height) { // the part of a polygon where a linear function is not negative
+  const found = [];
+  polygon.forEach((end, at) => {
+    const start = polygon.at(at - 1), [a, b] = [height(start), height(end)];
+    if (a < 0 !== b < 0 && a !== b && Number.isFinite(a) && Number.isFinite(b)) {
+      const part = a / (a - b);
+      found.push(start.map((value, one) => value + part * (end[one] - value)));
+    }
+    if (b >= 0) found.push(end);
+  });
+  return found;
+}
+function drawBounds(svg) {
+  const inside = data.bounds.reduce((polygon, [low, high], at) => clip(clip(polygon, one => one[at] - low + 1e-9), one => high - one[at] + 1e-9), CORNERS);
+  if (data.bounds.every(([low, high]) => low <= 0 && high >= 1)) return;
+  node("path", { d: outline(CORNERS.map(place)) + outline(inside.map(place)), "fill-rule": "evenodd", fill: "var(--card)", opacity: 0.82 }, svg);
+  node("path", { d: outline(inside.map(place)), fill: "none", stroke: "#1b1f27", "stroke-dasharray": "4 3" }, svg);
+}
 function drawMap() {
   const name = byId("map-metric").value, svg = canvas("map", WIDTH, TOP + RISE + 44);
-  const { divisions, mean } = data.grid, paths = {};
+  const { divisions, mean } = data.grid, { levels, colours } = bands[name], paths = colours.map(() => "");
   const index = (i, j) => i * (divisions + 1) - i * (i - 1) / 2 + j;
-  const corner = (i, j) => place([i / divisions, j / divisions, 1 - (i + j) / divisions]);
+  const corner = (i, j) => [...place([i / divisions, j / divisions, 1 - (i + j) / divisions]), mean[name][index(i, j)]];
   const triangle = (...corners) => {
-    const value = corners.reduce((sum, [i, j]) => sum + mean[name][index(i, j)], 0) / 3, colour = band(name, value);
-    const middle = [0, 1].map(at => corners.reduce((sum, one) => sum + one[at], 0) / 3 / divisions);
-    const inside = data.bounds.every(([low, high], at) => {
-      const share = at < 2 ? middle[at] : 1 - middle[0] - middle[1];
-      return share >= low - 1e-9 && share <= high + 1e-9;
+    const points3 = corners.map(one => corner(...one)), values = points3.map(one => one[2]);
+    colours.forEach((_, at) => { // the part of the triangle that lies in the band
+      const low = at ? levels[at] : -Infinity, high = at < colours.length - 1 ? levels[at + 1] : Infinity;
+      if (Math.max(...values) < low || Math.min(...values) >= high) return;
+      const piece = clip(clip(points3, one => one[2] - low), one => high - one[2]);
+      if (piece.length > 2) paths[at] += outline(piece);
     });
-    const key = colour + (inside ? "" : " faded");
-    paths[key] = (paths[key] || "") + "M" + corners.map(one => corner(...one).map(n => n.toFixed(1)).join(",")).join("L") + "Z";
   };
   for (let i = 0; i < divisions; i++)
     for (let j = 0; j < divisions - i; j++) {
       triangle([i, j], [i + 1, j], [i, j + 1]);
       if (j < divisions - i - 1) triangle([i + 1, j], [i, j + 1], [i + 1, j + 1]);
     }
-  for (const [key, path] of Object.entries(paths)) {
-    const colour = key.split(" ")[0], opacity = key.includes("faded") ? 0.18 : 1;
-    node("path", { d: path, fill: colour, stroke: colour, "stroke-width": opacity < 1 ? 0 : 0.7, opacity }, svg);
-  }
+  paths.forEach((path, at) => node("path", { d: path, fill: colours[at], stroke: colours[at], "stroke-width": 0.6 }, svg));
+  drawBounds(svg);
   for (const share of [0.2, 0.4, 0.6, 0.8])
     for (let at = 0; at < 3; at++) {
       const start = [0, 0, 0], end = [0, 0, 0];
@@ -150,12 +167,12 @@ function drawMap() {
       const [dx, dy, anchor] = [[6, 4, "start"], [-6, 0, "end"], [0, 15, "middle"]][at];
       node("text", { x: x1 + dx, y: y1 + dy, "text-anchor": anchor, class: "dim" }, svg, 100 * share);
     }
-  node("polygon", { points: [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map(place).join(" "), fill: "none", class: "axis" }, svg);
+  node("polygon", { points: CORNERS.map(place).join(" "), fill: "none", class: "axis" }, svg);
   [[0, -12], [-8, 26], [8, 26]].forEach(([dx, dy], at) => {
     const [x, y] = place([0, 1, 2].map(one => +(one === at)));
     node("text", { x: x + dx, y: y + dy, "text-anchor": "middle", "font-weight": 700 }, svg, tasks[at] + " %");
   });
-  const surface = node("polygon", { points: [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map(place).join(" "), fill: "transparent" }, svg);
+  const surface = node("polygon", { points: CORNERS.map(place).join(" "), fill: "transparent" }, svg);
   surface.addEventListener("mousemove", event => readMap(event, svg, name));
   for (const trial of trials) {
     const [x, y] = place(trial.shares);
@@ -254,7 +271,7 @@ function drawLines() {
     node("text", { x: x(at), y: top - 26 + 12 * (at % 2), "text-anchor": "middle", "font-weight": 600 }, svg, at < tasks.length ? axis + " %" : axis);
     for (const tick of ticks(...ranges[at], 4)) {
       node("line", { x1: x(at) - 3, x2: x(at) + 3, y1: scales[at](tick), y2: scales[at](tick), class: "axis" }, svg);
-      node("text", { x: x(at) + 5, y: scales[at](tick) + 4, class: "dim", "paint-order": "stroke", stroke: "var(--card)", "stroke-width": 3 }, svg, at < tasks.length ? +(100 * tick).toPrecision(4) : tick);
+      node("text", { x: x(at) + 7, y: scales[at](tick) + 4, class: "dim", "paint-order": "stroke", stroke: "var(--card)", "stroke-width": 3 }, svg, at < tasks.length ? +(100 * tick).toPrecision(4) : tick);
     }
     if (chosen[at]) {
       const [one, other] = chosen[at].map(scales[at]).sort((a, b) => a - b);
@@ -263,7 +280,6 @@ function drawLines() {
     const hit = node("rect", { x: x(at) - 12, width: 24, y: top, height: bottom - top, class: "hit" }, svg);
     hit.onpointerdown = event => brush(event, svg, at, scales[at], ranges[at], [top, bottom]);
   });
-  if (data.best) node("text", { x: width - 50, y: bottom, "text-anchor": "end", fill: colourOf("best") }, svg, "");
   colourBar(svg, colour, x(axes.length - 1) + 52, top, bottom - top);
 }
 function brush(event, svg, axis, scale, [low, high], [top, bottom]) {
@@ -285,7 +301,8 @@ function brush(event, svg, axis, scale, [low, high], [top, bottom]) {
 
 /* ---- slices ---- */
 function drawSlices() {
-  const point = byId("slices-point").value, width = 230, height = 150, left = 58, gap = 14;
+  const point = byId("slices-point").value, left = 58, gap = 16, height = 150;
+  const width = Math.max(180, Math.min(380, (1230 - left) / tasks.length - gap));
   const svg = canvas("slices", left + tasks.length * (width + gap), names.length * (height + 44) + 6);
   svg.style.minWidth = Math.min(1200, 190 * tasks.length) + "px";
   names.forEach((name, row) => {
@@ -293,10 +310,10 @@ function drawSlices() {
     const range = extent(curves.flatMap(curve => curve ? curve.mean.flatMap((mean, at) => [mean - curve.half[at], mean + curve.half[at]]) : []));
     const y = linear(range, [y0 + height, y0]);
     node("text", { x: 4, y: y0 - 6, "font-weight": 600 }, svg, `${name} (${better(name)})`);
-    for (const tick of ticks(...range, 4)) node("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick);
+    for (const tick of ticks(...range, 5)) node("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick);
     curves.forEach((curve, at) => {
       const x0 = left + at * (width + gap), colour = COLOURS[at % COLOURS.length];
-      for (const tick of ticks(...range, 4)) node("line", { x1: x0, x2: x0 + width, y1: y(tick), y2: y(tick), class: "grid" }, svg);
+      for (const tick of ticks(...range, 5)) node("line", { x1: x0, x2: x0 + width, y1: y(tick), y2: y(tick), class: "grid" }, svg);
       if (!curve) { node("text", { x: x0 + width / 2, y: y0 + height / 2, "text-anchor": "middle", class: "dim" }, svg, `share of ${tasks[at]} is fixed`); return; }
       const x = linear([0, Math.max(...data.bounds.map(one => one[1]))], [x0, x0 + width]);
       if (data.threshold[name] !== null) {

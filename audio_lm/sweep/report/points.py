@@ -17,6 +17,7 @@ BASELINES: tuple[Purpose, ...] = ("recipe", "uniform", "proportional")
 
 SEED = 0  # of the candidates: the same fit gives the same report
 TOLERANCE = 1e-9
+CORNERS = 3  # of a triangle of mixtures
 
 
 def named_points(fit: SweepFit) -> Mapping[str, Floats]:
@@ -70,14 +71,21 @@ def triangle_grid(divisions: int) -> Floats:
 
 
 def candidates(fit: SweepFit, count: int) -> Floats:
-    """Mixtures (at most ``count``, K) within the bounds: named points, trials, and mixtures between random pairs and triples.
+    """Mixtures (N, K) within the bounds, from named points and trials on: a grid for three tasks, else random ones.
 
-    Mixtures between trials are no extrapolation, in whatever number of tasks.
+    Random ones lie between pairs and triples of trials, as mixtures between trials are no extrapolation, in whatever
+    number of tasks.
+
+    Args:
+        count: about as many mixtures.
     """
     known = np.concatenate([np.stack(list(named_points(fit).values())), fit.table.shares])
-    generator = np.random.default_rng(SEED)
-    parents = generator.integers(len(known), size=(max(count - len(known), 0), 3))
-    weights = generator.dirichlet(np.full(3, 0.7), size=len(parents))
-    between = np.einsum("np,npk->nk", weights, known[parents])
+    if known.shape[1] == CORNERS:
+        between = triangle_grid(int(np.sqrt(2 * count)))
+    else:
+        generator = np.random.default_rng(SEED)
+        parents = generator.integers(len(known), size=(count, 3))
+        weights = generator.dirichlet(np.full(3, 0.7), size=count)
+        between = np.einsum("np,npk->nk", weights, known[parents])
     points = np.concatenate([known, between])
     return points[is_within(points, fit.bounds)]

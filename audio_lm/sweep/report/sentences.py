@@ -103,8 +103,10 @@ class Answers:
             yield "No mixture was run with several seeds, so the noise is not known and no effect is named."
             return
         listed = _listed(f"{noise:.2g} in {code(name)}" for name, noise in known.items())
-        yield f"Runs of the same mixture with other seeds differ with a standard deviation of {listed}."
-        yield f"Differences of less than {NAMED_SPREADS:g} times that are not named."
+        yield (
+            f"Runs of the same mixture with other seeds differ with a standard deviation of {listed}; differences of less than "
+            f"{NAMED_SPREADS:g} times that are not named."
+        )
         if unknown := [code(name) for name in view.names if name not in known]:
             yield f"The noise of {_listed(unknown)} is not known, so no effect on it is named."
         yield from self._sanity()
