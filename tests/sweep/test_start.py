@@ -57,6 +57,17 @@ def test_trials_on_several_nodes_need_a_job(ledger, monkeypatch):
         make_worker(ledger, print, nodes=3)
 
 
+def test_a_worker_needs_the_working_folder_of_the_sweep(tmp_path, small_recipe, small, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    ledger = open_real_sweep(tmp_path, small_recipe)
+    monkeypatch.chdir(tmp_path)
+    assert make_worker(ledger, print).facts.folder == str(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(UserError, match=r"here, the folder in which .* is not on this machine"):
+        make_worker(ledger, print)
+
+
 def test_paired_seeds_are_two_mixtures_with_every_seed(tmp_path, small_recipe, small, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write_sweep(tmp_path, small_recipe)
