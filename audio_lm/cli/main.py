@@ -35,7 +35,6 @@ app.command()(runs.status)
 app.command()(runs.replay)
 app.command()(runs.export)
 app.command()(train.submit)
-app.add_typer(sweep.sweep, name="sweep")
 app.add_typer(runs.track, name="track")
 app.add_typer(bench.bench, name="bench")
 

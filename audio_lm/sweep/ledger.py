@@ -180,9 +180,8 @@ class Ledger:
                     f"{self.path} is the ledger of {state.facts.name!r}, recipe signature {state.facts.signature!r} -- "
                     f"expected {facts.name!r}, {facts.signature!r} -- choose another folder with --out"
                 )
-            records = [] if state.facts else [{"kind": "sweep", "facts": facts.as_json()}]
-            records += _new_trials(state, trials)
-            self._append(records)
+            first = [] if state.facts else [{"kind": "sweep", "facts": facts.as_json()}]
+            self._append([*first, *_new_trials(state, trials)])
         return self.state()
 
     def state(self) -> LedgerState:

@@ -161,6 +161,11 @@ def make_worker(
     from audio_lm.sweep.submit import trial_prefix
 
     facts = ledger.facts
+    if facts.folder and not Path(facts.folder).is_dir():
+        raise UserError(
+            f"{facts.folder}, the folder in which sweep {facts.name} was started, is not on this machine -- expected it, as "
+            f"the paths of the recipe are relative to it -- mount it under the same name"
+        )
     recipe = base_recipe(facts).recipe
     prefix = trial_prefix(recipe, nodes or recipe.hardware.nodes)
     starter = TrialSettings(facts, num_workers, prefix, nodes)

@@ -36,6 +36,9 @@ STOP_PATIENCE: Seconds = 240.0
 """Time to save a checkpoint after a stop signal; then the process is killed."""
 
 LAST_LINES = 20
+LIGHTNING_SLURM = "SLURM_NTASKS"
+"""Variable of a SLURM job by which Lightning finds its ranks; a trial that is no step of the job must not have it."""
+
 Outcome = Literal["finished", "fault", "refused", "stopped"]
 
 
@@ -90,7 +93,10 @@ class TrialSettings:
         """Prepare a start of a trial's run."""
         program = [*self.prefix, "audio-lm"] if self.prefix else [sys.executable, "-m", "audio_lm.cli.main"]
         command = [*program, *train_arguments(self.facts, trial, folder, nodes=self.nodes)]
-        return ChildRun(command, folder, self.facts.folder or None, _environment(self.num_workers))
+        environment = _environment(self.num_workers)
+        if not self.prefix:
+            environment.pop(LIGHTNING_SLURM, None)
+        return ChildRun(command, folder, self.facts.folder or None, environment)
 
 
 def train_arguments(facts: SweepFacts, trial: Trial, folder: Path, *, nodes: int | None = None) -> list[str]:

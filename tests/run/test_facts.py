@@ -36,6 +36,15 @@ def test_weights_have_parameters_with_their_stage_and_other_settings_are_paramet
     assert len(params) < 20
 
 
+def test_further_parameters_are_those_of_the_recipe_and_change_no_signature(small_recipe, tmp_path):
+    given = 'tracking.params={trial: "003", share/sec: "0.25"}'
+    params = facts(small_recipe, tmp_path, given).all_params()
+    assert (params["trial"], params["share/sec"]) == ("003", "0.25")
+    plain, with_params = load_recipe(small_recipe), load_recipe(small_recipe, [given])
+    assert with_params.signature == plain.signature
+    assert "params" not in plain.tree["tracking"], "as in earlier releases"
+
+
 def test_a_long_value_is_shortened_and_a_masked_one_is_left_out(small_recipe, tmp_path):
     long, token = f"{'x' * 30}{'y' * 30}", f"hf_{'a' * 30}"
     changed = [f"model.encoder.load={long}", f"model.language_model.load={token}"]

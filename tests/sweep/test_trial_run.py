@@ -129,6 +129,13 @@ def test_workers_of_one_machine_share_its_cores_unless_the_user_set_a_number(tmp
     assert starter(TRIAL, tmp_path).environment["OMP_NUM_THREADS"] == "5"
 
 
+def test_lightning_looks_for_ranks_in_a_slurm_job_only_if_the_trial_is_a_step_of_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert "SLURM_NTASKS" not in TrialSettings(FACTS)(TRIAL, tmp_path).environment
+    step = TrialSettings(FACTS, prefix=("srun", "torchrun"), nodes=4)(TRIAL, tmp_path)
+    assert step.environment["SLURM_NTASKS"] == "1"
+
+
 def test_a_prefix_starts_the_trial_on_several_nodes(tmp_path):
     run = TrialSettings(FACTS, prefix=("srun", "torchrun"), nodes=4)(TRIAL, tmp_path / "007")
     assert run.command[:4] == ["srun", "torchrun", "audio-lm", "train"]
