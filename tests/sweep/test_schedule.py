@@ -17,7 +17,7 @@ def with_curves(table, early):
     curves = {
         name: [
             ((10, 9.0), (30, first), (60, 5.0), (90, last))
-            for first, last in zip(early[:, at], table.metrics[name])
+            for first, last in zip(early[:, at], table.metrics[name], strict=True)
         ]
         for at, name in enumerate(METRICS)
     }
