@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step`` and ``bench checkpoint``.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step``, ``bench checkpoint``, ``bench sweep-noise``.
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.options import Overrides, TrustCode
 
+STOPPED = 75  # exit code, as of ``audio-lm train``
 bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory on this machine.")
 
 
@@ -116,6 +118,44 @@ def bench_step(
         figures = asdict(measured)
     if as_json:
         typer.echo(json.dumps(figures))
+
+
+@bench.command("sweep-noise")
+def bench_sweep_noise(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")
+    ],
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=6, help="Seeds, with two trials each.")] = 6,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Measure by how much common random numbers reduce the variance of a difference between two mixtures of a sweep.
+
+    Trains two mixtures with each seed, in `sweeps/<name>-<signature>-seeds`; an interrupted measurement goes on.
+
+    Examples: `audio-lm bench sweep-noise demo_mixture` · `audio-lm bench sweep-noise demo_mixture --seeds 8 --json`
+    """
+    silence_libraries()
+    from dataclasses import asdict
+
+    from audio_lm.sweep.paired_seeds import measured_variances
+    from audio_lm.sweep.start import make_worker, open_paired_seeds, run_workers
+
+    def report(line: str) -> None:
+        typer.echo(line, err=as_json)
+
+    ledger = open_paired_seeds(file, overrides or [], seeds, trusts_code=trust_code, report=report)
+    report(f"folder {ledger.folder}")
+    code = make_worker(ledger, report).work() if workers == 1 else run_workers(ledger, workers)
+    if code:
+        raise typer.Exit(STOPPED)
+    found = measured_variances(ledger.state())
+    for one in found:
+        report(one.sentence)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
 
 
 def _print_figures(result: Any, *, as_json: bool) -> None:

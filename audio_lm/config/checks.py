@@ -4,21 +4,19 @@ They run before anything is built or written.
 """
 
 import os
-import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.names import check_name, check_path, is_name
-from audio_lm.common.ranges import kind_errors, range_errors
-from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where
+from audio_lm.common.safe_yaml import COMMAND_LINE, Where
 from audio_lm.common.source_name import check_source_name
+from audio_lm.config.build import place_of
 from audio_lm.config.own_tasks import Check, checks_of_own_tasks
 from audio_lm.config.schema import Recipe, StageConfig
-from audio_lm.config.yaml_layers import flatten
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.evaluation.config import BASELINES
 from audio_lm.model.config import LOG_MEL_KINDS
@@ -29,38 +27,6 @@ from audio_lm.training.config import PluginConfig
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4000  # limits of Linux file systems
 MAX_OF_SUFFIX = {"layers": 1000, "_heads": 1024, "_size": 2**20, "_dim": 2**20}
 """Suffix of a transformers setting -> its largest allowed value."""
-
-VARIABLE = re.compile(r"\$\{oc\.env:\w+(?:,[^${}]*)?\}")
-
-
-def place_of(where: Mapping[str, str], key: str) -> str:
-    """File and line of a key, or of the closest table above it."""
-    while key:
-        if key in where:
-            return where[key]
-        key = key.rpartition(".")[0]
-    return "recipe"
-
-
-def unread_references(tree: Tree, where: Where) -> Iterator[str]:
-    """Yield a message for each ``${...}`` other than ``${oc.env:NAME}``.
-
-    References between values are refused because nested ones can double the size at each level.
-    """
-    for key, value in flatten(tree):
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and "${" in VARIABLE.sub("", text):
-                yield f"{place_of(where, key)}: `{key}` - the only supported reference is ${{oc.env:NAME}}; write the value"
-
-
-def kind_problems(tree: Tree, where: Where) -> list[str]:
-    """Messages for tables, lists and single values where another of the three is expected."""
-    return [f"{place_of(where, key)}: {message}" for key, message in kind_errors(Recipe, tree)]
-
-
-def numbers_out_of_range(tree: Any, where: Where) -> list[str]:
-    """Messages for numbers outside their range in the schema."""
-    return [f"{place_of(where, key)}: {message}" for key, message in range_errors(Recipe, tree)]
 
 
 def problems_in(recipe: Recipe, where: Where) -> list[str]:
@@ -110,9 +76,18 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
         )
+    yield "validation.max_rows", partial(_check_no_effect, name, stage)
     yield "start_from", partial(_check_folder, stage.start_from or "")
     yield "spec_augment", partial(_check_spec_augment, name, recipe)
     yield "parts", partial(_check_learning, name, stage)
+
+
+def _check_no_effect(name: str, stage: StageConfig) -> None:
+    if stage.validation.max_rows:
+        raise RecipeError(
+            f"stage {name!r}: validation.max_rows has no effect -- expected max_rows in the mixture only -- set "
+            f"max_validation_clips for a shorter validation"
+        )
 
 
 def _check_spec_augment(name: str, recipe: Recipe) -> None:

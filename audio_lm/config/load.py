@@ -19,20 +19,16 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from audio_lm.common import compat
-from audio_lm.common.errors import RecipeError, first_line, unknown
+from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
+from audio_lm.config.build import build_config
 from audio_lm.config.checks import (
-    kind_problems,
-    numbers_out_of_range,
     paths_outside_roots,
     place_of,
     problems_in,
-    unread_references,
     untrained_tokens,
     untrusted_code,
 )
@@ -41,7 +37,7 @@ from audio_lm.config.own_tasks import fill_metrics
 from audio_lm.config.published_sizes import with_sizes
 from audio_lm.config.renamed_keys import remove_old_keys, rename_old_keys
 from audio_lm.config.result_keys import affects_result
-from audio_lm.config.schema import Recipe, coerce_literals
+from audio_lm.config.schema import Recipe
 from audio_lm.config.smoke import SmokeRecipe, shrink_corpus, with_smoke_data
 from audio_lm.config.yaml_layers import (
     Layer,
@@ -60,13 +56,11 @@ NAMED_MIXTURES = ("mixture", "validation")
 RUNS = Path("runs")
 RUN_OF_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
 MAX_STAGES = 40
-DEFAULTS_OF_A_STAGE = 60  # nodes that OmegaConf adds per stage
-MAX_NODES_READ = 10_000  # bound of the time to find several schema errors; the tree is read again after each
 WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 # Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
-WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter")
-WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from",)
+WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter", "tracking.params")
+WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from", "mixture.max_rows", "validation.max_rows")
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 
@@ -176,7 +170,7 @@ def load_recipe(
     problems += remove_old_keys(merged.tree, merged.where)
     _expand_mixtures(merged, problems)
     fill_metrics(merged)
-    built = _build(merged, problems)
+    built = build_config(Recipe, merged, problems)
     if built is not None:
         problems += problems_in(built, merged.where)
         problems += [] if trusts_code else untrusted_code(built, merged.where)
@@ -303,47 +297,6 @@ def _shrink_corpora(merged: Layer, piece: Layer) -> None:
                     nest(key, shrink_corpus(own[name], small)), {f"{key}.{setting}": at for setting in small}
                 ),
             )
-
-
-def _build(merged: Layer, problems: list[str]) -> Recipe | None:
-    """Convert to dataclasses; a setting that does not fit the schema is reported and removed, to find all problems."""
-    tree = coerce_literals(merged.tree)
-    if unreadable := [*unread_references(tree, merged.where), *kind_problems(tree, merged.where)]:
-        problems += unreadable
-        return None
-    num_nodes = 1 + len(list(flatten(tree))) + DEFAULTS_OF_A_STAGE * len(as_table(tree.get("stages")))
-    for _ in range(max(1, MAX_NODES_READ // num_nodes)):
-        try:
-            config = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.create(tree))
-            missing = sorted(OmegaConf.missing_keys(config))
-            problems += [f"{place_of(merged.where, key)}: `{key}` - is missing; set it" for key in missing]
-            if missing:
-                return None
-            if outside := numbers_out_of_range(OmegaConf.to_container(config, resolve=True), merged.where):
-                problems += outside
-                return None
-            built = OmegaConf.to_object(config)
-            assert isinstance(built, Recipe), "the schema is a Recipe"
-            return built
-        except RecipeError as error:
-            problems.append(f"{place_of(merged.where, _refused_table(config))}: {error}")
-            return None
-        except OmegaConfBaseException as error:
-            key = str(error.full_key or "")
-            problems.append(f"{place_of(merged.where, key)}: `{key}` - {first_line(error)}")
-            if not key or not drop(tree, key):
-                return None
-    return None
-
-
-def _refused_table(config: Any, key: str = "") -> str:
-    """Dotted key of the innermost table that fails to convert to its dataclass."""
-    for name, inner in compat.inner_tables(config).items():
-        try:
-            OmegaConf.to_object(inner)
-        except RecipeError:
-            return _refused_table(inner, f"{key}.{name}" if key else name)
-    return key
 
 
 def _message(path: Path, problems: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ RESULT = {
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
     "stages.*": "prompt steps start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
-    "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs",
+    "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs max_rows",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
     "stages.*.schedule": "kind min_lr warmup_steps",
@@ -38,7 +38,7 @@ EXECUTION = {
     # Published scores, printed next to those of the run.
     " published",
     "evaluation": "benchmarks baselines",
-    "tracking": "uri experiment num_listening_clips",
+    "tracking": "uri experiment num_listening_clips params",
     # Hardware: it only changes the order of summation; resuming compares and reports it separately.
     "hardware": "accelerator devices nodes precision num_workers num_threads sharding frozen tensor_parallel compile"
     " activation_checkpointing cpu_offload",

@@ -138,6 +138,7 @@ def _mixture(mixture: MixtureConfig, replacements: _Replacements) -> MixtureConf
         },
         schedule={task: points for task, points in mixture.schedule.items() if task in kept},
         max_epochs={source: epochs for source, epochs in mixture.max_epochs.items() if source in known},
+        max_rows={source: rows for source, rows in mixture.max_rows.items() if source in unchanged},
         facts={source: facts for source, facts in mixture.facts.items() if source in known},
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.ranges import Factor, Range, Share, Weight
+from audio_lm.common.ranges import Factor, Range, Share, Size, Weight
 
 ALL = "all"  # in max_epochs: every source without a line of its own
 
@@ -74,6 +74,10 @@ class MixtureConfig:
     max_epochs: dict[str, Factor] = field(default_factory=dict)
     """Cut-set -> maximum number of epochs, after which its share goes to its siblings; ``all`` for every other one."""
 
+    max_rows: dict[str, Size] = field(default_factory=dict)
+    """Cut-set -> number of its rows to train on, chosen with the recipe's seed; its share does not change, so it is repeated
+    more often. The rows of a smaller number are among those of a larger one."""
+
     facts: dict[str, SourceFacts] = field(default_factory=dict)
     """Cut-set -> its size, used by `audio-lm plan` if it is not on this machine and no corpus states it."""
 
@@ -129,6 +133,8 @@ class MixtureConfig:
         for key in ("source_weights", "max_epochs", "facts"):
             if unknown := getattr(self, key).keys() - known - {ALL}:
                 raise RecipeError(f"mixture.{key}: {sorted(unknown)} are in no task's `sources`")
+        if unknown := self.max_rows.keys() - known:
+            raise RecipeError(f"mixture.max_rows: {sorted(unknown)} are in no task's `sources`")
         if unknown := self.schedule.keys() - self.weights.keys():
             raise RecipeError(
                 f"mixture.schedule: {sorted(unknown)} have no weight; give each a line in `weights`, too"

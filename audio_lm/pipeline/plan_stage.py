@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
+from audio_lm.common.rng import random_for
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.cache import CACHE
 from audio_lm.data.examples import ExampleMaker, Prompt
@@ -120,7 +122,7 @@ def plan_stage(
         DataError: a cut lacks a label that its task needs, or a conversation is longer than a pack.
         RecipeError: all sources reach their caps before the stage ends.
     """
-    fitting = [filter_by_length(recipe, stage, leaf, vocabulary) for leaf in sources.training]
+    fitting = [usable_rows(recipe, stage, leaf, vocabulary) for leaf in sources.training]
     loaded = [leaf for leaf, _ in fitting]
     leaves = [_leaf(leaf, lengths) for leaf, lengths in fitting]
     rules = rules_of(stage)
@@ -178,7 +180,8 @@ def rules_of(stage: StageConfig) -> PackingRules:
 
 def digest_of(leaf: LoadedSource) -> str:
     """Digest of a leaf's rows."""
-    return leaf.rows.index.digest[:16]
+    limit = "" if leaf.all_rows is None else f"/{len(leaf.rows)}"
+    return leaf.rows.index.digest[:16] + limit
 
 
 def maker_of(
@@ -224,6 +227,32 @@ def _leaf(leaf: LoadedSource, lengths: TokenLengths) -> MixtureSource:
         num_rows=len(leaf.rows),
         mean_seconds=float(leaf.rows.num_samples.mean()) / SAMPLES_PER_SECOND,
         mean_tokens=lengths.mean,
+        all_rows=leaf.all_rows,
+    )
+
+
+def usable_rows(
+    recipe: Recipe, stage: StageConfig, leaf: LoadedSource, vocabulary: Vocabulary
+) -> tuple[LoadedSource, TokenLengths]:
+    """Keep the conversations that fit into a pack, and of these at most ``max_rows``.
+
+    The choice depends on seed and source: other limits, tasks and mixtures choose from the same order.
+
+    Raises:
+        DataError: as ``filter_by_length``.
+    """
+    leaf, lengths = filter_by_length(recipe, stage, leaf, vocabulary)
+    limit = stage.mixture.max_rows.get(leaf.source)
+    if limit is None or limit >= len(leaf.rows):
+        return leaf, lengths
+    order = random_for(recipe.seed, "max_rows", leaf.source).permutation(len(leaf.rows.index))
+    place_of_row = np.argsort(order)
+    kept = np.arange(len(leaf.rows.index)) if leaf.rows.kept is None else leaf.rows.kept
+    chosen = np.sort(np.argsort(place_of_row[kept])[:limit])
+    rows = Rows(leaf.rows.index, kept[chosen])
+    return (
+        leaf._replace(rows=rows, all_rows=len(kept)),
+        TokenLengths(lengths.table[chosen], lengths.wording),
     )
 
 

@@ -65,6 +65,9 @@ class SourceEstimate:
     is_measured: bool
     """True if measured on the cut-set, false if computed from the published size of its corpus."""
 
+    all_clips: int
+    """Clips before ``max_rows``; equal to ``clips`` if they are not limited."""
+
     longest: list[tuple[str, int]]
     """Its conversations with the most tokens: cut, tokens; empty if the cut-set is not prepared."""
 
@@ -162,7 +165,9 @@ def _source_from_facts(recipe: Recipe, stage: StageConfig, task: str, source: st
         answer = round(mean_seconds * TEXT_TOKENS_PER_SECOND)
     text = PROMPT_TOKENS[stage.prompt] + answer
     audio = mean_seconds * audio_token_count(recipe.model).tokens_per_second
-    return MixtureSource(task, source, facts.clips, mean_seconds, audio + text)
+    limit = stage.mixture.max_rows.get(source, facts.clips)
+    all_rows = facts.clips if limit < facts.clips else None
+    return MixtureSource(task, source, min(limit, facts.clips), mean_seconds, audio + text, all_rows)
 
 
 def _task_of(recipe: Recipe, name: str) -> Task | None:
@@ -277,6 +282,7 @@ def _estimate_source(
         share_of_tokens=tokens / all_tokens,
         passes=count / leaf.num_rows,
         is_measured=is_measured,
+        all_clips=leaf.num_rows if leaf.all_rows is None else leaf.all_rows,
         longest=longest,
     )
 
@@ -316,8 +322,14 @@ def _left_out(planned: StagePlan) -> Iterator[str]:
         index, name = leaf.rows.index, f"{leaf.source} under {leaf.task}"
         if index.num_dropped:
             yield f"{name} leaves out {index.num_dropped} cuts with a clip over {MAX_SECONDS:.0f} s"
-        if num_over := len(index) - len(leaf.rows):
+        if num_over := len(index) - (leaf.all_rows or len(leaf.rows)):
             yield f"{name} leaves out {num_over} of {len(index)} conversations, which are over pack_tokens"
+
+
+def _limited_rows(leaves: Sequence[SourceEstimate]) -> Iterator[str]:
+    for leaf in leaves:
+        if leaf.clips < leaf.all_clips:
+            yield f"max_rows: {leaf.clips:,} of {leaf.all_clips:,} rows of {leaf.source} under {leaf.task}"
 
 
 def print_estimates(stages: Sequence[StageEstimate], console: Console) -> None:
@@ -366,5 +378,7 @@ def print_estimates(stages: Sequence[StageEstimate], console: Console) -> None:
         if longest:
             first = sorted(longest, key=lambda conversation: -conversation[1])[:NUM_LONGEST]
             console.print("longest: " + ", ".join(f"{cut} {tokens}" for cut, tokens in first), soft_wrap=True)
+        for line in _limited_rows(stage.leaves):
+            console.print(line, soft_wrap=True)
         for warning in stage.warnings:
             console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.common.source_name import corpus_of
-from audio_lm.config.checks import check_data_dir, place_of
+from audio_lm.config.build import place_of
+from audio_lm.config.checks import check_data_dir
 from audio_lm.config.load import ComposedRecipe, load_recipe
 from audio_lm.config.overrides import key_of_override
 from audio_lm.config.result_keys import affects_result

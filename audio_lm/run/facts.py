@@ -44,7 +44,7 @@ def facts_of_run(composed: ComposedRecipe, folder: RunFolder, plans: Mapping[str
     return RunFacts(
         recipe=recipe.name,
         settings={short_weight[key]: value for key, value in weights.items()} | others,
-        params={"model": model, "steps of stages": steps, **others},
+        params={"model": model, "steps of stages": steps, **others, **recipe.tracking.params},
         stages=tuple(_stage(recipe, name, folder, plans[name]) for name in recipe.stages),
         published=recipe.published,
         folder=str(folder.path.absolute()),

@@ -41,10 +41,10 @@ from audio_lm.pipeline.plan_stage import (
     check_order,
     compile_index,
     digest_of,
-    filter_by_length,
     name_of,
     plan_with_history,
     rules_of,
+    usable_rows,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.exactness import environment_of, promise_of
@@ -318,7 +318,8 @@ def _with_current_digests(known: Mapping[str, str], planned: StagePlan) -> dict[
 
 def _current_digest(saved: str, source: LoadedSource) -> str:
     """Digest of a source if the saved one is that of an earlier release for the same rows; else the saved one."""
-    return digest_of(source) if saved and source.rows.index.digest_of_file.startswith(saved) else saved
+    is_same = saved and source.all_rows is None and source.rows.index.digest_of_file.startswith(saved)
+    return digest_of(source) if is_same else saved
 
 
 def _fixed_entries(fingerprint: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
@@ -339,7 +340,7 @@ def _plan_of_history(
         for source, lengths in zip(fresh.loaded, fresh.lengths, strict=True)
     }
     sources = [
-        known.get(name) or filter_by_length(recipe, stage, _removed_source(recipe, stage, name), vocabulary)
+        known.get(name) or usable_rows(recipe, stage, _removed_source(recipe, stage, name), vocabulary)
         for name in history.names
     ]
     return plan_with_history(recipe, stage, sources, fresh.fingerprint, history)

@@ -31,22 +31,16 @@ FILE_ENDPOINT = (
     '--rdzv-endpoint="$(mktemp -d)/ranks" --rdzv-conf=store_type=file --local-addr=127.0.0.1'  # opens no port
 )
 
-SCRIPT = """\
+SIGNALS = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+
+OPENING = """\
 #!/usr/bin/env bash
 {directives}
-# Written by `audio-lm submit`; the job is requeued after every preemption and continues from its last checkpoint.
+# Written by `audio-lm {author}`; the job is requeued after every preemption and continues from its last checkpoint.
 set -uo pipefail
 cd {here} || exit 1
-run={run}
-export {fresh_store}=1 # otherwise restarted ranks read addresses of dead ones
-
-{head}rm -f "$run/{exit_reason}"
-srun --kill-on-bad-exit=1 torchrun \\
-  --nnodes={nodes} --nproc-per-node={devices} \\
-  --rdzv-backend=c10d {endpoint} \\
-  --rdzv-id="$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" --max-restarts={max_restarts} \\
-  --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1{shutdown_timeout} \\
-  --no-python {command} &
+"""
+WAITING = """\
 step=$!
 trap 'kill -USR1 "$step"' USR1 # srun forwards signals to the nodes
 trap 'kill -TERM "$step"' TERM
@@ -55,17 +49,51 @@ while kill -0 "$step" 2> /dev/null; do # a trap interrupts `wait`
   wait "$step"
   code=$?
 done
-
-# torchrun exits with 1 whatever code its ranks had, so the code is read from the run folder.
-exit_code=$(sed -n 's/^ *"exit_code": *\\([0-9]*\\).*/\\1/p' "$run/{exit_reason}" 2> /dev/null)
-exit_code=${{exit_code:-$code}}
-echo "run $run ended with code $exit_code"
+"""
+ENDING = """\
 if [ "$exit_code" = {requeue} ]; then
   scontrol requeue "$SLURM_JOB_ID"
   exit
 fi
 exit "$exit_code"
 """
+SCRIPT = (
+    OPENING
+    + """\
+run={run}
+export {fresh_store}=1 # otherwise restarted ranks read addresses of dead ones
+
+{head}rm -f "$run/{exit_reason}"
+srun --kill-on-bad-exit=1 torchrun \\
+  --nnodes={nodes} --nproc-per-node={devices} \\
+  --rdzv-backend=c10d {endpoint} \\
+  --rdzv-id="$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" --max-restarts={max_restarts} \\
+  {signals}{shutdown_timeout} \\
+  --no-python {command} &
+"""
+    + WAITING
+    + """
+# torchrun exits with 1 whatever code its ranks had, so the code is read from the run folder.
+exit_code=$(sed -n 's/^ *"exit_code": *\\([0-9]*\\).*/\\1/p' "$run/{exit_reason}" 2> /dev/null)
+exit_code=${{exit_code:-$code}}
+echo "run $run ended with code $exit_code"
+"""
+    + ENDING
+)
+WORKER_SCRIPT = (
+    OPENING
+    + """\
+export {fresh_store}=1 # of trials on several nodes
+
+{command} &
+"""
+    + WAITING
+    + """\
+exit_code=$code
+echo "worker $SLURM_ARRAY_TASK_ID ended with code $exit_code"
+"""
+    + ENDING
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +121,10 @@ def sbatch_script(
     hardware = composed.recipe.hardware
     settings = [override for override in overrides if not override.startswith(("resume=", "hardware.nodes="))]
     command = ["audio-lm", "train", recipe, *settings, f"hardware.nodes={job.nodes}", "resume=auto"]
+    name = composed.recipe.name
     return SCRIPT.format(
-        directives="\n".join(f"#SBATCH {line}" for line in _directives(composed, job)),
+        directives=_directives(composed, job, name, (f"--output={name}-%j.log",)),
+        author="submit",
         head="" if job.nodes == 1 else HEAD,
         here=shlex.quote(str(Path.cwd())),
         run=shlex.quote(str(run)),
@@ -104,6 +134,7 @@ def sbatch_script(
         devices=hardware.devices,
         endpoint=FILE_ENDPOINT if job.nodes == 1 else NETWORK_ENDPOINT,
         max_restarts=composed.recipe.fault_tolerance.max_restarts,
+        signals=SIGNALS,
         shutdown_timeout=_shutdown_timeout(),
         command=shlex.join([*command, "--out", str(run)]),
         requeue=STOPPED_BY_SIGNAL,
@@ -116,10 +147,47 @@ def _shutdown_timeout() -> str:
     return f" {SHUTDOWN_TIMEOUT}={SAVE_SECONDS}" if is_known else ""
 
 
-def _directives(composed: ComposedRecipe, job: Job) -> list[str]:
+def worker_script(
+    composed: ComposedRecipe, job: Job, command: str, *, name: str, directives: Sequence[str]
+) -> str:
+    """Script for sbatch of an array whose tasks are workers of a sweep.
+
+    Args:
+        composed: recipe with the resources of a trial.
+        command: quoted command of a worker, which runs on the first node of its job.
+        name: of the job.
+        directives: further ones, such as ``--array=0-7``.
+    """
+    return WORKER_SCRIPT.format(
+        directives=_directives(composed, job, name, directives),
+        author="sweep submit",
+        here=shlex.quote(str(Path.cwd())),
+        fresh_store=FRESH_STORE,
+        command=command,
+        requeue=STOPPED_BY_SIGNAL,
+    )
+
+
+def torchrun_step(
+    *, nodes: int, devices: int, max_restarts: int, endpoint: str, rendezvous: str
+) -> tuple[str, ...]:
+    """Command that starts a program on every device of the nodes of this job; the program follows.
+
+    Args:
+        endpoint: host and port of the first node.
+        rendezvous: id that no other step uses.
+    """
+    return (
+        *("srun", "--kill-on-bad-exit=1", "torchrun", f"--nnodes={nodes}", f"--nproc-per-node={devices}"),
+        *("--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={rendezvous}"),
+        *(f"--max-restarts={max_restarts}", SIGNALS, *_shutdown_timeout().split(), "--no-python"),
+    )
+
+
+def _directives(composed: ComposedRecipe, job: Job, name: str, others: Sequence[str]) -> str:
     hardware = composed.recipe.hardware
     lines = [
-        f"--job-name={composed.recipe.name}",
+        f"--job-name={name}",
         f"--nodes={job.nodes}",
         "--ntasks-per-node=1",
         f"--cpus-per-task={hardware.devices * (1 + hardware.num_workers)}",
@@ -127,13 +195,13 @@ def _directives(composed: ComposedRecipe, job: Job) -> list[str]:
         f"--signal=B:USR1@{NOTICE_SECONDS}",
         "--requeue",
         "--open-mode=append",
-        f"--output={composed.recipe.name}-%j.log",
+        *others,
     ]
     if hardware.accelerator == "gpu":
         lines.append(f"--gpus-per-node={hardware.devices}")
     lines += [f"--partition={job.partition}"] if job.partition else []
     lines += [f"--account={job.account}"] if job.account else []
-    return lines + list(job.more)
+    return "\n".join(f"#SBATCH {line}" for line in (*lines, *job.more))
 
 
 def write_script(path: Path, script: str) -> None:

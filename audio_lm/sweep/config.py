@@ -100,6 +100,20 @@ class DesignConfig:
 
 
 @dataclass(frozen=True)
+class PruningConfig:
+    """Early end of trials that are worse than most others on every watched metric that has a curve and a weight."""
+
+    after: Share = 0.3
+    """Share of the steps before which no trial is ended."""
+
+    min_trials: Annotated[int, Range(2, 10_000)] = 6
+    """Finished trials that must be there to compare with."""
+
+    worst: Share = 0.5
+    """A trial ends if, at the same step, it is among this share of the worst on each of these metrics."""
+
+
+@dataclass(frozen=True)
 class SweepConfig:
     """A sweep."""
 
@@ -129,6 +143,9 @@ class SweepConfig:
 
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """Seed of all trials but the repeats: the same initial weights, and the same data order where shares agree."""
+
+    pruning: PruningConfig | None = None
+    """Early end of bad trials; null, the default, trains all of them to their last step."""
 
     match_epochs_of: str | None = None
     """Full-size recipe; each source of a trial is cut to so few rows that it is repeated as often as there."""

@@ -1,6 +1,6 @@
 """Settings of MLflow tracking."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from audio_lm.common.ranges import Range
@@ -18,3 +18,6 @@ class TrackingConfig:
 
     num_listening_clips: Annotated[int, Range(0, 10_000)] = 4
     """Clips per task in the audio report."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    """Further parameters of the run in MLflow, such as the name of a trial."""

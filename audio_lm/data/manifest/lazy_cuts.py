@@ -119,3 +119,5 @@ class LoadedSource(NamedTuple):
     task: str
     source: str
     rows: Rows
+    all_rows: int | None = None
+    """Number of rows before ``max_rows`` of the mixture; None if it is not limited."""

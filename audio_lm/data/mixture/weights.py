@@ -28,6 +28,8 @@ class MixtureSource:
     num_rows: int
     mean_seconds: float
     mean_tokens: float
+    all_rows: int | None = None
+    """Number of rows before ``max_rows``; None if it is not limited."""
 
     def unit(self, weight_by: str) -> float:
         """Mean size of a clip in the unit of the weights."""
@@ -78,28 +80,44 @@ def _shares_in_unit(
     open_sources: Sequence[int],
 ) -> dict[int, float]:
     """Share of each open source in the unit of the weights."""
-    groups = config.groups or {ONE_GROUP: list(weights)}
     of_task: dict[str, list[int]] = {}
     for number in open_sources:
         of_task.setdefault(sources[number].task, []).append(number)
-    tasks_of = {group: [task for task in tasks if task in of_task] for group, tasks in groups.items()}
+    found = dict[int, float]()
+    for task, share_of_task in task_shares(config, weights, of_task).items():
+        source_weights = {number: _source_weight(config, sources[number]) for number in of_task[task]}
+        for number, share in _normalize(source_weights, config.temperature.sources).items():
+            found[number] = share_of_task * share
+    return found
+
+
+def task_shares(
+    config: MixtureConfig, weights: Mapping[str, float], tasks: Collection[str]
+) -> dict[str, float]:
+    """Share of each task in the unit of the weights, from groups, weights and temperatures.
+
+    Args:
+        weights: of all tasks, at some step.
+        tasks: those with an open source; the others have no share.
+    """
+    groups = config.groups or {ONE_GROUP: list(weights)}
+    tasks_of = {group: [task for task in members if task in tasks] for group, members in groups.items()}
     group_weights = {
-        group: config.group_weights.get(group, sum(weights[task] for task in tasks))
-        for group, tasks in tasks_of.items()
-        if tasks
+        group: config.group_weights.get(group, sum(weights[task] for task in members))
+        for group, members in tasks_of.items()
+        if members
     }
-    temperature, found = config.temperature, dict[int, float]()
-    for group, group_share in _normalize(group_weights, temperature.groups).items():
+    temperature, found = config.temperature, dict[str, float]()
+    for group, share_of_group in _normalize(group_weights, temperature.groups).items():
         task_weights = {task: weights[task] for task in tasks_of[group]}
-        for task, task_share in _normalize(task_weights, temperature.tasks).items():
-            source_weights = {number: _source_weight(config, sources[number]) for number in of_task[task]}
-            for number, share in _normalize(source_weights, temperature.sources).items():
-                found[number] = group_share * task_share * share
+        for task, share in _normalize(task_weights, temperature.tasks).items():
+            found[task] = share_of_group * share
     return found
 
 
 def _source_weight(config: MixtureConfig, source: MixtureSource) -> float:
-    return config.source_weights.get(source.source, source.num_rows * source.unit(config.weight_by))
+    num_rows = source.num_rows if source.all_rows is None else source.all_rows
+    return config.source_weights.get(source.source, num_rows * source.unit(config.weight_by))
 
 
 def _normalize(weights: Mapping[Name, float], temperature: float) -> dict[Name, float]:
