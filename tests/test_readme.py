@@ -12,12 +12,17 @@ import yaml
 from torch.distributed.run import get_args_parser
 
 from audio_lm.cli.main import app
+from audio_lm.config.build import build_config
 from audio_lm.config.load import load_recipe, override_keys
 from audio_lm.config.schema import Recipe, StageConfig
+from audio_lm.config.yaml_layers import Layer
 from audio_lm.corpora.imports.registry import FORMATS
 from audio_lm.corpora.registry import CORPORA
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
 from audio_lm.data.mixture.weights import piecewise_weights
+from audio_lm.sweep.checks import own_problems
+from audio_lm.sweep.config import SweepConfig
+from audio_lm.sweep.load import sweep_names
 from tests.run.command import run
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +97,9 @@ def test_every_command_is_accepted_by_its_program(command):
 
 def check_values(params):
     overrides = params.get("overrides") or []
-    if "recipe" in params:
+    if "sweep" in params:
+        assert Path(params["sweep"]).stem in sweep_names()
+    elif "recipe" in params:
         check_recipe(params["recipe"], overrides, trusts_code=bool(params.get("trust_code")))
     elif overrides:  # of `evaluate`, which needs no + for new benchmarks and tasks
         check_recipe(
@@ -138,7 +145,12 @@ def with_fragment(shown):
 @pytest.mark.parametrize(("page", "content"), blocks("yaml"), ids=lambda text: text.partition("\n")[0])
 def test_every_piece_of_a_recipe_is_valid(page, content, tmp_path):
     shown = yaml.safe_load(content)
-    if set(shown) <= set(Recipe.__dataclass_fields__):
+    if "vary" in shown:
+        problems = []
+        config = build_config(SweepConfig, Layer({"name": "shown", **shown}), problems)
+        assert not problems
+        assert not list(own_problems(config, []))
+    elif set(shown) <= set(Recipe.__dataclass_fields__):
         (tmp_path / "shown.yaml").write_text(yaml.safe_dump(with_fragment(shown)))
         check_recipe(str(tmp_path / "shown.yaml"), [])
     else:
@@ -175,7 +187,7 @@ def test_every_key_in_the_text_exists(page, keys):
 @pytest.mark.parametrize("page", TEXT_OF_PAGE)
 def test_every_recipe_and_make_target_in_the_text_exists(page):
     text = TEXT_OF_PAGE[page]
-    for path in re.findall(r"\b((?:recipes|conf/\w+)/\w+\.yaml)", text):
+    for path in re.findall(r"\b((?:recipes(?:/sweeps)?|conf/\w+)/\w+\.yaml)", text):
         assert (ROOT / path).is_file(), path
     for target in re.findall(r"(?:`|^    )make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target

@@ -266,6 +266,12 @@ def full_recipe_problems(full: Recipe, base: Recipe, stage: str) -> Iterator[str
         )
     elif tasks := [task for task in own.sources if own.sources[task] != of_trial.sources[task]]:
         yield f"its stage {stage!r} has other sources of {tasks}; name a recipe with the same sources"
+    for corpus in full.corpora.keys() & base.corpora.keys() if full.data_dir == base.data_dir else ():
+        if full.corpora[corpus] != base.corpora[corpus]:
+            yield (
+                f"corpus {corpus!r} has other settings there, and one folder {base.data_dir!r} cannot hold both -- expected "
+                f"the corpus of the full-size recipe, of which trials use fewer rows -- set corpora.{corpus} in overrides"
+            )
 
 
 def share_space(shares: SharesConfig, stage: StageConfig) -> ShareSpace:

@@ -220,10 +220,10 @@ class _SweepFile:
         try:
             if key == "recipe":
                 prepare_corpora(recipe, report or _no_report)
-            list(estimate_stages(recipe))
-            return StageSizes.from_recipe(
-                _with_all_tasks(recipe, shares), stage, counts_answers=learned_tokens is not None
-            )
+            every_task = _with_all_tasks(recipe, shares)
+            if every_task is not recipe:
+                list(estimate_stages(recipe))
+            return StageSizes.from_recipe(every_task, stage, counts_answers=learned_tokens is not None)
         except UserError as error:
             self._add(key, f"fails `audio-lm plan`: {error}")
             return None
@@ -264,6 +264,8 @@ def _with_all_tasks(recipe: Recipe, shares: ShareSpace | None) -> Recipe:
         return recipe
     stage = recipe.stages[shares.stage]
     own = replace(shares, mixture=stage.mixture)
+    if set(own.tasks_of(own.names)) <= set(stage.mixture.drawn_tasks):
+        return recipe
     mixture = own.with_shares(dict.fromkeys(shares.names, 1 / len(shares.names)))
     return replace(recipe, stages={**recipe.stages, shares.stage: replace(stage, mixture=mixture)})
 

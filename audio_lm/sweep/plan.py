@@ -9,6 +9,7 @@ from rich.table import Table
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.run.time_estimate import RunTime, in_words
+from audio_lm.sweep.checks import trained_stages
 from audio_lm.sweep.definition import Sweep
 from audio_lm.sweep.design import first_trials, num_trials
 from audio_lm.sweep.trial import Trial
@@ -144,6 +145,16 @@ def _warnings(sweep: Sweep, trials: Sequence[Trial], sources: Sequence[PlannedSo
                 f"{source.source} under {source.task}: a trial has {source.worst_ratio:.2f} times the epochs of the "
                 f"full-size recipe ({reason}); lengthen the budget, or add data"
             )
+    others = [name for name in trained_stages(sweep.base.recipe) if name != sweep.stage]
+    if others:
+        found.append(
+            f"every trial trains {others} as well; to train them once, set only=[{sweep.stage}] and "
+            f"stages.{sweep.stage}.start_from in overrides"
+        )
+    if sweep.shares and not sweep.allows(sweep.shares.of_recipe):
+        found.append(
+            "the recipe's own weights are outside the bounds; its trial and the repeats run them as they are"
+        )
     by_purpose = {trial.purpose: trial for trial in trials}
     references = [
         by_purpose[purpose] for purpose in ("uniform", "proportional", "recipe") if purpose in by_purpose

@@ -48,6 +48,10 @@ class StageSizes:
             RecipeError: all sources reach their caps before the stage ends.
         """
         limited = self._limited(mixture)
+        if not mixture.max_epochs and not mixture.schedule:
+            shares = clip_shares(mixture, limited, weights=mixture.weights)
+            total = steps * conversations_per_step(shares, limited, rules_of(self.stage))
+            return [round(share * total) for share in shares]
         segments, num_positions = segments_of(mixture, limited, rules_of(self.stage), steps=steps)
         return expected_examples(segments, num_positions)
 

@@ -189,3 +189,66 @@ def test_manifests_have_hours_cuts_and_a_context(small):
     assert manifests["synthetic/events-test"].context == "test"
     assert manifests["synthetic/events-train"].num_cuts == 12
     assert manifests["synthetic/events-train"].hours > 0
+
+
+def plan_of_limited(recipe, vocabulary, sources, *, seed=0, **mixture):
+    stage = recipe.stages["pretrain"]
+    stage = replace(stage, mixture=replace(stage.mixture, **mixture))
+    return plan_stage(replace(recipe, seed=seed), stage, sources["pretrain"], vocabulary)
+
+
+def rows_of(planned, number=0):
+    rows = planned.loaded[number].rows
+    return [rows.cut(row).id for row in range(len(rows))]
+
+
+def test_max_rows_leaves_a_seeded_choice_of_rows(small, small_sources, own_vocabulary):
+    source = "synthetic/events-train"
+    five, seven, other, whole = (
+        plan_of_limited(small, own_vocabulary, small_sources, seed=seed, max_rows=limits)
+        for limits, seed in (({source: 5}, 0), ({source: 7}, 0), ({source: 5}, 1), ({}, 0))
+    )
+    assert len(rows_of(five)) == 5
+    assert set(rows_of(five)) < set(rows_of(seven)) < set(rows_of(whole))
+    assert set(rows_of(five)) != set(rows_of(other))
+    assert rows_of(five, 1) == rows_of(whole, 1), "other sources keep their rows"
+    turns = [turn for packs in five.plan.steps_of(0) for pack in packs for turn in pack if turn.source == 0]
+    assert {turn.row for turn in turns} == set(range(5))
+    lengths = dict(zip(rows_of(whole), whole.lengths[0].table[:, 0], strict=True))
+    assert [lengths[cut] for cut in rows_of(five)] == five.lengths[0].table[:, 0].tolist()
+
+
+def test_max_rows_changes_repetition_and_not_shares(small, small_sources, own_vocabulary):
+    source = "synthetic/events-train"
+    limited, whole = (
+        plan_of_limited(small, own_vocabulary, small_sources, max_rows=limits) for limits in ({source: 3}, {})
+    )
+    assert limited.history.segments == whole.history.segments
+    assert limited.leaves[0].num_rows == 3
+    assert limited.leaves[0].all_rows == whole.leaves[0].num_rows == 12
+    assert (
+        plan_of_limited(small, own_vocabulary, small_sources, max_rows={source: 12}).loaded[0].all_rows
+        is None
+    )
+
+
+def test_a_task_shared_by_two_sources_keeps_their_shares_under_max_rows(small, own_vocabulary):
+    stage = small.stages["pretrain"]
+    sources = {"sec": ["synthetic/events-train", "synthetic/events-validation"]}
+    mixture = replace(stage.mixture, sources=sources, weights={"sec": 1.0})
+    shares = []
+    for limits in ({}, {"synthetic/events-train": 2}):
+        changed = replace(stage, mixture=replace(mixture, max_rows=limits))
+        planned = plan_stage(small, changed, compile_stage(small, changed), own_vocabulary)
+        shares.append(planned.history.segments[0].shares)
+    assert shares[0] == shares[1] == (4, 1), "12 rows and 3"
+
+
+def test_changed_max_rows_are_a_changed_source(small, stage, small_sources, own_vocabulary):
+    source = "synthetic/events-train"
+    saved, now = (
+        plan_of_limited(small, own_vocabulary, small_sources, max_rows={source: limit}).fingerprint
+        for limit in (5, 6)
+    )
+    with pytest.raises(DataError, match=f"source sec {source} changed"):
+        check_order(saved, now, stage="pretrain")

@@ -141,3 +141,34 @@ def test_a_pooling_projector_is_planned_with_fewer_tokens(small, is_prepared, tm
         assert pooled_leaf.mean_tokens < leaf.mean_tokens - 5
     for example, pooled_example in zip(many.examples, few.examples, strict=True):
         assert pooled_example.num_audio_tokens == pytest.approx(example.num_audio_tokens / 5, abs=1)
+
+
+def test_limited_rows_are_shown_and_counted_in_epochs(small):
+    stage = small.stages["pretrain"]
+    mixture = replace(stage.mixture, max_rows={"synthetic/notes-train": 4})
+    recipe = replace(small, stages={"pretrain": replace(stage, mixture=mixture)})
+    (estimate,) = estimate_stages(recipe)
+    notes = next(leaf for leaf in estimate.leaves if leaf.task == "mna")
+    assert (notes.clips, notes.all_clips) == (4, 12)
+    assert notes.passes == notes.expected_clips / 4
+    console = Console(width=200, record=True, quiet=True)
+    print_estimates([estimate], console)
+    assert "max_rows: 4 of 12 rows of synthetic/notes-train under mna" in console.export_text()
+
+
+def test_rows_of_absent_sources_are_limited_too():
+    recipe = load_recipe("qwen_audio").recipe
+    stage = recipe.stages["pretrain"]
+    source = stage.mixture.sources["asr"][0]
+    limited = replace(stage, mixture=replace(stage.mixture, max_rows={source: 1000}))
+    before, after = (
+        next(
+            leaf
+            for leaf in next(estimate_stages(replace(recipe, stages={"pretrain": each}))).leaves
+            if leaf.task == "asr"
+        )
+        for each in (stage, limited)
+    )
+    assert after.clips == 1000
+    assert after.all_clips == before.clips
+    assert after.expected_clips == before.expected_clips

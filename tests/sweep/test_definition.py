@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from small_sweeps import write_sweep
 
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.trial import Trial
+from tests.sweep.small_sweeps import write_sweep
 
 
 @pytest.fixture

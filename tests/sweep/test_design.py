@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.config.load import load_recipe
 from audio_lm.sweep.config import KeyConfig
 from audio_lm.sweep.design import design_points, first_trials, proportions
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.trial import FIRST
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_more_trials_add_points_and_change_none(make_sweep):
 
 
 def test_sampled_points_lie_around_the_proportions_with_several_strengths(make_sweep):
-    sweep = with_design(make_sweep(), trials=600, strengths=[0.3, 5.0])
+    sweep = with_design(make_sweep(), trials=3000, strengths=[0.3, 5.0])
     points = np.array([[*shares.values()] for shares, _ in design_points(sweep)])
     center = np.array([*proportions(sweep, sweep.shares).values()])
     assert points.mean(axis=0) == pytest.approx(center, abs=0.05)
@@ -87,9 +87,9 @@ def test_sampled_points_are_within_the_bounds(make_sweep):
 def test_no_sampled_point_repeats_a_source_too_often(make_sweep):
     sweep = make_sweep(replace={"over: [sec, mna, mgr]": "over: [sec, mna, mgr]\n    max_epochs: 1"})
     assert max(sweep.epochs(sweep.shares.of_recipe).values()) < 1
-    points = [shares for shares, _ in design_points(with_design(sweep, trials=60, strengths=[0.5]))]
+    points = [shares for shares, _ in design_points(with_design(sweep, trials=300, strengths=[0.5]))]
     assert max(max(sweep.epochs(shares).values()) for shares in points) <= 1.01
-    free = [shares for shares, _ in design_points(with_design(make_sweep(), trials=60, strengths=[0.5]))]
+    free = [shares for shares, _ in design_points(with_design(make_sweep(), trials=300, strengths=[0.5]))]
     assert max(max(sweep.epochs(shares).values()) for shares in free) > 1, "the limit has an effect"
 
 

@@ -1,7 +1,7 @@
 import pytest
-from small_sweeps import write_sweep
 
 from audio_lm.sweep.load import load_sweep
+from tests.sweep.small_sweeps import write_sweep
 
 
 @pytest.mark.parametrize("unit", ["tokens", "clips"])

@@ -2,11 +2,11 @@ import json
 
 import pytest
 from rich.console import Console
-from small_sweeps import write_recipe, write_sweep
 
 from audio_lm.run.time_estimate import RunTime, StageTime
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.plan import plan_sweep, print_plan, time_of_trials
+from tests.sweep.small_sweeps import write_recipe, write_sweep
 
 
 @pytest.fixture
@@ -81,3 +81,10 @@ def test_the_time_of_a_trial_grows_with_its_steps_only_in_the_varied_stage(make_
     assert "about 31 min for all trials one after another, 117 s" in text_of(plan, time).replace(
         "2.0 min", "117 s"
     )
+
+
+def test_a_recipe_outside_the_bounds_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bounds = {"over: [sec, mna, mgr]": "over: [sec, mna, mgr]\n    max: {sec: 0.3}"}
+    plan = plan_sweep(load_sweep(write_sweep(tmp_path, replace=bounds)))
+    assert [warning for warning in plan.warnings if "own weights are outside the bounds" in warning]

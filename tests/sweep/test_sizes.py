@@ -1,10 +1,10 @@
 import pytest
-from small_sweeps import write_sweep
 
 from audio_lm.config.load import load_recipe
 from audio_lm.preview.estimate import estimate_stages
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.sizes import StageSizes
+from tests.sweep.small_sweeps import write_sweep
 
 
 @pytest.fixture
