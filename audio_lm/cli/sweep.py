@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
+from audio_lm.cli.sweep_fit import sweep_extend, sweep_fit, sweep_verify
 from audio_lm.cli.sweep_plan import plan
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ sweep = typer.Typer(
 )
 
 sweep.command()(plan)
+sweep.command("fit")(sweep_fit)
+sweep.command("extend")(sweep_extend)
+sweep.command("verify")(sweep_verify)
 
 SweepFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")

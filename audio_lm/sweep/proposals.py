@@ -18,18 +18,28 @@ REACH = 1.0
 """Distance in log shares, per square root of the number of tasks, within which a chosen point lowers the value of others."""
 
 
-def propose(fit: SweepFit, count: int, *, candidates: Floats | None = None, seed: int = 0) -> Floats:
+def propose(
+    fit: SweepFit,
+    count: int,
+    *,
+    candidates: Floats | None = None,
+    waiting: Floats | None = None,
+    seed: int = 0,
+) -> Floats:
     """Next mixtures to run (count, K), in the order of their value.
 
     Args:
         candidates: mixtures to choose from (N, K); sampled within the bounds of the fit if not given.
+        waiting: mixtures of trials that have no result yet (N, K).
     """
     if candidates is None:
         centers = fit.table.shares if fit.best is None else np.vstack([fit.table.shares, fit.best.shares])
         candidates = sample_within(fit.bounds, centers, NUM_CANDIDATES, np.random.default_rng(seed))
     best = float(fit.predict_objective(fit.table.shares)[0].min())
     value = expected_improvement(*fit.predict_objective(candidates), best)
-    chosen = []
+    for shares in [] if waiting is None else waiting:
+        value = value * _novelty(candidates, shares)
+    chosen: list[int] = []
     for _ in range(min(count, len(candidates))):
         chosen.append(int(np.argmax(value)))
         value = value * _novelty(candidates, candidates[chosen[-1]])

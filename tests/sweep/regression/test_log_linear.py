@@ -18,5 +18,5 @@ def test_more_tasks_than_trials_can_be_fitted():
     shares = np.random.default_rng(0).dirichlet(np.ones(17), 10)
     model = LogLinear().fit(plain_points(shares), 2 - shares[:, 0])
     mean, deviation = model.predict(plain_points(np.eye(17)))
-    assert mean[0] == mean.min()
+    assert mean[0] < np.median(mean) - 0.1
     assert (deviation > 0).all()
