@@ -22,6 +22,8 @@ TOLERANCE = 0.02
 """A search has arrived within this fraction of the optimum."""
 
 MAX_TRIALS = 100  # of one search
+FIRST, BATCH = 6, 2
+"""Random trials before the first fit, and proposals of each fit."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def measure_ranks(folder: Path, num_runs: int, subsets: int = 5) -> Iterator[Ran
         )
 
 
-def measure_search(folder: Path, *, first: int, batch: int, repeats: int) -> list[SearchFigures]:
+def measure_search(
+    folder: Path, *, first: int = FIRST, batch: int = BATCH, repeats: int = 20
+) -> list[SearchFigures]:
     """Search the 768 recorded 1M runs: at random, and by fits and proposals after ``first`` random ones.
 
     Goals: within ``TOLERANCE`` of the best objective, as a fraction of its value and of its range over all runs.
@@ -119,6 +123,28 @@ def measure_search(folder: Path, *, first: int, batch: int, repeats: int) -> lis
     return [
         SearchFigures(goal, [one[goal] for one in at_random], [one[goal] for one in by_fit]) for goal in goals
     ]
+
+
+def rank_line(figures: RankFigures) -> str:
+    """Figures of one subset as text."""
+    scales = "; ".join(
+        f"{scale} {figures.of_objective[scale]:.3f} (mean of metrics {figures.of_metrics[scale]:.3f})"
+        for scale in figures.of_objective
+    )
+    chosen = ", ".join(f"{name} {count}" for name, count in figures.families.items())
+    return (
+        f"{figures.num_runs} runs, subset {figures.subset}: {scales}; trust {figures.trust:.2f}, "
+        f"coverage {figures.coverage:.2f}; {chosen}"
+    )
+
+
+def search_line(figures: SearchFigures) -> str:
+    """Figures of one goal as text."""
+    return (
+        f"within {TOLERANCE:.0%} {figures.goal}: {np.median(figures.random):g} trials at random, "
+        f"{np.median(figures.regression):g} with regression and proposals (ratio {figures.ratio:.2f}, "
+        f"median of {len(figures.random)} searches)"
+    )
 
 
 def _search(pool: TrialTable, tried: list[int], objective: Floats, limit: float, batch: int) -> list[int]:
