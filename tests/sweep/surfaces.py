@@ -39,3 +39,19 @@ REGMIX = Path(os.environ.get("AUDIO_LM_DATA", "/nonexistent")) / "regmix"
 def plain_points(shares):
     """Inputs of a regression that has only shares."""
     return Points(np.asarray(shares, float), np.empty((len(shares), 0)))
+
+
+class _NobodyIsDead:
+    def is_dead(self, worker):
+        return False
+
+
+def finish_trials(ledger, shift=0.0):
+    """End all waiting trials of a small sweep with the values of the known surface, less a shift."""
+    tasks = ledger.facts.tasks
+    while (claim := ledger.claim("test", _NobodyIsDead())) is not None:
+        shares = np.array([[claim.trial.shares[task] for task in tasks]])
+        noise = NOISE * np.random.default_rng(int(claim.trial.name)).standard_normal(3)
+        first, second, third = true_losses(shares)[0] + noise - shift
+        values = {"val_loss/sec": first, "val_loss/mna": second, "events/acc": 1 - third / 5}
+        ledger.end(claim, "finished", "", values)
