@@ -4,6 +4,7 @@ As in ``cli.main``, a command imports its work when it runs.
 """
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -55,6 +56,34 @@ def bench_checkpoint(
     from audio_lm.bench.checkpoint import bench_checkpoint as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("regression")
+def bench_regression(
+    folder: Annotated[
+        Path, typer.Argument(help="Recorded runs of RegMix: tables of mixtures and losses at 1M, 60M and 1B.")
+    ],
+    search: Annotated[
+        bool, typer.Option("--search", help="Count the trials of a search instead; takes about an hour.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Random subsets, or searches.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per figure.")] = False,
+) -> None:
+    """Measure mixture regression on recorded runs: rank correlation with unseen mixtures, or trials until the best one.
+
+    Examples: `audio-lm bench regression regmix` · `audio-lm bench regression regmix --search --repeats 20`
+    """
+    from dataclasses import asdict
+
+    from audio_lm.sweep.recorded import measure_ranks, measure_search, rank_line, search_line
+
+    if search:
+        for found in measure_search(folder, repeats=repeats):
+            typer.echo(json.dumps(asdict(found)) if as_json else search_line(found))
+        return
+    for num_runs in (17, 34):
+        for figures in measure_ranks(folder, num_runs, repeats):
+            typer.echo(json.dumps(asdict(figures)) if as_json else rank_line(figures))
 
 
 @bench.command("step")

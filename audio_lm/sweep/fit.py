@@ -19,14 +19,11 @@ from audio_lm.sweep.noise import mixtures_of, noise_of, spread_of
 from audio_lm.sweep.objective import Objective, sign_of
 from audio_lm.sweep.optimum import Pull, find_optimum
 from audio_lm.sweep.regression.points import Encoding, ShareFeature
-from audio_lm.sweep.regression.surface import MetricSurface, fit_surface
+from audio_lm.sweep.regression.surface import REUSED, MetricSurface, fit_surface
 from audio_lm.sweep.simplex import check_bounds
 from audio_lm.sweep.table import Floats, TrialTable
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-REUSED = "reused"
-"""Setting of trials that are part of an earlier sweep."""
-
 MIN_MIXTURES = 6
 """Different mixtures that a fit needs: one more than the folds of the cross-validation."""
 

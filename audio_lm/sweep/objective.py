@@ -72,7 +72,8 @@ class Objective:
 
     def left_out(self, surfaces: Mapping[str, MetricSurface]) -> tuple[Floats, Floats]:
         """Objective of left-out trials (N each): from predicted metrics, and as measured."""
-        rows = _common_rows([surfaces[name] for name in self.weights])
+        used = [surfaces[name] for name in self.weights]
+        rows = np.intersect1d(_common_rows(used), used[0].rows[used[0].counted])
         predicted, measured = np.zeros(len(rows)), np.zeros(len(rows))
         for name, weight in self.weights.items():
             surface = surfaces[name]

@@ -1,4 +1,4 @@
-"""Surface of a metric: the regression family that ranks left-out mixtures best, and how well it does.
+"""Surface of a metric: the regression family that ranks left-out mixtures best, and its rank correlation.
 
 Runs of one mixture (repeats) are left out together, otherwise a repeat would be predicted from its twin.
 
@@ -20,7 +20,10 @@ from audio_lm.sweep.regression.points import Encoding, Points
 from audio_lm.sweep.table import Floats, TrialTable
 
 FAMILIES: tuple[Family, ...] = (GaussianProcess(), GradientBoosting(), LogLinear())
-"""Families to choose from; the first of equals is taken."""
+"""Families to choose from; the first is replaced only by one that is clearly better, see ``_choose``."""
+
+REUSED = "reused"
+"""Setting that is true for trials of an earlier sweep."""
 
 NUM_FOLDS = 5
 MAX_LEFT_OUT = 40
@@ -53,6 +56,8 @@ class MetricSurface:
     rows: Integers  # (N) of the whole table
     left_out: LeftOut  # by 5-fold cross-validation, smaller is better
     fitted: Model
+    counted: Integers
+    """Trials (n) on which the rank correlation is computed: those of an earlier sweep only help to fit."""
 
     @property
     def model(self) -> str:
@@ -62,14 +67,14 @@ class MetricSurface:
     @cached_property
     def rank_correlation(self) -> float:
         """Spearman's correlation of predicted and measured values by 5-fold cross-validation."""
-        return rank_correlation(self.left_out.mean, self.values)
+        return rank_correlation(self.left_out.mean[self.counted], self.values[self.counted])
 
     @cached_property
     def leave_one_out(self) -> float:
         """Spearman's correlation of predicted and measured values, with each mixture left out alone."""
         count = min(len(np.unique(self.mixtures)), MAX_LEFT_OUT)
         left_out = predict_left_out(self.family, self.points, self.values, _folds(self.mixtures, count))
-        return rank_correlation(left_out.mean, self.values)
+        return rank_correlation(left_out.mean[self.counted], self.values[self.counted])
 
     @cached_property
     def calibration(self) -> float:
@@ -106,10 +111,31 @@ def fit_surface(
     values = sign * table.metrics[metric][rows]
     mixtures = number_mixtures(points)
     folds = _folds(mixtures, NUM_FOLDS, seed)
-    tried = [(family, predict_left_out(family, points, values, folds)) for family in FAMILIES]
-    family, left_out = max(tried, key=lambda pair: rank_correlation(pair[1].mean, values))
+    counted = _counted(table, rows, mixtures)
+    tried = [predict_left_out(family, points, values, folds) for family in FAMILIES]
+    at = _choose([rank_correlation(one.mean[counted], values[counted]) for one in tried], len(counted))
+    family, left_out = FAMILIES[at], tried[at]
     fitted = family.fit(points, values)
-    return MetricSurface(metric, family, sign, encoding, points, values, mixtures, rows, left_out, fitted)
+    return MetricSurface(
+        metric, family, sign, encoding, points, values, mixtures, rows, left_out, fitted, counted
+    )
+
+
+def _choose(correlations: Sequence[float], num_trials: int) -> int:
+    """Place of the family to take: the first, unless another is better by more than a standard error of its correlation.
+
+    With few trials the best of several correlations is often the luckiest; a family that is right on average is kept.
+    Source: one-standard-error rule, Breiman et al. 1984; standard error of a correlation, (1 - r^2) / sqrt(n - 1).
+    """
+    error = (1 - correlations[0] ** 2) / np.sqrt(max(num_trials - 1, 1))
+    return int(np.argmax([correlations[0] + error, *correlations[1:]]))
+
+
+def _counted(table: TrialTable, rows: Integers, mixtures: Integers) -> Integers:
+    """Trials that are not from an earlier sweep; all if they are too few for a rank correlation."""
+    reused = np.array(table.settings.get(REUSED, [False] * len(table)))[rows]
+    new = np.flatnonzero(~reused)
+    return new if len(np.unique(mixtures[new])) > NUM_FOLDS else np.arange(len(rows))
 
 
 def predict_left_out(family: Family, points: Points, values: Floats, folds: Sequence[Integers]) -> LeftOut:

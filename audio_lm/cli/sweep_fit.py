@@ -1,0 +1,182 @@
+"""Commands that learn from the results of a sweep: ``audio-lm sweep fit``, ``sweep extend`` and ``sweep verify``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audio_lm.cli.library_messages import silence_libraries
+
+if TYPE_CHECKING:
+    from audio_lm.sweep.fit import SweepFit
+    from audio_lm.sweep.ledger import Ledger
+    from audio_lm.sweep.table import TrialTable
+
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
+    ),
+]
+Reuse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OLD", help="Earlier sweep with fewer tasks: its folder, or a folder with its two CSV files."
+    ),
+]
+
+
+def sweep_fit(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP",
+            help="Folder or name of a sweep, a folder with ratios.csv and metrics.csv, or a file of shares.",
+        ),
+    ],
+    metrics_file: Annotated[
+        Path | None, typer.Argument(metavar="[METRICS.CSV]", help="File of metrics, after a file of shares.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=min or NAME=max, with *WEIGHT; may be repeated. For files; default all, min."
+        ),
+    ] = None,
+    reuse: Reuse = None,
+    early: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=0.99,
+            help="Also fit the values after this fraction of the steps; may propose a schedule.",
+        ),
+    ] = None,
+    next_points: Annotated[int, typer.Option("--next", min=0, help="Mixtures to propose.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fit a regression per metric, and print how far it can be trusted and the best mixture.
+
+    Works on the results of any program that are written as two tables with a line per run, `ratios.csv` and `metrics.csv`.
+
+    Examples: `audio-lm sweep fit demo_mixture --early 0.33 --next 4` · `audio-lm sweep fit ratios.csv metrics.csv` ·
+    `audio-lm sweep fit results/ --metric wer=min --metric bleu=max*0.1`
+    """
+    silence_libraries()
+    from audio_lm.sweep.fit_text import early_lines, fit_json, fit_lines, proposal_lines
+    from audio_lm.sweep.proposals import propose
+    from audio_lm.sweep.schedule import compare_early
+
+    fit = _fit(place, metrics_file, metric or [], reuse)
+    compared = None if early is None else compare_early(fit, early)
+    points = propose(fit, next_points) if next_points else None
+    if as_json:
+        table = fit_json(fit)
+        if compared is not None:
+            table["early"] = {"agreement": compared.agreement, "why_none": compared.why_none} | fit_json(
+                compared.early
+            )
+        if points is not None:
+            table["next"] = [dict(zip(fit.table.tasks, point.tolist(), strict=True)) for point in points]
+        typer.echo(json.dumps(table, indent=1))
+        return
+    lines = fit_lines(fit)
+    lines += [] if compared is None else early_lines(compared, fit)
+    lines += [] if points is None else proposal_lines(fit.table.tasks, points, fit)
+    typer.echo("\n".join(lines))
+
+
+def sweep_extend(
+    name: SweepName,
+    count: Annotated[int, typer.Option(min=1, help="Trials to add.")] = 4,
+    reuse: Reuse = None,
+) -> None:
+    """Add the most promising mixtures to a sweep; `audio-lm sweep work` runs them.
+
+    Examples: `audio-lm sweep extend demo_mixture --count 6` · `audio-lm sweep work demo_mixture`
+    """
+    silence_libraries()
+    from audio_lm.sweep.extend import add_proposals
+    from audio_lm.sweep.sources import fit_sweep, sweep_of
+    from audio_lm.sweep.start import find_sweep
+
+    ledger = find_sweep(name)
+    sweep = sweep_of(ledger)
+    fit = fit_sweep(ledger, sweep, None if reuse is None else _old_table(reuse))
+    trials = add_proposals(ledger, sweep, fit, count)
+    for trial in trials:
+        typer.echo(
+            f"trial {trial.name}: " + ", ".join(f"{task} {share:.3f}" for task, share in trial.shares.items())
+        )
+    if len(trials) < count:
+        typer.echo(
+            f"{count - len(trials)} fewer than wanted: the others exceed the repetition limits of the sweep"
+        )
+    typer.echo(f"run them: audio-lm sweep work {ledger.folder}")
+
+
+def sweep_verify(
+    name: SweepName,
+    top: Annotated[
+        int, typer.Option(min=1, help="Best mixtures to verify, beside the recipe's own weights.")
+    ] = 3,
+) -> None:
+    """Repeat the best mixtures at a larger scale (`verify` of the sweep file), and tell if their ranks held.
+
+    The first call adds the trials, which `audio-lm sweep work` runs; later calls print the comparison.
+
+    Examples: `audio-lm sweep verify demo_mixture --top 3` · `audio-lm sweep work demo_mixture`
+    """
+    silence_libraries()
+    from audio_lm.sweep.extend import add_verification, verified_table
+    from audio_lm.sweep.sources import fit_sweep, sweep_of
+    from audio_lm.sweep.start import find_sweep
+    from audio_lm.sweep.verify import check_ranks
+
+    ledger = find_sweep(name)
+    sweep = sweep_of(ledger)
+    fit = fit_sweep(ledger, sweep)
+    added = add_verification(ledger, sweep, fit, top)
+    for trial in added:
+        typer.echo(
+            f"trial {trial.name}: " + ", ".join(f"{task} {share:.3f}" for task, share in trial.shares.items())
+        )
+    large = verified_table(ledger, fit.table.tasks)
+    if len(large) > 1:
+        found = check_ranks(fit, large)
+        for run, predicted, measured in zip(found.runs, found.predicted, found.measured, strict=True):
+            typer.echo(f"trial {run}: predicted {predicted:.4g} from small trials, measured {measured:.4g}")
+        typer.echo(found.sentence())
+    left = [one for one in ledger.state().of("waiting", "running") if one.trial.purpose == "verify"]
+    if left:
+        typer.echo(f"{len(left)} trials are not finished; run them: audio-lm sweep work {ledger.folder}")
+
+
+def _fit(place: str, metrics_file: Path | None, metrics: list[str], reuse: str | None) -> "SweepFit":
+    from audio_lm.common.errors import UserError
+    from audio_lm.sweep.fit import fit_table
+    from audio_lm.sweep.reuse import add_reused
+    from audio_lm.sweep.sources import fit_sweep, metrics_from, read_results, sweep_of
+    from audio_lm.sweep.table import TrialTable
+
+    found = read_results(place, metrics_file)
+    old = None if reuse is None else _old_table(reuse)
+    if isinstance(found, TrialTable):
+        table = found if old is None else add_reused(found, old)
+        return fit_table(table, metrics_from(metrics, found))
+    if metrics:
+        raise UserError(
+            f"--metric {metrics[0]}: {place} is a sweep, whose file has the metrics; leave the option out"
+        )
+    return fit_sweep(found, sweep_of(found), old)
+
+
+def _old_table(place: str) -> "TrialTable":
+    """Results of an earlier sweep."""
+    from audio_lm.sweep.results import table_of
+    from audio_lm.sweep.sources import read_results
+    from audio_lm.sweep.table import TrialTable
+
+    found: Ledger | TrialTable = read_results(place)
+    return found if isinstance(found, TrialTable) else table_of(found)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from audio_lm.sweep.noise import ceiling_of, mixtures_of, noise_of, smallest_effects, spread_of
+from tests.sweep.surfaces import known_table
+
+
+def test_noise_is_the_spread_of_runs_of_one_mixture():
+    table = known_table(6, repeats=400, noise=0.05)
+    assert noise_of(table)["val_loss/asr"] == pytest.approx(0.05, rel=0.15)
+    assert smallest_effects(noise_of(table))["val_loss/asr"] == pytest.approx(0.1, rel=0.15)
+
+
+def test_without_repeats_there_is_no_noise():
+    assert noise_of(known_table(8, repeats=0)) == {}
+
+
+def test_mixtures_with_other_settings_are_no_repeats():
+    table = known_table(2, repeats=2)
+    table.settings["prompt"] = ["a", "a", "a", "b"]
+    assert len(set(mixtures_of(table).tolist())) == 4
+
+
+def test_a_run_without_a_value_is_no_repeat():
+    assert spread_of(np.array([1.0, np.nan]), np.array([0, 0])) is None
+
+
+def test_no_prediction_correlates_perfectly_with_noisy_runs():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(5000)
+    measured = truth + 0.5 * rng.standard_normal(5000)
+    assert ceiling_of(measured, 0.5) == pytest.approx(np.corrcoef(truth, measured)[0, 1], abs=0.02)
+    assert ceiling_of(measured, 100.0) == 0

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from audio_lm.sweep.config import MetricConfig
+from audio_lm.sweep.fit import fit_table
+from audio_lm.sweep.proposals import expected_improvement, propose
+from tests.sweep.surfaces import TASKS, known_table, true_losses
+
+METRICS = {f"val_loss/{task}": MetricConfig() for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fit_table(known_table(12), METRICS, np.array([[0.05, 0.8], [0.05, 1.0], [0.0, 1.0]]))
+
+
+def test_proposals_are_better_than_random_trials(fit):
+    proposed = true_losses(propose(fit, 4)).mean(axis=1)
+    measured = true_losses(fit.table.shares).mean(axis=1)
+    assert np.median(proposed) < np.quantile(measured, 0.25)
+
+
+def test_proposals_are_within_bounds_and_differ(fit):
+    points = propose(fit, 6)
+    assert (points >= fit.bounds[:, 0] - 1e-6).all()
+    assert (points <= fit.bounds[:, 1] + 1e-6).all()
+    distances = np.abs(points[:, None] - points).sum(axis=2)[np.triu_indices(6, 1)]
+    assert distances.min() > 0.02
+
+
+def test_proposals_can_be_chosen_from_given_mixtures(fit):
+    given = np.random.default_rng(1).dirichlet(np.ones(3), 5)
+    points = propose(fit, 9, candidates=given)
+    assert sorted(map(tuple, points)) == sorted(map(tuple, given))
+
+
+def test_expected_improvement_of_a_sure_and_of_an_unsure_point():
+    sure, unsure, hopeless = expected_improvement(np.array([0.5, 1.0, 9.0]), np.array([1e-9, 1.0, 1e-9]), 1.0)
+    assert sure == pytest.approx(0.5)
+    assert unsure == pytest.approx(1 / np.sqrt(2 * np.pi))
+    assert hopeless == pytest.approx(0)
