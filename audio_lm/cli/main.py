@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, train
+from audio_lm.cli import ask, bench, data, evaluation, runs, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 

@@ -9,12 +9,22 @@ from audio_lm.cli.library_messages import silence_libraries
 
 
 def sweep_report(
-    name: Annotated[
+    place: Annotated[
         str,
         typer.Argument(
-            metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
+            metavar="SWEEP",
+            help="Folder or name of a sweep, a folder with ratios.csv and metrics.csv, or a file of shares.",
         ),
     ],
+    metrics_file: Annotated[
+        Path | None, typer.Argument(metavar="[METRICS.CSV]", help="File of metrics, after a file of shares.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=min or NAME=max, with *WEIGHT; may be repeated. For files; default all, min."
+        ),
+    ] = None,
     mixture: Annotated[
         str | None,
         typer.Option(
@@ -22,7 +32,7 @@ def sweep_report(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default `report` in that of the sweep.")
+        Path | None, typer.Option(help="Folder of the report; default `report` beside the results.")
     ] = None,
 ) -> None:
     """Fit the finished trials of a sweep, and write its report: sentences, pictures, an interactive page, the best mixture.
@@ -30,27 +40,36 @@ def sweep_report(
     It can be made while trials are running. Nothing smaller than twice the noise of one run is named as an effect.
 
     Examples: `audio-lm sweep report demo_mixture` ·
-    `audio-lm sweep report sweeps/demo_mixture-1a2b3c4d --mixture demo_best`
+    `audio-lm sweep report sweeps/demo_mixture-1a2b3c4d --mixture demo_best` ·
+    `audio-lm sweep report ratios.csv metrics.csv --metric wer=min --out report`
     """
     silence_libraries()
-    from audio_lm.config.load import resource_folder
-    from audio_lm.sweep.load import load_sweep
-    from audio_lm.sweep.report.from_ledger import REPORT, mixture_path, report_of
+    from audio_lm.common.errors import UserError
+    from audio_lm.sweep.ledger import Ledger
+    from audio_lm.sweep.report import from_results
     from audio_lm.sweep.report.write import write_report
-    from audio_lm.sweep.start import find_sweep
+    from audio_lm.sweep.sources import read_results
 
-    ledger = find_sweep(name)
-    facts = ledger.state().facts
-    assert facts is not None, "state() raises without facts"
-    place = None if mixture is None else mixture_path(resource_folder("conf"), mixture)
-    sweep = load_sweep(facts.file, facts.typed, trusts_code=facts.trusts_code, report=typer.echo)
-    report = report_of(ledger, sweep)
-    written = write_report(report, out or ledger.folder / REPORT, mixture=place)
+    results = read_results(place, metrics_file)
+    if isinstance(results, Ledger):
+        if metric:
+            raise UserError(
+                f"--metric {metric[0]}: {place} is a sweep, whose file has the metrics; leave the option out"
+            )
+        path = None if mixture is None else from_results.mixture_path(mixture)
+        report = from_results.report_of_sweep(results)
+        written = write_report(report, out or results.folder / from_results.REPORT, mixture=path)
+    else:
+        from_results.check_has_recipe(place, mixture)
+        found = Path(place)
+        folder = found if found.is_dir() else found.parent
+        report = from_results.report_of_table(results, folder.resolve().name, metric or [])
+        written = write_report(report, out or folder / from_results.REPORT)
     for heading, sentences in report.sections().items():
-        typer.echo(heading.lower())
+        typer.echo(heading)
         for sentence in sentences:
             typer.echo(f"  {sentence.replace('`', '')}")
-    for path in written:
-        typer.echo(str(path))
-    if mixture is not None:
+    typer.echo("\n".join(map(str, written)))
+    if mixture is not None and isinstance(results, Ledger):
+        facts = results.facts
         typer.echo(f"train with it: audio-lm train {facts.recipe} stages.{facts.stage}.mixture={mixture}")

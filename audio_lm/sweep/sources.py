@@ -14,7 +14,7 @@ from audio_lm.sweep.ledger import FILE, Ledger
 from audio_lm.sweep.results import left_out, table_of
 from audio_lm.sweep.reuse import add_reused
 from audio_lm.sweep.start import find_sweep
-from audio_lm.sweep.table import METRICS, RATIOS, Floats, TrialTable
+from audio_lm.sweep.table import METRICS, RATIOS, TRIALS, Floats, TrialTable
 
 if TYPE_CHECKING:
     from audio_lm.sweep.definition import Sweep
@@ -76,7 +76,8 @@ def read_results(place: str, metrics_file: Path | None = None) -> Ledger | Trial
             f"{path}: a file of shares alone -- expected also one of metrics -- add it as the second argument"
         )
     if not (path / FILE).is_file() and (path / RATIOS).is_file():
-        return TrialTable.read(path / RATIOS, path / METRICS)
+        trials = path / TRIALS
+        return TrialTable.read(path / RATIOS, path / METRICS, trials if trials.is_file() else None)
     ledger = find_sweep(place)
     ledger.state()
     return ledger

@@ -3,8 +3,10 @@ from pathlib import Path
 
 from audio_lm.config import load
 from audio_lm.sweep.load import load_sweep
+from audio_lm.sweep.report import from_results
 from tests.run.command import run
-from tests.sweep.report.test_from_ledger import finished_ledger
+from tests.sweep.report.conftest import make_table
+from tests.sweep.report.test_from_results import finished_ledger
 from tests.sweep.small_sweeps import write_sweep
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -12,7 +14,9 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def test_a_report_is_made_from_the_folder_of_a_sweep(tmp_path, monkeypatch, capsys):
     shutil.copytree(CONF, tmp_path / "conf")
-    monkeypatch.setattr(load, "resource_folder", {"conf": tmp_path / "conf", "recipes": tmp_path}.__getitem__)
+    folder_of = {"conf": tmp_path / "conf", "recipes": tmp_path}
+    for module in (load, from_results):
+        monkeypatch.setattr(module, "resource_folder", folder_of.__getitem__)
     monkeypatch.chdir(tmp_path)
     ledger = finished_ledger(tmp_path / "sweeps" / "small", load_sweep(write_sweep(tmp_path)))
     assert run("sweep", "report", ledger.folder, "--mixture", "small_best") == 0
@@ -27,3 +31,15 @@ def test_a_report_is_made_from_the_folder_of_a_sweep(tmp_path, monkeypatch, caps
 def test_a_folder_without_a_sweep_is_refused_in_one_sentence(tmp_path, capsys):
     assert run("sweep", "report", tmp_path) == 2
     assert "holds no sweep" in capsys.readouterr().err
+
+
+def test_a_report_is_made_from_two_tables(tmp_path, capsys):
+    make_table().write(tmp_path)
+    ratios, metrics = tmp_path / "ratios.csv", tmp_path / "metrics.csv"
+    assert (
+        run("sweep", "report", ratios, metrics, "--metric", "val_loss/asr=min", "--out", tmp_path / "out")
+        == 0
+    )
+    assert (tmp_path / "out" / "report.md").is_file()
+    assert run("sweep", "report", ratios, metrics, "--mixture", "best") == 2
+    assert "without a recipe" in capsys.readouterr().err

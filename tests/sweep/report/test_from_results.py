@@ -1,14 +1,19 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from audio_lm.common.errors import DataError, RecipeError
+from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.sweep.facts import SweepFacts
 from audio_lm.sweep.ledger import Ledger
 from audio_lm.sweep.load import load_sweep
-from audio_lm.sweep.report.from_ledger import mixture_path, report_of
+from audio_lm.sweep.report.from_results import (
+    check_has_recipe,
+    mixture_path,
+    report_of_sweep,
+    report_of_table,
+)
 from audio_lm.sweep.trial import Trial
 from tests.sweep.report.conftest import make_metrics, make_table
 from tests.sweep.small_sweeps import write_sweep
@@ -57,13 +62,19 @@ def finished_ledger(folder, sweep, *, num_failed=1):
 
 
 @pytest.fixture
-def ledger(tmp_path, monkeypatch):
+def in_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return finished_ledger(tmp_path / "sweeps" / "small", load_sweep(write_sweep(tmp_path)))
+    return tmp_path
 
 
-def test_a_report_keeps_the_shares_of_tasks_that_are_not_varied(ledger):
-    report = report_of(ledger, load_sweep("small.yaml"))
+def sweep_in(folder, bounds=""):
+    """Sweep file with further bounds, checked."""
+    over = "over: [sec, mna, mgr]"
+    return load_sweep(write_sweep(folder, replace={over: over + bounds}))
+
+
+def test_the_best_mixture_keeps_the_shares_of_tasks_that_are_not_varied(in_own_folder):
+    report = report_of_sweep(finished_ledger(in_own_folder / "done", sweep_in(in_own_folder)))
     mixture, best = report.best_mixture, report.fit.best
     total = sum(mixture.weights.values())
     assert mixture.weights["asc"] / total == pytest.approx(0.2, abs=1e-4)
@@ -73,34 +84,25 @@ def test_a_report_keeps_the_shares_of_tasks_that_are_not_varied(ledger):
     assert mixture.sources["asc"] == ["my/scenes-train"]
 
 
-def test_trials_that_failed_are_named(ledger):
-    report = report_of(ledger, load_sweep("small.yaml"))
+def test_trials_that_failed_are_named_and_bounds_of_the_sweep_hold(in_own_folder):
+    sweep = sweep_in(in_own_folder, "\n    max: {sec: 0.2}")
+    report = report_of_sweep(finished_ledger(in_own_folder / "done", sweep))
     assert len(report.fit.table) == 26
-    assert "trial 026 was failed: out of memory." in report.sections()["Left out"]
+    assert any("026" in line and "out of memory" in line for line in report.sections()["Left out"])
+    assert report.fit.best.shares[0] <= 0.25 + 1e-9
 
 
-def test_without_the_sweep_file_the_shares_have_no_bounds(ledger):
-    report = report_of(ledger)
-    assert report.fit.bounds.tolist() == [[0, 1]] * 3
-    assert report.best_mixture is not None
+def test_tables_of_any_program_give_a_report_without_a_mixture_file():
+    table = replace(make_table(), purposes=(), seeds=())
+    report = report_of_table(table, "other", ["val_loss/asr=min", "events_sec/acc=max*0.5"])
+    assert report.fit.metrics["events_sec/acc"].direction == "max"
+    assert report.best_mixture is None
+    with pytest.raises(UserError, match="without a recipe"):
+        check_has_recipe("results", "best")
+    check_has_recipe("results", None)
 
 
-def test_bounds_of_the_sweep_hold(ledger):
-    text = Path("small.yaml").read_text()
-    Path("small.yaml").write_text(
-        text.replace("over: [sec, mna, mgr]", "over: [sec, mna, mgr]\n    max: {sec: 0.2}")
-    )
-    assert report_of(ledger, load_sweep("small.yaml")).fit.best.shares[0] <= 0.25 + 1e-9
-
-
-def test_a_sweep_of_settings_alone_is_refused(tmp_path):
-    ledger = Ledger(tmp_path)
-    ledger.open(SweepFacts("keys-1", "demo", "pretrain", (), {}), [])
-    with pytest.raises(DataError, match="0 tasks"):
-        report_of(ledger)
-
-
-def test_a_name_that_leaves_its_folder_is_refused(tmp_path):
-    assert mixture_path(tmp_path, "best") == tmp_path / "mixture" / "best.yaml"
+def test_a_name_that_leaves_its_folder_is_refused():
+    assert mixture_path("best").parts[-3:] == ("conf", "mixture", "best.yaml")
     with pytest.raises(RecipeError, match=r"\.\./best"):
-        mixture_path(tmp_path, "../best")
+        mixture_path("../best")
