@@ -11,7 +11,7 @@ from tests.sweep.report.conftest import known_view
 
 @pytest.fixture(scope="module")
 def page(view):
-    return page_html(view, title="Sweep <demo>", subtitle="27 trials", sections={"Best": ["`asr` 40 %"]})
+    return page_html(view, title="Sweep <demo>", subtitle="20 trials", sections={"Best": ["`asr` 40 %"]})
 
 
 def data_of(page):
