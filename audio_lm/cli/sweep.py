@@ -183,7 +183,7 @@ def _report(message: str) -> None:
 
 
 def _work(ledger: "Ledger", *, num_workers: int = 1, nodes: int | None = None, waits: bool = True) -> None:
-    """Work on a sweep in this process; after the last trial, write its tables and its summary run."""
+    """Work on a sweep in this process; after the last trial, write its report, its tables and its summary run."""
     import signal
 
     from audio_lm.sweep.start import make_worker
@@ -195,7 +195,11 @@ def _work(ledger: "Ledger", *, num_workers: int = 1, nodes: int | None = None, w
     status = status_of_sweep(ledger.folder)
     typer.echo(summary_line(status))
     if status.is_over:
+        from audio_lm.sweep.report.from_results import write_last_report
         from audio_lm.sweep.summary import write_summary
 
-        folder = write_summary(ledger, _report)
+        files = write_last_report(ledger, _report)
+        folder = write_summary(ledger, _report, files)
+        for path in files[:2]:
+            typer.echo(str(path))
         typer.echo(f"tables in {ledger.folder}; summary run {folder}")

@@ -37,7 +37,7 @@ def sweep_report(
 ) -> None:
     """Fit the finished trials of a sweep, and write its report: sentences, pictures, an interactive page, the best mixture.
 
-    It can be made while trials are running. Nothing smaller than twice the noise of one run is named as an effect.
+    It can be made while trials are running; after the last one it is also kept with the summary run in MLflow. Nothing smaller than twice the noise of one run is named as an effect.
 
     Examples: `audio-lm sweep report demo_mixture` ·
     `audio-lm sweep report sweeps/demo_mixture-1a2b3c4d --mixture demo_best` ·
@@ -49,6 +49,7 @@ def sweep_report(
     from audio_lm.sweep.report import from_results
     from audio_lm.sweep.report.write import write_report
     from audio_lm.sweep.sources import read_results
+    from audio_lm.sweep.summary import write_summary
 
     results = read_results(place, metrics_file)
     if isinstance(results, Ledger):
@@ -59,6 +60,8 @@ def sweep_report(
         path = None if mixture is None else from_results.mixture_path(mixture)
         report = from_results.report_of_sweep(results)
         written = write_report(report, out or results.folder / from_results.REPORT, mixture=path)
+        if results.state().is_over:
+            write_summary(results, typer.echo, written)
     else:
         from_results.check_has_recipe(place, mixture)
         found = Path(place)
@@ -66,10 +69,7 @@ def sweep_report(
         report = from_results.report_of_table(results, folder.resolve().name, metric or [])
         written = write_report(report, out or folder / from_results.REPORT)
     for heading, sentences in report.sections().items():
-        typer.echo(heading)
-        for sentence in sentences:
-            typer.echo(f"  {sentence.replace('`', '')}")
+        typer.echo("\n  ".join([heading, *(sentence.replace("`", "") for sentence in sentences)]))
     typer.echo("\n".join(map(str, written)))
     if mixture is not None and isinstance(results, Ledger):
-        facts = results.facts
-        typer.echo(f"train with it: audio-lm train {facts.recipe} stages.{facts.stage}.mixture={mixture}")
+        typer.echo(f"train with it: {from_results.train_command(results, report, mixture)}")

@@ -1,16 +1,19 @@
 """Report from the results of a sweep, or from two tables of any program."""
 
+import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from audio_lm.common.errors import UserError
 from audio_lm.common.names import check_name
+from audio_lm.common.protocols import Report
 from audio_lm.config.load import resource_folder
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.definition import Sweep
 from audio_lm.sweep.fit import SweepFit, fit_table
 from audio_lm.sweep.ledger import Ledger
-from audio_lm.sweep.report.write import SweepReport
+from audio_lm.sweep.report.write import SweepReport, write_report
 from audio_lm.sweep.sources import fit_sweep, metrics_from, sweep_of
 from audio_lm.sweep.table import TrialTable
 
@@ -41,6 +44,19 @@ def report_of_table(table: TrialTable, name: str, metrics: Sequence[str]) -> Swe
     return SweepReport(fit_table(table, metrics_from(metrics, table)), name)
 
 
+def write_last_report(ledger: Ledger, report: Report) -> list[Path]:
+    """Write the report after the last trial of a sweep; returns its files.
+
+    Args:
+        report: called with the reason if there can be no report, such as too few trials or a package that is missing.
+    """
+    try:
+        return write_report(report_of_sweep(ledger), ledger.folder / REPORT)
+    except UserError as error:
+        report(f"no report: {error}")
+        return []
+
+
 def mixture_path(name: str) -> Path:
     """File of a mixture in ``conf/``.
 
@@ -49,6 +65,19 @@ def mixture_path(name: str) -> Path:
     """
     check_name("mixture", name)
     return resource_folder("conf") / "mixture" / f"{name}.yaml"
+
+
+def train_command(ledger: Ledger, report: SweepReport, mixture: str) -> str:
+    """Command that trains with the best mixture and the best settings.
+
+    Args:
+        mixture: name of the mixture in ``conf/mixture/``.
+    """
+    facts = ledger.facts
+    settings = [f"{key}={json.dumps(value)}" for key, value in report.view.settings.items()]
+    return shlex.join(
+        ["audio-lm", "train", facts.recipe, f"stages.{facts.stage}.mixture={mixture}", *settings]
+    )
 
 
 def check_has_recipe(place: str, mixture: str | None) -> None:

@@ -21,16 +21,18 @@ CORNERS = 3  # of a triangle of mixtures
 
 
 def named_points(fit: SweepFit) -> Mapping[str, Floats]:
-    """Shares (K) of the recommended mixture and of the baselines that were run, the best first."""
+    """Shares (K) of the recommended mixture, of the recipe's own and of the baselines that were run, the best first."""
     points = {} if fit.best is None else {BEST: fit.best.shares}
+    if fit.prior is not None:
+        points["recipe"] = fit.prior
     for purpose in BASELINES:
-        if purpose in fit.table.purposes:
+        if purpose in fit.table.purposes and purpose not in points:
             points[purpose] = fit.table.shares[fit.table.purposes.index(purpose)]
     return points or {"mean of the trials": fit.table.shares.mean(axis=0)}
 
 
 def reference_point(fit: SweepFit) -> tuple[str, Floats]:
-    """Name and shares (K) of the mixture at which effects are stated: the recipe's own if it was run."""
+    """Name and shares (K) of the mixture at which effects are stated: the recipe's own if it is known."""
     points = named_points(fit)
     name = next((purpose for purpose in (*BASELINES, BEST) if purpose in points), next(iter(points)))
     return name, points[name]

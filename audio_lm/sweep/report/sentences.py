@@ -52,8 +52,8 @@ class Answers:
         shares = sorted(zip(best.shares.tolist(), view.tasks, strict=True), reverse=True)
         listed = _listed(f"{code(task)} {percent(share)} %" for share, task in shares)
         yield f"The best predicted mixture is {listed} of the varied part."
-        if view.fit.settings:
-            values = _listed(f"{code(f'{key}={value}')}" for key, value in view.fit.settings.items())
+        if view.settings:
+            values = _listed(f"{code(f'{key}={value}')}" for key, value in view.settings.items())
             yield f"It goes with {values}."
         if OBJECTIVE in view.names:
             low, high = (view.text(OBJECTIVE, value) for value in best.interval)
@@ -177,7 +177,7 @@ class Answers:
             else:
                 yield (
                     f"Between {code(pair[0])} and {code(pair[1])}, {len(front)} of {known} trials are on the Pareto front, "
-                    f"from {runs[0]} (best {code(pair[0])}) to {runs[-1]} (best {code(pair[1])})."
+                    f"from {runs[0]} (first in {code(pair[0])}, as measured) to {runs[-1]} (first in {code(pair[1])})."
                 )
         if len(pairs) > MAX_PAIRS:
             yield f"{len(pairs) - MAX_PAIRS} more pairs of metrics are on the page."

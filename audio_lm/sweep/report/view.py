@@ -4,11 +4,13 @@ Shapes: N mixtures, K tasks or groups.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from audio_lm.sweep.fit import SweepFit
 from audio_lm.sweep.noise import NAMED_SPREADS
+from audio_lm.sweep.regression.surface import REUSED
 from audio_lm.sweep.table import Floats
 
 OBJECTIVE = "objective"  # no name of a metric: those have a slash
@@ -36,6 +38,11 @@ class FitView:
     def names(self) -> tuple[str, ...]:
         """Metrics that were fitted, after the objective if it is made of more than one."""
         return (OBJECTIVE, *self.metrics) if len(self.fit.objective.weights) > 1 else self.metrics
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Values of the varied dot-keys at which everything is predicted."""
+        return {key: value for key, value in self.fit.settings.items() if key != REUSED}
 
     def predict(self, name: str, shares: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of one run (N each) of a metric at shares (N, K)."""

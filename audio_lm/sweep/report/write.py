@@ -125,10 +125,12 @@ class SweepReport:
         """Lines about the origin of the best mixture."""
         best, view = self.fit.best, self.view
         assert best is not None, "a mixture is recommended"
-        value, low, high = (view.text(OBJECTIVE, number) for number in (best.objective, *best.interval))
+        name = view.names[0]
+        numbers = (best.objective, *best.interval) if name == OBJECTIVE else best.per_metric[name]
+        value, low, high = (view.text(name, number) for number in numbers)
         return [
             f"Best mixture of the sweep {self.name}: {shares_text(view.tasks, best.shares)} of the varied part.",
-            f"{len(self.fit.table)} trials, trust {self.fit.trust:.2f}, predicted objective {value} ({low} to {high}).",
+            f"{len(self.fit.table)} trials, trust {self.fit.trust:.2f}, predicted {name} {value} ({low} to {high}).",
         ]
 
 

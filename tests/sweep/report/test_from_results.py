@@ -13,6 +13,7 @@ from audio_lm.sweep.report.from_results import (
     mixture_path,
     report_of_sweep,
     report_of_table,
+    write_last_report,
 )
 from audio_lm.sweep.trial import Trial
 from tests.sweep.report.conftest import make_metrics, make_table
@@ -90,6 +91,16 @@ def test_trials_that_failed_are_named_and_bounds_of_the_sweep_hold(in_own_folder
     assert len(report.fit.table) == 19
     assert any("019" in line and "out of memory" in line for line in report.sections()["Left out"])
     assert report.fit.best.shares[0] <= 0.25 + 1e-9
+
+
+def test_after_the_last_trial_there_is_a_report_or_the_reason_why_not(in_own_folder):
+    ledger, lines = finished_ledger(in_own_folder / "done", sweep_in(in_own_folder)), []
+    files = write_last_report(ledger, lines.append)
+    assert files[0] == ledger.folder / "report" / "report.md"
+    assert not lines
+    short = finished_ledger(in_own_folder / "short", sweep_in(in_own_folder), num_failed=18)
+    assert write_last_report(short, lines.append) == []
+    assert "no report: 2 trials" in lines[0]
 
 
 def test_tables_of_any_program_give_a_report_without_a_mixture_file():

@@ -66,7 +66,11 @@ def test_effects_are_stated_at_the_mixture_of_the_recipe(fit):
 
 
 def test_without_baselines_the_best_mixture_is_named_and_without_it_the_mean(fit):
-    bare = replace(fit, table=replace(fit.table, purposes=()))
+    bare = replace(fit, table=replace(fit.table, purposes=()), prior=None)
     assert list(named_points(bare)) == ["best"]
     assert reference_point(bare)[0] == "best"
     assert list(named_points(replace(bare, best=None))) == ["mean of the trials"]
+
+
+def test_the_mixture_of_the_recipe_is_known_also_if_its_trial_failed(fit):
+    assert "recipe" in named_points(replace(fit, table=replace(fit.table, purposes=())))
