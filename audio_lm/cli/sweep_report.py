@@ -37,7 +37,8 @@ def sweep_report(
 ) -> None:
     """Fit the finished trials of a sweep, and write its report: sentences, pictures, an interactive page, the best mixture.
 
-    It can be made while trials are running; after the last one it is also kept with the summary run in MLflow. Nothing smaller than twice the noise of one run is named as an effect.
+    It can be made while trials are running; after the last one it is also kept with the summary run in MLflow. Nothing smaller
+    than twice the noise of one run is named as an effect.
 
     Examples: `audio-lm sweep report demo_mixture` ·
     `audio-lm sweep report sweeps/demo_mixture-1a2b3c4d --mixture demo_best` ·
