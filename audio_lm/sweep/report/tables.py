@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from audio_lm.sweep.noise import ceiling_of
 from audio_lm.sweep.report.points import named_points
 from audio_lm.sweep.report.view import FitView
 from audio_lm.sweep.table import Floats
@@ -35,10 +36,12 @@ def trial_table(view: FitView) -> Table:
 
 
 def metric_table(view: FitView) -> Table:
-    """Rows of the fitted metrics: regression, its rank correlations, noise, and the range over the trials."""
-    rows = [
-        ["metric", "better", "weight", "regression", "5-fold rank correlation", "leave-one-out", "noise", "trials' range"]
-    ]  # fmt: skip
+    """Rows of the fitted metrics: regression, its rank correlations, noise, and the range over the trials.
+
+    The ceiling is the largest correlation with measured values that a perfect prediction can have, given the noise.
+    """
+    columns = "metric, better, weight, regression, 5-fold rank correlation, leave-one-out, ceiling, noise, trials' range"
+    rows = [columns.split(", ")]
     for name in view.metrics:
         surface, values = view.fit.surfaces[name], view.measured(name)
         noise = view.noise(name)
@@ -50,6 +53,7 @@ def metric_table(view: FitView) -> Table:
                 surface.model,
                 f"{surface.rank_correlation:.2f}",
                 f"{surface.leave_one_out:.2f}",
+                "" if math.isnan(noise) else f"{ceiling_of(values, noise):.2f}",
                 "" if math.isnan(noise) else f"{noise:.2g}",
                 f"{view.text(name, float(np.nanmin(values)))} to {view.text(name, float(np.nanmax(values)))}",
             ]
