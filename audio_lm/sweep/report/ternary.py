@@ -41,7 +41,7 @@ def ternary_figure(view: FitView) -> Figure:
     if len(view.tasks) != 3:
         raise ValueError(f"a ternary map of {len(view.tasks)} tasks; it has three corners")
     try:
-        import mpltern  # noqa: F401  # registers its axes
+        import mpltern  # type: ignore[import-untyped]  # noqa: F401 -- registers its axes
     except ImportError:
         raise missing_extra("mpltern", extra="sweep", purpose="a ternary map") from None
     num_columns = min(MAX_COLUMNS if len(view.names) != 4 else 2, len(view.names))
