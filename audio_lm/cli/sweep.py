@@ -46,6 +46,9 @@ SweepName = Annotated[
         metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
     ),
 ]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run failed trials again, after the cause was removed.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the sweep; default `sweeps/<name>-<signature>`.")]
 
 
@@ -54,6 +57,7 @@ def sweep_run(
     file: SweepFile,
     overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time on this machine.")] = 1,
+    retry_failed: RetryFailed = False,
     out: Out = None,
     trust_code: TrustCode = False,
 ) -> None:
@@ -69,6 +73,7 @@ def sweep_run(
 
     ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_report)
     typer.echo(f"sweep folder {ledger.folder}; progress: audio-lm sweep status {ledger.folder}")
+    _retry(ledger, retry_failed)
     if workers == 1:
         _work(ledger)
     elif code := run_workers(ledger, workers):
@@ -88,6 +93,7 @@ def sweep_work(
     nodes: Annotated[
         int | None, typer.Option(min=1, help="Nodes of a trial within a SLURM job; default hardware.nodes.")
     ] = None,
+    retry_failed: RetryFailed = False,
     num_local: Annotated[int, typer.Option(min=1, help="Workers that share the cores of this machine.")] = 1,
 ) -> None:
     """Work on a sweep that was started: take trials from its ledger and run them until none is left.
@@ -99,7 +105,9 @@ def sweep_work(
     silence_libraries()
     from audio_lm.sweep.start import find_sweep
 
-    _work(find_sweep(name), num_workers=num_local, nodes=nodes, waits=waits)
+    ledger = find_sweep(name)
+    _retry(ledger, retry_failed)
+    _work(ledger, num_workers=num_local, nodes=nodes, waits=waits)
 
 
 @sweep.command("status")
@@ -173,6 +181,13 @@ def sweep_submit(
 
 def _report(message: str) -> None:
     typer.echo(message)
+
+
+def _retry(ledger: "Ledger", retry_failed: bool) -> None:
+    """Let failed trials run again, if the user wants that."""
+    if retry_failed:
+        names = ledger.retry_failed()
+        typer.echo(f"trials that run again: {', '.join(names) or 'none has failed'}")
 
 
 def _work(ledger: "Ledger", *, num_workers: int = 1, nodes: int | None = None, waits: bool = True) -> None:
