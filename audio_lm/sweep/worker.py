@@ -156,8 +156,8 @@ class Worker:
         if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             raise UserError(
                 f"{self._failed_in_a_row} trials in a row have failed, the last one, {claim.trial.name}, because: "
-                f"{state.reason} -- expected trials that run -- remove the cause, then go on with `audio-lm sweep work {self.ledger.folder} "
-                f"--retry-failed`"
+                f"{state.reason} -- expected trials that run -- remove the cause, then go on with `audio-lm sweep work "
+                f"{self.ledger.folder} --retry-failed`"
             )
 
     def _watch(self, claim: Claim, run: TrialRun, folder: Path) -> tuple[TrialEnd | None, str]:
