@@ -14,7 +14,6 @@ from audio_lm.cli.sweep_plan import plan
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
 
-STOPPED, INTERRUPTED = 75, 130  # exit codes, as of ``audio-lm train``
 DEFAULT = "run"
 
 
@@ -194,12 +193,13 @@ def _work(ledger: "Ledger", *, num_workers: int = 1, nodes: int | None = None, w
     """Work on a sweep in this process; after the last trial, write its tables and its summary run."""
     import signal
 
+    from audio_lm.fault_tolerance.exit_status import INTERRUPTED, STOPPED_BY_SIGNAL
     from audio_lm.sweep.start import make_worker
     from audio_lm.sweep.status import status_of_sweep, summary_line
 
     worker = make_worker(ledger, _report, num_workers=num_workers, nodes=nodes, waits=waits)
     if received := worker.work():
-        raise typer.Exit(INTERRUPTED if received == signal.SIGINT else STOPPED)
+        raise typer.Exit(INTERRUPTED if received == signal.SIGINT else STOPPED_BY_SIGNAL)
     status = status_of_sweep(ledger.folder)
     typer.echo(summary_line(status))
     if status.is_over:
