@@ -12,7 +12,6 @@ import typer
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
 
-STOPPED = 75  # exit code, as of ``audio-lm train``
 bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory on this machine.")
 
 
@@ -169,6 +168,7 @@ def bench_sweep_noise(
     silence_libraries()
     from dataclasses import asdict
 
+    from audio_lm.fault_tolerance.exit_status import STOPPED_BY_SIGNAL
     from audio_lm.sweep.paired_seeds import measured_variances
     from audio_lm.sweep.start import make_worker, open_paired_seeds, run_workers
 
@@ -179,7 +179,7 @@ def bench_sweep_noise(
     report(f"folder {ledger.folder}")
     code = make_worker(ledger, report).work() if workers == 1 else run_workers(ledger, workers)
     if code:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(STOPPED_BY_SIGNAL)
     found = measured_variances(ledger.state())
     for one in found:
         report(one.sentence)

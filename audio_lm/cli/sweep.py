@@ -16,7 +16,6 @@ from audio_lm.cli.sweep_report import sweep_report
 if TYPE_CHECKING:
     from audio_lm.sweep.ledger import Ledger
 
-STOPPED, INTERRUPTED = 75, 130  # exit codes, as of ``audio-lm train``
 DEFAULT = "run"
 
 
@@ -53,6 +52,9 @@ SweepName = Annotated[
         metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
     ),
 ]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run failed trials again, after the cause was removed.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the sweep; default `sweeps/<name>-<signature>`.")]
 
 
@@ -61,6 +63,7 @@ def sweep_run(
     file: SweepFile,
     overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time on this machine.")] = 1,
+    retry_failed: RetryFailed = False,
     out: Out = None,
     trust_code: TrustCode = False,
 ) -> None:
@@ -76,6 +79,7 @@ def sweep_run(
 
     ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_report)
     typer.echo(f"sweep folder {ledger.folder}; progress: audio-lm sweep status {ledger.folder}")
+    _retry(ledger, retry_failed)
     if workers == 1:
         _work(ledger)
     elif code := run_workers(ledger, workers):
@@ -95,6 +99,7 @@ def sweep_work(
     nodes: Annotated[
         int | None, typer.Option(min=1, help="Nodes of a trial within a SLURM job; default hardware.nodes.")
     ] = None,
+    retry_failed: RetryFailed = False,
     num_local: Annotated[int, typer.Option(min=1, help="Workers that share the cores of this machine.")] = 1,
 ) -> None:
     """Work on a sweep that was started: take trials from its ledger and run them until none is left.
@@ -106,7 +111,9 @@ def sweep_work(
     silence_libraries()
     from audio_lm.sweep.start import find_sweep
 
-    _work(find_sweep(name), num_workers=num_local, nodes=nodes, waits=waits)
+    ledger = find_sweep(name)
+    _retry(ledger, retry_failed)
+    _work(ledger, num_workers=num_local, nodes=nodes, waits=waits)
 
 
 @sweep.command("status")
@@ -182,16 +189,24 @@ def _report(message: str) -> None:
     typer.echo(message)
 
 
+def _retry(ledger: "Ledger", retry_failed: bool) -> None:
+    """Let failed trials run again, if the user wants that."""
+    if retry_failed:
+        names = ledger.retry_failed()
+        typer.echo(f"trials that run again: {', '.join(names) or 'none has failed'}")
+
+
 def _work(ledger: "Ledger", *, num_workers: int = 1, nodes: int | None = None, waits: bool = True) -> None:
     """Work on a sweep in this process; after the last trial, write its report, its tables and its summary run."""
     import signal
 
+    from audio_lm.fault_tolerance.exit_status import INTERRUPTED, STOPPED_BY_SIGNAL
     from audio_lm.sweep.start import make_worker
     from audio_lm.sweep.status import status_of_sweep, summary_line
 
     worker = make_worker(ledger, _report, num_workers=num_workers, nodes=nodes, waits=waits)
     if received := worker.work():
-        raise typer.Exit(INTERRUPTED if received == signal.SIGINT else STOPPED)
+        raise typer.Exit(INTERRUPTED if received == signal.SIGINT else STOPPED_BY_SIGNAL)
     status = status_of_sweep(ledger.folder)
     typer.echo(summary_line(status))
     if status.is_over:

@@ -10,12 +10,12 @@ from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.config import SweepConfig
+from audio_lm.sweep.facts import SWEEPS
 from audio_lm.sweep.matched_epochs import Epochs, FullSize
 from audio_lm.sweep.sizes import StageSizes
 from audio_lm.sweep.space import ShareSpace, Space, rounded_shares
 from audio_lm.sweep.trial import Purpose, Trial
 
-SWEEPS = Path("sweeps")
 EPOCH_TOLERANCE = 1.001  # numbers of draws and rows are whole
 
 

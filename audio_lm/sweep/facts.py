@@ -5,9 +5,13 @@ A worker on another machine reads them there, so it needs the folder of the swee
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from audio_lm.sweep.config import MetricConfig, PruningConfig
+
+SWEEPS = Path("sweeps")
+"""Folder of the sweeps, below the working folder."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Ledger of a sweep: the only record of its trials, in ``ledger.jsonl``, one line per event.
 
-    sweep    facts of the sweep; the first line
+    sweep    facts of the sweep; the first line, and later ones if the file watches other metrics
     trial    a trial that is to be run
     claim    a worker takes a trial: a free one, or that of a dead worker, whose claim it names
     release  a worker gives a trial back, because it was stopped itself
     fault    the run of a trial ended with an error; the trial is free again
     end      a trial is finished, failed or pruned; with the values of the watched metrics
+    retry    a failed trial is to be run again
 
 The state of all trials is a pure function of the lines. A claim counts only if it replaces the claim that holds at its
 place in the file, and other events of a trial only under the claim that holds; so two workers can never both have a trial,
@@ -21,7 +22,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -120,7 +121,7 @@ class LedgerState:
         """Apply one line."""
         kind = record.get("kind")
         if kind == "sweep":
-            self.facts = self.facts or SweepFacts.from_json(record["facts"])
+            self.facts = SweepFacts.from_json(record["facts"])
         elif kind == "trial":
             trial = Trial.from_json(record["trial"])
             self.trials.setdefault(trial.name, TrialState(trial))
@@ -135,6 +136,10 @@ def _apply_to(state: TrialState, record: Mapping[str, Any]) -> None:
         if record["replaces"] == state.claim and not state.is_over:
             state.status, state.claim, state.worker = "running", record["claim"], record["worker"]
             state.num_claims, state.began = state.num_claims + 1, moment
+        return
+    if kind == "retry":
+        if state.status == "failed":
+            state.status, state.num_faults = "waiting", 0
         return
     if record["claim"] != state.claim or state.status != "running":
         return
@@ -180,7 +185,15 @@ class Ledger:
                     f"{self.path} is the ledger of {state.facts.name!r}, recipe signature {state.facts.signature!r} -- "
                     f"expected {facts.name!r}, {facts.signature!r} -- choose another folder with --out"
                 )
-            first = [] if state.facts else [{"kind": "sweep", "facts": facts.as_json()}]
+            # Relative paths stay those of the folder in which the sweep was started.
+            known = state.facts and replace(
+                facts, folder=state.facts.folder, file=state.facts.file, recipe=state.facts.recipe
+            )
+            first = (
+                []
+                if known and known == state.facts
+                else [{"kind": "sweep", "facts": (known or facts).as_json()}]
+            )
             self._append([*first, *_new_trials(state, trials)])
         return self.state()
 
@@ -217,6 +230,13 @@ class Ledger:
             chosen: list[Trial] = []
             yield state, chosen
             self._append(_new_trials(state, chosen))
+
+    def retry_failed(self) -> list[str]:
+        """Let failed trials run again; returns their names."""
+        with self._locked() as state:
+            names = [one.trial.name for one in state.of("failed")]
+            self._append({"kind": "retry", "trial": name} for name in names)
+        return names
 
     def claim(self, worker: str, liveness: Liveness) -> Claim | None:
         """Take a trial: first one that was begun, then the first in order; None if there is none.

@@ -62,12 +62,14 @@ def values_of(run: Path, facts: SweepFacts) -> dict[str, float]:
 def table_of(ledger: Ledger) -> TrialTable:
     """Finished trials of a sweep with their values and curves, in the order of the ledger.
 
-    Trials of another scale and trials without shares, in a sweep of shares, are left out; ``left_out`` names them.
+    Metrics that were added to the file later are read from the runs. Trials of another scale and, in a sweep of shares, those
+    without shares are left out; ``left_out`` names them.
     """
     state = ledger.state()
     facts = ledger.facts
     kept = [one for one in state.of("finished") if not _why_left_out(one, facts)]
     curves = [curves_of(ledger.run_folder(one.trial), facts) for one in kept]
+    values = [_all_values(ledger.run_folder(one.trial), one, facts) for one in kept]
     keys = list(dict.fromkeys(key for one in kept for key in one.trial.settings))
     return TrialTable(
         runs=tuple(one.trial.name for one in kept),
@@ -76,7 +78,7 @@ def table_of(ledger: Ledger) -> TrialTable:
             len(kept), len(facts.tasks)
         ),
         metrics={
-            name: np.array([one.values.get(name, math.nan) for one in kept], dtype=float)
+            name: np.array([known.get(name, math.nan) for known in values], dtype=float)
             for name in facts.metrics
         },
         purposes=tuple(one.trial.purpose for one in kept),
@@ -84,6 +86,12 @@ def table_of(ledger: Ledger) -> TrialTable:
         settings={key: [one.trial.settings.get(key) for one in kept] for key in keys},
         curves=_curves(curves, facts.metrics),
     )
+
+
+def _all_values(run: Path, one: TrialState, facts: SweepFacts) -> Mapping[str, float]:
+    """Values of a trial; metrics that the file watches since the trial has ended are read from its run."""
+    is_complete = facts.metrics.keys() <= one.values.keys()
+    return one.values if is_complete else {**values_of(run, facts), **one.values}
 
 
 def left_out(state: LedgerState) -> list[str]:

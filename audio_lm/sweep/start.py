@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.common.protocols import Report
 from audio_lm.config.load import ComposedRecipe, load_recipe
-from audio_lm.sweep.facts import SweepFacts
+from audio_lm.sweep.facts import SWEEPS, SweepFacts
 from audio_lm.sweep.ledger import FILE, Ledger
 from audio_lm.sweep.trial_run import TrialSettings
 from audio_lm.sweep.worker import STOP_SIGNALS, Sampler, Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from audio_lm.sweep.definition import Sweep
-
-SWEEPS = Path("sweeps")
 
 
 def open_sweep(

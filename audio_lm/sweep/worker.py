@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.errors import DataError
+from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.protocols import Report
 from audio_lm.fault_tolerance.exit_status import read_exit_reason
 from audio_lm.sweep.facts import SweepFacts
@@ -29,6 +29,9 @@ from audio_lm.sweep.workers import LifeSign, Observer
 POLL: Seconds = 0.5
 LEDGER_POLL: Seconds = 5.0
 """Interval in which a worker checks that it still has its trial."""
+
+MAX_FAILED_IN_A_ROW = 3
+"""Failed trials of one worker with no other in between, after which it ends: the cause is not their mixture."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -79,16 +82,22 @@ class Worker:
         self.facts: SweepFacts = ledger.facts
         silence = {} if settings.silence is None else {"silence": settings.silence}
         self.observer = Observer(ledger.folder, **silence)
+        self._failed_in_a_row = 0
         self.received = 0
         """Stop signal that this worker received; 0 for none."""
 
     def work(self) -> int:
-        """Run trials until none is left; returns the stop signal that ended the work, 0 for none."""
+        """Run trials until none is left; returns the stop signal that ended the work, 0 for none.
+
+        Raises:
+            UserError: several trials in a row have failed.
+        """
         with LifeSign(self.ledger.folder) as sign, self._listening():
             while not self.received:
                 claim = self.ledger.claim(sign.worker, self.observer)
                 if claim is not None:
                     self._run(claim)
+                    self._check_failures(claim)
                 elif not self._add_sampled() and not self._is_worth_waiting():
                     break
         return self.received
@@ -133,6 +142,23 @@ class Worker:
             self.report(f"trial {trial.name}: pruned {pruned}")
         else:
             self._record(claim, folder, end)
+
+    def _check_failures(self, claim: Claim) -> None:
+        """Count failed trials in a row, and end before a full disk or a broken driver fails all of them.
+
+        Raises:
+            UserError: there are too many.
+        """
+        state = self.ledger.state().trials[claim.trial.name]
+        if state.status in ("finished", "pruned"):
+            self._failed_in_a_row = 0
+        self._failed_in_a_row += state.status == "failed"
+        if self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
+            raise UserError(
+                f"{self._failed_in_a_row} trials in a row have failed, the last one, {claim.trial.name}, because: "
+                f"{state.reason} -- expected trials that run -- remove the cause, then go on with `audio-lm sweep work "
+                f"{self.ledger.folder} --retry-failed`"
+            )
 
     def _watch(self, claim: Claim, run: TrialRun, folder: Path) -> tuple[TrialEnd | None, str]:
         """Wait for the end of a run; returns it, None if another worker has taken the trial, and the reason to prune."""

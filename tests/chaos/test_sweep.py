@@ -2,11 +2,14 @@
 
 import os
 import random
+import sys
 import time
 
 import pytest
 
+from audio_lm.fault_tolerance.launcher_env import FRESH_STORE
 from audio_lm.sweep.results import curves_of
+from tests.chaos.test_slurm import SCONTROL, SRUN
 from tests.sweep.real_sweep import RealWorker, open_real_sweep
 
 pytestmark = pytest.mark.chaos
@@ -69,3 +72,39 @@ def test_a_trial_of_two_sharded_ranks_goes_on_when_its_worker_is_killed(tmp_path
     assert RealWorker(ledger.folder).end(PATIENCE) == 0
     assert ledger.state().trials["000"].num_claims == 2
     assert results(ledger) == results(whole)
+
+
+def test_a_trial_of_two_nodes_is_a_step_of_its_job_and_equals_one_of_two_ranks(
+    tmp_path, small_recipe, small, monkeypatch
+):
+    """The scheduler is made of two shell scripts, and both nodes are this machine."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    audio_lm = f'#!/usr/bin/env bash\nexec {sys.executable} -m audio_lm.cli.main "$@"\n'
+    torchrun = f'#!/usr/bin/env bash\nexec {sys.executable} -m torch.distributed.run "$@"\n'
+    for name, text in {
+        "srun": SRUN,
+        "scontrol": SCONTROL,
+        "audio-lm": audio_lm,
+        "torchrun": torchrun,
+    }.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    one_machine = open_real_sweep(tmp_path / "ranks", small_recipe, "hardware.devices=2")
+    assert RealWorker(one_machine.folder).end(PATIENCE) == 0
+    for name, value in {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_JOB_ID": "20017",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_JOB_NODELIST": "node[0-1]",
+        FRESH_STORE: "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    ledger = open_real_sweep(tmp_path / "nodes", small_recipe)
+    assert RealWorker(ledger.folder, nodes=2).end(PATIENCE) == 0
+    state = ledger.state()
+    assert {one.status for one in state.trials.values()} == {"finished"}
+    for name, one in one_machine.state().trials.items():
+        assert state.trials[name].values == pytest.approx(one.values, rel=1e-5)
+    recipe = (ledger.folder / "trials" / "000" / "recipe.yaml").read_text()
+    assert "nodes: 2" in recipe

@@ -43,8 +43,9 @@ def open_real_sweep(folder, small_recipe, *overrides, design=LIST):
 class RealWorker:
     """Worker in a process of its own, forked from this one."""
 
-    def __init__(self, folder):
-        self.process = multiprocessing.get_context("fork").Process(target=partial(_work, folder))
+    def __init__(self, folder, **settings):
+        work = partial(_work, folder, **settings)
+        self.process = multiprocessing.get_context("fork").Process(target=work)
         self.process.start()
 
     def kill(self):
@@ -57,5 +58,5 @@ class RealWorker:
         return self.process.exitcode
 
 
-def _work(folder):
-    os._exit(make_worker(Ledger(folder), lambda line: None).work())
+def _work(folder, **settings):
+    os._exit(make_worker(Ledger(folder), lambda line: None, **settings).work())

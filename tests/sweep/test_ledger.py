@@ -4,10 +4,12 @@ import json
 import os
 import random
 import signal
+from dataclasses import replace
 
 import pytest
 
 from audio_lm.common.errors import DataError, UserError
+from audio_lm.sweep.config import MetricConfig
 from audio_lm.sweep.facts import SweepFacts
 from audio_lm.sweep.ledger import MAX_FAULTS, Ledger
 from audio_lm.sweep.trial import Trial
@@ -107,6 +109,25 @@ def test_a_trial_fails_after_several_faults_and_a_release_is_none(tmp_path):
     (state,) = ledger.state().trials.values()
     assert (state.status, state.reason) == ("failed", f"fault {MAX_FAULTS - 1}")
     assert ledger.claim("w", NOBODY) is None
+
+
+def test_a_failed_trial_may_be_tried_again_and_others_stay_as_they_are(tmp_path):
+    ledger = open_toy_sweep(tmp_path / "sweep", 3)
+    ledger.end(ledger.claim("w", NOBODY), "finished", "", {})
+    ledger.end(ledger.claim("w", NOBODY), "failed", "disk full", {})
+    assert ledger.retry_failed() == ["001"]
+    assert states(ledger) == {"000": "finished", "001": "waiting", "002": "waiting"}
+    assert ledger.claim("w", NOBODY).trial.name == "001"
+    assert ledger.retry_failed() == []
+
+
+def test_a_file_that_watches_other_metrics_replaces_the_facts_but_not_the_folder(tmp_path):
+    ledger = open_toy_sweep(tmp_path / "sweep", 1)
+    more = replace(FACTS, metrics={**FACTS.metrics, "toy/other": MetricConfig("max")}, folder="/elsewhere")
+    for _ in range(2):
+        ledger.open(more, toy_trials(1))
+    assert ledger.facts == replace(more, folder="")
+    assert len(ledger.path.read_text().splitlines()) == 3
 
 
 def test_a_line_cut_at_any_byte_costs_only_itself(tmp_path):

@@ -91,3 +91,13 @@ def test_every_trial_that_is_left_out_is_named_with_its_reason(ledger):
         "trial 002 was failed: out of memory",
         "trial 003 (verify) is not comparable with the others",
     ]
+
+
+def test_a_metric_that_is_watched_later_is_read_from_the_runs(ledger):
+    other = MetricConfig("max")
+    ledger.open(replace(FACTS, metrics={**FACTS.metrics, "digits/cer": other, "val_loss/all": other}), [])
+    (ledger.folder / "trials" / "000" / "scores.json").write_text('{"digits/cer": 0.125, "digits/wer": 9}')
+    table = table_of(ledger)
+    np.testing.assert_array_equal(table.metrics["digits/cer"], [0.125, np.nan])
+    np.testing.assert_array_equal(table.metrics["val_loss/all"], [7, 7])
+    np.testing.assert_array_equal(table.metrics["digits/wer"], [0.5, np.nan])

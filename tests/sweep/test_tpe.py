@@ -22,9 +22,9 @@ def test_every_point_is_within_the_bounds_and_sums_to_one(first, second):
 
 
 @given(parts, parts, parts)
-def test_shares_and_coordinates_are_inverse(*point):
+def test_shares_and_coordinates_are_inverse(first, second, third):
     for simplex in (BOUNDED, FREE):
-        shares = simplex.shares(point[: len(simplex.names) - 1])
+        shares = simplex.shares([first, second, third][: len(simplex.names) - 1])
         again = simplex.shares(simplex.coordinates(shares))
         assert again == pytest.approx(shares, abs=1e-6)
 

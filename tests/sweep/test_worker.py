@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from audio_lm.common.errors import UserError
 from audio_lm.fault_tolerance.exit_status import ExitReason, write_exit_reason
 from tests.sweep.toy_sweep import PATIENCE, ToyWorker, open_toy_sweep, results, toy_worker
 
@@ -86,6 +87,24 @@ def test_a_run_that_always_fails_is_given_up_with_its_reason_and_the_others_go_o
     assert (failed.status, failed.num_claims) == ("failed", 3)
     assert "JSONDecodeError" in failed.reason
     assert finished.status == "finished"
+
+
+def test_a_worker_ends_before_a_cause_that_is_not_the_mixture_fails_all_trials(tmp_path):
+    ledger = open_toy_sweep(tmp_path / "sweep", 6)
+    broken = [ledger.folder / "trials" / name / "checkpoint.json" for name in ("000", "002", "003", "004")]
+    for path in broken:
+        path.parent.mkdir()
+        path.write_text("[")
+    with pytest.raises(
+        UserError, match=r"3 trials in a row have failed, the last one, 004, .*--retry-failed"
+    ):
+        toy_worker(ledger).work()
+    assert [one.trial.name for one in ledger.state().of("finished")] == ["001"]
+    for path in broken:
+        path.unlink()
+    assert ledger.retry_failed() == ["000", "002", "003", "004"]
+    assert toy_worker(ledger).work() == 0
+    assert len(ledger.state().of("finished")) == 6
 
 
 def test_a_trial_that_was_finished_before_its_worker_could_record_it_is_not_run_again(tmp_path):
