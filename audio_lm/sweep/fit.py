@@ -15,7 +15,7 @@ import numpy as np
 
 from audio_lm.common.errors import DataError, unknown
 from audio_lm.sweep.config import MetricConfig
-from audio_lm.sweep.noise import mixtures_of, noise_of, spread_of
+from audio_lm.sweep.noise import mixtures_of, noise_of, repeats_of, spread_of
 from audio_lm.sweep.objective import Objective, sign_of
 from audio_lm.sweep.optimum import Pull, find_optimum
 from audio_lm.sweep.regression.points import Encoding, ShareFeature
@@ -123,7 +123,7 @@ class SweepFit:
     @property
     def objective_noise(self) -> float | None:
         """Standard deviation of one run of the objective; None without repeats."""
-        return spread_of(self.measured_objective, mixtures_of(self.table))
+        return spread_of(self.measured_objective, repeats_of(self.table))
 
 
 def fit_table(
@@ -216,7 +216,7 @@ def _rows_to_fit(table: TrialTable, metric: str) -> tuple[Rows, str]:
 
 
 def _pull(objective: Objective, table: TrialTable, prior: Floats | None) -> Pull | None:
-    noise = spread_of(objective.measured(table.metrics), mixtures_of(table))
+    noise = spread_of(objective.measured(table.metrics), repeats_of(table))
     return None if prior is None or noise is None else Pull(prior, noise)
 
 
