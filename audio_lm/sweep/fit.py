@@ -15,11 +15,11 @@ import numpy as np
 
 from audio_lm.common.errors import DataError, unknown
 from audio_lm.sweep.config import MetricConfig
-from audio_lm.sweep.noise import mixtures_of, noise_of, spread_of
+from audio_lm.sweep.noise import mixtures_of, noise_of, repeats_of, spread_of
 from audio_lm.sweep.objective import Objective, sign_of
 from audio_lm.sweep.optimum import Pull, find_optimum
 from audio_lm.sweep.regression.points import Encoding, ShareFeature
-from audio_lm.sweep.regression.surface import REUSED, MetricSurface, fit_surface
+from audio_lm.sweep.regression.surface import REUSED, MetricData, MetricSurface, fit_surfaces
 from audio_lm.sweep.simplex import check_bounds
 from audio_lm.sweep.table import Floats, TrialTable
 
@@ -123,7 +123,7 @@ class SweepFit:
     @property
     def objective_noise(self) -> float | None:
         """Standard deviation of one run of the objective; None without repeats."""
-        return spread_of(self.measured_objective, mixtures_of(self.table))
+        return spread_of(self.measured_objective, repeats_of(self.table))
 
 
 def fit_table(
@@ -147,14 +147,15 @@ def fit_table(
     """
     bounds = check_bounds(bounds, table.tasks)
     _check(table, metrics)
-    surfaces: dict[str, MetricSurface] = {}
+    data: list[MetricData] = []
     left_out: list[str] = []
     for name, config in metrics.items():
         rows, why = _rows_to_fit(table, name)
         left_out += [why] if why else []
         if len(rows):
             encoding = Encoding.of(table, (features or {}).get(name))
-            surfaces[name] = fit_surface(name, table, rows, sign_of(config), encoding, seed)
+            data.append(MetricData(name, rows, sign_of(config), encoding))
+    surfaces = fit_surfaces(table, data, seed)
     objective = Objective.of({name: metrics[name] for name in surfaces})
     pull = _pull(objective, table, prior)
     surfaces, shares, settings = _best_settings(objective, surfaces, table, bounds, pull, seed)
@@ -215,7 +216,7 @@ def _rows_to_fit(table: TrialTable, metric: str) -> tuple[Rows, str]:
 
 
 def _pull(objective: Objective, table: TrialTable, prior: Floats | None) -> Pull | None:
-    noise = spread_of(objective.measured(table.metrics), mixtures_of(table))
+    noise = spread_of(objective.measured(table.metrics), repeats_of(table))
     return None if prior is None or noise is None else Pull(prior, noise)
 
 

@@ -17,14 +17,25 @@ NAMED_SPREADS = 2.0
 
 def noise_of(table: TrialTable) -> dict[str, float]:
     """Standard deviation of one run for each metric, from all mixtures that were run more than once; empty if none was."""
-    mixtures = mixtures_of(table)
-    found = {name: spread_of(values, mixtures) for name, values in table.metrics.items()}
+    repeats = repeats_of(table)
+    found = {name: spread_of(values, repeats) for name, values in table.metrics.items()}
     return {name: spread for name, spread in found.items() if spread is not None}
 
 
 def mixtures_of(table: TrialTable) -> Integers:
     """Number of each trial's mixture (N); trials with the same shares and settings have the same one."""
     return number_mixtures(Encoding.of(table).of_table(table))
+
+
+def repeats_of(table: TrialTable) -> Integers:
+    """Number of each trial's mixture (N); a trial with the mixture and seed of an earlier one, its copy, has its own."""
+    mixtures = mixtures_of(table)
+    if not table.seeds:
+        return mixtures
+    pairs = np.stack([mixtures, np.array(table.seeds)], axis=1)
+    first = np.unique(pairs, axis=0, return_index=True)[1]
+    is_copy = ~np.isin(np.arange(len(table)), first)
+    return np.where(is_copy, -1 - np.arange(len(table)), mixtures)
 
 
 def spread_of(values: Floats, mixtures: Integers) -> float | None:

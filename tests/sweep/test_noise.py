@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,13 @@ def test_mixtures_with_other_settings_are_no_repeats():
     table = known_table(2, repeats=2)
     table.settings["prompt"] = ["a", "a", "a", "b"]
     assert len(set(mixtures_of(table).tolist())) == 4
+
+
+def test_a_copy_of_a_run_is_no_repeat():
+    table = known_table(6, repeats=2)
+    copied = replace(table, seeds=(0,) * 6 + (1, 1))
+    assert set(noise_of(table)) == set(table.metrics)
+    assert noise_of(copied) == {}
 
 
 def test_a_run_without_a_value_is_no_repeat():

@@ -6,7 +6,7 @@ from audio_lm.sweep.objective import Objective
 from audio_lm.sweep.optimum import Pull, find_optimum, solve_log_linear
 from audio_lm.sweep.regression.log_linear import LogLinearModel
 from audio_lm.sweep.regression.points import Encoding, Points
-from audio_lm.sweep.regression.surface import LeftOut, LogLinear, MetricSurface
+from audio_lm.sweep.regression.surface import LeftOut, LogLinear, MetricSurface, _Trials
 
 FREE = np.tile([0.0, 1.0], (3, 1))
 SLOPES = np.array([[-3.0, 0.0, 0.5], [0.5, -2.0, 0.0], [0.2, 0.3, -1.0]])
@@ -15,11 +15,9 @@ SLOPES = np.array([[-3.0, 0.0, 0.5], [0.5, -2.0, 0.0], [0.2, 0.3, -1.0]])
 def log_linear_surface(name, slopes):
     model = LogLinearModel(1.0, 0.0, slopes, np.zeros(3), 0.01, np.eye(3))
     points = Points(np.eye(3), np.empty((3, 0)))
-    mean, deviation = model.predict(points)
-    rows = np.arange(3)
-    return MetricSurface(
-        name, LogLinear(), 1.0, Encoding(), points, mean, rows, rows, LeftOut(mean, deviation), model, rows
-    )
+    left_out, rows = LeftOut(*model.predict(points)), np.arange(3)
+    trials = _Trials(points, left_out.mean, rows, rows, [left_out])
+    return MetricSurface(name, 1.0, Encoding(), rows, trials, LogLinear(), model, left_out)
 
 
 def total(shares):

@@ -13,7 +13,7 @@ from audio_lm.sweep.table import Floats
 
 FLOORS = (0.01, 100.0)  # distance of the floor from the smallest value, in ranges of the values
 NUM_FLOORS = 9  # in the whole interval, and again around the best one
-PENALTIES = np.geomspace(1e-8, 10, 10)  # of the ridge regression, times the number of trials
+PENALTIES = np.geomspace(1e-4, 10, 11)  # of the ridge regression, times the number of trials
 
 
 class LogLinear:

@@ -45,19 +45,25 @@ class MetricSurface:
     """Fitted regression of one metric; see ``sweep.fit.Surface``."""
 
     metric: str
-    family: Family
     sign: float
     """1 if smaller values are better, -1 if larger ones are; families see values for which smaller is better."""
 
     encoding: Encoding
-    points: Points
-    values: Floats  # (N), smaller is better
-    mixtures: Integers  # (N), equal for runs of one mixture
     rows: Integers  # (N) of the whole table
-    left_out: LeftOut  # by 5-fold cross-validation, smaller is better
+    trials: "_Trials"
+    family: Family
     fitted: Model
-    counted: Integers
-    """Trials (n) on which the rank correlation is computed: those of an earlier sweep only help to fit."""
+    left_out: LeftOut  # by 5-fold cross-validation, smaller is better
+
+    @property
+    def values(self) -> Floats:
+        """Values of the trials (N), smaller is better."""
+        return self.trials.values
+
+    @property
+    def counted(self) -> Integers:
+        """Trials (n) on which the rank correlation is computed: those of an earlier sweep only help to fit."""
+        return self.trials.counted
 
     @property
     def model(self) -> str:
@@ -72,8 +78,9 @@ class MetricSurface:
     @cached_property
     def leave_one_out(self) -> float:
         """Spearman's correlation of predicted and measured values, with each mixture left out alone."""
-        count = min(len(np.unique(self.mixtures)), MAX_LEFT_OUT)
-        left_out = predict_left_out(self.family, self.points, self.values, _folds(self.mixtures, count))
+        mixtures = self.trials.mixtures
+        folds = _folds(mixtures, min(len(np.unique(mixtures)), MAX_LEFT_OUT))
+        left_out = predict_left_out(self.family, self.trials.points, self.values, folds)
         return rank_correlation(left_out.mean[self.counted], self.values[self.counted])
 
     @cached_property
@@ -98,37 +105,86 @@ class MetricSurface:
         return replace(self, encoding=replace(self.encoding, fixed=settings))
 
 
-def fit_surface(
-    metric: str, table: TrialTable, rows: Integers, sign: float, encoding: Encoding, seed: int
-) -> MetricSurface:
-    """Fit every family, and take the one with the best 5-fold rank correlation.
+@dataclass(frozen=True)
+class MetricData:
+    """A metric to be fitted."""
+
+    metric: str
+    rows: Integers
+    """Trials with a value of the metric."""
+
+    sign: float
+    """1 if smaller values are better, -1 if larger ones are."""
+
+    encoding: Encoding
+
+
+def fit_surfaces(table: TrialTable, metrics: Sequence[MetricData], seed: int = 0) -> dict[str, MetricSurface]:
+    """Fit every family to every metric, and take the family that ranks left-out mixtures best."""
+    data = [_Trials.of(table, one, seed) for one in metrics]
+    correlations = np.array([one.correlations for one in data]).reshape(-1, len(FAMILIES))
+    chosen = _choose(correlations, [len(one.counted) for one in data])
+    return {
+        one.metric: trials.surface(one, at) for one, trials, at in zip(metrics, data, chosen, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Trials of one metric, and each family's predictions of left-out ones."""
+
+    points: Points
+    values: Floats  # (N), smaller is better
+    mixtures: Integers
+    counted: Integers
+    left_out: Sequence[LeftOut]  # of each family
+
+    @classmethod
+    def of(cls, table: TrialTable, data: MetricData, seed: int) -> "_Trials":
+        points = data.encoding.of_table(table).take(data.rows)
+        values = data.sign * table.metrics[data.metric][data.rows]
+        mixtures = number_mixtures(points)
+        folds = _folds(mixtures, NUM_FOLDS, seed)
+        left_out = [predict_left_out(family, points, values, folds) for family in FAMILIES]
+        return cls(points, values, mixtures, _counted(table, data.rows, mixtures), left_out)
+
+    @property
+    def correlations(self) -> list[float]:
+        """Rank correlation of each family on left-out mixtures."""
+        values = self.values[self.counted]
+        return [rank_correlation(one.mean[self.counted], values) for one in self.left_out]
+
+    def surface(self, data: MetricData, at: int) -> MetricSurface:
+        """Surface of a family, fitted to all trials."""
+        return MetricSurface(
+            data.metric,
+            data.sign,
+            data.encoding,
+            data.rows,
+            self,
+            FAMILIES[at],
+            FAMILIES[at].fit(self.points, self.values),
+            self.left_out[at],
+        )
+
+
+def _choose(correlations: Floats, num_trials: Sequence[int]) -> list[int]:
+    """Place of the family of each metric: the first one, unless another is clearly better.
+
+    With few trials the best of several correlations is often the luckiest. So a family's correlation is averaged with the
+    mean of its correlations over all metrics, and another than the first is taken only if it is better by more than a
+    standard error. Source: shrinkage towards the mean, Efron and Morris 1975; one-standard-error rule, Breiman et al. 1984.
 
     Args:
-        rows: trials with a value of the metric.
-        sign: 1 if smaller values are better, -1 if larger ones are.
+        correlations: of each metric and family (M, F).
+        num_trials: of each metric.
     """
-    points = encoding.of_table(table).take(rows)
-    values = sign * table.metrics[metric][rows]
-    mixtures = number_mixtures(points)
-    folds = _folds(mixtures, NUM_FOLDS, seed)
-    counted = _counted(table, rows, mixtures)
-    tried = [predict_left_out(family, points, values, folds) for family in FAMILIES]
-    at = _choose([rank_correlation(one.mean[counted], values[counted]) for one in tried], len(counted))
-    family, left_out = FAMILIES[at], tried[at]
-    fitted = family.fit(points, values)
-    return MetricSurface(
-        metric, family, sign, encoding, points, values, mixtures, rows, left_out, fitted, counted
-    )
-
-
-def _choose(correlations: Sequence[float], num_trials: int) -> int:
-    """Place of the family to take: the first, unless another is better by more than a standard error of its correlation.
-
-    With few trials the best of several correlations is often the luckiest; a family that is right on average is kept.
-    Source: one-standard-error rule, Breiman et al. 1984; standard error of a correlation, (1 - r^2) / sqrt(n - 1).
-    """
-    error = (1 - correlations[0] ** 2) / np.sqrt(max(num_trials - 1, 1))
-    return int(np.argmax([correlations[0] + error, *correlations[1:]]))
+    chosen = []
+    for own, count in zip(correlations, num_trials, strict=True):
+        shrunk = (own + correlations.mean(axis=0)) / 2
+        shrunk[0] += (1 - own[0] ** 2) / np.sqrt(max(count - 1, 1))
+        chosen.append(int(np.argmax(shrunk)))
+    return chosen
 
 
 def _counted(table: TrialTable, rows: Integers, mixtures: Integers) -> Integers:

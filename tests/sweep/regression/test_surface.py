@@ -7,9 +7,10 @@ from audio_lm.sweep.regression.points import Encoding
 from audio_lm.sweep.regression.surface import (
     FAMILIES,
     REUSED,
+    MetricData,
     _choose,
     _folds,
-    fit_surface,
+    fit_surfaces,
     number_mixtures,
     rank_correlation,
 )
@@ -19,7 +20,8 @@ METRIC = "val_loss/asr"
 
 
 def surface_of(table, sign=1.0, seed=0):
-    return fit_surface(METRIC, table, np.arange(len(table)), sign, Encoding.of(table), seed)
+    data = MetricData(METRIC, np.arange(len(table)), sign, Encoding.of(table))
+    return fit_surfaces(table, [data], seed)[METRIC]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -80,9 +82,15 @@ def test_a_metric_whose_larger_values_are_better_has_the_same_surface_mirrored()
 
 
 def test_a_lucky_family_does_not_replace_the_first_one():
-    assert _choose([0.5, 0.55, 0.6], num_trials=17) == 0
-    assert _choose([0.5, 0.55, 0.9], num_trials=17) == 2
-    assert _choose([0.95, 0.99, 0.9], num_trials=200) == 1
+    assert _choose(np.array([[0.5, 0.55, 0.6]]), [17]) == [0]
+    assert _choose(np.array([[0.5, 0.55, 0.9]]), [17]) == [2]
+    assert _choose(np.array([[0.95, 0.99, 0.9]]), [200]) == [1]
+
+
+def test_a_family_that_fails_on_other_metrics_needs_more_evidence():
+    alone, others = [0.5, 0.0, 0.9], [[0.9, 0.0, 0.1]] * 3
+    assert _choose(np.array([alone]), [17]) == [2]
+    assert _choose(np.array([alone, *others]), [17] * 4) == [0] * 4
 
 
 def test_trials_of_an_earlier_sweep_do_not_count_in_the_rank_correlation():
