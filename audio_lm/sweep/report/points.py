@@ -23,7 +23,7 @@ CORNERS = 3  # of a triangle of mixtures
 def named_points(fit: SweepFit) -> Mapping[str, Floats]:
     """Shares (K) of the recommended mixture, of the recipe's own and of the baselines that were run, the best first."""
     points = {} if fit.best is None else {BEST: fit.best.shares}
-    if fit.prior is not None:
+    if fit.prior is not None and is_within(fit.prior[None], fit.bounds).all():
         points["recipe"] = fit.prior
     for purpose in BASELINES:
         if purpose in fit.table.purposes and purpose not in points:

@@ -1,11 +1,13 @@
 """Files of a report: ``report.md`` with pictures, ``report.html``, tables, and the best mixture."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from matplotlib.figure import Figure
 
-from audio_lm.common.errors import UserError
+from audio_lm.common.errors import UserError, unknown
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.data.config import MixtureConfig
 from audio_lm.sweep.fit import SweepFit
@@ -29,16 +31,31 @@ from audio_lm.sweep.report.view import OBJECTIVE, FitView
 from audio_lm.tracking.report.figures import figure_png
 
 SUMMARY, PAGE, BEST_MIXTURE = "report.md", "report.html", "best_mixture.yaml"
-PICTURES = {
-    "ternary.png": "Map of the mixtures",
-    "parallel.png": "All trials",
-    "slices.png": "Slices of the surfaces",
-    "transfer.png": "Effect of ten points more of a task",
-    "pareto.png": "Pareto fronts",
-}
-"""Picture -> its caption."""
-
 DOTS_PER_INCH = 130
+
+
+class Draw(Protocol):
+    """Function that draws a picture."""
+
+    def __call__(self, view: FitView, /) -> Figure:
+        """Draw it."""
+        ...
+
+
+class Drawing(NamedTuple):
+    """Kind of picture."""
+
+    caption: str
+    draw: Draw
+
+
+DRAWINGS = {
+    "ternary": Drawing("Map of the mixtures", ternary_figure),
+    "parallel": Drawing("All trials", parallel_figure),
+    "slices": Drawing("Slices of the surfaces", slices_figure),
+    "transfer": Drawing("Effect of ten points more of a task", matrix_figure),
+    "pareto": Drawing("Pareto fronts", pareto_figure),
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,6 @@ class SweepReport:
 
     best_mixture: MixtureConfig | None = None
     """Mixture of the stage with the recommended shares; None without a recipe, or if nothing is recommended."""
-
-    notes: tuple[str, ...] = field(default=())
-    """Further sentences of the summary, such as trials that failed."""
 
     @property
     def view(self) -> FitView:
@@ -76,29 +90,27 @@ class SweepReport:
         """One picture, shown in a notebook.
 
         Args:
-            name: one of ``PICTURES`` without its suffix.
+            name: one of ``pictures``.
+
+        Raises:
+            UserError: there is no such picture.
         """
-        return Picture(figure_png(self.figures()[f"{name}.png"]))
+        if name not in self.pictures:
+            raise UserError(unknown("picture", name, self.pictures, see="the pictures of this report"))
+        return Picture(figure_png(DRAWINGS[name].draw(self.view), dots_per_inch=DOTS_PER_INCH))
 
-    def figures(self) -> dict[str, Figure]:
-        """Name of the file -> picture: a ternary map for three tasks only, fronts for two metrics or more."""
-        view = self.view
-        found = {"ternary.png": ternary_figure(view)} if len(view.tasks) == 3 else {}
-        found["parallel.png"] = parallel_figure(view)
-        found["slices.png"] = slices_figure(view)
-        found["transfer.png"] = matrix_figure(view)
-        if len(view.metrics) > 1:
-            found["pareto.png"] = pareto_figure(view)
-        return found
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the pictures: a ternary map for three tasks only, fronts for two metrics or more."""
+        left_out = set() if len(self.view.tasks) == 3 else {"ternary"}
+        left_out |= set() if len(self.view.metrics) > 1 else {"pareto"}
+        return [name for name in DRAWINGS if name not in left_out]
 
-    def sections(self) -> dict[str, list[str]]:
+    def sections(self) -> Mapping[str, list[str]]:
         """Heading -> sentences."""
-        found = dict(Answers(self.view).sections())
-        if self.notes:
-            found["Notes"] = list(self.notes)
-        return found
+        return Answers(self.view).sections()
 
-    def markdown(self, pictures: list[str]) -> str:
+    def markdown(self) -> str:
         """Summary with its tables and links to pictures beside it."""
         view = self.view
         lines = [f"# Sweep {self.name}", "", self.subtitle()]
@@ -109,8 +121,8 @@ class SweepReport:
             if heading == "Trust":
                 lines += ["", markdown_table(metric_table(view), num_text_columns=2)]
         lines += ["", "## Pictures", "", f"All of them are interactive in [{PAGE}]({PAGE}).", ""]
-        for picture in pictures:
-            lines += [f"![{PICTURES[picture]}]({picture})", ""]
+        for name in self.pictures:
+            lines += [f"![{DRAWINGS[name].caption}]({name}.png)", ""]
         table = trial_table(view)
         num_text = 2 if "purpose" in table[0] else 1
         lines += ["## Trials", "", markdown_table(table, num_text_columns=num_text), ""]
@@ -145,25 +157,23 @@ def write_report(report: SweepReport, folder: Path, *, mixture: Path | None = No
     """
     written = _write_best(report, mixture, folder / BEST_MIXTURE)
     folder.mkdir(parents=True, exist_ok=True)
-    figures = report.figures()
-    for name in PICTURES:
-        if name in figures:
-            write_bytes(folder / name, figure_png(figures[name], dots_per_inch=DOTS_PER_INCH))
-            written.append(folder / name)
+    for name in DRAWINGS:
+        path = folder / f"{name}.png"
+        if name in report.pictures:
+            write_bytes(path, report.picture(name).png)
+            written.append(path)
         else:
-            (folder / name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     report.fit.table.write(folder)
     page = page_html(
         report.view, title=f"Sweep {report.name}", subtitle=report.subtitle(), sections=report.sections()
     )
     write_text(folder / PAGE, page)
-    write_text(folder / SUMMARY, report.markdown([*figures]))
-    return [
-        folder / SUMMARY,
-        folder / PAGE,
-        *written,
-        *(folder / name for name in ("ratios.csv", "metrics.csv")),
+    write_text(folder / SUMMARY, report.markdown())
+    tables = [
+        folder / name for name in (RATIOS, METRICS, TRIALS) if name != TRIALS or report.fit.table.purposes
     ]
+    return [folder / SUMMARY, folder / PAGE, *written, *tables]
 
 
 def _write_best(report: SweepReport, chosen: Path | None, usual: Path) -> list[Path]:

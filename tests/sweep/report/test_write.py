@@ -72,3 +72,8 @@ def test_a_notebook_shows_sentences_tables_and_pictures(fit):
     assert report.answers._repr_markdown_().startswith("### Best mixture\n")
     assert report.table()._repr_markdown_().startswith("| trial |")
     assert report.picture("transfer")._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_a_report_does_not_have_is_named(fit):
+    with pytest.raises(UserError, match="unknown picture 'ternery'. Did you mean 'ternary'"):
+        SweepReport(fit, "demo").picture("ternery")
