@@ -28,6 +28,7 @@ from audio_lm.sweep.report.tables import (
 )
 from audio_lm.sweep.report.ternary import ternary_figure
 from audio_lm.sweep.report.view import OBJECTIVE, FitView
+from audio_lm.sweep.table import METRICS, RATIOS, TRIALS
 from audio_lm.tracking.report.figures import figure_png
 
 SUMMARY, PAGE, BEST_MIXTURE = "report.md", "report.html", "best_mixture.yaml"

@@ -75,5 +75,5 @@ def test_a_notebook_shows_sentences_tables_and_pictures(fit):
 
 
 def test_a_picture_that_a_report_does_not_have_is_named(fit):
-    with pytest.raises(UserError, match="unknown picture 'ternery'. Did you mean 'ternary'"):
+    with pytest.raises(UserError, match=r"unknown picture 'ternery'\. Did you mean 'ternary'"):
         SweepReport(fit, "demo").picture("ternery")
