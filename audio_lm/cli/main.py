@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, runs, train
+from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -35,6 +35,7 @@ app.command()(runs.status)
 app.command()(runs.replay)
 app.command()(runs.export)
 app.command()(train.submit)
+app.add_typer(sweep.sweep, name="sweep")
 app.add_typer(runs.track, name="track")
 app.add_typer(bench.bench, name="bench")
 
