@@ -5,6 +5,8 @@ interfere. Printed: rank correlation of the objective on 60 unseen mixtures, mea
 (experts count as runs). Takes two minutes on one core: `python scripts/expert_features.py`.
 """
 
+import sys
+
 import numpy as np
 
 from audio_lm.sweep.experts import MixedProbabilities
@@ -118,9 +120,8 @@ def measure(name, warm_steps, steps):
             found["none"].append(correlation(shares[rows], values[rows], *unseen, None))
             for kind, known in features.items():
                 found[kind].append(correlation(*with_experts, *unseen, known))
-        print(
-            name, num_runs, {kind: round(float(np.mean(all_)), 3) for kind, all_ in found.items()}, flush=True
-        )
+        line = ", ".join(f"{kind} {np.mean(each):.3f}" for kind, each in found.items())
+        sys.stdout.write(f"{name}, {num_runs} runs: {line}\n")
 
 
 if __name__ == "__main__":
