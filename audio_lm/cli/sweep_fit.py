@@ -45,6 +45,13 @@ def sweep_fit(
         ),
     ] = None,
     reuse: Reuse = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder with ratios.csv and metrics.csv of merged experts or smaller models.",
+        ),
+    ] = None,
     early: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +75,7 @@ def sweep_fit(
     from audio_lm.sweep.proposals import propose
     from audio_lm.sweep.schedule import compare_early
 
-    fit = _fit(place, metrics_file, metric or [], reuse)
+    fit = _fit(place, metrics_file, metric or [], reuse, features)
     compared = None if early is None else compare_early(fit, early)
     points = propose(fit, next_points) if next_points else None
     if as_json:
@@ -103,7 +110,7 @@ def sweep_extend(
 
     ledger = find_sweep(name)
     sweep = sweep_of(ledger)
-    fit = fit_sweep(ledger, sweep, None if reuse is None else _old_table(reuse))
+    fit = fit_sweep(ledger, sweep, None if reuse is None else _table_at(reuse))
     trials = add_proposals(ledger, sweep, fit, count)
     for trial in trials:
         typer.echo(
@@ -153,27 +160,33 @@ def sweep_verify(
         typer.echo(f"{len(left)} trials are not finished; run them: audio-lm sweep work {ledger.folder}")
 
 
-def _fit(place: str, metrics_file: Path | None, metrics: list[str], reuse: str | None) -> "SweepFit":
+def _fit(
+    place: str, metrics_file: Path | None, metrics: list[str], reuse: str | None, cheaper: str | None
+) -> "SweepFit":
     from audio_lm.common.errors import UserError
+    from audio_lm.sweep.experts import features_from
     from audio_lm.sweep.fit import fit_table
     from audio_lm.sweep.reuse import add_reused
     from audio_lm.sweep.sources import fit_sweep, metrics_from, read_results, sweep_of
     from audio_lm.sweep.table import TrialTable
 
     found = read_results(place, metrics_file)
-    old = None if reuse is None else _old_table(reuse)
+    old = None if reuse is None else _table_at(reuse)
+    other = None if cheaper is None else _table_at(cheaper)
     if isinstance(found, TrialTable):
         table = found if old is None else add_reused(found, old)
-        return fit_table(table, metrics_from(metrics, found))
+        watched = metrics_from(metrics, found)
+        features = None if other is None else features_from(other, table.tasks, watched)
+        return fit_table(table, watched, features=features)
     if metrics:
         raise UserError(
             f"--metric {metrics[0]}: {place} is a sweep, whose file has the metrics; leave the option out"
         )
-    return fit_sweep(found, sweep_of(found), old)
+    return fit_sweep(found, sweep_of(found), old, other)
 
 
-def _old_table(place: str) -> "TrialTable":
-    """Results of an earlier sweep."""
+def _table_at(place: str) -> "TrialTable":
+    """Results of another sweep."""
     from audio_lm.sweep.results import table_of
     from audio_lm.sweep.sources import read_results
     from audio_lm.sweep.table import TrialTable

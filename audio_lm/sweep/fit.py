@@ -9,7 +9,7 @@ Shapes: N trials, K tasks or groups.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,38 +18,17 @@ from audio_lm.sweep.config import MetricConfig
 from audio_lm.sweep.noise import mixtures_of, noise_of, repeats_of, spread_of
 from audio_lm.sweep.objective import Objective, sign_of
 from audio_lm.sweep.optimum import Pull, find_optimum
-from audio_lm.sweep.regression.points import Encoding, ShareFeature
+from audio_lm.sweep.regression.points import Encoding, Integers, ShareFeature
 from audio_lm.sweep.regression.surface import REUSED, MetricData, MetricSurface, fit_surfaces
 from audio_lm.sweep.simplex import check_bounds
 from audio_lm.sweep.table import Floats, TrialTable
 
-Rows = np.ndarray[Any, np.dtype[np.int64]]
 MIN_MIXTURES = 6
 """Different mixtures that a fit needs: one more than the folds of the cross-validation."""
 
 Z_95 = 1.96  # standard deviations of a 95 % interval
 MIN_TRUST = 0.5
 """Rank correlation of the objective on left-out mixtures, below which nothing is recommended."""
-
-
-class Surface(Protocol):
-    """Regression of one metric on shares."""
-
-    metric: str
-    """Watched metric."""
-
-    model: str
-    """Name of the regression family, such as ``gp``."""
-
-    rank_correlation: float
-    """Spearman's correlation of predicted and measured values on mixtures left out of the fit, by 5-fold cross-validation."""
-
-    leave_one_out: float
-    """The same, with each mixture left out alone."""
-
-    def predict(self, shares: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the metric (N each) at shares (N, K)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -79,7 +58,7 @@ class SweepFit:
     metrics: Mapping[str, MetricConfig]
     """Watched metric -> direction and weight."""
 
-    surfaces: Mapping[str, Surface]
+    surfaces: Mapping[str, MetricSurface]
     """Watched metric -> its regression; a metric that could not be fitted is missing here and named in ``left_out``."""
 
     bounds: Floats
@@ -200,7 +179,7 @@ def _check(table: TrialTable, metrics: Mapping[str, MetricConfig]) -> None:
         )
 
 
-def _rows_to_fit(table: TrialTable, metric: str) -> tuple[Rows, str]:
+def _rows_to_fit(table: TrialTable, metric: str) -> tuple[Integers, str]:
     """Trials with a value of a metric, none if they cannot be fitted; and a sentence about those left out."""
     values = table.metrics[metric]
     rows = np.flatnonzero(np.isfinite(values))

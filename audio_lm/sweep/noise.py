@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from audio_lm.sweep.regression.points import Encoding
-from audio_lm.sweep.regression.surface import Integers, number_mixtures
+from audio_lm.sweep.regression.points import Encoding, Integers
+from audio_lm.sweep.regression.surface import number_mixtures
 from audio_lm.sweep.table import Floats, TrialTable
 
 NAMED_SPREADS = 2.0

@@ -5,12 +5,13 @@ Shapes: N trials or points, K tasks or groups, M metrics with a weight.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from audio_lm.common.errors import DataError
 from audio_lm.sweep.config import MetricConfig
+from audio_lm.sweep.regression.points import Integers
 from audio_lm.sweep.regression.surface import MetricSurface, rank_correlation
 from audio_lm.sweep.table import Floats
 
@@ -87,7 +88,7 @@ class Objective:
         return rank_correlation(*self.left_out(surfaces))
 
 
-def _common_rows(surfaces: Sequence[MetricSurface]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _common_rows(surfaces: Sequence[MetricSurface]) -> Integers:
     rows = surfaces[0].rows
     for surface in surfaces[1:]:
         rows = np.intersect1d(rows, surface.rows)

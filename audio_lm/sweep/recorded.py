@@ -15,7 +15,8 @@ import numpy as np
 from audio_lm.sweep.config import MetricConfig
 from audio_lm.sweep.fit import SweepFit, fit_table
 from audio_lm.sweep.proposals import propose
-from audio_lm.sweep.regression.surface import Integers, rank_correlation
+from audio_lm.sweep.regression.points import Integers
+from audio_lm.sweep.regression.surface import rank_correlation
 from audio_lm.sweep.table import Floats, TrialTable
 
 TOLERANCE = 0.02

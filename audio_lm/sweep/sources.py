@@ -9,6 +9,7 @@ import numpy as np
 
 from audio_lm.common.errors import DataError, RecipeError, unknown
 from audio_lm.sweep.config import MetricConfig
+from audio_lm.sweep.experts import features_from
 from audio_lm.sweep.fit import SweepFit, fit_table
 from audio_lm.sweep.ledger import FILE, Ledger
 from audio_lm.sweep.results import left_out, table_of
@@ -38,8 +39,14 @@ def sweep_of(ledger: Ledger) -> "Sweep":
     return sweep
 
 
-def fit_sweep(ledger: Ledger, sweep: "Sweep", reused: TrialTable | None = None) -> SweepFit:
+def fit_sweep(
+    ledger: Ledger, sweep: "Sweep", reused: TrialTable | None = None, cheaper: TrialTable | None = None
+) -> SweepFit:
     """Fit the finished trials of a sweep.
+
+    Args:
+        reused: trials of an earlier sweep over some of the tasks.
+        cheaper: scores on mixtures of the same tasks that help the regression; see ``experts``.
 
     Raises:
         DataError: the sweep varies no shares, or too few trials are finished.
@@ -54,7 +61,8 @@ def fit_sweep(ledger: Ledger, sweep: "Sweep", reused: TrialTable | None = None) 
     if reused is not None:
         table = add_reused(table, reused)
     prior = np.array([space.of_recipe[name] for name in space.names])
-    fit = fit_table(table, facts.metrics, space.bounds, prior=prior)
+    features = None if cheaper is None else features_from(cheaper, table.tasks, facts.metrics)
+    fit = fit_table(table, facts.metrics, space.bounds, prior=prior, features=features)
     return replace(fit, left_out=(*fit.left_out, *left_out(ledger.state())))
 
 

@@ -68,7 +68,9 @@ def check_ranks(fit: SweepFit, large: TrialTable) -> RankCheck:
     rows = np.flatnonzero(np.isfinite(measured))
     predicted = fit.predict_objective(large.shares)[0]
     threshold = NAMED_SPREADS * (fit.objective_noise or 0.0)
-    held, broken, undecided = [], [], 0
+    held: list[tuple[str, str]] = []
+    broken: list[tuple[str, str]] = []
+    undecided = 0
     for one, other in combinations(rows, 2):
         better, worse = sorted((one, other), key=lambda row: predicted[row])
         if predicted[worse] - predicted[better] <= threshold:

@@ -71,6 +71,7 @@ def test_a_sweep_is_fitted_extended_and_verified(sweep_folder, capsys):
         (["none"], "sweeps of this name"),
         ([".", "--metric", "wer=min"], "unknown metric 'wer'"),
         ([".", "--reuse", "none/at/all"], "holds no sweep"),
+        ([".", "--features", "none/at/all"], "holds no sweep"),
         ([".", "--early", "0.3"], "were measured only at the end"),
     ],
 )

@@ -12,6 +12,8 @@ import numpy as np
 
 from audio_lm.sweep.table import Floats, TrialTable
 
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
 LOG_RATIO = 10.0
 """A number whose largest value is more than this many times its smallest one is taken as its logarithm."""
 
@@ -27,8 +29,8 @@ class Points:
         """Number of points."""
         return len(self.shares)
 
-    def take(self, rows: Floats) -> "Points":
-        """Points of some rows, by index or mask."""
+    def take(self, rows: Integers) -> "Points":
+        """Points of some rows."""
         return Points(self.shares[rows], self.extra[rows])
 
     def columns(self) -> Floats:

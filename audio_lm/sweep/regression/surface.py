@@ -16,7 +16,7 @@ from audio_lm.sweep.regression.boosting import GradientBoosting
 from audio_lm.sweep.regression.family import Family, Model
 from audio_lm.sweep.regression.gp import GaussianProcess
 from audio_lm.sweep.regression.log_linear import LogLinear
-from audio_lm.sweep.regression.points import Encoding, Points
+from audio_lm.sweep.regression.points import Encoding, Integers, Points
 from audio_lm.sweep.table import Floats, TrialTable
 
 FAMILIES: tuple[Family, ...] = (GaussianProcess(), GradientBoosting(), LogLinear())
@@ -29,8 +29,6 @@ NUM_FOLDS = 5
 MAX_LEFT_OUT = 40
 """Largest number of folds of ``leave_one_out``; with more mixtures several are left out together."""
 
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -42,7 +40,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class MetricSurface:
-    """Fitted regression of one metric; see ``sweep.fit.Surface``."""
+    """Fitted regression of one metric."""
 
     metric: str
     sign: float
