@@ -176,7 +176,7 @@ def sweep_submit(
     from audio_lm.sweep.start import base_recipe, open_sweep
     from audio_lm.sweep.submit import array_script
 
-    ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_report)
+    ledger = open_sweep(file, overrides or [], out=out, trusts_code=trust_code, report=_to_stderr)
     facts = ledger.facts
     composed = base_recipe(facts)
     job = slurm.Job(nodes or composed.recipe.hardware.nodes, time, partition, account, tuple(sbatch or ()))
@@ -187,6 +187,10 @@ def sweep_submit(
 
 def _report(message: str) -> None:
     typer.echo(message)
+
+
+def _to_stderr(message: str) -> None:
+    typer.echo(message, err=True)
 
 
 def _retry(ledger: "Ledger", retry_failed: bool) -> None:
