@@ -134,7 +134,7 @@ def test_more_repetition_allows_larger_shares(tmp_path):
             )
         )
 
-    few, many = high(1.0), high(3.0)
+    few, many = high(0.5), high(1.2)
     assert few["mgr"] < many["mgr"] < 1, "its data is a tenth of the others'"
     assert few["sec"] == many["sec"] == 1
 
