@@ -5,6 +5,8 @@ from rich.console import Console
 
 from audio_lm.config.load import load_recipe, recipe_names
 from audio_lm.run.train import train
+from audio_lm.sweep.design import first_trials
+from audio_lm.sweep.load import load_sweep, sweep_names
 
 SMALL_CORPORA = {
     "synthetic": [
@@ -22,6 +24,18 @@ def test_every_recipe_loads(name):
     composed = load_recipe(name)
     assert composed.recipe.name == name
     assert composed.recipe.stages
+
+
+@pytest.mark.parametrize("name", sweep_names())
+def test_every_sweep_has_trials_that_fit_its_recipe(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = (
+        "corpora.synthetic={clips: {events: 12, notes: 12, melodies: 12}, validation_clips: 2, test_clips: 2}"
+    )
+    sweep = load_sweep(name, [small])
+    trials = first_trials(sweep)
+    assert len(trials) >= 24
+    assert [trial.purpose for trial in trials].count("repeat") >= 3
 
 
 @pytest.mark.slow

@@ -24,10 +24,9 @@ from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.names import is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Tree, Where, read_value
 from audio_lm.common.secrets import mask_tree, resolve_env
-from audio_lm.config.build import build_config
+from audio_lm.config.build import build_config, place_of
 from audio_lm.config.checks import (
     paths_outside_roots,
-    place_of,
     problems_in,
     untrained_tokens,
     untrusted_code,

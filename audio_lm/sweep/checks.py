@@ -142,6 +142,8 @@ def _share_problems(shares: SharesConfig, stage: StageConfig) -> Iterator[Proble
             if name not in shares.over:
                 yield f"{key}.{name}", unknown("task or group", name, shares.over, see="vary.shares.over")
     if problems:
+        if (least := sum(shares.min.values())) > 1:
+            yield "min", f"sums to {least:.4g}, over the whole mixture; lower the smallest shares"
         return
     varied = _unbounded(shares, stage).tasks_of(shares.over)
     if scheduled := [task for task in varied if task in mixture.schedule]:

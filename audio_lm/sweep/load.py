@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from audio_lm.sweep.space import ShareSpace, Space
 NOT_SIGNED = ("name", "recipe", "overrides", "verify", "match_epochs_of")
 """Settings that do not decide the trials, or are covered by the signature of the recipe they change."""
 
+EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
 PATH_KEYS = ("data_dir", "cache_dir", "tracking.uri")
 
 
@@ -107,6 +109,7 @@ class _SweepFile:
         config = build_config(SweepConfig, self.layer, self.problems)
         if config is None:
             return None
+        config = _with_numbers(config)
         for key, message in own_problems(config, [*self.layer.where]):
             self._add(key, message)
         base = self._recipe("recipe", config.recipe, (*config.overrides, *self.overrides))
@@ -139,7 +142,9 @@ class _SweepFile:
         try:
             return load_recipe(self._recipe_path(name), overrides, trusts_code=self.trusts_code)
         except UserError as error:
-            self._add(key, f"{name} with the overrides of this sweep: {error}" if overrides else str(error))
+            self._add(
+                key, (f"{name} with the overrides of this sweep: " if overrides else "") + _on_one_line(error)
+            )
             return None
 
     def _recipe_path(self, name: str) -> str:
@@ -241,6 +246,26 @@ class _SweepFile:
         except UserError as error:
             self._add("vary", str(error))
             return None
+
+
+def _on_one_line(error: UserError) -> str:
+    """Message without the heading of several problems, and without the place of overrides, which is this file."""
+    lines = str(error).splitlines()
+    listed = [line.strip() for line in (lines[1:] if len(lines) > 1 else lines)]
+    return "; ".join(line.removeprefix(f"{COMMAND_LINE}: ") for line in listed)
+
+
+def _with_numbers(config: SweepConfig) -> SweepConfig:
+    """The configuration with numbers such as 1e-3 as numbers: YAML reads them as texts where no type is declared."""
+    keys = {
+        key: replace(values, values=[_number(value) for value in values.values])
+        for key, values in config.vary.keys.items()
+    }
+    return replace(config, vary=replace(config.vary, keys=keys))
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
 def _no_report(message: str) -> None:

@@ -208,7 +208,9 @@ def _tpe_trials(sweep: Sweep) -> str:
 
 def _trial_table(plan: SweepPlan) -> Table:
     sweep, has_full = plan.sweep, plan.sweep.full is not None
-    table = Table(title=f"{sweep.name}: {len(plan.trials)} trials of {sweep.recipe}, stage {sweep.stage}")
+    table = Table(
+        title=f"{sweep.name}: {len(plan.trials)} trials of {sweep.base.recipe.name}, stage {sweep.stage}"
+    )
     for column in ("trial", "purpose"):
         table.add_column(column)
     for column in (*sweep.space.names, *sweep.space.keys, "seed", "steps"):

@@ -1,3 +1,4 @@
+import io
 import re
 from dataclasses import replace
 
@@ -151,9 +152,9 @@ def test_limited_rows_are_shown_and_counted_in_epochs(small):
     notes = next(leaf for leaf in estimate.leaves if leaf.task == "mna")
     assert (notes.clips, notes.all_clips) == (4, 12)
     assert notes.passes == notes.expected_clips / 4
-    console = Console(width=200, record=True, quiet=True)
-    print_estimates([estimate], console)
-    assert "max_rows: 4 of 12 rows of synthetic/notes-train under mna" in console.export_text()
+    output = io.StringIO()
+    print_estimates([estimate], Console(width=200, file=output))
+    assert "max_rows: 4 of 12 rows of synthetic/notes-train under mna" in output.getvalue()
 
 
 def test_rows_of_absent_sources_are_limited_too():

@@ -59,18 +59,19 @@ def test_the_signature_covers_what_decides_the_trials(tmp_path):
 
 def test_all_problems_are_reported_at_once_with_their_lines(tmp_path):
     changes = {
-        "over: [sec, mna, mgr]": "over: [sec, mnaa, mgr]\n    min: {sek: 0.1}",
+        "over: [sec, mna, mgr]": "over: [sec, mnaa, mgr]\n    min: {sek: 0.1, sec: 0.95}",
         "val_loss/sec: {direction: min}": "val_loss/seq: {direction: min}",
         "events/acc: {direction: max}": "events/acc: {direction: min}",
     }
     message = problems_of(
         write_sweep(tmp_path, "budgett: {steps: 3}\ndesign: {divisions: 3}\n", replace=changes)
     )
-    assert message.startswith("6 problems in sweep small.yaml:"), message
+    assert message.startswith("7 problems in sweep small.yaml:"), message
     expected = [
         r"small\.yaml:12: `budgett`",
         r"small\.yaml:6: `vary\.shares\.over` - unknown task or group 'mnaa'. Did you mean 'mna'\?",
         r"small\.yaml:7: `vary\.shares\.min\.sek` - unknown task or group 'sek'. Did you mean 'sec'\?",
+        r"small\.yaml:7: `vary\.shares\.min` - sums to 1\.05, over the whole mixture",
         r"small\.yaml:\d+: `metrics\.val_loss/seq` - unknown metric 'val_loss/seq'. Did you mean 'val_loss/sec'\?",
         r"small\.yaml:\d+: `metrics\.events/acc` - direction is min, but larger values are better; set direction: max",
         r"small\.yaml:\d+: `design\.divisions` - has no effect with kind: dirichlet",
@@ -134,7 +135,7 @@ def test_more_repetition_allows_larger_shares(tmp_path):
             )
         )
 
-    few, many = high(1.0), high(3.0)
+    few, many = high(0.5), high(1.2)
     assert few["mgr"] < many["mgr"] < 1, "its data is a tenth of the others'"
     assert few["sec"] == many["sec"] == 1
 
