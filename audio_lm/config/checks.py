@@ -110,6 +110,9 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
         )
+    if (online := stage.mixture.online) is not None:
+        yield "mixture.online.lead_steps", partial(online.check_lead, recipe.hardware.num_workers)
+    yield "validation.online", partial(_check_validation, name, stage)
     yield "start_from", partial(_check_folder, stage.start_from or "")
     yield "spec_augment", partial(_check_spec_augment, name, recipe)
     yield "parts", partial(_check_learning, name, stage)
@@ -121,6 +124,13 @@ def _check_spec_augment(name: str, recipe: Recipe) -> None:
         raise RecipeError(
             f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} takes waveforms and not log-mels; "
             f"set spec_augment: null"
+        )
+
+
+def _check_validation(name: str, stage: StageConfig) -> None:
+    if stage.validation.online is not None:
+        raise RecipeError(
+            f"stage {name!r} has validation.online, but the shares of validation sources have no effect; move it to `mixture`"
         )
 
 

@@ -1,0 +1,83 @@
+"""A stage that adapts its shares: killed at any step and resumed, on one rank or two, it takes the same path."""
+
+import json
+
+import pytest
+
+from audio_lm.checkpoints.discovery import newest_valid
+from audio_lm.checkpoints.state import progress_of
+from audio_lm.common.rng import random_for
+from tests.run.observed_run import (
+    STEPS,
+    assert_equal_weights,
+    read_observed,
+    run_training,
+    weights,
+    write_recipe,
+)
+
+ONLINE = (
+    "stages.pretrain.mixture.online.every=2",
+    "stages.pretrain.mixture.online.lead_steps=2",
+    "stages.pretrain.mixture.online.strength=2",
+    "stages.pretrain.optimizer.kind=adamw",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe_path(small, tmp_path_factory):
+    return write_recipe(tmp_path_factory.mktemp("online") / "online.yaml", small)
+
+
+def path_of(out):
+    """Decisions of a run, as its folder has them."""
+    lines = (out / "stages/pretrain/online_shares.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def plan_of(out):
+    """Order of examples of the newest checkpoint."""
+    return progress_of(newest_valid(out / "stages/pretrain/checkpoints"))["plan"]
+
+
+@pytest.fixture(scope="module")
+def whole(recipe_path, tmp_path_factory):
+    """Cuts, losses and folder of a run without interruption."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    cuts, losses, _ = run_training(recipe_path, out, 1, *ONLINE)
+    return cuts, losses, out
+
+
+def test_shares_change_and_every_decision_is_recorded(whole):
+    path = path_of(whole[2])
+    assert len(path) >= 3
+    assert [line["step"] + 2 for line in path] == [line["from_step"] for line in path]
+    assert len({line["shares"]["sec"] for line in path}) > 1
+    for line in path:
+        assert sum(line["shares"].values()) == pytest.approx(1)
+    by_window = {position // plan_of(whole[2])["window"] for position, *_ in plan_of(whole[2])["segments"]}
+    assert by_window >= {line["window"] for line in path}
+    values = (whole[2] / "stages/pretrain/metrics.jsonl").read_text()
+    assert "online_share/sec" in values
+    assert "online_loss/mna" in values
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe_path, tmp_path, workers):
+    overrides = [*ONLINE, f"hardware.num_workers={workers}", f"stages.pretrain.mixture.online.lead_steps={2 + 2 * workers}"]
+    if workers:
+        whole = (*run_training(recipe_path, tmp_path / "whole", 1, *overrides)[:2], tmp_path / "whole")
+    out, cuts, losses = tmp_path / "run", {}, {}
+    kills = sorted(random_for("kills", workers).choice(range(1, STEPS), size=2, replace=False).tolist())
+    for kill in [*kills, None]:
+        more = ["resume=auto"] if kill != kills[0] else []
+        done = run_training(recipe_path, out, 1, *overrides, *more, kill=kill)
+        more_cuts, more_losses = read_observed(out, 1) if done is None else done[:2]
+        cuts, losses = cuts | more_cuts, losses | more_losses
+    assert (cuts, losses) == whole[:2]
+    assert path_of(out) == path_of(whole[2])
+    assert plan_of(out) == plan_of(whole[2])
+    assert (out / "stages/pretrain/mixture.json").read_text() == (
+        whole[2] / "stages/pretrain/mixture.json"
+    ).read_text()
+    assert_equal_weights(weights(out), weights(whole[2]))
