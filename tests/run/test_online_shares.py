@@ -3,10 +3,14 @@
 import json
 
 import pytest
+from rich.console import Console
 
 from audio_lm.checkpoints.discovery import newest_valid
 from audio_lm.checkpoints.state import progress_of
+from audio_lm.common.errors import DataError
 from audio_lm.common.rng import random_for
+from audio_lm.config.load import load_recipe
+from audio_lm.run.train import train
 from tests.run.observed_run import (
     STEPS,
     assert_equal_weights,
@@ -64,7 +68,11 @@ def test_shares_change_and_every_decision_is_recorded(whole):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe_path, tmp_path, workers):
-    overrides = [*ONLINE, f"hardware.num_workers={workers}", f"stages.pretrain.mixture.online.lead_steps={2 + 2 * workers}"]
+    overrides = [
+        *ONLINE,
+        f"hardware.num_workers={workers}",
+        f"stages.pretrain.mixture.online.lead_steps={2 + 2 * workers}",
+    ]
     if workers:
         whole = (*run_training(recipe_path, tmp_path / "whole", 1, *overrides)[:2], tmp_path / "whole")
     out, cuts, losses = tmp_path / "run", {}, {}
@@ -81,3 +89,36 @@ def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe
         whole[2] / "stages/pretrain/mixture.json"
     ).read_text()
     assert_equal_weights(weights(out), weights(whole[2]))
+
+
+@pytest.mark.slow
+def test_two_ranks_take_the_path_of_one_and_resume_on_it(whole, recipe_path, tmp_path):
+    cuts, losses, _ = run_training(recipe_path, tmp_path / "whole", 2, *ONLINE)
+    assert cuts == whole[0]
+    assert path_of(tmp_path / "whole") == path_of(whole[2])
+    assert losses != whole[1]  # equal bits would mean that nothing was summed in another order
+    out = tmp_path / "run"
+    run_training(recipe_path, out, 2, *ONLINE, kill=5)
+    first = read_observed(out, 2)
+    more = run_training(recipe_path, out, 2, *ONLINE, "resume=auto")
+    assert (first[0] | more[0], first[1] | more[1]) == (cuts, losses)
+    assert path_of(out) == path_of(whole[2])
+    run_training(recipe_path, tmp_path / "other", 2, *ONLINE, kill=5)
+    _, _, output = run_training(recipe_path, tmp_path / "other", 1, *ONLINE, "resume=auto")
+    assert "shares that are not decided yet follow from these losses, and may differ" in output
+
+
+@pytest.mark.slow
+def test_another_mixture_of_adapted_shares_is_refused(recipe_path, tmp_path):
+    out = tmp_path / "run"
+    run_training(recipe_path, out, 1, *ONLINE, kill=5)
+    for override, message in [
+        ("stages.pretrain.mixture.weights.mna=4", "whose shares are adapted"),
+        ("stages.pretrain.mixture.online.strength=1", "online changed since it started"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            train(
+                load_recipe(recipe_path, [*ONLINE, "resume=segment", override]),
+                out=out,
+                console=Console(quiet=True),
+            )
