@@ -22,7 +22,7 @@ from tests.run.observed_run import (
 
 ONLINE = (
     "stages.pretrain.mixture.online.every=2",
-    "stages.pretrain.mixture.online.lead_steps=2",
+    "stages.pretrain.mixture.online.lead_steps=4",
     "stages.pretrain.mixture.online.strength=2",
     "stages.pretrain.optimizer.kind=adamw",
 )
@@ -55,7 +55,7 @@ def whole(recipe_path, tmp_path_factory):
 def test_shares_change_and_every_decision_is_recorded(whole):
     path = path_of(whole[2])
     assert len(path) >= 3
-    assert [line["step"] + 2 for line in path] == [line["from_step"] for line in path]
+    assert [line["step"] + 4 for line in path] == [line["from_step"] for line in path]
     assert len({line["shares"]["sec"] for line in path}) > 1
     for line in path:
         assert sum(line["shares"].values()) == pytest.approx(1)
@@ -68,13 +68,7 @@ def test_shares_change_and_every_decision_is_recorded(whole):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe_path, tmp_path, workers):
-    overrides = [
-        *ONLINE,
-        f"hardware.num_workers={workers}",
-        f"stages.pretrain.mixture.online.lead_steps={2 + 2 * workers}",
-    ]
-    if workers:
-        whole = (*run_training(recipe_path, tmp_path / "whole", 1, *overrides)[:2], tmp_path / "whole")
+    overrides = [*ONLINE, f"hardware.num_workers={workers}"]
     out, cuts, losses = tmp_path / "run", {}, {}
     kills = sorted(random_for("kills", workers).choice(range(1, STEPS), size=2, replace=False).tolist())
     for kill in [*kills, None]:
@@ -85,9 +79,8 @@ def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe
     assert (cuts, losses) == whole[:2]
     assert path_of(out) == path_of(whole[2])
     assert plan_of(out) == plan_of(whole[2])
-    assert (out / "stages/pretrain/mixture.json").read_text() == (
-        whole[2] / "stages/pretrain/mixture.json"
-    ).read_text()
+    shares = "stages/pretrain/mixture.json"
+    assert (out / shares).read_text() == (whole[2] / shares).read_text()
     assert_equal_weights(weights(out), weights(whole[2]))
 
 
@@ -122,3 +115,14 @@ def test_another_mixture_of_adapted_shares_is_refused(recipe_path, tmp_path):
                 out=out,
                 console=Console(quiet=True),
             )
+
+
+@pytest.mark.slow
+def test_a_run_for_more_steps_goes_on_along_the_path(recipe_path, tmp_path):
+    overrides = [*ONLINE, "stages.pretrain.schedule.kind=constant", "stages.pretrain.schedule.warmup_steps=0"]
+    cuts, losses, _ = run_training(recipe_path, tmp_path / "whole", 1, *overrides)
+    short = tmp_path / "short"
+    first = run_training(recipe_path, short, 1, *overrides, "stages.pretrain.steps=6")
+    more = run_training(recipe_path, tmp_path / "longer", 1, *overrides, f"extends={short}")
+    assert (first[0] | more[0], first[1] | more[1]) == (cuts, losses)
+    assert path_of(tmp_path / "longer") == path_of(tmp_path / "whole")
