@@ -145,7 +145,7 @@ class OnlinePath:
             )
         while True:
             if len(closed) == len(self.drawn):  # in the window with the last step: no step needs the rest
-                closed, left = set(), [None] * len(left)
+                closed, left = set(), [None for _ in left]
             of_source = clip_shares(self.within_tasks, self.sources, weights=shares, closed=closed)
             counts, owed = apportion(of_source, self.schedule.window - sum(fixed), self.owed)
             over = {

@@ -87,7 +87,7 @@ def test_losses_since_the_last_decision_are_rounded_logged_and_written(callback)
 
 def test_the_order_of_packs_and_ranks_does_not_change_the_sum(tmp_path, monkeypatch):
     monkeypatch.setattr(online_mixing, "DIGITS", 17)
-    values = [0.1, 1e7, 0.3, 2.0 / 3.0, 5e6, 1e-3]
+    values = [0.1, 0.2, 0.3, 0.7, 1e3, 0.9]
     assert sum(values) != sum(reversed(values))
     losses = []
     for order in (values, values[::-1]):
