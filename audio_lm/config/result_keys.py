@@ -20,7 +20,7 @@ RESULT = {
     "tasks.*": "label prompt prompt_zh tags",
     "stages.*": "prompt steps start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs online",
-    "stages.*.mixture.online": "every warmup_steps smoothing strength prior min_share max_share lead_steps",
+    "stages.*.mixture.online": "every warmup_steps smoothing strength importance_weights prior min_share max_share lead_steps",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
     "stages.*.schedule": "kind min_lr warmup_steps",

@@ -45,11 +45,14 @@ class OnlineConfig:
     warmup_steps: Count = 0
     """Steps after which shares are adapted; before it the losses are only observed."""
 
-    smoothing: Decay = 0.9
-    """Weight of earlier rewards in the moving average of a task's reward."""
+    smoothing: Decay = 0.5
+    """Weight of the earlier reward of a task when a decision adds its loss."""
 
     strength: Factor = 1.0
-    """Rate of the rewards: at equal shares, a task whose loss is higher by 1 nat is drawn e ** strength times as often."""
+    """Rate of the rewards: a task whose smoothed loss is higher by 1 nat is drawn e ** strength times as often."""
+
+    importance_weights: bool = False
+    """Divide a loss by the task's share, relative to an equal one, as published; shares then tend to be equal."""
 
     prior: Literal["uniform", "weights"] = "uniform"
     """Shares of tasks with equal rewards: equal, or those of the recipe's weights."""

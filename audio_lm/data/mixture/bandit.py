@@ -1,8 +1,9 @@
 """Shares of tasks from their losses: a bandit whose arms are the tasks, and whose reward is the training loss.
 
-A decision is a function of the losses that are logged with it and of the decisions before. Exploration and rewards are
-as published. The rate of the rewards is constant, where the published one falls with the step: smoothed rewards do not
-grow with the number of turns, so that shares would become uniform. Bounds are added.
+A decision is a function of the losses that are logged with it and of the decisions before. It differs from the paper in
+two points. The rate of the rewards is constant, where the published one falls with the step: smoothed rewards do not grow
+with the number of decisions, so shares would become uniform. Losses are not divided by the share of their task, unless
+asked for: every task is observed between two decisions, and a quotient is large for any task with a small share.
 
 Source: Online Data Mixing, arXiv:2312.02406; exploration of Exp3 (Auer et al., SIAM J. Comput. 32(1), 2002).
 """
@@ -28,14 +29,16 @@ class ShareBandit:
         self.rewards: dict[str, float] = {}
 
     def observe(self, losses: Mapping[str, float], shares: Mapping[str, float]) -> None:
-        """Add the loss of each task, divided by the share under which it was measured, to its reward.
+        """Add the losses between two decisions to the rewards.
 
         Args:
             losses: without tasks that had no learned token; these keep their reward.
+            shares: under which they were measured.
         """
         kept = self.config.smoothing
         for task, loss in losses.items():
-            reward = loss / shares[task]
+            weight = len(self.weights) * shares[task] if self.config.importance_weights else 1.0
+            reward = loss / weight
             self.rewards[task] = kept * self.rewards.get(task, reward) + (1 - kept) * reward
 
     def shares(self, step: int) -> dict[str, float]:
@@ -43,8 +46,7 @@ class ShareBandit:
         if not self.rewards:
             return dict(self.weights)
         tasks, num_tasks = [*self.weights], len(self.weights)
-        rate = self.config.strength / num_tasks
-        powers = [rate * self.rewards.get(task, 0.0) for task in tasks]
+        powers = [self.config.strength * self.rewards.get(task, 0.0) for task in tasks]
         prior = [self.weights[task] if self.config.prior == "weights" else 1.0 for task in tasks]
         factors = [base * math.exp(power - max(powers)) for base, power in zip(prior, powers, strict=True)]
         explored = exploration(num_tasks, step)
