@@ -2,8 +2,8 @@
 
 A decision is a function of the losses that are logged with it and of the decisions before. It differs from the paper in
 two points. The rate of the rewards is constant, where the published one falls with the step: smoothed rewards do not grow
-with the number of decisions, so shares would become uniform. Losses are not divided by the share of their task, unless
-asked for: every task is observed between two decisions, and a quotient is large for any task with a small share.
+with the number of decisions, so shares would become uniform. Losses are divided by the share of their task only with
+``importance_weights``: every task is observed between two decisions, and a quotient is large for a small share.
 
 Source: Online Data Mixing, arXiv:2312.02406; exploration of Exp3 (Auer et al., SIAM J. Comput. 32(1), 2002).
 """
