@@ -76,13 +76,16 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
         yield from (
             (f"{kind}.groups.{group}", partial(check_name, "group", group)) for group in mixture.groups
         )
-    yield "validation.max_rows", partial(_check_no_effect, name, stage)
+    yield "validation.max_rows", partial(_check_validation_rows, name, stage)
+    if (online := stage.mixture.online) is not None:
+        yield "mixture.online.lead_steps", partial(online.check_lead, recipe.hardware.num_workers)
+    yield "validation.online", partial(_check_validation_shares, name, stage)
     yield "start_from", partial(_check_folder, stage.start_from or "")
     yield "spec_augment", partial(_check_spec_augment, name, recipe)
     yield "parts", partial(_check_learning, name, stage)
 
 
-def _check_no_effect(name: str, stage: StageConfig) -> None:
+def _check_validation_rows(name: str, stage: StageConfig) -> None:
     if stage.validation.max_rows:
         raise RecipeError(
             f"stage {name!r}: validation.max_rows has no effect -- expected max_rows in the mixture only -- set "
@@ -96,6 +99,13 @@ def _check_spec_augment(name: str, recipe: Recipe) -> None:
         raise RecipeError(
             f"stage {name!r} has spec_augment, but an encoder of kind {kind!r} takes waveforms and not log-mels; "
             f"set spec_augment: null"
+        )
+
+
+def _check_validation_shares(name: str, stage: StageConfig) -> None:
+    if stage.validation.online is not None:
+        raise RecipeError(
+            f"stage {name!r} has validation.online, but the shares of validation sources have no effect; move it to `mixture`"
         )
 
 

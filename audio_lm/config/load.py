@@ -59,7 +59,13 @@ WILDCARD_TABLES = ("stages", "evaluation.benchmarks")
 RECIPE = "recipe.yaml"  # in the folder of a run
 # Keys, of a recipe and of a stage, that are left out unless set: recipes without them keep the signature of earlier releases.
 WRITTEN_WHERE_SET = ("callbacks", "logger", "tasks", "extends", "model.adapter", "tracking.params")
-WRITTEN_WHERE_SET_IN_A_STAGE = ("start_from", "mixture.max_rows", "validation.max_rows")
+WRITTEN_WHERE_SET_IN_A_STAGE = (
+    "start_from",
+    "mixture.max_rows",
+    "validation.max_rows",
+    "mixture.online",
+    "validation.online",
+)
 
 OmegaConf.register_resolver("oc.env", resolve_env, replace=True)
 

@@ -4,7 +4,7 @@ Data that exists is used unchanged. A task without data and without a replacemen
 and so is a benchmark without data. The replacements are ``stand_ins`` of the recipe.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import corpus_of
 from audio_lm.config.own_tasks import with_stand_in_label
 from audio_lm.config.schema import Recipe, StageConfig
-from audio_lm.data.config import ALL, MixtureConfig
+from audio_lm.data.config import ALL, MixtureConfig, OnlineConfig
 
 IsAvailable = Callable[[str], bool]
 
@@ -140,7 +140,22 @@ def _mixture(mixture: MixtureConfig, replacements: _Replacements) -> MixtureConf
         max_epochs={source: epochs for source, epochs in mixture.max_epochs.items() if source in known},
         max_rows={source: rows for source, rows in mixture.max_rows.items() if source in unchanged},
         facts={source: facts for source, facts in mixture.facts.items() if source in known},
+        online=_online(mixture, kept, replacements),
     )
+
+
+def _online(
+    mixture: MixtureConfig, kept: Mapping[str, Sequence[str]], replacements: _Replacements
+) -> OnlineConfig | None:
+    """Rules of adapted shares without the tasks that are dropped; None where too few tasks are left."""
+    if mixture.online is None:
+        return None
+    rules = mixture.online.only([task for task in mixture.drawn_tasks if task in kept])
+    if rules is None:
+        replacements.notes["mixture.online is dropped: the tasks that have data cannot keep its bounds"] = (
+            None
+        )
+    return rules
 
 
 def has_enough(recipe: Recipe, corpus: str) -> bool:

@@ -1,13 +1,16 @@
 """Configuration of a mixture (``conf/mixture/``) and of SpecAugment."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.ranges import Factor, Range, Share, Size, Weight
+from audio_lm.common.ranges import Count, Decay, Factor, Range, Share, Size, Weight
 
-ALL = "all"  # in max_epochs: every source without a line of its own
+ALL = "all"  # in max_epochs: every source without a line of its own; in bounds of online shares: every other task
+SUM_TOLERANCE = 1e-9  # of shares that sum to one
+PREFETCHED_STEPS = 2  # by every data worker, as torch's DataLoader has it
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,98 @@ class TemperatureConfig:
                 raise RecipeError(
                     f"mixture.temperature.{name} is {value}; 1 keeps the weights, larger values make them more equal"
                 )
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """Shares of tasks that are adapted during a stage, from the losses of the tasks (bandit; arXiv:2312.02406)."""
+
+    every: Size = 50
+    """Steps between two decisions, at the recipe's weights; a decision sets the shares of a window of so many steps."""
+
+    warmup_steps: Count = 0
+    """Steps after which shares are adapted; before it the losses are only observed."""
+
+    smoothing: Decay = 0.5
+    """Weight of the earlier reward of a task when a decision adds its loss."""
+
+    strength: Factor = 1.0
+    """Rate of the rewards: a task whose smoothed loss is higher by 1 nat is drawn e ** strength times as often."""
+
+    importance_weights: bool = False
+    """Divide a loss by the task's share, relative to an equal one, as published; shares then tend to be equal."""
+
+    prior: Literal["uniform", "weights"] = "uniform"
+    """Shares of tasks with equal rewards: equal, or those of the recipe's weights."""
+
+    min_share: dict[str, Share] = field(default_factory=lambda: {ALL: 0.01})
+    """Task -> its smallest adapted share; ``all`` for every other one."""
+
+    max_share: dict[str, Share] = field(default_factory=dict)
+    """Task -> its largest adapted share; ``all`` for every other one."""
+
+    lead_steps: Size = 32
+    """Steps from a decision to the first step that it applies to; data workers have to read ahead by fewer."""
+
+    def bounds(self, tasks: Sequence[str]) -> tuple[list[float], list[float]]:
+        """Smallest and largest share of tasks, in their order."""
+        return (
+            [self.min_share.get(task, self.min_share.get(ALL, 0.0)) for task in tasks],
+            [self.max_share.get(task, self.max_share.get(ALL, 1.0)) for task in tasks],
+        )
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Check the bounds of the drawn tasks.
+
+        Raises:
+            RecipeError: they are of unknown tasks, or no shares keep them.
+        """
+        if len(tasks) < 2:
+            raise RecipeError(
+                f"mixture.online: only {', '.join(tasks) or 'no task'} is drawn, so no share can change; draw two tasks, or "
+                f"leave `online` out"
+            )
+        for key in ("min_share", "max_share"):
+            if unknown := getattr(self, key).keys() - set(tasks) - {ALL}:
+                raise RecipeError(
+                    f"mixture.online.{key}: {sorted(unknown)} are not drawn; expected {[*tasks]} or {ALL}"
+                )
+        lows, highs = self.bounds(tasks)
+        crossed = [task for task, low, high in zip(tasks, lows, highs, strict=True) if low > high]
+        if crossed:
+            raise RecipeError(f"mixture.online: min_share is over max_share for {crossed}; lower it")
+        if sum(lows) > 1 + SUM_TOLERANCE or sum(highs) < 1 - SUM_TOLERANCE:
+            raise RecipeError(
+                f"mixture.online: min_share sums to {sum(lows):g} and max_share to {sum(highs):g} over {len(tasks)} tasks; the "
+                f"first must be 1 or less and the second 1 or more; change them"
+            )
+
+    def only(self, tasks: Sequence[str]) -> "OnlineConfig | None":
+        """The same rules for some of the tasks; None if no shares of these keep the bounds."""
+        known = {*tasks, ALL}
+        rules = replace(
+            self,
+            min_share={task: share for task, share in self.min_share.items() if task in known},
+            max_share={task: share for task, share in self.max_share.items() if task in known},
+        )
+        try:
+            rules.check_tasks(tasks)
+        except RecipeError:
+            return None
+        return rules
+
+    def check_lead(self, num_workers: int) -> None:
+        """Check that data workers do not read steps whose shares are not decided.
+
+        Raises:
+            RecipeError: they would.
+        """
+        ahead = PREFETCHED_STEPS * num_workers + 2  # one step is trained on, and Lightning holds the next one
+        if self.lead_steps < ahead:
+            raise RecipeError(
+                f"mixture.online.lead_steps is {self.lead_steps}, and {num_workers} data workers read {ahead} steps ahead, "
+                f"whose shares would not be decided; set it to {ahead} or more, or lower hardware.num_workers"
+            )
 
 
 @dataclass(frozen=True)
@@ -77,6 +172,8 @@ class MixtureConfig:
     max_rows: dict[str, Size] = field(default_factory=dict)
     """Cut-set -> number of its rows to train on, chosen with the recipe's seed; its share does not change, so it is repeated
     more often. The rows of a smaller number are among those of a larger one."""
+    online: OnlineConfig | None = None
+    """Shares adapted during the stage, from the losses of the tasks; null keeps them as the weights say."""
 
     facts: dict[str, SourceFacts] = field(default_factory=dict)
     """Cut-set -> its size, used by `audio-lm plan` if it is not on this machine and no corpus states it."""
@@ -96,6 +193,7 @@ class MixtureConfig:
         self._check_numbers()
         self._check_groups()
         self._check_names()
+        self._check_online()
 
     @property
     def drawn_tasks(self) -> tuple[str, ...]:
@@ -139,6 +237,16 @@ class MixtureConfig:
             raise RecipeError(
                 f"mixture.schedule: {sorted(unknown)} have no weight; give each a line in `weights`, too"
             )
+
+    def _check_online(self) -> None:
+        if self.online is None:
+            return
+        if self.schedule:
+            raise RecipeError(
+                f"mixture.online: {sorted(self.schedule)} have a `schedule` as well, and both set their shares; "
+                f"keep one of the two"
+            )
+        self.online.check_tasks(self.drawn_tasks)
 
 
 @dataclass(frozen=True)

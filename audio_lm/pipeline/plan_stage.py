@@ -18,8 +18,10 @@ from audio_lm.data.manifest.cuts import cut_set_path, size_of
 from audio_lm.data.manifest.index import IndexRules, SourceIndex, compile_source
 from audio_lm.data.manifest.lazy_cuts import LoadedSource, Rows
 from audio_lm.data.manifest.shar import files_of
+from audio_lm.data.mixture.online import known_segments, rules_in_fingerprint
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (
+    WINDOW_STEPS,
     PackSchedule,
     differences,
     expected_examples,
@@ -130,16 +132,18 @@ def plan_stage(
     first_shares = clip_shares(
         stage.mixture, leaves, weights=piecewise_weights(stage.mixture, steps=stage.steps)[0][1]
     )
-    window = window_length(first_shares, leaves, rules)
+    online = stage.mixture.online
+    window = window_length(first_shares, leaves, rules, steps=online.every if online else WINDOW_STEPS)
     names, digests = [name_of(leaf) for leaf in loaded], list(map(digest_of, loaded))
     known = fingerprint(
         dict(zip(names, digests, strict=True)),
-        segments,
+        known_segments(stage.mixture, segments),
         rules,
         window=window,
         seed=recipe.seed,
         templates=dict(zip(names, (lengths.wording for _, lengths in fitting), strict=True)),
         wording=f"{stage.prompt} {vocabulary.digest[:16]}{_token_count_suffix(audio_token_count(recipe.model))}",
+        online=rules_in_fingerprint(stage.mixture),
     )
     history = SegmentHistory(window, tuple(names), tuple(digests), tuple(segments), num_positions)
     return plan_with_history(recipe, stage, fitting, known, history)

@@ -137,9 +137,9 @@ def _schedule(stage: StageConfig) -> str:
 
 def _shares(mixture: MixtureConfig) -> str:
     total = sum(mixture.weights.values())
-    return "\n".join(
-        f"{task} {100 * weight / total:.1f} %" for task, weight in mixture.weights.items() if weight
-    )
+    shares = [f"{task} {100 * weight / total:.1f} %" for task, weight in mixture.weights.items() if weight]
+    adapted = [] if mixture.online is None else [f"adapted every {mixture.online.every} steps"]
+    return "\n".join([*shares, *adapted])
 
 
 def _print_example(example: RenderedExample, console: Console) -> None:

@@ -309,11 +309,32 @@ def _warnings(
         cap = max_examples(stage.mixture, leaf)
         if cap is not None and row.expected_clips >= cap:
             yield f"{name} reaches max_epochs before the end; other sources take its share"
+    yield from _online_warnings(stage, leaves)
     if fill > 1:
         yield (
             f"steps of {stage.global_batch} conversations are expected to need {fill:.2f} of their token budget; "
             f"raise pack_tokens or packs_per_step, or lower global_batch"
         )
+
+
+def _online_warnings(stage: StageConfig, leaves: Sequence[MixtureSource]) -> Iterator[str]:
+    """Warnings about adapted shares: first step, and epochs that a task may reach at its largest share."""
+    mixture, online = stage.mixture, stage.mixture.online
+    if online is None:
+        return
+    first = online.every * -(-max(1, online.warmup_steps + online.lead_steps) // online.every)
+    if first >= stage.steps:
+        yield (
+            f"mixture.online adapts shares from about step {first} on, and the stage has {stage.steps}, so they stay those "
+            f"of the weights; lower online.every, warmup_steps or lead_steps"
+        )
+        return
+    tasks = mixture.drawn_tasks
+    _, highs = online.bounds(tasks)
+    yield (
+        f"shares are adapted from about step {first} on, every {online.every} steps; the table shows those of the weights; "
+        f"a task may get {', '.join(f'{task} {100 * high:g} %' for task, high in zip(tasks, highs, strict=True))} at most"
+    )
 
 
 def _left_out(planned: StagePlan) -> Iterator[str]:

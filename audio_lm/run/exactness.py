@@ -9,6 +9,7 @@ from audio_lm.common.env import world_size
 from audio_lm.config.schema import Recipe
 from audio_lm.data.mixture.schedule import differences
 
+EXACT = "exact"  # first word of the strongest promise
 # Entries of an environment that change only the order of sums.
 ORDER_OF_SUMS = {"ranks", "sharding", "frozen"}
 
@@ -44,7 +45,7 @@ def promise_of(before: Mapping[str, str], now: Mapping[str, str], changed_audio:
     if changed_audio:
         return f"same order; {', '.join([changed_audio, *changed])}"
     if not changed and now["deterministic"] == "True":
-        return "exact: the same packs follow, and bit for bit the same losses"
+        return f"{EXACT}: the same packs follow, and bit for bit the same losses"
     reason = ", ".join(changed) or "algorithms are not deterministic"
     is_close = set(differences(before, now)) <= ORDER_OF_SUMS and now["precision"] == "32"
     losses = (

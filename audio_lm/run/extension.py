@@ -29,6 +29,7 @@ from audio_lm.run.folder import STATUS, RunFolder, move_aside
 from audio_lm.run.resume import content_fault_of
 from audio_lm.run.scores import kept_scores, with_kept_benchmarks
 from audio_lm.training.callbacks.checkpoint import NOT_IN_STATUS
+from audio_lm.training.callbacks.online_mixing import FILE as ONLINE
 
 MARKER = "extended.json"  # written when the state of the extended run is complete in the new folder
 MOST_NAMED = 4
@@ -82,6 +83,8 @@ class Extension:
             progress = {k: v for k, v in progress_of(self.checkpoint).items() if k not in NOT_IN_STATUS}
             status = _without_tracking(progress) | {"checkpoint": own.name, "finished": False}
             write_json(folder.stage(self.stage) / STATUS, status)
+            if (decisions := self.source.stage(self.stage) / ONLINE).is_file():
+                shutil.copyfile(decisions, folder.stage(self.stage) / ONLINE)
         self._copy_answers(folder, recipe)
         write_json(folder.path / MARKER, self.provenance())
 

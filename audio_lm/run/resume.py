@@ -47,7 +47,7 @@ from audio_lm.pipeline.plan_stage import (
     usable_rows,
 )
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.exactness import environment_of, promise_of
+from audio_lm.run.exactness import EXACT, environment_of, promise_of
 from audio_lm.run.extendable import extends_another_run, is_continued, may_be_extended
 from audio_lm.run.folder import STATUS, RunFolder, recipe_fault
 
@@ -203,9 +203,17 @@ def resolve_resume(
     promise = promise_of(checkpoint.manifest.facts["environment"], environment_of(recipe), changed_audio)
     if is_extension and is_continued(history, fresh.history, cursor):  # only the number of steps differs
         is_changed, before = False, fresh
+    is_online = recipe.stages[name].mixture.online is not None
     if not is_changed:
+        if is_online and not promise.startswith(EXACT):
+            promise += "; shares that are not decided yet follow from these losses, and may differ"
         message = f"{name}: continues from step {cursor.step}, {promise}"
         return ResumePoint(checkpoint, status, before, cursor, declared, message, digests_of(audio))
+    if is_online:
+        raise DataError(
+            f"the mixture of stage {name!r} changed, whose shares are adapted (mixture.online) -- a segment of another mixture "
+            f"is for stages with set shares -- undo the change, or train a new stage from its weights with start_from"
+        )
     segment, planned = _with_new_segments(recipe, name, fresh, before, cursor, vocabulary)
     message = f"{name}: continues from step {cursor.step}; from step {segment['step']} on {segment['what']}"
     message += f"; until there {promise}"

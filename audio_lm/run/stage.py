@@ -10,6 +10,7 @@ from lightning import Callback, Trainer
 from audio_lm.common.rng import key_of
 from audio_lm.config.schema import AUTO
 from audio_lm.data.datamodule import MixtureDataModule
+from audio_lm.data.mixture.online import OnlinePath
 from audio_lm.model.weights.parts import save_model
 from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plugins import build_callbacks, build_loggers
@@ -28,6 +29,7 @@ from audio_lm.tracking.run import RunLogger
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
 from audio_lm.training.callbacks.mixture_monitor import MixtureMonitor
+from audio_lm.training.callbacks.online_mixing import OnlineMixing
 from audio_lm.training.callbacks.preemption import HeartbeatCallback, PreemptionCallback
 from audio_lm.training.callbacks.progress import ProgressLine, Throughput
 
@@ -93,9 +95,11 @@ class StageRunner:
         logger = self.open_logger(point)
         mixture = self.mixture_monitor(point)
         checkpoint = self.checkpoint(point, data)
+        online = self.online_mixing(point, checkpoint)
         preemption = PreemptionCallback(checkpoint, session)
         # The order matters: counts first, then the checkpoint that holds them, then the stop.
-        callbacks = [*self.monitors(mixture), *build_callbacks(self.recipe), checkpoint, preemption]
+        monitors = [*self.monitors(mixture), *online]
+        callbacks = [*monitors, *build_callbacks(self.recipe), checkpoint, preemption]
         trainer = build_trainer(
             self.recipe,
             self.config,
@@ -110,6 +114,8 @@ class StageRunner:
         self._leave_if_stopped(trainer, preemption)
         mixture.save()
         logger.log_table(mixture.rows(), "mixture/shares.json")
+        for each in online:
+            logger.log_text(each.text(), f"mixture/{each.file.name}")
         if session.tracking is not None:
             session.tracking.log_shares(name, realised_shares(mixture.rows()))
         save_model(model, self.folder.model(name))
@@ -133,12 +139,32 @@ class StageRunner:
     def mixture_monitor(self, point: ResumePoint) -> MixtureMonitor:
         """Monitor of the realised mixture."""
         sources = [(source.task, source.source) for source in point.planned.leaves]
-        expected = point.planned.expected_clips
+        # The plan of adapted shares grows during the stage; that of the recipe is the same in every start.
+        planned = self.prepared.plans[self.name] if self.config.mixture.online else point.planned
+        expected = planned.expected_clips
         return MixtureMonitor(
             self.folder.stage(self.name),
             planned={source: count / sum(expected) for source, count in zip(sources, expected, strict=True)},
             num_rows={(source.task, source.source): source.num_rows for source in point.planned.leaves},
         )
+
+    def online_mixing(self, point: ResumePoint, checkpoint: StageCheckpoint) -> list[OnlineMixing]:
+        """Callback that adapts the shares of the stage; empty where the recipe sets them."""
+        if self.config.mixture.online is None:
+            return []
+        planned = point.planned
+        path = OnlinePath(
+            self.config.mixture, planned.leaves, planned.plan, planned.history, steps=self.config.steps
+        )
+        return [
+            OnlineMixing(
+                path,
+                self.folder.stage(self.name),
+                progress=checkpoint.progress,
+                tensor_parallel=self.recipe.hardware.tensor_parallel,
+                guard=self.session,
+            )
+        ]
 
     def monitors(self, mixture: MixtureMonitor) -> list[Callback]:
         """Heartbeat, bad audio, mixture, throughput and progress."""

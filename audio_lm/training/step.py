@@ -93,6 +93,7 @@ class TrainStep(LightningModule, ABC):
         self.log_every = log_every
         self.seed = seed
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
+        self.step_sums: Sequence[LossSums] = ()  # of the last step's packs on this rank
         self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
         for name, parameter in model.named_parameters():
             rate = rate_of[name]
@@ -149,6 +150,7 @@ class TrainStep(LightningModule, ABC):
         else:
             self._skip(step, packs)
             sums.clear()
+        self.step_sums = sums
         self.train_loss.update(sums)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

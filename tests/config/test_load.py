@@ -261,3 +261,31 @@ def test_a_key_that_is_written_only_where_it_is_set_keeps_signatures_and_can_be_
     assert "model.adapter" in override_keys("demo")
     set_here = load_recipe("demo", ["use.model=released_qwen2_audio_7b", "model.adapter=their/adapter"])
     assert set_here.recipe.model.adapter == set_here.tree["model"]["adapter"] == "their/adapter"
+
+
+def test_rules_of_adapted_shares_are_written_only_where_they_are_set_and_decide_the_result():
+    plain, key = load_recipe("demo"), "stages.pretrain.mixture.online"
+    assert "online" not in plain.tree["stages"]["pretrain"]["mixture"]
+    adapted = load_recipe("demo", [f"{key}.every=25", f"{key}.min_share.sec=0.02"])
+    online = adapted.recipe.stages["pretrain"].mixture.online
+    assert (online.every, online.min_share) == (25, {"all": 0.01, "sec": 0.02})
+    assert adapted.signature != plain.signature
+    others = [f"{key}.every=25", f"{key}.min_share.sec=0.02", f"{key}.strength=2"]
+    assert load_recipe("demo", others).signature != adapted.signature
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "stages.pretrain.mixture.online.lead_steps=1",
+            r"mixture.online.lead_steps is 1, and \d+ data workers read",
+        ),
+        ("stages.pretrain.validation.online.every=25", "the shares of validation sources have no effect"),
+        ("stages.pretrain.mixture.online.min_share.ars=0.1", r"\['ars'\] are not drawn"),
+        ("stages.pretrain.mixture.online.evry=3", "evry"),
+    ],
+)
+def test_rules_of_adapted_shares_that_do_not_fit_are_refused(override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("demo", [override])

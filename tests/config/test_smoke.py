@@ -8,6 +8,7 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.config.schema import StandInsConfig
 from audio_lm.config.smoke import has_enough, shrink_corpus, with_smoke_data
+from audio_lm.data.config import MixtureConfig, OnlineConfig
 from audio_lm.pipeline.corpora import prepare_corpora
 
 TINY = ["use.scale=tiny"]
@@ -105,6 +106,26 @@ def test_only_the_absent_sources_of_a_mixture_are_replaced():
         "theirs/b-train is absent and replaced by synthetic/digits-train",
         "theirs/c-train is absent and replaced by synthetic/phrases-train",
     ]
+
+
+def test_rules_of_adapted_shares_keep_the_tasks_that_have_data():
+    create("mine/all-train")
+    recipe = own({"asr": ["mine/all-train"], "sec": ["mine/all-train"]}).recipe
+    stand_ins = StandInsConfig(sources={"aac": "synthetic/x"})
+
+    def smoke(online, *tasks):
+        sources = {task: ["mine/all-train"] for task in tasks} | {"lid": ["a/b"]}
+        mixture = MixtureConfig(sources=sources, weights=dict.fromkeys(sources, 1.0), online=online)
+        stage = replace(recipe.stages["s"], mixture=mixture)
+        found = with_smoke_data(replace(recipe, stages={"s": stage}, stand_ins=stand_ins))
+        return found.recipe.stages["s"].mixture.online, found.notes
+
+    rules, notes = smoke(OnlineConfig(every=7, min_share={"lid": 0.2, "sec": 0.1}), "asr", "sec")
+    assert rules == OnlineConfig(every=7, min_share={"sec": 0.1})
+    assert not any("online" in note for note in notes)
+    rules, notes = smoke(OnlineConfig(every=7), "asr")
+    assert rules is None
+    assert "mixture.online is dropped: the tasks that have data cannot keep its bounds" in notes
 
 
 def test_a_source_without_a_replacement_is_dropped_with_a_note():

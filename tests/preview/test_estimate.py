@@ -7,7 +7,7 @@ from rich.console import Console
 
 from audio_lm.common.errors import DataError
 from audio_lm.config.load import load_recipe
-from audio_lm.data.config import MixtureConfig, SourceFacts
+from audio_lm.data.config import MixtureConfig, OnlineConfig, SourceFacts
 from audio_lm.model.config import ProjectorConfig
 from audio_lm.preview.estimate import estimate_stages, print_estimates
 
@@ -90,6 +90,17 @@ def test_unusual_mixtures_give_warnings(small):
     capped = replace(stage.mixture, max_epochs={stage.mixture.sources[first][0]: 0.5})
     ended = replace(small, stages={"pretrain": replace(stage, mixture=capped, steps=100)})
     assert any("max_epochs" in warning for warning in next(estimate_stages(ended)).warnings)
+
+
+def test_adapted_shares_are_announced_with_their_first_step_or_found_without_effect(small):
+    stage = small.stages["pretrain"]
+    online = OnlineConfig(every=20, lead_steps=10, warmup_steps=15, max_share={"sec": 0.6})
+    adapted = replace(stage, mixture=replace(stage.mixture, online=online), steps=100)
+    warnings = next(estimate_stages(replace(small, stages={"pretrain": adapted}))).warnings
+    assert any("adapted from about step 40 on, every 20 steps" in warning for warning in warnings)
+    assert any("sec 60 %, mna 100 % at most" in warning for warning in warnings)
+    short = replace(small, stages={"pretrain": replace(adapted, steps=40)})
+    assert any("the stage has 40, so they stay" in one for one in next(estimate_stages(short)).warnings)
 
 
 def test_dropped_conversations_are_counted(small):

@@ -30,6 +30,7 @@ from audio_lm.data.mixture.weights import MixtureSource, clip_shares, max_exampl
 
 VERSION = 1  # incremented when the same settings give another schedule
 TEMPLATES = "templates of "
+ONLINE = "online"  # entry of a fingerprint: rules of adapted shares
 WINDOW_STEPS = 64
 """Steps of a window. The last step of a window is not full; it loses about half a step per window."""
 
@@ -203,11 +204,28 @@ class PackSchedule:
         self.rules = rules
         self.window = window
         self.seed = seed
+        self.num_decided: int | None = None
+        """Windows whose shares are known; None if all are."""
+
         self._interleavers: dict[int, ProportionalInterleaver] = {}
         self._starts = [segment.position for segment in segments]
         self._keys = np.array([key_of(seed, "order", name) for name in names], dtype=np.uint64)
         self._choice_key = np.uint64(key_of(seed, "paraphrase"))
         self._num_choices = np.array([of_source.num_choices for of_source in lengths], dtype=np.uint64)
+
+    def set_window(self, window: int, counts: Sequence[int]) -> None:
+        """Set how often each source is drawn in a window, the first one whose shares are not known.
+
+        Args:
+            counts: of each source (S); the sum is the length of a window.
+        """
+        position = window * self.window
+        draws = tuple(expected_examples(self.segments, position))
+        kept = bisect_right(self._starts, position - 1)
+        self.segments[kept:] = [Segment(position, tuple(counts), draws)]
+        self._starts[kept:] = [position]
+        self._interleavers.clear()
+        self.num_decided = window + 1
 
     def draws(self, first: int, count: int) -> tuple[Integers, Integers, Integers]:
         """Source, row and paraphrase at ``count`` positions from the first on (P)."""
@@ -234,6 +252,9 @@ class PackSchedule:
         Raises:
             DataError: a single conversation exceeds the token budget.
         """
+        assert self.num_decided is None or window < self.num_decided, (
+            f"the shares of window {window} are not decided"
+        )
         first = window * self.window
         sources_P, rows_P, choices_P = self.draws(first, self.window)
         lengths_P = self._lengths_of(sources_P, rows_P, choices_P)
@@ -289,9 +310,15 @@ class PackSchedule:
         return self._interleavers[number]
 
 
-def window_length(shares: Sequence[float], sources: Sequence[MixtureSource], rules: PackingRules) -> int:
-    """Positions of a window of about ``WINDOW_STEPS`` steps, with at least one conversation for every pack."""
-    length = max(1, round(WINDOW_STEPS * conversations_per_step(shares, sources, rules)))
+def window_length(
+    shares: Sequence[float],
+    sources: Sequence[MixtureSource],
+    rules: PackingRules,
+    *,
+    steps: int = WINDOW_STEPS,
+) -> int:
+    """Positions of a window of about as many steps as given, with at least one conversation for every pack."""
+    length = max(1, round(steps * conversations_per_step(shares, sources, rules)))
     return length if rules.conversations is not None else -(-length // rules.packs) * rules.packs
 
 
@@ -304,6 +331,7 @@ def fingerprint(
     seed: int,
     wording: str,
     templates: Mapping[str, str] | None = None,
+    online: str = "",
 ) -> dict[str, str]:
     """Everything that a schedule depends on, by name, so that a difference can be named.
 
@@ -311,6 +339,7 @@ def fingerprint(
         digests: of the rows of every source.
         wording: prompt format, vocabulary digest and audio token count of the model.
         templates: digest of the prompts of every source.
+        online: rules of adapted shares; empty where the mixture alone decides the shares.
     """
     return {
         "version": str(VERSION),
@@ -323,6 +352,7 @@ def fingerprint(
         **(
             {} if rules.packing == "full" else {"packing": rules.packing}
         ),  # absent in fingerprints of earlier releases
+        **({ONLINE: online} if online else {}),
         "shares": str(key_of(*map(_in_fingerprint, segments))),
         **{f"source {name}": digest for name, digest in digests.items()},
         **{f"{TEMPLATES}{name}": digest for name, digest in (templates or {}).items()},
