@@ -76,7 +76,7 @@ class OnlinePath:
         self.schedule = schedule
         self.history = history
         self.steps = steps
-        self.initial = task_shares(config, sources)
+        self.initial = task_shares(config, config.weights, config.drawn_tasks)
         self.bandit = ShareBandit(self.online, self.initial)
         # Decided shares are those of the whole mixture, so nothing above the sources of a task acts on them again.
         self.within_tasks = replace(

@@ -73,17 +73,6 @@ def clip_shares(
     return [share / total for share in shares]
 
 
-def task_shares(config: MixtureConfig, sources: Sequence[MixtureSource]) -> dict[str, float]:
-    """Share of every drawn task in the unit of the weights, at the first step."""
-    weights = piecewise_weights(config, steps=1)[0][1]
-    drawn = [number for number, source in enumerate(sources) if weights[source.task] > 0]
-    shares: dict[str, float] = {}
-    for number, share in _shares_in_unit(config, sources, weights, drawn).items():
-        task = sources[number].task
-        shares[task] = shares.get(task, 0.0) + share
-    return shares
-
-
 def _shares_in_unit(
     config: MixtureConfig,
     sources: Sequence[MixtureSource],
