@@ -13,7 +13,8 @@ import numpy as np
 from audio_lm.common.rng import random_for
 from audio_lm.sweep.config import KeyConfig
 from audio_lm.sweep.definition import Sweep
-from audio_lm.sweep.space import ShareSpace, rounded_shares, simplex_grid
+from audio_lm.sweep.simplex import simplex_grid
+from audio_lm.sweep.space import ShareSpace, rounded_shares
 from audio_lm.sweep.trial import Purpose, Trial
 
 Shares = dict[str, float]

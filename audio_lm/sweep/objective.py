@@ -51,6 +51,16 @@ class Objective:
             }
         )
 
+    def value(self, values: Mapping[str, float]) -> float | None:
+        """Objective of one trial; None if one of its metrics was not measured.
+
+        >>> Objective.of({"wer": MetricConfig("min"), "acc": MetricConfig("max")}).value({"wer": 0.2, "acc": 0.9})
+        -0.35
+        """
+        if not self.weights.keys() <= values.keys():
+            return None
+        return sum(weight * values[name] for name, weight in self.weights.items())
+
     def measured(self, values: Mapping[str, Floats]) -> Floats:
         """Objective of measured metrics (N); NaN where one of them is."""
         return np.sum([weight * values[name] for name, weight in self.weights.items()], axis=0)

@@ -18,7 +18,6 @@ NUM_CANDIDATES = 8192
 NUM_BEST = 50
 """The optimum is the mean of this many best candidates: a single best one is where the regression errs most."""
 
-CAUTION = 0.0
 ROUNDS = 2
 """Candidates are sampled again around the best ones."""
 
@@ -59,8 +58,8 @@ def find_optimum(
     best = into_bounds(centers, bounds)
     for _ in range(ROUNDS):
         candidates = np.vstack([best, sample_within(bounds, best, NUM_CANDIDATES, rng)])
-        mean, deviation = objective.predict(surfaces, candidates)
-        score = mean + CAUTION * deviation + (0 if pull is None else pull.of(candidates))
+        mean, _ = objective.predict(surfaces, candidates)
+        score = mean + (0 if pull is None else pull.of(candidates))
         best = candidates[np.argsort(score, kind="stable")[:NUM_BEST]]
     return best.mean(axis=0)
 

@@ -16,6 +16,7 @@ import numpy as np
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.weights import ONE_GROUP, task_shares
 from audio_lm.sweep.config import KeyConfig
+from audio_lm.sweep.simplex import into_bounds
 from audio_lm.sweep.table import Floats
 
 LEAST_SHARE = 1e-6
@@ -86,7 +87,7 @@ class ShareSpace:
     def nearest(self, shares: Mapping[str, float]) -> dict[str, float]:
         """The closest point within the bounds: excess is given to the others in proportion to their shares."""
         point = np.array([max(shares[name], 0.0) for name in self.names])
-        inside = fit_to_bounds(point / point.sum(), self.bounds)
+        inside = into_bounds((point / point.sum())[None], self.bounds)[0]
         return rounded_shares(dict(zip(self.names, inside.tolist(), strict=True)))
 
     def with_shares(self, shares: Mapping[str, float]) -> MixtureConfig:
@@ -200,52 +201,3 @@ def rounded_shares(shares: Mapping[str, float]) -> dict[str, float]:
     largest = max(rounded, key=lambda name: rounded[name])
     rest = sum(share for name, share in rounded.items() if name != largest)
     return rounded | {largest: round(1 - rest, DIGITS)}
-
-
-def fit_to_bounds(point: Floats, bounds: Floats) -> Floats:
-    """Move a point of the simplex into bounds: what is over or under goes to the free shares in proportion (K).
-
-    Args:
-        point: shares that sum to one (K).
-        bounds: smallest and largest share (K, 2); some point is within them.
-    """
-    low, high = bounds[:, 0], bounds[:, 1]
-    base = np.maximum(point, 1e-9)
-
-    def clipped(log_factor: float) -> Floats:
-        return np.clip(base * math.exp(log_factor), low, high)
-
-    least, most = -50.0, 50.0
-    for _ in range(100):  # the sum grows with the factor
-        middle = (least + most) / 2
-        least, most = (middle, most) if clipped(middle).sum() < 1 else (least, middle)
-    inside = clipped(most)
-    return _exact_sum(inside, low, high)
-
-
-def _exact_sum(point: Floats, low: Floats, high: Floats) -> Floats:
-    """Distribute the rest to one over the shares that have room for it."""
-    rest = 1 - point.sum()
-    room = high - point if rest > 0 else point - low
-    return point + rest * room / room.sum() if room.sum() > 0 else point
-
-
-def simplex_grid(num_names: int, divisions: int) -> Sequence[tuple[float, ...]]:
-    """All points of a simplex whose shares are multiples of one part in ``divisions``.
-
-    >>> simplex_grid(2, 2)
-    [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]
-    """
-    if num_names == 1:
-        return [(1.0,)]
-    found: list[tuple[float, ...]] = []
-
-    def extend(prefix: tuple[int, ...], left: int) -> None:
-        if len(prefix) == num_names - 1:
-            found.append(tuple(count / divisions for count in (*prefix, left)))
-            return
-        for count in range(left + 1):
-            extend((*prefix, count), left - count)
-
-    extend((), divisions)
-    return found

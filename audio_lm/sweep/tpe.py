@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.common.rng import key_of
-from audio_lm.sweep.config import KeyConfig, MetricConfig
+from audio_lm.sweep.config import KeyConfig
 from audio_lm.sweep.definition import Sweep
 from audio_lm.sweep.design import num_trials
 from audio_lm.sweep.ledger import LedgerState, TrialState
+from audio_lm.sweep.objective import Objective
 from audio_lm.sweep.results import OTHER_SCALE
 from audio_lm.sweep.space import rounded_shares
 from audio_lm.sweep.trial import Trial
@@ -95,6 +96,7 @@ class TpeSampler:
             raise missing_extra("optuna", extra="sweep", purpose="design.kind=tpe") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
+        self.objective = Objective.of(sweep.config.metrics)
         space = sweep.shares
         self.simplex = Simplex(space.names, space.low, space.high) if space else Simplex((), (), ())
         self.distributions = _distributions(self.simplex, sweep.space.keys)
@@ -157,7 +159,7 @@ class TpeSampler:
         params = self.params(one.trial)
         if any(not self.distributions[name]._contains(value) for name, value in params.items()):
             return None  # a setting of the base recipe that the sweep does not try
-        value = objective(one.values, self.sweep.config.metrics) if one.status == "finished" else None
+        value = self.objective.value(one.values) if one.status == "finished" else None
         states = {"finished": OptunaState.COMPLETE, "pruned": OptunaState.PRUNED}
         if one.status == "finished" and value is None:
             return None
@@ -167,22 +169,6 @@ class TpeSampler:
             value=value,
             state=states.get(one.status, OptunaState.RUNNING),
         )
-
-
-def objective(values: Mapping[str, float], metrics: Mapping[str, MetricConfig]) -> float | None:
-    """Weighted mean of metrics in their own units, smaller is better; None if one with a weight was not measured.
-
-    >>> objective({"wer": 0.2, "acc": 0.9}, {"wer": MetricConfig("min"), "acc": MetricConfig("max")})
-    -0.35
-    """
-    weighted = {name: metric for name, metric in metrics.items() if metric.weight > 0}
-    if not weighted or not weighted.keys() <= values.keys():
-        return None
-    signed = [
-        (metric.weight if metric.direction == "min" else -metric.weight) * values[name]
-        for name, metric in weighted.items()
-    ]
-    return sum(signed) / sum(metric.weight for metric in weighted.values())
 
 
 def _distributions(simplex: Simplex, keys: Mapping[str, KeyConfig]) -> "dict[str, BaseDistribution]":

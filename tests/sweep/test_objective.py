@@ -24,6 +24,14 @@ def test_the_objective_is_a_weighted_mean_of_which_smaller_is_better():
     )
 
 
+def test_a_trial_has_an_objective_if_every_metric_with_a_weight_was_measured():
+    objective = Objective.of(
+        {"wer": MetricConfig("min", 3), "acc": MetricConfig("max", 1), "seen": MetricConfig("min", 0)}
+    )
+    assert objective.value({"wer": 0.2, "acc": 0.6}) == pytest.approx(0)
+    assert objective.value({"wer": 0.2, "seen": 1.0}) is None
+
+
 def test_without_weights_there_is_no_objective():
     with pytest.raises(DataError, match="all weights are 0"):
         Objective.of({"loss": MetricConfig(weight=0.0)})

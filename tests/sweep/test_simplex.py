@@ -9,13 +9,20 @@ from audio_lm.sweep.simplex import check_bounds, into_bounds, sample_within
 TASKS = ("asr", "aac", "lid")
 
 
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.lists(st.floats(0.4, 1), min_size=3, max_size=3))
-def test_points_are_moved_into_bounds(point, high):
-    bounds = np.stack([[0.0, 0.1, 0.2], high], axis=1)
-    inside = into_bounds(np.array([point]), bounds)[0]
-    assert inside.sum() == pytest.approx(1)
-    assert (inside >= bounds[:, 0] - 1e-6).all()
-    assert (inside <= bounds[:, 1] + 1e-6).all()
+@given(
+    st.lists(st.floats(0, 1), min_size=3, max_size=6).filter(lambda shares: sum(shares) > 0.01),
+    st.lists(st.floats(0, 0.15), min_size=6, max_size=6),
+    st.lists(st.floats(0.4, 1), min_size=6, max_size=6),
+)
+def test_points_are_moved_into_the_bounds(shares, low, high):
+    point = np.array(shares) / sum(shares)
+    bounds = np.stack([low, high], axis=1)[: len(point)]
+    if bounds[:, 1].sum() < 1:
+        return
+    inside = into_bounds(point[None], bounds)[0]
+    assert inside.sum() == pytest.approx(1, abs=1e-9)
+    assert (inside >= bounds[:, 0] - 1e-9).all()
+    assert (inside <= bounds[:, 1] + 1e-9).all()
 
 
 def test_points_within_bounds_do_not_move():

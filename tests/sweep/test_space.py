@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +9,8 @@ from audio_lm.config.yaml_layers import Layer
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
 from audio_lm.data.mixture.weights import task_shares
 from audio_lm.sweep.config import KeyConfig
-from audio_lm.sweep.space import LEAST_SHARE, ShareSpace, Space, fit_to_bounds, rounded_shares, simplex_grid
+from audio_lm.sweep.simplex import simplex_grid
+from audio_lm.sweep.space import LEAST_SHARE, ShareSpace, Space, rounded_shares
 
 TASKS = ("asr", "aac", "lid", "mna")
 WEIGHTS = {"asr": 3.0, "aac": 1.0, "lid": 1.0, "mna": 5.0}
@@ -94,22 +94,6 @@ def test_a_task_that_is_not_varied_and_has_weight_0_stays_out():
         "s", ("asr", "aac", "lid"), MixtureConfig(mixture().sources, weights), (0,) * 3, (1,) * 3
     )
     assert own.with_shares(POINT).weights["mna"] == 0
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=3, max_size=6).filter(lambda shares: sum(shares) > 0.01),
-    st.lists(st.floats(0, 0.15), min_size=6, max_size=6),
-    st.lists(st.floats(0.4, 1), min_size=6, max_size=6),
-)
-def test_points_are_moved_into_the_bounds(shares, low, high):
-    point = np.array(shares) / sum(shares)
-    bounds = np.stack([low, high], axis=1)[: len(point)]
-    if bounds[:, 1].sum() < 1:
-        return
-    inside = fit_to_bounds(point, bounds)
-    assert inside.sum() == pytest.approx(1, abs=1e-9)
-    assert (inside >= bounds[:, 0] - 1e-9).all()
-    assert (inside <= bounds[:, 1] + 1e-9).all()
 
 
 def test_a_point_within_the_bounds_is_not_moved():
