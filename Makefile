@@ -31,7 +31,7 @@ demo: .stamps/demo
 	$(BIN)/python train.py recipes/demo.yaml
 
 test: .stamps/test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 chaos: .stamps/test
 	$(BIN)/python -m pytest -q -m chaos tests/chaos --kills=$(or $(KILLS),100) --seed=$(or $(SEED),0) -rA

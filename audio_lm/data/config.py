@@ -134,7 +134,7 @@ class SourceFacts:
     hours: Annotated[float, Range(0, 1e9)]
     """Hours of audio."""
 
-    clips: Annotated[int, Range(0, 10**12)]
+    clips: Annotated[int, Range(1, 10**12)]
     """Number of cuts."""
 
 

@@ -1,6 +1,9 @@
+import pytest
+
 from audio_lm.bench import loader
 
 
+@pytest.mark.slow
 def test_every_figure_is_measured_with_small_sizes(monkeypatch):
     monkeypatch.setattr(loader, "NUM_CLIPS", 60)
     monkeypatch.setattr(loader, "FEW_ROWS", 1_100)

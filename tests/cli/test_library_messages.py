@@ -49,6 +49,7 @@ def test_warnings_are_dropped_by_text():
     assert [str(one.message) for one in seen] == ["Precision is lost"]
 
 
+@pytest.mark.slow
 def test_no_level_of_lightning_is_changed_by_an_import():
     program = (
         "import logging, audio_lm.run.train;"

@@ -132,6 +132,15 @@ def test_a_weight_without_source_is_refused(project):
         load_recipe("good")
 
 
+def test_facts_of_a_source_without_clips_are_refused(project):
+    facts = "facts: {c/a-train: {hours: 1, clips: 0}}"  # its mean length would be a division by zero
+    (project / "conf/mixture/words.yaml").write_text(
+        f"sources: {{asr: [c/a-train]}}\nweights: {{asr: 1}}\n{facts}\n"
+    )
+    with pytest.raises(RecipeError, match=r"words.yaml:3.*clips.*1 or more"):
+        load_recipe("good")
+
+
 def test_an_unknown_recipe_is_answered_with_the_closest_name(project):
     with pytest.raises(RecipeError, match="Did you mean 'good'"):
         load_recipe("godo")

@@ -55,7 +55,7 @@ def test_commands_are_shown_where_they_exist(whole_run):
     assert "audio-lm ask . clip.wav --task chat" in card_of(whole_run, "chat", commands=["ask"])[1]
 
 
-def test_a_task_of_the_recipe_s_own_is_asked_by_its_question(whole_run):
+def test_the_command_of_an_own_task_carries_its_question(whole_run):
     facts, _ = card_of(whole_run, "pretrain", commands=["ask"])
     recipe = replace(facts.recipe, tasks={"loud": OwnTaskConfig("loudness", ["How loud is it?"])})
     tasks = [replace(trained_tasks(facts.recipe, "pretrain")[0], name="loud")]

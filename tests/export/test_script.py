@@ -1,5 +1,6 @@
 """The script of an exported folder, run without this project."""
 
+import runpy
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from lhotse.cut import MonoCut
 
 from audio_lm import predict
 from audio_lm.export.run import ExportSettings, export_run
-from audio_lm.export.script import fields_of, run_script
+from audio_lm.export.script import NAME, fields_of, run_script
 from audio_lm.export.trained import TrainedTask
 
 
@@ -47,6 +48,7 @@ def test_it_prints_the_answer_of_our_model(whole_run, clip, tmp_path, stage, tas
     assert got == ours
 
 
+@pytest.mark.slow
 def test_files_of_any_rate_and_number_of_channels_are_read(whole_run, clip, tmp_path):
     folder = tmp_path / "folder"
     export_run(whole_run.path, folder, ExportSettings(dtype="bfloat16"), report=lambda line: None)
@@ -58,20 +60,26 @@ def test_files_of_any_rate_and_number_of_channels_are_read(whole_run, clip, tmp_
     assert code == 0, errors
 
 
-def test_a_mistake_is_answered_with_the_usage(whole_run, clip, tmp_path):
-    folder = tmp_path / "folder"
+def refusal(monkeypatch, script, *arguments):
+    """Message that ``run.py`` ends with, in this process, which has imported its packages already."""
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(script), run_name="__main__")
+    return caught.value.code
+
+
+def test_a_mistake_is_answered_with_the_usage(whole_run, clip, tmp_path, monkeypatch):
+    folder, long = tmp_path / "folder", tmp_path / "long.wav"
     export_run(whole_run.path, folder, report=lambda line: None)
-    assert answer(folder)[0] == 1
-    code, _, errors = answer(folder, "nothing", clip)
-    assert (code, errors.count("\n")) == (1, 1)
-    assert "tasks: chat, sec, mna" in errors
-    code, _, errors = answer(folder, "chat")
-    assert "chat needs 1 clip(s), not 0" in errors
-    assert "nothing.wav is neither a file nor a field" in answer(folder, "chat", "nothing.wav")[2]
-    assert "txt is neither a file nor a field; fields: text" in answer(folder, "chat", clip, "txt=Hello")[2]
-    long = tmp_path / "long.wav"
     soundfile.write(long, np.zeros(16_000 * 31, np.float32), 16_000)
-    assert "longer than 30 s" in answer(folder, "chat", long)[2]
+    script = folder / NAME
+    for arguments in ((), ("nothing", clip)):
+        assert "tasks: chat, sec, mna" in refusal(monkeypatch, script, *arguments)
+    assert "chat needs 1 clip(s), not 0" in refusal(monkeypatch, script, "chat")
+    assert refusal(monkeypatch, script, "chat", "x.wav").startswith("x.wav is neither a file nor a field")
+    unknown = refusal(monkeypatch, script, "chat", clip, "txt=Hello")
+    assert "txt is neither a file nor a field; fields: text" in unknown
+    assert "longer than 30 s" in refusal(monkeypatch, script, "chat", long)
 
 
 def test_every_field_of_a_prompt_has_a_value():

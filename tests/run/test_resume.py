@@ -80,6 +80,7 @@ def status(tmp_path, out="run"):
     return json.loads((tmp_path / out / "stages" / "pretrain" / "status.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_declared_mixture_follows_the_old_order_and_resumes_exactly(run_training, tmp_path):
     whole, _ = run_training(OLD, out="whole")
     first, _ = run_training(OLD, stop=STOP)

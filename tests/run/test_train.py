@@ -115,6 +115,7 @@ def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
         assert_equal_weights(weights(resumed, stage), weights(whole_run, stage))
 
 
+@pytest.mark.slow
 def test_a_single_stage_starts_from_the_weights_of_the_stage_before(
     whole_run, small_recipe, tmp_path, console
 ):
@@ -175,6 +176,7 @@ OTHER_PARTS = [
 ]
 
 
+@pytest.mark.slow
 def test_another_encoder_another_projector_and_lora_are_trained(small_recipe, tmp_path, console):
     pytest.importorskip("peft")
     overrides = [*OTHER_PARTS, "stages.pretrain.spec_augment=null", "stages.chat.spec_augment=null"]
