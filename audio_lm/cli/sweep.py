@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
 from audio_lm.cli.sweep_fit import sweep_extend, sweep_fit, sweep_verify
+from audio_lm.cli.sweep_options import SweepName
 from audio_lm.cli.sweep_plan import plan
 from audio_lm.cli.sweep_report import sweep_report
 
@@ -45,12 +46,6 @@ sweep.command("report")(sweep_report)
 
 SweepFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A sweep file, or the name of one in recipes/sweeps/.")
-]
-SweepName = Annotated[
-    str,
-    typer.Argument(
-        metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
-    ),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Run failed trials again, after the cause was removed.")

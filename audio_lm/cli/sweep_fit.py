@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.sweep_options import MetricOfFile, MetricsFile, ResultsPlace, SweepName
 
 if TYPE_CHECKING:
     from audio_lm.sweep.fit import SweepFit
     from audio_lm.sweep.ledger import Ledger
     from audio_lm.sweep.table import TrialTable
 
-SweepName = Annotated[
-    str,
-    typer.Argument(
-        metavar="SWEEP", help="Folder of a sweep, such as sweeps/demo_mixture-1a2b3c4d, or its file."
-    ),
-]
 Reuse = Annotated[
     str | None,
     typer.Option(
@@ -28,22 +23,9 @@ Reuse = Annotated[
 
 
 def sweep_fit(
-    place: Annotated[
-        str,
-        typer.Argument(
-            metavar="SWEEP",
-            help="Folder or name of a sweep, a folder with ratios.csv and metrics.csv, or a file of shares.",
-        ),
-    ],
-    metrics_file: Annotated[
-        Path | None, typer.Argument(metavar="[METRICS.CSV]", help="File of metrics, after a file of shares.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=min or NAME=max, with *WEIGHT; may be repeated. For files; default all, min."
-        ),
-    ] = None,
+    place: ResultsPlace,
+    metrics_file: MetricsFile = None,
+    metric: MetricOfFile = None,
     reuse: Reuse = None,
     features: Annotated[
         str | None,

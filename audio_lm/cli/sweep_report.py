@@ -6,25 +6,13 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
+from audio_lm.cli.sweep_options import MetricOfFile, MetricsFile, ResultsPlace
 
 
 def sweep_report(
-    place: Annotated[
-        str,
-        typer.Argument(
-            metavar="SWEEP",
-            help="Folder or name of a sweep, a folder with ratios.csv and metrics.csv, or a file of shares.",
-        ),
-    ],
-    metrics_file: Annotated[
-        Path | None, typer.Argument(metavar="[METRICS.CSV]", help="File of metrics, after a file of shares.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=min or NAME=max, with *WEIGHT; may be repeated. For files; default all, min."
-        ),
-    ] = None,
+    place: ResultsPlace,
+    metrics_file: MetricsFile = None,
+    metric: MetricOfFile = None,
     mixture: Annotated[
         str | None,
         typer.Option(

@@ -114,7 +114,8 @@ def plan(
         composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
         from dataclasses import asdict
 
-        from audio_lm.preview.estimate import estimate_stages, print_estimates
+        from audio_lm.preview.estimate import estimate_stages
+        from audio_lm.preview.estimate_table import print_estimates
         from audio_lm.run.console import run_console
 
     flags = [name for name, is_set in (("--json", as_json), ("--trust-code", trust_code)) if is_set]

@@ -16,7 +16,7 @@ SWEEPS = Path("sweeps")
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """What the trials of a sweep have in common."""
+    """Facts that all trials of a sweep share."""
 
     name: str
     """Name of the sweep with its signature; also the experiment in MLflow."""

@@ -239,11 +239,11 @@ class Ledger:
         return names
 
     def claim(self, worker: str, liveness: Liveness) -> Claim | None:
-        """Take a trial: first one that was begun, then the first in order; None if there is none.
+        """Take a trial: first one that was started, then the first in order; None if there is none.
 
         Args:
             worker: name of the worker.
-            liveness: judges workers that have a trial; the trial of a dead one is taken over.
+            liveness: says which workers are alive; the trial of a dead one is taken over.
         """
         with self._locked() as state:
             free = state.of("waiting") + [one for one in state.of("running") if liveness.is_dead(one.worker)]

@@ -1,4 +1,4 @@
-"""How much common random numbers reduce the variance of a difference between two mixtures, measured.
+"""Measure how far common random numbers reduce the variance of a difference between two mixtures.
 
 Two mixtures are each trained with several seeds. Trials with the same seed share initial weights, and data order where their
 shares agree: their differences are the paired ones. Differences of trials with other seeds are those that free seeds would

@@ -1,6 +1,6 @@
 """Points chosen one by one with Optuna's tree-structured Parzen estimator (TPE).
 
-The ledger stays the only record: before each choice a study in memory is told all trials, the first ones and those of other
+The ledger stays the only record: before each choice a study in memory gets all trials, the first ones and those of other
 designs too. Shares are given to Optuna as K - 1 independent numbers from 0 to 1: each is the part of what is left that
 a task takes within its bounds. Every such point is a valid mixture, and uniform numbers give uniform mixtures.
 
@@ -108,8 +108,8 @@ class TpeSampler:
             return None
         study = self._study(state)
         for _ in range(MAX_TRIES):
-            asked = study.ask(self.distributions)
-            shares, settings = self._point(asked.params)
+            point = study.ask(self.distributions)
+            shares, settings = self._point(point.params)
             if self.sweep.allows(shares):
                 break
         return self.sweep.trial(state.next_name(), "design", shares, settings)
@@ -134,7 +134,7 @@ class TpeSampler:
         return shares, settings
 
     def _study(self, state: LedgerState) -> "Study":
-        """A study that was told every trial of the ledger; its seed depends on their number."""
+        """A study with every trial of the ledger; its seed depends on their number."""
         import optuna
 
         with warnings.catch_warnings():
@@ -146,10 +146,12 @@ class TpeSampler:
                 seed=key_of("sweep tpe", self.sweep.config.design.seed, len(state.trials)) % 2**32,
             )
         study = optuna.create_study(sampler=sampler, direction="minimize")
-        study.add_trials([told for one in state.trials.values() if (told := self._told(one)) is not None])
+        study.add_trials(
+            [known for one in state.trials.values() if (known := self._as_known(one)) is not None]
+        )
         return study
 
-    def _told(self, one: TrialState) -> "FrozenTrial | None":
+    def _as_known(self, one: TrialState) -> "FrozenTrial | None":
         """A trial as Optuna stores it; None for one that says nothing about its point."""
         from optuna.trial import TrialState as OptunaState
         from optuna.trial import create_trial

@@ -77,7 +77,7 @@ class TrialStarter(Protocol):
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """How this worker starts runs."""
+    """Settings with which a worker starts runs."""
 
     facts: SweepFacts
     num_workers: int = 1

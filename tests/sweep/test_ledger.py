@@ -1,4 +1,4 @@
-"""Ledger of a sweep: a pure function of its lines, whoever wrote them and wherever they stopped."""
+"""Ledger of a sweep: a pure function of its lines, for any writers and any end."""
 
 import json
 import os

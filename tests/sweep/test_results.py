@@ -32,7 +32,7 @@ def write_run(folder, losses=(), **scores):
 
 @pytest.fixture
 def ledger(tmp_path):
-    """Five trials: two finished, one failed, one of another scale, one not begun."""
+    """Five trials: two finished, one failed, one of another scale, one not started."""
     purposes = ("uniform", "repeat", "design", "verify", "design")
     trials = [
         Trial(f"{at:03d}", purpose, {"a": 0.25 * at, "b": 1 - 0.25 * at}, {"stages.x": at}, seed=at)

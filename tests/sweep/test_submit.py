@@ -54,7 +54,7 @@ def test_every_task_is_a_worker_that_is_requeued_when_it_was_stopped(script):
 
 
 def test_the_script_requeues_a_stopped_worker_and_passes_other_codes_on(script, tmp_path):
-    """The real script with programs of the same names: a worker that ends with the code that it is told."""
+    """The real script with programs of the same names: a worker that ends with a given code."""
     for name, code in (
         ("audio-lm", 'echo "$*" >> called; trap "exit 75" USR1; [ -z "$WAIT" ] || while :; do sleep 0.05; done; exit "$CODE"'),
         ("scontrol", 'echo "$*" >> requeued'),

@@ -29,7 +29,7 @@ def test_shares_and_coordinates_are_inverse(first, second, third):
 
 
 def test_uniform_coordinates_are_uniform_mixtures():
-    """The mean share is 1/K and its variance that of the flat Dirichlet distribution, for every task alike."""
+    """The mean share is 1/K and its variance that of the flat Dirichlet distribution, for every task."""
     points = np.random.default_rng(0).uniform(size=(20_000, 3))
     shares = np.array([[*FREE.shares(point).values()] for point in points])
     assert shares.mean(axis=0) == pytest.approx([0.25] * 4, abs=0.01)

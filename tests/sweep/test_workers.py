@@ -64,7 +64,7 @@ def test_a_process_id_that_was_given_again_is_not_the_worker(tmp_path):
 
 
 @pytest.mark.parametrize("is_missing", [False, True])
-def test_a_worker_of_another_machine_is_judged_by_changes_alone(tmp_path, is_missing):
+def test_a_worker_of_another_machine_is_alive_while_its_file_changes(tmp_path, is_missing):
     """Its clock may be wrong by years, and its process id says nothing here."""
     with LifeSign(tmp_path, beat=100) as sign:
         table = {**read_json(sign.path).values, "machine": "elsewhere", "pid": 1}

@@ -49,5 +49,8 @@ def _settings(config: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: asdict(inner) if is_dataclass(inner) else inner for key, inner in value.items()}  # type: ignore[call-overload]
+        return {
+            key: asdict(inner) if is_dataclass(inner) and not isinstance(inner, type) else inner
+            for key, inner in value.items()
+        }
     return value
