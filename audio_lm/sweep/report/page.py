@@ -135,8 +135,9 @@ def _slices(view: FitView, shares: Floats) -> dict[str, list[dict[str, Any] | No
             slice_of(view, name, task, shares, points=POINTS_OF_SLICE) for task in range(len(view.tasks))
         ]
         found[name] = [
-            curve
-            and {
+            None
+            if curve is None
+            else {
                 "shares": _numbers(curve.shares),
                 "mean": _numbers(curve.mean),
                 "half": _numbers(curve.half_width),

@@ -51,11 +51,18 @@ def _draw(view: FitView, pair: tuple[str, str], points: Floats, axes: Axes) -> N
     noise = [view.noise(name) for name in pair]
     if all(map(math.isfinite, noise)):
         axes.errorbar(
-            *measured.T, xerr=2 * noise[0], yerr=2 * noise[1], fmt="none", ecolor=GREY, elinewidth=0.7,
+            measured[:, 0], measured[:, 1], xerr=2 * noise[0], yerr=2 * noise[1], fmt="none", ecolor=GREY, elinewidth=0.7,
             alpha=0.55, zorder=1, label="twice the noise of one run",
         )  # fmt: skip
     axes.scatter(
-        *measured.T, s=20, color="#b9bfca", edgecolor=DARK, linewidth=0.6, zorder=2, label="trial, measured"
+        measured[:, 0],
+        measured[:, 1],
+        s=20,
+        color="#b9bfca",
+        edgecolor=DARK,
+        linewidth=0.6,
+        zorder=2,
+        label="trial, measured",
     )
     axes.plot(*front.T, color=FRONT, linewidth=2, marker=".", markersize=4, zorder=3, label="predicted front")
     places = {
@@ -63,10 +70,13 @@ def _draw(view: FitView, pair: tuple[str, str], points: Floats, axes: Axes) -> N
         for name, shares in named_points(view.fit).items()
     }
     mark_points(axes, places)
-    for name, set_label, is_x in zip(pair, (axes.set_xlabel, axes.set_ylabel), (True, False), strict=True):
-        set_label(view.title(name), fontsize=TICK, parse_math=False)
-        if not view.is_min(name):
-            (axes.invert_xaxis if is_x else axes.invert_yaxis)()
+    across, up = pair
+    axes.set_xlabel(view.title(across), fontsize=TICK, parse_math=False)
+    axes.set_ylabel(view.title(up), fontsize=TICK, parse_math=False)
+    if not view.is_min(across):
+        axes.invert_xaxis()
+    if not view.is_min(up):
+        axes.invert_yaxis()
     axes.tick_params(labelsize=TICK)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -116,7 +116,8 @@ class Answers:
         bad, recipe = self.view.trials_of(["bad"]), self.view.trials_of(["recipe", "repeat"])
         if not bad or not recipe:
             return
-        moved, still = [], []
+        moved: list[str] = []
+        still: list[str] = []
         for name in self.view.names:
             values = self.view.measured(name)
             change = abs(float(np.nanmean(values[bad]) - np.nanmean(values[recipe])))

@@ -4,6 +4,7 @@ Shapes: N points of a slice, K tasks or groups.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ def _draw(view: FitView, curve: Slice, axes: Axes, colour: str) -> None:
     axes.plot(percent, curve.mean, color=colour, linewidth=1.8, label="prediction")
 
 
-def _draw_points(view: FitView, name: str, task: int, axes: Axes, points: dict[str, Floats]) -> None:
+def _draw_points(view: FitView, name: str, task: int, axes: Axes, points: Mapping[str, Floats]) -> None:
     """Vertical lines at the shares of the named mixtures."""
     for point, shares in points.items():
         axes.axvline(

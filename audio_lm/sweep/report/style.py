@@ -75,10 +75,10 @@ def noise_note(view: FitView) -> str:
     return "the noise is not known, as no mixture was repeated: a change of colour is no effect"
 
 
-def mark_points(axes: Axes, points: Mapping[str, Sequence[float]]) -> None:
+def mark_points(axes: Axes, points: Mapping[str, Sequence[float] | Floats]) -> None:
     """Draw named mixtures with their markers; values are the coordinates."""
     for name, place in points.items():
-        axes.scatter(
+        axes.scatter(  # type: ignore[misc]  # axes of mpltern take three coordinates
             *([value] for value in place), marker=MARKER_OF_POINT.get(name, OTHER_MARKER),
             s=170 if name == BEST else 46, color=COLOUR_OF_POINT.get(name, OTHER_COLOUR),
             edgecolor="white", linewidth=1.0, zorder=6, label=name, clip_on=False,
