@@ -4,7 +4,7 @@ const { tasks, names, metrics, trials, points, bands } = data;
 const byId = id => document.getElementById(id);
 const pointNames = Object.keys(points);
 const COLOURS = ["#4f46b8", "#d1661f", "#16856b", "#b3361e", "#8a5a00", "#1f7fbf", "#9c3f8f", "#5c6b00"];
-const POINT_COLOUR = { best: "var(--best)", recipe: "#1f5fbf", uniform: "#111", proportional: "#8a5a00" };
+const POINT_COLOUR = { best: "var(--best)", recipe: "#1f5fbf", uniform: "light-dark(#111, #f2f2f2)", proportional: "#8a5a00" };
 const colourOf = name => POINT_COLOUR[name] || "#555";
 
 /* ---- small helpers ---- */
