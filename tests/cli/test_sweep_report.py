@@ -1,6 +1,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from audio_lm.config import load
 from audio_lm.sweep.load import load_sweep
 from audio_lm.sweep.report import from_results
@@ -12,6 +14,7 @@ from tests.sweep.small_sweeps import write_sweep
 CONF = Path(__file__).parents[2] / "conf"
 
 
+@pytest.mark.slow  # MLflow
 def test_a_report_is_made_from_the_folder_of_a_sweep(tmp_path, monkeypatch, capsys):
     shutil.copytree(CONF, tmp_path / "conf")
     folder_of = {"conf": tmp_path / "conf", "recipes": tmp_path}

@@ -4,7 +4,7 @@ const { tasks, names, metrics, trials, points, bands } = data;
 const byId = id => document.getElementById(id);
 const pointNames = Object.keys(points);
 const COLOURS = ["#4f46b8", "#d1661f", "#16856b", "#b3361e", "#8a5a00", "#1f7fbf", "#9c3f8f", "#5c6b00"];
-const POINT_COLOUR = { best: "var(--best)", recipe: "#1f5fbf", uniform: "#111", proportional: "#8a5a00" };
+const POINT_COLOUR = { best: "var(--best)", recipe: "#1f5fbf", uniform: "light-dark(#111, #f2f2f2)", proportional: "#8a5a00" };
 const colourOf = name => POINT_COLOUR[name] || "#555";
 
 /* ---- small helpers ---- */
@@ -234,7 +234,8 @@ function drawWish() {
   for (const cell of ["metric", "predicted", "95 % of one run", `against ${reference.name}`]) html("th", { textContent: cell }, head);
   for (const metric of metrics) {
     const row = html("tr", {}, table), value = mean[metric][best], half = 1.96 * deviation[metric][best], change = value - reference.mean[metric];
-    const isNamed = data.threshold[metric] !== null && Math.abs(change) >= data.threshold[metric];
+    const halfOfChange = 1.96 * Math.hypot(deviation[metric][best], reference.deviation[metric]);
+    const isNamed = data.threshold[metric] !== null && Math.abs(change) >= data.threshold[metric] && Math.abs(change) > halfOfChange;
     for (const cell of [metric, text(metric, value), `${text(metric, value - half)} to ${text(metric, value + half)}`]) html("td", { textContent: cell }, row);
     html("td", { textContent: isNamed ? `${text(metric, Math.abs(change))} ${cost(metric, change) < 0 ? "better" : "worse"}` : "within noise",
       style: isNamed ? `color:var(--${cost(metric, change) < 0 ? "better" : "worse"})` : "color:var(--dim)" }, row);

@@ -70,7 +70,13 @@ def page_data(view: FitView) -> dict[str, Any]:
         "points": {name: _numbers(one) for name, one in points.items()},
         "predicted": {name: _predicted(view, one) for name, one in points.items()},
         "best": _predicted(view, points[BEST]) if BEST in points else None,
-        "reference": {"name": at, "mean": _predicted(view, shares)},
+        "reference": {
+            "name": at,
+            "mean": _predicted(view, shares),
+            "deviation": {
+                name: _finite(float(view.predict(name, shares[None])[1][0])) for name in view.names
+            },
+        },
         "trials": _trials(view),
         "grid": None if grid is None else {"divisions": DIVISIONS, **_predictions(view, grid)},
         "candidates": {"shares": _numbers(some), **_predictions(view, some)},

@@ -52,6 +52,7 @@ def test_the_data_has_every_trial_and_the_predictions_of_the_fit(page, view):
     assert [trial["run"] for trial in data["trials"]] == list(view.fit.table.runs)
     mean = view.predict("val_loss/lid", view.fit.best.shares[None])[0][0]
     assert data["predicted"]["best"]["val_loss/lid"] == pytest.approx(mean, rel=1e-5)
+    assert data["reference"]["deviation"].keys() == data["reference"]["mean"].keys() == set(view.names)
     assert len(data["grid"]["mean"]["objective"]) == 41 * 42 // 2
     assert data["sections"] == {"Best": ["`asr` 40 %"]}
 
