@@ -122,8 +122,8 @@ class OnlineConfig:
         ahead = PREFETCHED_STEPS * num_workers + 2  # one step is trained on, and Lightning holds the next one
         if self.lead_steps < ahead:
             raise RecipeError(
-                f"mixture.online.lead_steps is {self.lead_steps}, and {num_workers} data workers read {ahead} steps ahead, "
-                f"whose shares would not be decided; set it to {ahead} or more, or lower hardware.num_workers"
+                f"mixture.online.lead_steps is {self.lead_steps}, and hardware.num_workers={num_workers} reads {ahead} steps "
+                f"ahead, whose shares would not be decided; set lead_steps to {ahead} or more"
             )
 
 

@@ -288,7 +288,7 @@ def test_rules_of_adapted_shares_are_written_only_where_they_are_set_and_decide_
     [
         (
             "stages.pretrain.mixture.online.lead_steps=1",
-            r"mixture.online.lead_steps is 1, and \d+ data workers read",
+            r"mixture.online.lead_steps is 1, and hardware.num_workers=\d+ reads",
         ),
         ("stages.pretrain.validation.online.every=25", "the shares of validation sources have no effect"),
         ("stages.pretrain.mixture.online.min_share.ars=0.1", r"\['ars'\] are not drawn"),

@@ -47,7 +47,9 @@ def test_bounds_of_all_hold_for_tasks_without_their_own():
 
 def test_data_workers_must_not_read_further_ahead_than_shares_are_decided():
     OnlineConfig(lead_steps=6).check_lead(2)
-    with pytest.raises(RecipeError, match="lead_steps is 6, and 3 data workers read 8 steps ahead"):
+    with pytest.raises(
+        RecipeError, match=r"lead_steps is 6, and hardware\.num_workers=3 reads 8 steps ahead"
+    ):
         OnlineConfig(lead_steps=6).check_lead(3)
 
 
