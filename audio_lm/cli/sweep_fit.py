@@ -71,27 +71,8 @@ def sweep_fit(
     `audio-lm sweep fit results/ --metric wer=min --metric bleu=max*0.1`
     """
     silence_libraries()
-    from audio_lm.sweep.fit_text import early_lines, fit_json, fit_lines, proposal_lines
-    from audio_lm.sweep.proposals import propose
-    from audio_lm.sweep.schedule import compare_early
-
     fit = _fit(place, metrics_file, metric or [], reuse, features)
-    compared = None if early is None else compare_early(fit, early)
-    points = propose(fit, next_points) if next_points else None
-    if as_json:
-        table = fit_json(fit)
-        if compared is not None:
-            table["early"] = {"agreement": compared.agreement, "why_none": compared.why_none} | fit_json(
-                compared.early
-            )
-        if points is not None:
-            table["next"] = [dict(zip(fit.table.tasks, point.tolist(), strict=True)) for point in points]
-        typer.echo(json.dumps(table, indent=1))
-        return
-    lines = fit_lines(fit)
-    lines += [] if compared is None else early_lines(compared, fit)
-    lines += [] if points is None else proposal_lines(fit.table.tasks, points, fit)
-    typer.echo("\n".join(lines))
+    typer.echo(_as_json(fit, early, next_points) if as_json else _as_text(fit, early, next_points))
 
 
 def sweep_extend(
@@ -158,6 +139,36 @@ def sweep_verify(
     left = [one for one in ledger.state().of("waiting", "running") if one.trial.purpose == "verify"]
     if left:
         typer.echo(f"{len(left)} trials are not finished; run them: audio-lm sweep work {ledger.folder}")
+
+
+def _as_json(fit: "SweepFit", early: float | None, count: int) -> str:
+    from audio_lm.sweep.fit_text import fit_json
+    from audio_lm.sweep.proposals import propose
+    from audio_lm.sweep.schedule import compare_early
+
+    table = fit_json(fit)
+    if early is not None:
+        compared = compare_early(fit, early)
+        table["early"] = {
+            "agreement": compared.agreement,
+            "no_schedule": compared.why_none,
+            **fit_json(compared.early),
+        }
+    if count:
+        points = propose(fit, count)
+        table["next"] = [dict(zip(fit.table.tasks, point.tolist(), strict=True)) for point in points]
+    return json.dumps(table, indent=1)
+
+
+def _as_text(fit: "SweepFit", early: float | None, count: int) -> str:
+    from audio_lm.sweep.fit_text import early_lines, fit_lines, proposal_lines
+    from audio_lm.sweep.proposals import propose
+    from audio_lm.sweep.schedule import compare_early
+
+    lines = fit_lines(fit)
+    lines += [] if early is None else early_lines(compare_early(fit, early), fit)
+    lines += proposal_lines(fit.table.tasks, propose(fit, count), fit) if count else []
+    return "\n".join(lines)
 
 
 def _fit(
