@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import Overrides, TrustCode
-from audio_lm.cli.sweep_fit import sweep_extend, sweep_fit, sweep_verify
+from audio_lm.cli.sweep_fit import sweep_experts, sweep_extend, sweep_fit, sweep_verify
 from audio_lm.cli.sweep_options import SweepName
 from audio_lm.cli.sweep_plan import plan
 from audio_lm.cli.sweep_report import sweep_report
@@ -41,7 +41,7 @@ sweep.command()(plan)
 sweep.command("fit")(sweep_fit)
 sweep.command("extend")(sweep_extend)
 sweep.command("verify")(sweep_verify)
-
+sweep.command("experts")(sweep_experts)
 sweep.command("report")(sweep_report)
 
 SweepFile = Annotated[

@@ -8,6 +8,7 @@ import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.sweep_options import MetricOfFile, MetricsFile, ResultsPlace, SweepName
+from audio_lm.common.errors import UserError
 
 if TYPE_CHECKING:
     from audio_lm.sweep.fit import SweepFit
@@ -142,10 +143,50 @@ def sweep_verify(
         typer.echo(f"{len(left)} trials are not finished; run them: audio-lm sweep work {ledger.folder}")
 
 
+def sweep_experts(
+    name: SweepName,
+    mixtures: Annotated[int, typer.Option(min=8, help="Mixtures to score.")] = 64,
+    average: Annotated[
+        str,
+        typer.Option(
+            help="What is averaged by shares: weights of the experts, or their probabilities of each token."
+        ),
+    ] = "weights",
+) -> None:
+    """Score many mixtures with one run per task (experts), as one more input of `sweep fit`.
+
+    The first call adds a trial on each task alone, which `audio-lm sweep work` runs; the next one scores mixtures of them.
+
+    Examples: `audio-lm sweep experts demo_mixture` · `audio-lm sweep work demo_mixture` ·
+    `audio-lm sweep fit demo_mixture --features sweeps/demo_mixture-1a2b3c4d/experts`
+    """
+    silence_libraries()
+    if average not in ("weights", "probabilities"):
+        raise UserError(f"--average {average} -- expected weights or probabilities; choose one")
+    from audio_lm.sweep.expert_scores import EXPERTS, add_experts, score_mixtures
+    from audio_lm.sweep.sources import sweep_of
+    from audio_lm.sweep.start import find_sweep
+
+    ledger = find_sweep(name)
+    sweep = sweep_of(ledger)
+    for trial in add_experts(ledger, sweep):
+        typer.echo(f"trial {trial.name}: {next(task for task, share in trial.shares.items() if share)} alone")
+    left = [one for one in ledger.state().of("waiting", "running") if one.trial.purpose == "expert"]
+    if left:
+        typer.echo(f"{len(left)} experts are not finished; run them: audio-lm sweep work {ledger.folder}")
+        return
+    table = score_mixtures(
+        ledger, sweep, count=mixtures, average="weights" if average == "weights" else "probabilities"
+    )
+    table.write(ledger.folder / EXPERTS)
+    typer.echo(
+        f"{len(table)} mixtures; fit with them: audio-lm sweep fit {ledger.folder} --features {ledger.folder / EXPERTS}"
+    )
+
+
 def _fit(
     place: str, metrics_file: Path | None, metrics: list[str], reuse: str | None, cheaper: str | None
 ) -> "SweepFit":
-    from audio_lm.common.errors import UserError
     from audio_lm.sweep.experts import features_from
     from audio_lm.sweep.fit import fit_table
     from audio_lm.sweep.reuse import add_reused

@@ -35,7 +35,7 @@ def add_proposals(ledger: Ledger, sweep: Sweep, fit: SweepFit, count: int) -> li
         named = [dict(zip(fit.table.tasks, point.tolist(), strict=True)) for point in points]
         allowed = [shares for shares in named if sweep.allows(shares)][:count]
         for shares in allowed:
-            chosen.append(sweep.trial(_name(state, len(chosen)), "proposed", shares, settings))
+            chosen.append(sweep.trial(state.next_name(after=len(chosen)), "proposed", shares, settings))
     if not chosen:
         raise DataError(
             f"{ledger.folder}: none of {len(named)} proposals is within the bounds and repetition limits of the sweep -- "
@@ -63,7 +63,7 @@ def add_verification(ledger: Ledger, sweep: Sweep, fit: SweepFit, top: int) -> l
         present = {one.trial.overrides for one in state.trials.values()}
         for point in points:
             shares = dict(zip(fit.table.tasks, point.tolist(), strict=True))
-            trial = sweep.trial(_name(state, len(chosen)), "verify", shares, _settings(fit))
+            trial = sweep.trial(state.next_name(after=len(chosen)), "verify", shares, _settings(fit))
             trial = replace(trial, overrides=(*trial.overrides, *sweep.config.verify))
             if trial.overrides not in present:
                 present.add(trial.overrides)
@@ -84,11 +84,6 @@ def verified_table(ledger: Ledger, tasks: Sequence[str]) -> TrialTable:
             for name in ledger.facts.metrics
         },
     )
-
-
-def _name(state: LedgerState, number: int) -> str:
-    """Name of one more trial, after ``number`` others."""
-    return f"{int(state.next_name()) + number:03d}"
 
 
 def _settings(fit: SweepFit) -> dict[str, object] | None:

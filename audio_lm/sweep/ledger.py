@@ -113,9 +113,9 @@ class LedgerState:
         """Trials with one of some statuses."""
         return [state for state in self.trials.values() if state.status in statuses]
 
-    def next_name(self) -> str:
-        """Name for one more trial."""
-        return f"{max((int(name) for name in self.trials if name.isdecimal()), default=-1) + 1:03d}"
+    def next_name(self, after: int = 0) -> str:
+        """Name for one more trial, after a number of others that are not in the ledger yet."""
+        return f"{max((int(name) for name in self.trials if name.isdecimal()), default=-1) + 1 + after:03d}"
 
     def apply(self, record: Mapping[str, Any]) -> None:
         """Apply one line."""

@@ -6,7 +6,6 @@ Shapes: N points, K varied tasks or groups.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -156,39 +155,11 @@ class Space:
         """Varied tasks or groups (K)."""
         return self.shares.names if self.shares else ()
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns of ``features``."""
-        return (*self.names, *(name for key, values in self.keys.items() for name in _columns(key, values)))
-
-    def features(self, shares: Mapping[str, float], settings: Mapping[str, Any]) -> list[float]:
-        """Point as numbers: shares, logarithms of a range, numbers as they are, and one column for each other value."""
-        numbers = [float(shares[name]) for name in self.names]
-        for key, config in self.keys.items():
-            numbers += _as_numbers(config, settings[key])
-        return numbers
-
     def overrides(self, shares: Mapping[str, float], settings: Mapping[str, Any]) -> tuple[str, ...]:
         """Overrides of the recipe that set a point; settings equal to the recipe's own need none."""
         of_shares = self.shares.overrides(shares) if self.shares else ()
         changed = {key: value for key, value in settings.items() if value != self.own_settings.get(key)}
         return (*of_shares, *(f"{key}={json.dumps(value)}" for key, value in changed.items()))
-
-
-def _is_numeric(config: KeyConfig) -> bool:
-    return bool(config.log_range) or all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in config.values
-    )
-
-
-def _columns(key: str, config: KeyConfig) -> list[str]:
-    return [key] if _is_numeric(config) else [f"{key}={json.dumps(value)}" for value in config.values]
-
-
-def _as_numbers(config: KeyConfig, value: Any) -> list[float]:
-    if config.log_range:
-        return [math.log(value)]
-    return [float(value)] if _is_numeric(config) else [float(value == each) for each in config.values]
 
 
 def rounded_shares(shares: Mapping[str, float]) -> dict[str, float]:

@@ -84,3 +84,12 @@ def test_a_wrong_place_or_option_is_one_sentence(tmp_path, capsys, arguments, wo
 def test_metrics_of_a_sweep_are_those_of_its_file(sweep_folder, capsys):
     assert run("sweep", "fit", sweep_folder, "--metric", "val_loss/sec=min") == 2
     assert "whose file has the metrics" in capsys.readouterr().err
+
+
+def test_experts_are_added_and_have_to_run_first(sweep_folder, capsys):
+    assert run("sweep", "experts", sweep_folder) == 0
+    output = capsys.readouterr().out
+    assert output.count(" alone") == 3
+    assert f"3 experts are not finished; run them: audio-lm sweep work {sweep_folder}" in output
+    assert run("sweep", "experts", sweep_folder, "--average", "logits") == 2
+    assert "expected weights or probabilities" in capsys.readouterr().err

@@ -41,7 +41,9 @@ def plain_points(shares):
     return Points(np.asarray(shares, float), np.empty((len(shares), 0)))
 
 
-class _NobodyIsDead:
+class NobodyIsDead:
+    """Liveness of workers that never die."""
+
     def is_dead(self, worker):
         return False
 
@@ -49,7 +51,7 @@ class _NobodyIsDead:
 def finish_trials(ledger, shift=0.0):
     """End all waiting trials of a small sweep with the values of the known surface, less a shift."""
     tasks = ledger.facts.tasks
-    while (claim := ledger.claim("test", _NobodyIsDead())) is not None:
+    while (claim := ledger.claim("test", NobodyIsDead())) is not None:
         shares = np.array([[claim.trial.shares[task] for task in tasks]])
         noise = NOISE * np.random.default_rng(int(claim.trial.name)).standard_normal(3)
         first, second, third = true_losses(shares)[0] + noise - shift

@@ -8,7 +8,6 @@ from audio_lm.config.overrides import apply_overrides
 from audio_lm.config.yaml_layers import Layer
 from audio_lm.data.config import MixtureConfig, TemperatureConfig
 from audio_lm.data.mixture.weights import task_shares
-from audio_lm.sweep.config import KeyConfig
 from audio_lm.sweep.simplex import simplex_grid
 from audio_lm.sweep.space import LEAST_SHARE, ShareSpace, Space, rounded_shares
 
@@ -119,18 +118,6 @@ def test_a_grid_has_all_points():
     points = simplex_grid(3, 4)
     assert len(points) == len(set(points)) == math.comb(6, 2)
     assert all(sum(point) == pytest.approx(1) for point in points)
-
-
-def test_features_are_numbers():
-    keys = {
-        "lr": KeyConfig(log_range=[1e-4, 1e-2]),
-        "prompt": KeyConfig(values=["tags", "natural"]),
-        "n": KeyConfig([1, 4]),
-    }
-    own = Space(space(), keys, {"lr": 1e-3, "prompt": "tags", "n": 1})
-    assert own.feature_names == ("asr", "aac", "lid", "lr", 'prompt="tags"', 'prompt="natural"', "n")
-    features = own.features(POINT, {"lr": 1e-3, "prompt": "natural", "n": 4})
-    assert features == pytest.approx([0.2, 0.7, 0.1, math.log(1e-3), 0, 1, 4])
 
 
 def test_settings_equal_to_the_recipes_own_need_no_override():

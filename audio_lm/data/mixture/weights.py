@@ -50,7 +50,7 @@ def clip_shares(
         closed: indices of sources that have reached ``max_epochs``; their siblings take their share.
 
     Raises:
-        RecipeError: every source is closed, or a text-only source is weighted by seconds.
+        RecipeError: every source is closed or has no weight, or a text-only source is weighted by seconds.
     """
     units = [source.unit(config.weight_by) for source in sources]
     open_sources = [
@@ -69,7 +69,11 @@ def clip_shares(
     shares = [0.0] * len(sources)
     for number, share in _shares_in_unit(config, sources, weights, open_sources).items():
         shares[number] = share / units[number]
-    total = sum(shares)
+    if not (total := sum(shares)):
+        names = sorted({sources[number].source for number in open_sources})
+        raise RecipeError(
+            f"mixture: source_weights or group_weights are 0 for {names}, and no other source has a weight of its task; raise one"
+        )
     return [share / total for share in shares]
 
 

@@ -20,7 +20,7 @@ def save_model(model: nn.Module, folder: Path, *, parts: Collection[str] | None 
 
     All ranks must call this for a sharded model. Weights are gathered one at a time, and rank 0 writes them.
     """
-    for name, weights in _parts(model, parts).items():
+    for name, weights in weights_by_part(model, parts).items():
         gather_and_write(weights, folder / f"{name}.safetensors")
 
 
@@ -30,12 +30,17 @@ def load_weights(model: nn.Module, folder: Path, parts: Collection[str] | None =
     Raises:
         CheckpointError: a file is missing or unreadable, or its weights do not fit the part.
     """
-    wanted_of_part = _parts(model, parts)
-    fill_parts(
-        wanted_of_part,
-        {name: read_file(folder / f"{name}.safetensors") for name in wanted_of_part},
-        source=str(folder),
-    )
+    wanted_of_part = weights_by_part(model, parts)
+    fill_parts(wanted_of_part, read_parts(folder, wanted_of_part), source=str(folder))
+
+
+def read_parts(folder: Path, parts: Collection[str]) -> dict[str, dict[str, Tensor]]:
+    """Read the weights of parts that ``save_model`` wrote: part -> name -> weight.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable.
+    """
+    return {name: read_file(folder / f"{name}.safetensors") for name in parts}
 
 
 def fill_parts(
@@ -53,6 +58,22 @@ def fill_parts(
     Raises:
         CheckpointError: the weights do not fit the parts.
     """
+    check_parts(wanted_of_part, weights_of_part, source=source)
+    for name, wanted in wanted_of_part.items():
+        _copy(wanted, weights_of_part[name])
+
+
+def check_parts(
+    wanted_of_part: Mapping[str, Mapping[str, Tensor]],
+    weights_of_part: Mapping[str, Mapping[str, Tensor]],
+    *,
+    source: str,
+) -> None:
+    """Check that weights fit several parts; see ``fill_parts``.
+
+    Raises:
+        CheckpointError: they do not.
+    """
     problems = [
         f"{name}: {problem}"
         for name, wanted in wanted_of_part.items()
@@ -60,8 +81,6 @@ def fill_parts(
     ]
     if problems:
         raise CheckpointError(_mismatch_message(source, problems))
-    for name, wanted in wanted_of_part.items():
-        _copy(wanted, weights_of_part[name])
 
 
 def fill(part: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
@@ -112,7 +131,7 @@ def _mismatches(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> 
     return missing + [f"{name} is extra" for name in weights if name not in wanted] + shapes
 
 
-def _parts(model: nn.Module, parts: Collection[str] | None) -> dict[str, dict[str, Tensor]]:
+def weights_by_part(model: nn.Module, parts: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
     """Weights of each part; the low-rank updates of a part are a separate part."""
     named: dict[str, dict[str, Tensor]] = {}
     for name, child in model.named_children():

@@ -113,3 +113,8 @@ def test_inconsistent_settings_are_refused(settings, message):
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(RecipeError, match="temperature"):
         TemperatureConfig(tasks=0.0)
+
+
+def test_sources_without_any_weight_are_refused():
+    with pytest.raises(RecipeError, match=r"are 0 for \['a/small-train'\]"):
+        shares(config(source_weights={"a/small-train": 0.0}), weights={"asr": 0.0, "sgc": 1.0, "mna": 0.0})
