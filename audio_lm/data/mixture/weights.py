@@ -72,7 +72,8 @@ def clip_shares(
     if not (total := sum(shares)):
         names = sorted({sources[number].source for number in open_sources})
         raise RecipeError(
-            f"mixture: source_weights or group_weights are 0 for {names}, and no other source has a weight of its task; raise one"
+            f"mixture: source_weights or group_weights are 0 for {names}, and no other source of a task with a weight is left; "
+            f"raise one of them"
         )
     return [share / total for share in shares]
 
