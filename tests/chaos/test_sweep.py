@@ -14,8 +14,6 @@ from tests.sweep.real_sweep import RealWorker, open_real_sweep
 
 pytestmark = pytest.mark.chaos
 
-KILLS = int(os.environ.get("KILLS", "20"))
-SEED = int(os.environ.get("SEED", "0"))
 PATIENCE = 3600
 TWO_RANKS = ["hardware.devices=2", "hardware.sharding=fsdp"]
 
@@ -30,7 +28,7 @@ def results(ledger):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, small_recipe, small):
+def expected(tmp_path_factory, small_recipe, small):
     """Results of an uninterrupted worker."""
     ledger = open_real_sweep(tmp_path_factory.mktemp("undisturbed"), small_recipe)
     assert RealWorker(ledger.folder).end(PATIENCE) == 0
@@ -38,23 +36,36 @@ def undisturbed(tmp_path_factory, small_recipe, small):
     return results(ledger)
 
 
-def test_workers_killed_at_random_change_neither_the_trials_nor_their_results(
-    tmp_path, small_recipe, undisturbed
-):
-    ledger, rng = open_real_sweep(tmp_path, small_recipe), random.Random(SEED)
+def killed_sweep(ledger, kills, chance):
+    """Run a sweep with two workers, one of which is killed at random and replaced, again and again; number of kills."""
     workers, num_kills = [RealWorker(ledger.folder) for _ in range(2)], 0
-    while num_kills < KILLS and not ledger.state().is_over:
-        time.sleep(rng.uniform(1, 25))
-        workers.pop(rng.randrange(2)).kill()
+    while num_kills < kills:
+        time.sleep(chance.uniform(1, 25))
+        if ledger.state().is_over:
+            break
+        workers.pop(chance.randrange(2)).kill()
         workers.append(RealWorker(ledger.folder))
         num_kills += 1
     assert [worker.end(PATIENCE) for worker in workers] == [0, 0]
-    state = ledger.state()
-    starts = {name: one.num_claims for name, one in state.trials.items()}
-    print(f"{num_kills} kills, starts of each trial {starts}")
-    assert sum(starts.values()) > len(starts), "no trial was taken over, so nothing was tested"
-    assert results(ledger) == undisturbed
-    assert all(one.num_faults == 0 for one in state.trials.values())
+    return num_kills
+
+
+def test_workers_killed_at_random_change_neither_the_trials_nor_their_results(
+    tmp_path, small_recipe, expected, request
+):
+    kills, chance = (
+        request.config.getoption("--kills", 6),
+        random.Random(request.config.getoption("--seed", 0)),
+    )
+    num_kills, num_taken_over = 0, 0
+    while num_kills < kills:
+        ledger = open_real_sweep(tmp_path / f"{num_kills}", small_recipe)
+        num_kills += killed_sweep(ledger, kills - num_kills, chance)
+        state = ledger.state()
+        num_taken_over += sum(one.num_claims > 1 for one in state.trials.values())
+        assert results(ledger) == expected
+        assert all(one.num_faults == 0 for one in state.trials.values())
+    assert num_taken_over, "no trial was taken over, so nothing was tested"
 
 
 def test_a_trial_of_two_sharded_ranks_goes_on_when_its_worker_is_killed(tmp_path, small_recipe, small):
