@@ -42,12 +42,13 @@ cd {here} || exit 1
 """
 WAITING = """\
 step=$!
-trap 'kill -USR1 "$step"' USR1 # srun forwards signals to the nodes
-trap 'kill -TERM "$step"' TERM
-code=0
-while kill -0 "$step" 2> /dev/null; do # a trap interrupts `wait`
+trap 'interrupted=1; kill -USR1 "$step"' USR1 # srun forwards signals to the nodes
+trap 'interrupted=1; kill -TERM "$step"' TERM
+while true; do
+  interrupted=
   wait "$step"
   code=$?
+  [[ $interrupted && $code -gt 128 ]] || break # a trap interrupts `wait`
 done
 """
 ENDING = """\

@@ -10,6 +10,7 @@ import numpy as np
 
 from audio_lm.sweep.fit import SweepFit
 from audio_lm.sweep.regression.gp import SMALLEST_SHARE
+from audio_lm.sweep.regression.value_scale import is_on_log_scale
 from audio_lm.sweep.simplex import sample_within
 from audio_lm.sweep.table import Floats
 
@@ -36,7 +37,9 @@ def propose(
         centers = fit.table.shares if fit.best is None else np.vstack([fit.table.shares, fit.best.shares])
         candidates = sample_within(fit.bounds, centers, NUM_CANDIDATES, np.random.default_rng(seed))
     best = float(fit.predict_objective(fit.table.shares)[0].min())
-    value = expected_improvement(*fit.predict_objective(candidates), best)
+    measured = fit.measured_objective
+    is_log = is_on_log_scale(measured[np.isfinite(measured)])
+    value = expected_improvement(*fit.predict_objective(candidates), best, is_log=is_log)
     for shares in [] if waiting is None else waiting:
         value = value * _novelty(candidates, shares)
     chosen: list[int] = []
@@ -47,13 +50,22 @@ def propose(
     return candidates[chosen]
 
 
-def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """Expected amount (N) by which a run is below ``best``."""
+def expected_improvement(mean: Floats, deviation: Floats, best: float, *, is_log: bool = False) -> Floats:
+    """Expected amount (N) by which a run is below ``best``.
+
+    Args:
+        is_log: a run's logarithm is normal. A large deviation then makes much larger values likely, and hardly smaller ones.
+    """
     from scipy.stats import norm
 
     deviation = np.maximum(deviation, 1e-12)
-    margin = (best - mean) / deviation
-    return deviation * (margin * norm.cdf(margin) + norm.pdf(margin))
+    if not is_log:
+        margin = (best - mean) / deviation
+        return deviation * (margin * norm.cdf(margin) + norm.pdf(margin))
+    mean = np.maximum(mean, 1e-12)
+    variance = np.log1p((deviation / mean) ** 2)
+    margin = (np.log(best / mean) + variance / 2) / np.sqrt(variance)
+    return best * norm.cdf(margin) - mean * norm.cdf(margin - np.sqrt(variance))
 
 
 def _novelty(candidates: Floats, chosen: Floats) -> Floats:

@@ -21,6 +21,10 @@ EARLY = 1 / 3
 """Fraction of a trial's steps at which its early metrics are taken."""
 
 
+MAX_DISTANCE = 0.1
+"""Largest distance of a measurement from the wanted fraction, as a fraction of a trial's steps."""
+
+
 @dataclass(frozen=True)
 class ShareSchedule:
     """Shares of the varied part that change once."""
@@ -72,10 +76,10 @@ def compare_early(fit: SweepFit, fraction: float = EARLY, seed: int = 0) -> Earl
 
 
 def table_at(table: TrialTable, metrics: tuple[str, ...], fraction: float) -> TrialTable:
-    """Table with the values that metrics had after a fraction of each trial's steps.
+    """Table with the values that metrics had after about a fraction of each trial's steps.
 
     Raises:
-        DataError: a metric was not measured during the trials.
+        DataError: a metric was not measured during the trials, or not near that fraction.
     """
     if missing := [name for name in metrics if not any(len(one) > 1 for one in table.curves.get(name, ()))]:
         raise DataError(
@@ -85,16 +89,22 @@ def table_at(table: TrialTable, metrics: tuple[str, ...], fraction: float) -> Tr
     values = {
         name: np.array([_value_at(curve, fraction) for curve in table.curves[name]]) for name in metrics
     }
+    if never := [name for name, each in values.items() if not np.isfinite(each).any()]:
+        steps = sorted({step for curve in table.curves[never[0]] for step, _ in curve})
+        raise DataError(
+            f"metrics {never} were measured at the steps {steps}, none of them near {fraction:.2g} of a trial -- expected "
+            f"values at most {MAX_DISTANCE:.0%} of the steps away -- choose another fraction, or validate more often"
+        )
     return replace(table, metrics=values)
 
 
 def _value_at(curve: Curve, fraction: float) -> float:
-    """Last value at or before a fraction of the last step; NaN if there is none."""
+    """Value measured nearest to a fraction of the last step; NaN if it is more than ``MAX_DISTANCE`` of the steps away."""
     if not curve:
         return float("nan")
-    end = fraction * max(step for step, _ in curve)
-    before = [(step, value) for step, value in curve if step <= end]
-    return max(before)[1] if before else float("nan")
+    last = max(step for step, _ in curve)
+    step, value = min(curve, key=lambda point: abs(point[0] - fraction * last))
+    return value if abs(step - fraction * last) <= MAX_DISTANCE * last else float("nan")
 
 
 def _schedule(fit: SweepFit, early: SweepFit, fraction: float) -> tuple[ShareSchedule | None, str]:

@@ -108,7 +108,7 @@ def find_sweep(name: str, typed: Sequence[str] = ()) -> Ledger:
     path = Path(name)
     if (path / FILE).is_file() or not _is_sweep_name(name):
         return Ledger(path.absolute())
-    found = sorted(SWEEPS.glob(f"{path.stem}-*/{FILE}"))
+    found = sorted(SWEEPS.glob(f"{path.stem}-{8 * '[0-9a-f]'}/{FILE}"))  # not those of ``open_paired_seeds``
     if typed or len(found) != 1:
         listed = f" ({', '.join(str(each.parent) for each in found)})" if found else ""
         raise UserError(

@@ -39,3 +39,12 @@ def test_expected_improvement_of_a_sure_and_of_an_unsure_point():
     assert sure == pytest.approx(0.5)
     assert unsure == pytest.approx(1 / np.sqrt(2 * np.pi))
     assert hopeless == pytest.approx(0)
+
+
+def test_a_corner_of_large_losses_is_not_proposed_because_it_is_unknown():
+    mean, deviation = np.array([0.14, 4.0]), np.array([0.01, 3.0])
+    near, corner = expected_improvement(mean, deviation, 0.15, is_log=True)
+    assert near > 100 * corner
+    assert expected_improvement(mean, deviation, 0.15)[1] > near, "a normal distribution proposes it"
+    certain = expected_improvement(np.array([0.1]), np.array([1e-9]), 0.15, is_log=True)
+    assert certain == pytest.approx(0.05)

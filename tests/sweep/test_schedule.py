@@ -28,11 +28,16 @@ def noisy(losses, seed):
     return losses + 0.01 * np.random.default_rng(seed).standard_normal(losses.shape)
 
 
-def test_early_values_are_the_last_ones_before_a_fraction_of_the_steps():
+def test_early_values_are_those_measured_nearest_to_a_fraction_of_the_steps():
     table = with_curves(known_table(4), np.full((7, 3), 7.0))
-    assert table_at(table, tuple(METRICS), 1 / 3).metrics["val_loss/asr"].tolist() == [7.0] * 7
-    assert table_at(table, tuple(METRICS), 0.9).metrics["val_loss/asr"].tolist() == [5.0] * 7
-    assert np.isnan(table_at(table, tuple(METRICS), 0.01).metrics["val_loss/asr"]).all()
+    for fraction, value in ((0.33, 7.0), (1 / 3, 7.0), (0.35, 7.0), (0.6, 5.0), (0.12, 9.0)):
+        assert table_at(table, tuple(METRICS), fraction).metrics["val_loss/asr"].tolist() == [value] * 7
+
+
+def test_a_fraction_at_which_nothing_was_measured_is_refused():
+    table = with_curves(known_table(4), np.full((7, 3), 7.0))
+    with pytest.raises(DataError, match=r"steps \[10, 30, 60, 90\], none of them near 0.85 of a trial"):
+        table_at(table, tuple(METRICS), 0.85)
 
 
 def test_no_schedule_is_proposed_where_early_and_late_surfaces_agree():

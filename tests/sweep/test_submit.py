@@ -53,7 +53,8 @@ def test_every_task_is_a_worker_that_is_requeued_when_it_was_stopped(script):
     assert "--nodes=" not in script(Job(1, "2:00")).partition("audio-lm sweep work")[2]
 
 
-def test_the_script_requeues_a_stopped_worker_and_passes_other_codes_on(script, tmp_path):
+@pytest.mark.parametrize("pause", ["", "sleep 0.3\n"], ids=["", "ended before the script waits"])
+def test_the_script_requeues_a_stopped_worker_and_passes_other_codes_on(script, tmp_path, pause):
     """The real script with programs of the same names: a worker that ends with a given code."""
     for name, code in (
         ("audio-lm", 'echo "$*" >> called; trap "exit 75" USR1; [ -z "$WAIT" ] || while :; do sleep 0.05; done; exit "$CODE"'),
@@ -63,7 +64,8 @@ def test_the_script_requeues_a_stopped_worker_and_passes_other_codes_on(script, 
         program.write_text(f"#!/usr/bin/env bash\n{code}\n")
         program.chmod(0o755)
     path = tmp_path / "array.sbatch"
-    path.write_text(script(Job(1, "2:00")).replace(f"cd {Path.cwd()}", f"cd {tmp_path}"))
+    text = script(Job(1, "2:00")).replace(f"cd {Path.cwd()}", f"cd {tmp_path}")
+    path.write_text(text.replace("step=$!\n", f"step=$!\n{pause}"))
     environment = {
         **os.environ,
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",

@@ -10,6 +10,7 @@ import numpy as np
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.sweep.regression.points import Points
+from audio_lm.sweep.regression.value_scale import ValueScale
 from audio_lm.sweep.table import Floats
 
 
@@ -24,8 +25,9 @@ class GradientBoosting:
             from sklearn.ensemble import GradientBoostingRegressor
         except ImportError:
             raise missing_extra("scikit-learn", extra="sweep", purpose="mixture regression") from None
-        trees = GradientBoostingRegressor(random_state=0).fit(points.columns(), values)
-        return GradientBoostingModel(trees, float(values.std()))
+        scale = ValueScale.of(values)
+        trees = GradientBoostingRegressor(random_state=0).fit(points.columns(), scale.forward(values))
+        return GradientBoostingModel(trees, scale)
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class GradientBoostingModel:
     """Fitted trees."""
 
     trees: Any
-    scale: float
+    scale: ValueScale
 
     def predict(self, points: Points) -> tuple[Floats, Floats]:
         """Mean and a constant deviation (N each): trees do not know how far a point is from the data."""
-        return self.trees.predict(points.columns()), np.full(len(points), self.scale)
+        return self.scale.back(self.trees.predict(points.columns()), np.ones(len(points)))

@@ -12,6 +12,7 @@ import numpy as np
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.sweep.regression.points import Points
+from audio_lm.sweep.regression.value_scale import ValueScale
 from audio_lm.sweep.table import Floats
 
 SMALLEST_SHARE = 1e-3
@@ -39,11 +40,11 @@ class GaussianProcess:
         kernel = ConstantKernel(1.0, SIGNALS) * Matern(
             np.full(features.shape[1], 5.0), LENGTH_SCALES, nu=2.5
         ) + WhiteKernel(1e-2, NOISES)
-        center, scale = float(values.mean()), float(values.std()) or 1.0
+        scale = ValueScale.of(values)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its end is an unused task
-            process = GaussianProcessRegressor(kernel).fit(features, (values - center) / scale)
-        return GaussianProcessModel(process, center, scale)
+            process = GaussianProcessRegressor(kernel).fit(features, scale.forward(values))
+        return GaussianProcessModel(process, scale)
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,12 @@ class GaussianProcessModel:
     """Fitted Gaussian process."""
 
     process: Any
-    center: float
-    scale: float
+    scale: ValueScale
 
     def predict(self, points: Points) -> tuple[Floats, Floats]:
         """Mean and standard deviation of a run (N each)."""
         mean, deviation = self.process.predict(_features(points), return_std=True)
-        return mean * self.scale + self.center, deviation * self.scale
+        return self.scale.back(mean, deviation)
 
 
 def _features(points: Points) -> Floats:

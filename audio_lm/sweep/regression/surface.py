@@ -26,6 +26,7 @@ REUSED = "reused"
 """Setting that is true for trials of an earlier sweep."""
 
 NUM_FOLDS = 5
+MAX_ERROR, NUM_ROUNDS = 3.0, 30  # of ``robust_spread``
 MAX_LEFT_OUT = 40
 """Largest number of folds of ``leave_one_out``; with more mixtures several are left out together."""
 
@@ -84,8 +85,7 @@ class MetricSurface:
     @cached_property
     def calibration(self) -> float:
         """Factor of the model's deviations with which they fit the errors on left-out mixtures."""
-        errors = (self.values - self.left_out.mean) / np.maximum(self.left_out.deviation, 1e-12)
-        return float(np.sqrt(np.mean(errors**2)))
+        return robust_spread((self.values - self.left_out.mean) / np.maximum(self.left_out.deviation, 1e-12))
 
     @property
     def residuals(self) -> Floats:
@@ -209,6 +209,18 @@ def rank_correlation(one: Floats, other: Floats) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(spearmanr(one, other).statistic)
+
+
+def robust_spread(errors: Floats) -> float:
+    """Root mean square of errors, of which one counts as three times the result at most.
+
+    Otherwise a single mixture at a corner, far from all others, would widen the intervals everywhere.
+    Source: Huber 1964, proposal 2.
+    """
+    spread = float(np.sqrt(np.mean(errors**2)))
+    for _ in range(NUM_ROUNDS):
+        spread = float(np.sqrt(np.mean(np.minimum(np.abs(errors), MAX_ERROR * spread) ** 2)))
+    return spread
 
 
 def number_mixtures(points: Points) -> Integers:

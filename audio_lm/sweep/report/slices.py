@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from audio_lm.sweep.fit import Z_95
+from audio_lm.sweep.regression.value_scale import is_on_log_scale
 from audio_lm.sweep.report.points import along, named_points, range_along
 from audio_lm.sweep.report.style import (
     COLOUR_OF_POINT,
@@ -28,6 +29,7 @@ from audio_lm.tracking.report.figures import new_figure
 
 POINTS = 41
 MIN_RANGE = 1e-6
+BEYOND = 3.0  # factor by which a logarithmic axis is longer than the range of the trials
 PANEL_WIDTH, PANEL_HEIGHT = 2.5, 1.9  # inches
 MAX_PANEL_COLUMNS = 6
 
@@ -81,6 +83,7 @@ def slices_figure(view: FitView) -> Figure:
             _draw(view, curve, axes, LINE_COLOURS[column % len(LINE_COLOURS)])
             _draw_points(view, name, column, axes, points)
             axes.set_xlabel(f"share of {view.tasks[column]}, %", fontsize=TICK, parse_math=False)
+        _scale_values(view, name, grid[row, 0])
         grid[row, 0].set_ylabel(name, fontsize=TICK, parse_math=False)
     for axes in grid.flat:
         axes.tick_params(labelsize=TICK)
@@ -93,6 +96,15 @@ def slices_figure(view: FitView) -> Figure:
     )
     legend_below(figure, grid[0, 0])
     return figure
+
+
+def _scale_values(view: FitView, name: str, axes: Axes) -> None:
+    """Logarithmic axis of a row for a metric that spans more than an order of magnitude; intervals are cut at its ends."""
+    measured = view.measured(name)
+    measured = measured[np.isfinite(measured)]
+    if len(measured) and is_on_log_scale(measured):
+        axes.set_yscale("log")
+        axes.set_ylim(measured.min() / BEYOND, measured.max() * BEYOND)
 
 
 def _draw(view: FitView, curve: Slice, axes: Axes, colour: str) -> None:

@@ -19,7 +19,8 @@ from audio_lm.sweep.report.points import BEST
 from audio_lm.sweep.report.view import FitView
 from audio_lm.sweep.table import Floats
 
-MAX_LEVELS = 12
+MAX_LEVELS, MIN_LEVELS = 12, 3
+NUM_EQUAL = 4  # bands before their width doubles
 TITLE, LABEL, TICK = 10, 9, 8  # sizes of fonts
 GREY, DARK = "#8a919e", "#2b303a"
 COLOUR_OF_POINT = {BEST: "#d62728", "recipe": "#1f5fbf", "uniform": "#111111", "proportional": "#8a5a00"}
@@ -49,17 +50,37 @@ class Scale:
 
 
 def scale_of(values: Floats, *, is_min: bool, threshold: float) -> Scale:
-    """Colours for values of a metric; an infinite threshold, of unknown noise, gives the finest bands."""
+    """Colours for values of a metric; an infinite threshold, of unknown noise, gives the finest bands.
+
+    Bands are equally wide; if half of the values would lie within the best one, bands double in width away from it.
+    """
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     noise = threshold if math.isfinite(threshold) else 0.0
-    width = max((high - low) / MAX_LEVELS, noise, 1e-9 * max(abs(high), 1.0))
-    step = _round_up(width)
-    first = math.floor(low / step + 1e-9)
-    number = max(1, math.ceil((high - first * step) / step - 1e-9))
-    boundaries = step * (first + np.arange(number + 1))
+    smallest = 1e-9 * max(abs(low), abs(high), 1.0)
+    step = _round_up(max((high - low) / MAX_LEVELS, noise, smallest))
+    middle = float(np.nanmedian(values))
+    half = middle - low if is_min else high - middle
+    if half < step < (high - low) / MIN_LEVELS:
+        finest = (high - low) / (NUM_EQUAL * 2 ** (MAX_LEVELS - NUM_EQUAL))
+        step = _round_up(max(half / NUM_EQUAL, noise, finest))
+        boundaries = _doubling(low, high - low, step) if is_min else -_doubling(-high, high - low, step)[::-1]
+    else:
+        first = math.floor(low / step + 1e-9)
+        number = max(1, math.ceil((high - first * step) / step - 1e-9))
+        boundaries = step * (first + np.arange(number + 1))
     cmap = colormaps["viridis_r" if is_min else "viridis"]
-    norm = BoundaryNorm(boundaries, cmap.N) if number > 1 else BoundaryNorm(boundaries, cmap.N, clip=True)
-    return Scale(norm, cmap, number == 1)
+    is_flat = len(boundaries) == 2
+    norm = BoundaryNorm(boundaries, cmap.N, clip=True) if is_flat else BoundaryNorm(boundaries, cmap.N)
+    return Scale(norm, cmap, is_flat)
+
+
+def _doubling(low: float, size: float, step: float) -> Floats:
+    """Limits from a value on: some bands of the width of a step, then each as wide as all before it."""
+    start = step * math.floor(low / step + 1e-9)
+    multiples = [*range(NUM_EQUAL + 1)]
+    while step * multiples[-1] < size + low - start:
+        multiples.append(2 * multiples[-1])
+    return start + step * np.array(multiples, dtype=float)
 
 
 def _round_up(width: float) -> float:

@@ -13,6 +13,7 @@ from audio_lm.sweep.regression.surface import (
     fit_surfaces,
     number_mixtures,
     rank_correlation,
+    robust_spread,
 )
 from tests.sweep.surfaces import known_table, plain_points, true_losses
 
@@ -98,3 +99,12 @@ def test_trials_of_an_earlier_sweep_do_not_count_in_the_rank_correlation():
     table.settings[REUSED] = [False] * 10 + [True] * 10
     table.metrics[METRIC][10:] += 100
     np.testing.assert_array_equal(surface_of(table).counted, np.arange(10))
+
+
+def test_a_single_large_error_does_not_decide_the_spread():
+    errors = np.random.default_rng(0).standard_normal(40)
+    assert robust_spread(errors) == pytest.approx(float(np.sqrt(np.mean(errors**2))), rel=0.1)
+    with_outlier = np.append(errors, 30.0)
+    assert robust_spread(with_outlier) < 1.3
+    assert np.sqrt(np.mean(with_outlier**2)) > 4
+    assert robust_spread(np.zeros(3)) == 0

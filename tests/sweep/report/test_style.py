@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,16 @@ def test_bands_cover_all_values_and_are_not_finer_than_the_noise(numbers, thresh
     assert len(levels) <= MAX_LEVELS + 2
     if math.isfinite(threshold):
         assert np.diff(levels).min() >= threshold * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bands_are_finer_near_the_best_where_most_values_are(sign):
+    numbers = sign * np.array([0.143, 0.151, 0.165, 0.176, 0.25, 0.35, 6.0])
+    scale = scale_of(numbers, is_min=sign > 0, threshold=0.01)
+    assert len({float(scale.norm(value)) for value in numbers}) == 7
+    widths = np.diff(scale.levels)[::sign]
+    assert (np.diff(widths) > -1e-9).all()
+    assert widths[0] < 0.03
 
 
 def test_values_within_the_noise_have_one_colour():
