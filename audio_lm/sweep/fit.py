@@ -7,6 +7,7 @@ is better. Each metric has its own regression; the objective is never fitted its
 Shapes: N trials, K tasks or groups.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from audio_lm.common.errors import DataError, unknown
 from audio_lm.sweep.config import MetricConfig
-from audio_lm.sweep.noise import mixtures_of, noise_of, repeats_of, spread_of
+from audio_lm.sweep.noise import mixtures_of, noise_of, repeats_of, spread_of, spread_of_another_seed
 from audio_lm.sweep.objective import Objective, sign_of
 from audio_lm.sweep.optimum import Pull, find_optimum
 from audio_lm.sweep.regression.points import Encoding, Integers, ShareFeature
@@ -42,10 +43,10 @@ class Recommendation:
     """Predicted objective."""
 
     interval: tuple[float, float]
-    """95 % interval of the objective."""
+    """95 % interval of the objective of a run with any seed."""
 
     per_metric: Mapping[str, tuple[float, float, float]]
-    """Watched metric -> prediction and its 95 % interval."""
+    """Watched metric -> prediction, and 95 % interval of a run with any seed."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def fit_table(
     pull = _pull(objective, table, prior)
     surfaces, shares, settings = _best_settings(objective, surfaces, table, bounds, pull, seed)
     trust = objective.trust(surfaces)
-    best = _recommend(objective, surfaces, shares) if trust >= MIN_TRUST else None
+    best = _recommend(objective, surfaces, table, shares) if trust >= MIN_TRUST else None
     why_none = (
         ""
         if best
@@ -221,11 +222,21 @@ def _best_settings(
     return sliced, shares, settings
 
 
-def _recommend(objective: Objective, surfaces: Mapping[str, MetricSurface], shares: Floats) -> Recommendation:
+def _recommend(
+    objective: Objective, surfaces: Mapping[str, MetricSurface], table: TrialTable, shares: Floats
+) -> Recommendation:
     (mean,), (deviation,) = objective.predict(surfaces, shares[None])
+    spread = spread_of_another_seed(table, objective.measured(table.metrics))
     per_metric = {}
     for name, surface in surfaces.items():
-        (value,), (spread,) = surface.predict(shares[None])
-        per_metric[name] = (float(value), float(value - Z_95 * spread), float(value + Z_95 * spread))
-    interval = (float(mean - Z_95 * deviation), float(mean + Z_95 * deviation))
-    return Recommendation(shares, float(mean), interval, per_metric)
+        (value,), (own,) = surface.predict(shares[None])
+        per_metric[name] = (
+            float(value),
+            *_interval(value, own, spread_of_another_seed(table, table.metrics[name])),
+        )
+    return Recommendation(shares, float(mean), _interval(mean, deviation, spread), per_metric)
+
+
+def _interval(mean: float, *deviations: float) -> tuple[float, float]:
+    half_width = Z_95 * math.hypot(*deviations)
+    return float(mean - half_width), float(mean + half_width)

@@ -106,7 +106,7 @@ def _best_lines(fit: SweepFit) -> list[str]:
     if fit.settings:
         lines.append("settings: " + ", ".join(f"{key}={value}" for key, value in fit.settings.items()))
     lines.append(
-        f"objective of one run with it: {fit.best.objective:.4g}, 95 % interval {low:.4g} to {high:.4g}"
+        f"objective of a run with it: {fit.best.objective:.4g}, 95 % interval of any seed {low:.4g} to {high:.4g}"
     )
     lines += _reference_lines(fit)
     for name, (mean, smallest, largest) in fit.best.per_metric.items():

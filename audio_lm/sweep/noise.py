@@ -53,6 +53,17 @@ def spread_of(values: Floats, mixtures: Integers) -> float | None:
     return float(np.sqrt(squares / freedom)) if freedom else None
 
 
+def spread_of_another_seed(table: TrialTable, values: Floats) -> float:
+    """Standard deviation that a run with another seed than the trials' common one adds to a prediction of values (N).
+
+    Trials with common random numbers have the luck of their seed in common, so it is part of the surface and in none of its
+    errors; only the repeats show it. Zero where trials have seeds of their own, or nothing was repeated.
+    """
+    if not table.seeds or np.unique(table.seeds, return_counts=True)[1].max() <= len(table) / 2:
+        return 0.0
+    return spread_of(values, repeats_of(table)) or 0.0
+
+
 def ceiling_of(values: Floats, noise: float) -> float:
     """Largest correlation with measured values that a perfect prediction can have, given the noise of a run."""
     variance = float(np.nanvar(values))

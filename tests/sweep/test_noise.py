@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audio_lm.sweep.noise import ceiling_of, mixtures_of, noise_of, smallest_effects, spread_of
+from audio_lm.sweep.noise import (
+    ceiling_of,
+    mixtures_of,
+    noise_of,
+    smallest_effects,
+    spread_of,
+    spread_of_another_seed,
+)
 from tests.sweep.surfaces import known_table
 
 
@@ -40,3 +47,12 @@ def test_no_prediction_correlates_perfectly_with_noisy_runs():
     measured = truth + 0.5 * rng.standard_normal(5000)
     assert ceiling_of(measured, 0.5) == pytest.approx(np.corrcoef(truth, measured)[0, 1], abs=0.02)
     assert ceiling_of(measured, 100.0) == 0
+
+
+def test_a_common_seed_widens_the_interval_of_a_run_with_another_one():
+    table = known_table(24)
+    values = table.metrics["val_loss/asr"]
+    assert spread_of_another_seed(table, values) == pytest.approx(noise_of(table)["val_loss/asr"])
+    own_seeds = replace(table, seeds=tuple(range(len(table))))
+    assert spread_of_another_seed(own_seeds, values) == 0
+    assert spread_of_another_seed(replace(table, seeds=()), values) == 0

@@ -58,7 +58,7 @@ class Answers:
         if OBJECTIVE in view.names:
             low, high = (view.text(OBJECTIVE, value) for value in best.interval)
             value = view.text(OBJECTIVE, best.objective)
-            yield f"Its objective is predicted as {value}, for one run between {low} and {high} (95 % interval)."
+            yield f"Its objective is predicted as {value}, for a run with any seed between {low} and {high} (95 % interval)."
         for name in view.metrics:
             value, low, high = (view.text(name, number) for number in best.per_metric[name])
             yield f"{code(name)} is predicted as {value} ({low} to {high})."
