@@ -46,19 +46,28 @@ function select(id, choices, change, chosen = choices[0]) {
 function sentence(parent, words) { // names stand between backquotes
   words.split("`").forEach((piece, at) => at % 2 ? html("code", { textContent: piece }, parent) : parent.append(piece));
 }
-function ticks(low, high, count = 5) {
+function ticks([low, high], count = 5, isLog = false) {
+  if (isLog) {
+    const powers = [...Array(40).keys()].map(at => 10 ** (at - 20)), all = powers.flatMap(one => [1, 2, 5].map(factor => +(factor * one).toPrecision(3)));
+    const within = list => list.filter(one => one >= low && one <= high);
+    return within(within(all).length > 2 * count ? powers.map(one => +one.toPrecision(1)) : all);
+  }
   const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map(factor => factor * power).find(one => one >= rough);
   const found = [];
   for (let at = Math.ceil(low / step - 1e-9); at * step <= high + 1e-9 * step; at++) found.push(+(at * step).toPrecision(10));
   return found;
 }
-const extent = values => {
-  const known = values.filter(value => value !== null);
-  const low = Math.min(...known), high = Math.max(...known), margin = 0.05 * (high - low) || 0.5;
-  return [low - margin, high + margin];
-};
+function extent(values, isLog = false) {
+  const known = values.filter(value => value !== null && (!isLog || value > 0));
+  const low = Math.min(...known), high = Math.max(...known), margin = 0.05 * (high - low) || 0.5, factor = (high / low) ** 0.05;
+  return isLog ? [low / factor, high * factor] : [low - margin, high + margin];
+}
 const linear = ([low, high], [start, end]) => value => start + (value - low) / (high - low) * (end - start);
+function scaleOf(range, ends, isLog) { // values outside a logarithmic range are drawn at its ends
+  const onLine = linear(isLog ? range.map(Math.log) : range, ends);
+  return isLog ? value => onLine(Math.log(Math.max(range[0], Math.min(range[1], value)))) : onLine;
+}
 
 /* ---- one trial is marked everywhere at once ---- */
 const tip = byId("tip");
@@ -255,8 +264,9 @@ function drawLines() {
   const width = step * axes.length + 90, height = 330, top = 44, bottom = height - 16, svg = canvas("lines", width, height);
   svg.style.minWidth = Math.min(width, 78 * axes.length) + "px";
   const most = Math.max(...trials.flatMap(trial => trial.shares));
-  const ranges = axes.map((axis, at) => at < tasks.length ? [0, most] : extent(trials.map(trial => trial.values[axis])));
-  const scales = axes.map((axis, at) => linear(ranges[at], at >= tasks.length && isMin(axis) ? [top, bottom] : [bottom, top]));
+  const isLog = axes.map((axis, at) => at >= tasks.length && data.is_log[axis]);
+  const ranges = axes.map((axis, at) => at < tasks.length ? [0, most] : extent(trials.map(trial => trial.values[axis]), isLog[at]));
+  const scales = axes.map((axis, at) => scaleOf(ranges[at], at >= tasks.length && isMin(axis) ? [top, bottom] : [bottom, top], isLog[at]));
   const known = trials.filter(trial => names.every(name => trial.values[name] !== null));
   const x = at => 40 + step * at;
   const path = (shares, values) => axes.map((axis, at) => `${at ? "L" : "M"}${x(at)},${scales[at](at < tasks.length ? shares[at] : values[axis]).toFixed(1)}`).join("");
@@ -270,7 +280,7 @@ function drawLines() {
   axes.forEach((axis, at) => {
     node("line", { x1: x(at), x2: x(at), y1: top, y2: bottom, class: "axis" }, svg);
     node("text", { x: x(at), y: top - 26 + 12 * (at % 2), "text-anchor": "middle", "font-weight": 600 }, svg, at < tasks.length ? axis + " %" : axis);
-    for (const tick of ticks(...ranges[at], 4)) {
+    for (const tick of ticks(ranges[at], 4, isLog[at])) {
       node("line", { x1: x(at) - 3, x2: x(at) + 3, y1: scales[at](tick), y2: scales[at](tick), class: "axis" }, svg);
       node("text", { x: x(at) + 7, y: scales[at](tick) + 4, class: "dim", "paint-order": "stroke", stroke: "var(--card)", "stroke-width": 3 }, svg, at < tasks.length ? +(100 * tick).toPrecision(4) : tick);
     }
@@ -279,16 +289,17 @@ function drawLines() {
       node("rect", { x: x(at) - 9, width: 18, y: one, height: Math.max(1, other - one), class: "brush" }, svg);
     }
     const hit = node("rect", { x: x(at) - 12, width: 24, y: top, height: bottom - top, class: "hit" }, svg);
-    hit.onpointerdown = event => brush(event, svg, at, scales[at], ranges[at], [top, bottom]);
+    hit.onpointerdown = event => brush(event, svg, at, scales[at], ranges[at], [top, bottom], isLog[at]);
   });
   colourBar(svg, colour, x(axes.length - 1) + 52, top, bottom - top);
 }
-function brush(event, svg, axis, scale, [low, high], [top, bottom]) {
+function brush(event, svg, axis, scale, [low, high], [top, bottom], isLog) {
   const height = one => {
     const y = new DOMPoint(one.clientX, one.clientY).matrixTransform(svg.getScreenCTM().inverse()).y;
     return Math.max(top, Math.min(bottom, y));
   };
-  const back = y => low + (y - scale(low)) / (scale(high) - scale(low)) * (high - low);
+  const fraction = y => (y - scale(low)) / (scale(high) - scale(low));
+  const back = y => isLog ? low * (high / low) ** fraction(y) : low + fraction(y) * (high - low);
   const start = height(event);
   const move = one => { chosen[axis] = [back(start), back(height(one))].sort((a, b) => a - b); };
   const end = one => {
@@ -308,13 +319,14 @@ function drawSlices() {
   svg.style.minWidth = Math.min(1200, 190 * tasks.length) + "px";
   names.forEach((name, row) => {
     const curves = data.slices[point][name], y0 = row * (height + 44) + 20;
-    const range = extent(curves.flatMap(curve => curve ? curve.mean.flatMap((mean, at) => [mean - curve.half[at], mean + curve.half[at]]) : []));
-    const y = linear(range, [y0 + height, y0]);
+    const isLog = data.is_log[name], known = curves.filter(curve => curve);
+    const range = extent(known.flatMap(curve => curve.mean.flatMap((mean, at) => isLog ? [mean] : [mean - curve.half[at], mean + curve.half[at]])), isLog);
+    const y = scaleOf(range, [y0 + height, y0], isLog);
     node("text", { x: 4, y: y0 - 6, "font-weight": 600 }, svg, `${name} (${better(name)})`);
-    for (const tick of ticks(...range, 5)) node("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick);
+    for (const tick of ticks(range, 5, isLog)) node("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick);
     curves.forEach((curve, at) => {
       const x0 = left + at * (width + gap), colour = COLOURS[at % COLOURS.length];
-      for (const tick of ticks(...range, 5)) node("line", { x1: x0, x2: x0 + width, y1: y(tick), y2: y(tick), class: "grid" }, svg);
+      for (const tick of ticks(range, 5, isLog)) node("line", { x1: x0, x2: x0 + width, y1: y(tick), y2: y(tick), class: "grid" }, svg);
       if (!curve) { node("text", { x: x0 + width / 2, y: y0 + height / 2, "text-anchor": "middle", class: "dim" }, svg, `share of ${tasks[at]} is fixed`); return; }
       const x = linear([0, Math.max(...data.bounds.map(one => one[1]))], [x0, x0 + width]);
       if (data.threshold[name] !== null) {
@@ -373,10 +385,11 @@ function drawFront() {
   const measured = trials.filter(trial => pair.every(name => trial.values[name] !== null));
   const predicted = data.candidates.shares.map((_, at) => pair.map(name => data.candidates.mean[name][at]));
   const front = frontOf(pair, predicted);
-  const ranges = pair.map((name, at) => extent([...measured.map(trial => trial.values[name]), ...front.map(row => row[at])]));
-  const x = linear(ranges[0], isMin(pair[0]) ? [62, width - 14] : [width - 14, 62]), y = linear(ranges[1], isMin(pair[1]) ? [height - 44, 12] : [12, height - 44]);
-  for (const tick of ticks(...ranges[0])) { node("line", { x1: x(tick), x2: x(tick), y1: 12, y2: height - 44, class: "grid" }, svg); node("text", { x: x(tick), y: height - 28, "text-anchor": "middle", class: "dim" }, svg, tick); }
-  for (const tick of ticks(...ranges[1])) { node("line", { x1: 62, x2: width - 14, y1: y(tick), y2: y(tick), class: "grid" }, svg); node("text", { x: 56, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick); }
+  const isLog = pair.map(name => data.is_log[name]);
+  const ranges = pair.map((name, at) => extent([...measured.map(trial => trial.values[name]), ...front.map(row => row[at])], isLog[at]));
+  const x = scaleOf(ranges[0], isMin(pair[0]) ? [62, width - 14] : [width - 14, 62], isLog[0]), y = scaleOf(ranges[1], isMin(pair[1]) ? [height - 44, 12] : [12, height - 44], isLog[1]);
+  for (const tick of ticks(ranges[0], 5, isLog[0])) { node("line", { x1: x(tick), x2: x(tick), y1: 12, y2: height - 44, class: "grid" }, svg); node("text", { x: x(tick), y: height - 28, "text-anchor": "middle", class: "dim" }, svg, tick); }
+  for (const tick of ticks(ranges[1], 5, isLog[1])) { node("line", { x1: 62, x2: width - 14, y1: y(tick), y2: y(tick), class: "grid" }, svg); node("text", { x: 56, y: y(tick) + 4, "text-anchor": "end", class: "dim" }, svg, tick); }
   node("text", { x: (62 + width) / 2, y: height - 8, "text-anchor": "middle" }, svg, `${pair[0]} (${better(pair[0])})`);
   node("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(13 ${height / 2 - 16}) rotate(-90)` }, svg, `${pair[1]} (${better(pair[1])})`);
   node("polyline", { points: front.map(row => `${x(row[0])},${y(row[1])}`).join(" "), fill: "none", stroke: "var(--accent)", "stroke-width": 2 }, svg);
@@ -391,7 +404,7 @@ function drawFront() {
     const [cx, cy] = [x(trial.values[pair[0]]), y(trial.values[pair[1]])];
     pair.forEach((name, at) => {
       if (data.threshold[name] === null) return;
-      const half = Math.abs((at ? y : x)(data.threshold[name]) - (at ? y : x)(0));
+      const half = Math.abs((at ? y : x)(trial.values[name] + data.threshold[name]) - (at ? y : x)(trial.values[name]));
       node("line", { x1: at ? cx : cx - half, x2: at ? cx : cx + half, y1: at ? cy - half : cy, y2: at ? cy + half : cy, stroke: "var(--dim)", opacity: 0.45 }, svg);
     });
     link(node("circle", { cx, cy, r: 5, fill: "light-dark(#b9bfca, #6b7280)", class: "dot" }, svg), trial);

@@ -61,6 +61,7 @@ def page_data(view: FitView) -> dict[str, Any]:
         "names": view.names,
         "metrics": view.metrics,
         "is_min": {name: view.is_min(name) for name in view.names},
+        "is_log": {name: view.is_log(name) for name in view.names},
         "digits": {name: view.digits(name) for name in view.names},
         "threshold": {name: _finite(view.threshold(name)) for name in view.names},
         "weights": {name: view.fit.metrics[name].weight for name in view.metrics},

@@ -73,6 +73,10 @@ def _draw(view: FitView, pair: tuple[str, str], points: Floats, axes: Axes) -> N
     across, up = pair
     axes.set_xlabel(view.title(across), fontsize=TICK, parse_math=False)
     axes.set_ylabel(view.title(up), fontsize=TICK, parse_math=False)
+    if view.is_log(across):
+        axes.set_xscale("log")
+    if view.is_log(up):
+        axes.set_yscale("log")
     if not view.is_min(across):
         axes.invert_xaxis()
     if not view.is_min(up):

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from audio_lm.sweep.fit import Z_95
-from audio_lm.sweep.regression.value_scale import is_on_log_scale
 from audio_lm.sweep.report.points import along, named_points, range_along
 from audio_lm.sweep.report.style import (
     COLOUR_OF_POINT,
@@ -100,11 +99,10 @@ def slices_figure(view: FitView) -> Figure:
 
 def _scale_values(view: FitView, name: str, axes: Axes) -> None:
     """Logarithmic axis of a row for a metric that spans more than an order of magnitude; intervals are cut at its ends."""
-    measured = view.measured(name)
-    measured = measured[np.isfinite(measured)]
-    if len(measured) and is_on_log_scale(measured):
+    if view.is_log(name):
+        measured = view.measured(name)
         axes.set_yscale("log")
-        axes.set_ylim(measured.min() / BEYOND, measured.max() * BEYOND)
+        axes.set_ylim(np.nanmin(measured) / BEYOND, np.nanmax(measured) * BEYOND)
 
 
 def _draw(view: FitView, curve: Slice, axes: Axes, colour: str) -> None:

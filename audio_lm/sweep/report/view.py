@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from audio_lm.sweep.fit import SweepFit
 from audio_lm.sweep.noise import NAMED_SPREADS
 from audio_lm.sweep.regression.surface import REUSED
+from audio_lm.sweep.regression.value_scale import is_on_log_scale
 from audio_lm.sweep.table import Floats
 
 OBJECTIVE = "objective"  # no name of a metric: those have a slash
@@ -57,6 +60,11 @@ class FitView:
     def is_min(self, name: str) -> bool:
         """True if smaller values are better."""
         return name == OBJECTIVE or self.fit.metrics[name].direction == "min"
+
+    def is_log(self, name: str) -> bool:
+        """True if the trials' values span more than an order of magnitude, so that pictures need a logarithmic axis."""
+        measured = self.measured(name)
+        return is_on_log_scale(measured[np.isfinite(measured)])
 
     def cost(self, name: str, values: Floats) -> Floats:
         """Values with the sign reversed where larger ones are better: smaller is better."""
