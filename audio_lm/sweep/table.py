@@ -60,6 +60,7 @@ class TrialTable:
 
     def write(self, folder: Path) -> None:
         """Write ``ratios.csv`` and ``metrics.csv``; of a sweep also ``trials.csv``, with purpose and seed of each trial."""
+        folder.mkdir(parents=True, exist_ok=True)
         ratios = dict(zip(self.tasks, self.shares.T, strict=True))
         for name, columns in ((RATIOS, ratios), (METRICS, self.metrics)):
             lines = [",".join((RUN, *map(_quoted, columns)))]

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.sweep.expert_scores import MixedExperts, add_experts, score_mixtures
+from audio_lm.sweep.expert_scores import EXPERTS, MixedExperts, add_experts, score_mixtures
 from audio_lm.sweep.experts import features_from
 from audio_lm.sweep.sources import sweep_of
 from audio_lm.sweep.start import open_sweep
+from audio_lm.sweep.table import METRICS, RATIOS, TrialTable
+from tests.cli.command import run
 from tests.sweep.real_sweep import RealWorker, open_real_sweep
 from tests.sweep.small_sweeps import write_sweep
 from tests.sweep.surfaces import NobodyIsDead, finish_trials
@@ -56,7 +58,8 @@ def test_experts_that_are_not_mixed_score_as_in_their_runs(tmp_path, small_recip
         np.testing.assert_allclose(found["val_loss/sec"][:2], measured, rtol=1e-5)
     assert of_weights.keys() == of_probabilities.keys() == {"val_loss/sec", "val_loss/all"}
     assert of_probabilities["val_loss/sec"][2] < np.mean(measured), "the logarithm is concave"
-    table = score_mixtures(ledger, sweep, count=12, average="probabilities")
+    assert run("sweep", "experts", ledger.folder, "--mixtures", "12", "--average", "probabilities") == 0
+    table = TrialTable.read(ledger.folder / EXPERTS / RATIOS, ledger.folder / EXPERTS / METRICS)
     assert len(table) == 12
     assert [*table.metrics] == ["val_loss/sec"]
     assert features_from(table, ledger.facts.tasks, ledger.facts.metrics).keys() == {"val_loss/sec"}

@@ -63,7 +63,8 @@ def scale_of(values: Floats, *, is_min: bool, threshold: float) -> Scale:
     if half < step < (high - low) / MIN_LEVELS:
         finest = (high - low) / (NUM_EQUAL * 2 ** (MAX_LEVELS - NUM_EQUAL))
         step = _round_up(max(half / NUM_EQUAL, noise, finest))
-        boundaries = _doubling(low, high - low, step) if is_min else -_doubling(-high, high - low, step)[::-1]
+        doubling = _doubling(low if is_min else -high, high - low, step)
+        boundaries: Floats = doubling if is_min else -doubling[::-1]
     else:
         first = math.floor(low / step + 1e-9)
         number = max(1, math.ceil((high - first * step) / step - 1e-9))
