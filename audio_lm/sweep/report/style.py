@@ -68,7 +68,7 @@ def scale_of(values: Floats, *, is_min: bool, threshold: float) -> Scale:
     else:
         first = math.floor(low / step + 1e-9)
         number = max(1, math.ceil((high - first * step) / step - 1e-9))
-        boundaries = step * (first + np.arange(number + 1))
+        boundaries = step * (first + np.arange(number + 1, dtype=np.float64))
     cmap = colormaps["viridis_r" if is_min else "viridis"]
     is_flat = len(boundaries) == 2
     norm = BoundaryNorm(boundaries, cmap.N, clip=True) if is_flat else BoundaryNorm(boundaries, cmap.N)
