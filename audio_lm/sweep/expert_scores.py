@@ -81,7 +81,8 @@ def score_mixtures(ledger: Ledger, sweep: Sweep, *, count: int, average: Average
     assert sweep.shares is not None, "add_experts refuses others"
     experts = _finished_experts(ledger, sweep.shares.names)
     shares = _mixtures(ledger, sweep.shares.bounds, count)
-    model = MixedExperts([ledger.run_folder(one.trial) for one in experts], sweep.stage)
+    folders = [ledger.run_folder(one.trial) for one in experts]
+    model = MixedExperts(folders, sweep.stage, trusts_code=ledger.facts.trusts_code)
     losses = model.losses_of_weights if average == "weights" else model.losses_of_probabilities
     found = losses(shares)
     return TrialTable(
@@ -121,11 +122,12 @@ class MixedExperts:
     Args:
         runs: folders of the experts' runs (K).
         stage: the varied one.
+        trusts_code: as of ``load_recipe``.
     """
 
-    def __init__(self, runs: Sequence[Path], stage: str) -> None:
+    def __init__(self, runs: Sequence[Path], stage: str, *, trusts_code: bool = False) -> None:
         self.folders = [RunFolder(run).model(stage) for run in runs]
-        recipe, folder = open_run(runs[0])
+        recipe, folder = open_run(runs[0], trusts_code=trusts_code)
         vocabulary = kept_vocabulary(recipe, folder)
         self.model = build_audio_lm(recipe, vocabulary).eval()
         config = recipe.stages[stage]
