@@ -129,7 +129,7 @@ class MixedExperts:
         self.folders = [RunFolder(run).model(stage) for run in runs]
         recipe, folder = open_run(runs[0], trusts_code=trusts_code)
         vocabulary = kept_vocabulary(recipe, folder)
-        self.model = build_audio_lm(recipe, vocabulary).eval()
+        self.model = build_audio_lm(recipe, vocabulary).train(False)
         config = recipe.stages[stage]
         sources = compile_stage(recipe, config)
         data = build_data(recipe, stage, plan_stage(recipe, config, sources, vocabulary), sources, vocabulary)
