@@ -11,7 +11,14 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.data.mixture.weights import task_shares
 from audio_lm.metrics.registry import find_metric
-from audio_lm.sweep.config import DesignConfig, KeyConfig, MetricConfig, SharesConfig, SweepConfig
+from audio_lm.sweep.config import (
+    BudgetConfig,
+    DesignConfig,
+    KeyConfig,
+    MetricConfig,
+    SharesConfig,
+    SweepConfig,
+)
 from audio_lm.sweep.space import TOLERANCE, ShareSpace
 
 VAL_LOSS = "val_loss"
@@ -129,7 +136,7 @@ def recipe_problems(config: SweepConfig, recipe: Recipe) -> Iterator[Problem]:
         )
     stage = shares.stage if shares is not None and shares.stage in recipe.stages else trained[-1]
     for name, metric in config.metrics.items():
-        if message := _metric_problem(name, metric, recipe, stage):
+        if message := _metric_problem(name, metric, recipe, stage, config.budget):
             yield f"metrics.{name}", message
 
 
@@ -210,10 +217,14 @@ def _is_one_point(low: dict[str, float], high: dict[str, float], total: float) -
     return not can_move or min(abs(sum(low.values()) - total), abs(sum(high.values()) - total)) <= TOLERANCE
 
 
-def _metric_problem(name: str, metric: MetricConfig, recipe: Recipe, stage: str) -> str | None:
+def _metric_problem(
+    name: str, metric: MetricConfig, recipe: Recipe, stage: str, budget: BudgetConfig
+) -> str | None:
     """Message for a metric that no trial logs, or whose direction is wrong."""
     if name.startswith(f"{VAL_LOSS}/"):
-        return _loss_problem(name, metric, recipe.stages[stage], stage)
+        steps = recipe.stages[stage].steps if budget.steps is None else budget.steps
+        shortened = replace(recipe.stages[stage], steps=steps)
+        return _loss_problem(name, metric, shortened, stage, has_steps=budget.learned_tokens is None)
     benchmark, _, metric_name = name.rpartition("/")
     known = recipe.evaluation.benchmarks
     if benchmark not in known or metric_name not in known[benchmark].metrics:
@@ -228,12 +239,19 @@ def _metric_problem(name: str, metric: MetricConfig, recipe: Recipe, stage: str)
     return _direction_problem(metric, better)
 
 
-def _loss_problem(name: str, metric: MetricConfig, stage: StageConfig, stage_name: str) -> str | None:
+def _loss_problem(
+    name: str, metric: MetricConfig, stage: StageConfig, stage_name: str, *, has_steps: bool
+) -> str | None:
     validated = _validated(stage)
     if not validated:
         return f"stage {stage_name!r} has no validation data; add `validation` to the stage, or name the metric of a benchmark"
     if name not in validated:
         return unknown("metric", name, validated, see=f"validation of stage {stage_name!r}")
+    if has_steps and stage.validate_every > stage.steps:
+        return (
+            f"a trial has {stage.steps} steps and validates every {stage.validate_every}; set "
+            f"stages.{stage_name}.validate_every to at most {stage.steps}, or to 0 for its end"
+        )
     return _direction_problem(metric, "min")
 
 

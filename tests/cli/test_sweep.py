@@ -81,6 +81,7 @@ def test_paired_seeds_are_measured_by_a_command(tmp_path, capsys, small_recipe, 
     path = write_sweep(tmp_path, small_recipe)
     short = [
         "stages.pretrain.steps=2",
+        "stages.pretrain.validate_every=1",
         "stages.pretrain.mixture.weights.sec=3",
         "~evaluation.benchmarks.events",
     ]

@@ -147,6 +147,14 @@ def test_a_metric_that_is_validated_nowhere_is_refused(tmp_path):
     assert "has no validation data" in problems_of(write_sweep(tmp_path))
 
 
+@pytest.mark.parametrize("setting", ["budget: {steps: 5}\n", "overrides: [stages.pretrain.steps=5, {}]\n"])
+def test_trials_that_are_too_short_to_be_validated_are_refused(tmp_path, setting):
+    every = "stages.pretrain.validate_every=6"
+    more = setting.replace("{}", every) if "{}" in setting else f"{setting}overrides: [{every}]\n"
+    with pytest.raises(RecipeError, match="a trial has 5 steps and validates every 6"):
+        load_sweep(write_sweep(tmp_path, more))
+
+
 def test_folders_elsewhere_can_be_named_on_the_command_line_only(tmp_path):
     elsewhere = tmp_path.parent / "elsewhere"
     path = write_sweep(tmp_path, f"overrides: ['tracking.uri=sqlite:///{elsewhere}/mlflow.db']\n")
