@@ -21,7 +21,6 @@ from audio_lm.data.manifest.shar import files_of
 from audio_lm.data.mixture.online import known_segments, rules_in_fingerprint
 from audio_lm.data.mixture.packing import PackingRules
 from audio_lm.data.mixture.schedule import (
-    WINDOW_STEPS,
     PackSchedule,
     differences,
     expected_examples,
@@ -133,7 +132,7 @@ def plan_stage(
         stage.mixture, leaves, weights=piecewise_weights(stage.mixture, steps=stage.steps)[0][1]
     )
     online = stage.mixture.online
-    window = window_length(first_shares, leaves, rules, steps=online.every if online else WINDOW_STEPS)
+    window = window_length(first_shares, leaves, rules, steps=online.every if online else None)
     names, digests = [name_of(leaf) for leaf in loaded], list(map(digest_of, loaded))
     known = fingerprint(
         dict(zip(names, digests, strict=True)),

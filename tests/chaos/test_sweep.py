@@ -15,7 +15,9 @@ from tests.sweep.real_sweep import RealWorker, open_real_sweep
 pytestmark = pytest.mark.chaos
 
 PATIENCE = 3600
-TWO_RANKS = ["hardware.devices=2", "hardware.sharding=fsdp"]
+TWO_PACKS = "stages.pretrain.packs_per_step=2"
+TWO_RANKS = ["hardware.devices=2", TWO_PACKS]
+TWO_SHARDS = [*TWO_RANKS, "hardware.sharding=fsdp"]
 
 
 def results(ledger):
@@ -70,9 +72,9 @@ def test_workers_killed_at_random_change_neither_the_trials_nor_their_results(
 
 def test_a_trial_of_two_sharded_ranks_goes_on_when_its_worker_is_killed(tmp_path, small_recipe, small):
     """The whole sweep on two ranks with FSDP2; a worker is killed in its first trial, and another one takes it over."""
-    whole = open_real_sweep(tmp_path / "whole", small_recipe, *TWO_RANKS)
+    whole = open_real_sweep(tmp_path / "whole", small_recipe, *TWO_SHARDS)
     assert RealWorker(whole.folder).end(PATIENCE) == 0
-    ledger = open_real_sweep(tmp_path / "killed", small_recipe, *TWO_RANKS)
+    ledger = open_real_sweep(tmp_path / "killed", small_recipe, *TWO_SHARDS)
     worker = RealWorker(ledger.folder)
     first = ledger.folder / "trials" / "000" / "stages" / "pretrain" / "checkpoints"
     until = time.monotonic() + PATIENCE
@@ -101,7 +103,7 @@ def test_a_trial_of_two_nodes_is_a_step_of_its_job_and_equals_one_of_two_ranks(
     }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
-    one_machine = open_real_sweep(tmp_path / "ranks", small_recipe, "hardware.devices=2")
+    one_machine = open_real_sweep(tmp_path / "ranks", small_recipe, *TWO_RANKS)
     assert RealWorker(one_machine.folder).end(PATIENCE) == 0
     for name, value in {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
@@ -111,7 +113,7 @@ def test_a_trial_of_two_nodes_is_a_step_of_its_job_and_equals_one_of_two_ranks(
         FRESH_STORE: "1",
     }.items():
         monkeypatch.setenv(name, value)
-    ledger = open_real_sweep(tmp_path / "nodes", small_recipe)
+    ledger = open_real_sweep(tmp_path / "nodes", small_recipe, TWO_PACKS)
     assert RealWorker(ledger.folder, nodes=2).end(PATIENCE) == 0
     state = ledger.state()
     assert {one.status for one in state.trials.values()} == {"finished"}

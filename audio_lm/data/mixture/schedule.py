@@ -315,10 +315,10 @@ def window_length(
     sources: Sequence[MixtureSource],
     rules: PackingRules,
     *,
-    steps: int = WINDOW_STEPS,
+    steps: int | None = None,
 ) -> int:
-    """Positions of a window of about as many steps as given, with at least one conversation for every pack."""
-    length = max(1, round(steps * conversations_per_step(shares, sources, rules)))
+    """Positions of a window of about ``steps``, by default ``WINDOW_STEPS``, with at least one conversation for every pack."""
+    length = max(1, round((steps or WINDOW_STEPS) * conversations_per_step(shares, sources, rules)))
     return length if rules.conversations is not None else -(-length // rules.packs) * rules.packs
 
 
