@@ -48,7 +48,7 @@ def assert_complete(cluster):
     }, "a step of the schedule is missing, or was repeated with other clips"
     assert losses_of(cluster.folder).keys() == order.keys()
     stages = {name: 1 + max(step for stage, step, _ in order if stage == name) for name, _, _ in order}
-    assert runs_of(cluster.folder) == sorted((name, "FINISHED") for name in (cluster.out.name, *stages))
+    assert runs_of(cluster.folder) == sorted((name, "FINISHED") for name in (cluster.recipe.stem, *stages))
     written = values_of(cluster.out)
     assert all(len(values) == 1 for values in written.values()), "a value was written twice"
     for stage, steps in stages.items():
