@@ -1,10 +1,13 @@
 from dataclasses import replace
 
+import pytest
+
 from audio_lm.bench import table
 from audio_lm.bench.table import bench_log_mel, bench_steps, format_figures
 from tests.bench.test_step import TINY
 
 
+@pytest.mark.slow
 def test_the_table_has_the_ratios_that_the_project_reports(monkeypatch):
     monkeypatch.setattr(table, "VOCABULARIES", (1_000, 2_000))
     monkeypatch.setattr(table, "bench_log_mel", lambda: bench_log_mel(batches=1, rounds=1, clips=2))

@@ -51,6 +51,7 @@ def test_tables_of_any_program_are_fitted(tmp_path, capsys):
     assert len(table["next"]) == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_is_fitted_extended_and_verified(sweep_folder, capsys):
     from audio_lm.sweep.ledger import Ledger
 

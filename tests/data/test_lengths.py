@@ -357,6 +357,7 @@ token_lengths(rows, ExampleMaker(small_vocabulary(), "tags"), "asr", num_process
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_c_ends_all_processes_at_once(tmp_path):
     script = SLOW.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))

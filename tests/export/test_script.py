@@ -35,6 +35,7 @@ def clip(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "task"), [("pretrain", "sec"), ("pretrain", "mna")])
 def test_it_prints_the_answer_of_our_model(whole_run, clip, tmp_path, stage, task):
     folder = tmp_path / "folder"

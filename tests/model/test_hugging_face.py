@@ -112,6 +112,7 @@ def padded(examples, waves, *, side):
     return inputs, labels
 
 
+@pytest.mark.slow
 def test_fifty_random_prompts_have_the_same_answers():
     ours, theirs = same_models()
     examples, waves = random_examples(50, seed=0)

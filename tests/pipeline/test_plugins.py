@@ -85,6 +85,7 @@ def test_one_that_cannot_be_built_is_refused_before_anything_is_prepared(small_r
         check_plugins(plugged(small_recipe, f"callbacks=[{plugin}]"))
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_working_folder_is_run_gets_its_state_back_and_a_logger_gets_the_curves(
     small_recipe, tmp_path, monkeypatch
 ):

@@ -74,6 +74,7 @@ def order_of(path, overrides=()):
     return [(step.step, example) for step, packs in steps for pack in packs for example in pack]
 
 
+@pytest.mark.slow
 def test_below_the_cap_the_run_finishes_and_all_damaged_clips_are_listed(recipe, tmp_path):
     before = order_of(recipe)
     bad = damage(tmp_path / "audio")
@@ -101,6 +102,7 @@ def test_above_the_cap_the_run_does_not_start_and_names_a_clip(recipe, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_clips_damaged_during_training_stop_the_run_too(recipe, tmp_path):
     order_of(recipe)  # compiled before the damage
     damage(tmp_path / "audio")
@@ -119,6 +121,7 @@ class Unmount(Callback):
             self.folder.rename(self.folder.with_name("elsewhere"))
 
 
+@pytest.mark.slow
 def test_a_source_that_disappears_stops_the_run_with_the_reason(recipe, tmp_path, monkeypatch):
     build = training.build_trainer
     monkeypatch.setattr(

@@ -174,6 +174,7 @@ def test_what_cannot_go_on_is_refused_in_one_sentence(short_run, run_training, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_run_and_a_stopped_run_of_the_same_recipe_are_refused(
     run_training, small_recipe, tmp_path, capsys
 ):

@@ -46,6 +46,7 @@ def observed_run(recipe, out, *overrides):
     return folder, losses.values, console.export_text()
 
 
+@pytest.mark.slow
 def test_a_measured_run_trains_bit_for_bit_the_same_and_prints_its_time_first(
     small_recipe, small, tmp_path, monkeypatch
 ):
@@ -85,6 +86,7 @@ def test_two_ranks_are_measured_together_without_effect(small_recipe, small, tmp
     assert losses == plain
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_measured_for_what_is_left(small_recipe, small, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "MIN_STEPS", 2)
     observed_run(small_recipe, tmp_path / "run", "only=[pretrain]")

@@ -69,6 +69,7 @@ def test_broken_folders_are_left_out(small_recipe, make_run):
     assert f"{good.path.relative_to(good.path.parents[1])} has 4 of 9 steps" in text
 
 
+@pytest.mark.slow
 def test_a_bounded_number_of_runs_is_compared(small_recipe, make_run):
     for number in range(MOST_RUNS):
         os.utime(make_run(f"0000{number:04x}", "seed=3", "stages.chat.steps=5").path, (100, 100))

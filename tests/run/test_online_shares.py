@@ -66,6 +66,7 @@ def test_shares_change_and_every_decision_is_recorded(whole):
     assert "online_loss/mna" in values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_that_is_killed_at_any_step_resumes_on_the_same_path(whole, recipe_path, tmp_path, workers):
     overrides = [*ONLINE, f"hardware.num_workers={workers}"]

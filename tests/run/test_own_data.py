@@ -66,6 +66,7 @@ def swift_conversations(wavs):
     return ("ms-swift", path), "mine/chats", "own_chats", "chat"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_data", [folder_with_a_table, kaldi_directory, folder_with_labels, swift_conversations]
 )

@@ -58,6 +58,7 @@ def recipe(tmp_path, monkeypatch):
     return tmp_path / "own.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", ["tags", "natural", "chatml"])
 def test_an_own_task_and_free_questions_are_trained_on_and_scored(recipe, prompt, tmp_path):
     prompts = (f"stages.pretrain.prompt={prompt}", f"evaluation.benchmarks.loud.prompt={prompt}")
@@ -73,6 +74,7 @@ def test_an_own_task_and_free_questions_are_trained_on_and_scored(recipe, prompt
     assert [answer.references for answer in answers] == [("p",), ("f",), ("p",), ("f",)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_an_own_task_continues_exactly(recipe, tmp_path):
     steps = "stages.pretrain.steps=4"
     cuts, losses, _ = run_training(recipe, tmp_path / "whole", 1, steps)
@@ -97,6 +99,7 @@ def test_a_clip_without_the_label_is_named_before_training(recipe, tmp_path, cap
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_an_evaluation_may_add_an_own_task_and_its_definition_is_kept(recipe, tmp_path, capsys):
     assert run("train", recipe, "--out", "run") == 0
     added = (
@@ -115,6 +118,7 @@ def test_an_evaluation_may_add_an_own_task_and_its_definition_is_kept(recipe, tm
     assert "decides the result of this run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_row_in_code_is_one_place(recipe, tmp_path, monkeypatch):
     """A task added to the table trains, is scored and previewed; its label is in no other table."""
     row = Task(name="dynamics", prompts=("How loud is it?",), needs=("dynamic",), target=any_label("dynamic"))

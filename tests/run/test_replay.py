@@ -54,6 +54,7 @@ def test_a_nonfinite_gradient_of_a_finite_loss_is_named():
     assert result.first_nonfinite.startswith("gradient of encoder.")
 
 
+@pytest.mark.slow
 def test_a_run_with_nonfinite_gradients_stops_and_its_packs_can_be_replayed(
     small, small_recipe, tmp_path, console
 ):

@@ -141,6 +141,7 @@ def test_what_no_segment_can_change_is_refused_and_named(run_training):
         run_training(NEW, "resume=segment", "seed=5")
 
 
+@pytest.mark.slow
 def test_rows_that_were_trained_on_cannot_change(run_training, tmp_path):
     data = f"data_dir={tmp_path / 'data'}"
     run_training(OLD, data, stop=STOP)
@@ -152,6 +153,7 @@ def test_rows_that_were_trained_on_cannot_change(run_training, tmp_path):
     assert not (tmp_path / "run" / "recipe.yaml.1").exists()  # refused before anything is written
 
 
+@pytest.mark.slow
 def test_a_segment_without_a_change_is_a_plain_resume(run_training, tmp_path):
     run_training(OLD, stop=STOP)
     _, output = run_training(OLD, "resume=segment", stop=STOP + 2)

@@ -88,6 +88,7 @@ def test_groups_have_sizes_and_rates():
     ]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_settings_groups_and_resumes(small_recipe, tmp_path):
     for overrides in ([], ["resume=auto"]):
         composed = load_recipe(small_recipe, ["only=[pretrain]", *overrides])

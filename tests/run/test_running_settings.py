@@ -115,6 +115,7 @@ def save_as_earlier_release():
     training.settings_of_run = all_settings
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_release_resumes(two_stage_recipe, reference_run, tmp_path):
     before = tmp_path / "before"
     assert start_run(two_stage_recipe, before, kill=KILLED_AT, change=save_as_earlier_release) is None

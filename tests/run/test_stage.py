@@ -31,6 +31,7 @@ def test_a_checkpoint_has_the_counts_of_its_own_step_and_is_saved_before_the_sto
     assert status["evaluated"]
 
 
+@pytest.mark.slow
 def test_a_stage_without_validation_clips_writes_its_checkpoints(small_recipe, tmp_path):
     """Steps of validation and of checkpoints coincide, and there is nothing to validate."""
     overrides = ["~stages.pretrain.validation", "stages.pretrain.validate_every=2", "only=[pretrain]"]

@@ -38,6 +38,7 @@ def test_a_stage_starts_from_the_weights_of_another_run(whole_run, small_recipe,
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_the_first_stage_of_a_recipe_may_start_from_them_too_and_moves_on(whole_run, small_recipe, tmp_path):
     run = train_quietly(small_recipe, tmp_path / "run", start_from(whole_run, "chat", of="pretrain"))
     before, after = weights(whole_run, "chat"), weights(run, "pretrain")

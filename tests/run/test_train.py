@@ -87,6 +87,7 @@ def mlflow_statuses(out, recipe):
     return {key: status_of_id[run_id] for key, run_id in lines if key != "tracking_uri"}
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_and_ends_with_the_same_weights(
     whole_run, small_recipe, tmp_path, console, monkeypatch
 ):

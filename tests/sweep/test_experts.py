@@ -31,6 +31,7 @@ def test_more_points_than_fit_into_memory_at_a_time():
     assert len(whole) == len(shares)
 
 
+@pytest.mark.slow
 def test_a_cheaper_table_helps_to_predict():
     table, unseen = known_table(7, 0, seed=3), known_table(200, 0, seed=9).shares
     cheap = known_table(40, 0, seed=4)

@@ -42,6 +42,7 @@ def test_proposals_that_wait_are_not_proposed_again(finished):
     assert np.abs(points[:, None] - points).sum(axis=2)[np.triu_indices(4, 1)].min() > 0.02
 
 
+@pytest.mark.slow
 def test_further_trials_improve_the_best_mixture_that_was_run(finished):
     ledger, sweep, fit = finished()
     before = fit.measured_objective.min()
@@ -50,6 +51,7 @@ def test_further_trials_improve_the_best_mixture_that_was_run(finished):
     assert fit_sweep(ledger, sweep).measured_objective.min() < before + 0.005
 
 
+@pytest.mark.slow
 def test_the_best_mixtures_and_the_recipe_are_verified_at_a_larger_scale(finished):
     ledger, sweep, fit = finished("verify: [stages.pretrain.steps=1000]\n")
     added = add_verification(ledger, sweep, fit, 2)

@@ -127,6 +127,7 @@ def simulated_choice(sweep):
     return min(losses, key=lambda share: losses[share])
 
 
+@pytest.mark.slow
 def test_matched_repetition_finds_the_known_optimum_of_a_simulated_learner(make_sweep):
     full = full_sizes()
     num_draws = sum(full.draws(full.stage.mixture, 10_000))

@@ -32,6 +32,7 @@ def test_an_earlier_trial_has_no_share_of_the_added_task():
     assert len(table.purposes) == len(table.seeds) == len(table)
 
 
+@pytest.mark.slow
 def test_earlier_trials_help_to_predict_although_their_losses_have_an_offset():
     table, unseen = known_table(6, repeats=0, seed=3), known_table(200, 0, noise=0, seed=9).shares
     truth = true_losses(unseen)[:, 1]

@@ -17,6 +17,8 @@ from audio_lm.sweep.table import Floats
 MAX_DEVIATION = 2.0
 """Largest standard deviation of a logarithm: a factor of 7; farther from all trials a prediction says nothing anyway."""
 
+ROUNDING = 1e-12  # of a deviation, relative to the largest value
+
 
 @dataclass(frozen=True)
 class ValueScale:
@@ -31,7 +33,9 @@ class ValueScale:
         """Scale of values (N): in the logarithm if all are positive and the largest is over ten times the smallest."""
         is_log = is_on_log_scale(values)
         known = np.log(values) if is_log else values
-        return cls(float(known.mean()), float(known.std()) or 1.0, is_log)
+        # Equal values have a deviation above 0 where their mean is rounded.
+        is_constant = known.std() <= ROUNDING * np.abs(known).max()
+        return cls(float(known.mean()), 1.0 if is_constant else float(known.std()), is_log)
 
     def forward(self, values: Floats) -> Floats:
         """Standardized values (N)."""

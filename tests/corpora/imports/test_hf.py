@@ -93,6 +93,7 @@ def test_files_of_a_folder_stay_in_place_and_folders_are_labels(run, tmp_path):
     assert not [*tmp_path.glob("data/mine/*/*.tar")]
 
 
+@pytest.mark.slow
 def test_a_killed_import_continues_and_ends_like_one_that_was_not_killed(run, tmp_path, monkeypatch):
     found = rows(14)
     given = write_parquet(tmp_path / "given", found)

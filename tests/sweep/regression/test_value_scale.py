@@ -17,6 +17,12 @@ def test_values_come_back_and_are_standardized(values):
     assert abs(scale.forward(values).mean()) < 1e-3
 
 
+def test_the_rounding_of_equal_values_is_no_deviation():
+    values = np.full(3, 2.0500958492576124e-110)
+    assert ValueScale.of(values).scale == 1.0
+    np.testing.assert_allclose(ValueScale.of(values).forward(values), 0, atol=1e-9)
+
+
 def test_the_logarithm_is_taken_of_positive_values_of_several_magnitudes():
     assert ValueScale.of(np.array([0.02, 9.0])).is_log
     for values in ([-0.02, 9.0], [0.0, 9.0], [1.0, 9.0]):

@@ -74,6 +74,7 @@ def sweep_in(folder, bounds=""):
     return load_sweep(write_sweep(folder, replace={over: over + bounds}))
 
 
+@pytest.mark.slow
 def test_the_best_mixture_keeps_the_shares_of_tasks_that_are_not_varied(in_own_folder):
     report = report_of_sweep(finished_ledger(in_own_folder / "done", sweep_in(in_own_folder)))
     mixture, best = report.best_mixture, report.fit.best
@@ -85,6 +86,7 @@ def test_the_best_mixture_keeps_the_shares_of_tasks_that_are_not_varied(in_own_f
     assert mixture.sources["asc"] == ["my/scenes-train"]
 
 
+@pytest.mark.slow
 def test_trials_that_failed_are_named_and_bounds_of_the_sweep_hold(in_own_folder):
     sweep = sweep_in(in_own_folder, "\n    max: {sec: 0.2}")
     report = report_of_sweep(finished_ledger(in_own_folder / "done", sweep))
@@ -93,6 +95,7 @@ def test_trials_that_failed_are_named_and_bounds_of_the_sweep_hold(in_own_folder
     assert report.fit.best.shares[0] <= 0.25 + 1e-9
 
 
+@pytest.mark.slow
 def test_after_the_last_trial_there_is_a_report_or_the_reason_why_not(in_own_folder):
     ledger, lines = finished_ledger(in_own_folder / "done", sweep_in(in_own_folder)), []
     files = write_last_report(ledger, lines.append)

@@ -7,6 +7,7 @@ from audio_lm.sweep.report.view import FitView
 from audio_lm.tracking.report.figures import figure_png
 
 
+@pytest.mark.slow
 def test_there_is_a_panel_for_each_pair_up_to_a_limit(view, view_of_five):
     assert len(pareto_figure(view).axes) == 3
     figure = pareto_figure(view_of_five)

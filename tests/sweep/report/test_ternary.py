@@ -7,6 +7,7 @@ from audio_lm.sweep.report.ternary import ternary_figure
 from audio_lm.tracking.report.figures import figure_png
 
 
+@pytest.mark.slow
 def test_there_is_a_map_for_the_objective_and_every_metric(view):
     figure = ternary_figure(view)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
