@@ -186,9 +186,7 @@ def load_recipe(
     if problems or built is None:
         raise RecipeError(_message(path, list(dict.fromkeys(problems))))
     smoke = SmokeRecipe(built) if is_complete else with_smoke_data(with_sizes(built, merged.where))
-    container = OmegaConf.to_container(OmegaConf.structured(smoke.recipe))
-    assert isinstance(container, dict), "a recipe is a table"
-    container = mask_tree(container)
+    container = mask_tree(asdict(smoke.recipe))
     _drop_unset(container, WRITTEN_WHERE_SET)
     for stage in container["stages"].values():
         _drop_unset(stage, WRITTEN_WHERE_SET_IN_A_STAGE)
