@@ -26,7 +26,10 @@ from audio_lm.prompts.tokenizer import train_tokenizer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.train import train
+from audio_lm.tracking import run as tracking_run
+from tests.in_process_sync import InProcessSync
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide a missing flush in a child process
 
 TINY = ModelConfig(
@@ -181,6 +184,14 @@ def small_sources(small: Recipe) -> dict[str, StageSources]:
 def own_vocabulary(small: Recipe, small_sources: dict[str, StageSources]) -> Vocabulary:
     """Vocabulary that the small recipe trains."""
     return build_vocabulary(small, small_sources)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_sync():
+    """Send runs to MLflow in this process, also those of fixtures of a session; ``tests/tracking`` does not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking_run, "SyncProcess", InProcessSync)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

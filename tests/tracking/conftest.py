@@ -9,30 +9,20 @@ import numpy as np
 import pytest
 
 from audio_lm.tracking import run as tracking_run
-from audio_lm.tracking.mlflow.client import MlflowSync
-from audio_lm.tracking.mlflow.store import TRACKING_ERRORS, MlflowStore
+from audio_lm.tracking.mlflow.store import MlflowStore
+from audio_lm.tracking.mlflow.supervisor import SyncProcess
 from audio_lm.tracking.report.audio_report import ReportClip
+from tests.in_process_sync import InProcessSync
 
 
-class InProcessSync:
-    """Sync in this process, on request: starting a sync process takes seconds."""
-
-    def __init__(self, folder, uri):
-        self.mlflow_sync = MlflowSync(folder, uri, tracking_run.log.warning)
-
-    def send_new(self):
-        self.mlflow_sync.send_new()
-
-    def finish(self, seconds):
-        try:
-            self.send_new()
-        except TRACKING_ERRORS:
-            return False
-        return True
+@pytest.fixture(autouse=True)
+def sync_process(monkeypatch):
+    """Let a process of its own send runs, as outside of tests."""
+    monkeypatch.setattr(tracking_run, "SyncProcess", SyncProcess)
 
 
 @pytest.fixture
-def in_process_sync(monkeypatch):
+def in_process_sync(sync_process, monkeypatch):
     """Send runs when they end, in this process."""
     monkeypatch.setattr(tracking_run, "SyncProcess", InProcessSync)
 

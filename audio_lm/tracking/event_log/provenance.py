@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -124,7 +125,8 @@ def mask_argument(argument: str) -> str:
     return f"{key}={MASK}" if is_secret else mask_secrets(argument)
 
 
-def _versions() -> dict[str, str]:
+@cache  # reading the metadata of all packages takes a second
+def _versions() -> Mapping[str, str]:
     return {
         package.metadata["Name"]: package.version for package in distributions() if package.metadata["Name"]
     }
