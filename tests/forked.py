@@ -11,6 +11,8 @@ import traceback
 import torch
 
 from audio_lm.run.process_groups import ProcessGroups
+from audio_lm.tracking import run as tracking_run
+from audio_lm.tracking.mlflow.supervisor import SyncProcess
 
 TIMEOUT = 600  # seconds; only a bound on what hangs, as a busy machine is slow
 
@@ -31,6 +33,7 @@ def _environment(number, count, port):
 def _run_rank(number, count, port, work, pipe):
     os.environ |= _environment(number, count, port)
     torch.set_num_threads(1)  # a fork has no threads of its parent
+    tracking_run.SyncProcess = SyncProcess  # mlflow of the parent may hold locks, which nobody releases in a fork
     try:
         pipe.send(work(number))
     except BaseException:
