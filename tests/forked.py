@@ -33,7 +33,8 @@ def _environment(number, count, port):
 def _run_rank(number, count, port, work, pipe):
     os.environ |= _environment(number, count, port)
     torch.set_num_threads(1)  # a fork has no threads of its parent
-    tracking_run.SyncProcess = SyncProcess  # mlflow of the parent may hold locks, which nobody releases in a fork
+    # MLflow of the parent may hold locks, which nobody releases in a fork.
+    tracking_run.SyncProcess = SyncProcess
     try:
         pipe.send(work(number))
     except BaseException:
