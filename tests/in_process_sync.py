@@ -8,8 +8,6 @@ from audio_lm.tracking.mlflow.store import TRACKING_ERRORS
 class InProcessSync:
     """Sync in this process, on request."""
 
-    process_id = None
-
     def __init__(self, folder, uri):
         self.mlflow_sync = MlflowSync(folder.absolute(), uri, tracking_run.log.warning)
 

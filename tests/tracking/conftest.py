@@ -1,9 +1,6 @@
 import logging
-import os
 import shutil
 import socket
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import numpy as np
 import pytest

@@ -125,7 +125,7 @@ def mask_argument(argument: str) -> str:
     return f"{key}={MASK}" if is_secret else mask_secrets(argument)
 
 
-@cache  # reading the metadata of all packages takes a second
+@cache  # reading the metadata of all packages takes a third of a second
 def _versions() -> Mapping[str, str]:
     return {
         package.metadata["Name"]: package.version for package in distributions() if package.metadata["Name"]
