@@ -1,5 +1,6 @@
 """Real ranks with collectives, in processes forked from the test process, so that nothing is imported again."""
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import traceback
 
 import torch
 
+from audio_lm.run import session
 from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.tracking import run as tracking_run
 from audio_lm.tracking.mlflow.supervisor import SyncProcess
@@ -30,9 +32,14 @@ def _environment(number, count, port):
     }
 
 
-def _run_rank(number, count, port, work, pipe):
+def _run_rank(number, count, port, work, pipe, timeout):
+    # The test says only that a rank hangs; this says where.
+    faulthandler.dump_traceback_later(0.9 * timeout, file=sys.__stderr__)
     os.environ |= _environment(number, count, port)
-    torch.set_num_threads(1)  # a fork has no threads of its parent
+    # A fork has no threads of its parent, and its OpenMP would wait for them: one thread, also where a rank that
+    # evaluates alone takes all cores.
+    torch.set_num_threads(1)
+    session.num_cores = lambda: 1
     # MLflow of the parent may hold locks, which nobody releases in a fork.
     tracking_run.SyncProcess = SyncProcess
     try:
@@ -56,7 +63,7 @@ def on_ranks(count, work, *, may_die=False, timeout=TIMEOUT):
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     processes = [
-        context.Process(target=_run_rank, args=(number, count, port, work, pipes[number][1]))
+        context.Process(target=_run_rank, args=(number, count, port, work, pipes[number][1], timeout))
         for number in range(count)
     ]
     for process, (_, send) in zip(processes, pipes, strict=True):
