@@ -39,10 +39,18 @@ class IncreasingStamps:
         self._num_allowed = min(len(STAMPS), int(num_seconds * STAMPS_PER_SECOND + 0.5) + 1)
 
     def constrain(self, logits_V: "Tensor", token_ids: Sequence[int], /) -> "Tensor":
-        """Logits with minus infinity for forbidden stamps."""
-        last = next(
-            (self._place_of_id[token] for token in reversed(token_ids) if token in self._place_of_id), -1
-        )
+        """Logits with minus infinity for forbidden stamps, and for all but the median where a stamp is the most probable."""
+        last = next((self._place_of_id[token] for token in reversed(token_ids) if token in self._place_of_id), -1)
         forbidden = self._ids[: last + 1] + self._ids[max(last + 1, self._num_allowed) :]
-        index = logits_V.new_tensor(forbidden).long()
-        return logits_V.index_fill(0, index, float("-inf"))
+        masked_V = _without(logits_V, forbidden)
+        allowed = self._ids[last + 1 : self._num_allowed]
+        if int(masked_V.argmax()) not in self._place_of_id:
+            return masked_V
+        shares = masked_V[allowed].double().softmax(-1).cumsum(-1)
+        median = int((shares < 0.5).sum())
+        return _without(masked_V, allowed[:median] + allowed[median + 1 :])
+
+
+def _without(logits_V: "Tensor", token_ids: Sequence[int]) -> "Tensor":
+    index = logits_V.new_tensor(token_ids).long()
+    return logits_V.index_fill(0, index, float("-inf"))
