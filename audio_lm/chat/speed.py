@@ -156,5 +156,6 @@ def _now() -> Seconds:
 def _num_different(answers: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> int:
     pairs = zip(answers, others, strict=True)
     return sum(
-        abs(len(one) - len(other)) + sum(a != b for a, b in zip(one, other, strict=False)) for one, other in pairs
+        abs(len(one) - len(other)) + sum(a != b for a, b in zip(one, other, strict=False))
+        for one, other in pairs
     )

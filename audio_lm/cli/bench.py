@@ -62,7 +62,9 @@ def bench_checkpoint(
 def bench_chat(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Run or model folder; default a small model with random weights."),
+        typer.Argument(
+            metavar="[MODEL]", help="Run or model folder; default a small model with random weights."
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of each of the four clips.")] = 10.0,
     new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 24,

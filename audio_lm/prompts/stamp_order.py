@@ -40,7 +40,9 @@ class IncreasingStamps:
 
     def constrain(self, logits_V: "Tensor", token_ids: Sequence[int], /) -> "Tensor":
         """Logits with minus infinity for forbidden stamps, and for all but the median where a stamp is the most probable."""
-        last = next((self._place_of_id[token] for token in reversed(token_ids) if token in self._place_of_id), -1)
+        last = next(
+            (self._place_of_id[token] for token in reversed(token_ids) if token in self._place_of_id), -1
+        )
         forbidden = self._ids[: last + 1] + self._ids[max(last + 1, self._num_allowed) :]
         masked_V = _without(logits_V, forbidden)
         allowed = self._ids[last + 1 : self._num_allowed]
