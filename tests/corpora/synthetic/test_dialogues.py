@@ -6,7 +6,8 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
-from audio_lm.corpora.synthetic.dialogues import known_clips, write_dialogues
+from audio_lm.corpora.synthetic.dialogues import write_dialogues
+from audio_lm.corpora.synthetic.known_clips import known_clips
 from audio_lm.corpora.synthetic.questions import QUESTIONS
 from audio_lm.corpora.synthetic.writing import CutWriter
 
