@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO, Comparison
+from audio_lm.corpora.synthetic.comparisons import WHICH_AUDIO, Comparison
 from audio_lm.corpora.synthetic.known_clips import (
-    QUESTION_OF_NAME,
     Exchange,
     KnownClip,
     Pools,
@@ -22,7 +21,6 @@ from audio_lm.corpora.synthetic.known_clips import (
     pools_of,
     weakest_honesty,
 )
-from audio_lm.corpora.synthetic.questions import QUESTIONS
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.text_dialogues import text_conversation
 from audio_lm.corpora.synthetic.writing import CutWriter
@@ -44,7 +42,7 @@ def write_dialogues(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -
     """
     for split in SPLITS if clips.get("dialogues", 0) else ():
         num_rows = clips["dialogues" if split == "train" else split]
-        pools = pools_of(writer, split, "dialogues") if num_rows else {}
+        pools = pools_of(writer, split, "dialogues") if num_rows else Pools({})
         for number in range(num_rows):
             exchanges = _exchanges(pools, SplitRandom(split, seed, "dialogues", number))
             waves = [clip.wave for exchange in exchanges for clip in exchange.new_clips]
@@ -67,7 +65,9 @@ def _exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     if form == "second_clip":
         return [first, _about_second_clip(pools, clip, random)]
     if form == "more_turns":
-        others = [other for other in QUESTIONS if other.name in clip.answers and other is not question]
+        others = [
+            other for other in pools.table.questions if other.name in clip.answers and other is not question
+        ]
         others = random.choose_distinct(others, random.integer(1, MAX_TURNS - 1))
         return [first, *(exchange_about(clip, other, random) for other in others)]
     return [first]
@@ -79,7 +79,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> E
     second = choose_clip(pools, question, random)
     number, clip = ("1", first) if random.bernoulli(0.25) else ("2", second)
     if clip is first:
-        question = QUESTION_OF_NAME[random.choice(tuple(first.answers))]
+        question = pools.table.question(random.choice(tuple(first.answers)))
     exchange = exchange_about(clip, question, random, new_clips=(second,))
     words = WHICH_AUDIO.choose(random, number=number, question=exchange.question)
     return replace(exchange, question=words)
@@ -87,7 +87,11 @@ def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> E
 
 def draw_comparison(pools: Pools, random: SplitRandom) -> Exchange | None:
     """Draw two clips and a question about both; None if no pair answers one."""
-    possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
+    possible = [
+        comparison
+        for comparison in pools.table.comparisons
+        if len(pools.clips.get(comparison.question, ())) > 1
+    ]
     if not possible:
         return None
     comparison = random.choice(possible)

@@ -11,6 +11,7 @@ from lhotse import MonoCut
 
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
+from audio_lm.corpora.synthetic.comparisons import COMPARISONS, Comparison
 from audio_lm.corpora.synthetic.questions import QUESTIONS, Question
 from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.writing import CutWriter
@@ -37,6 +38,8 @@ class KnownClip:
     """Name of a question -> answer."""
     honesty: Mapping[str, str]
     """Name of a question -> honesty of its answer."""
+    source: str = ""
+    """Cut-set of the cut, if it is of another corpus."""
 
     @property
     def wave(self) -> Wave:
@@ -44,8 +47,54 @@ class KnownClip:
         return samples_of(self.cut, ())[0][0]
 
 
-Pools = Mapping[str, Mapping[str, Sequence[KnownClip]]]
-"""Name of a question -> answer -> clips."""
+@dataclass(frozen=True)
+class QuestionTable:
+    """Questions that conversations are made of."""
+
+    questions: Sequence[Question]
+    """About one clip."""
+
+    comparisons: Sequence[Comparison]
+    """About two clips."""
+
+    things: Mapping[str, str]
+    """Name of a question -> its answer as the thing that a clip contains."""
+
+    def question(self, name: str) -> Question:
+        """Question of a name."""
+        return next(question for question in self.questions if question.name == name)
+
+
+SYNTHETIC = QuestionTable(
+    QUESTIONS,
+    COMPARISONS,
+    {
+        "event": "the {answer}",
+        "instrument": "the {answer}",
+        "nature": "the {answer}",
+        "gender": "the {answer} voice",
+        "language": "{answer}",
+        "command": "the command {answer}",
+        "digits": "the digits {answer}",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Clips of a split, and the questions about them."""
+
+    clips: Mapping[str, Mapping[str, Sequence[KnownClip]]]
+    """Name of a question -> answer -> clips."""
+
+    table: QuestionTable = SYNTHETIC
+
+    def __getitem__(self, name: str) -> Mapping[str, Sequence[KnownClip]]:
+        """Clips of a question, by answer."""
+        return self.clips[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.clips
 
 
 @dataclass(frozen=True)
@@ -62,14 +111,14 @@ class Exchange:
     """Name of the question, if it is about one clip."""
 
 
-def pools_of(writer: CutWriter, split: str, subset: str) -> dict[str, dict[str, list[KnownClip]]]:
+def pools_of(writer: CutWriter, split: str, subset: str) -> Pools:
     """Clips for the conversations of a subset.
 
     Raises:
         DataError: no clip answers a question.
     """
-    pools = known_clips(writer, split)
-    if not pools:
+    pools = Pools(known_clips(writer, split))
+    if not pools.clips:
         raise DataError(
             f"no clip for '{subset}-{split}' -- {subset} are about clips of other subsets; "
             f"let one of them have clips, or set {subset} to 0"
@@ -111,7 +160,7 @@ def _known_clip(cut: MonoCut) -> KnownClip | None:
 
 def choose_question(pools: Pools, random: SplitRandom) -> Question:
     """Draw a question by its share, among those that some clip answers."""
-    possible = [question for question in QUESTIONS if question.name in pools]
+    possible = [question for question in pools.table.questions if question.name in pools]
     return random.weighted_choice(possible, [question.share for question in possible])
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.corruptions import corrupt
 from audio_lm.corpora.synthetic.known_clips import (
-    QUESTION_OF_NAME,
     Exchange,
     KnownClip,
     Pools,
@@ -42,6 +41,8 @@ class Pair:
     rejected: str
     """Rejected last answer; equal to the right one if the clips are others."""
     rejected_clips: Sequence[KnownClip] = ()
+    corruption: str = "another audio"
+    """Kind of the change."""
 
 
 def write_preferences(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> None:
@@ -56,9 +57,9 @@ def write_preferences(writer: CutWriter, *, clips: Mapping[str, int], seed: int)
     """
     for split in SPLITS if clips.get(SUBSET, 0) else ():
         num_rows = clips[SUBSET if split == "train" else split]
-        pools = pools_of(writer, split, SUBSET) if num_rows else {}
+        pools = pools_of(writer, split, SUBSET) if num_rows else Pools({})
         for number in range(num_rows):
-            pair = _pair(pools, SplitRandom(split, seed, SUBSET, number))
+            pair = draw_pair(pools, SplitRandom(split, seed, SUBSET, number))
             writer.add_conversation(
                 f"{SUBSET}-{split}",
                 [clip.cut for exchange in pair.exchanges for clip in exchange.new_clips],
@@ -75,7 +76,8 @@ def pair_labels(pair: Pair) -> dict[str, Any]:
     return {**labels, "rejected": rejected, "honesty": honesty}
 
 
-def _pair(pools: Pools, random: SplitRandom) -> Pair:
+def draw_pair(pools: Pools, random: SplitRandom) -> Pair:
+    """Draw a conversation about one clip or several, and what is wrong in its rejected answer."""
     for _ in range(MAX_DRAWS):
         if random.bernoulli(SEVERAL_SHARE):
             pair = _with_other_answer(several_exchanges(pools, random), pools, random)
@@ -94,7 +96,7 @@ def _with_other_answer(exchanges: Sequence[Exchange], pools: Pools, random: Spli
     last = exchanges[-1]
     options = last.options or sorted(pools[last.about])
     corrupted = corrupt(last.about, last.answer, options, random)
-    return None if corrupted is None else Pair(exchanges, corrupted[1])
+    return None if corrupted is None else Pair(exchanges, corrupted[1], corruption=corrupted[0])
 
 
 def _with_other_audio(exchanges: Sequence[Exchange], pools: Pools, random: SplitRandom) -> Pair | None:
@@ -102,5 +104,5 @@ def _with_other_audio(exchanges: Sequence[Exchange], pools: Pools, random: Split
     others = [answer for answer in sorted(pools[last.about]) if answer != last.answer]
     if not others:
         return None
-    clip = random.choice(pools[QUESTION_OF_NAME[last.about].name][random.choice(others)])
+    clip = random.choice(pools[last.about][random.choice(others)])
     return Pair(exchanges, last.answer, (clip,))

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from audio_lm.common.source_name import SPLITS
-from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
+from audio_lm.corpora.synthetic.comparisons import WHICH_AUDIO
 from audio_lm.corpora.synthetic.known_clips import (
-    QUESTION_OF_NAME,
     Exchange,
     KnownClip,
     Pools,
@@ -31,17 +30,6 @@ THREE_CLIPS_SHARE = 0.6
 SHARE_OF_FORM = {"one_of_all": 0.25, "follow_up": 0.3, "which": 0.2, "first": 0.1, "compare": 0.15}
 MAX_DRAWS = 20  # of clips, until one answer is that of a single clip
 NUMBERS = ("1", "2", "3")
-
-THING = {
-    "event": "the {answer}",
-    "instrument": "the {answer}",
-    "nature": "the {answer}",
-    "gender": "the {answer} voice",
-    "language": "{answer}",
-    "command": "the command {answer}",
-    "digits": "the digits {answer}",
-}
-"""Name of a question -> its answer as the thing that a clip contains."""
 
 WHICH = Wordings(
     training=(
@@ -84,7 +72,7 @@ def write_several(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> 
     """
     for split in SPLITS if clips.get(SUBSET, 0) else ():
         num_rows = clips[SUBSET if split == "train" else split]
-        pools = pools_of(writer, split, SUBSET) if num_rows else {}
+        pools = pools_of(writer, split, SUBSET) if num_rows else Pools({})
         for number in range(num_rows):
             exchanges = several_exchanges(pools, SplitRandom(split, seed, SUBSET, number))
             clips_of_row = [clip.cut for exchange in exchanges for clip in exchange.new_clips]
@@ -102,7 +90,7 @@ def _one_of_all(pools: Pools, num_clips: int, random: SplitRandom) -> list[Excha
     """All clips at once, and one or two questions about single ones."""
     clips = _draw_clips(pools, num_clips, random)
     places = random.choose_distinct(range(num_clips), random.integer(1, 2))
-    first, *others = [_about(clips, place, random) for place in places]
+    first, *others = [_about(pools, clips, place, random) for place in places]
     return [replace(first, new_clips=tuple(clips)), *others]
 
 
@@ -115,7 +103,7 @@ def _follow_up(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchan
         clips.append(choose_clip(pools, question, random))
         exchanges.append(exchange_about(clips[-1], question, random, (clips[-1],)))
     place = random.integer(0, num_clips - 2)
-    return [*exchanges, _about(clips, place, random, other_than=exchanges[place].about)]
+    return [*exchanges, _about(pools, clips, place, random, other_than=exchanges[place].about)]
 
 
 def _which(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] | None:
@@ -123,8 +111,8 @@ def _which(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] 
     for _ in range(MAX_DRAWS):
         clips = _draw_clips(pools, num_clips, random)
         place = random.integer(0, num_clips - 1)
-        if name := _distinguishing(clips, place, random):
-            words = WHICH.choose(random, thing=_thing(clips[place], name))
+        if name := _distinguishing(pools, clips, place, random):
+            words = WHICH.choose(random, thing=_thing(pools, clips[place], name))
             options = tuple(f"audio {number}" for number in NUMBERS[:num_clips])
             honesty = clips[place].honesty[name]
             return [Exchange(words, options[place], honesty, tuple(clips), options)]
@@ -136,10 +124,10 @@ def _first(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] 
     for _ in range(MAX_DRAWS):
         clips = _draw_clips(pools, num_clips, random)
         places = sorted(random.choose_distinct(range(num_clips), 2))
-        names = [_distinguishing(clips, place, random) for place in places]
+        names = [_distinguishing(pools, clips, place, random) for place in places]
         if None in names:
             continue
-        things = [_thing(clips[place], str(name)) for place, name in zip(places, names, strict=True)]
+        things = [_thing(pools, clips[place], str(name)) for place, name in zip(places, names, strict=True)]
         answers = tuple(thing.removeprefix("the ") for thing in things)
         in_order = random.choose_distinct(things, 2)
         words = FIRST.choose(random, thing=in_order[0], other=in_order[1])
@@ -152,11 +140,15 @@ def _first(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] 
 
 def _compare(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] | None:
     """A comparison of two of the clips; its two answers are equally frequent."""
-    possible = [comparison for comparison in COMPARISONS if len(pools.get(comparison.question, ())) > 1]
+    possible = [
+        comparison
+        for comparison in pools.table.comparisons
+        if len(pools.clips.get(comparison.question, ())) > 1
+    ]
     if not possible:
         return None
     comparison = random.choice(possible)
-    target, question = random.choice(comparison.answers), QUESTION_OF_NAME[comparison.question]
+    target, question = random.choice(comparison.answers), pools.table.question(comparison.question)
     for _ in range(MAX_DRAWS):
         clips = _draw_clips(pools, num_clips, random)
         first, second = sorted(random.choose_distinct(range(num_clips), 2))
@@ -194,28 +186,30 @@ def _draw_clips(pools: Pools, num_clips: int, random: SplitRandom) -> list[Known
     return [choose_clip(pools, choose_question(pools, random), random) for _ in range(num_clips)]
 
 
-def _about(clips: Sequence[KnownClip], place: int, random: SplitRandom, *, other_than: str = "") -> Exchange:
+def _about(
+    pools: Pools, clips: Sequence[KnownClip], place: int, random: SplitRandom, *, other_than: str = ""
+) -> Exchange:
     """Question about one of the clips; another than that of a name, if the clip answers one."""
     clip = clips[place]
     names = [name for name in clip.answers if name != other_than] or list(clip.answers)
-    exchange = exchange_about(clip, QUESTION_OF_NAME[random.choice(names)], random)
+    exchange = exchange_about(clip, pools.table.question(random.choice(names)), random)
     return replace(
         exchange,
         question=WHICH_AUDIO.choose(random, number=NUMBERS[place], question=exchange.question),
     )
 
 
-def _distinguishing(clips: Sequence[KnownClip], place: int, random: SplitRandom) -> str | None:
+def _distinguishing(pools: Pools, clips: Sequence[KnownClip], place: int, random: SplitRandom) -> str | None:
     """Name of a question that no other clip answers as this one."""
     others = [clip for index, clip in enumerate(clips) if index != place]
     # "two three" is also in a clip of "one two three".
     names = [
         name
         for name, answer in clips[place].answers.items()
-        if name in THING and not any(answer in clip.answers.get(name, "") for clip in others)
+        if name in pools.table.things and not any(answer in clip.answers.get(name, "") for clip in others)
     ]
     return random.choice(names) if names else None
 
 
-def _thing(clip: KnownClip, name: str) -> str:
-    return THING[name].format(answer=clip.answers[name])
+def _thing(pools: Pools, clip: KnownClip, name: str) -> str:
+    return pools.table.things[name].format(answer=clip.answers[name])

@@ -5,8 +5,9 @@ import pytest
 
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
+from audio_lm.corpora.synthetic.known_clips import SYNTHETIC
 from audio_lm.corpora.synthetic.questions import QUESTIONS
-from audio_lm.corpora.synthetic.several import BETWEEN, FIRST, THING, WHICH, write_several
+from audio_lm.corpora.synthetic.several import BETWEEN, FIRST, WHICH, write_several
 from tests.corpora.synthetic.noise_clips import (
     all_texts,
     clips_by_wave,
@@ -50,7 +51,7 @@ def expected_answer(question, clips):
                 return clips[number].answers[name]
     things = {
         thing.format(answer=answer): (name, answer)
-        for name, thing in THING.items()
+        for name, thing in SYNTHETIC.things.items()
         for clip in clips.values()
         if (answer := clip.answers.get(name))
     }
