@@ -79,7 +79,7 @@ def _about_second_clip(pools: Pools, first: KnownClip, random: SplitRandom) -> E
     second = choose_clip(pools, question, random)
     number, clip = ("1", first) if random.bernoulli(0.25) else ("2", second)
     if clip is first:
-        question = pools.table.question(random.choice(tuple(first.answers)))
+        question = pools.table.question(random.choice(pools.table.names_for(first)))
     exchange = exchange_about(clip, question, random, new_clips=(second,))
     words = WHICH_AUDIO.choose(random, number=number, question=exchange.question)
     return replace(exchange, question=words)

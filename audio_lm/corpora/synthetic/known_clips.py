@@ -60,9 +60,16 @@ class QuestionTable:
     things: Mapping[str, str]
     """Name of a question -> its answer as the thing that a clip contains."""
 
+    compared: Sequence[Question] = ()
+    """Questions whose answers are compared only."""
+
     def question(self, name: str) -> Question:
         """Question of a name."""
-        return next(question for question in self.questions if question.name == name)
+        return next(question for question in (*self.questions, *self.compared) if question.name == name)
+
+    def names_for(self, clip: KnownClip) -> list[str]:
+        """Names of the questions that a clip answers, without those that are compared only."""
+        return [question.name for question in self.questions if question.name in clip.answers]
 
 
 SYNTHETIC = QuestionTable(

@@ -95,7 +95,8 @@ def draw_pair(pools: Pools, random: SplitRandom) -> Pair:
 def _with_other_answer(exchanges: Sequence[Exchange], pools: Pools, random: SplitRandom) -> Pair | None:
     last = exchanges[-1]
     options = last.options or sorted(pools[last.about])
-    corrupted = corrupt(last.about, last.answer, options, random)
+    question = pools.table.question(last.about) if last.about else None
+    corrupted = corrupt(question, last.answer, options, random)
     return None if corrupted is None else Pair(exchanges, corrupted[1], corruption=corrupted[0])
 
 

@@ -191,7 +191,8 @@ def _about(
 ) -> Exchange:
     """Question about one of the clips; another than that of a name, if the clip answers one."""
     clip = clips[place]
-    names = [name for name in clip.answers if name != other_than] or list(clip.answers)
+    known = pools.table.names_for(clip)
+    names = [name for name in known if name != other_than] or known
     exchange = exchange_about(clip, pools.table.question(random.choice(names)), random)
     return replace(
         exchange,
