@@ -41,6 +41,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     def import_row(number: int, row: Row) -> None:
         if options.tools == DROP_TOOLS:
             drop_or_refuse_tools(row, writer, options)
+        row.skip(["made"])  # how `audio-lm synthesize` made it
         dialogue, faults = check_dialogue(row)
         audios = _resolve(dialogue, dialogue.audios, "audio", references, faults)
         others = _resolve(dialogue, dialogue.rejected_audios, "rejected audio", references, faults)

@@ -5,6 +5,7 @@ Shared by the kinds of conversations: ``dialogues``, ``several``, ``spoken`` and
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lhotse import MonoCut
@@ -96,6 +97,11 @@ class Pools:
 
     table: QuestionTable = SYNTHETIC
 
+    @cached_property
+    def answers(self) -> Mapping[str, Sequence[str]]:
+        """Name of a question -> its answers, sorted."""
+        return {name: sorted(clips_of_answer) for name, clips_of_answer in self.clips.items()}
+
     def __getitem__(self, name: str) -> Mapping[str, Sequence[KnownClip]]:
         """Clips of a question, by answer."""
         return self.clips[name]
@@ -173,8 +179,8 @@ def choose_question(pools: Pools, random: SplitRandom) -> Question:
 
 def choose_clip(pools: Pools, question: Question, random: SplitRandom) -> KnownClip:
     """Draw a clip that answers the question; all answers are equally frequent."""
-    clips_of_answer = pools[question.name]
-    return random.choice(clips_of_answer[random.choice(sorted(clips_of_answer))])
+    answer = random.choice(pools.answers[question.name])
+    return random.choice(pools[question.name][answer])
 
 
 def exchange_about(

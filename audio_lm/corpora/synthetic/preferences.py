@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.corruptions import corrupt
 from audio_lm.corpora.synthetic.known_clips import (
@@ -31,6 +32,7 @@ SUBSET = "preferences"
 SEVERAL_SHARE = 0.5
 OTHER_AUDIO_SHARE = 1 / 3  # of the pairs about one clip
 MAX_DRAWS = 50
+MAX_OPTIONS = 100  # answers of other clips, from which a wrong one is made
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ def pair_labels(pair: Pair) -> dict[str, Any]:
 
 
 def draw_pair(pools: Pools, random: SplitRandom) -> Pair:
-    """Draw a conversation about one clip or several, and what is wrong in its rejected answer."""
+    """Draw a conversation about one clip or several, and what is wrong in its rejected answer.
+
+    Raises:
+        DataError: all clips have the same labels.
+    """
     for _ in range(MAX_DRAWS):
         if random.bernoulli(SEVERAL_SHARE):
             pair = _with_other_answer(several_exchanges(pools, random), pools, random)
@@ -89,12 +95,14 @@ def draw_pair(pools: Pools, random: SplitRandom) -> Pair:
             pair = (_with_other_audio if is_audio else _with_other_answer)(exchanges, pools, random)
         if pair is not None:
             return pair
-    raise AssertionError("some question has two answers")
+    raise DataError(
+        "no wrong answer can be made, because all clips have the same labels; add clips with others"
+    )
 
 
 def _with_other_answer(exchanges: Sequence[Exchange], pools: Pools, random: SplitRandom) -> Pair | None:
     last = exchanges[-1]
-    options = last.options or sorted(pools[last.about])
+    options = last.options or random.choose_distinct(pools.answers[last.about], MAX_OPTIONS)
     question = pools.table.question(last.about) if last.about else None
     corrupted = corrupt(question, last.answer, options, random)
     return None if corrupted is None else Pair(exchanges, corrupted[1], corruption=corrupted[0])
@@ -102,7 +110,7 @@ def _with_other_answer(exchanges: Sequence[Exchange], pools: Pools, random: Spli
 
 def _with_other_audio(exchanges: Sequence[Exchange], pools: Pools, random: SplitRandom) -> Pair | None:
     last = exchanges[-1]
-    others = [answer for answer in sorted(pools[last.about]) if answer != last.answer]
+    others = [answer for answer in pools.answers[last.about] if answer != last.answer]
     if not others:
         return None
     clip = random.choice(pools[last.about][random.choice(others)])
