@@ -26,6 +26,7 @@ from audio_lm.training.config import (
     PluginConfig,
     ScheduleConfig,
 )
+from audio_lm.training.objective_config import DPO, NEXT_TOKEN, DpoConfig, Objective
 
 Resume = Literal["never", "auto", "segment"]
 NEVER: Resume = "never"
@@ -50,6 +51,12 @@ class StageConfig:
 
     steps: Size
     """Optimizer steps."""
+
+    objective: Objective = NEXT_TOKEN
+    """What is learned: answers (`next_token`), or to prefer them to the label `rejected` (`dpo`)."""
+
+    dpo: DpoConfig | None = None
+    """Loss of `objective: dpo`; null: the default one."""
 
     start_from: str | None = None
     """Stage of another run, `RUN/stages/STAGE`, whose final weights this stage starts from; null: those of the stage before."""
@@ -95,6 +102,11 @@ class StageConfig:
 
     max_validation_clips: Count = 64
     """Validation clips per task."""
+
+    @property
+    def dpo_loss(self) -> DpoConfig | None:
+        """Loss of pairs; None with another objective."""
+        return (self.dpo or DpoConfig()) if self.objective == DPO else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 An example has only integers. The collator loads the audio later and checks that it has the stated length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
@@ -12,9 +12,10 @@ from lhotse.cut import Cut, MonoCut
 
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import num_samples_of
+from audio_lm.data.manifest.cuts import num_samples_of, rejected_cut
 from audio_lm.data.manifest.labels import ClipLabels, labels_of, places_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
+from audio_lm.data.pairs import pair_of
 from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import num_choices, reference, render, render_answer, render_chat
@@ -41,9 +42,22 @@ class Example:
     audio_index: list[int]
     num_samples: tuple[int, ...]  # of each clip
     source: str = ""  # cut-set of the cut, for reports
+    rejected: "Example | None" = None  # of a pair; without clips it has those of the chosen answer
+    reference: tuple[float, float] | None = None  # log-probabilities of both answers under the reference
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        """Number of tokens, those of the rejected answer included."""
+        return len(self.token_ids) + (len(self.rejected) if self.rejected else 0)
+
+    @property
+    def documents(self) -> "list[Example]":
+        """The conversation, and that with the rejected answer."""
+        return [self, self.rejected] if self.rejected else [self]
+
+    def without_labels(self) -> "Example":
+        """Copy that is not learned."""
+        rejected = self.rejected.without_labels() if self.rejected else None
+        return replace(self, is_learned=[False] * len(self.is_learned), rejected=rejected)
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class ExampleMaker:
         token_count: number of audio tokens of a clip, for the model that reads the examples.
         tasks: name -> task, those of a recipe's own included.
         wording: question in words that replaces the paraphrases of every task.
+        is_paired: examples are pairs, with the label ``rejected``.
     """
 
     vocabulary: Vocabulary
@@ -65,6 +80,7 @@ class ExampleMaker:
     token_count: AudioTokenCount = WHISPER
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
     wording: str | None = None
+    is_paired: bool = False
 
     def num_choices(self, task: str) -> int:
         """Number of paraphrases from which the prompt of a task is drawn."""
@@ -139,26 +155,44 @@ class ExampleMaker:
         Raises:
             DataError: the cut lacks a label its task needs, or cannot be encoded; names the cut.
         """
-        num_samples = num_samples_of(cut)
-        pieces = self.pieces(cut, task, choice)
+        blank = Example(cut.id, task, position, [], [], [], tuple(num_samples_of(cut)), source)
+        if not self.is_paired:
+            return self._encoded(blank, self.pieces(cut, task, choice), cut)
+        others = rejected_cut(cut)
+        clips = () if others is None else tuple(num_samples_of(others))
+        try:
+            chosen, rejected = pair_of(
+                self.labels(cut, task),
+                self.pieces(cut, task, choice),
+                is_chat=task == CHAT,
+                has_clips=bool(clips),
+            )
+        except DataError as error:
+            raise DataError(f"cut {cut.id!r}: {error}") from error
+        # Without clips of its own, the rejected conversation has the positions of the chosen one's.
+        other = self._encoded(replace(blank, num_samples=clips or blank.num_samples), rejected, cut)
+        return replace(self._encoded(blank, chosen, cut), rejected=replace(other, num_samples=clips))
+
+    def _encoded(self, blank: Example, pieces: Sequence[Piece], cut: Cut) -> Example:
+        """Example with the tokens of a rendered conversation.
+
+        Raises:
+            DataError: the cut lacks a clip; names the cut.
+        """
         try:
             encoded = encode(
                 pieces,
                 self.vocabulary,
-                num_tokens_of_clip=[self.token_count.tokens_in(count) for count in num_samples],
+                num_tokens_of_clip=[self.token_count.tokens_in(count) for count in blank.num_samples],
                 places=self.places(labels_of(cut)),
             )
         except DataError as error:
             raise DataError(f"cut {cut.id!r}: {error}") from error
-        return Example(
-            cut_id=cut.id,
-            task=task,
-            position=position,
+        return replace(
+            blank,
             token_ids=encoded.token_ids,
             is_learned=encoded.is_learned,
             audio_index=encoded.audio_index,
-            num_samples=tuple(num_samples),
-            source=source,
         )
 
     def labels(self, cut: Cut | CutFacts, task: str) -> ClipLabels:
@@ -197,7 +231,8 @@ def with_example(cut: Cut, example: Example) -> Cut:
     return cut.with_custom("example", example)
 
 
-def placeholder_cut(cut_id: str, task: str, source: str, fault: str) -> Cut:
+def placeholder_cut(cut_id: str, task: str, source: str, fault: str, *, is_paired: bool = False) -> Cut:
     """Cut without clips and without labels, in place of one whose line can no longer be read."""
     example = Example(cut_id, task, 0, [0, 0], [False, False], [], (), source)
+    example = replace(example, rejected=example) if is_paired else example
     return MonoCut(cut_id, 0.0, 1.0, 0, custom={"example": example, FAULT: fault})

@@ -88,6 +88,7 @@ def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: P
         maker.prompt,
         maker.vocabulary.digest,
         maker.token_count.windows,
+        *(["pairs"] if maker.is_paired else []),  # absent in tables of earlier releases
     ]
 
     def make() -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -107,7 +108,8 @@ def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
             continue
         for choice in range(maker.num_choices(task)):
             example = maker.example(rows.cut(row), task, choice=choice)
-            state.update(json.dumps([example.token_ids, example.is_learned]).encode())
+            for document in example.documents:
+                state.update(json.dumps([document.token_ids, document.is_learned]).encode())
     return state.hexdigest()[:16]
 
 
@@ -209,6 +211,8 @@ class _RowCounter:
 
     def lengths(self, chunk: range) -> Table:
         """Count the tokens of rows under every paraphrase."""
+        if self.maker.is_paired:  # in thousands, where others are in millions
+            return np.array([self._example_lengths(row) for row in chunk], dtype=np.int32)
         try:
             self._check_chunked_clips(chunk)
             return self._count(chunk)

@@ -19,6 +19,7 @@ from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.exactness import environment_of
 from audio_lm.run.facts import realised_shares
 from audio_lm.run.prepare import Prepared
+from audio_lm.run.reference import reference_table
 from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
 from audio_lm.run.session import RunSession
@@ -110,6 +111,10 @@ class StageRunner:
         )
         for line in param_groups(model, self.prepared.rates[name]):
             log.info("%s: %s", name, line)
+        if self.config.dpo_loss is not None:
+            data.packs.references = reference_table(
+                model, self.recipe, name, data, point, folder=self.folder.stage(name), session=session
+            )
         trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
         self._leave_if_stopped(trainer, preemption)
         mixture.save()

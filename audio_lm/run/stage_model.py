@@ -21,7 +21,7 @@ from audio_lm.run.prepare import Prepared
 from audio_lm.run.replay import keep_packs
 from audio_lm.run.session import RunSession
 from audio_lm.training.fsdp import summon_full_params
-from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.step import TrainStep
 
 
 class StageModels:
@@ -66,7 +66,7 @@ class StageModels:
         elif weights is not None:
             load_weights(self.model, weights)
 
-    def module(self, stage: str, folder: Path) -> NextTokenModule:
+    def module(self, stage: str, folder: Path) -> TrainStep:
         """Lightning module of a stage.
 
         Args:
