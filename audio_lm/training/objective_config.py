@@ -25,10 +25,10 @@ class DpoConfig:
     beta: Factor = 0.1
     """Factor of the log-ratios to the reference; for IPO the strength of its regularisation."""
 
-    label_smoothing: Annotated[float, Range(0, 0.5)] = 0.0
+    label_smoothing: Annotated[float, Range(0, 0.5, is_under=True)] = 0.0
     """Assumed fraction of pairs whose labels are swapped, below 0.5; of the loss robust."""
 
-    sft: Factor = 0.0
+    sft: Annotated[float, Range(0, 1e6)] = 0.0
     """Factor of the mean cross-entropy of the tokens of the chosen answer, which is added to the loss of a pair."""
 
     length_normalised: bool = False
@@ -40,17 +40,10 @@ class DpoConfig:
         Raises:
             RecipeError: names the first of them.
         """
-        if not self.beta > 0:
-            raise RecipeError(f"dpo.beta is {self.beta:g} -- expected more than 0 -- set it, such as 0.1")
         if self.label_smoothing and self.loss != "robust":
             raise RecipeError(
                 f"dpo.label_smoothing is {self.label_smoothing:g} and dpo.loss is {self.loss}, which has none -- expected "
                 f"loss: robust -- leave it out, or choose robust"
-            )
-        if self.label_smoothing >= 0.5:
-            raise RecipeError(
-                f"dpo.label_smoothing is {self.label_smoothing:g} -- expected less than 0.5, because with half of the labels "
-                f"swapped nothing can be learned -- set a smaller one"
             )
         if self.loss == "robust" and not self.label_smoothing:
             raise RecipeError(
