@@ -50,8 +50,20 @@ class PackedBatch:
     reference: Tensor | None = None
     """(2 * pairs,) float64 log-probability of the answer of each document under the weights that the stage started from."""
 
-    num_pairs: int = 0
-    """Number of pairs in the loss."""
+    num_units: int = 0
+    """Number of pairs, or of sampled answers, by which a loss of them is divided."""
+
+    task_names: tuple[str, ...] = ()
+    """Task of each conversation."""
+
+    positions: tuple[int, ...] = ()
+    """Of each conversation, in the schedule of the stage."""
+
+    targets: tuple[tuple[str, str] | None, ...] = ()
+    """Of questions whose answers are sampled: reference answer and its language; None if it has no reward."""
+
+    advantages: Tensor | None = None
+    """(B,) float64; of the answer of each document that was sampled."""
 
     def __len__(self) -> int:
         return len(self.cut_ids)
@@ -64,7 +76,7 @@ class PackedBatch:
     def without_labels(self) -> "PackedBatch":
         """Copy of the batch with the same input and no labels."""
         empty = {name: getattr(self, name)[:0] for name in ("learned_index", "labels", "task_index")}
-        return replace(self, num_pairs=0, **empty)
+        return replace(self, num_units=0, targets=(None,) * len(self.targets), **empty)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
         """Move the tensors to a device. Lightning moves a frozen dataclass only through this method."""

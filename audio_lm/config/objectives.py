@@ -2,7 +2,7 @@
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import StageConfig
-from audio_lm.training.objective_config import DPO
+from audio_lm.training.objective_config import DPO, GRPO, NEXT_TOKEN
 
 
 def check_objective(name: str, stage: StageConfig) -> None:
@@ -14,23 +14,30 @@ def check_objective(name: str, stage: StageConfig) -> None:
     Raises:
         RecipeError: a setting has no effect, or cannot be used.
     """
-    if stage.dpo is not None and stage.objective != DPO:
+    for objective, table in ((DPO, stage.dpo), (GRPO, stage.grpo)):
+        if table is not None and stage.objective != objective:
+            raise RecipeError(
+                f"stage {name!r} has a table {objective} and objective: {stage.objective}, so it has no effect -- expected "
+                f"objective: {objective} -- set it, or remove the table"
+            )
+    if stage.objective == GRPO and stage.grpo is None:
         raise RecipeError(
-            f"stage {name!r} has a table dpo and objective: {stage.objective}, so it has no effect -- expected dpo -- "
-            f"set it, or remove the table"
+            f"stage {name!r} has objective: grpo and no table grpo -- expected rewards -- set some, such as grpo: {{rewards: "
+            f"{{acc: 1}}}}"
         )
-    if stage.objective == DPO:
-        _check_pairs(name, stage)
-
-
-def _check_pairs(name: str, stage: StageConfig) -> None:
-    if stage.spec_augment is not None:
+    if stage.objective != NEXT_TOKEN and stage.spec_augment is not None:
         raise RecipeError(
-            f"stage {name!r} has objective: dpo and spec_augment -- expected the same audio in every epoch, because the "
-            f"log-probabilities of the reference are computed once -- set spec_augment: null"
+            f"stage {name!r} has objective: {stage.objective} and spec_augment -- expected unmasked audio, because answers are "
+            f"compared with those to the same audio -- set spec_augment: null"
         )
-    if stage.prompt == "tags":
+    if stage.objective == DPO and stage.prompt == "tags":
         raise RecipeError(
             f"stage {name!r} has objective: dpo and prompt: tags -- expected natural or chatml, because rejected answers are "
             f"plain words -- set one of them"
+        )
+    if stage.grpo is not None and stage.pack_tokens <= stage.grpo.num_answers * stage.grpo.max_new_tokens:
+        raise RecipeError(
+            f"stage {name!r} has pack_tokens: {stage.pack_tokens}, and {stage.grpo.num_answers} answers of up to "
+            f"{stage.grpo.max_new_tokens} tokens -- expected room for all answers to a question, and as many copies of it -- "
+            f"raise pack_tokens, or lower grpo.num_answers or grpo.max_new_tokens"
         )

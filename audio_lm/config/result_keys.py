@@ -24,6 +24,7 @@ RESULT = {
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
     "stages.*.dpo": "loss beta label_smoothing sft length_normalised",
+    "stages.*.grpo": "rewards num_answers max_new_tokens temperature scale loss kl",
     "stages.*.schedule": "kind min_lr warmup_steps",
     "stages.*.optimizer": "kind matrix_factor betas eps weight_decay clip",
     "stages.*.spec_augment": "time_warp frequency_width time_width time_share",

@@ -26,7 +26,16 @@ from audio_lm.training.config import (
     PluginConfig,
     ScheduleConfig,
 )
-from audio_lm.training.objective_config import DPO, NEXT_TOKEN, DpoConfig, Objective
+from audio_lm.training.objective_config import (
+    DPO,
+    GIVEN,
+    GRPO,
+    NEXT_TOKEN,
+    AnswerRule,
+    DpoConfig,
+    GrpoConfig,
+    Objective,
+)
 
 Resume = Literal["never", "auto", "segment"]
 NEVER: Resume = "never"
@@ -53,10 +62,13 @@ class StageConfig:
     """Optimizer steps."""
 
     objective: Objective = NEXT_TOKEN
-    """What is learned: answers (`next_token`), or to prefer them to the label `rejected` (`dpo`)."""
+    """What is learned: answers (`next_token`), to prefer them to the label `rejected` (`dpo`), or to earn rewards (`grpo`)."""
 
     dpo: DpoConfig | None = None
     """Loss of `objective: dpo`; null: the default one."""
+
+    grpo: GrpoConfig | None = None
+    """Rewards and sampling of `objective: grpo`."""
 
     start_from: str | None = None
     """Stage of another run, `RUN/stages/STAGE`, whose final weights this stage starts from; null: those of the stage before."""
@@ -107,6 +119,13 @@ class StageConfig:
     def dpo_loss(self) -> DpoConfig | None:
         """Loss of pairs; None with another objective."""
         return (self.dpo or DpoConfig()) if self.objective == DPO else None
+
+    @property
+    def answer_rule(self) -> AnswerRule:
+        """Answers of the stage's examples."""
+        if self.objective == GRPO and self.grpo is not None:
+            return AnswerRule(num_sampled=self.grpo.num_answers, max_new_tokens=self.grpo.max_new_tokens)
+        return AnswerRule(is_paired=True) if self.objective == DPO else GIVEN
 
 
 @dataclass(frozen=True)

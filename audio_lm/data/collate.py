@@ -75,8 +75,17 @@ def pack_examples(
         augment=augment,
         source_counts=_source_counts(examples),
         faults=tuple(faults),
+        task_names=tuple(example.task for example in examples),
+        positions=tuple(example.position for example in examples),
+        targets=_targets(examples),
         **_pair_fields(examples),
     )
+
+
+def _targets(examples: Sequence[Example]) -> tuple[tuple[str, str] | None, ...]:
+    """Reference answers of questions; empty if answers are given."""
+    has_answers = not any(example.num_reserved for example in examples)
+    return () if has_answers else tuple(example.target for example in examples)
 
 
 def _pair_fields(examples: Sequence[Example]) -> dict[str, Any]:
@@ -95,7 +104,7 @@ def _pair_fields(examples: Sequence[Example]) -> dict[str, Any]:
     return {
         "audio_source": _int64(sources) if is_shared else None,
         "reference": torch.tensor(references, dtype=torch.float64).flatten(),
-        "num_pairs": sum(any(example.is_learned[1:]) for example in examples),
+        "num_units": sum(any(example.is_learned[1:]) for example in examples),
     }
 
 

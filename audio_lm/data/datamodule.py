@@ -79,7 +79,7 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
         except DataError as error:
             name = f"{source.source}:{scheduled.row}"
             return placeholder_cut(
-                name, source.task, source.source, str(error), is_paired=self.maker.is_paired
+                name, source.task, source.source, str(error), is_paired=self.maker.rule.is_paired
             )
         if self.is_measured and len(example) != scheduled.num_tokens:
             raise DataError(

@@ -76,13 +76,12 @@ class Chunk(NamedTuple):
         write_bytes(self.path(folder), file.getvalue())
 
 
-def chunks_of(name: str, codes: PairCodes) -> Iterator[Chunk]:
+def chunks_of(name: str, pairs: PairCodes) -> Iterator[Chunk]:
     """Divide the pairs of a source into chunks of ``CHUNK_ROWS`` rows, each pair once."""
-    codes = np.unique(codes.codes)
-    for first in range(0, int(codes.max(initial=-1)) + 1, CHUNK_ROWS * codes.num_choices):
-        inside = codes[(codes >= first) & (codes < first + CHUNK_ROWS * codes.num_choices)]
-        if len(inside):
-            yield Chunk(name, codes.num_choices, inside)
+    codes = np.unique(pairs.codes)
+    of_chunk = codes // (CHUNK_ROWS * pairs.num_choices)
+    for number in np.unique(of_chunk):
+        yield Chunk(name, pairs.num_choices, codes[of_chunk == number])
 
 
 class ReferenceTable:

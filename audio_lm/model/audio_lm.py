@@ -58,7 +58,12 @@ class AudioLM(nn.Module):
         return self.logits(self.hidden(pack)[pack.learned_index])
 
     def loss(
-        self, pack: PackedBatch, *, weight: float = 1.0, weights_of: PositionWeights | None = None
+        self,
+        pack: PackedBatch,
+        *,
+        weight: float = 1.0,
+        weights_of: PositionWeights | None = None,
+        temperature: float = 1.0,
     ) -> NextTokenLoss:
         """Next-token cross-entropy at the learned positions; logits are in memory one chunk at a time.
 
@@ -66,12 +71,13 @@ class AudioLM(nn.Module):
             weight: factor of every position in the total.
             weights_of: gives a factor of each position instead. The gradient of any function of log-probabilities is that
                 of a weighted cross-entropy, at the cost of computing the logits twice.
+            temperature: divisor of the logits.
         """
         head = self.language_model.get_output_embeddings()
         hidden_PD = self.hidden(pack)[pack.learned_index]
         loss_of = partial(
             next_token_loss,
-            self.logits,
+            self.logits if temperature == 1.0 else lambda hidden_PD: self.logits(hidden_PD) / temperature,
             [*head.parameters(), *([self.new_tokens.output] if len(self.new_tokens.output) else [])],
             labels_P=pack.labels,
             num_rows=self.num_base + len(self.new_tokens.output),

@@ -33,7 +33,7 @@ from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
-from audio_lm.training.objective_config import DPO
+from audio_lm.training.objective_config import GIVEN, AnswerRule
 
 
 def cache_of(recipe: Recipe) -> Path:
@@ -196,7 +196,7 @@ def maker_of(
     is_evaluation: bool = False,
     with_answer: bool = True,
     wording: str | None = None,
-    is_paired: bool = False,
+    rule: AnswerRule = GIVEN,
 ) -> ExampleMaker:
     """Example maker of a recipe, with the audio token count of its model."""
     return ExampleMaker(
@@ -207,16 +207,23 @@ def maker_of(
         audio_token_count(recipe.model),
         recipe.task_table,
         wording,
-        is_paired,
+        rule,
     )
 
 
 def stage_maker(
     recipe: Recipe, stage: StageConfig, vocabulary: Vocabulary, *, is_evaluation: bool = False
 ) -> ExampleMaker:
-    """Example maker of a stage: conversations, or pairs of them."""
-    is_paired = stage.objective == DPO
-    return maker_of(recipe, vocabulary, stage.prompt, is_evaluation=is_evaluation, is_paired=is_paired)
+    """Example maker of a stage: conversations, pairs of them, or questions."""
+    rule = stage.answer_rule
+    return maker_of(
+        recipe,
+        vocabulary,
+        stage.prompt,
+        is_evaluation=is_evaluation,
+        with_answer=not rule.num_sampled,
+        rule=rule,
+    )
 
 
 def tokens_of(recipe: Recipe) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.losses import LossSums, sums_by_task
 from audio_lm.training.objective_config import DpoConfig
 from audio_lm.training.preference_losses import AnswerScores, preference_losses
-from audio_lm.training.step import StepLoss, TrainStep
+from audio_lm.training.step import StepLoss, WithoutDropout
 
 
 def document_of_positions(pack: PackedBatch) -> Tensor:
@@ -38,7 +38,7 @@ def document_log_probabilities(model: AudioLM, pack: PackedBatch) -> Tensor:
     return -document_sums(model.loss(pack).losses, pack)[: 2 * len(pack)]
 
 
-class DpoModule(TrainStep):
+class DpoModule(WithoutDropout):
     """Preference loss of pairs.
 
     Args:
@@ -51,17 +51,7 @@ class DpoModule(TrainStep):
 
     def num_counted(self, pack: PackedBatch) -> int:
         """Number of pairs."""
-        return pack.num_pairs
-
-    def on_fit_start(self) -> None:
-        """Turn dropout off."""
-        self._training = [module for module in self.model.modules() if module.training]
-        self.model.eval()
-
-    def on_fit_end(self) -> None:
-        """Restore the mode of every module, for the next stage."""
-        for module in self._training:
-            module.training = True
+        return pack.num_units
 
     def compute_loss(self, pack: PackedBatch, weight: float = 1.0) -> StepLoss:
         """Compute the summed loss of the pairs of one pack; see ``TrainStep``."""

@@ -1,15 +1,18 @@
 """Settings of the objectives of a stage beside next-token prediction: preferences (DPO) and checkable rewards (GRPO)."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, NamedTuple
 
 from audio_lm.common.errors import RecipeError
-from audio_lm.common.ranges import Factor, Range
+from audio_lm.common.ranges import Factor, Range, Weight
+from audio_lm.metrics.registry import find_metric
 
 Objective = Literal["next_token", "dpo", "grpo"]
 NEXT_TOKEN: Objective = "next_token"
 DPO: Objective = "dpo"
 GRPO: Objective = "grpo"
+FORMAT = "format"
+"""Reward that is no metric."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,65 @@ class DpoConfig:
             raise RecipeError(
                 "dpo.length_normalised has no effect with loss: ipo, which always divides by the length; leave it out"
             )
+
+
+@dataclass(frozen=True)
+class GrpoConfig:
+    """Answers, rewards and loss of a stage with ``objective: grpo``.
+
+    Source: arXiv:2402.03300, section 4.1; on-policy, one update for every batch of answers.
+    """
+
+    rewards: dict[str, Weight] = field(default_factory=dict)
+    """Reward -> weight: metrics of single answers, an error rate as 1 - rate, and `format`, the form of the reference."""
+
+    num_answers: Annotated[int, Range(2, 1024)] = 8
+    """Answers sampled to every question."""
+
+    max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
+    """Maximum length of a sampled answer."""
+
+    temperature: Annotated[float, Range(0, 100, is_over=True)] = 1.0
+    """Divisor of the logits, in sampling and in the loss."""
+
+    scale: Literal["group", "none"] = "group"
+    """Divide the advantages of the answers to a question by the standard deviation of their rewards, or do not (2503.20783)."""
+
+    loss: Literal["grpo", "dapo"] = "grpo"
+    """Mean over tokens and then over answers, or over the tokens of all answers (arXiv:2503.14476)."""
+
+    kl: Annotated[float, Range(0, 1e6)] = 0.0
+    """Factor of the KL divergence from the weights that the stage starts from, which then stay in memory; 0 for none."""
+
+    def __post_init__(self) -> None:
+        """Refuse rewards that do not exist, or are no fractions.
+
+        Raises:
+            RecipeError: names the first of them.
+        """
+        if not any(self.rewards.values()):
+            raise RecipeError(
+                f"grpo.rewards is {self.rewards} -- expected rewards with weights -- set some, such as {{acc: 1}}"
+            )
+        for name in self.rewards:
+            if name != FORMAT and (metric := find_metric(name)).unit:
+                raise RecipeError(
+                    f"grpo.rewards has {name!r}, which is measured in {metric.unit} -- expected a metric between 0 and 1 -- "
+                    f"take another, such as acc, wer or event_f1"
+                )
+
+
+class AnswerRule(NamedTuple):
+    """Answers of the examples of a stage."""
+
+    is_paired: bool = False
+    """Each has a rejected answer too."""
+
+    num_sampled: int = 0
+    """Answers that are sampled to each question, which then has none."""
+
+    max_new_tokens: int = 0
+    """Maximum length of a sampled answer."""
+
+
+GIVEN = AnswerRule()

@@ -113,6 +113,10 @@ class TrainStep(LightningModule, ABC):
             weight: factor of the total; of the sums for the curves it is none.
         """
 
+    def prepare_packs(self, packs: Sequence[PackedBatch], step: int) -> Sequence[PackedBatch]:
+        """Packs of a step as they are learned; a subclass samples answers to those of the data."""
+        return packs
+
     def num_counted(self, pack: PackedBatch) -> int:
         """Count what the loss of a step is divided by: learned tokens, unless a subclass counts something else."""
         return pack.num_learned
@@ -148,7 +152,7 @@ class TrainStep(LightningModule, ABC):
         unfreeze(
             self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0]
         )
-        losses = self._accumulate(packs, step)
+        losses = self._accumulate(self.prepare_packs(packs, step), step)
         sum_gradients(self.model.parameters())
         norm = gradient_norm(self.model.parameters())
         if math.isfinite(norm):
@@ -244,6 +248,20 @@ class TrainStep(LightningModule, ABC):
         reshard(self.model)
         values = _compute_and_reset("val_loss/", self.val_loss)
         self.log_dict(values | _compute_and_reset("val_", self.val_measures), batch_size=1)
+
+
+class WithoutDropout(TrainStep):
+    """Base of objectives that compare two policies, whose difference must not be dropout."""
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self._with_dropout = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+
+    def on_train_end(self) -> None:
+        """Restore the mode of every module, for the next stage."""
+        for module in self._with_dropout:
+            module.training = True
 
 
 def _compute_and_reset(prefix: str, loss: TaskLoss) -> dict[str, float]:

@@ -39,7 +39,9 @@ def pairs():
     def answer():
         num_tokens = int(torch.randint(1, MAX_TOKENS, (), generator=generator))
         tokens = -4 * torch.rand(num_tokens, generator=generator, dtype=torch.float64)
-        return tokens.tolist(), float(tokens.sum() + 3 * torch.randn((), generator=generator, dtype=torch.float64))
+        return tokens.tolist(), float(
+            tokens.sum() + 3 * torch.randn((), generator=generator, dtype=torch.float64)
+        )
 
     return [(answer(), answer()) for _ in range(NUM_PAIRS)]
 
@@ -77,7 +79,9 @@ def advantages_of(rewards, num_answers, scale):
     """Advantages of answers, by the lines of trl that compute them."""
     source = inspect.getsource(grpo_trainer.GRPOTrainer).splitlines()
     first = next(n for n, line in enumerate(source) if "mean_grouped_rewards = " in line)
-    last = next(n for n, line in enumerate(source) if n > first and "advantages = advantages / (std_rewards" in line)
+    last = next(
+        n for n, line in enumerate(source) if n > first and "advantages = advantages / (std_rewards" in line
+    )
     values = {
         "self": SimpleNamespace(scale_rewards=scale),
         "rewards": torch.tensor(rewards, dtype=torch.float64),
@@ -85,7 +89,7 @@ def advantages_of(rewards, num_answers, scale):
         "torch": torch,
         "nanstd": grpo_trainer.nanstd,
     }
-    exec(textwrap.dedent("\n".join(source[first : last + 1])), values)  # noqa: S102
+    exec(textwrap.dedent("\n".join(source[first : last + 1])), values)
     return values["advantages"].tolist()
 
 

@@ -12,10 +12,11 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.training.config import OptimizerConfig, PartConfig
 from audio_lm.training.dpo import DpoModule, document_log_probabilities
-from audio_lm.training.objective_config import DpoConfig
+from audio_lm.training.objective_config import AnswerRule, DpoConfig
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
 
+DEFAULT = DpoConfig()
 RATES = dict.fromkeys(("encoder", "projector", "new_tokens", "language_model"), 1e-3)
 
 
@@ -31,14 +32,14 @@ def cuts(make_cuts):
 
 
 def pack_of(cuts, vocabulary, references=None):
-    maker = ExampleMaker(vocabulary, "chatml", is_paired=True)
+    maker = ExampleMaker(vocabulary, "chatml", rule=AnswerRule(is_paired=True))
     examples = [maker.example(cut, "chat", number) for number, cut in enumerate(cuts)]
     if references is not None:
         examples = [replace(one, reference=pair) for one, pair in zip(examples, references, strict=True)]
     return Collator()(list(map(with_example, cuts, examples)))
 
 
-def module_of(model, config=DpoConfig()):
+def module_of(model, config=DEFAULT):
     parts = {name: PartConfig(lr=lr) for name, lr in RATES.items()}
     return DpoModule(
         model,
@@ -64,7 +65,7 @@ def log_probability(model, document):
 
 def documents_of(cuts, vocabulary):
     """Chosen and rejected conversations of the cuts, each an example without the other."""
-    maker = ExampleMaker(vocabulary, "chatml", is_paired=True)
+    maker = ExampleMaker(vocabulary, "chatml", rule=AnswerRule(is_paired=True))
     for cut in cuts:
         example = maker.example(cut, "chat")
         rejected = replace(example.rejected, num_samples=example.num_samples)
@@ -157,7 +158,7 @@ def test_a_pair_without_a_reference_is_not_learned(cuts, vocabulary, make_model)
     """Its audio could not be read when the reference was computed."""
     missing = float("nan")
     pack = pack_of(cuts, vocabulary, [(-3.0, -2.0), (missing, missing), (-3.0, -2.0)])
-    assert pack.num_pairs == 2
+    assert pack.num_units == 2
     loss = module_of(make_model()).compute_loss(pack)
     assert loss.sums["chat"][1] == 2.0
     assert torch.isfinite(loss.total)

@@ -24,7 +24,9 @@ def scores(kind):
 def config_of(case):
     settings = {key: value for key, value in case.items() if key != "values"}
     is_normalised = settings["loss"] == "sigmoid_norm"
-    return DpoConfig(**settings | ({"loss": "sigmoid"} if is_normalised else {}), length_normalised=is_normalised)
+    return DpoConfig(
+        **settings | ({"loss": "sigmoid"} if is_normalised else {}), length_normalised=is_normalised
+    )
 
 
 @pytest.mark.parametrize("case", GOLDEN["losses"], ids=lambda case: f"{case['loss']}-{case['beta']}")
