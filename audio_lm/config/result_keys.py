@@ -41,6 +41,7 @@ EXECUTION = {
     # Published scores, printed next to those of the run.
     " published",
     "evaluation": "benchmarks baselines",
+    "guard": "benchmarks text max_clips",
     "tracking": "uri experiment num_listening_clips params",
     # Hardware: it only changes the order of summation; resuming compares and reports it separately.
     "hardware": "accelerator devices nodes precision num_workers num_threads sharding frozen tensor_parallel compile"

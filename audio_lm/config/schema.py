@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.common.ranges import ONE_OR_MORE, Count, Range, Share, Size
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
-from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.evaluation.config import EvaluationConfig, GuardConfig
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.model.config import ModelConfig
 from audio_lm.tasks.config import OwnTaskConfig
 from audio_lm.tasks.own import with_own_tasks
+from audio_lm.tasks.registry import CHAT
 from audio_lm.tasks.task import Task
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import (
@@ -167,6 +168,9 @@ class Recipe:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation; from ``conf/benchmarks/`` with ``use.benchmarks``."""
 
+    guard: GuardConfig | None = None
+    """What later stages must not forget; null for no check."""
+
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow tracking."""
 
@@ -237,6 +241,8 @@ class Recipe:
                 for task, sources in mixture.sources.items():
                     yield from ((task, source) for source in sources)
         yield from ((benchmark.task, benchmark.source) for benchmark in self.evaluation.benchmarks.values())
+        if self.guard is not None and self.guard.text is not None:
+            yield CHAT, self.guard.text
 
 
 def coerce_literals(value: Any, kind: Any = Recipe) -> Any:

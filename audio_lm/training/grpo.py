@@ -20,6 +20,7 @@ from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.decoder.generate import GenerationOptions, generate
 from audio_lm.model.decoder.sampling import SamplingConfig
+from audio_lm.training.distributed import all_reduce_sum
 from audio_lm.training.dpo import document_of_positions
 from audio_lm.training.fsdp import summon_full_params
 from audio_lm.training.losses import LossSums, sums_by_task
@@ -112,9 +113,15 @@ class GrpoModule(WithoutDropout):
             _add(measures, "ended", task, [float(one.is_ended) for one in group])
             for name in self.rewards.weights if len(self.rewards.weights) > 1 else ():
                 _add(measures, f"reward_{name}", task, [each[name] for each in values])
-        pack = pack_answers(questions, learned)
+        num_units = num_answers if config.loss == "grpo" else num_tokens
+        pack = replace(pack_answers(questions, learned), num_units=num_units)
         self._measures_of[id(pack)] = measures
-        return replace(pack, num_units=num_answers if config.loss == "grpo" else num_tokens)
+        return pack
+
+    def further_curves(self) -> dict[str, float]:
+        """Tokens of all sampled answers that were learned, up to now."""
+        (learned,) = all_reduce_sum(self.num_learned_tokens)
+        return {LEARNED_TOKENS: learned / self.tensor_parallel}
 
     def num_counted(self, pack: PackedBatch) -> int:
         """Number of sampled answers, or of their tokens."""

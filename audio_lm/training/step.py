@@ -117,6 +117,10 @@ class TrainStep(LightningModule, ABC):
         """Packs of a step as they are learned; a subclass samples answers to those of the data."""
         return packs
 
+    def further_curves(self) -> dict[str, float]:
+        """Further values of the curves; a collective."""
+        return {}
+
     def num_counted(self, pack: PackedBatch) -> int:
         """Count what the loss of a step is divided by: learned tokens, unless a subclass counts something else."""
         return pack.num_learned
@@ -230,6 +234,7 @@ class TrainStep(LightningModule, ABC):
         values = _compute_and_reset("train_loss/", self.train_loss)
         values |= _compute_and_reset("train_", self.train_measures)
         values["lr"] = max(map(float, self._schedule().get_last_lr()))
+        values |= self.further_curves()
         values["nonfinite_steps"] = float(self.num_nonfinite)
         # With its own logger Lightning would repeat them at every step until the next values, also after a restart.
         self.log_dict(values, batch_size=1, logger=False)
