@@ -4,7 +4,9 @@ Conversations are concatenated in one row of tokens and clips in one waveform, w
 padding. The collator computes all indices, so the device computes none.
 
 Shapes: T positions of text and audio, B conversations, N clips, S samples of
-all clips, K audio tokens, P positions in the loss.
+all clips, K audio tokens, P positions in the loss, J encoded audio tokens.
+
+In a pack of pairs each conversation is two documents: with the chosen and with the rejected answer.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -33,7 +35,7 @@ class PackedBatch:
     labels: Tensor  # (P,)   int64; the token that follows each of them
     task_index: Tensor  # (P,)   int64 into ``tasks``
     tasks: tuple[str, ...]  # distinct tasks of this pack
-    cut_ids: tuple[str, ...]  # of each conversation
+    cut_ids: tuple[str, ...]  # of each conversation, or pair
     augment: Tensor | None = None  # (N, 6) int64, see ``data.augment``
     source_counts: tuple[tuple[str, str, int, float, int, int], ...] = ()
     """For each task and source: task, source, conversations, seconds, tokens, tokens in the loss."""
@@ -41,6 +43,27 @@ class PackedBatch:
     faults: tuple[
         tuple[str, str, str, str, str], ...
     ] = ()  # conversations without labels because their audio is bad, see ``data.audio.faults``
+
+    audio_source: Tensor | None = None
+    """(K,) int64 into the J encoded audio tokens: documents share clips, which are encoded once; None if none do."""
+
+    reference: Tensor | None = None
+    """(2 * pairs,) float64 log-probability of the answer of each document under the weights that the stage started from."""
+
+    num_units: int = 0
+    """Number of pairs, or of sampled answers, by which a loss of them is divided."""
+
+    task_names: tuple[str, ...] = ()
+    """Task of each conversation."""
+
+    positions: tuple[int, ...] = ()
+    """Of each conversation, in the schedule of the stage."""
+
+    targets: tuple[tuple[str, str] | None, ...] = ()
+    """Of questions whose answers are sampled: reference answer and its language; None if it has no reward."""
+
+    advantages: Tensor | None = None
+    """(B,) float64; of the answer of each document that was sampled."""
 
     def __len__(self) -> int:
         return len(self.cut_ids)
@@ -53,7 +76,7 @@ class PackedBatch:
     def without_labels(self) -> "PackedBatch":
         """Copy of the batch with the same input and no labels."""
         empty = {name: getattr(self, name)[:0] for name in ("learned_index", "labels", "task_index")}
-        return replace(self, **empty)
+        return replace(self, num_units=0, targets=(None,) * len(self.targets), **empty)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
         """Move the tensors to a device. Lightning moves a frozen dataclass only through this method."""

@@ -15,6 +15,8 @@ from audio_lm.common.names import check_name, check_path, is_name
 from audio_lm.common.safe_yaml import COMMAND_LINE, Where
 from audio_lm.common.source_name import check_source_name
 from audio_lm.config.build import place_of
+from audio_lm.config.guard import check_guard
+from audio_lm.config.objectives import check_objective
 from audio_lm.config.own_tasks import Check, checks_of_own_tasks
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.evaluation.benchmarks import check_benchmark
@@ -60,6 +62,7 @@ def _checks(recipe: Recipe) -> Iterator[Check]:
     for name, stage in recipe.stages.items():
         yield f"stages.{name}", partial(check_name, "stage", name)
         yield from ((f"stages.{name}.{key}", check) for key, check in _checks_of_stage(name, stage, recipe))
+    yield "guard", partial(check_guard, recipe)
     for name, benchmark in recipe.evaluation.benchmarks.items():
         key = f"evaluation.benchmarks.{name}"
         yield key, partial(check_path, "benchmark", name)
@@ -82,6 +85,7 @@ def _checks_of_stage(name: str, stage: StageConfig, recipe: Recipe) -> Iterator[
     yield "validation.online", partial(_check_validation_shares, name, stage)
     yield "start_from", partial(_check_folder, stage.start_from or "")
     yield "spec_augment", partial(_check_spec_augment, name, recipe)
+    yield "objective", partial(check_objective, name, stage)
     yield "parts", partial(_check_learning, name, stage)
 
 

@@ -18,11 +18,13 @@ RESULT = {
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
-    "stages.*": "prompt steps start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
+    "stages.*": "prompt steps objective start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs max_rows online",
     "stages.*.mixture.online": "every warmup_steps smoothing strength importance_weights prior min_share max_share lead_steps",
     "stages.*.mixture.temperature": "groups tasks sources",
     "stages.*.parts.*": "lr layer_decay from_step",
+    "stages.*.dpo": "loss beta label_smoothing sft length_normalised",
+    "stages.*.grpo": "rewards num_answers max_new_tokens temperature scale loss kl",
     "stages.*.schedule": "kind min_lr warmup_steps",
     "stages.*.optimizer": "kind matrix_factor betas eps weight_decay clip",
     "stages.*.spec_augment": "time_warp frequency_width time_width time_share",
@@ -39,6 +41,7 @@ EXECUTION = {
     # Published scores, printed next to those of the run.
     " published",
     "evaluation": "benchmarks baselines",
+    "guard": "benchmarks text max_clips",
     "tracking": "uri experiment num_listening_clips params",
     # Hardware: it only changes the order of summation; resuming compares and reports it separately.
     "hardware": "accelerator devices nodes precision num_workers num_threads sharding frozen tensor_parallel compile"

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from audio_lm.checkpoints.config import CheckpointConfig
 from audio_lm.common.ranges import ONE_OR_MORE, Count, Range, Share, Size
 from audio_lm.data.config import MixtureConfig, SpecAugmentConfig
-from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.evaluation.config import EvaluationConfig, GuardConfig
 from audio_lm.fault_tolerance.config import FaultToleranceConfig
 from audio_lm.model.config import ModelConfig
 from audio_lm.tasks.config import OwnTaskConfig
 from audio_lm.tasks.own import with_own_tasks
+from audio_lm.tasks.registry import CHAT
 from audio_lm.tasks.task import Task
 from audio_lm.tracking.config import TrackingConfig
 from audio_lm.training.config import (
@@ -25,6 +26,16 @@ from audio_lm.training.config import (
     PartConfig,
     PluginConfig,
     ScheduleConfig,
+)
+from audio_lm.training.objective_config import (
+    DPO,
+    GIVEN,
+    GRPO,
+    NEXT_TOKEN,
+    AnswerRule,
+    DpoConfig,
+    GrpoConfig,
+    Objective,
 )
 
 Resume = Literal["never", "auto", "segment"]
@@ -50,6 +61,15 @@ class StageConfig:
 
     steps: Size
     """Optimizer steps."""
+
+    objective: Objective = NEXT_TOKEN
+    """What is learned: answers (`next_token`), to prefer them to the label `rejected` (`dpo`), or to earn rewards (`grpo`)."""
+
+    dpo: DpoConfig | None = None
+    """Loss of `objective: dpo`; null: the default one."""
+
+    grpo: GrpoConfig | None = None
+    """Rewards and sampling of `objective: grpo`."""
 
     start_from: str | None = None
     """Stage of another run, `RUN/stages/STAGE`, whose final weights this stage starts from; null: those of the stage before."""
@@ -96,6 +116,18 @@ class StageConfig:
     max_validation_clips: Count = 64
     """Validation clips per task."""
 
+    @property
+    def dpo_loss(self) -> DpoConfig | None:
+        """Loss of pairs; None with another objective."""
+        return (self.dpo or DpoConfig()) if self.objective == DPO else None
+
+    @property
+    def answer_rule(self) -> AnswerRule:
+        """Answers of the stage's examples."""
+        if self.objective == GRPO and self.grpo is not None:
+            return AnswerRule(num_sampled=self.grpo.num_answers, max_new_tokens=self.grpo.max_new_tokens)
+        return AnswerRule(is_paired=True) if self.objective == DPO else GIVEN
+
 
 @dataclass(frozen=True)
 class StandInsConfig:
@@ -135,6 +167,9 @@ class Recipe:
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation; from ``conf/benchmarks/`` with ``use.benchmarks``."""
+
+    guard: GuardConfig | None = None
+    """What later stages must not forget; null for no check."""
 
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow tracking."""
@@ -206,6 +241,8 @@ class Recipe:
                 for task, sources in mixture.sources.items():
                     yield from ((task, source) for source in sources)
         yield from ((benchmark.task, benchmark.source) for benchmark in self.evaluation.benchmarks.values())
+        if self.guard is not None and self.guard.text is not None:
+            yield CHAT, self.guard.text
 
 
 def coerce_literals(value: Any, kind: Any = Recipe) -> Any:

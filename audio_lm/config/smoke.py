@@ -11,6 +11,7 @@ from typing import Any
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import corpus_of
+from audio_lm.config.guard import available_guard
 from audio_lm.config.own_tasks import with_stand_in_label
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig, OnlineConfig
@@ -103,7 +104,10 @@ def _benchmarks(recipe: Recipe, replacements: _Replacements) -> dict[str, Any]:
         else:
             replacements.notes[f"benchmark {name} is dropped: {benchmark.source} is absent"] = None
     published = {name: values for name, values in recipe.published.items() if name in kept}
-    return {"evaluation": replace(recipe.evaluation, benchmarks=kept), "published": published}
+    guard = available_guard(recipe.guard, kept, replacements.is_available)
+    if guard != recipe.guard:
+        replacements.notes["parts of guard are dropped: their data is absent"] = None
+    return {"evaluation": replace(recipe.evaluation, benchmarks=kept), "published": published, "guard": guard}
 
 
 def _stage(name: str, stage: StageConfig, replacements: _Replacements) -> StageConfig:

@@ -4,10 +4,11 @@ Labels are shifted only here, within each conversation. Lengths are checked here
 the cut.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from audio_lm.data.audio.faults import Fault, FaultyAudioError, silence_for
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.examples import FAULT, Example
-from audio_lm.data.manifest.cuts import load_waves
+from audio_lm.data.manifest.cuts import load_waves, rejected_cut
 
 LENGTH_STEP = 128  # max_length is rounded up to a multiple, so that torch.compile sees few different values
 
@@ -35,28 +36,32 @@ def pack_examples(
 ) -> PackedBatch:
     """Pack conversations and all their clips, in the order in which the text mentions them.
 
+    A pair becomes two documents; the clips that they share are in the pack once.
+
     Raises:
         DataError: a clip differs in length from its manifest.
     """
-    promised = [count for example in examples for count in example.num_samples]
+    documents = [document for example in examples for document in example.documents]
+    promised = [count for document in documents for count in document.num_samples]
     if [len(wave) for wave in waves] != promised:
         names = ", ".join(repr(example.cut_id) for example in examples[:3])
         raise DataError(
             f"the clips of cuts {names} ... differ in length from their manifest; prepare the corpus again"
         )
-    starts = [0, *accumulate(len(example) for example in examples)]
+    sizes = [len(document.token_ids) for document in documents]
+    starts = [0, *accumulate(sizes)]
     tasks = tuple(dict.fromkeys(example.task for example in examples))
     learned, labels, task_index, audio_index = [], [], [], []
-    for start, example in zip(starts, examples, strict=False):
-        before_learned = [i for i in range(len(example) - 1) if example.is_learned[i + 1]]
+    for start, document in zip(starts, documents, strict=False):
+        before_learned = [i for i, is_learned in enumerate(document.is_learned[1:]) if is_learned]
         learned += [start + i for i in before_learned]
-        labels += [example.token_ids[i + 1] for i in before_learned]
-        task_index += [tasks.index(example.task)] * len(before_learned)
-        audio_index += [start + i for i in example.audio_index]
-    longest = max(len(example) for example in examples)
+        labels += [document.token_ids[i + 1] for i in before_learned]
+        task_index += [tasks.index(document.task)] * len(before_learned)
+        audio_index += [start + i for i in document.audio_index]
+    longest = max(sizes)
     return PackedBatch(
-        token_ids=_int64([token for example in examples for token in example.token_ids]),
-        position_ids=torch.cat([torch.arange(len(example)) for example in examples]),
+        token_ids=_int64([token for document in documents for token in document.token_ids]),
+        position_ids=torch.cat([torch.arange(size) for size in sizes]),
         cu_seq_lens=torch.tensor(starts, dtype=torch.int32),
         max_length=-(-longest // LENGTH_STEP) * LENGTH_STEP,
         audio_index=_int64(audio_index),
@@ -70,7 +75,37 @@ def pack_examples(
         augment=augment,
         source_counts=_source_counts(examples),
         faults=tuple(faults),
+        task_names=tuple(example.task for example in examples),
+        positions=tuple(example.position for example in examples),
+        targets=_targets(examples),
+        **_pair_fields(examples),
     )
+
+
+def _targets(examples: Sequence[Example]) -> tuple[tuple[str, str] | None, ...]:
+    """Reference answers of questions; empty if answers are given."""
+    has_answers = not any(example.num_reserved for example in examples)
+    return () if has_answers else tuple(example.target for example in examples)
+
+
+def _pair_fields(examples: Sequence[Example]) -> dict[str, Any]:
+    """Fields of a pack of pairs: shared audio, reference, and number of pairs in the loss."""
+    if not any(example.rejected for example in examples):
+        return {}
+    sources, num_encoded = list[int](), 0
+    for example in examples:
+        for document in example.documents:
+            num_tokens = len(document.audio_index)
+            if document is example or document.num_samples:
+                first, num_encoded = num_encoded, num_encoded + num_tokens
+            sources += range(first, first + num_tokens)
+    is_shared = len(sources) > num_encoded
+    references = [example.reference or (0.0, 0.0) for example in examples]
+    return {
+        "audio_source": _int64(sources) if is_shared else None,
+        "reference": torch.tensor(references, dtype=torch.float64).flatten(),
+        "num_units": sum(any(example.is_learned[1:]) for example in examples),
+    }
 
 
 def _source_counts(examples: Sequence[Example]) -> tuple[tuple[str, str, int, float, int, int], ...]:
@@ -78,8 +113,10 @@ def _source_counts(examples: Sequence[Example]) -> tuple[tuple[str, str, int, fl
     counts: dict[tuple[str, str], list[float]] = {}
     for example in examples:
         totals = counts.setdefault((example.task, example.source), [0, 0.0, 0, 0])
-        seconds = sum(example.num_samples) / SAMPLES_PER_SECOND
-        added = (1, seconds, len(example), sum(example.is_learned[1:]))
+        samples = sum(sum(document.num_samples) for document in example.documents)
+        seconds = samples / SAMPLES_PER_SECOND
+        learned_tokens = sum(sum(document.is_learned[1:]) for document in example.documents)
+        added = (1, seconds, len(example), learned_tokens)
         totals[:] = [total + more for total, more in zip(totals, added, strict=True)]
     return tuple(
         (task, source, int(clips), seconds, int(tokens), int(learned))
@@ -125,12 +162,17 @@ class Collator:
         examples, waves, faults = list[Example](), list[np.ndarray](), list[Fault]()
         for cut in cuts:
             example: Example = cut.custom["example"]
+            # The clips of a rejected conversation follow those of the chosen one.
+            others = rejected_cut(cut) if example.rejected else None
+            clips = [cut] if others is None else [cut, others]
             try:
-                waves += self._load(cut)
+                waves += [wave for each in clips for wave in self._load(each)]
             except FaultyAudioError as error:
-                waves += silence_for(cut)
+                waves += [wave for each in clips for wave in silence_for(each)]
                 faults.append(Fault(example.cut_id, example.task, example.source, error.reason, str(error)))
-                example = replace(example, is_learned=[False] * len(example))
+                example = example.without_labels()
+            if example.reference is not None and not all(map(math.isfinite, example.reference)):
+                example = replace(example.without_labels(), reference=None)  # its audio was bad at that time
             examples.append(example)
         rows = [
             self._augment_row(example, number)
@@ -141,7 +183,7 @@ class Collator:
         return pack_examples(examples, waves, augment=augment, faults=faults)
 
     def _load(self, cut: Cut) -> list[np.ndarray]:
-        if fault := cut.custom.get(FAULT):
+        if fault := (cut.custom or {}).get(FAULT):
             raise FaultyAudioError("line", fault)
         if cut.id in self.unreadable:
             raise FaultyAudioError("decode", self.unreadable[cut.id])

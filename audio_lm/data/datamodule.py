@@ -1,6 +1,7 @@
 """Data loaders of a stage: scheduled packs for training, and a finite loader per task for validation."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lhotse.cut import Cut
@@ -15,6 +16,7 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.examples import ExampleMaker, placeholder_cut, with_example
 from audio_lm.data.manifest.lazy_cuts import LoadedSource
 from audio_lm.data.mixture.schedule import Cursor, Packing, PackSchedule, ScheduledExample
+from audio_lm.data.reference import ReferenceTable, validation_name
 from audio_lm.fault_tolerance.processes import init_data_worker
 
 MAX_CURSORS = 10_000  # more than the steps by which the sampler is ahead of the trainer
@@ -27,6 +29,7 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
     Args:
         is_measured: the schedule was made with measured lengths; refuse an example of another length, because the
             composition of packs depends on it.
+        references: log-probabilities of pairs under the reference.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
         collator: Collator,
         *,
         is_measured: bool = False,
+        references: ReferenceTable | None = None,
     ) -> None:
         self.sources = list(sources)
         self.maker = maker
         self.collator = collator
         self.is_measured = is_measured
+        self.references = references
 
     def __getitem__(self, packs: Packing) -> tuple[PackedBatch, ...] | UserError:
         """Packs of a step, or the ``UserError``: an exception of a worker would be shown as a traceback."""
@@ -57,9 +62,14 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
         Raises:
             UserError: an example cannot be made.
         """
-        return tuple(self.collator([self._cut(scheduled) for scheduled in pack]) for pack in packs)
+        return tuple(self.collator([self.cut(scheduled) for scheduled in pack]) for pack in packs)
 
-    def _cut(self, scheduled: ScheduledExample) -> Cut:
+    def cut(self, scheduled: ScheduledExample) -> Cut:
+        """Cut of a scheduled example, with the example.
+
+        Raises:
+            DataError: it has another length than was measured.
+        """
         source = self.sources[scheduled.source]
         try:
             cut = source.rows.cut(scheduled.row)
@@ -67,13 +77,19 @@ class PackDataset(Dataset[tuple[PackedBatch, ...] | UserError]):
                 cut, source.task, scheduled.position, choice=scheduled.choice, source=source.source
             )
         except DataError as error:
-            return placeholder_cut(f"{source.source}:{scheduled.row}", source.task, source.source, str(error))
+            name = f"{source.source}:{scheduled.row}"
+            return placeholder_cut(
+                name, source.task, source.source, str(error), is_paired=self.maker.rule.is_paired
+            )
         if self.is_measured and len(example) != scheduled.num_tokens:
             raise DataError(
                 f"{source.rows.index.manifest}: cut {cut.id!r} has {len(example)} tokens under task {source.task!r}, but "
                 f"{scheduled.num_tokens} were measured, so packs would differ from the schedule; the manifest or "
                 f"{source.rows.index.folder.parent} has changed since the run was started: start it again"
             )
+        if self.references is not None:
+            name = f"{source.task} {source.source}"
+            example = replace(example, reference=self.references.of(name, scheduled.row, scheduled.choice))
         return with_example(cut, example)
 
 
@@ -159,8 +175,15 @@ class MixtureDataModule(LightningDataModule):
         ]
 
     def _validation_packs(self, task: str) -> Iterator[list[Cut]]:
-        maker = self.validation_maker
-        cuts = [with_example(cut, maker.example(cut, task)) for cut in self.validation[task]]
+        maker, references = self.validation_maker, self.packs.references
+        examples = [maker.example(cut, task) for cut in self.validation[task]]
+        if references is not None:
+            name = validation_name(task)
+            examples = [
+                replace(example, reference=references.of(name, number))
+                for number, example in enumerate(examples)
+            ]
+        cuts = list(map(with_example, self.validation[task], examples))
         return packs_of(cuts, max_tokens=self.max_tokens)
 
 

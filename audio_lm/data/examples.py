@@ -3,7 +3,7 @@
 An example has only integers. The collator loads the audio later and checks that it has the stated length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal
@@ -12,9 +12,11 @@ from lhotse.cut import Cut, MonoCut
 
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
-from audio_lm.data.manifest.cuts import num_samples_of
+from audio_lm.common.languages import UNKNOWN_LANGUAGE
+from audio_lm.data.manifest.cuts import num_samples_of, rejected_cut
 from audio_lm.data.manifest.labels import ClipLabels, labels_of, places_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
+from audio_lm.data.pairs import pair_of
 from audio_lm.prompts.conversation import Piece
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.render import num_choices, reference, render, render_answer, render_chat
@@ -22,6 +24,7 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.labels import LABELS
 from audio_lm.tasks.registry import CHAT, TASKS, find_task
 from audio_lm.tasks.task import Labels, Task
+from audio_lm.training.objective_config import GIVEN, AnswerRule
 
 Prompt = Literal["tags", "natural", "chatml"]
 FAULT = "fault"  # custom field of a placeholder cut: the reason of the fault
@@ -41,9 +44,24 @@ class Example:
     audio_index: list[int]
     num_samples: tuple[int, ...]  # of each clip
     source: str = ""  # cut-set of the cut, for reports
+    rejected: "Example | None" = None  # of a pair; without clips it has those of the chosen answer
+    reference: tuple[float, float] | None = None  # log-probabilities of both answers under the reference
+    target: tuple[str, str] | None = None  # reference answer and its language, if answers are sampled
+    num_reserved: int = 0  # tokens of the sampled answers, each with a copy of the question
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        """Number of tokens in the pack, those of a rejected answer and of sampled ones included."""
+        return len(self.token_ids) + (len(self.rejected) if self.rejected else 0) + self.num_reserved
+
+    @property
+    def documents(self) -> "list[Example]":
+        """The conversation, and that with the rejected answer."""
+        return [self, self.rejected] if self.rejected else [self]
+
+    def without_labels(self) -> "Example":
+        """Copy that is not learned."""
+        rejected = self.rejected.without_labels() if self.rejected else None
+        return replace(self, is_learned=[False] * len(self.is_learned), rejected=rejected, target=None)
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,7 @@ class ExampleMaker:
         token_count: number of audio tokens of a clip, for the model that reads the examples.
         tasks: name -> task, those of a recipe's own included.
         wording: question in words that replaces the paraphrases of every task.
+        rule: answers of the examples: given, pairs with the label ``rejected``, or sampled.
     """
 
     vocabulary: Vocabulary
@@ -65,6 +84,7 @@ class ExampleMaker:
     token_count: AudioTokenCount = WHISPER
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
     wording: str | None = None
+    rule: AnswerRule = GIVEN
 
     def num_choices(self, task: str) -> int:
         """Number of paraphrases from which the prompt of a task is drawn."""
@@ -139,26 +159,54 @@ class ExampleMaker:
         Raises:
             DataError: the cut lacks a label its task needs, or cannot be encoded; names the cut.
         """
-        num_samples = num_samples_of(cut)
-        pieces = self.pieces(cut, task, choice)
+        blank = Example(cut.id, task, position, [], [], [], tuple(num_samples_of(cut)), source)
+        if not self.rule.is_paired:
+            example = self._encoded(blank, self.pieces(cut, task, choice), cut)
+            return self._with_room(example, cut) if self.rule.num_sampled else example
+        others = rejected_cut(cut)
+        clips = () if others is None else tuple(num_samples_of(others))
+        try:
+            chosen, rejected = pair_of(
+                self.labels(cut, task),
+                self.pieces(cut, task, choice),
+                is_chat=task == CHAT,
+                has_clips=bool(clips),
+            )
+        except DataError as error:
+            raise DataError(f"cut {cut.id!r}: {error}") from error
+        # Without clips of its own, the rejected conversation has the positions of the chosen one's.
+        other = self._encoded(replace(blank, num_samples=clips or blank.num_samples), rejected, cut)
+        return replace(self._encoded(blank, chosen, cut), rejected=replace(other, num_samples=clips))
+
+    def _with_room(self, question: Example, cut: Cut) -> Example:
+        """Question with its reference answer, and with room for the sampled ones in its pack."""
+        num_sampled, max_new_tokens = self.rule.num_sampled, self.rule.max_new_tokens
+        room = (num_sampled - 1) * len(question.token_ids) + num_sampled * max_new_tokens
+        needs = () if question.task == CHAT else find_task(question.task, self.tasks).needs
+        label = "target_language" if "target_language" in needs else "language"
+        language = str(labels_of(cut).get(label, UNKNOWN_LANGUAGE))
+        return replace(question, target=(self.reference(cut, question.task), language), num_reserved=room)
+
+    def _encoded(self, blank: Example, pieces: Sequence[Piece], cut: Cut) -> Example:
+        """Example with the tokens of a rendered conversation.
+
+        Raises:
+            DataError: the cut lacks a clip; names the cut.
+        """
         try:
             encoded = encode(
                 pieces,
                 self.vocabulary,
-                num_tokens_of_clip=[self.token_count.tokens_in(count) for count in num_samples],
+                num_tokens_of_clip=[self.token_count.tokens_in(count) for count in blank.num_samples],
                 places=self.places(labels_of(cut)),
             )
         except DataError as error:
             raise DataError(f"cut {cut.id!r}: {error}") from error
-        return Example(
-            cut_id=cut.id,
-            task=task,
-            position=position,
+        return replace(
+            blank,
             token_ids=encoded.token_ids,
             is_learned=encoded.is_learned,
             audio_index=encoded.audio_index,
-            num_samples=tuple(num_samples),
-            source=source,
         )
 
     def labels(self, cut: Cut | CutFacts, task: str) -> ClipLabels:
@@ -197,7 +245,8 @@ def with_example(cut: Cut, example: Example) -> Cut:
     return cut.with_custom("example", example)
 
 
-def placeholder_cut(cut_id: str, task: str, source: str, fault: str) -> Cut:
+def placeholder_cut(cut_id: str, task: str, source: str, fault: str, *, is_paired: bool = False) -> Cut:
     """Cut without clips and without labels, in place of one whose line can no longer be read."""
     example = Example(cut_id, task, 0, [0, 0], [False, False], [], (), source)
+    example = replace(example, rejected=example) if is_paired else example
     return MonoCut(cut_id, 0.0, 1.0, 0, custom={"example": example, FAULT: fault})

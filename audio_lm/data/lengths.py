@@ -36,6 +36,7 @@ from audio_lm.prompts.conversation import Clip
 from audio_lm.prompts.encode import length_inputs, num_clip_tokens
 from audio_lm.prompts.token_counts import TokenCounter
 from audio_lm.tasks.task import Labels
+from audio_lm.training.objective_config import GIVEN
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
 VERSION = 2  # incremented when the same row has another number of tokens
@@ -88,6 +89,7 @@ def cached_token_lengths(rows: Rows, maker: ExampleMaker, task: str, *, cache: P
         maker.prompt,
         maker.vocabulary.digest,
         maker.token_count.windows,
+        *([] if maker.rule == GIVEN else [list(maker.rule)]),  # absent in tables of earlier releases
     ]
 
     def make() -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -107,7 +109,8 @@ def wording_of(rows: Rows, maker: ExampleMaker, task: str) -> str:
             continue
         for choice in range(maker.num_choices(task)):
             example = maker.example(rows.cut(row), task, choice=choice)
-            state.update(json.dumps([example.token_ids, example.is_learned]).encode())
+            for document in example.documents:
+                state.update(json.dumps([document.token_ids, document.is_learned]).encode())
     return state.hexdigest()[:16]
 
 
@@ -209,6 +212,8 @@ class _RowCounter:
 
     def lengths(self, chunk: range) -> Table:
         """Count the tokens of rows under every paraphrase."""
+        if self.maker.rule != GIVEN:  # in thousands, where others are in millions
+            return np.array([self._example_lengths(row) for row in chunk], dtype=np.int32)
         try:
             self._check_chunked_clips(chunk)
             return self._count(chunk)

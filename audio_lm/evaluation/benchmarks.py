@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import parse_source
-from audio_lm.evaluation.config import BASELINES, EvaluationConfig
+from audio_lm.evaluation.config import BASELINES, GUARD, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
 from audio_lm.tasks.registry import CHAT, TASKS, check_task_name
 
@@ -33,7 +33,7 @@ def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable
         RecipeError: a check failed; the message names the benchmark.
     """
     benchmark = evaluation.benchmarks[name]
-    if name.partition("/")[0] in BASELINES:
+    if name.partition("/")[0] in (*BASELINES, GUARD):
         raise RecipeError(
             f"benchmark {name!r} has the name of a baseline, so their scores would be one; rename it"
         )

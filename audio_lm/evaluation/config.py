@@ -7,9 +7,11 @@ from audio_lm.common.errors import RecipeError
 from audio_lm.common.ranges import Range, Size
 from audio_lm.tasks.registry import CHAT
 
-UNTRAINED, MAJORITY = "untrained", "majority"
-BASELINES = (UNTRAINED, MAJORITY)
+UNTRAINED, MAJORITY, BASE = "untrained", "majority", "base"
+BASELINES = (UNTRAINED, MAJORITY, BASE)
 """Answers that can be scored in addition to those of the trained model."""
+
+GUARD = "guard"
 
 
 @dataclass(frozen=True)
@@ -72,5 +74,31 @@ class EvaluationConfig:
     """Name -> benchmark; the name is printed in tables, such as ``corpus/subset-split``."""
 
     baselines: list[str] = field(default_factory=list)
-    """Scored on the same benchmarks: ``untrained``, the model before training; ``majority``, always the most frequent answer
-    of the training data, for benchmarks of labels."""
+    """Scored on the same benchmarks: ``untrained``, the model before training; ``base``, the model that a benchmark's stage
+    starts from; ``majority``, always the most frequent answer of the training data, for benchmarks of labels."""
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """What later stages must not forget."""
+
+    benchmarks: list[str] = field(default_factory=list)
+    """Benchmarks of earlier stages, which are evaluated again after every later stage."""
+
+    text: str | None = None
+    """Cut-set of conversations, such as text-only ones, whose perplexity is measured after every stage."""
+
+    max_clips: Size | None = 200
+    """Conversations of ``text`` that are measured; null for all."""
+
+    def __post_init__(self) -> None:
+        """Refuse a guard of nothing.
+
+        Raises:
+            RecipeError: neither benchmarks nor a text are named.
+        """
+        if not self.benchmarks and self.text is None:
+            raise RecipeError(
+                "guard names neither benchmarks nor a text -- expected some of evaluation.benchmarks, or a cut-set -- name "
+                "them, or remove the table"
+            )

@@ -40,6 +40,9 @@ class Row:
     num_clips: int | None = None
     """Clips that were answered."""
 
+    base: float | None = None
+    """Score of the model that the stage started from."""
+
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
     """Print the table, without empty columns."""
@@ -117,6 +120,8 @@ def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Calla
         columns["clips"] = lambda row: "" if row.num_clips is None else str(row.num_clips)
     if any(row.untrained is not None for row in rows):
         columns["untrained"] = lambda row: metric_value(row.untrained, row.metric)
+    if any(row.base is not None for row in rows):
+        columns["base"] = lambda row: metric_value(row.base, row.metric)
     if any(row.majority is not None for row in rows):
         columns["majority"] = lambda row: metric_value(row.majority, row.metric)
     columns["ours"] = lambda row: metric_value(row.ours, row.metric)
@@ -150,7 +155,7 @@ def metric_value(value: float | None, name: str) -> str:
 
 def _color(row: Row) -> str:
     """Red: no better than a baseline. Yellow: better, but below the published score. Green: otherwise."""
-    baselines = [value for value in (row.untrained, row.majority) if value is not None]
+    baselines = [value for value in (row.untrained, row.base, row.majority) if value is not None]
     if not baselines and row.expected is None:
         return "default"
     is_higher_better = find_metric(row.metric).is_higher_better

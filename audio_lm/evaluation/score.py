@@ -1,7 +1,8 @@
 """Score saved answers.
 
-The key of a score is ``<benchmark>/<metric>``; for a baseline, ``untrained/<benchmark>/<metric>`` or
-``majority/<benchmark>/<metric>``. Runs of an earlier release have ``<split>/<corpus>/<subset>/<task>/<metric>``.
+The key of a score is ``<benchmark>/<metric>``; for a baseline, ``untrained/<benchmark>/<metric>``, ``majority/...`` or
+``base/...``; for the model of a later stage, ``guard/<stage>/<benchmark>/<metric>``. Runs of an earlier release have
+``<split>/<corpus>/<subset>/<task>/<metric>``.
 """
 
 import json

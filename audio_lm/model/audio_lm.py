@@ -7,6 +7,9 @@ Shapes: T positions of text and audio, J audio tokens, S samples, N clips, P lea
 Source: Qwen-Audio, arXiv:2311.07919; Qwen2-Audio, arXiv:2407.10759, section 2.
 """
 
+from functools import partial
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -14,12 +17,19 @@ from transformers import PreTrainedModel
 from audio_lm.common.audio_units import MIN_FRAMES, SAMPLES_PER_FRAME
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.model.base import Encoder, Projector
-from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, next_token_loss
+from audio_lm.model.decoder.chunked_cross_entropy import NextTokenLoss, Weights, next_token_loss
 from audio_lm.model.decoder.language_model import hidden_states
 from audio_lm.model.decoder.new_tokens import NewTokens
 from audio_lm.model.merge_audio import merge_audio
 
 SHORTEST_CLIP = MIN_FRAMES * SAMPLES_PER_FRAME
+
+
+class PositionWeights(Protocol):
+    """Objective that weighs positions by the losses of all of them."""
+
+    def __call__(self, losses_P: Tensor, /) -> Tensor:
+        """(P,) factor of the cross-entropy of each position; the losses are without gradient."""
 
 
 class AudioLM(nn.Module):
@@ -47,21 +57,38 @@ class AudioLM(nn.Module):
         """(P, V) next-token logits at the learned positions, in 32 bits."""
         return self.logits(self.hidden(pack)[pack.learned_index])
 
-    def loss(self, pack: PackedBatch, *, weight: float = 1.0) -> NextTokenLoss:
+    def loss(
+        self,
+        pack: PackedBatch,
+        *,
+        weight: float = 1.0,
+        weights_of: PositionWeights | None = None,
+        temperature: float = 1.0,
+    ) -> NextTokenLoss:
         """Next-token cross-entropy at the learned positions; logits are in memory one chunk at a time.
 
         Args:
             weight: factor of every position in the total.
+            weights_of: gives a factor of each position instead. The gradient of any function of log-probabilities is that
+                of a weighted cross-entropy, at the cost of computing the logits twice.
+            temperature: divisor of the logits.
         """
         head = self.language_model.get_output_embeddings()
-        return next_token_loss(
-            self.logits,
+        hidden_PD = self.hidden(pack)[pack.learned_index]
+        loss_of = partial(
+            next_token_loss,
+            self.logits if temperature == 1.0 else lambda hidden_PD: self.logits(hidden_PD) / temperature,
             [*head.parameters(), *([self.new_tokens.output] if len(self.new_tokens.output) else [])],
-            self.hidden(pack)[pack.learned_index],
-            pack.labels,
+            labels_P=pack.labels,
             num_rows=self.num_base + len(self.new_tokens.output),
-            weight=weight,
         )
+        if weights_of is None:
+            return loss_of(hidden_PD=hidden_PD, weight=weight)
+        with torch.no_grad():
+            losses_P = loss_of(hidden_PD=hidden_PD.detach()).losses
+            weights_P: Weights = weights_of(losses_P)
+        total = loss_of(hidden_PD=hidden_PD, weight=weights_P).total
+        return NextTokenLoss(total, losses_P)
 
     def hidden(self, pack: PackedBatch) -> Tensor:
         """(T, D) last hidden states of the language model."""
@@ -72,7 +99,8 @@ class AudioLM(nn.Module):
         text_TD = self.embed_tokens(pack.token_ids)
         if pack.num_samples:
             audio_JD = self.encode_audio(pack.waves, pack.num_samples, pack.augment)
-            return merge_audio(text_TD, audio_JD, pack.audio_index)
+            audio_KD = audio_JD if pack.audio_source is None else audio_JD[pack.audio_source]
+            return merge_audio(text_TD, audio_KD, pack.audio_index)
         # A pack without audio encodes a short silence, multiplied by 0: encoder and projector still get
         # gradients (zeros), which DDP expects, and with FSDP all ranks run the same all-gathers.
         silence_JD = self.encode_audio(pack.waves.new_zeros(SHORTEST_CLIP), (SHORTEST_CLIP,))

@@ -5,7 +5,7 @@ from audio_lm.data.audio.faults import load_waves_or_fault
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, PackDataset, PackSampler
 from audio_lm.data.mixture.schedule import Cursor
-from audio_lm.pipeline.plan_stage import StagePlan, StageSources, maker_of, unreadable_cuts
+from audio_lm.pipeline.plan_stage import StagePlan, StageSources, stage_maker, unreadable_cuts
 from audio_lm.prompts.vocabulary import Vocabulary
 
 FIRST = Cursor()
@@ -31,9 +31,9 @@ def build_data(
     )
     return MixtureDataModule(
         PackSampler(planned.plan, cursor, tensor_parallel=recipe.hardware.tensor_parallel),
-        PackDataset(planned.loaded, maker_of(recipe, vocabulary, stage.prompt), collator, is_measured=True),
+        PackDataset(planned.loaded, stage_maker(recipe, stage, vocabulary), collator, is_measured=True),
         validation=sources.validation,
-        validation_maker=maker_of(recipe, vocabulary, stage.prompt, is_evaluation=True),
+        validation_maker=stage_maker(recipe, stage, vocabulary, is_evaluation=True),
         max_tokens=stage.pack_tokens,
         num_workers=recipe.hardware.num_workers,
         seconds_for_a_step=recipe.fault_tolerance.loader_seconds,

@@ -33,6 +33,7 @@ from audio_lm.data.mixture.weights import MixtureSource, clip_shares, piecewise_
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.prompts.vocabulary import Vocabulary, tokens_for
 from audio_lm.tracking.event_log.provenance import InputCutSet, digest_of_files
+from audio_lm.training.objective_config import GIVEN, AnswerRule
 
 
 def cache_of(recipe: Recipe) -> Path:
@@ -195,6 +196,7 @@ def maker_of(
     is_evaluation: bool = False,
     with_answer: bool = True,
     wording: str | None = None,
+    rule: AnswerRule = GIVEN,
 ) -> ExampleMaker:
     """Example maker of a recipe, with the audio token count of its model."""
     return ExampleMaker(
@@ -205,6 +207,22 @@ def maker_of(
         audio_token_count(recipe.model),
         recipe.task_table,
         wording,
+        rule,
+    )
+
+
+def stage_maker(
+    recipe: Recipe, stage: StageConfig, vocabulary: Vocabulary, *, is_evaluation: bool = False
+) -> ExampleMaker:
+    """Example maker of a stage: conversations, pairs of them, or questions."""
+    rule = stage.answer_rule
+    return maker_of(
+        recipe,
+        vocabulary,
+        stage.prompt,
+        is_evaluation=is_evaluation,
+        with_answer=not rule.num_sampled,
+        rule=rule,
     )
 
 
@@ -271,7 +289,7 @@ def filter_by_length(
         DataError: a cut lacks a label that its task needs, or conversations are too long and ``long_audio`` is
             not ``drop``, or all of them are too long.
     """
-    maker = maker_of(recipe, vocabulary, stage.prompt)
+    maker = stage_maker(recipe, stage, vocabulary)
     lengths = cached_token_lengths(leaf.rows, maker, leaf.task, cache=cache_of(recipe))
     longest = lengths.table.max(axis=1)
     kept = (longest <= stage.pack_tokens).nonzero()[0]

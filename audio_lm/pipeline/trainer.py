@@ -17,10 +17,13 @@ from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy
+from audio_lm.training.dpo import DpoModule
+from audio_lm.training.grpo import AnswerFormat, GrpoModule
 from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.objective_config import GRPO
 from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import rate_factor
-from audio_lm.training.step import KeepPacks
+from audio_lm.training.step import KeepPacks, TrainStep
 
 
 def check_ranks(recipe: Recipe) -> None:
@@ -54,7 +57,8 @@ def build_module(
     tensor_parallel: int = 1,
     is_half: bool = False,
     keep: KeepPacks | None = None,
-) -> NextTokenModule:
+    answers: AnswerFormat | None = None,
+) -> TrainStep:
     """Build the Lightning module of a stage.
 
     Args:
@@ -62,6 +66,7 @@ def build_module(
         tensor_parallel: size of a tensor-parallel group, whose ranks process the same packs.
         is_half: the model computes in bf16.
         keep: saves the packs of a step whose gradient is not finite.
+        answers: text and end of sampled answers, for the objective ``grpo``.
     """
     peak = max((rate.lr for rate in rates.values() if rate is not None), default=0.0)
     schedule = stage.schedule
@@ -72,16 +77,22 @@ def build_module(
         warmup_steps=schedule.warmup_steps,
         floor=schedule.min_lr / peak if peak else 0.0,
     )
-    return NextTokenModule(
-        model,
-        rate_of=rates,
-        factor=factor,
-        optimizer=stage.optimizer,
-        tensor_parallel=tensor_parallel,
-        is_half=is_half,
-        keep=keep,
-        seed=seed,
-    )
+    settings: dict[str, Any] = {
+        "rate_of": rates,
+        "factor": factor,
+        "optimizer": stage.optimizer,
+        "tensor_parallel": tensor_parallel,
+        "is_half": is_half,
+        "keep": keep,
+        "seed": seed,
+    }
+    if (config := stage.dpo_loss) is not None:
+        return DpoModule(model, config=config, **settings)
+    if stage.objective == GRPO:
+        assert stage.grpo is not None, "recipes are checked"
+        assert answers is not None, "answers have an end"
+        return GrpoModule(model, config=stage.grpo, answers=answers, **settings)
+    return NextTokenModule(model, **settings)
 
 
 def build_trainer(

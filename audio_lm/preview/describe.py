@@ -10,7 +10,7 @@ from audio_lm.config.load import ComposedRecipe
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import MixtureConfig
 from audio_lm.pipeline.corpora import prepare_corpora
-from audio_lm.pipeline.plan_stage import compile_stage, maker_of
+from audio_lm.pipeline.plan_stage import compile_stage, stage_maker
 from audio_lm.pipeline.tokenizer_cache import cached_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example
 
@@ -42,7 +42,7 @@ def rendered_examples(recipe: Recipe, *, num_per_task: int = 2) -> Iterator[Rend
 
         vocabulary = build_vocabulary(recipe, sources)
     for name, stage in recipe.stages.items():
-        maker = maker_of(recipe, vocabulary, stage.prompt)
+        maker = stage_maker(recipe, stage, vocabulary)
         for task in dict.fromkeys(leaf.task for leaf in sources[name].training):
             rows = next(leaf.rows for leaf in sources[name].training if leaf.task == task)
             for row in range(min(num_per_task, len(rows))):

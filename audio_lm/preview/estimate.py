@@ -23,7 +23,14 @@ from audio_lm.data.mixture.weights import MixtureSource, max_examples
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.model.memory_estimate import num_parameters, step_size
 from audio_lm.model.resolve_sizes import planned_vocab_size
-from audio_lm.pipeline.plan_stage import StagePlan, compile_stage, maker_of, plan_stage, rules_of, tokens_of
+from audio_lm.pipeline.plan_stage import (
+    StagePlan,
+    compile_stage,
+    plan_stage,
+    rules_of,
+    stage_maker,
+    tokens_of,
+)
 from audio_lm.pipeline.vocabulary import build_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example, render_imagined
 from audio_lm.tasks.registry import CHAT, find_task
@@ -111,7 +118,7 @@ def estimate_stages(recipe: Recipe) -> Iterator[StageEstimate]:
     vocabulary = build_vocabulary(recipe, compiled)
     for name, stage in recipe.stages.items():
         planned = plan_stage(recipe, stage, compiled[name], vocabulary)
-        examples = list(_rendered(name, planned, maker_of(recipe, vocabulary, stage.prompt)))
+        examples = list(_rendered(name, planned, stage_maker(recipe, stage, vocabulary)))
         yield _estimate_stage(recipe, name, planned.leaves, planned, examples=examples)
 
 

@@ -3,8 +3,8 @@
 The untrained model answers the same benchmarks, so that the table separates learning from guessing.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import breakdown_of, write_breakdown
-from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
+from audio_lm.evaluation.config import BASE, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
 from audio_lm.evaluation.majority import BENCHMARK, is_of_labels, majority_of
 from audio_lm.evaluation.predict import (
@@ -47,6 +47,7 @@ from audio_lm.run.scores import (
     kept_scores,
     majority_scores,
     print_breakdown,
+    print_guard,
     print_scores,
     scores_of,
     table_rows,
@@ -98,7 +99,7 @@ class Evaluator:
         """
         names = [name for name, b in self.recipe.evaluation.benchmarks.items() if b.stage == stage]
         if self.folder.is_evaluated(stage):
-            names = [name for name in names if not self._is_answered(name)]
+            names = [name for name in names if not self.is_answered(name)]
         return all_gather_object(names)[0] if self.is_sharded else names
 
     def evaluate_untrained(self, stages: list[str]) -> None:
@@ -112,7 +113,7 @@ class Evaluator:
         missing = [
             name
             for name, benchmark in self.recipe.evaluation.benchmarks.items()
-            if benchmark.stage in stages and not self._is_answered(name, UNTRAINED)
+            if benchmark.stage in stages and not self.is_answered(name, UNTRAINED)
         ]
         if self.is_sharded:
             missing = all_gather_object(missing)[0]  # the first rank keeps the scores
@@ -121,7 +122,21 @@ class Evaluator:
         self.console.print(f"evaluating the untrained model: {', '.join(missing)}")
         model = self.models.load(stages[0], None)
         for name in missing:
-            self._evaluate(model, name, UNTRAINED)
+            self.evaluate_benchmark(model, name, UNTRAINED)
+
+    def evaluate_base(self, model: AudioLM, stage: str) -> None:
+        """Evaluate the model that a stage starts from on the stage's benchmarks, where the recipe names that baseline."""
+        if BASE not in self.recipe.evaluation.baselines or not self.takes_part:
+            return
+        benchmarks = self.recipe.evaluation.benchmarks
+        names = [name for name, each in benchmarks.items() if each.stage == stage]
+        missing = [name for name in names if not self.is_answered(name, BASE)]
+        if self.is_sharded:
+            missing = all_gather_object(missing)[0]  # the first rank keeps the scores
+        if missing:
+            self.console.print(f"{stage}: evaluating the model that it starts from: {', '.join(missing)}")
+        for name in missing:
+            self.evaluate_benchmark(model, name, BASE)
 
     def evaluate_stage(self, model: AudioLM, stage: str, due: Collection[str]) -> None:
         """Evaluate the model of a stage; answers and an audio report are kept.
@@ -140,7 +155,7 @@ class Evaluator:
         for name, benchmark in self.recipe.evaluation.benchmarks.items():
             if benchmark.stage != stage:
                 continue
-            predictions = self._evaluate(model, name) if name in due else []
+            predictions = self.evaluate_benchmark(model, name) if name in due else []
             if self.tracking is not None and is_main():
                 predictions = predictions if name in due else self._kept(name)
                 clips += report_clips(self.recipe, name, predictions, model, self.vocabulary)
@@ -156,6 +171,7 @@ class Evaluator:
         rows = table_rows(with_kept_benchmarks(self.recipe, self.folder), self.scores, definitions)
         if rows:
             print_scores(rows, definitions, self.console)
+        print_guard(self.recipe, self.scores, self.console)
         if self.tracking is not None and rows:
             self.tracking.log_metrics(self.scores, step=0)
             self.tracking.log_table(rows_as_records(rows), "eval/table.json")
@@ -163,7 +179,7 @@ class Evaluator:
         if self.tracking is not None:
             self.console.print(f"curves: {self.tracking.where}", soft_wrap=True)
 
-    def _is_answered(self, name: str, baseline: str = "") -> bool:
+    def is_answered(self, name: str, baseline: str = "") -> bool:
         """Check whether answers and scores of a benchmark's present definition are kept."""
         benchmark = self.recipe.evaluation.benchmarks[name]
         definition = read_definitions(self._answers(baseline)).get(name)
@@ -183,11 +199,12 @@ class Evaluator:
         except DataError:
             return []
 
-    def _evaluate(self, model: AudioLM, name: str, baseline: str = "") -> list[Prediction]:
+    def evaluate_benchmark(self, model: AudioLM, name: str, baseline: str = "") -> list[Prediction]:
         """Answer a benchmark; the first rank keeps answers and scores.
 
         Args:
-            baseline: the model is this one of ``BASELINES``; empty for the trained one.
+            baseline: the model is this one of ``BASELINES``, or that of a later stage (``guard/STAGE``); empty for the model of
+                the benchmark's own stage.
         """
         benchmark = self.recipe.evaluation.benchmarks[name]
         predictions = self._predict(model, benchmark)
@@ -197,11 +214,10 @@ class Evaluator:
             self.session.check_lease()
         write_predictions(predictions_path(self._answers(baseline), name), predictions)
         scores = scores_of(name, benchmark, predictions, baseline)
-        self.scores |= scores
         if not baseline:
             self._evaluated.add(name)
             self._write_parts(name, benchmark, predictions)
-        write_scores(self.folder.scores, self.scores)
+        self.keep_scores(scores)
         # Last: killed before it, a benchmark whose definition changed is evaluated again.
         definition = Definition(
             benchmark,
@@ -216,12 +232,21 @@ class Evaluator:
             logger.log_metrics(scores, step=0)
         return predictions
 
+    def keep_scores(self, scores: Mapping[str, float]) -> None:
+        """Add scores to those of the run, and write all."""
+        self.scores |= scores
+        write_scores(self.folder.scores, self.scores)
+
+    def generating(self) -> AbstractContextManager[None]:
+        """Context in which the model can be used outside a training step; a collective of a sharded model."""
+        return self.models.generating() if self.models else nullcontext()
+
     def _predict(self, model: AudioLM, benchmark: BenchmarkConfig) -> list[Prediction]:
         vocabulary = self.vocabulary
         packs: Iterable[Any] = benchmark_packs(self.recipe, benchmark, vocabulary)
         if self.session is not None:
             packs = self.session.until_stopped(packs, is_collective=self.is_sharded)
-        with self.models.generating() if self.models else nullcontext():
+        with self.generating():
             return list(
                 predict(
                     model,

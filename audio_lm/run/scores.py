@@ -10,8 +10,9 @@ from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.files import report_unreadable
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdown
-from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
+from audio_lm.evaluation.config import BASE, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions
+from audio_lm.evaluation.guard_table import guard_prefix, guard_table
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import Row, print_table
@@ -79,6 +80,7 @@ def table_rows(
                         untrained=scores.get(score_key(name, metric, UNTRAINED)),
                         expected=recipe.published.get(name, {}).get(metric),
                         majority=scores.get(score_key(name, metric, MAJORITY)),
+                        base=scores.get(score_key(name, metric, BASE)),
                         num_clips=definition.num_clips if definition else None,
                     )
                 )
@@ -95,6 +97,14 @@ def print_scores(rows: list[Row], definitions: Mapping[str, Definition], console
                 f"majority of {name}: {' '.join(most.answer.split())!r}, {most.count} of {most.total} in the {most.origin}",
                 markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
+
+
+def print_guard(recipe: Recipe, scores: Mapping[str, float], console: Console) -> None:
+    """Print what later stages have forgotten, where the recipe guards something."""
+    if recipe.guard is None:
+        return
+    for line in guard_table(recipe.guard, recipe.evaluation.benchmarks, [*recipe.stages], scores):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
@@ -130,6 +140,7 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
+    print_guard(recipe, scores, console)
     for parts, _ in _breakdowns(recipe, folder) if details else ():
         print_breakdown(parts, console)
 
@@ -167,7 +178,7 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
     scores: dict[str, float] = {}
     definitions = read_definitions(folder.predictions)
     for name, benchmark in recipe.evaluation.benchmarks.items():
-        for baseline in ("", UNTRAINED):
+        for baseline in ("", UNTRAINED, BASE, *map(guard_prefix, (BASE, *recipe.stages))):
             kept = predictions_path(folder.predictions / baseline, name)
             if not kept.is_file():
                 continue

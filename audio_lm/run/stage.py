@@ -11,6 +11,8 @@ from audio_lm.common.rng import key_of
 from audio_lm.config.schema import AUTO
 from audio_lm.data.datamodule import MixtureDataModule
 from audio_lm.data.mixture.online import OnlinePath
+from audio_lm.evaluation.config import BASE
+from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import save_model
 from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plugins import build_callbacks, build_loggers
@@ -18,7 +20,9 @@ from audio_lm.pipeline.trainer import build_trainer
 from audio_lm.run.evaluate import Evaluator
 from audio_lm.run.exactness import environment_of
 from audio_lm.run.facts import realised_shares
+from audio_lm.run.guard import GuardEvaluator
 from audio_lm.run.prepare import Prepared
+from audio_lm.run.reference import reference_table
 from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
 from audio_lm.run.session import RunSession
@@ -63,6 +67,7 @@ class StageRunner:
         self.recipe = start.recipe
         self.config = start.recipe.stages[name]
         self.folder = start.folder
+        self.guard = GuardEvaluator(self.recipe, prepared.vocabulary, evaluator)
 
     def run(self) -> None:
         """Train the stage unless an earlier start finished it, then evaluate it."""
@@ -83,6 +88,7 @@ class StageRunner:
         name, session = self.name, self.session
         weights = self.start.first_weights(name, session, is_sharded=self.models.is_sharded)
         model = self.models.load(name, weights)
+        self.evaluate_base(model)
         point = self.start.begin_stage(name, self.prepared.plans[name], session)
         data = build_data(
             self.recipe,
@@ -110,6 +116,10 @@ class StageRunner:
         )
         for line in param_groups(model, self.prepared.rates[name]):
             log.info("%s: %s", name, line)
+        if self.config.dpo_loss is not None:
+            data.packs.references = reference_table(
+                model, self.recipe, name, data, point, folder=self.folder.stage(name), session=session
+            )
         trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
         self._leave_if_stopped(trainer, preemption)
         mixture.save()
@@ -120,6 +130,13 @@ class StageRunner:
             session.tracking.log_shares(name, realised_shares(mixture.rows()))
         save_model(model, self.folder.model(name))
         self.folder.mark_finished(name, self.config.steps)
+
+    def evaluate_base(self, model: AudioLM) -> None:
+        """Evaluate the model that the stage starts from, where the recipe compares with it."""
+        with self.session.evaluating(is_collective=self.models.is_sharded):
+            self.evaluator.evaluate_base(model, self.name)
+            if self.name == self.start.stages[0]:
+                self.guard.evaluate(model, BASE)
 
     def _leave_if_stopped(self, trainer: Trainer, preemption: PreemptionCallback) -> None:
         if preemption.code and trainer.global_step < self.config.steps:
@@ -214,6 +231,7 @@ class StageRunner:
             is_new = bool(due) or not self.folder.is_evaluated(self.name)
             if is_new:
                 self.evaluator.evaluate_stage(self.models.model, self.name, due)
+            self.guard.evaluate(self.models.model, self.name)
             if self.session.tracking is not None:
                 self.session.tracking.log_metrics(self.evaluator.scores)
                 self.session.tracking.end_stage(self.name)

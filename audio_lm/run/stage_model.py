@@ -21,7 +21,8 @@ from audio_lm.run.prepare import Prepared
 from audio_lm.run.replay import keep_packs
 from audio_lm.run.session import RunSession
 from audio_lm.training.fsdp import summon_full_params
-from audio_lm.training.next_token import NextTokenModule
+from audio_lm.training.grpo import AnswerFormat
+from audio_lm.training.step import TrainStep
 
 
 class StageModels:
@@ -66,7 +67,7 @@ class StageModels:
         elif weights is not None:
             load_weights(self.model, weights)
 
-    def module(self, stage: str, folder: Path) -> NextTokenModule:
+    def module(self, stage: str, folder: Path) -> TrainStep:
         """Lightning module of a stage.
 
         Args:
@@ -80,7 +81,13 @@ class StageModels:
             tensor_parallel=self.recipe.hardware.tensor_parallel,
             is_half=self.recipe.hardware.is_half,
             keep=partial(keep_packs, self.model, folder, stage),
+            answers=self._answers(stage),
         )
+
+    def _answers(self, stage: str) -> AnswerFormat:
+        vocabulary = self.vocabulary
+        is_chat = self.recipe.stages[stage].prompt == "chatml"
+        return AnswerFormat(vocabulary.text, vocabulary.turn_end_id if is_chat else vocabulary.end_id)
 
     @contextmanager
     def generating(self) -> Iterator[None]:

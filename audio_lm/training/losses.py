@@ -70,12 +70,41 @@ class TaskLoss(Metric):
         self.rows = [_encode(totals)]
 
     def compute(self) -> dict[str, float]:
-        sums = self.sums
-        if not sums:
-            return {}
-        means = {task: loss / tokens for task, (loss, tokens) in sorted(sums.items()) if tokens}
-        loss, tokens = map(sum, zip(*sums.values(), strict=True))
-        return means | {"all": loss / max(1.0, tokens)}
+        return _means(self.sums)
+
+
+class TaskMeasures(TaskLoss):
+    """Means of several values by task; names are ``value/task``, and ``value/all`` is over all tasks."""
+
+    def add(self, measures: Sequence[Mapping[str, LossSums]]) -> None:
+        """Add the sums of a step.
+
+        Args:
+            measures: value -> sums by task; one for each pack.
+        """
+        self.update(
+            [
+                {f"{name}/{task}": pair for name, sums in of_pack.items() for task, pair in sums.items()}
+                for of_pack in measures
+            ]
+        )
+
+    def compute(self) -> dict[str, float]:
+        by_name: dict[str, dict[str, Sequence[float]]] = {}
+        for path, pair in self.sums.items():
+            name, _, task = path.partition("/")
+            by_name.setdefault(name, {})[task] = pair
+        return {
+            f"{name}/{task}": mean for name, sums in by_name.items() for task, mean in _means(sums).items()
+        }
+
+
+def _means(sums: LossSums) -> dict[str, float]:
+    if not sums:
+        return {}
+    means = {task: loss / tokens for task, (loss, tokens) in sorted(sums.items()) if tokens}
+    loss, tokens = map(sum, zip(*sums.values(), strict=True))
+    return means | {"all": loss / max(1.0, tokens)}
 
 
 def _encode(sums: LossSums) -> Tensor:

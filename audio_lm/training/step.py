@@ -29,7 +29,7 @@ from audio_lm.training.distributed import (
     sum_gradients,
 )
 from audio_lm.training.fsdp import check_sharded, reshard, set_gradient_sync, unfreeze
-from audio_lm.training.losses import LossSums, TaskLoss
+from audio_lm.training.losses import LossSums, TaskLoss, TaskMeasures
 from audio_lm.training.optimizers import build_optimizer
 from audio_lm.training.param_groups import Rate
 from audio_lm.training.schedules import RateFactor, StepSchedule
@@ -45,6 +45,9 @@ class StepLoss(NamedTuple):
 
     sums: LossSums
     """Sum and count of each task, for the curves."""
+
+    measures: Mapping[str, LossSums] = {}
+    """Further curves: name -> sum and count of each task."""
 
 
 class KeepPacks(Protocol):
@@ -95,6 +98,9 @@ class TrainStep(LightningModule, ABC):
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
         self.step_sums: Sequence[LossSums] = ()  # of the last step's packs on this rank
         self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
+        self.train_measures, self.val_measures = (
+            TaskMeasures(tensor_parallel=tensor_parallel) for _ in range(2)
+        )
         for name, parameter in model.named_parameters():
             rate = rate_of[name]
             parameter.requires_grad_(rate is not None and rate.from_step == 0)
@@ -106,6 +112,14 @@ class TrainStep(LightningModule, ABC):
         Args:
             weight: factor of the total; of the sums for the curves it is none.
         """
+
+    def prepare_packs(self, packs: Sequence[PackedBatch], step: int) -> Sequence[PackedBatch]:
+        """Packs of a step as they are learned; a subclass samples answers to those of the data."""
+        return packs
+
+    def further_curves(self) -> dict[str, float]:
+        """Further values of the curves; a collective."""
+        return {}
 
     def num_counted(self, pack: PackedBatch) -> int:
         """Count what the loss of a step is divided by: learned tokens, unless a subclass counts something else."""
@@ -142,34 +156,35 @@ class TrainStep(LightningModule, ABC):
         unfreeze(
             self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0]
         )
-        sums = self._accumulate(packs, step)
+        losses = self._accumulate(self.prepare_packs(packs, step), step)
         sum_gradients(self.model.parameters())
         norm = gradient_norm(self.model.parameters())
         if math.isfinite(norm):
             self._clip(norm)
         else:
             self._skip(step, packs)
-            sums.clear()
-        self.step_sums = sums
-        self.train_loss.update(sums)
+            losses.clear()
+        self.step_sums = [loss.sums for loss in losses]
+        self.train_loss.update(self.step_sums)
+        self.train_measures.add([loss.measures for loss in losses])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % self.log_every == 0:
             self._log_curves(step)
         self._schedule().seek(step + 1)
 
-    def _accumulate(self, packs: Sequence[PackedBatch], step: int) -> list[LossSums]:
+    def _accumulate(self, packs: Sequence[PackedBatch], step: int) -> list[StepLoss]:
         """Add up the gradients of all packs of this rank."""
         num_counted = self._num_counted(packs)
-        sums: list[LossSums] = []
+        losses: list[StepLoss] = []
         first = rank() // self.tensor_parallel * len(packs)
         for number, pack in enumerate(packs, start=1):
             torch.manual_seed(key_of(self.seed, "dropout", step, first + number - 1))
             set_gradient_sync(self.model, is_last=number == len(packs))
             loss = self.compute_loss(pack, weight=1 / num_counted)
             self.manual_backward(loss.total)
-            sums.append(loss.sums)
-        return sums
+            losses.append(loss._replace(total=loss.total.detach()))
+        return losses
 
     def _num_counted(self, packs: Sequence[PackedBatch]) -> float:
         """Divisor of the loss, summed over all ranks.
@@ -216,8 +231,10 @@ class TrainStep(LightningModule, ABC):
         return schedule
 
     def _log_curves(self, step: int) -> None:
-        values = _compute_and_reset("train_loss", self.train_loss)
+        values = _compute_and_reset("train_loss/", self.train_loss)
+        values |= _compute_and_reset("train_", self.train_measures)
         values["lr"] = max(map(float, self._schedule().get_last_lr()))
+        values |= self.further_curves()
         values["nonfinite_steps"] = float(self.num_nonfinite)
         # With its own logger Lightning would repeat them at every step until the next values, also after a restart.
         self.log_dict(values, batch_size=1, logger=False)
@@ -228,15 +245,32 @@ class TrainStep(LightningModule, ABC):
         self, packs: tuple[PackedBatch, ...], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         for pack in packs:
-            self.val_loss.update([self.compute_loss(pack).sums])
+            loss = self.compute_loss(pack)
+            self.val_loss.update([loss.sums])
+            self.val_measures.add([loss.measures])
 
     def on_validation_epoch_end(self) -> None:
         reshard(self.model)
-        self.log_dict(_compute_and_reset("val_loss", self.val_loss), batch_size=1)
+        values = _compute_and_reset("val_loss/", self.val_loss)
+        self.log_dict(values | _compute_and_reset("val_", self.val_measures), batch_size=1)
 
 
-def _compute_and_reset(name: str, loss: TaskLoss) -> dict[str, float]:
+class WithoutDropout(TrainStep):
+    """Base of objectives that compare two policies, whose difference must not be dropout."""
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self._with_dropout = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+
+    def on_train_end(self) -> None:
+        """Restore the mode of every module, for the next stage."""
+        for module in self._with_dropout:
+            module.training = True
+
+
+def _compute_and_reset(prefix: str, loss: TaskLoss) -> dict[str, float]:
     """Values over all ranks since the last reset."""
-    values = {f"{name}/{task}": value for task, value in loss.compute().items()}
+    values = {f"{prefix}{task}": value for task, value in loss.compute().items()}
     loss.reset()
     return values

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from lhotse import CutSet, Recording
 from lhotse.audio.utils import set_audio_duration_mismatch_tolerance
-from lhotse.cut import Cut
+from lhotse.cut import Cut, MonoCut, MultiCut
 from lhotse.utils import fastcopy
 
 from audio_lm.common.audio_units import (
@@ -31,7 +31,7 @@ from audio_lm.data.manifest import shar
 from audio_lm.data.manifest.json_lines import InvalidLineError
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts, read_cut
-from audio_lm.data.manifest.line import clip_fields, id_in, read_line
+from audio_lm.data.manifest.line import clip_fields, id_in, read_line, recording_fields
 from audio_lm.data.manifest.sources import check_source
 from audio_lm.data.manifest.transforms import check_transforms
 
@@ -124,7 +124,7 @@ def resample_to_16_khz(cut: Cut) -> Cut:
         return cut
     if cut.sampling_rate != SAMPLES_PER_SECOND:
         cut = cut.resample(SAMPLES_PER_SECOND)
-    resampled = resample_further_clips(cut)
+    resampled = resample_further_clips(cut) | _resample_rejected(cut)
     return fastcopy(cut, custom={**cut.custom, **resampled}) if resampled else cut
 
 
@@ -137,6 +137,10 @@ def resample_further_clips(cut: Cut | CutFacts) -> dict[str, Recording]:
     }
 
 
+def _resample_rejected(cut: Cut) -> dict[str, Recording]:
+    return {name: cut.custom[name].resample(SAMPLES_PER_SECOND) for name in rejected_recordings_of(cut)}
+
+
 def recordings_of(cut: Cut | CutFacts) -> list[str]:
     """Custom fields with the recordings of clip 2, 3 ... of a cut."""
     return clip_fields(cut.custom)
@@ -147,6 +151,25 @@ def num_samples_of(cut: Cut | CutFacts) -> list[int]:
     if not cut.has_recording:
         return []
     return [samples_in(cut.duration)] + [samples_in(cut.custom[name].duration) for name in recordings_of(cut)]
+
+
+def rejected_recordings_of(cut: Cut | CutFacts) -> list[str]:
+    """Custom fields with the recordings of a rejected conversation that has other clips, in order."""
+    clips = recordings_of(cut)
+    names = [name for name in recording_fields(cut.custom or {}) if name not in clips]
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def rejected_cut(cut: Cut) -> Cut | None:
+    """Cut with the clips of the rejected conversation of a cut, without labels; None if it has those of the chosen one."""
+    names = rejected_recordings_of(cut)
+    if not names:
+        return None
+    first, *further = (cut.custom[name] for name in names)
+    custom = {f"audio_{number}": recording for number, recording in enumerate(further, start=2)}
+    channels = first.channel_ids
+    kind, channel = (MonoCut, channels[0]) if len(channels) == 1 else (MultiCut, channels)
+    return kind(cut.id, 0.0, first.duration, channel, [], recording=first, custom=custom or None)
 
 
 def check_length(cut: Cut) -> None:

@@ -21,6 +21,10 @@ from audio_lm.common import compat
 CHUNK_VALUES = 1 << 27  # logits in memory at a time, 512 MiB
 
 
+Weights = float | Tensor
+"""Factor of every position, or (P,) one of each."""
+
+
 class NextTokenLoss(NamedTuple):
     """The training loss and the loss of each position."""
 
@@ -45,7 +49,7 @@ def next_token_loss(
     labels_P: Tensor,
     *,
     num_rows: int,
-    weight: float = 1.0,
+    weight: Weights = 1.0,
     chunk_values: int = CHUNK_VALUES,
 ) -> NextTokenLoss:
     """Next-token cross-entropy.
@@ -55,31 +59,36 @@ def next_token_loss(
         parameters: all parameters of the output layer.
         labels_P: token to predict at each position.
         num_rows: V, which determines the number of positions per chunk.
-        weight: factor of every position in the total, such as 1 / (learned tokens of all ranks).
+        weight: factor of every position in the total, such as 1 / (learned tokens of all ranks), or one of each.
     """
     chunk = max(1, chunk_values // num_rows)
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not torch.is_grad_enabled() or not (hidden_PD.requires_grad or trained):
         chunks = zip(hidden_PD.split(chunk), labels_P.split(chunk), strict=True)
         losses_P = torch.cat([_losses(logits_of(hidden), labels) for hidden, labels in chunks])
-        return NextTokenLoss(losses_P.sum() * weight, losses_P)
+        return NextTokenLoss(_weighted_sum(losses_P, weight), losses_P)
     total, losses_P = _ChunkedCrossEntropy.apply(logits_of, chunk, weight, labels_P, hidden_PD, *trained)
     return NextTokenLoss(total, losses_P)
+
+
+def _weighted_sum(losses_P: Tensor, weight: Weights) -> Tensor:
+    return (losses_P * weight).sum() if isinstance(weight, Tensor) else losses_P.sum() * weight
 
 
 def _losses(logits_CV: Tensor, labels_C: Tensor) -> Tensor:
     return F.cross_entropy(logits_CV.float(), labels_C, reduction="none")
 
 
-def _loss_and_gradient(logits_CV: Tensor, labels_C: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+def _loss_and_gradient(logits_CV: Tensor, labels_C: Tensor, weight: Weights) -> tuple[Tensor, Tensor]:
     """Losses (C,) and the gradient (C, V) of their weighted sum; overwrites the logits if they are in 32 bits."""
     index_C1 = labels_C[:, None]
+    weight_C1 = weight[:, None] if isinstance(weight, Tensor) else weight
     scores_CV = logits_CV.float()  # shares memory with logits in 32 bits
     scores_CV.sub_(scores_CV.amax(1, keepdim=True))
     target_C1 = scores_CV.gather(1, index_C1)
     sums_C1 = scores_CV.exp_().sum(1, keepdim=True)
-    scores_CV.mul_(weight / sums_C1)
-    scores_CV.scatter_add_(1, index_C1, torch.full_like(target_C1, -weight))
+    scores_CV.mul_(weight_C1 / sums_C1)
+    scores_CV.scatter_add_(1, index_C1, torch.ones_like(target_C1) * -weight_C1)
     return (sums_C1.log() - target_C1)[:, 0], scores_CV.to(logits_CV.dtype)
 
 
@@ -89,7 +98,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any,
         logits_of: LogitsOf,
         chunk: int,
-        weight: float,
+        weight: Weights,
         labels_P: Tensor,
         hidden_PD: Tensor,
         *trained: Tensor,
@@ -100,7 +109,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             with torch.enable_grad():
                 hidden_CD = hidden_PD[part].detach().requires_grad_()
                 logits_CV = logits_of(hidden_CD)
-            losses_C, grad_CV = _loss_and_gradient(logits_CV.detach(), labels_P[part], weight)
+            weight_C = weight[part] if isinstance(weight, Tensor) else weight
+            losses_C, grad_CV = _loss_and_gradient(logits_CV.detach(), labels_P[part], weight_C)
             grad_PD[part], *grads = torch.autograd.grad(logits_CV, [hidden_CD, *trained], grad_CV)
             losses.append(losses_C)
             if grad_sums is None:
@@ -110,7 +120,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         losses_P = torch.cat(losses) if losses else labels_P.new_zeros(0, dtype=torch.float32)
         ctx.save_for_backward(grad_PD, *(grad_sums or [torch.zeros_like(parameter) for parameter in trained]))
         ctx.mark_non_differentiable(losses_P)
-        return losses_P.sum() * weight, losses_P
+        return _weighted_sum(losses_P, weight), losses_P
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:

@@ -32,7 +32,7 @@ from audio_lm.training.distributed import all_gather_object
 
 FOLDER = "checkpoints"
 VAL_LOSS = "val_loss/all"
-NOT_IN_STATUS = ("settings", "loss_sums", "nonfinite", "is_validated", "audio", "callbacks")
+NOT_IN_STATUS = ("settings", "loss_sums", "measure_sums", "nonfinite", "is_validated", "audio", "callbacks")
 """Plain values of a checkpoint that ``status.json`` does not repeat."""
 
 CLOCK_STEPS = 10  # between two checks of the clock, a collective
@@ -110,12 +110,15 @@ class StageCheckpoint(Callback):
             self.guard.print(
                 f"{checkpoint.path.name} has a state of callback {key!r}, which this run does not have; dropped"
             )
-        sums, tensor_parallel = self.restored["loss_sums"], self.tensor_parallel
-        data_rank = rank() // tensor_parallel
-        if len(sums) == world_size() // tensor_parallel:
-            module.train_loss.update([sums[data_rank]])
-        elif data_rank == 0:
-            module.train_loss.update(sums)
+        data_rank = rank() // self.tensor_parallel
+        # Checkpoints of earlier releases have no measures.
+        restored = {module.train_loss: "loss_sums", module.train_measures: "measure_sums"}
+        for metric, key in restored.items():
+            sums = self.restored.get(key, [])
+            if len(sums) == world_size() // self.tensor_parallel:
+                metric.update([sums[data_rank]])
+            elif data_rank == 0 and sums:
+                metric.update(sums)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         is_due = self.resume_from is not None and not self.restored.get("is_validated", True)
@@ -179,7 +182,10 @@ class StageCheckpoint(Callback):
     def _progress(self, trainer: Trainer) -> dict[str, Any]:
         """Plain values of a checkpoint; all ranks together."""
         step, module = trainer.global_step, trainer.lightning_module
-        sums = all_gather_object(module.train_loss.sums, tensor_parallel=self.tensor_parallel)
+        sums, measures = (
+            all_gather_object(metric.sums, tensor_parallel=self.tensor_parallel)
+            for metric in (module.train_loss, module.train_measures)
+        )
         is_validated = self.val_loss is not None and self.val_loss[0] == step
         # MLflow's id of the run; None until the store has answered, absent with another logger.
         run = {"mlflow_run_id": trainer.logger.run_id} if hasattr(trainer.logger, "run_id") else {}
@@ -190,6 +196,7 @@ class StageCheckpoint(Callback):
             "steps": self.steps,
             "cursor": [*self.cursor_behind[step]],
             "loss_sums": sums,
+            "measure_sums": measures,
             "nonfinite": [*module.nonfinite],
             "is_validated": is_validated or not validates(trainer),
             "callbacks": save_callback_states(trainer),

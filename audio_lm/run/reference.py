@@ -1,0 +1,214 @@
+"""Log-probabilities of the pairs of a stage under its reference: the model with the weights that the stage starts from.
+
+They are computed once, before the first step, by the code of the training step, and kept in ``reference/`` of the stage under
+a fingerprint of weights, data and prompts. A start that was killed continues with the chunks that are missing.
+"""
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+
+from audio_lm.checkpoints.state import frozen_digests
+from audio_lm.common.env import is_main, local_rank, rank, world_size
+from audio_lm.common.errors import DataError
+from audio_lm.config.schema import Recipe
+from audio_lm.data.collate import Collator
+from audio_lm.data.datamodule import MixtureDataModule, packs_of
+from audio_lm.data.examples import with_example
+from audio_lm.data.mixture.schedule import Cursor, PackSchedule, ScheduledExample
+from audio_lm.data.reference import Chunk, PairCodes, ReferenceTable, Values, chunks_of, validation_name
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.run.resume import ResumePoint
+from audio_lm.run.session import RunSession
+from audio_lm.training.config import HardwareConfig
+from audio_lm.training.distributed import all_gather_object
+from audio_lm.training.dpo import document_log_probabilities
+from audio_lm.training.fsdp import reshard
+
+VERSION = 1  # incremented when the same weights and pairs give other values
+FOLDER = "reference"
+NOT_OF_PAIRS = frozenset(
+    {"seed", "packs_per_step", "pack_tokens", "global_batch", "window", "packing", "shares"}
+)
+"""Entries of the fingerprint of a schedule on which no log-probability depends."""
+
+log = logging.getLogger(__name__)
+
+
+def reference_table(
+    model: AudioLM,
+    recipe: Recipe,
+    stage: str,
+    data: MixtureDataModule,
+    point: ResumePoint,
+    *,
+    folder: Path,
+    session: RunSession,
+) -> ReferenceTable:
+    """Read the log-probabilities of all pairs of a stage, and compute those that are missing; a collective.
+
+    Args:
+        model: with the weights that the stage starts from.
+        folder: of the stage.
+
+    Raises:
+        RunEndedError: a signal stopped it; what is computed is kept.
+    """
+    pairs = _PairsOfStage(data, max_tokens=recipe.stages[stage].pack_tokens)
+    steps = None if recipe.stages[stage].mixture.online else recipe.stages[stage].steps
+    chunks = [chunk for name, codes in pairs.codes(steps) for chunk in chunks_of(name, codes)]
+    place = folder / FOLDER / _fingerprint(model, recipe, point, pairs)
+    missing = [number for number, chunk in enumerate(chunks) if chunk.read(place) is None]
+    missing = all_gather_object(missing)[0]  # the first rank writes them
+    if missing:
+        num_pairs = sum(len(chunks[number].codes) for number in missing)
+        session.print(f"{stage}: computing the log-probabilities of {num_pairs} pairs under the reference")
+    with session.evaluating(is_collective=True), _inference(model, recipe.hardware):
+        for number in session.until_stopped(missing, is_collective=True):
+            values = _compute(model, pairs, chunks[number], recipe.hardware)
+            if is_main():
+                session.check_lease()
+                chunks[number].write(place, values)
+    session.wait()
+    return ReferenceTable(chunks, [_read(chunk, place) for chunk in chunks])
+
+
+def _read(chunk: Chunk, place: Path) -> Values:
+    values = chunk.read(place)
+    if values is None:
+        raise DataError(
+            f"{chunk.path(place)} cannot be read -- expected the log-probabilities that the first rank has just written -- "
+            f"put the run folder on a file system that all nodes share"
+        )
+    return values
+
+
+class _PairsOfStage:
+    """Training and validation pairs of a stage, by source and row."""
+
+    def __init__(self, data: MixtureDataModule, *, max_tokens: int) -> None:
+        self.packs = data.packs
+        self.schedule: PackSchedule = data.sampler.schedule
+        self.validation: Mapping[str, Sequence[Cut]] = data.validation
+        self.validation_maker = data.validation_maker
+        self.max_tokens = max_tokens
+        collator = data.packs.collator
+        self.collator = Collator(
+            num_mels=collator.num_mels, load=collator.load, unreadable=collator.unreadable
+        )
+        self._source_of = {
+            f"{source.task} {source.source}": number for number, source in enumerate(self.packs.sources)
+        }
+        self._task_of = {validation_name(task): task for task in self.validation}
+
+    def codes(self, steps: int | None) -> Iterator[tuple[str, PairCodes]]:
+        """Names of the sources, with the pairs that are needed.
+
+        Args:
+            steps: of the stage; None where its schedule is not known, and every pair is needed.
+        """
+        names = list(self._source_of)
+        if steps is None:
+            for number, source in enumerate(self.packs.sources):
+                num_choices = self.schedule.lengths[number].num_choices
+                rows, choices = np.divmod(np.arange(len(source.rows) * num_choices), num_choices)
+                yield names[number], PairCodes(rows, choices, num_choices)
+        else:
+            drawn = np.array(list(self._drawn(steps)), dtype=np.int64).reshape(-1, 3)
+            for number, name in enumerate(names):
+                rows, choices = drawn[drawn[:, 0] == number, 1:].T
+                yield name, PairCodes(rows, choices, self.schedule.lengths[number].num_choices)
+        for name, task in self._task_of.items():
+            rows = np.arange(len(self.validation[task]))
+            yield name, PairCodes(rows, np.zeros_like(rows))
+
+    def _drawn(self, steps: int) -> Iterator[tuple[int, int, int]]:
+        """Source, row and paraphrase of every example of the stage."""
+        for _, packs in itertools.islice(self.schedule.steps(Cursor()), steps):
+            yield from ((one.source, one.row, one.choice) for pack in packs for one in pack)
+
+    def cuts(self, chunk: Chunk) -> list[Cut]:
+        """Cuts of a chunk with their pairs."""
+        rows, choices = np.divmod(chunk.codes, chunk.num_choices)
+        return [self._cut(chunk.name, *pair) for pair in zip(rows.tolist(), choices.tolist(), strict=True)]
+
+    def _cut(self, name: str, row: int, choice: int) -> Cut:
+        if name in self._source_of:
+            source = self._source_of[name]
+            num_tokens = int(self.schedule.lengths[source].of(np.array([row]), np.array([choice]))[0])
+            return self.packs.cut(ScheduledExample(0, source, row, choice, num_tokens))
+        task = self._task_of[name]
+        cut = self.validation[task][row]
+        return with_example(cut, self.validation_maker.example(cut, task))
+
+    @property
+    def validation_digest(self) -> str:
+        """Digest of the validation pairs."""
+        state = hashlib.sha256()
+        for name, task in self._task_of.items():
+            for row in range(len(self.validation[task])):
+                example = self._cut(name, row, 0).custom["example"]
+                tokens = [document.token_ids for document in example.documents]
+                state.update(json.dumps([name, example.cut_id, example.num_samples, tokens]).encode())
+        return state.hexdigest()[:16]
+
+
+def _fingerprint(model: AudioLM, recipe: Recipe, point: ResumePoint, pairs: _PairsOfStage) -> str:
+    """Digest of everything that the values depend on; a collective."""
+    plan = {key: value for key, value in point.planned.fingerprint.items() if key not in NOT_OF_PAIRS}
+    known = {
+        "version": VERSION,
+        "weights": frozen_digests(model, ()),
+        "plan": plan,
+        "audio": dict(point.audio),
+        "validation": pairs.validation_digest,
+        "is_half": recipe.hardware.is_half,
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _compute(model: AudioLM, pairs: _PairsOfStage, chunk: Chunk, hardware: HardwareConfig) -> Values:
+    """Log-probabilities (P, 2) of a chunk, each rank those of its packs; the packs do not depend on the ranks."""
+    packs = list(packs_of(pairs.cuts(chunk), max_tokens=pairs.max_tokens))
+    shard, num_shards = rank() // hardware.tensor_parallel, world_size() // hardware.tensor_parallel
+    own = dict[int, Values]()
+    for first in range(0, len(packs), num_shards):
+        # All ranks compute equally often, because those of a sharded model gather its weights together.
+        number = min(first + shard, len(packs) - 1)
+        pack = pairs.collator(packs[number]).to(model.new_tokens.input.device)
+        values = document_log_probabilities(model, pack).reshape(-1, 2).cpu().numpy()
+        faulty = {cut_id for cut_id, *_ in pack.faults}
+        values[[cut_id in faulty for cut_id in pack.cut_ids]] = np.nan  # such a pair is not learned
+        own[number] = values
+    reshard(model)
+    of_pack = {
+        number: values
+        for of_rank in all_gather_object(own, tensor_parallel=hardware.tensor_parallel)
+        for number, values in of_rank.items()
+    }
+    return np.concatenate([of_pack[number] for number in range(len(packs))])
+
+
+@contextmanager
+def _inference(model: AudioLM, hardware: HardwareConfig) -> Iterator[None]:
+    """Context of the reference: on the device and in the precision of the training, without dropout."""
+    on_gpu = hardware.accelerator == "gpu"
+    if on_gpu and hardware.sharding == "none":
+        model.to(torch.device("cuda", local_rank()))
+    was_training = [module for module in model.modules() if module.training]
+    model.eval()
+    half = torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=hardware.is_half)
+    try:
+        with half:
+            yield
+    finally:
+        for module in was_training:
+            module.training = True
