@@ -35,9 +35,6 @@ class TurnFigures:
     ratio: float
     """Kept over restarted."""
 
-    first_token_ratio: float
-    """The same, up to the first token."""
-
     num_audios: int
     clip_s: Seconds
     """Length of each clip."""
@@ -68,7 +65,7 @@ def bench_turns(
     Args:
         new_tokens: maximum length of every answer.
     """
-    times: dict[bool, list[tuple[Seconds, Seconds]]] = {True: [], False: []}
+    times: dict[bool, list[Seconds]] = {True: [], False: []}
     num_compared = num_different = num_tokens = num_new = 0
     for number in range(rounds + 1):
         answers: dict[bool, list[list[int]]] = {}
@@ -90,15 +87,11 @@ def bench_turns(
         num_compared += sum(map(len, answers[True]))
         num_different += _num_different(answers[True], answers[False])
     # The first round warms up.
-    medians = {
-        is_kept: [statistics.median(values) for values in zip(*rows[1:], strict=True)]
-        for is_kept, rows in times.items()
-    }
+    kept, restarted = (statistics.median(times[is_kept][1:]) for is_kept in (True, False))
     return TurnFigures(
-        kept_s=medians[True][1],
-        restarted_s=medians[False][1],
-        ratio=medians[True][1] / medians[False][1],
-        first_token_ratio=medians[True][0] / medians[False][0],
+        kept_s=kept,
+        restarted_s=restarted,
+        ratio=kept / restarted,
         num_audios=num_audios,
         clip_s=seconds,
         num_tokens=num_tokens,
@@ -128,21 +121,17 @@ def format_turns(figures: TurnFigures) -> list[str]:
     """Format the figures with the conditions of the measurement."""
     return [
         f"turn {figures.num_audios + 1} of a conversation with {figures.num_audios} clips of {figures.clip_s:g} s: "
-        f"{100 * figures.ratio:.1f} % of starting over ({figures.kept_s:.3f} s of {figures.restarted_s:.3f} s), its first token "
-        f"{100 * figures.first_token_ratio:.1f} %",
+        f"{100 * figures.ratio:.1f} % of starting over ({figures.kept_s:.3f} s of {figures.restarted_s:.3f} s)",
         f"  {figures.num_tokens} positions before the answer, {figures.num_new_tokens} new tokens",
         f"  greedy tokens of all turns: {figures.num_different} of {figures.num_compared} differ",
     ]
 
 
-def _time_turn(session: ChatSession, text: str) -> tuple[Seconds, Seconds]:
-    """Seconds to the first piece of text, and to the end of the answer."""
+def _time_turn(session: ChatSession, text: str) -> Seconds:
     start = _now()
-    first = None
     for _ in session.send(text):
-        first = first or _now() - start
-    end = _now() - start
-    return first or end, end
+        pass
+    return _now() - start
 
 
 def _now() -> Seconds:

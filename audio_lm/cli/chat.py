@@ -52,20 +52,18 @@ def chat(
     ] = "",
     trust_code: TrustCode = False,
 ) -> None:
-    """Talk with a model about clips; earlier turns are not processed again.
+    r"""Talk with a model about clips; earlier turns are not processed again.
 
     Lines of stdin are messages and commands, so that a conversation can be scripted; the answers, and nothing else, are printed
     to stdout. /help lists the commands.
 
     Examples: `audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat Qwen2-Audio-7B-Instruct --temperature 0.7 --top-p 0.9` ·
-    `printf '/audio a.wav\\nWho speaks?\\n' | audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat --url http://127.0.0.1:8000/v1`
+    `printf '/audio a.wav\nWho speaks?\n' | audio-lm chat runs/demo-1a2b3c4d` · `audio-lm chat --url http://127.0.0.1:8000/v1`
     """
     silence_libraries()
     if (model is None) == (url is None):
-        raise UserError(
-            f"{'neither' if url is None else 'both'} MODEL {'nor' if url is None else 'and'} --url given -- expected one of them; "
-            f"name a run, or an endpoint"
-        )
+        given = "both MODEL and --url are" if url else "neither MODEL nor --url is"
+        raise UserError(f"{given} given -- expected one of them; name a run, or an endpoint")
     if long_audio is not None and long_audio not in LONG_AUDIO:
         raise UserError(unknown("--long-audio", long_audio, LONG_AUDIO, see="audio-lm chat --help"))
     with paused_gc():
