@@ -22,7 +22,7 @@ class Span:
     """An occurrence of the wanted words."""
 
     words: str
-    """As the model wrote them."""
+    """Spelling of the model."""
 
     start: Seconds
     end: Seconds

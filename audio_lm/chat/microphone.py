@@ -31,8 +31,8 @@ class Microphone:
             raise missing_extra("sounddevice", extra="microphone", purpose="recording") from error
         except OSError as error:
             raise UserError(
-                f"recording needs the library PortAudio ({first_line(error)}); install it with the packages of your system, such "
-                f"as libportaudio2, or give a file with /audio"
+                f"recording needs the library PortAudio ({first_line(error)}); install it with the packages of your system, "
+                f"such as libportaudio2, or give a file with /audio"
             ) from error
         self._library = sounddevice
         try:

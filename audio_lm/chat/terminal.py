@@ -7,6 +7,7 @@ else goes to the messages, so that a script reads answers alone.
 import shlex
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -152,10 +153,8 @@ class Terminal:
         self._say_added(before, "microphone")
 
     def _wait_for_enter(self, finished: threading.Event) -> None:
-        try:
+        with suppress(EOFError, KeyboardInterrupt):
             self.messages.input()
-        except (EOFError, KeyboardInterrupt):
-            pass
         finished.set()
 
     def _answer(self, pieces: Iterator[str]) -> None:

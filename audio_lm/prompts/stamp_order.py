@@ -1,5 +1,8 @@
 """Constraint on generated time stamps: each is later than the one before, and none is after the end of the clip.
 
+A stamp is the median of the allowed ones and not the most probable: the median has the smallest expected error in seconds,
+and a stamp that is too late leaves no room for the next.
+
 Source: Qwen-Audio, arXiv:2311.07919, section 3 (SRWT): units share their stamps, so these increase in every target.
 
 Shapes: V tokens.
