@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 
+NOT_TRAINABLE = -1
+"""Number of units of a pack with a pair whose reference is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
     """Packed conversations, ready for the model.
