@@ -10,7 +10,8 @@ from audio_lm.sweep.load import load_sweep, sweep_names
 
 SMALL_CORPORA = {
     "synthetic": [
-        "corpora.synthetic.clips={digits: 12, phrases: 12, commands: 8, events: 8, notes: 8, dialogues: 12, dialogues_text: 4}",
+        "corpora.synthetic.clips={digits: 12, phrases: 12, commands: 8, events: 8, notes: 8, dialogues: 12, dialogues_text: 4, "
+        "spoken_questions: 8, several: 8, spoken: 8, preferences: 8}",
         "+corpora.synthetic.validation_clips=2",
         "+corpora.synthetic.test_clips=3",
         "+corpora.synthetic.word_copies=1",

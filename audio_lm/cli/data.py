@@ -79,6 +79,10 @@ Trim = Annotated[bool, typer.Option("--trim", help="lhotse: a clip of each super
 Supervisions = Annotated[
     Path | None, typer.Option(help="lhotse: supervisions of the recordings, if they have another name.")
 ]
+Tools = Annotated[
+    str,
+    typer.Option(help="Of conversations: drop leaves out tool turns and counts them; else they are refused."),
+]
 Tars = Annotated[
     str, typer.Option(help="nemo: folder or pattern of the tars, such as tars/audio_{0..127}.tar.")
 ]
@@ -104,6 +108,7 @@ def import_(
     trim: Trim = False,
     supervisions: Supervisions = None,
     tars: Tars = "",
+    tools: Tools = "",
     split: DatasetSplit = "",
     config: Config = "",
     revision: Revision = "",
@@ -136,6 +141,7 @@ def import_(
         trim=trim,
         supervisions=supervisions,
         tars=tars,
+        tools=tools,
         dataset_split=split,
         config=config,
         revision=revision,

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, train
+from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, synthesize, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -27,6 +27,7 @@ app.command()(train.describe)
 app.command()(train.plan)
 app.command()(data.prepare)
 app.command("import")(data.import_)
+app.command()(synthesize.synthesize)
 app.command()(ask.ask)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.score)

@@ -29,7 +29,9 @@ def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
     """
     turns = [
         Turn(
-            row["role"], tuple(part["audio"] if "audio" in part else part["text"] for part in row["content"])
+            row["role"],
+            tuple(part["audio"] if "audio" in part else part["text"] for part in row["content"]),
+            is_learned=row.get("learn", True),
         )
         for row in conversation
     ]
@@ -50,7 +52,7 @@ def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:
 
 
 def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
-    """Render a conversation; the loss covers the assistant texts and their end tokens.
+    """Render a conversation; the loss covers the assistant texts and their end tokens, but for turns with ``learn: false``.
 
     Without answer, the last assistant turn is left open for generation.
     """
@@ -82,7 +84,7 @@ def render_next_turn(turn: Turn, *, num_clips: int, is_first: bool) -> list[Piec
 
 
 def _turn_pieces(turn: Turn, numbers: Iterator[int]) -> list[Piece]:
-    is_learned = turn.role == ASSISTANT
+    is_learned = turn.role == ASSISTANT and turn.is_learned
     pieces: list[Piece] = [markup(TURN_START), Text(f"{turn.role}\n")]
     for part in turn.content:
         if isinstance(part, str):

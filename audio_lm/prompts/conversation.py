@@ -37,6 +37,8 @@ class Turn:
 
     role: str
     content: tuple[str | int, ...]
+    is_learned: bool = True
+    """Of an assistant's turn: the loss covers it."""
 
 
 def as_text(part: str, *, is_learned: bool = False) -> Text:

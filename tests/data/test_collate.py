@@ -38,6 +38,20 @@ def test_labels_are_the_next_learned_tokens_of_the_same_conversation(cuts):
     assert at == len(cuts) == len(pack)
 
 
+def test_the_answers_of_turns_without_loss_are_no_labels(make_cuts, vocabulary):
+    (cut,) = make_cuts(1)
+    conversation = [
+        {"role": "user", "content": [{"audio": 1}, {"text": "first"}]},
+        {"role": "assistant", "content": [{"text": "left out"}], "learn": False},
+        {"role": "user", "content": [{"text": "second"}]},
+        {"role": "assistant", "content": [{"text": "learned"}]},
+    ]
+    cut.supervisions[0].custom = {"conversation": conversation}
+    pack = Collator()([with_example(cut, ExampleMaker(vocabulary, "chatml").example(cut, "chat"))])
+    expected = [*vocabulary.ids("learned", is_markup=False), vocabulary.id_of["<|im_end|>"]]
+    assert pack.labels.tolist() == expected
+
+
 def test_positions_restart_and_lengths_add_up(cuts):
     pack = Collator()(cuts)
     assert pack.cu_seq_lens[-1] == len(pack.token_ids) == len(pack.position_ids)

@@ -48,6 +48,18 @@ def test_only_assistant_turns_are_learned(conversation):
     assert join_text(pieces, only_learned=True) == "".join(f"{answer}<|im_end|>" for answer in answers)
 
 
+def test_the_loss_leaves_out_turns_marked_so():
+    answers = [("first", {"learn": False}), ("second", {}), ("third", {"learn": True})]
+    conversation = []
+    for text, flag in answers:
+        conversation.append({"role": "user", "content": text_content("?")})
+        conversation.append({"role": "assistant", "content": text_content(text), **flag})
+    pieces = render_turns(turns_of(conversation), with_answer=True)
+    assert join_text(pieces, only_learned=True) == "second<|im_end|>third<|im_end|>"
+    without_flags = [{key: row[key] for key in ("role", "content")} for row in conversation]
+    assert join_text(pieces) == join_text(render_turns(turns_of(without_flags), with_answer=True))
+
+
 @given(conversations())
 def test_clips_are_numbered_in_the_order_of_the_turns(conversation):
     numbers = [

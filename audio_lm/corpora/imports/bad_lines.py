@@ -1,6 +1,6 @@
 """Errors of the lines of an import: reported together, or left out and counted up to a limit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,14 @@ class EmptyRowError(DataError):
     """A row has no label to train on, such as an empty transcript; it is left out and counted."""
 
 
+class LineFaultsError(DataError):
+    """All faults of one line, for a format that reports more than the first."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = list(faults)
+
+
 class BadLines:
     """Collect the errors of all lines of an import, to report them at once before anything is written."""
 
@@ -22,6 +30,8 @@ class BadLines:
         Args:
             num_allowed: bad lines that are left out instead of stopping the import.
         """
+        self.max_shown: int | None = MAX_LINES_SHOWN
+        """Lines in a message; None shows all."""
         self._num_allowed = num_allowed
         self._errors: list[str] = []
         self._empty: list[str] = []
@@ -38,6 +48,8 @@ class BadLines:
             yield
         except EmptyRowError as error:
             self._empty.append(f"{where}{error}")
+        except LineFaultsError as error:
+            self._errors.append("\n".join(f"{where}{fault}" for fault in error.faults))
         except DataError as error:
             self._errors.append(f"{where}{error}")
 
@@ -45,7 +57,7 @@ class BadLines:
         """Raise the recorded errors, if there are more than allowed.
 
         Raises:
-            DataError: shows the first ``MAX_LINES_SHOWN``.
+            DataError: shows the first ``max_shown``.
         """
         count = len(self._errors)
         if count <= self._num_allowed:
@@ -68,5 +80,6 @@ class BadLines:
         return notes
 
     def _shown(self) -> str:
-        more = len(self._errors) - MAX_LINES_SHOWN
-        return "\n".join(self._errors[:MAX_LINES_SHOWN] + ([f"and {more} more"] if more > 0 else []))
+        shown = self._errors[: self.max_shown]
+        more = len(self._errors) - len(shown)
+        return "\n".join(shown + ([f"and {more} more"] if more > 0 else []))

@@ -15,6 +15,7 @@ from audio_lm.corpora.imports.bad_lines import BadLines
 from audio_lm.corpora.imports.splitting import SplitBy
 
 MAX_KEYS_SHOWN = 20  # of unread keys in a note
+DROP_TOOLS = "drop"
 TOOL_KEYS = frozenset({"tools", "tool_calls", "function_call", "functions"})
 _GAP = re.compile(r"[\s,]*")
 
@@ -49,7 +50,7 @@ class Row(dict[str, Any]):
 
     def unread(self) -> set[str]:
         """Keys with a value that were not read, including those of nested rows that were read in part."""
-        keys = {key for key, value in self.items() if key not in self.read and not _is_empty(value)}
+        keys = {key for key, value in self.items() if key not in self.read and not is_empty(value)}
         for key, row in self.inner_rows():
             if row.read and key.removesuffix("[]") in self.read:
                 keys |= {f"{key}.{inner}" for inner in row.unread()}
@@ -115,6 +116,12 @@ class ImportOptions:
     dataset_split: str = ""
     """Of a Hugging Face dataset: its split, if it is not named like that of the manifest."""
 
+    tools: str = ""
+    """Of conversations: ``drop`` leaves out turns that call tools or are theirs; otherwise their rows are refused."""
+
+    data_dir: Path = Path("data")
+    """Folder of cut-sets that dialogues refer to, set by ``import_file``."""
+
     config: str = ""
     """Of a Hugging Face dataset: its configuration, such as a language."""
 
@@ -176,19 +183,6 @@ def for_each_row(
     if not number:
         raise DataError(f"{paths[0]} has no rows; is it the right file?")
     notes += unread.notes()
-
-
-def refuse_tools(row: Row) -> None:
-    """Refuse a row that describes or calls tools, at any depth.
-
-    Raises:
-        DataError: names the key.
-    """
-    for key, value in row.items():
-        if key in TOOL_KEYS and not _is_empty(value) and value is not False:
-            raise DataError(f"{key!r} describes or calls tools, which are not supported; remove the row")
-    for _, inner in row.inner_rows():
-        refuse_tools(inner)
 
 
 def read_lines(path: Path) -> Generator[tuple[int, str], None, None]:
@@ -261,7 +255,7 @@ def refuse_columns(options: ImportOptions, format_name: str) -> None:
         )
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """True if a value counts as absent; some files contain JSON as text."""
     return value is None or value in ("", "[]", "{}", "null", [], {})
 

@@ -10,7 +10,7 @@ each pair is one backslash; elsewhere a backslash is literal.
 import re
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.chatml import ASSISTANT, turns_of
@@ -18,13 +18,22 @@ from audio_lm.prompts.chatml import ASSISTANT, turns_of
 Conversation = list[dict[str, Any]]
 
 
+class RoleText(NamedTuple):
+    """Turn with placeholders for clips."""
+
+    role: str
+    text: str
+    is_learned: bool = True
+    """Of an assistant's turn: the loss covers it."""
+
+
 def build_conversation(
-    turns: Sequence[tuple[str, str]], num_clips: int, *, placeholders: Sequence[str] = ("<audio>",)
+    turns: Sequence[tuple[str, str] | RoleText], num_clips: int, *, placeholders: Sequence[str] = ("<audio>",)
 ) -> Conversation:
     """Build the label ``conversation``; each placeholder is replaced by the next clip.
 
     Args:
-        turns: pairs of role and text.
+        turns: pairs of role and text, and whether the turn is learned.
         num_clips: of the row.
 
     Raises:
@@ -33,13 +42,14 @@ def build_conversation(
     numbers = count(1)
     conversation = [
         {
-            "role": role,
+            "role": turn.role,
             "content": [
                 {"audio": next(numbers)} if part is None else {"text": part}
-                for part in _parts(text, placeholders)
+                for part in split_placeholders(turn.text, placeholders)
             ],
+            **({} if turn.is_learned else {"learn": False}),
         }
-        for role, text in turns
+        for turn in (RoleText(*pair) for pair in turns)
     ]
     num_placeholders = next(numbers) - 1
     if num_placeholders != num_clips:
@@ -51,10 +61,10 @@ def build_conversation(
 
 
 def count_placeholders(
-    turns: Sequence[tuple[str, str]], *, placeholders: Sequence[str] = ("<audio>",)
+    turns: Sequence[tuple[str, str] | RoleText], *, placeholders: Sequence[str] = ("<audio>",)
 ) -> int:
     """Count the placeholders of all turns, without escaped ones."""
-    return sum(_parts(text, placeholders).count(None) for _, text in turns)
+    return sum(split_placeholders(text, placeholders).count(None) for _, text, *_ in turns)
 
 
 def append_placeholder(text: str, placeholder: str = "<audio>") -> str:
@@ -67,7 +77,7 @@ def escape_placeholders(text: str, placeholder: str = "<audio>") -> str:
     return re.sub(rf"(\\*){re.escape(placeholder)}", lambda match: f"{match[1] * 2}\\{placeholder}", text)
 
 
-def _parts(text: str, placeholders: Sequence[str]) -> list[str | None]:
+def split_placeholders(text: str, placeholders: Sequence[str] = ("<audio>",)) -> list[str | None]:
     """Split a text into literal texts and clips; a clip is None."""
     pattern = re.compile(r"(\\*)(" + "|".join(map(re.escape, placeholders)) + ")")
     parts: list[str | None] = []
@@ -91,6 +101,8 @@ def check_conversation(conversation: Conversation) -> Conversation:
     turns = turns_of(conversation)
     if turns[-1].role != ASSISTANT:
         raise DataError("the conversation ends without an answer; add the assistant's turn or remove the row")
+    if not any(turn.role == ASSISTANT and turn.is_learned for turn in turns):
+        raise DataError("no answer is learned, because the loss of all is off; remove the row")
     for number, turn in enumerate(turns, start=1):
         if turn.role == ASSISTANT and (len(turn.content) != 1 or not isinstance(turn.content[0], str)):
             raise DataError(

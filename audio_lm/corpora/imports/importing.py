@@ -55,7 +55,7 @@ def import_file(
     """
     data_format = find_format(format_name)
     check_options(data_format, options)
-    options = _with_subset(options, subset_split)
+    options = replace(_with_subset(options, subset_split), data_dir=data_dir.absolute())
     folder = data_dir.absolute() / corpus
     manifests = [folder / f"{options.subset}-{split}.jsonl" for split in _splits(options)]
     for manifest in manifests:

@@ -19,10 +19,10 @@ from audio_lm.corpora.imports.common import (
     Row,
     for_each_row,
     refuse_columns,
-    refuse_tools,
     resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import build_conversation, check_text, path_list, rejected_label
+from audio_lm.corpora.imports.tools import drop_or_refuse_tools
 from audio_lm.corpora.imports.writer import ImportWriter
 
 NAME = "llama-factory"
@@ -78,7 +78,7 @@ def read(path: Path, writer: ImportWriter, options: ImportOptions) -> None:
     description = find_description(path, options.subset)
 
     def import_row(number: int, row: Row) -> None:
-        refuse_tools(row)
+        drop_or_refuse_tools(row, writer, options)
         if any(description.value(row, column) for column in ("images", "videos", "tools")):
             raise DataError("the row has images, videos or tools, which are not supported; remove it")
         if description.value(row, "kto_tag") is False:

@@ -21,7 +21,6 @@ from audio_lm.corpora.imports.common import (
     for_each_row,
     parse_seconds,
     refuse_columns,
-    refuse_tools,
     resolve_audio_path,
 )
 from audio_lm.corpora.imports.conversations import (
@@ -33,6 +32,7 @@ from audio_lm.corpora.imports.conversations import (
 )
 from audio_lm.corpora.imports.labels import check_labels, row_labels
 from audio_lm.corpora.imports.nemo_tars import TarredAudio, is_tarred, manifests_at
+from audio_lm.corpora.imports.tools import drop_or_refuse_tools
 from audio_lm.corpora.imports.writer import ImportWriter
 
 CONVERSATIONS = "nemo-share-gpt"
@@ -95,7 +95,7 @@ def read_conversations(path: Path, writer: ImportWriter, options: ImportOptions)
     refuse_columns(options, CONVERSATIONS)
 
     def import_row(number: int, row: Row) -> None:
-        refuse_tools(row)
+        drop_or_refuse_tools(row, writer, options)
         turns = row.get("conversations")
         if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
             raise DataError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audio_lm.common.errors import UserError, unknown
 from audio_lm.corpora.imports import (
+    dialogues,
     hf,
     kaldi,
     lhotse_cuts,
@@ -15,6 +16,7 @@ from audio_lm.corpora.imports import (
     qwen_eval,
     salmonn,
     table,
+    trl,
     webdataset,
 )
 from audio_lm.corpora.imports.common import ImportOptions
@@ -47,11 +49,20 @@ FORMATS: dict[str, Format] = {
     data_format.name: data_format
     for data_format in (
         Format(
+            name=dialogues.NAME,
+            what="dialogues, JSONL: turns, audios by path, span or cut, learn: false, rejected answers; see docs/dialogues.md",
+            example='{"audios": ["a.wav"], "turns": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
+            '{"role": "assistant", "content": "Good morning.", "rejected": "Good evening."}]}',
+            read=dialogues.read,
+            own_options=("tools",),
+        ),
+        Format(
             name=ms_swift.NAME,
             what="ms-swift's messages, sharegpt, query-response or alpaca rows with audios, JSONL; also rejected answers",
             example='{"messages": [{"role": "user", "content": "<audio>Transcribe the speech."}, '
             '{"role": "assistant", "content": "Good morning."}], "audios": ["a.wav"]}',
             read=ms_swift.read,
+            own_options=("tools",),
         ),
         Format(
             name=llama_factory.NAME,
@@ -59,6 +70,15 @@ FORMATS: dict[str, Format] = {
             example='[{"conversations": [{"from": "human", "value": "<audio>Transcribe the speech."}, '
             '{"from": "gpt", "value": "Good morning."}], "audios": ["a.wav"]}]',
             read=llama_factory.read,
+            own_options=("tools",),
+        ),
+        Format(
+            name=trl.NAME,
+            what="trl's rows, JSONL: prompt, chosen and rejected, prompt and completion, or messages, with audios",
+            example='{"prompt": [{"role": "user", "content": "<audio>Transcribe the speech."}], "chosen": "Good morning.", '
+            '"rejected": "Good evening.", "audios": ["a.wav"]}',
+            read=trl.read,
+            own_options=("tools",),
         ),
         Format(
             name="nemo",
@@ -74,6 +94,7 @@ FORMATS: dict[str, Format] = {
             example='{"id": "1", "sound": "a.wav", "conversations": '
             '[{"from": "human", "value": "<sound>Transcribe the speech."}, {"from": "gpt", "value": "Good morning."}]}',
             read=nemo.read_conversations,
+            own_options=("tools",),
         ),
         Format(
             name="qwen-eval",

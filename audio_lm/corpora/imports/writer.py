@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lhotse import MonoCut, Recording
+import soundfile
+from lhotse import MonoCut, MultiCut, Recording
+from lhotse.cut import Cut
 from lhotse.cut.data import DataCut
 from lhotse.utils import fastcopy
 
@@ -22,6 +24,7 @@ from audio_lm.corpora.labels import supervision_of
 from audio_lm.corpora.published.base import MIN_SECONDS, AudioListing, CutSetWriter, NewCut
 from audio_lm.data.audio.decode import TOLERANCE, AudioMeasurement
 from audio_lm.data.audio.recordings import before_transforms
+from audio_lm.data.manifest.cuts import load_waves, resample_to_16_khz
 from audio_lm.data.manifest.line import recording_fields
 
 MAX_OVERSHOOT: Seconds = 0.5
@@ -58,11 +61,16 @@ class ImportWriter(CutSetWriter):
         self.bad = BadLines(skip_bad)
         self.num_without_language = 0
         self.num_of_other_length = 0
+        self._copied: set[Path] = set()
+        self.num_tool_turns = 0
+        self.num_rows_with_tools = 0
         self.num_clips_of_untagged: Counter[str] = Counter()
 
     def all_notes(self) -> list[str]:
         """Sentences for the user: those of the format, and those on languages, lengths and what was left out."""
         notes = [*self.notes, *self.bad.notes()]
+        if num := self.num_tool_turns:
+            notes.append(f"{num} tool turns of {self.num_rows_with_tools} conversations were dropped")
         if num := self.num_without_language:
             notes.append(
                 f"{num} transcripts have no language and count as 'unknown'; set the language of the import"
@@ -186,6 +194,8 @@ class ImportWriter(CutSetWriter):
         labels: Mapping[str, Any],
         *,
         rejected_clips: Sequence[Path] = (),
+        start: Seconds = 0.0,
+        duration: Seconds | None = None,
     ) -> None:
         """Add a conversation with any number of clips, including zero.
 
@@ -194,6 +204,8 @@ class ImportWriter(CutSetWriter):
             labels: with ``conversation``.
             rejected_clips: of the label ``rejected``, if they differ from ``clips``; custom fields
                 ``rejected_audio_1``, ``rejected_audio_2`` ... of the cut.
+            start: of the first clip in its file; further clips are whole files.
+            duration: of the first clip; by default up to the end of its file.
 
         Raises:
             DataError: too many clips, an unusable clip, or a duplicate id.
@@ -205,10 +217,51 @@ class ImportWriter(CutSetWriter):
             )
         if clips:
             self.add(
-                subset_split, cut_id, clips[0], labels, more_audio=clips[1:], rejected_audio=rejected_clips
+                subset_split,
+                cut_id,
+                clips[0],
+                labels,
+                start=start,
+                duration=duration,
+                more_audio=clips[1:],
+                rejected_audio=rejected_clips,
             )
         else:
             self._add_text(subset_split, cut_id, labels)
+
+    def copy_clip(
+        self,
+        name: str,
+        source: Path,
+        cut: Cut | None,
+        *,
+        start: Seconds = 0.0,
+        duration: Seconds | None = None,
+    ) -> Path:
+        """Copy a span of a file, or a cut, to a mono file in the folder of the manifest; its path.
+
+        Raises:
+            DataError: the span passes the end of the file.
+        """
+        path = self.folder / name
+        if path in self._copied:
+            return path
+        if cut is None:
+            recording = self._recording(source)
+            seconds = recording.duration - start if duration is None else duration
+            if seconds < MIN_SECONDS or start + seconds > recording.duration + MAX_OVERSHOOT:
+                raise DataError(
+                    f"the span lasts from {start:.2f} to {start + seconds:.2f} s, but {source} only "
+                    f"{recording.duration:.2f} s; correct it"
+                )
+            seconds = min(seconds, recording.duration - start)
+            channels = list(range(recording.num_channels))
+            cut = MultiCut(name, start, seconds, channels, recording=recording)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (wave,) = load_waves(resample_to_16_khz(fastcopy(cut, custom=None)))
+        soundfile.write(path, wave, SAMPLES_PER_SECOND, subtype="PCM_16")
+        self._copied.add(path)
+        return path
 
     def _add_text(self, subset_split: str, cut_id: str, labels: Mapping[str, Any]) -> None:
         self._reserve_id(cut_id)
@@ -246,6 +299,19 @@ class ImportListing(AudioListing, ImportWriter):
     ) -> None:
         """Add the file; durations are compared after measuring."""
         self._check_length(audio)
+
+    def copy_clip(
+        self,
+        name: str,
+        source: Path,
+        cut: Cut | None,
+        *,
+        start: Seconds = 0.0,
+        duration: Seconds | None = None,
+    ) -> Path:
+        """Collect the file instead of copying a part of it."""
+        self.files[source] = None
+        return source
 
     def _check_length(self, audio: Path) -> None:
         self.files[audio] = None

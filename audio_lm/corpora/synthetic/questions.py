@@ -6,13 +6,15 @@ exact match. ``dialogues.py`` chooses the clips and builds conversations.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.corpora.synthetic.speech_sentences import DIGITS
 from audio_lm.corpora.synthetic.wordings import Wordings
 
 Labels = Mapping[str, Any]
+AnswerKind = Literal["choice", "words", "list", "count", "times"]
+"""Kind of an answer: one of several, words in order, a list with commas, a number, or seconds; for rejected answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,9 @@ class Question:
     label: str | None
     """Label with the answer; the conversation has its honesty. None counts as exact."""
     wordings: Wordings
+    kind: AnswerKind = "choice"
+    corruption: str = "another answer"
+    """Name of a wrong choice."""
 
 
 def digits(labels: Labels) -> str | None:
@@ -80,6 +85,7 @@ def nature(labels: Labels) -> str | None:
 QUESTIONS = (
     Question(
         name="digits",
+        kind="words",
         share=0.18,
         answer=digits,
         label="text",
@@ -105,6 +111,7 @@ QUESTIONS = (
     ),
     Question(
         name="num_digits",
+        kind="count",
         share=0.02,
         answer=num_digits,
         label="text",
@@ -124,6 +131,7 @@ QUESTIONS = (
     ),
     Question(
         name="gender",
+        corruption="another speaker",
         share=0.16,
         answer=lambda labels: labels.get("gender"),
         label="gender",
@@ -149,6 +157,7 @@ QUESTIONS = (
     ),
     Question(
         name="language",
+        corruption="another language",
         share=0.16,
         answer=language,
         label="language",
@@ -174,6 +183,7 @@ QUESTIONS = (
     ),
     Question(
         name="command",
+        corruption="another word",
         share=0.13,
         answer=command,
         label="keyword",
@@ -199,6 +209,7 @@ QUESTIONS = (
     ),
     Question(
         name="instrument",
+        corruption="hallucinated sound",
         share=0.12,
         answer=note_instrument,
         label="instrument",
@@ -224,6 +235,7 @@ QUESTIONS = (
     ),
     Question(
         name="pitch",
+        corruption="another pitch",
         share=0.05,
         answer=note_pitch,
         label="pitch",
@@ -249,6 +261,7 @@ QUESTIONS = (
     ),
     Question(
         name="event",
+        corruption="hallucinated sound",
         share=0.14,
         answer=only_event,
         label="events",
@@ -274,6 +287,7 @@ QUESTIONS = (
     ),
     Question(
         name="nature",
+        corruption="hallucinated sound",
         share=0.04,
         answer=nature,
         label=None,

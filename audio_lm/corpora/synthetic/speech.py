@@ -1,4 +1,4 @@
-"""Write the speech of the synthetic corpus: eleven subsets with three splits, and ``phrases_new-test``.
+"""Write the speech of the synthetic corpus: twelve subsets with three splits, and ``phrases_new-test``.
 
 Clips are planned in ``speech_clips``. Without the synthesizer, all speech is skipped with a message.
 """
@@ -27,6 +27,7 @@ CLIPS: Mapping[str, int] = {
     "overlaps": 600,
     "pairs": 600,
     "meetings": 500,
+    "spoken_questions": 2000,
 }
 """Subset -> number of training clips, unless the recipe sets it."""
 

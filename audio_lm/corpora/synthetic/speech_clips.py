@@ -22,6 +22,7 @@ from audio_lm.corpora.synthetic.speech_sentences import (
     draw_request,
 )
 from audio_lm.corpora.synthetic.speech_synthesis import Sentence, Spoken, Unit, duration_of
+from audio_lm.corpora.synthetic.spoken_questions import spoken_text
 from audio_lm.corpora.synthetic.voices import ACCENTS, LANGUAGES, VOICES_OF_KNOWN_AGE, Voice, draw_voice
 from audio_lm.data.audio.decode import Wave
 
@@ -144,6 +145,13 @@ def emotions(split: str, rng: np.random.Generator) -> ClipPlan:
     return _single_sentence(spoken, voice, labels, split, rng, is_varied=False)
 
 
+def spoken_questions(split: str, rng: np.random.Generator) -> ClipPlan:
+    """A spoken question or exercise, for conversations without text."""
+    voice, text = draw_voice(split, rng), spoken_text(float(rng.random()))
+    labels = {"language": "en", "text": text}
+    return _single_sentence(sentence(text, AMERICAN, voice, rng), voice, labels, split, rng)
+
+
 def overlaps(split: str, rng: np.random.Generator) -> ClipPlan:
     """Overlapping digits by two voices, in the order of their start."""
     first = draw_voice(split, rng)
@@ -234,6 +242,7 @@ PLANNERS: Mapping[str, Planner] = {
     "overlaps": overlaps,
     "pairs": pairs,
     "meetings": meetings,
+    "spoken_questions": spoken_questions,
 }
 
 

@@ -15,9 +15,12 @@ from audio_lm.corpora.settings import parse_settings
 from audio_lm.corpora.synthetic import speech
 from audio_lm.corpora.synthetic.dialogues import DIALOGUE_SUBSETS, write_dialogues
 from audio_lm.corpora.synthetic.music import MUSIC_SUBSETS, write_music
+from audio_lm.corpora.synthetic.preferences import write_preferences
 from audio_lm.corpora.synthetic.settings import SyntheticSettings
+from audio_lm.corpora.synthetic.several import write_several
 from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
 from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
+from audio_lm.corpora.synthetic.spoken import write_spoken
 from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
@@ -33,11 +36,16 @@ CLIPS: Mapping[str, int] = {
     "melodies": 800,
     "dialogues": 6000,
     "dialogues_text": 1000,
+    "several": 2000,
+    "spoken": 2000,
+    "preferences": 2000,
 }
 """Subset -> number of training clips, if a recipe sets none."""
 
+CONVERSATION_SUBSETS = ("several", "spoken", "preferences")
+
 WORD_SUBSETS = (
-    *("digits", "phrases", "commands", "intents", "mandarin", "dialects", "ages"),
+    *("digits", "phrases", "commands", "intents", "mandarin", "dialects", "ages", "spoken_questions"),
     *("events", "scenes", "notes", "melodies"),
 )
 """Subsets whose labels can be expressed as text in audio places."""
@@ -73,7 +81,11 @@ def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report:
     write_music(writer, clips=clips, seed=settings.seed)
     _report_counts("music", MUSIC_SUBSETS, writer, report)
     write_dialogues(writer, clips=clips, seed=settings.seed)
-    _report_counts("dialogues", DIALOGUE_SUBSETS, writer, report)
+    write_several(writer, clips=clips, seed=settings.seed)
+    if has_synthesizer():
+        write_spoken(writer, clips=clips, seed=settings.seed)
+    write_preferences(writer, clips=clips, seed=settings.seed)
+    _report_counts("dialogues", (*DIALOGUE_SUBSETS, *CONVERSATION_SUBSETS), writer, report)
     write_words(writer, subsets=WORD_SUBSETS, copies=settings.word_copies, seed=settings.seed)
     _report_counts("text in audio places", [f"words_{subset}" for subset in WORD_SUBSETS], writer, report)
     writer.close()

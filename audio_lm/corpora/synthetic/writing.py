@@ -52,6 +52,7 @@ class CutWriter:
         self._num_samples: dict[str, int] = {}
         self._num_files: dict[str, int] = {}
         self._ids: set[str] = set()
+        self._recordings_of_clips: dict[str, Recording] = {}
 
     def add(
         self,
@@ -102,6 +103,50 @@ class CutWriter:
         if self._num_samples.get(subset_split, 0) >= SAMPLES_PER_FILE:
             self._write_waiting(subset_split)
         return cut_id
+
+    def add_conversation(
+        self,
+        subset_split: str,
+        clips: Sequence[MonoCut],
+        labels: Mapping[str, Any],
+        *,
+        rejected_clips: Sequence[MonoCut] = (),
+    ) -> str:
+        """Add a conversation about clips that are written; return the id of its cut.
+
+        The first clip is not copied. Each other is copied once to a file of its own, because it has to be a recording.
+
+        Args:
+            clips: of ``cuts``, in the order of the conversation.
+            labels: with ``conversation``.
+            rejected_clips: of the label ``rejected``, if they are others (``rejected_audio_1``, ...).
+        """
+        cuts = self._cuts.setdefault(subset_split, [])
+        cut_id = f"{subset_split}-{len(cuts):05d}"
+        check_label_names(cut_id, labels)
+        further = {f"audio_{number}": clip for number, clip in enumerate(clips[1:], start=2)}
+        further |= {f"rejected_audio_{number}": clip for number, clip in enumerate(rejected_clips, 1)}
+        first = clips[0]
+        supervision = supervision_of(cut_id, first.duration, labels, None)
+        cuts.append(
+            MonoCut(
+                id=cut_id,
+                start=first.start,
+                duration=first.duration,
+                channel=0,
+                recording=first.recording,
+                supervisions=[in_recording(supervision, first.recording, first.start)],
+                custom={name: self._recording_of_clip(clip) for name, clip in further.items()} or None,
+            )
+        )
+        self._ids.add(cut_id)
+        return cut_id
+
+    def _recording_of_clip(self, clip: MonoCut) -> Recording:
+        if clip.id not in self._recordings_of_clips:
+            wave = _to_int16(clip.id, clip.load_audio()[0])
+            self._recordings_of_clips[clip.id] = self._write_recording(f"clip-{clip.id}", [wave])
+        return self._recordings_of_clips[clip.id]
 
     def cuts(self, subset_split: str) -> list[MonoCut]:
         """Cuts written so far, readable with ``cut.load_audio()``."""

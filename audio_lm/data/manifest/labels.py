@@ -210,6 +210,10 @@ def _check_conversation(key: str, value: Any) -> None:
                 f"label {key!r} has the turn {short_repr(turn)} -- expected a role and a content, "
                 f"a list of texts and of numbers of clips"
             )
+        if type(turn.get("learn", True)) is not bool:
+            raise InvalidLineError(
+                f"label {key!r} has a turn with learn {short_repr(turn['learn'])} -- expected true or false"
+            )
 
 
 def _is_part(part: Any) -> bool:

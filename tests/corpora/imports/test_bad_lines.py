@@ -1,7 +1,7 @@
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.corpora.imports.bad_lines import MAX_LINES_SHOWN, BadLines, EmptyRowError
+from audio_lm.corpora.imports.bad_lines import MAX_LINES_SHOWN, BadLines, EmptyRowError, LineFaultsError
 
 
 def lines(tmp_path, count, num_allowed=0):
@@ -41,3 +41,16 @@ def test_rows_without_a_label_are_counted_and_no_error(tmp_path):
             raise EmptyRowError("no text")
     bad.raise_errors()
     assert bad.notes() == [f"2 rows have no label and were left out, such as {tmp_path}:3: no text"]
+
+
+def test_all_faults_of_all_lines_are_shown_and_lines_are_counted(tmp_path):
+    bad = BadLines()
+    bad.max_shown = None
+    for line in range(1, 41):
+        with bad.collect(tmp_path / "rows.jsonl", line):
+            raise LineFaultsError(["turn 1: no", "turn 2: no"])
+    with pytest.raises(DataError, match=r"^40 lines cannot be imported") as raised:
+        bad.raise_errors()
+    shown = str(raised.value).splitlines()[1:]
+    assert len(shown) == 80
+    assert shown[-1].endswith("rows.jsonl:40: turn 2: no")

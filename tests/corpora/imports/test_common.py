@@ -5,12 +5,10 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.imports.common import (
     ImportOptions,
-    Row,
     for_each_row,
     parse_seconds,
     read_lines,
     refuse_columns,
-    refuse_tools,
     resolve_audio_path,
 )
 
@@ -83,19 +81,6 @@ def test_unread_keys_are_counted_also_within_read_ones(tmp_path):
     ]
     for_each_row(path, lambda number, row: row.skip(), notes)
     assert len(notes) == 1
-
-
-@pytest.mark.parametrize("value", [[{"function": {}}], {"name": "off"}, '[{"name": "off"}]'])
-@pytest.mark.parametrize("key", ["tools", "tool_calls", "function_call", "functions"])
-def test_tools_are_refused_at_any_depth_unless_empty(key, value):
-    def row(value):
-        return Row({"messages": [Row({"content": [Row({key: value})]})]})
-
-    for with_tools in (Row({key: value}), row(value)):
-        with pytest.raises(DataError, match=f"'{key}' describes or calls tools"):
-            refuse_tools(with_tools)
-    for empty in (None, [], {}, "", "[]", False):
-        refuse_tools(row(empty))
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_error_names_the_line_of_every_bad_row(write, import_cuts):
     lines = write(rows).read_text().splitlines()
     for sentence, reason in (
         (first, "1 placeholders for audio"),
-        (second, "'observation'"),
+        (second, "turn 1 calls a tool or is a tool's"),
         (third, "expected a list of turns"),
     ):
         assert reason in sentence

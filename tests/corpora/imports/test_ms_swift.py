@@ -146,9 +146,10 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
         ({"audios": ["wavs/a.wav"] * 10}, "10 clips"),
         ({"messages": None}, "the row has none of messages"),
         ({"messages": [turn("user", "<audio>?")]}, "without an answer"),
-        ({"messages": [turn("tool", "<audio>?"), turn("assistant", "x")]}, "role 'tool'"),
+        ({"messages": [turn("tool", "<audio>?"), turn("assistant", "x")]}, "turn 1 calls a tool or is"),
         ({"messages": [*TURNS, *TURNS[1:]]}, "alternating user"),
-        ({"messages": [TURNS[0], turn("assistant", "one", loss=False)]}, "turn 2 has loss"),
+        ({"messages": [TURNS[0], turn("assistant", "one", loss=False)]}, "no answer is learned"),
+        ({"messages": [TURNS[0], turn("assistant", "one", loss_scale=0.5)]}, "turn 2 has the loss"),
         (
             {"messages": [turn("user", "?"), turn("assistant", "<audio>")]},
             "turn 2 is the assistant's and contains audio",
@@ -158,17 +159,17 @@ def test_cuts_of_text_and_cuts_with_rejected_clips_can_be_indexed(write_rows, im
         ({"tools": '[{"name": "off"}]'}, "'tools' describes or calls tools"),
         (
             {"messages": [TURNS[0], turn("assistant", "I do.", tool_calls=[{"id": 1}])]},
-            "'tool_calls' describes",
+            "turn 2 calls a tool",
         ),
         (
             {"messages": [TURNS[0], turn("assistant", None, function_call={"name": "off"})]},
-            "'function_call' describes",
+            "turn 2 calls a tool",
         ),
         (
             {"rejected_messages": [TURNS[0], turn("assistant", "x", tool_calls=[{"id": 1}])]},
-            "'tool_calls' describes",
+            "turn 2 calls a tool",
         ),
-        ({"messages": [*TURNS, turn("tool_call", "{}"), turn("assistant", "x")]}, "role 'tool_call'"),
+        ({"messages": [*TURNS, turn("tool_call", "{}"), turn("assistant", "x")]}, "turn 3 calls a tool"),
         ({"label": False}, "KTO"),
         ({"rejected_response": "one two"}, "rejected answer equals the chosen one"),
     ],
@@ -197,3 +198,27 @@ def test_a_json_array_in_one_line_is_imported_with_row_numbers_as_ids(folder, im
     (folder / "chats.json").write_text(json.dumps([rows[0], {"messages": []}]))
     with pytest.raises(DataError, match=r"chats\.json:1: row 2: 'messages' is \[\]"):
         import_cuts("ms-swift", folder / "chats.json", "other-train")
+
+
+def test_turns_without_loss_are_not_learned(write_rows, import_cuts):
+    rows = [
+        {"messages": [*TURNS, turn("user", "And?"), turn("assistant", "three")], "audios": ["wavs/a.wav"]}
+        for _ in range(2)
+    ]
+    rows[0]["messages"][1] = turn("assistant", "one two", loss=False)
+    rows[1]["messages"][1] = turn("assistant", "one two", loss_scale=0)
+    for cut in import_cuts("ms-swift", write_rows(rows)):
+        flags = [row.get("learn", True) for row in labels_of(cut)["conversation"]]
+        assert flags == [True, False, True, True]
+
+
+def test_dropped_tool_turns_are_counted(write_rows, import_cuts):
+    call = turn("assistant", None, tool_calls=[{"id": 1}])
+    with_tools = [TURNS[0], call, turn("tool", "42"), TURNS[1]]
+    rows = [
+        {"messages": with_tools, "audios": ["wavs/a.wav"], "tools": [{"name": "off"}]},
+        {"messages": TURNS, "audios": ["wavs/a.wav"]},
+    ]
+    first, second = import_cuts("ms-swift", write_rows(rows), tools="drop")
+    assert labels_of(first)["conversation"] == labels_of(second)["conversation"]
+    assert "mine: 2 tool turns of 1 conversations were dropped" in import_cuts.lines

@@ -114,11 +114,11 @@ def test_turns_of_text_and_audio_become_one_turn_per_role(write_rows, import_cut
             "no turn has a place",
         ),
         ({"conversations": [{"from": "bot", "value": "<sound>"}]}, "from 'bot'"),
-        ({"conversations": [{"from": "observation", "value": "<sound>"}]}, "from 'observation'"),
+        ({"conversations": [{"from": "observation", "value": "<sound>"}]}, "turn 1 calls a tool or is"),
         ({"tools": [{"name": "off"}]}, "'tools' describes"),
         (
             {"conversations": [{"from": "gpt", "value": "x", "tool_calls": [{"id": 1}]}]},
-            "'tool_calls' describes",
+            "turn 1 calls a tool",
         ),
         (
             {"conversations": [{"type": "audio", "from": "Assistant", "value": "wavs/a.wav"}]},

@@ -14,7 +14,7 @@ def test_every_format_has_a_description_and_an_example_of_one_line():
 
 
 def test_examples_can_be_imported(folder, import_cuts):
-    for name in ("ms-swift", "nemo", "nemo-share-gpt", "qwen-eval", "salmonn"):
+    for name in ("dialogues", "ms-swift", "trl", "nemo", "nemo-share-gpt", "qwen-eval", "salmonn"):
         path = folder / "wavs" / f"{name}.jsonl"
         text = FORMATS[name].example.replace('"duration": 1.5', '"duration": 0.4')
         path.write_text(text)

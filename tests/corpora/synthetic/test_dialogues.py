@@ -6,36 +6,20 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.common.source_name import SPLITS
 from audio_lm.corpora.synthetic.comparisons import COMPARISONS, WHICH_AUDIO
-from audio_lm.corpora.synthetic.dialogues import known_clips, write_dialogues
+from audio_lm.corpora.synthetic.dialogues import write_dialogues
+from audio_lm.corpora.synthetic.known_clips import known_clips
 from audio_lm.corpora.synthetic.questions import QUESTIONS
 from audio_lm.corpora.synthetic.writing import CutWriter
+from tests.corpora.synthetic.noise_clips import (
+    add_clips,
+    all_texts,
+    clips_by_wave,
+    conversation_of,
+    exchanges_of,
+    waves_of,
+)
 
 CLIPS = {"dialogues": 300, "dialogues_text": 20, "validation": 60, "test": 80}
-SPEECH = (
-    ("digits", [{"text": text, "language": "en"} for text in ("one two", "three five nine", "zero")]),
-    ("phrases", [{"text": "guten Morgen", "language": "de"}, {"text": "bonjour", "language": "fr"}]),
-    ("commands", [{"text": word, "language": "en", "keyword": word} for word in ("stop", "go")]),
-)
-OTHER = (
-    (
-        "notes",
-        [{"instrument": name, "pitch": pitch} for name in ("organ", "flute") for pitch in (50, 60, 70)],
-    ),
-    ("events", [{"events": [name], "event_times": [[name, 0.0, 0.1]]} for name in ("beep", "crackle")]),
-)
-
-
-def add_clips(writer, split):
-    """Add noise clips: dialogues depend on the labels of a clip only."""
-    rng = np.random.default_rng(SPLITS.index(split))
-    for subset, rows in (*SPEECH, *OTHER):
-        for copy, gender in enumerate(("male", "female")):
-            for row in rows:
-                is_speech = "text" in row
-                labels = {"language": "unknown", **row} | ({"gender": gender} if is_speech else {})
-                honesty = {"gender": "declared"} if is_speech else {}
-                wave = rng.uniform(-0.5, 0.5, 1_600 + 16 * copy).astype(np.float32)
-                writer.add(f"{subset}-{split}", wave, labels | {"honesty": honesty})
 
 
 @pytest.fixture(scope="module")
@@ -52,37 +36,6 @@ def writer(tmp_path_factory):
     )
     write_dialogues(writer, clips=CLIPS, seed=1)
     return writer
-
-
-def conversation_of(cut):
-    return cut.supervisions[0].custom["conversation"]
-
-
-def waves_of(cut):
-    """Waveforms of a cut by clip number in the conversation."""
-    more = [cut.custom[key] for key in sorted(cut.custom or {}) if key.startswith("audio_")]
-    return {1: cut.load_audio()[0], **{i: extra.load_audio()[0] for i, extra in enumerate(more, start=2)}}
-
-
-def clips_by_wave(writer, split):
-    """Source clip with its answers, by waveform."""
-    answers = {}
-    for clips_of_answer in known_clips(writer, split).values():
-        for clips in clips_of_answer.values():
-            answers.update({clip.wave.tobytes(): clip for clip in clips})
-    return answers
-
-
-def all_texts(wordings):
-    return (*wordings.training, *wordings.held_out)
-
-
-def exchanges_of(cut):
-    """Yield question text, answer, and the numbers of all clips so far."""
-    turns, numbers = conversation_of(cut), []
-    for user, assistant in zip(turns[::2], turns[1::2], strict=True):
-        numbers += [part["audio"] for part in user["content"] if "audio" in part]
-        yield user["content"][-1]["text"], assistant["content"][0]["text"], tuple(numbers)
 
 
 def expected_answer(question, clips, numbers):

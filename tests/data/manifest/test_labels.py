@@ -254,6 +254,7 @@ WRONG = [
     {"custom": {"conversation": [{"role": "user", "content": "hello"}]}},
     {"custom": {"conversation": [{"role": "user", "content": [{"audio": "1"}]}]}},
     {"custom": {"conversation": [{"role": 1, "content": []}]}},
+    {"custom": {"conversation": [{"role": "assistant", "content": [{"text": "a"}], "learn": "no"}]}},
     {"alignment": {"word": [["one", 0.0]]}},
     {"alignment": {"word": [["one", 0.0, 0.1, 1.0, 2]]}},
     {"alignment": {"word": [[1, 0.0, 0.1]]}},
