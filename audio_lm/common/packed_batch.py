@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 NOT_TRAINABLE = -1
 """Number of units of a pack with a pair whose reference is missing."""
 

@@ -1,7 +1,6 @@
 """Runs with the objectives dpo and grpo: killed and resumed, and on two ranks with FSDP2."""
 
 import random
-import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from safetensors.torch import load_file
 
 from audio_lm.data.reference import Chunk
 from audio_lm.run import stage as training
-from audio_lm.training.grpo import GrpoModule
 from tests.forked import on_ranks
 from tests.pairs import CUT_SET, write_pairs
 from tests.run.observed_run import Observer, disable_watchdog, run_training

@@ -31,13 +31,23 @@ def test_answers_are_packed_as_given_answers_are(cuts, vocabulary, make_model):
     answers = list(map(SampledAnswer, of_conversation, ids, [1.0, 2.0, 3.0]))
     packed = pack_answers(questions, answers)
     expected = Collator()([with_example(cuts[n], given[n]) for n in of_conversation])
-    for name in ("token_ids", "position_ids", "cu_seq_lens", "audio_index", "learned_index", "labels", "task_index"):
+    for name in (
+        "token_ids",
+        "position_ids",
+        "cu_seq_lens",
+        "audio_index",
+        "learned_index",
+        "labels",
+        "task_index",
+    ):
         assert torch.equal(getattr(packed, name), getattr(expected, name)), name
     assert packed.advantages.tolist() == [1.0, 2.0, 3.0]
     assert packed.num_samples == questions.num_samples  # every clip once
     model = make_model().eval()
     with torch.no_grad():
-        torch.testing.assert_close(model.loss(packed).losses, model.loss(expected).losses, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            model.loss(packed).losses, model.loss(expected).losses, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_pack_without_answers_has_no_labels(cuts, vocabulary, make_model):
