@@ -107,6 +107,14 @@ def fsdp_group(module: Any) -> Any:
     return module._get_fsdp_state()._fsdp_param_group
 
 
+def init_fsdp_root(module: Any) -> None:
+    """Make an FSDP2 module the root of those inside it, as its first forward pass would.
+
+    Seen in torch 2.11 to 2.13 (``FSDPState._lazy_init``).
+    """
+    module._get_fsdp_state()._lazy_init()
+
+
 def unsharded_parameter(fsdp_param: Any) -> Any:
     """Gathered parameter of a group; None before it was gathered first.
 

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NOT_TRAINABLE = -1
+"""Number of units of a pack with a pair whose reference is missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:

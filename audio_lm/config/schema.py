@@ -137,7 +137,7 @@ class StandInsConfig:
     """Corpora to prepare, with their settings."""
 
     sources: dict[str, str] = field(default_factory=dict)
-    """Task, or ``chat`` -> cut-set that replaces its absent sources."""
+    """Task, ``chat``, or ``pairs`` (chats of stages with ``objective: dpo``) -> cut-set that replaces its absent sources."""
 
     own_source: str | None = None
     """Cut-set that replaces the sources of the recipe's own tasks, if all of them are absent."""

@@ -15,6 +15,10 @@ from audio_lm.config.guard import available_guard
 from audio_lm.config.own_tasks import with_stand_in_label
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.data.config import ALL, MixtureConfig, OnlineConfig
+from audio_lm.tasks.registry import CHAT
+from audio_lm.training.objective_config import DPO
+
+PAIRS = "pairs"  # key of the replacement of chats with rejected answers
 
 IsAvailable = Callable[[str], bool]
 
@@ -111,6 +115,9 @@ def _benchmarks(recipe: Recipe, replacements: _Replacements) -> dict[str, Any]:
 
 
 def _stage(name: str, stage: StageConfig, replacements: _Replacements) -> StageConfig:
+    if stage.objective == DPO:
+        known = replacements.source_of_task
+        replacements = replace(replacements, source_of_task={CHAT: known[PAIRS]} if PAIRS in known else {})
     mixture = _mixture(stage.mixture, replacements)
     if not mixture.weights:
         raise RecipeError(

@@ -16,13 +16,14 @@ from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, frames_in
 from audio_lm.common.errors import DataError
-from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.packed_batch import NOT_TRAINABLE, PackedBatch
 from audio_lm.common.rng import random_for
 from audio_lm.data.audio.faults import Fault, FaultyAudioError, silence_for
 from audio_lm.data.augment import spec_augment_row
 from audio_lm.data.config import SpecAugmentConfig
 from audio_lm.data.examples import FAULT, Example
 from audio_lm.data.manifest.cuts import load_waves, rejected_cut
+from audio_lm.data.reference import MISSING
 
 LENGTH_STEP = 128  # max_length is rounded up to a multiple, so that torch.compile sees few different values
 
@@ -99,12 +100,15 @@ def _pair_fields(examples: Sequence[Example]) -> dict[str, Any]:
             if document is example or document.num_samples:
                 first, num_encoded = num_encoded, num_encoded + num_tokens
             sources += range(first, first + num_tokens)
+    num_pairs = sum(any(example.is_learned[1:]) for example in examples)
+    if any(example.reference == MISSING for example in examples):
+        num_pairs = NOT_TRAINABLE
     is_shared = len(sources) > num_encoded
     references = [example.reference or (0.0, 0.0) for example in examples]
     return {
         "audio_source": _int64(sources) if is_shared else None,
         "reference": torch.tensor(references, dtype=torch.float64).flatten(),
-        "num_units": sum(any(example.is_learned[1:]) for example in examples),
+        "num_units": num_pairs,
     }
 
 
@@ -171,7 +175,7 @@ class Collator:
                 waves += [wave for each in clips for wave in silence_for(each)]
                 faults.append(Fault(example.cut_id, example.task, example.source, error.reason, str(error)))
                 example = example.without_labels()
-            if example.reference is not None and not all(map(math.isfinite, example.reference)):
+            if example.reference is not None and any(map(math.isnan, example.reference)):
                 example = replace(example.without_labels(), reference=None)  # its audio was bad at that time
             examples.append(example)
         rows = [

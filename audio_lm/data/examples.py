@@ -165,18 +165,23 @@ class ExampleMaker:
             return self._with_room(example, cut) if self.rule.num_sampled else example
         others = rejected_cut(cut)
         clips = () if others is None else tuple(num_samples_of(others))
-        try:
-            chosen, rejected = pair_of(
-                self.labels(cut, task),
-                self.pieces(cut, task, choice),
-                is_chat=task == CHAT,
-                has_clips=bool(clips),
-            )
-        except DataError as error:
-            raise DataError(f"cut {cut.id!r}: {error}") from error
+        chosen, rejected = self.pair(cut, task, choice)
         # Without clips of its own, the rejected conversation has the positions of the chosen one's.
         other = self._encoded(replace(blank, num_samples=clips or blank.num_samples), rejected, cut)
         return replace(self._encoded(blank, chosen, cut), rejected=replace(other, num_samples=clips))
+
+    def pair(self, cut: Cut, task: str, choice: int) -> tuple[list[Piece], list[Piece]]:
+        """Pieces of the chosen and of the rejected conversation.
+
+        Raises:
+            DataError: there is no rejected answer, or it equals the chosen one; names the cut.
+        """
+        pieces = self.pieces(cut, task, choice)
+        has_clips = rejected_cut(cut) is not None
+        try:
+            return pair_of(self.labels(cut, task), pieces, is_chat=task == CHAT, has_clips=has_clips)
+        except DataError as error:
+            raise DataError(f"cut {cut.id!r}: {error}") from error
 
     def _with_room(self, question: Example, cut: Cut) -> Example:
         """Question with its reference answer, and with room for the sampled ones in its pack."""

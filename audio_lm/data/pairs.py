@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from audio_lm.common.errors import DataError
-from audio_lm.prompts.chatml import ASSISTANT, TURN_END, turns_of
+from audio_lm.prompts.chatml import ASSISTANT, render_turns, turns_of
 from audio_lm.prompts.conversation import Piece, Text, Turn, as_text
-from audio_lm.prompts.render import render_chat
 
 REJECTED = "rejected"
 
@@ -22,7 +21,7 @@ def pair_of(
     """Pieces of the chosen and of the rejected conversation, learned from the first answer on that differs.
 
     Args:
-        chosen: the rendered conversation, with its answer.
+        chosen: the rendered task, with its answer; not used for a chat.
         is_chat: the conversation is that of the labels, and not a task's.
         has_clips: the rejected conversation has clips of its own.
 
@@ -39,18 +38,18 @@ def pair_of(
     conversation = labels["conversation"]
     if isinstance(rejected, str):
         rejected = [*conversation[:-1], {"role": ASSISTANT, "content": [{"text": rejected}]}]
-    turns, others = turns_of(conversation), turns_of(rejected)
+    turns, others = (
+        [replace(turn, is_learned=True) for turn in turns_of(each)] for each in (conversation, rejected)
+    )
     if others[-1].role != ASSISTANT or turns[-1].role != ASSISTANT:
         raise DataError("a conversation of the pair ends without an answer; add the assistant's turn")
     if turns == others and not has_clips:
         raise DataError("the rejected conversation equals the chosen one; make them differ or remove the cut")
-    num_shared = min(
-        _num_shared_answers(turns, others), *(_num_answers(each) - 1 for each in (turns, others))
+    shared = next(
+        (number for number, pair in enumerate(zip(turns, others, strict=False)) if pair[0] != pair[1]), None
     )
-    return (
-        _from_answer(chosen, num_shared),
-        _from_answer(render_chat(rejected), num_shared),
-    )
+    first = min(each for each in (shared, len(turns) - 1, len(others) - 1) if each is not None)
+    return _learned_from(turns, first), _learned_from(others, first)
 
 
 def _with_answer(chosen: Sequence[Piece], answer: Any) -> list[Piece]:
@@ -71,25 +70,7 @@ def _with_answer(chosen: Sequence[Piece], answer: Any) -> list[Piece]:
     return pieces
 
 
-def _num_answers(turns: Sequence[Turn]) -> int:
-    return sum(turn.role == ASSISTANT for turn in turns)
-
-
-def _num_shared_answers(turns: Sequence[Turn], others: Sequence[Turn]) -> int:
-    """Number of answers before the first turn that differs."""
-    shared = 0
-    for turn, other in zip(turns, others, strict=False):
-        if turn != other:
-            break
-        shared += turn.role == ASSISTANT
-    return shared
-
-
-def _from_answer(pieces: Sequence[Piece], num_shared: int) -> list[Piece]:
-    """Rendered conversation without the loss of its first answers."""
-    kept, number = list[Piece](), 0
-    for piece in pieces:
-        is_learned = isinstance(piece, Text) and piece.is_learned
-        kept.append(replace(piece, is_learned=False) if is_learned and number < num_shared else piece)
-        number += is_learned and piece.text == TURN_END
-    return kept
+def _learned_from(turns: Sequence[Turn], first: int) -> list[Piece]:
+    """Rendered conversation in which the answers from a turn on are learned, and no others."""
+    marked = [replace(turn, is_learned=number >= first) for number, turn in enumerate(turns)]
+    return render_turns(marked, with_answer=True)

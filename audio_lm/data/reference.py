@@ -8,6 +8,7 @@ Shapes: P pairs.
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_bytes
 from audio_lm.data.mixture.interleave import Integers
 
 CHUNK_ROWS = 256
+MISSING = (math.inf, math.inf)
+UNREADABLE = (math.nan, math.nan)  # the audio was bad when the pair was computed
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -106,10 +108,9 @@ class ReferenceTable:
         }
 
     def of(self, name: str, row: int, choice: int = 0) -> tuple[float, float]:
-        """Log-probabilities of the chosen and of the rejected answer.
+        """Log-probabilities of the chosen and of the rejected answer; ``MISSING`` if the pair is not in the table.
 
-        Raises:
-            DataError: the pair is not in the table.
+        That is the case for steps after the last one, which the data loader prefetches.
         """
         if name in self._tables:
             num_choices, codes, values = self._tables[name]
@@ -118,7 +119,4 @@ class ReferenceTable:
             if number < len(codes) and codes[number] == code:
                 chosen, rejected = values[number].tolist()
                 return chosen, rejected
-        raise DataError(
-            f"row {row} of {name!r} has no log-probabilities of the reference -- expected all pairs of the stage -- start it "
-            f"again with resume=auto, which computes those that are missing"
-        )
+        return MISSING

@@ -52,6 +52,18 @@ def check_benchmarks(recipe: Recipe) -> None:
             raise type(error)(f"benchmark {name!r}: {error}") from error
 
 
+def check_guard_text(recipe: Recipe) -> None:
+    """Check, before training, that the text of a guard is here and has conversations.
+
+    Raises:
+        UserError: it is not.
+    """
+    if recipe.guard is not None and recipe.guard.text is not None:
+        cuts = usable_source(recipe, recipe.guard.text, "error")[: recipe.guard.max_clips]
+        check_files(cuts)
+        _check_labels(recipe, cuts, CHAT)
+
+
 def _check_labels(recipe: Recipe, cuts: Sequence[Cut], task: str) -> None:
     """Check that every clip has the labels of its question and its reference.
 

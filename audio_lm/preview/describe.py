@@ -13,6 +13,7 @@ from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.plan_stage import compile_stage, stage_maker
 from audio_lm.pipeline.tokenizer_cache import cached_vocabulary
 from audio_lm.preview.examples import RenderedExample, render_example
+from audio_lm.training.objective_config import NEXT_TOKEN
 
 MAX_CHARACTERS = 700  # of a rendered example
 
@@ -100,6 +101,8 @@ def _stage_table(recipe: Recipe) -> Table:
         table.add_column(name)
     stages = list(recipe.stages.values())
     table.add_row("prompt", *(stage.prompt for stage in stages))
+    if any(stage.objective != NEXT_TOKEN for stage in stages):
+        table.add_row("objective", *map(_objective, stages))
     table.add_row("steps", *(f"{stage.steps:,}" for stage in stages))
     table.add_row("batch", *map(_batch, stages))
     for part in dict.fromkeys(part for stage in stages for part in stage.parts):
@@ -109,6 +112,16 @@ def _stage_table(recipe: Recipe) -> Table:
     table.add_row("SpecAugment", *("yes" if stage.spec_augment else "no" for stage in stages))
     table.add_row("mixture", *(_shares(stage.mixture) for stage in stages))
     return table
+
+
+def _objective(stage: StageConfig) -> str:
+    if (dpo := stage.dpo_loss) is not None:
+        sft = f", sft {dpo.sft:g}" if dpo.sft else ""
+        return f"dpo: {dpo.loss}, beta {dpo.beta:g}{sft}"
+    if (grpo := stage.grpo) is not None:
+        rewards = ", ".join(f"{name} x {weight:g}" for name, weight in grpo.rewards.items())
+        return f"grpo: {rewards}; {grpo.num_answers} answers"
+    return "next token"
 
 
 def _batch(stage: StageConfig) -> str:

@@ -171,7 +171,12 @@ def _source_from_facts(recipe: Recipe, stage: StageConfig, task: str, source: st
     audio = mean_seconds * audio_token_count(recipe.model).tokens_per_second
     limit = stage.mixture.max_rows.get(source, facts.clips)
     all_rows = facts.clips if limit < facts.clips else None
-    return MixtureSource(task, source, min(limit, facts.clips), mean_seconds, audio + text, all_rows)
+    rule, tokens = stage.answer_rule, audio + text
+    if rule.num_sampled:
+        tokens = rule.num_sampled * (audio + PROMPT_TOKENS[stage.prompt] + rule.max_new_tokens)
+    elif rule.is_paired:
+        tokens *= 2
+    return MixtureSource(task, source, min(limit, facts.clips), mean_seconds, tokens, all_rows)
 
 
 def _task_of(recipe: Recipe, name: str) -> Task | None:

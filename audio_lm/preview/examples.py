@@ -7,7 +7,7 @@ from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import WHISPER, AudioTokenCount, Seconds
 from audio_lm.data.examples import ExampleMaker
-from audio_lm.prompts.conversation import Clip, Piece
+from audio_lm.prompts.conversation import Clip, Piece, Text
 from audio_lm.prompts.render import render, render_chat
 from audio_lm.tasks.dummy_labels import labels_for
 from audio_lm.tasks.labels import CONVERSATION
@@ -41,10 +41,20 @@ def render_example(stage: str, cut: Cut, task: str, maker: ExampleMaker, *, choi
         stage=stage,
         task=example.task,
         cut_id=cut.id,
-        pieces=_display_pieces(maker.pieces(cut, task, choice), num_clips=num_clips, seconds=cut.duration),
+        pieces=_display_pieces(
+            pieces_of(cut, task, choice, maker), num_clips=num_clips, seconds=cut.duration
+        ),
         num_tokens=len(example),
         num_audio_tokens=len(example.audio_index),
     )
+
+
+def pieces_of(cut: Cut, task: str, choice: int, maker: ExampleMaker) -> list[Piece]:
+    """Pieces of an example; of a pair, those of both conversations, one after the other."""
+    if not maker.rule.is_paired:
+        return maker.pieces(cut, task, choice)
+    chosen, rejected = maker.pair(cut, task, choice)
+    return [*chosen, Text("\n-- rejected:\n"), *rejected]
 
 
 def render_imagined(

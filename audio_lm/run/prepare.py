@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.pipeline.benchmark_data import check_benchmarks
+from audio_lm.pipeline.benchmark_data import check_benchmarks, check_guard_text
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm, rates_of
 from audio_lm.pipeline.plan_stage import StagePlan, StageSources, compile_stage, plan_stage
@@ -49,6 +49,7 @@ def prepare(start: RunStart, session: RunSession) -> Prepared:
     began = time.monotonic()
     sources = {name: compile_stage(recipe, stage) for name, stage in recipe.stages.items()}
     check_benchmarks(recipe)
+    check_guard_text(recipe)
     tokenizer, tokens = start.kept_vocabulary()
     vocabulary = build_vocabulary(recipe, sources, tokenizer, tokens=tokens)
     check_tags(recipe, vocabulary)

@@ -24,7 +24,15 @@ from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
 from audio_lm.data.examples import with_example
 from audio_lm.data.mixture.schedule import Cursor, PackSchedule, ScheduledExample
-from audio_lm.data.reference import Chunk, PairCodes, ReferenceTable, Values, chunks_of, validation_name
+from audio_lm.data.reference import (
+    UNREADABLE,
+    Chunk,
+    PairCodes,
+    ReferenceTable,
+    Values,
+    chunks_of,
+    validation_name,
+)
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.run.resume import ResumePoint
 from audio_lm.run.session import RunSession
@@ -172,7 +180,8 @@ def _fingerprint(model: AudioLM, recipe: Recipe, point: ResumePoint, pairs: _Pai
         "validation": pairs.validation_digest,
         "is_half": recipe.hardware.is_half,
     }
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    return all_gather_object(digest)[0]  # the first rank alone knows the audio files
 
 
 def _compute(model: AudioLM, pairs: _PairsOfStage, chunk: Chunk, hardware: HardwareConfig) -> Values:
@@ -186,7 +195,7 @@ def _compute(model: AudioLM, pairs: _PairsOfStage, chunk: Chunk, hardware: Hardw
         pack = pairs.collator(packs[number]).to(model.new_tokens.input.device)
         values = document_log_probabilities(model, pack).reshape(-1, 2).cpu().numpy()
         faulty = {cut_id for cut_id, *_ in pack.faults}
-        values[[cut_id in faulty for cut_id in pack.cut_ids]] = np.nan  # such a pair is not learned
+        values[[cut_id in faulty for cut_id in pack.cut_ids]] = UNREADABLE  # such a pair is not learned
         own[number] = values
     reshard(model)
     of_pack = {

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.errors import DataError
+from audio_lm.common.packed_batch import NOT_TRAINABLE, PackedBatch
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.losses import LossSums, sums_by_task
 from audio_lm.training.objective_config import DpoConfig
@@ -50,7 +51,16 @@ class DpoModule(WithoutDropout):
         self.config = config
 
     def num_counted(self, pack: PackedBatch) -> int:
-        """Number of pairs."""
+        """Number of pairs.
+
+        Raises:
+            DataError: one of them has no log-probabilities of the reference.
+        """
+        if pack.num_units == NOT_TRAINABLE:
+            raise DataError(
+                f"one of the pairs {', '.join(map(repr, pack.cut_ids[:3]))} ... has no log-probabilities of the reference -- "
+                f"expected all pairs of the stage -- start it again with resume=auto, which computes those that are missing"
+            )
         return pack.num_units
 
     def compute_loss(self, pack: PackedBatch, weight: float = 1.0) -> StepLoss:

@@ -216,6 +216,8 @@ def reshard(model: nn.Module) -> None:
 def summon_full_params(model: nn.Module) -> Iterator[None]:
     """Unshard all parameters on every rank, such as for generation; a collective."""
     modules = list(_fsdp_modules(model))
+    if isinstance(model, FSDPModule):
+        compat.init_fsdp_root(model)  # before the first forward pass, unsharding a layer would make it a root
     for module in modules:
         module.set_reshard_after_forward(False, recurse=False)
         module.unshard()

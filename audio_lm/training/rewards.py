@@ -29,7 +29,7 @@ class Rewards:
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = dict(weights)
         self.metrics = {
-            name: (row.build(), row.is_higher_better)
+            name: (row.build(sync_on_compute=False), row.is_higher_better)
             for name in weights
             if name != FORMAT
             for row in [find_metric(name)]

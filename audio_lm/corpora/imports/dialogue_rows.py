@@ -25,7 +25,7 @@ class DialogueRow:
 
     conversation: Conversation
     audios: list[Any]
-    """As in the file; not resolved."""
+    """Audios of the file; not resolved."""
 
     rejected: str | None = None
     rejected_audios: list[Any] = field(default_factory=list)
@@ -180,7 +180,7 @@ def _check_order(roles: Sequence[str], reader: _Reader) -> None:
     """Check that user and assistant alternate after at most one system turn, and that an answer is last."""
     expected = USER
     for number, role in enumerate(roles, start=1):
-        if not role:  # reported; what follows cannot be judged
+        if not role:  # reported; the order after it is unknown
             return
         if role == SYSTEM and number == 1:
             continue

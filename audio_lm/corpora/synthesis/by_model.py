@@ -22,7 +22,7 @@ MAX_TURNS = 3
 AT_ONCE = 64  # requests that are prepared together
 
 INSTRUCTIONS = """You write training data for a model that listens to audio. You get the known facts about clips, as JSON.
-Write a dialogue of the given number of exchanges between a user, who asks about the clips, and an assistant, who answers.
+Write a dialogue of the given number of exchanges: a user's questions about the clips, and an assistant's answers.
 Use the facts only: every answer has to contain the value of at least one fact literally, and must not add anything that
 the facts do not state. With several clips, call them audio 1, audio 2 and so on, compare them, or return to an earlier one.
 Vary the wording. Answer with JSON alone:
@@ -95,16 +95,16 @@ def row_of(request: Request, answer: str) -> tuple[Row | None, str]:
         return None, "is no JSON of the requested form"
     if not exchanges or not all(isinstance(text, str) for pair in exchanges for text in pair[:2]):
         return None, "is no JSON of the requested form"
-    for _, said, cited in exchanges:
-        if not _is_grounded(said, cited, request.facts):
+    for _, reply, cited in exchanges:
+        if not _is_grounded(reply, cited, request.facts):
             return None, "contains no value of a fact it cites"
     rejected = table.get("rejected")
     if request.is_pair and (not isinstance(rejected, str) or rejected.strip() == exchanges[-1][1].strip()):
         return None, "has no rejected answer that differs"
     turns: list[dict[str, Any]] = []
-    for user, said, _ in exchanges:
+    for user, reply, _ in exchanges:
         turns.append({"role": "user", "content": escape_placeholders(user)})
-        turns.append({"role": "assistant", "content": escape_placeholders(said)})
+        turns.append({"role": "assistant", "content": escape_placeholders(reply)})
     turns[0]["content"] = "<audio>" * len(request.clips) + turns[0]["content"]
     if request.is_pair:
         turns[-1]["rejected"] = rejected
@@ -119,10 +119,10 @@ def _facts(clip: KnownClip, pools: Pools) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), clip.answers[name]
 
 
-def _is_grounded(said: str, cited: Any, facts: Mapping[str, Mapping[str, str]]) -> bool:
+def _is_grounded(answer: str, cited: Any, facts: Mapping[str, Mapping[str, str]]) -> bool:
     """True if an answer contains the value of a fact that it cites, and cites existing ones only."""
     try:
         values = [facts[str(audio).lower()][str(name)] for audio, name in cited]
     except (KeyError, TypeError, ValueError):
         return False
-    return any(value.casefold() in said.casefold() for value in values)
+    return any(value.casefold() in answer.casefold() for value in values)

@@ -4,7 +4,7 @@ Answers are short and contain nothing that the labels do not state, so that they
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from audio_lm.common.languages import NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE
 from audio_lm.corpora.synthesis.fact_wordings import WORDINGS
@@ -30,7 +30,7 @@ def _value(name: str) -> Callable[[Labels], str | None]:
 
 
 def transcript(labels: Labels) -> str | None:
-    """Text that is said, if it is short enough."""
+    """Spoken text, if it is short enough."""
     words = (labels.get("text") or "").split()
     return " ".join(words) if 0 < len(words) <= MAX_WORDS else None
 
@@ -116,9 +116,16 @@ def _span(start: float, end: float) -> str:
     return f"from {start:.2f} to {end:.2f} seconds"
 
 
+class AnswerOfLabels(Protocol):
+    """Reader of an answer from the labels of a clip."""
+
+    def __call__(self, labels: Labels, /) -> str | None:
+        """Answer; None if the labels contain none."""
+
+
 def _question(
     name: str,
-    answer: Callable[[Labels], str | None],
+    answer: AnswerOfLabels,
     label: str | None,
     kind: AnswerKind = "choice",
     corruption: str = "another answer",

@@ -14,7 +14,7 @@ from audio_lm.corpora.synthetic.wordings import Wordings
 
 Labels = Mapping[str, Any]
 AnswerKind = Literal["choice", "words", "list", "count", "times"]
-"""What an answer is: one of several, words in order, a list with commas, a number, or seconds; for rejected answers."""
+"""Kind of an answer: one of several, words in order, a list with commas, a number, or seconds; for rejected answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,7 @@ def _which(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] 
 
 
 def _first(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] | None:
-    """Which of two things comes first; each is in one clip only."""
+    """The first of two things; each is in one clip only."""
     for _ in range(MAX_DRAWS):
         clips = _draw_clips(pools, num_clips, random)
         places = sorted(random.choose_distinct(range(num_clips), 2))

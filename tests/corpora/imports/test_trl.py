@@ -8,18 +8,18 @@ def message(role, content):
     return {"role": role, "content": content}
 
 
-ASKED = message("user", "<audio>How many words?")
+QUESTION = message("user", "<audio>How many words?")
 
 
 def both(text):
-    return [ASKED, message("assistant", text)]
+    return [QUESTION, message("assistant", text)]
 
 
 @pytest.mark.parametrize(
     "row",
     [
         {
-            "prompt": [ASKED],
+            "prompt": [QUESTION],
             "chosen": [message("assistant", "two")],
             "rejected": [message("assistant", "three")],
         },
@@ -36,7 +36,7 @@ def test_a_preference_has_a_rejected_answer(write_rows, import_cuts, render_exam
     assert text.endswith("<|audio_eos|>\nHow many words?<|im_end|>\n<|im_start|>assistant\ntwo<|im_end|>")
 
 
-@pytest.mark.parametrize("row", [{"messages": both("two")}, {"prompt": [ASKED], "completion": "two"}])
+@pytest.mark.parametrize("row", [{"messages": both("two")}, {"prompt": [QUESTION], "completion": "two"}])
 def test_other_rows_are_conversations(write_rows, import_cuts, row):
     (cut,) = import_cuts("trl", write_rows([row | {"audios": ["wavs/a.wav"]}]))
     assert "rejected" not in labels_of(cut)
@@ -44,12 +44,12 @@ def test_other_rows_are_conversations(write_rows, import_cuts, row):
 
 
 def test_audio_may_be_in_the_messages_and_others_in_the_rejected_ones(write_rows, import_cuts):
-    def asked(path):
+    def question(path):
         return message("user", [{"type": "audio", "audio": path}, {"type": "text", "text": "?"}])
 
     row = {
-        "chosen": [asked("wavs/a.wav"), message("assistant", "two")],
-        "rejected": [asked("wavs/c.wav"), message("assistant", "two")],
+        "chosen": [question("wavs/a.wav"), message("assistant", "two")],
+        "rejected": [question("wavs/c.wav"), message("assistant", "two")],
     }
     (cut,) = import_cuts("trl", write_rows([row]))
     assert cut.custom["rejected_audio_1"].duration == pytest.approx(0.8)

@@ -38,7 +38,7 @@ def test_templates_make_a_cut_set_that_can_be_trained_on(data, vocabulary):
     assert [row["made"]["by"] for row in rows] == ["templates"] * 30
 
 
-def test_a_model_is_asked_again_only_for_what_is_missing(data):
+def test_only_missing_answers_are_requested_again(data):
     config = SynthesisConfig(num_rows=70)
     with ChatServer(write_dialogue) as server:
         endpoint = EndpointConfig(server.url, num_retries=0)

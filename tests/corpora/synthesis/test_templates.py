@@ -21,7 +21,7 @@ def test_rows_have_no_fault_and_equal_seeds_give_equal_rows(pools):
     assert len({row["id"] for row in rows}) == 200
 
 
-def test_shares_of_pairs_and_of_several_clips_are_those_asked_for(pools):
+def test_shares_of_pairs_and_of_several_clips_are_those_of_the_configuration(pools):
     rows = rows_of(pools, num_rows=400, pairs=0.5, several=0.25)
     pairs = [row for row in rows if "rejected" in row["turns"][-1] or "rejected_audios" in row]
     assert 0.42 < len(pairs) / 400 < 0.58

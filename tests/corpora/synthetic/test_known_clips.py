@@ -19,7 +19,7 @@ def test_clips_are_pooled_by_question_and_answer(tmp_path):
     assert all(clip.answers["event"] == "beep" for clip in pools["event"]["beep"])
 
 
-def test_spoken_questions_are_not_asked_about(tmp_path):
+def test_no_question_is_about_a_spoken_question(tmp_path):
     pools = known_clips(make_writer(tmp_path), "train")
     ids = {clip.cut.id for pool in pools.values() for clips in pool.values() for clip in clips}
     assert ids
