@@ -1,0 +1,218 @@
+"""Chat page in gradio: composer with microphone and upload, conversation, example prompts, stop, regenerate, clear.
+
+The conversation is HTML of our own (``markup``), drawn by ``page.js``; gradio brings the composer, the queue and the
+connection to the browser. Nothing of gradio that leaves the machine is on: no analytics, shared links or web fonts.
+"""
+
+import html
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from audio_lm.common.errors import UserError
+from audio_lm.web.markup import conversation_json
+from audio_lm.web.sessions import PageSession, SessionStore, Turn
+
+MIN_SECONDS_BETWEEN_UPDATES = 0.05
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aiff", ".aif", ".aac", ".mp4")
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "sans-serif")
+MONOSPACE_FONTS = ("ui-monospace", "Menlo", "Consolas", "monospace")
+SHOW = "(turns) => window.audioLmShow(turns)"
+# Runs when gradio has drawn the component; `watch` calls the function after every new value.
+WATCH = "watch('value', () => window.audioLmShow(props.value)); window.audioLmShow(props.value)"
+
+
+@dataclass(frozen=True)
+class ExamplePrompt:
+    """Question that the model was trained with."""
+
+    task: str
+    text: str
+
+
+def build_page(store: SessionStore, *, title: str, prompts: tuple[ExamplePrompt, ...] = ()) -> gr.Blocks:
+    """Build the page over the conversations of a store.
+
+    Args:
+        title: name of the model.
+        prompts: offered below the conversation; a click writes one into the composer.
+    """
+    return _Page(store).build(title, prompts)
+
+
+def page_assets() -> dict[str, Any]:
+    """Theme, styles and script, which gradio takes when the page is mounted."""
+    folder = files("audio_lm.web")
+    theme = gr.themes.Base(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=SYSTEM_FONTS,
+        font_mono=MONOSPACE_FONTS,
+    )
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    return {
+        "theme": theme,
+        "css": (folder / "page.css").read_text(encoding="utf-8"),
+        "head": f"<script>{script}</script>",
+    }
+
+
+class _Page:
+    """Events of the page; each finds the conversation by the identifier that gradio gives a page."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+
+    def build(self, title: str, prompts: tuple[ExamplePrompt, ...]) -> gr.Blocks:
+        limits = self.store.limits
+        with gr.Blocks(
+            title=f"{title} - audio_lm",
+            analytics_enabled=False,
+            # Uploads that no page has any more, because the server was stopped between upload and registration.
+            delete_cache=(600, int(limits.idle_seconds)),
+        ) as page:
+            gr.HTML(_top(title), padding=False)
+            gr.HTML(_talk(limits.seconds), padding=False, js_on_load=None)
+            turns = gr.HTML("[]", html_template="", js_on_load=WATCH, visible="hidden")
+            if prompts:
+                gr.HTML(_prompts(prompts), padding=False, js_on_load=None)
+            with gr.Column(elem_id="composer"):
+                with gr.Row(elem_id="actions"):
+                    stop = gr.Button("Stop", size="sm", variant="stop", elem_id="stop", visible=False)
+                    again = gr.Button("Regenerate", size="sm", elem_id="regenerate", interactive=False)
+                    clear = gr.Button("Clear", size="sm", elem_id="clear", interactive=False)
+                question = gr.MultimodalTextbox(
+                    sources=["upload", "microphone"],
+                    file_types=[*AUDIO_SUFFIXES],
+                    file_count="multiple",
+                    placeholder="Question about the audio, or record one",
+                    show_label=False,
+                    elem_id="question",
+                    max_lines=6,
+                )
+            state = [turns, stop, again, clear]
+            answered = {
+                "fn": self.answer,
+                "outputs": state,
+                "show_progress": "hidden",
+                "concurrency_id": "answers",
+                "concurrency_limit": limits.num_answers,
+                "api_visibility": "private",
+            }
+            at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+            sent = question.submit(self.ask, [question], [question, *state], **at_once)
+            sent.success(**answered)
+            reopened = again.click(self.reopen, None, state, **at_once)
+            reopened.success(**answered)
+            stop.click(self.stop, None, None, **at_once)
+            clear.click(self.clear, None, [question, *state], **at_once)
+            question.change(self.keep_uploads, [question], None, trigger_mode="always_last", **at_once)
+            page.unload(self.leave)
+        page.queue(max_size=limits.num_waiting, default_concurrency_limit=limits.num_answers)
+        return page
+
+    def ask(self, message: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
+        """Add the question of the composer to the conversation."""
+        session_id = _id_of(request)
+        try:
+            session = self.store.open(session_id)
+            session.add_question(message["text"] or "", [Path(path) for path in message["files"]])
+        except UserError as error:
+            raise _shown(error) from error
+        self.store.keep_uploads(session_id, ())
+        return (None, *_state(session))
+
+    def reopen(self, request: gr.Request) -> tuple[Any, ...]:
+        """Empty the last answer."""
+        session = self.store.find(_id_of(request))
+        try:
+            if session is None:
+                raise UserError("the conversation has ended -- ask a question to begin another")
+            session.reopen_answer()
+        except UserError as error:
+            raise _shown(error) from error
+        return _state(session)
+
+    def answer(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Stream the open answer."""
+        session = self.store.find(_id_of(request))
+        if session is None:
+            return
+        shown_at = 0.0
+        for _ in session.answer():
+            if self.store.find(_id_of(request)) is not session:  # cleared meanwhile
+                return
+            now = time.monotonic()
+            if now - shown_at >= MIN_SECONDS_BETWEEN_UPDATES or not session.is_answering:
+                shown_at = now
+                yield _state(session)
+
+    def stop(self, request: gr.Request) -> None:
+        """End the answer that is being generated."""
+        if session := self.store.find(_id_of(request)):
+            session.stop()
+
+    def clear(self, request: gr.Request) -> tuple[Any, ...]:
+        """Forget the conversation."""
+        session_id = _id_of(request)
+        self.store.close(session_id)
+        return (None, *_state(None))
+
+    def keep_uploads(self, message: dict[str, Any] | None, request: gr.Request) -> None:
+        """Register the files in the composer, so that they are deleted with the page."""
+        self.store.keep_uploads(_id_of(request), [Path(path) for path in (message or {}).get("files", ())])
+
+    def leave(self, request: gr.Request) -> None:
+        """End the conversation of a page that was closed."""
+        self.store.close(_id_of(request))
+
+
+def _id_of(request: gr.Request) -> str:
+    assert request.session_hash, "gradio gives every page an identifier"
+    return request.session_hash
+
+
+def _shown(error: UserError) -> gr.Error:
+    """Error that gradio shows as a message; its text is markup there."""
+    return gr.Error(html.escape(str(error)), duration=12, print_exception=False, title="Not sent")
+
+
+def _state(session: PageSession | None) -> tuple[Any, ...]:
+    """Values of the conversation and of its buttons."""
+    turns: list[Turn] = session.turns if session else []
+    is_answering = bool(session and session.is_answering)
+    return (
+        conversation_json(turns),
+        gr.update(visible=is_answering),
+        gr.update(interactive=bool(turns) and not is_answering),
+        gr.update(interactive=bool(turns)),
+    )
+
+
+def _top(title: str) -> str:
+    return (
+        f'<header class="top"><h1>audio_lm</h1><span>{html.escape(title)}</span>'
+        f'<button type="button" aria-label="light or dark" title="light or dark">&#9680;</button></header>'
+    )
+
+
+def _talk(max_seconds: float) -> str:
+    return (
+        f'<main class="talk" aria-live="polite"><div class="start"><strong>Ask about audio</strong>'
+        f"Attach or record one or more clips of up to {max_seconds:g} s, and ask a question in words or in speech.<br>"
+        f"The audio stays on this machine and is deleted when the page is closed.</div></main>"
+    )
+
+
+def _prompts(prompts: tuple[ExamplePrompt, ...]) -> str:
+    buttons = "".join(
+        f'<button type="button" data-text="{html.escape(prompt.text)}" title="{html.escape(prompt.text)}">'
+        f"<b>{html.escape(prompt.task)}</b>{html.escape(prompt.text)}</button>"
+        for prompt in prompts
+    )
+    return f'<div class="prompts" aria-label="example prompts">{buttons}</div>'
