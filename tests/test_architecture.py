@@ -17,7 +17,7 @@ FLOORS = (
     ("config",),
     ("pipeline",),
     ("bench", "preview", "run"),
-    ("export", "sweep"),
+    ("chat", "export", "sweep"),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

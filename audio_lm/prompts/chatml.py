@@ -7,7 +7,7 @@ audio analysis share one system prompt.
 Source: Qwen2-Audio, arXiv:2407.10759, section 2; its chat template in ``transformers``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -61,19 +61,40 @@ def render_turns(turns: Sequence[Turn], *, with_answer: bool) -> list[Piece]:
     numbers = count(1)
     pieces: list[Piece] = []
     for index, turn in enumerate(turns):
-        is_learned = turn.role == ASSISTANT
         pieces += [Text("\n")] if index else []
-        pieces += [markup(TURN_START), Text(f"{turn.role}\n")]
-        for part in turn.content:
-            if isinstance(part, str):
-                pieces.append(as_text(part, is_learned=is_learned))
-            else:
-                line = f"Audio {next(numbers)}: "
-                pieces += [Text(line), markup(CLIP_START), Clip(part), markup(CLIP_END), Text("\n")]
-        pieces.append(markup(TURN_END, is_learned=is_learned))
+        pieces += _turn_pieces(turn, numbers)
     if not with_answer:
-        pieces += [Text("\n"), markup(TURN_START), Text(f"{ASSISTANT}\n")]
+        pieces += _answer_start()
     return pieces
+
+
+def render_next_turn(turn: Turn, *, num_clips: int, is_first: bool) -> list[Piece]:
+    """Render one more user turn of a conversation, up to where its answer starts.
+
+    The pieces of all turns, with the answers between them, are those of ``render_turns``.
+
+    Args:
+        num_clips: clips of the earlier turns.
+        is_first: True adds the system turn; otherwise the answer before the turn is closed.
+    """
+    pieces = _turn_pieces(SYSTEM_TURN, count(1)) if is_first else [markup(TURN_END)]
+    return [*pieces, Text("\n"), *_turn_pieces(turn, count(num_clips + 1)), *_answer_start()]
+
+
+def _turn_pieces(turn: Turn, numbers: Iterator[int]) -> list[Piece]:
+    is_learned = turn.role == ASSISTANT
+    pieces: list[Piece] = [markup(TURN_START), Text(f"{turn.role}\n")]
+    for part in turn.content:
+        if isinstance(part, str):
+            pieces.append(as_text(part, is_learned=is_learned))
+        else:
+            line = f"Audio {next(numbers)}: "
+            pieces += [Text(line), markup(CLIP_START), Clip(part), markup(CLIP_END), Text("\n")]
+    return [*pieces, markup(TURN_END, is_learned=is_learned)]
+
+
+def _answer_start() -> list[Piece]:
+    return [Text("\n"), markup(TURN_START), Text(f"{ASSISTANT}\n")]
 
 
 def render_chatml(

@@ -15,6 +15,7 @@ import torch
 from audio_lm.common.errors import CheckpointError, RecipeError, UserError, unknown
 from audio_lm.config.schema import Recipe
 from audio_lm.data.examples import Prompt
+from audio_lm.data.manifest.index import LongAudio
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.build import build_model
 from audio_lm.model.config import ModelConfig
@@ -58,6 +59,9 @@ class LoadedModel:
 
     task_table: Mapping[str, Task] = field(default_factory=lambda: TASKS)
     """All tasks by name, those of the recipe's own included."""
+
+    long_audio: LongAudio = "error"
+    """Rule of the training for clips over 30 s."""
 
     is_published: bool = False
     """True if no recipe is known; its vocabulary then must have every token of a prompt."""
@@ -271,6 +275,7 @@ def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: b
         prompt=recipe.stages[chosen].prompt,
         tasks=recipe.stages[chosen].mixture.drawn_tasks,
         task_table=recipe.task_table,
+        long_audio=recipe.stages[chosen].long_audio,
     )
 
 

@@ -1,0 +1,320 @@
+"""A conversation with a model about any number of clips.
+
+Keys and values of all earlier turns are kept, so a new turn processes only its own clips and text. Several sessions use one
+model, from one thread or several; they share nothing else. The history is kept as token ids: a greedy answer has the same
+tokens as one without the kept keys and values.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import torch
+
+from audio_lm.chat.history import History
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
+from audio_lm.common.errors import UserError
+from audio_lm.data.audio.clip_waves import AudioInput, read_wave, split_long
+from audio_lm.data.manifest.index import LongAudio
+from audio_lm.model.decoder.kv_cache import decoding
+from audio_lm.model.decoder.sampling import GREEDY, SamplingConfig, choose_tokens
+from audio_lm.prompts.chatml import ASSISTANT, USER, Turn, render_next_turn
+from audio_lm.prompts.encode import encode
+from audio_lm.prompts.stop_strings import StopStrings, TextStream
+from audio_lm.run.load_model import LoadedModel, check_prompt, load_answering_model
+from audio_lm.tasks.registry import CHAT
+
+Wave = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """Answers of a session, and reading of its clips."""
+
+    max_new_tokens: int = 256
+    """Maximum length of an answer."""
+
+    sampling: SamplingConfig = GREEDY
+    """Choice of the next token."""
+
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer; they are not part of it."""
+
+    long_audio: LongAudio | None = None
+    """Handling of a clip over 30 s; None for the rule of the training. ``chunk`` makes several clips of it."""
+
+    channel: str = "average"
+    """Channel of clips that have several: ``average``, ``left`` or ``right``."""
+
+
+@dataclass(frozen=True)
+class ChatAudio:
+    """A clip of a conversation."""
+
+    number: int
+    """Number in the conversation, from 1."""
+
+    name: str
+    """File name, for people."""
+
+    wave: Wave = field(repr=False)
+    """(S,) at 16 kHz."""
+
+    @property
+    def seconds(self) -> Seconds:
+        """Length."""
+        return len(self.wave) / SAMPLES_PER_SECOND
+
+
+@dataclass
+class ChatTurn:
+    """A turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    audios: tuple[int, ...] = ()
+    """Numbers of its clips."""
+
+    is_complete: bool = True
+    """False for an answer that was stopped, or ended at the maximum length."""
+
+
+class ChatSession:
+    """A conversation.
+
+    One thread at a time uses a session; ``stop`` may be called from any.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, options: ChatOptions | None = None, *, key: str = "session"
+    ) -> None:
+        """Start an empty conversation.
+
+        Args:
+            loaded: model, which other sessions may use, too.
+            options: they may be replaced between turns.
+            key: name of the session; with a seed and a number of the turn it determines what is sampled.
+
+        Raises:
+            UserError: the model was not trained for conversations.
+        """
+        check_chat_model(loaded)
+        self.options = options or ChatOptions()
+        self.turns: list[ChatTurn] = []
+        self.audios: list[ChatAudio] = []
+        """All clips, those of the next turn included."""
+
+        self._loaded = loaded
+        self._key = key
+        self._history = History(loaded)
+        self._pending: list[int] = []
+        self._attempt = 0
+        self._stopping = threading.Event()
+        self._current: object | None = None  # identifies the answer that may write to the history
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """Numbers of the clips that the next turn will have."""
+        return tuple(self._pending)
+
+    @property
+    def num_tokens(self) -> int:
+        """Positions of the conversation in the model, text and audio."""
+        return len(self._history)
+
+    @property
+    def answer_ids(self) -> list[int]:
+        """Token ids of the last answer."""
+        return self._history.answer_ids
+
+    def add_audio(self, audio: AudioInput, *, rate: int | None = None, name: str | None = None) -> int:
+        """Add a clip to the next turn.
+
+        Args:
+            audio: a path, the bytes of a file, or samples (S,) or (S, C).
+            rate: sampling rate of samples, in Hz.
+            name: for people; by default the file's.
+
+        Returns:
+            Its number in the conversation; the first one, where a long clip is cut into several.
+
+        Raises:
+            DataError: it is no audio, too short or too long.
+        """
+        label = name or (
+            Path(audio).name if isinstance(audio, str | Path) else f"audio {len(self.audios) + 1}"
+        )
+        place = str(audio) if isinstance(audio, str | Path) else label
+        wave = read_wave(audio, rate=rate, channel=self.options.channel, name=place)
+        first = len(self.audios) + 1
+        for part in split_long(wave, self.options.long_audio or self._loaded.long_audio, name=place):
+            self.audios.append(ChatAudio(len(self.audios) + 1, label, part))
+            self._pending.append(len(self.audios))
+        return first
+
+    def remove_pending(self) -> None:
+        """Remove the clips that were added since the last turn."""
+        del self.audios[len(self.audios) - len(self._pending) :]
+        self._pending.clear()
+
+    def send(self, text: str = "") -> Iterator[str]:
+        """Add a turn of the user with the pending clips; returns the pieces of the answer, as they are generated.
+
+        The question may be spoken: then there is a clip and no text.
+
+        Raises:
+            UserError: the turn is empty, or the conversation becomes too long for the model.
+        """
+        if not text.strip() and not self._pending:
+            raise UserError("the message is empty -- expected text or audio; write a question")
+        if self.turns and self.turns[-1].role == USER:  # its answer was never read
+            self.turns.append(ChatTurn(ASSISTANT, "", is_complete=False))
+        content = (*self._pending, *([text] if text.strip() else []))
+        encoded = encode(
+            render_next_turn(
+                Turn(USER, content),
+                num_clips=len(self.audios) - len(self._pending),
+                is_first=not self.turns,
+            ),
+            self._loaded.vocabulary,
+            num_tokens_of_clip=[self._history.tokens_in(len(audio.wave)) for audio in self.audios],
+        )
+        waves = [torch.from_numpy(self.audios[number - 1].wave) for number in self._pending]
+        self._history.add_prompt(encoded, waves)
+        self.turns.append(ChatTurn(USER, text, self.pending))
+        self._pending.clear()
+        self._attempt = 0
+        return self._start()
+
+    def regenerate(self) -> Iterator[str]:
+        """Answer the last turn again; a sampled answer differs, a greedy one does not.
+
+        Raises:
+            UserError: there is no turn.
+        """
+        if not self.turns:
+            raise UserError("there is no answer to generate again; send a message first")
+        if self.turns[-1].role == ASSISTANT:
+            self.turns.pop()
+        self._history.drop_answer()
+        self._attempt += 1
+        return self._start()
+
+    def stop(self) -> None:
+        """End the answer that is being generated; it stays in the conversation as far as it is."""
+        self._stopping.set()
+
+    def reset(self) -> None:
+        """Forget all turns and clips."""
+        self.stop()
+        self._current = None
+        self.turns, self.audios = [], []
+        self._pending, self._attempt = [], 0
+        self._history = History(self._loaded)
+
+    def forget_cache(self) -> None:
+        """Release the memory of keys and values; the next turn processes the whole conversation again."""
+        self._history.forget_cache()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the conversation: ``conversation.json`` and one WAV file per clip.
+
+        Raises:
+            UserError: the folder exists and is not empty.
+        """
+        path = Path(folder)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} exists -- expected a new folder; choose another name")
+        path.mkdir(parents=True, exist_ok=True)
+        for audio in self.audios:
+            soundfile.write(
+                path / f"audio_{audio.number}.wav", audio.wave, SAMPLES_PER_SECOND, subtype="PCM_16"
+            )
+        rows = [
+            {
+                "role": turn.role,
+                "content": [
+                    *({"audio": number} for number in turn.audios),
+                    *([{"text": turn.text}] if turn.text or not turn.audios else []),
+                ],
+            }
+            for turn in self.turns
+        ]
+        names = {str(audio.number): audio.name for audio in self.audios}
+        content = {"model": self._loaded.source, "conversation": rows, "audio_names": names}
+        (path / "conversation.json").write_text(
+            json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
+        return path
+
+    def _start(self) -> Iterator[str]:
+        self._stopping.clear()
+        self._current = ticket = object()
+        return self._answer(ticket)
+
+    def _answer(self, ticket: object) -> Iterator[str]:
+        vocabulary, options, history = self._loaded.vocabulary, self.options, self._history
+        ends = {vocabulary.end_id, vocabulary.turn_end_id}
+        stop = StopStrings(vocabulary, options.stop)
+        stream = TextStream(vocabulary, stop)
+        is_complete = False
+        try:
+            for place in range(min(options.max_new_tokens, history.num_free)):
+                if self._stopping.is_set() or self._current is not ticket:
+                    break
+                key = (self._key, len(self.turns), self._attempt, place)
+                with decoding(self._loaded.model):
+                    logits_1V = self._loaded.model.logits(history.process()[None])
+                    token = int(choose_tokens(logits_1V, options.sampling, [key])[0])
+                if token in ends:
+                    is_complete = True
+                    break
+                history.add_answer_token(token)
+                if (end := stop.end_of(history.answer_ids)) is not None:
+                    is_complete = True
+                    yield from filter(None, [stream.finish(history.answer_ids)])
+                    history.cut_answer(end)
+                    break
+                if piece := stream.advance(history.answer_ids):
+                    yield piece
+            if self._current is ticket:
+                yield from filter(None, [stream.finish(history.answer_ids)])
+        finally:
+            if self._current is ticket:
+                self._current = None
+                self.turns.append(ChatTurn(ASSISTANT, stream.text, is_complete=is_complete))
+
+
+def open_chat_model(path: str | Path, *, stage: str | None = None, trusts_code: bool = False) -> LoadedModel:
+    """Load a model for conversations.
+
+    Args:
+        path: folder of a run, a Qwen2-Audio folder, or the hub name of one.
+        stage: of a run; by default the last that was trained with conversations, or else the last.
+
+    Raises:
+        UserError: there is no such model, or it was not trained for conversations.
+    """
+    loaded = load_answering_model(path, stage, task=CHAT, trusts_code=trusts_code)
+    check_chat_model(loaded)
+    return loaded
+
+
+def check_chat_model(loaded: LoadedModel) -> None:
+    """Check that a model was trained for conversations.
+
+    Raises:
+        UserError: it was not.
+    """
+    if loaded.prompt != "chatml":
+        raise UserError(
+            f"{loaded.source} was trained with prompt {loaded.prompt} -- expected chatml, the format of conversations; choose "
+            f"another stage, or give it single questions with `audio-lm ask`"
+        )
+    if loaded.is_published:
+        check_prompt(loaded.vocabulary, "chatml", source=loaded.source)
