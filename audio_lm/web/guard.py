@@ -51,7 +51,12 @@ class Guard:
     """ASGI middleware around the whole page."""
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, password: str | None = None, host_names: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        password: str | None = None,
+        host_names: Sequence[str] = (),
     ) -> None:
         """Wrap an application.
 
@@ -94,7 +99,8 @@ class Guard:
         host = headers.get("host", "")
         if self._host_names and urlsplit(f"//{host}").hostname not in self._host_names:
             return PlainTextResponse(
-                f"the address {host[:80]!r} is not served -- open the one that `audio-lm serve` has printed", 403
+                f"the address {host[:80]!r} is not served -- open the one that `audio-lm serve` has printed",
+                403,
             )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
@@ -125,7 +131,8 @@ class Guard:
 
     def _too_large(self) -> PlainTextResponse:
         return PlainTextResponse(
-            f"the request is larger than {self._max_body_bytes / 2**20:.0f} MiB -- upload fewer or shorter files", 413
+            f"the request is larger than {self._max_body_bytes / 2**20:.0f} MiB -- upload fewer or shorter files",
+            413,
         )
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from audio_lm.common.audio_units import Seconds
+from audio_lm.common.audio_units import MAX_SECONDS, Seconds
 from audio_lm.common.errors import UserError
+from audio_lm.data.manifest.index import LongAudio
 
 MIB = 2**20
 MAX_FILES = 9  # of one message, as of one conversation turn
@@ -11,13 +12,16 @@ MAX_FILES = 9  # of one message, as of one conversation turn
 
 @dataclass(frozen=True)
 class Limits:
-    """Amounts that one server accepts; all are positive."""
+    """Amounts that one server accepts; numbers are positive."""
 
     upload_mib: float = 25.0
     """Size of one audio file."""
 
-    seconds: Seconds = 30.0
-    """Duration of one audio; the encoder's input is 30 s."""
+    seconds: Seconds = 120.0
+    """Duration of one audio file."""
+
+    long_audio: LongAudio = "error"
+    """Handling of a file over 30 s, the encoder's input; ``chunk`` makes several clips of it."""
 
     session_mib: float = 100.0
     """Size of all audio of one conversation, as 16-bit samples."""
@@ -36,8 +40,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0:
+            if not isinstance(value, str) and value <= 0:
                 raise UserError(f"limit {name} {value} -- expected a positive number; raise it")
+
+    @property
+    def clip_seconds(self) -> Seconds:
+        """Duration of a file that is accepted."""
+        return self.seconds if self.long_audio in ("truncate", "chunk") else min(self.seconds, MAX_SECONDS)
 
     @property
     def upload_bytes(self) -> int:

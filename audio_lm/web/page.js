@@ -10,6 +10,7 @@
     const turns = JSON.parse(json || "[]"), follow = nearEnd();
     const shown = [...talk.querySelectorAll(":scope > .turn")];
     find(".start", talk).hidden = turns.length > 0;
+    talk.closest(".gradio-container").toggleAttribute("data-talking", turns.length > 0);
     turns.forEach((html, index) => {
       const old = shown[index];
       if (old && old.audioLmHtml === html) return;

@@ -7,42 +7,47 @@ connection to the browser. Nothing of gradio that leaves the machine is on: no a
 import html
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError
 from audio_lm.web.markup import conversation_json
+from audio_lm.web.prompts import ExamplePrompt
 from audio_lm.web.sessions import PageSession, SessionStore, Turn
 
 MIN_SECONDS_BETWEEN_UPDATES = 0.05
+MAX_TOKENS = 1024  # of an answer
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aiff", ".aif", ".aac", ".mp4")
-SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "sans-serif")
+SYSTEM_FONTS = (
+    "system-ui",
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Noto Sans",
+    "Noto Sans CJK SC",
+    "sans-serif",
+)
 MONOSPACE_FONTS = ("ui-monospace", "Menlo", "Consolas", "monospace")
-SHOW = "(turns) => window.audioLmShow(turns)"
 # Runs when gradio has drawn the component; `watch` calls the function after every new value.
 WATCH = "watch('value', () => window.audioLmShow(props.value)); window.audioLmShow(props.value)"
 
 
-@dataclass(frozen=True)
-class ExamplePrompt:
-    """Question that the model was trained with."""
-
-    task: str
-    text: str
-
-
-def build_page(store: SessionStore, *, title: str, prompts: tuple[ExamplePrompt, ...] = ()) -> gr.Blocks:
+def build_page(
+    store: SessionStore, options: ChatOptions, *, title: str, prompts: tuple[ExamplePrompt, ...] = ()
+) -> gr.Blocks:
     """Build the page over the conversations of a store.
 
     Args:
+        options: of the conversations, before a page changes them.
         title: name of the model.
         prompts: offered below the conversation; a click writes one into the composer.
     """
-    return _Page(store).build(title, prompts)
+    return _Page(store, options).build(title, prompts)
 
 
 def page_assets() -> dict[str, Any]:
@@ -51,36 +56,37 @@ def page_assets() -> dict[str, Any]:
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
+        radius_size="lg",
         font=SYSTEM_FONTS,
         font_mono=MONOSPACE_FONTS,
     )
     script = (folder / "page.js").read_text(encoding="utf-8")
-    return {
-        "theme": theme,
-        "css": (folder / "page.css").read_text(encoding="utf-8"),
-        "head": f"<script>{script}</script>",
-    }
+    # In the head, because gradio would prefix every rule of its own `css` with a class.
+    style = (folder / "page.css").read_text(encoding="utf-8")
+    return {"theme": theme, "head": f"<style>{style}</style><script>{script}</script>"}
 
 
 class _Page:
     """Events of the page; each finds the conversation by the identifier that gradio gives a page."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: SessionStore, options: ChatOptions) -> None:
         self.store = store
+        self.options = options
 
     def build(self, title: str, prompts: tuple[ExamplePrompt, ...]) -> gr.Blocks:
         limits = self.store.limits
+        static: dict[str, Any] = {"padding": False, "apply_default_css": False, "js_on_load": None}
         with gr.Blocks(
             title=f"{title} - audio_lm",
             analytics_enabled=False,
             # Uploads that no page has any more, because the server was stopped between upload and registration.
             delete_cache=(600, int(limits.idle_seconds)),
         ) as page:
-            gr.HTML(_top(title), padding=False)
-            gr.HTML(_talk(limits.seconds), padding=False, js_on_load=None)
+            gr.HTML(_top(title), **static)
+            gr.HTML(_talk(limits.clip_seconds), **static)
             turns = gr.HTML("[]", html_template="", js_on_load=WATCH, visible="hidden")
             if prompts:
-                gr.HTML(_prompts(prompts), padding=False, js_on_load=None)
+                gr.HTML(_prompts(prompts), **static)
             with gr.Column(elem_id="composer"):
                 with gr.Row(elem_id="actions"):
                     stop = gr.Button("Stop", size="sm", variant="stop", elem_id="stop", visible=False)
@@ -90,11 +96,12 @@ class _Page:
                     sources=["upload", "microphone"],
                     file_types=[*AUDIO_SUFFIXES],
                     file_count="multiple",
-                    placeholder="Question about the audio, or record one",
+                    placeholder="Ask about the audio",
                     show_label=False,
                     elem_id="question",
                     max_lines=6,
                 )
+            settings = self._settings()
             state = [turns, stop, again, clear]
             answered = {
                 "fn": self.answer,
@@ -105,9 +112,9 @@ class _Page:
                 "api_visibility": "private",
             }
             at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            sent = question.submit(self.ask, [question], [question, *state], **at_once)
+            sent = question.submit(self.ask, [question, *settings], [question, *state], **at_once)
             sent.success(**answered)
-            reopened = again.click(self.reopen, None, state, **at_once)
+            reopened = again.click(self.reopen, settings, state, **at_once)
             reopened.success(**answered)
             stop.click(self.stop, None, None, **at_once)
             clear.click(self.clear, None, [question, *state], **at_once)
@@ -116,23 +123,46 @@ class _Page:
         page.queue(max_size=limits.num_waiting, default_concurrency_limit=limits.num_answers)
         return page
 
-    def ask(self, message: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
+    def _settings(self) -> list[gr.Slider]:
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
+            temperature = gr.Slider(
+                0,
+                2,
+                self.options.sampling.temperature,
+                step=0.05,
+                label="Temperature",
+                info="0 takes the most probable token; higher values make another answer each time",
+            )
+            length = gr.Slider(
+                1,
+                MAX_TOKENS,
+                self.options.max_new_tokens,
+                step=1,
+                label="Maximum length of an answer, in tokens",
+            )
+        return [temperature, length]
+
+    def ask(
+        self, message: dict[str, Any], temperature: float, length: float, request: gr.Request
+    ) -> tuple[Any, ...]:
         """Add the question of the composer to the conversation."""
         session_id = _id_of(request)
         try:
             session = self.store.open(session_id)
+            self._set_options(session, temperature, length)
             session.add_question(message["text"] or "", [Path(path) for path in message["files"]])
         except UserError as error:
             raise _shown(error) from error
         self.store.keep_uploads(session_id, ())
         return (None, *_state(session))
 
-    def reopen(self, request: gr.Request) -> tuple[Any, ...]:
+    def reopen(self, temperature: float, length: float, request: gr.Request) -> tuple[Any, ...]:
         """Empty the last answer."""
         session = self.store.find(_id_of(request))
         try:
             if session is None:
                 raise UserError("the conversation has ended -- ask a question to begin another")
+            self._set_options(session, temperature, length)
             session.reopen_answer()
         except UserError as error:
             raise _shown(error) from error
@@ -171,6 +201,12 @@ class _Page:
         """End the conversation of a page that was closed."""
         self.store.close(_id_of(request))
 
+    def _set_options(self, session: PageSession, temperature: float, length: float) -> None:
+        sampling = replace(self.options.sampling, temperature=float(temperature))
+        session.set_options(
+            replace(self.options, sampling=sampling, max_new_tokens=min(MAX_TOKENS, max(1, int(length))))
+        )
+
 
 def _id_of(request: gr.Request) -> str:
     assert request.session_hash, "gradio gives every page an identifier"
@@ -203,9 +239,9 @@ def _top(title: str) -> str:
 
 def _talk(max_seconds: float) -> str:
     return (
-        f'<main class="talk" aria-live="polite"><div class="start"><strong>Ask about audio</strong>'
+        f'<div class="talk" role="log"><div class="start"><strong>Ask about audio</strong>'
         f"Attach or record one or more clips of up to {max_seconds:g} s, and ask a question in words or in speech.<br>"
-        f"The audio stays on this machine and is deleted when the page is closed.</div></main>"
+        f"The audio stays on this machine and is deleted when the page is closed.</div></div>"
     )
 
 

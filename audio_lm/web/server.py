@@ -4,12 +4,14 @@ import os
 import re
 import socket
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError, missing_extra
 from audio_lm.web.limits import Limits
+from audio_lm.web.prompts import ExamplePrompt
 from audio_lm.web.sessions import ChatFactory, SessionStore
 
 CLIP_FILE = re.compile(r"[0-9a-f]{32}\.(wav|png)")
@@ -91,22 +93,28 @@ def check_packages() -> None:
         raise missing_extra("gradio", extra="web", purpose="the chat page") from error
 
 
-def serve(
-    new_chat: ChatFactory,
-    opened: socket.socket,
-    address: Address,
-    limits: Limits,
-    *,
-    title: str,
-    prompts: tuple[Any, ...] = (),
-) -> None:
+@dataclass(frozen=True)
+class Site:
+    """Content of the page, besides its conversations."""
+
+    title: str
+    """Name of the model."""
+
+    options: ChatOptions = field(default_factory=ChatOptions)
+    """Of the conversations, before a page changes them."""
+
+    prompts: tuple[ExamplePrompt, ...] = ()
+    """Questions to offer."""
+
+
+def serve(new_chat: ChatFactory, site: Site, opened: socket.socket, address: Address, limits: Limits) -> None:
     """Serve the page until the process is interrupted or terminated; then delete all files of all sessions."""
     import uvicorn
 
     with tempfile.TemporaryDirectory(prefix="audio-lm-serve-") as folder:
         store = SessionStore(new_chat, Path(folder), limits)
         config = uvicorn.Config(
-            build_app(store, Path(folder), address, title=title, prompts=prompts),
+            build_app(store, site, Path(folder), address),
             log_level="warning",
             ssl_certfile=address.certificate,
             ssl_keyfile=address.key,
@@ -119,9 +127,7 @@ def serve(
             store.close_all()
 
 
-def build_app(
-    store: SessionStore, folder: Path, address: Address, *, title: str, prompts: tuple[Any, ...] = ()
-) -> Any:
+def build_app(store: SessionStore, site: Site, folder: Path, address: Address) -> Any:
     """ASGI application: the page, and the audio and pictures of its conversations.
 
     Args:
@@ -147,7 +153,7 @@ def build_app(
     app.get("/clips/{name}")(read_clip)
     gradio.mount_gradio_app(
         app,
-        build_page(store, title=title, prompts=prompts),
+        build_page(store, site.options, title=site.title, prompts=site.prompts),
         path="/",
         max_file_size=store.limits.upload_bytes,
         footer_links=[],

@@ -12,34 +12,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import DataError, UserError
-from audio_lm.web.clips import ShownClip, show_clip
+from audio_lm.web.clips import ShownClip, show_clips
 from audio_lm.web.limits import MAX_FILES, MIB, Limits
 
 Role = Literal["user", "model"]
 
 
 class Chat(Protocol):
-    """A conversation with a model; see ``audio_lm.chat.session``."""
+    """A conversation with a model, of which ``ChatSession`` is one."""
 
-    def add_audio(self, audio: Path) -> object:
+    options: ChatOptions
+
+    def add_audio(self, audio: str | Path, /) -> object:
         """Attach a file to the next question."""
 
     def send(self, text: str) -> Iterator[str]:
-        """Put a question; yields the pieces of its answer."""
+        """Put a question; returns the pieces of its answer."""
 
     def stop(self) -> None:
         """End the answer after its current token; called from another thread."""
 
     def regenerate(self) -> Iterator[str]:
-        """Yield another answer to the last question."""
+        """Answer the last question again."""
 
 
 class ChatFactory(Protocol):
     """Source of new conversations with one model."""
 
     def __call__(self) -> Chat:
-        """Begin a conversation."""
+        """Start a conversation."""
 
 
 @dataclass
@@ -85,6 +88,15 @@ class PageSession:
         """True from the question to the end of its answer, waiting included."""
         return bool(self.turns) and self.turns[-1].is_open
 
+    def set_options(self, options: ChatOptions) -> None:
+        """Set the options of the next answer.
+
+        Raises:
+            UserError: an answer is being generated.
+        """
+        self._check_idle()
+        self.chat.options = options
+
     def add_question(self, text: str, uploads: Sequence[Path]) -> None:
         """Add a question with its audio, and an empty answer to it.
 
@@ -93,13 +105,17 @@ class PageSession:
         """
         self._check_idle()
         if not text.strip() and not uploads:
-            raise UserError("the message is empty -- expected words or audio; type a question or attach audio")
+            raise UserError(
+                "the message is empty -- expected words or audio; type a question or attach audio"
+            )
         if len(uploads) > MAX_FILES:
-            raise UserError(f"{len(uploads)} files -- expected at most {MAX_FILES} in a message; leave some out")
+            raise UserError(
+                f"{len(uploads)} files -- expected at most {MAX_FILES} in a message; leave some out"
+            )
         clips: list[ShownClip] = []
         try:
             for path in uploads:
-                clips.append(show_clip(path, self.folder, self.limits))
+                clips += show_clips(path, self.folder, self.limits)
             total = sum(clip.num_bytes for clip in (*self._clips(), *clips)) / MIB
             if total > self.limits.session_mib:
                 raise DataError(
@@ -152,15 +168,19 @@ class PageSession:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _generate(self, question: Turn, turn: Turn) -> None:
-        turn.error = "the answer ended with an internal error; the server's log has it"
+        """Body of the worker; an error that is not the user's is printed by ``threading`` to the server's log."""
+        error = "the answer ended with an internal error; the server's log has it"
         try:
             for piece in () if self._is_stopped else self._pieces(question):
                 turn.text += piece
                 self._grown.set()
-            turn.error = ""
-        except UserError as error:
-            turn.error = str(error)
+                if self._is_stopped:  # also where it was stopped before the model had begun
+                    self.chat.stop()
+            error = ""
+        except UserError as found:
+            error = str(found)
         finally:
+            turn.error = error
             self._worker = None
             turn.is_open = False
             self._grown.set()
@@ -172,6 +192,7 @@ class PageSession:
 
     def _open_answer(self) -> None:
         self._is_stopped = False
+        self._grown.clear()
         self.turns.append(Turn("model", is_open=True))
 
     def _pieces(self, question: Turn) -> Iterator[str]:
