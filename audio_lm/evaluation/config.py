@@ -37,6 +37,9 @@ class BenchmarkConfig:
     max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
     """Maximum length of an answer."""
 
+    ordered_stamps: bool = False
+    """Generate only time stamps that increase, for tasks with word time stamps."""
+
     question: str | None = None
     """Question in words that replaces those of the task, for the prompts natural and chatml; labels in braces are filled in."""
 
@@ -44,8 +47,13 @@ class BenchmarkConfig:
         """Refuse a question that the prompt format has no place for.
 
         Raises:
-            RecipeError: the prompt is tags, or the task is chat.
+            RecipeError: the prompt is tags, or the task is chat; or the stamps of a prompt without stamps are to be ordered.
         """
+        if self.ordered_stamps and self.prompt != "tags":
+            raise RecipeError(
+                f"ordered_stamps has no effect with prompt: {self.prompt}, whose times are plain text -- expected prompt: tags; "
+                f"leave it out"
+            )
         if self.question is None:
             return
         if self.prompt == "tags" or self.task == CHAT:

@@ -109,6 +109,7 @@ def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
     return (
         all(isinstance(getattr(benchmark, name), str) for name in TEXTS)
         and isinstance(benchmark.question, str | None)
+        and isinstance(benchmark.ordered_stamps, bool)
         and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
         and isinstance(benchmark.metrics, list)
         and all(isinstance(metric, str) for metric in benchmark.metrics)

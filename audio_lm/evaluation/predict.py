@@ -15,7 +15,7 @@ from audio_lm.common.files import atomic_write
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.model.audio_lm import AudioLM
-from audio_lm.model.decoder.generate import greedy_decode
+from audio_lm.model.decoder.generate import GenerationOptions, TokenConstraint, generate
 from audio_lm.prompts.vocabulary import Vocabulary
 
 
@@ -86,14 +86,17 @@ def predict(
     *,
     end_ids: Collection[int],
     max_new_tokens: int,
+    constraint: TokenConstraint | None = None,
 ) -> Iterator[Prediction]:
     """Generate an answer to every question, in order.
 
     Args:
         packs: prompts, and the question of each conversation in a pack.
+        constraint: forbids tokens.
     """
+    options = GenerationOptions(end_ids, max_new_tokens, constraint=constraint)
     for pack, examples in packs:
-        answers = greedy_decode(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
+        answers = [answer.token_ids for (answer,) in generate(model, pack, options)]
         for example, ids in zip(examples, answers, strict=True):
             yield Prediction(
                 id=example.cut_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.languages import LANGUAGE_LABELS, NAME_OF_LANGUAGE, UNKNOWN_LANGUAGE, language_code
 from audio_lm.common.markup import TAG
@@ -12,13 +13,14 @@ from audio_lm.corpora.channels import AVERAGE
 from audio_lm.data.collate import Collator
 from audio_lm.data.examples import Example, with_example
 from audio_lm.data.manifest.cuts import num_samples_of
-from audio_lm.model.decoder.generate import greedy_decode
+from audio_lm.model.decoder.generate import GenerationOptions, generate
 from audio_lm.model.encoders.token_count import audio_token_count
 from audio_lm.pipeline.clip_cuts import LongClip, cut_of_files
 from audio_lm.prompts.conversation import Clip, Piece, markup
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.natural import training_prompts
 from audio_lm.prompts.render import PROMPTS, render, render_chat
+from audio_lm.prompts.stamp_order import IncreasingStamps
 from audio_lm.prompts.tags import check_tags
 from audio_lm.prompts.templates import fields_of
 from audio_lm.run.load_model import LoadedModel, check_prompt, load_answering_model
@@ -42,6 +44,9 @@ class ClipOptions:
 
     max_new_tokens: int = MAX_NEW_TOKENS
     """Maximum length of an answer."""
+
+    ordered_stamps: bool = False
+    """Generate only time stamps that increase and lie within the clip."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,7 @@ class AnsweringModel:
             pieces = render_chat([{"role": "user", "content": content}], with_answer=False)
         else:
             pieces = render(question.task, labels, prompt=question.prompt, with_answer=False)
-        text = self._generate(cut, pieces, question.name, options.max_new_tokens)
+        text = self._generate(cut, pieces, question.name, options)
         return Answer(tuple(map(str, paths)), text, question.name, question.prompt, language)
 
     def _language(self, cut: Any, question: _Question) -> str:
@@ -213,10 +218,10 @@ class AnsweringModel:
         for number in range(1, question.task.num_clips + 1):
             pieces += [markup("<audio>"), Clip(number), markup("</audio>")]
         start = TAG.findall(question.task.tags)[0]
-        tag = self._generate(cut, [*pieces, markup(start)], question.name, 1)
+        tag = self._generate(cut, [*pieces, markup(start)], question.name, ClipOptions(max_new_tokens=1))
         return LANGUAGE_OF_TAG.get(tag, UNKNOWN_LANGUAGE)
 
-    def _generate(self, cut: Any, pieces: list[Piece], task: str, max_new_tokens: int) -> str:
+    def _generate(self, cut: Any, pieces: list[Piece], task: str, options: ClipOptions) -> str:
         vocabulary = self.loaded.vocabulary
         num_samples = num_samples_of(cut)
         encoded = encode(
@@ -227,24 +232,34 @@ class AnsweringModel:
         example = Example(
             cut.id, task, 0, encoded.token_ids, encoded.is_learned, encoded.audio_index, tuple(num_samples)
         )
-        (answer,) = greedy_decode(
+        seconds = max(num_samples) / SAMPLES_PER_SECOND
+        ((answer,),) = generate(
             self.loaded.model,
             self._collate([with_example(cut, example)]),
-            end_ids={vocabulary.end_id, vocabulary.turn_end_id},
-            max_new_tokens=max_new_tokens,
+            GenerationOptions(
+                end_ids={vocabulary.end_id, vocabulary.turn_end_id},
+                max_new_tokens=options.max_new_tokens,
+                constraint=IncreasingStamps(vocabulary, num_seconds=seconds)
+                if options.ordered_stamps
+                else None,
+            ),
         )
-        return vocabulary.text(answer)
+        return vocabulary.text(answer.token_ids)
 
 
 def open_model(
-    path: str | Path, *, stage: str | None = None, task: str | None = None, trusts_code: bool = False
+    path: str | Path,
+    *,
+    stage: str | None = None,
+    task: str | Sequence[str] | None = None,
+    trusts_code: bool = False,
 ) -> AnsweringModel:
     """Load a model that answers questions about audio files.
 
     Args:
         path: folder of a run, a Qwen2-Audio or Qwen-Audio folder, or the hub name of one.
         stage: of a run; by default the last that was trained with ``task``, or else the last.
-        task: to choose the stage by.
+        task: to choose the stage by; one of several, if several are given.
 
     Raises:
         UserError: there is no such model.

@@ -36,6 +36,7 @@ from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.report_clips import report_clips
 from audio_lm.pipeline.vocabulary import check_benchmark_tags
+from audio_lm.prompts.stamp_order import IncreasingStamps
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
@@ -228,6 +229,7 @@ class Evaluator:
                     vocabulary,
                     end_ids={vocabulary.end_id, vocabulary.turn_end_id},
                     max_new_tokens=benchmark.max_new_tokens,
+                    constraint=IncreasingStamps(self.vocabulary) if benchmark.ordered_stamps else None,
                 )
             )
 

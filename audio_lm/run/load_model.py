@@ -5,7 +5,7 @@ Lightning is not imported, so that one question is answered within seconds.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,18 @@ class LoadedModel:
 
 
 def load_answering_model(
-    path: str | Path, stage: str | None = None, *, task: str | None = None, trusts_code: bool = False
+    path: str | Path,
+    stage: str | None = None,
+    *,
+    task: str | Sequence[str] | None = None,
+    trusts_code: bool = False,
 ) -> LoadedModel:
     """Load the model of a run, or of a published folder.
 
     Args:
         path: folder of a run, a Qwen2-Audio or Qwen-Audio folder, or the hub name of one.
         stage: of a run; by default the last with weights that was trained with the task, or else the last.
-        task: that will be answered.
+        task: that will be answered, or several of which one will be.
 
     Raises:
         UserError: there is no such model.
@@ -122,7 +126,9 @@ def _hub_parents(folder: Path) -> list[Path]:
     return [] if folder.parent.is_dir() or len(folder.parts) > 2 else [folder.parent]
 
 
-def choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, task: str | None = None) -> str:
+def choose_stage(
+    recipe: Recipe, folder: RunFolder, stage: str | None, task: str | Sequence[str] | None = None
+) -> str:
     """The stage whose model answers; see ``load_answering_model``.
 
     Raises:
@@ -133,7 +139,8 @@ def choose_stage(recipe: Recipe, folder: RunFolder, stage: str | None, task: str
         raise CheckpointError(f"no stage of {folder.path} has weights; finish one with `audio-lm train`")
     if stage is not None and stage not in stages:
         raise CheckpointError(unknown("stage with weights", stage, stages, see=str(folder.path)))
-    trained = [name for name in stages if task in recipe.stages[name].mixture.drawn_tasks]
+    tasks = {task} if isinstance(task, str) else {*(task or ())}
+    trained = [name for name in stages if tasks.intersection(recipe.stages[name].mixture.drawn_tasks)]
     return stage or (trained or stages)[-1]
 
 
@@ -258,7 +265,9 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _load_run(path: Path, stage: str | None, task: str | None, *, trusts_code: bool) -> LoadedModel:
+def _load_run(
+    path: Path, stage: str | None, task: str | Sequence[str] | None, *, trusts_code: bool
+) -> LoadedModel:
     recipe, folder = open_run(path, trusts_code=trusts_code)
     chosen = choose_stage(recipe, folder, stage, task)
     folder.check_model(chosen)

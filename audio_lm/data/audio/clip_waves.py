@@ -18,7 +18,6 @@ from audio_lm.common.audio_units import (
     SAMPLES_PER_FRAME,
     SAMPLES_PER_SECOND,
     frames_in,
-    samples_in,
 )
 from audio_lm.common.errors import DataError
 from audio_lm.data.audio import decode
@@ -33,9 +32,14 @@ CHANNELS = ("average", "left", "right")
 
 
 def read_wave(
-    audio: AudioInput, *, rate: int | None = None, channel: str = "average", name: str | None = None
+    audio: AudioInput,
+    *,
+    rate: int | None = None,
+    channel: str = "average",
+    name: str | None = None,
+    target: int = SAMPLES_PER_SECOND,
 ) -> Wave:
-    """Samples (S,) of a whole clip at 16 kHz, float32.
+    """Samples (S,) of a whole clip, float32.
 
     Args:
         audio: a path, the bytes of a file in any format that ``decode`` reads, or samples (S,) or (S, C), integers with
@@ -43,6 +47,7 @@ def read_wave(
         rate: sampling rate of an array, in Hz.
         channel: ``average``, ``left`` or ``right``, for audio of several channels.
         name: for messages.
+        target: sampling rate of the result.
 
     Raises:
         DataError: it is no audio, or has values that are not finite.
@@ -62,9 +67,9 @@ def read_wave(
     if not np.isfinite(wave).all():
         raise DataError(f"{name} has values that are not finite; record it again")
     mono = _mono(wave, channel)
-    if found != SAMPLES_PER_SECOND:
-        num_samples = samples_in(mono.shape[1] / found)
-        mono = Resample(found, SAMPLES_PER_SECOND)(mono)[:, :num_samples]
+    if found != target:
+        num_samples = decode.samples_at(mono.shape[1] / found, target)
+        mono = Resample(found, target)(mono)[:, :num_samples]
     return np.ascontiguousarray(mono[0], dtype=np.float32)
 
 

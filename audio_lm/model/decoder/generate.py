@@ -107,11 +107,11 @@ def generate(
     Returns:
         ``options.num_answers`` answers to each conversation, in the order of the pack.
     """
-    answers = _empty_answers(pack, options)
     with decoding(model), _eval_mode(model):
-        for _ in _decode(model, pack, options, keys or pack.cut_ids, answers):
+        batch = _AnswerBatch(model, pack, options, keys or pack.cut_ids)
+        while batch.step() is not None:
             pass
-    return answers
+    return batch.answers
 
 
 def stream(
@@ -122,71 +122,80 @@ def stream(
     The model is in use only during a step, so other threads can use it between two. Tokens that the stop rule removes
     were yielded before.
     """
-    steps = _decode(model, pack, options, keys or pack.cut_ids, _empty_answers(pack, options))
+    batch: _AnswerBatch | None = None
     while True:
         with decoding(model), _eval_mode(model):
-            step = next(steps, None)
+            batch = batch or _AnswerBatch(model, pack, options, keys or pack.cut_ids)
+            step = batch.step()
         if step is None:
             return
         yield step
 
 
-def _empty_answers(pack: PackedBatch, options: GenerationOptions) -> list[list[GeneratedAnswer]]:
-    return [[GeneratedAnswer([]) for _ in range(options.num_answers)] for _ in range(len(pack))]
+class _AnswerBatch:
+    """Answers in progress to the conversations of a pack."""
 
+    def __init__(
+        self, model: AudioLM, pack: PackedBatch, options: GenerationOptions, keys: Sequence[str]
+    ) -> None:
+        self.answers = [[GeneratedAnswer([]) for _ in range(options.num_answers)] for _ in range(len(pack))]
+        self._model, self._options, self._keys = model, options, keys
+        self._place = 0
+        self._rows = DecodingRows(model)
+        self._unfinished: list[tuple[int, int]] = []  # conversation and number of the answer, of each row
+        if len(pack) and options.max_new_tokens:
+            self._unfinished = list(itertools.product(range(len(pack)), range(options.num_answers)))
+            pack = pack.to(model.new_tokens.input.device)
+            borders = pack.cu_seq_lens.tolist()[: len(pack) + 1]
+            states_BD = self._rows.append(*_padded_left(model.embed(pack), borders))
+            self._rows.repeat(options.num_answers)
+            self._states_BD = states_BD.repeat_interleave(options.num_answers, 0)
 
-def _decode(
-    model: AudioLM,
-    pack: PackedBatch,
-    options: GenerationOptions,
-    keys: Sequence[str],
-    answers: list[list[GeneratedAnswer]],
-) -> Iterator[list[NewToken]]:
-    """Steps of generation; each fills ``answers`` and yields its tokens."""
-    if len(pack) == 0 or options.max_new_tokens == 0:
-        return
-    pack = pack.to(model.new_tokens.input.device)
-    rows = DecodingRows(model)
-    states_BD = rows.append(*_padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1]))
-    rows.repeat(options.num_answers)
-    states_BD = states_BD.repeat_interleave(options.num_answers, 0)
-    unfinished = list(itertools.product(range(len(pack)), range(options.num_answers)))
-    for place in range(options.max_new_tokens):
-        logits_BV = model.logits(states_BD)
-        if options.constraint is not None:
-            so_far = [answers[conversation][number].token_ids for conversation, number in unfinished]
-            constrained = map(options.constraint.constrain, logits_BV, so_far)
-            logits_BV = torch.stack([*constrained])
-        sample_keys: list[SampleKey] = [(keys[row], number, place) for row, number in unfinished]
-        next_B = choose_tokens(logits_BV, options.sampling, sample_keys)
-        step, remaining = list[NewToken](), list[int]()
-        for row, ((conversation, number), token) in enumerate(zip(unfinished, next_B.tolist(), strict=True)):
-            answer = answers[conversation][number]
-            if token not in options.end_ids:
-                step.append(NewToken(conversation, number, token))
-            if not _extend(answer, token, options):
-                remaining.append(row)
-        yield step
-        if not remaining or place + 1 == options.max_new_tokens:
-            return
-        if len(remaining) < len(unfinished):
+    def step(self) -> list[NewToken] | None:
+        """Generate one token of every unfinished answer; None where all are finished."""
+        if not self._unfinished:
+            return None
+        next_B = self._next_tokens()
+        new = [NewToken(*row, token) for row, token in zip(self._unfinished, next_B.tolist(), strict=True)]
+        is_ended = [self._extend(token) for token in new]
+        self._place += 1
+        remaining = [row for row, ended in enumerate(is_ended) if not ended]
+        if self._place == self._options.max_new_tokens:
+            remaining = []
+        if remaining and len(remaining) < len(new):
             index = torch.tensor(remaining, device=next_B.device)
-            rows.select(index)
-            next_B, unfinished = next_B[index], [unfinished[row] for row in remaining]
-        states_BD = rows.append_tokens(next_B)
+            self._rows.select(index)
+            next_B = next_B[index]
+        self._unfinished = [self._unfinished[row] for row in remaining]
+        if remaining:
+            self._states_BD = self._rows.append_tokens(next_B)
+        return [token for token in new if token.token_id not in self._options.end_ids]
 
+    def _next_tokens(self) -> Tensor:
+        """(B,) next token of every row."""
+        logits_BV = self._model.logits(self._states_BD)
+        constraint = self._options.constraint
+        if constraint is not None:
+            so_far = [
+                self.answers[conversation][number].token_ids for conversation, number in self._unfinished
+            ]
+            logits_BV = torch.stack([*map(constraint.constrain, logits_BV, so_far)])
+        keys: list[SampleKey] = [(self._keys[row], number, self._place) for row, number in self._unfinished]
+        return choose_tokens(logits_BV, self._options.sampling, keys)
 
-def _extend(answer: GeneratedAnswer, token: int, options: GenerationOptions) -> bool:
-    """Add a token to an answer; true if the answer is ended."""
-    if token in options.end_ids:
-        answer.is_ended = True
-        return True
-    answer.token_ids.append(token)
-    end = None if options.stop is None else options.stop.end_of(answer.token_ids)
-    if end is not None:
-        del answer.token_ids[end:]
-        answer.is_ended = True
-    return answer.is_ended
+    def _extend(self, token: NewToken) -> bool:
+        """Add a token to its answer; true if the answer is ended."""
+        answer = self.answers[token.conversation][token.answer]
+        if token.token_id in self._options.end_ids:
+            answer.is_ended = True
+            return True
+        answer.token_ids.append(token.token_id)
+        stop = self._options.stop
+        end = None if stop is None else stop.end_of(answer.token_ids)
+        if end is not None:
+            del answer.token_ids[end:]
+            answer.is_ended = True
+        return answer.is_ended
 
 
 def _padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tensor]:
