@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audio_lm.cli.library_messages import silence_libraries
 from audio_lm.cli.options import TrustCode, paused_gc
 from audio_lm.common.errors import UserError
+
+if TYPE_CHECKING:
+    from audio_lm.web.sessions import WordFinder
 
 PASSWORD_VARIABLE = "AUDIO_LM_PASSWORD"
 
@@ -76,9 +79,27 @@ def serve(
             num_answers=concurrency,
             num_sessions=max_sessions,
         )
-        site = Site(loaded.source, options, example_prompts(loaded, model, trusts_code=trust_code))
+        prompts = example_prompts(loaded, model, trusts_code=trust_code)
+        site = Site(loaded.source, options, prompts, _word_finder(model, trusts_code=trust_code))
     typer.echo(f"{address.url(opened.getsockname()[1])}   (Ctrl-C ends it)")
     serve_page(lambda: ChatSession(loaded, options), site, opened, address, limits)
+
+
+def _word_finder(model: str, *, trusts_code: bool) -> "WordFinder | None":
+    """Finder of words with the stage that was trained with word time stamps; None if there is none."""
+    from audio_lm.chat.grounding import STAMP_TASKS, Grounding, ground, stamp_task
+    from audio_lm.run.ask import open_model
+
+    opened = open_model(model, task=STAMP_TASKS[0], trusts_code=trusts_code)
+    try:
+        task = stamp_task(opened)
+    except UserError:
+        return None
+
+    def find_words(audio: Path, words: str) -> Grounding:
+        return ground(opened, audio, words, task=task)
+
+    return find_words
 
 
 def _password(path: Path | None) -> str | None:

@@ -25,7 +25,8 @@ def conversation_json(turns: Sequence[Turn]) -> str:
 
 def _question(turn: Turn, first_number: int) -> str:
     figures = "".join(_figure(clip, number) for number, clip in enumerate(turn.clips, start=first_number))
-    words = f'<p class="words">{_text(turn.text)}</p>' if turn.text else ""
+    text = f"Find: {turn.text}" if turn.is_search else turn.text
+    words = f'<p class="words">{_text(text)}</p>' if text else ""
     return f'<article class="turn question">{figures}{words}</article>'
 
 
@@ -43,7 +44,7 @@ def _answer(turn: Turn, clips: Sequence[ShownClip]) -> str:
     if turn.error:
         return f'<article class="turn answer failed"><p class="words">{_text(turn.error)}</p></article>'
     pieces = [
-        _word(piece, clips) if isinstance(piece, Span) else _text(piece)
+        _word(piece, clips, is_found=_is_found(piece, turn)) if isinstance(piece, Span) else _text(piece)
         for piece in split_spans(turn.text, num_clips=len(clips))
     ]
     words = "".join(pieces)
@@ -53,14 +54,19 @@ def _answer(turn: Turn, clips: Sequence[ShownClip]) -> str:
     return f'<article class="turn answer {state}"><p class="words">{words}</p></article>'
 
 
-def _word(span: Span, clips: Sequence[ShownClip]) -> str:
+def _is_found(span: Span, turn: Turn) -> bool:
+    return any(found.start <= span.start and span.end <= found.end for found in turn.found)
+
+
+def _word(span: Span, clips: Sequence[ShownClip], *, is_found: bool) -> str:
     clip = clips[span.clip - 1]
     if span.start >= clip.seconds or span.end <= span.start:
         return _text(span.text)
-    place = f"audio {span.clip}, {span.start:.2f} to {span.end:.2f} s"
+    start, end = f"{span.start:.2f}", f"{span.end:.2f}"
+    kind = "span found" if is_found else "span"
     return (
-        f'<button class="span" data-clip="{clip.token}" data-start="{span.start:.2f}" data-end="{span.end:.2f}" '
-        f'title="play {place}">{_text(span.text)}<small>{span.start:.2f}</small></button>'
+        f'<button class="{kind}" data-clip="{clip.token}" data-start="{start}" data-end="{end}" '
+        f'title="play audio {span.clip}, {start} to {end} s">{_text(span.text)}<small>{start}</small></button>'
     )
 
 

@@ -90,6 +90,9 @@ class _Page:
             with gr.Column(elem_id="composer"):
                 with gr.Row(elem_id="actions"):
                     stop = gr.Button("Stop", size="sm", variant="stop", elem_id="stop", visible=False)
+                    find = gr.Button(
+                        "Find words", size="sm", elem_id="find", visible=self.store.find_words is not None
+                    )
                     again = gr.Button("Regenerate", size="sm", elem_id="regenerate", interactive=False)
                     clear = gr.Button("Clear", size="sm", elem_id="clear", interactive=False)
                 question = gr.MultimodalTextbox(
@@ -114,6 +117,8 @@ class _Page:
             at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
             sent = question.submit(self.ask, [question, *settings], [question, *state], **at_once)
             sent.success(**answered)
+            searched = find.click(self.search, [question], [question, *state], **at_once)
+            searched.success(**answered)
             reopened = again.click(self.reopen, settings, state, **at_once)
             reopened.success(**answered)
             stop.click(self.stop, None, None, **at_once)
@@ -151,6 +156,17 @@ class _Page:
             session = self.store.open(session_id)
             self._set_options(session, temperature, length)
             session.add_question(message["text"] or "", [Path(path) for path in message["files"]])
+        except UserError as error:
+            raise _shown(error) from error
+        self.store.keep_uploads(session_id, ())
+        return (None, *_state(session))
+
+    def search(self, message: dict[str, Any], request: gr.Request) -> tuple[Any, ...]:
+        """Add the words of the composer to the conversation, to be found in its audio."""
+        session_id = _id_of(request)
+        try:
+            session = self.store.open(session_id)
+            session.add_search(message["text"] or "", [Path(path) for path in message["files"]])
         except UserError as error:
             raise _shown(error) from error
         self.store.keep_uploads(session_id, ())

@@ -76,7 +76,7 @@ def _questions(recipe: Recipe) -> list[str]:
     return sorted(counts, key=lambda text: -counts[text])
 
 
-def _first_question(line: str) -> Iterator[str]:
+def _first_question(line: bytes) -> Iterator[str]:
     """Text of the first user turn, if it is about a clip and short enough to offer."""
     with suppress(ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         turns = json.loads(line)["supervisions"][0]["custom"]["conversation"]

@@ -12,7 +12,7 @@ from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError, missing_extra
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt
-from audio_lm.web.sessions import ChatFactory, SessionStore
+from audio_lm.web.sessions import ChatFactory, SessionStore, WordFinder
 
 CLIP_FILE = re.compile(r"[0-9a-f]{32}\.(wav|png)")
 MIN_PASSWORD = 8  # characters
@@ -106,13 +106,16 @@ class Site:
     prompts: tuple[ExamplePrompt, ...] = ()
     """Questions to offer."""
 
+    find_words: WordFinder | None = None
+    """Finds words in the audio; None if no model of the run writes time stamps."""
+
 
 def serve(new_chat: ChatFactory, site: Site, opened: socket.socket, address: Address, limits: Limits) -> None:
     """Serve the page until the process is interrupted or terminated; then delete all files of all sessions."""
     import uvicorn
 
     with tempfile.TemporaryDirectory(prefix="audio-lm-serve-") as folder:
-        store = SessionStore(new_chat, Path(folder), limits)
+        store = SessionStore(new_chat, Path(folder), limits, site.find_words)
         config = uvicorn.Config(
             build_app(store, site, Path(folder), address),
             log_level="warning",
