@@ -93,8 +93,10 @@ def _stamped(text: str, num_clips: int) -> Iterator[str | Span]:
             is_word_start = True
         else:
             words = MARKUP.sub("", before).strip()
-            start = float(marks[number - 1][1])
-            yield Span(words, start, float(mark[1]), clip) if is_word_start and words else before
+            start, end = float(marks[number - 1][1]), float(mark[1])
+            # A stamp before the last one begins something new.
+            is_word = is_word_start and words and end > start
+            yield Span(words, start, end, clip) if is_word else before
             is_word_start = True
         position = mark.end()
     yield text[position:]

@@ -168,7 +168,9 @@ class PageSession:
         if not self.is_answering or self._worker is not None:
             return
         question, turn = self.turns[-2:]
-        self._worker = threading.Thread(target=self._generate, args=(question, turn), daemon=True)
+        self._worker = threading.Thread(
+            target=self._generate, args=(question, turn), name="audio-lm-answer", daemon=True
+        )
         self._worker.start()
         while turn.is_open:
             self._grown.wait()
@@ -261,9 +263,9 @@ class PageSession:
         for clip in searched:
             found = self.find_words(self._path(clip), question.text)
             turn.found += found.spans
-            count = {0: "not at all", 1: "once"}.get(len(found.spans), f"{len(found.spans)} times")
+            count = {0: "is not", 1: "occurs once"}.get(len(found.spans), f"occurs {len(found.spans)} times")
             words = "".join(f"{stamp(unit.start)}{unit.symbol}{stamp(unit.end)}" for unit in found.units)
-            yield f'Audio {clips.index(clip) + 1}: "{question.text}" {count}\n{words}\n'
+            yield f'"{question.text}" {count} in audio {clips.index(clip) + 1}\n{words}\n'
 
     def _path(self, clip: ShownClip) -> Path:
         return self.folder / f"{clip.token}.wav"
