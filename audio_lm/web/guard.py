@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,10 +42,6 @@ HEADERS = {
     "permissions-policy": "microphone=(self), camera=(), geolocation=()",
     "cache-control": "no-store",
 }
-
-
-class BodyTooLargeError(Exception):
-    """A request without a stated length has sent too much."""
 
 
 class Guard:
@@ -80,20 +77,31 @@ class Guard:
         if refusal := await self._refusal(headers):
             await refusal(scope, receive, _with_headers(send))
             return
-        num_bytes = 0
+        await self._answer_limited(scope, receive, _with_headers(send))
 
-        async def limited() -> Message:
+    async def _answer_limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose length may not be stated; a body over the limit ends as if the client had left."""
+        num_bytes, is_answered = 0, False
+
+        async def receive_limited() -> Message:
             nonlocal num_bytes
             message = await receive()
             num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_body_bytes:
-                raise BodyTooLargeError
-            return message
+            return message if num_bytes <= self._max_body_bytes else {"type": "http.disconnect"}
+
+        async def send_unless_too_large(message: Message) -> None:
+            nonlocal is_answered
+            if num_bytes <= self._max_body_bytes or is_answered:
+                is_answered = True
+                await send(message)
 
         try:
-            await self._app(scope, limited, _with_headers(send))
-        except BodyTooLargeError:
-            await self._too_large()(scope, receive, _with_headers(send))
+            await self._app(scope, receive_limited, send_unless_too_large)
+        except ClientDisconnect:
+            if num_bytes <= self._max_body_bytes:
+                raise
+        if not is_answered and num_bytes > self._max_body_bytes:
+            await self._too_large()(scope, receive, send)
 
     async def _refusal(self, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from audio_lm.chat.session import ChatOptions
-from audio_lm.common.errors import UserError, missing_extra
+from audio_lm.common.errors import UserError, first_line, missing_extra
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt
 from audio_lm.web.sessions import ChatFactory, SessionStore, WordFinder
@@ -25,7 +25,7 @@ class Address:
 
     host: str = "127.0.0.1"
     port: int = 7860
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     certificate: Path | None = None
     """PEM file of TLS; browsers give a microphone only to pages of this machine or of TLS."""
 
@@ -71,10 +71,10 @@ def bind(address: Address) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((address.host, address.port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         opened.close()
         raise UserError(
-            f"{address.host} port {address.port} cannot be opened ({error.strerror}) -- expected an address of this machine "
+            f"{address.host} port {address.port} cannot be opened ({first_line(error)}) -- expected an address of this machine "
             f"and a free port; choose another with --host and --port"
         ) from error
     return opened

@@ -49,6 +49,13 @@ class TalkingChat:
         self.is_stopped.set()
 
 
+def answer_of(session):
+    """Last turn, after its answer is generated."""
+    for _ in session.answer():
+        pass
+    return session.turns[-1]
+
+
 def find(audio, words):
     units = (Unit("<|sil|>", 0.0, 0.1), Unit("she", 0.1, 0.25), Unit("sells", 0.25, 0.4))
     return Grounding(str(audio), words, units, tuple(find_words(units, words)))

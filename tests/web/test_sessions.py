@@ -5,13 +5,7 @@ import pytest
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.web.limits import Limits
 from audio_lm.web.sessions import PageSession, SessionStore
-from tests.web.conftest import TalkingChat, find
-
-
-def answer_of(session):
-    for _ in session.answer():
-        pass
-    return session.turns[-1]
+from tests.web.conftest import TalkingChat, answer_of, find
 
 
 def test_a_question_has_its_clips_and_a_streamed_answer(store, make_file):
