@@ -1,7 +1,7 @@
 """Chat page of the command `serve`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,16 +55,16 @@ def serve_page(given: PageOptions) -> None:
         from audio_lm.web.prompts import example_prompts
         from audio_lm.web.server import Site, bind, check_packages, serve
 
-        check_packages()
-        opened = bind(address)
-        loaded = open_chat_model(given.model, stage=given.stage, trusts_code=given.trusts_code)
         limits = Limits(
             upload_mib=given.max_upload,
             seconds=given.max_seconds,
-            long_audio=options.long_audio or loaded.long_audio,
             num_answers=given.concurrency,
             num_sessions=given.max_sessions,
         )
+        check_packages()
+        opened = bind(address)
+        loaded = open_chat_model(given.model, stage=given.stage, trusts_code=given.trusts_code)
+        limits = replace(limits, long_audio=options.long_audio or loaded.long_audio)
         prompts = example_prompts(loaded, given.model, trusts_code=given.trusts_code)
         site = Site(loaded.source, options, prompts, _word_finder(given))
     typer.echo(f"{address.url(opened.getsockname()[1])}   (Ctrl-C ends it)")
