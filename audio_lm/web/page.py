@@ -20,6 +20,7 @@ from audio_lm.web.markup import conversation_json
 from audio_lm.web.prompts import ExamplePrompt
 from audio_lm.web.sessions import PageSession, SessionStore, Turn
 
+NUM_UPLOADS_AT_A_TIME = 4  # that are decoded
 MIN_SECONDS_BETWEEN_UPDATES = 0.05
 MAX_TOKENS = 1024  # of an answer
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aiff", ".aif", ".aac", ".mp4")
@@ -114,12 +115,19 @@ class _Page:
                 "concurrency_limit": limits.num_answers,
                 "api_visibility": "private",
             }
+            # Through the queue, because gradio shows no error of an event that passes it by; in a line of their own.
+            checked: dict[str, Any] = {
+                "concurrency_id": "questions",
+                "concurrency_limit": NUM_UPLOADS_AT_A_TIME,
+                "show_progress": "hidden",
+                "api_visibility": "private",
+            }
             at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            sent = question.submit(self.ask, [question, *settings], [question, *state], **at_once)
+            sent = question.submit(self.ask, [question, *settings], [question, *state], **checked)
             sent.success(**answered)
-            searched = find.click(self.search, [question], [question, *state], **at_once)
+            searched = find.click(self.search, [question], [question, *state], **checked)
             searched.success(**answered)
-            reopened = again.click(self.reopen, settings, state, **at_once)
+            reopened = again.click(self.reopen, settings, state, **checked)
             reopened.success(**answered)
             stop.click(self.stop, None, None, **at_once)
             clear.click(self.clear, None, [question, *state], **at_once)
