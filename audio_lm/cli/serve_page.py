@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PASSWORD_VARIABLE = "AUDIO_LM_PASSWORD"
 HOST, PORT = "127.0.0.1", 7860
+LONG_AUDIO: tuple[Literal["error", "truncate", "chunk"], ...] = ("error", "truncate", "chunk")
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ def _chat_options(given: PageOptions) -> "ChatOptions":
     from audio_lm.chat.session import ChatOptions
     from audio_lm.model.decoder.sampling import SamplingConfig
 
-    rule = given.long_audio
-    if rule is not None and rule != "error" and rule != "truncate" and rule != "chunk":
-        raise UserError(f"--long-audio {rule} -- expected error, truncate or chunk; choose one")
+    if given.long_audio not in (None, *LONG_AUDIO):
+        raise UserError(f"--long-audio {given.long_audio} -- expected {', '.join(LONG_AUDIO)}; choose one")
+    rule = next((known for known in LONG_AUDIO if known == given.long_audio), None)
     return ChatOptions(given.max_new_tokens, SamplingConfig(given.temperature), long_audio=rule)
 
 

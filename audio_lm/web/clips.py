@@ -1,6 +1,6 @@
 """Audio of a conversation as the page shows it: a WAV file to play and a picture of its log-mel spectrogram.
 
-Both are files of the session's folder, named by 128 random bits, because whoever has the address may read them.
+Both are files of the session's folder, named by 128 random bits, because the address is all that is needed to read them.
 """
 
 import secrets

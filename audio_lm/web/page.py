@@ -18,7 +18,8 @@ from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError
 from audio_lm.web.markup import conversation_json
 from audio_lm.web.prompts import ExamplePrompt
-from audio_lm.web.sessions import PageSession, SessionStore, Turn
+from audio_lm.web.sessions import PageSession, Turn
+from audio_lm.web.store import SessionStore
 
 NUM_UPLOADS_AT_A_TIME = 4  # that are decoded
 MIN_SECONDS_BETWEEN_UPDATES = 0.05
@@ -34,6 +35,12 @@ SYSTEM_FONTS = (
     "sans-serif",
 )
 MONOSPACE_FONTS = ("ui-monospace", "Menlo", "Consolas", "monospace")
+STATIC: dict[str, Any] = {
+    "padding": False,
+    "apply_default_css": False,
+    "js_on_load": None,
+}  # HTML without events
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # Runs when gradio has drawn the component; `watch` calls the function after every new value.
 WATCH = "watch('value', () => window.audioLmShow(props.value)); window.audioLmShow(props.value)"
 
@@ -76,26 +83,19 @@ class _Page:
 
     def build(self, title: str, prompts: tuple[ExamplePrompt, ...]) -> gr.Blocks:
         limits = self.store.limits
-        static: dict[str, Any] = {"padding": False, "apply_default_css": False, "js_on_load": None}
         with gr.Blocks(
             title=f"{title} - audio_lm",
             analytics_enabled=False,
-            # Uploads that no page has any more, because the server was stopped between upload and registration.
+            # Uploads of a browser that left between its upload and the message about it.
             delete_cache=(600, int(limits.idle_seconds)),
         ) as page:
-            gr.HTML(_top(title), **static)
-            gr.HTML(_talk(limits.clip_seconds), **static)
+            gr.HTML(_top(title), **STATIC)
+            gr.HTML(_talk(limits.clip_seconds), **STATIC)
             turns = gr.HTML("[]", html_template="", js_on_load=WATCH, visible="hidden")
             if prompts:
-                gr.HTML(_prompts(prompts), **static)
+                gr.HTML(_prompts(prompts), **STATIC)
             with gr.Column(elem_id="composer"):
-                with gr.Row(elem_id="actions"):
-                    stop = gr.Button("Stop", size="sm", variant="stop", elem_id="stop", visible=False)
-                    find = gr.Button(
-                        "Find words", size="sm", elem_id="find", visible=self.store.find_words is not None
-                    )
-                    again = gr.Button("Regenerate", size="sm", elem_id="regenerate", interactive=False)
-                    clear = gr.Button("Clear", size="sm", elem_id="clear", interactive=False)
+                buttons = self._buttons()
                 question = gr.MultimodalTextbox(
                     sources=["upload", "microphone"],
                     file_types=[*AUDIO_SUFFIXES],
@@ -105,36 +105,52 @@ class _Page:
                     elem_id="question",
                     max_lines=6,
                 )
-            settings = self._settings()
-            state = [turns, stop, again, clear]
-            answered = {
-                "fn": self.answer,
-                "outputs": state,
-                "show_progress": "hidden",
-                "concurrency_id": "answers",
-                "concurrency_limit": limits.num_answers,
-                "api_visibility": "private",
-            }
-            # Through the queue, because gradio shows no error of an event that passes it by; in a line of their own.
-            checked: dict[str, Any] = {
-                "concurrency_id": "questions",
-                "concurrency_limit": NUM_UPLOADS_AT_A_TIME,
-                "show_progress": "hidden",
-                "api_visibility": "private",
-            }
-            at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            sent = question.submit(self.ask, [question, *settings], [question, *state], **checked)
-            sent.success(**answered)
-            searched = find.click(self.search, [question], [question, *state], **checked)
-            searched.success(**answered)
-            reopened = again.click(self.reopen, settings, state, **checked)
-            reopened.success(**answered)
-            stop.click(self.stop, None, None, **at_once)
-            clear.click(self.clear, None, [question, *state], **at_once)
-            question.change(self.keep_uploads, [question], None, trigger_mode="always_last", **at_once)
+            self._connect(question, turns, buttons, self._settings())
             page.unload(self.leave)
         page.queue(max_size=limits.num_waiting, default_concurrency_limit=limits.num_answers)
         return page
+
+    def _buttons(self) -> dict[str, gr.Button]:
+        can_find = self.store.find_words is not None
+        with gr.Row(elem_id="actions"):
+            return {
+                "stop": gr.Button("Stop", size="sm", variant="stop", elem_id="stop", visible=False),
+                "find": gr.Button("Find words", size="sm", elem_id="find", visible=can_find),
+                "again": gr.Button("Regenerate", size="sm", elem_id="regenerate", interactive=False),
+                "clear": gr.Button("Clear", size="sm", elem_id="clear", interactive=False),
+            }
+
+    def _connect(
+        self,
+        question: gr.MultimodalTextbox,
+        turns: gr.HTML,
+        buttons: dict[str, gr.Button],
+        settings: list[gr.Slider],
+    ) -> None:
+        state = [turns, buttons["stop"], buttons["again"], buttons["clear"]]
+        # Through the queue, because gradio shows no error of an event that passes it by; in a line of their own.
+        checked: dict[str, Any] = {
+            "concurrency_id": "questions",
+            "concurrency_limit": NUM_UPLOADS_AT_A_TIME,
+            **QUIET,
+        }
+        at_once: dict[str, Any] = {"queue": False, **QUIET}
+        for accepted in (
+            question.submit(self.ask, [question, *settings], [question, *state], **checked),
+            buttons["find"].click(self.search, [question], [question, *state], **checked),
+            buttons["again"].click(self.reopen, settings, state, **checked),
+        ):
+            accepted.success(
+                self.answer,
+                None,
+                state,
+                concurrency_id="answers",
+                concurrency_limit=self.store.limits.num_answers,
+                **QUIET,
+            )
+        buttons["stop"].click(self.stop, None, None, **at_once)
+        buttons["clear"].click(self.clear, None, [question, *state], **at_once)
+        question.change(self.keep_uploads, [question], None, trigger_mode="always_last", **at_once)
 
     def _settings(self) -> list[gr.Slider]:
         with gr.Accordion("Settings", open=False, elem_id="settings"):

@@ -12,7 +12,8 @@ from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError, first_line, missing_extra
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt
-from audio_lm.web.sessions import ChatFactory, SessionStore, WordFinder
+from audio_lm.web.sessions import WordFinder
+from audio_lm.web.store import ChatFactory, SessionStore
 
 CLIP_FILE = re.compile(r"[0-9a-f]{32}\.(wav|png)")
 MIN_PASSWORD = 8  # characters

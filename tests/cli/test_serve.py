@@ -7,7 +7,7 @@ from tests.cli.command import run
     ("arguments", "words"),
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0 -- expected a password"),
-        (["--long-audio", "drop"], "--long-audio drop -- expected error, truncate or chunk"),
+        (["--long-audio", "drop"], "--long-audio drop -- expected error, truncate, chunk"),
         (["--max-upload", "0"], "limit upload_mib 0.0 -- expected a positive number"),
         (["--temperature", "-1"], "temperature -1.0 -- expected 0"),
         (["--password-file", "gone.txt"], "--password-file gone.txt cannot be read"),

@@ -11,7 +11,7 @@ from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError
 from audio_lm.common.word_timestamps import Unit
 from audio_lm.web.limits import Limits
-from audio_lm.web.sessions import SessionStore
+from audio_lm.web.store import SessionStore
 
 
 class TalkingChat:

@@ -13,7 +13,7 @@ import pytest
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt
 from audio_lm.web.server import Address, Site, bind, build_app
-from audio_lm.web.sessions import SessionStore
+from audio_lm.web.store import SessionStore
 from tests.web.browser import PHONE, Visitor, opened_browser, require_browser
 from tests.web.conftest import TalkingChat, find
 
@@ -47,7 +47,9 @@ def start(folder, monkeypatch):
 
     def serve(store, address=Address(port=0)):  # noqa: B008
         site = Site(
-            "runs/demo, stage chat", prompts=(ExamplePrompt("asr", "What is said?"),), find_words=find
+            "runs/demo, stage chat",
+            prompts=(ExamplePrompt("asr", "Which words are spoken?"),),
+            find_words=find,
         )
         opened = bind(address)
         config = uvicorn.Config(
@@ -80,7 +82,7 @@ def test_a_conversation_with_two_audios_stop_regenerate_and_clear(start, slow_st
         me = Visitor(browser, url)
         me.attach(one, two)
         me.page.click(".prompts button")
-        assert me.page.input_value("#question textarea") == "What is said?"
+        assert me.page.input_value("#question textarea") == "Which words are spoken?"
         me.page.press("#question textarea", "Enter")
         me.page.wait_for_selector(".answer.open")
         lengths = set()
@@ -88,7 +90,7 @@ def test_a_conversation_with_two_audios_stop_regenerate_and_clear(start, slow_st
             lengths.add(len(me.answers()[-1]))
             me.page.wait_for_timeout(60)
         assert len(lengths) > 3, "the answer did not grow"
-        assert "answer 1 to 'What is said?' about 2 clips" in me.wait_for_answer()
+        assert "answer 1 to 'Which words are spoken?' about 2 clips" in me.wait_for_answer()
         assert me.page.locator(".clip audio").count() == 2
         assert me.page.evaluate(
             "[...document.querySelectorAll('.mel img')].every(one => one.naturalHeight === 80)"
