@@ -11,7 +11,7 @@ False
 
 Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
-``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder.
+``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession`` holds a conversation with one.
 """
 
 from importlib import import_module
@@ -29,6 +29,11 @@ _MODULE_OF_NAME = {
     "evaluate_model": "audio_lm.run.evaluate_model",
     "BenchmarkOptions": "audio_lm.run.named_benchmarks",
     "open_model": "audio_lm.run.ask",
+    "open_chat_model": "audio_lm.chat.session",
+    "ChatSession": "audio_lm.chat.session",
+    "ChatOptions": "audio_lm.chat.session",
+    "SamplingConfig": "audio_lm.model.decoder.sampling",
+    "ground": "audio_lm.chat.grounding",
     "AudioLM": "audio_lm.model.audio_lm",
     "MixtureDataModule": "audio_lm.data.datamodule",
     "NextTokenModule": "audio_lm.training.next_token",

@@ -36,7 +36,7 @@ def choose_spans(found: Grounding, occurrence: int | None = None) -> list[Span]:
     """
     if not found.spans:
         raise UserError(
-            f"{found.wanted!r} was not found in {found.audio}, where the model reads {found.transcript!r}; choose words of these"
+            f"{found.wanted!r} was not found in {found.audio}; the model reads {found.transcript!r} -- choose words of it"
         )
     if occurrence is None:
         return list(found.spans)

@@ -22,7 +22,7 @@ class Span:
     """An occurrence of the wanted words."""
 
     words: str
-    """As the model wrote them."""
+    """Spelling of the model."""
 
     start: Seconds
     end: Seconds
@@ -96,8 +96,8 @@ def stamp_task(model: AnsweringModel) -> str:
     known = [name for name in STAMP_TASKS if name in loaded.tasks or not loaded.tasks]
     if not known:
         raise UserError(
-            f"{loaded.source} was trained with {', '.join(loaded.tasks)} -- expected {' or '.join(STAMP_TASKS)}, which has word "
-            f"time stamps; choose another stage or model"
+            f"{loaded.source} was trained with {', '.join(loaded.tasks)} -- expected {' or '.join(STAMP_TASKS)}, which has "
+            f"word time stamps; choose another stage or model"
         )
     return known[0]
 

@@ -5,19 +5,15 @@ model, from one thread or several; they share nothing else. The history is kept 
 tokens as one without the kept keys and values.
 """
 
-import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import soundfile
 import torch
 
+from audio_lm.chat.conversation import ChatAudio, ChatTurn, save_conversation
 from audio_lm.chat.history import History
-from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
 from audio_lm.common.errors import UserError
 from audio_lm.data.audio.clip_waves import AudioInput, read_wave, split_long
 from audio_lm.data.manifest.index import LongAudio
@@ -28,8 +24,6 @@ from audio_lm.prompts.encode import encode
 from audio_lm.prompts.stop_strings import StopStrings, TextStream
 from audio_lm.run.load_model import LoadedModel, check_prompt, load_answering_model
 from audio_lm.tasks.registry import CHAT
-
-Wave = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -50,38 +44,6 @@ class ChatOptions:
 
     channel: str = "average"
     """Channel of clips that have several: ``average``, ``left`` or ``right``."""
-
-
-@dataclass(frozen=True)
-class ChatAudio:
-    """A clip of a conversation."""
-
-    number: int
-    """Number in the conversation, from 1."""
-
-    name: str
-    """File name, for people."""
-
-    wave: Wave = field(repr=False)
-    """(S,) at 16 kHz."""
-
-    @property
-    def seconds(self) -> Seconds:
-        """Length."""
-        return len(self.wave) / SAMPLES_PER_SECOND
-
-
-@dataclass
-class ChatTurn:
-    """A turn of a conversation."""
-
-    role: Literal["user", "assistant"]
-    text: str
-    audios: tuple[int, ...] = ()
-    """Numbers of its clips."""
-
-    is_complete: bool = True
-    """False for an answer that was stopped, or ended at the maximum length."""
 
 
 class ChatSession:
@@ -227,30 +189,7 @@ class ChatSession:
         Raises:
             UserError: the folder exists and is not empty.
         """
-        path = Path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(f"{path} exists -- expected a new folder; choose another name")
-        path.mkdir(parents=True, exist_ok=True)
-        for audio in self.audios:
-            soundfile.write(
-                path / f"audio_{audio.number}.wav", audio.wave, SAMPLES_PER_SECOND, subtype="PCM_16"
-            )
-        rows = [
-            {
-                "role": turn.role,
-                "content": [
-                    *({"audio": number} for number in turn.audios),
-                    *([{"text": turn.text}] if turn.text or not turn.audios else []),
-                ],
-            }
-            for turn in self.turns
-        ]
-        names = {str(audio.number): audio.name for audio in self.audios}
-        content = {"model": self._loaded.source, "conversation": rows, "audio_names": names}
-        (path / "conversation.json").write_text(
-            json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
-        return path
+        return save_conversation(folder, self.turns, self.audios, source=self._loaded.source)
 
     def _start(self) -> Iterator[str]:
         self._stopping.clear()

@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step``, ``bench checkpoint``, ``bench sweep-noise``.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench step``, ``bench chat`` and others.
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -55,6 +55,64 @@ def bench_checkpoint(
     from audio_lm.bench.checkpoint import bench_checkpoint as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("chat")
+def bench_chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="Run or model folder; default a small model with random weights."
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of each of the four clips.")] = 10.0,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 24,
+    rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Compare turn 5 of a conversation with four clips with starting over: time, and greedy tokens of all turns.
+
+    Examples: `audio-lm bench chat` · `audio-lm bench chat runs/demo-1a2b3c4d --seconds 2 --json`
+    """
+    silence_libraries()
+    from dataclasses import asdict
+
+    from audio_lm.chat.session import open_chat_model
+    from audio_lm.chat.speed import bench_turns, format_turns, small_chat_model
+
+    loaded = small_chat_model() if model is None else open_chat_model(model, trusts_code=trust_code)
+    figures = bench_turns(loaded, seconds=seconds, new_tokens=new_tokens, rounds=rounds)
+    typer.echo(json.dumps(asdict(figures)) if as_json else "\n".join(format_turns(figures)))
+
+
+@bench.command("ground")
+def bench_ground(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Run or model folder.")],
+    source: Annotated[
+        str, typer.Argument(help="Cut-set with the times of its words, such as fsdd/strings-test.")
+    ],
+    data_dir: Annotated[Path, typer.Option(help="Folder of the cut-sets.")] = Path("data"),
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips, from the first.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_code: TrustCode = False,
+) -> None:
+    """Find a word in each of some clips and delete it: error of its times, and words that are left.
+
+    Example: `audio-lm bench ground runs/spoken_digits-1a2b3c4d fsdd/strings-test`
+    """
+    silence_libraries()
+    from dataclasses import asdict
+    from itertools import islice
+
+    from audio_lm.chat.grounding import STAMP_TASKS
+    from audio_lm.chat.grounding_score import format_grounding, score_grounding
+    from audio_lm.data.manifest.cuts import read_cuts
+    from audio_lm.run.ask import open_model
+
+    opened = open_model(model, task=STAMP_TASKS, trusts_code=trust_code)
+    figures = score_grounding(opened, [*islice(read_cuts(data_dir, source), clips)])
+    typer.echo(json.dumps(asdict(figures)) if as_json else format_grounding(figures))
 
 
 @bench.command("regression")

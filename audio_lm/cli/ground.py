@@ -45,8 +45,9 @@ def ground(
 
     The model writes the words of the recording with time stamps, which are forced to increase.
 
-    Examples: `audio-lm ground runs/demo-1a2b3c4d clip.wav seven` · `audio-lm ground runs/demo-1a2b3c4d clip.wav "two three" --json`
-    · `audio-lm ground runs/demo-1a2b3c4d clip.wav seven --picture seven.png`
+    Examples: `audio-lm ground runs/demo-1a2b3c4d clip.wav seven` ·
+    `audio-lm ground runs/demo-1a2b3c4d clip.wav "two three" --json` ·
+    `audio-lm ground runs/demo-1a2b3c4d clip.wav seven --picture seven.png`
     """
     silence_libraries()
     if picture is not None and picture.suffix.lower() != ".png":

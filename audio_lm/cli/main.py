@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, ground, runs, serve, sweep, train
+from audio_lm.cli import ask, bench, chat, data, evaluation, ground, runs, serve, sweep, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -28,6 +28,7 @@ app.command()(train.plan)
 app.command()(data.prepare)
 app.command("import")(data.import_)
 app.command()(ask.ask)
+app.command()(chat.chat)
 app.command()(ground.ground)
 app.command()(ground.edit)
 app.command()(serve.serve)

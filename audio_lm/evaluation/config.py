@@ -51,8 +51,8 @@ class BenchmarkConfig:
         """
         if self.ordered_stamps and self.prompt != "tags":
             raise RecipeError(
-                f"ordered_stamps has no effect with prompt: {self.prompt}, whose times are plain text -- expected prompt: tags; "
-                f"leave it out"
+                f"ordered_stamps has no effect with prompt: {self.prompt}, whose times are plain text -- expected "
+                f"prompt: tags; leave it out"
             )
         if self.question is None:
             return

@@ -23,7 +23,7 @@ def test_all_occurrences_or_one_are_chosen():
     assert choose_spans(found, 2) == [SPANS[1]]
     with pytest.raises(UserError, match="occurrence 3 of 'one' -- expected 1 to 2"):
         choose_spans(found, 3)
-    with pytest.raises(UserError, match="'one' was not found in a.wav"):
+    with pytest.raises(UserError, match="'one' was not found in"):
         choose_spans(Grounding("a.wav", "one", (), ()))
 
 
@@ -57,8 +57,8 @@ def test_mistakes_are_one_sentence_and_write_nothing(source, tmp_path):
         edit_file(source, source, list(SPANS), Edit("delete"))
     with pytest.raises(DataError, match="nothing is left"):
         edit_file(source, out, [Span("x", 0.0, 1.0)], Edit("delete"))
-    with pytest.raises(DataError, match="missing.wav is missing"):
+    with pytest.raises(DataError, match=r"missing\.wav is missing"):
         edit_file(source, out, list(SPANS), Edit("replace", tmp_path / "missing.wav"))
-    with pytest.raises(DataError, match="absent.wav is missing"):
+    with pytest.raises(DataError, match=r"absent\.wav is missing"):
         edit_file(tmp_path / "absent.wav", out, list(SPANS), Edit("delete"))
     assert not out.exists()

@@ -37,3 +37,23 @@ def test_a_vocabulary_without_stamps_is_refused():
     tokenizer = train_tokenizer(["one"] * 4, vocab_size=260)
     with pytest.raises(RecipeError, match="has no time stamps"):
         IncreasingStamps(Vocabulary(tokenizer, num_base=len(tokenizer), tokens=TEXT_TOKENS))
+
+
+def test_a_stamp_is_the_median_of_the_allowed_ones(vocabulary):
+    """The most probable stamp is 0.20 s; with the stamps up to 0.30 s forbidden, half of the rest lies before 0.60 s."""
+    shares = {"<|0.20|>": 0.4, "<|0.50|>": 0.2, "<|0.60|>": 0.1, "<|0.70|>": 0.25}
+    logits = torch.full((len(vocabulary),), -30.0)
+    for stamp, share in shares.items():
+        logits[vocabulary.id_of[stamp]] = torch.tensor(share).log()
+    logits[0] = torch.tensor(0.05).log()
+    constraint = IncreasingStamps(vocabulary)
+    assert allowed_of(constraint, vocabulary, logits, "") == ["<|0.50|>"]
+    assert allowed_of(constraint, vocabulary, logits, "<|0.30|>one") == ["<|0.60|>"]
+    logits[0] = 0.0
+    assert len(allowed_of(constraint, vocabulary, logits, "<|0.30|>one")) > 1000, "a word is more probable"
+
+
+def allowed_of(constraint, vocabulary, logits, text):
+    """Stamps that may follow an answer, given the logits."""
+    masked = constraint.constrain(logits, vocabulary.ids(text, is_markup=True))
+    return [stamp for stamp in STAMPS if torch.isfinite(masked[vocabulary.id_of[stamp]])]
