@@ -9,7 +9,19 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, chat, data, evaluation, ground, runs, sweep, synthesize, train
+from audio_lm.cli import (
+    ask,
+    bench,
+    chat,
+    data,
+    evaluation,
+    ground,
+    runs,
+    serve,
+    sweep,
+    synthesize,
+    train,
+)
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -32,6 +44,7 @@ app.command()(ask.ask)
 app.command()(chat.chat)
 app.command()(ground.ground)
 app.command()(ground.edit)
+app.command()(serve.serve)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.score)
 app.command()(evaluation.report)

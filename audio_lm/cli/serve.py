@@ -1,0 +1,90 @@
+"""Command that serves a model: a chat page for a browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audio_lm.cli.options import TrustCode
+from audio_lm.cli.serve_page import PASSWORD_VARIABLE, PageOptions, serve_page
+
+Model = Annotated[
+    str,
+    typer.Argument(metavar="RUN_OR_FOLDER", help="Run, exported or published model folder, or a hub name."),
+]
+Stage = Annotated[
+    str | None, typer.Option(help="Stage of a run; default the last that was trained with conversations.")
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="Address to serve on; default 127.0.0.1. Another than of this machine alone needs a password."
+    ),
+]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; default 7860, 0 for a free one.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help=f"File with the password of the page; or set {PASSWORD_VARIABLE}.")
+]
+Certificate = Annotated[
+    Path | None, typer.Option(help="PEM file of TLS, which the microphones of other machines need.")
+]
+Key = Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")]
+MaxUpload = Annotated[float, typer.Option(help="Maximum size of an audio file, in MiB.")]
+MaxSeconds = Annotated[float, typer.Option(help="Maximum duration of an audio file, in seconds.")]
+MaxSessions = Annotated[int, typer.Option(help="Maximum number of open conversations.")]
+Concurrency = Annotated[int, typer.Option(help="Answers at a time; other questions wait.")]
+LongAudioRule = Annotated[
+    str | None,
+    typer.Option(
+        help="Audio over 30 s: error, truncate, or chunk (several clips); default that of training."
+    ),
+]
+Temperature = Annotated[float, typer.Option(help="0 for the most probable tokens; the page can change it.")]
+MaxNewTokens = Annotated[
+    int, typer.Option(min=1, help="Maximum length of an answer; the page can change it.")
+]
+
+
+def serve(
+    model: Model,
+    stage: Stage = None,
+    host: Host = None,
+    port: Port = None,
+    password_file: PasswordFile = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    max_upload: MaxUpload = 25.0,
+    max_seconds: MaxSeconds = 120.0,
+    max_sessions: MaxSessions = 32,
+    concurrency: Concurrency = 1,
+    long_audio: LongAudioRule = None,
+    temperature: Temperature = 0.0,
+    max_new_tokens: MaxNewTokens = 256,
+    trust_code: TrustCode = False,
+) -> None:
+    """Serve a chat page for a browser: microphone, uploads, several audios in a conversation.
+
+    The page makes no request to another machine, and the audio of a conversation is deleted when its page is closed.
+
+    Examples: `audio-lm serve runs/demo-1a2b3c4d` · `audio-lm serve exported --port 8000` ·
+    `audio-lm serve exported --host 0.0.0.0 --password-file password.txt --certificate cert.pem --key key.pem`
+    """
+    serve_page(
+        PageOptions(
+            model=model,
+            stage=stage,
+            host=host,
+            port=port,
+            password_file=password_file,
+            certificate=certificate,
+            key=key,
+            max_upload=max_upload,
+            max_seconds=max_seconds,
+            max_sessions=max_sessions,
+            concurrency=concurrency,
+            long_audio=long_audio,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            trusts_code=trust_code,
+        )
+    )
