@@ -18,6 +18,7 @@ FLOORS = (
     ("pipeline",),
     ("bench", "preview", "run"),
     ("export", "sweep"),
+    ("endpoint",),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

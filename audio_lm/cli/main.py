@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, train
+from audio_lm.cli import ask, bench, data, evaluation, runs, serve, sweep, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -34,6 +34,7 @@ app.command()(evaluation.report)
 app.command()(runs.status)
 app.command()(runs.replay)
 app.command()(runs.export)
+app.command()(serve.serve)
 app.command()(train.submit)
 app.add_typer(sweep.sweep, name="sweep")
 app.add_typer(runs.track, name="track")
