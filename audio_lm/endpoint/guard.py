@@ -145,7 +145,7 @@ class Guard:
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes:
         """Read the body of a request, no further than the limit."""
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            # A page of the web can post any other type to this machine without being asked for permission.
+            # A page of the web can post any other type to this machine without a preflight request.
             raise RequestError("Content-Type is not application/json", status=415, code="wrong_content_type")
         stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > self._limits.max_body_bytes:

@@ -1,7 +1,7 @@
 """Check of a chat request, and its translation into what `transformers serve` understands as meant.
 
 A field that the server would ignore is refused, because a setting without effect is an error. Sampling is turned on
-where a request asks for it: the exported folder decodes greedily, and a temperature alone would change nothing.
+where a request has a temperature: the exported folder decodes greedily, and a temperature alone would change nothing.
 """
 
 import json
@@ -56,7 +56,7 @@ class ServedModel:
     """In requests."""
 
     path: str
-    """As `transformers serve` knows it."""
+    """Its folder, under which `transformers serve` has it."""
 
     generation: Mapping[str, Any] = field(default_factory=dict)
     """Content of its ``generation_config.json``."""
@@ -219,7 +219,7 @@ def _number(
 
 
 def _check_neutral(fields: Mapping[str, Any]) -> None:
-    """Check that no other field asks for anything; `stop` fails in transformers 5.23, which hands it the processor."""
+    """Check that no other field has an effect; `stop` fails in transformers 5.23, which hands it the processor."""
     wrong = sorted(
         key for key, value in fields.items() if not any(value == neutral for neutral in NEUTRAL.get(key, ()))
     )
