@@ -16,8 +16,9 @@ from audio_lm.endpoint.request_error import RequestError
 from audio_lm.prompts.chatml import TURN_END, TURN_START
 from audio_lm.prompts.conversation import CLIP_TOKEN
 from audio_lm.prompts.natural import CLIP_END, CLIP_START
+from audio_lm.prompts.tags import AUDIO_END, AUDIO_START
 
-MARKUP = (TURN_START, TURN_END, CLIP_START, CLIP_END, CLIP_TOKEN)
+MARKUP = (TURN_START, TURN_END, CLIP_START, CLIP_END, CLIP_TOKEN, AUDIO_START, AUDIO_END)
 """Tokens that the chat template writes; in a text they would end a turn or announce a clip that is not there."""
 
 HARMLESS = {

@@ -33,7 +33,8 @@ def call(application, path="/v1/chat/completions", body=b"", *, method="POST", h
         sent.append(event)
 
     scope = {
-        "type": "http", "path": path, "method": method,
+        "type": "http", "path": path, "method": method, "query_string": b"", "root_path": "", "http_version": "1.1",
+        "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
         "headers": [(name.encode(), value.encode()) for name, value in own.items()],
     }  # fmt: skip
     asyncio.run(application(scope, receive, send))

@@ -54,6 +54,7 @@ class Figures:
     wrongly_refused: list = field(default_factory=list)
     mib: list = field(default_factory=list)
     waits: list = field(default_factory=list)
+    addresses: set = field(default_factory=set)
 
     def table(self):
         third = len(self.mib) // 3
@@ -64,6 +65,7 @@ class Figures:
             "different_answers": self.num_different,
             "mixed": len(self.mixed),
             "errors": len(self.errors),
+            "listens_on": sorted(self.addresses),
             "refused": self.num_refused,
             "wrongly_refused": len(self.wrongly_refused),
             "mib_after_a_third": round(statistics.median(self.mib[third : third + 5])),
@@ -139,6 +141,8 @@ def measure(folder, seconds):
         for thread in threads:
             thread.start()
         server = psutil.Process(process.pid)
+        listening = [one for one in server.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        figures.addresses = {one.laddr.ip for one in listening}
         while any(thread.is_alive() for thread in threads):
             figures.mib.append(server.memory_info().rss / 2**20)
             time.sleep(0.5)

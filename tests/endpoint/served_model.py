@@ -21,7 +21,7 @@ QUESTION = text_part("What do you hear?")
 SPREAD = 6.0  # of the embeddings: with the usual 0.02 every clip gets the same answer
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, prompt: str = "chatml") -> Path:
     tokenizer = train_tokenizer([f" {WORDS}", "What do you hear?"] * 4, vocab_size=400)
     vocabulary = Vocabulary(tokenizer, num_base=len(tokenizer))
     torch.manual_seed(0)
@@ -32,7 +32,7 @@ def write_model(folder: Path) -> Path:
                 weights.mul_(SPREAD)
         rows = model.language_model.get_output_embeddings().weight
         rows[[index for index in range(len(rows)) if not is_readable(vocabulary, index)]] = 0.0
-    export_model(model, vocabulary, folder)
+    export_model(model, vocabulary, folder, prompt=prompt)
     return folder
 
 

@@ -1,6 +1,7 @@
 """A tiny model behind the endpoint, queried by the client of OpenAI."""
 
 import base64
+import json
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from audio_lm.endpoint import server
 from audio_lm.endpoint.config import Limits, ServeConfig
 from audio_lm.endpoint.folder import find_model
 from audio_lm.endpoint.guard import Guard
+from tests.endpoint.asgi import call
 from tests.endpoint.served_model import NUM_TOKENS, QUESTION, GreedyModel, clip, decoded, encoded, write_model
 
 NUM_CLIPS = 6
@@ -152,6 +154,14 @@ def test_a_wrong_request_is_refused_and_the_server_lives(client, options, status
     assert (error.value.status_code, error.value.code) == (status, code)
     assert error.value.type == "invalid_request_error"
     assert text_of(query(client, wave_part(clip(0), 16_000)))
+
+
+def test_a_model_of_single_questions_refuses_a_conversation(tmp_path):
+    model = find_model(write_model(tmp_path / "natural", prompt="natural"))
+    application = Guard(server.load_application(model), model, ServeConfig())
+    turns = [message("user", "a"), message("assistant", "b"), message("user", "c")]
+    reply = call(application, body=json.dumps({"model": "natural", "messages": turns}).encode())
+    assert (reply.status, "one user message" in reply.error["message"]) == (400, True)
 
 
 def test_the_address_is_checked(monkeypatch):
