@@ -18,7 +18,7 @@ FLOORS = (
     ("pipeline",),
     ("bench", "preview", "run"),
     ("chat", "export", "sweep"),
-    ("web",),
+    ("endpoint", "web"),
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -30,7 +30,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TEXT_OF_PAGE = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
 README = TEXT_OF_PAGE["README.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-OTHER_PROGRAMS = {"mlflow", "pip", "python", "transformers", "ls", "sleep", "kill"}
+OTHER_PROGRAMS = {
+    "mlflow",
+    "pip",
+    "python",
+    "transformers",
+    "ls",
+    "sleep",
+    "kill",
+    "vllm-environment/bin/pip",
+    "vllm-environment/bin/vllm",
+}
 MAX_README_LINES, MAX_PICTURE_BYTES = 110, 200_000
 FILE_SUFFIXES = (".py", ".yaml", ".json", ".jsonl", ".sent", ".log", ".lock")
 

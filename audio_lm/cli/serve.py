@@ -1,4 +1,4 @@
-"""Command that serves a model: a chat page for a browser."""
+"""Command that serves a model: a chat page for a browser, or an endpoint for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.options import TrustCode
-from audio_lm.cli.serve_page import PASSWORD_VARIABLE, PageOptions, serve_page
+from audio_lm.cli.serve_page import PASSWORD_VARIABLE, PageOptions, check_no_page_options, serve_page
+from audio_lm.common.errors import UserError
 
 Model = Annotated[
     str,
@@ -18,10 +19,12 @@ Stage = Annotated[
 Host = Annotated[
     str | None,
     typer.Option(
-        help="Address to serve on; default 127.0.0.1. Another than of this machine alone needs a password."
+        help="Address to serve on; default 127.0.0.1. Another needs a password; with --api, a key in AUDIO_LM_API_KEY."
     ),
 ]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; default 7860, 0 for a free one.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port, 0 for a free one; default 7860, with --api 8000.")
+]
 PasswordFile = Annotated[
     Path | None, typer.Option(help=f"File with the password of the page; or set {PASSWORD_VARIABLE}.")
 ]
@@ -47,6 +50,10 @@ MaxNewTokens = Annotated[
 
 def serve(
     model: Model,
+    api: Annotated[bool, typer.Option("--api", help="Serve an OpenAI-compatible endpoint.")] = False,
+    name: Annotated[
+        str, typer.Option(help="With --api: name of the model in requests; default that of its folder.")
+    ] = "",
     stage: Stage = None,
     host: Host = None,
     port: Port = None,
@@ -64,27 +71,44 @@ def serve(
 ) -> None:
     """Serve a chat page for a browser: microphone, uploads, several audios in a conversation.
 
+    With `--api` it is an endpoint instead, for programs that speak OpenAI's protocol.
+
     The page makes no request to another machine, and the audio of a conversation is deleted when its page is closed.
 
-    Examples: `audio-lm serve runs/demo-1a2b3c4d` · `audio-lm serve exported --port 8000` ·
-    `audio-lm serve exported --host 0.0.0.0 --password-file password.txt --certificate cert.pem --key key.pem`
+    Examples: `audio-lm serve runs/demo-1a2b3c4d` · `audio-lm serve exported --port 8080` ·
+    `audio-lm serve exported --host 0.0.0.0 --password-file password.txt --certificate cert.pem --key key.pem` ·
+    `audio-lm serve runs/demo-1a2b3c4d --api`
     """
-    serve_page(
-        PageOptions(
-            model=model,
-            stage=stage,
-            host=host,
-            port=port,
-            password_file=password_file,
-            certificate=certificate,
-            key=key,
-            max_upload=max_upload,
-            max_seconds=max_seconds,
-            max_sessions=max_sessions,
-            concurrency=concurrency,
-            long_audio=long_audio,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            trusts_code=trust_code,
-        )
+    if name and not api:
+        raise UserError(f"--name {name} has no effect on a page -- expected --api with it -- leave it out")
+    page = PageOptions(
+        model=model,
+        stage=stage,
+        host=host,
+        port=port,
+        password_file=password_file,
+        certificate=certificate,
+        key=key,
+        max_upload=max_upload,
+        max_seconds=max_seconds,
+        max_sessions=max_sessions,
+        concurrency=concurrency,
+        long_audio=long_audio,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        trusts_code=trust_code,
+    )
+    if not api:
+        serve_page(page)
+        return
+    check_no_page_options(page)
+    from audio_lm.cli.serve_api import API_PORT, serve_api
+
+    serve_api(
+        Path(model),
+        host=host,
+        port=API_PORT if port is None else port,
+        stage=stage,
+        name=name,
+        trust_code=trust_code,
     )

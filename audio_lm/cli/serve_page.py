@@ -1,7 +1,7 @@
 """Chat page of the command `serve`."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,20 +26,37 @@ class PageOptions:
     """Options of the command, as they were given."""
 
     model: str
-    stage: str | None
-    host: str | None
-    port: int | None
-    password_file: Path | None
-    certificate: Path | None
-    key: Path | None
-    max_upload: float
-    max_seconds: float
-    max_sessions: int
-    concurrency: int
-    long_audio: str | None
-    temperature: float
-    max_new_tokens: int
-    trusts_code: bool
+    stage: str | None = None
+    host: str | None = None
+    port: int | None = None
+    trusts_code: bool = False
+    password_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    max_upload: float = 25.0
+    max_seconds: float = 120.0
+    max_sessions: int = 32
+    concurrency: int = 1
+    long_audio: str | None = None
+    temperature: float = 0.0
+    max_new_tokens: int = 256
+
+
+SHARED = {"model", "stage", "host", "port", "trusts_code"}
+"""Options that an endpoint has too."""
+
+
+def check_no_page_options(given: PageOptions) -> None:
+    """Refuse options of the page for an endpoint.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for option in fields(given):
+        if option.name not in SHARED and getattr(given, option.name) != option.default:
+            raise UserError(
+                f"--{option.name.replace('_', '-')} is an option of the page -- expected none with --api -- leave it out"
+            )
 
 
 def serve_page(given: PageOptions) -> None:

@@ -6,6 +6,7 @@ tokenizer/                   tokenizer, if it was trained for this run; sealed b
 stages/<stage>/checkpoints/  step-00000120/ ..., to resume from; each has a MANIFEST.json
 stages/<stage>/model/        weights at the end of the stage, one safetensors file per part
 stages/<stage>/status.json   step, data position, finished or not, checksums of model/
+exported/<stage>-<hash>/     model as `serve --api` has exported it
 predictions/<name>.jsonl     one line per clip; benchmarks.json has the definition of each benchmark
 scores.json                  scores of the last evaluation
 mlflow.txt                   tracking URI and run ids

@@ -1,0 +1,1 @@
+"""OpenAI-compatible endpoint: `transformers serve` on an exported folder, behind checks of every request."""
