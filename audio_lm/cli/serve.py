@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from audio_lm.cli.options import TrustCode
-from audio_lm.cli.serve_page import PASSWORD_VARIABLE, PageOptions, check_no_page_options, serve_page
+from audio_lm.cli.serve_api import serve_api
+from audio_lm.cli.serve_page import PASSWORD_VARIABLE, ServeOptions, serve_page
 from audio_lm.common.errors import UserError
 
 Model = Annotated[
@@ -60,13 +61,13 @@ def serve(
     password_file: PasswordFile = None,
     certificate: Certificate = None,
     key: Key = None,
-    max_upload: MaxUpload = PageOptions.max_upload,
-    max_seconds: MaxSeconds = PageOptions.max_seconds,
-    max_sessions: MaxSessions = PageOptions.max_sessions,
-    concurrency: Concurrency = PageOptions.concurrency,
+    max_upload: MaxUpload = ServeOptions.max_upload,
+    max_seconds: MaxSeconds = ServeOptions.max_seconds,
+    max_sessions: MaxSessions = ServeOptions.max_sessions,
+    concurrency: Concurrency = ServeOptions.concurrency,
     long_audio: LongAudioRule = None,
-    temperature: Temperature = PageOptions.temperature,
-    max_new_tokens: MaxNewTokens = PageOptions.max_new_tokens,
+    temperature: Temperature = ServeOptions.temperature,
+    max_new_tokens: MaxNewTokens = ServeOptions.max_new_tokens,
     trust_code: TrustCode = False,
 ) -> None:
     """Serve a chat page for a browser: microphone, uploads, several audios in a conversation.
@@ -81,7 +82,7 @@ def serve(
     """
     if name and not api:
         raise UserError(f"--name {name} has no effect on a page -- expected --api with it -- leave it out")
-    page = PageOptions(
+    options = ServeOptions(
         model=model,
         stage=stage,
         host=host,
@@ -98,17 +99,7 @@ def serve(
         max_new_tokens=max_new_tokens,
         trusts_code=trust_code,
     )
-    if not api:
-        serve_page(page)
-        return
-    check_no_page_options(page)
-    from audio_lm.cli.serve_api import API_PORT, serve_api
-
-    serve_api(
-        Path(model),
-        host=host,
-        port=API_PORT if port is None else port,
-        stage=stage,
-        name=name,
-        trust_code=trust_code,
-    )
+    if api:
+        serve_api(options, name)
+    else:
+        serve_page(options)

@@ -22,7 +22,7 @@ LONG_AUDIO: tuple[Literal["error", "truncate", "chunk"], ...] = ("error", "trunc
 
 
 @dataclass(frozen=True)
-class PageOptions:
+class ServeOptions:
     """Options of the command, as they were given."""
 
     model: str
@@ -46,7 +46,7 @@ SHARED = {"model", "stage", "host", "port", "trusts_code"}
 """Options that an endpoint has too."""
 
 
-def check_no_page_options(given: PageOptions) -> None:
+def check_no_page_options(given: ServeOptions) -> None:
     """Refuse options of the page for an endpoint.
 
     Raises:
@@ -59,7 +59,7 @@ def check_no_page_options(given: PageOptions) -> None:
             )
 
 
-def serve_page(given: PageOptions) -> None:
+def serve_page(given: ServeOptions) -> None:
     """Load a model and serve its page until Ctrl-C.
 
     Raises:
@@ -89,7 +89,7 @@ def serve_page(given: PageOptions) -> None:
     serve(lambda: ChatSession(loaded, options), site, opened, address, limits)
 
 
-def _address(given: PageOptions) -> "Address":
+def _address(given: ServeOptions) -> "Address":
     from audio_lm.web.server import Address
 
     return Address(
@@ -101,7 +101,7 @@ def _address(given: PageOptions) -> "Address":
     )
 
 
-def _chat_options(given: PageOptions) -> "ChatOptions":
+def _chat_options(given: ServeOptions) -> "ChatOptions":
     from audio_lm.chat.session import ChatOptions
     from audio_lm.model.decoder.sampling import SamplingConfig
 
@@ -111,7 +111,7 @@ def _chat_options(given: PageOptions) -> "ChatOptions":
     return ChatOptions(given.max_new_tokens, SamplingConfig(given.temperature), long_audio=rule)
 
 
-def _word_finder(given: PageOptions) -> "WordFinder | None":
+def _word_finder(given: ServeOptions) -> "WordFinder | None":
     """Finder of words with the stage that was trained with word time stamps; None if there is none."""
     from audio_lm.chat.grounding import STAMP_TASKS, Grounding, ground, stamp_task
     from audio_lm.run.ask import open_model
