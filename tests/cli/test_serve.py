@@ -17,7 +17,6 @@ def _environment(monkeypatch):
         (["--api", "--max-upload", "1"], "--max-upload is an option of the page"),
         (["--api"], r"config.json cannot be read"),
         (["--api", "--host", "0.0.0.0"], f"export {KEY_VARIABLE}"),
-        (["--api", "--port", "70000"], "expected 0 to 65535"),
     ],
 )
 def test_a_mistake_of_an_endpoint_is_one_sentence(arguments, words, tmp_path, capfd):
