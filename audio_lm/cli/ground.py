@@ -82,6 +82,9 @@ def edit(
     replace_with: Annotated[
         Path | None, typer.Option(help="Put this audio file in the place of the words.")
     ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Seconds that are added on both sides of the words.")
+    ] = 0.06,
     occurrence: Annotated[
         int | None, typer.Option(min=1, help="Number of the occurrence, from 1; default all.")
     ] = None,
@@ -116,7 +119,7 @@ def edit(
         found = _find(model, audio, words, (task, stage, channel), trusts_code=trust_code)
         spans = choose_spans(found, occurrence)
         kind = "delete" if delete else "bleep" if bleep else "replace"
-        edit_file(audio, out, spans, Edit(kind, replace_with))
+        edit_file(audio, out, spans, Edit(kind, replace_with, margin))
     for span in spans:
         typer.echo(f"{span.start:.2f} {span.end:.2f} {span.words}")
 
