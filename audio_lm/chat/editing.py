@@ -15,7 +15,6 @@ from audio_lm.data.audio.decode import Wave
 from audio_lm.data.audio.edit import bleep_spans, delete_spans, replace_spans, write_edited
 from audio_lm.data.audio.errors import AudioError
 
-
 MARGIN: Seconds = 0.06
 """With it, the transcripts of 32 of 34 edited strings of recorded digits lack the word, and without it 27."""
 
