@@ -22,7 +22,7 @@ from audio_lm.model.decoder.generate import GenerationOptions, generate
 from audio_lm.model.decoder.sampling import SamplingConfig
 from audio_lm.training.distributed import all_reduce_sum
 from audio_lm.training.dpo import document_of_positions
-from audio_lm.training.fsdp import summon_full_params
+from audio_lm.training.fsdp import reshard, summon_full_params
 from audio_lm.training.losses import LossSums, sums_by_task
 from audio_lm.training.objective_config import GrpoConfig
 from audio_lm.training.rewards import Rewards, group_advantages, have_equal_rewards
@@ -149,10 +149,12 @@ class GrpoModule(WithoutDropout):
         try:
             for name, value in own.items():
                 value.detach().copy_(self._start[name])
+            reshard(self.model)  # without a backward pass the root module keeps the weights that it gathered
             yield
         finally:
             for name, value in own.items():
                 value.detach().copy_(kept[name])
+            reshard(self.model)
 
     def validation_step(
         self, packs: tuple[PackedBatch, ...], batch_idx: int, dataloader_idx: int = 0
