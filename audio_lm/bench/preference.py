@@ -75,9 +75,7 @@ def bench_preference(
         audio_s=sum(shared.num_samples) / 16_000,
         pairs=pairs,
         gradient_difference=max(
-            float((a - b).abs().max() / b.abs().max())
-            for a, b in zip(*gradients, strict=True)
-            if b.abs().max() > 0
+            float((a - b).abs().max() / b.abs().max()) for a, b in zip(*gradients, strict=True) if b.any()
         ),
     )
 
