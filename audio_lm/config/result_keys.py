@@ -18,7 +18,8 @@ RESULT = {
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
-    "stages.*": "prompt steps objective dpo grpo start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
+    "stages.*": "prompt steps objective dpo grpo start_from global_batch pack_tokens packing packs_per_step spec_augment"
+    " long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs max_rows online",
     "stages.*.mixture.online": "every warmup_steps smoothing strength importance_weights prior min_share max_share lead_steps",
     "stages.*.mixture.temperature": "groups tasks sources",

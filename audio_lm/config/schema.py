@@ -63,7 +63,7 @@ class StageConfig:
     """Optimizer steps."""
 
     objective: Objective = NEXT_TOKEN
-    """Aim of the training: answers as given (`next_token`), to prefer them to the label `rejected` (`dpo`), or to earn rewards (`grpo`)."""
+    """Aim: the answers as given (`next_token`), to prefer them to the label `rejected` (`dpo`), to earn rewards (`grpo`)."""
 
     dpo: DpoConfig | None = None
     """Loss of `objective: dpo`; null: the default one."""

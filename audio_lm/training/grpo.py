@@ -132,8 +132,8 @@ class GrpoModule(WithoutDropout):
         reference_P = self._reference(pack) if self.config.kl else None
         loss = _AnswerLoss(self.config, pack, weight, reference_P)
         total = self.model.loss(pack, weights_of=loss, temperature=self.config.temperature).total
-        measures: dict[str, LossSums] = dict(self._measures_of.get(id(pack), {}))
-        return StepLoss(total, loss.sums, measures | loss.measures)
+        measures: dict[str, LossSums] = {**self._measures_of.get(id(pack), {}), **loss.measures}
+        return StepLoss(total, loss.sums, measures)
 
     @torch.no_grad()
     def _reference(self, pack: PackedBatch) -> Tensor:
