@@ -148,7 +148,7 @@ def with_fragment(shown):
     """The demo recipe with the keys that a page shows."""
     recipe = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text())
     for name, stage in shown.pop("stages", {}).items():
-        recipe["stages"][name] |= stage
+        recipe["stages"][name] = recipe["stages"].get(name, {}) | stage
     return recipe | shown
 
 
@@ -161,7 +161,7 @@ def test_every_piece_of_a_recipe_is_valid(page, content, tmp_path):
         assert not problems
         assert not list(own_problems(config, []))
     elif set(shown) <= set(Recipe.__dataclass_fields__):
-        (tmp_path / "shown.yaml").write_text(yaml.safe_dump(with_fragment(shown)))
+        (tmp_path / "shown.yaml").write_text(yaml.safe_dump(with_fragment(shown), sort_keys=False))
         check_recipe(str(tmp_path / "shown.yaml"), [])
     else:
         assert set(shown) <= set(MixtureConfig.__dataclass_fields__), page

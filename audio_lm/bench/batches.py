@@ -40,14 +40,15 @@ def make_batches(count: int, clips: int, peer_clips: int, num_ids: int, device: 
     batches = []
     for number, batch_seconds in enumerate(seconds):
         rng = random_for("bench", "step", number)
-        pairs = [_conversation(rng, length, num_ids) for length in batch_seconds]
+        pairs = [make_conversation(rng, length, num_ids) for length in batch_seconds]
         groups = [pairs[start : start + peer_clips] for start in range(0, clips, peer_clips)]
         rows = [peer_batch(*zip(*group, strict=True)) for group in groups]
         batches.append(Batch(pack_examples(*zip(*pairs, strict=True)).to(device), rows))
     return batches
 
 
-def _conversation(rng: np.random.Generator, seconds: Seconds, num_ids: int) -> tuple[Example, np.ndarray]:
+def make_conversation(rng: np.random.Generator, seconds: Seconds, num_ids: int) -> tuple[Example, np.ndarray]:
+    """Create a conversation about one clip of noise, and the clip."""
     wave = rng.normal(0, 0.1, int(seconds * SAMPLES_PER_SECOND)).astype(np.float32)
     num_tokens = tokens_in(frames_in(len(wave)))
     num_answer = int(rng.integers(SHORTEST_ANSWER, LONGEST_ANSWER + 1))

@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench step``, ``bench chat`` and others.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench step``, ``bench dpo``, ``bench chat`` and others.
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -41,6 +41,20 @@ def bench_import(
     from audio_lm.bench.imports import bench_import as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("dpo")
+def bench_dpo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a step of DPO whose pairs share the encoding of their audio, against one without sharing; takes a minute.
+
+    Example: `audio-lm bench dpo --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.preference import bench_preference
+
+    _print_figures(bench_preference(), as_json=as_json)
 
 
 @bench.command("checkpoint")

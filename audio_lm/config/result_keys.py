@@ -18,7 +18,8 @@ RESULT = {
     "model.tokenizer": "load vocab_size",
     "model.lora.*": "rank alpha dropout targets",
     "tasks.*": "label prompt prompt_zh tags",
-    "stages.*": "prompt steps objective start_from global_batch pack_tokens packing packs_per_step spec_augment long_audio",
+    "stages.*": "prompt steps objective dpo grpo start_from global_batch pack_tokens packing packs_per_step spec_augment"
+    " long_audio",
     "stages.*.mixture": "sources weights weight_by groups group_weights source_weights schedule max_epochs max_rows online",
     "stages.*.mixture.online": "every warmup_steps smoothing strength importance_weights prior min_share max_share lead_steps",
     "stages.*.mixture.temperature": "groups tasks sources",
@@ -33,7 +34,7 @@ RESULT = {
 
 EXECUTION = {
     # Name of the run, and the stages that one launch trains.
-    "": "name resume only logger"
+    "": "name resume only logger guard"
     # Names of the pieces of conf/; the settings merged from them are declared separately.
     " use stand_ins"
     # Folders; the plan contains a digest of the manifest lines read from them.

@@ -63,7 +63,7 @@ class StageConfig:
     """Optimizer steps."""
 
     objective: Objective = NEXT_TOKEN
-    """What is learned: answers (`next_token`), to prefer them to the label `rejected` (`dpo`), or to earn rewards (`grpo`)."""
+    """Aim: the answers as given (`next_token`), to prefer them to the label `rejected` (`dpo`), to earn rewards (`grpo`)."""
 
     dpo: DpoConfig | None = None
     """Loss of `objective: dpo`; null: the default one."""
@@ -169,7 +169,7 @@ class Recipe:
     """Evaluation; from ``conf/benchmarks/`` with ``use.benchmarks``."""
 
     guard: GuardConfig | None = None
-    """What later stages must not forget; null for no check."""
+    """Benchmarks and a text that later stages must not forget; null for no check."""
 
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """MLflow tracking."""

@@ -13,7 +13,7 @@ from lhotse.cut import Cut, MonoCut
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, WHISPER, AudioTokenCount
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
-from audio_lm.data.manifest.cuts import num_samples_of, rejected_cut
+from audio_lm.data.manifest.cuts import check_length, num_samples_of, rejected_cut
 from audio_lm.data.manifest.labels import ClipLabels, labels_of, places_of
 from audio_lm.data.manifest.lhotse_cut import CutFacts
 from audio_lm.data.pairs import pair_of
@@ -157,13 +157,15 @@ class ExampleMaker:
         """Encode the conversation of a cut under a task.
 
         Raises:
-            DataError: the cut lacks a label its task needs, or cannot be encoded; names the cut.
+            DataError: the cut lacks a label its task needs, has a rejected clip over 30 s, or cannot be encoded; names the cut.
         """
         blank = Example(cut.id, task, position, [], [], [], tuple(num_samples_of(cut)), source)
         if not self.rule.is_paired:
             example = self._encoded(blank, self.pieces(cut, task, choice), cut)
             return self._with_room(example, cut) if self.rule.num_sampled else example
         others = rejected_cut(cut)
+        if others is not None:
+            check_length(others)
         clips = () if others is None else tuple(num_samples_of(others))
         chosen, rejected = self.pair(cut, task, choice)
         # Without clips of its own, the rejected conversation has the positions of the chosen one's.

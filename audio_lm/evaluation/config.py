@@ -80,7 +80,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """What later stages must not forget."""
+    """Benchmarks and a text that later stages must not forget."""
 
     benchmarks: list[str] = field(default_factory=list)
     """Benchmarks of earlier stages, which are evaluated again after every later stage."""

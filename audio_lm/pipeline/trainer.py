@@ -15,6 +15,7 @@ from audio_lm.common.env import world_size
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe, StageConfig
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.training.config import HardwareConfig
 from audio_lm.training.distributed import FSDP2Strategy, TokenSumDDPStrategy
 from audio_lm.training.dpo import DpoModule
@@ -93,6 +94,12 @@ def build_module(
         assert answers is not None, "answers have an end"
         return GrpoModule(model, config=stage.grpo, answers=answers, **settings)
     return NextTokenModule(model, **settings)
+
+
+def answer_format(stage: StageConfig, vocabulary: Vocabulary) -> AnswerFormat:
+    """Text and end of the answers of a stage."""
+    end_id = vocabulary.turn_end_id if stage.prompt == "chatml" else vocabulary.end_id
+    return AnswerFormat(vocabulary.text, end_id)
 
 
 def build_trainer(

@@ -5,35 +5,22 @@ a fingerprint of weights, data and prompts. A start that was killed continues wi
 """
 
 import hashlib
-import itertools
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
 
 from audio_lm.checkpoints.state import frozen_digests
 from audio_lm.common.env import is_main, local_rank, rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.config.schema import Recipe
-from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import MixtureDataModule, packs_of
-from audio_lm.data.examples import with_example
-from audio_lm.data.mixture.schedule import Cursor, PackSchedule, ScheduledExample
-from audio_lm.data.reference import (
-    UNREADABLE,
-    Chunk,
-    PairCodes,
-    ReferenceTable,
-    Values,
-    chunks_of,
-    validation_name,
-)
+from audio_lm.data.reference import UNREADABLE, Chunk, ReferenceTable, Values, chunks_of
 from audio_lm.model.audio_lm import AudioLM
+from audio_lm.pipeline.stage_pairs import StagePairs
 from audio_lm.run.resume import ResumePoint
 from audio_lm.run.session import RunSession
 from audio_lm.training.config import HardwareConfig
@@ -47,8 +34,6 @@ NOT_OF_PAIRS = frozenset(
     {"seed", "packs_per_step", "pack_tokens", "global_batch", "window", "packing", "shares"}
 )
 """Entries of the fingerprint of a schedule on which no log-probability depends."""
-
-log = logging.getLogger(__name__)
 
 
 def reference_table(
@@ -70,7 +55,7 @@ def reference_table(
     Raises:
         RunEndedError: a signal stopped it; what is computed is kept.
     """
-    pairs = _PairsOfStage(data, max_tokens=recipe.stages[stage].pack_tokens)
+    pairs = StagePairs(data, max_tokens=recipe.stages[stage].pack_tokens)
     steps = None if recipe.stages[stage].mixture.online else recipe.stages[stage].steps
     chunks = [chunk for name, codes in pairs.codes(steps) for chunk in chunks_of(name, codes)]
     place = folder / FOLDER / _fingerprint(model, recipe, point, pairs)
@@ -99,77 +84,7 @@ def _read(chunk: Chunk, place: Path) -> Values:
     return values
 
 
-class _PairsOfStage:
-    """Training and validation pairs of a stage, by source and row."""
-
-    def __init__(self, data: MixtureDataModule, *, max_tokens: int) -> None:
-        self.packs = data.packs
-        self.schedule: PackSchedule = data.sampler.schedule
-        self.validation: Mapping[str, Sequence[Cut]] = data.validation
-        self.validation_maker = data.validation_maker
-        self.max_tokens = max_tokens
-        collator = data.packs.collator
-        self.collator = Collator(
-            num_mels=collator.num_mels, load=collator.load, unreadable=collator.unreadable
-        )
-        self._source_of = {
-            f"{source.task} {source.source}": number for number, source in enumerate(self.packs.sources)
-        }
-        self._task_of = {validation_name(task): task for task in self.validation}
-
-    def codes(self, steps: int | None) -> Iterator[tuple[str, PairCodes]]:
-        """Names of the sources, with the pairs that are needed.
-
-        Args:
-            steps: of the stage; None where its schedule is not known, and every pair is needed.
-        """
-        names = list(self._source_of)
-        if steps is None:
-            for number, source in enumerate(self.packs.sources):
-                num_choices = self.schedule.lengths[number].num_choices
-                rows, choices = np.divmod(np.arange(len(source.rows) * num_choices), num_choices)
-                yield names[number], PairCodes(rows, choices, num_choices)
-        else:
-            drawn = np.array(list(self._drawn(steps)), dtype=np.int64).reshape(-1, 3)
-            for number, name in enumerate(names):
-                rows, choices = drawn[drawn[:, 0] == number, 1:].T
-                yield name, PairCodes(rows, choices, self.schedule.lengths[number].num_choices)
-        for name, task in self._task_of.items():
-            rows = np.arange(len(self.validation[task]))
-            yield name, PairCodes(rows, np.zeros_like(rows))
-
-    def _drawn(self, steps: int) -> Iterator[tuple[int, int, int]]:
-        """Source, row and paraphrase of every example of the stage."""
-        for _, packs in itertools.islice(self.schedule.steps(Cursor()), steps):
-            yield from ((one.source, one.row, one.choice) for pack in packs for one in pack)
-
-    def cuts(self, chunk: Chunk) -> list[Cut]:
-        """Cuts of a chunk with their pairs."""
-        rows, choices = np.divmod(chunk.codes, chunk.num_choices)
-        return [self._cut(chunk.name, *pair) for pair in zip(rows.tolist(), choices.tolist(), strict=True)]
-
-    def _cut(self, name: str, row: int, choice: int) -> Cut:
-        if name in self._source_of:
-            source = self._source_of[name]
-            num_tokens = int(self.schedule.lengths[source].of(np.array([row]), np.array([choice]))[0])
-            return self.packs.cut(ScheduledExample(0, source, row, choice, num_tokens))
-        task = self._task_of[name]
-        cut = self.validation[task][row]
-        return with_example(cut, self.validation_maker.example(cut, task))
-
-    @property
-    def validation_digest(self) -> str:
-        """Digest of the validation pairs."""
-        state = hashlib.sha256()
-        for name, task in self._task_of.items():
-            for row in range(len(self.validation[task])):
-                example = self._cut(name, row, 0).custom["example"]
-                tokens = [document.token_ids for document in example.documents]
-                state.update(json.dumps([name, example.cut_id, example.num_samples, tokens]).encode())
-        return state.hexdigest()[:16]
-
-
-def _fingerprint(model: AudioLM, recipe: Recipe, point: ResumePoint, pairs: _PairsOfStage) -> str:
+def _fingerprint(model: AudioLM, recipe: Recipe, point: ResumePoint, pairs: StagePairs) -> str:
     """Digest of everything that the values depend on; a collective."""
     plan = {key: value for key, value in point.planned.fingerprint.items() if key not in NOT_OF_PAIRS}
     known = {
@@ -184,7 +99,7 @@ def _fingerprint(model: AudioLM, recipe: Recipe, point: ResumePoint, pairs: _Pai
     return all_gather_object(digest)[0]  # the first rank alone knows the audio files
 
 
-def _compute(model: AudioLM, pairs: _PairsOfStage, chunk: Chunk, hardware: HardwareConfig) -> Values:
+def _compute(model: AudioLM, pairs: StagePairs, chunk: Chunk, hardware: HardwareConfig) -> Values:
     """Log-probabilities (P, 2) of a chunk, each rank those of its packs; the packs do not depend on the ranks."""
     packs = list(packs_of(pairs.cuts(chunk), max_tokens=pairs.max_tokens))
     shard, num_shards = rank() // hardware.tensor_parallel, world_size() // hardware.tensor_parallel

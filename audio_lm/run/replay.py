@@ -24,9 +24,11 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.part_names import part_of
 from audio_lm.model.weights.parts import load_weights, save_model
 from audio_lm.pipeline.model import build_audio_lm, rates_of
+from audio_lm.pipeline.trainer import answer_format, build_module
 from audio_lm.run.console import run_console
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.training.config import HardwareConfig
+from audio_lm.training.step import TrainStep
 
 PACKS_KEY = "audio_lm.packs"  # in the metadata of the file
 
@@ -99,14 +101,16 @@ def replay(path: Path, console: Console | None = None, *, trusts_code: bool = Fa
     recipe, folder = open_run(path.absolute().parents[3], trusts_code=trusts_code)
     # Without compilation or recomputation, so that the hooks see every module.
     plain = replace(recipe, hardware=HardwareConfig())
-    model = build_audio_lm(plain, kept_vocabulary(recipe, folder))
+    vocabulary = kept_vocabulary(recipe, folder)
+    model = build_audio_lm(plain, vocabulary)
     load_weights(model, _weights_folder(path, step))
-    for (_, parameter), rate in zip(
-        model.named_parameters(), rates_of(recipe, model)[stage].values(), strict=True
-    ):
+    rates = rates_of(recipe, model)[stage]
+    config = recipe.stages[stage]
+    module = build_module(config, model, rates, answers=answer_format(config, vocabulary))
+    for (_, parameter), rate in zip(model.named_parameters(), rates.values(), strict=True):
         parameter.requires_grad_(rate is not None and step >= rate.from_step)
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.hardware.is_half):
-        result = run_packs(model, packs)
+        result = run_packs(model, packs, module)
     console.print(f"stage {stage}, step {step}, {len(packs)} packs: loss {result.loss:.6g}")
     for part, norm in result.norms.items():
         console.print(f"  gradient of {part}: {norm:.6g}")
@@ -116,8 +120,12 @@ def replay(path: Path, console: Console | None = None, *, trusts_code: bool = Fa
     return result
 
 
-def run_packs(model: AudioLM, packs: Sequence[PackedBatch]) -> ReplayResult:
-    """Run forward and backward over packs, with hooks that find the first value that is not finite."""
+def run_packs(model: AudioLM, packs: Sequence[PackedBatch], module: TrainStep | None = None) -> ReplayResult:
+    """Run forward and backward over packs, with hooks that find the first value that is not finite.
+
+    Args:
+        module: objective of the stage; None for next-token prediction.
+    """
     result = ReplayResult()
     hooks = [
         module.register_forward_hook(_output_hook(result, f"output of {name or 'the model'}"))
@@ -127,10 +135,14 @@ def run_packs(model: AudioLM, packs: Sequence[PackedBatch]) -> ReplayResult:
     hooks += [
         value.register_hook(_tensor_hook(result, f"gradient of {name}")) for name, value in trained.items()
     ]
-    num_learned = max(1, sum(pack.num_learned for pack in packs))
+    num_counted = max(1, sum(module.num_counted(pack) if module else pack.num_learned for pack in packs))
     total = 0.0
     for pack in packs:
-        loss = model.loss(pack, weight=1 / num_learned).total
+        loss = (
+            module.compute_loss(pack, 1 / num_counted).total
+            if module
+            else model.loss(pack, weight=1 / num_counted).total
+        )
         _tensor_hook(result, "the loss")(loss.detach())
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()

@@ -28,7 +28,7 @@ from audio_lm.model.decoder.generate import greedy_decode
 from audio_lm.pipeline.benchmark_data import PROMPT_PACK_TOKENS, benchmark_questions
 from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plan_stage import StagePlan, maker_of
-from audio_lm.pipeline.trainer import build_module, build_trainer
+from audio_lm.pipeline.trainer import answer_format, build_module, build_trainer
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.prepare import Prepared
 from audio_lm.training.callbacks.step_clock import StepClock
@@ -115,7 +115,14 @@ def measure_stage(
     trained = [key for key, rate in rates.items() if rate is not None]
     with unchanged(model, trained) as copy, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training gives the same warnings again
-        module = build_module(stage, model, rates, seed=recipe.seed, is_half=hardware.is_half)
+        module = build_module(
+            stage,
+            model,
+            rates,
+            seed=recipe.seed,
+            is_half=hardware.is_half,
+            answers=answer_format(stage, prepared.vocabulary),
+        )
         trainer.fit(module, datamodule=data)
     if clock.step is None:
         return None

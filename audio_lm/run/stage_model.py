@@ -16,12 +16,11 @@ from audio_lm.config.schema import Recipe
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.model import apply_fsdp, build_audio_lm, build_mesh
-from audio_lm.pipeline.trainer import build_module
+from audio_lm.pipeline.trainer import answer_format, build_module
 from audio_lm.run.prepare import Prepared
 from audio_lm.run.replay import keep_packs
 from audio_lm.run.session import RunSession
 from audio_lm.training.fsdp import summon_full_params
-from audio_lm.training.grpo import AnswerFormat
 from audio_lm.training.step import TrainStep
 
 
@@ -81,13 +80,8 @@ class StageModels:
             tensor_parallel=self.recipe.hardware.tensor_parallel,
             is_half=self.recipe.hardware.is_half,
             keep=partial(keep_packs, self.model, folder, stage),
-            answers=self._answers(stage),
+            answers=answer_format(self.recipe.stages[stage], self.vocabulary),
         )
-
-    def _answers(self, stage: str) -> AnswerFormat:
-        vocabulary = self.vocabulary
-        is_chat = self.recipe.stages[stage].prompt == "chatml"
-        return AnswerFormat(vocabulary.text, vocabulary.turn_end_id if is_chat else vocabulary.end_id)
 
     @contextmanager
     def generating(self) -> Iterator[None]:

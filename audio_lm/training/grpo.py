@@ -22,7 +22,7 @@ from audio_lm.model.decoder.generate import GenerationOptions, generate
 from audio_lm.model.decoder.sampling import SamplingConfig
 from audio_lm.training.distributed import all_reduce_sum
 from audio_lm.training.dpo import document_of_positions
-from audio_lm.training.fsdp import summon_full_params
+from audio_lm.training.fsdp import reshard, summon_full_params
 from audio_lm.training.losses import LossSums, sums_by_task
 from audio_lm.training.objective_config import GrpoConfig
 from audio_lm.training.rewards import Rewards, group_advantages, have_equal_rewards
@@ -132,8 +132,8 @@ class GrpoModule(WithoutDropout):
         reference_P = self._reference(pack) if self.config.kl else None
         loss = _AnswerLoss(self.config, pack, weight, reference_P)
         total = self.model.loss(pack, weights_of=loss, temperature=self.config.temperature).total
-        measures: dict[str, LossSums] = dict(self._measures_of.get(id(pack), {}))
-        return StepLoss(total, loss.sums, measures | loss.measures)
+        measures: dict[str, LossSums] = {**self._measures_of.get(id(pack), {}), **loss.measures}
+        return StepLoss(total, loss.sums, measures)
 
     @torch.no_grad()
     def _reference(self, pack: PackedBatch) -> Tensor:
@@ -149,10 +149,12 @@ class GrpoModule(WithoutDropout):
         try:
             for name, value in own.items():
                 value.detach().copy_(self._start[name])
+            reshard(self.model)  # without a backward pass the root module keeps the weights that it gathered
             yield
         finally:
             for name, value in own.items():
                 value.detach().copy_(kept[name])
+            reshard(self.model)
 
     def validation_step(
         self, packs: tuple[PackedBatch, ...], batch_idx: int, dataloader_idx: int = 0

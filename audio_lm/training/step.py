@@ -150,13 +150,14 @@ class TrainStep(LightningModule, ABC):
     def on_train_start(self) -> None:
         self._schedule().seek(self.global_step)
 
-    def training_step(self, packs: tuple[PackedBatch, ...], batch_idx: int) -> None:
+    def training_step(self, packs: Sequence[PackedBatch], batch_idx: int) -> None:
         step = self.global_step
         optimizer = self.optimizers()
         unfreeze(
             self.model, [name for name, rate in self.rate_of.items() if rate and step >= rate.from_step > 0]
         )
-        losses = self._accumulate(self.prepare_packs(packs, step), step)
+        packs = self.prepare_packs(packs, step)
+        losses = self._accumulate(packs, step)
         sum_gradients(self.model.parameters())
         norm = gradient_norm(self.model.parameters())
         if math.isfinite(norm):

@@ -190,3 +190,9 @@ def test_a_stage_without_data_and_replacements_is_refused():
     alone = replace(recipe, stand_ins=StandInsConfig(sources={"lid": "synthetic/phrases-train"}))
     with pytest.raises(RecipeError, match="none of its tasks has data or a replacement"):
         with_smoke_data(alone)
+
+
+def test_chats_of_a_stage_of_pairs_are_replaced_by_pairs():
+    stages = load_recipe("qwen2_audio", TINY).recipe.stages
+    assert stages["sft"].mixture.sources == {"chat": ["synthetic/dialogues-train"]}
+    assert stages["dpo"].mixture.sources == {"chat": ["synthetic/preferences-train"]}

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from audio_lm.config.load import load_recipe
 from audio_lm.preview.describe import print_origins, print_recipe, rendered_examples
+from tests.pairs import CUT_SET, write_pairs
 
 
 def printed_by(show, *args, **kwargs):
@@ -51,3 +52,33 @@ def test_rendered_examples_show_every_task_and_what_is_learned(small):
         assert any(is_learned for _, is_learned in example.pieces)
         assert any("clip 1" in text for text, _ in example.pieces)
         assert 0 < example.num_audio_tokens < example.num_tokens
+
+
+def test_an_objective_is_shown_with_its_loss_and_both_answers(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_pairs(small.data_dir, tmp_path / "data")
+    (tmp_path / "prefer.yaml").write_text(
+        f"""
+use: {{model: tiny, hardware: cpu}}
+stages:
+  prefer:
+    prompt: chatml
+    objective: dpo
+    dpo: {{beta: 0.3, sft: 0.2}}
+    spec_augment: null
+    mixture: {{sources: {{chat: [{CUT_SET}]}}, weights: {{chat: 1}}}}
+    parts: {{projector: {{lr: 1e-3}}}}
+    steps: 1
+  reward:
+    prompt: chatml
+    objective: grpo
+    grpo: {{rewards: {{acc: 1}}, num_answers: 4, max_new_tokens: 9}}
+    spec_augment: null
+    mixture: {{sources: {{chat: [{CUT_SET}]}}, weights: {{chat: 1}}}}
+    parts: {{projector: {{lr: 1e-3}}}}
+    steps: 1
+"""
+    )
+    output = printed_by(print_recipe, load_recipe("prefer.yaml"), num_per_task=1)
+    for words in ("dpo: sigmoid, beta 0.3, sft 0.2", "grpo: acc x 1; 4 answers", "-- rejected:"):
+        assert words in output, words

@@ -146,7 +146,7 @@ def test_learned_tokens_are_counted_and_survive_a_resume(cuts, vocabulary, make_
     assert resumed.further_curves() == {"learned_tokens": float(sum(pack.num_learned for pack in packs))}
 
 
-def test_the_weights_are_the_same_after_the_reference_was_asked(cuts, vocabulary, make_model):
+def test_the_weights_are_the_same_after_the_reference_was_computed(cuts, vocabulary, make_model):
     config = GrpoConfig(REWARDS, num_answers=2, max_new_tokens=4, kl=0.1)
     model = make_model()
     module = module_of(model, vocabulary, config)
