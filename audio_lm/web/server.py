@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from audio_lm.chat.session import ChatOptions
@@ -125,10 +127,16 @@ def serve(new_chat: ChatFactory, site: Site, opened: socket.socket, address: Add
             # Open pages keep a connection; the end of the server does not wait for them.
             timeout_graceful_shutdown=2,
         )
+        # uvicorn ends at a signal and then raises it again, which without a handler would leave the files.
+        signal.signal(signal.SIGTERM, _exit)
         try:
             uvicorn.Server(config).run(sockets=[opened])
         finally:
             store.close_all()
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def build_app(store: SessionStore, site: Site, folder: Path, address: Address) -> Any:

@@ -51,6 +51,7 @@ class Visitor:
         self.url, self.requests, self.errors = url, [], []
         self.context = browser.new_context(**size, color_scheme=scheme, permissions=["microphone"], **options)
         self.context.on("request", lambda request: self.requests.append(request.url))
+        self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on(

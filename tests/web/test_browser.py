@@ -126,7 +126,9 @@ def test_the_microphone_records_a_clip(start, slow_store, make_file):
         me = Visitor(browser, url)
         me.page.click("#question .microphone-button")
         me.page.click("#question .record-button")
-        me.page.wait_for_timeout(1500)
+        me.page.wait_for_function(
+            "document.querySelector('#question .timestamp')?.innerText.trim() >= '0:03'"
+        )
         me.page.click("#question .stop-button")
         me.page.wait_for_selector("#question .confirm-button")
         picture(me, "recorded")
@@ -135,7 +137,7 @@ def test_the_microphone_records_a_clip(start, slow_store, make_file):
         me.page.click("#question .submit-button")
         assert "about 1 clips" in me.wait_for_answer()
         seconds = me.page.evaluate("document.querySelector('.clip audio').duration")
-        assert 0.8 < seconds < 3
+        assert 1 < seconds < 9
         assert me.other_hosts() == []
         assert me.errors == []
 
@@ -228,7 +230,7 @@ def test_a_password_opens_the_page(start, slow_store, make_file):
         assert "answer 1" in me.wait_for_answer()
 
 
-def test_a_trained_run_is_served_by_the_command(whole_run, make_file):
+def test_a_trained_run_is_served_by_the_command(whole_run, make_file, tmp_path):
     require_browser()
     command = [
         sys.executable,
@@ -241,7 +243,8 @@ def test_a_trained_run_is_served_by_the_command(whole_run, make_file):
         "--max-new-tokens",
         "12",
     ]
-    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as server:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, env=environment) as server:
         try:
             url = server.stdout.readline().split()[0]
             with opened_browser(make_file()) as browser:
@@ -253,4 +256,5 @@ def test_a_trained_run_is_served_by_the_command(whole_run, make_file):
                 assert me.other_hosts() == []
         finally:
             server.terminate()
-        assert server.wait(timeout=20) in (0, -15, 143)
+        assert server.wait(timeout=60) == 143
+    assert not list(tmp_path.glob("audio-lm-serve-*"))

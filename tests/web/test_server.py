@@ -1,15 +1,17 @@
 import asyncio
 import os
 import re
+import signal
 import socket
+import tempfile
 
 import pytest
 
 from audio_lm.common.errors import UserError
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt
-from audio_lm.web.server import Address, Site, bind, build_app
-from tests.web.conftest import answer_of
+from audio_lm.web.server import Address, Site, bind, build_app, serve
+from tests.web.conftest import TalkingChat, answer_of
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("gradio")
@@ -65,6 +67,32 @@ def test_a_clip_is_served_by_its_random_name_until_its_session_ends(app, store, 
     assert (part.status_code, part.content) == (206, b"RIFF")
     store.close("a")
     assert get(app, f"/clips/{clip.token}.wav")[0].status_code == 404
+
+
+def test_the_end_by_a_signal_deletes_all_files(tmp_path, monkeypatch):
+    import uvicorn
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+    seen = []
+
+    def run(server, sockets):
+        (folder,) = tmp_path.glob("audio-lm-serve-*")
+        (folder / "uploads").mkdir()
+        (folder / "uploads" / "one.wav").write_text("audio")
+        seen.append(folder.stat().st_mode & 0o777)
+        signal.raise_signal(signal.SIGTERM)  # as uvicorn does at its end
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with bind(Address(port=0)) as opened, pytest.raises(SystemExit, match="143"):
+            serve(TalkingChat, Site("tiny"), opened, Address(), Limits())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [0o700]
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_of_the_machine_are_not_served(app):
