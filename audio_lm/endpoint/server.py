@@ -17,6 +17,7 @@ OLDEST = (5, 23)
 
 BACKLOG = 64
 CLOSING_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75
 
 
 def check_packages() -> None:
@@ -102,6 +103,8 @@ def _run(application: Application, listener: socket.socket) -> None:
         application,
         log_level="warning",
         access_log=False,
+        # Longer than clients keep an idle connection (5 s in openai), so that none uses one while it is closed.
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=CLOSING_SECONDS,
         server_header=False,
     )
