@@ -16,7 +16,7 @@ from audio_lm.data.audio.edit import bleep_spans, delete_spans, replace_spans, w
 from audio_lm.data.audio.errors import AudioError
 
 MARGIN: Seconds = 0.06
-"""With it, the transcripts of 32 of 34 edited strings of recorded digits lack the word, and without it 27."""
+"""Of 34 edited strings of recorded digits, the transcripts of 32 lack the word with it, and of 27 without."""
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,16 @@ def edit(
         check_target(out)
         found = _find(model, audio, words, (task, stage, channel), trusts_code=trust_code)
         spans = choose_spans(found, occurrence)
-        kind = "delete" if delete else "bleep" if bleep else "replace"
-        edit_file(audio, out, spans, Edit(kind, replace_with, MARGIN if margin is None else margin))
+        edit_file(
+            audio,
+            out,
+            spans,
+            Edit(
+                "delete" if delete else "bleep" if bleep else "replace",
+                replace_with,
+                MARGIN if margin is None else margin,
+            ),
+        )
     for span in spans:
         typer.echo(f"{span.start:.2f} {span.end:.2f} {span.words}")
 

@@ -27,6 +27,7 @@ def test_saved_definitions_are_read_back(tmp_path):
     "entry",
     [
         *(3, [], {}, {"prompt": None}, {"metrics": 3}, {"source": []}, {"max_clips": "x"}, {"metrics": [1]}),
+        *({"ordered_stamps": 1}, {"ordered_stamps": True, "prompt": "natural"}),
         *({"question": 3}, {"question": "Which?", "prompt": "tags"}),
     ],
 )

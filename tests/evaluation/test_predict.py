@@ -25,6 +25,37 @@ def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
     assert all(answer.references == ("one two",) and answer.language == "en" for answer in answers)
 
 
+class Forbid:
+    """Constraint that forbids some tokens."""
+
+    def __init__(self, token_ids):
+        self.token_ids = token_ids
+
+    def constrain(self, logits_V, _):
+        masked = logits_V.clone()
+        masked[self.token_ids] = float("-inf")
+        return masked
+
+
+def test_answers_obey_a_constraint(make_cuts, make_model, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", with_answer=False)
+    cuts = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
+    packs = [(Collator()(cuts), [EvalExample(cut.id, "asr", ("",), "en") for cut in cuts])]
+
+    def texts(constraint):
+        found = predict(
+            make_model(), packs, vocabulary, end_ids={-1}, max_new_tokens=4, constraint=constraint
+        )
+        return [one.answer for one in found]
+
+    free = texts(None)
+    assert texts(Forbid([])) == free
+    digits = vocabulary.ids("one", is_markup=False)
+    only = Forbid([token for token in range(len(vocabulary)) if token not in digits])
+    assert all(set(text) <= set("one") for text in texts(only))
+    assert not all(set(text) <= set("one") for text in free)
+
+
 def test_written_predictions_are_read_back(tmp_path):
     predictions = [
         Prediction("a", "asr", ("你好",), "<|zh|>你", "zh"),
