@@ -50,7 +50,7 @@ def bench_preference(
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = build_model(config, num_base=num_ids, num_new=0).eval()
+    model = build_model(config, num_base=num_ids, num_new=0).train(False)
     module = DpoModule(
         model,
         config=DpoConfig(),

@@ -4,7 +4,7 @@ import random
 import pytest
 import torch
 
-from audio_lm.training.losses import TaskLoss, sums_by_task
+from audio_lm.training.losses import TaskLoss, TaskMeasures, sums_by_task
 from tests.forked import on_ranks, together
 
 TASKS = ("sec", "asr", "chat", "mna")
@@ -107,3 +107,18 @@ def test_moving_and_casting_the_model_keeps_sums_exact():
     model.loss.update([])
     assert model.loss.compute() == before
     assert not model.state_dict()
+
+
+def test_measures_have_a_mean_for_each_task_and_for_all():
+    measures = TaskMeasures()
+    measures.add(
+        [{"accuracy": {"asr": (1.0, 2.0)}, "margin": {"asr": (3.0, 2.0)}}, {"accuracy": {"chat": (1.0, 1.0)}}]
+    )
+    measures.add([{"accuracy": {"asr": (1.0, 1.0)}}])
+    assert measures.compute() == {
+        "accuracy/asr": 2 / 3,
+        "accuracy/chat": 1.0,
+        "accuracy/all": 0.75,
+        "margin/asr": 1.5,
+        "margin/all": 1.5,
+    }
