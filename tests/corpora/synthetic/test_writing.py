@@ -76,3 +76,24 @@ def test_a_duplicate_id_is_refused(tmp_path):
     writer.add("x-train", wave(8_000), {}, cut_id="one")
     with pytest.raises(ValueError, match="'one'"):
         writer.add("x-train", wave(8_000), {}, cut_id="one")
+
+
+def test_a_conversation_refers_to_its_first_clip_and_copies_each_other_once(tmp_path):
+    writer = CutWriter(tmp_path / "new", tmp_path / "new")
+    waves = [np.linspace(-0.5, 0.5, 1_600 * (number + 1), dtype=np.float32) for number in range(3)]
+    for wave in waves:
+        writer.add("clips-train", wave, {"text": "x", "honesty": {}})
+    first, second, third = writer.cuts("clips-train")
+    labels = {"conversation": [], "honesty": {}}
+    for _ in range(2):
+        writer.add_conversation("talks-train", [second, third, first], labels, rejected_clips=[third])
+    cut, again = writer.cuts("talks-train")
+    assert (cut.id, again.id) == ("talks-train-00000", "talks-train-00001")
+    assert cut.recording == second.recording
+    assert np.array_equal(cut.load_audio(), second.load_audio())
+    assert list(cut.custom) == ["audio_2", "audio_3", "rejected_audio_1"]
+    for name, clip in (("audio_2", third), ("audio_3", first), ("rejected_audio_1", third)):
+        assert np.array_equal(cut.custom[name].load_audio(), clip.load_audio())
+    assert len(list((tmp_path / "new" / "audio").iterdir())) == 3
+    writer.close()
+    assert (tmp_path / "new" / "talks-train.jsonl").read_text().count("\n") == 2
