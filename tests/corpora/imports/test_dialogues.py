@@ -101,6 +101,18 @@ def test_tool_turns_are_refused_by_turn_or_dropped_and_counted(write_rows, impor
     assert "mine: 2 tool turns of 1 conversations were dropped" in import_cuts.lines
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_span_past_the_end_of_its_file_is_refused(write_rows, import_cuts, tmp_path, place):
+    row = dialogue()
+    row["audios"][place] = {"path": "wavs/b.wav", "start": 0.2, "end": 2.0}
+    with pytest.raises(
+        DataError,
+        match=r"rows\.jsonl:2: the (clip|span) lasts from 0\.20 .* 2\.00 s, but .*b\.wav only 0\.60 s",
+    ):
+        import_cuts("dialogues", write_rows([dialogue(), row]))
+    assert not (tmp_path / "data" / "mine" / "all-train.jsonl").exists()
+
+
 def order(row):
     row["turns"][3]["role"] = "assistant"
 
