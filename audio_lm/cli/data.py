@@ -125,14 +125,12 @@ def import_(
     · `audio-lm import table clips.csv --split-by speaker --test 0.1 --validation 0.1 --skip-bad 5 --into mine/all-train`
     """
     silence_libraries()
-    from audio_lm.corpora.imports.common import DROP_TOOLS, ImportOptions
+    from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
 
     if show_list or not format_name:
         _list_formats()
         return
-    if tools not in ("", DROP_TOOLS):
-        raise UserError(f"--tools {tools} -- expected drop, or no option, which refuses them; correct it")
     options = ImportOptions(
         audio_root=audio_root,
         language=language,
@@ -143,7 +141,7 @@ def import_(
         trim=trim,
         supervisions=supervisions,
         tars=tars,
-        tools=tools,
+        tools=_check_tools(tools),
         dataset_split=split,
         config=config,
         revision=revision,
@@ -160,6 +158,14 @@ def _columns(pairs: Sequence[str], text_column: str, audio_column: str) -> dict[
         )
     columns = dict(pair.split("=", 1) for pair in pairs)
     return columns | {name: label for name, label in ((text_column, "text"), (audio_column, "audio")) if name}
+
+
+def _check_tools(tools: str) -> str:
+    from audio_lm.corpora.imports.common import DROP_TOOLS
+
+    if tools not in ("", DROP_TOOLS):
+        raise UserError(f"--tools {tools} -- expected drop, or no option, which refuses them; correct it")
+    return tools
 
 
 def _split_by(criterion: str | None, test: float, validation: float) -> "SplitBy | None":
