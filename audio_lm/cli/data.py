@@ -143,7 +143,7 @@ def import_(
         trim=trim,
         supervisions=supervisions,
         tars=tars,
-        tools=tools,
+        tools=_check_tools(tools),
         dataset_split=split,
         config=config,
         revision=revision,
@@ -160,6 +160,14 @@ def _columns(pairs: Sequence[str], text_column: str, audio_column: str) -> dict[
         )
     columns = dict(pair.split("=", 1) for pair in pairs)
     return columns | {name: label for name, label in ((text_column, "text"), (audio_column, "audio")) if name}
+
+
+def _check_tools(tools: str) -> str:
+    from audio_lm.corpora.imports.common import DROP_TOOLS
+
+    if tools not in ("", DROP_TOOLS):
+        raise UserError(f"--tools {tools} -- expected drop, or no option, which refuses them; correct it")
+    return tools
 
 
 def _split_by(criterion: str | None, test: float, validation: float) -> "SplitBy | None":
