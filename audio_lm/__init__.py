@@ -11,7 +11,8 @@ False
 
 Train a recipe whole, with ``train(composed)``; or take its pieces, ``build_model``, ``build_data`` and
 ``build_module``, and train with a Lightning ``Trainer`` of your own. ``open_run``, ``load_model``, ``predict`` and
-``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession`` holds a conversation with one.
+``evaluate`` read a run from its folder; ``open_model`` and ``evaluate_model`` take any model folder, and ``ChatSession``
+holds a conversation with one.
 """
 
 from importlib import import_module

@@ -19,7 +19,8 @@ from audio_lm.data.audio.clip_waves import AudioInput, read_wave, split_long
 from audio_lm.data.manifest.index import LongAudio
 from audio_lm.model.decoder.kv_cache import decoding
 from audio_lm.model.decoder.sampling import GREEDY, SamplingConfig, choose_tokens
-from audio_lm.prompts.chatml import ASSISTANT, USER, Turn, render_next_turn
+from audio_lm.prompts.chatml import ASSISTANT, USER, render_next_turn
+from audio_lm.prompts.conversation import Turn
 from audio_lm.prompts.encode import encode
 from audio_lm.prompts.stop_strings import StopStrings, TextStream
 from audio_lm.run.load_model import LoadedModel, check_prompt, load_answering_model
@@ -134,9 +135,10 @@ class ChatSession:
         """
         if not text.strip() and not self._pending:
             raise UserError("the message is empty -- expected text or audio; write a question")
-        if self.turns and self.turns[-1].role == USER:  # its answer was never read
-            self.turns.append(ChatTurn(ASSISTANT, "", is_complete=False))
-        content = (*self._pending, *([text] if text.strip() else []))
+        if self.turns and self.turns[-1].role == USER:  # its answer was not read to the end
+            partial = self._loaded.vocabulary.text(self._history.answer_ids)
+            self.turns.append(ChatTurn(ASSISTANT, partial, is_complete=False))
+        content: tuple[str | int, ...] = (*self._pending, *([text] if text.strip() else []))
         encoded = encode(
             render_next_turn(
                 Turn(USER, content),

@@ -7,7 +7,7 @@ processes all clips and turns again.
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,6 +22,7 @@ from audio_lm.prompts.vocabulary import TEXT_TOKENS, Vocabulary
 from audio_lm.run.load_model import LoadedModel, on_device
 
 NUM_IDS = 32_000
+MAX_POSITIONS = 4096  # four clips of 30 s and their questions
 QUESTION = "What do you hear in this clip?"
 LAST_QUESTION = "Which of the clips is the longest?"
 
@@ -56,7 +57,7 @@ def bench_turns(
     loaded: LoadedModel,
     *,
     num_audios: int = 4,
-    seconds: Seconds = 10.0,
+    seconds: Seconds = 20.0,
     new_tokens: int = 24,
     rounds: int = 3,
 ) -> TurnFigures:
@@ -106,12 +107,17 @@ def small_chat_model() -> LoadedModel:
     tokenizer = train_tokenizer([QUESTION, LAST_QUESTION] * 4, vocab_size=300)
     vocabulary = Vocabulary(tokenizer, num_base=NUM_IDS, tokens=TEXT_TOKENS)
     torch.manual_seed(0)
-    model = build_model(SMALL, num_base=NUM_IDS, num_new=len(vocabulary.new_tokens))
+    language_model = replace(
+        SMALL.language_model,
+        settings={**SMALL.language_model.settings, "max_position_embeddings": MAX_POSITIONS},
+    )
+    config = resolve_sizes(replace(SMALL, language_model=language_model))
+    model = build_model(config, num_base=NUM_IDS, num_new=len(vocabulary.new_tokens))
     return LoadedModel(
         "a small model with random weights",
         on_device(model),
         vocabulary,
-        resolve_sizes(SMALL),
+        config,
         prompt="chatml",
         tasks=("chat",),
     )

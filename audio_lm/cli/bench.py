@@ -65,7 +65,7 @@ def bench_chat(
             metavar="[MODEL]", help="Run or model folder; default a small model with random weights."
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of each of the four clips.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of each of the four clips.")] = 20.0,
     new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 24,
     rounds: Annotated[int, typer.Option(min=1, help="Repetitions; medians are reported.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

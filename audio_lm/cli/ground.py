@@ -60,7 +60,7 @@ def ground(
             from audio_lm.data.audio.clip_waves import read_wave
 
             wave = read_wave(audio, channel=channel)
-            title = f"{audio.name}: {words!r}, found {len(found.spans)} times"
+            title = f"{audio.name}: {words!r}, occurrences: {len(found.spans)}"
             picture.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(picture, span_picture(wave, found.units, found.spans, title=title))
     if as_json:
@@ -81,6 +81,10 @@ def edit(
     bleep: Annotated[bool, typer.Option("--bleep", help="Put a tone over the words.")] = False,
     replace_with: Annotated[
         Path | None, typer.Option(help="Put this audio file in the place of the words.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Seconds that are added on both sides of the words; default 0.06."),
     ] = None,
     occurrence: Annotated[
         int | None, typer.Option(min=1, help="Number of the occurrence, from 1; default all.")
@@ -109,14 +113,22 @@ def edit(
             f"{len(chosen)} edits are given -- expected one of --delete, --bleep and --replace-with FILE; choose one"
         )
     with paused_gc():
-        from audio_lm.chat.editing import Edit, choose_spans, edit_file
+        from audio_lm.chat.editing import MARGIN, Edit, choose_spans, edit_file
         from audio_lm.data.audio.edit import check_target
 
         check_target(out)
         found = _find(model, audio, words, (task, stage, channel), trusts_code=trust_code)
         spans = choose_spans(found, occurrence)
-        kind = "delete" if delete else "bleep" if bleep else "replace"
-        edit_file(audio, out, spans, Edit(kind, replace_with))
+        edit_file(
+            audio,
+            out,
+            spans,
+            Edit(
+                "delete" if delete else "bleep" if bleep else "replace",
+                replace_with,
+                MARGIN if margin is None else margin,
+            ),
+        )
     for span in spans:
         typer.echo(f"{span.start:.2f} {span.end:.2f} {span.words}")
 

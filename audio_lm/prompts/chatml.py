@@ -9,7 +9,7 @@ Source: Qwen2-Audio, arXiv:2407.10759, section 2; its chat template in ``transfo
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from audio_lm.common.errors import DataError
 from audio_lm.prompts.conversation import Clip, Piece, Text, Turn, as_text, markup
@@ -18,7 +18,8 @@ from audio_lm.tasks.task import Labels, Task
 
 TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 SYSTEM_TURN = Turn("system", ("You are a helpful assistant.",))
-USER, ASSISTANT = "user", "assistant"
+USER: Final = "user"
+ASSISTANT: Final = "assistant"
 
 
 def turns_of(conversation: Sequence[Mapping[str, Any]]) -> list[Turn]:

@@ -145,8 +145,12 @@ def test_an_answer_that_nobody_reads_to_its_end_stays_as_far_as_it_was_read(load
     assert [turn.role for turn in session.turns] == ["user", "assistant"]
     assert session.turns[-1].text == first
     session.send("never read")
+    started = session.send("read in part")
+    partial = next(started)
     list(session.send("two"))
-    assert [turn.role for turn in session.turns] == ["user", "assistant"] * 3
+    assert list(started) == [], "it belongs to an earlier turn"
+    assert session.turns[5].text.startswith(partial)
+    assert [turn.role for turn in session.turns] == ["user", "assistant"] * 4
 
 
 def test_a_greedy_answer_is_generated_again_and_a_sampled_one_differs(loaded, make_wave):
