@@ -32,6 +32,7 @@ class ChatServer:
         self.answer, self.models = answer, models
         self.requests, self.headers, self.faults = [], [], []
         self.pause = 0.0  # seconds before each piece of a stream
+        self.num_pieces_before_end = None  # after these a stream breaks off, without its end
         self.num_pieces_sent = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnHandler", (Handler,), {"owner": self}))
         self._server.daemon_threads = True
@@ -94,10 +95,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         pieces = [word if number == 0 else f" {word}" for number, word in enumerate(text.split(" "))]
         try:
-            for piece in pieces if text else []:
+            for piece in pieces[: self.owner.num_pieces_before_end] if text else []:
                 time.sleep(self.owner.pause)
                 choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
                 event = {
@@ -106,9 +108,15 @@ class Handler(BaseHTTPRequestHandler):
                     "model": model,
                     "choices": [choice],
                 }
-                self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-                self.wfile.flush()
+                self.chunk(f"data: {json.dumps(event)}\n\n")
                 self.owner.num_pieces_sent += 1
-            self.wfile.write(b"data: [DONE]\n\n")
+            if self.owner.num_pieces_before_end is None:
+                self.chunk("data: [DONE]\n\n")
+                self.chunk("")
         except (BrokenPipeError, ConnectionResetError):
             pass
+
+    def chunk(self, text):
+        content = text.encode()
+        self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+        self.wfile.flush()

@@ -31,7 +31,7 @@ CHAT_PATH = "/chat/completions"
 
 log = logging.getLogger(__name__)
 Message = Mapping[str, Any]
-Fault = Literal["refused", "timeout", "status", "format", "empty"]
+Fault = Literal["refused", "timeout", "broken", "status", "format", "empty"]
 
 
 class EndpointError(UserError):
@@ -45,6 +45,9 @@ class EndpointError(UserError):
     def __init__(self, message: str, fault: Fault, status: int = 0) -> None:
         super().__init__(message)
         self.fault, self.status = fault, status
+
+    def __reduce__(self) -> tuple[type["EndpointError"], tuple[str, Fault, int]]:
+        return type(self), (str(self), self.fault, self.status)
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,7 @@ class ChatEndpoint:
     @contextmanager
     def _reported(self) -> Iterator[None]:
         """Turn the errors of the library into sentences for the user."""
+        import httpx2
         import openai
 
         try:
@@ -288,6 +292,8 @@ class ChatEndpoint:
                 "timeout",
             ) from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError):
+                raise self._broken_off(_cause(error)) from None
             raise EndpointError(
                 f"{self.config.base_url} cannot be reached ({self._clean(_cause(error))}) -- expected a server there -- "
                 f"start it, or correct the URL",
@@ -295,14 +301,17 @@ class ChatEndpoint:
             ) from None
         except openai.APIStatusError as error:
             raise self._status_error(error) from None
-        except openai.APIError as error:  # an error in the middle of a stream
-            raise EndpointError(
-                f"{self.config.base_url} broke off its answer: {self._clean(error.message)} -- expected a complete one -- "
-                f"see the server's log",
-                "status",
-            ) from None
+        except openai.APIError as error:  # an event of a stream that is an error
+            raise self._broken_off(error.message) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise self._unreadable("an answer", getattr(error, "doc", "") or "bytes") from None
+
+    def _broken_off(self, why: str) -> EndpointError:
+        return EndpointError(
+            f"{self.config.base_url} broke off its answer: {self._clean(why)} -- expected a complete one -- "
+            f"see the server's log",
+            "broken",
+        )
 
     def _status_error(self, error: "openai.APIStatusError") -> EndpointError:
         detail = self._clean(_message_of(error.body) or error.message)

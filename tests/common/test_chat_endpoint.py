@@ -1,6 +1,7 @@
 """Client of chat endpoints, against a server on loopback."""
 
 import json
+import pickle
 import socket
 import sys
 import time
@@ -142,13 +143,26 @@ def test_a_stream_that_is_empty_broken_or_not_json_is_one_sentence(server):
     with connect(server, model="tiny", num_retries=0) as endpoint:
         for fault, words in [
             ("status", "HTTP 500"),
-            ("status", "lost it"),
+            ("broken", "lost it"),
             ("format", "broken"),
             ("empty", "empty"),
         ]:
             with pytest.raises(EndpointError, match=words) as error:
                 [*endpoint.stream(QUESTION)]
             assert error.value.fault == fault
+
+
+def test_a_stream_that_stops_in_the_middle_is_one_sentence(server):
+    server.answer, server.pause, server.num_pieces_before_end = "one two three", 0.0, 2
+    with connect(server, model="tiny") as endpoint:
+        with pytest.raises(EndpointError, match="broke off its answer") as error:
+            [*endpoint.stream(QUESTION)]
+        assert error.value.fault == "broken"
+    server.pause = 0.5
+    with connect(server, model="tiny", timeout=0.1) as endpoint:
+        with pytest.raises(EndpointError, match=r"silent for 0\.1 s") as error:
+            [*endpoint.stream(QUESTION)]
+        assert pickle.loads(pickle.dumps(error.value)).fault == "timeout"
 
 
 def test_the_key_is_sent_and_written_nowhere(server, monkeypatch, tmp_path, caplog, capfd):
