@@ -1,5 +1,4 @@
 import io
-import signal
 import sys
 import threading
 from types import SimpleNamespace
@@ -97,7 +96,7 @@ def test_ctrl_c_ends_the_answer_and_not_the_conversation(loaded):
         def write(self, text):
             written.write(text)
             if len(written.getvalue()) > 5 and not session._stopping.is_set():
-                signal.raise_signal(signal.SIGINT)
+                raise KeyboardInterrupt
             return len(text)
 
     terminal = Terminal(session, Interrupting(), Console(file=io.StringIO()))
