@@ -24,7 +24,9 @@ WORD = re.compile(r"\w+")
 CLEAN_WORD = re.compile(r"[\w#%$€£+]+")
 LONE_LETTER = re.compile(rf"\W*([{LETTERS}{LETTERS.lower()}])\W*")
 LEADING_LETTER = re.compile(rf"\W*([{LETTERS}])(?:\s*[).:\]]|\*\*)\s*(.*)", re.DOTALL)
-NAMED_LETTER = re.compile(rf"\b(?:answer|option|choice)(?: is)?:?\s*[*(\"']*([{LETTERS}])\b(?!')", re.IGNORECASE)
+NAMED_LETTER = re.compile(
+    rf"\b(?:answer|option|choice)(?: is)?:?\s*[*(\"']*([{LETTERS}])\b(?!')", re.IGNORECASE
+)
 LABELED_CHOICE = re.compile(rf"\s*\(?([{LETTERS}])[).:]\s*(.+)", re.DOTALL)
 
 
@@ -149,6 +151,11 @@ class LmmsEvalAccuracy(ListMetric):
             *self.expected(reference),
         ]
 
+    def result(self, answer: str, reference: ChoiceReference) -> tuple[int, int] | None:
+        """Hit and clip of one answer; None where a letter is drawn."""
+        _, letters, letter, expected, choices = self.clip(answer, reference, "")
+        return None if letter is None else (int(_is_hit(letters.index(letter), expected, choices)), 1)
+
     def letter(self, answer: str, letters: str, reference: ChoiceReference) -> str | None:
         """Letter in the answer; None where one is drawn."""
         return lmms_eval_letter(answer, letters)
@@ -162,8 +169,12 @@ class LmmsEvalAccuracy(ListMetric):
         hits = 0
         for _, letters, letter, expected, choices in sorted(clips, key=lambda clip: clip[0]):
             index = letters.index(letter or draw.choice(letters))
-            hits += index < len(choices) and choices[index] == expected
+            hits += _is_hit(index, expected, choices)
         return ratio(hits, len(clips))
+
+
+def _is_hit(index: int, expected: str, choices: Sequence[str]) -> bool:
+    return index < len(choices) and choices[index] == expected
 
 
 class LmmsEvalLetterAccuracy(LmmsEvalAccuracy):
