@@ -182,6 +182,9 @@ class LmmsEvalLetterAccuracy(LmmsEvalAccuracy):
 
     num_letters = None
 
+    def letter(self, answer: str, letters: str, reference: ChoiceReference) -> str | None:
+        return lmms_eval_letter(answer.strip(), letters)
+
     def expected(self, reference: ChoiceReference) -> tuple[str, list[str]]:
         correct = reference.correct
         return "" if correct is None else LETTERS[correct], list(LETTERS[: len(reference.choices)])

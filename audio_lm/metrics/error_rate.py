@@ -22,8 +22,10 @@ from audio_lm.metrics.published_text import (
     normalize_spoken_english,
     normalize_ultraeval,
 )
+from audio_lm.metrics.spoken_chinese import spoken_chinese
 from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, plain_transcript, split_characters
 
+SPOKEN_CHINESE = frozenset({"zh", "yue"})  # numbers are written with the same characters
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
 
@@ -94,11 +96,16 @@ class RawWordErrorRate(WordErrorRate):
 
 
 class SpokenWordErrorRate(WordErrorRate):
-    """WER in which English numbers and contractions of equal meaning are equal; other languages as in ``wer``."""
+    """WER in which numbers of equal meaning are equal in English and Chinese, and contractions in English.
+
+    Other languages as in ``wer``.
+    """
 
     def normalize(self, text: str, language: str) -> str:
         if language == "en":
             return normalize_spoken_english(plain_transcript(text))
+        if language in SPOKEN_CHINESE:
+            return normalize(spoken_chinese(plain_transcript(text)), language)
         return normalize(text, language)
 
 

@@ -53,13 +53,24 @@ class Bleu(SumMetric):
         """
         texts = [reference] if isinstance(reference, str) else reference
         tokenize = _tokenizer(language_of(language, texts[0]))
-        hypothesis, *references = (tokenize(strip_markup(text)) for text in (answer, *texts))
+        hypothesis, *references = (tokenize(self.plain(text)) for text in (answer, *texts))
         score = TOKENIZED_BLEU.corpus_score([hypothesis], [[text] for text in references])
         return score.sys_len, score.ref_len, *score.counts, *score.totals
+
+    def plain(self, text: str) -> str:
+        """Text to tokenize."""
+        return strip_markup(text)
 
     def value(self, answer_length: int, reference_length: int, *grams: int) -> float:
         matched, total = list(grams[:MAX_ORDER]), list(grams[MAX_ORDER:])
         return BLEU.compute_bleu(matched, total, answer_length, reference_length, smooth_method="exp").score
+
+
+class QwenAudioBleu(Bleu):
+    """BLEU as in Qwen-Audio's published script, which keeps tags."""
+
+    def plain(self, text: str) -> str:
+        return text.rstrip()
 
 
 @cache

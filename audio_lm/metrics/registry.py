@@ -138,6 +138,9 @@ METRICS = {
             "overlap.Bleu",
             has_many_references=True,
         ),
+        MetricRow(
+            "bleu_qwen_audio", "BLEU, Qwen-Audio", True, "overlap.QwenAudioBleu", has_many_references=True
+        ),
         MetricRow("cider_d", "CIDEr-D", True, "overlap.CiderD", has_many_references=True),
         MetricRow("rouge_l", "ROUGE-L", True, "overlap.RougeL", has_many_references=True),
         MetricRow(

@@ -108,11 +108,13 @@ def _denominators(benchmark: FileBenchmark, rows: Sequence[FileRow], answered: S
     """Line about the denominators."""
     parts = [f"{len(rows)} of {len(benchmark.rows)} rows are scored"]
     if without := len(benchmark.rows) - len(rows):
-        parts.append(f"{without} have no reference")
+        parts.append(f"{without} without a reference are not")
     if missing := len(rows) - len(answered):
-        leaves_out = any(official.leaves_out_missing for official in benchmark.official)
+        leaves_out = bool(benchmark.recorded_name and not benchmark.official) or any(
+            official.leaves_out_missing for official in benchmark.official
+        )
         official = "left out of the official number, " if leaves_out else ""
-        parts.append(f"{missing} have no {benchmark.prediction_key}: {official}wrong in the clean one")
+        parts.append(f"{missing} without {benchmark.prediction_key}: {official}wrong in the clean one")
     empty = sum(not row.answer.strip() for row in answered if row.answer is not None)
     if empty:
         parts.append(f"{empty} answers are empty and count as wrong")

@@ -6,6 +6,7 @@ Source: Qwen-Audio, eval_audio/ at b50fb95; Qwen2-Audio, the same at 595360e; Ki
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from audio_lm.common.errors import DataError
@@ -45,7 +46,7 @@ ASR = ((Official("wer_qwen_audio"), Official("wer_qwen2_audio")), ("wer_spoken",
 LABELS = ((Official("acc"),), ("acc_loose",))
 BINARY = ((Official("acc"), Official("acc_binary")), ("acc_loose",))
 CAPTIONS = ((Official("cider_d"),), ("rouge_l",))
-TRANSLATION = ((Official("bleu"),), ())
+TRANSLATION = ((Official("bleu_qwen_audio"),), ("bleu",))
 STAMPED = ((Official("aas"), Official("wer_qwen_audio")), ("aas_matched", "wer"))
 NOTES = (
     (Official("instrument_acc"), Official("quality_map"), Official("pitch_acc"), Official("velocity_acc")),
@@ -79,7 +80,7 @@ def read_qwen(records: Sequence[Record], options: ReadOptions) -> list[FileBench
 
 def _qwen_benchmark(source: str, rows: Sequence[FileRow], options: ReadOptions) -> FileBenchmark:
     official, clean = _metrics_of_source(source, rows, options)
-    not_computed = dict.fromkeys(("SPICE", "SPIDEr"), NO_SPICE) if (official, clean) == CAPTIONS else {}
+    not_computed = {"SPICE, and SPIDEr with it,": NO_SPICE} if (official, clean) == CAPTIONS else {}
     return FileBenchmark(
         source, rows, official=official, clean=clean, prediction_key="response", not_computed=not_computed
     )
@@ -172,8 +173,6 @@ def _language(name: str, row: FileRow, options: ReadOptions) -> str:
 
 def replace_language(row: FileRow, language: str) -> FileRow:
     """The same row in another language."""
-    from dataclasses import replace
-
     return replace(row, language=language)
 
 

@@ -148,12 +148,16 @@ def _ultraeval_row(place: str, number: str, data: Mapping[str, Any], options: Re
     output = data.get("post_process") or data.get("inference") or {}
     reference = text_field(result, "ref")
     match = result.get("match", result.get("acc"))
+    choices = tuple(lettered_choices(_prompt_text(data.get("prompt") or {})))
+    if reference is None and choices:
+        # The file has no reference of a question that failed. It has no answer either, so it is wrong for any reference.
+        reference = choices[0]
     return FileRow(
         place=place,
         id=number,
         references=() if reference is None else (reference,),
         answer=text_field(output, "content") if result else None,
-        choices=tuple(lettered_choices(_prompt_text(data.get("prompt") or {}))),
+        choices=choices,
         language="zh" if "cer%" in result else options.language,
         recorded=float(match) if isinstance(match, int | float) else None,
     )
