@@ -64,7 +64,7 @@ def check_predictions(options: ReadOptions, records: Sequence[Record], key: str)
             f"a normalizer removed cannot be scored in another way -- write the answers before normalization"
         )
     raise DataError(
-        f"{options.path}: none of its {len(records)} rows has {key!r} -- expected the raw answer of the model in each row -- "
+        f"{options.path}: no row ({len(records)} were read) has {key!r} -- expected the raw answer of the model in each row -- "
         f"run the model, or rename the column"
     )
 

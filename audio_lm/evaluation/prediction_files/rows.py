@@ -135,7 +135,7 @@ def check_unique(rows: Sequence[FileRow]) -> None:
     for row in rows:
         if row.id in place_of:
             raise DataError(
-                f"{row.place}: id {row.id!r} is also that of {place_of[row.id].rpartition(':')[2].strip()} -- expected one "
-                f"answer per question -- remove one of them"
+                f"{row.place}: id {row.id!r} is also that of {place_of[row.id]} -- expected one answer per question -- remove "
+                f"one of them"
             )
         place_of[row.id] = row.place

@@ -73,12 +73,36 @@ def _score(benchmark: FileBenchmark, path: Path) -> BenchmarkScore:
     if benchmark.recorded_name and recorded:
         mean = sum(recorded) / len(recorded)
         numbers.append(NumberOfFile(benchmark.recorded_name, mean, len(recorded), True, is_recorded=True))
+    sound = _with_possible_reference(rows, notes)
     for metric in benchmark.clean:
-        numbers += list(_numbers(benchmark.name, rows, metric, notes, is_official=False))
-    if line := difference(benchmark, rows, numbers):
+        numbers += list(_numbers(benchmark.name, sound, metric, notes, is_official=False))
+    if line := difference(benchmark, sound, numbers):
         notes.append(line)
     notes += [f"{name} is not computed: {reason}" for name, reason in benchmark.not_computed.items()]
     return BenchmarkScore(benchmark.name, len(benchmark.rows), numbers, notes)
+
+
+def _with_possible_reference(rows: Sequence[FileRow], notes: list[str]) -> Sequence[FileRow]:
+    """Rows whose reference is one of their choices; a note about the others, which no answer can satisfy.
+
+    Raises:
+        DataError: there are only others.
+    """
+    from audio_lm.metrics.choices import ChoiceReference
+
+    wrong = [
+        row for row in rows if row.choices and ChoiceReference(row.references[0], row.choices).correct is None
+    ]
+    if not wrong:
+        return rows
+    shown = f"{wrong[0].place}: {wrong[0].references[0]!r} -- expected one of {list(wrong[0].choices)}"
+    if len(wrong) == len(rows):
+        raise DataError(f"{shown} -- repair the references, none of which is among its choices")
+    notes.append(
+        f"{len(wrong)} rows whose reference is none of their choices are left out of the clean number ({shown})"
+    )
+    excluded = {row.id for row in wrong}
+    return [row for row in rows if row.id not in excluded]
 
 
 def _numbers(

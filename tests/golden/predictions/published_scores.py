@@ -7,9 +7,9 @@
     git clone https://github.com/NVIDIA/NeMo
     python tests/golden/predictions/published_scores.py FOLDER_OF_THE_CLONES
 
-Writes a file of each format to ``tests/golden/predictions``, and ``scores.json`` with what the code computes on it, the commit of
-each clone and the versions of packages. Needs ``sacrebleu<2 editdistance edit_distance zhconv jiwer<4 scikit-learn pandas loguru
-tqdm pycocoevalcap`` and Java, which pycocoevalcap's tokenizer runs.
+Writes a file of each format to ``tests/golden/predictions``, and ``scores.json`` with what the code computes on it, the
+commit of each clone and the versions of packages. Needs ``sacrebleu<2 editdistance edit_distance zhconv jiwer<4
+scikit-learn pandas loguru tqdm pycocoevalcap`` and Java, which pycocoevalcap's tokenizer runs.
 """
 
 import argparse
