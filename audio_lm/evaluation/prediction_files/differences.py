@@ -18,7 +18,7 @@ REASONS = {
     "wer_qwen_audio": "the script keeps punctuation and the form of numbers",
     "wer_qwen2_audio": "the script also equates British and American spellings, and splits words at apostrophes",
     "wer_kimi_audio": "the script also equates spellings, and splits texts by sacrebleu's tokenizer for Chinese",
-    "wer_ultraeval": "the script applies Whisper's English normalizer to every language and keeps punctuation marks as words",
+    "wer_ultraeval": "the script applies Whisper's English normalizer to every language",
     "bleu_qwen_audio": "the script keeps tags",
     "wer_nemo": "NeMo compares the texts as they are, with case and punctuation",
     "acc": "the script compares whole texts, with case and punctuation",
