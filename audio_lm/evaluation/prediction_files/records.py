@@ -1,4 +1,4 @@
-"""Records of a file of predictions, whatever its keys mean: JSON, JSON lines, CSV, TSV or parquet, told apart by content."""
+"""Records of a file of predictions, whatever its keys mean: JSON, JSON lines, CSV, TSV or parquet, distinguished by content."""
 
 import csv
 import io

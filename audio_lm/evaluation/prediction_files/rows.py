@@ -1,4 +1,4 @@
-"""Rows of predictions in one form, and the scores that a format asks for."""
+"""Rows of predictions in one form, and the scores of a format."""
 
 import json
 import re

@@ -153,7 +153,7 @@ def _kimi_benchmark(
     if options.metrics:
         return FileBenchmark(name, rows, clean=options.metrics)
     if all(row.choices for row in rows):
-        reason = "Kimi-Audio-Evalkit asks a language model of an API, or draws letters without a seed"
+        reason = "Kimi-Audio-Evalkit uses a language model of an API, or draws letters without a seed"
         return FileBenchmark(
             name, rows, clean=CHOICE_METRICS, not_computed={"Kimi-Audio-Evalkit's accuracy": reason}
         )

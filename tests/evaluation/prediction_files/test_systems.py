@@ -46,7 +46,7 @@ def test_scores_of_a_qwen_file_follow_from_source_and_reference(source, truth, o
     assert [one.metric for one in benchmark.official] == official
 
 
-def test_a_source_that_tells_nothing_needs_metrics():
+def test_a_source_without_a_known_task_needs_metrics():
     record = Record("f:1", {"gt": "a", "response": "x", "source": "mine"})
     with pytest.raises(DataError, match="f:1: the source 'mine' does not tell the task"):
         read_qwen([record], options())
