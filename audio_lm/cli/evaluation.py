@@ -15,6 +15,17 @@ ModelPath = Annotated[
 ResultsPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run, or of an evaluation of another model.")
 ]
+ScoredPath = Annotated[
+    Path,
+    typer.Argument(metavar="RUN|FILE", help="Folder of a run or evaluation, or a file of predictions."),
+]
+FileMetrics = Annotated[
+    list[str] | None,
+    typer.Option("--metrics", metavar="METRIC,...", help="Of a file: these instead of those of its format."),
+]
+FileLanguage = Annotated[
+    str | None, typer.Option("--language", help="Of a file that names none: the language of its references.")
+]
 Details = Annotated[
     bool, typer.Option("--details", help="Print confusion tables and the range over the speakers as well.")
 ]
@@ -125,15 +136,37 @@ def _names(values: list[str] | None) -> list[str]:
     return [name.strip() for value in values or () for name in value.split(",")]
 
 
-def score(run: ResultsPath, details: Details = False) -> None:
-    """Compute the scores of saved predictions again, without a model.
+def score(
+    run: ScoredPath,
+    details: Details = False,
+    metrics: FileMetrics = None,
+    language: FileLanguage = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Of a file: print JSON.")] = False,
+) -> None:
+    """Compute the scores of saved predictions again, or those of another system's file, without a model.
 
-    Examples: `audio-lm score runs/demo-1a2b3c4d` · `audio-lm score evaluations/exported-1a2b3c4d --details`
+    Examples: `audio-lm score runs/demo-1a2b3c4d` · `audio-lm score evaluations/exported-1a2b3c4d --details` ·
+    `audio-lm score mmau-test-mini.json` · `audio-lm score answers.csv --metrics wer,cer --language en`
     """
     silence_libraries()
-    from audio_lm.run.scores import rescore
+    if run.is_dir():
+        if unused := [option for option, value in _options_of_a_file(metrics, language, as_json) if value]:
+            raise UserError(
+                f"{unused[0]} has no effect on a run; leave it out, or name a file of predictions"
+            )
+        from audio_lm.run.scores import rescore
 
-    rescore(run, details=details)
+        rescore(run, details=details)
+        return
+    if details:
+        raise UserError("--details has no effect on a file; leave it out, or name the folder of a run")
+    from audio_lm.run.score_file import print_score
+
+    print_score(run, metrics=_names(metrics), language=language, as_json=as_json)
+
+
+def _options_of_a_file(metrics: Names, language: str | None, as_json: bool) -> list[tuple[str, object]]:
+    return [("--metrics", metrics), ("--language", language), ("--json", as_json)]
 
 
 def report(run: ResultsPath, details: Details = False) -> None:

@@ -51,6 +51,7 @@ from audio_lm.config.yaml_layers import (
 
 PACKAGE = Path(__file__).parents[1]
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
+PUBLISHED = "published"  # scores of a set of benchmarks, which a recipe has beside its evaluation
 NAMED_MIXTURES = ("mixture", "validation")
 RUNS = Path("runs")
 RUN_OF_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
@@ -227,9 +228,12 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
         if kind in PIECE_OF_USE:
             piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
-            layers.append(
-                Layer({key: piece.tree}, {f"{key}.{inner}": at for inner, at in piece.where.items()})
-            )
+            published = piece.tree.pop(PUBLISHED, {}) if kind == "benchmarks" else {}
+            where = {
+                at if published and at.partition(".")[0] == PUBLISHED else f"{key}.{at}": line
+                for at, line in piece.where.items()
+            }
+            layers.append(Layer({key: piece.tree} | ({PUBLISHED: published} if published else {}), where))
         elif kind != "scale":
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
             problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")

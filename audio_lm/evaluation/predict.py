@@ -50,6 +50,9 @@ class EvalExample:
     audio: "AudioSpan | None" = None
     """Place of the audio; None for a text-only cut and for audio in memory."""
 
+    choices: tuple[str, ...] | None = None
+    """Texts of the choices, in the order of their letters; None for a question without choices."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -72,6 +75,9 @@ class Prediction:
     """Start of the clip in the file; None if the clip is the whole file."""
 
     duration: Seconds | None = None
+
+    choices: tuple[str, ...] | None = None
+    """Texts of the choices, in the order of their letters; None for a question without choices."""
 
     @property
     def reference(self) -> str:
@@ -105,6 +111,7 @@ def predict(
                 answer=vocabulary.text(ids),
                 language=example.language,
                 speaker=example.speaker,
+                choices=example.choices,
                 **(example.audio._asdict() if example.audio else {}),
             )
 
@@ -159,4 +166,6 @@ def _prediction(record: Mapping[str, Any]) -> Prediction:
     others = {key: value for key, value in record.items() if key not in ("reference", "references")}
     if wrong := [key for key in ("speaker", "path") if not isinstance(others.get(key, ""), str)]:
         raise TypeError(f"{wrong[0]} {others[wrong[0]]!r}, expected a text")
+    if "choices" in others:
+        others["choices"] = tuple(map(str, others["choices"]))
     return Prediction(references=tuple(references), **others)

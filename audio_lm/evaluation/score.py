@@ -36,14 +36,19 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
             metric = row.build(
                 sync_on_compute=False
             )  # one rank has all answers, and other ranks do not score
-            metric.update(answers, _references(predictions, row), languages)
+            metric.update(answers, references_of(predictions, row), languages)
             scores[name] = float(metric.compute())
         except DataError as error:
             raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
     return scores
 
 
-def _references(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
+def references_of(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
+    """Reference of each answer in the form that a metric takes.
+
+    Raises:
+        DataError: an answer has several references, or no choices, against the metric.
+    """
     if row.has_many_references:
         return [prediction.references for prediction in predictions]
     for prediction in predictions:
@@ -52,7 +57,19 @@ def _references(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
                 f"question {prediction.id!r} has {len(prediction.references)} references, and the metric accepts one; "
                 f"choose metrics of captions, or keep one reference"
             )
+    if row.needs_choices:
+        return [_choice_reference(number, prediction) for number, prediction in enumerate(predictions)]
     return [prediction.references[0] for prediction in predictions]
+
+
+def _choice_reference(number: int, prediction: Prediction) -> Any:
+    from audio_lm.metrics.choices import ChoiceReference  # imports torchmetrics
+
+    if not prediction.choices:
+        raise DataError(
+            f"question {prediction.id!r} has no choices, which the metric needs; choose another metric, or add the choices"
+        )
+    return ChoiceReference(prediction.references[0], prediction.choices, number)
 
 
 def score_key(benchmark: str, metric: str, baseline: str = "") -> str:

@@ -14,9 +14,18 @@ from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
 from audio_lm.metrics.clip_metric import SumMetric
-from audio_lm.metrics.published_text import check_qwen2_audio, normalize_qwen2_audio, normalize_qwen_audio
-from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, split_characters
+from audio_lm.metrics.published_text import (
+    check_qwen2_audio,
+    normalize_kimi_audio,
+    normalize_qwen2_audio,
+    normalize_qwen_audio,
+    normalize_spoken_english,
+    normalize_ultraeval,
+)
+from audio_lm.metrics.spoken_chinese import spoken_chinese
+from audio_lm.metrics.text import SPEAKER_CHANGE, language_of, normalize, plain_transcript, split_characters
 
+SPOKEN_CHINESE = frozenset({"zh", "yue"})  # numbers are written with the same characters
 EXACT_OPERATIONS = 10_000_000  # limit of the exact ORC-WER search per clip, about 50 ms
 
 
@@ -58,6 +67,46 @@ class Qwen2AudioWordErrorRate(WordErrorRate):
 
     def normalize(self, text: str, language: str) -> str:
         return normalize_qwen2_audio(text, language)
+
+
+class KimiAudioWordErrorRate(Qwen2AudioWordErrorRate):
+    """WER as in Kimi-Audio-Evalkit."""
+
+    def normalize(self, text: str, language: str) -> str:
+        return normalize_kimi_audio(text, language)
+
+
+class UltraEvalWordErrorRate(WordErrorRate):
+    """WER as in UltraEval-Audio, which applies Whisper's English normalizer to every language."""
+
+    @classmethod
+    def check(cls, languages: Collection[str]) -> None:
+        for language in languages:
+            normalize_ultraeval("", language_of(language, ""))
+
+    def normalize(self, text: str, language: str) -> str:
+        return normalize_ultraeval(text, language)
+
+
+class RawWordErrorRate(WordErrorRate):
+    """WER of texts as they are, split at blanks, as NeMo computes it."""
+
+    def normalize(self, text: str, language: str) -> str:
+        return text
+
+
+class SpokenWordErrorRate(WordErrorRate):
+    """WER in which numbers of equal meaning are equal in English and Chinese, and contractions in English.
+
+    Other languages as in ``wer``.
+    """
+
+    def normalize(self, text: str, language: str) -> str:
+        if language == "en":
+            return normalize_spoken_english(plain_transcript(text))
+        if language in SPOKEN_CHINESE:
+            return normalize(spoken_chinese(plain_transcript(text)), language)
+        return normalize(text, language)
 
 
 class CharacterErrorRate(WordErrorRate):

@@ -53,13 +53,24 @@ class Bleu(SumMetric):
         """
         texts = [reference] if isinstance(reference, str) else reference
         tokenize = _tokenizer(language_of(language, texts[0]))
-        hypothesis, *references = (tokenize(strip_markup(text)) for text in (answer, *texts))
+        hypothesis, *references = (tokenize(self.plain(text)) for text in (answer, *texts))
         score = TOKENIZED_BLEU.corpus_score([hypothesis], [[text] for text in references])
         return score.sys_len, score.ref_len, *score.counts, *score.totals
+
+    def plain(self, text: str) -> str:
+        """Text to tokenize."""
+        return strip_markup(text)
 
     def value(self, answer_length: int, reference_length: int, *grams: int) -> float:
         matched, total = list(grams[:MAX_ORDER]), list(grams[MAX_ORDER:])
         return BLEU.compute_bleu(matched, total, answer_length, reference_length, smooth_method="exp").score
+
+
+class QwenAudioBleu(Bleu):
+    """BLEU as in Qwen-Audio's published script, which keeps tags."""
+
+    def plain(self, text: str) -> str:
+        return text.rstrip()
 
 
 @cache
@@ -134,25 +145,29 @@ class CiderD(ListMetric):
 
 
 def _similarity(answer: Counter, reference: Counter, frequency: Counter, log_size: float) -> float:
-    def weights(grams: Counter, order: int) -> dict[tuple[str, ...], float]:
-        return {
-            gram: count * (log_size - math.log(max(1.0, frequency[gram])))
-            for gram, count in grams.items()
-            if len(gram) == order
-        }
-
+    sides = [_weights(grams, frequency, log_size) for grams in (answer, reference)]
     # As in pycocoevalcap, the length of a text is its number of bigrams.
-    lengths = [sum(count for gram, count in grams.items() if len(gram) == 2) for grams in (answer, reference)]
+    lengths = [
+        sum(grams[gram] for gram in orders[1])
+        for grams, orders in zip((answer, reference), sides, strict=True)
+    ]
     penalty = math.exp(-((lengths[0] - lengths[1]) ** 2) / (2 * SIGMA**2))
     total = 0.0
-    for order in range(1, MAX_ORDER + 1):
-        ours, theirs = weights(answer, order), weights(reference, order)
+    for ours, theirs in zip(*sides, strict=True):
         product = sum(
-            min(value, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0) for gram, value in ours.items()
+            min(value, theirs[gram]) * theirs[gram] for gram, value in ours.items() if gram in theirs
         )
         norms = math.sqrt(sum(v * v for v in ours.values())) * math.sqrt(sum(v * v for v in theirs.values()))
         total += penalty * (product / norms if norms else product)
     return total / MAX_ORDER
+
+
+def _weights(grams: Counter, frequency: Counter, log_size: float) -> list[dict[tuple[str, ...], float]]:
+    """Weight of each n-gram of a text, by order; a single pass, because this is most of the time of CIDEr-D."""
+    weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(MAX_ORDER)]
+    for gram, count in grams.items():
+        weights[len(gram) - 1][gram] = count * (log_size - math.log(max(1.0, frequency.get(gram, 1))))
+    return weights
 
 
 def _count_ngrams(words: Sequence[str]) -> Counter:

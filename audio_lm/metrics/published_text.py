@@ -3,7 +3,8 @@
 The normalization of the clean error rate is in ``text``. A script scores one data set with one language; here the
 language is that of each clip. Languages that a script does not name are normalized as by its last branch.
 
-Source: Qwen-Audio, eval_audio/evaluate_asr.py at b50fb95; Qwen2-Audio, the same file at 595360e.
+Source: Qwen-Audio, eval_audio/evaluate_asr.py at b50fb95; Qwen2-Audio, the same file at 595360e; Kimi-Audio-Evalkit,
+almeval/metrics/wer.py at 4080c49; UltraEval-Audio, audio_evals/lib/wer.py and agg/base.py at 9b69da6.
 """
 
 import re
@@ -17,6 +18,7 @@ from audio_lm.metrics.text import language_of
 
 QWEN2_AUDIO_PER_CHARACTER = frozenset({"zh", "yue"})
 TAG = re.compile(r"<\|.*?\|>")  # wider than in ``common.markup``
+CHINESE_BRACKETS = re.compile(r"（[a-z A-Z]+?）")
 SPACE_BEFORE_MARK = re.compile(" ([!,.?;:])")
 
 
@@ -46,6 +48,44 @@ def normalize_qwen2_audio(text: str, language: str) -> str:
     words = spoken_chinese(plain) if language == "zh" else _whisper_basic()(_before_basic(plain, language))
     words = _without_lone_punctuation(words).lower()
     return _characters(words) if language in QWEN2_AUDIO_PER_CHARACTER else " ".join(words.split())
+
+
+def normalize_kimi_audio(text: str, language: str) -> str:
+    """Words as in Kimi-Audio-Evalkit: those of Qwen2-Audio's script, split by sacrebleu's tokenizer for Chinese.
+
+    Raises:
+        UserError: a package that the language needs is not installed.
+
+    >>> normalize_kimi_audio("共20个 OK。", "zh"), normalize_kimi_audio("l'été, 20%", "fr")
+    ('共 二 十 个 ok', 'l été 20')
+    """
+    plain = _without_tags(text, language)
+    words = spoken_chinese(plain) if language == "zh" else _whisper_basic()(_before_basic(plain, language))
+    return _without_lone_punctuation(_sacrebleu_tokens("zh", words)).lower()
+
+
+def normalize_ultraeval(text: str, language: str) -> str:
+    """Words as in UltraEval-Audio: Whisper's English normalizer in every language, then sacrebleu's tokenizer.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    words = _whisper_english()(CHINESE_BRACKETS.sub("", text.lower()))
+    if language in QWEN2_AUDIO_PER_CHARACTER:
+        words = spoken_chinese(_to_simplified()(words, "zh-cn") if language == "yue" else words)
+        return _sacrebleu_tokens("zh", words).lower()
+    return _sacrebleu_tokens("13a", words).lower()
+
+
+def normalize_spoken_english(text: str) -> str:
+    """Words of English, in which numbers, sums of money and contractions of equal meaning are equal.
+
+    Whisper's normalizer without its table of British spellings, which is not part of any package that is always here.
+
+    >>> normalize_spoken_english("It's twenty-one dollars"), normalize_spoken_english("it is 21 dollars")
+    ('it is $21', 'it is $21')
+    """
+    return " ".join(_whisper_numbers()(text).split())
 
 
 def check_qwen2_audio(languages: Collection[str]) -> None:
@@ -92,6 +132,24 @@ def _whisper_english() -> Callable[[str], str]:
             "whisper-normalizer", extra="eval", purpose="wer_qwen2_audio of English"
         ) from error
     return EnglishTextNormalizer(EnglishSpellingNormalizer().mapping)
+
+
+@cache
+def _whisper_numbers() -> Callable[[str], str]:
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    return EnglishTextNormalizer({})
+
+
+def _sacrebleu_tokens(tokenizer: str, text: str) -> str:
+    return _sacrebleu(tokenizer)(text)
+
+
+@cache
+def _sacrebleu(tokenizer: str) -> Callable[[str], str]:
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(tokenize=tokenizer).tokenizer
 
 
 @cache

@@ -39,6 +39,9 @@ class MetricRow:
     has_many_references: bool = False
     """True if a question may have several references, given as a list."""
 
+    needs_choices: bool = False
+    """True if a reference is a ``ChoiceReference``, of a question with choices."""
+
     def build(self, **options: Any) -> "ClipMetric":
         """Create the metric, without clips.
 
@@ -72,6 +75,12 @@ METRICS = {
         MetricRow(
             "wer_qwen2_audio", "word error rate, Qwen2-Audio", False, "error_rate.Qwen2AudioWordErrorRate"
         ),
+        MetricRow("wer_spoken", "word error rate, numbers equal", False, "error_rate.SpokenWordErrorRate"),
+        MetricRow(
+            "wer_kimi_audio", "word error rate, Kimi-Audio", False, "error_rate.KimiAudioWordErrorRate"
+        ),
+        MetricRow("wer_ultraeval", "word error rate, UltraEval", False, "error_rate.UltraEvalWordErrorRate"),
+        MetricRow("wer_nemo", "word error rate, NeMo", False, "error_rate.RawWordErrorRate"),
         MetricRow("cer", "character error rate", False, "error_rate.CharacterErrorRate"),
         MetricRow("cpwer", "error rate of speakers", False, "error_rate.SpeakerErrorRate"),
         MetricRow(
@@ -83,6 +92,29 @@ METRICS = {
         MetricRow("acc", "accuracy", True, "labels.Accuracy"),
         MetricRow("acc_loose", "accuracy, loose", True, "labels.LooseAccuracy"),
         MetricRow("acc_binary", "accuracy, yes/no", True, "labels.BinaryAccuracy"),
+        MetricRow("acc_choice", "choice accuracy", True, "choices.ChoiceAccuracy", needs_choices=True),
+        MetricRow("choice_unclear", "unclear choices", False, "choices.UnclearChoice", needs_choices=True),
+        MetricRow("acc_mmau", "accuracy, MMAU", True, "choices.MmauAccuracy", needs_choices=True),
+        MetricRow(
+            "acc_airbench", "accuracy, AIR-Bench", True, "choices.AirBenchAccuracy", needs_choices=True
+        ),
+        MetricRow(
+            "acc_lmms_eval", "accuracy, lmms-eval", True, "choices.LmmsEvalAccuracy", needs_choices=True
+        ),
+        MetricRow(
+            "acc_lmms_eval_letter",
+            "accuracy, lmms-eval letters",
+            True,
+            "choices.LmmsEvalLetterAccuracy",
+            needs_choices=True,
+        ),
+        MetricRow(
+            "acc_lmms_eval_mmar",
+            "accuracy, lmms-eval MMAR",
+            True,
+            "choices.LmmsEvalMmarAccuracy",
+            needs_choices=True,
+        ),
         MetricRow("macro_f1", "macro F1", True, "labels.MacroF1"),
         MetricRow("eer", "balanced error of yes/no", False, "labels.BalancedError"),
         MetricRow("mae", "age error", False, "labels.DecadeError", "years"),
@@ -105,6 +137,9 @@ METRICS = {
             True,
             "overlap.Bleu",
             has_many_references=True,
+        ),
+        MetricRow(
+            "bleu_qwen_audio", "BLEU, Qwen-Audio", True, "overlap.QwenAudioBleu", has_many_references=True
         ),
         MetricRow("cider_d", "CIDEr-D", True, "overlap.CiderD", has_many_references=True),
         MetricRow("rouge_l", "ROUGE-L", True, "overlap.RougeL", has_many_references=True),

@@ -42,6 +42,12 @@ def strip_markup(text: str) -> str:
     return " ".join(MARKUP.sub(" ", text).split())
 
 
+def plain_transcript(text: str) -> str:
+    """Transcript without time spans, entity types and tags, as markup and as plain text."""
+    spoken = PLAIN_ENTITY.sub(r"\1", PLAIN_SPAN.sub(" ", ENTITY_TYPE.sub(" ", text)))
+    return strip_markup(spoken.replace(SPEAKER_CHANGE, " "))
+
+
 def normalize(text: str, language: str) -> str:
     """Words in lower case without punctuation; languages of ``PER_CHARACTER`` have spaces between characters.
 
@@ -53,9 +59,7 @@ def normalize(text: str, language: str) -> str:
     >>> normalize("It's 5 o'clock, 'Ann'.", "en"), normalize("你好。", "zh")
     ("it's 5 o'clock ann", '你 好')
     """
-    spoken = PLAIN_ENTITY.sub(r"\1", PLAIN_SPAN.sub(" ", ENTITY_TYPE.sub(" ", text)))
-    spoken = strip_markup(spoken.replace(SPEAKER_CHANGE, " "))
-    lowered = unicodedata.normalize("NFKC", spoken).translate(APOSTROPHES).lower()
+    lowered = unicodedata.normalize("NFKC", plain_transcript(text)).translate(APOSTROPHES).lower()
     kept = "".join(" " if unicodedata.category(c)[0] in "PS" and c != "'" else c for c in lowered)
     words = " ".join(word for part in kept.split() if (word := part.strip("'")))
     return " ".join(words.replace(" ", "")) if language in PER_CHARACTER else words

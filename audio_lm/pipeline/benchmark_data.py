@@ -22,6 +22,7 @@ from audio_lm.data.questions import group_by_question
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.majority import TRAINING_DATA, Majority, majority_of
 from audio_lm.evaluation.predict import AudioSpan, EvalExample
+from audio_lm.evaluation.prediction_files.rows import lettered_choices
 from audio_lm.metrics.registry import find_metric
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.pipeline.plan_stage import compile_index, maker_of
@@ -140,6 +141,7 @@ def benchmark_packs(
                 language=_language(cut, label),
                 speaker=speaker_of(cut),
                 audio=audio_span(cut),
+                choices=choices_in_question(cut),
             )
             for cut in pack
         ]
@@ -171,6 +173,12 @@ def training_majority(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vo
 def _some_facts(rows: Rows) -> Iterator[CutFacts]:
     for row in range(0, len(rows), -(-len(rows) // MAX_COUNTED)):
         yield rows.facts(row)
+
+
+def choices_in_question(cut: Cut) -> tuple[str, ...] | None:
+    """Choices that the question of a cut lists as lines ``A. text``; None if it lists none."""
+    question = labels_of(cut).get("question")
+    return tuple(lettered_choices(question)) or None if isinstance(question, str) else None
 
 
 def audio_span(cut: Cut) -> AudioSpan | None:

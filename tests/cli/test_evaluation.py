@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,17 @@ def test_options_without_effect_are_refused(whole_run, tmp_path, capsys):
     assert run("evaluate", whole_run.path, "--out", tmp_path / "x") == 2
     for option, line in zip(("--stage", "--out"), capsys.readouterr().err.splitlines(), strict=True):
         assert f"{option} has no effect without --source and --task" in line
+
+
+def test_a_file_of_another_system_is_scored_and_options_of_the_other_form_are_refused(tmp_path, capsys):
+    file = Path(__file__).parents[1] / "golden" / "predictions" / "table.tsv"
+    assert run("score", file, "--metrics", "wer,wer_spoken", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)["benchmarks"][0]["numbers"]
+    assert [number["name"] for number in numbers] == ["wer", "wer_spoken"]
+    assert run("score", file, "--details") == 2
+    assert run("score", tmp_path, "--metrics", "wer") == 2
+    assert run("score", tmp_path / "absent.json") == 2
+    details, metrics, absent = capsys.readouterr().err.splitlines()
+    assert "--details has no effect on a file" in details
+    assert "--metrics has no effect on a run" in metrics
+    assert "absent.json does not exist" in absent

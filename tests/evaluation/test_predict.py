@@ -116,3 +116,9 @@ def test_the_error_names_a_line_with_invalid_references(tmp_path, references):
     path.write_text(f'{{"id": "a", "task": "aac", "references": {references}, "answer": "y"}}\n')
     with pytest.raises(DataError, match=r"a\.jsonl:1: no prediction"):
         read_predictions(path)
+
+
+def test_choices_are_kept(tmp_path):
+    prediction = Prediction(id="a", task="aqa", references=("man",), answer="A", choices=("man", "woman"))
+    write_predictions(tmp_path / "p.jsonl", [prediction])
+    assert read_predictions(tmp_path / "p.jsonl") == [prediction]

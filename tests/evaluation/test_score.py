@@ -88,3 +88,15 @@ def test_scores_of_an_earlier_run_are_read_under_the_names_of_metrics_today(tmp_
         "test/a/b/asr/wer_qwen_audio": 0.5,
         "untrained/test/a/b/asr/wer_qwen_audio": 1.0,
     }
+
+
+def test_questions_with_choices_are_scored_in_the_order_of_the_file():
+    choices = ("man", "woman")
+    answers = [
+        Prediction(id=str(n), task="aqa", references=("B. woman",), answer=text, choices=choices)
+        for n, text in enumerate(["B", "a man"])
+    ]
+    assert score_benchmark(answers, ["acc_choice", "acc_mmau"]) == {"acc_choice": 0.5, "acc_mmau": 0.0}
+    bare = [Prediction(id="x", task="aqa", references=("woman",), answer="B")]
+    with pytest.raises(DataError, match="question 'x' has no choices, which the metric needs"):
+        score_benchmark(bare, ["acc_choice"])

@@ -19,6 +19,7 @@ from audio_lm.metrics.error_rate import (
     WordErrorRate,
     num_edits,
 )
+from audio_lm.metrics.registry import find_metric
 
 turns = st.lists(st.text("abc ", max_size=5), min_size=1, max_size=3)
 texts = st.lists(st.sampled_from(["a", "b", "c d", "d e f", ""]), min_size=1, max_size=6)
@@ -209,3 +210,22 @@ def test_edits_are_symmetric_and_bounded(one, other):
 @pytest.mark.parametrize("language", ["zh-CN", "Chinese", "cmn", "unknown"])
 def test_chinese_is_scored_per_character_under_every_language_name(metric, language):
     assert score(metric, ["一二四"], ["一二三"], [language]) == score(metric, ["一二四"], ["一二三"], ["zh"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "language", "rate"),
+    [
+        ("It's twenty-one dollars!", "it is 21 dollars", "en", 0.0),
+        ("twenty one euros", "21 dollars", "en", 1.0),
+        ("she isn't here", "she is not here", "en", 0.0),
+        ("<|0.00|>twelve<|0.50|>percent<|1.00|>", "12%", "en", 0.0),
+        ("会议在20个人", "会议在二十个人。", "zh", 0.0),
+        ("zwanzig", "20", "de", 1.0),
+    ],
+)
+def test_numbers_and_contractions_of_equal_meaning_are_equal(answer, reference, language, rate):
+    assert float(find_metric("wer_spoken").build()([answer], [reference], [language])) == rate
+
+
+def test_raw_error_rate_compares_texts_as_they_are():
+    assert float(find_metric("wer_nemo").build()(["She sells."], ["she sells"], ["en"])) == 1.0

@@ -160,3 +160,9 @@ def test_several_references_are_scored_like_pycocoevalcap():
     )
     assert score(CiderD, *separate, ["en"] * 15) == pytest.approx(1.8016, abs=1e-4)
     assert score(RougeL, *separate, ["en"] * 15) == pytest.approx(0.5334, abs=1e-4)
+
+
+def test_the_published_bleu_keeps_tags():
+    texts = ["<|de|>guten Morgen an alle hier"], ["guten Morgen an alle hier"], ["de"]
+    assert score(Bleu, *texts) == pytest.approx(100.0)
+    assert score(overlap.QwenAudioBleu, *texts) < 100.0

@@ -107,3 +107,17 @@ def test_empty_references_count_their_insertions():
     metric = find_metric("wer_qwen2_audio")
     assert float(metric.build()(["a b", "c"], ["", "c"], ["fr", "fr"])) == 2.0
     assert float(metric.build()(["", "。"], ["", ""], ["fr", "zh"])) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "language", "words"),
+    [
+        ("kimi_audio", "共20个，OK!", "zh", "共 二 十 个 ok"),
+        ("kimi_audio", "C'est l'été (rires)", "fr", "c est l été"),
+        ("ultraeval", "共20个，OK!", "zh", "共 二 十 个 ok"),
+        ("ultraeval", "C'est colour（abc）", "fr", "c est color"),
+    ],
+)
+def test_words_of_toolkits(name, text, language, words):
+    normalize = getattr(published_text, f"normalize_{name}")
+    assert normalize(text, language).split() == words.split()

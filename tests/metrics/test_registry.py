@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from audio_lm.common.errors import RecipeError
+from audio_lm.metrics.choices import ChoiceReference
 from audio_lm.metrics.registry import METRICS, NEEDS_JAVA, RENAMED, find_metric
 from audio_lm.tasks.registry import TASKS
 
@@ -46,14 +47,21 @@ REFERENCES = {
 }
 
 
+TEXTS = ("one two three four five", "six seven eight nine ten")
+WRONG = {"acc_airbench": "C"}  # an answer without a letter is left out by its script
+
+
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 def test_references_score_best_in_any_order_and_empty_answers_are_accepted(metric):
-    references = REFERENCES.get(metric.name, ["one two three four five", "six seven eight nine ten"])
+    answers = references = REFERENCES.get(metric.name, [*TEXTS])
+    if metric.needs_choices:
+        answers = [f"{letter}. {text}" for letter, text in zip("AB", TEXTS, strict=True)]
+        references = [ChoiceReference(text, TEXTS, number) for number, text in enumerate(TEXTS)]
     languages = ["en"] * len(references)
-    best = float(metric.build()(references, references, languages))
-    empty = float(metric.build()([""] * len(references), references, languages))
+    best = float(metric.build()(answers, references, languages))
+    empty = float(metric.build()([WRONG.get(metric.name, "")] * len(references), references, languages))
     assert best >= empty if metric.is_higher_better else best <= empty
-    assert float(metric.build()(references[::-1], references[::-1], languages)) == best
+    assert float(metric.build()(answers[::-1], references[::-1], languages)) == best
 
 
 def test_the_registry_imports_no_heavy_package():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from lhotse import MonoCut, SupervisionSegment
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.published.base import CutSetWriter
@@ -13,7 +14,12 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.cuts import read_cuts
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
-from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks, training_majority
+from audio_lm.pipeline.benchmark_data import (
+    benchmark_packs,
+    check_benchmarks,
+    choices_in_question,
+    training_majority,
+)
 
 
 def test_every_question_of_a_benchmark_is_a_prompt_without_its_answer(small, own_vocabulary):
@@ -164,3 +170,12 @@ def test_clips_without_the_labels_of_their_task_are_refused_before_a_model_is_bu
     wrong = replace(small, evaluation=EvaluationConfig({"genders": events}))
     with pytest.raises(DataError, match=r"benchmark 'genders': cut 'events-test.*: no label 'gender'"):
         check_benchmarks(wrong)
+
+
+def test_choices_are_the_lettered_lines_of_a_question():
+    def choices(question):
+        supervision = SupervisionSegment("a", "a", 0.0, 1.0, custom={"question": question})
+        return choices_in_question(MonoCut("a", 0.0, 1.0, 0, supervisions=[supervision]))
+
+    assert choices("Who?\nA. man\nB. woman") == ("man", "woman")
+    assert choices("Who speaks?") is None

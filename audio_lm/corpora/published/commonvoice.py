@@ -19,7 +19,9 @@ from audio_lm.corpora.published.base import (
     read_table_rows,
 )
 
-LANGUAGE_OF_FOLDER = {"zh-CN": "zh"} | {name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it")}
+LANGUAGE_OF_FOLDER = {"zh-CN": "zh"} | {
+    name: name for name in ("en", "de", "es", "ko", "fr", "ja", "it", "yue")
+}
 """Folder of a release -> language code; CoVoST 2 names its languages in the same way."""
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}

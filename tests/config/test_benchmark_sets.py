@@ -1,0 +1,41 @@
+"""Sets of benchmarks in conf/benchmarks: they load with the recipe of their system, and their published scores too."""
+
+import pytest
+import yaml
+
+from audio_lm.config.load import load_recipe, resource_folder
+from audio_lm.corpora.registry import CORPORA
+from audio_lm.metrics.registry import METRICS
+
+SETS = {
+    "qwen_audio": ("qwen_audio", 24),
+    "qwen2_audio": ("qwen2_audio", 21),
+    "airbench": ("qwen2_audio", 19),
+    "multiple_choice": ("qwen2_audio", 3),
+}
+OWN = {"industrial_srwt"}  # a set that is not public
+
+
+@pytest.mark.parametrize(("name", "recipe", "count"), [(name, *values) for name, values in SETS.items()])
+def test_sets_load_with_their_published_scores(name, recipe, count):
+    table = yaml.safe_load((resource_folder("conf") / "benchmarks" / f"{name}.yaml").read_text())
+    loaded = load_recipe(recipe, [f"use.benchmarks={name}"]).recipe
+    assert loaded.evaluation.benchmarks.keys() == table["benchmarks"].keys()
+    assert len(table["benchmarks"]) == count
+    assert loaded.published == table.get("published", {})
+    for benchmark, scores in loaded.published.items():
+        assert scores.keys() <= set(loaded.evaluation.benchmarks[benchmark].metrics), benchmark
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_row_has_a_corpus_and_metrics(name):
+    table = yaml.safe_load((resource_folder("conf") / "benchmarks" / f"{name}.yaml").read_text())
+    for benchmark in table["benchmarks"].values():
+        assert benchmark["source"].split("/")[0] in CORPORA.keys() | OWN
+        assert set(benchmark["metrics"]) <= METRICS.keys()
+
+
+def test_published_scores_of_a_recipe_win_over_those_of_its_benchmarks():
+    changed = load_recipe("qwen2_audio", ["use.benchmarks=qwen2_audio", "published.meld.acc=0.6"]).recipe
+    assert changed.published["meld"] == {"acc": 0.6}
+    assert changed.published["fleurs_zh"] == {"wer_qwen2_audio": 0.075}
