@@ -39,7 +39,7 @@ class MetricRow:
     has_many_references: bool = False
     """True if a question may have several references, given as a list."""
 
-    reads_choices: bool = False
+    reads_logprobs: bool = False
     """True if it reads the log-probabilities of the allowed answers (``closed: true``) instead of an answer."""
 
     def build(self, **options: Any) -> "ClipMetric":
@@ -88,9 +88,9 @@ METRICS = {
         MetricRow("acc_binary", "accuracy, yes/no", True, "labels.BinaryAccuracy"),
         MetricRow("macro_f1", "macro F1", True, "labels.MacroF1"),
         MetricRow("eer", "balanced error of yes/no", False, "labels.BalancedError"),
-        MetricRow("roc_eer", "equal error rate", False, "choices.EqualErrorRate", reads_choices=True),
-        MetricRow("auroc", "area under ROC", True, "choices.AreaUnderRoc", reads_choices=True),
-        MetricRow("ece", "calibration error", False, "choices.CalibrationError", reads_choices=True),
+        MetricRow("roc_eer", "equal error rate", False, "closed.EqualErrorRate", reads_logprobs=True),
+        MetricRow("auroc", "area under ROC", True, "closed.AreaUnderRoc", reads_logprobs=True),
+        MetricRow("ece", "calibration error", False, "closed.CalibrationError", reads_logprobs=True),
         MetricRow("mae", "age error", False, "labels.DecadeError", "years"),
         MetricRow("map", "mean average precision", True, "labels.MeanAveragePrecision"),
         MetricRow("slot_f1", "slot F1", True, "labels.SlotF1"),

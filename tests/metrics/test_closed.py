@@ -6,7 +6,7 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 
 from audio_lm.common.errors import DataError
-from audio_lm.metrics.choices import Choices, equal_error_rate, roc_curve
+from audio_lm.metrics.closed import ClosedScores, equal_error_rate, roc_curve
 from audio_lm.metrics.registry import find_metric
 
 
@@ -17,7 +17,7 @@ def value_of(name, choices, references):
 
 
 def binary(*probabilities):
-    return [Choices(("yes", "no"), (math.log(p), math.log(1 - p))) for p in probabilities]
+    return [ClosedScores(("yes", "no"), (math.log(p), math.log(1 - p))) for p in probabilities]
 
 
 def random_trials(seed, count=400, *, is_rounded=False):
@@ -45,14 +45,14 @@ def test_two_answers_give_one_trial_for_each_clip():
     choices, references = binary(0.9, 0.6, 0.4, 0.2), ["yes", "no", "yes", "no"]
     assert value_of("auroc", choices, references) == 0.75
     assert value_of("roc_eer", choices, references) == 0.5
-    swapped = [Choices(one.texts[::-1], one.logprobs[::-1]) for one in choices]
+    swapped = [ClosedScores(one.texts[::-1], one.logprobs[::-1]) for one in choices]
     assert value_of("auroc", swapped, references) == 0.75
     assert value_of("roc_eer", swapped, references) == 0.5
 
 
 def test_more_answers_give_a_trial_each():
     logs = tuple(map(math.log, (0.7, 0.2, 0.1)))
-    choices = [Choices(("a", "b", "c"), logs), Choices(("b", "c", "a"), logs)]
+    choices = [ClosedScores(("a", "b", "c"), logs), ClosedScores(("b", "c", "a"), logs)]
     assert value_of("auroc", choices, ["a", "b"]) == 1
     assert value_of("roc_eer", choices, ["a", "b"]) == 0
     assert value_of("auroc", choices, ["c", "a"]) == 0
@@ -66,13 +66,13 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
 
 
 def test_probabilities_are_among_the_allowed_answers_and_finite():
-    choices = Choices(("a", "b"), (-1000.0, -1001.0))
+    choices = ClosedScores(("a", "b"), (-1000.0, -1001.0))
     assert sum(choices.probabilities) == pytest.approx(1)
     assert choices.log_odds == pytest.approx([1, -1])
 
 
 def test_a_reference_is_found_in_any_form():
-    choices = Choices(("gender: female", "gender: male"), (-1.0, -2.0))
+    choices = ClosedScores(("gender: female", "gender: male"), (-1.0, -2.0))
     assert choices.index_of(" gender: male ") == 1
     assert choices.index_of("Male.") == 1
     assert choices.index_of("dog") == -1
@@ -82,6 +82,6 @@ def test_generated_answers_and_a_single_class_are_refused():
     with pytest.raises(DataError, match="closed: true"):
         value_of("ece", ["yes"], ["yes"])
     with pytest.raises(DataError, match="expected several answers"):
-        value_of("ece", [Choices(("yes",), (-1.0,))], ["yes"])
+        value_of("ece", [ClosedScores(("yes",), (-1.0,))], ["yes"])
     with pytest.raises(DataError, match="no ROC curve"):
         value_of("roc_eer", binary(0.9, 0.8), ["yes", "yes"])

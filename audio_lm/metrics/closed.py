@@ -21,7 +21,7 @@ NUM_BINS = 15
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class Choices(NamedTuple):
+class ClosedScores(NamedTuple):
     """Allowed answers to a question, with their log-probabilities."""
 
     texts: tuple[str, ...]
@@ -51,8 +51,8 @@ class Choices(NamedTuple):
         return -1
 
 
-class ChoiceMetric(ListMetric):
-    """Metric of the allowed answers; takes ``Choices`` instead of answers."""
+class ClosedMetric(ListMetric):
+    """Metric of the allowed answers; takes ``ClosedScores`` instead of answers."""
 
     def clip(self, answer: Any, reference: str, language: str) -> list[Any]:
         """Log-odds and probabilities of the answers, and the index of the right one.
@@ -60,18 +60,18 @@ class ChoiceMetric(ListMetric):
         Raises:
             DataError: the answer was generated, or only one answer is allowed.
         """
-        if not isinstance(answer, Choices):
+        if not isinstance(answer, ClosedScores):
             raise DataError(
                 "answers were generated, without log-probabilities; evaluate the benchmark with closed: true"
             )
         if len(answer.texts) < 2:
             raise DataError(
-                f"only {answer.texts[0]!r} is allowed, expected several answers; name them in choices"
+                f"only {answer.texts[0]!r} is allowed, expected several answers; name them in allowed"
             )
         return [answer.log_odds, answer.probabilities, answer.index_of(reference)]
 
 
-class CalibrationError(ChoiceMetric):
+class CalibrationError(ClosedMetric):
     """Mean difference between confidence and accuracy, over 15 bins of confidence."""
 
     def value(self, clips: Sequence[Any]) -> float:
@@ -83,7 +83,7 @@ class CalibrationError(ChoiceMetric):
         return ratio(float(np.abs(sums[:, 0] - sums[:, 1]).sum()), len(clips))
 
 
-class AreaUnderRoc(ChoiceMetric):
+class AreaUnderRoc(ClosedMetric):
     """Probability that a target trial scores above another one; equal scores count half."""
 
     def value(self, clips: Sequence[Any]) -> float:
@@ -91,7 +91,7 @@ class AreaUnderRoc(ChoiceMetric):
         return float(np.trapezoid(hits, false_alarms))
 
 
-class EqualErrorRate(ChoiceMetric):
+class EqualErrorRate(ClosedMetric):
     """Error rate at the threshold where misses and false alarms are equally frequent."""
 
     def value(self, clips: Sequence[Any]) -> float:
