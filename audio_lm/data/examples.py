@@ -132,14 +132,24 @@ class ExampleMaker:
         return render_answer(find_task(task, self.tasks), labels, prompt=self.prompt)
 
     def example(
-        self, cut: Cut, task: str, position: int = 0, *, choice: int = 0, source: str = ""
+        self,
+        cut: Cut,
+        task: str,
+        position: int = 0,
+        *,
+        choice: int = 0,
+        source: str = "",
+        audio: Cut | None = None,
     ) -> Example:
         """Encode the conversation of a cut under a task.
+
+        Args:
+            audio: cut whose clips the conversation is about; None for its own.
 
         Raises:
             DataError: the cut lacks a label its task needs, or cannot be encoded; names the cut.
         """
-        num_samples = num_samples_of(cut)
+        num_samples = num_samples_of(audio or cut)
         pieces = self.pieces(cut, task, choice)
         try:
             encoded = encode(

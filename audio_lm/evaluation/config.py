@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audio_lm.common.errors import RecipeError
+from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range, Size
 from audio_lm.tasks.registry import CHAT
 
 UNTRAINED, MAJORITY = "untrained", "majority"
 BASELINES = (UNTRAINED, MAJORITY)
 """Answers that can be scored in addition to those of the trained model."""
+
+SILENCE, SWAPPED, ROTATED = "silence", "swapped", "rotated"
+CONTROLS = (SILENCE, SWAPPED, ROTATED)
+"""Changed questions that show what a score is worth: without audio, with the audio of another clip, with reordered choices."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,34 @@ class BenchmarkConfig:
     max_new_tokens: Annotated[int, Range(1, 100_000)] = 64
     """Maximum length of an answer."""
 
+    controls: list[str] = field(default_factory=list)
+    """The benchmark is evaluated again with changed questions: ``silence`` of the same length, the audio of another clip of the
+    same set (``swapped``), choices in another order (``rotated``)."""
+
+    closed: bool = False
+    """Choose among the allowed answers by their probability, without generating; for labels."""
+
+    allowed: list[str] = field(default_factory=list)
+    """Allowed answers of a closed benchmark; empty takes all reference answers of its clips."""
+
     question: str | None = None
     """Question in words that replaces those of the task, for the prompts natural and chatml; labels in braces are filled in."""
 
     def __post_init__(self) -> None:
-        """Refuse a question that the prompt format has no place for.
+        """Refuse a question that the prompt format has no place for, unknown controls, and allowed answers without effect.
 
         Raises:
-            RecipeError: the prompt is tags, or the task is chat.
+            RecipeError: names the value.
         """
+        for control in self.controls:
+            if control not in CONTROLS:
+                raise RecipeError(unknown("control", control, CONTROLS, see="docs/evaluation.md"))
+        if len(set(self.controls)) < len(self.controls):
+            raise RecipeError(f"controls {self.controls} names one twice; remove it")
+        if self.allowed and not self.closed:
+            raise RecipeError(
+                f"allowed {self.allowed[:3]} has no effect on generated answers; set closed: true, or remove it"
+            )
         if self.question is None:
             return
         if self.prompt == "tags" or self.task == CHAT:

@@ -27,6 +27,7 @@ TABLE, PUBLISHED, NUM_CLIPS, MAJORITY, OWN_TASK = (
 )
 TEXTS = ("source", "task", "prompt", "stage")
 NUMBERS = ("max_clips", "max_new_tokens")
+LISTS = ("metrics", "controls", "allowed")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,10 @@ def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
         all(isinstance(getattr(benchmark, name), str) for name in TEXTS)
         and isinstance(benchmark.question, str | None)
         and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
-        and isinstance(benchmark.metrics, list)
-        and all(isinstance(metric, str) for metric in benchmark.metrics)
+        and isinstance(benchmark.closed, bool)
+        and all(_is_list_of_texts(getattr(benchmark, name)) for name in LISTS)
     )
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
