@@ -1,5 +1,6 @@
 """Commands that evaluate a model and print its scores."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,11 @@ Details = Annotated[
 
 Names = list[str] | None
 Benchmarks = Annotated[
-    Names, typer.Option(metavar="NAME,...", help="Of a run: evaluate only these; may be repeated.")
+    Names,
+    typer.Option(
+        metavar="NAME,...",
+        help="Benchmarks of a run, or suites of conf/benchmarks/ for any model; may be repeated.",
+    ),
 ]
 Sources = Annotated[
     Names, typer.Option(metavar="CORPUS/SUBSET-SPLIT,...", help="Clips to answer; may be repeated.")
@@ -48,6 +53,13 @@ Out = Annotated[
     ),
 ]
 
+Again = Annotated[
+    bool, typer.Option("--again", help="Replace answers that are kept, also those of another model or data.")
+]
+Devices = Annotated[
+    int, typer.Option(min=1, help="Processes on this machine that divide the clips; torchrun works too.")
+]
+
 
 def evaluate(
     model: ModelPath,
@@ -64,14 +76,19 @@ def evaluate(
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
     out: Out = None,
+    devices: Devices = 1,
+    again: Again = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a model without training it: a run on its benchmarks or on others, or any model folder on named clips.
 
-    Of a run, only predictions/ and scores.json change.
+    Of a run, only predictions/ and scores.json change. A killed evaluation goes on where it was when the command is repeated;
+    answers of another model, data, decoding or code are refused by name.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
+    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks synthetic --devices 2` ·
+    `audio-lm evaluate Qwen2-Audio-7B --benchmarks synthetic --max-clips 100` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --source fsdd/single-test --task asr --prompt tags,natural` ·
     `audio-lm evaluate Qwen2-Audio-7B --source fsdd/single-test --task asr --metrics wer` ·
     `audio-lm evaluate exported --source emodb/all-test --task er --question "How does the speaker feel?"` ·
@@ -80,34 +97,55 @@ def evaluate(
     [pitch_acc], prompt: tags, stage: pretrain}'`
     """
     silence_libraries()
-    is_named = any((source, task, metrics, prompt, question, name, max_clips))
-    if not is_named and _is_run_of_evaluation(model, stage=stage, out=out):
+    _become_ranks(devices)
+    suites = benchmarks or []
+    is_named = any((source, task, metrics, prompt, question, name, max_clips and not suites))
+    if not is_named and _is_run_of_evaluation(model, stage=stage, out=out, has_suite=bool(suites)):
         from audio_lm.run.evaluate import evaluate as evaluate_run
 
-        settings = [*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])]
-        evaluate_run(Path(model), overrides=settings, benchmarks=benchmarks or [], trusts_code=trust_code)
+        evaluate_run(
+            Path(model),
+            overrides=[*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])],
+            benchmarks=suites,
+            max_clips=max_clips,
+            again=again,
+            trusts_code=trust_code,
+        )
         return
-    if of_recipe := [*(overrides or []), *(benchmarks or [])]:
+    if of_recipe := [*(overrides or []), *(suites if is_named else [])]:
         raise UserError(
             f"{of_recipe[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
         )
-    from audio_lm.run.evaluate_model import evaluate_model
+    from audio_lm.run.evaluate_model import evaluate_model, evaluate_suites
     from audio_lm.run.named_benchmarks import BenchmarkOptions
 
+    if suites:
+        evaluate_suites(model, suites, max_clips=max_clips, data_dir=data_dir, out=out, again=again)
+        return
     sources, tasks, names_of_metrics, prompts = map(_names, (source, task, metrics, prompt))
     options = BenchmarkOptions(
         sources, tasks, names_of_metrics, prompts, question, name, max_clips, max_new_tokens
     )
-    evaluate_model(model, options, stage=stage, data_dir=data_dir, out=out, trusts_code=trust_code)
+    evaluate_model(
+        model, options, stage=stage, data_dir=data_dir, out=out, again=again, trusts_code=trust_code
+    )
 
 
-def _is_run_of_evaluation(model: str, *, stage: str | None, out: Path | None) -> bool:
+def _become_ranks(devices: int) -> None:
+    """Start the command again as several ranks, where several devices were named."""
+    from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
+
+    if needs_torchrun(devices, num_nodes=1):
+        exec_torchrun(devices, sys.argv[1:])
+
+
+def _is_run_of_evaluation(model: str, *, stage: str | None, out: Path | None, has_suite: bool) -> bool:
     """True for a run to evaluate on its own benchmarks.
 
     Raises:
         UserError: there is no such folder, or an option has no effect.
     """
-    if not Path(model).exists():
+    if not Path(model).exists() and not has_suite:
         raise UserError(
             f"{model} does not exist; name the folder of a run, or a model with --source and --task"
         )

@@ -3,26 +3,26 @@
 The untrained model answers the same benchmarks, so that the table separates learning from guessing.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from audio_lm.common.env import is_main
+from audio_lm.common.env import is_main, rank
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import write_text
 from audio_lm.config.schema import Recipe
+from audio_lm.evaluation.answer_log import AnswerLog
 from audio_lm.evaluation.breakdown import breakdown_of, write_breakdown
-from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
+from audio_lm.evaluation.config import CONTROLS, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
 from audio_lm.evaluation.majority import BENCHMARK, is_of_labels, majority_of
 from audio_lm.evaluation.predict import (
     Prediction,
     as_record,
-    predict,
     predictions_path,
     read_predictions,
     write_predictions,
@@ -31,18 +31,30 @@ from audio_lm.evaluation.report import rows_as_records
 from audio_lm.evaluation.score import score_key, write_scores
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.weights.parts import load_weights
-from audio_lm.pipeline.benchmark_data import benchmark_packs, check_benchmarks, training_majority
+from audio_lm.pipeline.benchmark_data import check_benchmarks, training_majority
+from audio_lm.pipeline.benchmark_jobs import MAIN, BenchmarkJobs, check_controls
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.report_clips import report_clips
 from audio_lm.pipeline.vocabulary import check_benchmark_tags
 from audio_lm.prompts.vocabulary import Vocabulary
+from audio_lm.run.answering import (
+    Answered,
+    Wait,
+    answer_benchmark,
+    evaluation_ranks,
+    kept_answers,
+    remove_control,
+    remove_partial,
+    stamp_of,
+)
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.load_model import on_device
 from audio_lm.run.open import kept_vocabulary, open_run
 from audio_lm.run.scores import (
+    control_scores,
     kept_scores,
     majority_scores,
     print_breakdown,
@@ -66,6 +78,9 @@ class Evaluator:
     Args:
         session: of the training run; None when a finished run is evaluated, and nothing is tracked.
         models: of the training run.
+        again: answer benchmarks again that were answered by the same or another model.
+        model_digest: of a model that is no run; that of a stage follows from its weights.
+        wait: for all ranks, where several evaluate.
     """
 
     def __init__(
@@ -77,6 +92,9 @@ class Evaluator:
         *,
         session: RunSession | None = None,
         models: StageModels | None = None,
+        again: bool = False,
+        model_digest: str = "",
+        wait: Wait = nullcontext,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -84,9 +102,12 @@ class Evaluator:
         self.console = console
         self.session = session
         self.models = models
+        self.again = again
+        self.model_digest = model_digest
+        self.wait = wait
         self.tracking = session.tracking if session else None
         self.is_sharded = models is not None and models.is_sharded
-        self.takes_part = is_main() or self.is_sharded
+        self.takes_part = is_main() or self.is_sharded or session is None
         self._evaluated: set[str] = set()
         self.scores = kept_scores(with_kept_benchmarks(recipe, folder), folder)
 
@@ -188,48 +209,83 @@ class Evaluator:
         Args:
             baseline: the model is this one of ``BASELINES``; empty for the trained one.
         """
-        benchmark = self.recipe.evaluation.benchmarks[name]
-        predictions = self._predict(model, benchmark)
+        config = self.recipe.evaluation.benchmarks[name]
+        benchmark = replace(config, controls=[]) if baseline else config
+        answered = self._answer(model, name, benchmark, baseline)
+        predictions = answered.predictions[MAIN]
         if not is_main():
             return predictions
         if self.session is not None:
             self.session.check_lease()
-        write_predictions(predictions_path(self._answers(baseline), name), predictions)
-        scores = scores_of(name, benchmark, predictions, baseline)
-        self.scores |= scores
-        if not baseline:
-            self._evaluated.add(name)
-            self._write_parts(name, benchmark, predictions)
-        write_scores(self.folder.scores, self.scores)
+        self._keep(name, benchmark, answered, baseline)
         # Last: killed before it, a benchmark whose definition changed is evaluated again.
         definition = Definition(
-            benchmark,
+            config,
             self.recipe.published.get(name, {}),
             num_clips=len(predictions),
             own_task=self.recipe.tasks.get(benchmark.task),
+            stamp=asdict(answered.stamp),
+            speed=answered.speed,
         )
         save_definition(self._answers(baseline), name, definition)
+        remove_partial(self._answers(baseline), name)
         if self.tracking is not None and not baseline:
             logger = self.tracking.stage(benchmark.stage)
             logger.log_table([as_record(prediction) for prediction in predictions], f"eval/{name}.json")
+            scores = {key: value for key, value in self.scores.items() if key.startswith(f"{name}/")}
             logger.log_metrics(scores, step=0)
         return predictions
 
-    def _predict(self, model: AudioLM, benchmark: BenchmarkConfig) -> list[Prediction]:
-        vocabulary = self.vocabulary
-        packs: Iterable[Any] = benchmark_packs(self.recipe, benchmark, vocabulary)
-        if self.session is not None:
-            packs = self.session.until_stopped(packs, is_collective=self.is_sharded)
+    def _answer(self, model: AudioLM, name: str, benchmark: BenchmarkConfig, baseline: str) -> Answered:
+        """Answer a benchmark, or take the answers of an earlier evaluation with the same stamp.
+
+        Raises:
+            DataError: answers of another stamp are there; names the file.
+        """
+        jobs = BenchmarkJobs(self.recipe, benchmark, self.vocabulary)
+        check_controls(jobs)
+        folder = self._answers(baseline)
         with self.models.generating() if self.models else nullcontext():
-            return list(
-                predict(
-                    model,
-                    packs,
-                    vocabulary,
-                    end_ids={vocabulary.end_id, vocabulary.turn_end_id},
-                    max_new_tokens=benchmark.max_new_tokens,
+            stamp = stamp_of(model, self._digest(benchmark.stage, baseline), jobs)
+            if self.session is not None:
+                limit = partial(self.session.until_stopped, is_collective=self.is_sharded)
+                return answer_benchmark(model, jobs, stamp, limit=limit)
+            if self.again:
+                remove_partial(folder, name)
+            else:
+                kept = kept_answers(folder, name, benchmark, stamp, read_definitions(folder).get(name))
+                if kept is not None:
+                    self.console.print(f"{name}: kept, answered before with the stamp {stamp.digest}")
+                    return Answered(kept, stamp, read_definitions(folder)[name].speed)
+            self.wait()  # the first rank may be removing or writing what others read
+            log = AnswerLog(folder, name, stamp, rank())
+            return answer_benchmark(model, jobs, stamp, log=log, wait=self.wait)
+
+    def _digest(self, stage: str, baseline: str) -> str:
+        """Digest of the weights of a stage."""
+        if baseline:
+            return f"{baseline}-{self.recipe.seed}"
+        return self.model_digest or self.folder.model_digest(stage)
+
+    def _keep(self, name: str, benchmark: BenchmarkConfig, answered: Answered, baseline: str) -> None:
+        """Write the answers and scores of a benchmark and its controls; on the first rank."""
+        for control, predictions in answered.predictions.items():
+            write_predictions(predictions_path(self._answers(baseline or control), name), predictions)
+        predictions = answered.predictions[MAIN]
+        self.scores |= scores_of(name, benchmark, predictions, baseline)
+        if not baseline:
+            for control in CONTROLS:
+                if control in answered.predictions:
+                    self.scores |= control_scores(name, benchmark, answered.predictions[control], control)
+                else:
+                    self.scores = remove_control(self.folder.predictions, name, control, self.scores)
+            self._evaluated.add(name)
+            self._write_parts(name, benchmark, predictions)
+            if answered.speed is not None:
+                self.console.print(
+                    f"{name}: {len(predictions)} clips, {answered.speed:.0f} x real time", highlight=False
                 )
-            )
+        write_scores(self.folder.scores, self.scores)
 
     def _add_majority(self) -> None:
         """Score the majority answer of benchmarks of labels, where the recipe names that baseline or nothing is trained."""
@@ -284,13 +340,17 @@ def evaluate(
     *,
     overrides: Sequence[str] = (),
     benchmarks: Sequence[str] = (),
+    max_clips: int | None = None,
+    again: bool = False,
     trusts_code: bool = False,
 ) -> dict[str, float]:
     """Evaluate the models of a run; writes answers, their definitions and scores.
 
     Args:
         overrides: of the command line; see ``evaluation_recipe``.
-        benchmarks: names; by default those in the overrides, or else all of the run's recipe.
+        benchmarks: names of benchmarks or suites; by default those in the overrides, or else all of the run's recipe.
+        max_clips: of each benchmark of a suite.
+        again: answer benchmarks again whose answers are kept.
 
     Returns:
         All scores of the run: ``<benchmark>/<metric>`` -> value.
@@ -299,35 +359,35 @@ def evaluate(
         RecipeError: an override is not one of an evaluation, a benchmark is unknown, or the recipe, which may come
             from elsewhere, sets ``data_dir`` outside the run folder and the working directory.
         CheckpointError: the stage of a named benchmark has no weights.
+        DataError: a benchmark was answered by another model; names the file.
     """
     console = console or run_console()
     folder = open_run(path, trusts_code=True)[1]
-    recipe, chosen = recipe_to_evaluate(folder, overrides, benchmarks, trusts_code=trusts_code)
-    prepare_corpora(recipe, console.print)
-    chosen_recipe = only_benchmarks(recipe, chosen)
-    check_benchmarks(chosen_recipe)
-    is_named = bool(overrides or benchmarks)
-    stages = [
-        name
-        for name in recipe.stages
-        if name in {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
-    ]
-    stages = [name for name in stages if is_named or folder.model(name).is_dir()]
-    for name in stages:
-        folder.check_model(name)
-    vocabulary = kept_vocabulary(recipe, folder)
-    check_benchmark_tags(chosen_recipe, vocabulary)
-    model = build_audio_lm(recipe, vocabulary)
-    if recipe.hardware.accelerator == "gpu":
-        model = on_device(model)
-    evaluator = Evaluator(recipe, folder, vocabulary, console)
-    for stage in stages:
-        due = [
-            name
-            for name, benchmark in chosen_recipe.evaluation.benchmarks.items()
-            if benchmark.stage == stage
-        ]
-        load_weights(model, folder.model(stage))
-        evaluator.evaluate_stage(model, stage, due)
-    evaluator.finish()
+    recipe, chosen, notes = recipe_to_evaluate(
+        folder, overrides, benchmarks, max_clips=max_clips, trusts_code=trusts_code
+    )
+    for note in notes:
+        console.print(note, highlight=False)
+    with evaluation_ranks(recipe) as groups:
+        with groups.main_first():
+            prepare_corpora(recipe, console.print)
+        chosen_recipe = only_benchmarks(recipe, chosen)
+        check_benchmarks(chosen_recipe)
+        is_named = bool(overrides or benchmarks)
+        used = {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
+        stages = [name for name in recipe.stages if name in used]
+        stages = [name for name in stages if is_named or folder.model(name).is_dir()]
+        for name in stages:
+            folder.check_model(name)
+        vocabulary = kept_vocabulary(recipe, folder)
+        check_benchmark_tags(chosen_recipe, vocabulary)
+        model = build_audio_lm(recipe, vocabulary)
+        if recipe.hardware.accelerator == "gpu":
+            model = on_device(model)
+        evaluator = Evaluator(recipe, folder, vocabulary, console, again=again, wait=groups.wait)
+        for stage in stages:
+            table = chosen_recipe.evaluation.benchmarks
+            load_weights(model, folder.model(stage))
+            evaluator.evaluate_stage(model, stage, [name for name in table if table[name].stage == stage])
+        evaluator.finish()
     return evaluator.scores

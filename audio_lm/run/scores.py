@@ -1,6 +1,7 @@
 """Scores and answers that an evaluation has kept, in a run's folder or in one of its own: table, details, scoring again."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from audio_lm.evaluation.score import (
     with_benchmark_keys,
     write_scores,
 )
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
@@ -175,12 +177,23 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
                 predictions = read_predictions(kept)
                 scores |= scores_of(name, benchmark, predictions, baseline)
                 definition = definitions.get(name)
+                if not baseline:
+                    scores |= _scores_of_controls(name, benchmark, folder)
                 if not baseline and definition is not None and definition.majority is not None:
                     scores |= majority_scores(name, benchmark, predictions, definition.majority.answer)
             except DataError as error:
                 if not is_tolerant:
                     raise
                 report_unreadable(kept, str(error))
+    return scores
+
+
+def _scores_of_controls(name: str, benchmark: BenchmarkConfig, folder: RunFolder) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for control in benchmark.controls:
+        path = predictions_path(folder.predictions / control, name)
+        if path.is_file():
+            scores |= control_scores(name, benchmark, read_predictions(path), control)
     return scores
 
 
@@ -192,8 +205,21 @@ def scores_of(
     return {score_key(name, metric, baseline): value for metric, value in values.items()}
 
 
+def control_scores(
+    name: str, benchmark: BenchmarkConfig, predictions: list[Prediction], control: str
+) -> dict[str, float]:
+    """Scores of the answers to a control, without metrics that are undefined for its clips."""
+    scores = {}
+    for metric in benchmark.metrics:
+        with suppress(DataError):
+            scores |= scores_of(name, replace(benchmark, metrics=[metric]), predictions, control)
+    return scores
+
+
 def majority_scores(
     name: str, benchmark: BenchmarkConfig, predictions: Iterable[Prediction], answer: str
 ) -> dict[str, float]:
-    """Scores of a benchmark if every answer were the majority answer."""
-    return scores_of(name, benchmark, with_answer([*predictions], answer), MAJORITY)
+    """Scores of a benchmark if every answer were the majority answer, which has no probabilities."""
+    metrics = [metric for metric in benchmark.metrics if not find_metric(metric).reads_logprobs]
+    answers = with_answer([*predictions], answer)
+    return scores_of(name, replace(benchmark, metrics=metrics), answers, MAJORITY)
