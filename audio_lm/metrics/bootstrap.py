@@ -12,17 +12,18 @@ for error rates of speech recognition.
 import json
 import math
 from collections.abc import Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from audio_lm.common.errors import DataError
-from audio_lm.metrics.clip_metric import ClipMetric, ListMetric, SumMetric
+from audio_lm.metrics.clip_metric import ListMetric, SumMetric
 from audio_lm.metrics.registry import MetricRow
 
 NUM_RESAMPLES = 1000
-MIN_RESAMPLES, MAX_LIST_ITEMS = 100, 400_000
+MIN_RESAMPLES, MAX_LIST_ITEMS = 100, 100_000
 """A metric of a list of clips takes time for every item, so large benchmarks get fewer resamples."""
 
 TAIL = 2.5  # per cent, on each side
@@ -81,9 +82,64 @@ class Answers:
     languages: Sequence[str]
 
 
-def interval_of(
-    row: MetricRow, clips: Answers, units: Sequence[Hashable], *, seed: int = SEED
-) -> Interval | None:
+class ClipResults:
+    """Results of the clips of a benchmark under one metric, each computed once.
+
+    Raises:
+        DataError: an answer or a reference does not suit the metric.
+    """
+
+    def __init__(self, row: MetricRow, clips: Answers) -> None:
+        self.metric = row.build(sync_on_compute=False)
+        each = self.metric.count if isinstance(self.metric, SumMetric) else self._clip
+        triples = zip(clips.answers, clips.references, clips.languages, strict=True)
+        self.items: list[Any] = [each(*clip) for clip in triples]
+
+    def take(self, indices: Sequence[int]) -> "ClipResults":
+        """Results of some of the clips."""
+        taken = copy(self)
+        taken.items = [self.items[index] for index in indices]
+        return taken
+
+    def value(self) -> float:
+        """Value of the metric over all clips; equal to that of the metric itself.
+
+        Raises:
+            DataError: the metric is undefined for them.
+        """
+        return self._value_of(self.items)
+
+    def resampled(self, units: Sequence[Hashable], *, seed: int = SEED) -> Values:
+        """(R,) values of the metric over resampled units; NaN where it is undefined."""
+        if isinstance(self.metric, SumMetric):
+            counts_NS = np.array(self.items, dtype=np.int64)
+            sums_RS = draws(units, NUM_RESAMPLES, seed) @ counts_NS
+            return np.array([_or_nan(self.metric.value, *sums) for sums in sums_RS.tolist()])
+        assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
+        each = self.metric.each(self.items)
+        if each is not None:
+            draws_RN = draws(units, NUM_RESAMPLES, seed)
+            return np.asarray(draws_RN @ np.array(each) / draws_RN.sum(1), dtype=np.float64)
+        num_resamples = max(MIN_RESAMPLES, min(NUM_RESAMPLES, MAX_LIST_ITEMS // len(self.items)))
+        draws_RN = draws(units, num_resamples, seed)
+        drawn = (np.repeat(np.arange(len(self.items)), counts).tolist() for counts in draws_RN)
+        return np.array(
+            [_or_nan(self.metric.value, [self.items[index] for index in indices]) for indices in drawn]
+        )
+
+    def _clip(self, *clip: Any) -> Any:
+        assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
+        # Through JSON, as the state of the metric is, so that the value sees the same types.
+        return json.loads(json.dumps(self.metric.clip(*clip)))
+
+    def _value_of(self, items: Sequence[Any]) -> float:
+        if isinstance(self.metric, SumMetric):
+            return float(self.metric.value(*(sum(column) for column in zip(*items, strict=True))))
+        assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
+        return float(self.metric.value(items))
+
+
+def interval_of(results: ClipResults, units: Sequence[Hashable], *, seed: int = SEED) -> Interval | None:
     """Interval of a metric; None if the metric is undefined for most resamples.
 
     Args:
@@ -92,71 +148,44 @@ def interval_of(
     Raises:
         DataError: the metric is undefined for all the clips.
     """
-    values = resampled_values(row, clips, units, seed=seed)
-    return _interval(_value(row, clips), values, units)
+    return _interval(results.value(), results.resampled(units, seed=seed), units)
 
 
 def difference_of(
-    row: MetricRow, ours: Answers, others: Answers, units: Sequence[Hashable], *, seed: int = SEED
+    ours: ClipResults, others: ClipResults, units: Sequence[Hashable], *, seed: int = SEED
 ) -> Interval | None:
     """Paired interval of ``ours - others``, two sets of answers to the same clips in the same order.
 
     Raises:
         DataError: the metric is undefined for all the clips.
     """
-    pairs = [resampled_values(row, clips, units, seed=seed) for clips in (ours, others)]
     with np.errstate(invalid="ignore"):  # inf - inf, where no unit matches, is no difference that is known
-        values_R = pairs[0] - pairs[1]
-    return _interval(_value(row, ours) - _value(row, others), values_R, units)
-
-
-def resampled_values(
-    row: MetricRow, clips: Answers, units: Sequence[Hashable], *, seed: int = SEED
-) -> Values:
-    """(R,) values of a metric over resampled units; NaN where it is undefined."""
-    metric = row.build(sync_on_compute=False)
-    if isinstance(metric, SumMetric):
-        return _values_of_sums(metric, clips, units, seed)
-    assert isinstance(metric, ListMetric), "a metric has sums or a list"
-    return _values_of_list(metric, clips, units, seed)
+        values_R = ours.resampled(units, seed=seed) - others.resampled(units, seed=seed)
+    value = ours.value() - others.value()
+    return _interval(value, values_R, units)
 
 
 def draws(units: Sequence[Hashable], num_resamples: int, seed: int) -> Counts:
-    """(R, N) number of times that each clip is in each resample."""
-    index_of = {unit: index for index, unit in enumerate(dict.fromkeys(units))}
-    unit_N = np.array([index_of[unit] for unit in units], dtype=np.int64)
-    num_units = len(index_of)
-    counts_RU = np.random.default_rng(seed).multinomial(
-        num_units, np.full(num_units, 1 / num_units), size=num_resamples
-    )
-    return counts_RU[:, unit_N]
+    """(R, N) number of times that each clip is in each resample.
 
-
-def _values_of_sums(metric: SumMetric, clips: Answers, units: Sequence[Hashable], seed: int) -> Values:
-    triples = zip(clips.answers, clips.references, clips.languages, strict=True)
-    counts_NS = np.array([metric.count(*clip) for clip in triples], dtype=np.int64)
-    sums_RS = draws(units, NUM_RESAMPLES, seed) @ counts_NS
-    return np.array([_or_nan(metric.value, *sums) for sums in sums_RS.tolist()])
-
-
-def _values_of_list(metric: ListMetric, clips: Answers, units: Sequence[Hashable], seed: int) -> Values:
-    triples = zip(clips.answers, clips.references, clips.languages, strict=True)
-    # Through JSON, as the state of the metric is, so that the value sees the same types.
-    items = [json.loads(json.dumps(metric.clip(*clip))) for clip in triples]
-    num_resamples = max(MIN_RESAMPLES, min(NUM_RESAMPLES, MAX_LIST_ITEMS // len(items)))
-    each = metric.each(items)
-    if each is not None:
-        draws_RN = draws(units, NUM_RESAMPLES, seed)
-        return np.asarray(draws_RN @ np.array(each) / draws_RN.sum(1), dtype=np.float64)
-    draws_RN = draws(units, num_resamples, seed)
-    drawn = (np.repeat(np.arange(len(items)), counts).tolist() for counts in draws_RN)
-    return np.array([_or_nan(metric.value, [items[index] for index in indices]) for indices in drawn])
-
-
-def _value(row: MetricRow, clips: Answers) -> float:
-    metric: ClipMetric = row.build(sync_on_compute=False)
-    metric.update(clips.answers, clips.references, clips.languages)
-    return float(metric.compute())
+    Of a few units, the clips of each drawn unit are drawn too: the spread of a few units alone is no measure, and two
+    that happen to be equal would make the interval far too narrow.
+    """
+    clips_of: dict[Hashable, list[int]] = {}
+    for clip, unit in enumerate(units):
+        clips_of.setdefault(unit, []).append(clip)
+    rng, num_units = np.random.default_rng(seed), len(clips_of)
+    counts_RU = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples)
+    drawn_RN = np.empty((num_resamples, len(units)), dtype=np.int64)
+    is_nested = num_units < min(FEW_UNITS, len(units))
+    for index, clips in enumerate(clips_of.values()):
+        times_R, num_clips = counts_RU[:, index], len(clips)
+        drawn_RN[:, clips] = (
+            rng.multinomial(times_R * num_clips, np.full(num_clips, 1 / num_clips))
+            if is_nested
+            else times_R[:, None]
+        )
+    return drawn_RN
 
 
 def _or_nan(value_of: ValueOf, /, *arguments: Any) -> float:

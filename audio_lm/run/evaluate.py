@@ -173,7 +173,8 @@ class Evaluator:
             return
         self._add_majority()
         definitions = read_definitions(self.folder.predictions)
-        rows = table_rows(with_kept_benchmarks(self.recipe, self.folder), self.scores, definitions)
+        recipe = with_kept_benchmarks(self.recipe, self.folder)
+        rows = table_rows(recipe, self.scores, definitions, self.folder.predictions)
         if rows:
             print_scores(rows, definitions, self.console)
         if self.tracking is not None and rows:

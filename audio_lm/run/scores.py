@@ -1,6 +1,6 @@
 """Scores and answers that an evaluation has kept, in a run's folder or in one of its own: table, details, scoring again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
-from audio_lm.evaluation.report import Row, print_table
+from audio_lm.evaluation.report import Row, Shadow, print_table
 from audio_lm.evaluation.score import (
     read_scores,
     score_benchmark,
@@ -23,6 +23,7 @@ from audio_lm.evaluation.score import (
     with_benchmark_keys,
     write_scores,
 )
+from audio_lm.evaluation.uncertainty import scored, units_of
 from audio_lm.metrics.registry import find_metric
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
@@ -59,12 +60,16 @@ def with_kept_benchmarks(recipe: Recipe, folder: RunFolder) -> Recipe:
 
 
 def table_rows(
-    recipe: Recipe, scores: Mapping[str, float], definitions: Mapping[str, Definition] | None = None
+    recipe: Recipe,
+    scores: Mapping[str, float],
+    definitions: Mapping[str, Definition] | None = None,
+    answers: Path | None = None,
 ) -> list[Row]:
     """Rows of the table of scores.
 
     Args:
         definitions: of the evaluated benchmarks, with their numbers of clips.
+        answers: folder of the predictions, for intervals and differences to controls; None leaves them out.
     """
     rows = []
     for name, benchmark in recipe.evaluation.benchmarks.items():
@@ -82,9 +87,45 @@ def table_rows(
                         expected=recipe.published.get(name, {}).get(metric),
                         majority=scores.get(score_key(name, metric, MAJORITY)),
                         num_clips=definition.num_clips if definition else None,
+                        speed=definition.speed if definition else None,
                     )
                 )
-    return rows
+    return rows if answers is None else [*_with_intervals(rows, recipe, answers)]
+
+
+def _with_intervals(rows: Sequence[Row], recipe: Recipe, answers: Path) -> Iterator[Row]:
+    kept = {
+        name: _kept_answers(answers, name, recipe.evaluation.benchmarks[name])
+        for name in dict.fromkeys(row.benchmark for row in rows)
+    }
+    for row in rows:
+        of_metric = {control: scored(found, row.metric) for control, found in kept[row.benchmark].items()}
+        ours = of_metric.pop("", None)
+        interval = ours.interval() if ours else None
+        if ours is None or interval is None:
+            yield row
+            continue
+        differences = {control: ours.compare(other) for control, other in of_metric.items() if other}
+        yield replace(
+            row,
+            interval=(interval.low, interval.high),
+            detectable=interval.detectable if interval.deviation else None,
+            units=f"{interval.num_units} {units_of(ours.predictions).kind}",
+            shadows={
+                control: Shadow(found.other, found.interval.low, found.interval.high)
+                for control, found in differences.items()
+                if found is not None
+            },
+        )
+
+
+def _kept_answers(folder: Path, name: str, benchmark: BenchmarkConfig) -> dict[str, list[Prediction]]:
+    """Control, or empty for the questions themselves -> answers that are kept and readable."""
+    found = {}
+    for control in ("", *benchmark.controls):
+        with suppress(DataError):
+            found[control] = read_predictions(predictions_path(folder / control, name))
+    return found
 
 
 def print_scores(rows: list[Row], definitions: Mapping[str, Definition], console: Console) -> None:
@@ -128,7 +169,7 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     recipe, folder = open_results(path)
     scores = with_benchmark_keys(read_scores(folder.scores), _answered(recipe, folder))
     definitions = read_definitions(folder.predictions)
-    rows = table_rows(recipe, scores, definitions)
+    rows = table_rows(recipe, scores, definitions, folder.predictions)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)

@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 
 from audio_lm.common.errors import DataError
-from audio_lm.metrics.bootstrap import Answers, difference_of, draws, interval_of, resampled_values
+from audio_lm.metrics import bootstrap
+from audio_lm.metrics.bootstrap import Answers, ClipResults, draws
 from audio_lm.metrics.registry import METRICS, find_metric
+
+
+def interval_of(row, clips, units, **options):
+    return bootstrap.interval_of(ClipResults(row, clips), units, **options)
+
+
+def difference_of(row, ours, others, units):
+    return bootstrap.difference_of(ClipResults(row, ours), ClipResults(row, others), units)
 
 
 def clips_of(num_right, num_clips, *, right="a", wrong="b"):
@@ -38,10 +47,20 @@ def test_intervals_cover_the_true_value_in_about_95_of_100_samples():
 
 
 def test_clips_of_one_speaker_are_drawn_together():
-    counts = draws(["x", "x", "y", "y", "z"], 50, seed=0)
-    assert (counts[:, 0] == counts[:, 1]).all()
-    assert (counts[:, 2] == counts[:, 3]).all()
-    assert (counts[:, [0, 2, 4]].sum(1) == 3).all()
+    counts = draws([clip // 2 for clip in range(24)], 50, seed=0)
+    assert (counts[:, ::2] == counts[:, 1::2]).all()
+    assert (counts.sum(1) == 24).all()
+
+
+def test_of_a_few_speakers_the_clips_are_drawn_too():
+    units = ["x"] * 30 + ["y"] * 50
+    counts = draws(units, 400, seed=0)
+    of_x = counts[:, :30].sum(1)
+    assert set(of_x) == {0, 30, 60}, "speakers are drawn whole"
+    assert (counts[of_x == 30][:, :30].std(1) > 0).all(), "and their clips within them"
+    clips = Answers(["a"] * 15 + ["b"] * 15 + ["a"] * 25 + ["b"] * 25, ["a"] * 80, ["en"] * 80)
+    interval = interval_of(find_metric("acc"), clips, units)
+    assert interval.deviation > 0.03, "speakers of equal accuracy are no certainty"
 
 
 def test_dependent_clips_make_the_interval_wider():
@@ -72,7 +91,7 @@ def test_a_metric_of_sums_and_a_metric_of_lists_resample_the_metric_itself():
     counts = draws(range(5), 1000, seed=0)
     for name in ("wer", "macro_f1", "map", "rouge_l", "bleu"):
         row = find_metric(name)
-        values = resampled_values(row, clips, range(5))
+        values = ClipResults(row, clips).resampled(range(5))
         for resample in (0, 7):
             drawn = np.repeat(np.arange(5), counts[resample])
             metric = row.build(sync_on_compute=False)
