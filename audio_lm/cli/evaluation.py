@@ -174,12 +174,28 @@ def score(run: ResultsPath, details: Details = False) -> None:
     rescore(run, details=details)
 
 
-def report(run: ResultsPath, details: Details = False) -> None:
-    """Print the results table of a run or an evaluation: its scores, those of baselines, and published scores.
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of runs, or of evaluations of other models."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.md, report.html, report.json and radar.png; logged in MLflow too."
+        ),
+    ] = None,
+    details: Details = False,
+) -> None:
+    """Print scores with 95 % intervals beside baselines, controls and published scores, what is missing, and comparisons of runs.
 
-    Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details`
+    Of several runs, each is compared with the first on the clips that both have answered; a difference that the paired
+    interval does not tell from 0 is called noise.
+
+    Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details` ·
+    `audio-lm report runs/demo-1a2b3c4d runs/demo-5e6f7a8b --out report`
     """
     silence_libraries()
-    from audio_lm.run.scores import report as print_report
+    from audio_lm.run.report_runs import report_runs
 
-    print_report(run, details=details)
+    report_runs(runs, out=out, details=details)

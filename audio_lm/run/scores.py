@@ -173,7 +173,13 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
-    for parts, _ in _breakdowns(recipe, folder) if details else ():
+    if details:
+        print_details(recipe, folder, console)
+
+
+def print_details(recipe: Recipe, folder: RunFolder, console: Console) -> None:
+    """Print the confusion table of each benchmark of labels, and the range over its speakers."""
+    for parts, _ in _breakdowns(recipe, folder):
         print_breakdown(parts, console)
 
 
