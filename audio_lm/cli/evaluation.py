@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,12 +86,10 @@ def evaluate(
     answers of another model, data, decoding or code are refused by name.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
-    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks synthetic --devices 2` ·
     `audio-lm evaluate Qwen2-Audio-7B --benchmarks synthetic --max-clips 100` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --source fsdd/single-test --task asr --prompt tags,natural` ·
     `audio-lm evaluate Qwen2-Audio-7B --source fsdd/single-test --task asr --metrics wer` ·
-    `audio-lm evaluate exported --source emodb/all-test --task er --question "How does the speaker feel?"` ·
     `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits data_dir=fsdd_data --benchmarks single` ·
     `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
     [pitch_acc], prompt: tags, stage: pretrain}'`
@@ -103,32 +101,25 @@ def evaluate(
     if not is_named and _is_run_of_evaluation(model, stage=stage, out=out, has_suite=bool(suites)):
         from audio_lm.run.evaluate import evaluate as evaluate_run
 
+        settings = [*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])]
         evaluate_run(
-            Path(model),
-            overrides=[*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])],
-            benchmarks=suites,
-            max_clips=max_clips,
-            again=again,
-            trusts_code=trust_code,
-        )
+            Path(model), overrides=settings, benchmarks=suites, max_clips=max_clips, again=again, trusts_code=trust_code
+        )  # fmt: skip
         return
     if of_recipe := [*(overrides or []), *(suites if is_named else [])]:
         raise UserError(
             f"{of_recipe[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
         )
-    from audio_lm.run.evaluate_model import evaluate_model, evaluate_suites
+    from audio_lm.run import evaluate_model
     from audio_lm.run.named_benchmarks import BenchmarkOptions
 
+    places: Any = {"data_dir": data_dir, "out": out, "again": again}
     if suites:
-        evaluate_suites(model, suites, max_clips=max_clips, data_dir=data_dir, out=out, again=again)
+        evaluate_model.evaluate_suites(model, suites, max_clips=max_clips, **places)
         return
-    sources, tasks, names_of_metrics, prompts = map(_names, (source, task, metrics, prompt))
-    options = BenchmarkOptions(
-        sources, tasks, names_of_metrics, prompts, question, name, max_clips, max_new_tokens
-    )
-    evaluate_model(
-        model, options, stage=stage, data_dir=data_dir, out=out, again=again, trusts_code=trust_code
-    )
+    lists = map(_names, (source, task, metrics, prompt))
+    options = BenchmarkOptions(*lists, question, name, max_clips, max_new_tokens)
+    evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trust_code, **places)
 
 
 def _become_ranks(devices: int) -> None:
@@ -187,10 +178,10 @@ def report(
     ] = None,
     details: Details = False,
 ) -> None:
-    """Print scores with 95 % intervals beside baselines, controls and published scores, what is missing, and comparisons of runs.
+    """Print scores with 95 % intervals, beside those of baselines, controls and publications; compare runs.
 
-    Of several runs, each is compared with the first on the clips that both have answered; a difference that the paired
-    interval does not tell from 0 is called noise.
+    Missing scores are listed with their reason. Of several runs, each is compared with the first on the clips that both have
+    answered; a difference whose paired interval contains 0 is called noise.
 
     Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details` ·
     `audio-lm report runs/demo-1a2b3c4d runs/demo-5e6f7a8b --out report`

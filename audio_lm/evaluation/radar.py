@@ -113,7 +113,9 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
     shown = next((line for line in lines if not line.is_dim), lines[0])
     labels = [f"{key}\n{shown.label_of.get(key, '')}" for key in axes_names]
     axes.set_xticks(list(angle_of.values()), labels, fontsize=8, parse_math=False)
-    axes.tick_params(axis="x", pad=14)
+    for label, angle in zip(axes.get_xticklabels(), angle_of.values(), strict=True):
+        side = math.sin(angle)  # clockwise from the top
+        label.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     axes.grid(color="#d9dde5", linewidth=0.7)
     axes.spines["polar"].set_color("#d9dde5")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)

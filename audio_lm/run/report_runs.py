@@ -13,7 +13,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.answer_log import partial_files
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
-from audio_lm.evaluation.radar import radar_figure, radar_lines
+from audio_lm.evaluation.radar import RadarLine, radar_figure, radar_lines
 from audio_lm.evaluation.report import (
     NUM_TEXT_COLUMNS,
     Row,
@@ -79,22 +79,29 @@ def report_runs(
         raise UserError(f"two of the runs are the folder {max(names, key=names.count)}; name each once")
     for report in reports:
         if len(reports) > 1:
-            console.print(f"[b]{report.name}[/b]", highlight=False)
-        print_scores(report.rows, read_definitions(report.folder.predictions), console)
-        for line in (*limits(report), *report.missing):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        if details:
-            print_details(report.recipe, report.folder, console)
+            console.print(report.name, style="bold", highlight=False)
+        _print_report(report, console, details=details)
     compared = comparison(reports)
     if compared is not None:
-        console.print(compared.title)
-        for line in aligned(compared.cells, num_text_columns=compared.num_text_columns):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        lines = aligned(compared.cells, num_text_columns=compared.num_text_columns)
+        _print_lines([compared.title, *lines], console)
     if out is not None:
         files = write_report(reports, compared, out)
         console.print(f"report: {out / MARKDOWN}, {out / HTML}", soft_wrap=True)
         for report in reports:
             attach_files(report.folder.path, files, "report", console.print)
+
+
+def _print_report(report: RunReport, console: Console, *, details: bool) -> None:
+    print_scores(report.rows, read_definitions(report.folder.predictions), console)
+    _print_lines([*limits(report), *report.missing], console)
+    if details:
+        print_details(report.recipe, report.folder, console)
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def read_report(path: Path) -> RunReport:
@@ -122,7 +129,7 @@ def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[
                 yield f"missing: {name} {metric}, {reason}"
                 continue
             if row.interval is None:
-                yield f"missing: interval of {name} {metric}, its answers are not kept or the metric is undefined for most draws"
+                yield f"missing: interval of {name} {metric}, no answers are kept or it is undefined for most draws"
             elif absent := [control for control in benchmark.controls if control not in row.shadows]:
                 yield f"missing: {', '.join(absent)} of {name} {metric}, not evaluated or undefined without the audio"
         for metric in sorted(set(recipe.published.get(name, {})) - set(benchmark.metrics)):
@@ -156,7 +163,7 @@ def limits(report: RunReport) -> Iterator[str]:
 def _points(row: Row) -> str:
     assert row.detectable is not None, "checked by the caller"
     unit = find_metric(row.metric).unit
-    return f"{row.detectable:.1f} {unit}" if unit else f"{100 * row.detectable:.1f} points"
+    return f"{row.detectable:.1f} {unit}" if unit else f"{max(0.1, 100 * row.detectable):.1f} points"
 
 
 def comparison(reports: Sequence[RunReport]) -> Table | None:
@@ -195,16 +202,14 @@ def comparison(reports: Sequence[RunReport]) -> Table | None:
 
 def write_report(reports: Sequence[RunReport], compared: Table | None, out: Path) -> list[Path]:
     """Write Markdown, HTML, JSON and, for three benchmarks or more, the radar picture; returns their paths."""
+    several = len(reports) > 1
     title = " / ".join(Path(report.name).name for report in reports)
-    lines = [line for report in reports for line in radar_lines(Path(report.name).name, report.rows)]
-    if len(reports) > 1:  # the published scores and controls of one run are enough
-        extra = [line for line in radar_lines("", reports[0].rows) if line.name]
-        own = [radar_lines(Path(report.name).name, report.rows)[:1] for report in reports]
-        lines = [line for group in own for line in group] + extra
+    lines = radar_lines(Path(reports[0].name).name, reports[0].rows)
+    if lines and several:  # the published scores and controls of one run are enough
+        lines = [lines[0], *(line for report in reports[1:] for line in _own_line(report)), *lines[1:]]
     figure = radar_figure(lines, title=title)
     picture = figure_png(figure) if figure is not None else None
     tables = [Table(report.name, cells_of(report.rows), NUM_TEXT_COLUMNS) for report in reports]
-    several = len(reports) > 1
     page = Page(
         title,
         [*tables, *([compared] if compared else [])],
@@ -223,6 +228,10 @@ def write_report(reports: Sequence[RunReport], compared: Table | None, out: Path
     if picture is not None:
         write_bytes(out / PICTURE, picture)
     return [out / name for name in (*files, *([PICTURE] if picture is not None else []))]
+
+
+def _own_line(report: RunReport) -> list[RadarLine]:
+    return radar_lines(Path(report.name).name, report.rows)[:1]
 
 
 def _lines(reports: Sequence[RunReport], lines_of: Sequence[Sequence[str]], *, several: bool) -> list[str]:
