@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step``, ``bench checkpoint``, ``bench sweep-noise``.
+"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench closed``, ``bench step``, ``bench checkpoint`` ...
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -39,6 +39,20 @@ def bench_import(
     """
     silence_libraries()
     from audio_lm.bench.imports import bench_import as run_bench
+
+    _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("closed")
+def bench_closed(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how much faster labels are chosen by probability than generated; takes about a minute.
+
+    Example: `audio-lm bench closed --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.closed import bench_closed as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
 

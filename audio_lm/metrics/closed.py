@@ -26,7 +26,7 @@ class ClosedScores(NamedTuple):
 
     texts: tuple[str, ...]
     logprobs: tuple[float, ...]
-    """Not normalized: the rest of the probability belongs to answers that are not allowed."""
+    """They need not be normalized."""
 
     @property
     def log_odds(self) -> list[float]:

@@ -28,7 +28,9 @@ def test_names_of_benchmarks_come_before_those_of_suites():
         ["events", "demo"],
         ["synthetic"],
     )
-    with pytest.raises(RecipeError, match=r"unknown benchmark or suite 'sythetic'\. Did you mean 'synthetic'"):
+    with pytest.raises(
+        RecipeError, match=r"unknown benchmark or suite 'sythetic'\. Did you mean 'synthetic'"
+    ):
         split_names(["sythetic"], {})
     with pytest.raises(RecipeError, match=r"unknown suite '\.\./demo'"):
         read_suite("../demo")

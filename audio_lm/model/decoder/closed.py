@@ -1,6 +1,6 @@
 """Allowed answers: their log-probabilities from one forward pass, and greedy decoding that generates no other.
 
-The tokens of the allowed answers form a tree. All nodes of the tree follow the prompt in one row; the attention mask
+The tokens of the allowed answers form a tree. The nodes of the tree follow the prompt in one row; the attention mask
 lets a node see the prompt and the nodes above it, so the audio and the prompt are computed once for all answers.
 
 Shapes: B conversations, L longest prompt, M nodes of the largest tree, D width, V tokens.
@@ -24,21 +24,21 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True)
 class AnswerTree:
-    """Tree of the tokens of allowed answers; a node is a token that some answer goes on from.
+    """Tree of the tokens of allowed answers.
+
+    A node is a token that leads to a choice between several tokens. What follows the last choice is the only allowed
+    text, so its probability is 1 and nothing is computed for it.
 
     Args:
         paths: token ids of each answer, the end included; none is the beginning of another.
     """
 
     paths: tuple[Path, ...]
-    tokens: list[int] = field(init=False)
-    parents: list[int] = field(init=False)
-    depths: list[int] = field(init=False)
-    node_of: dict[Path, int] = field(init=False)
-    """Node of each beginning of an answer; that of the empty one is ``ROOT``."""
+    followers: dict[Path, list[int]] = field(init=False)
+    """Tokens that may follow each beginning of an answer, in the order of the answers."""
 
-    children: dict[int, list[int]] = field(init=False)
-    """Tokens that may follow a node, in the order of the answers."""
+    node_of: dict[Path, int] = field(init=False)
+    """Node of each beginning that leads to a choice; that of the empty one is ``ROOT``."""
 
     def __post_init__(self) -> None:
         """Build the nodes.
@@ -46,29 +46,35 @@ class AnswerTree:
         Raises:
             ValueError: an answer is empty, or the beginning of another.
         """
-        node_of: dict[Path, int] = {(): ROOT}
-        children: dict[int, list[int]] = {}
+        followers: dict[Path, list[int]] = {}
         for path in self.paths:
             for end in range(len(path)):
-                node = node_of.setdefault(path[:end], len(node_of) - 1)
-                followers = children.setdefault(node, [])
-                if path[end] not in followers:
-                    followers.append(path[end])
-        if len(set(self.paths)) < len(self.paths) or any(path in node_of for path in self.paths):
+                tokens = followers.setdefault(path[:end], [])
+                if path[end] not in tokens:
+                    tokens.append(path[end])
+        if (
+            len(set(self.paths)) < len(self.paths)
+            or any(path in followers for path in self.paths)
+            or not self.paths
+        ):
             raise ValueError("an allowed answer is empty, equal to another, or the beginning of another")
-        beginnings = [path for path in node_of if path]
-        values = {
-            "tokens": [path[-1] for path in beginnings],
-            "parents": [node_of[path[:-1]] for path in beginnings],
-            "depths": [len(path) for path in beginnings],
-            "node_of": node_of,
-            "children": children,
+        leading = {
+            path[:end]
+            for path, tokens in followers.items()
+            if len(tokens) > 1
+            for end in range(len(path) + 1)
         }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        beginnings = [(), *(path for path in followers if path and path in leading)]  # parents come first
+        object.__setattr__(self, "followers", followers)
+        object.__setattr__(self, "node_of", {path: node for node, path in enumerate(beginnings, start=ROOT)})
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.node_of) - 1
+
+    @property
+    def beginnings(self) -> list[Path]:
+        """Tokens up to each node, the node's own included."""
+        return [path for path in self.node_of if path]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class ClosedAnswer:
     """Index of the answer that greedy decoding among the allowed ones generates."""
 
     logprobs: tuple[float, ...]
-    """Log-probability of every answer, its end included, among all texts."""
+    """Log-probability of every answer among the allowed ones, token by token; their probabilities sum to 1."""
 
 
 @torch.no_grad()
@@ -111,8 +117,9 @@ def _states_of_nodes(
     tokens_BM = torch.zeros(len(trees), num_nodes, dtype=torch.long, device=device)
     depths_BM = torch.zeros_like(tokens_BM)
     for row, tree in enumerate(trees):
-        tokens_BM[row, : len(tree)] = torch.tensor(tree.tokens, dtype=torch.long, device=device)
-        depths_BM[row, : len(tree)] = torch.tensor(tree.depths, dtype=torch.long, device=device)
+        last, depths = [path[-1] for path in tree.beginnings], [len(path) for path in tree.beginnings]
+        tokens_BM[row, : len(tree)] = torch.tensor(last, dtype=torch.long, device=device)
+        depths_BM[row, : len(tree)] = torch.tensor(depths, dtype=torch.long, device=device)
     positions_BL = (mask_BL.cumsum(1) - 1).clamp(min=0)
     inputs = torch.cat([rows_BLD, model.embed_tokens(tokens_BM).to(rows_BLD.dtype)], dim=1)
     output = model.language_model.base_model(
@@ -144,23 +151,26 @@ def _attention_mask(mask_BL: Tensor, trees: Sequence[AnswerTree], num_nodes: int
 def _ancestors(tree: AnswerTree) -> Tensor:
     """(M, M) true where a node (row) is below another (column), or the same."""
     seen = torch.eye(len(tree), dtype=torch.bool)
-    for node, parent in enumerate(tree.parents):
+    for node, path in enumerate(tree.beginnings):
+        parent = tree.node_of[path[:-1]]
         if parent != ROOT:  # parents come before their children
             seen[node] |= seen[parent]
     return seen
 
 
 def _closed_answer(tree: AnswerTree, logits_NV: Tensor) -> ClosedAnswer:
-    logprobs_NV = logits_NV.log_softmax(-1)
-    pairs = [(tree.node_of[path[:end]] + 1, path[end]) for path in tree.paths for end in range(len(path))]
-    rows, columns = (torch.tensor(numbers, device=logits_NV.device) for numbers in zip(*pairs, strict=True))
-    values = iter(logprobs_NV[rows, columns].tolist())
-    logprobs = tuple(math.fsum(next(values) for _ in path) for path in tree.paths)
+    logprob_of: dict[Path, float] = {}
+    for path, tokens in tree.followers.items():
+        if len(tokens) > 1:
+            index = torch.tensor(tokens, device=logits_NV.device)
+            values = logits_NV[tree.node_of[path] + 1, index].log_softmax(-1).tolist()
+            logprob_of |= {(*path, token): value for token, value in zip(tokens, values, strict=True)}
+    logprobs = tuple(
+        math.fsum(logprob_of.get(path[:end], 0.0) for end in range(1, len(path) + 1)) for path in tree.paths
+    )
     path: Path = ()
-    while (node := tree.node_of.get(path)) is not None:
-        followers = tree.children[node]
-        best = logits_NV[node + 1, torch.tensor(followers, device=logits_NV.device)].argmax()
-        path += (followers[int(best)],)
+    while tokens := tree.followers.get(path, []):
+        path = max(((*path, token) for token in tokens), key=lambda longer: logprob_of.get(longer, 0.0))
     return ClosedAnswer(tree.paths.index(path), logprobs)
 
 
@@ -172,7 +182,6 @@ def allowed_tokens(trees: Sequence[AnswerTree], end_id: int) -> AllowedTokens:
     """
 
     def tokens_after(conversation: int, answer: list[int], /) -> list[int]:
-        node = trees[conversation].node_of.get(tuple(answer))
-        return [end_id] if node is None else trees[conversation].children[node]
+        return trees[conversation].followers.get(tuple(answer), [end_id])
 
     return tokens_after

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -26,12 +28,13 @@ def model(make_model):
     return model
 
 
-def test_the_nodes_of_a_tree_are_the_shared_beginnings_of_answers():
+def test_the_nodes_of_a_tree_lead_to_a_choice_between_tokens():
     tree = AnswerTree(PATHS)
-    assert len(tree) == len({path[:end] for path in PATHS for end in range(1, len(path))})
-    assert tree.children[-1] == [10, 20, 21]
-    assert tree.children[tree.node_of[10, 11]] == [END, 13]
-    assert all(parent < node for node, parent in enumerate(tree.parents))
+    assert tree.followers[()] == [10, 20, 21]
+    assert tree.followers[10, 11] == [END, 13]
+    assert tree.followers[21, 5] == [6]
+    assert tree.beginnings == [(10,), (10, 11)], "nothing is computed where only one token may follow"
+    assert len(tree) == 2
 
 
 @pytest.mark.parametrize("paths", [((),), ((1,), (1,)), ((1,), (1, 2))])
@@ -40,9 +43,9 @@ def test_answers_that_cannot_be_told_from_others_are_refused(paths):
         AnswerTree(paths)
 
 
-def test_log_probabilities_are_those_of_each_answer_alone(prompts, model):
-    collate = Collator()
-    found = score_answers(model, collate(prompts), [AnswerTree(PATHS)] * len(prompts))
+def test_log_probabilities_are_those_of_each_answer_alone_among_the_allowed_tokens(prompts, model):
+    collate, tree = Collator(), AnswerTree(PATHS)
+    found = score_answers(model, collate(prompts), [tree] * len(prompts))
     for cut, closed in zip(prompts, found, strict=True):
         example, waves = cut.custom["example"], collate.load(cut)
         for path, logprob in zip(PATHS, closed.logprobs, strict=True):
@@ -50,9 +53,13 @@ def test_log_probabilities_are_those_of_each_answer_alone(prompts, model):
             is_learned = [False] * len(example) + [True] * len(path)
             whole = Example("x", "asr", 0, ids, is_learned, example.audio_index, example.num_samples)
             with torch.no_grad():
-                logprobs = model(pack_examples([whole], waves)).log_softmax(-1)
-            alone = logprobs[range(len(path)), list(path)].sum()
-            assert logprob == pytest.approx(float(alone), abs=2e-4), (cut.id, path)
+                logits = model(pack_examples([whole], waves))
+            alone = 0.0
+            for end, token in enumerate(path):
+                allowed = tree.followers[path[:end]]
+                alone += float(logits[end, allowed].log_softmax(-1)[allowed.index(token)])
+            assert logprob == pytest.approx(alone, abs=2e-4), (cut.id, path)
+        assert sum(map(math.exp, closed.logprobs)) == pytest.approx(1)
 
 
 def test_the_best_answer_is_that_of_constrained_greedy_decoding(prompts, model):
