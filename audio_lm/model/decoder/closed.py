@@ -52,11 +52,8 @@ class AnswerTree:
                 tokens = followers.setdefault(path[:end], [])
                 if path[end] not in tokens:
                     tokens.append(path[end])
-        if (
-            len(set(self.paths)) < len(self.paths)
-            or any(path in followers for path in self.paths)
-            or not self.paths
-        ):
+        is_distinct = len(set(self.paths)) == len(self.paths) and not any(map(followers.get, self.paths))
+        if not is_distinct or not all(self.paths) or not self.paths:
             raise ValueError("an allowed answer is empty, equal to another, or the beginning of another")
         leading = {
             path[:end]
