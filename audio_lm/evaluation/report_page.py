@@ -41,9 +41,9 @@ def markdown_of(page: Page) -> str:
         rule = ["---" if number < table.num_text_columns else "---:" for number in range(len(heading))]
         lines = [f"| {' | '.join(row)} |" for row in (heading, rule, *rows)]
         parts += [f"## {table.title}", "\n".join(lines)]
-    for title, lines in page.notes.items():
-        if lines:
-            parts += [f"## {title}", "\n".join(f"* {line}" for line in lines)]
+    for title, notes in page.notes.items():
+        if notes:
+            parts += [f"## {title}", "\n".join(f"* {line}" for line in notes)]
     return "\n\n".join(parts) + "\n"
 
 
