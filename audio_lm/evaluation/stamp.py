@@ -45,7 +45,7 @@ class Stamp:
         return digest_of(asdict(self))[:8]
 
     def differences(self, other: Mapping[str, object]) -> list[str]:
-        """What another stamp differs in, in words.
+        """Differences from another stamp, in words.
 
         Args:
             other: read from a file.

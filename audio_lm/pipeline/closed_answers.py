@@ -35,7 +35,7 @@ class ClosedSet:
     """Allowed answers of a benchmark.
 
     Raises:
-        RecipeError: the answers cannot be told from each other, or there are too many.
+        RecipeError: the answers cannot be distinguished, or there are too many.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ClosedSet:
             return AllowedAnswers(tuple(paths), AnswerTree(tuple(path[:limit] for path in paths.values())))
         except ValueError:
             raise RecipeError(
-                f"closed: the allowed answers {[*paths][:6]} cannot be told from each other by their first {limit} tokens; "
+                f"closed: the allowed answers {[*paths][:6]} cannot be distinguished by their first {limit} tokens; "
                 f"raise max_new_tokens, or name other answers in allowed"
             ) from None
 

@@ -41,7 +41,7 @@ def test_named_answers_and_the_choices_of_a_question_replace_them(small, own_voc
 def test_answers_that_a_limit_makes_equal_are_refused(small, own_vocabulary, events):
     short = replace(events, allowed=["beep one", "beep two"], max_new_tokens=1)
     with pytest.raises(
-        RecipeError, match="cannot be told from each other by their first 1 tokens; raise max_new_tokens"
+        RecipeError, match="cannot be distinguished by their first 1 tokens; raise max_new_tokens"
     ):
         closed_set(small, short, own_vocabulary).of(None)
 

@@ -38,7 +38,7 @@ def test_the_nodes_of_a_tree_lead_to_a_choice_between_tokens():
 
 
 @pytest.mark.parametrize("paths", [((),), ((1,), (1,)), ((1,), (1, 2))])
-def test_answers_that_cannot_be_told_from_others_are_refused(paths):
+def test_answers_that_cannot_be_distinguished_are_refused(paths):
     with pytest.raises(ValueError, match="empty, equal to another, or the beginning"):
         AnswerTree(paths)
 
