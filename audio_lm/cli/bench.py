@@ -84,6 +84,20 @@ def bench_score(
             typer.echo(f"{figure.metric:22} {value}")
 
 
+@bench.command("closed")
+def bench_closed(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how much faster labels are chosen by probability than generated; takes about a minute.
+
+    Example: `audio-lm bench closed --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.closed import bench_closed as run_bench
+
+    _print_figures(run_bench(), as_json=as_json)
+
+
 @bench.command("checkpoint")
 def bench_checkpoint(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -1,7 +1,8 @@
 """Commands that evaluate a model and print its scores."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +34,11 @@ Details = Annotated[
 
 Names = list[str] | None
 Benchmarks = Annotated[
-    Names, typer.Option(metavar="NAME,...", help="Of a run: evaluate only these; may be repeated.")
+    Names,
+    typer.Option(
+        metavar="NAME,...",
+        help="Benchmarks of a run, or suites of conf/benchmarks/ for any model; may be repeated.",
+    ),
 ]
 Sources = Annotated[
     Names, typer.Option(metavar="CORPUS/SUBSET-SPLIT,...", help="Clips to answer; may be repeated.")
@@ -59,6 +64,13 @@ Out = Annotated[
     ),
 ]
 
+Again = Annotated[
+    bool, typer.Option("--again", help="Replace answers that are kept, also those of another model or data.")
+]
+Devices = Annotated[
+    int, typer.Option(min=1, help="Processes on this machine that divide the clips; torchrun works too.")
+]
+
 
 def evaluate(
     model: ModelPath,
@@ -75,50 +87,67 @@ def evaluate(
     max_new_tokens: MaxNewTokens = 256,
     data_dir: DataDir = None,
     out: Out = None,
+    devices: Devices = 1,
+    again: Again = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a model without training it: a run on its benchmarks or on others, or any model folder on named clips.
 
-    Of a run, only predictions/ and scores.json change.
+    Of a run, only predictions/ and scores.json change. A killed evaluation goes on where it was when the command is repeated;
+    answers of another model, data, decoding or code are refused by name.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·
-    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks digits_asr,digits_srwt` ·
+    `audio-lm evaluate runs/demo-1a2b3c4d --benchmarks synthetic --devices 2` ·
+    `audio-lm evaluate Qwen2-Audio-7B --benchmarks synthetic --max-clips 100` ·
     `audio-lm evaluate runs/demo-1a2b3c4d --source fsdd/single-test --task asr --prompt tags,natural` ·
     `audio-lm evaluate Qwen2-Audio-7B --source fsdd/single-test --task asr --metrics wer` ·
-    `audio-lm evaluate exported --source emodb/all-test --task er --question "How does the speaker feel?"` ·
     `audio-lm evaluate runs/demo-1a2b3c4d use.benchmarks=spoken_digits data_dir=fsdd_data --benchmarks single` ·
     `audio-lm evaluate runs/demo-1a2b3c4d 'evaluation.benchmarks.notes={source: synthetic/notes-train, task: mna, metrics:
     [pitch_acc], prompt: tags, stage: pretrain}'`
     """
     silence_libraries()
-    is_named = any((source, task, metrics, prompt, question, name, max_clips))
-    if not is_named and _is_run_of_evaluation(model, stage=stage, out=out):
+    _become_ranks(devices)
+    suites = benchmarks or []
+    is_named = any((source, task, metrics, prompt, question, name, max_clips and not suites))
+    if not is_named and _is_run_of_evaluation(model, stage=stage, out=out, has_suite=bool(suites)):
         from audio_lm.run.evaluate import evaluate as evaluate_run
 
         settings = [*(overrides or []), *([f"data_dir={data_dir}"] if data_dir else [])]
-        evaluate_run(Path(model), overrides=settings, benchmarks=benchmarks or [], trusts_code=trust_code)
+        evaluate_run(
+            Path(model), overrides=settings, benchmarks=suites, max_clips=max_clips, again=again, trusts_code=trust_code
+        )  # fmt: skip
         return
-    if of_recipe := [*(overrides or []), *(benchmarks or [])]:
+    if of_recipe := [*(overrides or []), *(suites if is_named else [])]:
         raise UserError(
             f"{of_recipe[0]} belongs to the recipe of a run and not to --source and --task; give one of the two"
         )
-    from audio_lm.run.evaluate_model import evaluate_model
+    from audio_lm.run import evaluate_model
     from audio_lm.run.named_benchmarks import BenchmarkOptions
 
-    sources, tasks, names_of_metrics, prompts = map(_names, (source, task, metrics, prompt))
-    options = BenchmarkOptions(
-        sources, tasks, names_of_metrics, prompts, question, name, max_clips, max_new_tokens
-    )
-    evaluate_model(model, options, stage=stage, data_dir=data_dir, out=out, trusts_code=trust_code)
+    places: Any = {"data_dir": data_dir, "out": out, "again": again}
+    if suites:
+        evaluate_model.evaluate_suites(model, suites, max_clips=max_clips, **places)
+        return
+    lists = map(_names, (source, task, metrics, prompt))
+    options = BenchmarkOptions(*lists, question, name, max_clips, max_new_tokens)
+    evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trust_code, **places)
 
 
-def _is_run_of_evaluation(model: str, *, stage: str | None, out: Path | None) -> bool:
+def _become_ranks(devices: int) -> None:
+    """Start the command again as several ranks, where several devices were named."""
+    from audio_lm.fault_tolerance.torchrun import exec_torchrun, needs_torchrun
+
+    if needs_torchrun(devices, num_nodes=1):
+        exec_torchrun(devices, sys.argv[1:])
+
+
+def _is_run_of_evaluation(model: str, *, stage: str | None, out: Path | None, has_suite: bool) -> bool:
     """True for a run to evaluate on its own benchmarks.
 
     Raises:
         UserError: there is no such folder, or an option has no effect.
     """
-    if not Path(model).exists():
+    if not Path(model).exists() and not has_suite:
         raise UserError(
             f"{model} does not exist; name the folder of a run, or a model with --source and --task"
         )
@@ -169,12 +198,28 @@ def _options_of_a_file(metrics: Names, language: str | None, as_json: bool) -> l
     return [("--metrics", metrics), ("--language", language), ("--json", as_json)]
 
 
-def report(run: ResultsPath, details: Details = False) -> None:
-    """Print the results table of a run or an evaluation: its scores, those of baselines, and published scores.
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders of runs, or of evaluations of other models."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.md, report.html, report.json and radar.png; logged in MLflow too."
+        ),
+    ] = None,
+    details: Details = False,
+) -> None:
+    """Print scores with 95 % intervals, beside those of baselines, controls and publications; compare runs.
 
-    Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details`
+    Missing scores are listed with their reason. Of several runs, each is compared with the first on the clips that both have
+    answered; a difference whose paired interval contains 0 is called noise.
+
+    Examples: `audio-lm report runs/demo-1a2b3c4d` · `audio-lm report runs/demo-1a2b3c4d --details` ·
+    `audio-lm report runs/demo-1a2b3c4d runs/demo-5e6f7a8b --out report`
     """
     silence_libraries()
-    from audio_lm.run.scores import report as print_report
+    from audio_lm.run.report_runs import report_runs
 
-    print_report(run, details=details)
+    report_runs(runs, out=out, details=details)

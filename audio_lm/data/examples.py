@@ -152,14 +152,24 @@ class ExampleMaker:
         return render_answer(find_task(task, self.tasks), labels, prompt=self.prompt)
 
     def example(
-        self, cut: Cut, task: str, position: int = 0, *, choice: int = 0, source: str = ""
+        self,
+        cut: Cut,
+        task: str,
+        position: int = 0,
+        *,
+        choice: int = 0,
+        source: str = "",
+        audio: Cut | None = None,
     ) -> Example:
         """Encode the conversation of a cut under a task.
+
+        Args:
+            audio: cut whose clips the conversation is about; None for its own.
 
         Raises:
             DataError: the cut lacks a label its task needs, has a rejected clip over 30 s, or cannot be encoded; names the cut.
         """
-        blank = Example(cut.id, task, position, [], [], [], tuple(num_samples_of(cut)), source)
+        blank = Example(cut.id, task, position, [], [], [], tuple(num_samples_of(audio or cut)), source)
         if not self.rule.is_paired:
             example = self._encoded(blank, self.pieces(cut, task, choice), cut)
             return self._with_room(example, cut) if self.rule.num_sampled else example

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.common.source_name import parse_source
-from audio_lm.evaluation.config import BASELINES, GUARD, EvaluationConfig
+from audio_lm.evaluation.config import BASELINES, CONTROLS, GUARD, EvaluationConfig
 from audio_lm.metrics.registry import find_metric
 from audio_lm.tasks.registry import CHAT, TASKS, check_task_name
 
@@ -33,14 +33,15 @@ def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable
         RecipeError: a check failed; the message names the benchmark.
     """
     benchmark = evaluation.benchmarks[name]
-    if name.partition("/")[0] in (*BASELINES, GUARD):
+    if (first := name.partition("/")[0]) in (*BASELINES, *CONTROLS, GUARD):
+        kind = "control" if first in CONTROLS else "guard" if first == GUARD else "baseline"
         raise RecipeError(
-            f"benchmark {name!r} has the name of a baseline, so their scores would be one; rename it"
+            f"benchmark {name!r} has the name of a {kind}, so their scores would be one; rename it"
         )
     try:
         parse_source(benchmark.source)
         check_task_name(benchmark.task, [*TASKS, *own_tasks, CHAT])
-        _check_metrics(benchmark.metrics)
+        _check_metrics(benchmark.metrics, is_closed=benchmark.closed)
     except RecipeError as error:
         raise RecipeError(f"benchmark {name!r}: {error}") from error
     for other in evaluation.benchmarks:
@@ -49,13 +50,16 @@ def check_benchmark(name: str, evaluation: EvaluationConfig, own_tasks: Iterable
         _check_distinct(name, other)
 
 
-def _check_metrics(metrics: list[str]) -> None:
+def _check_metrics(metrics: list[str], *, is_closed: bool) -> None:
     if not metrics:
         raise RecipeError(
             "metrics is empty, so no metric scores it; name one of audio_lm/metrics/registry.py"
         )
     for metric in metrics:
-        find_metric(metric)
+        if find_metric(metric).reads_logprobs and not is_closed:
+            raise RecipeError(
+                f"metric {metric!r} needs the probabilities of allowed answers; set closed: true, or remove it"
+            )
 
 
 def _check_distinct(name: str, other: str) -> None:

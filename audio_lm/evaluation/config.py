@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from audio_lm.common.errors import RecipeError
+from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range, Size
 from audio_lm.tasks.registry import CHAT
 
@@ -12,6 +12,10 @@ BASELINES = (UNTRAINED, MAJORITY, BASE)
 """Answers that can be scored in addition to those of the trained model."""
 
 GUARD = "guard"
+
+SILENCE, SWAPPED, ROTATED = "silence", "swapped", "rotated"
+CONTROLS = (SILENCE, SWAPPED, ROTATED)
+"""Changed questions that show what a score is worth: without audio, with the audio of another clip, with reordered choices."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,34 @@ class BenchmarkConfig:
     ordered_stamps: bool = False
     """Generate only time stamps that increase, for tasks with word time stamps."""
 
+    controls: list[str] = field(default_factory=list)
+    """The benchmark is evaluated again with changed questions: ``silence`` of the same length, the audio of another clip of the
+    same set (``swapped``), choices in another order (``rotated``)."""
+
+    closed: bool = False
+    """Choose among the allowed answers by their probability, without generating; for labels."""
+
+    allowed: list[str] = field(default_factory=list)
+    """Allowed answers of a closed benchmark; empty takes all reference answers of its clips."""
+
     question: str | None = None
     """Question in words that replaces those of the task, for the prompts natural and chatml; labels in braces are filled in."""
 
     def __post_init__(self) -> None:
-        """Refuse a question that the prompt format has no place for.
+        """Refuse a question that the prompt format has no place for, unknown controls, and allowed answers without effect.
 
         Raises:
-            RecipeError: the prompt is tags, or the task is chat; or the stamps of a prompt without stamps are to be ordered.
+            RecipeError: names the value.
         """
-        if self.ordered_stamps and self.prompt != "tags":
+        self._check_stamps()
+        for control in self.controls:
+            if control not in CONTROLS:
+                raise RecipeError(unknown("control", control, CONTROLS, see="docs/evaluation.md"))
+        if len(set(self.controls)) < len(self.controls):
+            raise RecipeError(f"controls {self.controls} names one twice; remove it")
+        if self.allowed and not self.closed:
             raise RecipeError(
-                f"ordered_stamps has no effect with prompt: {self.prompt}, whose times are plain text -- expected "
-                f"prompt: tags; leave it out"
+                f"allowed {self.allowed[:3]} has no effect on generated answers; set closed: true, or remove it"
             )
         if self.question is None:
             return
@@ -63,6 +82,18 @@ class BenchmarkConfig:
             raise RecipeError(
                 f"question {self.question[:60]!r} has no effect, because {reason}; leave it out, or set prompt: natural "
                 f"and a task"
+            )
+
+    def _check_stamps(self) -> None:
+        if self.ordered_stamps and self.prompt != "tags":
+            raise RecipeError(
+                f"ordered_stamps has no effect with prompt: {self.prompt}, whose times are plain text -- expected "
+                f"prompt: tags; leave it out"
+            )
+        if self.ordered_stamps and self.closed:
+            raise RecipeError(
+                "ordered_stamps has no effect with closed: true, which generates nothing -- expected one of them -- remove the "
+                "other"
             )
 
 

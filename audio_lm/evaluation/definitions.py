@@ -5,7 +5,7 @@ appears in its table. Runs of older releases have no definitions.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from audio_lm.metrics.registry import current_name
 from audio_lm.tasks.config import OwnTaskConfig
 
 FILE = "benchmarks.json"
-TABLE, PUBLISHED, NUM_CLIPS, MAJORITY, OWN_TASK = (
+TABLE, PUBLISHED, NUM_CLIPS, MAJORITY, OWN_TASK, STAMP, SPEED = (
     "benchmarks",
     "published",
     "num_clips",
     "majority",
     "own_task",
+    "stamp",
+    "speed",
 )
 TEXTS = ("source", "task", "prompt", "stage")
 NUMBERS = ("max_clips", "max_new_tokens")
+LISTS = ("metrics", "controls", "allowed")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Definition:
 
     own_task: OwnTaskConfig | None = None
     """Definition of the task, if the recipe or the command line defined it."""
+
+    stamp: Mapping[str, str] = field(default_factory=dict)
+    """Digests of model, data, decoding and code; empty in a run of an earlier release."""
+
+    speed: float | None = None
+    """Seconds of audio that one rank answered per second, controls included."""
 
 
 def read_definitions(folder: Path) -> dict[str, Definition]:
@@ -74,6 +83,8 @@ def _as_table(definition: Definition) -> dict[str, Any]:
         PUBLISHED: dict(definition.published),
         NUM_CLIPS: definition.num_clips,
         MAJORITY: None if definition.majority is None else asdict(definition.majority),
+        STAMP: dict(definition.stamp),
+        SPEED: definition.speed,
         **own_task,
     }
 
@@ -82,7 +93,9 @@ def _definition(entry: Any) -> Definition | None:
     benchmark = _benchmark(entry) if isinstance(entry, dict) else None
     if benchmark is None or not _is_well_formed(benchmark):
         return None
-    published, num_clips, majority = (entry.get(key) for key in (PUBLISHED, NUM_CLIPS, MAJORITY))
+    published, num_clips, majority, stamp, speed = (
+        entry.get(key) for key in (PUBLISHED, NUM_CLIPS, MAJORITY, STAMP, SPEED)
+    )
     values = published.items() if isinstance(published, dict) else ()
     return Definition(
         replace(benchmark, metrics=[*map(current_name, benchmark.metrics)]),
@@ -90,6 +103,8 @@ def _definition(entry: Any) -> Definition | None:
         num_clips if isinstance(num_clips, int) else None,
         dataclass_from(Majority, majority) if isinstance(majority, dict) else None,
         _own_task(entry.get(OWN_TASK)),
+        {str(key): str(value) for key, value in stamp.items()} if isinstance(stamp, dict) else {},
+        speed if isinstance(speed, float) else None,
     )
 
 
@@ -111,6 +126,10 @@ def _is_well_formed(benchmark: BenchmarkConfig) -> bool:
         and isinstance(benchmark.question, str | None)
         and isinstance(benchmark.ordered_stamps, bool)
         and all(isinstance(getattr(benchmark, name), int | None) for name in NUMBERS)
-        and isinstance(benchmark.metrics, list)
-        and all(isinstance(metric, str) for metric in benchmark.metrics)
+        and isinstance(benchmark.closed, bool)
+        and all(_is_list_of_texts(getattr(benchmark, name)) for name in LISTS)
     )
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

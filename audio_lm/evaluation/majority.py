@@ -50,4 +50,4 @@ def majority_of(references: Iterable[str], origin: str) -> Majority | None:
 
 def with_answer(predictions: Sequence[Prediction], answer: str) -> list[Prediction]:
     """The same questions, all with one answer."""
-    return [replace(prediction, answer=answer) for prediction in predictions]
+    return [replace(prediction, answer=answer, allowed=None, logprobs=None) for prediction in predictions]

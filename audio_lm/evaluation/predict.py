@@ -18,6 +18,9 @@ from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.decoder.generate import GenerationOptions, TokenConstraint, generate
 from audio_lm.prompts.vocabulary import Vocabulary
 
+LISTS: tuple[tuple[str, type], ...] = (("allowed", str), ("logprobs", float), ("choices", str))
+"""Fields of a prediction that are lists, and the type of their items."""
+
 
 class AudioSpan(NamedTuple):
     """Place of the audio of a clip."""
@@ -79,6 +82,15 @@ class Prediction:
     choices: tuple[str, ...] | None = None
     """Texts of the choices, in the order of their letters; None for a question without choices."""
 
+    allowed: tuple[str, ...] | None = None
+    """Allowed answers, where the benchmark is closed."""
+
+    logprobs: tuple[float, ...] | None = None
+    """Log-probability of each of them."""
+
+    stamp: str | None = None
+    """Digest of model, data, decoding and code, see ``Stamp``; absent in files of an earlier release."""
+
     @property
     def reference(self) -> str:
         """All references as one text, one per line."""
@@ -104,16 +116,30 @@ def predict(
     for pack, examples in packs:
         answers = [answer.token_ids for (answer,) in generate(model, pack, options)]
         for example, ids in zip(examples, answers, strict=True):
-            yield Prediction(
-                id=example.cut_id,
-                task=example.task,
-                references=example.references,
-                answer=vocabulary.text(ids),
-                language=example.language,
-                speaker=example.speaker,
-                choices=example.choices,
-                **(example.audio._asdict() if example.audio else {}),
-            )
+            yield prediction_of(example, vocabulary.text(ids))
+
+
+def prediction_of(
+    example: EvalExample, answer: str, logprobs: Mapping[str, float] | None = None, stamp: str | None = None
+) -> Prediction:
+    """Prediction with the answer to a question.
+
+    Args:
+        logprobs: log-probability of every allowed answer, of a closed benchmark.
+    """
+    return Prediction(
+        id=example.cut_id,
+        task=example.task,
+        references=example.references,
+        answer=answer,
+        language=example.language,
+        speaker=example.speaker,
+        choices=example.choices,
+        allowed=None if logprobs is None else tuple(logprobs),
+        logprobs=None if logprobs is None else tuple(logprobs.values()),
+        stamp=stamp,
+        **(example.audio._asdict() if example.audio else {}),
+    )
 
 
 def predictions_path(folder: Path, benchmark: str) -> Path:
@@ -164,8 +190,12 @@ def _prediction(record: Mapping[str, Any]) -> Prediction:
     ):
         raise TypeError(f"references {references!r}, expected a list of texts")
     others = {key: value for key, value in record.items() if key not in ("reference", "references")}
-    if wrong := [key for key in ("speaker", "path") if not isinstance(others.get(key, ""), str)]:
+    if wrong := [key for key in ("speaker", "path", "stamp") if not isinstance(others.get(key, ""), str)]:
         raise TypeError(f"{wrong[0]} {others[wrong[0]]!r}, expected a text")
-    if "choices" in others:
-        others["choices"] = tuple(map(str, others["choices"]))
+    for key, kind in LISTS:
+        if key in others:
+            values = others[key]
+            if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+                raise TypeError(f"{key} {values!r}, expected a list")
+            others[key] = tuple(values)
     return Prediction(references=tuple(references), **others)

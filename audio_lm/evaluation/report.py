@@ -5,13 +5,16 @@ Colored on a terminal; plain aligned text, without line wrapping, if the output 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audio_lm.evaluation.config import BASE, CONTROLS, MAJORITY, UNTRAINED
 from audio_lm.metrics.registry import find_metric
 
 TITLE = "scores (arrow: which way is better)"
@@ -19,6 +22,20 @@ ARROWS = {True: "↑", False: "↓"}
 ARROW_WORDS = {True: "(up)", False: "(down)"}  # if the encoding has no arrows
 NUM_TEXT_COLUMNS = 4
 """Columns of text on the left; the others are numbers."""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """Score of a control, and the paired 95 % interval of the difference."""
+
+    score: float
+    low: float
+    high: float
+
+    @property
+    def is_noise(self) -> bool:
+        """True if the score may be the same without listening."""
+        return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,21 @@ class Row:
 
     base: float | None = None
     """Score of the model that the stage started from."""
+
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of our score."""
+
+    detectable: float | None = None
+    """Smallest difference from another system that this number of clips detects."""
+
+    units: str = ""
+    """Number and kind of the units that were resampled, such as ``40 speakers``."""
+
+    shadows: Mapping[str, Shadow] = field(default_factory=dict)
+    """Control -> its score."""
+
+    speed: float | None = None
+    """Seconds of audio answered per second."""
 
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
@@ -99,13 +131,15 @@ def cells_of(rows: Sequence[Row], *, encoding: str = "utf-8") -> list[list[str]]
 
 def rows_as_records(rows: Sequence[Row]) -> list[Mapping[str, object]]:
     """The table as records for JSON; a value that is not finite becomes None, because JSON cannot represent it."""
-    return [
-        {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(row).items()
-        }
-        for row in rows
-    ]
+    return [_finite(asdict(row)) for row in rows]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Callable[[Row], str]]:
@@ -118,16 +152,45 @@ def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Calla
     }
     if any(row.num_clips is not None for row in rows):
         columns["clips"] = lambda row: "" if row.num_clips is None else str(row.num_clips)
-    if any(row.untrained is not None for row in rows):
-        columns["untrained"] = lambda row: metric_value(row.untrained, row.metric)
-    if any(row.base is not None for row in rows):
-        columns["base"] = lambda row: metric_value(row.base, row.metric)
-    if any(row.majority is not None for row in rows):
-        columns["majority"] = lambda row: metric_value(row.majority, row.metric)
+    for baseline in (UNTRAINED, BASE, MAJORITY):
+        if any(getattr(row, baseline) is not None for row in rows):
+            columns[baseline] = partial(_baseline, baseline=baseline)
     columns["ours"] = lambda row: metric_value(row.ours, row.metric)
+    if any(row.interval is not None for row in rows):
+        columns["95 %"] = lambda row: _range(row.interval)
+    for control in CONTROLS:
+        if any(control in row.shadows for row in rows):
+            columns[f"{control} [difference]"] = partial(_shadow, control=control)
     if any(row.expected is not None for row in rows):
         columns["published"] = lambda row: metric_value(row.expected, row.metric)
     return columns
+
+
+def _baseline(row: Row, *, baseline: str) -> str:
+    return metric_value(getattr(row, baseline), row.metric)
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    if interval is None or not all(map(math.isfinite, interval)):
+        return ""
+    low, high = map(short_number, interval)
+    return f"{low} to {high}"
+
+
+def _shadow(row: Row, *, control: str) -> str:
+    shadow = row.shadows.get(control)
+    if shadow is None:
+        return ""
+    return f"{metric_value(shadow.score, row.metric)} [{_range((shadow.low, shadow.high))}]"
+
+
+def short_number(value: float) -> str:
+    """Number with three decimals, or one above 10.
+
+    >>> short_number(0.05312), short_number(66.52)
+    ('0.053', '66.5')
+    """
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def _arrows(encoding: str) -> Mapping[bool, str]:

@@ -27,8 +27,6 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
     """
     if not predictions:
         raise DataError("a benchmark without answers has no score; is its cut-set empty?")
-    answers = [prediction.answer for prediction in predictions]
-    languages = [prediction.language for prediction in predictions]
     scores = {}
     for name in metrics:
         try:
@@ -36,11 +34,36 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
             metric = row.build(
                 sync_on_compute=False
             )  # one rank has all answers, and other ranks do not score
-            metric.update(answers, references_of(predictions, row), languages)
+            metric.update(*metric_inputs(predictions, row))
             scores[name] = float(metric.compute())
         except DataError as error:
             raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
     return scores
+
+
+def metric_inputs(
+    predictions: Sequence[Prediction], row: MetricRow
+) -> tuple[list[Any], list[Any], list[str]]:
+    """Answers, references and languages, as a metric takes them.
+
+    Raises:
+        DataError: see ``references_of``.
+    """
+    languages = [prediction.language for prediction in predictions]
+    return _answers(predictions, row), references_of(predictions, row), languages
+
+
+def _answers(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:
+    if not row.reads_logprobs:
+        return [prediction.answer for prediction in predictions]
+    from audio_lm.metrics.closed import ClosedScores  # imports torchmetrics
+
+    return [
+        ClosedScores(prediction.allowed, prediction.logprobs)
+        if prediction.allowed and prediction.logprobs
+        else prediction.answer
+        for prediction in predictions
+    ]
 
 
 def references_of(predictions: Sequence[Prediction], row: MetricRow) -> list[Any]:

@@ -83,6 +83,10 @@ class ListMetric(ClipMetric):
     def value(self, clips: Sequence[Any]) -> float:
         """Value of the metric from the results of all clips, in any order."""
 
+    def each(self, clips: Sequence[Any]) -> list[float] | None:
+        """Value of each clip, if the metric is their mean; None if it is no mean of clips."""
+        return None
+
     def update(self, answers: Sequence[str], references: Sequence[Any], languages: Sequence[str]) -> None:
         clips = (self.clip(*clip) for clip in zip(answers, references, languages, strict=True))
         lines = "".join(json.dumps(clip) + "\n" for clip in clips).encode()

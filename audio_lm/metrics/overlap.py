@@ -94,6 +94,9 @@ class CaptionOverlap(ListMetric):
     def value(self, clips: Sequence[float]) -> float:
         return _mean(clips)
 
+    def each(self, clips: Sequence[float]) -> list[float]:
+        return list(clips)
+
 
 def _f1(answer: Counter, reference: Counter) -> float:
     total = answer.total() + reference.total()
@@ -115,6 +118,9 @@ class RougeL(ListMetric):
     def value(self, clips: Sequence[float]) -> float:
         return _mean(clips)
 
+    def each(self, clips: Sequence[float]) -> list[float]:
+        return list(clips)
+
 
 def _lcs_length(answer: Sequence[str], reference: Sequence[str]) -> int:
     row = [0] * (len(reference) + 1)
@@ -132,16 +138,21 @@ class CiderD(ListMetric):
         return [_words(answer), *map(_words, _captions(reference))]
 
     def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
+        return 10 * _mean(self._similarities(clips))
+
+    def each(self, clips: Sequence[Sequence[Sequence[str]]]) -> list[float]:
+        """Value of each clip, with the document frequencies of the whole benchmark."""
+        return [10 * similarity for similarity in self._similarities(clips)]
+
+    def _similarities(self, clips: Sequence[Sequence[Sequence[str]]]) -> list[float]:
         counts = [[*map(_count_ngrams, texts)] for texts in clips]
         frequency = Counter(gram for _, *references in counts for gram in set().union(*references))
         log_size = math.log(max(1, len(clips)))
-        return 10 * _mean(
-            [
-                sum(_similarity(answer, reference, frequency, log_size) for reference in references)
-                / len(references)
-                for answer, *references in counts
-            ]
-        )
+        return [
+            sum(_similarity(answer, reference, frequency, log_size) for reference in references)
+            / len(references)
+            for answer, *references in counts
+        ]
 
 
 def _similarity(answer: Counter, reference: Counter, frequency: Counter, log_size: float) -> float:

@@ -42,6 +42,9 @@ class MetricRow:
     needs_choices: bool = False
     """True if a reference is a ``ChoiceReference``, of a question with choices."""
 
+    reads_logprobs: bool = False
+    """True if it reads the log-probabilities of the allowed answers (``closed: true``) instead of an answer."""
+
     def build(self, **options: Any) -> "ClipMetric":
         """Create the metric, without clips.
 
@@ -117,6 +120,9 @@ METRICS = {
         ),
         MetricRow("macro_f1", "macro F1", True, "labels.MacroF1"),
         MetricRow("eer", "balanced error of yes/no", False, "labels.BalancedError"),
+        MetricRow("roc_eer", "equal error rate", False, "closed.EqualErrorRate", reads_logprobs=True),
+        MetricRow("auroc", "area under ROC", True, "closed.AreaUnderRoc", reads_logprobs=True),
+        MetricRow("ece", "calibration error", False, "closed.CalibrationError", reads_logprobs=True),
         MetricRow("mae", "age error", False, "labels.DecadeError", "years"),
         MetricRow("map", "mean average precision", True, "labels.MeanAveragePrecision"),
         MetricRow("slot_f1", "slot F1", True, "labels.SlotF1"),

@@ -1,6 +1,6 @@
 """Prompts of benchmarks, checked before training, and the most frequent answers of the training data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from lhotse.cut import Cut
@@ -10,14 +10,16 @@ from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.schema import Recipe
 from audio_lm.data.audio import decode
+from audio_lm.data.audio.fingerprints import states_of
 from audio_lm.data.audio.recordings import before_transforms
 from audio_lm.data.collate import Collator
 from audio_lm.data.datamodule import packs_of
-from audio_lm.data.examples import ExampleMaker, with_example
-from audio_lm.data.manifest.cuts import check_files
+from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.data.manifest.cuts import check_files, recordings_of
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.lhotse_cut import CutFacts
+from audio_lm.data.manifest.shar import file_holding
 from audio_lm.data.questions import group_by_question
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.majority import TRAINING_DATA, Majority, majority_of
@@ -124,28 +126,60 @@ def benchmark_maker(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Voca
 def benchmark_packs(
     recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
 ) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
-    """Packs of a benchmark's prompts without answers, each with its examples."""
-    maker = benchmark_maker(recipe, benchmark, vocabulary)
+    """Packs of a benchmark's prompts without answers, each with its examples, in the order of the cut-set."""
+    maker = QuestionMaker(recipe, benchmark, vocabulary)
     cuts_of_question = {cuts[0].id: cuts for cuts in benchmark_questions(recipe, benchmark)}
-    prompts = [
-        with_example(cuts[0], maker.example(cuts[0], benchmark.task)) for cuts in cuts_of_question.values()
-    ]
-    label = _language_label(recipe, benchmark.task)
+    prompts = [with_example(cuts[0], maker.example(cuts[0])) for cuts in cuts_of_question.values()]
     collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
     for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS):
-        examples = [
-            EvalExample(
-                cut_id=cut.id,
-                task=benchmark.task,
-                references=tuple(maker.reference(same, benchmark.task) for same in cuts_of_question[cut.id]),
-                language=_language(cut, label),
-                speaker=speaker_of(cut),
-                audio=audio_span(cut),
-                choices=choices_in_question(cut),
-            )
-            for cut in pack
-        ]
-        yield collate(pack), examples
+        yield collate(pack), [maker.question(cuts_of_question[cut.id]) for cut in pack]
+
+
+class QuestionMaker:
+    """Maker of the prompts of a benchmark, without answers, and of its questions."""
+
+    def __init__(self, recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary) -> None:
+        self.task = benchmark.task
+        self.maker = benchmark_maker(recipe, benchmark, vocabulary)
+        self._language_label = _language_label(recipe, benchmark.task)
+
+    def example(self, cut: Cut, audio: Cut | None = None) -> Example:
+        """Prompt of a question.
+
+        Args:
+            audio: whose clips it is put about; None for its own.
+        """
+        return self.maker.example(cut, self.task, audio=audio)
+
+    def question(self, cuts: Sequence[Cut]) -> EvalExample:
+        """Question of one prompt.
+
+        Args:
+            cuts: those with the same question about the same clip.
+        """
+        return EvalExample(
+            cut_id=cuts[0].id,
+            task=self.task,
+            references=tuple(self.maker.reference(same, self.task) for same in cuts),
+            language=_language(cuts[0], self._language_label),
+            speaker=speaker_of(cuts[0]),
+            audio=audio_span(cuts[0]),
+            choices=choices_in_question(cuts[0]),
+        )
+
+
+def audio_state(cuts: Iterable[Cut]) -> list[list[int]]:
+    """Size and modification time of the audio files of some cuts, in the order of their paths."""
+    paths = {
+        str(file_holding(str(source.source)))
+        for cut in cuts
+        if cut.has_recording
+        for recording in (cut.recording, *(cut.custom[name] for name in recordings_of(cut)))
+        for source in recording.sources
+        if source.type in ("file", "shar")
+    }
+    states: list[list[int]] = states_of(sorted(paths)).tolist()
+    return states
 
 
 def training_majority(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary) -> Majority | None:

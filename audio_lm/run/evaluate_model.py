@@ -1,6 +1,7 @@
 """Evaluation of any model on named clips: of a run, or of a published folder without a recipe. Nothing is trained."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +18,21 @@ from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.prompts import tags
 from audio_lm.prompts.natural import QWEN2_AUDIO_PREFIX
+from audio_lm.run.answering import evaluation_ranks
 from audio_lm.run.console import run_console
-from audio_lm.run.evaluate import Evaluator, evaluate
+from audio_lm.run.evaluate import evaluate
+from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.folder import RunFolder, check_writable
-from audio_lm.run.load_model import PublishedModel, check_prompt, choose_stage, is_run, open_published
+from audio_lm.run.load_model import (
+    PublishedModel,
+    check_prompt,
+    choose_stage,
+    is_run,
+    missing_tokens,
+    open_published,
+)
 from audio_lm.run.named_benchmarks import BenchmarkOptions
+from audio_lm.run.suites import read_suite, split_names
 from audio_lm.tasks.registry import CHAT, find_task
 
 EVALUATIONS = Path("evaluations")
@@ -37,6 +48,7 @@ def evaluate_model(
     data_dir: str | None = None,
     out: Path | None = None,
     console: Console | None = None,
+    again: bool = False,
     trusts_code: bool = False,
 ) -> dict[str, float]:
     """Evaluate a run, a Qwen2-Audio or Qwen-Audio folder, or a hub name on named clips.
@@ -61,10 +73,51 @@ def evaluate_model(
                 f"--out {out} has no effect, because the scores of a run are in its folder; leave it out"
             )
         overrides = _overrides(Path(path), options, stage, data_dir)
-        return evaluate(Path(path), console, overrides=overrides, trusts_code=trusts_code)
+        return evaluate(Path(path), console, overrides=overrides, again=again, trusts_code=trusts_code)
     if stage is not None:
         raise UserError(f"{path} is no run, so it has no stage {stage!r}; leave the stage out")
-    return _evaluate_published(str(path), options, data_dir or "data", out, console)
+    published = open_published(str(path))
+    benchmarks = {
+        name: benchmark
+        for task in options.tasks
+        for name, benchmark in options.benchmarks(task, stage=STAGE, prompt=published.prompt)
+    }
+    return _evaluate_published(published, benchmarks, data_dir or "data", out, console, again=again)
+
+
+def evaluate_suites(
+    path: str,
+    suites: Sequence[str],
+    *,
+    max_clips: int | None = None,
+    data_dir: str | None = None,
+    out: Path | None = None,
+    console: Console | None = None,
+    again: bool = False,
+) -> dict[str, float]:
+    """Evaluate a published folder or a hub name on the benchmarks of suites.
+
+    Its own prompt format replaces one for whose tokens it has no embeddings.
+
+    Raises:
+        UserError: the model, a suite or its clips are missing.
+    """
+    published = open_published(path)
+    benchmarks = {}
+    for suite in split_names(suites, {})[1]:
+        for name, benchmark in read_suite(suite).items():
+            is_known = benchmark.prompt == published.prompt or not missing_tokens(
+                published.vocabulary, benchmark.prompt
+            )
+            benchmarks[name] = replace(
+                benchmark,
+                stage=STAGE,
+                prompt=benchmark.prompt if is_known else published.prompt,
+                max_clips=max_clips or benchmark.max_clips,
+            )
+    return _evaluate_published(
+        published, benchmarks, data_dir or "data", out, console or run_console(), again=again
+    )
 
 
 def _overrides(path: Path, options: BenchmarkOptions, stage: str | None, data_dir: str | None) -> list[str]:
@@ -83,24 +136,37 @@ def _overrides(path: Path, options: BenchmarkOptions, stage: str | None, data_di
 
 
 def _evaluate_published(
-    path: str, options: BenchmarkOptions, data_dir: str, out: Path | None, console: Console
+    published: PublishedModel,
+    benchmarks: Mapping[str, BenchmarkConfig],
+    data_dir: str,
+    out: Path | None,
+    console: Console,
+    *,
+    again: bool,
 ) -> dict[str, float]:
-    published = open_published(path)
-    benchmarks = {
-        name: _in_its_words(benchmark, published)
-        for task in options.tasks
-        for name, benchmark in options.benchmarks(task, stage=STAGE, prompt=published.prompt)
-    }
+    benchmarks = {name: _in_its_words(benchmark, published) for name, benchmark in benchmarks.items()}
     recipe = _recipe(published, benchmarks, data_dir)
     for name, benchmark in benchmarks.items():
         check_benchmark(name, recipe.evaluation)
         _check_tokens(name, benchmark, published)
     check_benchmarks(recipe)
-    folder = _open_folder(published, out)
-    console.print(f"{path}: {published.prompt} is the prompt format of its training", soft_wrap=True)
-    evaluator = Evaluator(recipe, folder, published.vocabulary, console)
-    evaluator.evaluate_stage(published.load(), STAGE, list(benchmarks))
-    evaluator.finish()
+    console.print(
+        f"{published.source}: {published.prompt} is the prompt format of its training", soft_wrap=True
+    )
+    with evaluation_ranks(recipe) as groups:
+        with groups.main_first():
+            folder = _open_folder(published, out)
+        evaluator = Evaluator(
+            recipe,
+            folder,
+            published.vocabulary,
+            console,
+            again=again,
+            model_digest=published.digest,
+            wait=groups.wait,
+        )
+        evaluator.evaluate_stage(published.load(), STAGE, list(benchmarks))
+        evaluator.finish()
     return evaluator.scores
 
 

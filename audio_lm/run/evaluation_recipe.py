@@ -1,10 +1,11 @@
 """Recipe of a run with benchmarks from the command line, for an evaluation that does not change the run."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError
 from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.common.source_name import corpus_of
 from audio_lm.config.build import place_of
@@ -16,6 +17,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import Layer
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.suites import split_names, suite_of_run
 
 READ = (
     "evaluation",
@@ -35,13 +37,20 @@ EXTENDABLE = (f"{BENCHMARKS}.", "published.", f"{CORPORA}.", f"{TASKS}.")
 
 
 def recipe_to_evaluate(
-    folder: RunFolder, overrides: Sequence[str], benchmarks: Sequence[str], *, trusts_code: bool = False
-) -> tuple[Recipe, list[str]]:
-    """Recipe of a run with the overrides of a command line, and the benchmarks to evaluate.
+    folder: RunFolder,
+    overrides: Sequence[str],
+    benchmarks: Sequence[str],
+    *,
+    max_clips: int | None = None,
+    trusts_code: bool = False,
+) -> tuple[Recipe, list[str], list[str]]:
+    """Recipe of a run with the overrides of a command line, the benchmarks to evaluate, and notes on those left out.
 
     Args:
         overrides: ``key=value`` for keys that decide no result.
-        benchmarks: names, comma-separated; by default those in the overrides, or else all of the run's recipe.
+        max_clips: of each benchmark of a suite.
+        benchmarks: names of benchmarks or suites, comma-separated; by default those in the overrides, or else all of the
+            run's recipe.
         trusts_code: as of ``load_recipe``.
 
     Raises:
@@ -51,23 +60,30 @@ def recipe_to_evaluate(
     own = load_recipe(folder.recipe, is_complete=True, trusts_code=trusts_code).recipe
     for override in overrides:
         _check_override(key_of_override(override), own, folder.path)
-    composed = load_recipe(
-        folder.recipe,
-        [_with_plus(override) for override in overrides],
-        is_complete=True,
-        trusts_code=trusts_code,
-        below=_benchmarks_of_earlier_evaluations(folder),
-    )
+
+    def compose(further: Sequence[str] = ()) -> ComposedRecipe:
+        return load_recipe(
+            folder.recipe,
+            [_with_plus(override) for override in (*overrides, *further)],
+            is_complete=True,
+            trusts_code=trusts_code,
+            below=_benchmarks_of_earlier_evaluations(folder),
+        )
+
+    composed, notes = compose(), list[str]()
+    chosen, suites = split_names(benchmarks, composed.recipe.evaluation.benchmarks)
+    if suites:
+        tables, notes = suite_of_run(suites, own, folder, max_clips)
+        composed = compose([f"{BENCHMARKS}={json.dumps(tables)}"])
+        chosen += tables
     if place_of(composed.where, "data_dir") != COMMAND_LINE:
         check_data_dir(own, (Path.cwd(), folder.path.absolute()))
     known = composed.recipe.evaluation.benchmarks
     _check_kept([*own.evaluation.benchmarks, *read_definitions(folder.predictions)], known)
-    chosen = [name.strip() for names in benchmarks for name in names.split(",")]
-    for name in chosen:
-        if name not in known:
-            raise RecipeError(unknown("benchmark", name, known, see=f"{folder.recipe} and conf/benchmarks/"))
+    if suites and not chosen:
+        raise RecipeError(f"{'; '.join(notes)}; finish that stage with `audio-lm train ... resume=auto`")
     chosen = chosen or [*_from_command(composed)] or [*own.evaluation.benchmarks]
-    return composed.recipe, list(dict.fromkeys(chosen))
+    return composed.recipe, list(dict.fromkeys(chosen)), notes
 
 
 def only_benchmarks(recipe: Recipe, names: Sequence[str]) -> Recipe:

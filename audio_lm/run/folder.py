@@ -8,6 +8,7 @@ stages/<stage>/model/        weights at the end of the stage, one safetensors fi
 stages/<stage>/status.json   step, data position, finished or not, checksums of model/
 exported/<stage>-<hash>/     model as `serve --api` has exported it
 predictions/<name>.jsonl     one line per clip; benchmarks.json has the definition of each benchmark
+predictions/silence/ ...     answers to the changed questions of each control
 scores.json                  scores of the last evaluation
 mlflow.txt                   tracking URI and run ids
 run.log                      settings, parameter groups, messages and warnings of every start
@@ -15,6 +16,7 @@ exit_reason.json             reason of the end; lease.json (with a lock) and att
 heartbeats/, errors/         progress of each rank, and errors that ended ranks
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,6 +104,13 @@ class RunFolder:
         seals = self.status(name).get(MODEL_SEALS, {})
         files = {file: FileSeal(**seal) for file, seal in seals.items()}
         return fault_of(self.model(name), files, files)
+
+    def model_digest(self, name: str) -> str:
+        """Digest of the weights of a stage, from their checksums."""
+        seals = self.status(name).get(MODEL_SEALS)
+        if not seals:  # of an earlier release
+            seals = {file: seal._asdict() for file, seal in seals_of(self.model(name)).items()}
+        return json.dumps(seals, sort_keys=True)
 
     def check_model(self, name: str) -> None:
         """Check that the weights of a finished stage are intact.

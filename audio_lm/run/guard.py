@@ -17,7 +17,7 @@ from audio_lm.pipeline.benchmark_data import PROMPT_PACK_TOKENS
 from audio_lm.pipeline.corpora import usable_source
 from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.prompts.vocabulary import Vocabulary
-from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.evaluator import Evaluator
 from audio_lm.tasks.registry import CHAT
 from audio_lm.training.distributed import all_gather_object
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from audio_lm.common.env import local_rank
 from audio_lm.common.errors import CheckpointError, RecipeError, UserError, unknown
 from audio_lm.config.schema import Recipe
 from audio_lm.data.examples import Prompt
@@ -205,16 +206,17 @@ def check_prompt(vocabulary: Vocabulary, prompt: str, *, source: str) -> None:
     Raises:
         RecipeError: it lacks some; names a format that it knows.
     """
-    missing = _missing(vocabulary, prompt)
+    missing = missing_tokens(vocabulary, prompt)
     if missing:
-        known = [name for name in TOKENS_OF_PROMPT if not _missing(vocabulary, name)]
+        known = [name for name in TOKENS_OF_PROMPT if not missing_tokens(vocabulary, name)]
         raise RecipeError(
             f"{source} was not trained with prompt: {prompt}, since its vocabulary lacks {', '.join(missing)} -- expected "
             f"{' or '.join(known) or 'another model'} -- choose it with --prompt"
         )
 
 
-def _missing(vocabulary: Vocabulary, prompt: str) -> list[str]:
+def missing_tokens(vocabulary: Vocabulary, prompt: str) -> list[str]:
+    """Tokens of a prompt format for which a published model has no embeddings."""
     return [
         token
         for token in TOKENS_OF_PROMPT[prompt]
@@ -236,7 +238,7 @@ def published_prompt(folder_or_name: str, released: Released, vocabulary: Vocabu
         wanted: Prompt = "chatml" if chat_format == "chatml" else base
     else:
         wanted = _prompt_of_template(_chat_template(folder)) or base
-    known: list[Prompt] = [name for name in (wanted, base) if not _missing(vocabulary, name)]
+    known: list[Prompt] = [name for name in (wanted, base) if not missing_tokens(vocabulary, name)]
     return (known or [wanted])[0]
 
 
@@ -290,4 +292,7 @@ def _load_run(
 
 def on_device(model: AudioLM) -> AudioLM:
     """Move a model to the GPU where there is one; evaluation mode."""
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").train(False)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+        return model.to("cuda").train(False)
+    return model.train(False)

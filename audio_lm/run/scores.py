@@ -1,6 +1,7 @@
 """Scores and answers that an evaluation has kept, in a run's folder or in one of its own: table, details, scoring again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from audio_lm.evaluation.definitions import Definition, read_definitions
 from audio_lm.evaluation.guard_table import guard_prefix, guard_table
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
-from audio_lm.evaluation.report import Row, print_table
+from audio_lm.evaluation.report import Row, Shadow, print_table
 from audio_lm.evaluation.score import (
     read_scores,
     score_benchmark,
@@ -23,6 +24,8 @@ from audio_lm.evaluation.score import (
     with_benchmark_keys,
     write_scores,
 )
+from audio_lm.evaluation.uncertainty import scored, units_of
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
@@ -58,12 +61,16 @@ def with_kept_benchmarks(recipe: Recipe, folder: RunFolder) -> Recipe:
 
 
 def table_rows(
-    recipe: Recipe, scores: Mapping[str, float], definitions: Mapping[str, Definition] | None = None
+    recipe: Recipe,
+    scores: Mapping[str, float],
+    definitions: Mapping[str, Definition] | None = None,
+    answers: Path | None = None,
 ) -> list[Row]:
     """Rows of the table of scores.
 
     Args:
         definitions: of the evaluated benchmarks, with their numbers of clips.
+        answers: folder of the predictions, for intervals and differences to controls; None leaves them out.
     """
     rows = []
     for name, benchmark in recipe.evaluation.benchmarks.items():
@@ -82,9 +89,45 @@ def table_rows(
                         majority=scores.get(score_key(name, metric, MAJORITY)),
                         base=scores.get(score_key(name, metric, BASE)),
                         num_clips=definition.num_clips if definition else None,
+                        speed=definition.speed if definition else None,
                     )
                 )
-    return rows
+    return rows if answers is None else [*_with_intervals(rows, recipe, answers)]
+
+
+def _with_intervals(rows: Sequence[Row], recipe: Recipe, answers: Path) -> Iterator[Row]:
+    kept = {
+        name: _kept_answers(answers, name, recipe.evaluation.benchmarks[name])
+        for name in dict.fromkeys(row.benchmark for row in rows)
+    }
+    for row in rows:
+        of_metric = {control: scored(found, row.metric) for control, found in kept[row.benchmark].items()}
+        ours = of_metric.pop("", None)
+        interval = ours.interval() if ours else None
+        if ours is None or interval is None:
+            yield row
+            continue
+        differences = {control: ours.compare(other) for control, other in of_metric.items() if other}
+        yield replace(
+            row,
+            interval=(interval.low, interval.high),
+            detectable=interval.detectable if interval.deviation else None,
+            units=f"{interval.num_units} {units_of(ours.predictions).kind}",
+            shadows={
+                control: Shadow(found.other, found.interval.low, found.interval.high)
+                for control, found in differences.items()
+                if found is not None
+            },
+        )
+
+
+def _kept_answers(folder: Path, name: str, benchmark: BenchmarkConfig) -> dict[str, list[Prediction]]:
+    """Control, or empty for the questions themselves -> answers that are kept and readable."""
+    found = {}
+    for control in ("", *benchmark.controls):
+        with suppress(DataError):
+            found[control] = read_predictions(predictions_path(folder / control, name))
+    return found
 
 
 def print_scores(rows: list[Row], definitions: Mapping[str, Definition], console: Console) -> None:
@@ -136,12 +179,18 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     recipe, folder = open_results(path)
     scores = with_benchmark_keys(read_scores(folder.scores), _answered(recipe, folder))
     definitions = read_definitions(folder.predictions)
-    rows = table_rows(recipe, scores, definitions)
+    rows = table_rows(recipe, scores, definitions, folder.predictions)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
     print_guard(recipe, scores, console)
-    for parts, _ in _breakdowns(recipe, folder) if details else ():
+    if details:
+        print_details(recipe, folder, console)
+
+
+def print_details(recipe: Recipe, folder: RunFolder, console: Console) -> None:
+    """Print the confusion table of each benchmark of labels, and the range over its speakers."""
+    for parts, _ in _breakdowns(recipe, folder):
         print_breakdown(parts, console)
 
 
@@ -186,12 +235,23 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
                 predictions = read_predictions(kept)
                 scores |= scores_of(name, benchmark, predictions, baseline)
                 definition = definitions.get(name)
+                if not baseline:
+                    scores |= _scores_of_controls(name, benchmark, folder)
                 if not baseline and definition is not None and definition.majority is not None:
                     scores |= majority_scores(name, benchmark, predictions, definition.majority.answer)
             except DataError as error:
                 if not is_tolerant:
                     raise
                 report_unreadable(kept, str(error))
+    return scores
+
+
+def _scores_of_controls(name: str, benchmark: BenchmarkConfig, folder: RunFolder) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for control in benchmark.controls:
+        path = predictions_path(folder.predictions / control, name)
+        if path.is_file():
+            scores |= control_scores(name, benchmark, read_predictions(path), control)
     return scores
 
 
@@ -203,8 +263,21 @@ def scores_of(
     return {score_key(name, metric, baseline): value for metric, value in values.items()}
 
 
+def control_scores(
+    name: str, benchmark: BenchmarkConfig, predictions: list[Prediction], control: str
+) -> dict[str, float]:
+    """Scores of the answers to a control, without metrics that are undefined for its clips."""
+    scores = {}
+    for metric in benchmark.metrics:
+        with suppress(DataError):
+            scores |= scores_of(name, replace(benchmark, metrics=[metric]), predictions, control)
+    return scores
+
+
 def majority_scores(
     name: str, benchmark: BenchmarkConfig, predictions: Iterable[Prediction], answer: str
 ) -> dict[str, float]:
-    """Scores of a benchmark if every answer were the majority answer."""
-    return scores_of(name, benchmark, with_answer([*predictions], answer), MAJORITY)
+    """Scores of a benchmark if every answer were the majority answer, which has no probabilities."""
+    metrics = [metric for metric in benchmark.metrics if not find_metric(metric).reads_logprobs]
+    answers = with_answer([*predictions], answer)
+    return scores_of(name, replace(benchmark, metrics=metrics), answers, MAJORITY)

@@ -17,7 +17,7 @@ from audio_lm.model.weights.parts import save_model
 from audio_lm.pipeline.data import build_data
 from audio_lm.pipeline.plugins import build_callbacks, build_loggers
 from audio_lm.pipeline.trainer import build_trainer
-from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.exactness import environment_of
 from audio_lm.run.facts import realised_shares
 from audio_lm.run.guard import GuardEvaluator

@@ -14,7 +14,7 @@ from audio_lm.config.load import ComposedRecipe
 from audio_lm.pipeline.plan_stage import manifests_of
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
-from audio_lm.run.evaluate import Evaluator
+from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.facts import facts_of_run
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.measure import measure_run

@@ -6,7 +6,7 @@ import pytest
 from audio_lm.common.errors import UserError
 from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.predict import read_predictions
-from audio_lm.run.evaluate import Evaluator, evaluate
+from audio_lm.run.evaluate import evaluate
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.scores import report, rescore, table_rows, with_kept_benchmarks
 
@@ -53,33 +53,6 @@ def test_a_folder_without_a_run_is_refused(tmp_path, console):
     for command in (report, rescore, evaluate):
         with pytest.raises(UserError, match="holds no run"):
             command(tmp_path, console)
-
-
-def due_on_resume(copy, small_recipe, console, *overrides):
-    """Benchmarks that a resume of a finished run evaluates."""
-    recipe = load_recipe(small_recipe, ["resume=auto", *overrides]).recipe
-    evaluator = Evaluator(recipe, copy, None, console)
-    return [*evaluator.due("pretrain"), *evaluator.due("chat")]
-
-
-def test_a_benchmark_is_evaluated_again_if_answers_are_missing_or_its_definition_changed(
-    copy, small_recipe, console
-):
-    events = "evaluation.benchmarks.events"
-    assert due_on_resume(copy, small_recipe, console) == []
-    assert due_on_resume(copy, small_recipe, console, "+published.events.acc=0.3") == []
-    for change in ("max_clips=3", "max_new_tokens=5", "metrics=[acc, wer]", "task=sgc", "prompt=chatml"):
-        assert due_on_resume(copy, small_recipe, console, f"{events}.{change}") == ["events"], change
-    new = (
-        "+evaluation.benchmarks.new={source: c/d-test, task: asr, metrics: [wer], prompt: tags, stage: chat}"
-    )
-    assert due_on_resume(copy, small_recipe, console, new) == ["new"]
-    (copy.predictions / "dialogues.jsonl").unlink()
-    assert due_on_resume(copy, small_recipe, console) == ["dialogues"]
-    (copy.predictions / "benchmarks.json").unlink()
-    assert due_on_resume(copy, small_recipe, console) == ["dialogues"], "an older run has no definitions"
-    (copy.stage("pretrain") / "status.json").unlink()
-    assert due_on_resume(copy, small_recipe, console) == ["events", "dialogues"], "the stage is trained again"
 
 
 def test_the_report_shows_benchmarks_as_they_were_evaluated(copy, small_recipe, console):

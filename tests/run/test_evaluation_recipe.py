@@ -111,8 +111,8 @@ def test_a_key_that_an_evaluation_does_not_read_is_refused_by_name(copy, overrid
 @pytest.mark.parametrize(
     ("overrides", "benchmarks", "error", "words"),
     [
-        ([], ["evnts"], RecipeError, "unknown benchmark 'evnts'. Did you mean 'events'"),
-        ([], [""], RecipeError, "unknown benchmark ''. Known: dialogues, events"),
+        ([], ["evnts"], RecipeError, "unknown benchmark or suite 'evnts'. Did you mean 'events'"),
+        ([], [""], RecipeError, "unknown benchmark or suite ''. Known: demo, dialogues, events"),
         (["use.benchmarks=spoken_digit"], [], RecipeError, "Did you mean 'spoken_digits'"),
         (["use.benchmarks=spoken_digits"], ["single"], DataError, "benchmark 'single'.*fsdd"),
         (["evaluation.benchmarks.x={task: asr}"], [], RecipeError, r"`evaluation.benchmarks.x.\w+` - is missing"),
@@ -153,7 +153,7 @@ def test_tags_that_the_run_has_no_tokens_for_are_refused(copy, console):
 
 
 def test_a_corpus_of_benchmarks_alone_may_be_prepared(copy, monkeypatch):
-    recipe, _ = recipe_to_evaluate(copy, ["corpora.fsdd={seed: 3}"], ())
+    recipe, _, _ = recipe_to_evaluate(copy, ["corpora.fsdd={seed: 3}"], ())
     assert recipe.corpora["fsdd"] == {"seed": 3}
 
 

@@ -36,6 +36,12 @@ class TokenConstraint(Protocol):
         """Logits (V,), minus infinity for forbidden tokens; the argument is not modified."""
 
 
+class AllowedTokens(Protocol):
+    """Function that returns the tokens that may follow an unfinished answer."""
+
+    def __call__(self, conversation: int, answer: list[int], /) -> list[int]: ...
+
+
 @dataclass(frozen=True)
 class GenerationOptions:
     """Choice of tokens, and the end of an answer."""
@@ -58,6 +64,9 @@ class GenerationOptions:
     constraint: TokenConstraint | None = None
     """Forbidden tokens."""
 
+    allowed: AllowedTokens | None = None
+    """Restricts the tokens of each answer; None allows all."""
+
 
 @dataclass(slots=True)
 class GeneratedAnswer:
@@ -79,18 +88,24 @@ class NewToken(NamedTuple):
 
 
 def greedy_decode(
-    model: AudioLM, pack: PackedBatch, *, end_ids: Collection[int], max_new_tokens: int
+    model: AudioLM,
+    pack: PackedBatch,
+    *,
+    end_ids: Collection[int],
+    max_new_tokens: int,
+    allowed: AllowedTokens | None = None,
 ) -> list[list[int]]:
     """Generate the most probable answer to each conversation of a pack.
 
     Args:
         pack: prompts without answers; documents after the last cut id are padding and get no answer.
         end_ids: tokens that end an answer; they are not returned.
+        allowed: restricts the tokens of each answer; None allows all.
 
     Returns:
         Token ids of each answer, in the order of the pack.
     """
-    options = GenerationOptions(end_ids, max_new_tokens)
+    options = GenerationOptions(end_ids, max_new_tokens, allowed=allowed)
     return [answers[0].token_ids for answers in generate(model, pack, options)]
 
 
@@ -107,7 +122,7 @@ def generate(
     Returns:
         ``options.num_answers`` answers to each conversation, in the order of the pack.
     """
-    with decoding(model), _eval_mode(model):
+    with decoding(model), eval_mode(model):
         batch = _AnswerBatch(model, pack, options, keys or pack.cut_ids)
         while batch.step() is not None:
             pass
@@ -124,7 +139,7 @@ def stream(
     """
     batch: _AnswerBatch | None = None
     while True:
-        with decoding(model), _eval_mode(model):
+        with decoding(model), eval_mode(model):
             batch = batch or _AnswerBatch(model, pack, options, keys or pack.cut_ids)
             step = batch.step()
         if step is None:
@@ -147,7 +162,7 @@ class _AnswerBatch:
             self._unfinished = list(itertools.product(range(len(pack)), range(options.num_answers)))
             pack = pack.to(model.new_tokens.input.device)
             borders = pack.cu_seq_lens.tolist()[: len(pack) + 1]
-            states_BD = self._rows.append(*_padded_left(model.embed(pack), borders))
+            states_BD = self._rows.append(*padded_left(model.embed(pack), borders))
             self._rows.repeat(options.num_answers)
             self._states_BD = states_BD.repeat_interleave(options.num_answers, 0)
 
@@ -174,12 +189,13 @@ class _AnswerBatch:
     def _next_tokens(self) -> Tensor:
         """(B,) next token of every row."""
         logits_BV = self._model.logits(self._states_BD)
-        constraint = self._options.constraint
+        constraint, allowed = self._options.constraint, self._options.allowed
+        so_far = [self.answers[conversation][number].token_ids for conversation, number in self._unfinished]
         if constraint is not None:
-            so_far = [
-                self.answers[conversation][number].token_ids for conversation, number in self._unfinished
-            ]
             logits_BV = torch.stack([*map(constraint.constrain, logits_BV, so_far)])
+        if allowed is not None:
+            rows = zip(self._unfinished, so_far, strict=True)
+            logits_BV = _restricted(logits_BV, [allowed(row, answer) for (row, _), answer in rows])
         keys: list[SampleKey] = [(self._keys[row], number, self._place) for row, number in self._unfinished]
         return choose_tokens(logits_BV, self._options.sampling, keys)
 
@@ -198,7 +214,15 @@ class _AnswerBatch:
         return answer.is_ended
 
 
-def _padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tensor]:
+def _restricted(logits_BV: Tensor, allowed: list[list[int]]) -> Tensor:
+    """Copy of the logits that is minus infinity for all other tokens."""
+    restricted_BV = torch.full_like(logits_BV, float("-inf"))
+    for row, tokens in enumerate(allowed):
+        restricted_BV[row, tokens] = logits_BV[row, tokens]
+    return restricted_BV
+
+
+def padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tensor]:
     """Rows (B, L, D) padded on the left, and their attention mask (B, L)."""
     lengths = [end - start for start, end in itertools.pairwise(borders)]
     longest = max(lengths, default=0)
@@ -211,7 +235,7 @@ def _padded_left(embedded_TD: Tensor, borders: list[int]) -> tuple[Tensor, Tenso
 
 
 @contextmanager
-def _eval_mode(model: AudioLM) -> Iterator[None]:
+def eval_mode(model: AudioLM) -> Iterator[None]:
     """Put the model into eval mode inside the context; restore the mode of every module afterwards."""
     was_training = {module for module in model.modules() if module.training}
     model.eval()

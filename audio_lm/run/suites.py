@@ -1,0 +1,85 @@
+"""Suites: the sets of benchmarks in ``conf/benchmarks/``, evaluated with any model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.files import dataclass_from
+from audio_lm.common.names import is_name
+from audio_lm.config.load import resource_folder
+from audio_lm.config.schema import Recipe
+from audio_lm.config.yaml_layers import read_layer
+from audio_lm.evaluation.config import BenchmarkConfig
+from audio_lm.run.folder import RunFolder
+from audio_lm.run.load_model import choose_stage
+
+
+def suite_names() -> list[str]:
+    """Names of all suites."""
+    return sorted(path.stem for path in (resource_folder("conf") / "benchmarks").glob("*.yaml"))
+
+
+def split_names(values: Sequence[str], known: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """Names of benchmarks and of suites among those of a command line; a benchmark comes first.
+
+    Args:
+        values: names, comma-separated.
+        known: benchmarks of the run.
+
+    Raises:
+        RecipeError: a name is neither.
+    """
+    names = [name.strip() for value in values for name in value.split(",")]
+    suites = suite_names()
+    for name in names:
+        if name not in known and name not in suites:
+            raise RecipeError(unknown("benchmark or suite", name, [*known, *suites], see="conf/benchmarks/"))
+    return [name for name in names if name in known], [name for name in names if name not in known]
+
+
+def read_suite(name: str) -> dict[str, BenchmarkConfig]:
+    """Benchmarks of a suite.
+
+    Raises:
+        RecipeError: there is no such suite, or it is invalid.
+    """
+    path = resource_folder("conf") / "benchmarks" / f"{name}.yaml"
+    if not is_name(name) or not path.is_file():
+        raise RecipeError(unknown("suite", name, suite_names(), see="conf/benchmarks/"))
+    table: Any = read_layer(path).tree.get("benchmarks", {})
+    found = {}
+    for benchmark, entry in table.items() if isinstance(table, dict) else ():
+        config = dataclass_from(BenchmarkConfig, entry) if isinstance(entry, dict) else None
+        if config is None:
+            raise RecipeError(
+                f"{path}: benchmark {benchmark!r} lacks a key -- expected source, task, metrics, prompt and stage -- "
+                f"add it"
+            )
+        found[str(benchmark)] = config
+    return found
+
+
+def suite_of_run(
+    names: Sequence[str], recipe: Recipe, folder: RunFolder, max_clips: int | None = None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Benchmarks of suites for a run, and a line about each that its weights cannot answer.
+
+    A stage that the run does not have is replaced by the last that was trained with the task.
+    """
+    tables, notes = {}, []
+    for name, benchmark in _all(names):
+        stage = benchmark.stage
+        if stage not in recipe.stages:
+            stage = choose_stage(recipe, folder, None, benchmark.task)
+            benchmark = replace(benchmark, prompt=recipe.stages[stage].prompt)
+        elif not folder.model(stage).is_dir():
+            notes.append(f"{name}: left out, stage {stage} of {folder.path} has no weights")
+            continue
+        tables[name] = asdict(replace(benchmark, stage=stage, max_clips=max_clips or benchmark.max_clips))
+    return tables, notes
+
+
+def _all(names: Sequence[str]) -> Iterator[tuple[str, BenchmarkConfig]]:
+    for name in names:
+        yield from read_suite(name).items()

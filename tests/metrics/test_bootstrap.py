@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from audio_lm.common.errors import DataError
+from audio_lm.metrics import bootstrap
+from audio_lm.metrics.bootstrap import Answers, ClipResults, draws
+from audio_lm.metrics.registry import METRICS, find_metric
+
+
+def interval_of(row, clips, units, **options):
+    return bootstrap.interval_of(ClipResults(row, clips), units, **options)
+
+
+def difference_of(row, ours, others, units):
+    return bootstrap.difference_of(ClipResults(row, ours), ClipResults(row, others), units)
+
+
+def clips_of(num_right, num_clips, *, right="a", wrong="b"):
+    answers = [right] * num_right + [wrong] * (num_clips - num_right)
+    return Answers(answers, [right] * num_clips, ["en"] * num_clips)
+
+
+def test_the_interval_of_an_accuracy_is_that_of_a_binomial():
+    interval = interval_of(find_metric("acc"), clips_of(160, 200), range(200))
+    deviation = (0.8 * 0.2 / 200) ** 0.5
+    assert interval.value == 0.8
+    assert interval.deviation == pytest.approx(deviation, rel=0.06)
+    assert interval.low == pytest.approx(0.8 - 1.96 * deviation, abs=0.01)
+    assert interval.high == pytest.approx(0.8 + 1.96 * deviation, abs=0.01)
+    assert interval.detectable == pytest.approx(2.77 * interval.deviation, rel=0.01)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    clips = clips_of(30, 50)
+    first, again, other = (interval_of(find_metric("acc"), clips, range(50), seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.deviation != other.deviation
+
+
+def test_intervals_cover_the_true_value_in_about_95_of_100_samples():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(120):
+        right = int(rng.binomial(80, 0.7))
+        interval = interval_of(find_metric("acc"), clips_of(right, 80), range(80))
+        covered += interval.low <= 0.7 <= interval.high
+    assert 105 <= covered <= 120
+
+
+def test_clips_of_one_speaker_are_drawn_together():
+    counts = draws([clip // 2 for clip in range(24)], 50, seed=0)
+    assert (counts[:, ::2] == counts[:, 1::2]).all()
+    assert (counts.sum(1) == 24).all()
+
+
+def test_of_a_few_speakers_the_clips_are_drawn_too():
+    units = ["x"] * 30 + ["y"] * 50
+    counts = draws(units, 400, seed=0)
+    of_x = counts[:, :30].sum(1)
+    assert set(of_x) == {0, 30, 60}, "speakers are drawn whole"
+    assert (counts[of_x == 30][:, :30].std(1) > 0).all(), "and their clips within them"
+    clips = Answers(["a"] * 15 + ["b"] * 15 + ["a"] * 25 + ["b"] * 25, ["a"] * 80, ["en"] * 80)
+    interval = interval_of(find_metric("acc"), clips, units)
+    assert interval.deviation > 0.03, "speakers of equal accuracy are no certainty"
+
+
+def test_dependent_clips_make_the_interval_wider():
+    clips = clips_of(100, 200)
+    by_clip = interval_of(find_metric("acc"), clips, range(200))
+    by_speaker = interval_of(find_metric("acc"), clips, [index // 20 for index in range(200)])
+    assert by_speaker.deviation > 3 * by_clip.deviation
+    assert by_speaker.num_units == 10
+    assert not by_speaker.is_rough
+    assert interval_of(find_metric("acc"), clips, [index // 50 for index in range(200)]).is_rough
+
+
+def test_a_pair_is_compared_more_precisely_than_two_independent_scores():
+    ours = Answers(["a"] * 60 + ["b"] * 40, ["a"] * 100, ["en"] * 100)
+    others = Answers(["a"] * 57 + ["b"] * 43, ["a"] * 100, ["en"] * 100)
+    found = difference_of(find_metric("acc"), ours, others, range(100))
+    assert found.value == pytest.approx(0.03)
+    assert found.deviation < 0.5 * interval_of(find_metric("acc"), ours, range(100)).deviation
+    same = difference_of(find_metric("acc"), ours, ours, range(100))
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+    assert same.has_zero
+
+
+def test_a_metric_of_sums_and_a_metric_of_lists_resample_the_metric_itself():
+    """The resampled value is that of the metric on the drawn clips."""
+    texts = ["a b", "a c", "d", "a b c d", "c b"]
+    clips = Answers(texts, ["a b", "c c", "d", "a b d d", "b"], ["en"] * 5)
+    counts = draws(range(5), 1000, seed=0)
+    for name in ("wer", "macro_f1", "map", "rouge_l", "bleu"):
+        row = find_metric(name)
+        values = ClipResults(row, clips).resampled(range(5))
+        for resample in (0, 7):
+            drawn = np.repeat(np.arange(5), counts[resample])
+            metric = row.build(sync_on_compute=False)
+            metric.update(
+                [clips.answers[i] for i in drawn], [clips.references[i] for i in drawn], ["en"] * len(drawn)
+            )
+            assert values[resample] == pytest.approx(float(metric.compute())), name
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in ("ece", "auroc", "roc_eer")])
+def test_every_metric_has_an_interval_or_says_why_not(name):
+    answers = ["yes", "no", "yes", "twenties"] * 5
+    clips = Answers(answers, ["yes", "no", "no", "thirties"] * 5, ["en"] * 20)
+    try:
+        interval = interval_of(find_metric(name), clips, range(20))
+    except (DataError, ImportError):
+        return
+    assert interval is None or interval.low <= interval.high
+
+
+def test_a_metric_that_is_undefined_for_most_resamples_has_no_interval():
+    texts = ["yes", "no", *["it depends"] * 8]
+    assert interval_of(find_metric("eer"), Answers(texts, texts, ["en"] * 10), range(10)) is None
+    with pytest.raises(DataError, match="no reference is 'no'"):
+        interval_of(find_metric("eer"), Answers(["yes"], ["yes"], ["en"]), range(1))

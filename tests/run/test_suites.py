@@ -1,0 +1,50 @@
+import shutil
+
+import pytest
+
+from audio_lm.common.errors import RecipeError
+from audio_lm.config.load import load_recipe
+from audio_lm.evaluation.benchmarks import check_benchmark
+from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.run.folder import RunFolder
+from audio_lm.run.suites import read_suite, split_names, suite_names, suite_of_run
+from audio_lm.tasks.registry import TASKS
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_can_be_evaluated(name):
+    benchmarks = read_suite(name)
+    assert benchmarks
+    for benchmark in benchmarks:
+        check_benchmark(benchmark, EvaluationConfig(benchmarks), TASKS)
+
+
+def test_the_suite_synthetic_has_controls_everywhere():
+    assert all(benchmark.controls == ["silence", "swapped"] for benchmark in read_suite("synthetic").values())
+
+
+def test_names_of_benchmarks_come_before_those_of_suites():
+    assert split_names(["events,synthetic", "demo"], {"events": 1, "demo": 1}) == (
+        ["events", "demo"],
+        ["synthetic"],
+    )
+    with pytest.raises(
+        RecipeError, match=r"unknown benchmark or suite 'sythetic'\. Did you mean 'synthetic'"
+    ):
+        split_names(["sythetic"], {})
+    with pytest.raises(RecipeError, match=r"unknown suite '\.\./demo'"):
+        read_suite("../demo")
+
+
+def test_a_stage_without_weights_is_left_out_and_an_unknown_one_replaced(whole_run, tmp_path):
+    shutil.copytree(whole_run.path, tmp_path / "copy")
+    folder = RunFolder(tmp_path / "copy")
+    recipe = load_recipe(folder.recipe, is_complete=True).recipe
+    tables, notes = suite_of_run(["synthetic"], recipe, folder, max_clips=3)
+    assert notes == []
+    assert tables.keys() == read_suite("synthetic").keys()
+    assert all(table["max_clips"] == 3 for table in tables.values())
+    shutil.rmtree(folder.model("chat"))
+    tables, notes = suite_of_run(["synthetic"], recipe, folder)
+    assert "dialogues" not in tables
+    assert notes == [f"dialogues: left out, stage chat of {folder.path} has no weights"]
