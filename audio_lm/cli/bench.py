@@ -1,4 +1,4 @@
-"""Benchmark commands: ``audio-lm bench loader``, ``bench import``, ``bench step``, ``bench checkpoint``, ``bench sweep-noise``.
+"""Commands of ``audio-lm bench``: loader, import, step, checkpoint, contamination, sweep-noise and others.
 
 As in ``cli.main``, a command imports its work when it runs.
 """
@@ -55,6 +55,21 @@ def bench_checkpoint(
     from audio_lm.bench.checkpoint import bench_checkpoint as run_bench
 
     _print_figures(run_bench(), as_json=as_json)
+
+
+@bench.command("contamination")
+def bench_contamination(
+    rows: Annotated[int, typer.Option(min=30, help="Rows of benchmark and training together.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure the search of `plan` for test clips in training data: planted clips found, false alarms, time; takes two minutes.
+
+    Example: `audio-lm bench contamination --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.contamination import bench_contamination as run_bench
+
+    _print_figures(run_bench(num_rows=rows), as_json=as_json)
 
 
 @bench.command("regression")
