@@ -8,6 +8,7 @@ from lhotse.cut import Cut
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.recordings import before_transforms
@@ -30,6 +31,9 @@ from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.tasks.registry import CHAT, find_task
 
 PROMPT_PACK_TOKENS = 8192  # ours: budget of a pack of prompts when answers are generated
+Question = list[Cut]
+"""The cuts of a question, one for each reference."""
+
 MAX_COUNTED = 100_000  # clips of a source, for the most frequent answer
 
 
@@ -108,12 +112,31 @@ def benchmark_maker(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Voca
     )
 
 
+def some_questions(recipe: Recipe, benchmark: BenchmarkConfig, count: int) -> list[Question]:
+    """A fixed subset of a benchmark's questions, in their order.
+
+    It depends on the ids of the cuts only: not on their order, which often follows the labels, nor on their number.
+    """
+    questions = benchmark_questions(recipe, benchmark)
+    chosen = sorted(range(len(questions)), key=lambda number: key_of("scored", questions[number][0].id))
+    return [questions[number] for number in sorted(chosen[:count])]
+
+
 def benchmark_packs(
-    recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
+    recipe: Recipe,
+    benchmark: BenchmarkConfig,
+    vocabulary: Vocabulary,
+    questions: Sequence[Question] | None = None,
 ) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
-    """Packs of a benchmark's prompts without answers, each with its examples."""
+    """Packs of a benchmark's prompts without answers, each with its examples.
+
+    Args:
+        questions: some of the benchmark's; None for all.
+    """
     maker = benchmark_maker(recipe, benchmark, vocabulary)
-    cuts_of_question = {cuts[0].id: cuts for cuts in benchmark_questions(recipe, benchmark)}
+    if questions is None:
+        questions = benchmark_questions(recipe, benchmark)
+    cuts_of_question = {cuts[0].id: cuts for cuts in questions}
     prompts = [
         with_example(cuts[0], maker.example(cuts[0], benchmark.task)) for cuts in cuts_of_question.values()
     ]
