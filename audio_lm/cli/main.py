@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from audio_lm.cli import ask, bench, data, evaluation, runs, sweep, train
+from audio_lm.cli import ask, bench, data, evaluation, judge, runs, sweep, train
 from audio_lm.cli.train import INTERRUPTED
 from audio_lm.common.errors import UserError
 
@@ -30,6 +30,7 @@ app.command("import")(data.import_)
 app.command()(ask.ask)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.score)
+app.command()(judge.judge)
 app.command()(evaluation.report)
 app.command()(runs.status)
 app.command()(runs.replay)

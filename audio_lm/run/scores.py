@@ -12,6 +12,7 @@ from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdown
 from audio_lm.evaluation.config import MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions
+from audio_lm.evaluation.judge.verdicts import judge_lines, judge_scores
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import Row, print_table
@@ -110,7 +111,7 @@ def kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
 def rescore(path: Path, console: Console | None = None, *, details: bool = False) -> None:
     """Score the kept answers again, including those of baselines, and write the files of their parts again."""
     recipe, folder = open_results(path)
-    write_scores(folder.scores, _scores_of_answers(recipe, folder))
+    write_scores(folder.scores, _scores_of_answers(recipe, folder) | judge_scores(folder.path))
     for parts, benchmark in _breakdowns(recipe, folder):
         write_breakdown(folder.predictions, parts, metrics=benchmark.metrics)
     report(path, console, details=details)
@@ -130,6 +131,8 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
+    for line in judge_lines(path):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for parts, _ in _breakdowns(recipe, folder) if details else ():
         print_breakdown(parts, console)
 
