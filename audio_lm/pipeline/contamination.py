@@ -85,7 +85,11 @@ class ContaminationReport:
             yield f"[yellow]warning:[/yellow] {line}"
         if self.benchmarks and not found:
             count = sum(each.num_clips for each in {each.source: each for each in self.benchmarks}.values())
-            yield f"contamination: none found in {count:,} clips of {len(self.benchmarks)} benchmarks"
+            texts = sum(each.num_texts for each in self.benchmarks)
+            yield (
+                f"contamination: none found in {count:,} clips of {len(self.benchmarks)} benchmarks; "
+                f"{texts:,} of their references are long enough to compare texts"
+            )
         absent = [source for source, reason in self.not_checked.items() if reason == ABSENT]
         if absent:
             more = f" and {len(absent) - MAX_NAMED} more" if len(absent) > MAX_NAMED else ""

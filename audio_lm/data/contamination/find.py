@@ -4,12 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.common.errors import DataError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.source_name import corpus_of
 from audio_lm.data.contamination.places import ClipPlace, places_of
@@ -19,12 +18,16 @@ from audio_lm.data.manifest.cuts import num_samples_of
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.lazy_cuts import Rows
 from audio_lm.data.manifest.lhotse_cut import CutFacts
-from audio_lm.prompts.render import reference
+from audio_lm.tasks.labels import LABELS
 from audio_lm.tasks.registry import CHAT, find_task
 from audio_lm.tasks.task import Task
 
 MIN_OVERLAP = 0.5
 """Part of a clip that another clip of the same file has to share; neighbouring segments of a recording may overlap a little."""
+
+CONVERSATION = "conversation"
+FREE_TEXTS = frozenset({"text", "texts", "units", "translation", "caption", "answer", CONVERSATION})
+"""Labels whose values somebody said or wrote; a choice of labels is no text that can be copied."""
 
 Speaker = tuple[str, str]
 """Corpus and name; the same name in two corpora is another person."""
@@ -156,21 +159,42 @@ class _Search:
 def references_of(
     cut: Cut | CutFacts, names: Sequence[str], tasks: Mapping[str, Task]
 ) -> set[tuple[str, str]]:
-    """Distinct references of a cut under some tasks, each with its language; none for a task whose labels are missing."""
+    """Distinct free texts in the references of a cut under some tasks, each with its language.
+
+    A reference that is composed of labels, such as the pitch and the instrument of a note, is equal by design.
+    """
     labels = labels_of(cut)
-    found = set()
-    for name in names:
-        try:
-            if name == CHAT:
-                text, label = str(labels["conversation"][-1]["content"][0]["text"]), "language"
-            else:
-                task = find_task(name, tasks)
-                text = reference(task, labels, "natural")
-                label = "target_language" if "target_language" in task.needs else "language"
-        except (DataError, KeyError):
-            continue  # planning and training report it
-        found.add((text, str(labels.get(label, UNKNOWN_LANGUAGE))))
+    found: set[tuple[str, str]] = set()
+    for label in _free_texts(names, tasks):
+        value = labels.get(label)
+        key = "target_language" if label == "translation" else "language"
+        language = str(labels.get(key, UNKNOWN_LANGUAGE))
+        if label == CONVERSATION:
+            texts = [_last_turn(value)]
+        elif label == "units":
+            texts = [" ".join(str(word) for word, *_ in value or ())]
+        else:
+            texts = value if isinstance(value, list) else [value]
+        found |= {(text, language) for text in texts if isinstance(text, str)}
     return found
+
+
+def _free_texts(names: Sequence[str], tasks: Mapping[str, Task]) -> list[str]:
+    """Labels of some tasks whose value is free text, those of the user's own included."""
+    needs = {
+        label
+        for name in names
+        for label in ([CONVERSATION] if name == CHAT else find_task(name, tasks).needs)
+    }
+    return [label for label in sorted(needs) if label in FREE_TEXTS or label not in LABELS]
+
+
+def _last_turn(conversation: Any) -> str:
+    """Answer of a conversation, empty if there is none; planning and training report it."""
+    try:
+        return str(conversation[-1]["content"][0]["text"])
+    except (TypeError, IndexError, KeyError):
+        return ""
 
 
 def _speakers(cut: Cut | CutFacts) -> set[str]:

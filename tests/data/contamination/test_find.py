@@ -75,10 +75,32 @@ def test_the_same_name_is_the_same_speaker_in_one_corpus_only(tmp_path):
     assert not set(matches.test_speakers[0]) & set(matches.speakers)
 
 
+def test_only_what_was_said_or_written_is_a_text(tmp_path):
+    write_sets(tmp_path, 3, 3)
+    turns = [{"role": "user", "content": [{"audio": 1}, {"text": "What?"}]}]
+    turns += [{"role": "assistant", "content": [{"text": "A dog that barks."}]}]
+
+    def label(row, table):
+        speech = table["supervisions"][0]
+        speech["text"] = "one two"
+        speech["alignment"] = {"word": [["one", 0.0, 0.1, None], ["two", 0.1, 0.1, None]]}
+        speech["custom"] = {
+            "pitch": 60, "velocity": 90, "instrument": "flute", "qualities": ["bright"],
+            "caption": ["a dog", "a bark"], "translation": "eins zwei", "target_language": "de",
+            "conversation": turns,
+        }  # fmt: skip
+
+    edit(tmp_path, TEST, label)
+    cut = compared(tmp_path, TEST).rows.facts(0)
+    assert references_of(cut, ("mna", "ks"), TASKS) == set()
+    assert references_of(cut, ("asr", "srwt-en"), TASKS) == {("one two", "en")}
+    assert references_of(cut, ("s2tt",), TASKS) == {("eins zwei", "de")}
+    assert references_of(cut, ("aac",), TASKS) == {("a dog", "en"), ("a bark", "en")}
+    assert references_of(cut, ("chat",), TASKS) == {("A dog that barks.", "en")}
+
+
 def test_a_label_that_is_missing_gives_no_text(tmp_path):
     write_sets(tmp_path, 3, 3)
-    rows = compared(tmp_path, TEST).rows
-    assert references_of(rows.facts(0), ("s2tt", "chat"), TASKS) == set()
-    ((text, language),) = references_of(rows.facts(0), ("asr", "s2tt"), TASKS)
-    assert text.startswith("w")
-    assert language == "en"
+    cut = compared(tmp_path, TEST).rows.facts(0)
+    assert references_of(cut, ("s2tt", "aac"), TASKS) == set()
+    assert references_of(cut, ("chat",), TASKS) == {("", "en")}
