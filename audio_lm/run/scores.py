@@ -26,6 +26,7 @@ from audio_lm.evaluation.score import (
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.goodput import goodput_lines
 from audio_lm.run.open import open_run
 
 
@@ -131,7 +132,7 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
-    for line in judge_lines(path):
+    for line in (*judge_lines(path), *goodput_lines(path)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for parts, _ in _breakdowns(recipe, folder) if details else ():
         print_breakdown(parts, console)

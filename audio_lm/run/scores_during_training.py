@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from lightning import Callback, LightningModule, Trainer
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.durations import in_words
 from audio_lm.common.env import is_main, rank, world_size
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.config.schema import Recipe, StageConfig
@@ -21,7 +22,6 @@ from audio_lm.pipeline.benchmark_data import Question, benchmark_packs, some_que
 from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
-from audio_lm.run.time_estimate import in_words
 from audio_lm.tracking.run import RunLogger
 from audio_lm.training.distributed import all_gather_object
 

@@ -26,6 +26,7 @@ from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
 from audio_lm.run.time_estimate import RunTime
+from audio_lm.run.time_ledger import LedgerCallback
 from audio_lm.tracking.run import RunLogger
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
@@ -101,7 +102,8 @@ class StageRunner:
         # The order matters: counts first, then the checkpoint that holds them, then the stop.
         monitors = [*self.monitors(mixture), *online]
         scores = self.scores_during_training(logger)
-        callbacks = [*monitors, *build_callbacks(self.recipe), checkpoint, *scores, preemption]
+        ledger = LedgerCallback(self.session.ledger, every=self.config.checkpoint_every)
+        callbacks = [*monitors, *build_callbacks(self.recipe), checkpoint, ledger, *scores, preemption]
         trainer = build_trainer(
             self.recipe,
             self.config,

@@ -27,7 +27,9 @@ def with_benchmark(small):
 def test_nothing_is_found_in_the_synthetic_corpus(small):
     report = find_contamination(small)
     assert [each.benchmark for each in report.benchmarks] == ["events", "dialogues"]
-    assert list(report.lines()) == ["contamination: none found in 8 clips of 2 benchmarks; 0 of their references are long enough to compare texts"]
+    assert list(report.lines()) == [
+        "contamination: none found in 8 clips of 2 benchmarks; 0 of their references are long enough to compare texts"
+    ]
 
 
 def test_training_data_as_a_benchmark_is_found_whole(with_benchmark):
