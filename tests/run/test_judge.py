@@ -100,22 +100,3 @@ def test_requests_are_exported_and_scores_imported_without_a_judge(file, tmp_pat
     assert "judge of answers: 6.50 of 10" in output
     assert "11 of 12 questions in both orders" in output
     assert (tmp_path / "out" / "answers.json").is_file()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "none of --endpoint, --export and --import"),
-        (["--export", "a", "--import", "b"], "several of --endpoint, --export and --import"),
-        (["--export", "a"], "--export without --judge"),
-        (["--export", "a", "--judge", "gpt", "--benchmarks", "x"], "--benchmarks has no effect"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(file, options, message, capsys):
-    assert run("judge", file, *options) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_an_unknown_benchmark_is_refused(whole_run, capsys):
-    assert run("judge", whole_run.path, "--export", "a", "--judge", "b", "--benchmarks", "dialogue") == 2
-    assert "Did you mean 'dialogues'?" in capsys.readouterr().err
