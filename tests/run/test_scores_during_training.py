@@ -20,16 +20,14 @@ OFTEN = ["only=[pretrain]", "stages.pretrain.score_every=2", "stages.pretrain.sc
 
 def curves(folder):
     """Step -> scores of a stage's curves."""
-    lines = [json.loads(line) for line in (folder / "stages/pretrain/metrics.jsonl").read_text().splitlines()]
-    found = {
-        line["step"]: {name: value for name, value in line["values"].items() if name.startswith("score_")}
-        for line in lines
-    }
-    return {
-        step: {name: value for name, value in values.items() if name != "score_time/share"}
-        for step, values in found.items()
-        if values
-    }
+    found = {}
+    for line in (folder / "stages/pretrain/metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        values = {name: value for name, value in record["values"].items() if name.startswith("score_")}
+        values.pop("score_time/share", None)
+        if values:
+            found[record["step"]] = values
+    return found
 
 
 def test_weights_are_bit_equal_with_and_without_scores(small_recipe, whole_run, tmp_path):
