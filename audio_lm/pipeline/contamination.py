@@ -39,7 +39,7 @@ class ContaminatedClip:
 
 @dataclass(frozen=True)
 class Contamination:
-    """What a benchmark has in common with the training data of its stage and of the stages before it."""
+    """Overlap of a benchmark with the training data of its stage and of the stages before it."""
 
     benchmark: str
     source: str
@@ -54,7 +54,7 @@ class Contamination:
     """Clips whose reference is a phrase that training repeats; not contamination."""
 
     speakers: list[str]
-    """Speakers that are heard in training too."""
+    """Speakers of training clips, too."""
 
     num_speakers: int
     clips_of_shared_speakers: int
@@ -115,7 +115,7 @@ def warnings_of(found: Contamination) -> Iterator[str]:
     if found.repeated_references:
         yield (
             f"{name}: the references of {found.repeated_references:,} of {total} are sentences that more than {MAX_ROWS} "
-            f"training clips have, so the model may know them by heart; compare with a set of other sentences"
+            f"training clips have, so the model may have memorized them; compare with a set of other sentences"
         )
     if found.speakers:
         share = (
@@ -124,7 +124,7 @@ def warnings_of(found: Contamination) -> Iterator[str]:
             else f"{len(found.speakers)} of {found.num_speakers} speakers ({', '.join(found.speakers[:MAX_NAMED])})"
         )
         yield (
-            f"{name}: {share} of {found.source}, with {found.clips_of_shared_speakers:,} of its clips, are heard in training, "
+            f"{name}: {share} of {found.source}, with {found.clips_of_shared_speakers:,} of its clips, speak in training data, "
             f"so its score is not one for unseen speakers"
         )
     if found.num_unread:

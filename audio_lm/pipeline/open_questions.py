@@ -1,4 +1,4 @@
-"""Questions of a benchmark in words, for a judge that does not hear the clips."""
+"""Questions of a benchmark in words, for a judge that has no audio."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from audio_lm.prompts.render import render
 from audio_lm.tasks.registry import CHAT, find_task
 
 DESCRIPTION = "description"
-"""Label of a clip with what is heard in it, in words."""
+"""Label of a clip with its content in words."""
 
 
 def open_questions(

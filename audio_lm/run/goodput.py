@@ -154,8 +154,8 @@ def _counted(lines: Sequence[_Line], later: Sequence[Sequence[_Line]]) -> tuple[
 def _stages(lines: Sequence[_Line]) -> Iterator[tuple[int, int]]:
     """First and last line of each stage that a start trains."""
     firsts = [number for number, line in enumerate(lines) if line.is_first]
-    for first, following in zip(firsts, [*firsts[1:], len(lines)], strict=True):
-        yield first, following - 1
+    for number, first in enumerate(firsts):
+        yield first, (firsts[number + 1] if number + 1 < len(firsts) else len(lines)) - 1
 
 
 def _read(path: Path) -> Iterator[_Line]:

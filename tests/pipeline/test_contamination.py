@@ -56,7 +56,7 @@ def test_data_of_a_later_stage_does_not_count(with_benchmark):
 
 
 def test_a_dialogue_about_the_audio_of_another_task_is_found(with_benchmark):
-    (found,) = find_contamination(with_benchmark(heard={"source": "synthetic/dialogues-train"})).benchmarks
+    (found,) = find_contamination(with_benchmark(repeated={"source": "synthetic/dialogues-train"})).benchmarks
     assert {clip.training_source for clip in found.clips} <= {
         "synthetic/events-train",
         "synthetic/notes-train",
@@ -64,7 +64,7 @@ def test_a_dialogue_about_the_audio_of_another_task_is_found(with_benchmark):
     assert len(found.clips) == 12
 
 
-def test_shared_speakers_are_named_and_a_closed_set_is_told_apart(with_benchmark, tmp_path):
+def test_shared_speakers_are_named_and_a_closed_set_has_another_sentence(with_benchmark, tmp_path):
     recipe = with_benchmark(voices={"source": "synthetic/voices-test"})
     data = Path(recipe.data_dir) / "synthetic"
     tables = [json.loads(line) for line in (data / "events-test.jsonl").read_text().splitlines()]

@@ -58,7 +58,7 @@ def test_steps_after_the_checkpoint_that_a_later_start_resumes_are_lost(tmp_path
     assert "(2 starts, 10 steps were repeated; 1.7 min between them are not counted)" in next(found.lines())
 
 
-def test_a_start_whose_stage_begins_again_has_no_step_that_counts(tmp_path):
+def test_a_start_whose_stage_is_trained_anew_has_no_step_that_counts(tmp_path):
     again = (
         line(2, "a", 0, 50, is_first=True, start=1.0),
         line(2, "a", 20, 60, start=1.0, step=10.0),
@@ -68,6 +68,12 @@ def test_a_start_whose_stage_begins_again_has_no_step_that_counts(tmp_path):
     write(tmp_path, *FIRST, *again)
     found = goodput_of(tmp_path)
     assert (found.kept, found.num_lost_steps) == (15, 20)
+
+
+def test_a_start_that_ends_before_its_first_step_only_costs_time(tmp_path):
+    write(tmp_path, line(1, None, None, 2, start=2.0), line(2, None, None, 9, start=3.0))
+    found = goodput_of(tmp_path)
+    assert (found.kept, found.share, found.lost) == (0, 0, {"start": 2, "restarts": 3})
 
 
 def test_damaged_lines_are_skipped_and_a_run_without_a_record_has_no_goodput(tmp_path):

@@ -27,7 +27,7 @@ MIN_OVERLAP = 0.5
 
 CONVERSATION = "conversation"
 FREE_TEXTS = frozenset({"text", "texts", "units", "translation", "caption", "answer", CONVERSATION})
-"""Labels whose values somebody said or wrote; a choice of labels is no text that can be copied."""
+"""Labels with words that were spoken or written; a choice of labels is no text that can be copied."""
 
 Speaker = tuple[str, str]
 """Corpus and name; the same name in two corpora is another person."""
@@ -57,7 +57,7 @@ class _Clip(NamedTuple):
 
 @dataclass
 class Matches:
-    """What benchmarks and training have in common; rows are numbers of a set and of a row in it."""
+    """Clips, texts and speakers that benchmarks and training have in common; rows are numbers of a set and of a row in it."""
 
     audio: list[AudioMatch] = field(default_factory=list)
     texts: list[TextMatch] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Matches:
     """Rows of benchmarks whose text is a phrase that training repeats; not counted as a match."""
 
     speakers: dict[Speaker, set[int]] = field(default_factory=dict)
-    """Speaker -> training sets in which the speaker is heard."""
+    """Speaker -> training sets with clips of the speaker."""
 
     test_speakers: dict[int, dict[Speaker, int]] = field(default_factory=dict)
     """Set of a benchmark -> its speakers with their numbers of clips."""

@@ -28,7 +28,7 @@ Row = tuple[int, int]
 
 
 class TextKeys(NamedTuple):
-    """What is compared of a text."""
+    """Strings of a text that are compared."""
 
     whole: str | None
     """The normalized text; None if it is too short."""

@@ -46,7 +46,7 @@ class OpenQuestion:
     answer: str
 
     description: str | None = None
-    """What is heard in the clip, in words, for a judge that does not hear it."""
+    """Content of the clip in words, for a judge that has no audio."""
 
     group: str = ""
     """Part of the benchmark with a score of its own."""

@@ -57,7 +57,7 @@ class GroupScores:
     """Share of the questions whose answer has a higher score than the reference."""
 
     place: float
-    """Mean advantage of the second place over the first, whoever has it; 0 is a judge without preference."""
+    """Mean advantage of the second place over the first, for any text; 0 is a judge without preference."""
 
 
 @dataclass(frozen=True)

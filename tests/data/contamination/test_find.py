@@ -75,7 +75,7 @@ def test_the_same_name_is_the_same_speaker_in_one_corpus_only(tmp_path):
     assert not set(matches.test_speakers[0]) & set(matches.speakers)
 
 
-def test_only_what_was_said_or_written_is_a_text(tmp_path):
+def test_only_words_that_were_spoken_or_written_are_a_text(tmp_path):
     write_sets(tmp_path, 3, 3)
     turns = [{"role": "user", "content": [{"audio": 1}, {"text": "What?"}]}]
     turns += [{"role": "assistant", "content": [{"text": "A dog that barks."}]}]

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.evaluation.judge.prompts import Scores, prompt_of, scores_in, template_of
 from audio_lm.evaluation.judge.questions import OpenQuestion
 
-QUESTION = OpenQuestion("1", "What {is} heard?", "A dog.", "A cat.", "A dog barks.")
+QUESTION = OpenQuestion("1", "What {is} it?", "A dog.", "A cat.", "A dog barks.")
 
 
 def test_both_orders_show_the_same_texts_in_other_places():
@@ -12,7 +12,7 @@ def test_both_orders_show_the_same_texts_in_other_places():
     assert "Assistant 2s Answer]\nA cat.\n" in first
     assert "Assistant 1s Answer]\nA cat.\n" in second
     assert sorted(first) == sorted(second)
-    assert "[Detailed Audio Description]\nA dog barks.\n[Question]\nWhat {is} heard?\n" in first
+    assert "[Detailed Audio Description]\nA dog barks.\n[Question]\nWhat {is} it?\n" in first
 
 
 def test_without_a_description_the_prompt_does_not_mention_one():

@@ -7,7 +7,7 @@ from audio_lm.evaluation.judge.questions import OpenQuestion, read_questions
 
 AIR_BENCH = {
     "meta_info": "A dog barks twice.",
-    "question": "What is heard?",
+    "question": "What is it?",
     "answer_gt": "A dog.",
     "path": "a.wav",
     "task_name": "sound_QA",
@@ -25,7 +25,7 @@ def write(tmp_path, *rows):
 
 def test_the_file_of_air_bench_is_read(tmp_path):
     (question,) = read_questions(write(tmp_path, AIR_BENCH))
-    assert question == OpenQuestion("7", "What is heard?", "A dog.", "A cat.", "A dog barks twice.", "sound")
+    assert question == OpenQuestion("7", "What is it?", "A dog.", "A cat.", "A dog barks twice.", "sound")
     path = tmp_path / "list.json"
     path.write_text(json.dumps([AIR_BENCH]))
     assert read_questions(path) == [question]
