@@ -72,7 +72,9 @@ def bench_contamination(*, num_rows: int = NUM_ROWS) -> ContaminationFigures:
 
 def rows_found(matches: Matches) -> set[int]:
     """Rows of the benchmark with equal audio or text."""
-    return {match.test[1] for match in (*matches.audio, *matches.texts)}
+    return {
+        row for _, row in (*(each.test for each in matches.audio), *(each.test for each in matches.texts))
+    }
 
 
 def write_sets(folder: Path, num_training: int, num_tests: int) -> set[int]:

@@ -174,8 +174,10 @@ def references_of(
         elif label == "units":
             texts = [" ".join(str(word) for word, *_ in value or ())]
         else:
-            texts = value if isinstance(value, list) else [value]
-        found |= {(text, language) for text in texts if isinstance(text, str)}
+            texts = [
+                text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
+            ]
+        found |= {(text, language) for text in texts}
     return found
 
 

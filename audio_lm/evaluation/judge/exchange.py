@@ -90,7 +90,7 @@ def import_replies(
 
 
 def _rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = []
+    rows: list[tuple[str, Mapping[str, Any]]] = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
