@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# "Judge" is the field's term for a model that scores answers.
 IDIOMS = re.compile(
-    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|judge[ds]?|hearts?"
+    r"\b(heard|hears|told|tells|begun|(begin|begins|began) again|(taken|takes|took) up|lets? go|hearts?"
     r"|shelf|shelves|asks|asked|asking|shared? out|shares out|sharing out|alike|looks? on"
     r"|whoever|whomever|thaws?|thawed|thawing|said)\b",
     re.IGNORECASE,

@@ -170,6 +170,21 @@ def bench_ground(
     typer.echo(json.dumps(asdict(figures)) if as_json else format_grounding(figures))
 
 
+@bench.command("contamination")
+def bench_contamination(
+    rows: Annotated[int, typer.Option(min=30, help="Rows of benchmark and training together.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure the search of `plan` for test clips in training data: planted clips found, false alarms, time; takes two minutes.
+
+    Example: `audio-lm bench contamination --json`
+    """
+    silence_libraries()
+    from audio_lm.bench.contamination import bench_contamination as run_bench
+
+    _print_figures(run_bench(num_rows=rows), as_json=as_json)
+
+
 @bench.command("regression")
 def bench_regression(
     folder: Annotated[

@@ -16,6 +16,7 @@ from audio_lm.cli import (
     data,
     evaluation,
     ground,
+    judge,
     runs,
     serve,
     sweep,
@@ -47,6 +48,7 @@ app.command()(ground.edit)
 app.command()(serve.serve)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.score)
+app.command()(judge.judge)
 app.command()(evaluation.report)
 app.command()(runs.status)
 app.command()(runs.replay)

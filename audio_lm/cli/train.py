@@ -114,6 +114,7 @@ def plan(
         composed = load_recipe(recipe, overrides or [], trusts_code=trust_code)
         from dataclasses import asdict
 
+        from audio_lm.pipeline.contamination import find_contamination
         from audio_lm.preview.estimate import estimate_stages
         from audio_lm.preview.estimate_table import print_estimates
         from audio_lm.run.console import run_console
@@ -123,14 +124,21 @@ def plan(
     if not is_main():
         return
     stages = list(estimate_stages(composed.recipe))
+    contamination = find_contamination(composed.recipe)
     if as_json:
-        table = {"recipe": composed.recipe.name, "stages": [asdict(stage) for stage in stages]}
+        table = {
+            "recipe": composed.recipe.name,
+            "stages": [asdict(stage) for stage in stages],
+            "contamination": contamination.as_table(),
+        }
         typer.echo(json.dumps(table | ({"seconds": times.as_table()} if times else {}), indent=1))
         return
     console = run_console()
     for note in composed.notes:
         console.print(note, soft_wrap=True)
     print_estimates(stages, console)
+    for line in contamination.lines():
+        console.print(line, soft_wrap=True)
     for line in times.lines() if times else ():
         console.print(line, soft_wrap=True)
 

@@ -49,8 +49,8 @@ EXECUTION = {
     " activation_checkpointing cpu_offload",
     "fault_tolerance": "frozen_seconds frozen_steps first_step_seconds building_seconds loader_seconds any_num_nodes"
     " max_restarts",
-    # Intervals of checkpoints and validation; neither draws random numbers that training uses.
-    "stages.*": "checkpoint_every validate_every validation max_validation_clips"
+    # Intervals of checkpoints, validation and scores; none draws random numbers that training uses.
+    "stages.*": "checkpoint_every validate_every validation max_validation_clips score_every score_clips score_max_share"
     # A limit that stops a run; it does not affect a run that is not stopped.
     " max_bad_fraction",
     "tasks.*": "metric",  # of benchmarks

@@ -116,6 +116,15 @@ class StageConfig:
     max_validation_clips: Count = 64
     """Validation clips per task."""
 
+    score_every: Count = 0
+    """Steps between scores of the stage's benchmarks on a fixed subset of their clips; 0 scores only at the end."""
+
+    score_clips: Size = 64
+    """Clips per benchmark of the scores during training."""
+
+    score_max_share: Share = 0.05
+    """Largest share of the training time for scores during training; where they need more, some are left out."""
+
     @property
     def dpo_loss(self) -> DpoConfig | None:
         """Loss of pairs; None with another objective."""

@@ -62,6 +62,8 @@ class Heartbeat:
         self.mean: Seconds | None = None
         self.busy: Seconds | None = None
         self.longest_other: Seconds = 0.0
+        self._seconds_of_phase: dict[str, Seconds] = {}
+        self._phase_began = time.monotonic()
         self._before: dict[str, Any] = {}
         self._seconds: deque[Seconds] = deque(maxlen=NUM_KEPT)
         self._is_open = False
@@ -114,8 +116,16 @@ class Heartbeat:
         Args:
             limit: longest time between two ticks before the rank counts as hanging; None for no limit.
         """
+        self._seconds_of_phase = self.seconds_of_phase
+        self._phase_began = time.monotonic()
         self.phase_name, self.limit = name, limit
         self.ticks += 1
+
+    @property
+    def seconds_of_phase(self) -> dict[str, Seconds]:
+        """Time in each phase since the start, up to now."""
+        own = self._seconds_of_phase.get(self.phase_name, 0.0) + time.monotonic() - self._phase_began
+        return self._seconds_of_phase | {self.phase_name: own}
 
     @contextmanager
     def within(self, name: str, limit: Seconds | None = None, *, in_step: bool = True) -> Iterator[None]:

@@ -7,14 +7,12 @@ from lhotse.cut import Cut
 
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
-from audio_lm.common.packed_batch import PackedBatch
+from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
 from audio_lm.data.audio import decode
 from audio_lm.data.audio.fingerprints import states_of
 from audio_lm.data.audio.recordings import before_transforms
-from audio_lm.data.collate import Collator
-from audio_lm.data.datamodule import packs_of
-from audio_lm.data.examples import Example, ExampleMaker, with_example
+from audio_lm.data.examples import Example, ExampleMaker
 from audio_lm.data.manifest.cuts import check_files, recordings_of
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.data.manifest.lazy_cuts import Rows
@@ -123,16 +121,13 @@ def benchmark_maker(recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Voca
     )
 
 
-def benchmark_packs(
-    recipe: Recipe, benchmark: BenchmarkConfig, vocabulary: Vocabulary
-) -> Iterator[tuple[PackedBatch, list[EvalExample]]]:
-    """Packs of a benchmark's prompts without answers, each with its examples, in the order of the cut-set."""
-    maker = QuestionMaker(recipe, benchmark, vocabulary)
-    cuts_of_question = {cuts[0].id: cuts for cuts in benchmark_questions(recipe, benchmark)}
-    prompts = [with_example(cuts[0], maker.example(cuts[0])) for cuts in cuts_of_question.values()]
-    collate = Collator(num_mels=recipe.model.encoder.sizes.num_mels)
-    for pack in packs_of(prompts, max_tokens=PROMPT_PACK_TOKENS):
-        yield collate(pack), [maker.question(cuts_of_question[cut.id]) for cut in pack]
+def subset_of(questions: Sequence[list[Cut]], count: int) -> list[list[Cut]]:
+    """A fixed subset of a benchmark's questions, in their order.
+
+    It depends on the ids of the cuts only: not on their order, which often follows the labels, nor on their number.
+    """
+    chosen = sorted(range(len(questions)), key=lambda number: key_of("scored", questions[number][0].id))
+    return [questions[number] for number in sorted(chosen[:count])]
 
 
 class QuestionMaker:

@@ -31,6 +31,7 @@ from audio_lm.pipeline.benchmark_data import (
     QuestionMaker,
     audio_state,
     benchmark_questions,
+    subset_of,
 )
 from audio_lm.pipeline.closed_answers import AllowedAnswers, ClosedSet, choices_in
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -68,6 +69,9 @@ class BenchmarkJobs:
     recipe: Recipe
     benchmark: BenchmarkConfig
     vocabulary: Vocabulary
+    num_questions: int | None = None
+    """Size of a fixed subset of the questions; None for all."""
+
     jobs: dict[str, Job] = field(default_factory=dict)
     questions: dict[str, list[tuple[str, EvalExample]]] = field(default_factory=dict)
     """``MAIN`` or control -> key of the job and question, in the order of the cut-set."""
@@ -82,6 +86,8 @@ class BenchmarkJobs:
         """
         self.maker = QuestionMaker(self.recipe, self.benchmark, self.vocabulary)
         self.cuts = benchmark_questions(self.recipe, self.benchmark)
+        if self.num_questions is not None:
+            self.cuts = subset_of(self.cuts, self.num_questions)
         self.questions[MAIN] = [self._main(cuts) for cuts in self.cuts]
         for control in self.benchmark.controls:
             self.questions[control] = [*_MAKERS[control](self)]

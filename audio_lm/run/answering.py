@@ -1,7 +1,7 @@
 """Answering a benchmark: packs over ranks, answers kept pack by pack, questions of the controls with the rest."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,13 @@ from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.answer_log import Answer, AnswerLog, partial_files
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition
-from audio_lm.evaluation.predict import Prediction, prediction_of, predictions_path, read_predictions
+from audio_lm.evaluation.predict import (
+    EvalExample,
+    Prediction,
+    prediction_of,
+    predictions_path,
+    read_predictions,
+)
 from audio_lm.evaluation.stamp import Stamp, code_digest, digest_of
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.model.decoder.closed import score_answers
@@ -102,7 +108,7 @@ def answer_benchmark(
             if number in answers:
                 continue
             keys = jobs.packs[number]
-            answers[number] = _answer_pack(model, jobs, keys)
+            answers[number] = answer_pack(model, jobs, keys)
             seconds += sum(sum(jobs.jobs[key].example.num_samples) for key in keys) / 16_000
             if log is not None:
                 log.append(number, answers[number])
@@ -112,13 +118,25 @@ def answer_benchmark(
             answers = log.answered()
     answer_of = {key: answer for pack in answers.values() for key, answer in pack.items()}
     predictions = {
-        control: [
-            prediction_of(question, answer_of[key].text, answer_of[key].logprobs, stamp.digest)
-            for key, question in questions
-        ]
+        control: predictions_of(questions, answer_of, stamp.digest)
         for control, questions in jobs.questions.items()
     }
     return Answered(predictions, stamp, seconds / elapsed if seconds else None)
+
+
+def predictions_of(
+    questions: Sequence[tuple[str, EvalExample]], answer_of: Mapping[str, Answer], stamp: str | None = None
+) -> list[Prediction]:
+    """Predictions in the order of the questions.
+
+    Args:
+        questions: key of the job of each, see ``BenchmarkJobs``.
+        answer_of: answer to each job.
+    """
+    return [
+        prediction_of(question, answer_of[key].text, answer_of[key].logprobs, stamp)
+        for key, question in questions
+    ]
 
 
 def _own_packs(num_packs: int, *, is_divided: bool) -> Iterator[int]:
@@ -126,7 +144,8 @@ def _own_packs(num_packs: int, *, is_divided: bool) -> Iterator[int]:
     return iter(range(rank(), num_packs, world_size()) if is_divided else range(num_packs))
 
 
-def _answer_pack(model: AudioLM, jobs: BenchmarkJobs, keys: list[str]) -> dict[str, Answer]:
+def answer_pack(model: AudioLM, jobs: BenchmarkJobs, keys: Sequence[str]) -> dict[str, Answer]:
+    """Answers to the prompts of a pack by their keys."""
     pack, vocabulary = jobs.collate(keys), jobs.vocabulary
     if jobs.benchmark.closed:
         allowed = [jobs.allowed(key) for key in keys]

@@ -32,7 +32,7 @@ from audio_lm.run.load_model import (
     open_published,
 )
 from audio_lm.run.named_benchmarks import BenchmarkOptions
-from audio_lm.run.suites import read_suite, split_names
+from audio_lm.run.suites import published_scores, read_suite, split_names, with_prompt
 from audio_lm.tasks.registry import CHAT, find_task
 
 EVALUATIONS = Path("evaluations")
@@ -104,19 +104,22 @@ def evaluate_suites(
     """
     published = open_published(path)
     benchmarks = {}
-    for suite in split_names(suites, {})[1]:
+    suites = split_names(suites, {})[1]
+    for suite in suites:
         for name, benchmark in read_suite(suite).items():
             is_known = benchmark.prompt == published.prompt or not missing_tokens(
                 published.vocabulary, benchmark.prompt
             )
-            benchmarks[name] = replace(
-                benchmark,
-                stage=STAGE,
-                prompt=benchmark.prompt if is_known else published.prompt,
-                max_clips=max_clips or benchmark.max_clips,
-            )
+            benchmark = with_prompt(benchmark, benchmark.prompt if is_known else published.prompt)
+            benchmarks[name] = replace(benchmark, stage=STAGE, max_clips=max_clips or benchmark.max_clips)
     return _evaluate_published(
-        published, benchmarks, data_dir or "data", out, console or run_console(), again=again
+        published,
+        benchmarks,
+        data_dir or "data",
+        out,
+        console or run_console(),
+        again=again,
+        scores=published_scores(suites),
     )
 
 
@@ -143,9 +146,10 @@ def _evaluate_published(
     console: Console,
     *,
     again: bool,
+    scores: Mapping[str, dict[str, float]] | None = None,
 ) -> dict[str, float]:
     benchmarks = {name: _in_its_words(benchmark, published) for name, benchmark in benchmarks.items()}
-    recipe = _recipe(published, benchmarks, data_dir)
+    recipe = _recipe(published, benchmarks, scores or {}, data_dir)
     for name, benchmark in benchmarks.items():
         check_benchmark(name, recipe.evaluation)
         _check_tokens(name, benchmark, published)
@@ -170,7 +174,12 @@ def _evaluate_published(
     return evaluator.scores
 
 
-def _recipe(published: PublishedModel, benchmarks: dict[str, BenchmarkConfig], data_dir: str) -> Recipe:
+def _recipe(
+    published: PublishedModel,
+    benchmarks: dict[str, BenchmarkConfig],
+    scores: Mapping[str, dict[str, float]],
+    data_dir: str,
+) -> Recipe:
     """Recipe of one stage without training data."""
     stage = StageConfig(prompt=published.prompt, mixture=MixtureConfig(), parts={}, steps=1)
     return Recipe(
@@ -178,6 +187,7 @@ def _recipe(published: PublishedModel, benchmarks: dict[str, BenchmarkConfig], d
         stages={STAGE: stage},
         model=published.config,
         evaluation=EvaluationConfig(benchmarks),
+        published={name: scores[name] for name in benchmarks if name in scores},
         data_dir=data_dir,
     )
 

@@ -10,14 +10,14 @@ from audio_lm.common.safe_yaml import COMMAND_LINE
 from audio_lm.common.source_name import corpus_of
 from audio_lm.config.build import place_of
 from audio_lm.config.checks import check_data_dir
-from audio_lm.config.load import ComposedRecipe, load_recipe
+from audio_lm.config.load import PUBLISHED, ComposedRecipe, load_recipe
 from audio_lm.config.overrides import key_of_override
 from audio_lm.config.result_keys import affects_result
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import Layer
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.suites import split_names, suite_of_run
+from audio_lm.run.suites import published_scores, split_names, suite_of_run
 
 READ = (
     "evaluation",
@@ -74,7 +74,9 @@ def recipe_to_evaluate(
     chosen, suites = split_names(benchmarks, composed.recipe.evaluation.benchmarks)
     if suites:
         tables, notes = suite_of_run(suites, own, folder, max_clips)
-        composed = compose([f"{BENCHMARKS}={json.dumps(tables)}"])
+        published = {name: scores for name, scores in published_scores(suites).items() if name in tables}
+        scores = [f"{PUBLISHED}={json.dumps(published)}"] if published else []
+        composed = compose([f"{BENCHMARKS}={json.dumps(tables)}", *scores])
         chosen += tables
     if place_of(composed.where, "data_dir") != COMMAND_LINE:
         check_data_dir(own, (Path.cwd(), folder.path.absolute()))

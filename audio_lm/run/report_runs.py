@@ -29,7 +29,14 @@ from audio_lm.metrics.bootstrap import FEW_UNITS
 from audio_lm.metrics.registry import find_metric
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.scores import kept_scores, open_results, print_details, print_scores, table_rows
+from audio_lm.run.scores import (
+    further_lines,
+    kept_scores,
+    open_results,
+    print_details,
+    print_scores,
+    table_rows,
+)
 from audio_lm.tracking.attach import attach_files
 from audio_lm.tracking.report.figures import figure_png
 
@@ -47,6 +54,7 @@ class RunReport:
     folder: RunFolder
     rows: list[Row]
     missing: list[str]
+    further: list[str]
 
     def answers(self, benchmark: str) -> list[Prediction]:
         """Kept answers to a benchmark."""
@@ -94,7 +102,7 @@ def report_runs(
 
 def _print_report(report: RunReport, console: Console, *, details: bool) -> None:
     print_scores(report.rows, read_definitions(report.folder.predictions), console)
-    _print_lines([*limits(report), *report.missing], console)
+    _print_lines([*limits(report), *report.missing, *report.further], console)
     if details:
         print_details(report.recipe, report.folder, console)
 
@@ -112,10 +120,12 @@ def read_report(path: Path) -> RunReport:
     """
     recipe, folder = open_results(path)
     definitions = read_definitions(folder.predictions)
-    rows = table_rows(recipe, kept_scores(recipe, folder), definitions, folder.predictions)
+    scores = kept_scores(recipe, folder)
+    rows = table_rows(recipe, scores, definitions, folder.predictions)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
-    return RunReport(str(path), recipe, folder, rows, [*missing(recipe, folder, rows)])
+    further = further_lines(recipe, path, scores)
+    return RunReport(str(path), recipe, folder, rows, [*missing(recipe, folder, rows)], further)
 
 
 def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[str]:
@@ -218,6 +228,9 @@ def write_report(reports: Sequence[RunReport], compared: Table | None, out: Path
                 reports, [[*limits(report)] for report in reports], several=several
             ),
             "What is missing": _lines(reports, [report.missing for report in reports], several=several),
+            "Guard, judge and goodput": _lines(
+                reports, [report.further for report in reports], several=several
+            ),
         },
         picture,
     )
@@ -247,6 +260,7 @@ def _json(reports: Sequence[RunReport], compared: Table | None) -> str:
     content = {
         "runs": {report.name: rows_as_records(report.rows) for report in reports},
         "missing": {report.name: report.missing for report in reports},
+        "further": {report.name: report.further for report in reports},
         "comparison": [dict(zip(heading, row, strict=True)) for row in rows],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -14,6 +14,7 @@ from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdo
 from audio_lm.evaluation.config import BASE, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions
 from audio_lm.evaluation.guard_table import guard_prefix, guard_table
+from audio_lm.evaluation.judge.verdicts import judge_lines, judge_scores
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import Row, Shadow, print_table
@@ -29,6 +30,7 @@ from audio_lm.metrics.registry import find_metric
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.goodput import goodput_lines
 from audio_lm.run.open import open_run
 
 
@@ -144,10 +146,20 @@ def print_scores(rows: list[Row], definitions: Mapping[str, Definition], console
 
 def print_guard(recipe: Recipe, scores: Mapping[str, float], console: Console) -> None:
     """Print what later stages have forgotten, where the recipe guards something."""
-    if recipe.guard is None:
-        return
-    for line in guard_table(recipe.guard, recipe.evaluation.benchmarks, [*recipe.stages], scores):
+    for line in guard_lines(recipe, scores):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def guard_lines(recipe: Recipe, scores: Mapping[str, float]) -> list[str]:
+    """What later stages have forgotten; empty where the recipe guards nothing."""
+    if recipe.guard is None:
+        return []
+    return [*guard_table(recipe.guard, recipe.evaluation.benchmarks, [*recipe.stages], scores)]
+
+
+def further_lines(recipe: Recipe, path: Path, scores: Mapping[str, float]) -> list[str]:
+    """Lines below the table of a run: guard, scores of judges, goodput."""
+    return [*guard_lines(recipe, scores), *judge_lines(path), *goodput_lines(path)]
 
 
 def kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
@@ -163,7 +175,7 @@ def kept_scores(recipe: Recipe, folder: RunFolder) -> dict[str, float]:
 def rescore(path: Path, console: Console | None = None, *, details: bool = False) -> None:
     """Score the kept answers again, including those of baselines, and write the files of their parts again."""
     recipe, folder = open_results(path)
-    write_scores(folder.scores, _scores_of_answers(recipe, folder))
+    write_scores(folder.scores, _scores_of_answers(recipe, folder) | judge_scores(folder.path))
     for parts, benchmark in _breakdowns(recipe, folder):
         write_breakdown(folder.predictions, parts, metrics=benchmark.metrics)
     report(path, console, details=details)
@@ -183,7 +195,8 @@ def report(path: Path, console: Console | None = None, *, details: bool = False)
     if not rows:
         raise UserError(f"{path} has no scores yet; `audio-lm evaluate {path}` computes them")
     print_scores(rows, definitions, console)
-    print_guard(recipe, scores, console)
+    for line in further_lines(recipe, path, scores):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if details:
         print_details(recipe, folder, console)
 

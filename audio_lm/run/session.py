@@ -35,6 +35,7 @@ from audio_lm.run.folder import RunFolder
 from audio_lm.run.lease_watch import LeaseWatch
 from audio_lm.run.process_groups import ProcessGroups
 from audio_lm.run.run_log import RunLog, settings_given
+from audio_lm.run.time_ledger import TimeLedger
 from audio_lm.tracking.facts import RunFacts
 from audio_lm.tracking.run import RecipeRun, open_recipe_run
 
@@ -64,6 +65,7 @@ class RunSession:
         self.log = RunLog(folder.path, log_level, may_write=lambda: self.lease.is_newest)
         self.exit = ExitRecorder(folder.path, self.config, self.launch, self.heartbeat, self.lease)
         self.groups = ProcessGroups(composed.recipe.hardware.accelerator, self.config.first_step_seconds)
+        self.ledger = TimeLedger(folder.path, self.heartbeat)
         self.tracking: RecipeRun | None = None
         self._stack = ExitStack()
         self._before_open: list[str] = []
@@ -95,6 +97,7 @@ class RunSession:
     def _release(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ledger.write()
         self.lease.stop()
         end_data_workers()
         if not self.launch.is_elastic:
@@ -139,6 +142,7 @@ class RunSession:
         self.lease.open()
         self.heartbeat.open(self.lease.attempt)
         self._stack.enter_context(self.log)
+        self.ledger.open(self.lease.attempt, self.writing)
         log.info("start %d of %s", self.lease.attempt, self.folder.path)
         for setting in settings_given(self.composed):
             log.info("command line: %s", setting)

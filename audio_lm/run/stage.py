@@ -25,10 +25,12 @@ from audio_lm.run.prepare import Prepared
 from audio_lm.run.reference import reference_table
 from audio_lm.run.resume import ResumePoint, order_of, settings_of_run
 from audio_lm.run.run_log import param_groups
+from audio_lm.run.scores_during_training import ScoresDuringTraining, SubsetScorer
 from audio_lm.run.session import RunSession
 from audio_lm.run.stage_model import StageModels
 from audio_lm.run.start import RunStart
 from audio_lm.run.time_estimate import RunTime
+from audio_lm.run.time_ledger import LedgerCallback
 from audio_lm.tracking.run import RunLogger
 from audio_lm.training.callbacks.bad_audio import BadAudioMonitor
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
@@ -105,7 +107,9 @@ class StageRunner:
         preemption = PreemptionCallback(checkpoint, session)
         # The order matters: counts first, then the checkpoint that holds them, then the stop.
         monitors = [*self.monitors(mixture), *online]
-        callbacks = [*monitors, *build_callbacks(self.recipe), checkpoint, preemption]
+        scores = self.scores_during_training(logger)
+        ledger = LedgerCallback(self.session.ledger, every=self.config.checkpoint_every)
+        callbacks = [*monitors, *build_callbacks(self.recipe), checkpoint, ledger, *scores, preemption]
         trainer = build_trainer(
             self.recipe,
             self.config,
@@ -122,6 +126,8 @@ class StageRunner:
             )
         trainer.fit(self.models.module(name, self.folder.stage(name)), datamodule=data)
         self._leave_if_stopped(trainer, preemption)
+        for each in scores:
+            self.session.print(each.sentence())
         mixture.save()
         logger.log_table(mixture.rows(), "mixture/shares.json")
         for each in online:
@@ -182,6 +188,20 @@ class StageRunner:
                 guard=self.session,
             )
         ]
+
+    def scores_during_training(self, logger: RunLogger) -> list[ScoresDuringTraining]:
+        """Callback that scores the stage's benchmarks every few steps; empty where the recipe sets no interval."""
+        if not self.config.score_every:
+            return []
+        scorer = SubsetScorer(
+            self.recipe, self.name, self.prepared.vocabulary, models=self.models, session=self.session
+        )
+        if not scorer.benchmarks:
+            self.session.print(
+                f"{self.name}: score_every={self.config.score_every} has no effect, because no benchmark is of this stage"
+            )
+            return []
+        return [ScoresDuringTraining(self.name, self.config, scorer, logger=logger, session=self.session)]
 
     def monitors(self, mixture: MixtureMonitor) -> list[Callback]:
         """Heartbeat, bad audio, mixture, throughput and progress."""

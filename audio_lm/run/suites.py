@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.files import dataclass_from
 from audio_lm.common.names import is_name
-from audio_lm.config.load import resource_folder
+from audio_lm.config.load import PUBLISHED, resource_folder
 from audio_lm.config.schema import Recipe
 from audio_lm.config.yaml_layers import read_layer
+from audio_lm.data.examples import Prompt
 from audio_lm.evaluation.config import BenchmarkConfig
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.load_model import choose_stage
@@ -44,9 +46,7 @@ def read_suite(name: str) -> dict[str, BenchmarkConfig]:
     Raises:
         RecipeError: there is no such suite, or it is invalid.
     """
-    path = resource_folder("conf") / "benchmarks" / f"{name}.yaml"
-    if not is_name(name) or not path.is_file():
-        raise RecipeError(unknown("suite", name, suite_names(), see="conf/benchmarks/"))
+    path = _path(name)
     table: Any = read_layer(path).tree.get("benchmarks", {})
     found = {}
     for benchmark, entry in table.items() if isinstance(table, dict) else ():
@@ -57,6 +57,29 @@ def read_suite(name: str) -> dict[str, BenchmarkConfig]:
                 f"add it"
             )
         found[str(benchmark)] = config
+    return found
+
+
+def _path(name: str) -> Path:
+    path = resource_folder("conf") / "benchmarks" / f"{name}.yaml"
+    if not is_name(name) or not path.is_file():
+        raise RecipeError(unknown("suite", name, suite_names(), see="conf/benchmarks/"))
+    return path
+
+
+def with_prompt(benchmark: BenchmarkConfig, prompt: Prompt) -> BenchmarkConfig:
+    """Benchmark in another prompt format, without the settings that only its own has."""
+    is_ordered = benchmark.ordered_stamps and prompt == "tags"
+    return replace(benchmark, prompt=prompt, ordered_stamps=is_ordered)
+
+
+def published_scores(names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Published scores of the benchmarks of suites; benchmark -> metric -> score."""
+    found: dict[str, dict[str, float]] = {}
+    for name in names:
+        table: Any = read_layer(_path(name)).tree.get(PUBLISHED, {})
+        for benchmark, scores in table.items():
+            found[str(benchmark)] = {metric: float(score) for metric, score in scores.items()}
     return found
 
 
@@ -72,7 +95,7 @@ def suite_of_run(
         stage = benchmark.stage
         if stage not in recipe.stages:
             stage = choose_stage(recipe, folder, None, benchmark.task)
-            benchmark = replace(benchmark, prompt=recipe.stages[stage].prompt)
+            benchmark = with_prompt(benchmark, recipe.stages[stage].prompt)
         elif not folder.model(stage).is_dir():
             notes.append(f"{name}: left out, stage {stage} of {folder.path} has no weights")
             continue

@@ -17,6 +17,7 @@ from audio_lm.run.console import run_console
 from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.facts import facts_of_run
 from audio_lm.run.folder import RunFolder
+from audio_lm.run.goodput import goodput_of
 from audio_lm.run.measure import measure_run
 from audio_lm.run.prepare import Prepared, prepare
 from audio_lm.run.session import RunSession
@@ -63,7 +64,18 @@ def train(
         evaluator.finish()
         for line in times.report():
             session.print(line)
+        _report_goodput(start, session)
     return start.folder
+
+
+def _report_goodput(start: RunStart, session: RunSession) -> None:
+    """Print and track the share of the time in steps that count."""
+    session.ledger.write()
+    if is_main() and (found := goodput_of(start.folder.path)) is not None:
+        for line in found.lines():
+            session.print(line)
+        if session.tracking is not None:
+            session.tracking.log_metrics(found.as_metrics())
 
 
 def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from audio_lm.common.audio_units import Seconds
-from audio_lm.run.time_estimate import RunTime, in_words
+from audio_lm.common.durations import in_words
+from audio_lm.run.time_estimate import RunTime
 from audio_lm.sweep.checks import trained_stages
 from audio_lm.sweep.definition import Sweep
 from audio_lm.sweep.design import first_trials, num_trials

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 
 from audio_lm.common.audio_units import Seconds
+from audio_lm.common.durations import in_words
 from audio_lm.common.errors import UserError
 from audio_lm.run.status import REFRESH, status_of
-from audio_lm.run.time_estimate import in_words
 from audio_lm.sweep.ledger import Ledger, TrialState
 from audio_lm.sweep.workers import num_alive
 

@@ -3,57 +3,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
-from audio_lm.data.collate import Collator
-from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.evaluation.predict import (
+    AudioSpan,
     EvalExample,
     Prediction,
-    predict,
+    prediction_of,
     predictions_path,
     read_predictions,
     write_predictions,
 )
 
 
-def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
-    maker = ExampleMaker(vocabulary, "tags", with_answer=False)
-    cuts = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
-    examples = [EvalExample(cut.id, "asr", ("one two",), "en") for cut in cuts]
-    packs = [(Collator()(cuts[:2]), examples[:2]), (Collator()(cuts[2:]), examples[2:])]
-    answers = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
-    assert [answer.id for answer in answers] == [cut.id for cut in cuts]
-    assert all(answer.references == ("one two",) and answer.language == "en" for answer in answers)
-
-
-class Forbid:
-    """Constraint that forbids some tokens."""
-
-    def __init__(self, token_ids):
-        self.token_ids = token_ids
-
-    def constrain(self, logits_V, _):
-        masked = logits_V.clone()
-        masked[self.token_ids] = float("-inf")
-        return masked
-
-
-def test_answers_obey_a_constraint(make_cuts, make_model, vocabulary):
-    maker = ExampleMaker(vocabulary, "tags", with_answer=False)
-    cuts = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
-    packs = [(Collator()(cuts), [EvalExample(cut.id, "asr", ("",), "en") for cut in cuts])]
-
-    def texts(constraint):
-        found = predict(
-            make_model(), packs, vocabulary, end_ids={-1}, max_new_tokens=4, constraint=constraint
-        )
-        return [one.answer for one in found]
-
-    free = texts(None)
-    assert texts(Forbid([])) == free
-    digits = vocabulary.ids("one", is_markup=False)
-    only = Forbid([token for token in range(len(vocabulary)) if token not in digits])
-    assert all(set(text) <= set("one") for text in texts(only))
-    assert not all(set(text) <= set("one") for text in free)
+def test_a_prediction_has_what_the_question_and_the_answer_say():
+    question = EvalExample(
+        "a", "acc", ("dog",), "en", "jackson", AudioSpan("/a/b.wav", 1.5, 2.0), ("dog", "cat")
+    )
+    found = prediction_of(question, "cat", {"dog": -1.5, "cat": -0.5}, "12ab")
+    assert found == Prediction(
+        "a", "acc", ("dog",), "cat", "en", "jackson", "/a/b.wav", 1.5, 2.0,
+        choices=("dog", "cat"), allowed=("dog", "cat"), logprobs=(-1.5, -0.5), stamp="12ab",
+    )  # fmt: skip
 
 
 def test_written_predictions_are_read_back(tmp_path):

@@ -15,19 +15,16 @@ from audio_lm.data.manifest.cuts import read_cuts
 from audio_lm.data.manifest.labels import labels_of
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.pipeline.benchmark_data import (
-    benchmark_packs,
     check_benchmarks,
     choices_in_question,
     training_majority,
 )
+from audio_lm.pipeline.benchmark_jobs import MAIN, BenchmarkJobs
 
 
 def test_every_question_of_a_benchmark_is_a_prompt_without_its_answer(small, own_vocabulary):
     check_benchmarks(small)
-    examples = []
-    for pack, of_pack in benchmark_packs(small, small.evaluation.benchmarks["events"], own_vocabulary):
-        assert tuple(example.cut_id for example in of_pack) == pack.cut_ids
-        examples += of_pack
+    examples = examples_of(small, small.evaluation.benchmarks["events"], own_vocabulary)
     assert len(examples) == 4
     assert all(example.references[0] for example in examples)
 
@@ -69,9 +66,7 @@ def test_the_language_of_a_translation_is_the_target_language(small, own_vocabul
         benchmark = BenchmarkConfig(
             source="made/speech-test", task=task, metrics=["bleu"], prompt="tags", stage="pretrain"
         )
-        languages += [
-            examples[0].language for _, examples in benchmark_packs(recipe, benchmark, own_vocabulary)
-        ]
+        languages += [example.language for example in examples_of(recipe, benchmark, own_vocabulary)]
     assert languages == ["de", "en"]
 
 
@@ -104,7 +99,7 @@ def captioned(small, tmp_path):
 
 
 def examples_of(recipe, benchmark, vocabulary):
-    return [example for _, of_pack in benchmark_packs(recipe, benchmark, vocabulary) for example in of_pack]
+    return [question for _, question in BenchmarkJobs(recipe, benchmark, vocabulary).questions[MAIN]]
 
 
 def test_a_clip_with_several_captions_is_one_example(captioned, own_vocabulary):

@@ -6,8 +6,10 @@ import torch
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.corpora.synthetic.writing import CutWriter
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import with_example
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.pipeline.benchmark_data import benchmark_packs
+from audio_lm.pipeline.benchmark_data import QuestionMaker, benchmark_questions
 from audio_lm.pipeline.benchmark_jobs import MAIN, MAX_PACK_PROMPTS, BenchmarkJobs, check_controls
 
 QUESTION = "What is it?\nA. a dog\nB. a cat\nC. a bird"
@@ -34,8 +36,10 @@ def benchmark(**changes):
 
 def test_without_controls_the_jobs_are_the_prompts_of_the_benchmark(recipe, own_vocabulary):
     jobs = BenchmarkJobs(recipe, benchmark(), own_vocabulary)
-    ((pack, examples),) = benchmark_packs(recipe, benchmark(), own_vocabulary)
-    assert [question for _, question in jobs.questions[MAIN]] == examples
+    maker = QuestionMaker(recipe, benchmark(), own_vocabulary)
+    questions = benchmark_questions(recipe, benchmark())
+    assert [question for _, question in jobs.questions[MAIN]] == [*map(maker.question, questions)]
+    pack = Collator()([with_example(cut, maker.example(cut)) for cut, *_ in questions])
     mine = jobs.collate([key for key, _ in jobs.questions[MAIN]])
     assert torch.equal(mine.token_ids, pack.token_ids)
     assert torch.equal(mine.waves, pack.waves)

@@ -7,6 +7,7 @@ from rich.console import Console
 from audio_lm.checkpoints.discovery import valid_checkpoints
 from audio_lm.config.load import load_recipe
 from audio_lm.run import stage
+from audio_lm.run.time_ledger import LedgerCallback
 from audio_lm.run.train import train
 from audio_lm.training.callbacks.checkpoint import StageCheckpoint
 from audio_lm.training.callbacks.preemption import PreemptionCallback
@@ -25,7 +26,7 @@ def test_a_checkpoint_has_the_counts_of_its_own_step_and_is_saved_before_the_sto
     monkeypatch.setattr(stage, "build_trainer", build_recorded)
     train(load_recipe(small_recipe, ["only=[pretrain]"]), out=tmp_path / "run", console=Console(quiet=True))
     (kinds,) = built
-    assert kinds[-2:] == [StageCheckpoint, PreemptionCallback]
+    assert kinds[-3:] == [StageCheckpoint, LedgerCallback, PreemptionCallback]
     status = json.loads((tmp_path / "run/stages/pretrain/status.json").read_text())
     assert status["finished"]
     assert status["evaluated"]

@@ -77,6 +77,20 @@ class CutFacts:
         """Recording of clip 1; labels use its id."""
         return _length_only(self._table["recording"])
 
+    @property
+    def recording_tables(self) -> list[Mapping[str, Any]]:
+        """The recording of each clip as in the line, with sources and transforms; empty for a text-only cut."""
+        if not self.has_recording:
+            return []
+        custom = self._table.get("custom") or {}
+        return [self._table["recording"], *(custom[name] for name in clip_fields(custom))]
+
+    @property
+    def channel(self) -> int | Sequence[int]:
+        """Channel or channels of clip 1."""
+        channel: int | Sequence[int] = self._table.get("channel", 0)
+        return channel
+
 
 def _length_only(table: Mapping[str, Any]) -> Recording:
     fields = {key: table[key] for key in ("id", "sampling_rate", "num_samples")}

@@ -1,0 +1,1 @@
+"""Scores of open answers by another model, the judge."""
