@@ -32,7 +32,7 @@ _MODULE_OF_NAME = {
     "open_model": "audio_lm.run.ask",
     "open_chat_model": "audio_lm.chat.session",
     "ChatSession": "audio_lm.chat.session",
-    "ChatOptions": "audio_lm.chat.session",
+    "ChatOptions": "audio_lm.chat.conversation",
     "SamplingConfig": "audio_lm.model.decoder.sampling",
     "ground": "audio_lm.chat.grounding",
     "AudioLM": "audio_lm.model.audio_lm",
