@@ -5,7 +5,7 @@ The names below are imported when they are first used, so ``import audio_lm`` is
 >>> import audio_lm
 >>> composed = audio_lm.load_recipe("demo", ["stages.chat.steps=50"])
 >>> list(composed.recipe.stages), composed.recipe.stages["chat"].steps
-(['language', 'pretrain', 'chat'], 50)
+(['language', 'pretrain', 'chat', 'prefer'], 50)
 >>> composed.signature == audio_lm.load_recipe("demo").signature
 False
 
