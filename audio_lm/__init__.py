@@ -5,7 +5,7 @@ The names below are imported when they are first used, so ``import audio_lm`` is
 >>> import audio_lm
 >>> composed = audio_lm.load_recipe("demo", ["stages.chat.steps=50"])
 >>> list(composed.recipe.stages), composed.recipe.stages["chat"].steps
-(['language', 'pretrain', 'chat'], 50)
+(['language', 'pretrain', 'chat', 'prefer'], 50)
 >>> composed.signature == audio_lm.load_recipe("demo").signature
 False
 
@@ -32,7 +32,7 @@ _MODULE_OF_NAME = {
     "open_model": "audio_lm.run.ask",
     "open_chat_model": "audio_lm.chat.session",
     "ChatSession": "audio_lm.chat.session",
-    "ChatOptions": "audio_lm.chat.session",
+    "ChatOptions": "audio_lm.chat.conversation",
     "SamplingConfig": "audio_lm.model.decoder.sampling",
     "ground": "audio_lm.chat.grounding",
     "AudioLM": "audio_lm.model.audio_lm",

@@ -72,7 +72,7 @@ def bench_closed(*, answers: int = 10, answer_tokens: int = 24, rounds: int = 5)
 def _times(prompts: int, answers: int, answer_tokens: int, rounds: int) -> Times:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
-    model = build_model(load_recipe("demo").recipe.model, num_base=NUM_IDS, num_new=8).eval()
+    model = build_model(load_recipe("demo").recipe.model, num_base=NUM_IDS, num_new=8).train(False)
     pack = _pack(model, rng, prompts)
     trees = [_tree(rng, answers, answer_tokens)] * prompts
     allowed = allowed_tokens(trees, END)
@@ -80,16 +80,15 @@ def _times(prompts: int, answers: int, answer_tokens: int, rounds: int) -> Times
     for _ in range(rounds + 1):  # the first loads what later ones have
         start = time.process_time()
         found = score_answers(model, pack, trees)
-        closed = time.process_time()
+        scored = time.process_time()
         generated = greedy_decode(model, pack, end_ids={END}, max_new_tokens=answer_tokens, allowed=allowed)
-        constrained = time.process_time()
+        decoded = time.process_time()
         greedy_decode(model, pack, end_ids=(), max_new_tokens=answer_tokens)
-        rows.append((closed - start, constrained - closed, time.process_time() - constrained))
+        rows.append((scored - start, decoded - scored, time.process_time() - decoded))
     best = [list(tree.paths[one.best][:-1]) for tree, one in zip(trees, found, strict=True)]
-    medians = np.median(np.array(rows[1:]), axis=0).tolist()
-    return Times(
-        *medians, float(np.mean([mine == theirs for mine, theirs in zip(best, generated, strict=True)]))
-    )
+    closed, constrained, free = np.median(np.array(rows[1:]), axis=0).tolist()
+    is_equal = [mine == theirs for mine, theirs in zip(best, generated, strict=True)]
+    return Times(closed, constrained, free, float(np.mean(is_equal)))
 
 
 def _pack(model: AudioLM, rng: np.random.Generator, prompts: int) -> PackedBatch:

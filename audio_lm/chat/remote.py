@@ -1,21 +1,17 @@
 """A conversation with a model behind an OpenAI-compatible endpoint; the whole conversation is sent with every turn."""
 
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
-from audio_lm.chat.conversation import ChatAudio, ChatTurn, clip_name, save_conversation
-from audio_lm.chat.session import ChatOptions
+from audio_lm.chat.conversation import ChatOptions, ChatTurn, Conversation
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND
 from audio_lm.common.chat_endpoint import ChatEndpoint, Message, Sampling
 from audio_lm.common.chat_parts import message, text_part, wave_part
 from audio_lm.common.errors import UserError
-from audio_lm.data.audio.clip_waves import AudioInput, read_wave, split_long
 from audio_lm.prompts.chatml import ASSISTANT, USER
 
 
-class RemoteConversation:
-    """A conversation with the interface of ``ChatSession``."""
+class RemoteConversation(Conversation):
+    """A conversation with a model of another program."""
 
     def __init__(self, endpoint: ChatEndpoint, options: ChatOptions | None = None) -> None:
         """Start an empty conversation.
@@ -23,78 +19,22 @@ class RemoteConversation:
         Raises:
             UserError: an option that the protocol does not have.
         """
-        self.options = options or ChatOptions()
+        super().__init__(endpoint.config.base_url, options)
         if self.options.sampling.top_k is not None:
             raise UserError("top-k is no option of OpenAI-compatible endpoints; leave it out, or use top-p")
-        self.turns: list[ChatTurn] = []
-        self.audios: list[ChatAudio] = []
         self._endpoint = endpoint
-        self._pending: list[int] = []
-        self._attempt = 0
-        self._stopping = threading.Event()
 
-    @property
-    def pending(self) -> tuple[int, ...]:
-        """Numbers of the clips that the next turn will have."""
-        return tuple(self._pending)
+    def _prepare(self, text: str) -> None:
+        """Nothing: the whole conversation is sent with every turn."""
 
-    def add_audio(self, audio: AudioInput, *, rate: int | None = None, name: str | None = None) -> int:
-        """Add a clip to the next turn; see ``ChatSession``."""
-        label = clip_name(audio, name, len(self.audios) + 1)
-        place = str(audio) if isinstance(audio, str | Path) else label
-        wave = read_wave(audio, rate=rate, channel=self.options.channel, name=place)
-        first = len(self.audios) + 1
-        for part in split_long(wave, self.options.long_audio or "error", name=place):
-            self.audios.append(ChatAudio(len(self.audios) + 1, label, part))
-            self._pending.append(len(self.audios))
-        return first
+    def _drop_answer(self) -> None:
+        """Nothing: an answer is kept in ``turns`` alone."""
 
-    def send(self, text: str = "") -> Iterator[str]:
-        """Add a turn with the pending clips; returns the pieces of the answer.
-
-        Raises:
-            UserError: the turn is empty. Iterating raises it where the endpoint gives no answer; the turn is then removed.
-        """
-        if not text.strip() and not self._pending:
-            raise UserError("the message is empty -- expected text or audio; write a question")
-        self.turns.append(ChatTurn(USER, text, self.pending))
-        self._pending.clear()
-        self._attempt = 0
+    def _start(self) -> Iterator[str]:
+        self._stopping.clear()
         return self._answer()
-
-    def regenerate(self) -> Iterator[str]:
-        """Answer the last turn again, with another seed.
-
-        Raises:
-            UserError: there is no turn.
-        """
-        if not self.turns:
-            raise UserError("there is no answer to generate again; send a message first")
-        if self.turns[-1].role == ASSISTANT:
-            self.turns.pop()
-        self._attempt += 1
-        return self._answer()
-
-    def stop(self) -> None:
-        """End the answer in progress; it stays in the conversation as far as it is."""
-        self._stopping.set()
-
-    def reset(self) -> None:
-        """Forget all turns and clips."""
-        self.stop()
-        self.turns, self.audios = [], []
-        self._pending, self._attempt = [], 0
-
-    def save(self, folder: str | Path) -> Path:
-        """Write turns and clips to a new folder.
-
-        Raises:
-            UserError: the folder exists and is not empty.
-        """
-        return save_conversation(folder, self.turns, self.audios, source=self._endpoint.config.base_url)
 
     def _answer(self) -> Iterator[str]:
-        self._stopping.clear()
         turns, text, is_complete = self.turns, "", False
         pieces = self._endpoint.stream([self._message(turn) for turn in turns], self._sampling())
         try:

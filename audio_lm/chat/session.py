@@ -5,20 +5,16 @@ model, from one thread or several; they share nothing else. The history is kept 
 tokens as one without the kept keys and values.
 """
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from audio_lm.chat.conversation import ChatAudio, ChatTurn, save_conversation
+from audio_lm.chat.conversation import ChatOptions, ChatTurn, Conversation
 from audio_lm.chat.history import History
 from audio_lm.common.errors import UserError
-from audio_lm.data.audio.clip_waves import AudioInput, read_wave, split_long
-from audio_lm.data.manifest.index import LongAudio
 from audio_lm.model.decoder.kv_cache import decoding
-from audio_lm.model.decoder.sampling import GREEDY, SamplingConfig, choose_tokens
+from audio_lm.model.decoder.sampling import choose_tokens
 from audio_lm.prompts.chatml import ASSISTANT, USER, render_next_turn
 from audio_lm.prompts.conversation import Turn
 from audio_lm.prompts.encode import encode
@@ -27,31 +23,8 @@ from audio_lm.run.load_model import LoadedModel, check_prompt, load_answering_mo
 from audio_lm.tasks.registry import CHAT
 
 
-@dataclass(frozen=True)
-class ChatOptions:
-    """Answers of a session, and reading of its clips."""
-
-    max_new_tokens: int = 256
-    """Maximum length of an answer."""
-
-    sampling: SamplingConfig = GREEDY
-    """Choice of the next token."""
-
-    stop: tuple[str, ...] = ()
-    """Strings that end an answer; they are not part of it."""
-
-    long_audio: LongAudio | None = None
-    """Handling of a clip over 30 s; None for the rule of the training. ``chunk`` makes several clips of it."""
-
-    channel: str = "average"
-    """Channel of clips that have several: ``average``, ``left`` or ``right``."""
-
-
-class ChatSession:
-    """A conversation.
-
-    One thread at a time uses a session; ``stop`` may be called from any.
-    """
+class ChatSession(Conversation):
+    """A conversation with a model in this process."""
 
     def __init__(
         self, loaded: LoadedModel, options: ChatOptions | None = None, *, key: str = "session"
@@ -67,23 +40,11 @@ class ChatSession:
             UserError: the model was not trained for conversations.
         """
         check_chat_model(loaded)
-        self.options = options or ChatOptions()
-        self.turns: list[ChatTurn] = []
-        self.audios: list[ChatAudio] = []
-        """All clips, those of the next turn included."""
-
+        super().__init__(loaded.source, options, long_audio=loaded.long_audio)
         self._loaded = loaded
         self._key = key
         self._history = History(loaded)
-        self._pending: list[int] = []
-        self._attempt = 0
-        self._stopping = threading.Event()
         self._current: object | None = None  # identifies the answer that may write to the history
-
-    @property
-    def pending(self) -> tuple[int, ...]:
-        """Numbers of the clips that the next turn will have."""
-        return tuple(self._pending)
 
     @property
     def num_tokens(self) -> int:
@@ -95,46 +56,7 @@ class ChatSession:
         """Token ids of the last answer."""
         return self._history.answer_ids
 
-    def add_audio(self, audio: AudioInput, *, rate: int | None = None, name: str | None = None) -> int:
-        """Add a clip to the next turn.
-
-        Args:
-            audio: a path, the bytes of a file, or samples (S,) or (S, C).
-            rate: sampling rate of samples, in Hz.
-            name: for people; by default the file's.
-
-        Returns:
-            Its number in the conversation; the first one, where a long clip is cut into several.
-
-        Raises:
-            DataError: it is no audio, too short or too long.
-        """
-        label = name or (
-            Path(audio).name if isinstance(audio, str | Path) else f"audio {len(self.audios) + 1}"
-        )
-        place = str(audio) if isinstance(audio, str | Path) else label
-        wave = read_wave(audio, rate=rate, channel=self.options.channel, name=place)
-        first = len(self.audios) + 1
-        for part in split_long(wave, self.options.long_audio or self._loaded.long_audio, name=place):
-            self.audios.append(ChatAudio(len(self.audios) + 1, label, part))
-            self._pending.append(len(self.audios))
-        return first
-
-    def remove_pending(self) -> None:
-        """Remove the clips that were added since the last turn."""
-        del self.audios[len(self.audios) - len(self._pending) :]
-        self._pending.clear()
-
-    def send(self, text: str = "") -> Iterator[str]:
-        """Add a turn of the user with the pending clips; returns the pieces of the answer, as they are generated.
-
-        The question may be spoken: then there is a clip and no text.
-
-        Raises:
-            UserError: the turn is empty, or the conversation becomes too long for the model.
-        """
-        if not text.strip() and not self._pending:
-            raise UserError("the message is empty -- expected text or audio; write a question")
+    def _prepare(self, text: str) -> None:
         if self.turns and self.turns[-1].role == USER:  # its answer was not read to the end
             partial = self._loaded.vocabulary.text(self._history.answer_ids)
             self.turns.append(ChatTurn(ASSISTANT, partial, is_complete=False))
@@ -150,48 +72,19 @@ class ChatSession:
         )
         waves = [torch.from_numpy(self.audios[number - 1].wave) for number in self._pending]
         self._history.add_prompt(encoded, waves)
-        self.turns.append(ChatTurn(USER, text, self.pending))
-        self._pending.clear()
-        self._attempt = 0
-        return self._start()
 
-    def regenerate(self) -> Iterator[str]:
-        """Answer the last turn again; a sampled answer differs, a greedy one does not.
-
-        Raises:
-            UserError: there is no turn.
-        """
-        if not self.turns:
-            raise UserError("there is no answer to generate again; send a message first")
-        if self.turns[-1].role == ASSISTANT:
-            self.turns.pop()
+    def _drop_answer(self) -> None:
         self._history.drop_answer()
-        self._attempt += 1
-        return self._start()
-
-    def stop(self) -> None:
-        """End the answer that is being generated; it stays in the conversation as far as it is."""
-        self._stopping.set()
 
     def reset(self) -> None:
         """Forget all turns and clips."""
-        self.stop()
+        super().reset()
         self._current = None
-        self.turns, self.audios = [], []
-        self._pending, self._attempt = [], 0
         self._history = History(self._loaded)
 
     def forget_cache(self) -> None:
         """Release the memory of keys and values; the next turn processes the whole conversation again."""
         self._history.forget_cache()
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the conversation: ``conversation.json`` and one WAV file per clip.
-
-        Raises:
-            UserError: the folder exists and is not empty.
-        """
-        return save_conversation(folder, self.turns, self.audios, source=self._loaded.source)
 
     def _start(self) -> Iterator[str]:
         self._stopping.clear()

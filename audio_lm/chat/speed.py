@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from audio_lm.bench.step import SMALL
-from audio_lm.chat.session import ChatOptions, ChatSession
+from audio_lm.chat.conversation import ChatOptions
+from audio_lm.chat.session import ChatSession
 from audio_lm.common.audio_units import SAMPLES_PER_SECOND, Seconds
 from audio_lm.common.rng import random_for
 from audio_lm.model.build import build_model

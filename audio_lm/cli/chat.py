@@ -11,8 +11,7 @@ from audio_lm.cli.options import TrustCode, paused_gc
 from audio_lm.common.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from audio_lm.chat.conversation import Conversation
-    from audio_lm.chat.session import ChatOptions
+    from audio_lm.chat.conversation import ChatOptions, Conversation
 
 LONG_AUDIO = ("error", "truncate", "chunk")
 Model = Annotated[
@@ -74,7 +73,7 @@ def chat(
     if long_audio is not None and long_audio not in LONG_AUDIO:
         raise UserError(unknown("--long-audio", long_audio, LONG_AUDIO, see="audio-lm chat --help"))
     with paused_gc():
-        from audio_lm.chat.session import ChatOptions
+        from audio_lm.chat.conversation import ChatOptions
         from audio_lm.model.decoder.sampling import SamplingConfig
 
         options = ChatOptions(

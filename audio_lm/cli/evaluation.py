@@ -128,8 +128,8 @@ def evaluate(
     if suites:
         evaluate_model.evaluate_suites(model, suites, max_clips=max_clips, **places)
         return
-    lists = map(_names, (source, task, metrics, prompt))
-    options = BenchmarkOptions(*lists, question, name, max_clips, max_new_tokens)
+    sources, tasks, wanted, prompts = map(_names, (source, task, metrics, prompt))
+    options = BenchmarkOptions(sources, tasks, wanted, prompts, question, name, max_clips, max_new_tokens)
     evaluate_model.evaluate_model(model, options, stage=stage, trusts_code=trust_code, **places)
 
 

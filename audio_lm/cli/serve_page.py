@@ -12,7 +12,7 @@ from audio_lm.cli.options import paused_gc
 from audio_lm.common.errors import UserError
 
 if TYPE_CHECKING:
-    from audio_lm.chat.session import ChatOptions
+    from audio_lm.chat.conversation import ChatOptions
     from audio_lm.web.server import Address
     from audio_lm.web.sessions import WordFinder
 
@@ -102,7 +102,7 @@ def _address(given: ServeOptions) -> "Address":
 
 
 def _chat_options(given: ServeOptions) -> "ChatOptions":
-    from audio_lm.chat.session import ChatOptions
+    from audio_lm.chat.conversation import ChatOptions
     from audio_lm.model.decoder.sampling import SamplingConfig
 
     if given.long_audio not in (None, *LONG_AUDIO):

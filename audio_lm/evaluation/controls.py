@@ -46,7 +46,9 @@ def rotated_labels(labels: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     assert isinstance(question, str), "it has choices"
     rotated = iter([*texts[1:], texts[0]])
-    changed = {QUESTION: CHOICE.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{next(rotated)}", question)}
+    changed: dict[str, Any] = {
+        QUESTION: CHOICE.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{next(rotated)}", question)
+    }
     if isinstance(choices := labels.get(CHOICES), list) and len(choices) == len(texts):
         changed[CHOICES] = [*choices[1:], choices[0]]
     answer = labels.get(ANSWER)

@@ -1,10 +1,10 @@
-"""Questions of a benchmark and the predictions of a model, saved unchanged.
+"""Questions of a benchmark and the answers of a model, saved unchanged.
 
 Predictions are saved as JSON lines, so that they can be read, compared and scored again without a model.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.errors import DataError
 from audio_lm.common.files import atomic_write
+from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.evaluation.benchmarks import predictions_name
+from audio_lm.model.audio_lm import AudioLM
+from audio_lm.model.decoder.generate import greedy_decode
+from audio_lm.prompts.vocabulary import Vocabulary
 
 LISTS: tuple[tuple[str, type], ...] = (("allowed", str), ("logprobs", float), ("choices", str))
 """Fields of a prediction that are lists, and the type of their items."""
@@ -91,6 +95,25 @@ class Prediction:
     def reference(self) -> str:
         """All references as one text, one per line."""
         return "\n".join(self.references)
+
+
+def predict(
+    model: AudioLM,
+    packs: Iterable[tuple[PackedBatch, Sequence[EvalExample]]],
+    vocabulary: Vocabulary,
+    *,
+    end_ids: Collection[int],
+    max_new_tokens: int,
+) -> Iterator[Prediction]:
+    """Generate an answer to every question, in order.
+
+    Args:
+        packs: prompts, and the question of each conversation in a pack.
+    """
+    for pack, examples in packs:
+        answers = greedy_decode(model, pack, end_ids=end_ids, max_new_tokens=max_new_tokens)
+        for example, ids in zip(examples, answers, strict=True):
+            yield prediction_of(example, vocabulary.text(ids))
 
 
 def prediction_of(

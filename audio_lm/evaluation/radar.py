@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 
 from audio_lm.evaluation.report import Row, metric_value
 from audio_lm.metrics.registry import find_metric
@@ -54,7 +55,7 @@ def main_rows(rows: Sequence[Row]) -> dict[str, Row]:
 def radar_lines(name: str, rows: Sequence[Row]) -> list[RadarLine]:
     """Lines of a run: its scores, the published ones, and those without the audio."""
     axes = main_rows(rows)
-    columns = {
+    columns: dict[str, dict[str, float | None]] = {
         name: {key: row.ours for key, row in axes.items()},
         "published": {key: row.expected for key, row in axes.items()},
         "with silence": {
@@ -83,6 +84,7 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
         return None
     figure = new_figure(width=8.6, height=7.4)
     axes = figure.add_subplot(projection="polar")
+    assert isinstance(axes, PolarAxes), "the projection is polar"
     angle_of = {key: 2 * math.pi * index / len(axes_names) for index, key in enumerate(axes_names)}
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
@@ -93,9 +95,8 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
         if len(known) == len(axes_names):
             points.append(points[0])
         angles, radii = zip(*points, strict=True)
-        style = {"color": DIM, "linewidth": 1.0, "linestyle": "--" if line.name == "majority" else ":"}
-        if not line.is_dim:
-            style = {"color": next(colours), "linewidth": 1.8, "linestyle": "-"}
+        colour, linewidth = (DIM, 1.0) if line.is_dim else (next(colours), 1.8)
+        dashes = "--" if line.name == "majority" else ":"
         is_closed = len(known) == len(axes_names)
         # Scores of single benchmarks that nothing connects are points.
         axes.plot(
@@ -104,10 +105,12 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
             marker="o",
             markersize=3.5,
             label=line.name,
-            **(style if is_closed or line.is_dim else {**style, "linestyle": "none"}),
+            color=colour,
+            linewidth=linewidth,
+            linestyle=dashes if line.is_dim else "-" if is_closed else "none",
         )
         if not line.is_dim and is_closed:
-            axes.fill(angles, radii, color=style["color"], alpha=0.12)
+            axes.fill(angles, radii, color=colour, alpha=0.12)
     axes.set_ylim(0, 1)
     axes.set_yticks([0.25, 0.5, 0.75, 1.0], ["", "0.5", "", "1"], fontsize=7, color=DIM)
     shown = next((line for line in lines if not line.is_dim), lines[0])

@@ -151,7 +151,7 @@ def print_guard(recipe: Recipe, scores: Mapping[str, float], console: Console) -
 
 
 def guard_lines(recipe: Recipe, scores: Mapping[str, float]) -> list[str]:
-    """What later stages have forgotten; empty where the recipe guards nothing."""
+    """Lines about what later stages have forgotten; empty where the recipe guards nothing."""
     if recipe.guard is None:
         return []
     return [*guard_table(recipe.guard, recipe.evaluation.benchmarks, [*recipe.stages], scores)]
@@ -280,7 +280,7 @@ def control_scores(
     name: str, benchmark: BenchmarkConfig, predictions: list[Prediction], control: str
 ) -> dict[str, float]:
     """Scores of the answers to a control, without metrics that are undefined for its clips."""
-    scores = {}
+    scores: dict[str, float] = {}
     for metric in benchmark.metrics:
         with suppress(DataError):
             scores |= scores_of(name, replace(benchmark, metrics=[metric]), predictions, control)

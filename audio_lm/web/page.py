@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from audio_lm.chat.session import ChatOptions
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.common.errors import UserError
 from audio_lm.web.markup import conversation_json
 from audio_lm.web.prompts import ExamplePrompt

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from audio_lm.chat.session import ChatOptions
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.common.errors import UserError, first_line, missing_extra
 from audio_lm.web.limits import Limits
 from audio_lm.web.prompts import ExamplePrompt

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.chat.grounding import Grounding, Span, words_in
-from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.common.word_timestamps import stamp
 from audio_lm.web.clips import ShownClip, show_clips

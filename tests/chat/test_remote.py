@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.chat.remote import RemoteConversation
-from audio_lm.chat.session import ChatOptions
 from audio_lm.common.chat_endpoint import ChatEndpoint, EndpointConfig
 from audio_lm.common.errors import UserError
 from audio_lm.model.decoder.sampling import SamplingConfig

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_lm.chat.session import ChatOptions, ChatSession
+from audio_lm.chat.conversation import ChatOptions
+from audio_lm.chat.session import ChatSession
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.data.collate import pack_examples
 from audio_lm.data.examples import Example

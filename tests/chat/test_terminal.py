@@ -8,7 +8,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from audio_lm.chat.session import ChatOptions, ChatSession
+from audio_lm.chat.conversation import ChatOptions
+from audio_lm.chat.session import ChatSession
 from audio_lm.chat.terminal import COMMANDS, HELP, Terminal
 from audio_lm.common.errors import DataError, UserError
 

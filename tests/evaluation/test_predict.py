@@ -3,15 +3,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audio_lm.common.errors import DataError
+from audio_lm.data.collate import Collator
+from audio_lm.data.examples import ExampleMaker, with_example
 from audio_lm.evaluation.predict import (
     AudioSpan,
     EvalExample,
     Prediction,
+    predict,
     prediction_of,
     predictions_path,
     read_predictions,
     write_predictions,
 )
+
+
+def test_every_question_is_answered_in_order(make_cuts, make_model, vocabulary):
+    maker = ExampleMaker(vocabulary, "tags", with_answer=False)
+    cuts = [with_example(cut, maker.example(cut, "asr")) for cut in make_cuts(3)]
+    examples = [EvalExample(cut.id, "asr", ("one two",), "en") for cut in cuts]
+    packs = [(Collator()(cuts[:2]), examples[:2]), (Collator()(cuts[2:]), examples[2:])]
+    answers = list(predict(make_model(), packs, vocabulary, end_ids={vocabulary.end_id}, max_new_tokens=3))
+    assert [answer.id for answer in answers] == [cut.id for cut in cuts]
+    assert all(answer.references == ("one two",) and answer.language == "en" for answer in answers)
 
 
 def test_a_prediction_has_what_the_question_and_the_answer_say():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.chat.grounding import Grounding, find_words
-from audio_lm.chat.session import ChatOptions
 from audio_lm.common.errors import UserError
 from audio_lm.common.word_timestamps import Unit
 from audio_lm.web.limits import Limits

@@ -120,25 +120,15 @@ def test_a_conversation_with_two_audios_stop_regenerate_and_clear(start, slow_st
         assert len(me.requests) > 20
 
 
-# Opens the device and records with it, because on a busy machine gradio's clock runs before the first sound arrives.
-WARM_UP = """() => navigator.mediaDevices.getUserMedia({ audio: true }).then(stream => new Promise(done => {
-  const recorder = new MediaRecorder(stream);
-  recorder.ondataavailable = () => { stream.getTracks().forEach(track => track.stop()); done(); };
-  recorder.start();
-  setTimeout(() => recorder.stop(), 500);
-}))"""
-
-
-def test_the_microphone_records_a_clip(start, slow_store, make_file):
-    url, path = start(slow_store), make_file("voice.wav", seconds=2.0)
+def test_the_microphone_records_a_clip(start, folder, make_file):
+    # Default limits: a recording is at 48 kHz, 94 KiB a second.
+    url, path = start(SessionStore(TalkingChat, folder, Limits())), make_file("voice.wav", seconds=2.0)
     with opened_browser(path) as browser:
         me = Visitor(browser, url)
-        me.page.evaluate(WARM_UP)
         me.page.click("#question .microphone-button")
         me.page.click("#question .record-button")
-        me.page.wait_for_function(
-            "document.querySelector('#question .timestamp')?.innerText.trim() >= '0:03'"
-        )
+        me.page.wait_for_timeout(3000)
+        picture(me, "recording")
         me.page.click("#question .stop-button")
         me.page.wait_for_selector("#question .confirm-button")
         picture(me, "recorded")

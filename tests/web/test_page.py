@@ -8,7 +8,7 @@ pytest.importorskip("gradio")
 
 import gradio as gr
 
-from audio_lm.chat.session import ChatOptions
+from audio_lm.chat.conversation import ChatOptions
 from audio_lm.web.page import MAX_TOKENS, _Page, build_page
 from audio_lm.web.prompts import ExamplePrompt
 

@@ -165,10 +165,10 @@ def _closed_answer(tree: AnswerTree, logits_NV: Tensor) -> ClosedAnswer:
     logprobs = tuple(
         math.fsum(logprob_of.get(path[:end], 0.0) for end in range(1, len(path) + 1)) for path in tree.paths
     )
-    path: Path = ()
-    while tokens := tree.followers.get(path, []):
-        path = max(((*path, token) for token in tokens), key=lambda longer: logprob_of.get(longer, 0.0))
-    return ClosedAnswer(tree.paths.index(path), logprobs)
+    best: Path = ()
+    while tokens := tree.followers.get(best, []):
+        best = max(((*best, token) for token in tokens), key=lambda longer: logprob_of.get(longer, 0.0))
+    return ClosedAnswer(tree.paths.index(best), logprobs)
 
 
 def allowed_tokens(trees: Sequence[AnswerTree], end_id: int) -> AllowedTokens:
