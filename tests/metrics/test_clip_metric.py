@@ -1,6 +1,8 @@
 """Every metric on random clips: split into batches, distributed over ranks, and combined by torchmetrics."""
 
 import pickle
+from math import log
+from zlib import crc32
 
 import pytest
 import torch
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from torchmetrics import Metric
 
 from audio_lm.common.errors import DataError
+from audio_lm.metrics.choices import ChoiceReference
+from audio_lm.metrics.closed import ClosedScores
 from audio_lm.metrics.registry import METRICS
 from tests.forked import on_ranks, together
 
@@ -55,8 +59,25 @@ def updated(name, batches):
     """Metric updated with batches of clips."""
     metric = METRICS[name].build()
     for batch in batches:
-        metric.update(*(zip(*batch, strict=True) if batch else ([], [], [])))
+        metric.update(*inputs_of(name, batch))
     return metric
+
+
+def inputs_of(name, batch):
+    """Answers, references and languages of clips, as a metric takes them."""
+    answers, references, languages = ([clip[field] for clip in batch] for field in range(3))
+    if METRICS[name].needs_choices:
+        texts = [reference or "none" for reference in references]
+        places = [crc32(repr(clip).encode()) for clip in batch]  # no two different clips at one position
+        references = [
+            ChoiceReference(text, (text, "other", "else"), place)
+            for text, place in zip(texts, places, strict=True)
+        ]
+    if METRICS[name].reads_logprobs:
+        shares = [(1 + crc32(repr(answer).encode()) % 100) / 102 for answer in answers]
+        answers = [ClosedScores(("yes", "no"), (log(share), log(1 - share))) for share in shares]
+        references = [("yes", "no")[len(reference) % 2] for reference in references]
+    return answers, references, languages
 
 
 def value_of(metric):
@@ -138,10 +159,10 @@ def test_every_metric_is_a_torchmetrics_metric(row):
     assert isinstance(metric, Metric)
     assert metric.check(["en"]) is None
     first = value_of(updated(row.name, [CLIPS]))
-    metric.update(*zip(*CLIPS, strict=True))
+    metric.update(*inputs_of(row.name, CLIPS))
     assert value_of(pickle.loads(pickle.dumps(metric))) == value_of(metric.clone()) == first
     metric.reset()
-    metric.update(*zip(*CLIPS[:1], strict=True))
+    metric.update(*inputs_of(row.name, CLIPS[:1]))
     assert value_of(metric) == value_of(updated(row.name, [CLIPS[:1]]))
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.metrics.choices import ChoiceReference
+from audio_lm.metrics.closed import ClosedScores
 from audio_lm.metrics.registry import METRICS, NEEDS_JAVA, RENAMED, find_metric
 from audio_lm.tasks.registry import TASKS
 
@@ -58,6 +59,12 @@ def test_references_score_best_in_any_order_and_empty_answers_are_accepted(metri
         answers = [f"{letter}. {text}" for letter, text in zip("AB", TEXTS, strict=True)]
         references = [ChoiceReference(text, TEXTS, number) for number, text in enumerate(TEXTS)]
     languages = ["en"] * len(references)
+    if metric.reads_logprobs:
+        answers = [ClosedScores(TEXTS, scores) for scores in ((0.0, -50.0), (-50.0, 0.0))]
+        wrong = float(metric.build()(answers[::-1], references, languages))
+        best = float(metric.build()(answers, references, languages))
+        assert best > wrong if metric.is_higher_better else best < wrong
+        return
     best = float(metric.build()(answers, references, languages))
     empty = float(metric.build()([WRONG.get(metric.name, "")] * len(references), references, languages))
     assert best >= empty if metric.is_higher_better else best <= empty

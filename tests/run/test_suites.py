@@ -5,9 +5,16 @@ import pytest
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.benchmarks import check_benchmark
-from audio_lm.evaluation.config import EvaluationConfig
+from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.suites import read_suite, split_names, suite_names, suite_of_run
+from audio_lm.run.suites import (
+    published_scores,
+    read_suite,
+    split_names,
+    suite_names,
+    suite_of_run,
+    with_prompt,
+)
 from audio_lm.tasks.registry import TASKS
 
 
@@ -21,6 +28,21 @@ def test_every_suite_can_be_evaluated(name):
 
 def test_the_suite_synthetic_has_controls_everywhere():
     assert all(benchmark.controls == ["silence", "swapped"] for benchmark in read_suite("synthetic").values())
+
+
+def test_a_suite_has_its_published_scores():
+    assert published_scores(["multiple_choice", "synthetic"]) == {
+        "mmau_test_mini": {"acc_mmau": 0.492},
+        "mmar": {"acc_mmau": 0.3},
+    }
+
+
+def test_another_prompt_has_no_ordered_stamps():
+    ordered = BenchmarkConfig(
+        source="c/d-test", task="asr", metrics=["wer"], prompt="tags", stage="x", ordered_stamps=True
+    )
+    assert with_prompt(ordered, "tags") == ordered
+    assert not with_prompt(ordered, "natural").ordered_stamps
 
 
 def test_names_of_benchmarks_come_before_those_of_suites():
