@@ -125,14 +125,12 @@ def import_(
     · `audio-lm import table clips.csv --split-by speaker --test 0.1 --validation 0.1 --skip-bad 5 --into mine/all-train`
     """
     silence_libraries()
-    from audio_lm.corpora.imports.common import DROP_TOOLS, ImportOptions
+    from audio_lm.corpora.imports.common import ImportOptions
     from audio_lm.corpora.imports.importing import import_file
 
     if show_list or not format_name:
         _list_formats()
         return
-    if tools not in ("", DROP_TOOLS):
-        raise UserError(f"--tools {tools} -- expected drop, or no option, which refuses them; correct it")
     options = ImportOptions(
         audio_root=audio_root,
         language=language,
