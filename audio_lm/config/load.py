@@ -51,7 +51,9 @@ from audio_lm.config.yaml_layers import (
 
 PACKAGE = Path(__file__).parents[1]
 PIECE_OF_USE = {"model": "model", "hardware": "hardware", "benchmarks": "evaluation"}
-PUBLISHED = "published"  # scores of a set of benchmarks, which a recipe has beside its evaluation
+PUBLISHED = "published"
+BESIDE_EVALUATION = ("guard", PUBLISHED)
+"""Tables of a set of benchmarks that a recipe has beside its ``evaluation``."""
 NAMED_MIXTURES = ("mixture", "validation")
 RUNS = Path("runs")
 RUN_OF_NAME = re.compile(r"(.+)-[0-9a-f]{8}")
@@ -228,12 +230,13 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
         if kind in PIECE_OF_USE:
             piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
-            published = piece.tree.pop(PUBLISHED, {}) if kind == "benchmarks" else {}
+            names = BESIDE_EVALUATION if kind == "benchmarks" else ()
+            beside = {name: piece.tree.pop(name) for name in names if name in piece.tree}
             where = {
-                at if published and at.partition(".")[0] == PUBLISHED else f"{key}.{at}": line
-                for at, line in piece.where.items()
+                inner if inner.partition(".")[0] in beside else f"{key}.{inner}": at
+                for inner, at in piece.where.items()
             }
-            layers.append(Layer({key: piece.tree} | ({PUBLISHED: published} if published else {}), where))
+            layers.append(Layer({key: piece.tree} | beside, where))
         elif kind != "scale":
             at = recipe.where.get(f"use.{kind}", COMMAND_LINE)
             problems.append(f"{at}: {unknown('piece', kind, [*PIECE_OF_USE, 'scale'], see='conf/')}")

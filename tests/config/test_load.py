@@ -120,6 +120,25 @@ def test_a_piece_that_is_no_name_is_answered_with_the_known_names(project, name)
         load_recipe("good")
 
 
+def test_a_set_of_benchmarks_has_its_guard_and_published_scores(project):
+    (project / "conf/benchmarks").mkdir(exist_ok=True)
+    (project / "conf/benchmarks/words.yaml").write_text(
+        "benchmarks: {a: {source: c/a-test, task: asr, metrics: [wer], prompt: tags, stage: pretrain}}\n"
+        "published: {a: {wer: 0.1}}\n"
+        "guard: {benchmarks: [b]}\n"
+    )
+    write(project, GOOD.replace("model: small", "model: small, benchmarks: words"))
+    with pytest.raises(RecipeError, match=r"words.yaml:3: unknown benchmark 'b'"):
+        load_recipe("good")
+    (project / "conf/benchmarks/words.yaml").write_text(
+        "benchmarks: {a: {source: c/a-test, task: asr, metrics: [wer], prompt: tags, stage: pretrain}}\n"
+        "published: {a: {wer: 0.1}}\n"
+    )
+    recipe = load_recipe("good").recipe
+    assert [*recipe.evaluation.benchmarks] == ["a"]
+    assert recipe.published == {"a": {"wer": 0.1}}
+
+
 def test_an_unknown_task_is_reported_with_file_and_line(project):
     (project / "conf/mixture/words.yaml").write_text("sources: {ars: [c/a-train]}\nweights: {ars: 1}")
     with pytest.raises(RecipeError, match=r"words.yaml:1: unknown task 'ars'. Did you mean 'asr'"):

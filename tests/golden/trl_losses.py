@@ -11,14 +11,12 @@ import inspect
 import json
 import textwrap
 from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import torch
-import trl
-from trl.trainer import grpo_trainer
-from trl.trainer.dpo_trainer import DPOTrainer
 
 CASES = [
     {"loss": "sigmoid", "beta": 0.1},
@@ -48,6 +46,8 @@ def pairs():
 
 def loss_of_pair(pair, case):
     """Loss of one pair, by trl."""
+    from trl.trainer.dpo_trainer import DPOTrainer
+
     rows = [torch.tensor(tokens, dtype=torch.float64) for tokens, _ in pair]
     width = max(map(len, rows))
     log_probs, mask = torch.zeros(2, width, dtype=torch.float64), torch.zeros(2, width + 1, dtype=torch.long)
@@ -77,6 +77,8 @@ def loss_of_pair(pair, case):
 
 def advantages_of(rewards, num_answers, scale):
     """Advantages of answers, by the lines of trl that compute them."""
+    from trl.trainer import grpo_trainer
+
     source = inspect.getsource(grpo_trainer.GRPOTrainer).splitlines()
     first = next(n for n, line in enumerate(source) if "mean_grouped_rewards = " in line)
     last = next(
@@ -98,7 +100,7 @@ def main():
     made = pairs()
     rewards = [1.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.0, 0.25, 0.75, 2.0]
     golden = {
-        "trl": trl.__version__,
+        "trl": version("trl"),
         "pairs": made,
         "losses": [{**case, "values": [loss_of_pair(pair, case) for pair in made]} for case in CASES],
         "rewards": rewards,

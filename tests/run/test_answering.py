@@ -10,6 +10,7 @@ from audio_lm.evaluation.answer_log import AnswerLog, partial_files
 from audio_lm.evaluation.definitions import read_definitions
 from audio_lm.evaluation.predict import read_predictions
 from audio_lm.pipeline import benchmark_jobs
+from audio_lm.prompts.stamp_order import IncreasingStamps
 from audio_lm.run.evaluate import evaluate
 from audio_lm.run.folder import RunFolder
 from tests.forked import on_ranks
@@ -108,6 +109,22 @@ def test_closed_answers_have_probabilities_that_are_scored_without_a_model(copy,
         assert prediction.answer in prediction.allowed
         assert len(prediction.logprobs) == len(prediction.allowed) > 1
         assert max(prediction.logprobs) < 0
+
+
+def test_ordered_stamps_constrain_every_token_and_belong_to_the_stamp(copy, console):
+    ordered = BENCHMARK.replace("max_new_tokens: 4", "max_new_tokens: 8, ordered_stamps: true")
+    seen = []
+
+    def constrain(constraint, logits, token_ids):
+        seen.append(list(token_ids))
+        return logits
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IncreasingStamps, "constrain", constrain)
+        evaluate(copy.path, console, overrides=[ordered])
+    assert len(seen) > 4, "every token of every answer is constrained"
+    with pytest.raises(DataError, match="other settings of the benchmark"):
+        evaluate(copy.path, console, overrides=[BENCHMARK])
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
