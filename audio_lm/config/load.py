@@ -230,8 +230,8 @@ def _pieces(recipe: Layer, overrides: Tree, problems: list[str]) -> list[Layer]:
         if kind in PIECE_OF_USE:
             piece = _piece(kind, str(name), recipe.where.get(f"use.{kind}", COMMAND_LINE), problems)
             key = PIECE_OF_USE[kind]
-            names = BESIDE_EVALUATION if kind == "benchmarks" else ()
-            beside = {name: piece.tree.pop(name) for name in names if name in piece.tree}
+            tables = BESIDE_EVALUATION if kind == "benchmarks" else ()
+            beside = {table: piece.tree.pop(table) for table in tables if table in piece.tree}
             where = {
                 inner if inner.partition(".")[0] in beside else f"{key}.{inner}": at
                 for inner, at in piece.where.items()
