@@ -28,6 +28,7 @@ from audio_lm.corpora.synthetic.writing import CutWriter
 SUBSET = "several"
 THREE_CLIPS_SHARE = 0.6
 SHARE_OF_FORM = {"one_of_all": 0.25, "follow_up": 0.3, "which": 0.2, "first": 0.1, "compare": 0.15}
+MAX_MORE = 3  # questions before the last one, about clips that are given together
 MAX_DRAWS = 20  # of clips, until one answer is that of a single clip
 NUMBERS = ("1", "2", "3")
 
@@ -83,7 +84,8 @@ def several_exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     """Draw the questions and answers of one conversation about two or three clips."""
     num_clips = 3 if random.bernoulli(THREE_CLIPS_SHARE) else 2
     form = FORMS[random.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))]
-    return form(pools, num_clips, random) or _one_of_all(pools, num_clips, random)
+    exchanges = form(pools, num_clips, random) or _one_of_all(pools, num_clips, random)
+    return _with_more(pools, exchanges, random)
 
 
 def _one_of_all(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange]:
@@ -110,12 +112,8 @@ def _which(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange] 
     """The number of the clip with a property that no other clip has."""
     for _ in range(MAX_DRAWS):
         clips = _draw_clips(pools, num_clips, random)
-        place = random.integer(0, num_clips - 1)
-        if name := _distinguishing(pools, clips, place, random):
-            words = WHICH.choose(random, thing=_thing(pools, clips[place], name))
-            options = tuple(f"audio {number}" for number in NUMBERS[:num_clips])
-            honesty = clips[place].honesty[name]
-            return [Exchange(words, options[place], honesty, tuple(clips), options)]
+        if exchange := _number_of_one(pools, clips, random):
+            return [replace(exchange, new_clips=tuple(clips))]
     return None
 
 
@@ -198,6 +196,31 @@ def _about(
         exchange,
         question=WHICH_AUDIO.choose(random, number=NUMBERS[place], question=exchange.question),
     )
+
+
+def _number_of_one(pools: Pools, clips: Sequence[KnownClip], random: SplitRandom) -> Exchange | None:
+    """Question whose answer is the number of one of the clips; None if the one drawn has no property of its own."""
+    place = random.integer(0, len(clips) - 1)
+    name = _distinguishing(pools, clips, place, random)
+    if name is None:
+        return None
+    words = WHICH.choose(random, thing=_thing(pools, clips[place], name))
+    options = tuple(f"audio {number}" for number in NUMBERS[: len(clips)])
+    return Exchange(words, options[place], clips[place].honesty[name], options=options)
+
+
+def _with_more(pools: Pools, exchanges: list[Exchange], random: SplitRandom) -> list[Exchange]:
+    """Add questions about clips that are given together: a question has far fewer tokens than the clips."""
+    first, *others = exchanges
+    clips = first.new_clips
+    if len(clips) < 2:
+        return exchanges
+    more = []
+    for _ in range(random.integer(0, MAX_MORE)):
+        number = _number_of_one(pools, clips, random) if random.bernoulli(0.5) else None
+        more.append(number or _about(pools, clips, random.integer(0, len(clips) - 1), random))
+    start, *rest = [*more, replace(first, new_clips=())]
+    return [replace(start, new_clips=clips), *rest, *others]
 
 
 def _distinguishing(pools: Pools, clips: Sequence[KnownClip], place: int, random: SplitRandom) -> str | None:
