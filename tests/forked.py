@@ -17,6 +17,7 @@ from audio_lm.tracking import run as tracking_run
 from audio_lm.tracking.mlflow.supervisor import SyncProcess
 
 TIMEOUT = 600  # seconds; only a bound on what hangs, as a busy machine is slow
+STACK_SIGNAL = signal.SIGQUIT  # a rank that hangs prints its stack
 
 
 def _environment(number, count, port):
@@ -32,9 +33,8 @@ def _environment(number, count, port):
     }
 
 
-def _run_rank(number, count, port, work, pipe, timeout):
-    # The test says only that a rank hangs; this says where.
-    faulthandler.dump_traceback_later(0.9 * timeout, file=sys.__stderr__)
+def _run_rank(number, count, port, work, pipe):
+    faulthandler.register(STACK_SIGNAL, file=sys.__stderr__)
     os.environ |= _environment(number, count, port)
     # A fork has no threads of its parent, and its OpenMP would wait for them: one thread, also where a rank that
     # evaluates alone takes all cores.
@@ -63,7 +63,7 @@ def on_ranks(count, work, *, may_die=False, timeout=TIMEOUT):
     context = multiprocessing.get_context("fork")
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     processes = [
-        context.Process(target=_run_rank, args=(number, count, port, work, pipes[number][1], timeout))
+        context.Process(target=_run_rank, args=(number, count, port, work, pipes[number][1]))
         for number in range(count)
     ]
     for process, (_, send) in zip(processes, pipes, strict=True):
@@ -114,6 +114,8 @@ def _receive(pipe, process, timeout):
                 return pipe.recv()
             except EOFError:
                 return None
+    os.kill(process.pid, STACK_SIGNAL)
+    process.join(1)
     raise AssertionError(f"rank {process.name} sent no result in {timeout} s")
 
 
