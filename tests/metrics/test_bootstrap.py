@@ -4,6 +4,7 @@ import pytest
 from audio_lm.common.errors import DataError
 from audio_lm.metrics import bootstrap
 from audio_lm.metrics.bootstrap import Answers, ClipResults, draws
+from audio_lm.metrics.choices import ChoiceReference
 from audio_lm.metrics.registry import METRICS, find_metric
 
 
@@ -103,8 +104,11 @@ def test_a_metric_of_sums_and_a_metric_of_lists_resample_the_metric_itself():
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in ("ece", "auroc", "roc_eer")])
 def test_every_metric_has_an_interval_or_says_why_not(name):
-    answers = ["yes", "no", "yes", "twenties"] * 5
-    clips = Answers(answers, ["yes", "no", "no", "thirties"] * 5, ["en"] * 20)
+    answers, texts = ["yes", "no", "yes", "twenties"] * 5, ["yes", "no", "no", "thirties"] * 5
+    options = ("yes", "no", "thirties")
+    of_choices = [ChoiceReference(text, options, place) for place, text in enumerate(texts)]
+    references = of_choices if find_metric(name).needs_choices else texts
+    clips = Answers(answers, references, ["en"] * 20)
     try:
         interval = interval_of(find_metric(name), clips, range(20))
     except (DataError, ImportError):
