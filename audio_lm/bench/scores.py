@@ -4,6 +4,7 @@ Texts are drawn from a seed and have the length of typical answers: transcripts 
 references, questions with four choices, speaker turns, sound events, notes.
 """
 
+import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from audio_lm.common.errors import UserError
 from audio_lm.metrics.choices import ChoiceReference
+from audio_lm.metrics.closed import ClosedScores
 from audio_lm.metrics.registry import METRICS, MetricRow
 
 NUM_PREDICTIONS = 10_000
@@ -66,7 +68,7 @@ LABELS = ("happy", "sad", "angry", "neutral", "surprised")
 QUALITIES = ("bright", "dark", "distortion", "reverb", "percussive")
 CHOICES = ("a dog barks", "a cat meows", "rain falls", "people talk")
 
-Rows = tuple[list[str], list[Any], list[str]]
+Rows = tuple[list[Any], list[Any], list[str]]
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _rows(row: MetricRow, count: int, language: str) -> Rows:
     return [answer for answer, _ in pairs], [reference for _, reference in pairs], [language] * count
 
 
-def _pair(row: MetricRow, draw: random.Random, language: str, number: int) -> tuple[str, Any]:
+def _pair(row: MetricRow, draw: random.Random, language: str, number: int) -> tuple[Any, Any]:
     """Answer and reference of one clip, in the form that a metric takes."""
     if row.needs_choices:
         answer = draw.choice(["B", "(c)", "The answer is A.", "I think that rain falls.", "nothing", ""])
@@ -132,6 +134,9 @@ def _pair(row: MetricRow, draw: random.Random, language: str, number: int) -> tu
     if row.has_many_references:
         return _sentence(draw, language), [_sentence(draw, language) for _ in range(5)]
     module = row.class_path.partition(".")[0]
+    if module == "closed":
+        yes = draw.uniform(0.01, 0.99)
+        return ClosedScores(("yes", "no"), (math.log(yes), math.log(1 - yes))), draw.choice(["yes", "no"])
     make = {"intervals": _spans, "notes": _note, "labels": _label}.get(module)
     if make is not None:
         return make(draw, row.name), make(draw, row.name)
