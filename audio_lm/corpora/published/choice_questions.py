@@ -15,7 +15,7 @@ def choice_labels(question: str, choices: Sequence[str], answer: str, where: str
         DataError: the answer is none of the choices, or there are too many.
 
     >>> choice_labels("Who?", ["man", "woman"], "woman", "row 1")
-    {'question': 'Who?\\nA. man\\nB. woman', 'answer': 'B. woman'}
+    {'question': 'Who?\nA. man\nB. woman', 'answer': 'B. woman'}
     """
     if answer not in choices or len(choices) > len(LETTERS):
         raise DataError(f"{where}: answer {answer!r} is none of its choices {list(choices)}; repair the row")

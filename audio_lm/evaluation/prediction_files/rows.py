@@ -88,7 +88,7 @@ def choices_of(place: str, value: Any) -> tuple[str, ...]:
     Raises:
         DataError: they are in none of these forms, or there are fewer than two.
 
-    >>> choices_of("f:1", '["man", "woman"]'), choices_of("f:1", "man | woman"), choices_of("f:1", "A. man\\nB. woman")
+    >>> choices_of("f:1", '["man", "woman"]'), choices_of("f:1", "man | woman"), choices_of("f:1", "A. man\nB. woman")
     (('man', 'woman'), ('man', 'woman'), ('man', 'woman'))
     """
     if isinstance(value, str):
@@ -113,7 +113,7 @@ def _choices_in(text: str) -> Any:
 def lettered_choices(text: str) -> list[str]:
     r"""Choices that a prompt lists as lines ``A. text``, from the last line with an A on; none if there are fewer than two.
 
-    >>> lettered_choices("Who speaks?\\nA. man\\nB. woman\\nAnswer with the letter.")
+    >>> lettered_choices("Who speaks?\nA. man\nB. woman\nAnswer with the letter.")
     ['man', 'woman']
     """
     found: list[str] = []
