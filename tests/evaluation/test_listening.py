@@ -4,7 +4,7 @@ from audio_lm.evaluation.listening import listening_lines
 from audio_lm.evaluation.report import Row, Shadow
 
 
-def row(metric, ours, *shadow, benchmark="heard"):
+def row(metric, ours, *shadow, benchmark="sounds"):
     shadows = {"silence": Shadow(*shadow)} if shadow else {}
     return Row("pretrain", benchmark, "asr", metric, ours, shadows=shadows)
 
@@ -35,7 +35,7 @@ def row(metric, ours, *shadow, benchmark="heard"):
     ],
 )
 def test_the_part_of_the_audio_is_given_with_the_most_that_is_possible(metric, ours, shadow, line):
-    assert [*listening_lines([row(metric, ours, *shadow)])] == [f"heard: {line}"]
+    assert [*listening_lines([row(metric, ours, *shadow)])] == [f"sounds: {line}"]
 
 
 def test_only_the_first_metric_of_a_benchmark_with_silence_has_a_line():
