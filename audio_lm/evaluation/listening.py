@@ -20,7 +20,7 @@ def listening_lines(rows: Sequence[Row]) -> Iterator[str]:
     """A line for the first metric of each benchmark with silence: what the audio adds, and the most that it could."""
     for benchmark, row in main_rows(rows).items():
         shadow = row.shadows.get(SILENCE)
-        if shadow is None or not all(map(math.isfinite, (shadow.score, shadow.low, shadow.high))):
+        if shadow is None or not math.isfinite(shadow.score) or not shadow.has_interval:
             continue
         metric = find_metric(row.metric)
         points = 1 if metric.name in HUNDRED else 100

@@ -144,6 +144,9 @@ def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[
                 yield f"missing: interval of {name} {metric}, no answers are kept or it is undefined for most draws"
             elif absent := [control for control in benchmark.controls if control not in row.shadows]:
                 yield f"missing: {', '.join(absent)} of {name} {metric}, not evaluated or undefined without the audio"
+            elif undefined := [each for each, shadow in row.shadows.items() if not shadow.has_interval]:
+                controls = ", ".join(undefined)
+                yield f"missing: interval of the difference to {controls} of {name} {metric}, undefined in some draws"
         for metric in sorted(set(recipe.published.get(name, {})) - set(benchmark.metrics)):
             yield f"missing: {name} {metric}, published but not among the metrics of the benchmark"
 
