@@ -80,14 +80,12 @@ def write_several(writer: CutWriter, *, clips: Mapping[str, int], seed: int) -> 
             writer.add_conversation(f"{SUBSET}-{split}", clips_of_row, conversation_labels(exchanges))
 
 
-def several_exchanges(
-    pools: Pools, random: SplitRandom, *, max_more: int = MAX_MORE
-) -> list[Exchange]:
+def several_exchanges(pools: Pools, random: SplitRandom) -> list[Exchange]:
     """Draw the questions and answers of one conversation about two or three clips."""
     num_clips = 3 if random.bernoulli(THREE_CLIPS_SHARE) else 2
     form = FORMS[random.weighted_choice(tuple(SHARE_OF_FORM), tuple(SHARE_OF_FORM.values()))]
     exchanges = form(pools, num_clips, random) or _one_of_all(pools, num_clips, random)
-    return _with_more(pools, exchanges, random, max_more)
+    return _with_more(pools, exchanges, random)
 
 
 def _one_of_all(pools: Pools, num_clips: int, random: SplitRandom) -> list[Exchange]:
@@ -211,16 +209,14 @@ def _number_of_one(pools: Pools, clips: Sequence[KnownClip], random: SplitRandom
     return Exchange(words, options[place], clips[place].honesty[name], options=options)
 
 
-def _with_more(
-    pools: Pools, exchanges: list[Exchange], random: SplitRandom, max_more: int
-) -> list[Exchange]:
+def _with_more(pools: Pools, exchanges: list[Exchange], random: SplitRandom) -> list[Exchange]:
     """Add questions about clips that are given together: a question has far fewer tokens than the clips."""
     first, *others = exchanges
     clips = first.new_clips
     if len(clips) < 2:
         return exchanges
     more = []
-    for _ in range(random.integer(0, max_more)):
+    for _ in range(random.integer(0, MAX_MORE)):
         number = _number_of_one(pools, clips, random) if random.bernoulli(0.5) else None
         more.append(number or _about(pools, clips, random.integer(0, len(clips) - 1), random))
     start, *rest = [*more, replace(first, new_clips=())]

@@ -39,9 +39,6 @@ SCATTERED_LABELS = (
 )
 MAX_SCATTER = 0.4  # fraction of the places that contain other labels than words
 
-MIN_SHARE = 0.1  # of the length of a clip, in a conversation: short rows have more answers per token
-MAX_MORE = 6  # questions of a conversation before its last one
-
 Place = tuple[str, int]
 Units = Sequence[tuple[str, Seconds, Seconds]]
 
@@ -71,12 +68,10 @@ def write_word_conversations(writer: CutWriter, *, num_rows: int, seed: int) -> 
     """
     pools = pools_of(writer, "train", "several") if num_rows else Pools({})
     for number in range(num_rows):
-        random = SplitRandom("train", seed, "words_several", number)
-        exchanges = several_exchanges(pools, random, max_more=MAX_MORE)
+        exchanges = several_exchanges(pools, SplitRandom("train", seed, "words_several", number))
         rng = random_for(seed, "words_several", number)
-        share = float(np.exp(rng.uniform(np.log(MIN_SHARE), 0)))
         clips = [clip.cut for exchange in exchanges for clip in exchange.new_clips]
-        places = [shortened(text_row(cut, rng)[0]["places"], share) for cut in clips]
+        places = [text_row(cut, rng)[0]["places"] for cut in clips]
         labels = conversation_labels(exchanges) | dict(zip(PLACES, places, strict=False))
         writer.add("words_several-train", None, labels)
 
@@ -96,15 +91,6 @@ def text_row(
         num_places = int(units[-1][2] * TOKENS_PER_SECOND) + int(rng.integers(1, 8))
     places = _run_lengths(scatter_facts(_timeline(labels, units, num_places), facts_of(labels), rng))
     return labels | {"places": places}, units
-
-
-def shortened(places: Sequence[Place], share: float) -> list[Place]:
-    """Places with a share of their length; each text keeps one place at least.
-
-    >>> shortened([("", 4), (" one", 8), ("", 1)], 0.25)
-    [('', 1), (' one', 2), ('', 1)]
-    """
-    return [(text, max(1, round(share * count))) for text, count in places]
 
 
 def stretch_units(units: Units, rng: np.random.Generator) -> list[tuple[str, Seconds, Seconds]]:
