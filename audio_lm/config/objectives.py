@@ -2,7 +2,6 @@
 
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import StageConfig
-from audio_lm.tasks.registry import CHAT
 from audio_lm.training.objective_config import DPO, GRPO, NEXT_TOKEN
 
 
@@ -35,11 +34,6 @@ def check_objective(name: str, stage: StageConfig) -> None:
         raise RecipeError(
             f"stage {name!r} has objective: dpo and prompt: tags -- expected natural or chatml, because rejected answers are "
             f"plain words -- set one of them"
-        )
-    if stage.objective == GRPO and stage.prompt != "chatml" and CHAT in stage.mixture.weights:
-        raise RecipeError(
-            f"stage {name!r} has objective: grpo, the task chat and prompt: {stage.prompt} -- expected chatml, because sampled "
-            f"answers end as the prompt says -- set prompt: chatml"
         )
     if stage.grpo is not None and stage.pack_tokens <= stage.grpo.num_answers * stage.grpo.max_new_tokens:
         raise RecipeError(

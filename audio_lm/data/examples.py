@@ -240,11 +240,14 @@ class ExampleMaker:
                 )
         return labels
 
-    def places(self, labels: Labels) -> list[list[tuple[str, int]]]:
-        """Words in audio places of each clip, rescaled from the 40 ms of manifests to the audio tokens of the model."""
+    def places(self, labels: Labels) -> list[tuple[str, int]] | None:
+        """Words in audio places, rescaled from the 40 ms of manifests to the audio tokens of the model."""
+        places = places_of(labels)
         share = self.token_count.tokens_per_second / TOKENS_PER_SECOND
-        clips = places_of(labels)
-        return clips if share == 1 else [_rescaled(places, share) for places in clips]
+        if places is None or share == 1:
+            return places
+        ends = [round(share * end) for end in accumulate(count for _, count in places)]
+        return [(text, end - start) for (text, _), start, end in zip(places, [0, *ends], ends, strict=False)]
 
     def reference(self, cut: Cut | CutFacts, task: str) -> str:
         """Reference answer."""
@@ -252,11 +255,6 @@ class ExampleMaker:
         if task == CHAT:
             return str(labels["conversation"][-1]["content"][0]["text"])
         return reference(find_task(task, self.tasks), labels, self.prompt)
-
-
-def _rescaled(places: Sequence[tuple[str, int]], share: float) -> list[tuple[str, int]]:
-    ends = [round(share * end) for end in accumulate(count for _, count in places)]
-    return [(text, end - start) for (text, _), start, end in zip(places, [0, *ends], ends, strict=False)]
 
 
 def with_example(cut: Cut, example: Example) -> Cut:

@@ -79,8 +79,10 @@ def check_tags(recipe: Recipe, vocabulary: Vocabulary) -> None:
     """
     for name, stage in recipe.stages.items():
         for task in stage.mixture.weights if stage.prompt == "tags" else ():
-            if task == CHAT:  # has ChatML, whatever the prompt of the stage is
-                continue
+            if task == CHAT:
+                raise RecipeError(
+                    f"stage {name!r}: {CHAT!r} is available with chatml only; set prompt: chatml"
+                )
             try:
                 tags.check_tags(find_task(task, recipe.task_table), vocabulary.id_of)
             except RecipeError as error:

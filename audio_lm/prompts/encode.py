@@ -23,7 +23,7 @@ def encode(
     vocabulary: Vocabulary,
     *,
     num_tokens_of_clip: Sequence[int],
-    places: Sequence[Sequence[tuple[str, int]]] = (),
+    places: Sequence[tuple[str, int]] | None = None,
 ) -> Encoding:
     """Tokenize a conversation, each clip widened to its number of audio tokens.
 
@@ -36,7 +36,7 @@ def encode(
         pieces: a rendered prompt.
         vocabulary: of the model.
         num_tokens_of_clip: numbers of audio tokens, from clip 1 on.
-        places: for clip 1, 2, ...: texts that replace its audio tokens, each with its number of positions; see ``place_ids``.
+        places: texts that replace the audio tokens of clip 1, each with its number of positions; see ``place_ids``.
 
     Raises:
         DataError: a piece refers to a clip that the cut lacks.
@@ -47,8 +47,8 @@ def encode(
     for piece in _join_texts(pieces, vocabulary):
         if isinstance(piece, Text):
             ids = vocabulary.ids(piece.text, is_markup=piece.is_markup)
-        elif 1 <= piece.number <= len(places):
-            ids = place_ids(places[piece.number - 1], vocabulary)
+        elif piece.number == 1 and places is not None:
+            ids = place_ids(places, vocabulary)
         else:
             ids = [vocabulary.audio_id] * _num_tokens(piece, num_tokens_of_clip)
             audio_index += range(len(token_ids), len(token_ids) + len(ids))
@@ -86,15 +86,15 @@ def length_inputs(pieces: Sequence[Piece], vocabulary: Vocabulary) -> LengthInpu
 
 
 def num_clip_tokens(
-    clip: Clip, *, num_tokens_of_clip: Sequence[int], places: Sequence[Sequence[tuple[str, int]]] = ()
+    clip: Clip, *, num_tokens_of_clip: Sequence[int], places: Sequence[tuple[str, int]] | None = None
 ) -> int:
     """Number of tokens that ``encode`` gives a clip, from the same arguments.
 
     Raises:
         DataError: the cut lacks the clip.
     """
-    if 1 <= clip.number <= len(places):
-        return sum(num_places for _, num_places in places[clip.number - 1] if num_places > 0)
+    if clip.number == 1 and places is not None:
+        return sum(num_places for _, num_places in places if num_places > 0)
     return _num_tokens(clip, num_tokens_of_clip)
 
 

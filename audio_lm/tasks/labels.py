@@ -38,9 +38,6 @@ class Label:
     """True if a column of an imported table may be this label."""
 
 
-PLACES = ("places", "places_2", "places_3")
-"""Labels of a row of text: what replaces the audio tokens of clip 1, 2 and 3."""
-
 CONVERSATION: list[dict[str, Any]] = [
     {"role": "user", "content": [{"audio": 1}, {"text": "Who is speaking?"}]},
     {"role": "assistant", "content": [{"text": "Ada, who says that she met Bob in Paris."}]},
@@ -89,7 +86,7 @@ LABELS: dict[str, Label] = {
     "qualities": Label("texts", ["bright", "fast_decay"]),
     "conversation": _of_moments("turns", CONVERSATION, is_column=False),
     "rejected": Label("facts", is_column=False),
-    **{name: Label("rows", row=(str, int), is_column=False) for name in PLACES},
+    "places": Label("rows", row=(str, int), is_column=False),
     "honesty": Label("facts", is_column=False),
 }
 """Name -> label."""

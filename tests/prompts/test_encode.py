@@ -73,16 +73,9 @@ def test_texts_fill_their_positions_in_order(places):
 def test_a_clip_replaced_by_text_needs_no_audio(places):
     vocabulary = small_vocabulary()
     pieces = [markup("<audio>"), Clip(1), markup("</audio>"), Clip(2)]
-    encoded = encode(pieces, vocabulary, num_tokens_of_clip=[3, 2], places=[places])
+    encoded = encode(pieces, vocabulary, num_tokens_of_clip=[3, 2], places=places)
     num_places = sum(number for _, number in places)
     assert encoded.audio_index == [num_places + 2, num_places + 3]
-
-
-@given(PLACES, PLACES)
-def test_each_clip_has_its_own_places(places, places_2):
-    vocabulary = small_vocabulary()
-    ids = encode([Clip(2), Clip(1)], vocabulary, num_tokens_of_clip=[], places=[places, places_2]).token_ids
-    assert ids == [*place_ids(places_2, vocabulary), *place_ids(places, vocabulary)]
 
 
 def test_a_missing_clip_is_named():

@@ -21,10 +21,10 @@ from audio_lm.corpora.synthetic.several import write_several
 from audio_lm.corpora.synthetic.sounds import SOUND_SUBSETS, write_sounds
 from audio_lm.corpora.synthetic.speech_synthesis import has_synthesizer
 from audio_lm.corpora.synthetic.spoken import write_spoken
-from audio_lm.corpora.synthetic.words import write_word_conversations, write_words
+from audio_lm.corpora.synthetic.words import write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
 
-VERSION = 3  # increased whenever the same settings give other clips
+VERSION = 2  # increased whenever the same settings give other clips
 
 CLIPS: Mapping[str, int] = {
     **speech.CLIPS,
@@ -39,7 +39,6 @@ CLIPS: Mapping[str, int] = {
     "several": 2000,
     "spoken": 2000,
     "preferences": 2000,
-    "words_several": 2000,
 }
 """Subset -> number of training clips, if a recipe sets none."""
 
@@ -88,11 +87,7 @@ def write(folder: Path, final_folder: Path, settings: SyntheticSettings, report:
     write_preferences(writer, clips=clips, seed=settings.seed)
     _report_counts("dialogues", (*DIALOGUE_SUBSETS, *CONVERSATION_SUBSETS), writer, report)
     write_words(writer, subsets=WORD_SUBSETS, copies=settings.word_copies, seed=settings.seed)
-    write_word_conversations(
-        writer, num_rows=settings.num_clips("words_several", "train"), seed=settings.seed
-    )
-    subsets = [f"words_{subset}" for subset in WORD_SUBSETS] + ["words_several"]
-    _report_counts("text in audio places", subsets, writer, report)
+    _report_counts("text in audio places", [f"words_{subset}" for subset in WORD_SUBSETS], writer, report)
     writer.close()
 
 

@@ -5,8 +5,7 @@ already knows. So it is trained first on rows in which the embedding of each wor
 its duration, with gaps. Other labels of the clip (language, speaker, pitch, event) are scattered between the words. The
 position of each word is exact, which also trains time stamps: one place is one audio token, 40 ms.
 
-Rows correspond to clips written before, subset by subset: same labels, similar timing, no audio. Conversations about
-two or three clips are written in the same way, because which clip a word is in is learned faster from text.
+Rows correspond to clips written before, subset by subset: same labels, similar timing, no audio.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,9 @@ from lhotse.cut import Cut
 
 from audio_lm.common.audio_units import TOKENS_PER_SECOND, Seconds
 from audio_lm.common.rng import random_for
-from audio_lm.corpora.synthetic.known_clips import Pools, conversation_labels, pools_of
-from audio_lm.corpora.synthetic.several import several_exchanges
-from audio_lm.corpora.synthetic.split_random import SplitRandom
 from audio_lm.corpora.synthetic.writing import CutWriter
 from audio_lm.data.manifest.labels import units_of
-from audio_lm.tasks.labels import PLACES, RECORDING_START
+from audio_lm.tasks.labels import RECORDING_START
 
 GAP = ""
 SCATTERED_LABELS = (
@@ -55,25 +51,6 @@ def write_words(writer: CutWriter, *, subsets: Sequence[str], copies: int, seed:
                 rng = random_for(seed, "words", cut.id, copy)
                 labels, units = text_row(cut, rng)
                 writer.add(f"words_{subset}-train", None, labels, units=units)
-
-
-def write_word_conversations(writer: CutWriter, *, num_rows: int, seed: int) -> None:
-    """Write ``words_several-train``: conversations as in ``several``, with text in the audio places of each clip.
-
-    Args:
-        num_rows: of the subset; each row has its own clips and questions.
-
-    Raises:
-        DataError: no clip answers a question.
-    """
-    pools = pools_of(writer, "train", "several") if num_rows else Pools({})
-    for number in range(num_rows):
-        exchanges = several_exchanges(pools, SplitRandom("train", seed, "words_several", number))
-        rng = random_for(seed, "words_several", number)
-        clips = [clip.cut for exchange in exchanges for clip in exchange.new_clips]
-        places = [text_row(cut, rng)[0]["places"] for cut in clips]
-        labels = conversation_labels(exchanges) | dict(zip(PLACES, places, strict=False))
-        writer.add("words_several-train", None, labels)
 
 
 def text_row(

@@ -26,7 +26,6 @@ from audio_lm.common.audio_units import (
 )
 from audio_lm.corpora.labels import check_label_names, in_recording, supervision_of
 from audio_lm.data.audio.decode import Wave
-from audio_lm.tasks.labels import PLACES
 
 SAMPLES_PER_FILE = 600 * SAMPLES_PER_SECOND
 
@@ -223,5 +222,5 @@ def _to_int16(cut_id: str, wave: Wave) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 
 def _text_seconds(labels: Mapping[str, Any]) -> float:
-    num_places: int = sum(num for name in PLACES for _, num in labels.get(name, ()))
+    num_places: int = sum(num for _, num in labels.get("places", ()))
     return max(1, num_places) / TOKENS_PER_SECOND

@@ -8,7 +8,6 @@ Source: lhotse 1.33, ``supervision.py`` (``AlignmentItem``, ``with_offset``); lh
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from lhotse import SupervisionSegment
@@ -18,7 +17,7 @@ from lhotse.supervision import AlignmentItem
 from audio_lm.common.audio_units import Seconds
 from audio_lm.common.languages import UNKNOWN_LANGUAGE, with_language_codes
 from audio_lm.data.manifest.json_lines import InvalidLineError, short_repr
-from audio_lm.tasks.labels import FIELDS, LABELS, PLACES, RECORDING_START, Kind
+from audio_lm.tasks.labels import FIELDS, LABELS, RECORDING_START, Kind
 
 IN_SEQUENCE = frozenset({"text", "translation", "units"})
 """Labels of consecutive segments: two equal values are two parts of a whole, not the same label twice."""
@@ -132,10 +131,10 @@ def _join_turns(labels: ClipLabels, cut: Cut) -> None:
     labels.update({key: value for key, value in joined.items() if key in wanted and value})
 
 
-def places_of(labels: Mapping[str, Any]) -> list[list[tuple[str, int]]]:
-    """(text, number of audio tokens) pairs of a text-only cut, in which text stands in for audio; one list per clip."""
-    given = [labels[name] for name in takewhile(labels.__contains__, PLACES)]
-    return [[(str(text), int(count)) for text, count in places] for places in given]
+def places_of(labels: Mapping[str, Any]) -> list[tuple[str, int]] | None:
+    """(text, number of audio tokens) pairs of a text-only cut, in which text stands in for the audio of a clip."""
+    places = labels.get("places")
+    return None if places is None else [(str(text), int(count)) for text, count in places]
 
 
 def check_labels(supervision: Mapping[str, Any]) -> None:
@@ -194,11 +193,11 @@ def _check_rows(key: str, value: Any) -> None:
         if type(row) is not list or len(row) != len(kinds) or not all(map(_is_a, row, kinds)):
             wanted = ", ".join({str: "text", float: "number", int: "integer"}[kind] for kind in kinds)
             raise InvalidLineError(f"label {key!r} has the row {short_repr(row)} -- expected [{wanted}]")
-    if key in PLACES:
+    if key == "places":
         counts = [count for _, count in value]
         if min(counts, default=0) < 0 or sum(counts) > MAX_PLACES:
             raise InvalidLineError(
-                f"label {key!r} has {short_repr(sum(counts))} places -- expected at most {MAX_PLACES}"
+                f"label 'places' has {short_repr(sum(counts))} places -- expected at most {MAX_PLACES}"
             )
 
 

@@ -3,7 +3,7 @@ import pytest
 from audio_lm.common.errors import DataError, UserError
 from audio_lm.corpora.imports.common import ImportOptions, Row
 from audio_lm.corpora.imports.labels import COLUMN_LABELS, choose_columns, parse_label, row_labels
-from audio_lm.tasks.labels import LABELS, PLACES
+from audio_lm.tasks.labels import LABELS
 
 
 def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
@@ -18,7 +18,7 @@ def test_columns_named_like_labels_are_labels_and_columns_of_the_options_win():
 
 
 def test_every_label_except_those_of_conversations_can_be_a_column():
-    assert {"conversation", "rejected", *PLACES, "honesty", "units"} == LABELS.keys() - COLUMN_LABELS
+    assert {"conversation", "rejected", "places", "honesty", "units"} == LABELS.keys() - COLUMN_LABELS
 
 
 @pytest.mark.parametrize(

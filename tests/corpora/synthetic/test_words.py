@@ -1,18 +1,9 @@
 import numpy as np
 import pytest
 
-from audio_lm.common.errors import DataError
 from audio_lm.common.rng import random_for
-from audio_lm.corpora.synthetic.words import (
-    facts_of,
-    scatter_facts,
-    stretch_units,
-    text_row,
-    write_word_conversations,
-    write_words,
-)
+from audio_lm.corpora.synthetic.words import facts_of, scatter_facts, stretch_units, text_row, write_words
 from audio_lm.corpora.synthetic.writing import CutWriter
-from audio_lm.tasks.labels import PLACES
 
 UNITS = [("one", 0.1, 0.4), ("one", 0.4, 0.7), ("two", 0.9, 1.2)]
 
@@ -76,22 +67,3 @@ def test_rows_have_the_labels_of_their_clips_and_no_audio(writer):
     assert not any(row.has_recording for row in rows)
     assert {row.supervisions[0].text for row in rows} == {"one one two"}
     assert rows[0].supervisions[0].custom["places"] != rows[1].supervisions[0].custom["places"]
-
-
-def test_conversations_have_text_for_each_clip_and_no_audio(writer):
-    wave = np.zeros(16_000, np.float32)
-    for event in ("beep", "siren sweep"):
-        writer.add("events-train", wave, {"events": [event]})
-    write_word_conversations(writer, num_rows=20, seed=0)
-    rows = writer.cuts("words_several-train")
-    assert len(rows) == 20
-    for row in rows:
-        labels = row.supervisions[0].custom
-        parts = [part for turn in labels["conversation"] for part in turn["content"]]
-        numbers = [part["audio"] for part in parts if "audio" in part]
-        assert [key for key in labels if key.startswith("places")] == list(PLACES[: len(numbers)])
-        assert not row.has_recording
-        assert "audio_2" not in (row.custom or {})
-    again = CutWriter(writer.folder / "again", writer.folder)
-    with pytest.raises(DataError, match="no clip"):
-        write_word_conversations(again, num_rows=1, seed=0)

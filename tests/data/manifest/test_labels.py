@@ -217,10 +217,8 @@ def test_equal_labels_are_used_and_different_ones_are_refused(recording, vocabul
 
 
 def test_places_are_words_and_counts():
-    assert places_of({}) == []
-    assert places_of({"places": [["a", 2]]}) == [[("a", 2)]]
-    assert places_of({"places_2": [["a", 2]]}) == []
-    assert places_of({"places_2": [["", 1]], "places": [["a", 2]]}) == [[("a", 2)], [("", 1)]]
+    assert places_of({}) is None
+    assert places_of({"places": [["a", 2]]}) == [("a", 2)]
 
 
 WRONG = [
@@ -251,7 +249,6 @@ WRONG = [
     {"custom": {"places": [["a", 5_000], ["b", 5_001]]}},
     {"custom": {"places": [["a", -1]]}},
     {"custom": {"places": [["a", 1.5]]}},
-    {"custom": {"places_3": [["a", -1]]}},
     {"custom": {"conversation": "hello"}},
     {"custom": {"conversation": [{"role": "user"}]}},
     {"custom": {"conversation": [{"role": "user", "content": "hello"}]}},

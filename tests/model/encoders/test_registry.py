@@ -77,6 +77,6 @@ def test_text_placeholders_have_the_token_rate_of_the_model(vocabulary, make_cut
         rate: ExampleMaker(vocabulary, "tags", token_count=audio_token_count(config)).places(labels_of(cut))
         for rate, config in ((25, MODELS[0]), (50, MODELS[3]), (8, MODELS[1]))
     }
-    assert at[25] == [[("one", 3), ("", 2), ("two", 5)]]
-    assert at[50] == [[("one", 6), ("", 4), ("two", 10)]]
-    assert at[8] == [[("one", 1), ("", 1), ("two", 1)]]
+    assert at[25] == [("one", 3), ("", 2), ("two", 5)]
+    assert at[50] == [("one", 6), ("", 4), ("two", 10)]
+    assert at[8] == [("one", 1), ("", 1), ("two", 1)]
