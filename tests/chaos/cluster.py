@@ -84,16 +84,12 @@ def free_port():
 class Cluster:
     """One run on several nodes, each an agent of torchrun with one rank.
 
-    A subclass may have another recipe.
-
     Args:
         folder: of this run's recipe, output and records.
         data: folder of the corpora of all runs.
         nodes: as for torchrun; ``1:2`` allows one or two nodes.
         plan: faults to inject; see ``worker.py``.
     """
-
-    recipe_text = RECIPE
 
     def __init__(
         self,
@@ -117,7 +113,7 @@ class Cluster:
         # Outside the recipe's folder, so only the command line may name it.
         self.places = (f"data_dir={data}",)
         self.recipe.write_text(
-            self.recipe_text.format(
+            RECIPE.format(
                 **{"folder": folder, "ranks": self.nodes, "steps": steps, "frozen": frozen},
                 **{"max_restarts": max_restarts, "elastic": str(":" in nodes).lower(), "building": building},
             )

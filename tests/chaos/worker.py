@@ -127,7 +127,6 @@ def patch():
     patch_evaluation(session.RunSession)
     patch_saving()
     patch_stage_end(stage_runner)
-    patch_reference()
     record_losses()
     patch_data_worker()
     if bug := os.environ.get("CHAOS_BUG"):
@@ -167,27 +166,12 @@ def patch_stage_end(module):
     module.save_model = save_with_faults
 
 
-def patch_reference():
-    """Faults after a rank has written a chunk of log-probabilities under the reference, and a record of the chunks."""
-    from audio_lm.data.reference import Chunk
-
-    write, record, written = Chunk.write, record_of("chunks"), []
-
-    def write_with_faults(self, folder, values):
-        write(self, folder, values)
-        written.append(self.path(folder).name)
-        record({"rank": RANK, "chunk": written[-1], "time": time.time()})
-        inject_at(None, "reference", len(written))
-
-    Chunk.write = write_with_faults
-
-
 def record_losses():
     """Record the losses of every step on every rank to the last bit."""
     from audio_lm.training.losses import TaskLoss
-    from audio_lm.training.step import TrainStep
+    from audio_lm.training.next_token import NextTokenModule
 
-    step, update, record = TrainStep.training_step, TaskLoss.update, record_of("losses")
+    step, update, record = NextTokenModule.training_step, TaskLoss.update, record_of("losses")
     training = []  # the module of the current step
 
     def step_and_remember(self, packs, batch_idx):
@@ -205,7 +189,7 @@ def record_losses():
             stage = Path(module.trainer.default_root_dir).name
             record({"stage": stage, "step": module.global_step, "rank": RANK, "losses": losses})
 
-    TrainStep.training_step, TaskLoss.update = step_and_remember, update_and_record
+    NextTokenModule.training_step, TaskLoss.update = step_and_remember, update_and_record
 
 
 def patch_data_worker():
