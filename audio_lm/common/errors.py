@@ -24,6 +24,10 @@ class CheckpointError(UserError):
     """Checkpoint that cannot be used: damaged, of another format, or weights that do not fit the model."""
 
 
+class ProgramError(UserError):
+    """Program that only one number needs, and that is missing or fails; the other numbers are computed."""
+
+
 class AlreadyReportedError(UserError):
     """Mistake that another rank reports; this rank exits silently with the same code."""
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from lhotse.cut import Cut
 
-from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.errors import DataError, ProgramError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
@@ -49,6 +49,9 @@ def check_benchmarks(recipe: Recipe) -> None:
             languages = {_language(cut, label) for cut in cuts}
             for metric in benchmark.metrics:
                 find_metric(metric).check(languages)
+            reasons = [find_metric(metric).why_missing() for metric in benchmark.metrics]
+            if all(reasons):
+                raise ProgramError(f"none of its metrics can be computed: {reasons[0]}")
         except UserError as error:
             raise type(error)(f"benchmark {name!r}: {error}") from error
 

@@ -30,6 +30,7 @@ from audio_lm.evaluation.predict import (
 )
 from audio_lm.evaluation.report import rows_as_records
 from audio_lm.evaluation.score import score_key, write_scores
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.benchmark_data import training_majority
 from audio_lm.pipeline.benchmark_jobs import MAIN, BenchmarkJobs, check_controls
@@ -198,7 +199,10 @@ class Evaluator:
         definition = read_definitions(self._answers(baseline)).get(name)
         return (
             predictions_path(self._answers(baseline), name).is_file()
-            and all(score_key(name, metric, baseline) in self.scores for metric in benchmark.metrics)
+            and all(
+                score_key(name, metric, baseline) in self.scores or find_metric(metric).why_missing()
+                for metric in benchmark.metrics
+            )
             and (definition is None or definition.benchmark == benchmark)
             and (definition is None or definition.own_task == self.recipe.tasks.get(benchmark.task))
         )

@@ -136,7 +136,7 @@ def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[
         for metric in benchmark.metrics:
             row = there.get((name, metric))
             if row is None:
-                yield f"missing: {name} {metric}, {reason}"
+                yield f"missing: {name} {metric}, {find_metric(metric).why_missing() or reason}"
                 continue
             if row.interval is None:
                 yield f"missing: interval of {name} {metric}, no answers are kept or it is undefined for most draws"

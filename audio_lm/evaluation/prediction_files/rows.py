@@ -31,6 +31,10 @@ class FileRow:
     recorded: float | None = None
     """Result of this row that the publisher's code wrote to the file."""
 
+    speaker: str | None = None
+    recording: str | None = None
+    """Audio file; both for intervals, because the clips of one are not independent."""
+
 
 @dataclass(frozen=True)
 class Official:
