@@ -83,6 +83,7 @@ METRICS = {
             "wer_qwen2_audio", "word error rate, Qwen2-Audio", False, "error_rate.Qwen2AudioWordErrorRate"
         ),
         MetricRow("wer_spoken", "word error rate, numbers equal", False, "error_rate.SpokenWordErrorRate"),
+        MetricRow("wer_wetext", "word error rate, WeText", False, "error_rate.CleanChineseErrorRate"),
         MetricRow(
             "wer_kimi_audio", "word error rate, Kimi-Audio", False, "error_rate.KimiAudioWordErrorRate"
         ),
