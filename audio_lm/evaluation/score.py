@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.errors import DataError, ProgramError, RecipeError
+from audio_lm.common.errors import DataError, ProgramError, RecipeError, UserError
 from audio_lm.common.files import JsonTable, read_json, write_text
 from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.config import UNTRAINED, BenchmarkConfig
@@ -23,17 +23,26 @@ log = logging.getLogger(__name__)
 
 
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
-    """Compute each metric: name -> value. One whose program is missing or fails is left out, with a warning.
+    """Compute each metric: name -> value.
+
+    One that is undefined for the references, or whose program is missing or fails, is left out with a warning, so that it
+    takes no other score with it.
 
     Raises:
-        DataError: there are no answers, or a metric is undefined for the references.
+        DataError: there are no answers, or all metrics are undefined for the references.
+        ProgramError: the program of the only metric is missing or fails.
     """
-    scores = {}
+    scores: dict[str, float] = {}
+    failures: dict[str, UserError] = {}
     for name in metrics:
         try:
             scores[name] = score_of(predictions, name)
-        except ProgramError as error:
-            _warn_once(name, str(error))
+        except (DataError, ProgramError) as error:
+            failures[name] = error
+    if failures and not scores:
+        raise next(iter(failures.values()))
+    for name, error in failures.items():
+        _warn_once(name, str(error))
     return scores
 
 

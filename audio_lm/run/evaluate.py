@@ -1,6 +1,7 @@
 """Evaluation of a finished run: its benchmarks, others, or suites, over one rank or several."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.load_model import on_device
 from audio_lm.run.open import kept_vocabulary, open_run
+from audio_lm.run.suites import leave_out_unusable
 
 
 def evaluate(
@@ -57,16 +59,20 @@ def evaluate(
     with evaluation_ranks(recipe) as groups:
         with groups.main_first():
             prepare_corpora(recipe, console.print)
+        vocabulary = kept_vocabulary(recipe, folder)
+        named = [name.strip() for value in benchmarks for name in value.split(",")]
+        of_suites = [name for name in chosen if named and name not in named]
+        checks = (check_benchmarks, partial(check_benchmark_tags, vocabulary=vocabulary))
+        chosen, left_out = leave_out_unusable(recipe, chosen, of_suites, checks)
+        for note in left_out:
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         chosen_recipe = only_benchmarks(recipe, chosen)
-        check_benchmarks(chosen_recipe)
         is_named = bool(overrides or benchmarks)
         used = {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
         stages = [name for name in recipe.stages if name in used]
         stages = [name for name in stages if is_named or folder.model(name).is_dir()]
         for name in stages:
             folder.check_model(name)
-        vocabulary = kept_vocabulary(recipe, folder)
-        check_benchmark_tags(chosen_recipe, vocabulary)
         model = build_audio_lm(recipe, vocabulary)
         if recipe.hardware.accelerator == "gpu":
             model = on_device(model)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.errors import DataError, ProgramError, UserError
 from audio_lm.common.files import report_unreadable
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdown
@@ -282,7 +282,7 @@ def control_scores(
     """Scores of the answers to a control, without metrics that are undefined for its clips."""
     scores: dict[str, float] = {}
     for metric in benchmark.metrics:
-        with suppress(DataError):
+        with suppress(DataError, ProgramError):
             scores |= scores_of(name, replace(benchmark, metrics=[metric]), predictions, control)
     return scores
 
