@@ -7,7 +7,7 @@ packages belong to the extra ``eval``. Their versions are exact, because they de
 import re
 import unicodedata
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 from audio_lm.common.errors import missing_extra
@@ -61,6 +61,7 @@ def check_clean_chinese(languages: Collection[str]) -> None:
         _wetext()
 
 
+@lru_cache(maxsize=10_000)  # most clauses of an answer are those of its reference
 def _in_words(clause: str) -> str:
     """A clause with its numbers as words; without digits it stays."""
     return _wetext()(clause) if re.search(r"\d", clause) else clause

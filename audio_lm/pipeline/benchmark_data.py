@@ -1,5 +1,6 @@
 """Prompts of benchmarks, checked before training, and the most frequent answers of the training data."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -44,6 +45,7 @@ def check_benchmarks(recipe: Recipe) -> None:
         try:
             cuts = benchmark_cuts(recipe, benchmark)
             check_files(cuts)
+            _check_ids(cuts)
             _check_labels(recipe, cuts, benchmark.task)
             label = _language_label(recipe, benchmark.task)
             languages = {_language(cut, label) for cut in cuts}
@@ -66,6 +68,15 @@ def check_guard_text(recipe: Recipe) -> None:
         cuts = usable_source(recipe, recipe.guard.text, "error")[: recipe.guard.max_clips]
         check_files(cuts)
         _check_labels(recipe, cuts, CHAT)
+
+
+def _check_ids(cuts: Sequence[Cut]) -> None:
+    """Check that no id occurs twice: answers are kept and compared by id."""
+    if twice := [name for name, count in Counter(cut.id for cut in cuts).items() if count > 1]:
+        raise DataError(
+            f"cut {twice[0]!r}: {len(twice)} ids occur twice in the cut-set -- expected one cut of each id -- rename or remove "
+            f"one"
+        )
 
 
 def _check_labels(recipe: Recipe, cuts: Sequence[Cut], task: str) -> None:

@@ -246,6 +246,8 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
                 continue
             try:
                 predictions = read_predictions(kept)
+                if not predictions:
+                    raise DataError(f"{kept} holds no predictions; evaluate {name} again")
                 scores |= scores_of(name, benchmark, predictions, baseline)
                 definition = definitions.get(name)
                 if not baseline:

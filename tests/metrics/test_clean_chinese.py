@@ -55,6 +55,7 @@ def test_the_error_rate_is_zero_for_another_script_and_other_languages_are_as_in
 def test_a_missing_package_is_named_before_a_run_and_only_for_chinese(package, monkeypatch):
     for function in (clean_chinese._wetext, clean_chinese._to_simplified):
         function.cache_clear()
+    clean_chinese._in_words.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
     check = find_metric("wer_wetext").check
     check({"en", "fr"})
