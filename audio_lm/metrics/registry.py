@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import ProgramError, RecipeError, unknown
 
 if TYPE_CHECKING:
     from audio_lm.metrics.clip_metric import ClipMetric
+
+
+JUDGE_SCORE = "judge_score"
+"""Metric that another model gives, see ``evaluation.judge``."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,19 @@ class MetricRow:
     """True if it reads the log-probabilities of the allowed answers (``closed: true``) instead of an answer."""
 
     needs_program: bool = False
-    """True if it runs a program that is not packaged; where that is missing, the metric is reported as missing."""
+    """True if it needs a program that is not packaged, or a judge; without it, the metric is reported as missing."""
 
     def build(self, **options: Any) -> "ClipMetric":
         """Create the metric, without clips.
 
         Args:
             options: arguments of ``torchmetrics.Metric``.
+
+        Raises:
+            ProgramError: it needs a program that is missing.
         """
+        if reason := self.why_missing():
+            raise ProgramError(reason)
         metric: ClipMetric = self._class()(**options)
         return metric
 
@@ -63,7 +72,7 @@ class MetricRow:
         self._class().check(languages)
 
     def why_missing(self) -> str:
-        """Reason why the program of the metric cannot be run here; empty if it can, or the metric needs none."""
+        """Reason why the metric cannot be computed here for want of a program; empty if it can."""
         return self._class().why_missing() if self.needs_program else ""
 
     def _class(self) -> type["ClipMetric"]:
@@ -155,6 +164,14 @@ METRICS = {
         MetricRow("cider_d", "CIDEr-D", True, "overlap.CiderD", has_many_references=True),
         MetricRow("spice", "SPICE", True, "spice.Spice", has_many_references=True, needs_program=True),
         MetricRow("spider", "SPIDEr", True, "spice.Spider", has_many_references=True, needs_program=True),
+        MetricRow(
+            JUDGE_SCORE,
+            "judge, of 10",
+            True,
+            "judged.JudgeScore",
+            has_many_references=True,
+            needs_program=True,
+        ),
         MetricRow("rouge_l", "ROUGE-L", True, "overlap.RougeL", has_many_references=True),
         MetricRow(
             "caption_overlap", "caption word F1", True, "overlap.CaptionOverlap", has_many_references=True

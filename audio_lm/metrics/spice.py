@@ -35,16 +35,7 @@ Clip = Sequence[Sequence[str]]
 
 
 class Spice(CiderD):
-    """Mean over the clips of the F1 of semantic propositions; on the tokens of CIDEr-D.
-
-    Raises:
-        ProgramError: the program is missing.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        if reason := self.why_missing():
-            raise ProgramError(reason)
-        super().__init__(**options)
+    """Mean over the clips of the F1 of semantic propositions; on the tokens of CIDEr-D."""
 
     @classmethod
     def why_missing(cls) -> str:

@@ -39,7 +39,7 @@ from audio_lm.run.scores import (
     print_scores,
     table_rows,
 )
-from audio_lm.tracking.attach import attach_files
+from audio_lm.tracking.attach import attach
 from audio_lm.tracking.report.figures import figure_png
 
 MARKDOWN, HTML, SCORES = "report.md", "report.html", "report.json"
@@ -96,7 +96,7 @@ def report_runs(
         files = write_report(reports, compared, out)
         console.print(f"report: {out / MARKDOWN}, {out / HTML}", soft_wrap=True)
         for report in reports:
-            attach_files(report.folder.path, files, "report", console.print)
+            attach(report.folder.path, console.print, what="the report", files=files, place="report")
 
 
 def _print_report(report: RunReport, console: Console, *, details: bool) -> None:

@@ -11,6 +11,7 @@ SETS = {
     "qwen_audio": ("qwen_audio", 24),
     "qwen2_audio": ("qwen2_audio", 21),
     "airbench": ("qwen2_audio", 19),
+    "airbench_chat": ("qwen2_audio", 5),
     "multiple_choice": ("qwen2_audio", 3),
 }
 OWN = {"industrial_srwt"}  # a set that is not public
