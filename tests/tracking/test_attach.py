@@ -2,7 +2,7 @@ import json
 import shutil
 
 from audio_lm.tracking.attach import attach
-from audio_lm.tracking.event_log.journal import Journal, MetricsWriter
+from audio_lm.tracking.event_log.journal import ENTRIES, MetricsWriter
 
 
 def test_a_folder_without_a_run_gets_nothing_and_one_sentence(tmp_path):
@@ -12,12 +12,13 @@ def test_a_folder_without_a_run_gets_nothing_and_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_written_to_gets_nothing(tmp_path):
-    journal = Journal(tmp_path, resume=False)
+def test_a_folder_that_is_written_to_gets_nothing(tmp_path, monkeypatch):
+    (tmp_path / ENTRIES).write_text("")
+    monkeypatch.setattr("audio_lm.tracking.attach.has_writer", lambda folder: True)
     lines = []
-    assert not attach(tmp_path, lines.append, what="the judgement")
+    assert not attach(tmp_path, lines.append, what="the judgement", scores={"a/b": 1.0})
     assert lines == [f"{tmp_path} is being trained; the judgement is not logged in MLflow"]
-    del journal
+    assert (tmp_path / ENTRIES).read_text() == ""
 
 
 def test_scores_go_to_the_metrics_of_the_recipe_and_replace_earlier_ones(whole_run, tmp_path):
