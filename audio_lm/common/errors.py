@@ -25,7 +25,7 @@ class CheckpointError(UserError):
 
 
 class ProgramError(UserError):
-    """Program that only one number needs, and that is missing or fails; the other numbers are computed."""
+    """Program or package that is missing or fails; numbers that do without it are computed."""
 
 
 class AlreadyReportedError(UserError):
@@ -52,9 +52,9 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
+def missing_extra(package: str, *, extra: str, purpose: str) -> ProgramError:
     """Error for an optional dependency that is not installed."""
-    return UserError(
+    return ProgramError(
         f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`"
     )
 

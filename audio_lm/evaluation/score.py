@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
     """Compute each metric: name -> value.
 
-    One that is undefined for the references, or whose program is missing or fails, is left out with a warning, so that it
+    One that is undefined for the references, or whose program or package is missing, is left out with a warning, so that it
     takes no other score with it.
 
     Raises:

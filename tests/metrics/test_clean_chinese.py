@@ -3,6 +3,8 @@ import sys
 import pytest
 
 from audio_lm.common.errors import UserError
+from audio_lm.evaluation.predict import Prediction
+from audio_lm.evaluation.score import score_benchmark
 from audio_lm.metrics import clean_chinese
 from audio_lm.metrics.clean_chinese import check_clean_chinese, normalize_clean_chinese
 from audio_lm.metrics.registry import find_metric
@@ -65,3 +67,5 @@ def test_a_missing_package_is_named_before_a_run_and_only_for_chinese(package, m
     ):
         check({"en", "yue"})
     check_clean_chinese([])
+    answers = [Prediction(id="a", task="asr", references=("两个",), answer="2个", language="zh")]
+    assert score_benchmark(answers, ["wer_wetext", "wer"]) == {"wer": 0.5}
