@@ -21,6 +21,9 @@ from audio_lm.metrics.registry import JUDGE_SCORE
 FOLDER = "judge"
 """Folder of verdicts in a run."""
 
+MIXED = ("speech and sound", "speech and music")
+"""Groups of AIR-Bench whose mean it publishes as mixed audio."""
+
 NUM_SAMPLES = 1000  # of the bootstrap
 METRICS = {JUDGE_SCORE: "answer", "judge_reference": "reference", "judge_wins": "wins"}
 """Metric in ``scores.json`` -> field of a group's scores."""
@@ -86,6 +89,9 @@ class Judgement:
                 f"reference {scores.reference:.2f}, better than it in {100 * scores.wins:.0f} %; "
                 f"{scores.num_scored} of {scores.num_questions} questions in both orders"
             )
+        if all(group in self.groups for group in MIXED):
+            mean = float(np.mean([self.groups[group].answer for group in MIXED]))
+            yield f"judge of {name}, mixed: {mean:.2f} of 10, mean of {' and of '.join(MIXED)}"
         every = self.groups["all"]
         without = f", {self.num_without_scores} replies without two scores" if self.num_without_scores else ""
         yield f"judge {self.judge}, second place {every.place:+.2f}{without}"
