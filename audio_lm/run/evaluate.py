@@ -64,8 +64,9 @@ def evaluate(
         of_suites = [name for name in chosen if named and name not in named]
         checks = (check_benchmarks, partial(check_benchmark_tags, vocabulary=vocabulary))
         chosen, left_out = leave_out_unusable(recipe, chosen, of_suites, checks)
-        for note in left_out:
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            "\n".join(left_out), end="\n" * bool(left_out), markup=False, highlight=False, soft_wrap=True
+        )
         chosen_recipe = only_benchmarks(recipe, chosen)
         is_named = bool(overrides or benchmarks)
         used = {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
