@@ -41,8 +41,8 @@ def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -
             failures[name] = error
     if failures and not scores:
         raise next(iter(failures.values()))
-    for name, error in failures.items():
-        _warn_once(name, str(error))
+    for name, failure in failures.items():
+        _warn_once(name, str(failure))
     return scores
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from audio_lm.config.schema import Recipe
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.vocabulary import check_benchmark_tags
+from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.answering import (
     evaluation_ranks,
 )
@@ -60,13 +62,7 @@ def evaluate(
         with groups.main_first():
             prepare_corpora(recipe, console.print)
         vocabulary = kept_vocabulary(recipe, folder)
-        named = [name.strip() for value in benchmarks for name in value.split(",")]
-        of_suites = [name for name in chosen if named and name not in named]
-        checks = (check_benchmarks, partial(check_benchmark_tags, vocabulary=vocabulary))
-        chosen, left_out = leave_out_unusable(recipe, chosen, of_suites, checks)
-        console.print(
-            "\n".join(left_out), end="\n" * bool(left_out), markup=False, highlight=False, soft_wrap=True
-        )
+        chosen = _usable(recipe, chosen, benchmarks, vocabulary, console)
         chosen_recipe = only_benchmarks(recipe, chosen)
         is_named = bool(overrides or benchmarks)
         used = {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
@@ -84,3 +80,20 @@ def evaluate(
             evaluator.evaluate_stage(model, stage, [name for name in table if table[name].stage == stage])
         evaluator.finish()
     return evaluator.scores
+
+
+def _usable(
+    recipe: Recipe, chosen: Sequence[str], options: Sequence[str], vocabulary: Vocabulary, console: Console
+) -> list[str]:
+    """Benchmarks that can be evaluated, with a line about each one of a suite that is left out.
+
+    Args:
+        options: names of the command line; the others that were chosen are of suites.
+    """
+    named = [name.strip() for value in options for name in value.split(",")]
+    of_suites = [name for name in chosen if named and name not in named]
+    checks = (check_benchmarks, partial(check_benchmark_tags, vocabulary=vocabulary))
+    kept, left_out = leave_out_unusable(recipe, chosen, of_suites, checks)
+    for note in left_out:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    return kept
