@@ -99,7 +99,7 @@ def answer_benchmark(
     Args:
         log: where answers are kept; the ranks then divide the packs. None answers all packs on every rank.
         limit: passes on the packs until the run stops.
-        wait: for all ranks, before the answers of all are read.
+        wait: for all ranks, before the answers of all are read and after it.
     """
     started, seconds = time.perf_counter(), 0.0
     with log if log is not None else nullcontext():
@@ -116,6 +116,7 @@ def answer_benchmark(
         wait()
         if log is not None and world_size() > 1:
             answers = log.answered()
+            wait()  # the first rank deletes the files as soon as it has kept the answers
     answer_of = {key: answer for pack in answers.values() for key, answer in pack.items()}
     predictions = {
         control: predictions_of(questions, answer_of, stamp.digest)
