@@ -274,7 +274,10 @@ def _expand_mixtures(merged: Layer, problems: list[str]) -> None:
 
 
 def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
-    """Merge the piece of ``use.scale`` above the recipe; its stage or benchmark ``"*"`` applies to all."""
+    """Merge the piece of ``use.scale`` above the recipe; its stage or benchmark ``"*"`` applies to all.
+
+    A table within ``"*"``, such as ``grpo``, applies to those that have it.
+    """
     name = overrides.get("scale") or as_table(merged.tree.get("use")).get("scale")
     if not name:
         return
@@ -288,10 +291,16 @@ def _apply_scale(merged: Layer, overrides: Tree, problems: list[str]) -> None:
 
 def _apply_wildcard(merged: Layer, piece: Layer, key: str) -> None:
     every = (table_at(piece.tree, key) or {}).pop("*", {})
-    for name in list(as_table(table_at(merged.tree, key))):
+    for name, own in list(as_table(table_at(merged.tree, key)).items()):
+        tables = as_table(own)
+        applied = {
+            inner: value
+            for inner, value in every.items()
+            if not isinstance(value, dict) or isinstance(tables.get(inner), dict)
+        }
         places = {at: of for at, of in piece.where.items() if at.startswith(f"{key}.*.")}
         where = {at.replace(f"{key}.*.", f"{key}.{name}."): of for at, of in places.items()}
-        merge(merged, Layer(nest(key, {name: every}), where))
+        merge(merged, Layer(nest(key, {name: applied}), where))
 
 
 def _shrink_corpora(merged: Layer, piece: Layer) -> None:

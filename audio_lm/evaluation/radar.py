@@ -90,15 +90,12 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
     axes.set_theta_direction(-1)
     colours = iter(COLOURS * (1 + len(lines) // len(COLOURS)))
     for line in sorted(lines, key=lambda line: not line.is_dim):
-        known = [key for key in axes_names if key in line.value_of]
-        points = [(angle_of[key], line.value_of[key]) for key in known]
-        if len(known) == len(axes_names):
-            points.append(points[0])
-        angles, radii = zip(*points, strict=True)
+        # Not a number where a benchmark has no score, so that no line crosses its axis.
+        points = [(angle_of[key], line.value_of.get(key, math.nan)) for key in axes_names]
+        angles, radii = zip(*points, points[0], strict=True)
         colour, linewidth = (DIM, 1.0) if line.is_dim else (next(colours), 1.8)
         dashes = "--" if line.name == "majority" else ":"
-        is_closed = len(known) == len(axes_names)
-        # Scores of single benchmarks that nothing connects are points.
+        is_closed = len(line.value_of) == len(axes_names)
         axes.plot(
             angles,
             radii,
@@ -107,7 +104,7 @@ def radar_figure(lines: Sequence[RadarLine], *, title: str) -> Figure | None:
             label=line.name,
             color=colour,
             linewidth=linewidth,
-            linestyle=dashes if line.is_dim else "-" if is_closed else "none",
+            linestyle=dashes if line.is_dim else "-",
         )
         if not line.is_dim and is_closed:
             axes.fill(angles, radii, color=colour, alpha=0.12)

@@ -38,6 +38,11 @@ class Shadow:
         """True if the score may be the same without listening."""
         return self.low <= 0 <= self.high
 
+    @property
+    def has_interval(self) -> bool:
+        """False if the difference is infinite in some of the draws."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -183,7 +188,8 @@ def _shadow(row: Row, *, control: str) -> str:
     shadow = row.shadows.get(control)
     if shadow is None:
         return ""
-    return f"{metric_value(shadow.score, row.metric)} [{interval_text((shadow.low, shadow.high))}]"
+    span = interval_text((shadow.low, shadow.high))
+    return metric_value(shadow.score, row.metric) + (f" [{span}]" if span else "")
 
 
 def short_number(value: float) -> str:

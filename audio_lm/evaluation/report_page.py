@@ -97,6 +97,7 @@ div { overflow-x: auto }
 table { border-collapse: collapse; font-size: 13px }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap }
 th { color: var(--dim); font-weight: 600 }
+li { white-space: pre-wrap }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 </style>
 </head>

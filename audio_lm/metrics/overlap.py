@@ -7,10 +7,12 @@ Source: CIDEr, arXiv:1411.5726, section 8 (CIDEr-D, times 10); ROUGE, Lin 2004;
 both as pycocoevalcap computes them.
 """
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from sacrebleu.metrics import BLEU
 
@@ -148,42 +150,56 @@ class CiderD(ListMetric):
         counts = [[*map(_count_ngrams, texts)] for texts in clips]
         frequency = Counter(gram for _, *references in counts for gram in set().union(*references))
         log_size = math.log(max(1, len(clips)))
-        return [
-            sum(_similarity(answer, reference, frequency, log_size) for reference in references)
-            / len(references)
-            for answer, *references in counts
-        ]
+        rarity = {gram: log_size - math.log(count) for gram, count in frequency.items()}
+        similarities = []
+        for answer, *references in counts:
+            ours = _weighted(answer, rarity, log_size)
+            total = sum(_similarity(ours, _weighted(grams, rarity, log_size)) for grams in references)
+            similarities.append(total / len(references))
+        return similarities
 
 
-def _similarity(answer: Counter, reference: Counter, frequency: Counter, log_size: float) -> float:
-    sides = [_weights(grams, frequency, log_size) for grams in (answer, reference)]
-    # As in pycocoevalcap, the length of a text is its number of bigrams.
-    lengths = [
-        sum(grams[gram] for gram in orders[1])
-        for grams, orders in zip((answer, reference), sides, strict=True)
-    ]
-    penalty = math.exp(-((lengths[0] - lengths[1]) ** 2) / (2 * SIGMA**2))
+class _Weighted(NamedTuple):
+    """A text for CIDEr-D; the lists have one entry for each order of n-grams."""
+
+    weights: list[dict[tuple[str, ...], float]]
+    norms: list[float]
+    length: int  # as in pycocoevalcap, the number of bigrams
+
+
+def _similarity(ours: _Weighted, theirs: _Weighted) -> float:
+    penalty = math.exp(-((ours.length - theirs.length) ** 2) / (2 * SIGMA**2))
     total = 0.0
-    for ours, theirs in zip(*sides, strict=True):
+    for order, weights in enumerate(theirs.weights):
         product = sum(
-            min(value, theirs[gram]) * theirs[gram] for gram, value in ours.items() if gram in theirs
+            min(value, weights[gram]) * weights[gram]
+            for gram, value in ours.weights[order].items()
+            if gram in weights
         )
-        norms = math.sqrt(sum(v * v for v in ours.values())) * math.sqrt(sum(v * v for v in theirs.values()))
+        norms = ours.norms[order] * theirs.norms[order]
         total += penalty * (product / norms if norms else product)
     return total / MAX_ORDER
 
 
-def _weights(grams: Counter, frequency: Counter, log_size: float) -> list[dict[tuple[str, ...], float]]:
-    """Weight of each n-gram of a text, by order; a single pass, because this is most of the time of CIDEr-D."""
+def _weighted(grams: Counter, rarity: Mapping[tuple[str, ...], float], log_size: float) -> _Weighted:
+    """Weight the n-grams of a text; a single pass, because this is most of the time of CIDEr-D.
+
+    Args:
+        rarity: of each n-gram of a reference; ``log_size`` of all others.
+    """
     weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(MAX_ORDER)]
+    length = 0
     for gram, count in grams.items():
-        weights[len(gram) - 1][gram] = count * (log_size - math.log(max(1.0, frequency.get(gram, 1))))
-    return weights
+        weights[len(gram) - 1][gram] = count * rarity.get(gram, log_size)
+        length += count if len(gram) == 2 else 0
+    norms = [math.sqrt(sum(weight * weight for weight in of_order.values())) for of_order in weights]
+    return _Weighted(weights, norms, length)
 
 
 def _count_ngrams(words: Sequence[str]) -> Counter:
+    shifted = [words[start:] for start in range(MAX_ORDER)]
     return Counter(
-        tuple(words[i : i + n]) for n in range(1, MAX_ORDER + 1) for i in range(len(words) - n + 1)
+        itertools.chain.from_iterable(zip(*shifted[:n], strict=False) for n in range(1, MAX_ORDER + 1))
     )
 
 

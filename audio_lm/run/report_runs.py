@@ -13,6 +13,7 @@ from audio_lm.common.files import write_bytes, write_text
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.answer_log import partial_files
 from audio_lm.evaluation.definitions import read_definitions
+from audio_lm.evaluation.listening import listening_lines
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.radar import RadarLine, radar_figure, radar_lines
 from audio_lm.evaluation.report import (
@@ -101,7 +102,8 @@ def report_runs(
 
 def _print_report(report: RunReport, console: Console, *, details: bool) -> None:
     print_scores(report.rows, read_definitions(report.folder.predictions), console)
-    _print_lines([*limits(report), *report.missing, *report.further], console)
+    lines = [*listening_lines(report.rows), *limits(report), *report.missing, *report.further]
+    _print_lines(lines, console)
     if details:
         print_details(report.recipe, report.folder, console)
 
@@ -149,6 +151,9 @@ def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[
                 yield f"missing: interval of {name} {metric}, no answers are kept or it is undefined for most draws"
             elif absent := [control for control in benchmark.controls if control not in row.shadows]:
                 yield f"missing: {', '.join(absent)} of {name} {metric}, not evaluated or undefined without the audio"
+            elif undefined := [each for each, shadow in row.shadows.items() if not shadow.has_interval]:
+                controls = ", ".join(undefined)
+                yield f"missing: interval of the difference to {controls} of {name} {metric}, undefined in some draws"
         for metric in sorted(set(recipe.published.get(name, {})) - set(benchmark.metrics)):
             yield f"missing: {name} {metric}, published but not among the metrics of the benchmark"
 
@@ -243,6 +248,9 @@ def write_report(reports: Sequence[RunReport], compared: Table | None, out: Path
         title,
         [*tables, *([compared] if compared else [])],
         {
+            "What the audio adds": _lines(
+                reports, [[*listening_lines(report.rows)] for report in reports], several=several
+            ),
             "What the sets detect": _lines(
                 reports, [[*limits(report)] for report in reports], several=several
             ),

@@ -60,7 +60,8 @@ class GrpoModule(WithoutDropout):
         self.config = config
         self.answers = answers
         self.rewards = Rewards(config.rewards)
-        self.num_learned_tokens = 0.0  # of all steps of this rank
+        self.num_learned_tokens = 0.0  # of this rank, since the start of the process
+        self._restored_tokens = 0.0  # of all ranks, before it
         self._measures_of: dict[int, Measures] = {}
         # Of the trained weights only: the others stay what they are.
         self._start = {
@@ -70,10 +71,11 @@ class GrpoModule(WithoutDropout):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[LEARNED_TOKENS] = self.num_learned_tokens
+        # The checkpoint is that of the first rank, and every rank reads it.
+        checkpoint.update(self.further_curves())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.num_learned_tokens = checkpoint.get(LEARNED_TOKENS, 0.0)
+        self._restored_tokens = checkpoint.get(LEARNED_TOKENS, 0.0)
 
     def prepare_packs(self, packs: Sequence[PackedBatch], step: int) -> list[PackedBatch]:
         """Sample answers to the questions of the packs."""
@@ -121,7 +123,7 @@ class GrpoModule(WithoutDropout):
     def further_curves(self) -> dict[str, float]:
         """Tokens of all sampled answers that were learned, up to now."""
         (learned,) = all_reduce_sum(self.num_learned_tokens)
-        return {LEARNED_TOKENS: learned / self.tensor_parallel}
+        return {LEARNED_TOKENS: self._restored_tokens + learned / self.tensor_parallel}
 
     def num_counted(self, pack: PackedBatch) -> int:
         """Number of sampled answers, or of their tokens."""

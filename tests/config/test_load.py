@@ -55,6 +55,18 @@ def test_a_scale_applies_to_all_stages(project):
     assert load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"].steps == 2
 
 
+def test_a_table_of_a_scale_applies_to_the_stages_that_have_it(project):
+    path = project / "conf" / "scale" / "tiny.yaml"
+    path.write_text('stages: {"*": {steps: 2, grpo: {num_answers: 2}}}')
+    assert load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"].grpo is None
+    write(
+        project,
+        GOOD + "    objective: grpo\n    spec_augment: null\n    grpo: {rewards: {acc: 1}, num_answers: 8}\n",
+    )
+    stage = load_recipe("good", ["use.scale=tiny"]).recipe.stages["pretrain"]
+    assert (stage.steps, stage.grpo.num_answers, stage.grpo.rewards) == (2, 2, {"acc": 1})
+
+
 def test_a_number_is_converted_to_the_literal_of_the_schema(project):
     write(project, GOOD + "hardware: {precision: 32}\n")
     assert load_recipe("good").recipe.hardware.precision == "32"

@@ -1,3 +1,5 @@
+import numpy as np
+
 from audio_lm.evaluation.radar import main_rows, radar_figure, radar_lines, radius_of
 from audio_lm.evaluation.report import Row, Shadow
 from audio_lm.tracking.report.figures import figure_png
@@ -24,6 +26,13 @@ def test_a_picture_has_the_scores_of_others_and_of_silence():
     assert lines["majority"] == {"labels": 0.5}
     figure = radar_figure(radar_lines("ours", ROWS), title="ours")
     assert figure_png(figure).startswith(b"\x89PNG")
+
+
+def test_no_line_crosses_the_axis_of_a_benchmark_without_a_score():
+    figure = radar_figure(radar_lines("ours", ROWS), title="ours")
+    radii = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    assert [*np.isnan(radii["majority"])] == [True, True, False, True, True]
+    assert not np.isnan(radii["ours"]).any()
 
 
 def test_two_benchmarks_give_no_picture():

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from audio_lm.evaluation.report import Row, plain_table, print_table, rows_as_records
+from audio_lm.evaluation.report import Row, Shadow, plain_table, print_table, rows_as_records
 
 
 @pytest.fixture(params=[True, False], ids=["terminal", "file"])
@@ -94,3 +94,9 @@ def test_colors_show_improvement_over_untrained_and_published(metric, ours, untr
     print_table([Row("chat", "digits", "asr", metric, ours, untrained, expected)], console)
     code = {"red": "31", "green": "32", "yellow": "33"}[color]
     assert f"\x1b[{code}m{ours:.3f}" in console.export_text(styles=True)
+
+
+def test_a_difference_without_an_interval_has_no_brackets():
+    shadows = {"silence": Shadow(646.0, float("-inf"), -300.0), "swapped": Shadow(1200.0, -900.0, -700.0)}
+    (line,) = plain_table([Row("s", "stamps", "srwt-en", "aas", 229.0, shadows=shadows)]).splitlines()[2:]
+    assert line.endswith(" 646.0 ms  1200.0 ms [-900.0 to -700.0]")

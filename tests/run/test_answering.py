@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from audio_lm.common.env import rank
 from audio_lm.common.errors import DataError
 from audio_lm.evaluation.answer_log import AnswerLog, partial_files
 from audio_lm.evaluation.definitions import read_definitions
@@ -136,6 +137,20 @@ def test_any_number_of_ranks_gives_the_same_files(copy, count):
     results = run_again(copy, count)
     assert answers(copy) == one
     assert results[0].keys() >= {f"{NAME}/acc", f"swapped/{NAME}/acc"}
+
+
+def test_the_answers_of_all_ranks_are_there_until_the_last_rank_has_read_them(copy, monkeypatch):
+    answered = AnswerLog.answered
+
+    def late(log):
+        if rank():
+            time.sleep(0.5)
+        return answered(log)
+
+    monkeypatch.setattr(AnswerLog, "answered", late)
+    first, second = run_again(copy, 2)
+    assert first
+    assert second is not None
 
 
 @pytest.mark.slow

@@ -112,6 +112,26 @@ def test_two_sharded_ranks_have_the_losses_of_one(recipes, whole, tmp_path, obje
         np.testing.assert_allclose(references(tmp_path / "run")[name], values, rtol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_two_ranks_killed_at_any_step_resume_bit_equal_with_the_cached_reference(recipes, tmp_path, sharding):
+    settings = (2, f"hardware.sharding={sharding}")
+    _, expected, _ = run_training(recipes["dpo"], tmp_path / "whole", *settings)
+    kill = random.randrange(1, STEPS)
+    print(f"killed before step {kill}")
+    assert run_training(recipes["dpo"], tmp_path / "run", *settings, kill=kill) is None
+    cached = {path: path.stat().st_mtime_ns for path in sorted((tmp_path / "run").rglob("reference/*/*.npz"))}
+    assert len(cached) == 2  # training and validation
+    _, losses, _ = run_training(recipes["dpo"], tmp_path / "run", *settings, "resume=auto")
+    assert losses == {step: loss for step, loss in expected.items() if step > kill}
+    assert_equal_weights(tmp_path / "run", tmp_path / "whole")
+    assert {path: path.stat().st_mtime_ns for path in cached} == cached, "the reference was computed again"
+    whole, continued = references(tmp_path / "whole"), references(tmp_path / "run")
+    assert {name: values.tobytes() for name, values in continued.items()} == {
+        name: values.tobytes() for name, values in whole.items()
+    }
+
+
 def test_the_reference_is_computed_once_and_continues_after_a_kill(recipes, tmp_path, monkeypatch):
     out = tmp_path / "run"
     counts = [on_ranks(1, lambda number, kill=kill: _count_chunks(recipes["dpo"], out, kill), may_die=kill is not None)[0]

@@ -1,11 +1,15 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from audio_lm.common.errors import UserError
+from audio_lm.evaluation.report import Row, Shadow
+from audio_lm.run.evaluate import evaluate
 from audio_lm.run.folder import RunFolder
-from audio_lm.run.report_runs import report_runs
+from audio_lm.run.report_runs import missing, report_runs
+from audio_lm.run.scores import open_results
 from tests.cli.command import run
 
 
@@ -41,6 +45,25 @@ def test_a_report_prints_and_writes_scores_intervals_and_what_is_missing(copies,
     (rows,) = json.loads((tmp_path / "report" / "report.json").read_text())["runs"].values()
     assert rows[0]["expected"] == 0.9
     assert len(rows[0]["interval"]) == 2
+
+
+def test_a_report_says_what_the_audio_adds_to_a_score(copies, console, tmp_path):
+    controlled = (
+        "{source: synthetic/events-test, task: sec, metrics: [acc], prompt: tags, stage: pretrain, max_new_tokens: 4, "
+        "controls: [silence]}"
+    )
+    evaluate(copies[0].path, console, overrides=[f"evaluation.benchmarks.controlled={controlled}"])
+    report_runs([copies[0].path], console, out=tmp_path / "report")
+    assert "controlled: the audio adds" in console.export_text()
+    assert "## What the audio adds" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_difference_to_a_control_without_an_interval_is_named(copies):
+    recipe, folder = open_results(copies[0].path)
+    row = Row("pretrain", "events", "sec", "acc", 0.5, interval=(0.4, 0.6))
+    shadows = {"silence": Shadow(0.1, float("-inf"), 0.5), "swapped": Shadow(0.1, 0.3, 0.5)}
+    lines = [*missing(recipe, folder, [replace(row, shadows=shadows)])]
+    assert "missing: interval of the difference to silence of events acc, undefined in some draws" in lines
 
 
 def test_runs_are_compared_on_their_common_clips(copies, console, tmp_path):

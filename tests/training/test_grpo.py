@@ -16,6 +16,7 @@ from audio_lm.training.grpo import AnswerFormat, GrpoModule
 from audio_lm.training.objective_config import AnswerRule, GrpoConfig
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
+from tests.forked import on_ranks, together
 
 RATES = dict.fromkeys(("encoder", "projector", "new_tokens", "language_model"), 1e-3)
 REWARDS = {"rouge_l": 1.0}
@@ -144,6 +145,21 @@ def test_learned_tokens_are_counted_and_survive_a_resume(cuts, vocabulary, make_
     resumed = module_of(make_model(), vocabulary, config)
     resumed.on_load_checkpoint(checkpoint)
     assert resumed.further_curves() == {"learned_tokens": float(sum(pack.num_learned for pack in packs))}
+
+
+def test_learned_tokens_of_two_ranks_are_restored_from_the_state_of_the_first(vocabulary, make_model):
+    def resume(number):
+        module, resumed = (module_of(make_model(), vocabulary, GrpoConfig(REWARDS)) for _ in range(2))
+        module.num_learned_tokens = (10.0, 3.0)[number]
+        checkpoint = {}
+        module.on_save_checkpoint(checkpoint)
+        states = [None, None]
+        torch.distributed.all_gather_object(states, checkpoint)
+        resumed.on_load_checkpoint(states[0])
+        resumed.num_learned_tokens += 1.0
+        return resumed.further_curves()
+
+    assert on_ranks(2, together(resume)) == [{"learned_tokens": 15.0}] * 2
 
 
 def test_the_weights_are_the_same_after_the_reference_was_computed(cuts, vocabulary, make_model):

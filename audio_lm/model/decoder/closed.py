@@ -19,6 +19,7 @@ from audio_lm.model.decoder.generate import AllowedTokens, eval_mode, padded_lef
 from audio_lm.model.decoder.language_model import use_padded_attention
 
 ROOT = -1  # the prompt, as the parent of a node
+MAX_LOGIT_ROWS = 256  # ours: with 150 000 tokens in 32 bits, 150 MB
 Path = tuple[int, ...]
 
 
@@ -98,11 +99,15 @@ def score_answers(model: AudioLM, pack: PackedBatch, trees: Sequence[AnswerTree]
         rows_BLD, mask_BL = padded_left(model.embed(pack), pack.cu_seq_lens.tolist()[: len(pack) + 1])
         with use_padded_attention(model.language_model):
             states_BTD = _states_of_nodes(model, rows_BLD, mask_BL, trees)
-    # One conversation at a time: the logits of all would need much memory.
-    return [
-        _closed_answer(tree, model.logits(states_TD[: 1 + len(tree)]))
-        for tree, states_TD in zip(trees, states_BTD, strict=True)
-    ]
+    rows = [states_TD[: 1 + len(tree)] for tree, states_TD in zip(trees, states_BTD, strict=True)]
+    # Some conversations at a time: one alone reads the whole output layer, and the logits of all would need much memory.
+    at_a_time = max(1, MAX_LOGIT_ROWS // states_BTD.shape[1])
+    answers: list[ClosedAnswer] = []
+    for start in range(0, len(rows), at_a_time):
+        some = rows[start : start + at_a_time]
+        logits_NV = model.logits(torch.cat(some)).split([*map(len, some)])
+        answers += map(_closed_answer, trees[start : start + at_a_time], logits_NV)
+    return answers
 
 
 def _states_of_nodes(
