@@ -24,6 +24,10 @@ class CheckpointError(UserError):
     """Checkpoint that cannot be used: damaged, of another format, or weights that do not fit the model."""
 
 
+class ProgramError(UserError):
+    """Program or package that is missing or fails; numbers that do without it are computed."""
+
+
 class AlreadyReportedError(UserError):
     """Mistake that another rank reports; this rank exits silently with the same code."""
 
@@ -48,9 +52,9 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def missing_extra(package: str, *, extra: str, purpose: str) -> UserError:
+def missing_extra(package: str, *, extra: str, purpose: str) -> ProgramError:
     """Error for an optional dependency that is not installed."""
-    return UserError(
+    return ProgramError(
         f"{purpose} needs the package {package!r}; install it with `pip install 'audio-lm[{extra}]'`"
     )
 

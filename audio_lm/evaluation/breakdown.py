@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio_lm.common.errors import DataError
+from audio_lm.common.errors import DataError, ProgramError
 from audio_lm.common.files import write_bytes, write_text
 from audio_lm.evaluation.benchmarks import predictions_name
 from audio_lm.evaluation.confusion import ConfusionTable, confusion_table, csv_of
@@ -88,7 +88,7 @@ def _defined(clips: Sequence[Prediction], metrics: Iterable[str]) -> Iterator[tu
     for metric in metrics:
         try:
             yield from score_benchmark(clips, [metric]).items()
-        except DataError:
+        except (DataError, ProgramError):
             continue  # undefined for the references of this speaker alone, such as binary accuracy
 
 

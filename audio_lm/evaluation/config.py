@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from audio_lm.common.errors import RecipeError, unknown
 from audio_lm.common.ranges import Range, Size
+from audio_lm.evaluation.choice_lines import CHOICE
 from audio_lm.tasks.registry import CHAT
 
 UNTRAINED, MAJORITY, BASE = "untrained", "majority", "base"
@@ -74,6 +75,11 @@ class BenchmarkConfig:
         if self.allowed and not self.closed:
             raise RecipeError(
                 f"allowed {self.allowed[:3]} has no effect on generated answers; set closed: true, or remove it"
+            )
+        if ROTATED in self.controls and (moved := [text for text in self.allowed if CHOICE.fullmatch(text)]):
+            raise RecipeError(
+                f"allowed {moved[:3]} are choices with their letters, which controls: [rotated] moves -- expected the choices "
+                f"of each question, or letters alone -- leave allowed out"
             )
         if self.question is None:
             return

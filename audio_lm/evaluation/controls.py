@@ -10,7 +10,9 @@ import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-CHOICE = re.compile(r"^(\s*\(?)([A-J])([.):] ?)(.+)$", re.MULTILINE)
+from audio_lm.evaluation.choice_lines import CHOICE, choice_lines, with_texts
+
+LETTER = re.compile(r"(\s*\(?)([A-J])\)?\.?\s*")
 QUESTION, ANSWER, CHOICES = "question", "answer", "choices"
 
 
@@ -40,31 +42,22 @@ def rotated_labels(labels: Mapping[str, Any]) -> dict[str, Any] | None:
     {'question': 'Who?\nA. woman\nB. child\nC. man', 'answer': 'A. woman'}
     """
     question = labels.get(QUESTION)
-    matches = [*CHOICE.finditer(question)] if isinstance(question, str) else []
-    letters, texts = [match[2] for match in matches], [match[4] for match in matches]
-    if len(matches) < 2 or letters != [chr(ord("A") + number) for number in range(len(letters))]:
+    lines = choice_lines(question) if isinstance(question, str) else []
+    if not lines:
         return None
     assert isinstance(question, str), "it has choices"
-    rotated = iter([*texts[1:], texts[0]])
-    changed: dict[str, Any] = {
-        QUESTION: CHOICE.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{next(rotated)}", question)
-    }
+    letters, texts = [line[2] for line in lines], [line[4] for line in lines]
+    changed: dict[str, Any] = {QUESTION: with_texts(question, lines, [*texts[1:], texts[0]])}
     if isinstance(choices := labels.get(CHOICES), list) and len(choices) == len(texts):
         changed[CHOICES] = [*choices[1:], choices[0]]
     answer = labels.get(ANSWER)
-    return changed if answer is None else {**changed, ANSWER: _rotated_answer(str(answer), letters, texts)}
+    return changed if answer is None else {**changed, ANSWER: _rotated_answer(str(answer), letters)}
 
 
-def _rotated_answer(answer: str, letters: Sequence[str], texts: Sequence[str]) -> str:
+def _rotated_answer(answer: str, letters: Sequence[str]) -> str:
     """The same answer with its new letter; an answer in words alone stays."""
-    if match := CHOICE.fullmatch(answer):
-        letter, rest = match[2], answer[match.end(2) :]
-    elif answer.strip() in letters:
-        letter, rest = answer.strip(), ""
-    else:
+    match = CHOICE.fullmatch(answer) or LETTER.fullmatch(answer)
+    if match is None or match[2] not in letters:
         return answer
-    index = (letters.index(letter) - 1) % len(letters) if letter in letters else None
-    if index is None:
-        return answer
-    before = answer[: answer.index(letter)]
-    return f"{before}{letters[index]}{rest}"
+    letter = letters[(letters.index(match[2]) - 1) % len(letters)]
+    return f"{answer[: match.start(2)]}{letter}{answer[match.end(2) :]}"

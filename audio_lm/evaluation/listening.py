@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from audio_lm.evaluation.config import SILENCE
-from audio_lm.evaluation.radar import HUNDRED, main_rows
+from audio_lm.evaluation.radar import HIGHEST, main_rows
 from audio_lm.evaluation.report import Row
 from audio_lm.metrics.registry import find_metric
 
-UNBOUNDED = frozenset({"cider_d"})
+UNBOUNDED = frozenset({"cider_d", "spider"})
 """Metrics without a largest value."""
 
 
@@ -23,7 +23,7 @@ def listening_lines(rows: Sequence[Row]) -> Iterator[str]:
         if shadow is None or not math.isfinite(shadow.score) or not shadow.has_interval:
             continue
         metric = find_metric(row.metric)
-        points = 1 if metric.name in HUNDRED else 100
+        points = 100 / HIGHEST.get(metric.name, 1.0)
         sign = 1 if metric.is_higher_better else -1
         low, high = sorted(points * sign * bound for bound in (shadow.low, shadow.high))
         added = points * sign * (row.ours - shadow.score)

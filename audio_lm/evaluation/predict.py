@@ -162,19 +162,26 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Read saved answers, also in the format of earlier releases with a single ``reference``.
 
     Raises:
-        DataError: there is no such file, or a line is no prediction.
+        DataError: there is no such file, a line is no prediction, or an id occurs twice; names the line.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist; evaluate the benchmark first with `audio-lm evaluate`")
-    predictions = []
+    predictions: list[Prediction] = []
+    line_of: dict[str, int] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 predictions.append(_prediction(json.loads(line)))
+                first = line_of.setdefault(predictions[-1].id, number)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
                     f"{path}:{number}: no prediction ({error}); evaluate the benchmark again"
                 ) from error
+            if first != number:
+                raise DataError(
+                    f"{path}:{number}: id {predictions[-1].id!r} is also that of line {first} -- expected one answer per "
+                    f"question -- remove one of them, or evaluate the benchmark again"
+                )
     return predictions
 
 

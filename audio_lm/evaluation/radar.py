@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
 from audio_lm.evaluation.report import Row, metric_value
-from audio_lm.metrics.registry import find_metric
+from audio_lm.metrics.registry import JUDGE_SCORE, find_metric
 from audio_lm.tracking.report.figures import new_figure
 
 MIN_AXES = 3
-HUNDRED = frozenset({"bleu"})
-"""Metrics from 0 to 100."""
+HIGHEST = {"bleu": 100.0, "bleu_qwen_audio": 100.0, JUDGE_SCORE: 10.0}
+"""Metric whose largest value is not 1 -> that value."""
 
 COLOURS = ("#5b54c4", "#d0661d", "#1a8450", "#b3361e", "#2a7ab8", "#8a6d1d")
 DIM = "#8b93a3"
@@ -39,7 +39,7 @@ def radius_of(row: Row, score: float | None) -> float | None:
     metric = find_metric(row.metric)
     if score is None or not math.isfinite(score) or metric.unit:
         return None
-    share = score / 100 if metric.name in HUNDRED else score
+    share = score / HIGHEST.get(metric.name, 1.0)
     return min(1.0, max(0.0, share if metric.is_higher_better else 1 - share))
 
 

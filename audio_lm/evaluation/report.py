@@ -17,6 +17,7 @@ from rich.text import Text
 from audio_lm.evaluation.config import BASE, CONTROLS, MAJORITY, UNTRAINED
 from audio_lm.metrics.registry import find_metric
 
+INTERVAL = "95 %"
 TITLE = "scores (arrow: which way is better)"
 ARROWS = {True: "↑", False: "↓"}
 ARROW_WORDS = {True: "(up)", False: "(down)"}  # if the encoding has no arrows
@@ -162,7 +163,7 @@ def _columns(rows: Sequence[Row], arrows: Mapping[bool, str]) -> dict[str, Calla
             columns[baseline] = partial(_baseline, baseline=baseline)
     columns["ours"] = lambda row: metric_value(row.ours, row.metric)
     if any(row.interval is not None for row in rows):
-        columns["95 %"] = lambda row: _range(row.interval)
+        columns[INTERVAL] = lambda row: interval_text(row.interval)
     for control in CONTROLS:
         if any(control in row.shadows for row in rows):
             columns[f"{control} [difference]"] = partial(_shadow, control=control)
@@ -175,7 +176,8 @@ def _baseline(row: Row, *, baseline: str) -> str:
     return metric_value(getattr(row, baseline), row.metric)
 
 
-def _range(interval: tuple[float, float] | None) -> str:
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """Ends of an interval; empty if there is none, or an end is not finite."""
     if interval is None or not all(map(math.isfinite, interval)):
         return ""
     low, high = map(short_number, interval)
@@ -186,7 +188,7 @@ def _shadow(row: Row, *, control: str) -> str:
     shadow = row.shadows.get(control)
     if shadow is None:
         return ""
-    span = _range((shadow.low, shadow.high))
+    span = interval_text((shadow.low, shadow.high))
     return metric_value(shadow.score, row.metric) + (f" [{span}]" if span else "")
 
 

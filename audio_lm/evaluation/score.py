@@ -6,39 +6,72 @@ The key of a score is ``<benchmark>/<metric>``; for a baseline, ``untrained/<ben
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio_lm.common.errors import DataError, RecipeError
+from audio_lm.common.errors import DataError, ProgramError, RecipeError, UserError
 from audio_lm.common.files import JsonTable, read_json, write_text
 from audio_lm.common.source_name import parse_source
 from audio_lm.evaluation.config import UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.metrics.registry import MetricRow, current_name, find_metric
 
+log = logging.getLogger(__name__)
+
 
 def score_benchmark(predictions: Sequence[Prediction], metrics: Sequence[str]) -> dict[str, float]:
     """Compute each metric: name -> value.
 
+    One that is undefined for the references, or whose program or package is missing, is left out with a warning, so that it
+    takes no other score with it.
+
     Raises:
-        DataError: there are no answers, or a metric is undefined for the references.
+        DataError: there are no answers, or all metrics are undefined for the references.
+        ProgramError: the program of the only metric is missing or fails.
+    """
+    scores: dict[str, float] = {}
+    failures: dict[str, UserError] = {}
+    for name in metrics:
+        try:
+            scores[name] = score_of(predictions, name)
+        except (DataError, ProgramError) as error:
+            failures[name] = error
+    if failures and not scores:
+        raise next(iter(failures.values()))
+    for name, failure in failures.items():
+        _warn_once(name, str(failure))
+    return scores
+
+
+def score_of(predictions: Sequence[Prediction], name: str) -> float:
+    """Compute one metric.
+
+    Raises:
+        DataError: there are no answers, or the metric is undefined for the references.
+        ProgramError: the program of the metric is missing or fails.
     """
     if not predictions:
         raise DataError("a benchmark without answers has no score; is its cut-set empty?")
-    scores = {}
-    for name in metrics:
-        try:
-            row = find_metric(name)
-            metric = row.build(
-                sync_on_compute=False
-            )  # one rank has all answers, and other ranks do not score
-            metric.update(*metric_inputs(predictions, row))
-            scores[name] = float(metric.compute())
-        except DataError as error:
-            raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
-    return scores
+    try:
+        row = find_metric(name)
+        metric = row.build(sync_on_compute=False)  # one rank has all answers, and other ranks do not score
+        metric.update(*metric_inputs(predictions, row))
+        return float(metric.compute())
+    except DataError as error:
+        raise DataError(f"metric {name!r} of task {predictions[0].task!r}: {error}") from error
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def _warn_once(name: str, reason: str) -> None:
+    """Log that a metric is not computed, once for each reason."""
+    if (name, reason) not in _warned:
+        log.warning("%s is not computed: %s", name, reason)
+    _warned.add((name, reason))
 
 
 def metric_inputs(

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from audio_lm.common.errors import DataError
+from audio_lm.common.errors import DataError, ProgramError
 from audio_lm.evaluation.predict import Prediction
 from audio_lm.evaluation.score import metric_inputs
 from audio_lm.metrics.bootstrap import Answers, ClipResults, Interval, difference_of, interval_of
@@ -61,8 +61,8 @@ class Scored:
     results: ClipResults
 
     def interval(self) -> Interval | None:
-        """95 % interval of the score; None if the metric is undefined for the answers."""
-        with suppress(DataError):
+        """95 % interval of the score; None if the metric is undefined for the answers, or its program fails."""
+        with suppress(DataError, ProgramError):
             return interval_of(self.results, units_of(self.predictions).of_clip)
         return None
 
@@ -78,7 +78,7 @@ class Scored:
         if not common:
             return None
         ours, others = self.results.take(mine), other.results.take(theirs)
-        with suppress(DataError):
+        with suppress(DataError, ProgramError):
             found = difference_of(ours, others, units_of(common).of_clip)
             if found is not None:
                 return Difference(ours.value(), others.value(), found, len(common))
@@ -86,9 +86,9 @@ class Scored:
 
 
 def scored(predictions: Sequence[Prediction], metric: str) -> Scored | None:
-    """Results of answers under a metric; None if there are none, or the metric does not suit them."""
+    """Results of answers under a metric; None if there are none, or the metric does not suit them or is missing here."""
     row = find_metric(metric)
-    with suppress(DataError):
+    with suppress(DataError, ProgramError):
         if predictions:
             return Scored(predictions, ClipResults(row, Answers(*metric_inputs(predictions, row))))
     return None

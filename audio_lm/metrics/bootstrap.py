@@ -14,12 +14,13 @@ import math
 from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from audio_lm.common.errors import DataError
-from audio_lm.metrics.clip_metric import ListMetric, SumMetric
+from audio_lm.metrics.clip_metric import ListMetric, SumMetric, ratio
 from audio_lm.metrics.registry import MetricRow
 
 NUM_RESAMPLES = 1000
@@ -99,6 +100,7 @@ class ClipResults:
         """Results of some of the clips."""
         taken = copy(self)
         taken.items = [self.items[index] for index in indices]
+        vars(taken).pop("each", None)  # it may depend on all clips, as CIDEr-D does
         return taken
 
     def value(self) -> float:
@@ -107,7 +109,17 @@ class ClipResults:
         Raises:
             DataError: the metric is undefined for them.
         """
-        return self._value_of(self.items)
+        if isinstance(self.metric, SumMetric):
+            return float(self.metric.value(*(sum(column) for column in zip(*self.items, strict=True))))
+        if self.each is not None:
+            return ratio(math.fsum(self.each), len(self.each))
+        assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
+        return float(self.metric.value(self.items))
+
+    @cached_property
+    def each(self) -> list[float] | None:
+        """Value of each clip; None if the metric is no mean of clips."""
+        return self.metric.each(self.items) if isinstance(self.metric, ListMetric) else None
 
     def resampled(self, units: Sequence[Hashable], *, seed: int = SEED) -> Values:
         """(R,) values of the metric over resampled units; NaN where it is undefined."""
@@ -116,10 +128,9 @@ class ClipResults:
             sums_RS = draws(units, NUM_RESAMPLES, seed) @ counts_NS
             return np.array([_or_nan(self.metric.value, *sums) for sums in sums_RS.tolist()])
         assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
-        each = self.metric.each(self.items)
-        if each is not None:
+        if self.each is not None:
             draws_RN = draws(units, NUM_RESAMPLES, seed)
-            return np.asarray(draws_RN @ np.array(each) / draws_RN.sum(1), dtype=np.float64)
+            return np.asarray(draws_RN @ np.array(self.each) / draws_RN.sum(1), dtype=np.float64)
         num_resamples = max(MIN_RESAMPLES, min(NUM_RESAMPLES, MAX_LIST_ITEMS // len(self.items)))
         draws_RN = draws(units, num_resamples, seed)
         drawn = (np.repeat(np.arange(len(self.items)), counts).tolist() for counts in draws_RN)
@@ -131,12 +142,6 @@ class ClipResults:
         assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
         # Through JSON, as the state of the metric is, so that the value sees the same types.
         return json.loads(json.dumps(self.metric.clip(*clip)))
-
-    def _value_of(self, items: Sequence[Any]) -> float:
-        if isinstance(self.metric, SumMetric):
-            return float(self.metric.value(*(sum(column) for column in zip(*items, strict=True))))
-        assert isinstance(self.metric, ListMetric), "a metric has sums or a list"
-        return float(self.metric.value(items))
 
 
 def interval_of(results: ClipResults, units: Sequence[Hashable], *, seed: int = SEED) -> Interval | None:

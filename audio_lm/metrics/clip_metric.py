@@ -35,6 +35,11 @@ class ClipMetric(Metric):
             UserError: a package is not installed.
         """
 
+    @classmethod
+    def why_missing(cls) -> str:
+        """Reason why a program of its own, outside Python, cannot be run here; empty if it can or there is none."""
+        return ""
+
 
 class SumMetric(ClipMetric):
     """Metric computed from integers that are summed over clips."""

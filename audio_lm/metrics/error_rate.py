@@ -13,6 +13,8 @@ from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
 
 from audio_lm.common.errors import missing_extra
+from audio_lm.metrics.clean_chinese import LANGUAGES as CHINESE
+from audio_lm.metrics.clean_chinese import check_clean_chinese, normalize_clean_chinese
 from audio_lm.metrics.clip_metric import SumMetric
 from audio_lm.metrics.published_text import (
     check_qwen2_audio,
@@ -107,6 +109,19 @@ class SpokenWordErrorRate(WordErrorRate):
         if language in SPOKEN_CHINESE:
             return normalize(spoken_chinese(plain_transcript(text)), language)
         return normalize(text, language)
+
+
+class CleanChineseErrorRate(SpokenWordErrorRate):
+    """``wer_spoken`` in which traditional and simplified characters, and all readings of a Chinese number, are equal."""
+
+    @classmethod
+    def check(cls, languages: Collection[str]) -> None:
+        check_clean_chinese(languages)
+
+    def normalize(self, text: str, language: str) -> str:
+        if language in CHINESE:
+            return normalize_clean_chinese(text, language)
+        return super().normalize(text, language)
 
 
 class CharacterErrorRate(WordErrorRate):

@@ -140,7 +140,7 @@ class CiderD(ListMetric):
         return [_words(answer), *map(_words, _captions(reference))]
 
     def value(self, clips: Sequence[Sequence[Sequence[str]]]) -> float:
-        return 10 * _mean(self._similarities(clips))
+        return _mean(self.each(clips))
 
     def each(self, clips: Sequence[Sequence[Sequence[str]]]) -> list[float]:
         """Value of each clip, with the document frequencies of the whole benchmark."""

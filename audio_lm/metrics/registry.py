@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import ProgramError, RecipeError, unknown
 
 if TYPE_CHECKING:
     from audio_lm.metrics.clip_metric import ClipMetric
 
-NEEDS_JAVA = frozenset({"spice", "spider"})
-"""SPICE is a Java program with parser models and is not on PyPI; SPIDEr is the mean of SPICE and CIDEr-D."""
+
+JUDGE_SCORE = "judge_score"
+"""Metric that another model gives, see ``evaluation.judge``."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,20 @@ class MetricRow:
     reads_logprobs: bool = False
     """True if it reads the log-probabilities of the allowed answers (``closed: true``) instead of an answer."""
 
+    needs_program: bool = False
+    """True if it needs a program that is not packaged, or a judge; without it, the metric is reported as missing."""
+
     def build(self, **options: Any) -> "ClipMetric":
         """Create the metric, without clips.
 
         Args:
             options: arguments of ``torchmetrics.Metric``.
+
+        Raises:
+            ProgramError: it needs a program that is missing.
         """
+        if reason := self.why_missing():
+            raise ProgramError(reason)
         metric: ClipMetric = self._class()(**options)
         return metric
 
@@ -61,6 +70,10 @@ class MetricRow:
             UserError: a package is not installed.
         """
         self._class().check(languages)
+
+    def why_missing(self) -> str:
+        """Reason why the metric cannot be computed here for want of a program; empty if it can."""
+        return self._class().why_missing() if self.needs_program else ""
 
     def _class(self) -> type["ClipMetric"]:
         module, _, name = self.class_path.partition(".")
@@ -79,6 +92,7 @@ METRICS = {
             "wer_qwen2_audio", "word error rate, Qwen2-Audio", False, "error_rate.Qwen2AudioWordErrorRate"
         ),
         MetricRow("wer_spoken", "word error rate, numbers equal", False, "error_rate.SpokenWordErrorRate"),
+        MetricRow("wer_wetext", "word error rate, WeText", False, "error_rate.CleanChineseErrorRate"),
         MetricRow(
             "wer_kimi_audio", "word error rate, Kimi-Audio", False, "error_rate.KimiAudioWordErrorRate"
         ),
@@ -148,6 +162,16 @@ METRICS = {
             "bleu_qwen_audio", "BLEU, Qwen-Audio", True, "overlap.QwenAudioBleu", has_many_references=True
         ),
         MetricRow("cider_d", "CIDEr-D", True, "overlap.CiderD", has_many_references=True),
+        MetricRow("spice", "SPICE", True, "spice.Spice", has_many_references=True, needs_program=True),
+        MetricRow("spider", "SPIDEr", True, "spice.Spider", has_many_references=True, needs_program=True),
+        MetricRow(
+            JUDGE_SCORE,
+            "judge, of 10",
+            True,
+            "judged.JudgeScore",
+            has_many_references=True,
+            needs_program=True,
+        ),
         MetricRow("rouge_l", "ROUGE-L", True, "overlap.RougeL", has_many_references=True),
         MetricRow(
             "caption_overlap", "caption word F1", True, "overlap.CaptionOverlap", has_many_references=True
@@ -177,14 +201,12 @@ def find_metric(name: str) -> MetricRow:
     """Look up a metric by name; a remark in parentheses, as in tables of tasks, is ignored.
 
     Raises:
-        RecipeError: there is no such metric, it has another name now, or it needs Java.
+        RecipeError: there is no such metric, or it has another name now.
 
     >>> find_metric("bleu(zh|ja-mecab|13a)").name
     'bleu'
     """
     key = name.partition("(")[0].strip()
-    if key in NEEDS_JAVA:
-        raise RecipeError(f"metric {name!r} needs SPICE, a Java program that is not packaged; use cider_d")
     if key in RENAMED:
         raise RecipeError(f"metric {name!r} is now {RENAMED[key]!r}; write the new name")
     if key not in METRICS:

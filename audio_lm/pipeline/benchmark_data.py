@@ -1,11 +1,12 @@
 """Prompts of benchmarks, checked before training, and the most frequent answers of the training data."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from lhotse.cut import Cut
 
-from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.errors import DataError, ProgramError, UserError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
 from audio_lm.common.rng import key_of
 from audio_lm.config.schema import Recipe
@@ -44,11 +45,15 @@ def check_benchmarks(recipe: Recipe) -> None:
         try:
             cuts = benchmark_cuts(recipe, benchmark)
             check_files(cuts)
+            _check_ids(cuts)
             _check_labels(recipe, cuts, benchmark.task)
             label = _language_label(recipe, benchmark.task)
             languages = {_language(cut, label) for cut in cuts}
             for metric in benchmark.metrics:
                 find_metric(metric).check(languages)
+            reasons = [find_metric(metric).why_missing() for metric in benchmark.metrics]
+            if all(reasons):
+                raise ProgramError(f"none of its metrics can be computed: {reasons[0]}")
         except UserError as error:
             raise type(error)(f"benchmark {name!r}: {error}") from error
 
@@ -63,6 +68,15 @@ def check_guard_text(recipe: Recipe) -> None:
         cuts = usable_source(recipe, recipe.guard.text, "error")[: recipe.guard.max_clips]
         check_files(cuts)
         _check_labels(recipe, cuts, CHAT)
+
+
+def _check_ids(cuts: Sequence[Cut]) -> None:
+    """Check that no id occurs twice: answers are kept and compared by id."""
+    if twice := [name for name, count in Counter(cut.id for cut in cuts).items() if count > 1]:
+        raise DataError(
+            f"cut {twice[0]!r}: {len(twice)} ids occur twice in the cut-set -- expected one cut of each id -- rename or remove "
+            f"one"
+        )
 
 
 def _check_labels(recipe: Recipe, cuts: Sequence[Cut], task: str) -> None:

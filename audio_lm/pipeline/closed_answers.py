@@ -13,8 +13,9 @@ from lhotse.cut import Cut
 from audio_lm.common.errors import RecipeError
 from audio_lm.config.schema import Recipe
 from audio_lm.data.examples import Example
+from audio_lm.evaluation.choice_lines import choice_lines
 from audio_lm.evaluation.config import BenchmarkConfig
-from audio_lm.evaluation.controls import CHOICE, QUESTION
+from audio_lm.evaluation.controls import QUESTION
 from audio_lm.model.decoder.closed import AnswerTree
 from audio_lm.pipeline.plan_stage import maker_of
 from audio_lm.prompts.vocabulary import Vocabulary
@@ -120,5 +121,5 @@ class _References:
 def choices_in(labels: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Lines of the choices in a question, such as ``A. dog``; None if it has none."""
     question = labels.get(QUESTION)
-    lines = [match[0].strip() for match in CHOICE.finditer(question)] if isinstance(question, str) else []
-    return tuple(lines) if len(lines) > 1 else None
+    lines = [match[0].strip() for match in choice_lines(question)] if isinstance(question, str) else []
+    return tuple(lines) or None

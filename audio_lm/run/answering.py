@@ -99,7 +99,7 @@ def answer_benchmark(
     Args:
         log: where answers are kept; the ranks then divide the packs. None answers all packs on every rank.
         limit: passes on the packs until the run stops.
-        wait: for all ranks, before the answers of all are read.
+        wait: for all ranks, before the answers of all are read and after it.
     """
     started, seconds = time.perf_counter(), 0.0
     with log if log is not None else nullcontext():

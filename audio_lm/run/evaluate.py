@@ -1,15 +1,18 @@
 """Evaluation of a finished run: its benchmarks, others, or suites, over one rank or several."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from audio_lm.config.schema import Recipe
 from audio_lm.model.weights.parts import load_weights
 from audio_lm.pipeline.benchmark_data import check_benchmarks
 from audio_lm.pipeline.corpora import prepare_corpora
 from audio_lm.pipeline.model import build_audio_lm
 from audio_lm.pipeline.vocabulary import check_benchmark_tags
+from audio_lm.prompts.vocabulary import Vocabulary
 from audio_lm.run.answering import (
     evaluation_ranks,
 )
@@ -18,6 +21,7 @@ from audio_lm.run.evaluation_recipe import only_benchmarks, recipe_to_evaluate
 from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.load_model import on_device
 from audio_lm.run.open import kept_vocabulary, open_run
+from audio_lm.run.suites import leave_out_unusable
 
 
 def evaluate(
@@ -57,16 +61,15 @@ def evaluate(
     with evaluation_ranks(recipe) as groups:
         with groups.main_first():
             prepare_corpora(recipe, console.print)
+        vocabulary = kept_vocabulary(recipe, folder)
+        chosen = _usable(recipe, chosen, benchmarks, vocabulary, console)
         chosen_recipe = only_benchmarks(recipe, chosen)
-        check_benchmarks(chosen_recipe)
         is_named = bool(overrides or benchmarks)
         used = {b.stage for b in chosen_recipe.evaluation.benchmarks.values()}
         stages = [name for name in recipe.stages if name in used]
         stages = [name for name in stages if is_named or folder.model(name).is_dir()]
         for name in stages:
             folder.check_model(name)
-        vocabulary = kept_vocabulary(recipe, folder)
-        check_benchmark_tags(chosen_recipe, vocabulary)
         model = build_audio_lm(recipe, vocabulary)
         if recipe.hardware.accelerator == "gpu":
             model = on_device(model)
@@ -77,3 +80,20 @@ def evaluate(
             evaluator.evaluate_stage(model, stage, [name for name in table if table[name].stage == stage])
         evaluator.finish()
     return evaluator.scores
+
+
+def _usable(
+    recipe: Recipe, chosen: Sequence[str], options: Sequence[str], vocabulary: Vocabulary, console: Console
+) -> list[str]:
+    """Benchmarks that can be evaluated, with a line about each one of a suite that is left out.
+
+    Args:
+        options: names of the command line; the others that were chosen are of suites.
+    """
+    named = [name.strip() for value in options for name in value.split(",")]
+    of_suites = [name for name in chosen if named and name not in named]
+    checks = (check_benchmarks, partial(check_benchmark_tags, vocabulary=vocabulary))
+    kept, left_out = leave_out_unusable(recipe, chosen, of_suites, checks)
+    for note in left_out:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    return kept

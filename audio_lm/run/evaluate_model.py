@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from audio_lm.prompts.natural import QWEN2_AUDIO_PREFIX
 from audio_lm.run.answering import evaluation_ranks
 from audio_lm.run.console import run_console
 from audio_lm.run.evaluate import evaluate
+from audio_lm.run.evaluation_recipe import only_benchmarks
 from audio_lm.run.evaluator import Evaluator
 from audio_lm.run.folder import RunFolder, check_writable
 from audio_lm.run.load_model import (
@@ -32,7 +34,7 @@ from audio_lm.run.load_model import (
     open_published,
 )
 from audio_lm.run.named_benchmarks import BenchmarkOptions
-from audio_lm.run.suites import published_scores, read_suite, split_names, with_prompt
+from audio_lm.run.suites import leave_out_unusable, published_scores, read_suite, split_names, with_prompt
 from audio_lm.tasks.registry import CHAT, find_task
 
 EVALUATIONS = Path("evaluations")
@@ -120,6 +122,7 @@ def evaluate_suites(
         console or run_console(),
         again=again,
         scores=published_scores(suites),
+        is_suite=True,
     )
 
 
@@ -147,16 +150,20 @@ def _evaluate_published(
     *,
     again: bool,
     scores: Mapping[str, dict[str, float]] | None = None,
+    is_suite: bool = False,
 ) -> dict[str, float]:
     benchmarks = {name: _in_its_words(benchmark, published) for name, benchmark in benchmarks.items()}
     recipe = _recipe(published, benchmarks, scores or {}, data_dir)
-    for name, benchmark in benchmarks.items():
+    for name in benchmarks:
         check_benchmark(name, recipe.evaluation)
-        _check_tokens(name, benchmark, published)
-    check_benchmarks(recipe)
+    checks = (partial(_check_tokens, published=published), check_benchmarks)
+    names, notes = leave_out_unusable(recipe, [*benchmarks], benchmarks if is_suite else (), checks)
+    recipe = only_benchmarks(recipe, names)
     console.print(
         f"{published.source}: {published.prompt} is the prompt format of its training", soft_wrap=True
     )
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     with evaluation_ranks(recipe) as groups:
         with groups.main_first():
             folder = _open_folder(published, out)
@@ -169,7 +176,7 @@ def _evaluate_published(
             model_digest=published.digest,
             wait=groups.wait,
         )
-        evaluator.evaluate_stage(published.load(), STAGE, list(benchmarks))
+        evaluator.evaluate_stage(published.load(), STAGE, names)
         evaluator.finish()
     return evaluator.scores
 
@@ -206,13 +213,14 @@ def _in_its_words(benchmark: BenchmarkConfig, published: PublishedModel) -> Benc
     return replace(benchmark, question=(own or prompts)[0])
 
 
-def _check_tokens(name: str, benchmark: BenchmarkConfig, published: PublishedModel) -> None:
-    check_prompt(published.vocabulary, benchmark.prompt, source=published.source)
-    if benchmark.prompt == "tags" and benchmark.task != CHAT:
-        try:
-            tags.check_tags(find_task(benchmark.task), published.own_tokens)
-        except RecipeError as error:
-            raise RecipeError(f"benchmark {name!r}: {error}") from error
+def _check_tokens(recipe: Recipe, *, published: PublishedModel) -> None:
+    for name, benchmark in recipe.evaluation.benchmarks.items():
+        check_prompt(published.vocabulary, benchmark.prompt, source=published.source)
+        if benchmark.prompt == "tags" and benchmark.task != CHAT:
+            try:
+                tags.check_tags(find_task(benchmark.task), published.own_tokens)
+            except RecipeError as error:
+                raise RecipeError(f"benchmark {name!r}: {error}") from error
 
 
 def _open_folder(published: PublishedModel, out: Path | None) -> RunFolder:

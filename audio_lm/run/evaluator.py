@@ -20,6 +20,8 @@ from audio_lm.evaluation.breakdown import breakdown_of, write_breakdown
 from audio_lm.evaluation.config import BASE, CONTROLS, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions, save_definition
 from audio_lm.evaluation.guard_table import guard_prefix
+from audio_lm.evaluation.judge.verdicts import FOLDER as JUDGE
+from audio_lm.evaluation.judge.verdicts import METRICS, forget_judgement
 from audio_lm.evaluation.majority import BENCHMARK, is_of_labels, majority_of
 from audio_lm.evaluation.predict import (
     Prediction,
@@ -30,6 +32,7 @@ from audio_lm.evaluation.predict import (
 )
 from audio_lm.evaluation.report import rows_as_records
 from audio_lm.evaluation.score import score_key, write_scores
+from audio_lm.metrics.registry import find_metric
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.pipeline.benchmark_data import training_majority
 from audio_lm.pipeline.benchmark_jobs import MAIN, BenchmarkJobs, check_controls
@@ -198,7 +201,10 @@ class Evaluator:
         definition = read_definitions(self._answers(baseline)).get(name)
         return (
             predictions_path(self._answers(baseline), name).is_file()
-            and all(score_key(name, metric, baseline) in self.scores for metric in benchmark.metrics)
+            and all(
+                score_key(name, metric, baseline) in self.scores or find_metric(metric).why_missing()
+                for metric in benchmark.metrics
+            )
             and (definition is None or definition.benchmark == benchmark)
             and (definition is None or definition.own_task == self.recipe.tasks.get(benchmark.task))
         )
@@ -291,6 +297,10 @@ class Evaluator:
 
     def _keep(self, name: str, benchmark: BenchmarkConfig, answered: Answered, baseline: str) -> None:
         """Write the answers and scores of a benchmark and its controls; on the first rank."""
+        if not baseline and _answers_of(self._kept(name)) != _answers_of(answered.predictions[MAIN]):
+            forget_judgement(self.folder.path / JUDGE, name)
+            judged = [score_key(name, metric) for metric in METRICS]
+            self.scores = {key: value for key, value in self.scores.items() if key not in judged}
         for control, predictions in answered.predictions.items():
             write_predictions(predictions_path(self._answers(baseline or control), name), predictions)
         predictions = answered.predictions[MAIN]
@@ -354,3 +364,7 @@ class Evaluator:
         logger.log_text(page, "report/samples.html")
         clip_per_task = list({clip.task: clip for clip in clips}.values())
         logger.log_figure(spectrogram_figure(clip_per_task[:MAX_SPECTROGRAMS]), "report/spectrograms.png")
+
+
+def _answers_of(predictions: Sequence[Prediction]) -> list[tuple[str, str]]:
+    return [(prediction.id, prediction.answer) for prediction in predictions]

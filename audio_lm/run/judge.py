@@ -17,15 +17,18 @@ from audio_lm.evaluation.judge.verdicts import (
     Verdict,
     judge_scores,
     judgement_of,
+    record_path,
     write_judgement,
 )
 from audio_lm.evaluation.predict import predictions_path, read_predictions
 from audio_lm.evaluation.score import read_scores, write_scores
+from audio_lm.metrics.registry import JUDGE_SCORE
 from audio_lm.pipeline.open_questions import open_questions
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.scores import open_results
 from audio_lm.tasks.registry import CHAT
+from audio_lm.tracking.attach import attach
 
 REPLIES = "replies.jsonl"
 """File of all replies, beside the verdicts."""
@@ -86,8 +89,18 @@ def judge(path: Path, options: JudgeOptions, console: Console | None = None) -> 
     if path.is_dir():
         results = RunFolder(path).scores
         write_scores(results, read_scores(results) | judge_scores(path))
+        _log(path, folder, found, console)
     console.print(f"verdicts: {folder}/", markup=False, soft_wrap=True)
     return found
+
+
+def _log(run: Path, folder: Path, found: Mapping[str, Judgement], console: Console) -> None:
+    """Log the scores of the judged benchmarks, and the records of the judge, in the MLflow run."""
+    scores: dict[str, float] = {}
+    for name, judgement in found.items():
+        scores |= judgement.as_scores(name)
+    records = [path for name in found if (path := record_path(folder, name)).is_file()]
+    attach(run, console.print, what="the judgement", files=records, place=FOLDER, scores=scores)
 
 
 def _check_options(options: JudgeOptions) -> None:
@@ -121,7 +134,9 @@ def _questions(path: Path, options: JudgeOptions) -> tuple[Path, dict[str, list[
         if name not in benchmarks:
             raise RecipeError(unknown("benchmark", name, benchmarks, see=str(folder.predictions)))
     names = options.benchmarks or tuple(
-        name for name, each in benchmarks.items() if each.task == CHAT or each.question is not None
+        name
+        for name, each in benchmarks.items()
+        if each.task == CHAT or each.question is not None or JUDGE_SCORE in each.metrics
     )
     if not names:
         raise UserError(

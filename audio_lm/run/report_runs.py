@@ -1,6 +1,7 @@
 """The report of one run or several: scores with intervals and controls, comparisons, what is missing, and a picture."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from audio_lm.evaluation.report import (
     short_number,
 )
 from audio_lm.evaluation.report_page import PICTURE, Page, Table, html_of, markdown_of
+from audio_lm.evaluation.score import score_of
 from audio_lm.evaluation.uncertainty import scored
 from audio_lm.metrics.bootstrap import FEW_UNITS
 from audio_lm.metrics.registry import find_metric
@@ -38,7 +40,7 @@ from audio_lm.run.scores import (
     print_scores,
     table_rows,
 )
-from audio_lm.tracking.attach import attach_files
+from audio_lm.tracking.attach import attach
 from audio_lm.tracking.report.figures import figure_png
 
 MARKDOWN, HTML, SCORES = "report.md", "report.html", "report.json"
@@ -59,10 +61,7 @@ class RunReport:
 
     def answers(self, benchmark: str) -> list[Prediction]:
         """Kept answers to a benchmark."""
-        try:
-            return read_predictions(predictions_path(self.folder.predictions, benchmark))
-        except DataError:
-            return []
+        return _answers(self.folder, benchmark)
 
 
 def report_runs(
@@ -98,7 +97,7 @@ def report_runs(
         files = write_report(reports, compared, out)
         console.print(f"report: {out / MARKDOWN}, {out / HTML}", soft_wrap=True)
         for report in reports:
-            attach_files(report.folder.path, files, "report", console.print)
+            attach(report.folder.path, console.print, what="the report", files=files, place="report")
 
 
 def _print_report(report: RunReport, console: Console, *, details: bool) -> None:
@@ -130,15 +129,23 @@ def read_report(path: Path) -> RunReport:
     return RunReport(str(path), recipe, folder, rows, [*missing(recipe, folder, rows)], further)
 
 
+def _answers(folder: RunFolder, benchmark: str) -> list[Prediction]:
+    try:
+        return read_predictions(predictions_path(folder.predictions, benchmark))
+    except DataError:
+        return []
+
+
 def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[str]:
     """Lines about scores and controls that are missing, with the reason."""
     there = {(row.benchmark, row.metric): row for row in rows}
     for name, benchmark in recipe.evaluation.benchmarks.items():
         reason = _why_not_evaluated(recipe, folder, name)
+        answers = _answers(folder, name)
         for metric in benchmark.metrics:
             row = there.get((name, metric))
             if row is None:
-                yield f"missing: {name} {metric}, {reason}"
+                yield f"missing: {name} {metric}, {_why_undefined(answers, metric) or reason}"
                 continue
             if row.interval is None:
                 yield f"missing: interval of {name} {metric}, no answers are kept or it is undefined for most draws"
@@ -149,6 +156,18 @@ def missing(recipe: Recipe, folder: RunFolder, rows: Sequence[Row]) -> Iterator[
                 yield f"missing: interval of the difference to {controls} of {name} {metric}, undefined in some draws"
         for metric in sorted(set(recipe.published.get(name, {})) - set(benchmark.metrics)):
             yield f"missing: {name} {metric}, published but not among the metrics of the benchmark"
+
+
+def _why_undefined(answers: Sequence[Prediction], metric: str) -> str:
+    """Reason why answers have no score under a metric; empty if there are no answers or they have one."""
+    if reason := find_metric(metric).why_missing():
+        return reason
+    try:
+        if answers:
+            score_of(answers, metric)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _why_not_evaluated(recipe: Recipe, folder: RunFolder, name: str) -> str:
@@ -164,7 +183,7 @@ def limits(report: RunReport) -> Iterator[str]:
     """Lines about the differences that each benchmark detects, and about those of few speakers."""
     seen = set()
     for row in report.rows:
-        if row.detectable is None or row.benchmark in seen:
+        if row.detectable is None or not math.isfinite(row.detectable) or row.benchmark in seen:
             continue
         seen.add(row.benchmark)
         number, _, kind = row.units.partition(" ")

@@ -13,7 +13,7 @@ from audio_lm.common.languages import UNKNOWN_LANGUAGE, find_language
 from audio_lm.evaluation.prediction_files.differences import NumberOfFile
 from audio_lm.evaluation.prediction_files.format import ReadOptions
 from audio_lm.evaluation.prediction_files.score_file import FileScore, score_file
-from audio_lm.evaluation.report import ARROW_WORDS, ARROWS, aligned, metric_value
+from audio_lm.evaluation.report import ARROW_WORDS, ARROWS, INTERVAL, aligned, interval_text, metric_value
 from audio_lm.metrics.registry import find_metric
 from audio_lm.run.console import run_console
 
@@ -53,18 +53,27 @@ def as_record(score: FileScore) -> dict[str, object]:
     for benchmark in record["benchmarks"]:
         for number in benchmark["numbers"]:
             number["value"] = number["value"] if math.isfinite(number["value"]) else None
+            ends = number["interval"]
+            number["interval"] = ends if ends and all(map(math.isfinite, ends)) else None
     return record
 
 
 def lines_of(score: FileScore, encoding: str) -> Iterator[str]:
     """Table of the numbers, and the notes of each benchmark."""
     yield f"{score.path}: {score.title}"
-    cells = [["benchmark", "number", "kind", "rows", "value"]]
+    cells = [["benchmark", "number", "kind", "rows", "value", INTERVAL]]
     for benchmark in score.benchmarks:
         for number in benchmark.numbers:
             kind = "recorded" if number.is_recorded else "official" if number.is_official else "clean"
             cells.append(
-                [benchmark.benchmark, _title(number, encoding), kind, str(number.num_rows), _value(number)]
+                [
+                    benchmark.benchmark,
+                    _title(number, encoding),
+                    kind,
+                    str(number.num_rows),
+                    _value(number),
+                    interval_text(number.interval),
+                ]
             )
     yield from aligned(cells, num_text_columns=NUM_TEXT_COLUMNS)
     for benchmark in score.benchmarks:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from audio_lm.common.errors import DataError, UserError
+from audio_lm.common.errors import DataError, ProgramError, UserError
 from audio_lm.common.files import report_unreadable
 from audio_lm.config.schema import Recipe
 from audio_lm.evaluation.breakdown import Breakdown, breakdown_of, write_breakdown
 from audio_lm.evaluation.config import BASE, MAJORITY, UNTRAINED, BenchmarkConfig
 from audio_lm.evaluation.definitions import Definition, read_definitions
 from audio_lm.evaluation.guard_table import guard_prefix, guard_table
-from audio_lm.evaluation.judge.verdicts import judge_lines, judge_scores
+from audio_lm.evaluation.judge.verdicts import FOLDER, judge_lines, judge_scores, read_judgements
 from audio_lm.evaluation.majority import with_answer
 from audio_lm.evaluation.predict import Prediction, predictions_path, read_predictions
 from audio_lm.evaluation.report import Row, Shadow, print_table
@@ -26,7 +26,7 @@ from audio_lm.evaluation.score import (
     write_scores,
 )
 from audio_lm.evaluation.uncertainty import scored, units_of
-from audio_lm.metrics.registry import find_metric
+from audio_lm.metrics.registry import JUDGE_SCORE, find_metric
 from audio_lm.model.config import ModelConfig
 from audio_lm.run.console import run_console
 from audio_lm.run.folder import RunFolder
@@ -102,7 +102,12 @@ def _with_intervals(rows: Sequence[Row], recipe: Recipe, answers: Path) -> Itera
         name: _kept_answers(answers, name, recipe.evaluation.benchmarks[name])
         for name in dict.fromkeys(row.benchmark for row in rows)
     }
+    judged = read_judgements(answers.parent / FOLDER)
     for row in rows:
+        if row.metric == JUDGE_SCORE:
+            scores = judged[row.benchmark].groups["all"] if row.benchmark in judged else None
+            yield replace(row, interval=(scores.low, scores.high) if scores else None)
+            continue
         of_metric = {control: scored(found, row.metric) for control, found in kept[row.benchmark].items()}
         ours = of_metric.pop("", None)
         interval = ours.interval() if ours else None
@@ -245,7 +250,7 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
             if not kept.is_file():
                 continue
             try:
-                predictions = read_predictions(kept)
+                predictions = _some_predictions(kept, name)
                 scores |= scores_of(name, benchmark, predictions, baseline)
                 definition = definitions.get(name)
                 if not baseline:
@@ -257,6 +262,13 @@ def _scores_of_answers(recipe: Recipe, folder: RunFolder, *, is_tolerant: bool =
                     raise
                 report_unreadable(kept, str(error))
     return scores
+
+
+def _some_predictions(path: Path, name: str) -> list[Prediction]:
+    predictions = read_predictions(path)
+    if not predictions:
+        raise DataError(f"{path} holds no predictions; evaluate {name} again")
+    return predictions
 
 
 def _scores_of_controls(name: str, benchmark: BenchmarkConfig, folder: RunFolder) -> dict[str, float]:
@@ -282,7 +294,7 @@ def control_scores(
     """Scores of the answers to a control, without metrics that are undefined for its clips."""
     scores: dict[str, float] = {}
     for metric in benchmark.metrics:
-        with suppress(DataError):
+        with suppress(DataError, ProgramError):
             scores |= scores_of(name, replace(benchmark, metrics=[metric]), predictions, control)
     return scores
 

@@ -1,11 +1,11 @@
 """Suites: the sets of benchmarks in ``conf/benchmarks/``, evaluated with any model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from audio_lm.common.errors import RecipeError, unknown
+from audio_lm.common.errors import RecipeError, UserError, unknown
 from audio_lm.common.files import dataclass_from
 from audio_lm.common.names import is_name
 from audio_lm.config.load import PUBLISHED, resource_folder
@@ -101,6 +101,46 @@ def suite_of_run(
             continue
         tables[name] = asdict(replace(benchmark, stage=stage, max_clips=max_clips or benchmark.max_clips))
     return tables, notes
+
+
+class Check(Protocol):
+    """Function that refuses a recipe whose benchmarks cannot be evaluated."""
+
+    def __call__(self, recipe: Recipe, /) -> object: ...
+
+
+def leave_out_unusable(
+    recipe: Recipe, names: Sequence[str], of_suites: Collection[str], checks: Sequence[Check]
+) -> tuple[list[str], list[str]]:
+    """Names of the benchmarks to evaluate, and a line about each that is left out, because its clips or a package are missing.
+
+    A suite has many corpora, and some of them are here; a benchmark that was named itself must be usable.
+
+    Raises:
+        UserError: a named benchmark, or every one of the suites, cannot be evaluated.
+    """
+    kept, notes = [], []
+    for name in names:
+        try:
+            for check in checks:
+                check(only_benchmark(recipe, name))
+        except UserError as error:
+            if name not in of_suites:
+                raise
+            notes.append(f"left out: {error}")
+        else:
+            kept.append(name)
+    if not kept:
+        raise UserError(
+            f"none of {len(names)} benchmarks can be evaluated: {notes[0].removeprefix('left out: ')}"
+        )
+    return kept, notes
+
+
+def only_benchmark(recipe: Recipe, name: str) -> Recipe:
+    """Copy of a recipe that has only one of its benchmarks."""
+    benchmarks = {name: recipe.evaluation.benchmarks[name]}
+    return replace(recipe, evaluation=replace(recipe.evaluation, benchmarks=benchmarks))
 
 
 def _all(names: Sequence[str]) -> Iterator[tuple[str, BenchmarkConfig]]:

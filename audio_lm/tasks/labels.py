@@ -49,6 +49,7 @@ def _of_moments(kind: Kind, dummy: Any, *row: type, is_column: bool = True) -> L
 
 
 LABELS: dict[str, Label] = {
+    "description": _of_moments("text", None),
     "language": Label("text", "en"),
     "text": _of_moments("text", "Ada met Bob in Paris"),
     "speaker": Label("text"),

@@ -5,10 +5,14 @@ from audio_lm.bench.scores import bench_score
 from audio_lm.metrics.registry import METRICS
 
 
-def test_every_metric_is_measured_on_answers_that_it_can_score():
+def test_every_metric_is_measured_on_answers_that_it_can_score(monkeypatch):
+    monkeypatch.delenv("AUDIO_LM_SPICE", raising=False)
     figures = list(bench_score(num_predictions=20))
     assert {figure.metric.split(" ")[0] for figure in figures} == set(METRICS)
-    assert all(figure.seconds is not None and figure.seconds >= 0 for figure in figures), figures
+    for figure in figures:
+        is_measured = figure.seconds is not None and figure.seconds >= 0
+        is_missing = METRICS[figure.metric.split(" ")[0]].needs_program and bool(figure.reason)
+        assert is_measured or is_missing, figure
 
 
 def test_drawn_answers_are_neither_all_right_nor_all_wrong():

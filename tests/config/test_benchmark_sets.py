@@ -11,6 +11,7 @@ SETS = {
     "qwen_audio": ("qwen_audio", 24),
     "qwen2_audio": ("qwen2_audio", 21),
     "airbench": ("qwen2_audio", 19),
+    "airbench_chat": ("qwen2_audio", 5),
     "multiple_choice": ("qwen2_audio", 3),
 }
 OWN = {"industrial_srwt"}  # a set that is not public
@@ -39,3 +40,26 @@ def test_published_scores_of_a_recipe_win_over_those_of_its_benchmarks():
     changed = load_recipe("qwen2_audio", ["use.benchmarks=qwen2_audio", "published.meld.acc=0.6"]).recipe
     assert changed.published["meld"] == {"acc": 0.6}
     assert changed.published["fleurs_zh"] == {"wer_qwen2_audio": 0.075}
+
+
+WITHOUT_COMPARABLE = {"mmau_pro_closed", "airbench_chat_speech_and_sound", "airbench_chat_speech_and_music"}
+"""Rows whose publisher gives a number only for several of them together."""
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_row_has_a_published_score_and_every_set_its_source(name):
+    text = (resource_folder("conf") / "benchmarks" / f"{name}.yaml").read_text()
+    table = yaml.safe_load(text)
+    assert table["benchmarks"].keys() - table["published"].keys() <= WITHOUT_COMPARABLE
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+    assert "Source: " in comment
+    assert "arXiv:" in comment.split("Source: ")[1]
+
+
+def test_chinese_and_cantonese_rows_have_the_clean_error_rate_of_their_script():
+    for name in ("qwen_audio", "qwen2_audio"):
+        table = yaml.safe_load((resource_folder("conf") / "benchmarks" / f"{name}.yaml").read_text())
+        for benchmark, row in table["benchmarks"].items():
+            is_chinese = row["source"].startswith("aishell") or benchmark.endswith(("_zh", "_yue"))
+            if row["task"] == "asr":
+                assert ("wer_wetext" in row["metrics"]) == is_chinese, benchmark

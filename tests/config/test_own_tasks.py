@@ -56,13 +56,13 @@ def test_a_benchmark_without_metrics_has_those_of_its_task(load):
     assert own.evaluation.benchmarks["loud"].metrics == ["mae"]
 
 
-def test_a_benchmark_of_a_task_in_code_has_its_metrics_that_need_no_java():
+def test_a_benchmark_of_a_task_in_code_has_its_metrics():
     merged = Layer(
         {"evaluation": {"benchmarks": {"a": {"task": "aac"}, "b": {"task": "chat"}, "c": {"task": ["x"]}}}}
     )
     fill_metrics(merged)
     assert merged.tree["evaluation"]["benchmarks"] == {
-        "a": {"task": "aac", "metrics": ["cider_d"]},
+        "a": {"task": "aac", "metrics": ["cider_d", "spice", "spider"]},
         "b": {"task": "chat"},
         "c": {"task": ["x"]},
     }

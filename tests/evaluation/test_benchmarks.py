@@ -33,7 +33,6 @@ def test_benchmarks_that_differ_in_one_setting_are_accepted():
         ({"source": "digits"}, "corpus/subset-split"),
         ({"task": "ars"}, "Did you mean 'asr'"),
         ({"metrics": ["werr"]}, "Did you mean 'wer'"),
-        ({"metrics": ["spice"]}, "Java"),
         ({"metrics": []}, "no metric"),
     ],
 )

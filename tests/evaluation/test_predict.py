@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +106,11 @@ def test_choices_are_kept(tmp_path):
     prediction = Prediction(id="a", task="aqa", references=("man",), answer="A", choices=("man", "woman"))
     write_predictions(tmp_path / "p.jsonl", [prediction])
     assert read_predictions(tmp_path / "p.jsonl") == [prediction]
+
+
+def test_a_duplicated_id_is_refused_by_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    one = Prediction(id="x", task="asr", references=("a",), answer="a")
+    write_predictions(path, [one, replace(one, id="y"), replace(one, answer="b")])
+    with pytest.raises(DataError, match=r"a\.jsonl:3: id 'x' is also that of line 1 -- expected one answer"):
+        read_predictions(path)

@@ -78,7 +78,7 @@ def test_an_answer_is_compared_with_all_references():
         "caption_overlap": 1.0,
     }
     with pytest.raises(DataError, match=r"metric 'acc'.*question 'a' has 2 references"):
-        score_benchmark(predictions, ["rouge_l", "acc"])
+        score_benchmark(predictions, ["acc"])
 
 
 def test_scores_of_an_earlier_run_are_read_under_the_names_of_metrics_today(tmp_path):
@@ -100,3 +100,11 @@ def test_questions_with_choices_are_scored_in_the_order_of_the_file():
     bare = [Prediction(id="x", task="aqa", references=("woman",), answer="B")]
     with pytest.raises(DataError, match="question 'x' has no choices, which the metric needs"):
         score_benchmark(bare, ["acc_choice"])
+
+
+def test_a_metric_that_is_undefined_is_left_out_once_named_and_takes_no_other_with_it(caplog):
+    predictions = [Prediction("a", "aac", ("a bell rings", "the sound of a bell"), "a bell rings", "en")]
+    for _ in range(2):
+        assert score_benchmark(predictions, ["acc", "rouge_l"]) == {"rouge_l": 1.0}
+    (record,) = [one for one in caplog.records if "2 references" in one.getMessage()]
+    assert record.getMessage().startswith("acc is not computed: metric 'acc' of task 'aac': question 'a'")

@@ -174,3 +174,31 @@ def test_choices_are_the_lettered_lines_of_a_question():
 
     assert choices("Who?\nA. man\nB. woman") == ("man", "woman")
     assert choices("Who speaks?") is None
+
+
+def test_a_cut_set_with_an_id_twice_and_a_benchmark_without_a_computable_metric_are_refused(
+    small, tmp_path, monkeypatch
+):
+    writer = CutWriter(tmp_path / "made", tmp_path / "made")
+    for _ in range(2):
+        writer.add("words-test", np.zeros(4_000, dtype=np.float32), {"language": "en", "text": "one"})
+    writer.close()
+    path = tmp_path / "made" / "words-test.jsonl"
+    first = path.read_text().splitlines()[0]
+    path.write_text(f"{first}\n{first}\n")
+
+    def recipe(task, metrics):
+        benchmark = BenchmarkConfig(
+            source="made/words-test", task=task, metrics=metrics, prompt="tags", stage="pretrain"
+        )
+        return replace(small, data_dir=str(tmp_path), evaluation=EvaluationConfig({"words": benchmark}))
+
+    with pytest.raises(DataError, match=r"^benchmark 'words': cut .*: 1 ids occur twice in the cut-set"):
+        check_benchmarks(recipe("asr", ["wer"]))
+    path.write_text(f"{first}\n")
+    check_benchmarks(recipe("asr", ["wer", "spice"]))
+    monkeypatch.delenv("AUDIO_LM_SPICE", raising=False)
+    with pytest.raises(
+        UserError, match=r"^benchmark 'words': none of its metrics can be computed: AUDIO_LM_SPICE"
+    ):
+        check_benchmarks(recipe("asr", ["spice"]))

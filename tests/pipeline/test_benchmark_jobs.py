@@ -112,3 +112,17 @@ def test_the_digest_of_the_data_changes_with_clips_questions_and_references(reci
     }
     assert len(digests) == 4
     assert BenchmarkJobs(recipe, benchmark(), own_vocabulary).data_digest() in digests
+
+
+def test_rotated_choices_are_the_allowed_answers_and_the_choices_of_the_metrics(recipe, own_vocabulary):
+    config = benchmark(task="aqa", prompt="natural", controls=["rotated"], closed=True, max_new_tokens=16)
+    jobs = BenchmarkJobs(recipe, config, own_vocabulary)
+    for control, texts in ((MAIN, ["a dog", "a cat", "a bird"]), ("rotated", ["a cat", "a bird", "a dog"])):
+        for key, question in jobs.questions[control]:
+            assert list(question.choices) == texts
+            lines = tuple(f"{letter}. {text}" for letter, text in zip("ABC", texts, strict=True))
+            assert jobs.allowed(key).texts == lines
+            assert question.references[0] in lines
+    with pytest.raises(RecipeError, match=r"allowed \['A\. a dog'\] are choices with their letters"):
+        replace(config, allowed=["A. a dog", "none"])
+    assert replace(config, allowed=["A", "B", "C"]).allowed == ["A", "B", "C"]

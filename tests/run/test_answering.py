@@ -192,3 +192,20 @@ def test_a_killed_evaluation_goes_on_without_answering_a_clip_twice(copy):
     assert again
     assert 0 not in again
     assert 1 not in again
+
+
+def test_the_files_of_all_ranks_are_read_before_the_first_rank_may_delete_them(copy, monkeypatch):
+    read = AnswerLog.answered
+    run_again(copy)
+    one = answers(copy)
+    shutil.rmtree(copy.predictions)
+
+    def slow(log):
+        if log.path.name.endswith(".partial-1.jsonl"):
+            time.sleep(1.5)
+        return read(log)
+
+    monkeypatch.setattr(AnswerLog, "answered", slow)
+    results = run_again(copy, 2)
+    assert None not in results
+    assert answers(copy) == one

@@ -204,3 +204,35 @@ def test_the_command_evaluates_a_published_folder_without_a_recipe(
     for words, message in zip(expected, messages, strict=True):
         assert message.startswith("audio-lm: ")
         assert words in message
+
+
+@pytest.mark.parametrize("layout", [4, 5])
+def test_a_suite_is_evaluated_with_a_published_folder_and_sets_that_are_not_here_are_named(
+    small, layout, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    write_qwen2_audio(folder, layout=layout)
+    command = ["evaluate", folder, "--max-clips", 2, "--data-dir", small.data_dir, "--out", tmp_path / "out"]
+    assert run(*command, "--benchmarks", "synthetic,multiple_choice") == 0
+    printed = capsys.readouterr().out
+    for name in ("mmau_test_mini", "mmar", "mmau_pro_closed", "asr_digits"):
+        assert f"left out: benchmark '{name}': cut-set" in printed
+    assert "audio-lm prepare mmau" in printed
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert {"sound_events/acc", "silence/notes/pitch_acc", "dialogues/acc"} <= scores.keys()
+    kept = read_definitions(tmp_path / "out" / "predictions")
+    clips = {name: entry.num_clips for name, entry in kept.items()}
+    assert clips == {"sound_events": 2, "notes": 2, "dialogues": 2}
+    assert kept["notes"].benchmark.prompt == "chatml", "it has no embeddings of tags"
+    answers = (tmp_path / "out" / "predictions" / "notes.jsonl").read_bytes()
+    assert run(*command, "--benchmarks", "synthetic") == 0
+    assert "notes: kept, answered before" in capsys.readouterr().out
+    assert (tmp_path / "out" / "predictions" / "notes.jsonl").read_bytes() == answers
+    assert run(*command, "--benchmarks", "multiple_choice") == 2
+    message = capsys.readouterr().err
+    assert (
+        "none of 3 benchmarks can be evaluated: benchmark 'mmau_test_mini': cut-set 'mmau/test_mini-test'"
+        in message
+    )

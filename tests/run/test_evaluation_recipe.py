@@ -112,7 +112,7 @@ def test_a_key_that_an_evaluation_does_not_read_is_refused_by_name(copy, overrid
     ("overrides", "benchmarks", "error", "words"),
     [
         ([], ["evnts"], RecipeError, "unknown benchmark or suite 'evnts'. Did you mean 'events'"),
-        ([], [""], RecipeError, "unknown benchmark or suite ''. Known: airbench, demo, dialogues, events"),
+        ([], [""], RecipeError, "unknown benchmark or suite ''. Known: airbench, airbench_chat, demo, dialogues, events"),
         (["use.benchmarks=spoken_digit"], [], RecipeError, "Did you mean 'spoken_digits'"),
         (["use.benchmarks=spoken_digits"], ["single"], DataError, "benchmark 'single'.*fsdd"),
         (["evaluation.benchmarks.x={task: asr}"], [], RecipeError, r"`evaluation.benchmarks.x.\w+` - is missing"),

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 
 from audio_lm.common.chat_endpoint import KEY_VARIABLE, EndpointConfig
 from audio_lm.common.errors import UserError
@@ -100,3 +101,38 @@ def test_requests_are_exported_and_scores_imported_without_a_judge(file, tmp_pat
     assert "judge of answers: 6.50 of 10" in output
     assert "11 of 12 questions in both orders" in output
     assert (tmp_path / "out" / "answers.json").is_file()
+
+
+def test_the_scores_of_a_judge_are_a_row_with_an_interval_and_in_the_run_of_mlflow(
+    whole_run, small_recipe, tmp_path, server, capsys
+):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run.path, folder)
+    change = "evaluation.benchmarks.dialogues.metrics=[judge_score,acc]"
+    assert run("evaluate", folder, change) == 0
+    assert run("report", folder) == 0
+    assert "missing: dialogues judge_score, a judge gives it" in capsys.readouterr().out
+    server.answer = "6 8"  # scores of the first place and the second
+    assert run("judge", folder, "--endpoint", server.url) == 0
+    assert run("report", folder) == 0
+    printed = capsys.readouterr().out
+    (row,) = [line for line in printed.splitlines() if "judge, of 10" in line]
+    assert "7.000  7.000 to 7.000" in row
+    values = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        values |= json.loads(line)["values"]
+    assert values["dialogues/judge_score"] == 7
+    assert {"dialogues/judge_reference", "dialogues/judge_wins"} <= values.keys()
+    events = [json.loads(line) for line in (folder / "tracking.jsonl").read_text().splitlines()]
+    assert "judge/dialogues.json" in [event["path"] for event in events if event["kind"] == "artifact"]
+    sent = json.loads((folder / "tracking.sent").read_text())
+    client = MlflowClient(f"sqlite:///{small_recipe.parent / 'mlflow.db'}")
+    assert client.get_run(sent["runs"]["recipe"]["run_id"]).data.metrics["dialogues/judge_score"] == 7
+    # Verdicts on other answers would be wrong; equal answers keep theirs.
+    assert run("evaluate", folder, change, "--again") == 0
+    assert (folder / "judge" / "dialogues.json").is_file()
+    answers = folder / "predictions" / "dialogues.jsonl"
+    answers.write_text(answers.read_text().replace('"answer": "', '"answer": "earlier '))
+    assert run("evaluate", folder, change, "--again") == 0
+    assert not (folder / "judge" / "dialogues.json").exists()
+    assert "dialogues/judge_score" not in json.loads((folder / "scores.json").read_text())

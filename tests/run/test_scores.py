@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from audio_lm.evaluation.majority import Majority
 from audio_lm.evaluation.predict import Prediction, predictions_path, write_predictions
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.scores import open_results, report, rescore
+from tests.cli.command import run
 
 ANSWERS = [
     ("low", "low", "ada"),
@@ -83,3 +85,27 @@ def test_the_scores_of_an_earlier_release_are_shown_under_their_benchmarks(whole
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         open_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda lines: [], r"events\.jsonl holds no predictions; evaluate events again"),
+        (lambda lines: [*lines, lines[0]], r"events\.jsonl:\d+: id '.*' is also that of line 1"),
+        (
+            lambda lines: [lines[0].replace('"references": [', '"references": [], "x": [')],
+            r"events\.jsonl:1: no pred",
+        ),
+        (lambda lines: [*lines[:-1], lines[-1][:30]], r"events\.jsonl:\d+: no prediction"),
+    ],
+)
+def test_spoilt_answers_are_refused_by_file_and_the_scores_stay(whole_run, tmp_path, capsys, spoil, message):
+    folder = tmp_path / "run"
+    shutil.copytree(whole_run.path, folder)
+    answers = folder / "predictions" / "events.jsonl"
+    answers.write_text("".join(f"{line}\n" for line in spoil(answers.read_text().splitlines())))
+    before = (folder / "scores.json").read_bytes()
+    assert run("score", folder) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert (folder / "scores.json").read_bytes() == before

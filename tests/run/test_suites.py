@@ -2,12 +2,13 @@ import shutil
 
 import pytest
 
-from audio_lm.common.errors import RecipeError
+from audio_lm.common.errors import RecipeError, UserError
 from audio_lm.config.load import load_recipe
 from audio_lm.evaluation.benchmarks import check_benchmark
 from audio_lm.evaluation.config import BenchmarkConfig, EvaluationConfig
 from audio_lm.run.folder import RunFolder
 from audio_lm.run.suites import (
+    leave_out_unusable,
     published_scores,
     read_suite,
     split_names,
@@ -72,3 +73,22 @@ def test_a_stage_without_weights_is_left_out_and_an_unknown_one_replaced(whole_r
     assert tables.keys() == read_suite("synthetic").keys() - {*chats}
     assert notes == [f"{name}: left out, stage chat of {folder.path} has no weights" for name in chats]
     assert "dialogues" in chats
+
+
+def test_benchmarks_of_suites_are_left_out_and_named_ones_refused(small):
+    def check(recipe):
+        (name,) = recipe.evaluation.benchmarks
+        if name == "events":
+            raise RecipeError("benchmark 'events': no clips")
+
+    names = ["events", "dialogues"]
+    assert leave_out_unusable(small, names, names, [check]) == (
+        ["dialogues"],
+        ["left out: benchmark 'events': no clips"],
+    )
+    with pytest.raises(RecipeError, match=r"^benchmark 'events': no clips"):
+        leave_out_unusable(small, names, ["dialogues"], [check])
+    with pytest.raises(
+        UserError, match=r"^none of 1 benchmarks can be evaluated: benchmark 'events': no clips"
+    ):
+        leave_out_unusable(small, ["events"], ["events"], [check])

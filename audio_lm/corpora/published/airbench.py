@@ -73,6 +73,8 @@ def _open(row: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
     if (task := row["task_name"]) not in GROUP_OF_CHAT:
         raise DataError(f"{where}: task {task!r} is none of {', '.join(GROUP_OF_CHAT)}; repair the row")
     labels = {"question": str(row["question"]), "answer": str(row["answer_gt"])}
+    if row.get("meta_info"):
+        labels["description"] = str(row["meta_info"])  # for a judge, which has no audio
     return f"chat_{GROUP_OF_CHAT[task]}", labels
 
 

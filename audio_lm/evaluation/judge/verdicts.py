@@ -16,12 +16,16 @@ from audio_lm.common.errors import DataError
 from audio_lm.common.files import atomic_write, read_table, write_json
 from audio_lm.evaluation.judge.prompts import ORDERS, TEMPLATES, Order, Scores, template_of
 from audio_lm.evaluation.judge.questions import OpenQuestion
+from audio_lm.metrics.registry import JUDGE_SCORE
 
 FOLDER = "judge"
 """Folder of verdicts in a run."""
 
+MIXED = ("speech and sound", "speech and music")
+"""Groups of AIR-Bench whose mean it publishes as mixed audio."""
+
 NUM_SAMPLES = 1000  # of the bootstrap
-METRICS = {"judge_score": "answer", "judge_reference": "reference", "judge_wins": "wins"}
+METRICS = {JUDGE_SCORE: "answer", "judge_reference": "reference", "judge_wins": "wins"}
 """Metric in ``scores.json`` -> field of a group's scores."""
 
 
@@ -85,6 +89,9 @@ class Judgement:
                 f"reference {scores.reference:.2f}, better than it in {100 * scores.wins:.0f} %; "
                 f"{scores.num_scored} of {scores.num_questions} questions in both orders"
             )
+        if all(group in self.groups for group in MIXED):
+            mean = float(np.mean([self.groups[group].answer for group in MIXED]))
+            yield f"judge of {name}, mixed: {mean:.2f} of 10, mean of {' and of '.join(MIXED)}"
         every = self.groups["all"]
         without = f", {self.num_without_scores} replies without two scores" if self.num_without_scores else ""
         yield f"judge {self.judge}, second place {every.place:+.2f}{without}"
@@ -174,7 +181,12 @@ def write_judgement(folder: Path, name: str, judgement: Judgement, verdicts: Ite
             scores = None if verdict.scores is None else verdict.scores._asdict()
             text = json.dumps(asdict(verdict) | {"scores": scores}, ensure_ascii=False) + "\n"
             file.write(text.encode(errors="backslashreplace"))
-    write_json(_path(folder, name, "json"), {"benchmark": name, **asdict(judgement)})
+    write_json(record_path(folder, name), {"benchmark": name, **asdict(judgement)})
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """File with the scores of a benchmark and what they depend on."""
+    return _path(folder, name, "json")
 
 
 def read_judgements(folder: Path) -> dict[str, Judgement]:
@@ -189,6 +201,12 @@ def read_judgements(folder: Path) -> dict[str, Judgement]:
         except (KeyError, TypeError, AttributeError):
             continue
     return found
+
+
+def forget_judgement(folder: Path, name: str) -> None:
+    """Delete the verdicts on answers that were replaced; replies stay, so that equal answers are judged for nothing."""
+    for suffix in ("jsonl", "json"):
+        _path(folder, name, suffix).unlink(missing_ok=True)
 
 
 def judge_scores(run: Path) -> dict[str, float]:

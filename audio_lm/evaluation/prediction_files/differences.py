@@ -37,6 +37,11 @@ class NumberOfFile:
     num_rows: int
     is_official: bool
     is_recorded: bool = False
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval; None if it is undefined, or the number is recorded."""
+
+    units: str = ""
+    """Number and kind of the units that were resampled, such as ``40 speakers``."""
 
 
 def predictions_of(name: str, rows: Sequence[FileRow]) -> list[Prediction]:
@@ -49,6 +54,8 @@ def predictions_of(name: str, rows: Sequence[FileRow]) -> list[Prediction]:
             answer=row.answer or "",
             language=row.language,
             choices=row.choices or None,
+            speaker=row.speaker,
+            path=row.recording,
         )
         for row in rows
     ]

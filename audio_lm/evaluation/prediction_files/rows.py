@@ -1,15 +1,13 @@
 """Rows of predictions in one form, and the scores of a format."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.common.languages import UNKNOWN_LANGUAGE
-
-LETTERED = re.compile(r"(?:^|(?<=\s))\(?([A-J])[).:]\s*(\S.*?)\s*$", re.MULTILINE)
+from audio_lm.evaluation.choice_lines import choice_lines
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,10 @@ class FileRow:
     language: str = UNKNOWN_LANGUAGE
     recorded: float | None = None
     """Result of this row that the publisher's code wrote to the file."""
+
+    speaker: str | None = None
+    recording: str | None = None
+    """Audio file; both for intervals, because the clips of one are not independent."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,7 @@ def lettered_choices(text: str) -> list[str]:
     >>> lettered_choices("Who speaks?\nA. man\nB. woman\nAnswer with the letter.")
     ['man', 'woman']
     """
-    found: list[str] = []
-    for letter, choice in LETTERED.findall(text):
-        if letter == "A":
-            found = [choice]
-        elif found and letter == "ABCDEFGHIJ"[len(found) % 10]:
-            found.append(choice)
-    return found if len(found) > 1 else []
+    return [line[4] for line in choice_lines(text)]
 
 
 def check_unique(rows: Sequence[FileRow]) -> None:

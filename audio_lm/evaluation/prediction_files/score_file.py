@@ -14,7 +14,9 @@ from audio_lm.evaluation.prediction_files.differences import NumberOfFile, diffe
 from audio_lm.evaluation.prediction_files.format import ReadOptions
 from audio_lm.evaluation.prediction_files.recognize import read_file
 from audio_lm.evaluation.prediction_files.rows import FileBenchmark, FileRow, check_unique
-from audio_lm.evaluation.score import score_benchmark
+from audio_lm.evaluation.score import metric_inputs
+from audio_lm.evaluation.uncertainty import units_of
+from audio_lm.metrics.bootstrap import Answers, ClipResults, interval_of
 from audio_lm.metrics.registry import find_metric
 
 
@@ -49,6 +51,8 @@ def score_file(options: ReadOptions) -> FileScore:
         find_metric(metric)
     file_format, benchmarks = read_file(options)
     scores = [_score(benchmark, options.path) for benchmark in benchmarks]
+    if not any(score.numbers for score in scores):
+        raise UserError(f"{options.path}: {scores[0].notes[-1]}")
     return FileScore(str(options.path), file_format.name, file_format.title, scores)
 
 
@@ -112,11 +116,22 @@ def _numbers(
     try:
         if metric.startswith("wer_qwen2") and any(row.language == UNKNOWN_LANGUAGE for row in rows):
             raise UserError("the file does not name the language; add it, such as --language en")
-        value = score_benchmark(predictions_of(name, rows), [metric])[metric]
+        predictions = predictions_of(name, rows)
+        row = find_metric(metric)
+        results = ClipResults(row, Answers(*metric_inputs(predictions, row)))
+        units = units_of(predictions)
+        value, interval = results.value(), interval_of(results, units.of_clip)
     except UserError as error:
         notes.append(f"{metric} is not computed: {error}")
         return
-    yield NumberOfFile(metric, value, _denominator(metric, rows), is_official)
+    yield NumberOfFile(
+        metric,
+        value,
+        _denominator(metric, rows),
+        is_official,
+        interval=None if interval is None else (interval.low, interval.high),
+        units="" if interval is None else f"{interval.num_units} {units.kind}",
+    )
 
 
 def _denominator(metric: str, rows: Sequence[FileRow]) -> int:

@@ -45,14 +45,13 @@ TRANSCRIBE = re.compile(r"transcri|recogni[sz]e|识别|轉|转|听写|轉寫", r
 ASR = ((Official("wer_qwen_audio"), Official("wer_qwen2_audio")), ("wer_spoken",))
 LABELS = ((Official("acc"),), ("acc_loose",))
 BINARY = ((Official("acc"), Official("acc_binary")), ("acc_loose",))
-CAPTIONS = ((Official("cider_d"),), ("rouge_l",))
+CAPTIONS = ((Official("cider_d"), Official("spice"), Official("spider")), ("rouge_l",))
 TRANSLATION = ((Official("bleu_qwen_audio"),), ("bleu",))
 STAMPED = ((Official("aas"), Official("wer_qwen_audio")), ("aas_matched", "wer"))
 NOTES = (
     (Official("instrument_acc"), Official("quality_map"), Official("pitch_acc"), Official("velocity_acc")),
     (),
 )
-NO_SPICE = "it needs Java and the parser models of Stanford CoreNLP, which are not packaged"
 
 Metrics = tuple[tuple[Official, ...], tuple[str, ...]]
 
@@ -80,10 +79,7 @@ def read_qwen(records: Sequence[Record], options: ReadOptions) -> list[FileBench
 
 def _qwen_benchmark(source: str, rows: Sequence[FileRow], options: ReadOptions) -> FileBenchmark:
     official, clean = _metrics_of_source(source, rows, options)
-    not_computed = {"SPICE, and SPIDEr with it,": NO_SPICE} if (official, clean) == CAPTIONS else {}
-    return FileBenchmark(
-        source, rows, official=official, clean=clean, prediction_key="response", not_computed=not_computed
-    )
+    return FileBenchmark(source, rows, official=official, clean=clean, prediction_key="response")
 
 
 def _metrics_of_source(source: str, rows: Sequence[FileRow], options: ReadOptions) -> Metrics:
@@ -190,6 +186,8 @@ def read_nemo(records: Sequence[Record], options: ReadOptions) -> list[FileBench
             references=(text,) if (text := text_field(fields, "text")) is not None else (),
             answer=text_field(fields, "pred_text"),
             language=_named_language(fields, options),
+            speaker=text_field(fields, "speaker"),
+            recording=text_field(fields, "audio_filepath"),
         )
         for place, fields in records
     ]
@@ -248,6 +246,8 @@ def read_own(records: Sequence[Record], options: ReadOptions) -> list[FileBenchm
             answer=text_field(fields, "answer"),
             choices=tuple(map(str, fields.get("choices") or ())),
             language=find_language(str(fields.get("language") or "")) or options.language,
+            speaker=text_field(fields, "speaker"),
+            recording=text_field(fields, "path"),
         )
         rows.append((required_text(place, fields, "task"), row))
     return [

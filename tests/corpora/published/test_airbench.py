@@ -51,7 +51,9 @@ def source(tmp_path):
 def test_questions_include_their_choices_and_answers_their_letter(source, tmp_path):
     manifests = cuts_of(CORPUS, source.parent, tmp_path / "out")
     assert {name: [labels_of(cut) for cut in cuts] for name, cuts in manifests.items()} == {
-        "chat_sound-test": [{"question": "What is heard?", "answer": "A dog, then a car."}],
+        "chat_sound-test": [
+            {"question": "What is heard?", "answer": "A dog, then a car.", "description": "dog, car"}
+        ],
         "foundation_audio_grounding-test": [
             {"question": "Which is louder?\nA. piano\nB. flute\nC. drum", "answer": "B. flute"}
         ],

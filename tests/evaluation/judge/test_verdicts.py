@@ -6,6 +6,7 @@ from audio_lm.evaluation.judge.questions import OpenQuestion
 from audio_lm.evaluation.judge.verdicts import (
     FOLDER,
     Verdict,
+    forget_judgement,
     judge_lines,
     judge_scores,
     judgement_of,
@@ -71,3 +72,28 @@ def test_a_written_judgement_is_read_back(tmp_path):
     assert lines[0].startswith("judge of a/b: 6.00 of 10 (95 % ")
     assert lines[0].endswith("2 of 3 questions in both orders")
     assert lines[-1] == "judge tiny, second place -1.25, 1 replies without two scores"
+
+
+def test_mixed_audio_is_the_mean_of_its_two_groups_and_verdicts_are_deleted_with_their_answers(tmp_path):
+    groups = ("speech and sound", "speech and music")
+    questions = [
+        OpenQuestion(str(number), "What?", "x", "y", group=group) for number, group in enumerate(groups)
+    ]
+    given = [
+        Verdict(question.id, order, "tiny", "", Scores(5, 6 + number))
+        for number, question in enumerate(questions)
+        for order in ORDERS
+    ]
+    judgement = judgement_of(questions, given, endpoint="http://here/v1", sampling={})
+    mixed = [line for line in judgement.lines("chat") if "mixed" in line]
+    answers = [judgement.groups[group].answer for group in groups]
+    assert mixed == [
+        f"judge of chat, mixed: {sum(answers) / 2:.2f} of 10, mean of speech and sound and of speech and music"
+    ]
+    assert answers[0] != answers[1]
+    folder = tmp_path / FOLDER
+    write_judgement(folder, "chat", judgement, given)
+    (folder / "replies.jsonl").write_text("{}\n")
+    forget_judgement(folder, "chat")
+    assert [path.name for path in folder.iterdir()] == ["replies.jsonl"]
+    forget_judgement(folder, "chat")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from audio_lm.common.errors import UserError
+from audio_lm.evaluation.predict import Prediction, write_predictions
 from audio_lm.evaluation.prediction_files.format import ReadOptions
 from audio_lm.evaluation.prediction_files.score_file import score_file
+from audio_lm.evaluation.uncertainty import scored as evaluated
 
 FOLDER = Path(__file__).parents[2] / "golden" / "predictions"
 GOLDEN = json.loads((FOLDER / "scores.json").read_text())["scores"]
@@ -59,12 +61,13 @@ def test_scores_of_qwen_equal_those_of_its_scripts(part):
             assert round(found[source][key].value, digits) == round(value, digits), (source, metric)
 
 
-def test_caption_scores_equal_those_of_pycocoevalcap_and_spice_is_missing():
+def test_caption_scores_equal_those_of_pycocoevalcap_and_spice_is_missing(monkeypatch):
+    monkeypatch.delenv("AUDIO_LM_SPICE", raising=False)
     (found,) = scored("qwen_caption.json").benchmarks
     values = {number.name: number.value for number in found.numbers}
     for name, value in GOLDEN["qwen_captions"].items():
         assert values[name] == pytest.approx(value, abs=1e-6), name
-    assert any(note.startswith("SPICE, and SPIDEr with it, is not computed") for note in found.notes)
+    assert any(note.startswith("spice is not computed: AUDIO_LM_SPICE is not set") for note in found.notes)
     assert "spice" not in values
 
 
@@ -198,3 +201,24 @@ def test_withheld_references_and_missing_extras_are_reported(tmp_path, monkeypat
 def test_unknown_metrics_are_refused_before_the_file_is_read(tmp_path):
     with pytest.raises(UserError, match=r"unknown metric 'werr'. Did you mean 'wer'"):
         score_file(ReadOptions(tmp_path / "absent.json", ("werr",)))
+
+
+def test_intervals_equal_those_of_an_evaluation_and_are_over_speakers(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    rows = [
+        Prediction(
+            id=str(number),
+            task="asr",
+            references=("one two three",),
+            answer="one two" if number % 3 else "one two three",
+            language="en",
+            speaker=f"s{number // 4}",
+        )
+        for number in range(80)
+    ]
+    write_predictions(path, rows)
+    wer = score_file(ReadOptions(path)).benchmarks[0].numbers[0]
+    interval = evaluated(rows, "wer").interval()
+    assert (wer.name, wer.units) == ("wer", "20 speakers")
+    assert wer.interval == (interval.low, interval.high)
+    assert wer.value == interval.value

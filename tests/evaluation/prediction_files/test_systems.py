@@ -36,7 +36,7 @@ def test_the_language_follows_from_the_data_set(source, language):
         ("meld", "joy", ["acc"]),
         ("vocalsound", "Cough", ["acc"]),
         ("clothoaqa_test", "yes", ["acc", "acc_binary"]),
-        ("clotho", ["a", "b"], ["cider_d"]),
+        ("clotho", ["a", "b"], ["cider_d", "spice", "spider"]),
         ("any", "<|0.00|>she<|0.50|>", ["aas", "wer_qwen_audio"]),
     ],
 )
