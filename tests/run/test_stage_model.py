@@ -1,5 +1,7 @@
 """A recipe of two stages that train different parts, with a model in memory and with a sharded model."""
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 from safetensors.torch import load_file
@@ -62,7 +64,11 @@ def test_a_sharded_model_gives_the_same_losses_files_and_answers(folder, alone, 
         assert key[0] != frozen or value.equal(first[key]), "frozen, with the same first weights"
     for kept in sorted((alone / "predictions").rglob("*.jsonl")):
         other = together / kept.relative_to(alone)
-        assert read_predictions(other) == read_predictions(kept), kept.name
+        # The stamp names the model, whose weights differ in their last digits.
+        found, expected = (
+            [replace(row, stamp=None) for row in read_predictions(path)] for path in (other, kept)
+        )
+        assert found == expected, kept.name
     assert files_of(together)[0] == files_of(alone)[0]
 
 
