@@ -74,6 +74,7 @@ def bind(address: Address) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((address.host, address.port))
+        opened.listen()  # a browser that is faster than the server waits, instead of being refused
     except (OSError, UnicodeError) as error:
         opened.close()
         raise UserError(
