@@ -93,7 +93,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model without training it: a run on its benchmarks or on others, or any model folder on named clips.
 
-    Of a run, only predictions/ and scores.json change. A killed evaluation goes on where it was when the command is repeated;
+    Of a run, only predictions/ and scores.json change. A killed evaluation continues where it was when the command is repeated;
     answers of another model, data, decoding or code are refused by name.
 
     Examples: `audio-lm evaluate runs/demo-1a2b3c4d` ·

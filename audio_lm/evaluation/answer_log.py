@@ -1,4 +1,4 @@
-"""Answers of an evaluation in progress: one line per pack, so that a killed evaluation goes on at the next pack.
+"""Answers of an evaluation in progress: one line per pack, so that a killed evaluation continues at the next pack.
 
 Every rank appends to a file of its own, ``predictions/<benchmark>.partial-<rank>.jsonl``, whose first line is the stamp.
 A pack belongs to the rank ``pack % ranks``, whatever has been answered, so no pack is lost or answered twice; all ranks

@@ -113,7 +113,7 @@ class _References:
         prompt = len(self.prompts.example(cut, self.benchmark.task))
         whole: Example = self.answered.example(cut, self.benchmark.task)
         path = whole.token_ids[prompt:]
-        # A chat goes on after the end of a turn.
+        # A chat continues after the end of a turn.
         end = next((at for at, token in enumerate(path) if token in self.end_ids), len(path))
         return tuple(path[: end + 1])
 

@@ -116,7 +116,7 @@ def answer_benchmark(
         wait()
         if log is not None and world_size() > 1:
             answers = log.answered()
-            wait()  # until all have read: the first rank goes on to delete the files
+            wait()  # until all have read: the first rank then deletes the files
     answer_of = {key: answer for pack in answers.values() for key, answer in pack.items()}
     predictions = {
         control: predictions_of(questions, answer_of, stamp.digest)

@@ -15,21 +15,12 @@ from typing import Any
 
 from audio_lm.common.errors import DataError
 from audio_lm.corpora.published.base import CutSetWriter, Facts, PublishedCorpus, find_folders, read_json_rows
+from audio_lm.evaluation.judge.questions import AIR_BENCH_GROUPS
 
 FOUNDATION, CHAT = "Foundation", "Chat"
 REQUIRED = ("uniq_id", "path", "task_name", "dataset_name", "question", "answer_gt")
 CHOICES = {"A": "choice_a", "B": "choice_b", "C": "choice_c", "D": "choice_d"}
-# Source: cal_score.py.
-GROUP_OF_CHAT = {
-    "speech_QA": "speech",
-    "speech_dialogue_QA": "speech",
-    "sound_QA": "sound",
-    "sound_generation_QA": "sound",
-    "music_QA": "music",
-    "music_generation_analysis_QA": "music",
-    "speech_and_sound_QA": "speech_and_sound",
-    "speech_and_music_QA": "speech_and_music",
-}
+GROUP_OF_CHAT = {task: group.replace(" ", "_") for task, group in AIR_BENCH_GROUPS.items()}
 FLAC_TASK = "Audio_Grounding"  # its clips are FLAC, whatever suffix the row has: Inference_Foundation.py
 
 

@@ -39,7 +39,7 @@ def synthesize(
         sources: cut-sets, ``corpus/subset-split``.
         into: name of the new one; its split decides the wordings.
         endpoint: of a language model that writes the dialogues; without it, templates do. Answers are kept beside the
-            manifest, so a run that was stopped goes on where it was.
+            manifest, so a run that was stopped continues where it was.
 
     Returns:
         Path of the manifest.
