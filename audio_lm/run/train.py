@@ -6,8 +6,10 @@ continues from its last checkpoint.
 
 import logging
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
+from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.env import is_main
 from audio_lm.config.load import ComposedRecipe
@@ -86,7 +88,10 @@ def _open(start: RunStart, session: RunSession, prepared: Prepared) -> None:
         session.claim(start.folder.progress(recipe))
         start.copy_extended()
         if recipe.model.tokenizer_source is None:
-            save_tokenizer(prepared.vocabulary.tokenizer, start.folder.tokenizer)
+            # Training never reads the lighter tokenizer of the previews.
+            save_tokenizer(
+                cast(PreTrainedTokenizerBase, prepared.vocabulary.tokenizer), start.folder.tokenizer
+            )
     session.wait()
     session.open()
     session.barrier()
