@@ -5,6 +5,7 @@ continues from its last checkpoint.
 """
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from audio_lm.common.env import is_main
 from audio_lm.config.load import ComposedRecipe
+from audio_lm.pipeline.corpora import reading_corpora
 from audio_lm.pipeline.plan_stage import manifests_of
 from audio_lm.prompts.tokenizer import save_tokenizer
 from audio_lm.run.console import run_console
@@ -48,10 +50,14 @@ def train(
         RunEndedError: a signal stopped it, with a checkpoint, or it must not be restarted.
     """
     start = RunStart(composed, out)
-    with RunSession(start.composed, start.folder, console or run_console(), log_level=log_level) as session:
+    with (
+        RunSession(start.composed, start.folder, console or run_console(), log_level=log_level) as session,
+        ExitStack() as stack,
+    ):
         start.find_checkpoints(session)
         with session.main_first():
             prepared = prepare(start, session)
+        stack.enter_context(reading_corpora(start.recipe))
         session.wait()  # no rank reads any more what the first one changes now
         _open(start, session, prepared)
         models = StageModels(start.recipe, prepared, session)
