@@ -182,6 +182,7 @@ class StageCheckpoint(Callback):
     def _progress(self, trainer: Trainer) -> dict[str, Any]:
         """Plain values of a checkpoint; all ranks together."""
         step, module = trainer.global_step, trainer.lightning_module
+        module.read_records()
         sums, measures = (
             all_gather_object(metric.sums, tensor_parallel=self.tensor_parallel)
             for metric in (module.train_loss, module.train_measures)
