@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
-from audio_lm.common.audio_units import SAMPLES_PER_SECOND, frames_in
+from audio_lm.common.audio_units import SAMPLES_PER_SECOND, SHORTEST_CLIP, frames_in
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import NOT_TRAINABLE, PackedBatch
 from audio_lm.common.rng import random_for
@@ -139,12 +139,20 @@ class LoadWaves(Protocol):
         """Waves of all clips, (S,) each, 16 kHz."""
 
 
+class LayoutOf(Protocol):
+    """What an encoder needs to know of the clips of a pack."""
+
+    def __call__(self, num_samples: Sequence[int], /) -> tuple[torch.Tensor, tuple[int, ...]]:
+        """Values of ``PackedBatch.layout``, and their sizes."""
+
+
 class Collator:
     """Collate function: load the clips of cuts with examples (``with_example``), and pack them.
 
     Args:
         load: loads the clips of a cut; with ``load_waves_or_fault`` a bad clip costs only its own conversation.
         unreadable: cut id -> reason, of cuts whose audio is known to be unreadable; it is not read again.
+        layout_of: computes what the encoder needs of the clips; None leaves it to the encoder.
     """
 
     def __init__(
@@ -155,7 +163,9 @@ class Collator:
         seed: int = 0,
         load: LoadWaves = load_waves,
         unreadable: Mapping[str, str] | None = None,
+        layout_of: LayoutOf | None = None,
     ) -> None:
+        self.layout_of = layout_of
         self.policy = policy
         self.num_mels = num_mels
         self.seed = seed
@@ -184,7 +194,11 @@ class Collator:
             for number in range(len(example.num_samples))
         ]
         augment = torch.tensor(rows, dtype=torch.int64) if self.policy and rows else None
-        return pack_examples(examples, waves, augment=augment, faults=faults)
+        pack = pack_examples(examples, waves, augment=augment, faults=faults)
+        if self.layout_of is None:
+            return pack
+        layout, sizes = self.layout_of(pack.num_samples or (SHORTEST_CLIP,))
+        return replace(pack, layout=layout, layout_sizes=sizes)
 
     def _load(self, cut: Cut) -> list[np.ndarray]:
         if fault := (cut.custom or {}).get(FAULT):

@@ -71,7 +71,7 @@ def sums_by_task(losses_P: Tensor, task_index_P: Tensor, tasks: Sequence[str]) -
         task_index_P: indices into ``tasks``.
     """
     values_2C = torch.zeros(2, len(tasks), dtype=losses_P.dtype, device=losses_P.device)
-    values_2C[0].index_add_(0, task_index_P, losses_P)
+    values_2C[0].index_add_(0, task_index_P, losses_P.detach())
     values_2C[1].index_add_(0, task_index_P, torch.ones_like(losses_P))
     return TaskSums(tasks, values_2C)
 

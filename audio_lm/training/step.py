@@ -99,7 +99,10 @@ class TrainStep(LightningModule, ABC):
         self.seed = seed
         self.num_nonfinite = self.num_nonfinite_in_a_row = 0
         self.records = StepRecords()
-        self.step_sums: Sequence[LossSums] = ()  # of the last step's packs on this rank; zeros if it was skipped
+        self.skipped_in_a_row: Tensor | None = None  # on the device, ahead of the number that has been read
+        self.step_sums: Sequence[
+            LossSums
+        ] = ()  # of the last step's packs on this rank; zeros if it was skipped
         self.train_loss, self.val_loss = (TaskLoss(tensor_parallel=tensor_parallel) for _ in range(2))
         self.train_measures, self.val_measures = (
             TaskMeasures(tensor_parallel=tensor_parallel) for _ in range(2)
@@ -136,6 +139,7 @@ class TrainStep(LightningModule, ABC):
     @nonfinite.setter
     def nonfinite(self, counts: tuple[int, int]) -> None:
         self.num_nonfinite, self.num_nonfinite_in_a_row = counts
+        self.skipped_in_a_row = None
 
     def configure_model(self) -> None:
         """Refuse to train parameters that FSDP2 has not sharded.
@@ -165,10 +169,11 @@ class TrainStep(LightningModule, ABC):
         norm = gradient_norm(self.model.parameters())
         if self.optimizer.clip:
             clip_gradients(self.model.parameters(), norm, self.optimizer.clip)
-        skip_next_step_if(norm.isnan(), optimizer.optimizer)
+        skip_next_step_if(self._is_skipped(norm), optimizer.optimizer)
         sums = [loss.sums for loss in losses]
         self.step_sums = counted_sums(sums, norm)
-        self.records.append(StepRecord(step, packs, norm, sums, [loss.measures for loss in losses]))
+        kept = packs if self.keep else ()
+        self.records.append(StepRecord(step, kept, norm, sums, [loss.measures for loss in losses]))
         is_logged = (step + 1) % self.log_every == 0
         if is_logged or is_on_host(norm):
             self.read_records()
@@ -177,6 +182,17 @@ class TrainStep(LightningModule, ABC):
         if is_logged:
             self._log_curves(step)
         self._schedule().seek(step + 1)
+
+    def _is_skipped(self, norm: Tensor) -> Tensor:
+        """Condition to skip a step, a scalar of the device: its gradient is not finite, or too many before were not.
+
+        The run stops when those are read. Until then its weights stay those of the last of them, which is replayed.
+        """
+        if self.skipped_in_a_row is None:
+            self.skipped_in_a_row = norm.new_full((), self.num_nonfinite_in_a_row)
+        is_skipped = norm.isnan() | (self.skipped_in_a_row >= self.optimizer.max_nonfinite)
+        self.skipped_in_a_row = torch.where(is_skipped, self.skipped_in_a_row + 1, 0.0)
+        return is_skipped
 
     def read_records(self) -> None:
         """Read the results of the steps since the last reading, which waits for the device; all ranks together.
