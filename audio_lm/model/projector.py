@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audio_lm.common.audio_units import Window
+from audio_lm.common.transfer import to_device
 from audio_lm.model.base import Projector
 from audio_lm.model.config import ProjectorConfig
-from audio_lm.model.encoders.layout_index import to_device
 
 GELU_POWER = 0.425
 """Mean square of GELU(x) for x from the standard normal distribution."""

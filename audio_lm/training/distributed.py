@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from audio_lm.common import compat
 from audio_lm.common.env import world_size
+from audio_lm.common.transfer import is_on_host
 from audio_lm.model.weights.shards import num_copies
 
 CLIP_EPSILON = 1e-6  # of torch's own clipping
@@ -140,11 +141,6 @@ def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, max_norm: f
         # A factor of the gradients' own type is applied to all of them in one kernel.
         dtype = torch.promote_types(gradients[0].dtype, torch.float32)
         compat.foreach_scale(gradients, factor.to(gradients[0].device, dtype, non_blocking=True))
-
-
-def is_on_host(value: Tensor) -> bool:
-    """True if reading the value does not wait for a device."""
-    return value.device.type == "cpu"
 
 
 def _by_num_copies(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:

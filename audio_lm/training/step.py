@@ -21,6 +21,7 @@ from audio_lm.common.env import rank, world_size
 from audio_lm.common.errors import DataError
 from audio_lm.common.packed_batch import PackedBatch
 from audio_lm.common.rng import key_of
+from audio_lm.common.transfer import is_on_host
 from audio_lm.model.audio_lm import AudioLM
 from audio_lm.training.config import OptimizerConfig
 from audio_lm.training.distributed import (
@@ -28,7 +29,6 @@ from audio_lm.training.distributed import (
     all_reduce_sum,
     clip_gradients,
     gradient_norm,
-    is_on_host,
     sum_gradients,
 )
 from audio_lm.training.fsdp import check_sharded, reshard, set_gradient_sync, unfreeze

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.audio_utils import mel_filter_bank, window_function
 
 from audio_lm.common.errors import CheckpointError
+from audio_lm.common.transfer import to_device
 from audio_lm.model.base import Encoder, Layout
 from audio_lm.model.config import EncoderConfig
 from audio_lm.model.encoders.hf_settings import (
@@ -35,7 +36,6 @@ from audio_lm.model.encoders.hf_settings import (
     speech_settings,
     speech_token_count,
 )
-from audio_lm.model.encoders.layout_index import to_device
 
 MAX_LENGTH_RATIO = 1.25  # longest clip of a batch over its shortest; our choice
 NUM_BANDS = 80

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from audio_lm.common.audio_units import MAX_FRAMES, MAX_SAMPLES, SAMPLES_PER_FRAME
+from audio_lm.common.transfer import to_device
 from audio_lm.model.encoders.packed_layout import (
     Ints,
     PackedLayout,
@@ -82,13 +83,6 @@ def index_on(slots: PackedLayout, device: torch.device, flat: FlatIndex | None =
             f"{num_rows} rows -- compute it from the num_samples of the pack"
         )
     return index
-
-
-def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to a device without waiting for it."""
-    values = torch.from_numpy(array)
-    # A copy from memory that is not pinned waits for the work of the GPU before it.
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _arrays(slots: PackedLayout) -> list[Ints]:
