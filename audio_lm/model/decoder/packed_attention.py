@@ -7,6 +7,7 @@ torch's variable-length flash kernel, a CPU runs one flash call per document. Th
 Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
 """
 
+import inspect
 import itertools
 from typing import Any
 
@@ -23,6 +24,8 @@ PACKED = "packed"
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
+# torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
+_GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 _flash, _flash_backward = compat.cpu_flash_attention()
 
 
@@ -94,6 +97,7 @@ def _attend_on_gpu(
         raise ValueError(
             f"packed attention on a GPU computes in bf16, not in {value_TGC.dtype}; set hardware.precision=bf16"
         )
+    grouped = _GROUPED if query_THC.shape[1] != key_TGC.shape[1] else {}
     attended = varlen_attn(
         query_THC,
         key_TGC,
@@ -104,7 +108,7 @@ def _attend_on_gpu(
         max_length,
         scale=scale,
         window_size=(-1, 0 if causal else -1),
-        enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
+        **grouped,
     )
     assert isinstance(attended, Tensor), "log-sum-exp was not requested"
     return attended
