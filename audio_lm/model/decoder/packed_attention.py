@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
@@ -94,9 +95,7 @@ def _attend_on_gpu(
     scale: float,
 ) -> Tensor:
     if value_TGC.dtype not in (torch.bfloat16, torch.float16):
-        raise ValueError(
-            f"packed attention on a GPU computes in bf16, not in {value_TGC.dtype}; set hardware.precision=bf16"
-        )
+        return _attend_one_by_one(query_THC, key_TGC, value_TGC, borders, causal, scale)
     grouped = _GROUPED if query_THC.shape[1] != key_TGC.shape[1] else {}
     attended = varlen_attn(
         query_THC,
@@ -112,6 +111,28 @@ def _attend_on_gpu(
     )
     assert isinstance(attended, Tensor), "log-sum-exp was not requested"
     return attended
+
+
+@torch.compiler.disable
+def _attend_one_by_one(
+    query_THC: Tensor, key_TGC: Tensor, value_TGC: Tensor, borders: Tensor, causal: bool, scale: float
+) -> Tensor:
+    """Attend in 32 bits, which the kernel for packed documents lacks: answers of a model that is not in training.
+
+    It reads the borders from the device, so it is slow; training computes in 16 bits.
+    """
+    queries_per_key = query_THC.shape[1] // key_TGC.shape[1]
+    key_THC, value_THC = (states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC))
+    attended = [
+        F.scaled_dot_product_attention(
+            *(_document(states, start, end) for states in (query_THC, key_THC, value_THC)),
+            is_causal=causal,
+            scale=scale,
+        )
+        for start, end in itertools.pairwise(borders.tolist())
+        if end > start
+    ]
+    return torch.cat(attended, dim=2)[0].transpose(0, 1)
 
 
 def _attend_on_cpu(
