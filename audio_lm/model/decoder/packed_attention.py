@@ -1,15 +1,13 @@
 """Packed attention: self-attention within each of several concatenated documents.
 
 It is registered under a name in ``transformers``, so that unmodified layers of any architecture use it. A GPU runs
-torch's variable-length flash kernel, a CPU runs one flash call per document. Nobody passes a mask: a missing
+torch's variable-length flash kernel, a CPU runs one flash call per document. There is no mask: a missing
 ``cu_seq_lens`` is an error, so documents can never attend to each other by accident.
-
-The flash kernel of a GPU computes in 16 bits only. States of 32 bits are computed with a mask over the whole pack
-instead, whose cost grows with the square of its length: for short packs, and to compare with other libraries.
 
 Shapes: T positions of all documents, B documents, H heads, G key-value heads, C head width.
 """
 
+import inspect
 import itertools
 from typing import Any
 
@@ -27,6 +25,8 @@ PACKED = "packed"
 UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 """Arguments of some architectures that change the result and that the kernels do not support."""
 
+# torch 2.11 has no such argument: there, the kernel accepts fewer keys than queries as it is.
+_GROUPED = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
 _flash, _flash_backward = compat.cpu_flash_attention()
 
 
@@ -95,7 +95,8 @@ def _attend_on_gpu(
     scale: float,
 ) -> Tensor:
     if value_TGC.dtype not in (torch.bfloat16, torch.float16):
-        return _attend_with_mask(query_THC, key_TGC, value_TGC, borders, causal, scale)
+        return _attend_one_by_one(query_THC, key_TGC, value_TGC, borders, causal, scale)
+    grouped = _GROUPED if query_THC.shape[1] != key_TGC.shape[1] else {}
     attended = varlen_attn(
         query_THC,
         key_TGC,
@@ -106,26 +107,32 @@ def _attend_on_gpu(
         max_length,
         scale=scale,
         window_size=(-1, 0 if causal else -1),
-        enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
+        **grouped,
     )
     assert isinstance(attended, Tensor), "log-sum-exp was not requested"
     return attended
 
 
-def _attend_with_mask(
+@torch.compiler.disable
+def _attend_one_by_one(
     query_THC: Tensor, key_TGC: Tensor, value_TGC: Tensor, borders: Tensor, causal: bool, scale: float
 ) -> Tensor:
-    position_T = torch.arange(query_THC.shape[0], device=borders.device, dtype=borders.dtype)
-    document_T = torch.bucketize(position_T, borders, right=True)
-    is_seen_TT = document_T[:, None] == document_T
-    if causal:
-        is_seen_TT &= position_T[:, None] >= position_T
-    query, key, value = (states.transpose(0, 1)[None] for states in (query_THC, key_TGC, value_TGC))
-    is_grouped = query.shape[1] != key.shape[1]
-    attended = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=is_seen_TT, scale=scale, enable_gqa=is_grouped
-    )
-    return attended[0].transpose(0, 1)
+    """Attend in 32 bits, which the kernel for packed documents lacks: answers of a model that is not in training.
+
+    It reads the borders from the device, so it is slow; training computes in 16 bits.
+    """
+    queries_per_key = query_THC.shape[1] // key_TGC.shape[1]
+    key_THC, value_THC = (states.repeat_interleave(queries_per_key, dim=1) for states in (key_TGC, value_TGC))
+    attended = [
+        F.scaled_dot_product_attention(
+            *(_document(states, start, end) for states in (query_THC, key_THC, value_THC)),
+            is_causal=causal,
+            scale=scale,
+        )
+        for start, end in itertools.pairwise(borders.tolist())
+        if end > start
+    ]
+    return torch.cat(attended, dim=2)[0].transpose(0, 1)
 
 
 def _attend_on_cpu(

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from audio_lm.model.decoder import packed_attention as module_of
 from audio_lm.model.decoder.packed_attention import packed_attention
 
 
@@ -71,3 +72,36 @@ def test_16_bit_inputs_are_computed_in_32_bits_and_rounded_once():
     rounded, _ = packed_attention(layer, *narrow, None, **borders)
     assert rounded.dtype == torch.bfloat16
     assert torch.equal(rounded, exact.bfloat16())
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("has_option", [False, True])
+def test_the_kernel_of_a_gpu_gets_the_options_that_its_release_knows(has_option, monkeypatch):
+    """Up to torch 2.11, ``varlen_attn`` has no ``enable_gqa``."""
+    seen = {}
+
+    def kernel(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size, **options):
+        seen.update(options, window_size=window_size, max_q=max_q)
+        return query
+
+    monkeypatch.setattr(module_of, "varlen_attn", kernel)
+    monkeypatch.setattr(module_of, "_GROUPED", {"enable_gqa": True} if has_option else {})
+    query, key = (torch.randn(6, heads, 8, dtype=torch.bfloat16) for heads in (4, 2))
+    module_of._attend_on_gpu(query, key, key, torch.tensor([0, 6], dtype=torch.int32), 128, True, 1.0)
+    assert seen == {"window_size": (-1, 0), "max_q": 128} | ({"enable_gqa": True} if has_option else {})
+    seen.clear()
+    module_of._attend_on_gpu(query, query, query, torch.tensor([0, 6], dtype=torch.int32), 128, False, 1.0)
+    assert seen == {"window_size": (-1, -1), "max_q": 128}
+
+
+@pytest.mark.gpu_counterpart
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_in_32_bits_a_gpu_attends_to_one_document_after_the_other(causal, groups):
+    """The kernel of a GPU for packed documents has 16 bits only, and answers are computed in 32."""
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(18, 4, 8, generator=generator)
+    key, value = (torch.randn(18, groups, 8, generator=generator) for _ in range(2))
+    borders = torch.tensor([0, 5, 6, 15, 18], dtype=torch.int32)
+    arguments = (query, key, value, borders, 128, causal, 0.3)
+    torch.testing.assert_close(module_of._attend_on_gpu(*arguments), module_of._attend_on_cpu(*arguments))
