@@ -117,12 +117,13 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     NaN if any value on any rank is not finite.
     """
     parameters = list(parameters)
-    # Every rank needs the same device for the sum, also one without gradients.
-    device = parameters[0].device if parameters else torch.device("cpu")
+    # Every rank needs the same device for the sum, also one without gradients. Offloaded gradients are on the CPU.
+    devices = (parameter.device for parameter in parameters if parameter.requires_grad)
+    device = next(devices, torch.device("cpu"))
     squares = torch.zeros((), dtype=torch.float64, device=device)
     for gradients, copies in _by_num_copies(parameters):
         norms = torch.stack(compat.foreach_norm(gradients)).double()
-        squares += norms.square().sum().to(device, non_blocking=True) / copies
+        squares += norms.square().sum().to(device) / copies
     if world_size() > 1:
         torch.distributed.all_reduce(squares)
     return torch.where(squares.isfinite(), squares.sqrt(), torch.nan)
@@ -140,7 +141,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, max_norm: f
     for gradients, _ in _by_num_copies(parameters):
         # A factor of the gradients' own type is applied to all of them in one kernel.
         dtype = torch.promote_types(gradients[0].dtype, torch.float32)
-        compat.foreach_scale(gradients, factor.to(gradients[0].device, dtype, non_blocking=True))
+        compat.foreach_scale(gradients, factor.to(gradients[0].device, dtype))
 
 
 def _by_num_copies(parameters: Iterable[nn.Parameter]) -> Iterator[tuple[list[Tensor], int]]:

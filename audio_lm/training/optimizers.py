@@ -143,7 +143,7 @@ class DistributedMuon(Muon):
                 if is_skipped is not None:
                     # Between equal values an interpolation changes nothing, and an update of zero neither.
                     gradient = _choose(is_skipped, momentum, gradient)
-                    decay = torch.where(is_skipped.to(gradient.device, non_blocking=True) > 0, 1.0, decay)
+                    decay = torch.where(is_skipped.to(gradient.device) > 0, 1.0, decay)
                 momentum.lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
                 direction = newton_schulz(
@@ -168,7 +168,7 @@ def _choose(is_skipped: Tensor, if_skipped: Tensor, otherwise: Tensor) -> Tensor
     first, second = (
         each.to_local() if isinstance(each, DTensor) else each for each in (if_skipped, otherwise)
     )
-    chosen = torch.where(is_skipped.to(second.device, non_blocking=True) > 0, first, second)
+    chosen = torch.where(is_skipped.to(second.device) > 0, first, second)
     if not isinstance(otherwise, DTensor):
         return chosen
     return DTensor.from_local(
