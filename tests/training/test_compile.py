@@ -3,7 +3,7 @@ import torch
 
 from audio_lm.training.compile import compile_layers, recompute_layers
 from tests.devices import DEVICES, assert_near
-from tests.training.test_fsdp import PACKS, tiny
+from tests.training.tiny import PACKS, tiny
 
 
 def losses_and_gradients(model, packs=PACKS):

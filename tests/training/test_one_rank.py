@@ -21,7 +21,7 @@ from audio_lm.training.next_token import NextTokenModule
 from audio_lm.training.param_groups import learning_rates
 from audio_lm.training.schedules import rate_factor
 from tests.devices import DEVICES, assert_near
-from tests.training.test_fsdp import PACKS, tiny
+from tests.training.tiny import PACKS, tiny
 
 PARTS = {name: PartConfig(lr=1e-3) for name in ("projector", "new_tokens", "language_model")} | {
     "encoder": PartConfig(lr=None)

@@ -21,7 +21,7 @@ from audio_lm.training.schedules import rate_factor
 from audio_lm.training.step_records import StepRecord, StepRecords, counted_sums
 from tests.devices import DEVICES
 from tests.training.host_reads import HostReads
-from tests.training.test_fsdp import PACKS, tiny
+from tests.training.tiny import PACKS, tiny
 
 PARTS = {name: PartConfig(lr=1e-3) for name in ("encoder", "projector", "new_tokens", "language_model")}
 
