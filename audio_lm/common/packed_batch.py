@@ -90,3 +90,11 @@ class PackedBatch:
             if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+    def pin_memory(self) -> "PackedBatch":
+        """Copy of the batch in memory that a GPU reads by itself; a data loader of torch calls it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        pinned: dict[str, Any] = {
+            name: value.pin_memory() for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **pinned)

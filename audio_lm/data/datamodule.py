@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from lhotse.cut import Cut
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
@@ -153,6 +154,12 @@ class MixtureDataModule(LightningDataModule):
             raise batch
         return batch
 
+    def transfer_batch_to_device(
+        self, batch: tuple[PackedBatch, ...], device: torch.device, dataloader_idx: int
+    ) -> tuple[PackedBatch, ...]:
+        """Start the copies of a step's packs; of pinned memory, the device waits for them and this process does not."""
+        return tuple(pack.to(device, non_blocking=True) for pack in batch)
+
     def train_dataloader(self) -> DataLoader[tuple[PackedBatch, ...] | UserError]:
         """Endless loader of the packs of one optimizer step at a time."""
         return DataLoader(
@@ -161,6 +168,7 @@ class MixtureDataModule(LightningDataModule):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
             timeout=self.seconds_for_a_step if self.num_workers else 0,
             worker_init_fn=init_data_worker if self.num_workers else None,
         )
