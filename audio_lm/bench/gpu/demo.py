@@ -23,9 +23,10 @@ CLIPS = (
     "spoken",
     "preferences",
 )
-NUM_CLIPS = 200
+NUM_CLIPS, NUM_TEST_CLIPS = 200, 16
 STEPS = {"language": 40, "pretrain": 80, "chat": 60, "prefer": 20}
 LAST_LINES = 25
+PROGRAM = "-m", "audio_lm.cli"
 LEFT_FOR_THE_END = 8.0  # seconds, to write a checkpoint after a signal
 
 
@@ -41,8 +42,9 @@ def run_demo(task: Task) -> None:
     Raises:
         RunFailed: it ended with an error.
     """
-    command = [sys.executable, "-m", "audio_lm.cli.main", "train", "demo", *overrides(task)]
-    task.put(command=" ".join(["audio-lm", *command[3:]]), exit_code=None)
+    arguments = ["train", "demo", *overrides(task)]
+    command = [sys.executable, *PROGRAM, *arguments]
+    task.put(command=" ".join(["audio-lm", *arguments]), exit_code=None)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "output"
@@ -72,7 +74,9 @@ def overrides(task: Task) -> list[str]:
         return ["use.scale=tiny"]
     clips = [f"corpora.synthetic.clips.{name}={NUM_CLIPS}" for name in CLIPS]
     steps = [f"stages.{name}.steps={count}" for name, count in STEPS.items()]
-    return ["use.hardware=one_gpu", "hardware.devices=1", "hardware.precision=bf16", *clips, *steps]
+    few = [f"+corpora.synthetic.{split}_clips={NUM_TEST_CLIPS}" for split in ("validation", "test")]
+    # The recipe itself sets the devices and the precision of a CPU.
+    return ["use.hardware=one_gpu", "hardware.devices=1", "hardware.precision=bf16", *clips, *few, *steps]
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -30,6 +30,7 @@ SHORTEST: Seconds = 5.0
 WITHOUT_GPU: Seconds = 280.0
 """Time of the tests where there is no GPU."""
 
+CHILD = "-m", "audio_lm.bench.gpu.child"
 POLL: Seconds = 0.5
 NO_GPU = "there is no CUDA device here, so nothing is measured; the halves of the GPU tests that a CPU runs are run instead"
 
@@ -128,7 +129,7 @@ def _start(
     part: Part, file: Path, limit: Seconds, results: Results, log: IO[str]
 ) -> "subprocess.Popen[bytes]":
     flags = [*["--rehearse"] * results.is_rehearsal, *["--gpu"] * results.has_gpu]
-    command = [sys.executable, "-m", "audio_lm.bench.gpu.child", part.name, str(file), str(limit), *flags]
+    command = [sys.executable, *CHILD, part.name, str(file), str(limit), *flags]
     paths = [str(Path(audio_lm.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
