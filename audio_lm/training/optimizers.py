@@ -220,7 +220,7 @@ class MuonAndAdamW(Optimizer):
             loss = closure() if closure else None
         for optimizer in (self.muon, self.adamw):
             if optimizer is not None:
-                optimizer.found_inf = getattr(self, "found_inf", None)  # type: ignore[attr-defined]
+                optimizer.found_inf = getattr(self, "found_inf", None)  # type: ignore[union-attr]
                 optimizer.step()
         return loss
 
